@@ -1,0 +1,128 @@
+//! What a client can be told: error codes and close codes (PROTOCOL section 5), and why something was dropped.
+//! A number once given is never reused. Never decides when one applies.
+
+/// A refusal: the command failed, the connection stays. The discriminant is the binary form's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ErrorCode {
+    /// Not a JSON object, a bad or missing field, a binary message shorter than its op needs.
+    BadCommand = 1,
+    /// An unknown `type` or op.
+    UnknownCommand = 2,
+    /// The connection is not a member of the room.
+    NotJoined = 3,
+    /// No such room.
+    RoomNotFound = 4,
+    /// The room is there already.
+    RoomExists = 5,
+    /// Not allowed.
+    Forbidden = 6,
+    /// The invite is unknown, used up or expired.
+    InviteInvalid = 7,
+    /// The token is missing or refused.
+    InvalidToken = 8,
+    /// The token has expired.
+    TokenExpired = 9,
+    /// A single field is too large.
+    TooLarge = 10,
+    /// A configured count is reached.
+    LimitExceeded = 11,
+    /// Too many per time; carries `retry_after_ms`.
+    RateLimited = 12,
+    /// The room keeps no history.
+    HistoryUnavailable = 13,
+    /// No such session.
+    SessionUnknown = 14,
+    /// Store or link is down; carries `retry_after_ms`.
+    Unavailable = 15,
+    /// A bounded queue inside the server is full; nothing was done.
+    Overloaded = 16,
+    /// A fault of the server's own.
+    Internal = 17,
+}
+
+impl ErrorCode {
+    /// The JSON form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::BadCommand => "bad_command",
+            ErrorCode::UnknownCommand => "unknown_command",
+            ErrorCode::NotJoined => "not_joined",
+            ErrorCode::RoomNotFound => "room_not_found",
+            ErrorCode::RoomExists => "room_exists",
+            ErrorCode::Forbidden => "forbidden",
+            ErrorCode::InviteInvalid => "invite_invalid",
+            ErrorCode::InvalidToken => "invalid_token",
+            ErrorCode::TokenExpired => "token_expired",
+            ErrorCode::TooLarge => "too_large",
+            ErrorCode::LimitExceeded => "limit_exceeded",
+            ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::HistoryUnavailable => "history_unavailable",
+            ErrorCode::SessionUnknown => "session_unknown",
+            ErrorCode::Unavailable => "unavailable",
+            ErrorCode::Overloaded => "overloaded",
+            ErrorCode::Internal => "internal",
+        }
+    }
+}
+
+/// Why the server closes a connection: the close frame's status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// Normal: the client asked.
+    Normal = 1000,
+    /// RFC 6455 was violated.
+    Protocol = 1002,
+    /// A kind of data that is not served.
+    Unsupported = 1003,
+    /// Text that is not UTF-8.
+    InvalidUtf8 = 1007,
+    /// A message over `max_message_bytes`.
+    TooBig = 1009,
+    /// A fault of the server's own.
+    Internal = 1011,
+    /// Service restart (drain).
+    Restart = 1012,
+    /// Overloaded: try again later.
+    Overloaded = 1013,
+    /// Token expired or revoked.
+    Token = 4401,
+    /// Kicked by an operator.
+    Forbidden = 4403,
+    /// No frame within `heartbeat_timeout_ms`.
+    Heartbeat = 4408,
+    /// Slow consumer: its outbox is full.
+    Slow = 4413,
+    /// 100 refusals for rate in a row.
+    Rate = 4429,
+}
+
+impl CloseCode {
+    /// The status code on the wire.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The short reason sent in the close frame.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            CloseCode::Normal => "",
+            CloseCode::Protocol => "protocol error",
+            CloseCode::Unsupported => "unsupported data",
+            CloseCode::InvalidUtf8 => "invalid utf-8",
+            CloseCode::TooBig => "message too big",
+            CloseCode::Internal => "internal error",
+            CloseCode::Restart => "service restart",
+            CloseCode::Overloaded => "overloaded",
+            CloseCode::Token => "token expired",
+            CloseCode::Forbidden => "forbidden",
+            CloseCode::Heartbeat => "heartbeat timeout",
+            CloseCode::Slow => "slow consumer",
+            CloseCode::Rate => "rate limited",
+        }
+    }
+}

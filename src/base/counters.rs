@@ -1,0 +1,184 @@
+//! One core's counters: one writer (that core), relaxed reads by whoever scrapes. Never summed here across cores.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread writes and any thread may read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds. Only the owning core calls this, so load and store need no atomic read-modify-write.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Subtracts (gauges).
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Sets (gauges).
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds, in microseconds, of the publish-to-flush histogram's buckets; one more bucket holds the rest.
+pub const FLUSH_BOUNDS_US: [u64; 16] =
+    [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
+
+/// A histogram with fixed bounds ([`FLUSH_BOUNDS_US`]).
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// Samples per bucket, not cumulative; the last holds what is over every bound.
+    pub buckets: [Counter; FLUSH_BOUNDS_US.len() + 1],
+    /// Sum of all samples, in microseconds.
+    pub sum_us: Counter,
+}
+
+impl Histogram {
+    /// Records `count` samples of one value.
+    #[inline]
+    pub fn record(&self, value_us: u64, count: u64) {
+        let bucket = FLUSH_BOUNDS_US.partition_point(|bound| *bound < value_us);
+        self.buckets[bucket].add(count);
+        self.sum_us.add(value_us.saturating_mul(count));
+    }
+}
+
+macro_rules! counters {
+    ($(#[doc = $help:literal] $name:ident: $kind:ident,)*) => {
+        /// Everything one core counts. Aligned so that two cores never write one cache line.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct CoreCounters {
+            $(#[doc = $help] pub $name: Counter,)*
+            /// Time from a publication's arrival to the flush that hands it to the kernel, per delivery.
+            pub publish_to_flush: Histogram,
+        }
+
+        /// Whether a number only grows or goes both ways.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            /// Only grows.
+            Total,
+            /// Goes both ways.
+            Gauge,
+        }
+
+        /// Name, kind and help text of each counter, in the order of [`CoreCounters::values`].
+        pub const COUNTERS: &[(&str, Kind, &str)] = &[
+            $((stringify!($name), Kind::$kind, $help),)*
+        ];
+
+        impl CoreCounters {
+            /// The numbers of now, in the order of [`COUNTERS`].
+            #[must_use]
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$name.get(),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    #[doc = "Open WebSocket connections."]
+    connections: Gauge,
+    #[doc = "Sockets accepted whose upgrade is not complete."]
+    upgrading: Gauge,
+    #[doc = "Sockets accepted."]
+    accepted: Total,
+    #[doc = "Upgrades refused before the WebSocket opened (any HTTP status from 400)."]
+    refused: Total,
+    #[doc = "WebSocket connections that have ended."]
+    closed: Total,
+    #[doc = "Connections closed as slow consumers (4413)."]
+    closed_slow: Total,
+    #[doc = "Connections closed without a frame within the heartbeat timeout (4408)."]
+    closed_heartbeat: Total,
+    #[doc = "Connections closed for violating the protocol (1002, 1003, 1007, 1009)."]
+    closed_protocol: Total,
+    #[doc = "Connections closed because the memory budget was used up (1013)."]
+    closed_overloaded: Total,
+    #[doc = "Rooms owned by this core that have members."]
+    rooms: Gauge,
+    #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]
+    rooms_held: Gauge,
+    #[doc = "Memberships (a connection in a room) of this core's connections."]
+    members: Gauge,
+    #[doc = "WebSocket messages received."]
+    messages_received: Total,
+    #[doc = "WebSocket messages handed to the kernel."]
+    messages_sent: Total,
+    #[doc = "Bytes received from sockets."]
+    bytes_received: Total,
+    #[doc = "Bytes handed to the kernel."]
+    bytes_sent: Total,
+    #[doc = "Publications numbered by rooms of this core, and ephemeral ones passed on."]
+    broadcasts: Total,
+    #[doc = "Publications put into the outboxes of members, one per member."]
+    deliveries: Total,
+    #[doc = "Errors answered to commands."]
+    errors: Total,
+    #[doc = "Messages dropped from outboxes by the policies skip and latest."]
+    dropped_slow: Total,
+    #[doc = "Deliveries to another core put off because its lane was full; repaired from history."]
+    dropped_lane: Total,
+    #[doc = "Publications that no history could repair for a core that fell behind; told to members by gap."]
+    dropped_gap: Total,
+    #[doc = "Hops sent to other cores."]
+    hops: Total,
+    #[doc = "Batches of hops sent to other cores."]
+    hop_batches: Total,
+    #[doc = "Hops staged for other cores and not yet taken by their lanes."]
+    lane_depth: Gauge,
+    #[doc = "Wake-ups of sleeping cores."]
+    wakes: Total,
+    #[doc = "Turns of the engine."]
+    turns: Total,
+    #[doc = "Submissions to the ring (io_uring_enter calls)."]
+    submissions: Total,
+    #[doc = "Operations submitted to the ring."]
+    operations: Total,
+    #[doc = "Sends submitted to the ring."]
+    sends: Total,
+    #[doc = "Bytes of queued frames, partial messages and history held by this core, as charged to its memory budget."]
+    memory_charged: Gauge,
+    #[doc = "Thread CPU time of this core, in microseconds."]
+    cpu_us: Total,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_puts_each_value_under_its_bound() {
+        let histogram = Histogram::default();
+        histogram.record(10, 1);
+        histogram.record(11, 2);
+        histogram.record(u64::MAX, 1);
+        assert_eq!(histogram.buckets[0].get(), 1);
+        assert_eq!(histogram.buckets[1].get(), 2);
+        assert_eq!(histogram.buckets[FLUSH_BOUNDS_US.len()].get(), 1);
+    }
+
+    #[test]
+    fn every_counter_is_listed() {
+        let counters = CoreCounters::default();
+        counters.rooms.add(3);
+        let at = COUNTERS.iter().position(|(name, ..)| *name == "rooms").expect("listed");
+        assert_eq!(counters.values()[at], 3);
+        assert_eq!(counters.values().len(), COUNTERS.len());
+    }
+}

@@ -1,0 +1,285 @@
+//! What one core says to another, one way. Two directions: to the owner of a room, and to the home of a connection.
+//!
+//! A lane is FIFO, so what leaves an owner for a home arrives in that order: `Joined`, then exactly the deliveries after
+//! it. Each variant says who sends it, who receives it, what happens when the lane is full, and who repairs that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
+use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
+use crate::wire::publication::{Frames, Publication};
+use crate::wire::reply::PresentUser;
+
+/// A hop in either direction.
+#[derive(Debug)]
+pub enum Hop {
+    /// For the owner half of the receiving core.
+    ToOwner(ToOwner),
+    /// For the home half of the receiving core.
+    ToHome(ToHome),
+}
+
+/// A connection as a room's owner knows it.
+#[derive(Clone, Debug)]
+pub struct MemberRef {
+    /// Which connection.
+    pub conn: ConnId,
+    /// Its user.
+    pub user: UserName,
+    /// The form it reads pushes in.
+    pub form: Form,
+}
+
+/// From a connection's home to a room's owner.
+#[derive(Debug)]
+pub enum ToOwner {
+    /// A connection wants to be a member. Answered by `Joined` or `Refused`.
+    /// Lane full: not sent; the home answers `overloaded`.
+    Join {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: MemberRef,
+        /// Whether the user is away on this connection.
+        away: bool,
+        /// Whether this connection is a member already: then nothing but a fresh `Joined` is wanted.
+        again: bool,
+        /// From where to continue.
+        recover: Option<Recover>,
+        /// How many of the newest messages are wanted.
+        history: Option<u32>,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone.
+    /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
+    Leave {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: MemberRef,
+        /// Whether the user was away on this connection.
+        away: bool,
+        /// Where the reply goes.
+        reply: Option<ReplyTo>,
+    },
+    /// A member publishes. Answered by `Published` or `Refused`.
+    /// Lane full: not sent; the home answers `overloaded`.
+    Publish {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: MemberRef,
+        /// How `data` was written.
+        kind: DataKind,
+        /// The data, copied out of the receive buffer once.
+        data: Bytes,
+        /// Idempotency key.
+        key: Option<Box<str>>,
+        /// Whether the publishing connection gets the message.
+        echo: bool,
+        /// Not numbered, not kept.
+        ephemeral: bool,
+        /// When it arrived, monotonic microseconds.
+        arrived_us: u64,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A member reads history. Answered by `History` or `Refused`. Lane full: not sent; the home answers `overloaded`.
+    History {
+        /// Which room.
+        room: RoomName,
+        /// Who asks.
+        conn: ConnId,
+        /// Only messages above it, oldest first.
+        after: Option<Seq>,
+        /// Only messages below it, the newest of them.
+        before: Option<Seq>,
+        /// How many at most.
+        limit: u32,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A member asks who is here. Answered by `Presence` or `Refused`. Lane full: not sent; the home answers `overloaded`.
+    Presence {
+        /// Which room.
+        room: RoomName,
+        /// Who asks.
+        conn: ConnId,
+        /// How many at most.
+        limit: u32,
+        /// Only users after this one.
+        after: Option<Box<str>>,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A member's connection went away or came back. No answer.
+    /// Lane full: staged all the same (only changes are sent, and commands are read no faster than turns), never lost.
+    Away {
+        /// Which room.
+        room: RoomName,
+        /// Whose connection.
+        user: UserName,
+        /// The new state; the old one was the opposite.
+        away: bool,
+    },
+}
+
+/// From a room's owner to a connection's home.
+#[derive(Debug)]
+pub enum ToHome {
+    /// The join is done; deliveries after `head` follow on this lane.
+    /// Lane full: staged all the same (there is at most one for each join asked, and joins are refused at a full lane).
+    Joined {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// The room's numbering and head.
+        head: Position,
+        /// Whether `messages` is exactly what was missed.
+        recovered: bool,
+        /// Oldest first.
+        messages: Vec<Arc<Publication>>,
+        /// Users present.
+        members: u64,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// The leave is done. Lane full: staged all the same (one for each membership).
+    Left {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// The publish is done. Lane full: staged all the same (one for each publish taken).
+    Published {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// Its position; the seq is `None` for an ephemeral one.
+        position: (crate::base::ids::Epoch, Option<Seq>),
+        /// The key was known.
+        duplicate: bool,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A page of history. Lane full: staged all the same (one for each request taken).
+    History {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// The room's numbering and head.
+        head: Position,
+        /// Oldest held; head + 1 when none is.
+        first_seq: Seq,
+        /// Oldest first.
+        messages: Vec<Arc<Publication>>,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A page of presence. Lane full: staged all the same (one for each request taken).
+    Presence {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// All users present.
+        total: u64,
+        /// By name.
+        users: Vec<PresentUser>,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A command failed at the owner. Lane full: staged all the same (one for each command taken).
+    Refused {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// Whether the refused command was a join that made no member: the home forgets the membership it prepared.
+        unjoin: bool,
+        /// Why.
+        code: ErrorCode,
+        /// Plain words.
+        message: &'static str,
+        /// When to try again.
+        retry_after_ms: Option<u64>,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A numbered publication for all members on that core. Seqs come without holes within an epoch, but after `Gap`.
+    /// Lane full: put off. The owner notes that the core is behind and, at a later turn, sends what it missed from
+    /// history in order, or `Gap` for what history no longer holds.
+    Deliver {
+        /// Which room.
+        room: RoomName,
+        /// What.
+        publication: Arc<Publication>,
+        /// A connection that asked to be spared.
+        except: Option<ConnId>,
+        /// When the publish arrived, monotonic microseconds.
+        arrived_us: u64,
+    },
+    /// Frames for all members on that core that have no number: `ephemeral`, `status`.
+    /// Lane full: dropped and counted; nobody repairs it (a `presence` command shows the truth).
+    Push {
+        /// Which room.
+        room: RoomName,
+        /// In the forms that have members there.
+        frames: Frames,
+        /// A connection that asked to be spared.
+        except: Option<ConnId>,
+    },
+    /// Members on that core will not get these. Lane full: put off like `Deliver`, and covers more by then.
+    Gap {
+        /// Which room.
+        room: RoomName,
+        /// First missing.
+        from: Seq,
+        /// Last missing.
+        to: Seq,
+    },
+    /// The room's numbering is another one from here: each member is pushed a `joined`. Deliveries after `head` follow.
+    /// Lane full: put off like `Deliver`.
+    NewEpoch {
+        /// Which room.
+        room: RoomName,
+        /// The new numbering and its head.
+        head: Position,
+        /// The newest messages, oldest first.
+        messages: Vec<Arc<Publication>>,
+        /// Users present.
+        members: u64,
+    },
+}
+
+impl Hop {
+    /// Bytes that the hop keeps alive beside its own size: charged to the lane's bound.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        fn all(messages: &[Arc<Publication>]) -> usize {
+            messages.iter().map(|message| message.bytes()).sum()
+        }
+        match self {
+            Hop::ToOwner(ToOwner::Publish { data, .. }) => data.len(),
+            Hop::ToHome(ToHome::Deliver { publication, .. }) => publication.bytes(),
+            Hop::ToHome(ToHome::Push { frames, .. }) => frames.len(),
+            Hop::ToHome(
+                ToHome::Joined { messages, .. } | ToHome::History { messages, .. } | ToHome::NewEpoch { messages, .. },
+            ) => all(messages),
+            _ => 0,
+        }
+    }
+}
+
+// A batch of hops is moved between cores by value; two cache lines each keep that cheap.
+const _: () = assert!(size_of::<Hop>() <= 192, "box the large parts of a hop");

@@ -1,0 +1,111 @@
+//! Hops staged in this turn for each core, its own included, until the lanes take them.
+//!
+//! Bounded in hops and bytes: over either, [`Outbound::try_post`] refuses, and what then happens stands on the hop's
+//! variant. [`Outbound::post`] is for the hops that must not be lost; each of them answers to something that was itself
+//! admitted under the bound, which bounds them too.
+
+use std::collections::VecDeque;
+
+use super::hop::{Hop, ToHome, ToOwner};
+use crate::base::ids::CoreId;
+use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX};
+
+#[derive(Debug, Default)]
+struct Lane {
+    staged: Vec<Hop>,
+    bytes: usize,
+}
+
+/// Staged hops by receiving core.
+#[derive(Debug)]
+pub struct Outbound {
+    core: CoreId,
+    /// Hops to this core itself: handled before the turn goes on, so they never wait and are never refused.
+    own: VecDeque<Hop>,
+    lanes: Vec<Lane>,
+}
+
+impl Outbound {
+    /// Nothing staged, for a machine of `cores` cores.
+    #[must_use]
+    pub fn new(core: CoreId, cores: u16) -> Self {
+        Self { core, own: VecDeque::new(), lanes: (0..cores).map(|_| Lane::default()).collect() }
+    }
+
+    /// The core whose hops these are.
+    #[must_use]
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// Whether a hop that may be refused would be.
+    #[must_use]
+    pub fn is_full(&self, to: CoreId) -> bool {
+        let lane = &self.lanes[to.index()];
+        lane.staged.len() >= LANE_HOPS_MAX || lane.bytes >= LANE_BYTES_MAX
+    }
+
+    /// Stages a hop, or gives it back when the lane is full.
+    ///
+    /// # Errors
+    /// The hop itself: nothing was staged.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the refused hop is the caller's to answer for; boxing it would allocate on every refusal"
+    )]
+    pub fn try_post(&mut self, to: CoreId, hop: Hop) -> Result<(), Hop> {
+        if to != self.core && self.is_full(to) {
+            return Err(hop);
+        }
+        self.post(to, hop);
+        Ok(())
+    }
+
+    /// Stages a hop that must not be lost.
+    pub fn post(&mut self, to: CoreId, hop: Hop) {
+        if to == self.core {
+            self.own.push_back(hop);
+        } else {
+            let lane = &mut self.lanes[to.index()];
+            lane.bytes += hop.bytes();
+            lane.staged.push(hop);
+        }
+    }
+
+    /// Stages a hop to a room's owner that must not be lost.
+    pub fn post_to_owner(&mut self, to: CoreId, hop: ToOwner) {
+        self.post(to, Hop::ToOwner(hop));
+    }
+
+    /// Stages a hop to a connection's home that must not be lost.
+    pub fn post_to_home(&mut self, to: CoreId, hop: ToHome) {
+        self.post(to, Hop::ToHome(hop));
+    }
+
+    /// The next hop to this core itself.
+    pub fn take_own(&mut self) -> Option<Hop> {
+        self.own.pop_front()
+    }
+
+    /// Everything staged for another core, leaving `empty` to stage into.
+    pub fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop> {
+        debug_assert!(empty.is_empty());
+        let lane = &mut self.lanes[to.index()];
+        lane.bytes = 0;
+        std::mem::replace(&mut lane.staged, empty)
+    }
+
+    /// Puts back what the lane did not take. Called in the same turn, before anything else is staged for that core.
+    pub fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
+        let lane = &mut self.lanes[to.index()];
+        debug_assert!(lane.staged.is_empty());
+        lane.bytes = staged.iter().map(Hop::bytes).sum();
+        std::mem::replace(&mut lane.staged, staged)
+    }
+
+    /// Hops staged for another core.
+    #[must_use]
+    pub fn staged(&self, to: CoreId) -> usize {
+        self.lanes[to.index()].staged.len()
+    }
+}

@@ -1,0 +1,104 @@
+//! What an engine asks of the floors above: values that they carry out in order. No decision is left to them.
+
+use bytes::Bytes;
+
+use super::input::Record;
+use crate::base::ids::{Epoch, RoomName, Seq};
+
+/// One send: all that waits for a connection, up to the bounds of a send.
+#[derive(Debug)]
+pub struct Send {
+    /// Which socket.
+    pub slot: u32,
+    /// What; kept alive until the kernel has taken it.
+    pub bytes: Bytes,
+}
+
+/// Everything one turn asks for. Emptied by whoever carries it out; reused.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// At most one per slot and turn, and none while one is out (`Input::Sent` ends it).
+    pub sends: Vec<Send>,
+    /// Half-close: send no more, read on. After the sends.
+    pub shutdowns: Vec<u32>,
+    /// Cancel what is under way and close. Exactly once for each accepted slot. After the shutdowns.
+    pub closes: Vec<u32>,
+    /// To the link.
+    pub link: Vec<LinkRequest>,
+    /// To the store.
+    pub store: Vec<StoreRequest>,
+}
+
+impl Output {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sends.is_empty()
+            && self.shutdowns.is_empty()
+            && self.closes.is_empty()
+            && self.link.is_empty()
+            && self.store.is_empty()
+    }
+}
+
+/// To the link. Requests of one room are carried out in order; a lost answer is asked for again by the engine, but for
+/// `Publish`, which the link itself retries and answers once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkRequest {
+    /// Listen to a room and answer with its newest `count` records (`LinkEvent::Read`), so that nothing published
+    /// after the answer's head is missed while the link holds.
+    Open {
+        /// Which room.
+        room: RoomName,
+        /// How many.
+        count: usize,
+    },
+    /// Read the records above `after`, at most `count` of the oldest (`LinkEvent::Read`).
+    Read {
+        /// Which room.
+        room: RoomName,
+        /// Above which.
+        after: Seq,
+        /// How many.
+        count: usize,
+    },
+    /// Stop listening to a room.
+    Close {
+        /// Which room.
+        room: RoomName,
+    },
+    /// Number a publish, keep it and tell every machine, atomically (`LinkEvent::Published`, then
+    /// `LinkEvent::Publication` on every machine that listens, this one too).
+    Publish {
+        /// Comes back in the answer.
+        token: u64,
+        /// Which room.
+        room: RoomName,
+        /// What; `seq` is not set yet.
+        record: Record,
+    },
+}
+
+/// To the store of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreRequest {
+    /// Read what is held of a room (`StoreEvent::Loaded`): its newest `count` records. A room that the store does not
+    /// know gets `epoch`, so that the same one is found after a restart.
+    Load {
+        /// Which room.
+        room: RoomName,
+        /// How many.
+        count: usize,
+        /// For a room that is new.
+        epoch: Epoch,
+    },
+    /// Keep one record (`StoreEvent::Committed` or `Failed`).
+    Append {
+        /// Which room.
+        room: RoomName,
+        /// Its numbering.
+        epoch: Epoch,
+        /// What.
+        record: Record,
+    },
+}

@@ -1,0 +1,137 @@
+//! What an engine is told at its start: checked, in its own units. Reads no file; `server::config` lowers into it.
+
+use std::sync::Arc;
+
+/// What happens to a member's outbox that is full (PROTOCOL section 4.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// Close 4413.
+    Disconnect,
+    /// Drop the room's oldest messages for this connection.
+    Skip,
+    /// Keep only the room's newest message for this connection.
+    Latest,
+}
+
+/// How rooms behave whose name matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Messages held. 0: none.
+    pub history_count_max: usize,
+    /// Messages are held this long.
+    pub history_ttl_ms: u64,
+    /// Messages given on joining when the client does not say how many.
+    pub history_on_join: u32,
+    /// The most a client may ask for on joining.
+    pub history_on_join_max: u32,
+    /// The most messages replayed to a client that recovers.
+    pub recovery_max: usize,
+    /// What happens to a full outbox.
+    pub slow_policy: SlowPolicy,
+    /// Whether users present are tracked and told.
+    pub presence: bool,
+    /// How long a user who has gone stays present.
+    pub presence_grace_ms: u64,
+}
+
+/// Settings for the rooms whose name matches a pattern.
+#[derive(Clone, Debug)]
+pub struct RoomClass {
+    /// `*` stands for any run of bytes, the empty one too.
+    pub pattern: String,
+    /// How those rooms behave.
+    pub settings: Arc<RoomSettings>,
+}
+
+/// Everything an engine needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This machine's name.
+    pub node: String,
+    /// How many cores this machine's rooms are spread over.
+    pub cores: u16,
+    /// Open connections this core takes; above it upgrades get 503.
+    pub connections_max: u32,
+    /// Connection structures prepared at the start.
+    pub warm_connections: u32,
+    /// The largest message taken from a client.
+    pub message_bytes_max: usize,
+    /// A path where every message is answered with itself. Empty: none.
+    pub echo_path: String,
+    /// Origins allowed beside the same host and port; `["*"]` allows any.
+    pub allowed_origins: Vec<String>,
+    /// Bytes that may wait for one connection; one message more when nothing else waits.
+    pub outbox_bytes_max: usize,
+    /// Rooms one connection may be a member of; 0: no limit.
+    pub rooms_per_connection_max: u32,
+    /// This core's share of the memory budget: queued frames, partial messages and history together.
+    pub memory_bytes_max: u64,
+    /// How often a connection is pinged.
+    pub heartbeat_ms: u64,
+    /// A connection without any frame for this long is closed.
+    pub heartbeat_timeout_ms: u64,
+    /// Rooms that match no class.
+    pub rooms: Arc<RoomSettings>,
+    /// Classes in the order of the configuration; the first match counts.
+    pub classes: Vec<RoomClass>,
+    /// Publishes are numbered by the link rather than by their room's owner.
+    pub linked: bool,
+    /// Publishes are delivered and acknowledged only after the store has committed them.
+    pub durable: bool,
+}
+
+impl Settings {
+    /// How the room of this name behaves.
+    #[must_use]
+    pub fn room(&self, name: &str) -> &Arc<RoomSettings> {
+        self.classes
+            .iter()
+            .find(|class| pattern_matches(&class.pattern, name))
+            .map_or(&self.rooms, |class| &class.settings)
+    }
+}
+
+/// Whether `name` matches `pattern`, where `*` stands for any run of bytes. Linear in both (backtracks to the last `*` only).
+#[must_use]
+pub fn pattern_matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            star = Some((p, n));
+            p += 1;
+        } else if p < pattern.len() && pattern[p] == name[n] {
+            p += 1;
+            n += 1;
+        } else if let Some((star_p, star_n)) = star {
+            p = star_p + 1;
+            n = star_n + 1;
+            star = Some((star_p, star_n + 1));
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern_matches;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, matches) in [
+            ("news:*", "news:", true),
+            ("news:*", "news:a:b", true),
+            ("news:*", "new:a", false),
+            ("*", "", true),
+            ("", "a", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b-", false),
+            ("chat", "chat2", false),
+        ] {
+            assert_eq!(pattern_matches(pattern, name), matches, "{pattern} {name}");
+        }
+    }
+}

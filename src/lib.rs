@@ -1,0 +1,5 @@
+//! Roomring: a real-time WebSocket room server.
+
+pub mod base;
+pub mod engine;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! The `roomring` program.
+fn main() {}

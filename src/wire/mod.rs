@@ -1,0 +1,16 @@
+//! Floor 1: bytes <-> values. No state beyond a decoder, no async, no I/O, no clock.
+//!
+//! Inbound: [`handshake`] reads the HTTP head, [`message`] turns socket bytes into messages (over [`frame`] and
+//! [`mask`]), [`json`] and [`binary`] turn messages into a [`command::Request`]. Outbound: [`publication`], [`reply`] and
+//! [`push`] make finished server frames, ready for the socket and shared by reference from then on.
+
+pub mod binary;
+pub mod command;
+pub mod frame;
+pub mod handshake;
+pub mod json;
+pub mod mask;
+pub mod message;
+pub mod publication;
+pub mod push;
+pub mod reply;
