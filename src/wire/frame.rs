@@ -40,3 +40,10 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     let _ = (code, reason);
     todo!()
 }
+
+/// How many finished frames stand in `bytes`, one after another.
+#[must_use]
+pub fn count_frames(bytes: &Bytes) -> u32 {
+    let _ = bytes;
+    todo!()
+}
