@@ -108,7 +108,7 @@ impl Engine {
                 self.handle_own(now, output);
                 self.owner.tick(now, owner_effects!(self, output));
             }
-            Input::Drain { window_ms } => self.home.drain(window_ms, home_effects!(self, now, output)),
+            Input::Drain { window_ms } => self.home.drain(now, window_ms),
         }
         self.handle_own(now, output);
     }

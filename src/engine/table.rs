@@ -2,10 +2,16 @@
 
 const CHUNK: usize = 1024;
 
-/// Values for slots `0..len()`, made by `Default` a chunk at a time.
+/// Values for slots made by `Default` a chunk at a time.
 #[derive(Debug)]
 pub struct Table<T> {
     chunks: Vec<Box<[T]>>,
+}
+
+impl<T: Default> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<T: Default> Table<T> {
@@ -15,15 +21,9 @@ impl<T: Default> Table<T> {
         Self { chunks: Vec::new() }
     }
 
-    /// Slots there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.chunks.len() * CHUNK
-    }
-
     /// Makes sure that `slot` is there.
     pub fn reach(&mut self, slot: u32) {
-        while self.len() <= slot as usize {
+        while self.chunks.len() <= slot as usize / CHUNK {
             self.chunks.push((0..CHUNK).map(|_| T::default()).collect());
         }
     }

@@ -98,9 +98,9 @@ impl Home {
     }
 
     /// Starts the planned stop.
-    pub fn drain(&mut self, window_ms: u64, effects: &HomeEffects<'_>) {
+    pub fn drain(&mut self, now: Now, window_ms: u64) {
         self.draining = true;
-        let started_ms = effects.now.mono_ms();
+        let started_ms = now.mono_ms();
         self.timers.drain = Some(Drain { started_ms, window_ms, total: u64::from(self.open), told: 0, next_slot: 0 });
     }
 
