@@ -74,7 +74,7 @@ impl Home {
                 }
             }
             Event::Ping(payload) => self.say(slot, server_frame(Opcode::Pong, payload), Role::Other, effects),
-            Event::Pong(payload) => self.hear_pong(slot, payload, effects.now),
+            Event::Pong(payload) => self.hear_pong(slot, payload, effects),
             Event::Close(status) => self.close_asked(slot, status, effects),
         }
     }
