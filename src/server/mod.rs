@@ -1,0 +1,3 @@
+//! Floor 4: assembly. Command line, configuration, logs, start and end of the process.
+
+pub mod config;
