@@ -37,6 +37,7 @@ pub fn nearest_by_class(name: &str) -> &'static str {
     KEYS.iter()
         .filter(|key| key.by_class)
         .map(|key| key.name)
+        .chain(["pattern"])
         .min_by_key(|known| strsim::damerau_levenshtein(known, name))
         .unwrap_or_default()
 }
