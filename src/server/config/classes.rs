@@ -29,6 +29,17 @@ pub struct Class {
     pub overrides: BTreeMap<usize, Setting>,
 }
 
+impl Class {
+    /// Whether both say the same, wherever they say it.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Class) -> bool {
+        let values = |class: &Class| -> Vec<_> {
+            class.overrides.iter().map(|(index, setting)| (*index, setting.value.clone())).collect()
+        };
+        self.pattern == other.pattern && values(self) == values(other)
+    }
+}
+
 /// Reads the array of tables.
 pub(super) fn read(
     value: &Spanned<DeValue<'_>>,

@@ -200,9 +200,9 @@ impl Kind {
                 (Raw::Integer(number), _) => in_range(*number, *min, *max),
                 (other, _) => Err(wrong_type(other)),
             },
-            Kind::Rate => number_or_text(raw, |text| Rate::parse(text)).map(Value::Rate),
-            Kind::Share => number_or_text(raw, |text| Share::parse(text)).map(Value::Share),
-            Kind::Cores => number_or_text(raw, |text| Cores::parse(text)).map(Value::Cores),
+            Kind::Rate => number_or_text(raw, Rate::parse).map(Value::Rate),
+            Kind::Share => number_or_text(raw, Share::parse).map(Value::Share),
+            Kind::Cores => number_or_text(raw, Cores::parse).map(Value::Cores),
             Kind::Address => parse_address(raw.text().ok_or_else(|| wrong_type(raw))?).map(Value::Address),
             Kind::Addresses => parse_addresses(raw),
             Kind::Text(rule) => check_text(raw.text().ok_or_else(|| wrong_type(raw))?, rule).map(Value::Text),
@@ -255,10 +255,10 @@ fn quoted_list<T: ToString>(items: &[T]) -> String {
 /// A word that is written as a TOML string or array is read as one; `[::1]:80` is not and stays a word.
 fn unwrap_word(word: &str) -> Raw {
     let trimmed = word.trim();
-    if trimmed.starts_with(['"', '\'', '[']) {
-        if let Ok(value) = toml::de::DeValue::parse(trimmed) {
-            return raw_of(value.get_ref());
-        }
+    if trimmed.starts_with(['"', '\'', '['])
+        && let Ok(value) = toml::de::DeValue::parse(trimmed)
+    {
+        return raw_of(value.get_ref());
     }
     Raw::Word(word.to_owned())
 }

@@ -58,6 +58,11 @@ impl Config {
         self.settings.iter().enumerate()
     }
 
+    /// Takes over one key's value from another configuration.
+    pub fn adopt(&mut self, index: usize, other: &Config) {
+        self.settings[index] = other.settings[index].clone();
+    }
+
     /// The value of a key that [`KEYS`] has.
     #[must_use]
     pub fn get(&self, section: &str, name: &str) -> &Setting {

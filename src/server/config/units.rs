@@ -27,8 +27,10 @@ pub fn parse_duration(text: &str) -> Result<u64, Wrong> {
 /// The shortest exact text of a duration that [`parse_duration`] reads.
 #[must_use]
 pub fn duration_text(ms: u64) -> String {
-    // Days are read but not written: "24h" is how the keys are documented.
-    match DURATION_UNITS[..4].iter().rev().find(|(_, factor)| ms != 0 && ms.is_multiple_of(*factor)) {
+    // As the keys are documented: "24h" rather than "1d", "60s" rather than "1m".
+    let usual = |unit: &str, factor: u64| unit != "d" && (unit != "m" || ms >= 2 * factor);
+    let exact = |(unit, factor): &&(&str, u64)| ms != 0 && ms.is_multiple_of(*factor) && usual(unit, *factor);
+    match DURATION_UNITS.iter().rev().find(exact) {
         Some((unit, factor)) => format!("{}{unit}", ms / factor),
         None => "0".into(),
     }
@@ -279,7 +281,7 @@ mod tests {
         for ms in [0, 1, 999, 1_000, 1_500, 60_000, 86_400_000, 90_000] {
             assert_eq!(parse_duration(&duration_text(ms)), Ok(ms));
         }
-        assert_eq!(duration_text(86_400_000), "24h");
+        assert_eq!([86_400_000, 60_000, 120_000].map(duration_text), ["24h", "60s", "2m"]);
     }
 
     #[test]
@@ -306,7 +308,7 @@ mod tests {
         for wrong in ["", "50", "/s", "50/", "50/0s", "50/10", "a/s", "-1/s", "1/48h", "5000000000/s"] {
             assert!(Rate::parse(wrong).is_err(), "{wrong}");
         }
-        for text in ["0", "50/s", "200/10s", "6/1m"] {
+        for text in ["0", "50/s", "200/10s", "6/60s", "6/5m"] {
             assert_eq!(Rate::parse(text).map(|rate| rate.to_string()), Ok(text.to_string()));
         }
     }

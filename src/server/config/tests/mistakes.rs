@@ -205,7 +205,7 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
         (
             "limits",
             "idle_timeout = \"1m\"",
-            "limits.idle_timeout: \"1m\" needs closing idle connections, which this version does not have yet; it must be \"0\"",
+            "limits.idle_timeout: \"60s\" needs closing idle connections, which this version does not have yet; it must be \"0\"",
         ),
         (
             "compression",
@@ -260,7 +260,7 @@ fn values_that_do_not_fit_together_are_refused() {
     for (text, sentence) in [
         (
             "[heartbeat]\ninterval = \"60s\"",
-            "roomring.toml:2: heartbeat.timeout: \"1m\" is not longer than heartbeat.interval, \"1m\"; it must be, or every connection is closed before its ping",
+            "roomring.toml:2: heartbeat.timeout: \"60s\" is not longer than heartbeat.interval, \"60s\"; it must be, or every connection is closed before its ping",
         ),
         (
             "[rooms]\nhistory_on_join = 301",
