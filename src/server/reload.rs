@@ -30,7 +30,8 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     };
     let changes = changes(current, &config);
     log.set_level(level(&config));
-    tracing::info!(changed = ?changes.now, needs_restart = ?changes.later, "configuration read again");
+    let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
+    tracing::info!(changed, needs_restart, "configuration read again");
     // A key that waits for the next start counts as changed until then.
     for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
         current.adopt(index, &config);
