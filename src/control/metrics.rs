@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
-use crate::base::counters::{COUNTERS, CoreCounters, FLUSH_BOUNDS_US, Kind};
+use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Histogram, Kind};
 
 /// The two texts that monitoring systems read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,13 +122,17 @@ impl Scrape {
         Ok(())
     }
 
-    fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "Time from a publication's arrival to the flush that hands it to the kernel, per delivery.";
-        let name = "roomring_publish_to_flush_seconds";
+    fn histogram(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        read: impl Fn(&CoreCounters) -> &Histogram,
+    ) -> Result<(), Error> {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = FLUSH_BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+        let bounds = BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         for (core, counters) in self.cores.iter().enumerate() {
-            let histogram = &counters.publish_to_flush;
+            let histogram = read(counters);
             let counts = histogram.buckets.iter().map(|bucket| bucket.get());
             let buckets: Vec<(f64, u64)> = bounds.clone().zip(counts).collect();
             let count = buckets.iter().map(|(_, count)| count).sum();
@@ -137,6 +141,13 @@ impl Scrape {
             metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
         Ok(())
+    }
+
+    fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Time from a publication's arrival to the flush that hands it to the kernel, per delivery.";
+        self.histogram(encoder, "roomring_publish_to_flush_seconds", help, |core| &core.publish_to_flush)?;
+        let help = "Round-trip time of WebSocket pings.";
+        self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {

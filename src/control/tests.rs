@@ -93,6 +93,7 @@ async fn prometheus_gets_its_text() {
         "# TYPE roomring_broadcasts_total counter",
         "roomring_broadcasts_total{core=\"1\"} 70",
         "# TYPE roomring_publish_to_flush_seconds histogram",
+        "# TYPE roomring_round_trip_seconds histogram",
         "roomring_publish_to_flush_seconds_bucket{le=\"0.00005\",core=\"0\"} 2",
         "roomring_publish_to_flush_seconds_bucket{le=\"+Inf\",core=\"1\"} 2",
         "roomring_publish_to_flush_seconds_count{core=\"1\"} 2",
