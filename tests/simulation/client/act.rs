@@ -7,7 +7,7 @@ use super::super::codec::{self, opcode};
 use super::super::judge::Judge;
 use super::super::rng::Rng;
 use super::super::view::{HistoryAsk, JoinAsk};
-use super::session::{Ask, Member, Session, What};
+use super::session::{Member, Session, What};
 use super::{Client, Context, Effect, Role};
 
 /// Virtual time within which a key is surely remembered.
@@ -254,7 +254,7 @@ fn command(
         Kind::Leave => {
             put_json(client, session, room, What::Leave, with_id, &format!("\"type\":\"leave\",\"room\":{name}"), to);
             if !with_id {
-                session.views[room].fading = true;
+                session.views[room].fading = Some(session.commands);
             }
         }
         Kind::History => {
@@ -303,7 +303,7 @@ fn join(client: &mut Client, session: &mut Session, room: usize, context: &mut C
     let rng = &mut client.rng;
     let view = &session.views[room];
     let position = if view.epoch != 0 { Some((view.epoch, view.last)) } else { client.positions[room] };
-    let mut ask = JoinAsk { heads: heads(context.judge, room), ..JoinAsk::default() };
+    let mut ask = JoinAsk { number: session.commands + 1, heads: heads(context.judge, room), ..JoinAsk::default() };
     if let (Some((epoch, last)), true) = (position, rng.chance(0.8)) {
         // Mostly where it was, sometimes somewhere else.
         let seq = match rng.below(8) {
@@ -451,7 +451,7 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
         9 => (BAD, true, "\"type\":\"history\",\"room\":\"lobby\",\"limit\":0".into()),
         10 => (BAD, true, "\"type\":\"status\",\"status\":\"asleep\"".into()),
         11 => {
-            let ask = Ask { what: What::Wrong(BAD), room: 0, member: Member::Maybe, rooms: 0 };
+            let ask = session.ask(What::Wrong(BAD), 0);
             session.silent_asks.push(ask);
             let text = *client.rng.pick(&["[]", "{", "7", "\"ping\"", "{\"type\":\"ping\",}", ""]);
             return codec::write_message(to, opcode::TEXT, text.as_bytes(), &mut client.rng);
@@ -459,7 +459,7 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
         12 => {
             let len = client.rng.index(4);
             let payload = client.rng.bytes(len);
-            let ask = Ask { what: What::Wrong(BAD), room: 0, member: Member::Maybe, rooms: 0 };
+            let ask = session.ask(What::Wrong(BAD), 0);
             session.binary_asks.push_back(ask);
             return codec::write_message(to, opcode::BINARY, &payload, &mut client.rng);
         }
@@ -519,7 +519,7 @@ fn put_json(
     body: &str,
     to: &mut Vec<u8>,
 ) {
-    let ask = Ask { what, room, member: session.membership(room), rooms: session.rooms_possible() };
+    let ask = session.ask(what, room);
     let text = if with_id {
         client.next_id += 1;
         session.asks.insert(client.next_id, ask);
@@ -544,7 +544,7 @@ fn put_binary(
     payload: &[u8],
     to: &mut Vec<u8>,
 ) {
-    let ask = Ask { what, room, member: session.membership(room), rooms: session.rooms_possible() };
+    let ask = session.ask(what, room);
     session.binary_asks.push_back(ask);
     let message = [&op.to_le_bytes()[..], payload].concat();
     put(client, session, opcode::BINARY, &message, to);

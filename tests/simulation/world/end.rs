@@ -112,8 +112,8 @@ impl World {
             if self.sockets[session.conn].node != node {
                 continue;
             }
-            certain &= !session.views[room].fading && session.user.is_some();
-            if !session.views[room].member || session.views[room].fading {
+            certain &= session.views[room].fading.is_none() && session.user.is_some();
+            if !session.views[room].member || session.views[room].fading.is_some() {
                 continue;
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };
