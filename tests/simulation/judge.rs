@@ -230,6 +230,12 @@ impl Judge {
             self.fail(|| format!("content {content} acknowledged at {seq} before its keeper has that"));
         }
         self.place(room, epoch, seq, Some(content), &from, None);
+        self.raise_head(room, epoch, seq);
+    }
+
+    fn raise_head(&mut self, room: usize, epoch: u64, seq: u64) {
+        let head = self.heads.entry((room, epoch)).or_default();
+        *head = (*head).max(seq);
     }
 
     /// A member saw a message, live or later.
@@ -253,6 +259,7 @@ impl Judge {
             self.fail(|| format!("room {room} epoch {epoch:016x} seq {seq} was shown before its keeper has it"));
         }
         self.place(room, epoch, message.seq, content, &message.from, Some(message.at));
+        self.raise_head(room, epoch, message.seq);
     }
 
     /// A member saw an ephemeral message.
@@ -292,8 +299,6 @@ impl Judge {
 
     /// Puts a content at a position, or checks that it is what stands there.
     fn place(&mut self, room: usize, epoch: u64, seq: u64, content: Option<usize>, from: &str, at: Option<u64>) {
-        let head = self.heads.entry((room, epoch)).or_default();
-        *head = (*head).max(seq);
         if let Some(entry) = self.ledger.get_mut(&(room, epoch, seq)) {
             let content_agrees = match (entry.content, content) {
                 (Some(there), Some(here)) => there == here,
@@ -361,12 +366,12 @@ impl Judge {
         Some(!content.echo && content.sends.iter().any(|(conn, _)| *conn == spared.conn))
     }
 
-    /// The highest seq that anyone saw in a numbering.
+    /// The highest seq that any client saw in a numbering.
     pub fn head(&self, room: usize, epoch: u64) -> u64 {
         self.heads.get(&(room, epoch)).copied().unwrap_or(0)
     }
 
-    /// Every numbering of a room that anyone saw.
+    /// Every numbering of a room in which any client saw something.
     pub fn epochs(&self, room: usize) -> Vec<u64> {
         self.heads.range((room, 0)..=(room, u64::MAX)).map(|((_, epoch), _)| *epoch).collect()
     }

@@ -162,32 +162,36 @@ fn settle(client: &mut Client, session: &mut Session, context: &mut Context<'_>)
     if bytes.is_empty() { Vec::new() } else { vec![Effect::Write(bytes)] }
 }
 
-/// The auditor looks at its room: joins it, then reads history and presence.
+/// The auditor looks at its room, one question after the other: joins it, then reads presence and history.
 pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec<Effect> {
     let Some(mut session) = client.session.take() else { return Vec::new() };
     let mut bytes = Vec::new();
     if session.is_open() && session.asks.is_empty() && session.user.is_some() {
-        let member = session.membership(room);
-        if member == Member::No {
-            let name = quote(&context.rooms[room]);
-            let ask = What::Join(JoinAsk { heads: heads(context.judge, room), ..JoinAsk::default() });
-            put_json(client, &mut session, room, ask, true, &format!("\"type\":\"join\",\"room\":{name}"), &mut bytes);
-        } else if client.findings[room].as_ref().is_some_and(|finding| finding.present.is_none()) {
-            let name = quote(&context.rooms[room]);
-            if context.profile.settings.room(&context.rooms[room]).presence {
-                let body = format!("\"type\":\"presence\",\"room\":{name}");
-                put_json(client, &mut session, room, What::Presence, true, &body, &mut bytes);
-            } else if let Some(finding) = &mut client.findings[room] {
-                finding.present = Some(Vec::new());
+        let name = quote(&context.rooms[room]);
+        let settings = context.profile.settings.room(&context.rooms[room]).clone();
+        let heads = heads(context.judge, room);
+        let finding = &mut client.findings[room];
+        let asked = match finding {
+            None => {
+                let ask = JoinAsk { heads, ..JoinAsk::default() };
+                Some((What::Join(ask), format!("\"type\":\"join\",\"room\":{name}")))
             }
-            let kept = context.profile.settings.room(&context.rooms[room]).history_count_max > 0;
-            if kept {
-                let what = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads: heads(context.judge, room) };
+            Some(finding) if finding.present.is_none() && settings.presence => {
+                Some((What::Presence, format!("\"type\":\"presence\",\"room\":{name}")))
+            }
+            Some(finding) if !finding.read && settings.history_count_max > 0 => {
+                let ask = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads };
                 let body = format!("\"type\":\"history\",\"room\":{name},\"after\":0,\"limit\":300");
-                put_json(client, &mut session, room, What::History(what), true, &body, &mut bytes);
-            } else if let Some(finding) = &mut client.findings[room] {
-                finding.read = true;
+                Some((What::History(ask), body))
             }
+            Some(finding) => {
+                finding.present.get_or_insert_default();
+                finding.read = true;
+                None
+            }
+        };
+        if let Some((what, body)) = asked {
+            put_json(client, &mut session, room, what, true, &body, &mut bytes);
         }
     }
     session.wrote(context.now_us);

@@ -51,6 +51,7 @@ impl World {
         if self.is_over() {
             return;
         }
+        self.auditing = true;
         if self.profile.is_tight() {
             self.leave_all(true);
             self.run_for(2 * CLOSE_TIMEOUT_MS * 1_000);
