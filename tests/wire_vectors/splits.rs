@@ -8,7 +8,7 @@ const MAX: usize = 1 << 20;
 
 #[test]
 fn legal_streams_give_their_events_however_they_are_cut() {
-    for seed in 0..60 {
+    for seed in 0..25 {
         let mut random = Random(seed);
         let (stream, events) = random_stream(&mut random, 20);
         let whole = decode_whole(&stream, MAX);
@@ -35,7 +35,7 @@ fn a_stream_cut_short_holds_its_message_until_the_rest_comes() {
 #[test]
 fn damaged_streams_fail_alike_however_they_are_cut() {
     let mut failures = 0;
-    for seed in 0..3_000 {
+    for seed in 0..1_500 {
         let mut random = Random(seed);
         let (mut stream, _) = random_stream(&mut random, 3);
         for _ in 0..=random.below(3) {
@@ -51,14 +51,14 @@ fn damaged_streams_fail_alike_however_they_are_cut() {
         let sizes = random.sizes();
         assert_eq!(decode(&stream, sizes, max), whole, "seed {seed}");
     }
-    assert!((1_000..3_000).contains(&failures), "{failures} of 3,000 damaged streams were refused");
+    assert!((500..1_500).contains(&failures), "{failures} of 1,500 damaged streams were refused");
 }
 
 #[test]
 fn a_head_is_decided_once() {
     let head = concat!(
-        "GET /ws?room=a&user=%C3%BC&last_received_seq=3 HTTP/1.1\r\nHost: h:8080\r\nConnection: keep-alive, Upgrade\r\n",
-        "Upgrade: websocket\r\nOrigin: http://h:8080\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        "GET /ws?room=a&user=%C3%BC&last_received_seq=3 HTTP/1.1\r\nHost: h:8080\r\n",
+        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nOrigin: http://h:8080\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: roomring.v1.json, bearer.x\r\n\r\n\x01\x02\x03"
     );
     let (mut complete, mut refused) = (0, 0);

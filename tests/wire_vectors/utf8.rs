@@ -1,4 +1,5 @@
-//! Text is UTF-8, judged at the earliest byte that shows it is not (RFC 6455 section 8.1), wherever frames and reads cut.
+//! Text is UTF-8, judged at the earliest byte that shows it is not (RFC 6455 section 8.1), wherever it
+//! is cut.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};
