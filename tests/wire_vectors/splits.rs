@@ -58,7 +58,8 @@ fn damaged_streams_fail_alike_however_they_are_cut() {
 fn a_head_is_decided_once() {
     let head = concat!(
         "GET /ws?room=a&user=%C3%BC&last_received_seq=3 HTTP/1.1\r\nHost: h:8080\r\n",
-        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nOrigin: http://h:8080\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nOrigin: http://h:8080\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: roomring.v1.json, bearer.x\r\n\r\n\x01\x02\x03"
     );
     let (mut complete, mut refused) = (0, 0);
