@@ -114,14 +114,15 @@ fn entry_bytes(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::Random;
+    use crate::engine::owner::random::name_hashing;
+    use crate::engine::random::Random;
 
     fn user(name: &str) -> UserName {
         UserName::new(name).expect("valid")
     }
 
     fn keys() -> Keys {
-        Keys::new(Random::new(1).name_hashing(), 0)
+        Keys::new(name_hashing(&mut Random::new(1, 0)), 0)
     }
 
     #[test]

@@ -32,7 +32,7 @@ use self::answer::{Asker, Refusal};
 use self::linked::write_except;
 use self::membership::{HistoryRange, Join};
 use self::publish::Publish;
-use self::random::{NameHashing, Random};
+use self::random::{NameHashing, name_hashing, new_epoch};
 use self::retention::Retention;
 use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
@@ -41,9 +41,9 @@ use super::hop::{MemberRef, ToOwner};
 use super::input::{LinkEvent, LinkFailure, Stretch, StoreEvent};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
+use super::random::Random;
 use super::settings::Settings;
 use crate::base::counters::CoreCounters;
-use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, Position, RoomName};
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, PENDING_PER_ROOM_MAX, ROOMS_PER_TICK_MAX, WAITING_BYTES};
 use crate::base::time::Now;
@@ -61,6 +61,9 @@ pub struct OwnerEffects<'a> {
     /// History is charged here.
     pub budget: &'a mut Budget,
 }
+
+/// Tells the owner's random numbers from those of the home half, and one core's from another's, of one seed.
+const RANDOM_SALT: u64 = 1 << 32;
 
 /// A publish that the link has been given.
 #[derive(Debug)]
@@ -89,9 +92,8 @@ impl Owner {
     /// No rooms. `seed` feeds epochs and table hashing; the same seed gives the same run.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        // Cores that are given one seed must not give out the same epochs.
-        let mut random = Random::new(Random::new(seed).next() ^ u64::from(core.0));
-        let hashing = random.name_hashing();
+        let mut random = Random::new(seed, RANDOM_SALT + u64::from(core.0));
+        let hashing = name_hashing(&mut random);
         Self {
             settings,
             random,
@@ -202,7 +204,7 @@ impl Owner {
     }
 
     fn create(&mut self, now: Now, name: RoomName, effects: &mut OwnerEffects<'_>) -> RoomId {
-        let mut room = Room::new(name, &self.settings, self.random.epoch(), now);
+        let mut room = Room::new(name, &self.settings, new_epoch(&mut self.random), now);
         match room.authority {
             Authority::Memory => {}
             Authority::Store(_) => room.ask_store(now, effects),
@@ -427,10 +429,10 @@ fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
             Asker { conn: member.conn, reply }.left(&room, effects);
         }
         ToOwner::Leave { reply: None, .. } | ToOwner::Away { .. } => {}
-        ToOwner::Join { room, member, again, reply, .. } => {
-            // Where the join that this one counts on was refused for want of room, it is for the same reason.
-            let unjoin = !again || refusal.code == ErrorCode::NotJoined;
-            Asker { conn: member.conn, reply }.refuse(&room, Refusal { unjoin, ..Refusal::OVERLOADED }, effects);
+        ToOwner::Join { room, member, reply, .. } => {
+            // One that counts on an earlier join was refused with it, for the same reason.
+            let refusal = Refusal { unjoin: true, ..Refusal::OVERLOADED };
+            Asker { conn: member.conn, reply }.refuse(&room, refusal, effects);
         }
         ToOwner::Publish { room, member: MemberRef { conn, .. }, reply, .. }
         | ToOwner::History { room, conn, reply, .. }

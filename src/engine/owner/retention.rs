@@ -62,13 +62,14 @@ pub(super) struct Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::Random;
+    use crate::engine::owner::random::name_hashing;
+    use crate::engine::random::Random;
     use crate::engine::owner::room::tests::memory_room;
     use crate::engine::owner::rooms::Rooms;
 
     #[test]
     fn the_oldest_that_is_held_is_found() {
-        let mut rooms = Rooms::new(Random::new(1).name_hashing());
+        let mut rooms = Rooms::new(name_hashing(&mut Random::new(1, 0)));
         let [a, b] = ["a", "b"].map(|name| rooms.insert(memory_room(name)));
         let mut ages = Ages::default();
         let (mut of_a, mut of_b) = (0..0, 0..0);
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_does_not_pile_up_behind_an_old_thing() {
-        let mut rooms = Rooms::new(Random::new(1).name_hashing());
+        let mut rooms = Rooms::new(name_hashing(&mut Random::new(1, 0)));
         let [old, busy] = ["old", "busy"].map(|name| rooms.insert(memory_room(name)));
         let mut ages = Ages::default();
         ages.update(old, &mut (0..0), 0..1);

@@ -85,11 +85,12 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::Random;
+    use crate::engine::owner::random::name_hashing;
+    use crate::engine::random::Random;
     use crate::engine::owner::room::tests::memory_room;
 
     fn rooms() -> Rooms {
-        Rooms::new(Random::new(1).name_hashing())
+        Rooms::new(name_hashing(&mut Random::new(1, 0)))
     }
 
     #[test]
