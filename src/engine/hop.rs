@@ -287,7 +287,9 @@ impl ToOwner {
     #[must_use]
     pub fn conn(&self) -> ConnId {
         match self {
-            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Publish { member, .. } => member.conn,
+            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Publish { member, .. } => {
+                member.conn
+            }
             ToOwner::History { conn, .. } | ToOwner::Presence { conn, .. } | ToOwner::Away { conn, .. } => *conn,
         }
     }

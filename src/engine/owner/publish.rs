@@ -96,18 +96,10 @@ impl Room {
     /// Remembers the record's key, if it has one, until `expires_ms` (monotonic).
     pub fn remember_key(&mut self, record: &Record, expires_ms: u64, hashing: &NameHashing) {
         if let Some(key) = record.key.as_deref() {
-            let first = self.entered.keys.end;
+            let first = self.entered.holding.keys.end;
             let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
             keys.remember(&record.from, key, record.seq, expires_ms);
         }
-    }
-
-    /// Lets the oldest key go.
-    pub fn drop_oldest_key(&mut self) {
-        if let Some(keys) = &mut self.keys {
-            keys.drop_oldest();
-        }
-        self.keys.take_if(|keys| keys.is_empty());
     }
 
     /// Forgets the key of a publish that failed.

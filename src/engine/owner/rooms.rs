@@ -86,8 +86,8 @@ impl Rooms {
 mod tests {
     use super::*;
     use crate::engine::owner::random::name_hashing;
-    use crate::engine::random::Random;
     use crate::engine::owner::room::tests::memory_room;
+    use crate::engine::random::Random;
 
     fn rooms() -> Rooms {
         Rooms::new(name_hashing(&mut Random::new(1, 0)))

@@ -128,11 +128,7 @@ impl Room {
         }
         let record = self.record(now, publish, seq);
         self.remember_key(&record, now.mono_ms() + KEY_WINDOW_MS, hashing);
-        effects.store.push(StoreRequest::Append {
-            room: self.name.clone(),
-            epoch: self.epoch,
-            record: record.clone(),
-        });
+        effects.store.push(StoreRequest::Append { room: self.name.clone(), epoch: self.epoch, record: record.clone() });
         if let Some(stored) = self.stored() {
             stored.push(Pending { record, asker, except, arrived_us, duplicates: Vec::new() });
         }
