@@ -4,7 +4,10 @@
 //! One core: a pinned thread, a glommio executor, and on it one task, the [`pump`], which drives a [`ring`] through the
 //! socket states of [`sockets`], the [`lanes`] of the other cores, and the engine.
 
+pub mod clock;
 pub mod error;
+pub mod lanes;
+pub mod listener;
 pub mod ring;
 pub mod sockets;
 pub mod wake;

@@ -49,6 +49,12 @@ impl Wake {
     pub fn get_up(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
+
+    /// Takes the wake-ups that have been: the descriptor is not readable until the next one.
+    #[cfg(test)]
+    pub fn clear(&self) {
+        let _ = self.event.read();
+    }
 }
 
 impl AsFd for Wake {
