@@ -36,7 +36,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the service thread cannot be started")?;
+        .map_err(|error| anyhow::anyhow!("the service thread cannot be started: {}", explain(&error)))?;
     let end = runtime.block_on(run(sources, machine, config, plan, &log, started));
     // An error is told once, by whoever called this.
     if end.is_ok() {
@@ -54,7 +54,7 @@ async fn run(
     started: Instant,
 ) -> anyhow::Result<()> {
     // From here on a signal is kept until the server is up, and then ends it as it should.
-    let mut signals = signals().context("signals cannot be received")?;
+    let mut signals = signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
     let control = bind_control(plan.control).await?;
     let control_address = control.local_addr().context("the control address cannot be told")?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
@@ -85,8 +85,16 @@ async fn bind_control(address: SocketAddr) -> anyhow::Result<TcpListener> {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("control.listen: {address} is in use by another process; end that one or {advice}")
         }
-        _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {error}; {advice}"),
+        _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {}; {advice}", explain(&error)),
     })
+}
+
+/// What the system said, with the limit at fault where it is one.
+fn explain(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => format!("the limit on open files (RLIMIT_NOFILE, ulimit -n) is too low ({error})"),
+        _ => error.to_string(),
+    }
 }
 
 /// Tells whoever started the process that it accepts connections, and where.
