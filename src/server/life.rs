@@ -162,7 +162,6 @@ mod tests {
         counters.connections.set(4_000);
         Watched {
             node: "a".into(),
-            started: std::time::Instant::now(),
             cores: Arc::new([Arc::new(counters)]),
             draining: AtomicBool::new(false),
             log_lines_lost: Box::new(|| 0),
