@@ -65,5 +65,6 @@
 pub mod base;
 pub mod control;
 pub mod engine;
+pub mod io;
 pub mod server;
 pub mod wire;
