@@ -5,9 +5,9 @@ pub mod binary;
 pub mod json;
 pub mod raw;
 
+use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::Opcode;
 use crate::payload::Stamp;
 use raw::Templates;
 

@@ -1,9 +1,9 @@
 //! Any server: the join and publish messages are templates, and a publication is any message that carries a stamp.
 
+use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Said};
-use crate::frame::Opcode;
 use crate::payload::Stamp;
 
 /// Templates; `{room}`, `{user}` and `{data}` stand for the room's name, the user's and the stamped payload.

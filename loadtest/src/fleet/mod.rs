@@ -19,10 +19,11 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use roomring::wire::client::{ServerDecoder, ServerMessage, append_client_frame};
+use roomring::wire::frame::Opcode;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Clock;
-use crate::frame::{self, Opcode};
 use crate::measure::counters::Counters;
 use address::{Sources, Target};
 use handshake::{Answer, Request};
@@ -33,6 +34,9 @@ const WAKER: Token = Token(usize::MAX - 1);
 
 /// One buffer takes what any socket has: large enough for a burst, small enough to stay in the second-level cache.
 const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// The largest message taken from a server.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Ready sockets taken per wait.
 const EVENTS_MAX: usize = 512;
@@ -100,6 +104,8 @@ pub struct Fleet {
     events: Option<Events>,
     slots: Vec<Slot>,
     buffer: Vec<u8>,
+    /// For connections that hold no incomplete frame: all but a few at any time.
+    decoder: ServerDecoder,
     dirty: Vec<u32>,
     resumed: Vec<u32>,
     waiting: VecDeque<u32>,
@@ -138,6 +144,7 @@ impl Fleet {
             events: Some(Events::with_capacity(EVENTS_MAX)),
             slots: (0..settings.clients).map(|_| Slot::default()).collect(),
             buffer: vec![0; RECEIVE_BYTES],
+            decoder: ServerDecoder::default(),
             dirty: Vec::new(),
             resumed: Vec::new(),
             waiting: VecDeque::new(),
@@ -196,7 +203,7 @@ impl Fleet {
         if held.output.is_empty() {
             self.dirty.push(client);
         }
-        frame::client_frame(opcode, payload, self.rng.u32(..).to_ne_bytes(), &mut held.output);
+        append_client_frame(&mut held.output, opcode, payload, self.rng.u32(..).to_ne_bytes());
     }
 
     /// Sends what waits for the client, as far as its socket takes it.
@@ -393,15 +400,7 @@ impl Fleet {
         loop {
             let slot = &mut self.slots[client as usize];
             let Some(stream) = slot.stream.as_mut().filter(|_| !slot.stalled) else { break };
-            let start = slot.held.as_ref().map_or(0, |held| held.input.len());
-            if start > 0 {
-                if start * 2 > buffer.len() {
-                    buffer.resize(start * 2, 0);
-                }
-                buffer[..start].copy_from_slice(&slot.held.as_ref().expect("start is above 0").input);
-            }
-            let room = buffer.len() - start;
-            match stream.read(&mut buffer[start..]) {
+            match stream.read(&mut buffer) {
                 Ok(0) => {
                     self.broken(behaviour, client, "the server ended the stream".to_owned());
                     break;
@@ -409,13 +408,11 @@ impl Fleet {
                 Ok(count) => {
                     self.counters.receives += 1;
                     self.counters.bytes_received += count as u64;
-                    if start > 0 {
-                        self.slots[client as usize].held.as_mut().expect("start is above 0").input.clear();
-                    }
                     let now = self.clock.now();
-                    self.process(behaviour, client, &buffer[..start + count], now);
+                    self.process(behaviour, client, &buffer[..count], now);
                     self.call_if_due(behaviour, now);
-                    if count < room && !to_end {
+                    // A short read has emptied the socket, and what comes later raises a new event.
+                    if count < buffer.len() && !to_end {
                         break;
                     }
                 }
@@ -431,80 +428,85 @@ impl Fleet {
     }
 
     fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
-        let mut at = 0;
-        if self.slots[client as usize].state == State::Upgrading {
-            match handshake::answer(received) {
-                Answer::Incomplete => return self.hold(client, received),
-                Answer::Refused(why) => return self.fail(behaviour, client, why),
-                Answer::Open(used) => {
-                    at = used;
-                    self.slots[client as usize].state = State::Open;
-                    self.connecting -= 1;
-                    self.counters.opened += 1;
-                    behaviour.opened(self, client, now);
-                }
+        if self.slots[client as usize].state != State::Upgrading {
+            return self.process_frames(behaviour, client, received, now);
+        }
+        let held = self.held(client);
+        held.head.extend_from_slice(received);
+        let head = std::mem::take(&mut held.head);
+        match handshake::answer(&head) {
+            Answer::Incomplete => self.held(client).head = head,
+            Answer::Refused(why) => self.fail(behaviour, client, why),
+            Answer::Open(used) => {
+                self.slots[client as usize].state = State::Open;
+                self.connecting -= 1;
+                self.counters.opened += 1;
+                self.counters.open += 1;
+                behaviour.opened(self, client, now);
+                self.process_frames(behaviour, client, &head[used..], now);
             }
         }
-        while at < received.len() {
-            match frame::parse(&received[at..]) {
-                Ok(Some(frame)) => {
-                    at += frame.used;
-                    let fast = frame.last && matches!(frame.opcode, Opcode::Text | Opcode::Binary);
-                    match self.slots[client as usize].state {
-                        State::Open if fast => behaviour.message(self, client, frame.payload, now),
-                        State::Open | State::Closing => self.other_frame(behaviour, client, &frame, now),
-                        State::Empty | State::Connecting | State::Upgrading => return,
-                    }
-                }
-                Ok(None) => return self.hold(client, &received[at..]),
-                Err(why) => return self.broken(behaviour, client, why.to_owned()),
-            }
-        }
-        self.tidy(client);
     }
 
-    /// Control frames, and messages in several frames.
-    fn other_frame(
-        &mut self,
-        behaviour: &mut impl Behaviour,
-        client: u32,
-        frame: &frame::ServerFrame<'_>,
-        now: u64,
-    ) {
-        match frame.opcode {
-            Opcode::Ping => self.queue(client, Opcode::Pong, frame.payload),
-            Opcode::Pong => {}
+    fn process_frames(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+        let own = self.slots[client as usize].held.as_mut().and_then(|held| held.decoder.take());
+        let mut decoder = own.unwrap_or_else(|| std::mem::take(&mut self.decoder));
+        let mut rest = received;
+        // Until it has nothing more to give: only then has it let go of the last message.
+        let violation = loop {
+            match decoder.next(rest, MESSAGE_BYTES_MAX) {
+                Ok((used, Some(message))) => {
+                    rest = &rest[used..];
+                    self.take(behaviour, client, message, now);
+                    if self.slots[client as usize].state == State::Empty {
+                        return;
+                    }
+                }
+                Ok((used, None)) => {
+                    rest = &rest[used..];
+                    if rest.is_empty() {
+                        break None;
+                    }
+                }
+                Err(error) => break Some(error),
+            }
+        };
+        if let Some(error) = violation {
+            self.counters.wrong += 1;
+            return self.broken(behaviour, client, format!("protocol violation: {error}"));
+        }
+        if decoder.held_bytes() == 0 {
+            self.decoder = decoder;
+            self.tidy(client);
+        } else {
+            self.held(client).decoder = Some(decoder);
+        }
+    }
+
+    fn take(&mut self, behaviour: &mut impl Behaviour, client: u32, message: ServerMessage<'_>, now: u64) {
+        let state = self.slots[client as usize].state;
+        match message.opcode {
+            Opcode::Text | Opcode::Binary if state == State::Open => {
+                behaviour.message(self, client, message.payload, now);
+            }
+            Opcode::Text | Opcode::Binary | Opcode::Continuation | Opcode::Pong => {}
+            Opcode::Ping => self.queue(client, Opcode::Pong, message.payload),
             Opcode::Close => {
-                let code = frame.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                let asked = self.slots[client as usize].state == State::Closing;
+                let code = message.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                let asked = state == State::Closing;
                 if !asked {
-                    self.queue(client, Opcode::Close, frame.payload.get(..2).unwrap_or_default());
+                    self.queue(client, Opcode::Close, message.payload.get(..2).unwrap_or_default());
                     self.flush(client);
                 }
                 self.release(client);
                 let ended = if asked { Ended::Asked } else { Ended::ByServer(code) };
                 behaviour.ended(self, client, ended, now);
             }
-            Opcode::Continuation | Opcode::Text | Opcode::Binary => {
-                let slot = &mut self.slots[client as usize];
-                let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
-                held.message.extend_from_slice(frame.payload);
-                if frame.last {
-                    let message = std::mem::take(&mut held.message);
-                    if slot.state == State::Open {
-                        behaviour.message(self, client, &message, now);
-                    }
-                }
-            }
         }
     }
 
-    fn hold(&mut self, client: u32, rest: &[u8]) {
-        let slot = &mut self.slots[client as usize];
-        if slot.state != State::Empty {
-            let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
-            held.input.extend_from_slice(rest);
-        }
+    fn held(&mut self, client: u32) -> &mut Held {
+        self.slots[client as usize].held.get_or_insert_with(|| self.spare.pop().unwrap_or_default())
     }
 
     /// Gives back a client's buffers when they are empty.
@@ -518,8 +520,10 @@ impl Fleet {
     fn release(&mut self, client: u32) {
         let slot = &mut self.slots[client as usize];
         slot.stream = None;
-        if matches!(slot.state, State::Connecting | State::Upgrading) {
-            self.connecting -= 1;
+        match slot.state {
+            State::Empty => {}
+            State::Connecting | State::Upgrading => self.connecting -= 1,
+            State::Open | State::Closing => self.counters.open -= 1,
         }
         slot.state = State::Empty;
         slot.stalled = false;

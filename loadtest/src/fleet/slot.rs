@@ -1,6 +1,7 @@
 //! One client's place in a fleet.
 
 use mio::net::TcpStream;
+use roomring::wire::client::ServerDecoder;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum State {
     Closing,
 }
 
-/// A client: 24 bytes while nothing waits for it.
+/// A client's connection: 16 bytes while nothing waits for it.
 #[derive(Debug, Default)]
 pub struct Slot {
     /// Its socket.
@@ -34,10 +35,10 @@ pub struct Slot {
 /// Bytes that wait for a client.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The beginning of a frame.
-    pub input: Vec<u8>,
-    /// Frames of a message whose last has not come.
-    pub message: Vec<u8>,
+    /// The beginning of the answer to its upgrade.
+    pub head: Vec<u8>,
+    /// The beginning of a frame or message, if there is one.
+    pub decoder: Option<ServerDecoder>,
     /// What its socket has not taken.
     pub output: Vec<u8>,
 }
@@ -49,16 +50,15 @@ impl Held {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.input.is_empty() && self.message.is_empty() && self.output.is_empty()
+        self.head.is_empty() && self.decoder.is_none() && self.output.is_empty()
     }
 
     /// Forgets all of it.
     pub fn clear(&mut self) {
-        for buffer in [&mut self.input, &mut self.message, &mut self.output] {
+        self.decoder = None;
+        for buffer in [&mut self.head, &mut self.output] {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES_MAX);
         }
     }
 }
-
-const _: () = assert!(size_of::<Slot>() <= 24);

@@ -50,6 +50,8 @@ macro_rules! counters {
 counters! {
     /// WebSockets opened.
     opened,
+    /// WebSockets open, now.
+    open,
     /// Attempts that did not become a WebSocket.
     connect_failures,
     /// WebSockets that ended although the scenario did not end them.

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
+use roomring::wire::frame::Opcode;
+
 use super::schedule::Schedule;
 use super::{Actor, Complaints, Findings, RETRY_NS};
 use crate::fleet::handshake::Request;
 use crate::fleet::{Behaviour, Ended, Fleet};
-use crate::frame::Opcode;
 use crate::measure::histogram::Durations;
 use crate::measure::sequence::{Arrival, Sequence};
 use crate::payload::Stamp;
