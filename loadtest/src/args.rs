@@ -11,6 +11,7 @@ use crate::dialect::raw::Templates;
 use crate::fleet::address::Target;
 use crate::plan::{Pace, Scenario};
 use crate::run::options::Options;
+use crate::server::launch::{Conditions, Spec};
 
 /// Load generator for Roomring and other WebSocket servers.
 #[derive(Debug, Parser)]
@@ -32,9 +33,16 @@ pub enum Command {
     Echo(PacedArgs),
     /// Clients connect, join and close, over and over (`--connections` at a time).
     Churn(RunArgs),
+    /// The bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
+    Floor(PacedArgs),
+    /// Runs one scenario against several servers in turn, round by round, and compares medians.
+    Compare(CompareArgs),
     /// A generator process (started by the others).
     #[command(hide = true)]
     Worker,
+    /// The server of `floor`.
+    #[command(hide = true)]
+    FloorServer,
 }
 
 /// Options of scenarios that publish.
@@ -54,6 +62,23 @@ pub struct PacedArgs {
     pub stalled: f64,
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Options of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Servers, `[LABEL:]KIND[=PATH]` with kinds roomring, uws, bun, floor; ratios are to the first.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<Spec>,
+    /// How often each server is run.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: u32,
+    /// Writes the results of all runs to a file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The scenario with its options, as `fanout --in-flight 16`.
+    #[arg(last = true, required = true, value_name = "SCENARIO")]
+    pub scenario: Vec<String>,
 }
 
 /// How open-loop arrivals are spread.
@@ -82,6 +107,15 @@ pub struct RunArgs {
     /// The server; repeated: clients take turns among them.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Vec<String>,
+    /// Starts the server in place of `--url` and `--pid`: `roomring`, `roomring=PATH`, `uws`, `bun` or `floor`.
+    #[arg(long, conflicts_with_all = ["url", "pid"])]
+    pub server: Option<Spec>,
+    /// CPUs of a server that is started here: `0` or `0,2-5`.
+    #[arg(long, value_name = "LIST")]
+    pub server_cores: Option<String>,
+    /// Configuration of a Roomring that is started here.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub server_set: Vec<String>,
     /// How it is spoken to.
     #[arg(long, value_enum, default_value_t = DialectName::Json)]
     pub dialect: DialectName,
@@ -191,9 +225,23 @@ impl RunArgs {
             cores: self.cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
             processes: self.processes,
             pid: self.pid,
+            floor: None,
             sources: self.sources,
             connecting_max: self.connecting.max(1),
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..1 << 48)),
+        })
+    }
+
+    /// How a server is to be started for these options.
+    ///
+    /// # Errors
+    /// A list of CPUs that is none.
+    pub fn conditions(&self, scenario: Scenario) -> anyhow::Result<Conditions> {
+        Ok(Conditions {
+            cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
+            set: self.server_set.clone(),
+            echo: matches!(scenario, Scenario::Echo { .. }),
+            binary: self.dialect == DialectName::Binary || self.raw_binary,
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod args;
 mod clock;
+mod compare;
 mod dialect;
 mod fleet;
 mod measure;
@@ -14,8 +15,10 @@ mod plan;
 mod report;
 mod run;
 mod scenario;
+mod server;
 mod worker;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,7 +27,10 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use args::{Cli, Command, RunArgs};
+use fleet::address::Target;
 use plan::Scenario;
+use run::Outcome;
+use server::launch::{Kind, Spec};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -42,26 +48,65 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Worker => worker::run().map(|()| true),
-        Command::Idle(args) => single(&args, Scenario::Idle),
-        Command::Churn(args) => single(&args, Scenario::Churn),
-        Command::Echo(args) => single(&args.run, Scenario::Echo { pace: args.pace()? }),
-        Command::Fanout(args) => {
-            let stalled_per_mille = args.stalled_per_mille()?;
-            single(&args.run, Scenario::Fanout { pace: args.pace()?, stalled_per_mille })
+        Command::FloorServer => server::floor::run().map(|()| true),
+        Command::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
+        Command::Floor(mut args) => {
+            args.run.server = Some("floor".parse()?);
+            dispatch(Command::Fanout(args))
+        }
+        command => {
+            let (scenario, args) = scenario_of(&command)?;
+            single(args, scenario)
         }
     }
 }
 
+/// The scenario of a command that is one run.
+fn scenario_of(command: &Command) -> anyhow::Result<(Scenario, &RunArgs)> {
+    Ok(match command {
+        Command::Idle(args) => (Scenario::Idle, args),
+        Command::Churn(args) => (Scenario::Churn, args),
+        Command::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
+        Command::Fanout(args) => {
+            let stalled_per_mille = args.stalled_per_mille()?;
+            (Scenario::Fanout { pace: args.pace()?, stalled_per_mille }, &args.run)
+        }
+        _ => anyhow::bail!("this command is not a single run"),
+    })
+}
+
 fn single(args: &RunArgs, scenario: Scenario) -> anyhow::Result<bool> {
-    let options = args.options(scenario)?;
     let stop = stop_on_interrupt()?;
-    let outcome = run::execute(&options, &stop, !args.quiet)?;
+    let outcome = start_and_run(args, scenario, args.server.as_ref(), &stop)?;
     print!("{}", report::table(&outcome));
     if let Some(path) = &args.json {
-        let file = std::fs::File::create(path).with_context(|| format!("--json {}", path.display()))?;
-        serde_json::to_writer_pretty(file, &outcome)?;
+        write_json(path, &outcome)?;
     }
     Ok(outcome.verdict.valid)
+}
+
+/// One run, against the server that `server` starts, or the one that the options name.
+fn start_and_run(
+    args: &RunArgs,
+    scenario: Scenario,
+    server: Option<&Spec>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Outcome> {
+    let mut options = args.options(scenario)?;
+    let launched = server.map(|spec| spec.launch(&args.conditions(scenario)?)).transpose()?;
+    if let (Some(launched), Some(spec)) = (&launched, server) {
+        options.name.clone_from(&spec.label);
+        options.targets = vec![Target::parse(&launched.url)?];
+        options.dialect = launched.dialect.clone();
+        options.pid = Some(launched.pid());
+        options.floor = (spec.kind == Kind::Floor).then_some(launched.address);
+    }
+    run::execute(&options, stop, !args.quiet)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let file = std::fs::File::create(path).with_context(|| format!("--json {}", path.display()))?;
+    serde_json::to_writer_pretty(file, value).with_context(|| format!("--json {}", path.display()))
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the program.

@@ -18,6 +18,19 @@ pub fn table(outcome: &Outcome) -> String {
     if let Some(server) = &outcome.server {
         figures(&mut text, outcome, server);
     }
+    if let Some(floor) = &outcome.floor {
+        let (per_send, per_frame) = (ratio(floor.send_cpu_ns, floor.sends), ratio(floor.send_cpu_ns, floor.frames));
+        line(
+            &mut text,
+            &format!(
+                "floor         {per_send:.0} ns of CPU per bare send of {:.0} B ({:.1} frames): {per_frame:.0} ns per \
+                 frame, {} frames per CPU-second",
+                ratio(floor.bytes, floor.sends),
+                ratio(floor.frames, floor.sends),
+                grouped((1e9 / per_frame.max(1e-3)) as u64)
+            ),
+        );
+    }
     let processes = outcome.options.plans().map_or(1, |plans| plans.len());
     line(
         &mut text,

@@ -14,10 +14,11 @@ use anyhow::bail;
 use crate::measure::counters::Counters;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
 use crate::plan::{Phase, Scenario};
+use crate::server::floor;
 use crate::worker::{Answer, Order};
 use options::Options;
 use outcome::Mark;
-pub use outcome::{Outcome, ServerFigures, Verdict};
+pub use outcome::{Outcome, ServerFigures};
 use shard::Shard;
 
 /// How often the parent looks.
@@ -148,7 +149,8 @@ impl Run<'_> {
         let answers = self.order(Order::Tell)?;
         let per_shard: Vec<Counters> = answers.iter().map(|answer| answer.counters).collect();
         let counters = per_shard.iter().fold(Counters::default(), |sum, counters| sum.plus(counters));
-        Ok(Mark { at, counters, per_shard, server })
+        let floor = self.options.floor.map(floor::counters).transpose()?;
+        Ok(Mark { at, counters, per_shard, server, floor })
     }
 
     fn enter(&mut self, phase: Phase) -> anyhow::Result<()> {

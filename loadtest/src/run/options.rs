@@ -1,5 +1,6 @@
 //! What a run is to do, checked, and how it is divided among generator processes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -41,6 +42,8 @@ pub struct Options {
     pub processes: u32,
     /// The server's process on this host.
     pub pid: Option<u32>,
+    /// The server is a floor server, and tells at this address what its sends cost.
+    pub floor: Option<SocketAddr>,
     /// Source addresses per process.
     pub sources: u32,
     /// Connection attempts under way at a time, of the whole run.
@@ -137,6 +140,7 @@ mod tests {
             cores: vec![1],
             processes: 1,
             pid: None,
+            floor: None,
             sources: 64,
             connecting_max: 128,
             seed: 1,

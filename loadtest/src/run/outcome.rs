@@ -10,6 +10,7 @@ use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
 use crate::plan::{Pace, Scenario};
+use crate::server::floor::FloorCounters;
 use crate::worker::Answer;
 
 /// What was read at one end of the measured time.
@@ -22,6 +23,8 @@ pub struct Mark {
     pub per_shard: Vec<Counters>,
     /// The server's process.
     pub server: Option<ProcessSample>,
+    /// What a floor server says of itself.
+    pub floor: Option<FloorCounters>,
 }
 
 /// The result of a run.
@@ -53,6 +56,8 @@ pub struct Outcome {
     pub server: Option<ServerFigures>,
     /// The server's process in the measured time.
     pub server_sample: Option<ProcessSample>,
+    /// What a floor server did in the measured time.
+    pub floor: Option<FloorCounters>,
     /// Whether it can be believed.
     pub verdict: Verdict,
     /// Plain sentences about what went wrong.
@@ -142,6 +147,7 @@ impl Outcome {
             histograms: merged.iter().map(|(name, durations)| (name.clone(), durations.encode())).collect(),
             server_sample: from.server.zip(to.server).map(|(from, to)| to.since(&from)),
             server: None,
+            floor: from.floor.zip(to.floor).map(|(from, to)| to.since(&from)),
             verdict: Verdict::default(),
             complaints,
         })
@@ -197,6 +203,7 @@ impl Outcome {
         against(total.wrong, "messages that cannot be right");
         against(total.disconnected, "connections ended by the server or broken");
         against(total.errors, "commands refused");
+        against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
         let (work, unit) = self.work();
         if work == 0 && options.scenario != Scenario::Idle {
             reasons.push(format!("not one {unit} was measured"));
