@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
 use crate::fleet::address::Target;
-use crate::plan::{Pace, Scenario};
+use crate::plan::{Pace, Scenario, Soak};
 use crate::run::options::Options;
 use crate::server::launch::{Conditions, Spec};
 
@@ -33,6 +34,10 @@ pub enum Command {
     Echo(PacedArgs),
     /// Clients connect, join and close, over and over (`--connections` at a time).
     Churn(RunArgs),
+    /// Readers stall: what the healthy ones feel, against the same run without.
+    Slow(PacedArgs),
+    /// Random clients that join, publish, vanish and recover, in both forms; everything is checked (Roomring only).
+    Soak(SoakArgs),
     /// The bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
     Floor(PacedArgs),
     /// Runs one scenario against several servers in turn, round by round, and compares medians.
@@ -62,6 +67,31 @@ pub struct PacedArgs {
     pub stalled: f64,
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub struct SoakArgs {
+    /// Things that clients do per second, all together; most are publishes.
+    #[arg(long, default_value_t = 500.0, value_name = "PER_SECOND")]
+    pub actions: f64,
+    /// Rooms, of all processes together; by default one per 25 clients.
+    #[arg(long)]
+    pub rooms: Option<u32>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+impl SoakArgs {
+    /// The mixture.
+    ///
+    /// # Errors
+    /// A number that makes no sense.
+    pub fn mixture(&self) -> anyhow::Result<Soak> {
+        ensure!(self.actions > 0.0, "--actions must be above 0");
+        let rooms = self.rooms.unwrap_or(self.run.connections / 25).max(1);
+        Ok(Soak { rooms, actions_per_second: self.actions })
+    }
 }
 
 /// Options of `compare`.
@@ -146,6 +176,9 @@ pub struct RunArgs {
     /// The server's process on this host: its CPU time and memory become part of the result.
     #[arg(long)]
     pub pid: Option<u32>,
+    /// Roomring's control address: after a soak its `/stats` must be back at zero.
+    #[arg(long, value_name = "ADDRESS")]
+    pub control: Option<SocketAddr>,
     /// Source addresses per process on loopback.
     #[arg(long, default_value_t = 64)]
     pub sources: u32,
@@ -226,6 +259,7 @@ impl RunArgs {
             processes: self.processes,
             pid: self.pid,
             floor: None,
+            control: self.control,
             sources: self.sources,
             connecting_max: self.connecting.max(1),
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..1 << 48)),

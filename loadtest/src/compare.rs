@@ -149,7 +149,8 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (low, high) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        let median =
+            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
         Some(Spread { low, median, high })
     }
 }
@@ -163,7 +164,9 @@ mod tests {
         assert_eq!(Spread::of(vec![3.0, 1.0, 9.0]), Some(Spread { low: 1.0, median: 3.0, high: 9.0 }));
         assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 9.0]).map(|spread| spread.median), Some(3.0));
         assert_eq!(Spread::of(Vec::new()), None);
-        assert_eq!(cell(Some(&Spread { low: 1.0, median: 2_000.0, high: 3_000.0 }), Some(1_000.0), 0).trim(),
-            "2,000 [1-3,000] x2.00");
+        assert_eq!(
+            cell(Some(&Spread { low: 1.0, median: 2_000.0, high: 3_000.0 }), Some(1_000.0), 0).trim(),
+            "2,000 [1-3,000] x2.00"
+        );
     }
 }

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod scenario;
 mod server;
+mod slow;
 mod worker;
 
 use std::path::Path;
@@ -23,10 +24,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 
 use args::{Cli, Command, RunArgs};
+use dialect::Dialect;
 use fleet::address::Target;
 use plan::Scenario;
 use run::Outcome;
@@ -49,6 +51,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Worker => worker::run().map(|()| true),
         Command::FloorServer => server::floor::run().map(|()| true),
+        Command::Slow(args) => slow::run(&args, &stop_on_interrupt()?),
         Command::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
         Command::Floor(mut args) => {
             args.run.server = Some("floor".parse()?);
@@ -65,6 +68,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
 fn scenario_of(command: &Command) -> anyhow::Result<(Scenario, &RunArgs)> {
     Ok(match command {
         Command::Idle(args) => (Scenario::Idle, args),
+        Command::Soak(args) => (Scenario::Soak(args.mixture()?), &args.run),
         Command::Churn(args) => (Scenario::Churn, args),
         Command::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
         Command::Fanout(args) => {
@@ -99,8 +103,14 @@ fn start_and_run(
         options.targets = vec![Target::parse(&launched.url)?];
         options.dialect = launched.dialect.clone();
         options.pid = Some(launched.pid());
+        options.control = launched.control.filter(|_| matches!(scenario, Scenario::Soak(_)));
         options.floor = (spec.kind == Kind::Floor).then_some(launched.address);
     }
+    let roomring = !matches!(options.dialect, Dialect::Raw(_));
+    ensure!(
+        roomring || !matches!(scenario, Scenario::Soak(_)),
+        "a soak needs a server that speaks Roomring's protocol"
+    );
     run::execute(&options, stop, !args.quiet)
 }
 

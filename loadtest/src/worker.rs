@@ -17,6 +17,7 @@ use crate::scenario::churn::Churn;
 use crate::scenario::echo::Echo;
 use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
+use crate::scenario::soak::Soak;
 use crate::scenario::{Actor, Findings};
 
 /// How often the thread's CPU time is read.
@@ -115,12 +116,10 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyho
     waker.send(fleet.waker()?).context("the control thread is gone")?;
     match plan.scenario {
         Scenario::Idle => act(Idle::new(plan), fleet, shared),
-        Scenario::Fanout { pace, stalled_per_mille } => {
-            act(Fanout::new(plan, pace, stalled_per_mille), fleet, shared)
-        }
+        Scenario::Fanout { pace, stalled_per_mille } => act(Fanout::new(plan, pace, stalled_per_mille), fleet, shared),
         Scenario::Echo { pace } => act(Echo::new(plan, pace), fleet, shared),
         Scenario::Churn => act(Churn::new(plan), fleet, shared),
-        Scenario::Soak(_) => anyhow::bail!("soak"),
+        Scenario::Soak(mixture) => act(Soak::new(plan, mixture), fleet, shared),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Roomring's JSON form (PROTOCOL sections 2 and 3), as a client sees it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -53,9 +55,13 @@ pub fn write_leave(room: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(format!(r#"{{"type":"leave","id":2,"room":"{room}"}}"#).as_bytes());
 }
 
-/// Writes a publish without `id`: only a refusal comes back.
-pub fn write_publish(room: &str, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"type":"publish","room":""#);
+/// Writes a publish. Without a wish for a reply it has no `id`: only a refusal comes back.
+pub fn write_publish(room: &str, stamp: Stamp, size: usize, reply: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"publish","#);
+    if reply {
+        out.extend_from_slice(br#""id":3,"#);
+    }
+    out.extend_from_slice(br#""room":""#);
     out.extend_from_slice(room.as_bytes());
     out.extend_from_slice(br#"","data":""#);
     stamp.write(size, out);
@@ -78,6 +84,8 @@ struct Object<'a> {
     #[serde(default, borrow)]
     data: Option<&'a RawValue>,
     #[serde(default)]
+    data_b64: Option<String>,
+    #[serde(default)]
     from: Option<serde_json::Value>,
     #[serde(default)]
     to: u64,
@@ -90,8 +98,10 @@ struct Object<'a> {
 #[derive(Deserialize)]
 struct Entry<'a> {
     seq: u64,
-    #[serde(borrow)]
+    #[serde(default, borrow)]
     data: Option<&'a RawValue>,
+    #[serde(default)]
+    data_b64: Option<String>,
 }
 
 /// Reads any message.
@@ -101,12 +111,22 @@ pub fn parse(message: &[u8]) -> Said {
         Ok(object) => object,
         Err(error) => return Said::Garbage(format!("{error} in {}", String::from_utf8_lossy(message))),
     };
-    let data = |raw: Option<&RawValue>| raw.map_or_else(Vec::new, |raw| raw.get().as_bytes().to_vec());
+    let data = |raw: Option<&RawValue>, base64: Option<&String>| match (raw, base64) {
+        (Some(raw), _) => raw.get().as_bytes().to_vec(),
+        // What cannot be decoded holds no stamp, and is found wrong for that.
+        (None, base64) => base64.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default(),
+    };
     match (object.kind, object.seq) {
-        ("message", Some(seq)) => Said::Message(Published { room: object.room, seq, data: data(object.data) }),
+        ("message", Some(seq)) => {
+            let data = data(object.data, object.data_b64.as_ref());
+            Said::Message(Published { room: object.room, seq, data })
+        }
         ("joined", Some(seq)) => {
             let room = &object.room;
-            let entry = |entry: &Entry| Published { room: room.clone(), seq: entry.seq, data: data(entry.data) };
+            let entry = |entry: &Entry| {
+                let data = data(entry.data, entry.data_b64.as_ref());
+                Published { room: room.clone(), seq: entry.seq, data }
+            };
             let messages = object.messages.iter().map(entry).collect();
             let (epoch, recovered) = (object.epoch, object.recovered);
             Said::Joined { room: object.room, epoch, seq, recovered, messages, following: 0 }
@@ -159,6 +179,8 @@ mod tests {
         let (room, epoch) = ("r".to_owned(), "00ff".to_owned());
         let expected = Said::Joined { room, epoch, seq: 4, recovered: true, messages: vec![entry], following: 0 };
         assert_eq!(parse(joined), expected);
+        let encoded = br#"{"type":"message","room":"r","seq":1,"from":"u","at":1,"data_b64":"fnJyMQ=="}"#;
+        assert_eq!(parse(encoded), Said::Message(Published { room: "r".into(), seq: 1, data: b"~rr1".to_vec() }));
         let gap = br#"{"type":"gap","room":"r","from":3,"to":9}"#;
         assert_eq!(parse(gap), Said::Gap { room: "r".into(), from: 3, to: 9 });
         let error = br#"{"type":"error","code":"not_joined","message":"join first"}"#;
@@ -176,9 +198,12 @@ mod tests {
             let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
             assert_eq!(value["last_received_seq"], wanted);
         }
-        let mut out = Vec::new();
-        write_publish("r", Stamp { number: 1, room: 1 }, 30, &mut out);
-        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
-        assert_eq!(value["data"].as_str().map(str::len), Some(30));
+        for reply in [true, false] {
+            let mut out = Vec::new();
+            write_publish("r", Stamp { number: 1, room: 1 }, 30, reply, &mut out);
+            let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            assert_eq!(value["data"].as_str().map(str::len), Some(30));
+            assert_eq!(value["id"].is_number(), reply);
+        }
     }
 }

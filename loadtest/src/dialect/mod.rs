@@ -161,19 +161,10 @@ impl Dialect {
         }
     }
 
-    /// Writes a leave. The raw dialect has none: its clients leave by closing.
-    pub fn write_leave(&self, room: &str, out: &mut Vec<u8>) {
-        match self {
-            Dialect::Json(_) => json::write_leave(room, out),
-            Dialect::Binary => binary::write_leave(room, out),
-            Dialect::Raw(_) => {}
-        }
-    }
-
-    /// Writes a publish of a stamp with `size` bytes of payload.
+    /// Writes a publish of a stamp with `size` bytes of payload, whose reply is not wanted.
     pub fn write_publish(&self, room: &str, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
         match self {
-            Dialect::Json(_) => json::write_publish(room, stamp, size, out),
+            Dialect::Json(_) => json::write_publish(room, stamp, size, false, out),
             Dialect::Binary => binary::write_publish(room, stamp, size, out),
             Dialect::Raw(templates) => templates.write_publish(room, stamp, size, out),
         }

@@ -63,9 +63,9 @@ pub fn answer(received: &[u8]) -> Answer {
         let body = String::from_utf8_lossy(&received[end + 4..]);
         return Answer::Refused(format!("answered {status:?} {}", body.trim()));
     }
-    let accept = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-        name.eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim().to_owned())
-    });
+    let accept = lines
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(name, value)| name.eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim().to_owned()));
     if accept.as_deref() != Some(ACCEPT) {
         return Answer::Refused(format!("answered with Sec-WebSocket-Accept {accept:?}"));
     }

@@ -5,8 +5,8 @@ pub mod address;
 pub mod handshake;
 mod slot;
 
-use std::collections::{BinaryHeap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;

@@ -50,11 +50,6 @@ impl Durations {
         self.histogram.saturating_record(ns);
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.histogram.reset();
-    }
-
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Durations) {
         self.histogram.add(&other.histogram).expect("all histograms here have the same bounds");

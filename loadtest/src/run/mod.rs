@@ -5,6 +5,7 @@ pub mod options;
 mod outcome;
 mod shard;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use anyhow::bail;
 use crate::measure::counters::Counters;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
 use crate::plan::{Phase, Scenario};
-use crate::server::floor;
+use crate::server::{floor, http};
 use crate::worker::{Answer, Order};
 use options::Options;
 use outcome::Mark;
@@ -28,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const STUCK: Duration = Duration::from_secs(15);
 
 /// Draining ends when nothing more arrives for this long.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(5);
 
 /// A run under way.
 struct Run<'a> {
@@ -71,11 +72,30 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     let before_leaving = run.tell()?;
     run.enter(Phase::Leave)?;
     run.leave()?;
+    let left = options.control.map(|control| left_behind(control, &run.stop)).transpose()?;
     let findings = run.finish()?;
     let mut outcome = Outcome::new(options, host, connected_in, &from, &to, &before_leaving, findings)?;
     outcome.add_server(options, [empty, full, loaded]);
+    outcome.left_behind = left.flatten();
     outcome.judge(options, run.stop.load(Ordering::Relaxed));
     Ok(outcome)
+}
+
+/// What the server's `/stats` still count when all clients have gone: `None` when they are back at zero. Presence has a
+/// grace, so it is asked for some seconds.
+fn left_behind(control: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Option<String>> {
+    let since = Instant::now();
+    loop {
+        let stats: serde_json::Value = serde_json::from_str(&http::get(control, "/stats")?)?;
+        let counts = ["connections", "members"].map(|name| (name, stats[name].as_u64()));
+        if counts.iter().all(|(_, count)| *count == Some(0)) {
+            return Ok(None);
+        }
+        if since.elapsed() > Duration::from_secs(10) || stop.load(Ordering::Relaxed) {
+            return Ok(Some(format!("after everyone has gone, /stats say {counts:?}")));
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 impl Run<'_> {

@@ -44,6 +44,8 @@ pub struct Options {
     pub pid: Option<u32>,
     /// The server is a floor server, and tells at this address what its sends cost.
     pub floor: Option<SocketAddr>,
+    /// The server's `/stats` are at this address.
+    pub control: Option<SocketAddr>,
     /// Source addresses per process.
     pub sources: u32,
     /// Connection attempts under way at a time, of the whole run.
@@ -116,7 +118,8 @@ fn share_of(scenario: Scenario, share: f64) -> Scenario {
         }
         Scenario::Echo { pace: whole } => Scenario::Echo { pace: pace(whole) },
         Scenario::Soak(soak) => {
-            Scenario::Soak(Soak { actions_per_second: soak.actions_per_second * share, ..soak })
+            let rooms = ((f64::from(soak.rooms) * share).round() as u32).max(1);
+            Scenario::Soak(Soak { rooms, actions_per_second: soak.actions_per_second * share })
         }
     }
 }
@@ -141,6 +144,7 @@ mod tests {
             processes: 1,
             pid: None,
             floor: None,
+            control: None,
             sources: 64,
             connecting_max: 128,
             seed: 1,
@@ -149,7 +153,8 @@ mod tests {
 
     #[test]
     fn rooms_are_whole_and_clients_all_there() {
-        for (connections, room_size, processes) in [(1_000, 100, 1), (50_000, 100, 3), (50_001, 7_000, 4), (3, 100, 1)] {
+        for (connections, room_size, processes) in [(1_000, 100, 1), (50_000, 100, 3), (50_001, 7_000, 4), (3, 100, 1)]
+        {
             let plans = options(connections, room_size).plans().expect("fits");
             assert_eq!(plans.len(), processes, "{connections} in rooms of {room_size}");
             assert_eq!(plans.iter().map(|plan| plan.clients).sum::<u32>(), connections);

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub server_sample: Option<ProcessSample>,
     /// What a floor server did in the measured time.
     pub floor: Option<FloorCounters>,
+    /// What the server still counted when all clients had gone.
+    pub left_behind: Option<String>,
     /// Whether it can be believed.
     pub verdict: Verdict,
     /// Plain sentences about what went wrong.
@@ -148,6 +150,7 @@ impl Outcome {
             server_sample: from.server.zip(to.server).map(|(from, to)| to.since(&from)),
             server: None,
             floor: from.floor.zip(to.floor).map(|(from, to)| to.since(&from)),
+            left_behind: None,
             verdict: Verdict::default(),
             complaints,
         })
@@ -208,6 +211,7 @@ impl Outcome {
         if work == 0 && options.scenario != Scenario::Idle {
             reasons.push(format!("not one {unit} was measured"));
         }
+        reasons.extend(self.left_behind.clone());
         let server_busy = self.server.as_ref().map(|server| server.busy);
         if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
             reasons.push(format!(

@@ -5,6 +5,7 @@ pub mod echo;
 pub mod fanout;
 pub mod idle;
 mod schedule;
+pub mod soak;
 
 use std::collections::BTreeMap;
 
