@@ -14,7 +14,7 @@
 # `--security-opt seccomp=unconfined` does it too, and gives up the rest of the profile.
 #
 # Limits: `nofile` bounds the connections of each core (each holds its sockets in a table of its ring, not in the
-# process); `memlock` bounds the memory that kernels before 5.12 and some hardened ones charge for rings.
+# process); `memlock` bounds the memory that each core locks for its executor (512 KiB and more).
 #
 # Network: `--network host` spares every packet a bridge and NAT, and keeps the default addresses (127.0.0.1:8080 for
 # clients, behind a proxy; 127.0.0.1:8081 for operators). With published ports instead, name the address and the

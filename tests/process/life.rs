@@ -72,6 +72,18 @@ fn a_kernel_that_forbids_io_uring_is_named() {
 }
 
 #[test]
+fn limits_that_are_too_low_are_named() {
+    for (limit, names) in [("--memlock=65536:65536", "RLIMIT_MEMLOCK"), ("--nofile=12:12", "RLIMIT_NOFILE")] {
+        let mut command = Command::new("prlimit");
+        clean(&mut command);
+        command.arg(limit).arg(env!("CARGO_BIN_EXE_roomring"));
+        command.args(["--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"]);
+        command.args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+        assert_failed(&finish(command), 1, &[names]);
+    }
+}
+
+#[test]
 fn a_drain_tells_everybody_and_ends_well() {
     let mut server = Server::start(&["server.cores=2", "server.shutdown_grace=5s"]);
     let mut clients: Vec<Client> = (0..50).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
