@@ -52,8 +52,8 @@ pub const LANE_BATCHES_MAX: usize = 256;
 /// Frames merged into one send.
 pub const SEND_FRAMES_MAX: usize = 64;
 
-/// Bytes merged into one send. A single frame may be larger: it is sent by itself.
-pub const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Bytes merged into one send (a larger frame is sent by itself): what a stalled reader keeps in flight for good.
+pub const SEND_BYTES_MAX: usize = 16 * 1024;
 
 /// Shortest and longest time between two ticks of an engine that has something to wait for.
 pub const TICK_MS: u64 = 100;
@@ -63,6 +63,9 @@ pub const HISTORY_ENTRY_BYTES: usize = 160;
 
 /// Bytes charged to the memory budget for a room without members that is kept for its history or keys.
 pub const ROOM_BYTES: usize = 512;
+
+/// Connections shed in one tick while the memory budget is exceeded: each costs a look at every outbox.
+pub const SHED_PER_TICK_MAX: usize = 8;
 
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";

@@ -121,7 +121,9 @@ pub enum ToOwner {
     Away {
         /// Which room.
         room: RoomName,
-        /// Whose connection.
+        /// Whose.
+        conn: ConnId,
+        /// Its user.
         user: UserName,
         /// The new state; the old one was the opposite.
         away: bool,

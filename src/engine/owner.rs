@@ -28,6 +28,7 @@ pub struct OwnerEffects<'a> {
 }
 
 /// The rooms of one core.
+#[derive(Debug)]
 pub struct Owner {}
 
 impl Owner {

@@ -1,6 +1,9 @@
 //! Server frames (RFC 6455 section 5.2): a finished frame is header and payload in one shared buffer.
+//! Never masks: frames of clients are read by `message` and written by `client`.
 
 use bytes::Bytes;
+
+use super::writer::Writer;
 
 /// A frame's opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,23 +23,168 @@ pub enum Opcode {
     Pong = 10,
 }
 
-/// A finished, unmasked, final frame.
+impl Opcode {
+    /// Reads the low four bits of a frame's first byte; `None` for the reserved ones.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Opcode> {
+        match bits {
+            0 => Some(Opcode::Continuation),
+            1 => Some(Opcode::Text),
+            2 => Some(Opcode::Binary),
+            8 => Some(Opcode::Close),
+            9 => Some(Opcode::Ping),
+            10 => Some(Opcode::Pong),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a close, ping or pong.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self as u8 >= 8
+    }
+}
+
+/// Most bytes of a control frame's payload (RFC 6455 section 5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+
+/// Bytes of a frame header with 64-bit length and without a mask: the longest that a server writes.
+pub const SERVER_HEADER_BYTES_MAX: usize = 10;
+
+/// Bytes of an unmasked header before `payload_len` bytes of payload.
+#[must_use]
+pub const fn header_len(payload_len: usize) -> usize {
+    match payload_len {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => SERVER_HEADER_BYTES_MAX,
+    }
+}
+
+/// Writes the header of a final frame, with a minimal length. `mask_bit` is 0x80 where a mask key follows, otherwise 0.
+pub(super) fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, mask_bit: u8) {
+    let first = 0x80 | opcode as u8;
+    match payload_len {
+        0..=125 => out.extend_from_slice(&[first, mask_bit | payload_len as u8]),
+        126..=0xffff => {
+            out.extend_from_slice(&[first, mask_bit | 126]);
+            out.extend_from_slice(&(payload_len as u16).to_be_bytes());
+        }
+        _ => {
+            out.extend_from_slice(&[first, mask_bit | 127]);
+            out.extend_from_slice(&(payload_len as u64).to_be_bytes());
+        }
+    }
+}
+
+/// A finished, unmasked, final frame. The caller keeps control payloads to [`CONTROL_BYTES_MAX`].
 #[must_use]
 pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let _ = (opcode, payload);
-    todo!()
+    debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX, "control payload too long");
+    let mut out = Vec::with_capacity(header_len(payload.len()) + payload.len());
+    write_header(&mut out, opcode, payload.len(), 0);
+    out.extend_from_slice(payload);
+    Bytes::from(out)
+}
+
+/// A finished frame whose payload is `write`'s output, in one buffer of exactly the right size. `write` runs twice, to
+/// measure and to write, and must do the same both times.
+pub(super) fn frame_of(opcode: Opcode, write: impl Fn(&mut Writer<'_>)) -> Bytes {
+    let payload_len = Writer::measure(&write);
+    let mut out = Vec::with_capacity(header_len(payload_len) + payload_len);
+    append_frame(&mut out, opcode, payload_len, write);
+    Bytes::from(out)
+}
+
+/// Appends a finished frame whose payload is `write`'s output, `payload_len` bytes as measured before.
+pub(super) fn append_frame(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, write: impl Fn(&mut Writer<'_>)) {
+    write_header(out, opcode, payload_len, 0);
+    let start = out.len();
+    write(&mut Writer::to(out));
+    assert_eq!(out.len() - start, payload_len, "a frame's header must tell its payload's length");
 }
 
 /// Payload of a finished frame that [`server_frame`] or an encoder of this floor made (one frame, no mask).
 #[must_use]
 pub fn payload_of(frame: &Bytes) -> Bytes {
-    let _ = frame;
-    todo!()
+    frame.slice(payload_start(frame)..)
 }
 
-/// A finished close frame.
+/// Where the payload of a finished, unmasked frame begins.
+pub(super) fn payload_start(frame: &[u8]) -> usize {
+    match frame[1] & 0x7f {
+        127 => SERVER_HEADER_BYTES_MAX,
+        126 => 4,
+        _ => 2,
+    }
+}
+
+/// A finished close frame. `reason` is cut at a character to what fits.
 #[must_use]
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
-    let _ = (code, reason);
+    let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)];
+    let mut payload = [0; CONTROL_BYTES_MAX];
+    payload[..2].copy_from_slice(&code.to_be_bytes());
+    payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
+    server_frame(Opcode::Close, &payload[..2 + reason.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_minimal_and_payloads_come_back() {
+        for (length, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (70_000, 10)] {
+            let payload = vec![7; length];
+            let frame = server_frame(Opcode::Binary, &payload);
+            assert_eq!(frame.len(), header + length);
+            assert_eq!(header_len(length), header);
+            assert_eq!(frame[0], 0x82);
+            assert_eq!(frame[1] & 0x80, 0, "a server never masks");
+            assert_eq!(payload_of(&frame), payload);
+        }
+    }
+
+    #[test]
+    fn headers_are_those_of_tungstenite() {
+        use tungstenite::protocol::frame::FrameHeader;
+        use tungstenite::protocol::frame::coding::{Data, OpCode};
+        for length in [0usize, 1, 125, 126, 127, 65_535, 65_536, 1 << 20] {
+            let mut expected = Vec::new();
+            FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() }
+                .format(length as u64, &mut expected)
+                .expect("a vector takes every write");
+            let mut written = Vec::new();
+            write_header(&mut written, Opcode::Text, length, 0);
+            assert_eq!(written, expected);
+        }
+    }
+
+    #[test]
+    fn close_reasons_are_cut_at_a_character() {
+        let frame = close_frame(1000, &"ä".repeat(100));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert_eq!(&frame[..4], &[0x88, 124, 0x03, 0xe8]);
+        assert_eq!(std::str::from_utf8(&frame[4..]), Ok("ä".repeat(61).as_str()));
+        assert_eq!(&close_frame(4408, "late")[..], b"\x88\x06\x11\x38late");
+        assert_eq!(&close_frame(1001, "")[..], b"\x88\x02\x03\xe9");
+    }
+
+    #[test]
+    fn opcodes_read_back() {
+        for bits in 0..16 {
+            match Opcode::from_bits(bits) {
+                Some(opcode) => assert_eq!(opcode as u8, bits),
+                None => assert!(matches!(bits, 3..=7 | 11..=15)),
+            }
+        }
+    }
+}
+
+/// How many finished frames stand in `bytes`, one after another.
+#[must_use]
+pub fn count_frames(bytes: &Bytes) -> u32 {
+    let _ = bytes;
     todo!()
 }

@@ -31,6 +31,13 @@ pub enum HttpRequest {
     },
     /// A correct RFC 6455 opening handshake, at any path.
     Upgrade(Box<Upgrade>),
+    /// bad
+    BadUpgrade {
+        /// p
+        path: String,
+        /// r
+        refusal: Refusal,
+    },
 }
 
 /// A correct opening handshake.

@@ -2,9 +2,11 @@
 //!
 //! Inbound: [`handshake`] reads the HTTP head, [`message`] turns socket bytes into messages (over [`frame`] and
 //! [`mask`]), [`json`] and [`binary`] turn messages into a [`command::Request`]. Outbound: [`publication`], [`reply`] and
-//! [`push`] make finished server frames, ready for the socket and shared by reference from then on.
+//! [`push`] make finished server frames, ready for the socket and shared by reference from then on. [`client`] is the
+//! other side of the wire, for the load generator and for tests.
 
 pub mod binary;
+pub mod client;
 pub mod command;
 pub mod frame;
 pub mod handshake;
@@ -14,3 +16,4 @@ pub mod message;
 pub mod publication;
 pub mod push;
 pub mod reply;
+mod writer;

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 
+use super::binary::push_op;
 use super::command::{Data, DataKind, Form};
+use super::frame::{Opcode, frame_of, payload_start};
+use super::writer::Writer;
 use crate::base::ids::{RoomName, Seq, UserName};
 
 /// Which forms are wanted.
@@ -82,18 +85,41 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Encodes `content` as message `seq` in the wanted forms (JSON if none is).
+    /// Encodes `content` as message `seq` in the wanted forms; in the form its data was written in if none is. Data
+    /// written in binary is always encoded in binary too: JSON shows it as base64, which `data` cannot be a slice of.
     #[must_use]
     pub fn encode(content: &Content<'_>, seq: Seq, forms: Forms) -> Publication {
-        let _ = (content, seq, forms);
-        todo!()
+        let message = Message::of(content, seq);
+        let written_json = content.data.kind == DataKind::Json;
+        let wants_json = forms.json || (written_json && !forms.binary);
+        let json = wants_json.then(|| message.frame(Form::Json));
+        let binary = (forms.binary || !written_json).then(|| message.frame(Form::Binary));
+        let data = match (&json, &binary) {
+            (Some(frame), _) if written_json => {
+                let end = frame.len() - message.json_after_data();
+                frame.slice(end - content.data.bytes.len()..end)
+            }
+            (_, Some(frame)) => frame.slice(frame.len() - content.data.bytes.len()..),
+            (_, None) => unreachable!("without a JSON frame to slice there is a binary one"),
+        };
+        Publication {
+            seq,
+            at: content.at,
+            from: content.from.clone(),
+            kind: content.data.kind,
+            data,
+            key: content.key.map(Box::from),
+            frames: Frames { json, binary },
+        }
     }
 
     /// The finished frame in `form`: the shared one, or made now from the other form's.
     #[must_use]
     pub fn frame(&self, room: &RoomName, form: Form) -> Bytes {
-        let _ = (room, form);
-        todo!()
+        match self.frames.get(form) {
+            Some(frame) => frame.clone(),
+            None => self.message(room).frame(form),
+        }
     }
 
     /// Bytes this publication keeps alive, for budgets.
@@ -101,11 +127,118 @@ impl Publication {
     pub fn bytes(&self) -> usize {
         self.frames.len()
     }
+
+    /// Writes the JSON `message` object: the shared frame's payload, or made now.
+    pub(super) fn write_json(&self, room: &str, out: &mut Writer<'_>) {
+        match &self.frames.json {
+            Some(frame) => {
+                out.raw(&frame[payload_start(frame)..]);
+            }
+            None => self.message(room).write_json(out),
+        }
+    }
+
+    /// Writes the binary `message`, without a frame header.
+    pub(super) fn write_binary(&self, room: &str, out: &mut Writer<'_>) {
+        match &self.frames.binary {
+            Some(frame) => {
+                out.raw(&frame[payload_start(frame)..]);
+            }
+            None => self.message(room).write_binary(out),
+        }
+    }
+
+    fn message<'a>(&'a self, room: &'a str) -> Message<'a> {
+        let data = Data { kind: self.kind, bytes: &self.data };
+        Message { room, seq: self.seq, from: &self.from, at: self.at, key: self.key.as_deref(), data }
+    }
+}
+
+/// Everything a `message` push shows.
+#[derive(Clone, Copy)]
+struct Message<'a> {
+    room: &'a str,
+    seq: Seq,
+    from: &'a str,
+    at: u64,
+    key: Option<&'a str>,
+    data: Data<'a>,
+}
+
+impl<'a> Message<'a> {
+    fn of(content: &Content<'a>, seq: Seq) -> Self {
+        let Content { room, from, at, key, data } = *content;
+        Message { room, seq, from, at, key, data }
+    }
+
+    fn frame(&self, form: Form) -> Bytes {
+        match form {
+            Form::Json => frame_of(Opcode::Text, |out| self.write_json(out)),
+            Form::Binary => frame_of(Opcode::Binary, |out| self.write_binary(out)),
+        }
+    }
+
+    fn write_json(&self, out: &mut Writer<'_>) {
+        out.text(r#"{"type":"message","room":"#).string(self.room);
+        out.text(r#","seq":"#).integer(self.seq);
+        out.text(r#","from":"#).string(self.from);
+        out.text(r#","at":"#).integer(self.at);
+        write_data(self.data, out);
+        self.write_json_after_data(out);
+    }
+
+    fn write_json_after_data(&self, out: &mut Writer<'_>) {
+        if let Some(key) = self.key {
+            out.text(r#","key":"#).string(key);
+        }
+        out.text("}");
+    }
+
+    /// Bytes of the JSON form behind the data.
+    fn json_after_data(&self) -> usize {
+        Writer::measure(|out| self.write_json_after_data(out))
+    }
+
+    fn write_binary(&self, out: &mut Writer<'_>) {
+        out.u32(push_op::MESSAGE).u64(self.seq).u64(self.at);
+        out.u16(name_len(self.room)).u16(name_len(self.from));
+        out.text(self.room).text(self.from).raw(self.data.bytes);
+    }
+}
+
+/// A name's length as the binary form tells it.
+fn name_len(name: &str) -> u16 {
+    u16::try_from(name.len()).expect("a checked name is short")
+}
+
+/// Writes the data as the last field so far.
+fn write_data(data: Data<'_>, out: &mut Writer<'_>) {
+    match data.kind {
+        DataKind::Json => out.text(r#","data":"#).raw(data.bytes),
+        DataKind::Binary => out.text(r#","data_b64":"#).base64_string(data.bytes),
+    };
 }
 
 /// Encodes `content` as an `ephemeral` push in the wanted forms (binary members get it as op 136).
 #[must_use]
 pub fn encode_ephemeral(content: &Content<'_>, forms: Forms) -> Frames {
-    let _ = (content, forms);
-    todo!()
+    let write = |out: &mut Writer<'_>| {
+        out.text(r#"{"type":"ephemeral","room":"#).string(content.room);
+        out.text(r#","from":"#).string(content.from);
+        out.text(r#","at":"#).integer(content.at);
+        write_data(content.data, out);
+        out.text("}");
+    };
+    Frames {
+        json: forms.json.then(|| frame_of(Opcode::Text, write)),
+        binary: forms.binary.then(|| {
+            frame_of(Opcode::Binary, |out| {
+                out.u32(push_op::OTHER);
+                write(out);
+            })
+        }),
+    }
 }
+
+#[cfg(test)]
+mod tests;

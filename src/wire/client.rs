@@ -1,0 +1,342 @@
+//! The client's side of the wire, for the load generator and for tests: masked frames out, server frames in.
+//! The server itself never uses it. Trusts the peer's UTF-8 and close codes; bounds what it holds.
+
+use super::frame::{Opcode, SERVER_HEADER_BYTES_MAX, header_len, write_header};
+use super::mask::unmask;
+
+/// Capacity that a decoder keeps for the next frame that does not come whole.
+const FRAME_BYTES_KEPT: usize = 1_024;
+
+/// A finished, masked, final frame.
+#[must_use]
+pub fn client_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(header_len(payload.len()) + mask_key.len() + payload.len());
+    append_client_frame(&mut out, opcode, payload, mask_key);
+    out
+}
+
+/// Appends a finished, masked, final frame: several may share one write.
+pub fn append_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) {
+    write_header(out, opcode, payload.len(), 0x80);
+    out.extend_from_slice(&mask_key);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    unmask(&mut out[start..], mask_key, 0);
+}
+
+/// A masked frame that is not the last of its message.
+#[must_use]
+pub fn client_fragment(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec<u8> {
+    let mut out = client_frame(opcode, payload, mask_key);
+    out[0] &= 0x7f;
+    out
+}
+
+/// A message or control frame from a server, borrowed from the input or from the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerMessage<'a> {
+    /// Text, binary, close, ping or pong; never a continuation.
+    pub opcode: Opcode,
+    /// Its payload. The text is not checked.
+    pub payload: &'a [u8],
+}
+
+/// The server broke a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ServerError(pub &'static str);
+
+/// A server's byte stream being turned into messages. Frames that lie whole in the input are not copied.
+#[derive(Debug, Default)]
+pub struct ServerDecoder {
+    /// A frame's first bytes, header included, until all have come.
+    frame: Vec<u8>,
+    /// The fragmented message that is under way.
+    message: Option<Fragments>,
+    /// What the last call lent and the next one empties.
+    lent: Lent,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lent {
+    #[default]
+    Nothing,
+    Frame,
+    Message,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    opcode: Opcode,
+    bytes: Vec<u8>,
+    complete: bool,
+}
+
+/// Where a complete message is.
+enum Found {
+    Input { opcode: Opcode, start: usize, end: usize },
+    Frame(Header),
+    Message,
+}
+
+#[derive(Clone, Copy)]
+struct Header {
+    fin: bool,
+    opcode: Opcode,
+    start: usize,
+    end: usize,
+}
+
+impl Header {
+    /// Whether the frame is a message by itself.
+    fn is_message(&self, under_way: &Option<Fragments>) -> bool {
+        self.opcode.is_control() || (self.fin && self.opcode != Opcode::Continuation && under_way.is_none())
+    }
+}
+
+impl ServerDecoder {
+    /// Takes the next message out of `input`: how many bytes are done with, and the message if one is complete. Call
+    /// again with the rest while a message comes or bytes remain. `max_message_bytes` bounds what is held.
+    ///
+    /// # Errors
+    /// The first violation; the decoder must not be used again.
+    pub fn next<'a>(
+        &'a mut self,
+        input: &'a [u8],
+        max_message_bytes: usize,
+    ) -> Result<(usize, Option<ServerMessage<'a>>), ServerError> {
+        self.let_go();
+        let mut used = 0;
+        let found = loop {
+            let rest = &input[used..];
+            if self.frame.is_empty() {
+                let Some(header) = whole_frame(rest, max_message_bytes)? else {
+                    self.frame.extend_from_slice(rest);
+                    return Ok((input.len(), None));
+                };
+                let (start, end) = (used + header.start, used + header.end);
+                used = end;
+                if header.is_message(&self.message) {
+                    break Found::Input { opcode: header.opcode, start, end };
+                }
+                let payload = &input[start..end];
+                add_fragment(&mut self.message, header, payload, max_message_bytes)?;
+            } else {
+                used += self.fill(rest, max_message_bytes)?;
+                let Some(header) = whole_frame(&self.frame, max_message_bytes)? else { return Ok((used, None)) };
+                if header.is_message(&self.message) {
+                    self.lent = Lent::Frame;
+                    break Found::Frame(header);
+                }
+                let payload = &self.frame[header.start..header.end];
+                add_fragment(&mut self.message, header, payload, max_message_bytes)?;
+                self.frame.clear();
+            }
+            if self.message.as_ref().is_some_and(|message| message.complete) {
+                self.lent = Lent::Message;
+                break Found::Message;
+            }
+        };
+        let (opcode, payload) = match found {
+            Found::Input { opcode, start, end } => (opcode, &input[start..end]),
+            Found::Frame(header) => (header.opcode, &self.frame[header.start..header.end]),
+            Found::Message => {
+                let message = self.message.as_ref().expect("its last fragment was just added");
+                (message.opcode, &message.bytes[..])
+            }
+        };
+        Ok((used, Some(ServerMessage { opcode, payload })))
+    }
+
+    /// Bytes held for an incomplete frame or message.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.frame.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
+    }
+
+    fn let_go(&mut self) {
+        match self.lent {
+            Lent::Nothing => {}
+            Lent::Frame => {
+                self.frame.clear();
+                self.frame.shrink_to(FRAME_BYTES_KEPT);
+            }
+            Lent::Message => self.message = None,
+        }
+        self.lent = Lent::Nothing;
+    }
+
+    /// Moves into `frame` what it lacks, as far as it is there: first of the header, then of the payload.
+    fn fill(&mut self, rest: &[u8], max_message_bytes: usize) -> Result<usize, ServerError> {
+        let mut used = 0;
+        loop {
+            let wanted = match parse_header(&self.frame, max_message_bytes)? {
+                Some(header) => header.end,
+                None => self.frame.len() + 1,
+            };
+            let more = (wanted - self.frame.len()).min(rest.len() - used);
+            if more == 0 {
+                return Ok(used);
+            }
+            self.frame.extend_from_slice(&rest[used..used + more]);
+            used += more;
+        }
+    }
+}
+
+fn add_fragment(
+    message: &mut Option<Fragments>,
+    header: Header,
+    payload: &[u8],
+    max_message_bytes: usize,
+) -> Result<(), ServerError> {
+    match (message, header.opcode) {
+        (Some(Fragments { bytes, complete, .. }), Opcode::Continuation) => {
+            if bytes.len() + payload.len() > max_message_bytes {
+                return Err(ServerError("a message over the limit"));
+            }
+            bytes.extend_from_slice(payload);
+            *complete = header.fin;
+        }
+        (none @ None, opcode @ (Opcode::Text | Opcode::Binary)) => {
+            *none = Some(Fragments { opcode, bytes: payload.to_vec(), complete: false });
+        }
+        (Some(_), _) => return Err(ServerError("a new message inside a fragmented one")),
+        (None, _) => return Err(ServerError("a continuation without a message to continue")),
+    }
+    Ok(())
+}
+
+/// The header at the front of `bytes`, if the whole frame is there.
+fn whole_frame(bytes: &[u8], max_message_bytes: usize) -> Result<Option<Header>, ServerError> {
+    Ok(parse_header(bytes, max_message_bytes)?.filter(|header| bytes.len() >= header.end))
+}
+
+fn parse_header(bytes: &[u8], max_message_bytes: usize) -> Result<Option<Header>, ServerError> {
+    let Some((&[first, second], after)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
+    if first & 0x70 != 0 {
+        return Err(ServerError("a reserved bit is set"));
+    }
+    let fin = first & 0x80 != 0;
+    let opcode = Opcode::from_bits(first & 0x0f).ok_or(ServerError("a reserved opcode"))?;
+    if second & 0x80 != 0 {
+        return Err(ServerError("a server's frame is masked"));
+    }
+    if opcode.is_control() && (!fin || second > 125) {
+        return Err(ServerError("a control frame that is fragmented or over 125 bytes"));
+    }
+    let (length, start) = match second {
+        126 => {
+            let Some(length) = after.first_chunk::<2>() else { return Ok(None) };
+            (u64::from(u16::from_be_bytes(*length)), 4)
+        }
+        127 => {
+            let Some(length) = after.first_chunk::<8>() else { return Ok(None) };
+            (u64::from_be_bytes(*length), SERVER_HEADER_BYTES_MAX)
+        }
+        short => (u64::from(short), 2),
+    };
+    if length > max_message_bytes as u64 && !opcode.is_control() {
+        return Err(ServerError("a message over the limit"));
+    }
+    Ok(Some(Header { fin, opcode, start, end: start + length as usize }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::server_frame;
+
+    const MAX: usize = 1 << 20;
+
+    fn fragment(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut frame = server_frame(opcode, payload).to_vec();
+        frame[0] &= 0x7f;
+        frame
+    }
+
+    fn decode(pieces: &[&[u8]]) -> Vec<(Opcode, Vec<u8>)> {
+        let mut decoder = ServerDecoder::default();
+        let mut messages = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            loop {
+                let (used, message) = decoder.next(rest, MAX).expect("legal");
+                rest = &rest[used..];
+                match message {
+                    Some(message) => messages.push((message.opcode, message.payload.to_vec())),
+                    None if rest.is_empty() => break,
+                    None => {}
+                }
+            }
+        }
+        assert_eq!(decoder.held_bytes(), 0, "everything was complete");
+        messages
+    }
+
+    #[test]
+    fn messages_come_out_however_the_bytes_are_cut() {
+        let long = vec![9; 70_000];
+        let mut stream = Vec::new();
+        stream.extend(server_frame(Opcode::Text, b"one"));
+        stream.extend(server_frame(Opcode::Binary, &[7; 300]));
+        stream.extend(fragment(Opcode::Text, b"fr"));
+        stream.extend(server_frame(Opcode::Ping, b"between"));
+        stream.extend(fragment(Opcode::Continuation, b""));
+        stream.extend(server_frame(Opcode::Continuation, b"ag"));
+        stream.extend(server_frame(Opcode::Binary, &long));
+        stream.extend(server_frame(Opcode::Text, b""));
+        stream.extend(server_frame(Opcode::Close, b"\x03\xe8"));
+        let expected = vec![
+            (Opcode::Text, b"one".to_vec()),
+            (Opcode::Binary, vec![7; 300]),
+            (Opcode::Ping, b"between".to_vec()),
+            (Opcode::Text, b"frag".to_vec()),
+            (Opcode::Binary, long),
+            (Opcode::Text, Vec::new()),
+            (Opcode::Close, b"\x03\xe8".to_vec()),
+        ];
+        assert_eq!(decode(&[&stream]), expected);
+        assert_eq!(decode(&stream.chunks(1).collect::<Vec<_>>()), expected);
+        for size in [2, 3, 7, 100, 4_096] {
+            assert_eq!(decode(&stream.chunks(size).collect::<Vec<_>>()), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn whole_frames_are_not_copied() {
+        let stream = [server_frame(Opcode::Text, b"one"), server_frame(Opcode::Text, b"two")].concat();
+        let mut decoder = ServerDecoder::default();
+        let (used, message) = decoder.next(&stream, MAX).expect("legal");
+        let payload = message.expect("whole").payload;
+        assert_eq!((used, payload), (5, &b"one"[..]));
+        assert!(stream.as_ptr_range().contains(&payload.as_ptr()));
+    }
+
+    #[test]
+    fn violations_are_errors() {
+        for (bytes, what) in [
+            (&b"\x81\x80"[..], "masked"),
+            (b"\xc1\x00", "reserved bit"),
+            (b"\x83\x00", "reserved opcode"),
+            (b"\x09\x00", "fragmented control"),
+            (b"\x89\x7e\x00\x80", "long control"),
+            (b"\x80\x00", "continuation of nothing"),
+            (b"\x01\x00\x81\x00", "message inside a message"),
+            (b"\x82\x7f\x00\x00\x00\x00\x01\x00\x00\x00", "over the limit"),
+            (b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "over the limit"),
+        ] {
+            assert!(ServerDecoder::default().next(bytes, MAX).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn client_frames_are_masked() {
+        assert_eq!(
+            client_frame(Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]),
+            [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58],
+            "RFC 6455 section 5.7"
+        );
+        assert_eq!(client_fragment(Opcode::Binary, b"", [1, 2, 3, 4]), [0x02, 0x80, 1, 2, 3, 4]);
+    }
+}

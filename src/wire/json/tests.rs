@@ -1,0 +1,205 @@
+use super::*;
+
+fn read(text: &str) -> Command<'_> {
+    parse_command(text).unwrap_or_else(|error| panic!("{text}: {}", error.message)).command
+}
+
+fn fail(text: &str) -> (Option<u64>, ErrorCode, String) {
+    let error = parse_command(text).expect_err(text);
+    assert_eq!(error.reply.form, Form::Json);
+    (error.reply.id, error.code, error.message)
+}
+
+fn json_data(text: &str) -> Data<'_> {
+    Data { kind: DataKind::Json, bytes: text.as_bytes() }
+}
+
+#[test]
+fn every_command_is_read_with_its_defaults() {
+    let room = Cow::Borrowed("r");
+    let cases = [
+        (r#"{"type":"join","room":"r"}"#, Command::Join { room: room.clone(), recover: None, history: None }),
+        (
+            r#"{"type":"join","room":"r","last_received_seq":7,"epoch":"00000000000000ff","history":0}"#,
+            Command::Join {
+                room: room.clone(),
+                recover: Some(Recover { seq: 7, epoch: Some(Epoch(255)) }),
+                history: Some(0),
+            },
+        ),
+        (
+            r#"{"type":"join","room":"r","last_received_seq":0,"epoch":"strange","history":99999999999}"#,
+            Command::Join {
+                room: room.clone(),
+                recover: Some(Recover { seq: 0, epoch: Some(Epoch::UNKNOWN) }),
+                history: Some(u32::MAX),
+            },
+        ),
+        (r#"{"type":"leave","room":"r"}"#, Command::Leave { room: room.clone() }),
+        (
+            r#"{"type":"publish","room":"r","data":{"a": [1, 2]}}"#,
+            Command::Publish {
+                room: room.clone(),
+                data: json_data(r#"{"a": [1, 2]}"#),
+                key: None,
+                echo: true,
+                ephemeral: false,
+            },
+        ),
+        (
+            r#"{"ephemeral":true,"echo":false,"key":"k","data": null ,"room":"r","type":"publish"}"#,
+            Command::Publish {
+                room: room.clone(),
+                data: json_data("null"),
+                key: Some(Cow::Borrowed("k")),
+                echo: false,
+                ephemeral: true,
+            },
+        ),
+        (
+            r#"{"type":"history","room":"r"}"#,
+            Command::History { room: room.clone(), after: None, before: None, limit: None },
+        ),
+        (
+            r#"{"type":"history","room":"r","after":18446744073709551615,"limit":300}"#,
+            Command::History { room: room.clone(), after: Some(u64::MAX), before: None, limit: Some(300) },
+        ),
+        (
+            r#"{"type":"history","room":"r","before":1,"limit":1}"#,
+            Command::History { room: room.clone(), after: None, before: Some(1), limit: Some(1) },
+        ),
+        (
+            r#"{"type":"presence","room":"r","limit":2,"after":"bob"}"#,
+            Command::Presence { room: room.clone(), limit: Some(2), after: Some(Cow::Borrowed("bob")) },
+        ),
+        (r#"{"type":"status","status":"away"}"#, Command::Status { away: true }),
+        (r#"{"type":"status","status":"online"}"#, Command::Status { away: false }),
+        (r#" { "type" : "ping" } "#, Command::Ping { value: 0 }),
+    ];
+    for (text, command) in cases {
+        assert_eq!(read(text), command, "{text}");
+    }
+}
+
+#[test]
+fn data_is_kept_byte_for_byte() {
+    for data in ["1.50", "-0", "\"\\u00fc\\ud83d\"", "[ ]", "{\"b\":1,\"a\":1,\"b\":2}", "1e999", "\"😀\"", "true"] {
+        let text = format!(r#"{{"type":"publish","room":"r","data": {data} ,"id":3}}"#);
+        let Command::Publish { data: read, .. } = read(&text) else { panic!("a publish") };
+        assert_eq!(read, json_data(data));
+    }
+}
+
+#[test]
+fn escapes_in_names_and_fields_are_undone() {
+    let text = r#"{"ty\u0070e":"\u006aoin","room":"r\u00fc\"\\"}"#;
+    let Command::Join { room, .. } = read(text) else { panic!("a join") };
+    assert_eq!(room, "rü\"\\");
+}
+
+#[test]
+fn unknown_fields_are_ignored_even_twice() {
+    assert_eq!(read(r#"{"x":1,"x":{"type":"join"},"type":"ping","":[]}"#), Command::Ping { value: 0 });
+}
+
+#[test]
+fn ids_are_integers_up_to_two_to_the_53() {
+    for id in [0, 1, ID_MAX] {
+        let text = format!(r#"{{"type":"ping","id":{id}}}"#);
+        let request = parse_command(&text).expect("a ping");
+        assert_eq!(request.reply, ReplyTo { id: Some(id), form: Form::Json });
+        assert!(request.reply.wants_reply());
+    }
+    assert!(!parse_command(r#"{"type":"ping"}"#).expect("a ping").reply.wants_reply());
+    for id in ["9007199254740992", "-1", "1.0", "1e3", "\"1\"", "null", "[]", "true", "99999999999999999999999"] {
+        let (reply_id, code, message) = fail(&format!(r#"{{"type":"ping","id":{id}}}"#));
+        assert_eq!((reply_id, code), (None, ErrorCode::BadCommand), "{id}");
+        assert!(message.contains("`id`"), "{message}");
+    }
+    let (reply_id, code, message) = fail(r#"{"type":"ping","room":"a","room":"b","id":1,"id":2}"#);
+    assert_eq!((reply_id, code), (None, ErrorCode::BadCommand));
+    assert!(message.contains("`id`"), "{message}");
+}
+
+#[test]
+fn what_is_not_an_object_is_bad_and_not_repeated() {
+    let long = format!("\"{}\"", "x".repeat(10_000));
+    for text in ["", " ", "[]", "1", "null", "{", "{\"type\":\"ping\"", "{\"type\":\"ping\"}x", "{'a':1}", &long] {
+        let (id, code, message) = fail(text);
+        assert_eq!((id, code), (None, ErrorCode::BadCommand), "{text}");
+        assert!(message.starts_with("not a JSON object") && message.len() < 120, "{message}");
+    }
+    assert_eq!(fail(r#"{"id":1,"type":"ping",}"#).0, None, "an id outside an object is not read");
+}
+
+#[test]
+fn bad_fields_are_named_and_keep_the_id() {
+    let cases = [
+        (r#""room":"r""#, "type"),
+        (r#""type":5"#, "type"),
+        (r#""type":"ping","type":"ping""#, "type"),
+        (r#""type":"join""#, "room"),
+        (r#""type":"join","room":null"#, "room"),
+        (r#""type":"join","room":"""#, "room"),
+        (r#""type":"join","room":"a\nb""#, "room"),
+        (r#""type":"join","room":"\ud800""#, "room"),
+        (r#""type":"join","room":"a","room":"b""#, "room"),
+        (r#""type":"join","room":"r","last_received_seq":"1""#, "last_received_seq"),
+        (r#""type":"join","room":"r","last_received_seq":1,"epoch":255"#, "epoch"),
+        (r#""type":"join","room":"r","history":-1"#, "history"),
+        (r#""type":"join","room":"r","history":1.5"#, "history"),
+        (r#""type":"leave","room":["r"]"#, "room"),
+        (r#""type":"publish","room":"r""#, "data"),
+        (r#""type":"publish","data":1"#, "room"),
+        (r#""type":"publish","room":"r","data":1,"data":2"#, "data"),
+        (r#""type":"publish","room":"r","data":1,"key":"""#, "key"),
+        (r#""type":"publish","room":"r","data":1,"key":7"#, "key"),
+        (r#""type":"publish","room":"r","data":1,"echo":"no""#, "echo"),
+        (r#""type":"publish","room":"r","data":1,"ephemeral":1"#, "ephemeral"),
+        (r#""type":"history","room":"r","limit":0"#, "limit"),
+        (r#""type":"history","room":"r","limit":301"#, "limit"),
+        (r#""type":"history","room":"r","after":1,"before":2"#, "before"),
+        (r#""type":"history","room":"r","after":"1""#, "after"),
+        (r#""type":"presence","room":"r","after":"""#, "after"),
+        (r#""type":"presence","room":"r","limit":18446744073709551616"#, "limit"),
+        (r#""type":"status","status":"offline""#, "status"),
+        (r#""type":"status""#, "status"),
+    ];
+    for (fields, name) in cases {
+        let (id, code, message) = fail(&format!("{{{fields},\"id\":9}}"));
+        assert_eq!((id, code), (Some(9), ErrorCode::BadCommand), "{fields}");
+        assert!(message.contains(&format!("`{name}`")), "{fields}: {message}");
+    }
+}
+
+#[test]
+fn keys_over_the_limit_are_too_large() {
+    let command = |length| format!(r#"{{"id":1,"type":"publish","room":"r","data":0,"key":"{}"}}"#, "k".repeat(length));
+    assert!(parse_command(&command(KEY_BYTES_MAX)).is_ok());
+    let (id, code, message) = fail(&command(KEY_BYTES_MAX + 1));
+    assert_eq!((id, code), (Some(1), ErrorCode::TooLarge));
+    assert!(message.contains("`key`"), "{message}");
+}
+
+#[test]
+fn unknown_and_later_types_are_told_apart() {
+    for name in ["typing", "receipt", "resume", "refresh", "create_room", "list_rooms", "kick", "", "Join"] {
+        let (id, code, _) = fail(&format!(r#"{{"type":"{name}","id":4}}"#));
+        assert_eq!((id, code), (Some(4), ErrorCode::UnknownCommand), "{name}");
+    }
+    let (_, _, message) = fail(&format!(r#"{{"type":"{}"}}"#, "ü\\u0000".repeat(10_000)));
+    assert!(message.len() < 600, "{} bytes", message.len());
+}
+
+#[test]
+fn nesting_is_no_recursion() {
+    let depth = 200_000;
+    let data = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let text = format!(r#"{{"type":"publish","room":"r","other":{data},"data":{data}}}"#);
+    let Command::Publish { data: read, .. } = read(&text) else { panic!("a publish") };
+    assert_eq!(read, json_data(&data));
+    let objects = format!(r#"{{"type":"ping","room":{}"#, "{\"a\":".repeat(depth));
+    assert_eq!(fail(&objects).1, ErrorCode::BadCommand);
+    let room = format!(r#"{{"id":1,"type":"join","room":{data}}}"#);
+    assert_eq!(fail(&room), (Some(1), ErrorCode::BadCommand, "`room` must be a string".to_owned()));
+}

@@ -1,0 +1,116 @@
+//! A data message while its bytes arrive. Text is checked as UTF-8 to the last byte that has come, and is never checked
+//! twice. Knows no frames.
+
+use super::{Event, ProtocolError};
+
+/// What has arrived of a data message.
+#[derive(Debug)]
+pub(super) enum Assembly {
+    /// Whole characters so far, and the first bytes of one that is incomplete.
+    Text { text: String, tail: [u8; 3], tail_len: u8 },
+    /// Bytes so far.
+    Binary(Vec<u8>),
+}
+
+const NOT_UTF8: ProtocolError = ProtocolError::invalid_utf8("a text message is not UTF-8");
+
+impl Assembly {
+    pub(super) const fn text() -> Self {
+        Self::Text { text: String::new(), tail: [0; 3], tail_len: 0 }
+    }
+
+    pub(super) const fn binary() -> Self {
+        Self::Binary(Vec::new())
+    }
+
+    /// Bytes that have arrived.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text { text, tail_len, .. } => text.len() + usize::from(*tail_len),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn capacity(&self) -> usize {
+        match self {
+            Self::Text { text, .. } => text.capacity(),
+            Self::Binary(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// Adds unmasked bytes. Memory doubles as bytes arrive, but not beyond `total_max`, which the message cannot exceed.
+    pub(super) fn append(&mut self, chunk: &[u8], total_max: usize) -> Result<(), ProtocolError> {
+        let needed = self.len() + chunk.len();
+        let held = self.capacity();
+        if needed > held {
+            let wanted = (held * 2).min(total_max).max(needed);
+            match self {
+                Self::Text { text, .. } => text.reserve_exact(wanted - text.len()),
+                Self::Binary(bytes) => bytes.reserve_exact(wanted - bytes.len()),
+            }
+        }
+        match self {
+            Self::Text { text, tail, tail_len } => append_text(text, tail, tail_len, chunk),
+            Self::Binary(bytes) => {
+                bytes.extend_from_slice(chunk);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the message may end here.
+    pub(super) fn check_end(&self) -> Result<(), ProtocolError> {
+        match self {
+            Self::Text { tail_len: 1.., .. } => Err(NOT_UTF8),
+            Self::Text { .. } | Self::Binary(_) => Ok(()),
+        }
+    }
+
+    /// The whole message.
+    pub(super) fn event(&self) -> Event<'_> {
+        match self {
+            Self::Text { text, .. } => Event::Text(text),
+            Self::Binary(bytes) => Event::Binary(bytes),
+        }
+    }
+}
+
+/// Appends the whole characters of `chunk`, after the one that `tail` began; keeps the first bytes of an incomplete one.
+fn append_text(text: &mut String, tail: &mut [u8; 3], tail_len: &mut u8, chunk: &[u8]) -> Result<(), ProtocolError> {
+    let mut chunk = chunk;
+    while *tail_len > 0 {
+        let Some((&byte, rest)) = chunk.split_first() else { return Ok(()) };
+        chunk = rest;
+        let have = usize::from(*tail_len);
+        let mut character = [0; 4];
+        character[..have].copy_from_slice(&tail[..have]);
+        character[have] = byte;
+        match std::str::from_utf8(&character[..=have]) {
+            Ok(character) => {
+                text.push_str(character);
+                *tail_len = 0;
+            }
+            Err(error) if error.error_len().is_none() => {
+                tail[have] = byte;
+                *tail_len += 1;
+            }
+            Err(_) => return Err(NOT_UTF8),
+        }
+    }
+    let error = match simdutf8::compat::from_utf8(chunk) {
+        Ok(valid) => {
+            text.push_str(valid);
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    if error.error_len().is_some() {
+        return Err(NOT_UTF8);
+    }
+    let (valid, begun) = chunk.split_at(error.valid_up_to());
+    text.push_str(simdutf8::basic::from_utf8(valid).expect("checked up to here"));
+    tail[..begun.len()].copy_from_slice(begun);
+    *tail_len = begun.len() as u8;
+    Ok(())
+}
