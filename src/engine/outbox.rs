@@ -46,7 +46,7 @@ struct Frame {
     bytes: Bytes,
     /// Queues it stands in.
     references: u32,
-    /// WebSocket frames in `bytes`.
+    /// WebSocket messages in `bytes`.
     messages: u32,
     role: Role,
 }
@@ -108,7 +108,7 @@ pub struct Flushed {
 pub struct Outgoing {
     /// Finished server frames.
     pub bytes: Bytes,
-    /// How many of them.
+    /// How many messages they are; control frames do not count.
     pub messages: u32,
     /// What it is to its room.
     pub role: Role,

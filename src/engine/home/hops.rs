@@ -12,7 +12,7 @@ use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::NOWHERE;
 use crate::engine::settings::SlowPolicy;
 use crate::wire::command::{Form, ReplyTo};
-use crate::wire::frame::count_frames;
+use crate::wire::frame::count_messages;
 use crate::wire::publication::{Frames, Publication};
 use crate::wire::reply::{Reply, encode_reply};
 
@@ -239,7 +239,7 @@ impl Home {
         let except = self.spared(except);
         for form in FORMS {
             let (members, Some(bytes)) = (self.audiences.at(index).members(form), frames.get(form)) else { continue };
-            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_frames(bytes), role: Role::Other };
+            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
             let mut full = std::mem::take(&mut self.full);
             let queued = self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget);
             effects.counters.deliveries.add(u64::from(queued));
@@ -276,7 +276,7 @@ impl Home {
                 continue;
             }
             let bytes = encode_reply(&joined.reply(), ReplyTo { id: None, form });
-            let outgoing = Outgoing { messages: count_frames(&bytes), bytes, role };
+            let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role };
             let mut full = std::mem::take(&mut self.full);
             self.outboxes.push_all(members, None, outgoing, &mut full, effects.budget);
             for slot in full.drain(..) {

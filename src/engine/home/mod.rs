@@ -183,7 +183,7 @@ impl Home {
         if self.outboxes.is_full_for(slot, bytes.len()) {
             self.fail(slot, CloseCode::Slow, "does not read its replies", effects);
         } else {
-            let messages = crate::wire::frame::count_frames(&bytes);
+            let messages = crate::wire::frame::count_messages(&bytes);
             self.outboxes.push(slot, Outgoing { bytes, messages, role }, effects.budget);
         }
     }
