@@ -138,6 +138,8 @@ counters! {
     dropped_lane: Total,
     #[doc = "Publications that no history could repair for a core that fell behind; told to members by gap."]
     dropped_gap: Total,
+    #[doc = "Pushes without a number (ephemeral, status) to another core dropped because its lane was full."]
+    dropped_push: Total,
     #[doc = "Hops sent to other cores."]
     hops: Total,
     #[doc = "Batches of hops sent to other cores."]
