@@ -64,7 +64,7 @@ fn one_file_reads_the_clock() {
     assert_right("src/io/clock.rs", "fn now() { std::time::Instant::now(); }");
     assert_right("src/io/pump.rs", "#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }");
     assert_wrong("src/io/pump.rs", "fn f() { std::time::Instant::now(); }", "src/io/pump.rs:2: reads a clock");
-    assert_wrong("src/server/boot.rs", "fn f() { SystemTime::now(); }", "reads a clock");
+    assert_wrong("src/server/drain.rs", "fn f() { SystemTime::now(); }", "reads a clock");
     assert_wrong("src/io/pump.rs", "fn f() { libc::clock_gettime(a, b); }", "reads a clock");
 }
 
