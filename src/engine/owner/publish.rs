@@ -61,7 +61,7 @@ impl Room {
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
         let frames = encode_ephemeral(&content, self.listeners.forms());
-        self.listeners.push(&self.name, &frames, publish.except(), effects.outbound, effects.counters);
+        self.listeners.push(&self.name, &frames, true, publish.except(), effects.outbound, effects.counters);
         effects.counters.broadcasts.add(1);
         publish.asker().published(&self.name, (self.epoch, None), false, effects);
     }
