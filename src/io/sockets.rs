@@ -16,7 +16,6 @@ mod slot;
 mod tests;
 
 use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +95,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// A table of `capacity` slots that accepts from `listeners` and wakes when `wake` becomes readable.
+    /// A table of `capacity` slots that accepts from `listeners`, is woken by `wake`, and rings its bell.
     ///
     /// # Errors
     /// Why the kernel refuses the ring.
@@ -107,7 +106,8 @@ impl Sockets {
         counters: Arc<CoreCounters>,
     ) -> Result<Sockets, StartError> {
         let mut ring = Ring::new(capacity, counters)?;
-        ring.watch(&*wake, WAKE);
+        ring.watch(&wake.ring(), WAKE);
+        ring.register_bell(&wake.bell())?;
         let mut acceptor = Acceptor::new(listeners);
         acceptor.resume(&mut ring, 0, 0, capacity);
         Ok(Sockets {
@@ -231,14 +231,6 @@ impl Sockets {
         self.ring.is_ready()
     }
 
-    /// See [`Ring::register_bell`].
-    ///
-    /// # Errors
-    /// Why the kernel refuses it.
-    pub fn register_bell(&mut self, bell: &impl AsFd) -> Result<(), StartError> {
-        self.ring.register_bell(bell)
-    }
-
     /// See [`Ring::set_bell`].
     pub fn set_bell(&mut self, on: bool) {
         self.ring.set_bell(on);
@@ -250,7 +242,7 @@ impl Sockets {
             Kind::Accept => return self.accepted(completion),
             Kind::Wake => {
                 if !completion.more {
-                    self.ring.watch(&*self.wake, WAKE);
+                    self.ring.watch(&self.wake.ring(), WAKE);
                 }
                 return Happened::Nothing;
             }
