@@ -201,7 +201,7 @@ impl<S: CoreState> Pump<S> {
     fn take_completions(&mut self, now: Now) -> bool {
         let mut taken = 0;
         while taken < COMPLETIONS_PER_TURN
-            && let Some(input) = self.sockets.next()
+            && let Some(input) = self.sockets.take_input()
         {
             taken += 1;
             self.state.handle(now, input, &mut self.output);

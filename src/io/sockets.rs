@@ -60,7 +60,7 @@ impl Capacity {
     }
 
     fn under(connections_max: u32, files_limit: u64) -> Capacity {
-        let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).min(SLOTS_MAX).max(1);
+        let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).clamp(1, SLOTS_MAX);
         // Under a low limit, a sixteenth is kept spare, so that most of it serves connections.
         let spare = SLOTS_SPARE.min(slots / 16);
         Capacity { slots: slots as u32, connections_max: connections_max.min((slots - spare) as u32) }
@@ -157,9 +157,9 @@ impl Sockets {
 
     /// The next thing that happened, for the engine. No borrow of received bytes outlives the next call.
     #[inline]
-    pub fn next(&mut self) -> Option<Input<'_>> {
+    pub fn take_input(&mut self) -> Option<Input<'_>> {
         loop {
-            let completion = self.ring.next()?;
+            let completion = self.ring.take_completion()?;
             match self.absorb(completion) {
                 Happened::Nothing => {}
                 Happened::Accepted(slot) => return Some(Input::Accepted { slot }),

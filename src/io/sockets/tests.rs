@@ -54,7 +54,7 @@ impl Echo {
     fn turn(&mut self, wait: Duration) {
         self.sockets.advance(self.started.elapsed().as_micros() as u64);
         let mut closes = Vec::new();
-        while let Some(input) = self.sockets.next() {
+        while let Some(input) = self.sockets.take_input() {
             match input {
                 Input::Accepted { slot } => {
                     self.accepted += 1;
