@@ -26,7 +26,6 @@ fn watched() -> Arc<Watched> {
     }
     Arc::new(Watched {
         node: "web-1".into(),
-        started: Instant::now(),
         cores,
         draining: AtomicBool::new(false),
         log_lines_lost: Box::new(|| 17),
