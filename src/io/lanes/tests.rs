@@ -1,3 +1,5 @@
+//! Full lanes, order, and wake-ups from another thread.
+
 use std::collections::VecDeque;
 use std::thread;
 

@@ -1,3 +1,5 @@
+//! An echo on a real ring over loopback: reuse of slots, stalled and vanishing peers, the end with sends under way.
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc;
