@@ -63,5 +63,7 @@
 //! - `unsafe` stands in `io/ring.rs` and `wire/mask.rs` only.
 
 pub mod base;
+pub mod control;
 pub mod engine;
+pub mod server;
 pub mod wire;

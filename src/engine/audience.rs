@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 
-use foldhash::fast::FixedState;
-
+use super::random::NameHashing;
 use super::settings::SlowPolicy;
 use crate::base::ids::{CoreId, RoomName, Seq};
 use crate::wire::command::Form;
@@ -72,22 +71,17 @@ impl Audience {
 /// All audiences of a core.
 #[derive(Debug)]
 pub struct Audiences {
-    by_room: HashMap<RoomName, u32, FixedState>,
+    by_room: HashMap<RoomName, u32, NameHashing>,
     audiences: Vec<Option<Audience>>,
     free: Vec<u32>,
     next_stream: u32,
 }
 
 impl Audiences {
-    /// None. `seed` keeps outsiders from choosing names that collide.
+    /// None. `hashing` keeps outsiders from choosing names that collide.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self {
-            by_room: HashMap::with_hasher(FixedState::with_seed(seed)),
-            audiences: Vec::new(),
-            free: Vec::new(),
-            next_stream: 0,
-        }
+    pub fn new(hashing: NameHashing) -> Self {
+        Self { by_room: HashMap::with_hasher(hashing), audiences: Vec::new(), free: Vec::new(), next_stream: 0 }
     }
 
     /// The audience of a room, if it has memberships here.
@@ -153,10 +147,11 @@ impl Audiences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::random::Random;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
-        let mut audiences = Audiences::new(1);
+        let mut audiences = Audiences::new(Random::new(1).name_hashing());
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
         assert_eq!(audiences.enter(&room, CoreId(0), SlowPolicy::Skip), index);
@@ -168,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_last_member_takes_the_place_of_the_one_removed() {
-        let mut audiences = Audiences::new(1);
+        let mut audiences = Audiences::new(Random::new(1).name_hashing());
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
         let audience = audiences.at_mut(index);

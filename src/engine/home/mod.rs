@@ -78,10 +78,10 @@ impl Home {
     /// No connections.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        let mut random = Random::new(seed, 1);
+        let mut random = Random::salted(seed, 1);
         let mut home = Self {
             core,
-            audiences: Audiences::new(random.next_u64()),
+            audiences: Audiences::new(random.name_hashing()),
             next_generation: random.next_u64() as u32,
             random,
             sessions: Table::new(),

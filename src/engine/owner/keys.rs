@@ -4,9 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::random::NameHashing;
 use crate::base::ids::{Seq, UserName};
 use crate::base::limits::{KEY_ENTRY_BYTES, KEYS_PER_ROOM_MAX};
+use crate::engine::random::NameHashing;
 
 #[derive(Debug)]
 struct Remembered {
@@ -114,7 +114,6 @@ fn entry_bytes(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::name_hashing;
     use crate::engine::random::Random;
 
     fn user(name: &str) -> UserName {
@@ -122,7 +121,7 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        Keys::new(name_hashing(&mut Random::new(1, 0)), 0)
+        Keys::new(Random::new(1).name_hashing(), 0)
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod membership;
 mod opening;
 mod presence;
 mod publish;
-mod random;
 mod retention;
 mod room;
 mod rooms;
@@ -31,7 +30,6 @@ use self::answer::{Asker, Refusal};
 use self::linked::write_except;
 use self::membership::{HistoryRange, Join};
 use self::publish::Publish;
-use self::random::{NameHashing, name_hashing, new_epoch};
 use self::retention::Retention;
 use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
@@ -40,7 +38,7 @@ use super::hop::{MemberRef, ToOwner};
 use super::input::{LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
-use super::random::Random;
+use super::random::{NameHashing, Random};
 use super::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, Position, RoomName};
@@ -60,9 +58,6 @@ pub struct OwnerEffects<'a> {
     /// History is charged here.
     pub budget: &'a mut Budget,
 }
-
-/// Tells the owner's random numbers from those of the home half, and one core's from another's, of one seed.
-const RANDOM_SALT: u64 = 1 << 32;
 
 /// A publish that the link has been given.
 #[derive(Debug)]
@@ -91,8 +86,9 @@ impl Owner {
     /// No rooms. `seed` feeds epochs and table hashing; the same seed gives the same run.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        let mut random = Random::new(seed, RANDOM_SALT + u64::from(core.0));
-        let hashing = name_hashing(&mut random);
+        // Cores that are given one seed must not give out the same epochs.
+        let mut random = Random::salted(seed, 2 | (u64::from(core.0) << 8));
+        let hashing = random.name_hashing();
         Self {
             settings,
             random,
@@ -203,7 +199,7 @@ impl Owner {
     }
 
     fn create(&mut self, now: Now, name: RoomName, effects: &mut OwnerEffects<'_>) -> RoomId {
-        let mut room = Room::new(name, &self.settings, new_epoch(&mut self.random), now);
+        let mut room = Room::new(name, &self.settings, self.random.epoch(), now);
         match room.authority {
             Authority::Memory => {}
             Authority::Store(_) => room.ask_store(now, effects),

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
 use super::keys::Keys;
-use super::random::NameHashing;
 use super::room::Room;
 use crate::base::ids::{ConnId, Seq, UserName};
 use crate::base::limits::KEY_WINDOW_MS;
 use crate::base::time::Now;
 use crate::engine::hop::MemberRef;
 use crate::engine::input::Record;
+use crate::engine::random::NameHashing;
 use crate::wire::command::{Data, DataKind, ReplyTo};
 use crate::wire::publication::{Content, encode_ephemeral};
 

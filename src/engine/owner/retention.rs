@@ -88,13 +88,12 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::name_hashing;
     use crate::engine::owner::room::tests::memory_room;
     use crate::engine::owner::rooms::Rooms;
     use crate::engine::random::Random;
 
     fn rooms() -> [RoomId; 2] {
-        let mut rooms = Rooms::new(name_hashing(&mut Random::new(1, 0)));
+        let mut rooms = Rooms::new(Random::new(1).name_hashing());
         ["a", "b"].map(|name| rooms.insert(memory_room(name)))
     }
 

@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
 use super::publish::Publish;
-use super::random::NameHashing;
 use super::room::{Authority, Room};
 use crate::base::ids::{ConnId, Epoch, Seq};
 use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::engine::input::{Record, Stretch};
 use crate::engine::output::StoreRequest;
+use crate::engine::random::NameHashing;
 
 /// A publish that the store has been given.
 #[derive(Debug)]

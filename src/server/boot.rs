@@ -1,0 +1,121 @@
+//! Start and end of the server: listening sockets, cores, control address, signals, in the order in which each can fail
+//! without harm. The main thread stays as the service thread.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::config::Config;
+use super::config::load::Sources;
+use super::config::lower::Plan;
+use super::config::machine::Machine;
+use super::cores;
+use super::life::{End, Signal, live};
+use super::log::Log;
+use super::reload::reload;
+use crate::base::counters::CoreCounters;
+use crate::control::{self, Watched};
+
+/// Signals that wait for the service thread; more of them say nothing new.
+const SIGNALS_MAX: usize = 16;
+
+/// Runs the server until it is told to end.
+///
+/// # Errors
+/// One sentence on what kept it from starting, or ended it.
+pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the service thread cannot be started")?;
+    let end = runtime.block_on(run(sources, machine, config, plan, &log, started));
+    // An error is told once, by whoever called this.
+    if end.is_ok() {
+        tracing::info!("ended");
+    }
+    end
+}
+
+async fn run(
+    sources: &Sources,
+    machine: &Machine,
+    mut config: Config,
+    plan: &Plan,
+    log: &Log,
+    started: Instant,
+) -> anyhow::Result<()> {
+    // From here on a signal is kept until the server is up, and then ends it as it should.
+    let mut signals = signals().context("signals cannot be received")?;
+    let control = bind_control(plan.control).await?;
+    let control_address = control.local_addr().context("the control address cannot be told")?;
+    let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
+    let (mut running, listen) = cores::start(plan, &counters)?;
+    let lost = log.lost();
+    let watched = Arc::new(Watched {
+        node: plan.settings.node.clone(),
+        started,
+        cores: counters,
+        draining: AtomicBool::new(false),
+        log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
+    });
+    let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
+    announce(&listen, control_address, plan);
+    let hang_up = || reload(sources, machine, &mut config, log);
+    let end = live(&mut running, &mut signals, &watched, plan.shutdown_grace_ms, hang_up).await;
+    control.abort();
+    match end {
+        End::Drained | End::GraceOver => Ok(()),
+        End::Interrupted => bail!("a second signal ended the drain before every connection was closed"),
+        End::Failed(why) => bail!("{why}"),
+    }
+}
+
+async fn bind_control(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let advice = "choose another address with control.listen";
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("control.listen: {address} is in use by another process; end that one or {advice}")
+        }
+        _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {error}; {advice}"),
+    })
+}
+
+/// Tells whoever started the process that it accepts connections, and where.
+fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
+    let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
+    let (listen, cores) = (listen.join(","), plan.cpus.len());
+    let (node, version) = (plan.settings.node.as_str(), env!("CARGO_PKG_VERSION"));
+    tracing::info!(node, version, listen, %control, cores, "ready");
+    let mut output = std::io::stdout().lock();
+    let told = writeln!(output, "roomring ready listen={listen} control={control} cores={cores}");
+    if let Err(error) = told.and_then(|()| output.flush()) {
+        tracing::warn!(%error, "standard output does not take the ready line");
+    }
+}
+
+fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
+    let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
+    for (kind, meaning) in [
+        (SignalKind::terminate(), Signal::Terminate),
+        (SignalKind::interrupt(), Signal::Terminate),
+        (SignalKind::hangup(), Signal::Hangup),
+    ] {
+        let (mut stream, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                // With the channel full enough signals wait already.
+                let _ = sender.try_send(meaning);
+            }
+        });
+    }
+    Ok(receiver)
+}

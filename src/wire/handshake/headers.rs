@@ -1,0 +1,42 @@
+//! Header fields of a request head, by name. Knows no field's meaning.
+
+use super::Refusal;
+
+/// The fields of one head, in order.
+#[derive(Clone, Copy)]
+pub(super) struct Headers<'a>(pub(super) &'a [httparse::Header<'a>]);
+
+impl<'a> Headers<'a> {
+    /// Values of every field of that name, without the blanks around them.
+    pub(super) fn all(self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.trim_ascii())
+    }
+
+    /// The value of a field that may come once.
+    ///
+    /// # Errors
+    /// 400 if it comes more than once, or is not text.
+    pub(super) fn single(self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
+        let mut values = self.all(name);
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Refusal::bad_request(format!("header {name} is given twice")));
+        }
+        let text = std::str::from_utf8(value).map_err(|_| Refusal::bad_request(format!("header {name} is not UTF-8")));
+        text.map(Some)
+    }
+
+    /// Elements of a comma-separated list that may be spread over several fields. Values that are not UTF-8 are left out.
+    pub(super) fn tokens(self, name: &'static str) -> impl Iterator<Item = &'a str> {
+        self.all(name)
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim_ascii)
+            .filter(|token| !token.is_empty())
+    }
+
+    /// Whether a list holds `token`, in any case.
+    pub(super) fn has_token(self, name: &'static str, token: &str) -> bool {
+        self.tokens(name).any(|element| element.eq_ignore_ascii_case(token))
+    }
+}

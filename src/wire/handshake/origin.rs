@@ -1,0 +1,164 @@
+//! Whether a page of some origin may connect (RFC 6455 section 10.2). Compares text; resolves no names.
+
+/// An origin or a pattern: `scheme://host:port`, the scheme and the port as far as they are written.
+struct Parts<'a> {
+    scheme: Option<&'a str>,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Parts<'a> {
+    /// `None` for `null` and whatever else has no host, or has more than an origin has.
+    fn read(text: &'a str) -> Option<Self> {
+        let (scheme, authority) = match text.split_once("://") {
+            Some((scheme, authority)) if !scheme.is_empty() => (Some(scheme), authority),
+            Some(_) => return None,
+            None => (None, text),
+        };
+        let host_end = if authority.starts_with('[') { authority.find(']')? + 1 } else { 0 };
+        let (host, port) = match authority[host_end..].rsplit_once(':') {
+            Some((before, port)) => {
+                let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+                (&authority[..host_end + before.len()], Some(port.parse().ok().filter(|_| digits)?))
+            }
+            None => (authority, None),
+        };
+        let rest = &host[host_end..];
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '#' | '@' | ':' | '[' | ']');
+        let one_kind = if host_end > 0 { rest.is_empty() } else { !rest.is_empty() && !rest.contains(bad) };
+        one_kind.then_some(Parts { scheme, host, port })
+    }
+
+    /// The port, or the one that `scheme` stands for.
+    fn port_for(&self, scheme: &str) -> Option<u16> {
+        self.port.or_else(|| default_port(scheme))
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    let is_one_of = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    if is_one_of(["http", "ws"]) {
+        Some(80)
+    } else if is_one_of(["https", "wss"]) {
+        Some(443)
+    } else {
+        None
+    }
+}
+
+/// Whether `origin` names `host`, or matches one of `patterns`.
+///
+/// A port that is not written is the default one of the origin's scheme, in `origin`, `host` and `patterns` alike. In a
+/// pattern `*` stands for one label of the host, a missing scheme for any; the pattern `*` alone matches everything, and
+/// is the only one that matches the origin `null`.
+#[must_use]
+pub fn origin_allowed(origin: &str, host: Option<&str>, patterns: &[String]) -> bool {
+    if patterns.iter().any(|pattern| pattern == "*") {
+        return true;
+    }
+    let Some(Parts { scheme: Some(scheme), host: origin_host, port }) = Parts::read(origin) else { return false };
+    let port = port.or_else(|| default_port(scheme));
+    let same_host = host.and_then(Parts::read).is_some_and(|own| {
+        own.scheme.is_none() && own.host.eq_ignore_ascii_case(origin_host) && own.port_for(scheme) == port
+    });
+    same_host
+        || patterns.iter().filter_map(|pattern| Parts::read(pattern)).any(|pattern| {
+            pattern.scheme.is_none_or(|wanted| wanted.eq_ignore_ascii_case(scheme))
+                && pattern.port_for(scheme) == port
+                && host_matches(pattern.host, origin_host)
+        })
+}
+
+fn host_matches(pattern: &str, host: &str) -> bool {
+    let mut labels = host.split('.');
+    let mut wanted = pattern.split('.');
+    loop {
+        match (wanted.next(), labels.next()) {
+            (None, None) => return true,
+            (Some("*"), Some(label)) if !label.is_empty() => {}
+            (Some(wanted), Some(label)) if wanted.eq_ignore_ascii_case(label) => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(origin: &str, host: &str, patterns: &[&str]) -> bool {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        origin_allowed(origin, Some(host), &patterns)
+    }
+
+    #[test]
+    fn the_same_host_and_port_is_allowed() {
+        for (origin, host) in [
+            ("http://example.com", "example.com"),
+            ("http://EXAMPLE.com", "example.COM"),
+            ("http://example.com", "example.com:80"),
+            ("https://example.com:443", "example.com"),
+            ("https://example.com", "example.com:443"),
+            ("http://localhost:8080", "localhost:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+            ("http://[::1]", "[::1]:80"),
+            ("custom://app", "app"),
+        ] {
+            assert!(allowed(origin, host, &[]), "{origin} at {host}");
+        }
+        for (origin, host) in [
+            ("http://example.com", "example.com:8080"),
+            ("https://example.com", "example.com:80"),
+            ("http://example.com:8080", "example.com"),
+            ("http://evil.com", "example.com"),
+            ("http://example.com.evil.com", "example.com"),
+            ("http://example.com@evil.com", "evil.com"),
+            ("http://example.com/path", "example.com"),
+            ("example.com", "example.com"),
+            ("://example.com", "example.com"),
+            ("http://example.com:", "example.com"),
+            ("http://example.com:+80", "example.com"),
+            ("http://example.com:80:80", "example.com"),
+            ("http://[::1", "[::1"),
+            ("http://[::1]x", "[::1]x"),
+            ("http://", ""),
+            ("null", "null"),
+            ("", ""),
+        ] {
+            assert!(!allowed(origin, host, &[]), "{origin} at {host}");
+        }
+        assert!(!origin_allowed("http://example.com", None, &[]));
+    }
+
+    #[test]
+    fn patterns_match_label_by_label() {
+        for (origin, pattern) in [
+            ("https://a.example.com", "https://*.example.com"),
+            ("https://A.Example.com:443", "HTTPS://*.example.COM"),
+            ("http://a.example.com", "*.example.com"),
+            ("http://a.example.com:3000", "*.example.com:3000"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://a.b.example.com", "*.*.example.com"),
+            ("null", "*"),
+            ("anything at all", "*"),
+        ] {
+            assert!(allowed(origin, "host", &[pattern]), "{origin} for {pattern}");
+        }
+        for (origin, pattern) in [
+            ("http://a.example.com", "https://*.example.com"),
+            ("https://a.b.example.com", "https://*.example.com"),
+            ("https://example.com", "https://*.example.com"),
+            ("https://.example.com", "https://*.example.com"),
+            ("https://a.example.com.evil.com", "https://*.example.com"),
+            ("https://a.example.com:8443", "https://*.example.com"),
+            ("https://a.example.com", "https://*.example.com:8443"),
+            ("https://evil.com/.example.com", "https://*.example.com"),
+            ("null", "null"),
+            ("null", "https://*"),
+        ] {
+            assert!(!allowed(origin, "host", &[pattern]), "{origin} for {pattern}");
+        }
+        assert!(allowed("http://host", "host", &["https://other.com"]), "patterns add to the own host");
+        assert!(allowed("https://b.com", "host", &["https://a.com", "https://b.com"]));
+    }
+}

@@ -1,0 +1,97 @@
+//! The opening handshake of RFC 6455 section 4.2.1, rule by rule. Judges no token, user or origin.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tungstenite::handshake::derive_accept_key;
+
+use super::headers::Headers;
+use super::{Refusal, Upgrade, query};
+use crate::wire::command::Form;
+
+/// Subprotocol whose pushes are JSON.
+pub(super) const SUBPROTOCOL_JSON: &str = "roomring.v1.json";
+
+/// Subprotocol whose pushes are binary.
+pub(super) const SUBPROTOCOL_BINARY: &str = "roomring.v1.binary";
+
+/// A token offered as a subprotocol begins so.
+const BEARER_SUBPROTOCOL: &str = "bearer.";
+
+/// Reads a request that asks for a WebSocket. `version` is the minor one of HTTP/1.
+///
+/// # Errors
+/// 400 or 426.
+pub(super) fn read(path: &str, query: &str, version: u8, headers: Headers<'_>) -> Result<Upgrade, Refusal> {
+    if version != 1 {
+        return Err(Refusal::bad_request("an upgrade needs HTTP/1.1"));
+    }
+    if !headers.has_token("connection", "upgrade") {
+        return Err(Refusal::bad_request("header Connection does not name Upgrade"));
+    }
+    refuse_body(headers)?;
+    check_websocket_version(headers)?;
+    let host = headers.single("host")?.ok_or_else(|| Refusal::bad_request("header Host is missing"))?;
+    let mut upgrade = Upgrade {
+        path: path.to_owned(),
+        accept: accept_key(headers)?,
+        subprotocol: subprotocol(headers),
+        origin: headers.single("origin")?.map(str::to_owned),
+        host: Some(host.to_owned()),
+        ..Upgrade::default()
+    };
+    query::read(query, &mut upgrade)?;
+    if upgrade.token.is_none() {
+        upgrade.token = bearer_header(headers).or_else(|| bearer_subprotocol(headers)).map(str::to_owned);
+    }
+    Ok(upgrade)
+}
+
+/// A body would be taken for WebSocket frames.
+fn refuse_body(headers: Headers<'_>) -> Result<(), Refusal> {
+    let has_body = headers.all("content-length").any(|value| value != b"0");
+    if has_body || headers.all("transfer-encoding").next().is_some() {
+        return Err(Refusal::bad_request("an upgrade must not have a body"));
+    }
+    Ok(())
+}
+
+fn check_websocket_version(headers: Headers<'_>) -> Result<(), Refusal> {
+    match headers.single("sec-websocket-version")? {
+        Some("13") => Ok(()),
+        Some(_) => Err(Refusal::upgrade_required()),
+        None => Err(Refusal::bad_request("header Sec-WebSocket-Version is missing")),
+    }
+}
+
+fn accept_key(headers: Headers<'_>) -> Result<String, Refusal> {
+    let key = headers.single("sec-websocket-key")?;
+    let key = key.ok_or_else(|| Refusal::bad_request("header Sec-WebSocket-Key is missing"))?;
+    let mut nonce = [0; 18];
+    match BASE64.decode_slice(key, &mut nonce) {
+        Ok(16) => Ok(derive_accept_key(key.as_bytes())),
+        _ => Err(Refusal::bad_request("header Sec-WebSocket-Key is not base64 of 16 bytes")),
+    }
+}
+
+/// The first of the client's that is known.
+fn subprotocol(headers: Headers<'_>) -> Option<Form> {
+    headers.tokens("sec-websocket-protocol").find_map(|offered| match offered {
+        SUBPROTOCOL_JSON => Some(Form::Json),
+        SUBPROTOCOL_BINARY => Some(Form::Binary),
+        _ => None,
+    })
+}
+
+fn bearer_subprotocol(headers: Headers<'_>) -> Option<&str> {
+    let mut offered = headers.tokens("sec-websocket-protocol");
+    offered.find_map(|offered| offered.strip_prefix(BEARER_SUBPROTOCOL)).filter(|token| !token.is_empty())
+}
+
+/// Other schemes may be meant for a proxy: they are not ours to refuse.
+fn bearer_header(headers: Headers<'_>) -> Option<&str> {
+    headers.all("authorization").find_map(|value| {
+        let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+        let token = token.trim_ascii();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    })
+}
