@@ -279,7 +279,7 @@ impl Owner {
                 asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
             }
         }
-        room.handle_linked_publish(now, result.ok().map(|(position, _)| position), effects);
+        room.handle_linked_publish(now, result.ok().map(|(position, _)| position));
         self.enter(now, id, effects);
     }
 
