@@ -150,10 +150,9 @@ impl Home {
     }
 
     fn join_by_query(&mut self, slot: u32, upgrade: &Upgrade, form: Form, effects: &mut HomeEffects<'_>) {
-        let ask = match (upgrade.last_received_seq, upgrade.rooms.len()) {
-            (Some(seq), 1) => Ask::From(Recover { seq, epoch: upgrade.epoch.as_deref().map(Epoch::from_text) }),
-            _ => Ask::Newest(None),
-        };
+        let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
+        let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
+        let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
         for room in &upgrade.rooms {
             if self.sessions.at(slot).phase != Phase::Open {
                 return;
