@@ -51,7 +51,7 @@ impl Room {
         Record { seq, at: self.at(now), from: member.user, kind, data, key, except: None }
     }
 
-    /// Passes on what is not numbered and not kept.
+    /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
     pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
         let content = Content {
             room: &self.name,
