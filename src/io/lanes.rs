@@ -2,6 +2,7 @@
 //! a full lane does not take goes back to the engine. Order within a lane is the order of sending.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -34,12 +35,15 @@ pub trait Staged {
 }
 
 /// One core's ends of the lanes.
+#[derive(Debug)]
 pub struct Lanes {
     core: CoreId,
     /// Into each core, with what wakes it; its own is not used.
     out: Vec<(Sender<Batch>, Arc<Wake>)>,
     into: Receiver<Batch>,
     spare: Vec<Vec<Hop>>,
+    /// Cores that have not left.
+    staying: Arc<AtomicUsize>,
 }
 
 impl Lanes {
@@ -48,11 +52,13 @@ impl Lanes {
     pub fn mesh(wakes: &[Arc<Wake>]) -> Vec<Lanes> {
         let (senders, receivers): (Vec<_>, Vec<_>) = wakes.iter().map(|_| bounded(LANE_BATCHES_MAX)).unzip();
         let out: Vec<_> = senders.into_iter().zip(wakes.iter().cloned()).collect();
+        let staying = Arc::new(AtomicUsize::new(wakes.len()));
         let lanes = receivers.into_iter().enumerate().map(|(index, into)| Lanes {
             core: CoreId(index as u16),
             out: out.clone(),
             into,
             spare: Vec::new(),
+            staying: staying.clone(),
         });
         lanes.collect()
     }
@@ -115,8 +121,23 @@ impl Lanes {
                 Err(TrySendError::Disconnected(batch)) => self.recycle(batch.hops),
             }
         }
-        counters.lane_depth.set(left as u64);
         left
+    }
+
+    /// This core has no connections left and asks for no more than to answer the others. Called once.
+    pub fn leave(&mut self) {
+        // The last one tells the others, who may be asleep.
+        if self.staying.fetch_sub(1, Ordering::SeqCst) == 1 {
+            for (_, wake) in &self.out {
+                wake.wake();
+            }
+        }
+    }
+
+    /// Whether every core has left.
+    #[must_use]
+    pub fn have_all_left(&self) -> bool {
+        self.staying.load(Ordering::SeqCst) == 0
     }
 }
 

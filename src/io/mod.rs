@@ -5,9 +5,13 @@
 //! socket states of [`sockets`], the [`lanes`] of the other cores, and the engine.
 
 pub mod clock;
+pub mod core;
 pub mod error;
+pub mod journal;
 pub mod lanes;
 pub mod listener;
+pub mod pump;
 pub mod ring;
+pub mod services;
 pub mod sockets;
 pub mod wake;
