@@ -36,7 +36,7 @@
 //!
 //! # Floors
 //!
-//! A file imports only from floors below its own; `tests/floors.rs` keeps this true.
+//! A file imports only from floors below its own; `tests/floors` keeps this true.
 //!
 //! | floor | holds |
 //! |---|---|

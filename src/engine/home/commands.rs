@@ -30,7 +30,7 @@ impl Home {
         };
         match command {
             Command::Join { room, recover, history } => {
-                self.join(slot, &room, recover.map_or(Ask::Newest(history), Ask::From), reply, false, effects);
+                self.join(slot, &room, Ask { recover, history }, reply, false, effects);
             }
             Command::Leave { room } => self.leave(slot, &room, reply, effects),
             Command::Publish { room, data, key, echo, ephemeral } => {
@@ -103,10 +103,7 @@ impl Home {
         membership.announce |= announce;
         let again = std::mem::replace(&mut membership.wanted, true);
         let away = session.away;
-        let (recover, history) = match ask {
-            Ask::From(recover) => (Some(recover), None),
-            Ask::Newest(history) => (None, history),
-        };
+        let Ask { recover, history } = ask;
         let room = self.audiences.at(audience).room.clone();
         let member = self.member(slot);
         let join = ToOwner::Join { room, member, away, again, recover, history, reply };
@@ -231,13 +228,13 @@ impl Home {
     }
 }
 
-/// Which messages a joining connection wants.
+/// Which messages a joining connection wants: all after the last one it has, or else the newest.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
-    /// All after the last one it has.
-    From(Recover),
-    /// This many of the newest, or as many as the room gives.
-    Newest(Option<u32>),
+pub(super) struct Ask {
+    /// The last one it has.
+    pub recover: Option<Recover>,
+    /// How many of the newest, if they cannot be recovered; `None`: as many as the room gives.
+    pub history: Option<u32>,
 }
 
 struct Publish<'a> {

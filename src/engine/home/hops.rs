@@ -192,6 +192,10 @@ impl Home {
         let except = self.spared(except);
         let mut queued = 0;
         for form in FORMS {
+            // Closing a slow member may have ended the audience.
+            if self.audiences.find(room) != Some(index) {
+                break;
+            }
             let members = self.audiences.at(index).members(form);
             if members.is_empty() {
                 continue;
@@ -238,6 +242,10 @@ impl Home {
         let policy = self.audiences.at(index).slow_policy;
         let except = self.spared(except);
         for form in FORMS {
+            // Closing a slow member may have ended the audience.
+            if self.audiences.find(room) != Some(index) {
+                break;
+            }
             let (members, Some(bytes)) = (self.audiences.at(index).members(form), frames.get(form)) else { continue };
             let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
             let mut full = std::mem::take(&mut self.full);
@@ -271,6 +279,10 @@ impl Home {
         audience.last_seq = Some(joined.head.seq);
         let role = Role::Start { stream: audience.stream };
         for form in FORMS {
+            // Closing a slow member may have ended the audience.
+            if self.audiences.find(joined.room) != Some(index) {
+                break;
+            }
             let members = self.audiences.at(index).members(form);
             if members.is_empty() {
                 continue;

@@ -267,14 +267,7 @@ impl Room {
 
     /// Takes from an answer of the same numbering what the room does not have yet. `is_read`: a read was asked, always
     /// from the room's own head of then on, so that what its answer lacks is gone at the link.
-    fn catch_up(
-        &mut self,
-        now: Now,
-        stretch: &Stretch,
-        is_read: bool,
-        node: &str,
-        effects: &mut OwnerEffects<'_>,
-    ) {
+    fn catch_up(&mut self, now: Now, stretch: &Stretch, is_read: bool, node: &str, effects: &mut OwnerEffects<'_>) {
         for record in &stretch.records {
             self.take_ahead_until(now, record.seq, node, effects);
             if record.seq > self.history.head() + 1 {

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
 use super::keys::Keys;
-use crate::engine::random::NameHashing;
 use super::room::Room;
 use crate::base::ids::{ConnId, Seq, UserName};
 use crate::base::limits::KEY_WINDOW_MS;
 use crate::base::time::Now;
 use crate::engine::hop::MemberRef;
 use crate::engine::input::Record;
+use crate::engine::random::NameHashing;
 use crate::wire::command::{Data, DataKind, ReplyTo};
 use crate::wire::publication::{Content, encode_ephemeral};
 
@@ -96,18 +96,10 @@ impl Room {
     /// Remembers the record's key, if it has one, until `expires_ms` (monotonic).
     pub fn remember_key(&mut self, record: &Record, expires_ms: u64, hashing: &NameHashing) {
         if let Some(key) = record.key.as_deref() {
-            let first = self.entered.keys.end;
+            let first = self.entered.holding.keys.end;
             let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
             keys.remember(&record.from, key, record.seq, expires_ms);
         }
-    }
-
-    /// Lets the oldest key go.
-    pub fn drop_oldest_key(&mut self) {
-        if let Some(keys) = &mut self.keys {
-            keys.drop_oldest();
-        }
-        self.keys.take_if(|keys| keys.is_empty());
     }
 
     /// Forgets the key of a publish that failed.
