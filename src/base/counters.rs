@@ -33,15 +33,15 @@ impl Counter {
     }
 }
 
-/// Upper bounds, in microseconds, of the publish-to-flush histogram's buckets; one more bucket holds the rest.
-pub const FLUSH_BOUNDS_US: [u64; 16] =
+/// Upper bounds, in microseconds, of a histogram's buckets; one more bucket holds the rest.
+pub const BOUNDS_US: [u64; 16] =
     [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
 
-/// A histogram with fixed bounds ([`FLUSH_BOUNDS_US`]).
+/// A histogram with fixed bounds ([`BOUNDS_US`]).
 #[derive(Debug, Default)]
 pub struct Histogram {
     /// Samples per bucket, not cumulative; the last holds what is over every bound.
-    pub buckets: [Counter; FLUSH_BOUNDS_US.len() + 1],
+    pub buckets: [Counter; BOUNDS_US.len() + 1],
     /// Sum of all samples, in microseconds.
     pub sum_us: Counter,
 }
@@ -50,7 +50,7 @@ impl Histogram {
     /// Records `count` samples of one value.
     #[inline]
     pub fn record(&self, value_us: u64, count: u64) {
-        let bucket = FLUSH_BOUNDS_US.partition_point(|bound| *bound < value_us);
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < value_us);
         self.buckets[bucket].add(count);
         self.sum_us.add(value_us.saturating_mul(count));
     }
@@ -65,6 +65,8 @@ macro_rules! counters {
             $(#[doc = $help] pub $name: Counter,)*
             /// Time from a publication's arrival to the flush that hands it to the kernel, per delivery.
             pub publish_to_flush: Histogram,
+            /// Round-trip time of WebSocket pings.
+            pub round_trip: Histogram,
         }
 
         /// Whether a number only grows or goes both ways.
@@ -136,6 +138,8 @@ counters! {
     dropped_lane: Total,
     #[doc = "Publications that no history could repair for a core that fell behind; told to members by gap."]
     dropped_gap: Total,
+    #[doc = "Pushes without a number (ephemeral, status) to another core dropped because its lane was full."]
+    dropped_push: Total,
     #[doc = "Hops sent to other cores."]
     hops: Total,
     #[doc = "Batches of hops sent to other cores."]
@@ -170,7 +174,7 @@ mod tests {
         histogram.record(u64::MAX, 1);
         assert_eq!(histogram.buckets[0].get(), 1);
         assert_eq!(histogram.buckets[1].get(), 2);
-        assert_eq!(histogram.buckets[FLUSH_BOUNDS_US.len()].get(), 1);
+        assert_eq!(histogram.buckets[BOUNDS_US.len()].get(), 1);
     }
 
     #[test]

@@ -49,20 +49,62 @@ pub const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Batches of hops in the channel into one core; a full channel leaves the rest staged at the sender.
 pub const LANE_BATCHES_MAX: usize = 256;
 
+/// Commands and events of the service thread in the channel into one core; a full one leaves them with the sender.
+pub const CONTROLS_MAX: usize = 1_024;
+
 /// Frames merged into one send.
 pub const SEND_FRAMES_MAX: usize = 64;
 
-/// Bytes merged into one send. A single frame may be larger: it is sent by itself.
-pub const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Bytes merged into one send (a larger frame is sent by itself): what a stalled reader keeps in flight for good.
+pub const SEND_BYTES_MAX: usize = 16 * 1024;
 
 /// Shortest and longest time between two ticks of an engine that has something to wait for.
 pub const TICK_MS: u64 = 100;
 
-/// Bytes charged to the memory budget for each entry of a history, beside its frames.
-pub const HISTORY_ENTRY_BYTES: usize = 160;
+/// Bytes charged to the memory budget for each entry of a history, beside its frames: the publication's own fields and
+/// reference counts, its places in the history's and the core's queues, and their slack.
+pub const HISTORY_ENTRY_BYTES: usize = 288;
+
+/// Bytes charged to the memory budget for each remembered key, beside its text and its user's name.
+pub const KEY_ENTRY_BYTES: usize = 160;
+
+/// Bytes charged to the memory budget for each user who has left a room and whose grace has not passed.
+pub const ABSENT_BYTES: usize = 128;
+
+/// Bytes charged to the memory budget for each hop or publication that waits for the link or the store, beside its data.
+pub const WAITING_BYTES: usize = 256;
+
+/// The part of the memory budget (one in so many) that histories, keys and what waits for link or store may take
+/// together. Over it the oldest messages of the core go first; what would wait is refused once it alone fills the part.
+pub const HISTORY_BUDGET_DIVISOR: u64 = 2;
+
+/// The messages of one `joined` or `history` take at most one in so many bytes of a connection's outbox, so that a reply
+/// alone never makes a slow consumer.
+pub const PAGE_OUTBOX_DIVISOR: usize = 2;
+
+/// Bytes of the messages in one `joined` or `history`, whatever the outbox holds.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Records asked from the link in one read.
+pub const LINK_READ_MAX: usize = 1_024;
+
+/// Numberings that a linked room remembers as past, so that a late answer does not bring one back.
+pub const PAST_EPOCHS_MAX: usize = 8;
+
+/// Expired messages and keys are freed at multiples of this (reads never see them before that either).
+pub const SWEEP_MS: u64 = 5_000;
+
+/// Status changes of one room told in one push; the rest follow at the next tick.
+pub const STATUSES_PER_PUSH_MAX: usize = 1_024;
+
+/// Rooms looked at in one tick; the rest follow in the next turn.
+pub const ROOMS_PER_TICK_MAX: usize = 4_096;
 
 /// Bytes charged to the memory budget for a room without members that is kept for its history or keys.
 pub const ROOM_BYTES: usize = 512;
+
+/// Connections shed in one tick while the memory budget is exceeded: each costs a look at every outbox.
+pub const SHED_PER_TICK_MAX: usize = 8;
 
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";
@@ -71,4 +113,5 @@ pub const WS_PATH: &str = "/ws";
 pub const HEALTH_PATH: &str = "/health";
 
 const _: () = assert!(LANE_HOPS_MAX >= 10_000, "REQUIREMENTS A5: absorbs 10,000 queued broadcasts");
+const _: () = assert!(PAGE_BYTES_MAX <= LANE_BYTES_MAX / 4, "a few replies do not fill a lane");
 const _: () = assert!(SEND_BYTES_MAX >= SEND_FRAMES_MAX * 256, "a merged send has room for usual frames");

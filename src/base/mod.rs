@@ -4,4 +4,5 @@ pub mod codes;
 pub mod counters;
 pub mod ids;
 pub mod limits;
+pub mod log_gate;
 pub mod time;

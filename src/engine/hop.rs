@@ -36,7 +36,9 @@ pub struct MemberRef {
 /// From a connection's home to a room's owner.
 #[derive(Debug)]
 pub enum ToOwner {
-    /// A connection wants to be a member. Answered by `Joined` or `Refused`.
+    /// A connection wants to be a member. Answered by `Joined` or `Refused`. Refused `overloaded` too while the joiner's
+    /// core is behind in this room and its lane cannot take what it missed: the repair that comes later would give the
+    /// new member messages that its `Joined` already stands for.
     /// Lane full: not sent; the home answers `overloaded`.
     Join {
         /// Which room.
@@ -45,7 +47,8 @@ pub enum ToOwner {
         member: MemberRef,
         /// Whether the user is away on this connection.
         away: bool,
-        /// Whether this connection is a member already: then nothing but a fresh `Joined` is wanted.
+        /// Whether this connection is a member already: then nothing but a fresh `Joined` is wanted. Where the owner has
+        /// refused the join that this one counts on, it is refused likewise.
         again: bool,
         /// From where to continue.
         recover: Option<Recover>,
@@ -54,7 +57,8 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone.
+    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. Of one whose join was
+    /// refused it is taken for done.
     /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
     Leave {
         /// Which room.
@@ -66,7 +70,7 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: Option<ReplyTo>,
     },
-    /// A member publishes. Answered by `Published` or `Refused`.
+    /// A member publishes. Answered by `Published` or `Refused`; one whose join was refused is refused `not_joined`.
     /// Lane full: not sent; the home answers `overloaded`.
     Publish {
         /// Which room.
@@ -103,7 +107,7 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A member asks who is here. Answered by `Presence` or `Refused`. Lane full: not sent; the home answers `overloaded`.
+    /// A member asks who is here. Answered by `Presence`, or `Refused` (`forbidden` where the room tracks no presence). Lane full: not sent; the home answers `overloaded`.
     Presence {
         /// Which room.
         room: RoomName,
@@ -121,7 +125,9 @@ pub enum ToOwner {
     Away {
         /// Which room.
         room: RoomName,
-        /// Whose connection.
+        /// Which connection: of one whose join was refused, nothing changes.
+        conn: ConnId,
+        /// Its user.
         user: UserName,
         /// The new state; the old one was the opposite.
         away: bool,
@@ -205,7 +211,8 @@ pub enum ToHome {
         room: RoomName,
         /// Whose.
         conn: ConnId,
-        /// Whether the refused command was a join that made no member: the home forgets the membership it prepared.
+        /// Whether the refused command was a join: it made no member, and the home forgets the membership it prepared,
+        /// unless an earlier join made one.
         unjoin: bool,
         /// Why.
         code: ErrorCode,
@@ -260,6 +267,32 @@ pub enum ToHome {
         /// Users present.
         members: u64,
     },
+}
+
+impl ToOwner {
+    /// Which room it is for.
+    #[must_use]
+    pub fn room(&self) -> &RoomName {
+        match self {
+            ToOwner::Join { room, .. }
+            | ToOwner::Leave { room, .. }
+            | ToOwner::Publish { room, .. }
+            | ToOwner::History { room, .. }
+            | ToOwner::Presence { room, .. }
+            | ToOwner::Away { room, .. } => room,
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn conn(&self) -> ConnId {
+        match self {
+            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Publish { member, .. } => {
+                member.conn
+            }
+            ToOwner::History { conn, .. } | ToOwner::Presence { conn, .. } | ToOwner::Away { conn, .. } => *conn,
+        }
+    }
 }
 
 impl Hop {

@@ -83,7 +83,7 @@ pub struct Stretch {
 }
 
 /// From the link (one machine of many). Any event may be lost, late, repeated or out of order; the rules that repair
-/// that are in `engine::room`.
+/// that are in `engine::owner::linked`.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// Answer to `LinkRequest::Open` or `LinkRequest::Read`.

@@ -1,20 +1,34 @@
 //! Floor 2: one core's whole state, sans-IO and deterministic. Time and randomness come in as arguments; bytes, hops and
 //! events go in, an [`output::Output`] comes out. Never reads a clock, never touches a socket, never waits.
 
+//!
+//! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
+//! rooms that hash to this core.
+
+pub mod audience;
 pub mod budget;
+pub mod home;
 pub mod hop;
 pub mod input;
 pub mod outbound;
+pub mod outbox;
 pub mod output;
 pub mod owner;
 pub mod placement;
+pub mod random;
+pub mod session;
 pub mod settings;
+pub mod table;
 
 use std::sync::Arc;
 
+use self::budget::Budget;
+use self::home::{Home, HomeEffects};
 use self::hop::Hop;
 use self::input::Input;
+use self::outbound::Outbound;
 use self::output::Output;
+use self::owner::{Owner, OwnerEffects};
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -24,50 +38,140 @@ use crate::base::time::Now;
 ///
 /// A turn is: any number of [`Engine::handle`], then one [`Engine::finish_turn`]; then the caller carries out the
 /// [`Output`] (sends, shutdowns, closes, in this order) and moves the staged hops into the lanes.
-pub struct Engine {}
+#[derive(Debug)]
+pub struct Engine {
+    home: Home,
+    owner: Owner,
+    outbound: Outbound,
+    budget: Budget,
+    counters: Arc<CoreCounters>,
+    cores: u16,
+}
+
+/// Borrows what the home half acts through.
+macro_rules! home_effects {
+    ($engine:ident, $now:ident, $output:ident) => {
+        &mut HomeEffects {
+            now: $now,
+            outbound: &mut $engine.outbound,
+            budget: &mut $engine.budget,
+            counters: &$engine.counters,
+            output: $output,
+        }
+    };
+}
+
+/// Borrows what the owner half acts through.
+macro_rules! owner_effects {
+    ($engine:ident, $output:ident) => {
+        &mut OwnerEffects {
+            outbound: &mut $engine.outbound,
+            link: &mut $output.link,
+            store: &mut $output.store,
+            counters: &$engine.counters,
+            budget: &mut $engine.budget,
+        }
+    };
+}
 
 impl Engine {
     /// An engine without connections or rooms. `seed` feeds every random choice; the same inputs give the same outputs.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64, counters: Arc<CoreCounters>, now: Now) -> Self {
-        let _ = (settings, core, seed, counters, now);
-        todo!()
+    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64, counters: Arc<CoreCounters>) -> Self {
+        Self {
+            home: Home::new(settings.clone(), core, seed),
+            owner: Owner::new(settings.clone(), core, seed),
+            outbound: Outbound::new(core, settings.cores),
+            budget: Budget::new(settings.memory_bytes_max),
+            counters,
+            cores: settings.cores,
+        }
     }
 
     /// One thing that happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
-        let _ = (now, input, output);
-        todo!()
+        match input {
+            Input::Accepted { slot } => self.home.accepted(slot, home_effects!(self, now, output)),
+            Input::Received { slot, bytes } => self.home.received(slot, bytes, home_effects!(self, now, output)),
+            Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
+            Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
+            Input::Hops { from: _, hops } => {
+                for hop in hops.drain(..) {
+                    self.handle_hop(now, hop, output);
+                    self.handle_own(now, output);
+                }
+            }
+            Input::Link(event) => self.owner.handle_link(now, event, owner_effects!(self, output)),
+            Input::Store(event) => self.owner.handle_store(now, event, owner_effects!(self, output)),
+            Input::Tick => {
+                self.home.tick(home_effects!(self, now, output));
+                self.handle_own(now, output);
+                self.owner.tick(now, owner_effects!(self, output));
+            }
+            Input::Drain { window_ms } => self.home.drain(now, window_ms),
+        }
+        self.handle_own(now, output);
+    }
+
+    /// Hops to this core itself are handled before anything else: they never wait and never fill a lane. Each is an
+    /// answer to something that was admitted, so there is an end to them.
+    fn handle_own(&mut self, now: Now, output: &mut Output) {
+        while let Some(hop) = self.outbound.take_own() {
+            self.handle_hop(now, hop, output);
+        }
+    }
+
+    fn handle_hop(&mut self, now: Now, hop: Hop, output: &mut Output) {
+        match hop {
+            Hop::ToOwner(hop) => self.owner.handle_hop(now, hop, owner_effects!(self, output)),
+            Hop::ToHome(hop) => self.home.handle_hop(hop, home_effects!(self, now, output)),
+        }
     }
 
     /// Ends the turn: every connection with something to say and no send under way gets one send.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) {
-        let _ = (now, output);
-        todo!()
+        self.home.flush(home_effects!(self, now, output));
+        self.counters.memory_charged.set(self.budget.used());
+        self.counters.turns.add(1);
     }
 
     /// Everything staged for another core in this turn; empty when there is nothing. `empty` is kept to stage into.
     pub fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop> {
-        let _ = (to, empty);
-        todo!()
+        let staged = self.outbound.take_staged(to, empty);
+        self.count_staged();
+        staged
     }
 
-    /// Gives back what a full lane did not take: it stays staged, before what comes later.
+    /// Gives back what a full lane did not take: it stays staged, before what comes later. Returns an empty vector.
     pub fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
-        let _ = (to, staged);
-        todo!()
+        let empty = self.outbound.put_back(to, staged);
+        self.count_staged();
+        empty
+    }
+
+    fn count_staged(&self) {
+        let staged: usize = (0..self.cores).map(|core| self.outbound.staged(CoreId(core))).sum();
+        self.counters.lane_depth.set(staged as u64);
+    }
+
+    /// Whether anything is staged for another core.
+    #[must_use]
+    pub fn has_staged(&self, to: CoreId) -> bool {
+        self.outbound.staged(to) > 0
     }
 
     /// When [`Input::Tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
-        let _ = now;
-        todo!()
+        match (self.home.next_tick_us(), self.owner.next_tick_us(now)) {
+            (Some(home), Some(owner)) => Some(home.min(owner)),
+            (home, owner) => home.or(owner),
+        }
     }
 
-    /// Open connections, upgrading and closing ones included: 0 ends a drain.
+    /// WebSocket connections, closing ones included: 0 ends a drain.
     #[must_use]
     pub fn open_slots(&self) -> usize {
-        todo!()
+        self.home.websockets()
     }
 }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::input::Record;
-use crate::base::ids::{Epoch, RoomName, Seq};
+use super::session::ConnStats;
+use crate::base::codes::CloseCode;
+use crate::base::ids::{ConnId, Epoch, RoomName, Seq, UserName};
 
 /// One send: all that waits for a connection, up to the bounds of a send.
 #[derive(Debug)]
@@ -12,6 +14,23 @@ pub struct Send {
     pub slot: u32,
     /// What; kept alive until the kernel has taken it.
     pub bytes: Bytes,
+}
+
+/// A WebSocket connection has ended: for the log.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which.
+    pub conn: ConnId,
+    /// Its user.
+    pub user: UserName,
+    /// Why it was closed by the server; `None`: the client ended it.
+    pub code: Option<CloseCode>,
+    /// Plain words.
+    pub cause: &'static str,
+    /// Round-trip time of its last ping, microseconds; 0: never known.
+    pub round_trip_us: u32,
+    /// What it did.
+    pub stats: ConnStats,
 }
 
 /// Everything one turn asks for. Emptied by whoever carries it out; reused.
@@ -27,6 +46,8 @@ pub struct Output {
     pub link: Vec<LinkRequest>,
     /// To the store.
     pub store: Vec<StoreRequest>,
+    /// To the log.
+    pub ended: Vec<Ended>,
 }
 
 impl Output {
@@ -38,6 +59,7 @@ impl Output {
             && self.closes.is_empty()
             && self.link.is_empty()
             && self.store.is_empty()
+            && self.ended.is_empty()
     }
 }
 

@@ -129,9 +129,36 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     server_frame(Opcode::Close, &payload[..2 + reason.len()])
 }
 
+/// How many messages stand in `frames`, finished server frames one after another; control frames do not count.
+#[must_use]
+pub fn count_messages(mut frames: &[u8]) -> u32 {
+    let mut count = 0;
+    while let [first, length, rest @ ..] = frames {
+        count += u32::from(first & 0x08 == 0);
+        let (length, extended) = match (length & 0x7f, rest) {
+            (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2),
+            (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as usize, 8),
+            (length, _) => (usize::from(length), 0),
+        };
+        frames = rest.get(extended + length..).unwrap_or_default();
+    }
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_are_counted_and_control_frames_are_not() {
+        let mut frames = Vec::new();
+        for length in [0, 125, 126, 65_535, 65_536] {
+            frames.extend_from_slice(&server_frame(Opcode::Text, &vec![b'x'; length]));
+            frames.extend_from_slice(&server_frame(Opcode::Ping, b"x"));
+        }
+        assert_eq!(count_messages(&frames), 5);
+        assert_eq!(count_messages(&[]), 0);
+    }
 
     #[test]
     fn lengths_are_minimal_and_payloads_come_back() {

@@ -1,0 +1,102 @@
+//! Control address: what an operator and a monitoring system see. Reads the cores' counters and never stops a core;
+//! knows no configuration and no socket of a client.
+
+mod metrics;
+mod serve;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde_json::json;
+
+pub use self::serve::serve;
+use crate::base::counters::CoreCounters;
+use crate::io::clock;
+
+/// What is watched of the process.
+pub struct Watched {
+    /// This machine's name.
+    pub node: String,
+    /// One for each core, in their order.
+    pub cores: Arc<[Arc<CoreCounters>]>,
+    /// Whether the process is about to end: not ready for traffic.
+    pub draining: AtomicBool,
+    /// Log lines that found no room so far.
+    pub log_lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Watched {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Since the process began.
+fn uptime() -> Duration {
+    Duration::from_micros(clock::now().mono_us)
+}
+
+/// The routes of the control address.
+pub fn router(watched: Arc<Watched>) -> Router {
+    Router::new()
+        .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(watched)
+}
+
+async fn stats(State(watched): State<Arc<Watched>>) -> Response {
+    Json(stats::Stats::of(&watched)).into_response()
+}
+
+async fn metrics(State(watched): State<Arc<Watched>>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = metrics::Format::accepted(accepted);
+    let text = metrics::render(&watched, format);
+    ([(CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+/// The process lives: it answers.
+async fn health() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+/// Whether the process should get traffic; if not, which part keeps it from that.
+async fn ready(State(watched): State<Arc<Watched>>) -> Response {
+    if watched.is_draining() {
+        let body = json!({
+            "status": "draining",
+            "parts": {"server": "draining"},
+            "error": "unavailable",
+            "message": "the server is draining: it takes no new connections and is about to end",
+        });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    }
+    Json(json!({"status": "ready", "parts": {"server": "ready"}})).into_response()
+}
+
+async fn not_found() -> Response {
+    refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /stats, /metrics, /health, /ready")
+}
+
+async fn method_not_allowed() -> Response {
+    let response = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD are served here");
+    ([(ALLOW, "GET, HEAD")], response).into_response()
+}
+
+fn refusal(status: StatusCode, error: &str, message: &str) -> Response {
+    (status, Json(json!({"error": error, "message": message}))).into_response()
+}

@@ -1,0 +1,206 @@
+//! The routes by calls in the process; the bounds of the connections over a real socket.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::ServiceExt;
+
+use super::*;
+use crate::base::counters::{COUNTERS, Kind};
+
+fn watched() -> Arc<Watched> {
+    let cores: Arc<[Arc<CoreCounters>]> = Arc::new([Arc::default(), Arc::default()]);
+    for (core, factor) in cores.iter().zip([1, 10]) {
+        core.connections.set(3 * factor);
+        core.rooms.set(factor);
+        core.members.set(4 * factor);
+        core.messages_received.add(5 * factor);
+        core.messages_sent.add(6 * factor);
+        core.broadcasts.add(7 * factor);
+        core.deliveries.add(8 * factor);
+        core.dropped_slow.add(factor);
+        core.dropped_gap.add(2 * factor);
+        core.dropped_lane.add(100);
+        core.publish_to_flush.record(30 * factor, 2);
+    }
+    Arc::new(Watched {
+        node: "web-1".into(),
+        cores,
+        draining: AtomicBool::new(false),
+        log_lines_lost: Box::new(|| 17),
+    })
+}
+
+async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {
+    let request = Request::builder().method(method).uri(path).header("accept", accept).body(Body::empty());
+    let response = router(watched.clone()).oneshot(request.expect("well formed")).await.expect("infallible");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, 1 << 20).await.expect("a whole body");
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+async fn get_json(watched: &Arc<Watched>, path: &str) -> (StatusCode, Value) {
+    let (status, headers, body) = call(watched, Method::GET, path, "*/*").await;
+    assert_eq!(headers[CONTENT_TYPE], "application/json");
+    (status, serde_json::from_str(&body).expect("JSON"))
+}
+
+#[tokio::test]
+async fn stats_add_up_the_cores() {
+    let watched = watched();
+    let (status, stats) = get_json(&watched, "/stats").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&stats["node"], &stats["draining"]), (&json!("web-1"), &json!(false)));
+    assert!(stats["uptime_s"].is_u64());
+    for (name, one) in [
+        ("connections", 3),
+        ("rooms", 1),
+        ("members", 4),
+        ("messages_received", 5),
+        ("messages_sent", 6),
+        ("broadcasts", 7),
+        ("deliveries", 8),
+        ("dropped", 3),
+    ] {
+        assert_eq!(stats[name], json!(11 * one), "{name}");
+        assert_eq!(stats["cores"][0][name], json!(one), "{name}");
+        assert_eq!(stats["cores"][1][name], json!(10 * one), "{name}");
+    }
+    assert_eq!(stats["cores"].as_array().map(Vec::len), Some(2));
+    watched.draining.store(true, Ordering::Relaxed);
+    assert_eq!(get_json(&watched, "/stats").await.1["draining"], json!(true));
+}
+
+fn samples(text: &str) -> Vec<(&str, &str)> {
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').expect("a sample")).collect()
+}
+
+#[tokio::test]
+async fn prometheus_gets_its_text() {
+    let (status, headers, text) = call(&watched(), Method::GET, "/metrics", "text/plain;version=0.0.4").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    for line in [
+        "# TYPE websocket_active_connections gauge",
+        "websocket_active_connections 33",
+        "# HELP websocket_messages_total WebSocket messages, by direction.",
+        "# TYPE websocket_messages_total counter",
+        "websocket_messages_total{direction=\"received\"} 55",
+        "websocket_messages_total{direction=\"sent\"} 66",
+        "roomring_connections{core=\"0\"} 3",
+        "# TYPE roomring_broadcasts_total counter",
+        "roomring_broadcasts_total{core=\"1\"} 70",
+        "# TYPE roomring_publish_to_flush_seconds histogram",
+        "# TYPE roomring_round_trip_seconds histogram",
+        "roomring_publish_to_flush_seconds_bucket{le=\"0.00005\",core=\"0\"} 2",
+        "roomring_publish_to_flush_seconds_bucket{le=\"+Inf\",core=\"1\"} 2",
+        "roomring_publish_to_flush_seconds_count{core=\"1\"} 2",
+        "roomring_publish_to_flush_seconds_sum{core=\"1\"} 0.0006",
+        "roomring_log_lines_lost_total 17",
+        "roomring_cores 2",
+        "roomring_draining 0",
+        concat!("roomring_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("# EOF"));
+    let value = |name: &str| -> f64 {
+        let sample = samples(&text).into_iter().find(|(found, _)| *found == name);
+        sample.unwrap_or_else(|| panic!("no {name}")).1.parse().expect("a number")
+    };
+    assert!(value("roomring_process_cpu_seconds_total{mode=\"user\"}") >= 0.0);
+    assert!(value("roomring_process_cpu_seconds_total{mode=\"system\"}") >= 0.0);
+    assert!(value("roomring_process_resident_memory_bytes") > 1e5);
+    assert!(value("roomring_uptime_seconds") < 60.0);
+}
+
+#[tokio::test]
+async fn open_metrics_is_given_to_who_asks_for_it() {
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
+    let (_, headers, text) = call(&watched(), Method::GET, "/metrics", accept).await;
+    assert_eq!(headers[CONTENT_TYPE], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(text.contains("# TYPE websocket_messages counter\n"));
+    assert!(text.contains("websocket_messages_total{direction=\"received\"} 55\n"));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn every_counter_is_exposed_once_for_each_core_and_described() {
+    for accept in ["*/*", "application/openmetrics-text"] {
+        let (_, _, text) = call(&watched(), Method::GET, "/metrics", accept).await;
+        let samples = samples(&text);
+        for (name, kind, _) in COUNTERS {
+            let suffix = if *kind == Kind::Total { "_total" } else { "" };
+            for core in 0..2 {
+                let sample = format!("roomring_{name}{suffix}{{core=\"{core}\"}}");
+                assert_eq!(samples.iter().filter(|(found, _)| *found == sample).count(), 1, "{sample}");
+            }
+        }
+        let mut types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let all = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), all, "no metric is described twice");
+        assert_eq!(text.lines().filter(|line| line.starts_with("# HELP ")).count(), all);
+    }
+}
+
+#[tokio::test]
+async fn health_and_readiness_differ_while_draining() {
+    let watched = watched();
+    assert_eq!(get_json(&watched, "/health").await, (StatusCode::OK, json!({"status": "ok"})));
+    assert_eq!(get_json(&watched, "/ready").await.0, StatusCode::OK);
+    watched.draining.store(true, Ordering::Relaxed);
+    assert_eq!(get_json(&watched, "/health").await.0, StatusCode::OK);
+    let (status, body) = get_json(&watched, "/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body["parts"]["server"], "draining");
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_said_in_json() {
+    let watched = watched();
+    let (status, body) = get_json(&watched, "/nothing").await;
+    assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("not_found")));
+    assert!(body["message"].is_string());
+    let (status, headers, body) = call(&watched, Method::POST, "/stats", "*/*").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(headers[ALLOW], "GET, HEAD");
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body["error"], "method_not_allowed");
+    let (status, _, body) = call(&watched, Method::HEAD, "/health", "*/*").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
+}
+
+async fn exchange(request: &[u8]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(serve(listener, router(watched())));
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
+    // The server may answer and close before it has taken everything.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    server.abort();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn connections_are_served_over_sockets() {
+    let answer = exchange(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
+}
+
+#[tokio::test]
+async fn oversized_heads_and_garbage_end_the_connection() {
+    let mut head = b"GET /health HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+    head.extend(vec![b'a'; 64 * 1024]);
+    assert!(exchange(&head).await.starts_with("HTTP/1.1 431 "));
+    assert!(exchange(b"\x00\x01\x02\x03 garbage\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_never_ends_ends_the_connection() {
+    assert_eq!(exchange(b"GET /health HTTP/1.1\r\nHost: a\r\n").await, "");
+}

@@ -1,0 +1,175 @@
+//! The home half of a room: its members among this core's connections. A copy of nothing: the owner knows the room, this
+//! knows who listens here. Never numbers and never keeps messages.
+
+use std::collections::HashMap;
+
+use super::random::NameHashing;
+use super::settings::SlowPolicy;
+use crate::base::ids::{CoreId, RoomName, Seq};
+use crate::wire::command::Form;
+
+/// One room's members on this core.
+#[derive(Debug)]
+pub struct Audience {
+    /// Which room.
+    pub room: RoomName,
+    /// The core that owns it.
+    pub owner: CoreId,
+    /// Names this audience in outboxes. Unlike its index it is not used again, so that what is still queued for a
+    /// connection that left a room is never taken for another room's.
+    pub stream: u32,
+    /// What happens to a member's full outbox.
+    pub slow_policy: SlowPolicy,
+    /// Number of the last message delivered here; the next one is one higher. `None` until the first `Joined`.
+    pub last_seq: Option<Seq>,
+    /// Slots of members who read JSON.
+    json: Vec<u32>,
+    /// Slots of members who read binary.
+    binary: Vec<u32>,
+    /// Memberships, of any standing.
+    memberships: u32,
+}
+
+impl Audience {
+    /// Slots of the members who read one form.
+    #[must_use]
+    pub fn members(&self, form: Form) -> &[u32] {
+        match form {
+            Form::Json => &self.json,
+            Form::Binary => &self.binary,
+        }
+    }
+
+    fn members_mut(&mut self, form: Form) -> &mut Vec<u32> {
+        match form {
+            Form::Json => &mut self.json,
+            Form::Binary => &mut self.binary,
+        }
+    }
+
+    /// Whether nobody listens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.json.is_empty() && self.binary.is_empty()
+    }
+
+    /// Adds a member; returns its place.
+    pub fn add(&mut self, slot: u32, form: Form) -> u32 {
+        let members = self.members_mut(form);
+        members.push(slot);
+        (members.len() - 1) as u32
+    }
+
+    /// Removes the member at `place`. The last one takes its place: returns that one's slot, if there is one.
+    pub fn remove(&mut self, place: u32, form: Form) -> Option<u32> {
+        let members = self.members_mut(form);
+        members.swap_remove(place as usize);
+        members.get(place as usize).copied()
+    }
+}
+
+/// All audiences of a core.
+#[derive(Debug)]
+pub struct Audiences {
+    by_room: HashMap<RoomName, u32, NameHashing>,
+    audiences: Vec<Option<Audience>>,
+    free: Vec<u32>,
+    next_stream: u32,
+}
+
+impl Audiences {
+    /// None. `hashing` keeps outsiders from choosing names that collide.
+    #[must_use]
+    pub fn new(hashing: NameHashing) -> Self {
+        Self { by_room: HashMap::with_hasher(hashing), audiences: Vec::new(), free: Vec::new(), next_stream: 0 }
+    }
+
+    /// The audience of a room, if it has memberships here.
+    #[must_use]
+    pub fn find(&self, room: &str) -> Option<u32> {
+        self.by_room.get(room).copied()
+    }
+
+    /// An audience that has memberships.
+    #[must_use]
+    pub fn at(&self, index: u32) -> &Audience {
+        self.audiences[index as usize].as_ref().expect("a membership refers to it")
+    }
+
+    /// An audience that has memberships.
+    pub fn at_mut(&mut self, index: u32) -> &mut Audience {
+        self.audiences[index as usize].as_mut().expect("a membership refers to it")
+    }
+
+    /// Takes a membership of a room, with the audience made if this is its first.
+    pub fn enter(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy) -> u32 {
+        let index = self.find(room).unwrap_or_else(|| self.add(room, owner, slow_policy));
+        self.at_mut(index).memberships += 1;
+        index
+    }
+
+    /// Gives up a membership; the audience goes with its last.
+    pub fn exit(&mut self, index: u32) {
+        let audience = self.at_mut(index);
+        audience.memberships -= 1;
+        if audience.memberships == 0 {
+            let audience = self.audiences[index as usize].take().expect("just used");
+            debug_assert!(audience.is_empty());
+            self.by_room.remove(&audience.room);
+            self.free.push(index);
+        }
+    }
+
+    fn add(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy) -> u32 {
+        let audience = Some(Audience {
+            room: room.clone(),
+            owner,
+            stream: self.next_stream,
+            slow_policy,
+            last_seq: None,
+            json: Vec::new(),
+            binary: Vec::new(),
+            memberships: 0,
+        });
+        self.next_stream = self.next_stream.wrapping_add(1);
+        let index = if let Some(index) = self.free.pop() {
+            self.audiences[index as usize] = audience;
+            index
+        } else {
+            self.audiences.push(audience);
+            (self.audiences.len() - 1) as u32
+        };
+        self.by_room.insert(room.clone(), index);
+        index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::random::Random;
+
+    #[test]
+    fn an_audience_lives_as_long_as_its_memberships() {
+        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let room = RoomName::new("a").expect("valid");
+        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
+        assert_eq!(audiences.enter(&room, CoreId(0), SlowPolicy::Skip), index);
+        audiences.exit(index);
+        assert_eq!(audiences.find("a"), Some(index));
+        audiences.exit(index);
+        assert_eq!(audiences.find("a"), None);
+    }
+
+    #[test]
+    fn the_last_member_takes_the_place_of_the_one_removed() {
+        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let room = RoomName::new("a").expect("valid");
+        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
+        let audience = audiences.at_mut(index);
+        assert_eq!([10, 11, 12].map(|slot| audience.add(slot, Form::Json)), [0, 1, 2]);
+        assert_eq!(audience.remove(0, Form::Json), Some(12));
+        assert_eq!(audience.remove(1, Form::Json), None);
+        assert_eq!(audience.members(Form::Json), [12]);
+    }
+}

@@ -1,0 +1,245 @@
+//! What open connections ask (PROTOCOL section 2): answered here where this core knows, handed to the room's owner where
+//! that core does.
+
+use bytes::Bytes;
+
+use super::{Home, HomeEffects};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{CoreId, RoomName};
+use crate::base::limits::PAGE_MAX;
+use crate::engine::hop::{Hop, MemberRef, ToOwner};
+use crate::engine::placement::owner_of;
+use crate::engine::session::{Membership, NOWHERE};
+use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
+use crate::wire::push::Status;
+use crate::wire::reply::Reply;
+
+/// Joins or leaves of one room by one connection that may be unanswered at once.
+const UNANSWERED_MAX: u8 = 100;
+
+impl Home {
+    pub(super) fn handle_request(
+        &mut self,
+        slot: u32,
+        request: Result<Request<'_>, BadRequest>,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        let Request { reply, command } = match request {
+            Ok(request) => request,
+            Err(bad) => return self.refuse(slot, bad.code, &bad.message, bad.reply, effects),
+        };
+        match command {
+            Command::Join { room, recover, history } => {
+                self.join(slot, &room, Ask { recover, history }, reply, false, effects);
+            }
+            Command::Leave { room } => self.leave(slot, &room, reply, effects),
+            Command::Publish { room, data, key, echo, ephemeral } => {
+                let publish = Publish { data, key: key.as_deref(), echo, ephemeral };
+                self.publish(slot, &room, publish, reply, effects);
+            }
+            Command::History { room, after, before, limit } => {
+                let limit = limit.unwrap_or(PAGE_MAX);
+                self.ask_owner(slot, &room, reply, effects, |room, member| ToOwner::History {
+                    room,
+                    conn: member.conn,
+                    after,
+                    before,
+                    limit,
+                    reply,
+                });
+            }
+            Command::Presence { room, limit, after } => {
+                let limit = limit.unwrap_or(PAGE_MAX);
+                self.ask_owner(slot, &room, reply, effects, |room, member| ToOwner::Presence {
+                    room,
+                    conn: member.conn,
+                    limit,
+                    after: after.as_deref().map(Box::from),
+                    reply,
+                });
+            }
+            Command::Status { away } => self.set_status(slot, away, reply, effects),
+            Command::Ping { value } => {
+                let pong = Reply::Pong { at: effects.now.unix_ms, value };
+                self.reply(slot, &pong, reply, effects);
+            }
+        }
+    }
+
+    /// The connection as an owner knows it.
+    pub(super) fn member(&self, slot: u32) -> MemberRef {
+        let session = self.sessions.at(slot);
+        MemberRef {
+            conn: session.id(self.core, slot),
+            user: session.user.clone().expect("an open connection has a user"),
+            form: session.form.expect("an open connection has a form"),
+        }
+    }
+
+    pub(super) fn join(
+        &mut self,
+        slot: u32,
+        room: &str,
+        ask: Ask,
+        reply: ReplyTo,
+        announce: bool,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        // Inboxes are joined by the server alone.
+        if room.starts_with('@') {
+            return self.refuse(slot, ErrorCode::Forbidden, "inboxes cannot be joined", reply, effects);
+        }
+        let owner = owner_of(room, self.settings.cores);
+        if owner != self.core && effects.outbound.is_full(owner) {
+            return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        }
+        let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
+        let session = self.sessions.at_mut(slot);
+        let membership = &mut session.memberships[index];
+        if membership.joins >= UNANSWERED_MAX {
+            return self.refuse(slot, ErrorCode::Overloaded, "too many joins are unanswered", reply, effects);
+        }
+        membership.joins += 1;
+        membership.announce |= announce;
+        let again = std::mem::replace(&mut membership.wanted, true);
+        let away = session.away;
+        let Ask { recover, history } = ask;
+        let room = self.audiences.at(audience).room.clone();
+        let member = self.member(slot);
+        let join = ToOwner::Join { room, member, away, again, recover, history, reply };
+        effects.outbound.post_to_owner(owner, join);
+    }
+
+    /// The membership of a room that is being joined, made if it is new: its audience and its index in the session.
+    fn prepare_membership(
+        &mut self,
+        slot: u32,
+        room: &str,
+        owner: CoreId,
+        reply: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+    ) -> Option<(u32, usize)> {
+        let audience = self.audiences.find(room);
+        let session = self.sessions.at(slot);
+        if let Some(audience) = audience
+            && let Some(index) = session.membership(audience)
+        {
+            return Some((audience, index));
+        }
+        let max = self.settings.rooms_per_connection_max as usize;
+        if max > 0 && session.memberships.len() >= max {
+            self.refuse(
+                slot,
+                ErrorCode::LimitExceeded,
+                "this connection is in as many rooms as it may",
+                reply,
+                effects,
+            );
+            return None;
+        }
+        let name = match audience {
+            Some(audience) => self.audiences.at(audience).room.clone(),
+            None => RoomName::new(room).expect("the wire has checked it"),
+        };
+        let audience = self.audiences.enter(&name, owner, self.settings.room(room).slow_policy);
+        let memberships = &mut self.sessions.at_mut(slot).memberships;
+        memberships.push(Membership { audience, place: NOWHERE, joins: 0, leaves: 0, wanted: false, announce: false });
+        effects.counters.members.add(1);
+        Some((audience, memberships.len() - 1))
+    }
+
+    fn leave(&mut self, slot: u32, room: &str, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        let Some((audience, index)) = self.wanted_membership(slot, room) else {
+            return self.refuse_stranger(slot, reply, effects);
+        };
+        let session = self.sessions.at_mut(slot);
+        let membership = &mut session.memberships[index];
+        if membership.leaves >= UNANSWERED_MAX {
+            return self.refuse(slot, ErrorCode::Overloaded, "too many leaves are unanswered", reply, effects);
+        }
+        membership.leaves += 1;
+        membership.wanted = false;
+        let away = session.away;
+        let audience = self.audiences.at(audience);
+        let leave = ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: Some(reply) };
+        effects.outbound.post_to_owner(audience.owner, leave);
+    }
+
+    fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        let arrived_us = effects.now.mono_us;
+        self.ask_owner(slot, room, reply, effects, |room, member| ToOwner::Publish {
+            room,
+            member,
+            kind: publish.data.kind,
+            data: Bytes::copy_from_slice(publish.data.bytes),
+            key: publish.key.map(Box::from),
+            echo: publish.echo,
+            ephemeral: publish.ephemeral,
+            arrived_us,
+            reply,
+        });
+    }
+
+    /// Sends a member's question to the room's owner, or answers why not.
+    fn ask_owner(
+        &mut self,
+        slot: u32,
+        room: &str,
+        reply: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+        hop: impl FnOnce(RoomName, MemberRef) -> ToOwner,
+    ) {
+        let Some((audience, _)) = self.wanted_membership(slot, room) else {
+            return self.refuse_stranger(slot, reply, effects);
+        };
+        let audience = self.audiences.at(audience);
+        let hop = hop(audience.room.clone(), self.member(slot));
+        if effects.outbound.try_post(audience.owner, Hop::ToOwner(hop)).is_err() {
+            self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        }
+    }
+
+    fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        let session = self.sessions.at_mut(slot);
+        if std::mem::replace(&mut session.away, away) != away {
+            let session = self.sessions.at(slot);
+            let user = session.user.as_ref().expect("an open connection has a user");
+            for membership in session.memberships.iter().filter(|membership| membership.wanted) {
+                let audience = self.audiences.at(membership.audience);
+                let conn = session.id(self.core, slot);
+                let hop = ToOwner::Away { room: audience.room.clone(), conn, user: user.clone(), away };
+                effects.outbound.post_to_owner(audience.owner, hop);
+            }
+        }
+        let status = if away { Status::Away } else { Status::Online };
+        self.reply(slot, &Reply::Status { status }, reply, effects);
+    }
+
+    /// The membership of a room whose last word was to join: its audience and its index in the session.
+    fn wanted_membership(&self, slot: u32, room: &str) -> Option<(u32, usize)> {
+        let audience = self.audiences.find(room)?;
+        let session = self.sessions.at(slot);
+        let index = session.membership(audience)?;
+        session.memberships[index].wanted.then_some((audience, index))
+    }
+
+    fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        self.refuse(slot, ErrorCode::NotJoined, "this connection has not joined that room", reply, effects);
+    }
+}
+
+/// Which messages a joining connection wants: all after the last one it has, or else the newest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// The last one it has.
+    pub recover: Option<Recover>,
+    /// How many of the newest, if they cannot be recovered; `None`: as many as the room gives.
+    pub history: Option<u32>,
+}
+
+struct Publish<'a> {
+    data: Data<'a>,
+    key: Option<&'a str>,
+    echo: bool,
+    ephemeral: bool,
+}

@@ -1,0 +1,87 @@
+//! From a connection's bytes to what it asks: messages, control frames, commands.
+
+use super::{Home, HomeEffects};
+use crate::base::codes::CloseCode;
+use crate::engine::outbox::Role;
+use crate::engine::session::Phase;
+use crate::wire::frame::{Opcode, server_frame};
+use crate::wire::message::{Decoder, Event, ProtocolError};
+use crate::wire::{binary, json};
+
+impl Home {
+    pub(super) fn receive_messages(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
+        let session = self.sessions.at_mut(slot);
+        let generation = session.generation;
+        let mut decoder = std::mem::take(&mut session.decoder);
+        effects.budget.release(decoder.held_bytes());
+        let result = self.receive_all(slot, &mut decoder, bytes, effects);
+        let session = self.sessions.at_mut(slot);
+        if session.generation != generation || !matches!(session.phase, Phase::Open | Phase::Closing) {
+            return;
+        }
+        if let Err(error) = result {
+            return self.fail_protocol(slot, error, effects);
+        }
+        let held = decoder.held_bytes();
+        session.decoder = decoder;
+        effects.budget.charge(held);
+        if held > 0 && effects.budget.is_over() {
+            self.fail(slot, CloseCode::Overloaded, "memory budget used up by a message in parts", effects);
+        }
+    }
+
+    fn receive_all(
+        &mut self,
+        slot: u32,
+        decoder: &mut Decoder,
+        bytes: &mut [u8],
+        effects: &mut HomeEffects<'_>,
+    ) -> Result<(), ProtocolError> {
+        let mut used = 0;
+        loop {
+            let decoded = decoder.next(&mut bytes[used..], self.settings.message_bytes_max)?;
+            used += decoded.used;
+            let Some(event) = decoded.event else { return Ok(()) };
+            match self.sessions.at(slot).phase {
+                Phase::Open => self.handle_event(slot, event, effects),
+                Phase::Closing => {
+                    if let Event::Close(_) = event {
+                        self.end_after_sending(slot, Phase::Ending, effects);
+                        return Ok(());
+                    }
+                }
+                Phase::Free | Phase::Head | Phase::Ending | Phase::Lingering => return Ok(()),
+            }
+        }
+    }
+
+    fn handle_event(&mut self, slot: u32, event: Event<'_>, effects: &mut HomeEffects<'_>) {
+        match event {
+            Event::Text(text) => {
+                self.count_message(slot, effects);
+                if self.sessions.at(slot).echo {
+                    self.say(slot, server_frame(Opcode::Text, text.as_bytes()), Role::Other, effects);
+                } else {
+                    self.handle_request(slot, json::parse_command(text), effects);
+                }
+            }
+            Event::Binary(message) => {
+                self.count_message(slot, effects);
+                if self.sessions.at(slot).echo {
+                    self.say(slot, server_frame(Opcode::Binary, message), Role::Other, effects);
+                } else {
+                    self.handle_request(slot, binary::parse_command(message), effects);
+                }
+            }
+            Event::Ping(payload) => self.say(slot, server_frame(Opcode::Pong, payload), Role::Other, effects),
+            Event::Pong(payload) => self.hear_pong(slot, payload, effects),
+            Event::Close(status) => self.close_asked(slot, status, effects),
+        }
+    }
+
+    fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
+        effects.counters.messages_received.add(1);
+        let stats = &mut self.sessions.at_mut(slot).stats;
+        stats.messages_received = stats.messages_received.wrapping_add(1);
+    }
+}

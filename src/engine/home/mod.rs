@@ -1,0 +1,202 @@
+//! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
+//! closes and hops. Never numbers a message and never knows who else is in a room.
+//!
+//! `upgrade` opens a connection, `inbound` turns its bytes into commands, `commands` carries them out, `hops` hears the
+//! owners, `closing` ends it, `timers` does what time asks for.
+
+mod closing;
+mod commands;
+mod hops;
+mod inbound;
+mod timers;
+mod upgrade;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::timers::Timers;
+use super::audience::Audiences;
+use super::budget::Budget;
+use super::outbound::Outbound;
+use super::outbox::{Outboxes, Outgoing, Role};
+use super::output::Output;
+use super::random::Random;
+use super::session::{Phase, SEEN_UNIT_MS, Session};
+use super::settings::Settings;
+use super::table::Table;
+use crate::base::codes::{CloseCode, ErrorCode};
+use crate::base::counters::CoreCounters;
+use crate::base::ids::{ConnId, CoreId, RoomName};
+use crate::base::time::Now;
+use crate::wire::command::ReplyTo;
+use crate::wire::push::{Push, encode_push};
+use crate::wire::reply::{Reply, encode_reply};
+
+/// What the home half acts through: borrowed from the engine for one call.
+pub struct HomeEffects<'a> {
+    /// When it is.
+    pub now: Now,
+    /// Hops out.
+    pub outbound: &'a mut Outbound,
+    /// Queued frames, partial heads and messages are charged here.
+    pub budget: &'a mut Budget,
+    /// This core's numbers.
+    pub counters: &'a CoreCounters,
+    /// Sockets and the log.
+    pub output: &'a mut Output,
+}
+
+/// The connections of one core.
+#[derive(Debug)]
+pub struct Home {
+    settings: Arc<Settings>,
+    core: CoreId,
+    random: Random,
+    sessions: Table<Session>,
+    outboxes: Outboxes,
+    audiences: Audiences,
+    timers: Timers,
+    /// Given to the next accepted connection.
+    next_generation: u32,
+    /// Slots below it have been used.
+    slots_used: u32,
+    /// Slots that hold a socket.
+    sockets: u32,
+    /// Slots that hold a WebSocket, closing ones included.
+    websockets: u32,
+    /// WebSockets that are open: what the limit on connections counts.
+    open: u32,
+    draining: bool,
+    /// Arrival and number of the deliveries queued in this turn, for the publish-to-flush time.
+    delivered: Vec<(u64, u64)>,
+    /// Members whose outbox could not take the frame at hand. Kept for its memory.
+    full: Vec<u32>,
+}
+
+impl Home {
+    /// No connections.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
+        let mut random = Random::salted(seed, 1);
+        let mut home = Self {
+            core,
+            audiences: Audiences::new(random.name_hashing()),
+            next_generation: random.next_u64() as u32,
+            random,
+            sessions: Table::new(),
+            outboxes: Outboxes::new(settings.outbox_bytes_max),
+            timers: Timers::new(&settings),
+            slots_used: 0,
+            sockets: 0,
+            websockets: 0,
+            open: 0,
+            draining: false,
+            delivered: Vec::new(),
+            full: Vec::new(),
+            settings,
+        };
+        if let Some(last) = home.settings.warm_connections.checked_sub(1) {
+            home.sessions.reach(last);
+            home.outboxes.reach(last);
+        }
+        home
+    }
+
+    /// A socket was accepted.
+    pub fn accepted(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        self.sessions.reach(slot);
+        self.outboxes.reach(slot);
+        self.slots_used = self.slots_used.max(slot + 1);
+        let session = self.sessions.at_mut(slot);
+        assert_eq!(session.phase, Phase::Free, "io gives a slot out again only after it was closed");
+        session.generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        session.phase = Phase::Head;
+        self.sockets += 1;
+        effects.counters.accepted.add(1);
+        effects.counters.upgrading.add(1);
+        self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
+    }
+
+    /// Bytes arrived.
+    pub fn received(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
+        effects.counters.bytes_received.add(bytes.len() as u64);
+        let session = self.sessions.at_mut(slot);
+        session.stats.bytes_received += bytes.len() as u64;
+        session.last_seen = (effects.now.mono_ms() / SEEN_UNIT_MS) as u32;
+        match session.phase {
+            Phase::Head => self.receive_head(slot, bytes, effects),
+            Phase::Open | Phase::Closing if !session.deaf => self.receive_messages(slot, bytes, effects),
+            Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
+            Phase::Free => debug_assert!(false, "bytes for a slot without a socket"),
+        }
+    }
+
+    /// The kernel has taken the last send whole.
+    pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        if self.outboxes.sent(slot) {
+            self.all_sent(slot, effects);
+        }
+    }
+
+    /// Hands out the turn's sends.
+    pub fn flush(&mut self, effects: &mut HomeEffects<'_>) {
+        if self.outboxes.has_dirty() {
+            let Self { outboxes, sessions, .. } = self;
+            let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
+                let form = sessions.at(slot).form.expect("only open connections were members");
+                encode_push(&Push::Gap { room, from, to }, form)
+            };
+            let mut flushed = std::mem::take(&mut self.timers.flushed);
+            outboxes.flush(&mut effects.output.sends, effects.budget, effects.counters, &mut encode_gap, &mut |send| {
+                flushed.push(send)
+            });
+            for send in flushed.drain(..) {
+                let stats = &mut sessions.at_mut(send.slot).stats;
+                stats.messages_sent = stats.messages_sent.wrapping_add(send.messages);
+                stats.bytes_sent += u64::from(send.bytes);
+            }
+            self.timers.flushed = flushed;
+        }
+        for (arrived_us, count) in self.delivered.drain(..) {
+            effects.counters.publish_to_flush.record(effects.now.mono_us.saturating_sub(arrived_us), count);
+        }
+    }
+
+    /// WebSockets there are, closing ones included.
+    #[must_use]
+    pub fn websockets(&self) -> usize {
+        self.websockets as usize
+    }
+
+    /// The session of a connection that is still there.
+    fn session_of(&self, conn: ConnId) -> Option<&Session> {
+        debug_assert_eq!(conn.home, self.core);
+        self.sessions
+            .get(conn.slot)
+            .filter(|session| session.generation == conn.generation && session.phase == Phase::Open)
+    }
+
+    /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
+    fn say(&mut self, slot: u32, bytes: Bytes, role: Role, effects: &mut HomeEffects<'_>) {
+        if self.outboxes.is_full_for(slot, bytes.len()) {
+            self.fail(slot, CloseCode::Slow, "does not read its replies", effects);
+        } else {
+            let messages = crate::wire::frame::count_messages(&bytes);
+            self.outboxes.push(slot, Outgoing { bytes, messages, role }, effects.budget);
+        }
+    }
+
+    fn reply(&mut self, slot: u32, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if to.wants_reply() {
+            self.say(slot, encode_reply(reply, to), Role::Other, effects);
+        }
+    }
+
+    fn refuse(&mut self, slot: u32, code: ErrorCode, message: &str, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+        effects.counters.errors.add(1);
+        let error = Reply::Error { code, message, retry_after_ms: None };
+        self.say(slot, encode_reply(&error, to), Role::Other, effects);
+    }
+}

@@ -1,0 +1,212 @@
+//! What time asks of the home half: heartbeats, time limits, the drain, the memory budget. No timer stands for an idle
+//! connection: heartbeats come from the slot's place on a wheel, and fixed time limits from queues in order.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use bytes::Bytes;
+
+use super::{Home, HomeEffects};
+use crate::base::codes::CloseCode;
+use crate::base::limits::{CLOSE_TIMEOUT_MS, HEAD_TIMEOUT_MS, SHED_PER_TICK_MAX, TICK_MS};
+use crate::base::time::Now;
+use crate::engine::outbox::{Flushed, Outgoing, Role};
+use crate::engine::session::{Phase, SEEN_UNIT_MS};
+use crate::engine::settings::Settings;
+use crate::wire::frame::{Opcode, server_frame};
+use crate::wire::push::{Push, ReconnectReason, encode_push};
+
+/// When a time limit ends, for which use of which slot.
+type Deadline = (u64, u32, u32);
+
+/// Everything that waits for time.
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// Request heads that are awaited, by deadline: the limit is one for all.
+    heads: VecDeque<Deadline>,
+    /// Closing connections, by deadline: the limit is one for all.
+    closes: VecDeque<Deadline>,
+    /// Connections that will have been silent for too long before the wheel comes to them again.
+    silent: BinaryHeap<Reverse<Deadline>>,
+    /// Ticks in one round of the wheel: a slot's turn is its number modulo this.
+    wheel: u64,
+    /// The last tick that was done, in [`TICK_MS`] since the start.
+    ticked: u64,
+    drain: Option<Drain>,
+    /// Kept for its memory between turns.
+    pub(super) flushed: Vec<Flushed>,
+}
+
+#[derive(Debug)]
+struct Drain {
+    started_ms: u64,
+    window_ms: u64,
+    /// Connections there were when it started.
+    total: u64,
+    /// Of them, told to go.
+    told: u64,
+    next_slot: u32,
+}
+
+impl Timers {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            heads: VecDeque::new(),
+            closes: VecDeque::new(),
+            silent: BinaryHeap::new(),
+            wheel: (settings.heartbeat_ms / TICK_MS).max(1),
+            ticked: 0,
+            drain: None,
+            flushed: Vec::new(),
+        }
+    }
+
+    pub(super) fn expect_head(&mut self, now: Now, slot: u32, generation: u32) {
+        self.heads.push_back((now.mono_ms() + HEAD_TIMEOUT_MS, slot, generation));
+    }
+
+    pub(super) fn expect_close(&mut self, now: Now, slot: u32, generation: u32) {
+        self.closes.push_back((now.mono_ms() + CLOSE_TIMEOUT_MS, slot, generation));
+    }
+}
+
+impl Home {
+    /// When [`Home::tick`] is wanted next; `None` while there is no connection.
+    #[must_use]
+    pub fn next_tick_us(&self) -> Option<u64> {
+        (self.sockets > 0 || self.timers.drain.is_some()).then_some((self.timers.ticked + 1) * TICK_MS * 1_000)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, effects: &mut HomeEffects<'_>) {
+        let now_ms = effects.now.mono_ms();
+        while let Some((_, slot, generation)) = take_due(&mut self.timers.heads, now_ms) {
+            self.head_expired(slot, generation, effects);
+        }
+        while let Some((_, slot, generation)) = take_due(&mut self.timers.closes, now_ms) {
+            self.close_expired(slot, generation, effects);
+        }
+        let tick = now_ms / TICK_MS;
+        let first = (self.timers.ticked + 1).max((tick + 1).saturating_sub(self.timers.wheel));
+        for turn in first..=tick {
+            self.heartbeat((turn % self.timers.wheel) as u32, effects);
+        }
+        self.timers.ticked = tick;
+        self.expire_silent(effects);
+        self.drain_some(effects);
+        self.shed(effects);
+    }
+
+    /// Starts the planned stop.
+    pub fn drain(&mut self, now: Now, window_ms: u64) {
+        self.draining = true;
+        let started_ms = now.mono_ms();
+        self.timers.drain = Some(Drain { started_ms, window_ms, total: u64::from(self.open), told: 0, next_slot: 0 });
+    }
+
+    /// Pings every connection whose turn it is, in one shared frame that carries the time.
+    fn heartbeat(&mut self, turn: u32, effects: &mut HomeEffects<'_>) {
+        let now_ms = effects.now.mono_ms();
+        let mut due = Vec::new();
+        for slot in (turn..self.slots_used).step_by(self.timers.wheel as usize) {
+            let session = self.sessions.at(slot);
+            if session.phase != Phase::Open {
+                continue;
+            }
+            let deadline = u64::from(session.last_seen) * SEEN_UNIT_MS + self.settings.heartbeat_timeout_ms;
+            if deadline <= now_ms + self.settings.heartbeat_ms + TICK_MS {
+                self.timers.silent.push(Reverse((deadline, slot, session.generation)));
+            }
+            due.push(slot);
+        }
+        if !due.is_empty() {
+            let bytes = server_frame(Opcode::Ping, &effects.now.mono_us.to_le_bytes());
+            let ping = Outgoing { bytes, messages: 0, role: Role::Other };
+            // A connection whose outbox is full has enough to show it that the server lives.
+            self.outboxes.push_all(&due, None, ping, &mut self.full, effects.budget);
+            self.full.clear();
+        }
+    }
+
+    fn expire_silent(&mut self, effects: &mut HomeEffects<'_>) {
+        let now_ms = effects.now.mono_ms();
+        while let Some(Reverse((deadline, slot, generation))) = self.timers.silent.peek().copied() {
+            if deadline > now_ms {
+                return;
+            }
+            self.timers.silent.pop();
+            let session = self.sessions.at(slot);
+            let seen_ms = u64::from(session.last_seen) * SEEN_UNIT_MS;
+            if session.generation == generation && seen_ms + self.settings.heartbeat_timeout_ms <= now_ms {
+                self.fail(slot, CloseCode::Heartbeat, "heartbeat timeout", effects);
+            }
+        }
+    }
+
+    /// A pong that answers one of this server's pings tells the round-trip time.
+    pub(super) fn hear_pong(&mut self, slot: u32, payload: &[u8], effects: &HomeEffects<'_>) {
+        let Ok(sent_us) = payload.try_into().map(u64::from_le_bytes) else { return };
+        if let Some(round_trip_us) = effects.now.mono_us.checked_sub(sent_us)
+            && round_trip_us <= self.settings.heartbeat_timeout_ms * 1_000
+        {
+            effects.counters.round_trip.record(round_trip_us, 1);
+            self.sessions.at_mut(slot).round_trip_us = round_trip_us.clamp(1, u64::from(u32::MAX)) as u32;
+        }
+    }
+
+    /// Tells as many connections to go as the window asks for by now.
+    fn drain_some(&mut self, effects: &mut HomeEffects<'_>) {
+        let Some(mut drain) = self.timers.drain.take() else { return };
+        let elapsed = effects.now.mono_ms().saturating_sub(drain.started_ms);
+        let due = if elapsed >= drain.window_ms { u64::MAX } else { drain.total * elapsed / drain.window_ms + 1 };
+        // Reconnects are spread over the time the closes take, at least a second, each at its own place.
+        let spread = drain.window_ms.max(drain.total).max(1_000);
+        while drain.told < due && drain.next_slot < self.slots_used {
+            let slot = drain.next_slot;
+            drain.next_slot += 1;
+            if self.sessions.at(slot).phase == Phase::Open {
+                let after_ms = 100 + drain.told * spread / drain.total.max(1);
+                drain.told += 1;
+                self.send_away(slot, after_ms, ReconnectReason::Draining, effects);
+            }
+        }
+        if drain.next_slot >= self.slots_used {
+            // A head that arrived before the drain may have opened a slot that was passed already.
+            drain.next_slot = 0;
+        }
+        self.timers.drain = Some(drain);
+    }
+
+    /// `reconnect`, then close.
+    fn send_away(&mut self, slot: u32, after_ms: u64, reason: ReconnectReason, effects: &mut HomeEffects<'_>) {
+        let session = self.sessions.at(slot);
+        let (code, cause) = match reason {
+            ReconnectReason::Draining => (CloseCode::Restart, "drain"),
+            ReconnectReason::Overloaded => (CloseCode::Overloaded, "memory budget used up"),
+        };
+        if !session.echo {
+            let form = session.form.expect("an open connection has a form");
+            let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
+            self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);
+        }
+        self.fail(slot, code, cause, effects);
+    }
+
+    /// While the memory budget is exceeded, the worst laggards go.
+    fn shed(&mut self, effects: &mut HomeEffects<'_>) {
+        for _ in 0..SHED_PER_TICK_MAX {
+            if !effects.budget.is_over() {
+                return;
+            }
+            let open = (0..self.slots_used).filter(|slot| self.sessions.at(*slot).phase == Phase::Open);
+            let Some(slot) = self.outboxes.worst(open) else { return };
+            self.outboxes.drop_queued(slot, effects.budget);
+            let after_ms = 1_000 + self.random.below(9_000);
+            self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
+        }
+    }
+}
+
+fn take_due(queue: &mut VecDeque<Deadline>, now_ms: u64) -> Option<Deadline> {
+    queue.pop_front_if(|(deadline, ..)| *deadline <= now_ms)
+}

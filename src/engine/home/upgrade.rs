@@ -1,0 +1,174 @@
+//! From an accepted socket to an open WebSocket: the HTTP request head and who is let in (PROTOCOL section 1).
+
+use bytes::Bytes;
+
+use super::commands::Ask;
+use super::{Home, HomeEffects};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{Epoch, UserName};
+use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
+use crate::engine::outbox::{Outgoing, Role};
+use crate::engine::session::Phase;
+use crate::wire::command::{Form, Recover, ReplyTo};
+use crate::wire::handshake::{
+    Head, HttpRequest, Refusal, Upgrade, accept_response, json_response, origin_allowed, parse_head, refusal_response,
+};
+use crate::wire::push::{Push, encode_push};
+
+impl Home {
+    pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
+        let Some(part) = self.sessions.at_mut(slot).head.take() else {
+            return self.read_head(slot, bytes, effects);
+        };
+        effects.budget.release(part.len());
+        let mut whole = part.into_vec();
+        let new = whole.len();
+        whole.extend_from_slice(bytes);
+        // A head is read again only when a line has ended: one that comes byte by byte costs no more than its lines.
+        if whole[new..].contains(&b'\n') || whole.len() > HEAD_BYTES_MAX {
+            self.read_head(slot, &mut whole, effects);
+        } else {
+            self.keep_head(slot, &whole, effects);
+        }
+    }
+
+    fn keep_head(&mut self, slot: u32, received: &[u8], effects: &mut HomeEffects<'_>) {
+        effects.budget.charge(received.len());
+        self.sessions.at_mut(slot).head = Some(received.into());
+    }
+
+    fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
+        match parse_head(received) {
+            Head::Incomplete => self.keep_head(slot, received, effects),
+            Head::Refused(refusal) => self.refuse_head(slot, &refusal, effects),
+            Head::Complete { used, request } => match self.route(request, effects) {
+                Ok(Route::Answer(answer)) => self.answer_head(slot, answer, effects),
+                Ok(Route::Open(upgrade)) => {
+                    self.open(slot, &upgrade, effects);
+                    if self.sessions.at(slot).phase == Phase::Open && used < received.len() {
+                        self.receive_messages(slot, &mut received[used..], effects);
+                    }
+                }
+                Err(refusal) => self.refuse_head(slot, &refusal, effects),
+            },
+        }
+    }
+
+    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
+        let is_socket =
+            |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
+        match request {
+            HttpRequest::Get { path } if path == HEALTH_PATH => Ok(Route::Answer(self.health())),
+            HttpRequest::Get { path } if is_socket(&path) => Err(Refusal::upgrade_required()),
+            HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
+            HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => {
+                self.admit(&upgrade, effects)?;
+                Ok(Route::Open(upgrade))
+            }
+            HttpRequest::Get { .. } | HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => {
+                Err(Refusal::not_found())
+            }
+        }
+    }
+
+    fn admit(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(refusal(503, ErrorCode::Unavailable.as_str(), "the server is draining", Some(1)));
+        }
+        if self.open >= self.settings.connections_max {
+            return Err(refusal(503, ErrorCode::Overloaded.as_str(), "the server is at capacity", Some(5)));
+        }
+        if effects.budget.is_over() {
+            return Err(refusal(
+                503,
+                ErrorCode::Overloaded.as_str(),
+                "the server is out of its memory budget",
+                Some(5),
+            ));
+        }
+        if let Some(origin) = &upgrade.origin
+            && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
+        {
+            return Err(refusal(403, ErrorCode::Forbidden.as_str(), "this origin is not allowed", None));
+        }
+        Ok(())
+    }
+
+    fn health(&self) -> Bytes {
+        if self.draining {
+            json_response(503, r#"{"status":"draining"}"#)
+        } else {
+            json_response(200, r#"{"status":"ok"}"#)
+        }
+    }
+
+    fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+        effects.counters.refused.add(1);
+        self.answer_head(slot, refusal_response(refusal), effects);
+    }
+
+    /// Answers without opening: the socket ends after it.
+    fn answer_head(&mut self, slot: u32, answer: Bytes, effects: &mut HomeEffects<'_>) {
+        effects.counters.upgrading.sub(1);
+        self.outboxes.push(slot, Outgoing { bytes: answer, messages: 0, role: Role::Other }, effects.budget);
+        self.end_after_sending(slot, Phase::Lingering, effects);
+    }
+
+    fn open(&mut self, slot: u32, upgrade: &Upgrade, effects: &mut HomeEffects<'_>) {
+        let user = match &upgrade.user {
+            Some(user) => UserName::new(user).expect("the handshake has checked it"),
+            None => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
+        };
+        let form = upgrade.subprotocol.unwrap_or(Form::Json);
+        let session = self.sessions.at_mut(slot);
+        session.phase = Phase::Open;
+        session.form = Some(form);
+        session.echo = upgrade.path != WS_PATH;
+        session.user = Some(user.clone());
+        let (id, echo) = (session.id(self.core, slot), session.echo);
+        self.open += 1;
+        self.websockets += 1;
+        effects.counters.upgrading.sub(1);
+        effects.counters.connections.add(1);
+        let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Other };
+        self.outboxes.push(slot, accept, effects.budget);
+        if echo {
+            return;
+        }
+        let session = format!("{:016x}{:016x}", self.random.next_u64(), self.random.next_u64());
+        let welcome = Push::Welcome {
+            connection: &id.to_string(),
+            user: &user,
+            session: &session,
+            node: &self.settings.node,
+            heartbeat_ms: self.settings.heartbeat_ms,
+            max_message_bytes: self.settings.message_bytes_max as u64,
+        };
+        let welcome = encode_push(&welcome, form);
+        self.say(slot, welcome, Role::Other, effects);
+        self.join_by_query(slot, upgrade, form, effects);
+    }
+
+    fn join_by_query(&mut self, slot: u32, upgrade: &Upgrade, form: Form, effects: &mut HomeEffects<'_>) {
+        let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
+        let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
+        let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
+        for room in &upgrade.rooms {
+            if self.sessions.at(slot).phase != Phase::Open {
+                return;
+            }
+            self.join(slot, room, ask, ReplyTo { id: None, form }, true, effects);
+        }
+    }
+}
+
+enum Route {
+    /// Say this and end.
+    Answer(Bytes),
+    /// Open the WebSocket.
+    Open(Box<Upgrade>),
+}
+
+fn refusal(status: u16, error: &'static str, message: &str, retry_after_s: Option<u32>) -> Refusal {
+    Refusal { status, error, message: message.to_owned(), retry_after_s }
+}

@@ -1,0 +1,176 @@
+//! The idempotency keys that one room remembers: which user's key was given which seq. Bounded by age, by count, and by
+//! bytes through the core's budget. Knows no waiting publisher.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::ids::{Seq, UserName};
+use crate::base::limits::{KEY_ENTRY_BYTES, KEYS_PER_ROOM_MAX};
+use crate::engine::random::NameHashing;
+
+#[derive(Debug)]
+struct Remembered {
+    text: Arc<str>,
+    /// Monotonic milliseconds.
+    expires_ms: u64,
+}
+
+/// Keys in the order in which they were given a seq.
+///
+/// A key is found as `user NUL key` (a user's name holds no control character, so no two pairs share a text).
+#[derive(Debug)]
+pub(super) struct Keys {
+    seqs: HashMap<Arc<str>, (Seq, u64), NameHashing>,
+    /// One for each remembering, oldest first; may outlast its key where that was forgotten.
+    order: VecDeque<Remembered>,
+    bytes: usize,
+    /// Rememberings that have left `order`: the number of its first one.
+    dropped: u64,
+    /// The text being looked up, kept for its memory.
+    text: String,
+}
+
+impl Keys {
+    /// None remembered; the first one will have the number `first`.
+    pub fn new(hashing: NameHashing, first: u64) -> Self {
+        let seqs = HashMap::with_hasher(hashing);
+        Self { seqs, order: VecDeque::new(), bytes: 0, dropped: first, text: String::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Bytes for the budget.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The numbers of the rememberings held, for [`super::retention`].
+    pub fn numbers(&self) -> std::ops::Range<u64> {
+        self.dropped..self.dropped + self.order.len() as u64
+    }
+
+    /// The seq that this key was given.
+    pub fn find(&mut self, user: &UserName, key: &str) -> Option<Seq> {
+        self.write_text(user, key);
+        self.seqs.get(self.text.as_str()).map(|(seq, _)| *seq)
+    }
+
+    /// Remembers a key; past the room's bound the oldest goes.
+    pub fn remember(&mut self, user: &UserName, key: &str, seq: Seq, expires_ms: u64) {
+        while self.order.len() >= KEYS_PER_ROOM_MAX {
+            self.drop_oldest();
+        }
+        self.write_text(user, key);
+        let text: Arc<str> = Arc::from(self.text.as_str());
+        self.seqs.insert(Arc::clone(&text), (seq, self.numbers().end));
+        self.bytes += entry_bytes(&text);
+        self.order.push_back(Remembered { text, expires_ms });
+    }
+
+    /// Forgets a key whose publish failed.
+    pub fn forget(&mut self, user: &UserName, key: &str) {
+        self.write_text(user, key);
+        self.seqs.remove(self.text.as_str());
+    }
+
+    /// Frees what has expired.
+    pub fn expire(&mut self, now_ms: u64) {
+        while self.order.front().is_some_and(|oldest| oldest.expires_ms <= now_ms) {
+            self.drop_oldest();
+        }
+    }
+
+    /// When the oldest expires, monotonic milliseconds.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.order.front().map(|oldest| oldest.expires_ms)
+    }
+
+    /// Lets the oldest go; nothing when none is held.
+    pub fn drop_oldest(&mut self) {
+        let Some(oldest) = self.order.pop_front() else { return };
+        let number = self.dropped;
+        self.dropped += 1;
+        self.bytes -= entry_bytes(&oldest.text);
+        // The same key may have been forgotten and remembered again since.
+        if self.seqs.get(&oldest.text).is_some_and(|(_, latest)| *latest == number) {
+            self.seqs.remove(&oldest.text);
+        }
+    }
+
+    fn write_text(&mut self, user: &UserName, key: &str) {
+        self.text.clear();
+        self.text.push_str(user);
+        self.text.push('\0');
+        self.text.push_str(key);
+    }
+}
+
+fn entry_bytes(text: &str) -> usize {
+    text.len() + KEY_ENTRY_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::random::Random;
+
+    fn user(name: &str) -> UserName {
+        UserName::new(name).expect("valid")
+    }
+
+    fn keys() -> Keys {
+        Keys::new(Random::new(1).name_hashing(), 0)
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_user() {
+        let mut keys = keys();
+        keys.remember(&user("ann"), "k", 7, 100);
+        assert_eq!(keys.find(&user("ann"), "k"), Some(7));
+        assert_eq!(keys.find(&user("bob"), "k"), None);
+        assert_eq!(keys.find(&user("ann"), ""), None);
+    }
+
+    #[test]
+    fn the_window_ends_for_each_key_by_itself() {
+        let mut keys = keys();
+        keys.remember(&user("ann"), "a", 1, 100);
+        keys.remember(&user("ann"), "b", 2, 200);
+        keys.expire(99);
+        assert_eq!(keys.find(&user("ann"), "a"), Some(1));
+        assert_eq!(keys.next_expiry_ms(), Some(100));
+        keys.expire(100);
+        assert_eq!(keys.find(&user("ann"), "a"), None);
+        assert_eq!(keys.find(&user("ann"), "b"), Some(2));
+        keys.expire(200);
+        assert!(keys.is_empty());
+        assert_eq!(keys.bytes(), 0);
+    }
+
+    #[test]
+    fn a_key_remembered_again_outlives_its_first_time() {
+        let mut keys = keys();
+        keys.remember(&user("ann"), "a", 1, 100);
+        keys.forget(&user("ann"), "a");
+        assert_eq!(keys.find(&user("ann"), "a"), None);
+        keys.remember(&user("ann"), "a", 1, 200);
+        keys.expire(100);
+        assert_eq!(keys.find(&user("ann"), "a"), Some(1));
+        keys.expire(200);
+        assert_eq!(keys.find(&user("ann"), "a"), None);
+        assert_eq!((keys.bytes(), keys.numbers()), (0, 2..2));
+    }
+
+    #[test]
+    fn past_the_bound_the_oldest_goes() {
+        let mut keys = keys();
+        for index in 0..=KEYS_PER_ROOM_MAX {
+            keys.remember(&user("ann"), &index.to_string(), index as Seq, 100);
+        }
+        assert_eq!(keys.find(&user("ann"), "0"), None);
+        assert_eq!(keys.find(&user("ann"), "1"), Some(1));
+        assert_eq!(keys.numbers(), 1..KEYS_PER_ROOM_MAX as u64 + 1);
+    }
+}

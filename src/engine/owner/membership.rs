@@ -1,0 +1,168 @@
+//! Who is in a room and what they ask of it: join, leave, away, pages of history and presence, status pushes.
+
+use super::OwnerEffects;
+use super::answer::{Asker, Refusal};
+use super::history::PageLimit;
+use super::room::Room;
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, Seq, UserName};
+use crate::base::limits::{PAGE_MAX, STATUSES_PER_PUSH_MAX};
+use crate::base::time::Now;
+use crate::engine::hop::{MemberRef, ToHome};
+use crate::wire::command::{Recover, ReplyTo};
+use crate::wire::push::{Push, encode_pushes};
+
+/// A join, as its hop says it.
+pub(super) struct Join {
+    pub member: MemberRef,
+    pub away: bool,
+    pub again: bool,
+    pub recover: Option<Recover>,
+    pub history: Option<u32>,
+    pub reply: ReplyTo,
+}
+
+/// Which messages a history command asks for.
+pub(super) struct HistoryRange {
+    pub after: Option<Seq>,
+    pub before: Option<Seq>,
+    pub limit: u32,
+}
+
+impl Room {
+    /// Makes a member, or answers one that is a member already.
+    pub fn join(&mut self, now: Now, join: Join, effects: &mut OwnerEffects<'_>) {
+        let Join { member, away, again, recover, history, reply } = join;
+        let asker = Asker { conn: member.conn, reply };
+        let is_member = self.listeners.contains(member.conn);
+        self.repair(effects);
+        if self.listeners.is_behind(member.conn.home) || (again && !is_member) {
+            asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
+            return;
+        }
+        if self.listeners.add(&member)
+            && let Some(presence) = &mut self.presence
+        {
+            presence.join(&member.user, away, now.mono_ms());
+        }
+        self.expire(now);
+        let recovered = recover.and_then(|recover| {
+            let own = recover.epoch.is_none_or(|epoch| epoch == self.epoch);
+            let limit = PageLimit { count: self.settings.recovery_max, bytes: self.page_bytes_max };
+            own.then(|| self.history.since(recover.seq, limit)).flatten()
+        });
+        let is_recovered = recovered.is_some();
+        let messages = recovered.unwrap_or_else(|| {
+            let count = history.unwrap_or(self.settings.history_on_join).min(self.settings.history_on_join_max);
+            self.history.newest(self.page(count))
+        });
+        effects.outbound.post_to_home(
+            member.conn.home,
+            ToHome::Joined {
+                room: self.name.clone(),
+                conn: member.conn,
+                head: self.head(),
+                recovered: is_recovered,
+                messages,
+                members: self.members(),
+                reply,
+            },
+        );
+    }
+
+    /// Unmakes a member. What is none is taken for done.
+    pub fn leave(
+        &mut self,
+        now: Now,
+        member: &MemberRef,
+        away: bool,
+        reply: Option<ReplyTo>,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        if self.listeners.remove(member)
+            && let Some(presence) = &mut self.presence
+        {
+            presence.leave(&member.user, away, self.settings.presence_grace_ms, now.mono_ms());
+        }
+        if let Some(reply) = reply {
+            Asker { conn: member.conn, reply }.left(&self.name, effects);
+        }
+    }
+
+    /// A member's connection went away or came back.
+    pub fn set_away(&mut self, now: Now, conn: ConnId, user: &UserName, away: bool) {
+        if self.listeners.contains(conn)
+            && let Some(presence) = &mut self.presence
+        {
+            presence.set_away(user, away, now.mono_ms());
+        }
+    }
+
+    /// Answers with a page of history.
+    pub fn read_history(&mut self, now: Now, asker: Asker, range: &HistoryRange, effects: &mut OwnerEffects<'_>) {
+        if !self.listeners.contains(asker.conn) {
+            asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
+            return;
+        }
+        if self.settings.history_count_max == 0 {
+            let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
+            asker.refuse(&self.name, refusal, effects);
+            return;
+        }
+        self.expire(now);
+        let limit = self.page(range.limit.clamp(1, PAGE_MAX));
+        let messages = match range.after {
+            Some(after) => self.history.page_after(after, range.before, limit),
+            None => self.history.page_before(range.before, limit),
+        };
+        effects.outbound.post_to_home(
+            asker.conn.home,
+            ToHome::History {
+                room: self.name.clone(),
+                conn: asker.conn,
+                head: self.head(),
+                first_seq: self.history.first_seq(),
+                messages,
+                reply: asker.reply,
+            },
+        );
+    }
+
+    /// Answers with a page of the users present.
+    pub fn read_presence(&self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
+        if !self.listeners.contains(asker.conn) {
+            asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
+            return;
+        }
+        let Some(presence) = &self.presence else {
+            let refusal = Refusal::new(ErrorCode::Forbidden, "presence is off in this room");
+            asker.refuse(&self.name, refusal, effects);
+            return;
+        };
+        effects.outbound.post_to_home(
+            asker.conn.home,
+            ToHome::Presence {
+                room: self.name.clone(),
+                conn: asker.conn,
+                total: presence.present(),
+                users: presence.page(after, limit.clamp(1, PAGE_MAX) as usize),
+                reply: asker.reply,
+            },
+        );
+    }
+
+    /// Ends the graces that have passed and tells the members who changed, if it is time.
+    pub fn tell_statuses(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
+        let Some(presence) = &mut self.presence else { return };
+        presence.expire(now.mono_ms());
+        let changes = presence.take_changes(STATUSES_PER_PUSH_MAX, now.mono_ms());
+        if changes.is_empty() || self.listeners.members() == 0 {
+            return;
+        }
+        let room = &self.name;
+        let pushes: Vec<_> =
+            changes.iter().map(|(user, status)| Push::Status { room, user, status: *status }).collect();
+        let frames = encode_pushes(&pushes, self.listeners.forms());
+        self.listeners.push(room, &frames, None, effects.outbound, effects.counters);
+    }
+}

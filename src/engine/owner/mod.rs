@@ -1,0 +1,420 @@
+//! The owner half of an engine: the rooms that hash to this core. Hears homes by hops, the link and the store by events;
+//! answers by hops and requests. Knows no socket and no session.
+//!
+//! [`Owner`] holds the tables and decides which room hears what; after each of them it enters what changed in the core's
+//! books (budget, ages, timers, counters) in one place, [`Owner::enter`]. A room (`room`) is its numbering and parts:
+//! `history`, `listeners`, `presence`, `keys`, and what it has with a store (`stored`) or a link (`linked`). With both a
+//! link and a store configured, the link numbers and keeps.
+
+mod answer;
+mod delivery;
+mod history;
+mod keys;
+mod linked;
+mod listeners;
+mod membership;
+mod opening;
+mod presence;
+mod publish;
+mod retention;
+mod room;
+mod rooms;
+mod stored;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use self::answer::{Asker, Refusal};
+use self::linked::write_except;
+use self::membership::{HistoryRange, Join};
+use self::publish::Publish;
+use self::retention::Retention;
+use self::room::{Authority, Room};
+use self::rooms::{RoomId, Rooms};
+use super::budget::Budget;
+use super::hop::{MemberRef, ToOwner};
+use super::input::{LinkEvent, LinkFailure, StoreEvent, Stretch};
+use super::outbound::Outbound;
+use super::output::{LinkRequest, StoreRequest};
+use super::random::{NameHashing, Random};
+use super::settings::Settings;
+use crate::base::counters::CoreCounters;
+use crate::base::ids::{CoreId, Position, RoomName};
+use crate::base::limits::{HISTORY_BUDGET_DIVISOR, PENDING_PER_ROOM_MAX, ROOMS_PER_TICK_MAX, WAITING_BYTES};
+use crate::base::time::Now;
+
+/// What the owner half acts through: borrowed from the engine for one call.
+pub struct OwnerEffects<'a> {
+    /// Hops out.
+    pub outbound: &'a mut Outbound,
+    /// To the link.
+    pub link: &'a mut Vec<LinkRequest>,
+    /// To the store.
+    pub store: &'a mut Vec<StoreRequest>,
+    /// This core's numbers.
+    pub counters: &'a CoreCounters,
+    /// History is charged here.
+    pub budget: &'a mut Budget,
+}
+
+/// A publish that the link has been given.
+#[derive(Debug)]
+struct LinkPublish {
+    room: RoomId,
+    asker: Asker,
+}
+
+/// The rooms of one core.
+#[derive(Debug)]
+pub struct Owner {
+    settings: Arc<Settings>,
+    random: Random,
+    hashing: NameHashing,
+    rooms: Rooms,
+    /// Each room that waits for time, once: when (monotonic milliseconds) and which.
+    timers: BTreeSet<(u64, RoomId)>,
+    retention: Retention,
+    /// By token.
+    link_publishes: HashMap<u64, LinkPublish, FixedState>,
+    /// The core's number stands in the upper bits: a token is one of its machine's.
+    next_token: u64,
+}
+
+impl Owner {
+    /// No rooms. `seed` feeds epochs and table hashing; the same seed gives the same run.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
+        // Cores that are given one seed must not give out the same epochs.
+        let mut random = Random::salted(seed, 2 | (u64::from(core.0) << 8));
+        let hashing = random.name_hashing();
+        Self {
+            settings,
+            random,
+            rooms: Rooms::new(hashing.clone()),
+            hashing,
+            timers: BTreeSet::new(),
+            retention: Retention::default(),
+            link_publishes: HashMap::with_hasher(FixedState::default()),
+            next_token: u64::from(core.0) << 48,
+        }
+    }
+
+    /// A hop from a home (this core's own included).
+    pub fn handle_hop(&mut self, now: Now, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        let id = match (self.rooms.find(hop.room()), &hop) {
+            (Some(id), _) => id,
+            (None, ToOwner::Join { again: false, room, .. }) => self.create(now, room.clone(), effects),
+            (None, _) => {
+                refuse(hop, Refusal::NOT_JOINED, effects);
+                return;
+            }
+        };
+        let is_opening = self.rooms.get(id).is_some_and(|room| room.opening.is_some());
+        if is_opening {
+            self.wait(id, hop, effects);
+        } else {
+            self.perform(now, id, hop, effects);
+        }
+        self.enter(now, id, effects);
+        self.shed(now, effects);
+    }
+
+    /// News from the link.
+    pub fn handle_link(&mut self, now: Now, event: LinkEvent, effects: &mut OwnerEffects<'_>) {
+        match event {
+            LinkEvent::Read { room, stretch } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                self.handle_stretch(now, id, &stretch, effects);
+            }
+            LinkEvent::Publication { room, epoch, record } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                let may_wait = self.may_wait(record.data.len(), effects);
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.handle_publication(now, epoch, record, may_wait, &self.settings.node, effects);
+                }
+                self.enter(now, id, effects);
+            }
+            LinkEvent::Published { token, result } => self.answer_link_publish(now, token, result, effects),
+            LinkEvent::Restored => {
+                for id in self.rooms.all() {
+                    if let Some(room) = self.rooms.get_mut(id) {
+                        room.handle_restored(now, effects);
+                    }
+                    self.enter(now, id, effects);
+                }
+            }
+        }
+        self.shed(now, effects);
+    }
+
+    /// News from the store.
+    pub fn handle_store(&mut self, now: Now, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
+        match event {
+            StoreEvent::Loaded { room, stretch } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                self.handle_stretch(now, id, &stretch, effects);
+            }
+            StoreEvent::Committed { room, epoch, seq } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.handle_committed(now, epoch, seq, effects);
+                }
+                self.enter(now, id, effects);
+            }
+            StoreEvent::Failed { room, epoch, seq, retry_after_ms } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.handle_failed(now, epoch, seq, retry_after_ms, effects);
+                }
+                self.enter(now, id, effects);
+            }
+        }
+        self.shed(now, effects);
+    }
+
+    /// Time has passed: status pushes, grace, expiry, repair of cores that are behind, questions asked again.
+    pub fn tick(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
+        for _ in 0..ROOMS_PER_TICK_MAX {
+            let Some((_, id)) = self.timers.first().copied().filter(|(due_ms, _)| *due_ms <= now.mono_ms()) else {
+                break;
+            };
+            self.timers.pop_first();
+            let Some(room) = self.rooms.get_mut(id) else { continue };
+            room.entered.due_ms = None;
+            room.expire(now);
+            room.tell_statuses(now, effects);
+            room.repair(effects);
+            room.ask_again(now, effects);
+            self.enter(now, id, effects);
+        }
+        self.shed(now, effects);
+    }
+
+    /// When `tick` is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    #[must_use]
+    pub fn next_tick_us(&self, now: Now) -> Option<u64> {
+        self.timers.first().map(|(due_ms, _)| due_ms.saturating_mul(1_000).max(now.mono_us))
+    }
+
+    fn create(&mut self, now: Now, name: RoomName, effects: &mut OwnerEffects<'_>) -> RoomId {
+        let mut room = Room::new(name, &self.settings, self.random.epoch(), now);
+        match room.authority {
+            Authority::Memory => {}
+            Authority::Store(_) => room.ask_store(now, effects),
+            Authority::Link(_) => room.ask_link_to_open(now, effects),
+        }
+        effects.counters.rooms_held.add(1);
+        self.rooms.insert(room)
+    }
+
+    /// A hop for a room that is open.
+    fn perform(&mut self, now: Now, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        match hop {
+            ToOwner::Join { member, away, again, recover, history, reply, .. } => {
+                room.join(now, Join { member, away, again, recover, history, reply }, effects);
+            }
+            ToOwner::Leave { member, away, reply, .. } => room.leave(now, &member, away, reply, effects),
+            ToOwner::Away { conn, user, away, .. } => room.set_away(now, conn, &user, away),
+            ToOwner::Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply, .. } => {
+                let publish = Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply };
+                self.publish(now, id, publish, effects);
+            }
+            ToOwner::History { conn, after, before, limit, reply, .. } => {
+                room.read_history(now, Asker { conn, reply }, &HistoryRange { after, before, limit }, effects);
+            }
+            ToOwner::Presence { conn, limit, after, reply, .. } => {
+                room.read_presence(Asker { conn, reply }, limit, after.as_deref(), effects);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Now, id: RoomId, publish: Publish, effects: &mut OwnerEffects<'_>) {
+        let may_wait = self.may_wait(publish.data.len(), effects);
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if room.refuse_stranger(&publish, effects) {
+            return;
+        }
+        if publish.ephemeral {
+            room.publish_ephemeral(now, &publish, effects);
+            return;
+        }
+        match &mut room.authority {
+            Authority::Memory => room.publish_at_once(now, publish, &self.hashing, effects),
+            Authority::Store(_) => room.publish_stored(now, publish, may_wait, &self.hashing, effects),
+            Authority::Link(linked) => {
+                let asker = publish.asker();
+                if linked.publishing() >= PENDING_PER_ROOM_MAX || !may_wait {
+                    asker.refuse(&room.name, Refusal::OVERLOADED, effects);
+                    return;
+                }
+                linked.add_publishing();
+                let except = publish.except();
+                let mut record = room.record(now, publish, 0);
+                record.except = except.map(|conn| write_except(&self.settings.node, conn).into());
+                let token = self.next_token;
+                self.next_token += 1;
+                self.link_publishes.insert(token, LinkPublish { room: id, asker });
+                effects.link.push(LinkRequest::Publish { token, room: room.name.clone(), record });
+            }
+        }
+    }
+
+    fn answer_link_publish(
+        &mut self,
+        now: Now,
+        token: u64,
+        result: Result<(Position, bool), LinkFailure>,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let Some(LinkPublish { room: id, asker }) = self.link_publishes.remove(&token) else { return };
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        match result {
+            Ok((position, duplicate)) => {
+                asker.published(&room.name, (position.epoch, Some(position.seq)), duplicate, effects);
+            }
+            Err(LinkFailure { retry_after_ms }) => {
+                asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
+            }
+        }
+        room.handle_linked_publish(now, result.ok().map(|(position, _)| position), effects);
+        self.enter(now, id, effects);
+    }
+
+    /// A hop for a room that is not open yet.
+    fn wait(&mut self, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        let data = if let ToOwner::Publish { data, .. } = &hop { data.len() } else { 0 };
+        let may_wait = self.may_wait(data, effects);
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        let Some(opening) = &mut room.opening else { return };
+        let is_joining = opening.is_joining(hop.conn());
+        let has_place = may_wait && !opening.is_full();
+        match hop {
+            ToOwner::Away { conn, away, .. } => opening.set_away(conn, away),
+            ToOwner::Leave { member, reply: None, .. } => opening.cancel(member.conn),
+            ToOwner::Leave { .. } if is_joining => opening.push(hop),
+            ToOwner::Join { again: false, .. } if has_place => opening.push(hop),
+            ToOwner::Join { again: false, .. } => refuse(hop, Refusal::OVERLOADED, effects),
+            _ if !is_joining => refuse(hop, Refusal::NOT_JOINED, effects),
+            _ if has_place => opening.push(hop),
+            _ => refuse(hop, Refusal::OVERLOADED, effects),
+        }
+    }
+
+    /// The link or the store tells what it holds of a room.
+    fn handle_stretch(&mut self, now: Now, id: RoomId, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        let opening = room.opening.take();
+        match (&room.authority, opening.is_some()) {
+            (Authority::Memory, _) => {}
+            (Authority::Store(_), true) => room.open_from_store(now, stretch, &self.hashing),
+            (Authority::Store(_), false) => room.handle_loaded(now, stretch, &self.hashing, effects),
+            (Authority::Link(_), true) => room.open_from_link(now, stretch, &self.settings.node, effects),
+            (Authority::Link(_), false) => room.handle_read(now, stretch, &self.settings.node, effects),
+        }
+        for hop in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
+            self.perform(now, id, hop, effects);
+        }
+        self.enter(now, id, effects);
+    }
+
+    /// Enters in the core's books what has changed in a room, and forgets the room if nothing would be lost.
+    fn enter(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        let is_idle = room.is_idle();
+        let (bytes, waiting_bytes) = if is_idle { (0, 0) } else { (room.bytes(), room.waiting_bytes()) };
+        let retention = &mut self.retention;
+        effects.budget.charge(bytes);
+        effects.budget.release(room.entered.bytes);
+        retention.bytes = retention.bytes + bytes as u64 - room.entered.bytes as u64;
+        retention.waiting_bytes = retention.waiting_bytes + waiting_bytes as u64 - room.entered.waiting_bytes as u64;
+        (room.entered.bytes, room.entered.waiting_bytes) = (bytes, waiting_bytes);
+
+        let holding = if is_idle { room.entered.holding.none() } else { room.holding() };
+        retention.update(id, &mut room.entered.holding, holding);
+
+        let has_members = room.listeners.members() > 0;
+        if has_members != std::mem::replace(&mut room.entered.has_members, has_members) {
+            if has_members { effects.counters.rooms.add(1) } else { effects.counters.rooms.sub(1) }
+        }
+        if is_idle {
+            self.forget(id, effects);
+        } else {
+            self.schedule(now, id);
+        }
+        self.retention.compact(|id| self.rooms.get(id).map(|room| &room.entered.holding));
+    }
+
+    fn forget(&mut self, id: RoomId, effects: &mut OwnerEffects<'_>) {
+        let Some(room) = self.rooms.remove(id) else { return };
+        if let Some(due_ms) = room.entered.due_ms {
+            self.timers.remove(&(due_ms, id));
+        }
+        if matches!(room.authority, Authority::Link(_)) {
+            effects.link.push(LinkRequest::Close { room: room.name.clone() });
+        }
+        effects.counters.rooms_held.sub(1);
+    }
+
+    /// Puts the room into the timers. It may stand there for too early a time: then it is looked at once more, which
+    /// costs less than moving it with every publication.
+    fn schedule(&mut self, now: Now, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        let Some(due_ms) = room.due_ms(now) else { return };
+        let due_ms = due_ms.max(now.mono_ms() + 1);
+        if room.entered.due_ms.is_some_and(|earlier| earlier <= due_ms) {
+            return;
+        }
+        if let Some(later) = room.entered.due_ms.replace(due_ms) {
+            self.timers.remove(&(later, id));
+        }
+        self.timers.insert((due_ms, id));
+    }
+
+    /// Whether so many bytes more may wait for the link or the store.
+    fn may_wait(&self, bytes: usize, effects: &OwnerEffects<'_>) -> bool {
+        self.retention.waiting_bytes + (WAITING_BYTES + bytes) as u64 <= share(effects)
+    }
+
+    /// Lets the oldest go while the core's rooms hold more than their share of the budget: messages and keys by their age.
+    /// A room without members goes with the last of them.
+    fn shed(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
+        while self.retention.bytes > share(effects) {
+            let oldest = self.retention.oldest(|id| self.rooms.get(id).map(|room| &room.entered.holding));
+            let Some((id, thing)) = oldest else { return };
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.drop_oldest(thing);
+            }
+            self.enter(now, id, effects);
+        }
+    }
+}
+
+/// The part of the core's budget that its rooms may take.
+fn share(effects: &OwnerEffects<'_>) -> u64 {
+    effects.budget.max() / HISTORY_BUDGET_DIVISOR
+}
+
+/// Answers a hop that is not done, of a connection that is no member of a room that is open.
+fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
+    match hop {
+        // Done all the same.
+        ToOwner::Leave { room, member, reply: Some(reply), .. } => {
+            Asker { conn: member.conn, reply }.left(&room, effects);
+        }
+        ToOwner::Leave { reply: None, .. } | ToOwner::Away { .. } => {}
+        ToOwner::Join { room, member, reply, .. } => {
+            // One that counts on an earlier join was refused with it, for the same reason.
+            let refusal = Refusal { unjoin: true, ..Refusal::OVERLOADED };
+            Asker { conn: member.conn, reply }.refuse(&room, refusal, effects);
+        }
+        ToOwner::Publish { room, member: MemberRef { conn, .. }, reply, .. }
+        | ToOwner::History { room, conn, reply, .. }
+        | ToOwner::Presence { room, conn, reply, .. } => Asker { conn, reply }.refuse(&room, refusal, effects),
+    }
+}
+
+#[cfg(test)]
+mod tests;

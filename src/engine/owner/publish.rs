@@ -1,0 +1,120 @@
+//! A publish as it reaches its room: who may, what was published before under the same key, and who numbers it.
+
+use bytes::Bytes;
+
+use super::OwnerEffects;
+use super::answer::{Asker, Refusal};
+use super::keys::Keys;
+use super::room::Room;
+use crate::base::ids::{ConnId, Seq, UserName};
+use crate::base::limits::KEY_WINDOW_MS;
+use crate::base::time::Now;
+use crate::engine::hop::MemberRef;
+use crate::engine::input::Record;
+use crate::engine::random::NameHashing;
+use crate::wire::command::{Data, DataKind, ReplyTo};
+use crate::wire::publication::{Content, encode_ephemeral};
+
+/// A publish, as its hop says it.
+pub(super) struct Publish {
+    pub member: MemberRef,
+    pub kind: DataKind,
+    pub data: Bytes,
+    pub key: Option<Box<str>>,
+    pub echo: bool,
+    pub ephemeral: bool,
+    pub arrived_us: u64,
+    pub reply: ReplyTo,
+}
+
+impl Publish {
+    pub fn asker(&self) -> Asker {
+        Asker { conn: self.member.conn, reply: self.reply }
+    }
+
+    /// The connection to be spared.
+    pub fn except(&self) -> Option<ConnId> {
+        (!self.echo).then_some(self.member.conn)
+    }
+}
+
+impl Room {
+    /// When a publication of now is said to be from: never before an earlier one of the room.
+    fn at(&mut self, now: Now) -> u64 {
+        self.last_at = self.last_at.max(now.unix_ms);
+        self.last_at
+    }
+
+    /// What the link or the store is given, and history's frames are made of.
+    pub fn record(&mut self, now: Now, publish: Publish, seq: Seq) -> Record {
+        let Publish { member, kind, data, key, .. } = publish;
+        Record { seq, at: self.at(now), from: member.user, kind, data, key, except: None }
+    }
+
+    /// Passes on what is not numbered and not kept.
+    pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
+        let content = Content {
+            room: &self.name,
+            from: &publish.member.user,
+            at: self.last_at.max(now.unix_ms),
+            key: None,
+            data: Data { kind: publish.kind, bytes: &publish.data },
+        };
+        let frames = encode_ephemeral(&content, self.listeners.forms());
+        self.listeners.push(&self.name, &frames, publish.except(), effects.outbound, effects.counters);
+        effects.counters.broadcasts.add(1);
+        publish.asker().published(&self.name, (self.epoch, None), false, effects);
+    }
+
+    /// Numbers and delivers at once.
+    pub fn publish_at_once(
+        &mut self,
+        now: Now,
+        publish: Publish,
+        hashing: &NameHashing,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let (asker, except, arrived_us) = (publish.asker(), publish.except(), publish.arrived_us);
+        if let Some(seq) = self.find_key(now, &publish) {
+            asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
+            return;
+        }
+        let seq = self.history.head() + 1;
+        let record = self.record(now, publish, seq);
+        self.remember_key(&record, now.mono_ms() + KEY_WINDOW_MS, hashing);
+        self.accept(now, &record, except, arrived_us, effects);
+        asker.published(&self.name, (self.epoch, Some(seq)), false, effects);
+    }
+
+    /// The seq given before to this user's key.
+    pub fn find_key(&mut self, now: Now, publish: &Publish) -> Option<Seq> {
+        let (keys, key) = (self.keys.as_mut()?, publish.key.as_deref()?);
+        keys.expire(now.mono_ms());
+        keys.find(&publish.member.user, key)
+    }
+
+    /// Remembers the record's key, if it has one, until `expires_ms` (monotonic).
+    pub fn remember_key(&mut self, record: &Record, expires_ms: u64, hashing: &NameHashing) {
+        if let Some(key) = record.key.as_deref() {
+            let first = self.entered.holding.keys.end;
+            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
+            keys.remember(&record.from, key, record.seq, expires_ms);
+        }
+    }
+
+    /// Forgets the key of a publish that failed.
+    pub fn forget_key(&mut self, user: &UserName, key: Option<&str>) {
+        if let (Some(keys), Some(key)) = (&mut self.keys, key) {
+            keys.forget(user, key);
+        }
+    }
+
+    /// Refuses who is no member: a home may publish before it hears that its join was refused.
+    pub fn refuse_stranger(&self, publish: &Publish, effects: &mut OwnerEffects<'_>) -> bool {
+        let stranger = !self.listeners.contains(publish.member.conn);
+        if stranger {
+            publish.asker().refuse(&self.name, Refusal::NOT_JOINED, effects);
+        }
+        stranger
+    }
+}

@@ -1,0 +1,207 @@
+//! One room as its owner knows it: the numbering, what is held, who listens. What hops and events do to it stands beside:
+//! [`super::membership`], [`super::publish`], [`super::delivery`], [`super::stored`], [`super::linked`].
+
+use std::sync::Arc;
+
+use super::OwnerEffects;
+use super::history::{History, PageLimit};
+use super::keys::Keys;
+use super::linked::Linked;
+use super::listeners::Listeners;
+use super::opening::Opening;
+use super::presence::Presence;
+use super::retention::{Holding, Thing};
+use super::stored::Stored;
+use crate::base::ids::{Epoch, Position, RoomName};
+use crate::base::limits::{ASK_AGAIN_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS};
+use crate::base::time::Now;
+use crate::engine::settings::{RoomSettings, Settings};
+
+/// Who numbers the room's publications and keeps them.
+#[derive(Debug)]
+pub(super) enum Authority {
+    /// This room: numbered and delivered at once.
+    Memory,
+    /// This room numbers, the store of this machine keeps: delivered once committed.
+    Store(Box<Stored>),
+    /// The link numbers and keeps: delivered when it comes back.
+    Link(Box<Linked>),
+}
+
+/// What [`super::Owner`] has last entered for the room in the core's own books.
+#[derive(Debug, Default)]
+pub(super) struct Entered {
+    pub bytes: usize,
+    pub waiting_bytes: usize,
+    pub holding: Holding,
+    pub has_members: bool,
+    /// The time for which the room stands in the timers, monotonic milliseconds.
+    pub due_ms: Option<u64>,
+}
+
+/// One room.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub name: RoomName,
+    pub settings: Arc<RoomSettings>,
+    pub epoch: Epoch,
+    /// Bytes of the messages in one reply.
+    pub page_bytes_max: usize,
+    /// The latest `at` given, Unix milliseconds: it never goes back within a room.
+    pub last_at: u64,
+    /// Its head is the room's head: what members may know of.
+    pub history: History,
+    pub listeners: Listeners,
+    /// `None`: this room does not track presence.
+    pub presence: Option<Presence>,
+    /// `None`: no key is remembered.
+    pub keys: Option<Box<Keys>>,
+    /// `None`: the room is open.
+    pub opening: Option<Box<Opening>>,
+    pub authority: Authority,
+    pub entered: Entered,
+}
+
+impl Room {
+    /// A room in which nothing has happened. With a store or a link it is still to be opened.
+    pub fn new(name: RoomName, settings: &Settings, epoch: Epoch, now: Now) -> Self {
+        let authority = if settings.linked {
+            Authority::Link(Box::new(Linked::new(now)))
+        } else if settings.durable {
+            Authority::Store(Box::default())
+        } else {
+            Authority::Memory
+        };
+        let opens = !matches!(authority, Authority::Memory);
+        let room = Arc::clone(settings.room(&name));
+        Self {
+            name,
+            epoch,
+            page_bytes_max: (settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX),
+            last_at: 0,
+            history: History::new(0),
+            listeners: Listeners::default(),
+            presence: room.presence.then(Presence::default),
+            keys: None,
+            opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
+            authority,
+            entered: Entered::default(),
+            settings: room,
+        }
+    }
+
+    /// The numbering and its head.
+    pub fn head(&self) -> Position {
+        Position { epoch: self.epoch, seq: self.history.head() }
+    }
+
+    /// Users present; connections where presence is not tracked.
+    pub fn members(&self) -> u64 {
+        self.presence.as_ref().map_or(self.listeners.members() as u64, Presence::present)
+    }
+
+    /// At most `count` messages of a reply.
+    pub fn page(&self, count: u32) -> PageLimit {
+        PageLimit { count: count as usize, bytes: self.page_bytes_max }
+    }
+
+    /// Frees what has expired, so that no read sees it.
+    pub fn expire(&mut self, now: Now) {
+        self.history.expire(now.mono_ms());
+        if let Some(keys) = &mut self.keys {
+            keys.expire(now.mono_ms());
+        }
+        self.keys.take_if(|keys| keys.is_empty());
+    }
+
+    /// Asks the link or the store again for what it has not answered in time.
+    pub fn ask_again(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
+        let is_late = |asked_ms: u64| asked_ms + ASK_AGAIN_MS <= now.mono_ms();
+        let opening = self.opening.as_ref().map(|opening| opening.asked_ms);
+        match (opening, &self.authority) {
+            (Some(asked_ms), Authority::Store(_)) if is_late(asked_ms) => self.ask_store(now, effects),
+            (Some(asked_ms), Authority::Link(_)) if is_late(asked_ms) => self.ask_link_to_open(now, effects),
+            (None, Authority::Store(stored)) if stored.asked_ms().is_some_and(is_late) => self.ask_store(now, effects),
+            (None, Authority::Link(_)) => self.check_link(now, effects),
+            _ => {}
+        }
+    }
+
+    /// Bytes that wait for the link or the store and cannot be let go.
+    pub fn waiting_bytes(&self) -> usize {
+        let opening = self.opening.as_ref().map_or(0, |opening| opening.bytes());
+        opening
+            + match &self.authority {
+                Authority::Memory => 0,
+                Authority::Store(stored) => stored.bytes(),
+                Authority::Link(linked) => linked.bytes(),
+            }
+    }
+
+    /// Bytes for the budget: everything but the members themselves, who are bounded with their connections.
+    pub fn bytes(&self) -> usize {
+        let memberless = if self.listeners.members() == 0 { ROOM_BYTES } else { 0 };
+        memberless
+            + self.history.bytes()
+            + self.keys.as_ref().map_or(0, |keys| keys.bytes())
+            + self.presence.as_ref().map_or(0, Presence::bytes)
+            + self.waiting_bytes()
+    }
+
+    /// What it holds beyond its members.
+    pub fn holding(&self) -> Holding {
+        let none = self.entered.holding.none();
+        Holding { messages: self.history.numbers(), keys: self.keys.as_ref().map_or(none.keys, |keys| keys.numbers()) }
+    }
+
+    /// Lets the oldest message or key go, whichever kind `thing` is.
+    pub fn drop_oldest(&mut self, thing: Thing) {
+        match thing {
+            Thing::Message(_) => self.history.drop_oldest(),
+            Thing::Key(_) => {
+                if let Some(keys) = &mut self.keys {
+                    keys.drop_oldest();
+                }
+                self.keys.take_if(|keys| keys.is_empty());
+            }
+        }
+    }
+
+    /// Whether nothing would be lost by forgetting the room.
+    pub fn is_idle(&self) -> bool {
+        let nobody = self.listeners.members() == 0 && self.presence.as_ref().is_none_or(Presence::is_empty);
+        nobody
+            && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
+            && match &self.authority {
+                Authority::Memory => self.history.is_empty() && self.keys.is_none(),
+                Authority::Store(stored) => stored.is_empty() && self.history.is_empty() && self.keys.is_none(),
+                // The link holds the history and the keys for all machines.
+                Authority::Link(linked) => linked.is_empty(),
+            }
+    }
+
+    /// When the room must be looked at next, monotonic milliseconds; `None` while nothing in it waits for time.
+    pub fn due_ms(&self, now: Now) -> Option<u64> {
+        let sweep = |expires_ms: u64| expires_ms.div_ceil(SWEEP_MS).saturating_mul(SWEEP_MS);
+        let asked = |asked_ms: u64| asked_ms + ASK_AGAIN_MS;
+        let waiting = match (&self.opening, &self.authority) {
+            (Some(opening), _) => Some(asked(opening.asked_ms)),
+            (None, Authority::Memory) => None,
+            (None, Authority::Store(stored)) => stored.asked_ms().map(asked),
+            (None, Authority::Link(linked)) => Some(linked.due_ms()),
+        };
+        [
+            waiting,
+            self.presence.as_ref().and_then(Presence::due_ms),
+            self.history.next_expiry_ms().map(sweep),
+            self.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
+            self.listeners.any_behind().then(|| now.mono_ms() + TICK_MS),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

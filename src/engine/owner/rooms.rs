@@ -1,0 +1,115 @@
+//! The table of one core's rooms: by name for hops and events, by id for queues that outlive a room.
+
+use std::collections::HashMap;
+
+use super::room::Room;
+use crate::base::ids::RoomName;
+use crate::engine::random::NameHashing;
+
+/// A room of this core. The id of a room that has been removed finds nothing, also when its place has a new room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RoomId {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Of the room that is here, or of the last one that was.
+    generation: u32,
+    room: Option<Box<Room>>,
+}
+
+/// All rooms of one core.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    ids: HashMap<RoomName, RoomId, NameHashing>,
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+impl Rooms {
+    pub fn new(hashing: NameHashing) -> Self {
+        Self { ids: HashMap::with_hasher(hashing), places: Vec::new(), free: Vec::new() }
+    }
+
+    pub fn find(&self, name: &str) -> Option<RoomId> {
+        self.ids.get(name).copied()
+    }
+
+    pub fn get(&self, id: RoomId) -> Option<&Room> {
+        let place = self.places.get(id.index as usize)?;
+        place.room.as_deref().filter(|_| place.generation == id.generation)
+    }
+
+    pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        let place = self.places.get_mut(id.index as usize)?;
+        place.room.as_deref_mut().filter(|_| place.generation == id.generation)
+    }
+
+    /// Adds a room whose name is not in the table.
+    pub fn insert(&mut self, room: Room) -> RoomId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            u32::try_from(self.places.len() - 1).expect("memory ends long before 2^32 rooms")
+        });
+        let place = &mut self.places[index as usize];
+        place.generation = place.generation.wrapping_add(1);
+        let id = RoomId { index, generation: place.generation };
+        let earlier = self.ids.insert(room.name.clone(), id);
+        assert!(earlier.is_none(), "one room for each name");
+        place.room = Some(Box::new(room));
+        id
+    }
+
+    /// Takes a room out.
+    pub fn remove(&mut self, id: RoomId) -> Option<Box<Room>> {
+        self.get(id)?;
+        let room = self.places[id.index as usize].room.take()?;
+        self.ids.remove(&*room.name);
+        self.free.push(id.index);
+        if self.ids.capacity() > 1_024 && self.ids.len() * 8 < self.ids.capacity() {
+            self.ids.shrink_to(self.ids.len() * 2);
+        }
+        Some(room)
+    }
+
+    /// The ids of all rooms, in the order of their places.
+    pub fn all(&self) -> Vec<RoomId> {
+        let places = self.places.iter().zip(0_u32..);
+        let taken = places.filter(|(place, _)| place.room.is_some());
+        taken.map(|(place, index)| RoomId { index, generation: place.generation }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::owner::room::tests::memory_room;
+    use crate::engine::random::Random;
+
+    fn rooms() -> Rooms {
+        Rooms::new(Random::new(1).name_hashing())
+    }
+
+    #[test]
+    fn an_old_id_does_not_find_the_new_room_in_its_place() {
+        let mut rooms = rooms();
+        let first = rooms.insert(memory_room("a"));
+        assert_eq!(rooms.find("a"), Some(first));
+        assert!(rooms.remove(first).is_some());
+        let second = rooms.insert(memory_room("b"));
+        assert!(rooms.get(first).is_none());
+        assert!(rooms.remove(first).is_none());
+        assert_eq!(&*rooms.get(second).expect("just added").name, "b");
+        assert_eq!(rooms.find("a"), None);
+    }
+
+    #[test]
+    fn all_lists_every_room_once() {
+        let mut rooms = rooms();
+        let ids: Vec<_> = ["a", "b", "c"].map(|name| rooms.insert(memory_room(name))).into();
+        rooms.remove(ids[1]);
+        assert_eq!(rooms.all(), [ids[0], ids[2]]);
+    }
+}

@@ -1,0 +1,110 @@
+//! One connection's protocol state and its own statistics. Small on purpose: there is one for every idle connection.
+
+use smallvec::SmallVec;
+
+use crate::base::ids::{ConnId, CoreId, UserName};
+use crate::wire::command::Form;
+use crate::wire::message::Decoder;
+
+/// Where a connection stands. Each slot runs through them downwards, and may end at any point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// No socket.
+    #[default]
+    Free,
+    /// The HTTP request head is being received.
+    Head,
+    /// The WebSocket is open.
+    Open,
+    /// The server has queued its close frame; the peer's is awaited.
+    Closing,
+    /// Everything is said: once the queue is empty the socket is closed.
+    Ending,
+    /// Everything is said to a peer that may still be sending: half-closed, what arrives is thrown away.
+    Lingering,
+}
+
+/// Place of a member who is not in the audience's list.
+pub const NOWHERE: u32 = u32::MAX;
+
+/// A connection's place in one room. It lives while the connection wants to be a member, or an answer of the owner is
+/// awaited. Joins and leaves of one room are answered in order (one lane each way), so counting them is enough.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    /// Index of the room's audience on this core.
+    pub audience: u32,
+    /// Place in the audience's list of members, or [`NOWHERE`].
+    pub place: u32,
+    /// Joins asked and not answered.
+    pub joins: u8,
+    /// Leaves asked and not answered.
+    pub leaves: u8,
+    /// The connection's last word was to join.
+    pub wanted: bool,
+    /// The next `joined` is pushed although no `id` asked for it (joined by the query of `/ws`).
+    pub announce: bool,
+}
+
+/// What a connection has done (REQUIREMENTS A1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnStats {
+    /// WebSocket messages received.
+    pub messages_received: u32,
+    /// WebSocket messages sent.
+    pub messages_sent: u32,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+}
+
+/// A slot's connection.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Which use of the slot this is.
+    pub generation: u32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The form its pushes are written in. `None` until the WebSocket is open.
+    pub form: Option<Form>,
+    /// Opened at the echo path: every message is answered with itself.
+    pub echo: bool,
+    /// The user said to be away.
+    pub away: bool,
+    /// A message could not be read any more: what arrives is thrown away.
+    pub deaf: bool,
+    /// Who it is, once open.
+    pub user: Option<UserName>,
+    /// A request head of which a part has arrived.
+    pub head: Option<Box<[u8]>>,
+    /// The message that is being received.
+    pub decoder: Decoder,
+    /// Rooms.
+    pub memberships: SmallVec<[Membership; 1]>,
+    /// When a frame last arrived, in [`SEEN_UNIT_MS`] since the start.
+    pub last_seen: u32,
+    /// Round-trip time of the last ping, microseconds; 0: not known yet.
+    pub round_trip_us: u32,
+    /// What it has done.
+    pub stats: ConnStats,
+}
+
+/// Resolution of [`Session::last_seen`]: 2^32 of them are 8.7 years.
+pub const SEEN_UNIT_MS: u64 = 64;
+
+impl Session {
+    /// The id of the connection in `slot` of core `home`.
+    #[must_use]
+    pub fn id(&self, home: CoreId, slot: u32) -> ConnId {
+        ConnId { home, slot, generation: self.generation }
+    }
+
+    /// Its place in the room of an audience.
+    #[must_use]
+    pub fn membership(&self, audience: u32) -> Option<usize> {
+        self.memberships.iter().position(|membership| membership.audience == audience)
+    }
+}
+
+// README and DESIGN section 8 promise bytes per idle connection; this is the largest part.
+const _: () = assert!(size_of::<Session>() <= 136);

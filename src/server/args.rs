@@ -1,0 +1,160 @@
+//! The command line as typed. Says what is asked for; reads no file and starts nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+/// What the process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run the server.
+    Serve,
+    /// Say what is wrong with the configuration.
+    CheckConfig,
+    /// Print the effective configuration.
+    PrintConfig,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub action: Action,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// Each `--set`, in order.
+    pub sets: Vec<String>,
+}
+
+/// A command line that asks for nothing that could be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// `--help` or `--version`: the text, for standard output.
+    Text(String),
+    /// One sentence about what is wrong, for standard error.
+    Usage(String),
+}
+
+/// Reads a command line; the first argument is the program's name.
+///
+/// # Errors
+/// What to answer instead of running.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Answer> {
+    let line = CommandLine::try_parse_from(arguments).map_err(|error| answer(&error))?;
+    let (action, own) = match line.command {
+        None => (Action::Serve, SourceArgs::default()),
+        Some(Command::Serve(own)) => (Action::Serve, own),
+        Some(Command::CheckConfig(own)) => (Action::CheckConfig, own),
+        Some(Command::PrintConfig(own)) => (Action::PrintConfig, own),
+    };
+    // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
+    let SourceArgs { config, set: mut sets } = line.sources;
+    sets.extend(own.set);
+    match (config, own.config) {
+        (Some(_), Some(_)) => Err(Answer::Usage("--config is given twice; one file can be read".into())),
+        (config, other) => Ok(Request { action, config: config.or(other), sets }),
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "roomring",
+    version,
+    about = "Real-time WebSocket room server",
+    disable_help_subcommand = true,
+    after_help = "Without a command the server runs.\n\
+                  Configuration, later ones win: built-in defaults; the file (--config, else roomring.toml, else\n\
+                  /etc/roomring/roomring.toml); environment variables ROOMRING_SECTION__KEY; --set.\n\
+                  Exit codes: 0 fine, 1 failed while running, 2 bad usage or configuration."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    sources: SourceArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (also without a command)
+    Serve(SourceArgs),
+    /// Say what is wrong with the configuration, with file, line and key
+    CheckConfig(SourceArgs),
+    /// Print the effective configuration as TOML, each value with where it came from
+    PrintConfig(SourceArgs),
+}
+
+#[derive(Debug, Default, Args)]
+struct SourceArgs {
+    /// Read this configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key, over file and environment; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// The library's several lines of complaint as one sentence.
+fn answer(error: &clap::Error) -> Answer {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Answer::Text(error.to_string());
+    }
+    let text = error.to_string();
+    let useful = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let sentence: Vec<&str> = useful.filter(|line| !line.is_empty()).collect();
+    let sentence = sentence.join("; ").replace("; tip: ", "; ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    Answer::Usage(format!("{sentence}; see roomring --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Request, Answer> {
+        parse(std::iter::once("roomring").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    fn request(action: Action, config: Option<&str>, sets: &[&str]) -> Result<Request, Answer> {
+        let sets = sets.iter().map(ToString::to_string).collect();
+        Ok(Request { action, config: config.map(PathBuf::from), sets })
+    }
+
+    #[test]
+    fn each_command_takes_the_sources_before_and_behind_it() {
+        assert_eq!(parse_line(""), request(Action::Serve, None, &[]));
+        assert_eq!(parse_line("--config a.toml"), request(Action::Serve, Some("a.toml"), &[]));
+        assert_eq!(parse_line("serve --set a.b=c"), request(Action::Serve, None, &["a.b=c"]));
+        assert_eq!(
+            parse_line("--set a.b=1 check-config --config=x --set a.b=2"),
+            request(Action::CheckConfig, Some("x"), &["a.b=1", "a.b=2"])
+        );
+        assert_eq!(parse_line("print-config"), request(Action::PrintConfig, None, &[]));
+    }
+
+    #[test]
+    fn bad_usage_is_one_sentence() {
+        for (line, named) in [
+            ("token --user a", "'token'"),
+            ("doctor", "'doctor'"),
+            ("serve --confg x", "'--confg'"),
+            ("--config", "--config"),
+            ("--config a check-config --config b", "--config"),
+            ("serve now", "'now'"),
+        ] {
+            let Err(Answer::Usage(sentence)) = parse_line(line) else { panic!("{line} is taken") };
+            assert!(sentence.contains(named) && !sentence.contains('\n'), "{line}: {sentence}");
+            assert!(!sentence.starts_with("error"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_texts() {
+        let version = format!("roomring {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(parse_line("--version"), Err(Answer::Text(version)));
+        let Err(Answer::Text(help)) = parse_line("--help") else { panic!("no help") };
+        assert!(help.contains("check-config") && help.contains("ROOMRING_SECTION__KEY"));
+    }
+}

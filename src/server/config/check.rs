@@ -1,0 +1,188 @@
+//! Whether the effective values fit together, this machine and this version. Each value is in its range already.
+
+use std::net::SocketAddr;
+
+use super::classes::Class;
+use super::keys::{KEYS, Secrecy};
+use super::kind::Kind;
+use super::machine::Machine;
+use super::origin::{Mistake, Origin};
+use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
+use super::{Config, Setting};
+
+/// Everything that keeps the server from running with this configuration on this machine.
+#[must_use]
+pub fn check(config: &Config, machine: &Machine) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    check_parts(config, &mut mistakes);
+    check_files(config, &mut mistakes);
+    check_addresses(config, &mut mistakes);
+    check_order(config, &mut mistakes);
+    check_machine(config, machine, &mut mistakes);
+    mistakes
+}
+
+/// Values whose part of the product is not there yet.
+fn check_parts(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let plain = config.settings().map(|(index, setting)| (index, setting, KEYS[index].path()));
+    let classed = config.classes.iter().flat_map(|class| &class.overrides);
+    let classed = classed.map(|(index, setting)| (*index, setting, format!("rooms.class.{}", KEYS[*index].name)));
+    for (index, setting, path) in plain.chain(classed) {
+        let key = &KEYS[index];
+        let default = key.default_value();
+        if let Some(part) = key.needs.filter(|_| setting.value != default) {
+            let shown = match (key.kind, key.secrecy) {
+                (Kind::Choice(_) | Kind::Rate | Kind::Bool, _) => key.kind.render(&setting.value),
+                (_, Secrecy::Open) => key.kind.render(&setting.value),
+                _ => "a value".into(),
+            };
+            let only = key.kind.render(&default);
+            let text = format!("{shown} needs {part}, which this version does not have yet; it must be {only}");
+            mistakes.push(Mistake::refused(&setting.origin, path, text));
+        }
+    }
+}
+
+fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
+    for (section, name) in [("tls", "certificate"), ("tls", "key"), ("auth", "public_key_file"), ("auth", "jwks")] {
+        let setting = config.get(section, name);
+        let path = setting.text();
+        if path.is_empty() || path.contains("://") {
+            continue;
+        }
+        let readable = std::fs::File::open(path).and_then(|file| file.metadata());
+        let wrong = match readable {
+            Ok(metadata) if metadata.is_file() => continue,
+            Ok(_) => "is not a file".to_string(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        let text = format!("{path:?} {wrong}; it must be the path of a file that the server may read");
+        mistakes.push(Mistake::refused(&setting.origin, format!("{section}.{name}"), text));
+    }
+    let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
+    if certificate.text().is_empty() != key.text().is_empty() {
+        let (given, missing) = if key.text().is_empty() { (certificate, "tls.key") } else { (key, "tls.certificate") };
+        let text = "is empty; TLS needs both tls.certificate and tls.key";
+        mistakes.push(Mistake::refused(&given.origin, missing, text));
+    }
+}
+
+/// Whether only this machine can reach the address.
+#[must_use]
+pub fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let (listen, control) = (config.get("server", "listen"), config.get("control", "listen"));
+    let mode = config.get("auth", "mode");
+    let public = listen.addresses().iter().find(|address| !is_loopback(address));
+    if let Some(public) = public.filter(|_| mode.text() == "open" && mode.origin == Origin::Default) {
+        let text = format!(
+            "anyone can connect to {public}, which is not a loopback address; write auth.mode = \"open\" if that is meant"
+        );
+        mistakes.push(Mistake::refused(&listen.origin, "auth.mode", text));
+    }
+    let address = control.addresses()[0];
+    if !is_loopback(&address) && config.get("control", "api_key").text().is_empty() {
+        let text = format!(
+            "{address} is not a loopback address, which needs control.api_key, which needs the HTTP API, which this \
+             version does not have yet; it must be a loopback address such as 127.0.0.1:{}",
+            address.port()
+        );
+        mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
+    }
+    if address.port() != 0 && listen.addresses().contains(&address) {
+        let text = format!("{address} is in server.listen too; it must be an address of its own");
+        mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
+    }
+}
+
+/// Values that must stand in some order to each other.
+fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let (interval, timeout) = (config.get("heartbeat", "interval"), config.get("heartbeat", "timeout"));
+    if timeout.number() <= interval.number() {
+        let text = format!(
+            "{:?} is not longer than heartbeat.interval, {:?}; it must be, or every connection is closed before its ping",
+            duration_text(timeout.number()),
+            duration_text(interval.number())
+        );
+        mistakes.push(Mistake::refused(later(timeout, interval), "heartbeat.timeout", text));
+    }
+    let (warm, most) = (config.get("server", "warm_connections"), config.get("server", "max_connections"));
+    if warm.number() > most.number() {
+        let text = format!("{} is more than server.max_connections, {}", warm.number(), most.number());
+        mistakes.push(Mistake::refused(later(warm, most), "server.warm_connections", text));
+    }
+    for class in std::iter::once(None).chain(config.classes.iter().map(Some)) {
+        check_history(config, class, mistakes);
+    }
+}
+
+fn check_history(config: &Config, class: Option<&Class>, mistakes: &mut Vec<Mistake>) {
+    let joined = config.get_for(class, "rooms", "history_on_join");
+    let most = config.get_for(class, "rooms", "history_on_join_max");
+    let inherited = class.is_some()
+        && joined == config.get("rooms", "history_on_join")
+        && most == config.get("rooms", "history_on_join_max");
+    if joined.number() > most.number() && !inherited {
+        let table = if class.is_some() { "rooms.class" } else { "rooms" };
+        let text =
+            format!("{} is more than history_on_join_max, {}; it must be at most that", joined.number(), most.number());
+        mistakes.push(Mistake::refused(later(joined, most), format!("{table}.history_on_join"), text));
+    }
+}
+
+/// Where to look first when two values do not fit: at the one that was written.
+fn later<'a>(one: &'a Setting, other: &'a Setting) -> &'a Origin {
+    if one.origin == Origin::Default { &other.origin } else { &one.origin }
+}
+
+fn check_machine(config: &Config, machine: &Machine, mistakes: &mut Vec<Mistake>) {
+    if let Err(mistake) = layout(config, machine) {
+        mistakes.push(mistake);
+    }
+    let budget = config.get("limits", "memory_budget");
+    if let Share::Bytes(bytes) = budget.share()
+        && bytes > machine.memory_bytes
+    {
+        let text = format!(
+            "{} is more than the {} MiB that this process may use; it must be at most that",
+            size_text(bytes),
+            machine.memory_bytes >> 20
+        );
+        mistakes.push(Mistake::refused(&budget.origin, "limits.memory_budget", text));
+    }
+}
+
+/// The executors: for each one the CPU it is kept on, if it is.
+///
+/// # Errors
+/// The cores asked for are not there.
+pub fn layout(config: &Config, machine: &Machine) -> Result<Vec<Option<usize>>, Mistake> {
+    let (cores, pin) = (config.get("server", "cores"), config.get("server", "pin"));
+    let refuse = |text: String| Err(Mistake::refused(later(cores, pin), "server.cores", text));
+    let there = machine.cpus.len();
+    match (cores.cores(), pin.flag()) {
+        (Cores::Auto, pinned) => {
+            let count = machine.parallelism.min(there).clamp(1, usize::from(CORES_MAX));
+            Ok(machine.cpus.iter().take(count).map(|cpu| pinned.then_some(*cpu)).collect())
+        }
+        (Cores::Count(count), false) => Ok(vec![None; usize::from(*count)]),
+        (Cores::Count(count), true) if usize::from(*count) > there => refuse(format!(
+            "{count} executors are more than the {there} CPUs that this process may use; it must be at most {there}, \
+             or server.pin must be false"
+        )),
+        (Cores::Count(count), true) => Ok(machine.cpus.iter().take(usize::from(*count)).copied().map(Some).collect()),
+        (Cores::Cpus(_), false) => {
+            refuse("a list of CPUs needs server.pin = true; with false it must be a number of executors".into())
+        }
+        (Cores::Cpus(cpus), true) => match cpus.iter().find(|cpu| !machine.cpus.contains(cpu)) {
+            Some(cpu) => {
+                let may = Cores::Cpus(machine.cpus.clone());
+                refuse(format!("CPU {cpu} is not one that this process may use; it must be among \"{may}\""))
+            }
+            None => Ok(cpus.iter().copied().map(Some).collect()),
+        },
+    }
+}

@@ -1,0 +1,134 @@
+//! `[[rooms.class]]`: rooms whose name matches a pattern differ in some keys.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Setting;
+use super::keys::KEYS;
+use super::kind::{Raw, raw_of};
+use super::load::{in_order, read_value};
+use super::nearest;
+use super::origin::{Mistake, Origin};
+
+/// Classes in one configuration: each join of a room may try them all.
+pub const CLASSES_MAX: usize = 256;
+
+/// Bytes of a pattern.
+const PATTERN_BYTES_MAX: usize = 256;
+
+/// The rooms whose name matches, and what differs for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// `*` stands for any run of bytes.
+    pub pattern: String,
+    /// Where the pattern stands.
+    pub origin: Origin,
+    /// By index in [`KEYS`].
+    pub overrides: BTreeMap<usize, Setting>,
+}
+
+impl Class {
+    /// Whether both say the same, wherever they say it.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Class) -> bool {
+        let values = |class: &Class| -> Vec<_> {
+            class.overrides.iter().map(|(index, setting)| (*index, setting.value.clone())).collect()
+        };
+        self.pattern == other.pattern && values(self) == values(other)
+    }
+}
+
+/// Reads the array of tables.
+pub(super) fn read(
+    value: &Spanned<DeValue<'_>>,
+    origin_of: &dyn Fn(usize) -> Origin,
+    origin: &Origin,
+) -> (Vec<Class>, Vec<Mistake>) {
+    let mut classes: Vec<Class> = Vec::new();
+    let mut mistakes = Vec::new();
+    let DeValue::Array(items) = value.get_ref() else {
+        mistakes.push(Mistake::unreadable(origin, "rooms.class", "this must be a list of tables: [[rooms.class]]"));
+        return (classes, mistakes);
+    };
+    if items.len() > CLASSES_MAX {
+        let text = format!("there are more than {CLASSES_MAX} classes; use wider patterns");
+        mistakes.push(Mistake::unreadable(origin, "rooms.class", text));
+    }
+    for item in items.iter().take(CLASSES_MAX) {
+        let at = origin_of(item.span().start);
+        let DeValue::Table(table) = item.get_ref() else {
+            mistakes.push(Mistake::unreadable(&at, "rooms.class", "this must be a table: [[rooms.class]]"));
+            continue;
+        };
+        let class = read_class(table, origin_of, &at, &mut mistakes);
+        match classes.iter().find(|earlier| earlier.pattern == class.pattern) {
+            Some(earlier) if !class.pattern.is_empty() => {
+                let text = format!("{:?} is the pattern of the class at {} too", class.pattern, earlier.origin);
+                mistakes.push(Mistake::unreadable(&class.origin, "rooms.class.pattern", text));
+            }
+            _ => classes.push(class),
+        }
+    }
+    (classes, mistakes)
+}
+
+fn read_class(
+    table: &DeTable<'_>,
+    origin_of: &dyn Fn(usize) -> Origin,
+    at: &Origin,
+    mistakes: &mut Vec<Mistake>,
+) -> Class {
+    let mut class = Class { pattern: String::new(), origin: at.clone(), overrides: BTreeMap::new() };
+    let mut has_pattern = false;
+    for (name, value) in in_order(table) {
+        let origin = origin_of(name.span().start);
+        let raw = raw_of(value.get_ref());
+        let name: &str = name.get_ref();
+        let result = if name == "pattern" {
+            has_pattern = true;
+            class.origin = origin.clone();
+            read_pattern(&raw).map(|pattern| class.pattern = pattern)
+        } else {
+            read_override(name, &raw).map(|(index, value)| {
+                class.overrides.insert(index, Setting { value, origin: origin.clone() });
+            })
+        };
+        if let Err(text) = result {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+            mistakes.push(Mistake::unreadable(&origin, format!("rooms.class.{name}"), text));
+        }
+    }
+    if !has_pattern {
+        let text = "pattern is missing; write the names of the rooms that are meant, such as pattern = \"news:*\"";
+        mistakes.push(Mistake::unreadable(at, "rooms.class", text));
+    }
+    class
+}
+
+fn read_pattern(raw: &Raw) -> Result<String, String> {
+    match raw {
+        Raw::Text(pattern)
+            if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) && !pattern.contains(char::is_control) =>
+        {
+            Ok(pattern.clone())
+        }
+        other => Err(format!(
+            "{} is not valid; it must be 1 to {PATTERN_BYTES_MAX} bytes without control characters, such as \"news:*\"",
+            other.shown()
+        )),
+    }
+}
+
+fn read_override(name: &str, raw: &Raw) -> Result<(usize, super::kind::Value), String> {
+    let known = KEYS.iter().position(|key| key.name == name && (key.by_class || key.section == "rooms"));
+    match known {
+        Some(index) if KEYS[index].by_class => Ok((index, read_value(&KEYS[index], raw)?)),
+        Some(index) => {
+            let path = KEYS[index].path();
+            Err(format!("this belongs to connections and users, not to rooms; set {path} for all of them"))
+        }
+        None => Err(format!("unknown key; the nearest that a class may set is {}", nearest::nearest_by_class(name))),
+    }
+}

@@ -1,0 +1,284 @@
+//! Every key there is: its kind, range, default and meaning. Reading, checking, printing and the search for the nearest
+//! known key all go by this table.
+
+use std::sync::LazyLock;
+
+use super::kind::{Kind, Raw, TextRule, Value};
+
+/// How much of a value must not be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Nothing.
+    Open,
+    /// All of it.
+    Secret,
+    /// The password of a URL.
+    Url,
+}
+
+/// When a new value takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// On SIGHUP.
+    Hangup,
+    /// At the next start.
+    Restart,
+}
+
+/// One key of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its table.
+    pub section: &'static str,
+    /// Its name in the table.
+    pub name: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// As it could be written in the environment.
+    pub default: &'static str,
+    /// What it does, in one line.
+    pub doc: &'static str,
+    /// The part of the product that any other value than the default would need and that is not there yet.
+    pub needs: Option<&'static str>,
+    /// Whether it is shown.
+    pub secrecy: Secrecy,
+    /// Whether a `[[rooms.class]]` may override it.
+    pub by_class: bool,
+    /// When a change takes effect.
+    pub reload: Reload,
+}
+
+impl Key {
+    const fn new(
+        section: &'static str,
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self {
+            section,
+            name,
+            kind,
+            default,
+            doc,
+            needs: None,
+            secrecy: Secrecy::Open,
+            by_class: false,
+            reload: Reload::Restart,
+        }
+    }
+
+    const fn needs(mut self, part: &'static str) -> Self {
+        self.needs = Some(part);
+        self
+    }
+
+    const fn secrecy(mut self, secrecy: Secrecy) -> Self {
+        self.secrecy = secrecy;
+        self
+    }
+
+    const fn by_class(mut self) -> Self {
+        self.by_class = true;
+        self
+    }
+
+    const fn reload(mut self, reload: Reload) -> Self {
+        self.reload = reload;
+        self
+    }
+
+    /// `section.key`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// `ROOMRING_SECTION__KEY`.
+    #[must_use]
+    pub fn env_name(&self) -> String {
+        format!("{ENV_PREFIX}{}__{}", self.section.to_ascii_uppercase(), self.name.to_ascii_uppercase())
+    }
+
+    /// The default, read.
+    #[must_use]
+    pub fn default_value(&self) -> Value {
+        self.kind.parse(&Raw::Word(self.default.into())).expect("a test reads every default")
+    }
+}
+
+/// What every environment variable of the server begins with.
+pub const ENV_PREFIX: &str = "ROOMRING_";
+
+/// Index in [`KEYS`] of `section.key`.
+#[must_use]
+pub fn find(section: &str, name: &str) -> Option<usize> {
+    KEYS.iter().position(|key| key.section == section && key.name == name)
+}
+
+/// The sections in the order of [`KEYS`].
+pub fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.chunk_by(|a, b| a.section == b.section).map(|keys| keys[0].section)
+}
+
+/// Every `section.key`.
+pub static PATHS: LazyLock<Vec<String>> = LazyLock::new(|| KEYS.iter().map(Key::path).collect());
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max }
+}
+
+const fn duration(min: u64, max: u64) -> Kind {
+    Kind::Duration { min, max }
+}
+
+const fn size(min: u64, max: u64) -> Kind {
+    Kind::Size { min, max }
+}
+
+const fn text(expected: &'static str, check: fn(&str) -> bool) -> Kind {
+    Kind::Text(TextRule { expected, check })
+}
+
+const MS: u64 = 1;
+const S: u64 = 1_000;
+const MIN: u64 = 60 * S;
+const HOUR: u64 = 60 * MIN;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const FREE_TEXT: Kind = text("a text without control characters", |_| true);
+const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
+const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none", |text| {
+    text.is_empty() || (text.contains("://") && !text.contains(char::is_whitespace))
+});
+const NODE: Kind = text("\"auto\", or 1 to 64 letters, digits, '.', '_' and '-'", is_node);
+const ECHO_PATH: Kind =
+    text("\"\", or a path that begins with \"/\" and is neither \"/ws\" nor \"/health\"", is_echo_path);
+const LEVEL: Kind =
+    text("a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"", |text| {
+        super::level::parse_level(text).is_some()
+    });
+const ORIGINS: Kind = Kind::Texts(TextRule {
+    expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
+    check: |text| (1..=255).contains(&text.len()) && !text.contains(char::is_whitespace),
+});
+const PREFIX: Kind = text("1 to 64 letters, digits, '.', '_', ':' and '-'", |text| {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+});
+
+/// Whether a machine may be called so.
+#[must_use]
+pub fn is_node(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn is_echo_path(path: &str) -> bool {
+    use crate::base::limits::{HEALTH_PATH, WS_PATH};
+    let plain = path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || c == '?' || c == '#');
+    path.is_empty() || (plain && path != WS_PATH && path != HEALTH_PATH)
+}
+
+const TLS: &str = "TLS";
+const JWT: &str = "JWT authentication";
+const API: &str = "the HTTP API that this key would guard";
+const INBOXES: &str = "inboxes";
+const ROLES: &str = "membership with roles";
+const RATES: &str = "rate limiting";
+const PER_USER: &str = "counting connections per user and per address";
+const IDLE: &str = "closing idle connections";
+const DEFLATE: &str = "compression";
+const STORE: &str = "durable storage";
+const LINK: &str = "the link between machines";
+const TRACE: &str = "tracing over OTLP";
+
+/// Every key, section by section, in the order in which they are printed.
+pub static KEYS: &[Key] = &[
+    Key::new("server", "listen", Kind::Addresses, "127.0.0.1:8080", "where clients connect; port 0 picks a free one"),
+    Key::new("server", "cores", Kind::Cores, "auto", "executors: how many, or on which CPUs"),
+    Key::new("server", "pin", Kind::Bool, "true", "keep each executor on a CPU of its own"),
+    Key::new("server", "max_connections", count(1, 16_000_000), "1_000_000", "over it upgrades get 503"),
+    Key::new("server", "max_message_bytes", size(256, 64 * MIB), "64KiB", "largest message taken from a client"),
+    Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
+    Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
+    Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
+    Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
+    //
+    Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").needs(TLS),
+    Key::new("tls", "key", FILE, "", "private key, PEM").needs(TLS),
+    //
+    Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "metrics, statistics, health and readiness"),
+    Key::new("control", "api_key", FREE_TEXT, "", "X-API-Key").needs(API).secrecy(Secrecy::Secret),
+    //
+    Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect").needs(JWT),
+    Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512").needs(JWT).secrecy(Secrecy::Secret),
+    Key::new("auth", "public_key_file", FILE, "", "RS*, ES*, EdDSA").needs(JWT),
+    Key::new("auth", "jwks", FREE_TEXT, "", "file or http(s) address of a key set").needs(JWT).secrecy(Secrecy::Url),
+    Key::new("auth", "audience", FREE_TEXT, "", "required aud").needs(JWT),
+    Key::new("auth", "issuer", FREE_TEXT, "", "required iss").needs(JWT),
+    Key::new("auth", "allowed_origins", ORIGINS, "[]", "browser origins taken beside the same host and port"),
+    Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock difference forgiven in exp and nbf"),
+    //
+    Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages held per room").by_class(),
+    Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long they are held").by_class(),
+    Key::new("rooms", "history_on_join", count(0, 10_000), "50", "messages given on joining").by_class(),
+    Key::new("rooms", "history_on_join_max", count(0, 10_000), "300", "the most a client may ask for").by_class(),
+    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection"),
+    Key::new("rooms", "inboxes", Kind::Bool, "false", "a durable room for each user").needs(INBOXES),
+    Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may write to an inbox")
+        .needs(INBOXES),
+    Key::new("rooms", "recovery_max", count(0, 1_000_000), "1000", "the most messages replayed on recovery").by_class(),
+    Key::new("rooms", "slow_policy", Kind::Choice(&["disconnect", "skip", "latest"]), "disconnect", "full outboxes")
+        .by_class(),
+    Key::new("rooms", "presence", Kind::Bool, "true", "whether members are told who is there").by_class(),
+    Key::new("rooms", "presence_grace", duration(0, HOUR), "2s", "a quick reconnect within it is silent").by_class(),
+    Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may open a room")
+        .needs(ROLES)
+        .by_class(),
+    //
+    Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for one connection"),
+    Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together"),
+    Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit"),
+    Key::new("limits", "connections_per_user", count(0, 1_000_000), "0", "0: no limit").needs(PER_USER),
+    Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "0: no limit").needs(PER_USER),
+    Key::new("limits", "connect_rate", Kind::Rate, "0", "upgrades, whole server").needs(RATES),
+    Key::new("limits", "connect_rate_per_ip", Kind::Rate, "0", "upgrades of one address").needs(RATES),
+    Key::new("limits", "message_rate", Kind::Rate, "0", "publishes of one connection").needs(RATES),
+    Key::new("limits", "command_rate", Kind::Rate, "0", "commands of one connection").needs(RATES),
+    Key::new("limits", "message_rate_per_user", Kind::Rate, "0", "publishes of one user").needs(RATES),
+    Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room").needs(RATES).by_class(),
+    Key::new("limits", "idle_timeout", duration(0, 30 * DAY), "0", "0: none").needs(IDLE),
+    //
+    Key::new("heartbeat", "interval", duration(50 * MS, HOUR), "25s", "how often a connection is pinged"),
+    Key::new("heartbeat", "timeout", duration(100 * MS, 2 * HOUR), "60s", "without any frame for it: closed"),
+    //
+    Key::new("compression", "enabled", Kind::Bool, "false", "permessage-deflate").needs(DEFLATE),
+    Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smaller messages are not compressed"),
+    Key::new("compression", "level", count(1, 9), "1", "1 is fastest"),
+    //
+    Key::new("store", "kind", Kind::Choice(&["memory", "embedded", "postgres", "mongodb"]), "memory", "where it lasts")
+        .needs(STORE),
+    Key::new("store", "path", FILE, "data", "directory of the embedded store").needs(STORE),
+    Key::new("store", "url", URL, "", "postgres, mongodb").needs(STORE).secrecy(Secrecy::Url),
+    Key::new("store", "durability", Kind::Choice(&["memory", "store"]), "memory", "what `published` means")
+        .needs(STORE),
+    //
+    Key::new("link", "kind", Kind::Choice(&["none", "redis"]), "none", "what links machines").needs(LINK),
+    Key::new("link", "url", URL, "redis://127.0.0.1:6379", "redis, redis+sentinel, redis+cluster")
+        .secrecy(Secrecy::Url),
+    Key::new("link", "prefix", PREFIX, "roomring", "of every key in Redis"),
+    Key::new("link", "outage", Kind::Choice(&["hold", "reject", "local"]), "hold", "publishes while the link is down"),
+    Key::new("link", "hold_max", count(0, 10_000_000), "100_000", "publishes held"),
+    Key::new("link", "hold_timeout", duration(0, HOUR), "30s", "longest hold"),
+    Key::new("link", "breaker_failures", count(1, 1_000), "5", "failures in a row that open the breaker"),
+    Key::new("link", "breaker_reset", duration(100 * MS, HOUR), "5s", "open for so long"),
+    Key::new("link", "lease", duration(S, HOUR), "5s", "a node that is silent for so long is dead"),
+    //
+    Key::new("log", "level", LEVEL, "info", "also per target").reload(Reload::Hangup),
+    Key::new("log", "format", Kind::Choice(&["auto", "text", "json"]), "auto", "auto: text on a terminal, else json"),
+    //
+    Key::new("trace", "otlp_endpoint", URL, "", "where spans are sent").needs(TRACE).secrecy(Secrecy::Url),
+];

@@ -1,0 +1,264 @@
+//! The sources, layered: defaults, file, environment, command line. Finds every mistake of writing; whether the values
+//! fit together is for `check`.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::classes;
+use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
+use super::kind::{Raw, Value, raw_of};
+use super::nearest;
+use super::origin::{Mistake, Origin};
+use super::{Config, Setting};
+
+/// Bytes of a configuration file.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a secret looks like where it must not be shown.
+pub const MASK: &str = "***";
+
+/// Where to read from. Given as values, so that reading can be repeated and tested.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// Without `--config`: the first of these that exists.
+    pub candidates: Vec<PathBuf>,
+    /// The environment; what does not begin with `ROOMRING_` is ignored.
+    pub env: Vec<(OsString, OsString)>,
+    /// Each `--set`, as it was given.
+    pub sets: Vec<String>,
+}
+
+impl Sources {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, sets: Vec<String>) -> Self {
+        let candidates = vec![PathBuf::from("roomring.toml"), PathBuf::from("/etc/roomring/roomring.toml")];
+        Self { file, candidates, env: std::env::vars_os().collect(), sets }
+    }
+}
+
+/// Reads all sources. A value that cannot be understood leaves the one of the source before.
+#[must_use]
+pub fn load(sources: &Sources) -> (Config, Vec<Mistake>) {
+    let mut loading = Loading { config: Config::default(), mistakes: Vec::new() };
+    loading.file(sources);
+    let mut env: Vec<_> = sources.env.iter().collect();
+    env.sort();
+    for (name, value) in env {
+        loading.variable(name, value);
+    }
+    for set in &sources.sets {
+        loading.set(set);
+    }
+    (loading.config, loading.mistakes)
+}
+
+/// Line numbers of byte offsets in one file.
+pub(super) struct Lines<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    /// Where the value of this span stands.
+    pub(super) fn origin(&self, offset: usize) -> Origin {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        Origin::File { path: self.path.to_owned(), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
+    }
+}
+
+/// Reads one value of a key, or says what is wrong with it.
+pub(super) fn read_value(key: &Key, raw: &Raw) -> Result<Value, String> {
+    let masked =
+        key.secrecy != Secrecy::Open && matches!(raw, Raw::Text(text) | Raw::Word(text) if text.contains(MASK));
+    if masked {
+        return Err("holds the mask that print-config writes in place of a secret; write the secret itself".into());
+    }
+    key.kind.parse(raw).map_err(|wrong| {
+        let shown = if key.secrecy == Secrecy::Open { raw.shown() } else { "the value".into() };
+        format!("{shown} {wrong}; it must be {}", key.kind.expected())
+    })
+}
+
+struct Loading {
+    config: Config,
+    mistakes: Vec<Mistake>,
+}
+
+impl Loading {
+    fn wrong(&mut self, origin: &Origin, key: impl Into<String>, text: impl Into<String>) {
+        self.mistakes.push(Mistake::unreadable(origin, key, text));
+    }
+
+    fn file(&mut self, sources: &Sources) {
+        let path = match &sources.file {
+            Some(path) => path,
+            None => match sources.candidates.iter().find(|path| path.symlink_metadata().is_ok()) {
+                Some(path) => path,
+                None => return,
+            },
+        };
+        let shown: String = path.display().to_string().replace(char::is_control, "?");
+        match read_file(path) {
+            Ok(text) => self.document(&Lines { path: &shown, text: &text }),
+            Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
+        }
+        self.config.file = Some(shown);
+    }
+
+    fn document(&mut self, lines: &Lines<'_>) {
+        let (document, errors) = DeTable::parse_recoverable(lines.text);
+        if !errors.is_empty() {
+            // What a broken document seems to say is no ground for more complaints.
+            for error in errors {
+                let origin = lines.origin(error.span().map_or(0, |span| span.start));
+                self.wrong(&origin, "", format!("this is not TOML: {}", error.message().replace('\n', ", ")));
+            }
+            return;
+        }
+        for (section, value) in in_order(document.get_ref()) {
+            let origin = lines.origin(section.span().start);
+            let name = section.get_ref().as_ref();
+            match value.get_ref() {
+                DeValue::Table(table) if keys::sections().any(|known| known == name) => {
+                    self.table(name, table, lines);
+                }
+                DeValue::Table(_) => {
+                    let nearest = nearest::nearest_section(name);
+                    self.wrong(&origin, "", format!("unknown section [{}]; the nearest is [{nearest}]", plain(name)));
+                }
+                _ if keys::sections().any(|known| known == name) => {
+                    self.wrong(&origin, name, format!("this is a section; write [{name}] and its keys below"));
+                }
+                _ => {
+                    let nearest = nearest::nearest_key("", name);
+                    self.wrong(&origin, plain(name), unknown_key(&nearest));
+                }
+            }
+        }
+    }
+
+    fn table(&mut self, section: &str, table: &DeTable<'_>, lines: &Lines<'_>) {
+        for (name, value) in in_order(table) {
+            let origin = lines.origin(name.span().start);
+            if (section, name.get_ref().as_ref()) == ("rooms", "class") {
+                self.classes(value, &|offset| lines.origin(offset), &origin);
+            } else {
+                self.assign(section, name.get_ref(), &raw_of(value.get_ref()), &origin);
+            }
+        }
+    }
+
+    fn classes(&mut self, value: &Spanned<DeValue<'_>>, origin_of: &dyn Fn(usize) -> Origin, origin: &Origin) {
+        let (classes, mistakes) = classes::read(value, origin_of, origin);
+        self.config.classes = classes;
+        self.mistakes.extend(mistakes);
+    }
+
+    fn assign(&mut self, section: &str, name: &str, raw: &Raw, origin: &Origin) {
+        let Some(index) = keys::find(section, name) else {
+            let nearest = nearest::nearest_key(section, name);
+            return self.wrong(origin, plain(&format!("{section}.{name}")), unknown_key(&nearest));
+        };
+        match read_value(&KEYS[index], raw) {
+            Ok(value) => self.config.settings[index] = Setting { value, origin: origin.clone() },
+            Err(text) => self.wrong(origin, KEYS[index].path(), text),
+        }
+    }
+
+    /// One that is written outside of a file: `section.key` and its text.
+    fn assign_word(&mut self, section: &str, name: &str, word: &str, origin: &Origin) {
+        if (section, name) != ("rooms", "class") {
+            return self.assign(section, name, &Raw::Word(word.to_owned()), origin);
+        }
+        match DeValue::parse(word.trim()) {
+            Ok(value) => self.classes(&value, &|_| origin.clone(), origin),
+            Err(error) => {
+                let why = error.message().replace('\n', ", ");
+                self.wrong(origin, "rooms.class", format!("this is not a TOML list of tables: {why}"));
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &OsString, value: &OsString) {
+        let name = name.to_string_lossy();
+        let Some(rest) = name.strip_prefix(ENV_PREFIX) else { return };
+        let origin = Origin::Env(plain(&name));
+        let Some(value) = value.to_str() else {
+            return self.wrong(&origin, "", "the value is not UTF-8; it must be text");
+        };
+        if is_service_link(rest, value) {
+            return;
+        }
+        let known = KEYS.iter().find(|key| key.env_name() == name);
+        match known {
+            Some(key) => self.assign_word(key.section, key.name, value, &origin),
+            None if name == "ROOMRING_ROOMS__CLASS" => self.assign_word("rooms", "class", value, &origin),
+            None => {
+                let (variable, key) = nearest::nearest_env(&name);
+                self.wrong(&origin, "", format!("unknown variable; the nearest is {variable}, for {key}"));
+            }
+        }
+    }
+
+    fn set(&mut self, set: &str) {
+        const FORM: &str = "this is not SECTION.KEY=VALUE, such as server.cores=2";
+        let Some((path, word)) = set.split_once('=') else {
+            // Shown only where it is a key: it may be a secret.
+            let key = keys::PATHS.iter().find(|path| *path == set).cloned().unwrap_or_default();
+            return self.wrong(&Origin::Set, key, FORM);
+        };
+        match path.trim().split_once('.') {
+            Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
+            None => {
+                let nearest = nearest::nearest_key("", path.trim());
+                self.wrong(&Origin::Set, plain(path), unknown_key(&nearest));
+            }
+        }
+    }
+}
+
+/// Kubernetes puts `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT` and the like into each container: for a service called
+/// "roomring" they begin as ours do. No key has such a name, since none lacks the double underscore.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    rest == "SERVICE_HOST"
+        || rest == "SERVICE_PORT"
+        || rest.starts_with("SERVICE_PORT_")
+        || (rest == "PORT" && value.contains("://"))
+        || (rest.starts_with("PORT_") && (rest.contains("_TCP") || rest.contains("_UDP")))
+}
+
+fn unknown_key(nearest: &str) -> String {
+    format!("unknown key; the nearest is {nearest}")
+}
+
+/// Without what could break out of the line.
+fn plain(name: &str) -> String {
+    name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("is larger than {FILE_BYTES_MAX} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".into())
+}
+
+type Entry<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
+
+/// The entries as they were written, not by name.
+pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}

@@ -1,0 +1,155 @@
+//! From checked values to what the floors below are started with, in their own units.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing_subscriber::filter::Targets;
+
+use super::Config;
+use super::check::{check, layout};
+use super::classes::Class;
+use super::level::parse_level;
+use super::machine::Machine;
+use super::origin::Mistake;
+use super::units::Share;
+use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Everything the server is started with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// The control address.
+    pub control: SocketAddr,
+    /// One entry for each executor: the CPU it is kept on, if it is.
+    pub cpus: Vec<Option<usize>>,
+    /// The longest drain.
+    pub shutdown_grace_ms: u64,
+    /// For each core.
+    pub settings: Arc<Settings>,
+    /// What is logged.
+    pub level: Targets,
+    /// How it is logged.
+    pub format: LogFormat,
+}
+
+/// Checks and lowers.
+///
+/// # Errors
+/// Everything that keeps the server from running with this configuration on this machine.
+pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
+    let mistakes = check(config, machine);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let cpus = layout(config, machine).map_err(|mistake| vec![mistake])?;
+    let cores = u16::try_from(cpus.len()).expect("the range of server.cores");
+    Ok(Plan {
+        listen: config.get("server", "listen").addresses().to_vec(),
+        control: config.get("control", "listen").addresses()[0],
+        cpus,
+        shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
+        settings: Arc::new(settings(config, machine, cores)),
+        level: level(config),
+        format: match config.get("log", "format").text() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => LogFormat::Auto,
+        },
+    })
+}
+
+/// What `log.level` says.
+#[must_use]
+pub fn level(config: &Config) -> Targets {
+    parse_level(config.get("log", "level").text()).expect("its kind has read it")
+}
+
+fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
+    let auto_node = || machine.host.clone().unwrap_or_else(|| "roomring".into());
+    let node = config.get("server", "node").text();
+    let budget = match config.get("limits", "memory_budget").share() {
+        Share::Percent(percent) => machine.memory_bytes / 100 * u64::from(percent),
+        Share::Bytes(bytes) => bytes,
+    };
+    Settings {
+        node: if node == "auto" { auto_node() } else { node.to_owned() },
+        cores,
+        connections_max: connections_share(config.get("server", "max_connections").count(), cores),
+        warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
+        message_bytes_max: config.get("server", "max_message_bytes").size(),
+        echo_path: config.get("server", "echo_path").text().to_owned(),
+        allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
+        outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
+        rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
+        memory_bytes_max: budget / u64::from(cores),
+        heartbeat_ms: config.get("heartbeat", "interval").number(),
+        heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
+        rooms: Arc::new(room(config, None)),
+        classes: config
+            .classes
+            .iter()
+            .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
+            .collect(),
+        linked: config.get("link", "kind").text() != "none",
+        durable: config.get("store", "durability").text() == "store",
+    }
+}
+
+fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
+    let get = |name| config.get_for(class, "rooms", name);
+    RoomSettings {
+        history_count_max: get("history_size").size(),
+        history_ttl_ms: get("history_ttl").number(),
+        history_on_join: get("history_on_join").count(),
+        history_on_join_max: get("history_on_join_max").count(),
+        recovery_max: get("recovery_max").size(),
+        slow_policy: match get("slow_policy").text() {
+            "skip" => SlowPolicy::Skip,
+            "latest" => SlowPolicy::Latest,
+            _ => SlowPolicy::Disconnect,
+        },
+        presence: get("presence").flag(),
+        presence_grace_ms: get("presence_grace").number(),
+    }
+}
+
+/// How many connections one of `cores` cores takes, so that all take about `most` together.
+///
+/// No core knows how many the others hold. The kernel spreads connections over the cores' listening sockets by a hash,
+/// so that one core's part varies by about the square root of its share: each takes its share and four times that
+/// more, lest one core refuses while others have room. One core takes exactly `most`.
+fn connections_share(most: u32, cores: u16) -> u32 {
+    if cores <= 1 {
+        return most;
+    }
+    let share = most.div_ceil(u32::from(cores));
+    share.saturating_add(4 * share.isqrt() + 8).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_share;
+
+    #[test]
+    fn shares_leave_room_for_chance() {
+        assert_eq!(connections_share(1_000_000, 1), 1_000_000);
+        assert_eq!(connections_share(50_000, 4), 12_500 + 4 * 111 + 8);
+        assert_eq!(connections_share(1, 4), 1);
+        assert_eq!(connections_share(2, 64), 2);
+        for cores in 2..=64 {
+            assert!(u64::from(connections_share(100_000, cores)) * u64::from(cores) >= 100_000);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The effective configuration as TOML, each value with where it came from. Reading it again gives the same values,
+//! secrets excepted: these are masked.
+
+use std::fmt::Write;
+
+use super::Config;
+use super::keys::{self, KEYS, Key, Secrecy};
+use super::kind::Value;
+use super::load::MASK;
+
+/// The whole configuration, one key a line.
+#[must_use]
+pub fn render(config: &Config) -> String {
+    let mut text = String::new();
+    for section in keys::sections() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}[{section}]", if text.is_empty() { "" } else { "\n" });
+        for (index, setting) in config.settings().filter(|(index, _)| KEYS[*index].section == section) {
+            let key = &KEYS[index];
+            let value = key.kind.render(&masked(key, &setting.value));
+            let _ = writeln!(text, "{} = {value}  # {}", key.name, setting.origin);
+        }
+        if section == "rooms" {
+            render_classes(config, &mut text);
+        }
+    }
+    text
+}
+
+fn render_classes(config: &Config, text: &mut String) {
+    for class in &config.classes {
+        let pattern = toml::Value::String(class.pattern.clone());
+        let _ = writeln!(text, "\n[[rooms.class]]\npattern = {pattern}  # {}", class.origin);
+        for (index, setting) in &class.overrides {
+            let key = &KEYS[*index];
+            let value = key.kind.render(&masked(key, &setting.value));
+            let _ = writeln!(text, "{} = {value}  # {}", key.name, setting.origin);
+        }
+    }
+}
+
+/// The value with what must not be shown replaced by [`MASK`].
+fn masked(key: &Key, value: &Value) -> Value {
+    match (key.secrecy, value) {
+        (Secrecy::Secret, Value::Text(text)) if !text.is_empty() => Value::Text(MASK.into()),
+        (Secrecy::Url, Value::Text(text)) => Value::Text(masked_url(text)),
+        (_, value) => value.clone(),
+    }
+}
+
+/// A URL without its password and without what its query says.
+fn masked_url(url: &str) -> String {
+    let (address, query) = match url.split_once('?') {
+        Some((address, _)) => (address, format!("?{MASK}")),
+        None => (url, String::new()),
+    };
+    let Some((scheme, rest)) = address.split_once("://") else { return format!("{address}{query}") };
+    // A password may hold '/' and '@' unescaped by mistake: all up to the last '@' is taken for it.
+    match rest.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split_once(':').map_or(login, |(user, _)| user);
+            format!("{scheme}://{user}:{MASK}@{host}{query}")
+        }
+        None => format!("{address}{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_masked() {
+        for (url, shown) in [
+            ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
+            ("redis://:secret@db:6379/0", "redis://:***@db:6379/0"),
+            ("postgres://me:s/e@c@db/x?password=y", "postgres://me:***@db/x?***"),
+            ("keys.json", "keys.json"),
+            ("", ""),
+        ] {
+            assert_eq!(masked_url(url), shown);
+        }
+    }
+}

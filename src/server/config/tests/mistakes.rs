@@ -1,0 +1,362 @@
+//! Every kind of mistake, each with the place, the key, what is wrong and what would be right.
+
+use super::super::keys::KEYS;
+use super::super::load::{Sources, load};
+use super::super::machine::Machine;
+use super::{Config, Scratch, check, machine, mistakes_in};
+
+/// One line below a section's header is wrong in this way.
+fn assert_mistake(section: &str, line: &str, sentence: &str) {
+    let mistakes = mistakes_in(&format!("[{section}]\n{line}\n"));
+    assert_eq!(mistakes, [format!("roomring.toml:2: {sentence}")], "{section} {line}");
+}
+
+#[test]
+fn wrong_values_name_line_key_fault_and_remedy() {
+    for (section, line, sentence) in [
+        (
+            "server",
+            "cores = 0",
+            "server.cores: 0 is out of range: 1 to 1024 executors; it must be \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
+        ),
+        ("server", "pin = 1", "server.pin: 1 is a number; it must be true or false"),
+        (
+            "server",
+            "max_connections = \"5\"",
+            "server.max_connections: \"5\" is a string; it must be a whole number from 1 to 16000000",
+        ),
+        (
+            "server",
+            "max_connections = -5",
+            "server.max_connections: -5 is out of range; it must be a whole number from 1 to 16000000",
+        ),
+        (
+            "server",
+            "max_connections = 1.5",
+            "server.max_connections: the number with a fraction has the wrong type; it must be a whole number from 1 to 16000000",
+        ),
+        (
+            "server",
+            "max_message_bytes = \"65MiB\"",
+            "server.max_message_bytes: \"65MiB\" is out of range; it must be a size in bytes or such as \"64KiB\", from 256 to 64MiB",
+        ),
+        (
+            "server",
+            "max_message_bytes = \"64KB\"",
+            "server.max_message_bytes: \"64KB\" has the ambiguous unit \"KB\"; write KiB, MiB, GiB or TiB; it must be a size in bytes or such as \"64KiB\", from 256 to 64MiB",
+        ),
+        (
+            "server",
+            "listen = []",
+            "server.listen: the list is empty; it must be a list of different IP addresses and ports such as [\"127.0.0.1:8080\", \"[::1]:8080\"]",
+        ),
+        (
+            "server",
+            "listen = [\"localhost:1\"]",
+            "server.listen: the list holds \"localhost:1\", which is not an IP address with a port; it must be a list of different IP addresses and ports such as [\"127.0.0.1:8080\", \"[::1]:8080\"]",
+        ),
+        (
+            "server",
+            "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            "server.listen: the list names 127.0.0.1:1 twice; it must be a list of different IP addresses and ports such as [\"127.0.0.1:8080\", \"[::1]:8080\"]",
+        ),
+        (
+            "server",
+            "echo_path = \"/ws\"",
+            "server.echo_path: \"/ws\" is not valid; it must be \"\", or a path that begins with \"/\" and is neither \"/ws\" nor \"/health\"",
+        ),
+        (
+            "server",
+            "node = \"a b\"",
+            "server.node: \"a b\" is not valid; it must be \"auto\", or 1 to 64 letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "heartbeat",
+            "interval = \"1\"",
+            "heartbeat.interval: \"1\" has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from 50ms to 1h",
+        ),
+        (
+            "heartbeat",
+            "interval = 25",
+            "heartbeat.interval: 25 has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from 50ms to 1h",
+        ),
+        (
+            "heartbeat",
+            "interval = \"0\"",
+            "heartbeat.interval: \"0\" is out of range; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from 50ms to 1h",
+        ),
+        (
+            "heartbeat",
+            "interval = \"1 week\"",
+            "heartbeat.interval: \"1 week\" has an unknown unit; the units are ms, s, m, h, d; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from 50ms to 1h",
+        ),
+        (
+            "limits",
+            "message_rate = \"fast\"",
+            "limits.message_rate: \"fast\" is not a count per time; it must be a rate such as \"50/s\" or \"200/10s\", or \"0\" for no limit",
+        ),
+        (
+            "limits",
+            "memory_budget = \"120%\"",
+            "limits.memory_budget: \"120%\" is out of range: 1% to 100%; it must be a percentage such as \"75%\", or a size such as \"2GiB\" of at least 16MiB",
+        ),
+        (
+            "rooms",
+            "slow_policy = \"wait\"",
+            "rooms.slow_policy: \"wait\" is not one of the choices; it must be \"disconnect\" or \"skip\" or \"latest\"",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"\"]",
+            "auth.allowed_origins: the list is not valid; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
+        ),
+        (
+            "auth",
+            "allowed_origins = [1]",
+            "auth.allowed_origins: the list holds 1, which is a number; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
+        ),
+        (
+            "log",
+            "level = \"loud\"",
+            "log.level: \"loud\" is not valid; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
+        ),
+        (
+            "control",
+            "api_key = \"***\"",
+            "control.api_key: holds the mask that print-config writes in place of a secret; write the secret itself",
+        ),
+        (
+            "control",
+            "api_key = 17",
+            "control.api_key: the value is a number; it must be a text without control characters",
+        ),
+    ] {
+        assert_mistake(section, line, sentence);
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_known_one() {
+    assert_mistake("server", "core = 2", "server.core: unknown key; the nearest is server.cores");
+    assert_mistake("server", "interval = \"1s\"", "server.interval: unknown key; the nearest is heartbeat.interval");
+    assert_eq!(mistakes_in("listen = 1"), ["roomring.toml:1: listen: unknown key; the nearest is server.listen"]);
+    assert_eq!(
+        mistakes_in("\n[sever]\ncores = 2"),
+        ["roomring.toml:2: unknown section [sever]; the nearest is [server]"]
+    );
+    assert_eq!(
+        mistakes_in("server = 1"),
+        ["roomring.toml:1: server: this is a section; write [server] and its keys below"]
+    );
+}
+
+#[test]
+fn broken_files_are_refused_by_line() {
+    let mistakes = mistakes_in("[server]\ncores = 2\ncores = 3\n");
+    assert_eq!(mistakes.len(), 1);
+    assert!(mistakes[0].starts_with("roomring.toml:3: this is not TOML: duplicate key"), "{mistakes:?}");
+    let mistakes = mistakes_in("[server\ncores = ");
+    assert!(mistakes[0].starts_with("roomring.toml:1: this is not TOML: "), "{mistakes:?}");
+    let scratch = Scratch::new("");
+    std::fs::write(scratch.path(), b"\xff").expect("writable");
+    let (_, mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
+    assert!(mistakes[0].to_string().ends_with("roomring.toml is not UTF-8"), "{mistakes:?}");
+}
+
+#[test]
+fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
+    for (section, line, sentence) in [
+        ("tls", "certificate = \"/dev/null/c\"\nkey = \"/dev/null/k\"", ""),
+        (
+            "control",
+            "api_key = \"secret\"",
+            "control.api_key: a value needs the HTTP API that this key would guard, which this version does not have yet; it must be \"\"",
+        ),
+        (
+            "auth",
+            "mode = \"jwt\"",
+            "auth.mode: \"jwt\" needs JWT authentication, which this version does not have yet; it must be \"open\"",
+        ),
+        (
+            "auth",
+            "hmac_secret = \"secret\"",
+            "auth.hmac_secret: a value needs JWT authentication, which this version does not have yet; it must be \"\"",
+        ),
+        (
+            "rooms",
+            "inboxes = true",
+            "rooms.inboxes: true needs inboxes, which this version does not have yet; it must be false",
+        ),
+        (
+            "rooms",
+            "create = \"admin\"",
+            "rooms.create: \"admin\" needs membership with roles, which this version does not have yet; it must be \"anyone\"",
+        ),
+        (
+            "limits",
+            "message_rate = \"50/s\"",
+            "limits.message_rate: \"50/s\" needs rate limiting, which this version does not have yet; it must be \"0\"",
+        ),
+        (
+            "limits",
+            "connections_per_user = 16",
+            "limits.connections_per_user: 16 needs counting connections per user and per address, which this version does not have yet; it must be 0",
+        ),
+        (
+            "limits",
+            "idle_timeout = \"1m\"",
+            "limits.idle_timeout: \"60s\" needs closing idle connections, which this version does not have yet; it must be \"0\"",
+        ),
+        (
+            "compression",
+            "enabled = true",
+            "compression.enabled: true needs compression, which this version does not have yet; it must be false",
+        ),
+        (
+            "store",
+            "kind = \"embedded\"",
+            "store.kind: \"embedded\" needs durable storage, which this version does not have yet; it must be \"memory\"",
+        ),
+        (
+            "store",
+            "durability = \"store\"",
+            "store.durability: \"store\" needs durable storage, which this version does not have yet; it must be \"memory\"",
+        ),
+        (
+            "store",
+            "path = \"/var/lib/roomring\"",
+            "store.path: \"/var/lib/roomring\" needs durable storage, which this version does not have yet; it must be \"data\"",
+        ),
+        (
+            "link",
+            "kind = \"redis\"",
+            "link.kind: \"redis\" needs the link between machines, which this version does not have yet; it must be \"none\"",
+        ),
+        (
+            "trace",
+            "otlp_endpoint = \"http://127.0.0.1:4317\"",
+            "trace.otlp_endpoint: a value needs tracing over OTLP, which this version does not have yet; it must be \"\"",
+        ),
+    ] {
+        if sentence.is_empty() {
+            let mistakes = mistakes_in(&format!("[{section}]\n{line}\n"));
+            assert!(mistakes[0].contains("tls.certificate: \"/dev/null/c\" needs TLS, which"), "{mistakes:#?}");
+        } else {
+            assert_mistake(section, line, sentence);
+        }
+    }
+}
+
+#[test]
+fn every_key_that_needs_a_missing_part_takes_its_default_when_written_out() {
+    for key in KEYS.iter().filter(|key| key.needs.is_some()) {
+        let default = key.kind.render(&key.default_value());
+        assert_eq!(mistakes_in(&format!("[{}]\n{} = {default}\n", key.section, key.name)), [""; 0], "{}", key.path());
+    }
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_refused() {
+    for (text, sentence) in [
+        (
+            "[heartbeat]\ninterval = \"60s\"",
+            "roomring.toml:2: heartbeat.timeout: \"60s\" is not longer than heartbeat.interval, \"60s\"; it must be, or every connection is closed before its ping",
+        ),
+        (
+            "[rooms]\nhistory_on_join = 301",
+            "roomring.toml:2: rooms.history_on_join: 301 is more than history_on_join_max, 300; it must be at most that",
+        ),
+        (
+            "[[rooms.class]]\npattern = \"a\"\nhistory_on_join_max = 49",
+            "roomring.toml:3: rooms.class.history_on_join: 50 is more than history_on_join_max, 49; it must be at most that",
+        ),
+        (
+            "[server]\nmax_connections = 5\nwarm_connections = 6",
+            "roomring.toml:3: server.warm_connections: 6 is more than server.max_connections, 5",
+        ),
+        (
+            "[server]\ncores = 5",
+            "roomring.toml:2: server.cores: 5 executors are more than the 4 CPUs that this process may use; it must be at most 4, or server.pin must be false",
+        ),
+        (
+            "[server]\ncores = \"3-4\"",
+            "roomring.toml:2: server.cores: CPU 4 is not one that this process may use; it must be among \"0-3\"",
+        ),
+        (
+            "[server]\ncores = \"0-1\"\npin = false",
+            "roomring.toml:2: server.cores: a list of CPUs needs server.pin = true; with false it must be a number of executors",
+        ),
+        (
+            "[limits]\nmemory_budget = \"9GiB\"",
+            "roomring.toml:2: limits.memory_budget: 9GiB is more than the 8192 MiB that this process may use; it must be at most that",
+        ),
+        (
+            "[server]\nlisten = [\"0.0.0.0:1\"]",
+            "roomring.toml:2: auth.mode: anyone can connect to 0.0.0.0:1, which is not a loopback address; write auth.mode = \"open\" if that is meant",
+        ),
+        (
+            "[server]\nlisten = [\"127.0.0.1:8081\"]",
+            "control.listen: 127.0.0.1:8081 is in server.listen too; it must be an address of its own",
+        ),
+        (
+            "[control]\nlisten = \"0.0.0.0:1\"",
+            "roomring.toml:2: control.listen: 0.0.0.0:1 is not a loopback address, which needs control.api_key, which needs the HTTP API, which this version does not have yet; it must be a loopback address such as 127.0.0.1:1",
+        ),
+    ] {
+        assert_eq!(mistakes_in(text), [sentence], "{text}");
+    }
+    assert_eq!(mistakes_in("[server]\nlisten = [\"0.0.0.0:1\"]\n[auth]\nmode = \"open\""), [""; 0]);
+    assert_eq!(mistakes_in("[server]\nlisten = [\"[::ffff:127.0.0.1]:1\", \"[::1]:1\", \"127.9.9.9:1\"]"), [""; 0]);
+}
+
+#[test]
+fn bad_classes_are_refused() {
+    let mistakes = mistakes_in(
+        "[[rooms.class]]\nhistory_size = 1\n[[rooms.class]]\npattern = \"a\"\nhistory_sise = 1\nsession_ttl = \"1m\"\n\
+         pattern_ = 1\nroom_message_rate = \"5/s\"\nhistory_size = -1\n[[rooms.class]]\npattern = \"a\"\n\
+         [[rooms.class]]\npattern = \"\"\n",
+    );
+    let expected = [
+        "roomring.toml:1: rooms.class: pattern is missing; write the names of the rooms that are meant, such as pattern = \"news:*\"",
+        "roomring.toml:5: rooms.class.history_sise: unknown key; the nearest that a class may set is history_size",
+        "roomring.toml:6: rooms.class.session_ttl: this belongs to connections and users, not to rooms; set rooms.session_ttl for all of them",
+        "roomring.toml:7: rooms.class.pattern_: unknown key; the nearest that a class may set is pattern",
+        "roomring.toml:9: rooms.class.history_size: -1 is out of range; it must be a whole number from 0 to 1000000",
+        "roomring.toml:11: rooms.class.pattern: \"a\" is the pattern of the class at roomring.toml:4 too",
+        "roomring.toml:13: rooms.class.pattern: \"\" is not valid; it must be 1 to 256 bytes without control characters, such as \"news:*\"",
+        "roomring.toml:8: rooms.class.room_message_rate: \"5/s\" needs rate limiting, which this version does not have yet; it must be \"0\"",
+    ];
+    assert_eq!(mistakes, expected);
+    assert_eq!(
+        mistakes_in("[rooms]\nclass = 3"),
+        ["roomring.toml:2: rooms.class: this must be a list of tables: [[rooms.class]]"]
+    );
+}
+
+#[test]
+fn missing_certificates_are_found_and_all_mistakes_come_at_once() {
+    let mistakes = mistakes_in(
+        "[server]\ncores = \"all\"\nlisten = [\"0.0.0.0:1\"]\n[tls]\ncertificate = \"/nonexistent/c.pem\"\n[logs]\n\
+         [heartbeat]\ntimeout = \"1s\"\n",
+    );
+    let beginnings = [
+        "roomring.toml:2: server.cores: \"all\" is neither",
+        "roomring.toml:6: unknown section [logs]",
+        "roomring.toml:5: tls.certificate: \"/nonexistent/c.pem\" needs TLS",
+        "roomring.toml:5: tls.certificate: \"/nonexistent/c.pem\" cannot be read: No such file",
+        "roomring.toml:5: tls.key: is empty; TLS needs both",
+        "roomring.toml:3: auth.mode: anyone can connect to 0.0.0.0:1",
+        "roomring.toml:8: heartbeat.timeout: \"1s\" is not longer than heartbeat.interval, \"25s\"",
+    ];
+    assert_eq!(mistakes.len(), beginnings.len(), "{mistakes:#?}");
+    for (mistake, beginning) in mistakes.iter().zip(beginnings) {
+        assert!(mistake.starts_with(beginning), "{mistake}\ndoes not begin with\n{beginning}");
+    }
+}
+
+#[test]
+fn a_small_machine_is_no_mistake_by_default() {
+    let small = Machine { cpus: vec![7], parallelism: 1, memory_bytes: 64 << 20, host: None };
+    assert_eq!(check(&Config::default(), &small), []);
+    assert_eq!(check(&Config::default(), &machine()), []);
+}

@@ -1,0 +1,170 @@
+//! Which source wins, and how each is read.
+
+use std::path::PathBuf;
+
+use super::super::load::{Sources, load};
+use super::super::units::Cores;
+use super::{Scratch, machine, sentences};
+use crate::server::config::Config;
+use crate::server::config::lower::plan;
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn sets(sets: &[&str]) -> Vec<String> {
+    sets.iter().map(ToString::to_string).collect()
+}
+
+fn loaded(sources: &Sources) -> Config {
+    let (config, mistakes) = load(sources);
+    assert_eq!(mistakes, []);
+    config
+}
+
+#[test]
+fn later_sources_win() {
+    let scratch = Scratch::new("[server]\ncores = 2\nmax_connections = 2\nwarm_connections = 2\n");
+    let config = loaded(&Sources {
+        file: Some(scratch.path()),
+        env: env(&[
+            ("ROOMRING_SERVER__MAX_CONNECTIONS", "3"),
+            ("ROOMRING_SERVER__WARM_CONNECTIONS", "3"),
+            ("HOME", "/"),
+        ]),
+        sets: sets(&["server.warm_connections=4", "server.warm_connections=5"]),
+        ..Sources::default()
+    });
+    let shown = |name| {
+        let setting = config.get("server", name);
+        (setting.value.clone(), setting.origin.to_string())
+    };
+    use crate::server::config::kind::Value;
+    let file = format!("{}:2", scratch.path().display());
+    assert_eq!(shown("cores"), (Value::Cores(Cores::Count(2)), file));
+    assert_eq!(shown("max_connections"), (Value::Number(3), "ROOMRING_SERVER__MAX_CONNECTIONS".into()));
+    assert_eq!(shown("warm_connections"), (Value::Number(5), "--set".into()));
+    assert_eq!(shown("pin"), (Value::Bool(true), "default".into()));
+}
+
+#[test]
+fn the_first_candidate_that_exists_is_read() {
+    let scratch = Scratch::new("[server]\nnode = \"a\"\n");
+    let candidates = vec![PathBuf::from("/nonexistent/roomring.toml"), scratch.path()];
+    let config = loaded(&Sources { candidates: candidates.clone(), ..Sources::default() });
+    assert_eq!(config.get("server", "node").text(), "a");
+    assert_eq!(config.file, Some(scratch.path().display().to_string()));
+    let config = loaded(&Sources { candidates: candidates[..1].to_vec(), ..Sources::default() });
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn words_are_read_by_the_kind_of_their_key() {
+    let config = loaded(&Sources {
+        env: env(&[
+            ("ROOMRING_SERVER__LISTEN", "127.0.0.1:1,[::1]:2"),
+            ("ROOMRING_CONTROL__LISTEN", "[::1]:9"),
+            ("ROOMRING_SERVER__MAX_MESSAGE_BYTES", "65536"),
+            ("ROOMRING_SERVER__PIN", "false"),
+            ("ROOMRING_AUTH__ALLOWED_ORIGINS", ""),
+            ("ROOMRING_LOG__LEVEL", "\"warn\""),
+        ]),
+        sets: sets(&[
+            "server.cores=2",
+            "server.max_connections=1_000",
+            "heartbeat.interval=1s",
+            "limits.message_rate=0",
+            "auth.allowed_origins=[\"https://a=b\", \"https://c\"]",
+            "server.echo_path=",
+        ]),
+        ..Sources::default()
+    });
+    let addresses: Vec<String> = config.get("server", "listen").addresses().iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!(config.get("control", "listen").addresses()[0].to_string(), "[::1]:9");
+    assert_eq!(config.get("server", "max_message_bytes").number(), 65_536);
+    assert!(!config.get("server", "pin").flag());
+    assert_eq!(config.get("log", "level").text(), "warn");
+    assert_eq!(*config.get("server", "cores").cores(), Cores::Count(2));
+    assert_eq!(config.get("server", "max_connections").number(), 1_000);
+    assert_eq!(config.get("heartbeat", "interval").number(), 1_000);
+    assert_eq!(config.get("auth", "allowed_origins").texts(), ["https://a=b", "https://c"]);
+}
+
+#[test]
+fn classes_can_come_from_every_source() {
+    let scratch =
+        Scratch::new("[[rooms.class]]\npattern = \"a*\"\nhistory_size = 1\n[[rooms.class]]\npattern = \"*\"\n");
+    let file = Sources { file: Some(scratch.path()), ..Sources::default() };
+    let history = |config: &Config, room: &str| {
+        plan(config, &machine()).expect("nothing to complain about").settings.room(room).history_count_max
+    };
+    let config = loaded(&file);
+    assert_eq!((history(&config, "ab"), history(&config, "b")), (1, 1_000));
+    let set = sets(&["rooms.class=[{pattern = \"a*\", history_size = 3}]"]);
+    let config = loaded(&Sources { sets: set, ..file });
+    assert_eq!((config.classes.len(), history(&config, "ab")), (1, 3));
+    let config = loaded(&Sources {
+        env: env(&[("ROOMRING_ROOMS__CLASS", "[{pattern = 'b', history_size = 4}]")]),
+        ..Sources::default()
+    });
+    assert_eq!(history(&config, "b"), 4);
+    assert_eq!(config.classes[0].origin.to_string(), "ROOMRING_ROOMS__CLASS");
+}
+
+#[test]
+fn every_bad_source_is_named() {
+    let (config, mistakes) = load(&Sources {
+        file: Some(PathBuf::from("/nonexistent/x.toml")),
+        env: env(&[
+            ("ROOMRING_SERVER__CORES", "many"),
+            ("ROOMRING_SERVER_CORES", "2"),
+            ("ROOMRING_HEARTBEAT__INTERVALL", "2s"),
+            ("ROOMRING_ROOMS__CLASS", "nonsense"),
+            ("ROOMRING_AUTH__HMAC_SECRET", "a\u{7}secret"),
+        ]),
+        sets: sets(&["server.pin=maybe", "server.core=2", "cores=2", "secret", "heartbeat.timeout=1", "log.level"]),
+        ..Sources::default()
+    });
+    assert_eq!(config.settings().filter(|(_, s)| s.origin != super::Origin::Default).count(), 0);
+    let expected = [
+        "the configuration file /nonexistent/x.toml cannot be read: No such file or directory (os error 2)",
+        "ROOMRING_AUTH__HMAC_SECRET: auth.hmac_secret: the value holds a control character; it must be a text without \
+         control characters",
+        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; the nearest is ROOMRING_HEARTBEAT__INTERVAL, for \
+         heartbeat.interval",
+        "ROOMRING_ROOMS__CLASS: rooms.class: this is not a TOML list of tables: ",
+        "ROOMRING_SERVER_CORES: unknown variable; the nearest is ROOMRING_SERVER__CORES, for server.cores",
+        "ROOMRING_SERVER__CORES: server.cores: \"many\" is neither \"auto\", a number nor a list of CPUs; it must be \
+         \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
+        "--set server.pin: \"maybe\" is neither true nor false; it must be true or false",
+        "--set server.core: unknown key; the nearest is server.cores",
+        "--set cores: unknown key; the nearest is server.cores",
+        "--set: this is not SECTION.KEY=VALUE, such as server.cores=2",
+        "--set heartbeat.timeout: \"1\" has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from \
+         100ms to 2h",
+        "--set log.level: this is not SECTION.KEY=VALUE, such as server.cores=2",
+    ];
+    let sentences = sentences(&mistakes, std::path::Path::new("/"));
+    assert_eq!(sentences.len(), expected.len(), "{sentences:#?}");
+    for (sentence, expected) in sentences.iter().zip(expected) {
+        assert!(sentence.starts_with(expected), "{sentence}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn variables_that_kubernetes_makes_for_a_service_are_no_keys() {
+    let config = loaded(&Sources {
+        env: env(&[
+            ("ROOMRING_SERVICE_HOST", "10.0.0.1"),
+            ("ROOMRING_SERVICE_PORT", "8080"),
+            ("ROOMRING_SERVICE_PORT_WS", "8080"),
+            ("ROOMRING_PORT", "tcp://10.0.0.1:8080"),
+            ("ROOMRING_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ]),
+        ..Sources::default()
+    });
+    assert_eq!(config, Config::default());
+    let (_, mistakes) = load(&Sources { env: env(&[("ROOMRING_PORT", "8080")]), ..Sources::default() });
+    assert_eq!(mistakes.len(), 1, "a port that someone meant to set is not ignored");
+}

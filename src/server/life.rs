@@ -1,0 +1,228 @@
+//! The life of a server that is up: reload, drain, end. Decides by signals and by what the cores do; closes no socket.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::drain::AcceptRate;
+use crate::control::Watched;
+
+/// What the operating system asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT.
+    Terminate,
+    /// SIGHUP.
+    Hangup,
+}
+
+/// The running cores, all together.
+pub trait Cores {
+    /// No new connections; those there are told to reconnect and closed within the window, then the cores end.
+    fn drain(&self, window_ms: u64);
+    /// The cores end at once.
+    fn stop(&self);
+    /// Resolves when every core has ended, or one has failed. May be asked again until it has resolved.
+    fn ended(&mut self) -> impl Future<Output = Result<(), String>>;
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every connection was closed and flushed.
+    Drained,
+    /// The grace was over before that.
+    GraceOver,
+    /// A second signal ended the drain.
+    Interrupted,
+    /// A core ended that should not have.
+    Failed(String),
+}
+
+/// How often the rate of accepting is looked at.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// Cores that are told to stop get so long to do so before the process ends regardless.
+const STOP: Duration = Duration::from_secs(1);
+
+/// Stays until the end. `hang_up` is called for each [`Signal::Hangup`] before a drain.
+pub async fn live(
+    cores: &mut impl Cores,
+    signals: &mut Receiver<Signal>,
+    watched: &Watched,
+    grace_ms: u64,
+    mut hang_up: impl FnMut(),
+) -> End {
+    let mut began: Option<Instant> = None;
+    let mut rate = AcceptRate::default();
+    let mut sample = interval(SAMPLE);
+    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ended = cores.ended() => {
+                return End::Failed(ended.err().unwrap_or_else(|| "the cores ended without being asked to".into()));
+            }
+            Some(signal) = signals.recv() => match signal {
+                Signal::Hangup => hang_up(),
+                Signal::Terminate => break,
+            },
+            now = sample.tick() => {
+                let now_ms = now.saturating_duration_since(*began.get_or_insert(now)).as_millis() as u64;
+                rate.sample(now_ms, sum(watched, |core| core.accepted.get()));
+            }
+        }
+    }
+    drain(cores, signals, watched, grace_ms, rate).await
+}
+
+async fn drain(
+    cores: &mut impl Cores,
+    signals: &mut Receiver<Signal>,
+    watched: &Watched,
+    grace_ms: u64,
+    rate: AcceptRate,
+) -> End {
+    watched.draining.store(true, Ordering::Relaxed);
+    let connections = sum(watched, |core| core.connections.get() + core.upgrading.get());
+    let window_ms = rate.window_ms(connections, grace_ms);
+    tracing::info!(connections, window_ms, grace_ms, "draining");
+    cores.drain(window_ms);
+    let grace_over = sleep(Duration::from_millis(grace_ms));
+    tokio::pin!(grace_over);
+    loop {
+        tokio::select! {
+            ended = cores.ended() => return ended.map_or_else(End::Failed, |()| End::Drained),
+            Some(signal) = signals.recv() => if signal == Signal::Terminate {
+                return End::Interrupted;
+            },
+            () = &mut grace_over => {
+                let left = sum(watched, |core| core.connections.get());
+                tracing::warn!(connections = left, "the grace of the drain is over");
+                cores.stop();
+                let _ = timeout(STOP, cores.ended()).await;
+                return End::GraceOver;
+            }
+        }
+    }
+}
+
+fn sum(watched: &Watched, read: impl Fn(&crate::base::counters::CoreCounters) -> u64) -> u64 {
+    watched.cores.iter().fold(0, |sum, core| sum.wrapping_add(read(core)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::base::counters::CoreCounters;
+
+    /// Cores that do what they are told, and write it down.
+    struct Fake {
+        told: RefCell<Vec<String>>,
+        ended: watch::Receiver<Option<Result<(), String>>>,
+        end: watch::Sender<Option<Result<(), String>>>,
+        ends_on_stop: bool,
+    }
+
+    impl Fake {
+        fn new() -> Self {
+            let (end, ended) = watch::channel(None);
+            Self { told: RefCell::default(), ended, end, ends_on_stop: true }
+        }
+    }
+
+    impl Cores for Fake {
+        fn drain(&self, window_ms: u64) {
+            self.told.borrow_mut().push(format!("drain {window_ms}"));
+        }
+
+        fn stop(&self) {
+            self.told.borrow_mut().push("stop".into());
+            if self.ends_on_stop {
+                self.end.send_replace(Some(Ok(())));
+            }
+        }
+
+        async fn ended(&mut self) -> Result<(), String> {
+            let ended = self.ended.wait_for(Option::is_some).await.expect("the sender is beside it").clone();
+            ended.expect("waited for")
+        }
+    }
+
+    fn watched() -> Watched {
+        let counters = CoreCounters::default();
+        counters.connections.set(4_000);
+        Watched {
+            node: "a".into(),
+            cores: Arc::new([Arc::new(counters)]),
+            draining: AtomicBool::new(false),
+            log_lines_lost: Box::new(|| 0),
+        }
+    }
+
+    async fn live_with(cores: &mut Fake, sent: &[Signal], watched: &Watched) -> (End, usize) {
+        let (sender, mut signals) = mpsc::channel(8);
+        for signal in sent {
+            sender.send(*signal).await.expect("room for it");
+        }
+        let mut hang_ups = 0;
+        let end = live(cores, &mut signals, watched, 30_000, || hang_ups += 1).await;
+        (end, hang_ups)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_drains_and_the_end_of_the_cores_ends_it() {
+        let (mut cores, watched) = (Fake::new(), watched());
+        let end = cores.end.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(5)).await;
+            end.send_replace(Some(Ok(())));
+        });
+        let began = Instant::now();
+        let ended = live_with(&mut cores, &[Signal::Hangup, Signal::Hangup, Signal::Terminate], &watched).await;
+        assert_eq!(ended, (End::Drained, 2));
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert_eq!(*cores.told.borrow(), ["drain 2000"]);
+        assert!(watched.draining.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cores_that_do_not_end_are_stopped_after_the_grace() {
+        let (mut cores, watched) = (Fake::new(), watched());
+        let began = Instant::now();
+        assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, End::GraceOver);
+        assert_eq!(began.elapsed().as_secs(), 30);
+        assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
+        cores = Fake { ends_on_stop: false, ..Fake::new() };
+        let began = Instant::now();
+        assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, End::GraceOver);
+        assert_eq!(began.elapsed().as_secs(), 31);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_ends_at_once() {
+        let (mut cores, watched) = (Fake::new(), watched());
+        let began = Instant::now();
+        let signals = [Signal::Terminate, Signal::Hangup, Signal::Terminate];
+        assert_eq!(live_with(&mut cores, &signals, &watched).await, (End::Interrupted, 0));
+        assert_eq!(began.elapsed().as_secs(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_core_that_ends_by_itself_is_a_failure() {
+        for (result, why) in [(Ok(()), "the cores ended without being asked to"), (Err("core 1".to_string()), "core 1")]
+        {
+            let (mut cores, watched) = (Fake::new(), watched());
+            cores.end.send_replace(Some(result));
+            assert_eq!(live_with(&mut cores, &[], &watched).await.0, End::Failed(why.into()));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Floor 4: assembly. Command line, configuration, logs, start and end of the process.
+
+pub mod args;
+mod boot;
+pub mod config;
+mod cores;
+pub mod drain;
+mod life;
+pub mod log;
+mod reload;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use self::args::{Action, Answer, Request};
+use self::config::load::{Sources, load};
+use self::config::lower::plan;
+use self::config::machine::Machine;
+use self::config::origin::{Mistake, Severity};
+use self::config::{Config, print};
+
+/// Failed while running.
+const FAILED: u8 = 1;
+
+/// Bad usage or configuration.
+const USAGE: u8 = 2;
+
+/// The whole program, from its command line to its exit code: 0 fine, 1 failed while running, 2 bad usage or
+/// configuration. What is wrong is said on standard error, one sentence a line.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match args::parse(arguments) {
+        Ok(request) => run(request),
+        Err(Answer::Text(text)) => print(text.trim_end()),
+        Err(Answer::Usage(sentence)) => {
+            complain(format_args!("roomring: {sentence}"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run(request: Request) -> ExitCode {
+    let machine = Machine::detect();
+    let sources = Sources::of_process(request.config, request.sets);
+    let (config, mut mistakes) = load(&sources);
+    let plan = plan(&config, &machine);
+    if let Err(refused) = &plan {
+        mistakes.extend_from_slice(refused);
+    }
+    match (request.action, plan) {
+        (Action::PrintConfig, _) => print_config(&config, &mistakes),
+        (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
+            print(&format!("the configuration is fine ({})", config.file.as_deref().unwrap_or("no file")))
+        }
+        (Action::Serve, Ok(plan)) if mistakes.is_empty() => match boot::serve(&sources, &machine, config, &plan) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(format_args!("roomring: {error:#}"));
+                ExitCode::from(FAILED)
+            }
+        },
+        (Action::CheckConfig | Action::Serve, _) => refuse(&mistakes),
+    }
+}
+
+/// Shows what is in effect even where the server would refuse to run with it, as long as that is known.
+fn print_config(config: &Config, mistakes: &[Mistake]) -> ExitCode {
+    let known = mistakes.iter().all(|mistake| mistake.severity == Severity::Refused);
+    let printed = if known { print(print::render(config).trim_end()) } else { ExitCode::SUCCESS };
+    if mistakes.is_empty() { printed } else { refuse(mistakes) }
+}
+
+fn refuse(mistakes: &[Mistake]) -> ExitCode {
+    for mistake in mistakes {
+        complain(format_args!("{mistake}"));
+    }
+    ExitCode::from(USAGE)
+}
+
+/// To standard output. A reader that has gone is no failure of the program's own, but the text did not arrive.
+fn print(text: &str) -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+/// To standard error; where that is closed there is nobody to tell.
+fn complain(sentence: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{sentence}");
+}

@@ -1,0 +1,89 @@
+//! SIGHUP: what has changed in the configuration, what of it takes effect now, and what waits for the next start.
+
+use super::config::Config;
+use super::config::keys::{KEYS, Reload};
+use super::config::load::{Sources, load};
+use super::config::lower::{level, plan};
+use super::config::machine::Machine;
+use super::config::origin::Mistake;
+use super::log::Log;
+
+/// What differs between two configurations.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// Keys that take effect now.
+    now: Vec<String>,
+    /// Keys that take effect at the next start.
+    later: Vec<String>,
+}
+
+/// Reads the sources again. With any mistake everything stays as it is; `current` becomes what was read otherwise.
+pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log) {
+    let config = match read(sources, machine) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                tracing::error!(%mistake, "the configuration is kept as it was");
+            }
+            return;
+        }
+    };
+    let changes = changes(current, &config);
+    log.set_level(level(&config));
+    let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
+    tracing::info!(changed, needs_restart, "configuration read again");
+    // A key that waits for the next start counts as changed until then.
+    for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
+        current.adopt(index, &config);
+    }
+}
+
+fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {
+    let (config, mistakes) = load(sources);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    plan(&config, machine).map(|_| config)
+}
+
+fn changes(old: &Config, new: &Config) -> Changes {
+    let mut changes = Changes::default();
+    for ((index, one), (_, other)) in old.settings().zip(new.settings()) {
+        let key = &KEYS[index];
+        match key.reload {
+            _ if one.value == other.value => {}
+            Reload::Hangup => changes.now.push(key.path()),
+            Reload::Restart => changes.later.push(key.path()),
+        }
+    }
+    let same = old.classes.len() == new.classes.len()
+        && old.classes.iter().zip(&new.classes).all(|(one, other)| one.is_same_as(other));
+    if !same {
+        changes.later.push("rooms.class".into());
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(sets: &[&str]) -> Config {
+        let sets = sets.iter().map(ToString::to_string).collect();
+        let (config, mistakes) = load(&Sources { sets, ..Sources::default() });
+        assert_eq!(mistakes, []);
+        config
+    }
+
+    #[test]
+    fn changes_are_told_by_when_they_take_effect() {
+        let old = config(&["log.level=info", "server.max_connections=5"]);
+        assert_eq!(changes(&old, &old), Changes::default());
+        let new = config(&["log.level=debug", "rooms.class=[{pattern='a'}]", "rooms.presence=true"]);
+        let expected = Changes {
+            now: vec!["log.level".into()],
+            later: vec!["server.max_connections".into(), "rooms.class".into()],
+        };
+        assert_eq!(changes(&old, &new), expected);
+    }
+}

@@ -1,0 +1,233 @@
+//! Defects put into the world on purpose, to prove that the checks can fail: hops swallowed, repeated, swapped or sent to
+//! the wrong room on their way through a lane; frames lost, repeated or swapped on their way to a client; a store and a
+//! link that lie. The engine itself has no hook for any of them.
+
+use std::sync::Arc;
+
+use roomring::base::ids::RoomName;
+use roomring::engine::hop::{Hop, ToHome, ToOwner};
+use roomring::wire::publication::Publication;
+
+use super::codec;
+
+/// One defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// A `Deliver` is lost in a lane.
+    LoseDeliver,
+    /// A `Deliver` comes twice.
+    RepeatDeliver,
+    /// Two deliveries of one room change places in a lane.
+    SwapDelivers,
+    /// A `Deliver` arrives as another room's.
+    WrongRoom,
+    /// One core is shown other data than the others.
+    OtherData,
+    /// A `Leave` is lost.
+    LoseLeave,
+    /// A `Joined` is lost.
+    LoseJoined,
+    /// A `Published` is lost.
+    LosePublished,
+    /// A `Published` tells the wrong seq.
+    WrongSeq,
+    /// A frame to a client is lost.
+    LoseFrame,
+    /// A frame to a client comes twice.
+    RepeatFrame,
+    /// Two frames to a client change places.
+    SwapFrames,
+    /// A client gets a frame that was meant for another one.
+    WrongClient,
+    /// The store loses what it had committed when its node crashes.
+    ForgetfulStore,
+    /// The link gives one number to two publishes.
+    RepeatingLink,
+}
+
+/// Every defect in a lane.
+pub const IN_LANES: [Canary; 9] = [
+    Canary::LoseDeliver,
+    Canary::RepeatDeliver,
+    Canary::SwapDelivers,
+    Canary::WrongRoom,
+    Canary::OtherData,
+    Canary::LoseLeave,
+    Canary::LoseJoined,
+    Canary::LosePublished,
+    Canary::WrongSeq,
+];
+
+/// Every defect on the way to a client.
+pub const IN_FRAMES: [Canary; 4] =
+    [Canary::LoseFrame, Canary::RepeatFrame, Canary::SwapFrames, Canary::WrongClient];
+
+/// A defect and how often it could have been put in so far.
+#[derive(Debug)]
+pub struct Cage {
+    canary: Canary,
+    /// Chances to let pass first, so that the run is well under way.
+    skip: u32,
+    /// How often it was put in.
+    pub sung: u32,
+    kept: Option<Vec<u8>>,
+}
+
+impl Cage {
+    /// A defect that happens once, after `skip` chances.
+    pub fn new(canary: Canary, skip: u32) -> Self {
+        Self { canary, skip, sung: 0, kept: None }
+    }
+
+    /// Whether it is this one and its time has come; counts the chance.
+    pub fn sings(&mut self, canary: Canary) -> bool {
+        if self.canary != canary || self.sung > 0 {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.sung += 1;
+        true
+    }
+
+    /// Which one it is.
+    pub fn canary(&self) -> Canary {
+        self.canary
+    }
+
+    /// Puts the defect into a batch of hops.
+    pub fn spoil_hops(&mut self, hops: &mut Vec<Hop>, rooms: &[String]) {
+        let mut at = 0;
+        while at < hops.len() {
+            let fits = matches!(
+                (&hops[at], self.canary),
+                (
+                    Hop::ToHome(ToHome::Deliver { .. }),
+                    Canary::LoseDeliver | Canary::RepeatDeliver | Canary::WrongRoom | Canary::OtherData
+                ) | (Hop::ToOwner(ToOwner::Leave { .. }), Canary::LoseLeave)
+                    | (Hop::ToHome(ToHome::Joined { .. }), Canary::LoseJoined)
+                    | (Hop::ToHome(ToHome::Published { .. }), Canary::LosePublished | Canary::WrongSeq)
+            ) || (self.canary == Canary::SwapDelivers && are_neighbours(&hops[at..]));
+            if fits && self.sings(self.canary) {
+                self.spoil(hops, at, rooms);
+                return;
+            }
+            at += 1;
+        }
+    }
+
+    fn spoil(&self, hops: &mut Vec<Hop>, at: usize, rooms: &[String]) {
+        match self.canary {
+            Canary::LoseDeliver | Canary::LoseLeave | Canary::LoseJoined | Canary::LosePublished => {
+                hops.remove(at);
+            }
+            Canary::SwapDelivers => hops.swap(at, at + 1),
+            Canary::RepeatDeliver => {
+                if let Hop::ToHome(ToHome::Deliver { room, publication, except, arrived_us }) = &hops[at] {
+                    let (room, publication) = (room.clone(), publication.clone());
+                    let again = ToHome::Deliver { room, publication, except: *except, arrived_us: *arrived_us };
+                    hops.insert(at, Hop::ToHome(again));
+                }
+            }
+            Canary::WrongRoom => {
+                if let Hop::ToHome(ToHome::Deliver { room, .. }) = &mut hops[at] {
+                    let other = rooms.iter().find(|name| **name != **room).expect("several rooms");
+                    *room = RoomName::new(other).expect("a name of the run");
+                }
+            }
+            Canary::OtherData => {
+                if let Hop::ToHome(ToHome::Deliver { publication, .. }) = &mut hops[at] {
+                    *publication = Arc::new(other_data(publication));
+                }
+            }
+            Canary::WrongSeq => {
+                if let Hop::ToHome(ToHome::Published { position: (_, Some(seq)), .. }) = &mut hops[at] {
+                    *seq += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts the defect into what one client is sent, made of whole frames. Only live messages are touched.
+    pub fn spoil_frames(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if !IN_FRAMES.contains(&self.canary) || self.sung > 0 || bytes.starts_with(b"HTTP") {
+            return None;
+        }
+        let mut frames = split(bytes)?;
+        for at in 0..frames.len() {
+            let next_is_live = frames.get(at + 1).is_some_and(|next| is_live(next) && room_of(next) == room_of(&frames[at]));
+            if !is_live(&frames[at]) || (self.canary == Canary::SwapFrames && !next_is_live) {
+                continue;
+            }
+            if self.canary == Canary::WrongClient {
+                // The frame of one client is kept, and shown later to one that got none like it.
+                let Some(kept) = &self.kept else {
+                    self.kept = Some(frames[at].clone());
+                    return None;
+                };
+                if room_of(kept) == room_of(&frames[at]) || !self.sings(self.canary) {
+                    continue;
+                }
+                let kept = self.kept.take().expect("just seen");
+                frames.insert(at, kept);
+                return Some(frames.concat());
+            }
+            if !self.sings(self.canary) {
+                continue;
+            }
+            match self.canary {
+                Canary::LoseFrame => {
+                    frames.remove(at);
+                }
+                Canary::RepeatFrame => frames.insert(at, frames[at].clone()),
+                _ => frames.swap(at, at + 1),
+            }
+            return Some(frames.concat());
+        }
+        None
+    }
+}
+
+fn are_neighbours(hops: &[Hop]) -> bool {
+    matches!(hops, [
+        Hop::ToHome(ToHome::Deliver { room: first, .. }),
+        Hop::ToHome(ToHome::Deliver { room: second, .. }),
+        ..
+    ] if first == second)
+}
+
+/// The same publication with one character changed in its frames, lengths kept.
+fn other_data(publication: &Publication) -> Publication {
+    let mut other = publication.clone();
+    for frame in [&mut other.frames.json, &mut other.frames.binary].into_iter().flatten() {
+        let mut bytes = frame.to_vec();
+        let digit = bytes.iter().rposition(u8::is_ascii_digit).expect("every message holds a number");
+        bytes[digit] = if bytes[digit] == b'7' { b'3' } else { b'7' };
+        *frame = bytes.into();
+    }
+    other
+}
+
+fn split(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut frames, mut rest) = (Vec::new(), bytes);
+    while !rest.is_empty() {
+        let total = codec::read_header(rest).ok()??.total();
+        frames.push(rest.get(..total)?.to_vec());
+        rest = &rest[total..];
+    }
+    Some(frames)
+}
+
+/// A live message that echoes to all: in JSON, so that it is told from a message behind a `joined`.
+fn is_live(frame: &[u8]) -> bool {
+    frame.windows(17).any(|window| window == b"\"type\":\"message\"," || window == b"\"type\":\"message\"}")
+}
+
+fn room_of(frame: &[u8]) -> Option<String> {
+    let header = codec::read_header(frame).ok()??;
+    let value: serde_json::Value = serde_json::from_slice(&frame[header.len..]).ok()?;
+    Some(value.get("room")?.as_str()?.to_owned())
+}

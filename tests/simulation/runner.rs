@@ -1,0 +1,103 @@
+//! Runs seeds and says how to see a failure again: the seed at the start, and on a failure the violation, the end of
+//! its trace, and the command that replays it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::canary::Cage;
+use super::profile::{Mode, Profile};
+use super::world::{Report, World};
+
+/// The command that replays a seed.
+fn replay(profile: &Profile) -> String {
+    format!("SIM_SEED={}:{} cargo test --test simulation replay -- --nocapture", mode_name(profile.mode), profile.seed)
+}
+
+/// A mode's name in `SIM_SEED` and in `seeds.txt`.
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Memory => "memory",
+        Mode::Linked => "linked",
+        Mode::Durable => "durable",
+    }
+}
+
+/// Reads `mode:seed`.
+pub fn read_seed(text: &str) -> Option<(Mode, u64)> {
+    let (mode, seed) = text.trim().split_once(':')?;
+    let mode = [Mode::Memory, Mode::Linked, Mode::Durable].into_iter().find(|known| mode_name(*known) == mode)?;
+    Some((mode, seed.parse().ok()?))
+}
+
+/// Why a run failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// A check says so.
+    Violation(String),
+    /// The engine asserted.
+    Panic(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Violation(what) => write!(f, "violation {what}"),
+            Failure::Panic(what) => write!(f, "panic: {what}"),
+        }
+    }
+}
+
+/// One run, with the end of its trace if that is wanted.
+pub fn run_once(profile: Profile, cage: Option<Cage>, trace: bool) -> (Result<Report, Failure>, Vec<String>) {
+    let mut world = World::new(profile, cage, trace);
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let trace = world.take_trace();
+    let result = match outcome {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err(violation)) => Err(Failure::Violation(violation)),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(Failure::Panic(text.unwrap_or_default()))
+        }
+    };
+    (result, trace)
+}
+
+/// Runs a profile that must pass.
+///
+/// # Errors
+/// What went wrong and how to see it again; the whole story is printed.
+pub fn run(profile: &Profile) -> Result<Report, String> {
+    println!("{}", replay(profile));
+    let (result, _) = run_once(profile.clone(), None, false);
+    result.map_err(|failure| {
+        // The run is the same again, with its trace.
+        let (_, trace) = run_once(profile.clone(), None, true);
+        println!("{profile:#?}\n{}\n{failure}\n{}", trace.join("\n"), replay(profile));
+        format!("{failure}\n    {}", replay(profile))
+    })
+}
+
+/// Seeds per mode: `SIM_SEEDS`, else the default.
+pub fn seeds() -> u64 {
+    std::env::var("SIM_SEEDS").ok().map_or(SEEDS, |text| text.parse().expect("SIM_SEEDS is a number"))
+}
+
+/// The first seed: `SIM_FIRST`, else 0.
+pub fn first_seed() -> u64 {
+    std::env::var("SIM_FIRST").ok().map_or(0, |text| text.parse().expect("SIM_FIRST is a number"))
+}
+
+/// Seeds per mode without `SIM_SEEDS`.
+const SEEDS: u64 = 40;
+
+/// Runs all seeds of a mode, and only then fails.
+pub fn run_all(mode: Mode) {
+    run_each(&(first_seed()..first_seed() + seeds()).map(|seed| Profile::draw(seed, mode)).collect::<Vec<_>>());
+}
+
+/// Runs each, and only then fails.
+pub fn run_each(profiles: &[Profile]) {
+    let failures: Vec<String> = profiles.iter().filter_map(|profile| run(profile).err()).collect();
+    assert!(failures.is_empty(), "{} of {} seeds failed:\n{}", failures.len(), profiles.len(), failures.join("\n"));
+}

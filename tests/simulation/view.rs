@@ -1,0 +1,224 @@
+//! One connection's view of one room: what it must see next (PROTOCOL sections 4.1, 4.2 and 4.6). Every message,
+//! `joined`, `gap` and page of history is held against it.
+
+use super::hear::{History, Joined, Message};
+use super::judge::{ConnKey, Judge};
+use super::profile::{Mode, Profile};
+
+/// What a client may rely on about a room while it looks at an answer.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The run.
+    pub profile: &'a Profile,
+    /// Which connection.
+    pub conn: ConnKey,
+    /// Which room.
+    pub room: usize,
+    /// Unix milliseconds of the run's own clock.
+    pub unix_ms: u64,
+}
+
+/// A join as it was asked.
+#[derive(Clone, Debug, Default)]
+pub struct JoinAsk {
+    /// `last_received_seq` and, when given, its epoch.
+    pub recover: Option<(u64, Option<u64>)>,
+    /// `history`, when given.
+    pub history: Option<u32>,
+    /// What others had seen when it was asked: (epoch, seq).
+    pub heads: Vec<(u64, u64)>,
+}
+
+/// A page of history as it was asked.
+#[derive(Clone, Debug)]
+pub struct HistoryAsk {
+    /// Only above.
+    pub after: Option<u64>,
+    /// Only below.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: Option<u32>,
+    /// What others had seen when it was asked: (epoch, seq).
+    pub heads: Vec<(u64, u64)>,
+}
+
+/// One connection's view of one room.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// `joined` came, and no `left` since.
+    pub member: bool,
+    /// A leave without `id` was sent since: the end of the membership is not told.
+    pub fading: bool,
+    /// The numbering of `last`.
+    pub epoch: u64,
+    /// Everything up to here was given, spared or told by `gap`.
+    pub last: u64,
+    past: Vec<u64>,
+}
+
+impl View {
+    /// A `joined`, asked or pushed; `ask` when it is known which one it answers.
+    pub fn on_joined(&mut self, scene: Scene<'_>, joined: &Joined, ask: Option<&JoinAsk>, judge: &mut Judge) {
+        let Scene { conn, room, .. } = scene;
+        let what = || format!("connection {conn} room {room}: {}", brief(joined));
+        check_run(&joined.messages, judge, what);
+        if let Some(last) = joined.messages.last() {
+            judge.check(last.seq == joined.seq, || format!("{}: its messages end at {}", what(), last.seq));
+        }
+        judge.check(joined.members != Some(0), || format!("{}: no members", what()));
+        let back = self.past.contains(&joined.epoch)
+            || (self.member && self.epoch == joined.epoch && joined.seq < self.last && !self.fading);
+        let view = self.clone();
+        judge.check(!back, || format!("{}: back from {view:?}", what()));
+        if let Some(ask) = ask {
+            check_recovery(scene, joined, ask, judge);
+        }
+        if self.epoch != joined.epoch {
+            if self.epoch != 0 {
+                self.past.push(self.epoch);
+                let legal = judge.numbering_lost || self.may_be_forgotten(scene);
+                judge.check(legal, || format!("{}: a new epoch after {view:?}", what()));
+            }
+            self.epoch = joined.epoch;
+        }
+        self.member = true;
+        self.fading = false;
+        self.last = joined.seq;
+        if joined.recovered && !joined.messages.is_empty() {
+            judge.seen.recovered += 1;
+        }
+        for message in &joined.messages {
+            judge.seen(conn, room, joined.epoch, message, false);
+        }
+    }
+
+    /// In memory a room without members is forgotten with its history, and begins anew.
+    fn may_be_forgotten(&self, scene: Scene<'_>) -> bool {
+        scene.profile.mode == Mode::Memory && !self.member
+    }
+
+    /// A live message.
+    pub fn on_message(&mut self, scene: Scene<'_>, message: &Message, judge: &mut Judge) {
+        let Scene { conn, room, .. } = scene;
+        let view = self.clone();
+        judge.check(self.member, || format!("connection {conn} got {} of room {room} without being a member", message.seq));
+        judge.check(message.seq > self.last, || format!("connection {conn} room {room} got {} after {view:?}", message.seq));
+        self.skip_to(scene, message.seq, judge);
+        self.last = self.last.max(message.seq);
+        judge.seen(conn, room, self.epoch, message, true);
+    }
+
+    /// A told gap.
+    pub fn on_gap(&mut self, scene: Scene<'_>, from: u64, to: u64, judge: &mut Judge) {
+        let Scene { conn, room, .. } = scene;
+        let view = self.clone();
+        let sound = self.member && from > self.last && to >= from;
+        judge.check(sound, || format!("connection {conn} room {room}: gap {from} to {to} after {view:?}"));
+        judge.check(!scene.profile.is_calm(), || format!("connection {conn} room {room}: a gap without any fault"));
+        self.skip_to(scene, from, judge);
+        self.last = self.last.max(to);
+        judge.seen.gaps += 1;
+    }
+
+    /// Everything between the last one and `seq` was not given.
+    fn skip_to(&mut self, scene: Scene<'_>, seq: u64, judge: &mut Judge) {
+        let missing = self.last + 1..seq;
+        if missing.end.saturating_sub(missing.start) > 100_000 {
+            judge.fail(|| format!("connection {} room {} jumps to {seq}", scene.conn, scene.room));
+            return;
+        }
+        for missed in missing {
+            judge.spared(scene.conn, scene.room, self.epoch, missed);
+        }
+    }
+
+    /// The audit: `head` is where the room stands when nothing moves any more.
+    pub fn on_audit(&mut self, scene: Scene<'_>, epoch: u64, head: u64, judge: &mut Judge) {
+        let view = self.clone();
+        judge.check(self.epoch == epoch && self.last <= head, || {
+            format!("connection {} room {} ends at {view:?}, the room at {epoch:016x} {head}", scene.conn, scene.room)
+        });
+        self.skip_to(scene, head + 1, judge);
+        self.last = head;
+    }
+}
+
+/// A `joined` in few words.
+fn brief(joined: &Joined) -> String {
+    let seqs = joined.messages.first().map(|first| (first.seq, joined.messages.len()));
+    let Joined { to, epoch, seq, recovered, members, .. } = joined;
+    format!("joined {to:?} {epoch:016x} seq {seq} recovered {recovered} members {members:?} messages {seqs:?}")
+}
+
+/// Messages come oldest first without holes.
+fn check_run(messages: &[Message], judge: &mut Judge, what: impl Fn() -> String) {
+    let whole = messages.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq);
+    let seqs = || messages.iter().map(|message| message.seq).collect::<Vec<_>>();
+    judge.check(whole && messages.first().is_none_or(|first| first.seq > 0), || format!("{}: {:?}", what(), seqs()));
+}
+
+/// Whether a message must still be held: few enough after it, surely not expired, and nothing else takes history away.
+fn must_be_held(scene: Scene<'_>, epoch: u64, seq: u64, head: u64, judge: &Judge) -> bool {
+    let profile = scene.profile;
+    let rooms = profile.settings.room(&Profile::room_name(scene.room));
+    let kept_elsewhere = profile.mode != Mode::Linked || profile.link_records >= 4_096;
+    let fresh = judge.at(scene.room, epoch, seq).is_some_and(|at| at + rooms.history_ttl_ms > scene.unix_ms + 1_000);
+    let few = head - seq < rooms.history_count_max as u64;
+    few && fresh && kept_elsewhere && profile.faults.wall_jump == 0.0 && !profile.is_tight() && seq > 0
+}
+
+/// `recovered` is true exactly when every message after the asked one is given, and then nothing else is.
+fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut Judge) {
+    let Scene { conn, room, profile, .. } = scene;
+    let rooms = profile.settings.room(&Profile::room_name(room)).clone();
+    let what = || format!("connection {conn} room {room} asked {ask:?} and got {}", brief(joined));
+    check_heads(scene, joined.epoch, joined.seq, &ask.heads, judge, &what);
+    let count = joined.messages.len() as u64;
+    let first = joined.messages.first().map_or(joined.seq + 1, |message| message.seq);
+    if joined.recovered {
+        let Some((after, epoch)) = ask.recover else { return judge.fail(|| format!("{}: not asked for", what())) };
+        let exact = epoch.is_none_or(|epoch| epoch == joined.epoch) && first == after + 1;
+        judge.check(exact && count <= rooms.recovery_max as u64, || format!("{}: not what was missed", what()));
+        return;
+    }
+    if let Some((after, epoch)) = ask.recover {
+        let comparable = epoch.is_none_or(|epoch| epoch == joined.epoch) && after <= joined.seq;
+        let missed = joined.seq.saturating_sub(after);
+        let held = missed == 0 || must_be_held(scene, joined.epoch, after + 1, joined.seq, judge);
+        let possible = comparable && missed <= rooms.recovery_max as u64 && held;
+        judge.check(!possible, || format!("{}: could have been recovered", what()));
+    }
+    let wanted = ask.history.unwrap_or(rooms.history_on_join).min(rooms.history_on_join_max);
+    judge.check(count <= u64::from(wanted), || format!("{}: more than {wanted}", what()));
+    let short = count < u64::from(wanted) && first > 1 && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
+    judge.check(!short, || format!("{}: fewer than {wanted}, and {} is held", what(), first - 1));
+}
+
+/// One node's room cannot stand below what somebody saw before the question was asked.
+fn check_heads(scene: Scene<'_>, epoch: u64, head: u64, heads: &[(u64, u64)], judge: &mut Judge, what: impl Fn() -> String) {
+    let below = heads.iter().any(|(other, seen)| *other == epoch && *seen > head);
+    judge.check(!below || scene.profile.mode == Mode::Linked, || format!("{}: below what was seen before", what()));
+}
+
+/// A page of history holds what was asked: a run without holes, at the right end, as long as possible.
+pub fn check_history(scene: Scene<'_>, page: &History, ask: &HistoryAsk, judge: &mut Judge) {
+    let Scene { conn, room, .. } = scene;
+    let History { epoch, first_seq, head_seq, messages, .. } = page;
+    let seqs = messages.first().map(|first| (first.seq, messages.len()));
+    let what = || format!("connection {conn} room {room} asked {ask:?}: {epoch:016x} {first_seq}..={head_seq} gave {seqs:?}");
+    check_run(messages, judge, what);
+    check_heads(scene, *epoch, *head_seq, &ask.heads, judge, what);
+    let limit = u64::from(ask.limit.unwrap_or(300));
+    let low = ask.after.map_or(*first_seq, |after| first_seq.max(&after.saturating_add(1)).to_owned());
+    let high = ask.before.map_or(*head_seq, |before| head_seq.min(&before.saturating_sub(1)).to_owned());
+    let held = (high + 1).saturating_sub(low);
+    let count = held.min(limit);
+    let first = if ask.after.is_some() { low } else { (high + 1).saturating_sub(count) };
+    let exact = messages.len() as u64 == count && messages.first().is_none_or(|message| message.seq == first);
+    judge.check(exact && *first_seq >= 1 && *first_seq <= head_seq + 1, || {
+        format!("{}: expected {count} from {first}", what())
+    });
+    for message in messages {
+        judge.seen(conn, room, *epoch, message, false);
+    }
+}

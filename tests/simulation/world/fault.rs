@@ -1,0 +1,144 @@
+//! Faults of the machines themselves: stalls, crashes, drains, clocks that jump, the link cut off or without its data.
+
+use roomring::base::limits::CLOSE_TIMEOUT_MS;
+use roomring::engine::input::LinkEvent;
+
+use super::super::node::Standing;
+use super::super::profile::Mode;
+use super::{Event, Part, World};
+
+/// Time between two chances of a fault.
+const STEP_US: u64 = 100_000;
+
+impl World {
+    pub(super) fn fault(&mut self) {
+        self.later(STEP_US, Event::Fault);
+        self.look_at_drains();
+        self.look_at_vanished();
+        if self.part != Part::Chaos {
+            return;
+        }
+        let faults = self.profile.faults.clone();
+        let node = self.faults.index(self.nodes.len());
+        if self.faults.chance(faults.stall) && self.nodes[node].standing == Standing::Up {
+            let core = self.faults.index(usize::from(self.profile.cores));
+            let until_us = self.now_us + self.faults.below(faults.stall_us);
+            self.judge.note(|| format!("node {node} core {core} stalls until {until_us}"));
+            self.nodes[node].cores[core].stalled_until_us = until_us;
+        }
+        if self.faults.chance(faults.crash) && self.nodes[node].standing != Standing::Down {
+            self.judge.note(|| format!("node {node} crashes"));
+            self.stop_node(node);
+        }
+        if self.faults.chance(faults.drain) && self.nodes[node].standing == Standing::Up {
+            let window_ms = self.faults.below(1_500);
+            self.judge.note(|| format!("node {node} drains over {window_ms} ms"));
+            self.nodes[node].standing = Standing::Draining;
+            self.nodes[node].drained_by_us = self.now_us + (window_ms + 2 * CLOSE_TIMEOUT_MS + 8_000) * 1_000;
+            for core in 0..self.nodes[node].cores.len() {
+                self.nodes[node].cores[core].drain = Some(window_ms);
+                let at = self.core_at(node, core);
+                self.wake(at);
+            }
+        }
+        if self.faults.chance(faults.wall_jump) {
+            let jump_ms = self.faults.below(20_000) as i64 - 10_000;
+            self.judge.note(|| format!("node {node}: the wall clock jumps by {jump_ms} ms"));
+            self.nodes[node].wall_offset_ms += jump_ms;
+        }
+        if self.faults.chance(faults.link_cut) && !self.link.is_cut(node) {
+            let for_us = self.faults.wait(1_500_000);
+            self.cut_link(node, for_us);
+        }
+        if self.faults.chance(faults.link_forget) {
+            self.judge.note(|| "the link restarts without its data".to_owned());
+            self.judge.numbering_lost = true;
+            self.link.forget();
+            for node in 0..self.nodes.len() {
+                if !self.link.is_cut(node) {
+                    let for_us = self.faults.below(300_000);
+                    self.cut_link(node, for_us);
+                }
+            }
+        }
+    }
+
+    fn cut_link(&mut self, node: usize, for_us: u64) {
+        self.judge.note(|| format!("node {node} is cut from the link for {for_us} us"));
+        for (after_us, at, event) in self.link.cut(node) {
+            self.later(after_us, Event::LinkSays(at, event));
+        }
+        self.later(for_us, Event::Restore(node));
+    }
+
+    pub(super) fn restore(&mut self, node: usize) {
+        if !self.link.is_cut(node) {
+            return;
+        }
+        self.judge.note(|| format!("node {node} reaches the link again"));
+        for room in self.link.restore(node) {
+            self.later(0, Event::LinkWork(node, room));
+        }
+        for core in 0..self.nodes[node].cores.len() {
+            let at = self.core_at(node, core);
+            let delay_us = self.faults.below(5_000);
+            self.later(delay_us, Event::LinkSays(at, LinkEvent::Restored));
+        }
+    }
+
+    pub(super) fn start_node(&mut self, node: usize) {
+        if self.nodes[node].standing != Standing::Down {
+            return;
+        }
+        self.judge.note(|| format!("node {node} starts"));
+        self.nodes[node].start(&self.profile, node, self.now_us);
+    }
+
+    /// A node ends at once: a crash, or the end of a drain. What is on disk stays; engines, lanes and sockets go.
+    pub(super) fn stop_node(&mut self, node: usize) {
+        if self.profile.mode == Mode::Memory {
+            self.judge.numbering_lost = true;
+        }
+        self.nodes[node].standing = Standing::Down;
+        let done = self.nodes[node].store.crash();
+        self.store_done(done);
+        self.link.end_life(node);
+        let slots: Vec<usize> =
+            self.nodes[node].cores.iter().flat_map(|core| core.slots.iter().copied().flatten()).collect();
+        self.nodes[node].cores.clear();
+        for conn in slots {
+            self.cut_by_crash(conn);
+        }
+        let down_us = 10_000 + self.faults.below(600_000);
+        self.later(down_us, Event::Start(node));
+    }
+
+    /// A node whose connections are all told and gone ends and starts again.
+    fn look_at_drains(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].standing != Standing::Draining {
+                continue;
+            }
+            let open: usize = self.nodes[node].cores.iter().map(|core| core.engine.open_slots()).sum();
+            let late = self.now_us > self.nodes[node].drained_by_us;
+            self.judge.check(!late || open == 0, || format!("node {node} drains and still has {open} connections"));
+            if open == 0 && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
+                self.judge.note(|| format!("node {node} is drained"));
+                self.stop_node(node);
+            }
+        }
+    }
+
+    /// A client that vanished is noticed, and its slot given back, after the heartbeat's and the handshakes' limits.
+    fn look_at_vanished(&mut self) {
+        let settings = &self.profile.settings;
+        let limit_ms = 10_000 + settings.heartbeat_timeout_ms + settings.heartbeat_ms + 2 * CLOSE_TIMEOUT_MS + 1_000;
+        let limit_us = limit_ms * 1_000 + 3 * self.profile.faults.stall_us + 3 * self.profile.faults.tick_late_us;
+        for (conn, socket) in self.sockets.iter().enumerate() {
+            let gone_us = socket.vanished_us.filter(|_| socket.slot.is_some());
+            if gone_us.is_some_and(|gone_us| self.now_us > gone_us + limit_us) {
+                self.judge.fail(|| format!("connection {conn} vanished long ago and still holds {:?}", socket.slot));
+            }
+        }
+    }
+}
