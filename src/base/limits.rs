@@ -49,6 +49,9 @@ pub const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Batches of hops in the channel into one core; a full channel leaves the rest staged at the sender.
 pub const LANE_BATCHES_MAX: usize = 256;
 
+/// Commands and events of the service thread in the channel into one core; a full one leaves them with the sender.
+pub const CONTROLS_MAX: usize = 1_024;
+
 /// Frames merged into one send.
 pub const SEND_FRAMES_MAX: usize = 64;
 

@@ -89,7 +89,7 @@ impl Scrape {
     fn of(watched: &Watched) -> Self {
         Self {
             cores: watched.cores.clone(),
-            uptime_s: watched.started.elapsed().as_secs_f64(),
+            uptime_s: super::uptime().as_secs_f64(),
             draining: watched.is_draining(),
             log_lines_lost: (watched.log_lines_lost)(),
             cpu_s: cpu_seconds(),

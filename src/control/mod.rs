@@ -9,7 +9,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -21,13 +21,12 @@ use serde_json::json;
 
 pub use self::serve::serve;
 use crate::base::counters::CoreCounters;
+use crate::io::clock;
 
 /// What is watched of the process.
 pub struct Watched {
     /// This machine's name.
     pub node: String,
-    /// When the process began.
-    pub started: Instant,
     /// One for each core, in their order.
     pub cores: Arc<[Arc<CoreCounters>]>,
     /// Whether the process is about to end: not ready for traffic.
@@ -37,14 +36,14 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Whole seconds since the process began.
-    fn uptime_s(&self) -> u64 {
-        self.started.elapsed().as_secs()
-    }
-
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
+}
+
+/// Since the process began.
+fn uptime() -> Duration {
+    Duration::from_micros(clock::now().mono_us)
 }
 
 /// The routes of the control address.

@@ -41,7 +41,7 @@ impl Stats {
         let total = (0..COUNTERS.len()).map(sum).collect();
         Self {
             node: watched.node.clone(),
-            uptime_s: watched.uptime_s(),
+            uptime_s: super::uptime().as_secs(),
             draining: watched.is_draining(),
             total: Numbers(total),
             cores: cores.into_iter().map(Numbers).collect(),

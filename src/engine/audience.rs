@@ -81,12 +81,7 @@ impl Audiences {
     /// None. `hashing` keeps outsiders from choosing names that collide.
     #[must_use]
     pub fn new(hashing: NameHashing) -> Self {
-        Self {
-            by_room: HashMap::with_hasher(hashing),
-            audiences: Vec::new(),
-            free: Vec::new(),
-            next_stream: 0,
-        }
+        Self { by_room: HashMap::with_hasher(hashing), audiences: Vec::new(), free: Vec::new(), next_stream: 0 }
     }
 
     /// The audience of a room, if it has memberships here.

@@ -127,7 +127,7 @@ pub enum ToOwner {
         room: RoomName,
         /// Which connection: of one whose join was refused, nothing changes.
         conn: ConnId,
-        /// Whose it is.
+        /// Its user.
         user: UserName,
         /// The new state; the old one was the opposite.
         away: bool,
@@ -211,7 +211,8 @@ pub enum ToHome {
         room: RoomName,
         /// Whose.
         conn: ConnId,
-        /// Whether the refused command was a join that made no member: the home forgets the membership it prepared.
+        /// Whether the refused command was a join: it made no member, and the home forgets the membership it prepared,
+        /// unless an earlier join made one.
         unjoin: bool,
         /// Why.
         code: ErrorCode,
@@ -242,6 +243,8 @@ pub enum ToHome {
         room: RoomName,
         /// In the forms that have members there.
         frames: Frames,
+        /// Whether it is somebody's publication, which counts as delivered, rather than the server's own word.
+        is_publication: bool,
         /// A connection that asked to be spared.
         except: Option<ConnId>,
     },
@@ -286,7 +289,9 @@ impl ToOwner {
     #[must_use]
     pub fn conn(&self) -> ConnId {
         match self {
-            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Publish { member, .. } => member.conn,
+            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Publish { member, .. } => {
+                member.conn
+            }
             ToOwner::History { conn, .. } | ToOwner::Presence { conn, .. } | ToOwner::Away { conn, .. } => *conn,
         }
     }

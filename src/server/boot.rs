@@ -5,9 +5,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -22,6 +22,8 @@ use super::log::Log;
 use super::reload::reload;
 use crate::base::counters::CoreCounters;
 use crate::control::{self, Watched};
+use crate::io::clock;
+use crate::io::core::probe;
 
 /// Signals that wait for the service thread; more of them say nothing new.
 const SIGNALS_MAX: usize = 16;
@@ -31,13 +33,20 @@ const SIGNALS_MAX: usize = 16;
 /// # Errors
 /// One sentence on what kept it from starting, or ended it.
 pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) -> anyhow::Result<()> {
-    let started = Instant::now();
+    // The first reading is where uptime begins.
+    let _ = clock::now();
+    raise_files_limit();
+    // What the kernel refuses is found before anything is started.
+    let deferred = probe()?;
     let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
+    if !deferred {
+        tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the service thread cannot be started")?;
-    let end = runtime.block_on(run(sources, machine, config, plan, &log, started));
+        .map_err(|error| anyhow::anyhow!("the service thread cannot be started: {}", explain(&error)))?;
+    let end = runtime.block_on(run(sources, machine, config, plan, &log));
     // An error is told once, by whoever called this.
     if end.is_ok() {
         tracing::info!("ended");
@@ -45,16 +54,9 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     end
 }
 
-async fn run(
-    sources: &Sources,
-    machine: &Machine,
-    mut config: Config,
-    plan: &Plan,
-    log: &Log,
-    started: Instant,
-) -> anyhow::Result<()> {
+async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Plan, log: &Log) -> anyhow::Result<()> {
     // From here on a signal is kept until the server is up, and then ends it as it should.
-    let mut signals = signals().context("signals cannot be received")?;
+    let mut signals = signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
     let control = bind_control(plan.control).await?;
     let control_address = control.local_addr().context("the control address cannot be told")?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
@@ -62,7 +64,6 @@ async fn run(
     let lost = log.lost();
     let watched = Arc::new(Watched {
         node: plan.settings.node.clone(),
-        started,
         cores: counters,
         draining: AtomicBool::new(false),
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
@@ -79,14 +80,32 @@ async fn run(
     }
 }
 
+/// The soft limit on open files is low for the sake of programs that use `select`; the hard one is what is allowed.
+fn raise_files_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Where it cannot be raised the lower limit holds, and is named when it is met.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 async fn bind_control(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let advice = "choose another address with control.listen";
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("control.listen: {address} is in use by another process; end that one or {advice}")
         }
-        _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {error}; {advice}"),
+        _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {}; {advice}", explain(&error)),
     })
+}
+
+/// What the system said, with the limit at fault where it is one.
+fn explain(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => format!("the limit on open files (RLIMIT_NOFILE, ulimit -n) is too low ({error})"),
+        _ => error.to_string(),
+    }
 }
 
 /// Tells whoever started the process that it accepts connections, and where.

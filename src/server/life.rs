@@ -56,7 +56,7 @@ pub async fn live(
     grace_ms: u64,
     mut hang_up: impl FnMut(),
 ) -> End {
-    let began = Instant::now();
+    let mut began: Option<Instant> = None;
     let mut rate = AcceptRate::default();
     let mut sample = interval(SAMPLE);
     sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,7 +70,7 @@ pub async fn live(
                 Signal::Terminate => break,
             },
             now = sample.tick() => {
-                let now_ms = now.saturating_duration_since(began).as_millis() as u64;
+                let now_ms = now.saturating_duration_since(*began.get_or_insert(now)).as_millis() as u64;
                 rate.sample(now_ms, sum(watched, |core| core.accepted.get()));
             }
         }
@@ -162,7 +162,6 @@ mod tests {
         counters.connections.set(4_000);
         Watched {
             node: "a".into(),
-            started: std::time::Instant::now(),
             cores: Arc::new([Arc::new(counters)]),
             draining: AtomicBool::new(false),
             log_lines_lost: Box::new(|| 0),

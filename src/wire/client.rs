@@ -239,7 +239,7 @@ fn parse_header(bytes: &[u8], max_message_bytes: usize) -> Result<Option<Header>
     if length > max_message_bytes as u64 && !opcode.is_control() {
         return Err(ServerError("a message over the limit"));
     }
-    Ok(Some(Header { fin, opcode, start, end: start + length as usize }))
+    Ok(Some(Header { fin, opcode, start, end: start.saturating_add(length as usize) }))
 }
 
 #[cfg(test)]
@@ -328,6 +328,8 @@ mod tests {
         ] {
             assert!(ServerDecoder::default().next(bytes, MAX).is_err(), "{what}");
         }
+        let endless = b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff";
+        assert_eq!(ServerDecoder::default().next(endless, usize::MAX), Ok((10, None)), "without a limit it waits");
     }
 
     #[test]

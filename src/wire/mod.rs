@@ -1,9 +1,9 @@
 //! Floor 1: bytes <-> values. No state beyond a decoder, no async, no I/O, no clock.
 //!
 //! Inbound: [`handshake`] reads the HTTP head, [`message`] turns socket bytes into messages (over [`frame`] and
-//! [`mask`]), [`json`] and [`binary`] turn messages into a [`command::Request`]. Outbound: [`publication`], [`reply`] and
-//! [`push`] make finished server frames, ready for the socket and shared by reference from then on. [`client`] is the
-//! other side of the wire, for the load generator and for tests.
+//! [`mask`]), [`json`] and [`binary`] turn messages into a [`command::Request`]. Outbound: [`publication`], [`reply`]
+//! and [`push`] make finished server frames, ready for the socket and shared by reference from then on. [`client`] is
+//! the other side of the wire, for the load generator and for tests.
 
 pub mod binary;
 pub mod client;

@@ -59,19 +59,14 @@ impl Home {
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
             HttpRequest::Get { path } if path == HEALTH_PATH => Ok(Route::Answer(self.health())),
-            HttpRequest::Get { path } if is_socket(&path) => Err(refusal(
-                426,
-                "upgrade_required",
-                "this path speaks WebSocket: send an upgrade request (RFC 6455)",
-                None,
-            )),
+            HttpRequest::Get { path } if is_socket(&path) => Err(Refusal::upgrade_required()),
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => {
                 self.admit(&upgrade, effects)?;
                 Ok(Route::Open(upgrade))
             }
             HttpRequest::Get { .. } | HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => {
-                Err(refusal(404, "not_found", "no such path", None))
+                Err(Refusal::not_found())
             }
         }
     }

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::engine::random::NameHashing;
 use crate::base::ids::{Seq, UserName};
 use crate::base::limits::{KEY_ENTRY_BYTES, KEYS_PER_ROOM_MAX};
+use crate::engine::random::NameHashing;
 
 #[derive(Debug)]
 struct Remembered {

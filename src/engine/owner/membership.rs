@@ -37,7 +37,7 @@ impl Room {
         let is_member = self.listeners.contains(member.conn);
         self.repair(effects);
         if self.listeners.is_behind(member.conn.home) || (again && !is_member) {
-            asker.refuse(&self.name, Refusal { unjoin: !is_member, ..Refusal::OVERLOADED }, effects);
+            asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
             return;
         }
         if self.listeners.add(&member)
@@ -163,6 +163,6 @@ impl Room {
         let pushes: Vec<_> =
             changes.iter().map(|(user, status)| Push::Status { room, user, status: *status }).collect();
         let frames = encode_pushes(&pushes, self.listeners.forms());
-        self.listeners.push(room, &frames, None, effects.outbound, effects.counters);
+        self.listeners.push(room, &frames, false, None, effects.outbound, effects.counters);
     }
 }

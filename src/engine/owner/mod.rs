@@ -2,7 +2,7 @@
 //! answers by hops and requests. Knows no socket and no session.
 //!
 //! [`Owner`] holds the tables and decides which room hears what; after each of them it enters what changed in the core's
-//! books (budget, ages, timers, counters) in one place, [`Owner::enter`]. A room (`room`) is its numbering and parts:
+//! books (budget, ages, timers, counters) in one place (`enter`). A room (`room`) is its numbering and parts:
 //! `history`, `listeners`, `presence`, `keys`, and what it has with a store (`stored`) or a link (`linked`). With both a
 //! link and a store configured, the link numbers and keeps.
 
@@ -22,7 +22,6 @@ mod rooms;
 mod stored;
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -31,18 +30,17 @@ use self::answer::{Asker, Refusal};
 use self::linked::write_except;
 use self::membership::{HistoryRange, Join};
 use self::publish::Publish;
-use super::random::{NameHashing, Random};
 use self::retention::Retention;
 use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
 use super::budget::Budget;
 use super::hop::{MemberRef, ToOwner};
-use super::input::{LinkEvent, LinkFailure, Stretch, StoreEvent};
+use super::input::{LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
+use super::random::{NameHashing, Random};
 use super::settings::Settings;
 use crate::base::counters::CoreCounters;
-use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, Position, RoomName};
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, PENDING_PER_ROOM_MAX, ROOMS_PER_TICK_MAX, WAITING_BYTES};
 use crate::base::time::Now;
@@ -281,7 +279,7 @@ impl Owner {
                 asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
             }
         }
-        room.handle_linked_publish(now, result.ok().map(|(position, _)| position), effects);
+        room.handle_linked_publish(now, result.ok().map(|(position, _)| position));
         self.enter(now, id, effects);
     }
 
@@ -334,12 +332,8 @@ impl Owner {
         retention.waiting_bytes = retention.waiting_bytes + waiting_bytes as u64 - room.entered.waiting_bytes as u64;
         (room.entered.bytes, room.entered.waiting_bytes) = (bytes, waiting_bytes);
 
-        let none = |entered: &Range<u64>| entered.end..entered.end;
-        let messages = if is_idle { none(&room.entered.messages) } else { room.history.numbers() };
-        retention.messages.update(id, &mut room.entered.messages, messages);
-        let keys = room.keys.as_ref().filter(|_| !is_idle);
-        let keys = keys.map_or(none(&room.entered.keys), |keys| keys.numbers());
-        retention.keys.update(id, &mut room.entered.keys, keys);
+        let holding = if is_idle { room.entered.holding.none() } else { room.holding() };
+        retention.update(id, &mut room.entered.holding, holding);
 
         let has_members = room.listeners.members() > 0;
         if has_members != std::mem::replace(&mut room.entered.has_members, has_members) {
@@ -350,10 +344,7 @@ impl Owner {
         } else {
             self.schedule(now, id);
         }
-        let rooms = &self.rooms;
-        let entered = |id| rooms.get(id).map(|room| &room.entered);
-        self.retention.messages.compact(|id| entered(id).map_or(0..0, |entered| entered.messages.clone()));
-        self.retention.keys.compact(|id| entered(id).map_or(0..0, |entered| entered.keys.clone()));
+        self.retention.compact(|id| self.rooms.get(id).map(|room| &room.entered.holding));
     }
 
     fn forget(&mut self, id: RoomId, effects: &mut OwnerEffects<'_>) {
@@ -387,27 +378,15 @@ impl Owner {
         self.retention.waiting_bytes + (WAITING_BYTES + bytes) as u64 <= share(effects)
     }
 
-    /// Lets the oldest go while the core's rooms hold more than their share of the budget: messages first, then keys. A
-    /// room without members goes with the last of them.
+    /// Lets the oldest go while the core's rooms hold more than their share of the budget: messages and keys by their age.
+    /// A room without members goes with the last of them.
     fn shed(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
         while self.retention.bytes > share(effects) {
-            let rooms = &self.rooms;
-            let entered = |id| rooms.get(id).map(|room| &room.entered);
-            let messages = |id| entered(id).map_or(0..0, |entered| entered.messages.clone());
-            let keys = |id| entered(id).map_or(0..0, |entered| entered.keys.clone());
-            let id = if let Some(id) = self.retention.messages.oldest(messages) {
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.history.drop_oldest();
-                }
-                id
-            } else if let Some(id) = self.retention.keys.oldest(keys) {
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.drop_oldest_key();
-                }
-                id
-            } else {
-                return;
-            };
+            let oldest = self.retention.oldest(|id| self.rooms.get(id).map(|room| &room.entered.holding));
+            let Some((id, thing)) = oldest else { return };
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.drop_oldest(thing);
+            }
             self.enter(now, id, effects);
         }
     }
@@ -426,10 +405,10 @@ fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
             Asker { conn: member.conn, reply }.left(&room, effects);
         }
         ToOwner::Leave { reply: None, .. } | ToOwner::Away { .. } => {}
-        ToOwner::Join { room, member, again, reply, .. } => {
-            // Where the join that this one counts on was refused for want of room, it is for the same reason.
-            let unjoin = !again || refusal.code == ErrorCode::NotJoined;
-            Asker { conn: member.conn, reply }.refuse(&room, Refusal { unjoin, ..Refusal::OVERLOADED }, effects);
+        ToOwner::Join { room, member, reply, .. } => {
+            // One that counts on an earlier join was refused with it, for the same reason.
+            let refusal = Refusal { unjoin: true, ..Refusal::OVERLOADED };
+            Asker { conn: member.conn, reply }.refuse(&room, refusal, effects);
         }
         ToOwner::Publish { room, member: MemberRef { conn, .. }, reply, .. }
         | ToOwner::History { room, conn, reply, .. }

@@ -105,11 +105,8 @@ impl Presence {
     /// A connection went away or came back.
     pub fn set_away(&mut self, user: &UserName, away: bool, now_ms: u64) {
         let Some(presenter) = self.users.get_mut(user) else { return };
-        presenter.away = if away {
-            (presenter.away + 1).min(presenter.connections)
-        } else {
-            presenter.away.saturating_sub(1)
-        };
+        presenter.away =
+            if away { (presenter.away + 1).min(presenter.connections) } else { presenter.away.saturating_sub(1) };
         self.update(user, now_ms);
     }
 

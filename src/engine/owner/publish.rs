@@ -5,13 +5,13 @@ use bytes::Bytes;
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
 use super::keys::Keys;
-use crate::engine::random::NameHashing;
 use super::room::Room;
 use crate::base::ids::{ConnId, Seq, UserName};
 use crate::base::limits::KEY_WINDOW_MS;
 use crate::base::time::Now;
 use crate::engine::hop::MemberRef;
 use crate::engine::input::Record;
+use crate::engine::random::NameHashing;
 use crate::wire::command::{Data, DataKind, ReplyTo};
 use crate::wire::publication::{Content, encode_ephemeral};
 
@@ -51,7 +51,7 @@ impl Room {
         Record { seq, at: self.at(now), from: member.user, kind, data, key, except: None }
     }
 
-    /// Passes on what is not numbered and not kept.
+    /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
     pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
         let content = Content {
             room: &self.name,
@@ -61,7 +61,7 @@ impl Room {
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
         let frames = encode_ephemeral(&content, self.listeners.forms());
-        self.listeners.push(&self.name, &frames, publish.except(), effects.outbound, effects.counters);
+        self.listeners.push(&self.name, &frames, true, publish.except(), effects.outbound, effects.counters);
         effects.counters.broadcasts.add(1);
         publish.asker().published(&self.name, (self.epoch, None), false, effects);
     }
@@ -96,18 +96,10 @@ impl Room {
     /// Remembers the record's key, if it has one, until `expires_ms` (monotonic).
     pub fn remember_key(&mut self, record: &Record, expires_ms: u64, hashing: &NameHashing) {
         if let Some(key) = record.key.as_deref() {
-            let first = self.entered.keys.end;
+            let first = self.entered.holding.keys.end;
             let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
             keys.remember(&record.from, key, record.seq, expires_ms);
         }
-    }
-
-    /// Lets the oldest key go.
-    pub fn drop_oldest_key(&mut self) {
-        if let Some(keys) = &mut self.keys {
-            keys.drop_oldest();
-        }
-        self.keys.take_if(|keys| keys.is_empty());
     }
 
     /// Forgets the key of a publish that failed.

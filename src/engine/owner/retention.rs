@@ -6,11 +6,47 @@ use std::ops::Range;
 
 use super::rooms::RoomId;
 
-/// Things of many rooms, oldest first. Each thing has a number in its room; the numbers that its room still holds are a
-/// range, and what is outside of it is passed over.
+/// Something that a room holds for a while. It has a number of its own among the room's messages or keys; those that the
+/// room still holds are a range, and what is outside of it is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thing {
+    Message(u64),
+    Key(u64),
+}
+
+/// The numbers of what one room holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Holding {
+    pub messages: Range<u64>,
+    pub keys: Range<u64>,
+}
+
+impl Holding {
+    fn contains(&self, thing: Thing) -> bool {
+        match thing {
+            Thing::Message(number) => self.messages.contains(&number),
+            Thing::Key(number) => self.keys.contains(&number),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.messages.end - self.messages.start + self.keys.end - self.keys.start
+    }
+
+    /// Nothing any more; numbers go on from here.
+    pub fn none(&self) -> Self {
+        Self { messages: self.messages.end..self.messages.end, keys: self.keys.end..self.keys.end }
+    }
+}
+
+/// The things that one core's rooms hold, oldest first, and their bytes.
 #[derive(Debug, Default)]
-pub(super) struct Ages {
-    queue: VecDeque<(RoomId, u64)>,
+pub(super) struct Retention {
+    /// Charged to the core's budget for rooms.
+    pub bytes: u64,
+    /// The part of it that waits for the link or the store, and cannot be let go.
+    pub waiting_bytes: u64,
+    ages: VecDeque<(RoomId, Thing)>,
     /// Things that are still held.
     held: u64,
 }
@@ -18,82 +54,86 @@ pub(super) struct Ages {
 /// Places of things that are gone are kept until there are as many as of held ones and this many more.
 const SLACK: u64 = 1_024;
 
-impl Ages {
-    /// A room holds the numbers `now`, where it held `entered` before. A number that it let go never comes back.
-    pub fn update(&mut self, room: RoomId, entered: &mut Range<u64>, now: Range<u64>) {
-        let count = |range: &Range<u64>| range.end - range.start;
-        self.held = self.held + count(&now) - count(entered);
-        let added = entered.end.max(now.start)..now.end;
-        self.queue.extend(added.map(|number| (room, number)));
+impl Retention {
+    /// A room holds `now`, where it held `entered` before. A number that it let go never comes back.
+    pub fn update(&mut self, room: RoomId, entered: &mut Holding, now: Holding) {
+        self.held = self.held + now.count() - entered.count();
+        let messages = entered.messages.end.max(now.messages.start)..now.messages.end;
+        self.ages.extend(messages.map(|number| (room, Thing::Message(number))));
+        let keys = entered.keys.end.max(now.keys.start)..now.keys.end;
+        self.ages.extend(keys.map(|number| (room, Thing::Key(number))));
         *entered = now;
     }
 
-    /// The room that holds the oldest thing; `holds` tells what each room holds now.
-    pub fn oldest(&mut self, holds: impl Fn(RoomId) -> Range<u64>) -> Option<RoomId> {
-        while let Some((room, number)) = self.queue.front() {
-            if holds(*room).contains(number) {
-                return Some(*room);
+    /// The oldest thing that is held; `holding` tells what each room holds now.
+    pub fn oldest<'a>(&mut self, holding: impl Fn(RoomId) -> Option<&'a Holding>) -> Option<(RoomId, Thing)> {
+        while let Some((room, thing)) = self.ages.front().copied() {
+            if holding(room).is_some_and(|holding| holding.contains(thing)) {
+                return Some((room, thing));
             }
-            self.queue.pop_front();
+            self.ages.pop_front();
         }
         None
     }
 
     /// Gives back the places of things that are gone, once they are the greater part.
-    pub fn compact(&mut self, holds: impl Fn(RoomId) -> Range<u64>) {
-        if self.queue.len() as u64 > 2 * self.held + SLACK {
-            self.queue.retain(|(room, number)| holds(*room).contains(number));
-            self.queue.shrink_to(self.queue.len() * 2);
+    pub fn compact<'a>(&mut self, holding: impl Fn(RoomId) -> Option<&'a Holding>) {
+        if self.ages.len() as u64 > 2 * self.held + SLACK {
+            self.ages.retain(|(room, thing)| holding(*room).is_some_and(|holding| holding.contains(*thing)));
+            self.ages.shrink_to(self.ages.len() * 2);
         }
     }
-}
-
-/// The bytes and ages of everything that one core's rooms hold.
-#[derive(Debug, Default)]
-pub(super) struct Retention {
-    /// Charged to the core's budget for rooms.
-    pub bytes: u64,
-    /// The part of it that waits for the link or the store, and cannot be let go.
-    pub waiting_bytes: u64,
-    pub messages: Ages,
-    pub keys: Ages,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::Random;
     use crate::engine::owner::room::tests::memory_room;
     use crate::engine::owner::rooms::Rooms;
+    use crate::engine::random::Random;
+
+    fn rooms() -> [RoomId; 2] {
+        let mut rooms = Rooms::new(Random::new(1).name_hashing());
+        ["a", "b"].map(|name| rooms.insert(memory_room(name)))
+    }
 
     #[test]
     fn the_oldest_that_is_held_is_found() {
-        let mut rooms = Rooms::new(Random::new(1).name_hashing());
-        let [a, b] = ["a", "b"].map(|name| rooms.insert(memory_room(name)));
-        let mut ages = Ages::default();
-        let (mut of_a, mut of_b) = (0..0, 0..0);
-        ages.update(a, &mut of_a, 0..2);
-        ages.update(b, &mut of_b, 0..1);
-        assert_eq!(ages.oldest(|_| 0..9), Some(a));
-        ages.update(a, &mut of_a, 2..2);
-        assert_eq!(ages.oldest(|room| if room == a { of_a.clone() } else { of_b.clone() }), Some(b));
-        ages.update(b, &mut of_b, 1..1);
-        assert_eq!(ages.oldest(|room| if room == a { of_a.clone() } else { of_b.clone() }), None);
-        assert_eq!(ages.held, 0);
+        let [a, b] = rooms();
+        let mut retention = Retention::default();
+        let (mut of_a, mut of_b) = (Holding::default(), Holding::default());
+        retention.update(a, &mut of_a, Holding { messages: 0..2, keys: 0..0 });
+        retention.update(b, &mut of_b, Holding { messages: 0..1, keys: 0..1 });
+        let oldest = |retention: &mut Retention, of_a: &Holding, of_b: &Holding| {
+            retention.oldest(|room| Some(if room == a { of_a } else { of_b }))
+        };
+        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((a, Thing::Message(0))));
+        retention.update(a, &mut of_a, Holding { messages: 2..2, keys: 0..1 });
+        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((b, Thing::Message(0))));
+        retention.update(b, &mut of_b, Holding { messages: 1..1, keys: 0..1 });
+        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((b, Thing::Key(0))));
+        let none = of_b.none();
+        retention.update(b, &mut of_b, none);
+        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((a, Thing::Key(0))));
+        assert_eq!(retention.oldest(|_| None), None);
+        let none = of_a.none();
+        retention.update(a, &mut of_a, none);
+        assert_eq!(retention.held, 0);
     }
 
     #[test]
     fn what_is_gone_does_not_pile_up_behind_an_old_thing() {
-        let mut rooms = Rooms::new(Random::new(1).name_hashing());
-        let [old, busy] = ["old", "busy"].map(|name| rooms.insert(memory_room(name)));
-        let mut ages = Ages::default();
-        ages.update(old, &mut (0..0), 0..1);
-        let mut held = 0..0;
+        let [old, busy] = rooms();
+        let mut retention = Retention::default();
+        let (mut of_old, mut of_busy) = (Holding::default(), Holding::default());
+        retention.update(old, &mut of_old, Holding { messages: 0..1, keys: 0..0 });
         for number in 0..100_000_u64 {
-            ages.update(busy, &mut held, number.saturating_sub(9)..number + 1);
-            ages.compact(|room| if room == old { 0..1 } else { held.clone() });
-            assert!(ages.queue.len() as u64 <= 2 * 11 + SLACK + 1, "{}", ages.queue.len());
+            let messages = number.saturating_sub(9)..number + 1;
+            retention.update(busy, &mut of_busy, Holding { messages, keys: 0..0 });
+            retention.compact(|room| Some(if room == old { &of_old } else { &of_busy }));
+            assert!(retention.ages.len() as u64 <= 2 * 11 + SLACK + 1, "{}", retention.ages.len());
         }
-        assert_eq!(ages.oldest(|room| if room == old { 0..1 } else { held.clone() }), Some(old));
+        let oldest = retention.oldest(|room| Some(if room == old { &of_old } else { &of_busy }));
+        assert_eq!(oldest, Some((old, Thing::Message(0))));
     }
 }

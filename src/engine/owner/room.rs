@@ -10,6 +10,7 @@ use super::linked::Linked;
 use super::listeners::Listeners;
 use super::opening::Opening;
 use super::presence::Presence;
+use super::retention::{Holding, Thing};
 use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{ASK_AGAIN_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS};
@@ -32,8 +33,7 @@ pub(super) enum Authority {
 pub(super) struct Entered {
     pub bytes: usize,
     pub waiting_bytes: usize,
-    pub messages: std::ops::Range<u64>,
-    pub keys: std::ops::Range<u64>,
+    pub holding: Holding,
     pub has_members: bool,
     /// The time for which the room stands in the timers, monotonic milliseconds.
     pub due_ms: Option<u64>,
@@ -146,6 +146,25 @@ impl Room {
             + self.keys.as_ref().map_or(0, |keys| keys.bytes())
             + self.presence.as_ref().map_or(0, Presence::bytes)
             + self.waiting_bytes()
+    }
+
+    /// What it holds beyond its members.
+    pub fn holding(&self) -> Holding {
+        let none = self.entered.holding.none();
+        Holding { messages: self.history.numbers(), keys: self.keys.as_ref().map_or(none.keys, |keys| keys.numbers()) }
+    }
+
+    /// Lets the oldest message or key go, whichever kind `thing` is.
+    pub fn drop_oldest(&mut self, thing: Thing) {
+        match thing {
+            Thing::Message(_) => self.history.drop_oldest(),
+            Thing::Key(_) => {
+                if let Some(keys) = &mut self.keys {
+                    keys.drop_oldest();
+                }
+                self.keys.take_if(|keys| keys.is_empty());
+            }
+        }
     }
 
     /// Whether nothing would be lost by forgetting the room.

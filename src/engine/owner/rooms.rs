@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::engine::random::NameHashing;
 use super::room::Room;
 use crate::base::ids::RoomName;
+use crate::engine::random::NameHashing;
 
 /// A room of this core. The id of a room that has been removed finds nothing, also when its place has a new room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,8 +85,8 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::owner::random::Random;
     use crate::engine::owner::room::tests::memory_room;
+    use crate::engine::random::Random;
 
     fn rooms() -> Rooms {
         Rooms::new(Random::new(1).name_hashing())

@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
 use super::publish::Publish;
-use crate::engine::random::NameHashing;
 use super::room::{Authority, Room};
 use crate::base::ids::{ConnId, Epoch, Seq};
 use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::engine::input::{Record, Stretch};
 use crate::engine::output::StoreRequest;
+use crate::engine::random::NameHashing;
 
 /// A publish that the store has been given.
 #[derive(Debug)]
@@ -128,11 +128,7 @@ impl Room {
         }
         let record = self.record(now, publish, seq);
         self.remember_key(&record, now.mono_ms() + KEY_WINDOW_MS, hashing);
-        effects.store.push(StoreRequest::Append {
-            room: self.name.clone(),
-            epoch: self.epoch,
-            record: record.clone(),
-        });
+        effects.store.push(StoreRequest::Append { room: self.name.clone(), epoch: self.epoch, record: record.clone() });
         if let Some(stored) = self.stored() {
             stored.push(Pending { record, asker, except, arrived_us, duplicates: Vec::new() });
         }

@@ -208,11 +208,18 @@ impl Loading {
     }
 
     fn set(&mut self, set: &str) {
-        let parts = set.split_once('=').and_then(|(path, word)| Some((path.trim().split_once('.')?, word)));
-        match parts {
-            Some(((section, name), word)) => self.assign_word(section, name, word, &Origin::Set),
-            // Not shown: it may hold a secret.
-            None => self.wrong(&Origin::Set, "", "this is not SECTION.KEY=VALUE, such as server.cores=2"),
+        const FORM: &str = "this is not SECTION.KEY=VALUE, such as server.cores=2";
+        let Some((path, word)) = set.split_once('=') else {
+            // Shown only where it is a key: it may be a secret.
+            let key = keys::PATHS.iter().find(|path| *path == set).cloned().unwrap_or_default();
+            return self.wrong(&Origin::Set, key, FORM);
+        };
+        match path.trim().split_once('.') {
+            Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
+            None => {
+                let nearest = nearest::nearest_key("", path.trim());
+                self.wrong(&Origin::Set, plain(path), unknown_key(&nearest));
+            }
         }
     }
 }

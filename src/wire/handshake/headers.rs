@@ -26,7 +26,7 @@ impl<'a> Headers<'a> {
         text.map(Some)
     }
 
-    /// Elements of a comma-separated list that may be spread over several fields. Values that are not UTF-8 are left out.
+    /// Elements of a comma-separated list that may be spread over several fields. Values not in UTF-8 are left out.
     pub(super) fn tokens(self, name: &'static str) -> impl Iterator<Item = &'a str> {
         self.all(name)
             .filter_map(|value| std::str::from_utf8(value).ok())

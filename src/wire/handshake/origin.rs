@@ -49,8 +49,8 @@ fn default_port(scheme: &str) -> Option<u16> {
 /// Whether `origin` names `host`, or matches one of `patterns`.
 ///
 /// A port that is not written is the default one of the origin's scheme, in `origin`, `host` and `patterns` alike. In a
-/// pattern `*` stands for one label of the host, a missing scheme for any; the pattern `*` alone matches everything, and
-/// is the only one that matches the origin `null`.
+/// pattern `*` stands for one label of the host, a missing scheme for any; the pattern `*` alone matches everything,
+/// and is the only one that matches the origin `null`.
 #[must_use]
 pub fn origin_allowed(origin: &str, host: Option<&str>, patterns: &[String]) -> bool {
     if patterns.iter().any(|pattern| pattern == "*") {

@@ -1,3 +1,5 @@
+//! Heads and answers, byte by byte: what is taken, what is refused and with which status.
+
 use super::*;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";

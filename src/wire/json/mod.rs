@@ -1,5 +1,5 @@
-//! Commands in the JSON form (PROTOCOL section 2). `data` is validated as one JSON value and kept as written; nothing is
-//! re-encoded. Optional fields are left out, not null.
+//! Commands in the JSON form (PROTOCOL section 2). `data` is validated as one JSON value and kept as written; nothing
+//! is re-encoded. Optional fields are left out, not null.
 
 mod fields;
 #[cfg(test)]

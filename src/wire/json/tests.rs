@@ -1,3 +1,5 @@
+//! Commands as clients write them: each field, each way to get it wrong.
+
 use super::*;
 
 fn read(text: &str) -> Command<'_> {

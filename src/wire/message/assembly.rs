@@ -39,7 +39,7 @@ impl Assembly {
         }
     }
 
-    /// Adds unmasked bytes. Memory doubles as bytes arrive, but not beyond `total_max`, which the message cannot exceed.
+    /// Adds unmasked bytes. Memory doubles as bytes arrive, but not beyond `total_max`, which bounds the message.
     pub(super) fn append(&mut self, chunk: &[u8], total_max: usize) -> Result<(), ProtocolError> {
         let needed = self.len() + chunk.len();
         let held = self.capacity();
@@ -76,7 +76,7 @@ impl Assembly {
     }
 }
 
-/// Appends the whole characters of `chunk`, after the one that `tail` began; keeps the first bytes of an incomplete one.
+/// Appends the whole characters of `chunk`, after the one that `tail` began; keeps the begun bytes of the last one.
 fn append_text(text: &mut String, tail: &mut [u8; 3], tail_len: &mut u8, chunk: &[u8]) -> Result<(), ProtocolError> {
     let mut chunk = chunk;
     while *tail_len > 0 {

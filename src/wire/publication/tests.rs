@@ -1,3 +1,5 @@
+//! Both forms of a message, made from either.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Replies in both forms, field by field.
+
 use serde_json::{Value, json};
 
 use super::*;

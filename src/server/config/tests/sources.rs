@@ -123,7 +123,7 @@ fn every_bad_source_is_named() {
             ("ROOMRING_ROOMS__CLASS", "nonsense"),
             ("ROOMRING_AUTH__HMAC_SECRET", "a\u{7}secret"),
         ]),
-        sets: sets(&["server.pin=maybe", "server.core=2", "cores=2", "secret", "heartbeat.timeout=1"]),
+        sets: sets(&["server.pin=maybe", "server.core=2", "cores=2", "secret", "heartbeat.timeout=1", "log.level"]),
         ..Sources::default()
     });
     assert_eq!(config.settings().filter(|(_, s)| s.origin != super::Origin::Default).count(), 0);
@@ -139,10 +139,11 @@ fn every_bad_source_is_named() {
          \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
         "--set server.pin: \"maybe\" is neither true nor false; it must be true or false",
         "--set server.core: unknown key; the nearest is server.cores",
-        "--set: this is not SECTION.KEY=VALUE, such as server.cores=2",
+        "--set cores: unknown key; the nearest is server.cores",
         "--set: this is not SECTION.KEY=VALUE, such as server.cores=2",
         "--set heartbeat.timeout: \"1\" has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from \
          100ms to 2h",
+        "--set log.level: this is not SECTION.KEY=VALUE, such as server.cores=2",
     ];
     let sentences = sentences(&mistakes, std::path::Path::new("/"));
     assert_eq!(sentences.len(), expected.len(), "{sentences:#?}");

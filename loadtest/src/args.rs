@@ -1,0 +1,346 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::dialect::Dialect;
+use crate::dialect::raw::Templates;
+use crate::fleet::address::Target;
+use crate::plan::{Pace, Scenario, Soak};
+use crate::run::options::Options;
+use crate::server::launch::{Conditions, Spec};
+
+/// Load generator for Roomring and other WebSocket servers.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Clients join rooms and stay: memory per connection, CPU of an idle server.
+    Idle(RunArgs),
+    /// One publisher per room, every member receives: throughput and latency of the fan-out.
+    Fanout(PacedArgs),
+    /// Every client sends and gets the same back.
+    Echo(PacedArgs),
+    /// Clients connect, join and close, over and over (`--connections` at a time).
+    Churn(RunArgs),
+    /// Readers stall: what the healthy ones feel, against the same run without.
+    Slow(PacedArgs),
+    /// Random clients that join, publish, vanish and recover, in both forms; everything is checked (Roomring only).
+    Soak(SoakArgs),
+    /// The bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
+    Floor(PacedArgs),
+    /// Runs one scenario against several servers in turn, round by round, and compares medians.
+    Compare(CompareArgs),
+    /// A generator process (started by the others).
+    #[command(hide = true)]
+    Worker,
+    /// The server of `floor`.
+    #[command(hide = true)]
+    FloorServer,
+}
+
+/// Options of scenarios that publish.
+#[derive(Debug, Args)]
+pub struct PacedArgs {
+    /// Closed loop: publishes under way per room (echo: messages per client).
+    #[arg(long, default_value_t = 1, value_name = "W", conflicts_with = "rate")]
+    pub in_flight: u32,
+    /// Open loop: publishes per second offered, all rooms together; latency counts from the scheduled time.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// Open loop: how arrivals are spread.
+    #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
+    pub arrivals: Arrivals,
+    /// Share of each room's members that stop reading.
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    pub stalled: f64,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub struct SoakArgs {
+    /// Things that clients do per second, all together; most are publishes.
+    #[arg(long, default_value_t = 500.0, value_name = "PER_SECOND")]
+    pub actions: f64,
+    /// Rooms, of all processes together; by default one per 25 clients.
+    #[arg(long)]
+    pub rooms: Option<u32>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+impl SoakArgs {
+    /// The mixture.
+    ///
+    /// # Errors
+    /// A number that makes no sense.
+    pub fn mixture(&self) -> anyhow::Result<Soak> {
+        ensure!(self.actions > 0.0, "--actions must be above 0");
+        let rooms = self.rooms.unwrap_or(self.run.connections / 25).max(1);
+        Ok(Soak { rooms, actions_per_second: self.actions })
+    }
+}
+
+/// Options of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Servers, `[LABEL:]KIND[=PATH]` with kinds roomring, uws, bun, floor; ratios are to the first.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<Spec>,
+    /// How often each server is run.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: u32,
+    /// Writes the results of all runs to a file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The scenario with its options, as `fanout --in-flight 16`.
+    #[arg(last = true, required = true, value_name = "SCENARIO")]
+    pub scenario: Vec<String>,
+}
+
+/// How open-loop arrivals are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arrivals {
+    /// Independent: some come close together.
+    Poisson,
+    /// Evenly spaced in each room, the rooms out of step.
+    Even,
+}
+
+/// Dialects by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DialectName {
+    /// Roomring, text messages.
+    Json,
+    /// Roomring, binary messages.
+    Binary,
+    /// Any server, by templates (`--raw-…`; the defaults suit the servers in `peers/`).
+    Raw,
+}
+
+/// Options of every scenario.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The server; repeated: clients take turns among them.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: Vec<String>,
+    /// Starts the server in place of `--url` and `--pid`: `roomring`, `roomring=PATH`, `uws`, `bun` or `floor`.
+    #[arg(long, conflicts_with_all = ["url", "pid"])]
+    pub server: Option<Spec>,
+    /// CPUs of a server that is started here: `0` or `0,2-5`.
+    #[arg(long, value_name = "LIST")]
+    pub server_cores: Option<String>,
+    /// Configuration of a Roomring that is started here.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub server_set: Vec<String>,
+    /// How it is spoken to.
+    #[arg(long, value_enum, default_value_t = DialectName::Json)]
+    pub dialect: DialectName,
+    /// Clients.
+    #[arg(long, short, default_value_t = 1_000)]
+    pub connections: u32,
+    /// Members of a room.
+    #[arg(long, short, default_value_t = 100)]
+    pub room_size: u32,
+    /// Bytes of payload in a publication.
+    #[arg(long, default_value_t = 128)]
+    pub size: usize,
+    /// Time that is recorded.
+    #[arg(long, short, default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// Time before it, at the same load.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Time between the last join and the load; memory is read at its end.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub settle: Duration,
+    /// CPUs of the generator, one process each, pinned: `1` or `2,4-7`.
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<String>,
+    /// Generator processes (more are used when the clients do not fit).
+    #[arg(long, default_value_t = 1)]
+    pub processes: u32,
+    /// The server's process on this host: its CPU time and memory become part of the result.
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Roomring's control address: after a soak its `/stats` must be back at zero.
+    #[arg(long, value_name = "ADDRESS")]
+    pub control: Option<SocketAddr>,
+    /// Source addresses per process on loopback.
+    #[arg(long, default_value_t = 64)]
+    pub sources: u32,
+    /// Connection attempts under way at a time.
+    #[arg(long, default_value_t = 128)]
+    pub connecting: usize,
+    /// Repeats the random choices of another run.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Writes the whole result, with histograms, to a file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// No progress on standard error.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Raw dialect: added to the URL's path.
+    #[arg(long, default_value = "/room/{room}", value_name = "TEMPLATE")]
+    pub raw_target: String,
+    /// Raw dialect: sent on opening.
+    #[arg(long, default_value = "", value_name = "TEMPLATE")]
+    pub raw_join: String,
+    /// Raw dialect: a message that contains this answers the join.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub raw_joined: String,
+    /// Raw dialect: sent to publish.
+    #[arg(long, default_value = "{data}", value_name = "TEMPLATE")]
+    pub raw_publish: String,
+    /// Raw dialect: binary frames in place of text.
+    #[arg(long)]
+    pub raw_binary: bool,
+}
+
+impl PacedArgs {
+    /// When publishes happen.
+    ///
+    /// # Errors
+    /// A number that makes no sense.
+    pub fn pace(&self) -> anyhow::Result<Pace> {
+        ensure!(self.in_flight > 0, "--in-flight must be at least 1");
+        let Some(per_second) = self.rate else { return Ok(Pace::InFlight(self.in_flight)) };
+        ensure!(per_second > 0.0 && per_second < 1e8, "--rate must be above 0 and below 100,000,000");
+        Ok(match self.arrivals {
+            Arrivals::Poisson => Pace::Poisson { per_second },
+            Arrivals::Even => Pace::Even { per_second },
+        })
+    }
+
+    /// The share of stalled readers, of 1,000.
+    ///
+    /// # Errors
+    /// It is not a percentage below 100.
+    pub fn stalled_per_mille(&self) -> anyhow::Result<u32> {
+        ensure!((0.0..100.0).contains(&self.stalled), "--stalled must be a percentage below 100");
+        Ok((self.stalled * 10.0).round() as u32)
+    }
+}
+
+impl RunArgs {
+    /// The run that these options describe.
+    ///
+    /// # Errors
+    /// A value that makes no sense, said in a plain sentence.
+    pub fn options(&self, scenario: Scenario) -> anyhow::Result<Options> {
+        let targets = self.url.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<Vec<_>>>()?;
+        ensure!(self.size >= crate::payload::STAMP_BYTES, "--size must be at least {}", crate::payload::STAMP_BYTES);
+        Ok(Options {
+            name: self.url[0].clone(),
+            targets,
+            dialect: self.dialect(),
+            scenario,
+            connections: self.connections,
+            room_size: self.room_size.min(self.connections),
+            payload_bytes: self.size,
+            warmup: self.warmup,
+            duration: self.duration,
+            settle: self.settle,
+            cores: self.cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
+            processes: self.processes,
+            pid: self.pid,
+            floor: None,
+            control: self.control,
+            sources: self.sources,
+            connecting_max: self.connecting.max(1),
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..1 << 48)),
+        })
+    }
+
+    /// How a server is to be started for these options.
+    ///
+    /// # Errors
+    /// A list of CPUs that is none.
+    pub fn conditions(&self, scenario: Scenario) -> anyhow::Result<Conditions> {
+        Ok(Conditions {
+            cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
+            set: self.server_set.clone(),
+            echo: matches!(scenario, Scenario::Echo { .. }),
+            binary: self.dialect == DialectName::Binary || self.raw_binary,
+        })
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self.dialect {
+            DialectName::Json => Dialect::json(),
+            DialectName::Binary => Dialect::Binary,
+            DialectName::Raw => Dialect::Raw(Templates {
+                target: self.raw_target.clone(),
+                join: self.raw_join.clone(),
+                joined: self.raw_joined.clone(),
+                publish: self.raw_publish.clone(),
+                binary: self.raw_binary,
+                hint: 0,
+            }),
+        }
+    }
+}
+
+/// Reads `10s`, `250ms`, `2m`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let split = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().context("not a duration like 10s, 250ms or 2m")?;
+    let seconds = match unit {
+        "ms" => number / 1_000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        _ => bail!("not a duration like 10s, 250ms or 2m"),
+    };
+    Duration::try_from_secs_f64(seconds).context("too long")
+}
+
+/// Reads `0,2-5`.
+///
+/// # Errors
+/// It is not such a list.
+pub fn core_list(text: &str) -> anyhow::Result<Vec<usize>> {
+    let mut cores = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let wrong = || format!("{text:?} is not a list of CPUs like 0,2-5");
+        let (first, last): (usize, usize) =
+            (first.trim().parse().with_context(wrong)?, last.trim().parse().with_context(wrong)?);
+        cores.extend(first..=last);
+    }
+    Ok(cores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_lists_are_read() {
+        assert_eq!(duration("250ms").expect("good"), Duration::from_millis(250));
+        assert_eq!(duration("1.5m").expect("good"), Duration::from_secs(90));
+        assert!(duration("10").is_err() && duration("s").is_err() && duration("-1s").is_err());
+        assert_eq!(core_list("0,2-4").expect("good"), [0, 2, 3, 4]);
+        assert!(core_list("a").is_err() && core_list("").is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! The generator's clock: nanoseconds since the process began, and the CPU time of threads and processes.
+//! Never the wall clock: a step of it would falsify latencies.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+/// Nanoseconds in a second.
+pub const SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds in a millisecond.
+pub const MILLISECOND: u64 = 1_000_000;
+
+/// A monotonic clock whose zero is its creation.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    zero: Instant,
+}
+
+impl Clock {
+    /// A clock that starts at zero now.
+    #[must_use]
+    pub fn start() -> Self {
+        Clock { zero: Instant::now() }
+    }
+
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.zero.elapsed().as_nanos()).expect("a run is shorter than 500 years")
+    }
+}
+
+/// CPU time that the calling thread has used, in nanoseconds.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, nanoseconds)
+}
+
+/// CPU time that all threads of a process have used so far, in nanoseconds; `None` when it does not exist.
+#[must_use]
+pub fn process_cpu_ns(pid: u32) -> Option<u64> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
+    ClockId::pid_cpu_clock_id(pid).ok()?.now().ok().map(nanoseconds)
+}
+
+/// Time that the calling thread was runnable but had no CPU, in nanoseconds (`/proc/thread-self/schedstat`, field 2).
+#[must_use]
+pub fn thread_waited_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+fn nanoseconds(time: TimeSpec) -> u64 {
+    u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_grows_with_work_and_not_with_sleep() {
+        let before = thread_cpu_ns();
+        std::thread::sleep(Duration::from_millis(30));
+        let slept = thread_cpu_ns() - before;
+        let clock = Clock::start();
+        let begun = thread_cpu_ns();
+        while thread_cpu_ns() - begun < 20 * MILLISECOND {
+            assert!(clock.now() < 20 * SECOND, "CPU time stands still");
+        }
+        assert!(slept < 10 * MILLISECOND, "30 ms of sleep cost {slept} ns of CPU");
+        assert!(process_cpu_ns(std::process::id()).expect("this process exists") >= 20 * MILLISECOND);
+        assert_eq!(process_cpu_ns(0x007f_ffff), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! Roomring's JSON form (PROTOCOL sections 2 and 3), as a client sees it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Delivery, Position, Published, Said};
+use crate::payload::Stamp;
+
+/// Where the fields of a publication were found last: messages of one room look alike.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Hints {
+    seq: usize,
+    stamp: usize,
+}
+
+const MESSAGE: &[u8] = b"{\"type\":\"message\"";
+const SEQ: &[u8] = b"\"seq\":";
+
+impl Hints {
+    /// Reads a publication without parsing the rest. A server that writes `type` elsewhere is read by [`parse`].
+    pub fn delivery(&mut self, message: &[u8]) -> Option<Delivery> {
+        if !message.starts_with(MESSAGE) {
+            return match parse(message) {
+                Said::Message(published) => {
+                    let stamp = Stamp::find(&published.data, &mut 0);
+                    Some(Delivery { seq: Some(published.seq), stamp })
+                }
+                _ => None,
+            };
+        }
+        if message.get(self.seq..).is_none_or(|rest| !rest.starts_with(SEQ)) {
+            self.seq = memchr::memmem::find(message, SEQ)?;
+        }
+        let digits = message[self.seq + SEQ.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        let seq = digits.fold(0u64, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+        Some(Delivery { seq: Some(seq), stamp: Stamp::find(message, &mut self.stamp) })
+    }
+}
+
+/// Writes a join. Names that the generator makes need no escaping.
+pub fn write_join(room: &str, position: Option<&Position>, out: &mut Vec<u8>) {
+    let text = match position {
+        None => format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#),
+        Some(Position { epoch, seq }) => {
+            format!(r#"{{"type":"join","id":1,"room":"{room}","last_received_seq":{seq},"epoch":"{epoch}"}}"#)
+        }
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Writes a leave.
+pub fn write_leave(room: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(r#"{{"type":"leave","id":2,"room":"{room}"}}"#).as_bytes());
+}
+
+/// Writes a publish. Without a wish for a reply it has no `id`: only a refusal comes back.
+pub fn write_publish(room: &str, stamp: Stamp, size: usize, reply: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"publish","#);
+    if reply {
+        out.extend_from_slice(br#""id":3,"#);
+    }
+    out.extend_from_slice(br#""room":""#);
+    out.extend_from_slice(room.as_bytes());
+    out.extend_from_slice(br#"","data":""#);
+    stamp.write(size, out);
+    out.extend_from_slice(br#""}"#);
+}
+
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(default)]
+    room: String,
+    #[serde(default)]
+    epoch: String,
+    seq: Option<u64>,
+    #[serde(default)]
+    recovered: bool,
+    #[serde(default, borrow)]
+    messages: Vec<Entry<'a>>,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    data_b64: Option<String>,
+    #[serde(default)]
+    from: Option<serde_json::Value>,
+    #[serde(default)]
+    to: u64,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    seq: u64,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    data_b64: Option<String>,
+}
+
+/// Reads any message.
+#[must_use]
+pub fn parse(message: &[u8]) -> Said {
+    let object: Object = match serde_json::from_slice(message) {
+        Ok(object) => object,
+        Err(error) => return Said::Garbage(format!("{error} in {}", String::from_utf8_lossy(message))),
+    };
+    let data = |raw: Option<&RawValue>, base64: Option<&String>| match (raw, base64) {
+        (Some(raw), _) => raw.get().as_bytes().to_vec(),
+        // What cannot be decoded holds no stamp, and is found wrong for that.
+        (None, base64) => base64.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default(),
+    };
+    match (object.kind, object.seq) {
+        ("message", Some(seq)) => {
+            let data = data(object.data, object.data_b64.as_ref());
+            Said::Message(Published { room: object.room, seq, data })
+        }
+        ("joined", Some(seq)) => {
+            let room = &object.room;
+            let entry = |entry: &Entry| {
+                let data = data(entry.data, entry.data_b64.as_ref());
+                Published { room: room.clone(), seq: entry.seq, data }
+            };
+            let messages = object.messages.iter().map(entry).collect();
+            let (epoch, recovered) = (object.epoch, object.recovered);
+            Said::Joined { room: object.room, epoch, seq, recovered, messages, following: 0 }
+        }
+        ("left", _) => Said::Left { room: object.room },
+        ("published", seq) => Said::Accepted { room: object.room, seq },
+        ("gap", _) => {
+            let from = object.from.and_then(|from| from.as_u64()).unwrap_or(0);
+            Said::Gap { room: object.room, from, to: object.to }
+        }
+        ("error", _) => Said::Error { code: object.code, message: object.message },
+        ("reconnect", _) => Said::Reconnect,
+        ("message" | "joined", None) => Said::Garbage(String::from_utf8_lossy(message).into_owned()),
+        _ => Said::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(seq: u64, stamp: Stamp) -> Vec<u8> {
+        let mut out = format!(r#"{{"type":"message","room":"r","seq":{seq},"from":"u","at":1,"data":""#).into_bytes();
+        stamp.write(40, &mut out);
+        out.extend_from_slice(b"\"}");
+        out
+    }
+
+    #[test]
+    fn the_fast_reader_agrees_with_the_parser() {
+        let mut hints = Hints::default();
+        for seq in [1, 9, 10, 99_999, 7] {
+            let stamp = Stamp { number: 3, room: 8 };
+            let bytes = message(seq, stamp);
+            assert_eq!(hints.delivery(&bytes), Some(Delivery { seq: Some(seq), stamp: Some(stamp) }));
+            let Said::Message(published) = parse(&bytes) else { panic!("a message") };
+            assert_eq!((published.seq, published.room.as_str()), (seq, "r"));
+            assert_eq!(Stamp::read(&published.data[1..]), Some(stamp));
+        }
+        let other_order = br#"{"seq":5,"type":"message","room":"r","data":1}"#;
+        assert_eq!(hints.delivery(other_order), Some(Delivery { seq: Some(5), stamp: None }));
+        assert_eq!(hints.delivery(br#"{"type":"status","room":"r"}"#), None);
+    }
+
+    #[test]
+    fn replies_and_pushes_are_read() {
+        let joined = br#"{"type":"joined","id":1,"room":"r","epoch":"00ff","seq":4,"recovered":true,
+            "messages":[{"seq":4,"from":"u","at":1,"data":[1,2]}],"members":1,"role":"member"}"#;
+        let entry = Published { room: "r".into(), seq: 4, data: b"[1,2]".to_vec() };
+        let (room, epoch) = ("r".to_owned(), "00ff".to_owned());
+        let expected = Said::Joined { room, epoch, seq: 4, recovered: true, messages: vec![entry], following: 0 };
+        assert_eq!(parse(joined), expected);
+        let encoded = br#"{"type":"message","room":"r","seq":1,"from":"u","at":1,"data_b64":"fnJyMQ=="}"#;
+        assert_eq!(parse(encoded), Said::Message(Published { room: "r".into(), seq: 1, data: b"~rr1".to_vec() }));
+        let gap = br#"{"type":"gap","room":"r","from":3,"to":9}"#;
+        assert_eq!(parse(gap), Said::Gap { room: "r".into(), from: 3, to: 9 });
+        let error = br#"{"type":"error","code":"not_joined","message":"join first"}"#;
+        assert_eq!(parse(error), Said::Error { code: "not_joined".into(), message: "join first".into() });
+        assert!(matches!(parse(b"{"), Said::Garbage(_)));
+        assert!(matches!(parse(br#"{"type":"joined","room":"r"}"#), Said::Garbage(_)));
+    }
+
+    #[test]
+    fn commands_are_json() {
+        let position = Position { epoch: "00ff".into(), seq: 12 };
+        for (position, wanted) in [(None, serde_json::Value::Null), (Some(&position), 12.into())] {
+            let mut out = Vec::new();
+            write_join("r", position, &mut out);
+            let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            assert_eq!(value["last_received_seq"], wanted);
+        }
+        for reply in [true, false] {
+            let mut out = Vec::new();
+            write_publish("r", Stamp { number: 1, room: 1 }, 30, reply, &mut out);
+            let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            assert_eq!(value["data"].as_str().map(str::len), Some(30));
+            assert_eq!(value["id"].is_number(), reply);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Any server: the join and publish messages are templates, and a publication is any message that carries a stamp.
+
+use roomring::wire::frame::Opcode;
+use serde::{Deserialize, Serialize};
+
+use super::{Delivery, Said};
+use crate::payload::Stamp;
+
+/// Templates; `{room}`, `{user}` and `{data}` stand for the room's name, the user's and the stamped payload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Templates {
+    /// Added to the URL's path.
+    pub target: String,
+    /// Sent on opening; empty: being connected is being a member.
+    pub join: String,
+    /// A message that contains this answers the join; empty: a join that was sent counts.
+    pub joined: String,
+    /// Sent to publish.
+    pub publish: String,
+    /// Binary frames in place of text.
+    pub binary: bool,
+    /// Where the stamp was found last.
+    #[serde(default)]
+    pub hint: usize,
+}
+
+impl Default for Templates {
+    /// What the servers in `peers/` take: the room in the path, and a message that is published as it is.
+    fn default() -> Self {
+        Templates {
+            target: "/room/{room}".into(),
+            join: String::new(),
+            joined: String::new(),
+            publish: "{data}".into(),
+            binary: false,
+            hint: 0,
+        }
+    }
+}
+
+impl Templates {
+    /// The kind of frame that commands travel in.
+    #[must_use]
+    pub fn opcode(&self) -> Opcode {
+        if self.binary { Opcode::Binary } else { Opcode::Text }
+    }
+
+    /// The request target: the URL's path, then the template.
+    #[must_use]
+    pub fn request_target(&self, path: &str, room: &str, user: &str) -> String {
+        let added = self.target.replace("{room}", room).replace("{user}", user);
+        if path == "/" && added.starts_with('/') { added } else { format!("{path}{added}") }
+    }
+
+    /// Whether the join is answered.
+    #[must_use]
+    pub fn joins_by_message(&self) -> bool {
+        !self.join.is_empty() && !self.joined.is_empty()
+    }
+
+    /// Writes a join; nothing where joining needs no message.
+    pub fn write_join(&self, room: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.join.replace("{room}", room).as_bytes());
+    }
+
+    /// Writes a publish.
+    pub fn write_publish(&self, room: &str, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
+        let (before, after) = self.publish.split_once("{data}").unwrap_or((&self.publish, ""));
+        out.extend_from_slice(before.replace("{room}", room).as_bytes());
+        stamp.write(size, out);
+        out.extend_from_slice(after.replace("{room}", room).as_bytes());
+    }
+
+    /// Reads a publication.
+    pub fn delivery(&mut self, message: &[u8]) -> Option<Delivery> {
+        Stamp::find(message, &mut self.hint).map(|stamp| Delivery { seq: None, stamp: Some(stamp) })
+    }
+
+    /// Reads any message.
+    #[must_use]
+    pub fn parse(&self, message: &[u8]) -> Said {
+        if self.joins_by_message() && memchr::memmem::find(message, self.joined.as_bytes()).is_some() {
+            let (room, epoch) = (String::new(), String::new());
+            return Said::Joined { room, epoch, seq: 0, recovered: false, messages: Vec::new(), following: 0 };
+        }
+        Said::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled() {
+        let templates = Templates {
+            join: r#"["sub","{room}"]"#.into(),
+            joined: "subscribed".into(),
+            publish: r#"["pub","{room}","{data}"]"#.into(),
+            ..Templates::default()
+        };
+        assert_eq!(templates.request_target("/", "a", "u"), "/room/a");
+        assert_eq!(templates.request_target("/base", "a", "u"), "/base/room/a");
+        let mut out = Vec::new();
+        templates.write_publish("a", Stamp { number: 2, room: 5 }, 24, &mut out);
+        assert!(out.starts_with(br#"["pub","a","~rr1"#) && out.ends_with(br#""]"#));
+        let mut reader = templates.clone();
+        let delivery = reader.delivery(&out).expect("stamped");
+        assert_eq!(delivery, Delivery { seq: None, stamp: Some(Stamp { number: 2, room: 5 }) });
+        assert!(matches!(templates.parse(br#"{"ok":"subscribed"}"#), Said::Joined { .. }));
+        assert_eq!(templates.parse(b"hello"), Said::Other);
+    }
+}

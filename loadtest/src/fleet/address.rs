@@ -1,0 +1,90 @@
+//! Where connections go and where they come from.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+
+use anyhow::{Context as _, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// A server's address, taken from a `ws://` URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The `Host` header.
+    pub host: String,
+    /// The URL's path, beginning with `/`.
+    pub path: String,
+}
+
+impl Target {
+    /// Reads `ws://HOST:PORT/PATH`.
+    ///
+    /// # Errors
+    /// The URL is not one, names TLS (not supported), or its host has no address.
+    pub fn parse(url: &str) -> anyhow::Result<Self> {
+        let Some(rest) = url.strip_prefix("ws://") else { bail!("--url must begin with ws://, not {url:?}") };
+        let (host, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+        ensure!(!host.is_empty(), "--url {url:?} names no host");
+        let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let mut addresses = with_port.to_socket_addrs().with_context(|| format!("--url {url:?}: no such host"))?;
+        let address = addresses.next().with_context(|| format!("--url {url:?}: the host has no address"))?;
+        Ok(Target { address, host: host.to_owned(), path: path.to_owned() })
+    }
+}
+
+/// Source addresses for connections to this host: each has ports of its own, so that they never run out.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    shard: u8,
+    spread: u32,
+    next: u32,
+}
+
+impl Sources {
+    /// `spread` addresses (at least 1) in 127.(1 + shard).0.0/16.
+    #[must_use]
+    pub fn new(shard: u32, spread: u32) -> Self {
+        let shard = u8::try_from(shard % 250).expect("below 250") + 1;
+        Sources { shard, spread: spread.clamp(1, 62_500), next: 0 }
+    }
+
+    /// The source address of the next connection to `target`, if it should have one of these.
+    pub fn next(&mut self, target: SocketAddr) -> Option<SocketAddr> {
+        if !matches!(target.ip(), IpAddr::V4(address) if address.is_loopback()) {
+            return None;
+        }
+        let index = self.next % self.spread;
+        self.next = self.next.wrapping_add(1);
+        let octet = |value: u32| u8::try_from(value).expect("the spread keeps it below 251");
+        let address = Ipv4Addr::new(127, self.shard, octet(index / 250), octet(index % 250 + 1));
+        Some(SocketAddr::new(address.into(), 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read() {
+        let target = Target::parse("ws://127.0.0.1:8080/ws").expect("good");
+        assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:8080", "/ws"));
+        assert_eq!(Target::parse("ws://127.0.0.1").expect("good").address.port(), 80);
+        assert!(Target::parse("http://127.0.0.1/").is_err());
+        assert!(Target::parse("ws:///x").is_err());
+    }
+
+    #[test]
+    fn sources_go_round_on_loopback_only() {
+        let mut sources = Sources::new(3, 1_000);
+        let target = "127.0.0.1:1".parse().expect("an address");
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..2_000 {
+            let source = sources.next(target).expect("loopback");
+            assert!(source.ip().is_loopback());
+            seen.insert(source);
+        }
+        assert_eq!(seen.len(), 1_000);
+        assert_eq!(sources.next("192.0.2.1:1".parse().expect("an address")), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! The client's half of the opening handshake (RFC 6455 section 4.1).
+
+use std::fmt::Write as _;
+
+/// Every connection sends this key (the RFC's own example): the server cannot tell, and the answer is known beforehand.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// An answer's head longer than this is refused.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What a scenario asks of the server when it opens a connection.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Index of the target.
+    pub target: usize,
+    /// Path and query.
+    pub path: String,
+    /// Subprotocol to offer.
+    pub subprotocol: Option<&'static str>,
+}
+
+/// What the bytes received so far are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// More are needed.
+    Incomplete,
+    /// The WebSocket is open; its frames begin after this many bytes.
+    Open(usize),
+    /// It is not; why.
+    Refused(String),
+}
+
+/// The bytes of an upgrade request.
+#[must_use]
+pub fn request(request: &Request, host: &str) -> String {
+    let mut text = format!(
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
+        request.path
+    );
+    if let Some(subprotocol) = request.subprotocol {
+        write!(text, "Sec-WebSocket-Protocol: {subprotocol}\r\n").expect("a String takes all writes");
+    }
+    text.push_str("\r\n");
+    text
+}
+
+/// Reads the server's answer.
+#[must_use]
+pub fn answer(received: &[u8]) -> Answer {
+    let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else {
+        if received.len() > HEAD_BYTES_MAX {
+            return Answer::Refused("answered with an endless head".to_owned());
+        }
+        return Answer::Incomplete;
+    };
+    let head = String::from_utf8_lossy(&received[..end]);
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    let code = status.split(' ').nth(1).unwrap_or_default();
+    if code != "101" {
+        let body = String::from_utf8_lossy(&received[end + 4..]);
+        return Answer::Refused(format!("answered {status:?} {}", body.trim()));
+    }
+    let accept = lines
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(name, value)| name.eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim().to_owned()));
+    if accept.as_deref() != Some(ACCEPT) {
+        return Answer::Refused(format!("answered with Sec-WebSocket-Accept {accept:?}"));
+    }
+    Answer::Open(end + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_judged() {
+        let good = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\nframes");
+        assert_eq!(answer(good.as_bytes()), Answer::Open(good.len() - 6));
+        for cut in 0..good.len() - 6 {
+            assert_eq!(answer(&good.as_bytes()[..cut]), Answer::Incomplete);
+        }
+        let full = answer(b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"error\":\"overloaded\"}");
+        assert!(matches!(&full, Answer::Refused(why) if why.contains("503") && why.contains("overloaded")), "{full:?}");
+        let wrong = answer(b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: nonsense\r\n\r\n");
+        assert!(matches!(wrong, Answer::Refused(_)));
+        assert!(matches!(answer(&vec![b'x'; HEAD_BYTES_MAX + 1]), Answer::Refused(_)));
+    }
+
+    #[test]
+    fn the_request_is_whole() {
+        let asked = Request { target: 0, path: "/ws?user=a".into(), subprotocol: Some("roomring.v1.json") };
+        let text = request(&asked, "h:1");
+        assert!(text.starts_with("GET /ws?user=a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("json\r\n\r\n"));
+    }
+}

@@ -1,0 +1,558 @@
+//! Many client connections on one thread: readiness by epoll, one receive buffer for all, frames read in place.
+//! An idle connection holds no memory beside its slot. Knows RFC 6455, not what messages mean.
+
+pub mod address;
+pub mod handshake;
+mod slot;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fastrand::Rng;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use roomring::wire::client::{ServerDecoder, ServerMessage, append_client_frame};
+use roomring::wire::frame::Opcode;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::clock::Clock;
+use crate::measure::counters::Counters;
+use address::{Sources, Target};
+use handshake::{Answer, Request};
+use slot::{Held, Slot, State};
+
+const TIMER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+
+/// One buffer takes what any socket has: large enough for a burst, small enough to stay in the second-level cache.
+const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// The largest message taken from a server.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Ready sockets taken per wait.
+const EVENTS_MAX: usize = 512;
+
+/// How a client leaves without closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// TCP end of stream.
+    Fin,
+    /// TCP reset.
+    Reset,
+    /// Half a frame, then the end of stream.
+    MidFrame,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By [`Fleet::close`] and the server's answer.
+    Asked,
+    /// The server sent a close frame, with this code.
+    ByServer(Option<u16>),
+    /// Without a close frame; why.
+    Broken(String),
+}
+
+/// What a scenario does when something happens to one of its clients. `now` is in nanoseconds of the fleet's clock.
+pub trait Behaviour {
+    /// A client is about to connect: what it asks for.
+    fn request(&mut self, client: u32) -> Request;
+    /// Its WebSocket is open.
+    fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64);
+    /// A message came.
+    fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64);
+    /// Its WebSocket is gone.
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64);
+    /// It did not become a WebSocket. The reason is counted and kept by the fleet.
+    fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64);
+    /// The deadline has come.
+    fn due(&mut self, fleet: &mut Fleet, now: u64);
+    /// All that was ready has been handled.
+    fn turn_ended(&mut self, fleet: &mut Fleet, now: u64);
+}
+
+/// How a fleet connects.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Servers.
+    pub targets: Vec<Target>,
+    /// Clients, numbered from 0.
+    pub clients: u32,
+    /// Which of the generator's processes this is.
+    pub shard: u32,
+    /// Source addresses in use.
+    pub sources: u32,
+    /// Attempts under way at a time.
+    pub connecting_max: usize,
+    /// Seed for masks.
+    pub seed: u64,
+}
+
+/// The clients of one thread.
+pub struct Fleet {
+    poll: Poll,
+    events: Option<Events>,
+    slots: Vec<Slot>,
+    buffer: Vec<u8>,
+    /// For connections that hold no incomplete frame: all but a few at any time.
+    decoder: ServerDecoder,
+    dirty: Vec<u32>,
+    resumed: Vec<u32>,
+    waiting: VecDeque<u32>,
+    delayed: BinaryHeap<Reverse<(u64, u32)>>,
+    connecting: usize,
+    #[expect(clippy::vec_box, reason = "they go to and from slots as boxes")]
+    spare: Vec<Box<Held>>,
+    timer: TimerFd,
+    armed: u64,
+    deadline: u64,
+    targets: Vec<Target>,
+    sources: Sources,
+    connecting_max: usize,
+    /// Seeded: masks, and whatever a scenario draws.
+    pub rng: Rng,
+    /// The clock that every `now` is of.
+    pub clock: Clock,
+    /// What happened so far.
+    pub counters: Counters,
+    /// Why the last attempt failed, or the last connection broke.
+    pub last_failure: Option<String>,
+}
+
+impl Fleet {
+    /// A fleet without connections.
+    ///
+    /// # Errors
+    /// The kernel refuses an epoll instance or a timer.
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        let poll = Poll::new().context("epoll")?;
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).context("timerfd")?;
+        let raw = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&timer));
+        poll.registry().register(&mut SourceFd(&raw), TIMER, Interest::READABLE).context("timerfd in epoll")?;
+        Ok(Fleet {
+            poll,
+            events: Some(Events::with_capacity(EVENTS_MAX)),
+            slots: (0..settings.clients).map(|_| Slot::default()).collect(),
+            buffer: vec![0; RECEIVE_BYTES],
+            decoder: ServerDecoder::default(),
+            dirty: Vec::new(),
+            resumed: Vec::new(),
+            waiting: VecDeque::new(),
+            delayed: BinaryHeap::new(),
+            connecting: 0,
+            spare: Vec::new(),
+            timer,
+            armed: u64::MAX,
+            deadline: u64::MAX,
+            targets: settings.targets,
+            sources: Sources::new(settings.shard, settings.sources),
+            connecting_max: settings.connecting_max,
+            rng: Rng::with_seed(settings.seed),
+            clock: Clock::start(),
+            counters: Counters::default(),
+            last_failure: None,
+        })
+    }
+
+    /// A handle that ends a wait of [`Fleet::turn`] from another thread.
+    ///
+    /// # Errors
+    /// The kernel refuses an eventfd.
+    pub fn waker(&self) -> io::Result<Arc<Waker>> {
+        Waker::new(self.poll.registry(), WAKER).map(Arc::new)
+    }
+
+    /// Connects a client as soon as there is room among the attempts under way.
+    pub fn connect(&mut self, client: u32) {
+        self.waiting.push_back(client);
+    }
+
+    /// Connects a client at `at`.
+    pub fn connect_at(&mut self, client: u32, at: u64) {
+        self.delayed.push(Reverse((at, client)));
+    }
+
+    /// [`Behaviour::due`] is called once at `at`, or as soon after it as can be; `u64::MAX` for never.
+    pub fn set_deadline(&mut self, at: u64) {
+        self.deadline = at;
+    }
+
+    /// Whether a client's WebSocket is open.
+    #[must_use]
+    pub fn is_open(&self, client: u32) -> bool {
+        self.slots[client as usize].state == State::Open
+    }
+
+    /// Adds a frame to what the client will send; sent at the end of the turn, or by [`Fleet::flush`].
+    pub fn queue(&mut self, client: u32, opcode: Opcode, payload: &[u8]) {
+        let slot = &mut self.slots[client as usize];
+        if slot.state == State::Empty {
+            return;
+        }
+        let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        if held.output.is_empty() {
+            self.dirty.push(client);
+        }
+        append_client_frame(&mut held.output, opcode, payload, self.rng.u32(..).to_ne_bytes());
+    }
+
+    /// Sends what waits for the client, as far as its socket takes it.
+    pub fn flush(&mut self, client: u32) {
+        let slot = &mut self.slots[client as usize];
+        let (Some(stream), Some(held)) = (&mut slot.stream, &mut slot.held) else { return };
+        if slot.state == State::Connecting || held.output.is_empty() {
+            return;
+        }
+        match stream.write(&held.output) {
+            Ok(written) => {
+                self.counters.sends += 1;
+                self.counters.bytes_sent += written as u64;
+                held.output.drain(..written);
+                self.tidy(client);
+            }
+            // A broken connection shows itself as readable too, and is ended there.
+            Err(_would_block_or_broken) => {}
+        }
+    }
+
+    /// Begins the close handshake.
+    pub fn close(&mut self, client: u32) {
+        if self.is_open(client) {
+            self.queue(client, Opcode::Close, &1000u16.to_be_bytes());
+            self.slots[client as usize].state = State::Closing;
+        }
+    }
+
+    /// Leaves without a word. [`Behaviour::ended`] is not called.
+    pub fn vanish(&mut self, client: u32, leaving: Leaving) {
+        self.flush(client);
+        let slot = &mut self.slots[client as usize];
+        let Some(mut stream) = slot.stream.take() else { return };
+        match leaving {
+            Leaving::Fin => {}
+            Leaving::Reset => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
+            // A frame of 100 bytes of which 3 come: what follows it on the wire is the end of the stream.
+            Leaving::MidFrame => drop(stream.write(&[0x82, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7])),
+        }
+        self.counters.vanished += 1;
+        self.release(client);
+    }
+
+    /// The client stops reading: its socket's buffers fill, then the server's.
+    pub fn stall(&mut self, client: u32) {
+        self.slots[client as usize].stalled = true;
+    }
+
+    /// The client reads again.
+    pub fn resume(&mut self, client: u32) {
+        let slot = &mut self.slots[client as usize];
+        if std::mem::take(&mut slot.stalled) {
+            self.resumed.push(client);
+        }
+    }
+
+    /// One turn: waits until something is ready or due, handles all of it, sends what it led to.
+    ///
+    /// # Errors
+    /// epoll fails.
+    pub fn turn(&mut self, behaviour: &mut impl Behaviour) -> io::Result<()> {
+        self.connect_some(behaviour);
+        let mut events = self.events.take().expect("turns do not nest");
+        let timeout = self.arm().then_some(Duration::ZERO);
+        match self.poll.poll(&mut events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) => return Err(error),
+        }
+        self.counters.turns += 1;
+        self.call_if_due(behaviour, self.clock.now());
+        for event in &events {
+            if event.token() != TIMER && event.token() != WAKER {
+                self.handle_event(behaviour, event);
+            }
+        }
+        self.events = Some(events);
+        for client in std::mem::take(&mut self.resumed) {
+            self.read(behaviour, client, true);
+        }
+        let now = self.clock.now();
+        behaviour.turn_ended(self, now);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for client in dirty.drain(..) {
+            self.flush(client);
+        }
+        self.dirty = dirty;
+        Ok(())
+    }
+
+    /// Sets the timer for the next thing due. True when something is due already or still to do.
+    fn arm(&mut self) -> bool {
+        let delayed = self.delayed.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+        let next = self.deadline.min(delayed);
+        let more = !self.waiting.is_empty() && self.connecting < self.connecting_max;
+        let now = self.clock.now();
+        if next <= now || more || !self.resumed.is_empty() || !self.dirty.is_empty() {
+            return true;
+        }
+        if next != self.armed {
+            self.armed = next;
+            let set = if next == u64::MAX {
+                self.timer.unset()
+            } else {
+                let wait = TimeSpec::from_duration(Duration::from_nanos(next - now));
+                self.timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())
+            };
+            set.expect("a time span of a started clock is a valid timer");
+        }
+        false
+    }
+
+    fn call_if_due(&mut self, behaviour: &mut impl Behaviour, now: u64) {
+        if now >= self.deadline {
+            self.deadline = u64::MAX;
+            behaviour.due(self, now);
+        }
+    }
+
+    fn connect_some(&mut self, behaviour: &mut impl Behaviour) {
+        let now = self.clock.now();
+        while let Some(Reverse((at, client))) = self.delayed.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.delayed.pop();
+            self.waiting.push_back(client);
+        }
+        // Few per turn: those that are open already must not wait for a batch of connects.
+        for _ in 0..32 {
+            if self.connecting >= self.connecting_max {
+                return;
+            }
+            let Some(client) = self.waiting.pop_front() else { return };
+            let request = behaviour.request(client);
+            if let Err(error) = self.start(client, &request) {
+                self.fail(behaviour, client, format!("connect: {error}"));
+            }
+        }
+    }
+
+    fn start(&mut self, client: u32, request: &Request) -> io::Result<()> {
+        let target = &self.targets[request.target % self.targets.len()];
+        let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = self.sources.next(target.address) {
+            socket.bind(&source.into())?;
+        }
+        match socket.connect(&target.address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        let token = Token(client as usize);
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let slot = &mut self.slots[client as usize];
+        let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        held.output.extend_from_slice(handshake::request(request, &target.host).as_bytes());
+        slot.stream = Some(stream);
+        slot.state = State::Connecting;
+        slot.stalled = false;
+        self.connecting += 1;
+        Ok(())
+    }
+
+    fn handle_event(&mut self, behaviour: &mut impl Behaviour, event: &Event) {
+        let client = u32::try_from(event.token().0).expect("a client's number");
+        let slot = &mut self.slots[client as usize];
+        if slot.state == State::Connecting {
+            let Some(stream) = &slot.stream else { return };
+            if let Some(error) = stream.take_error().unwrap_or_else(Some) {
+                self.fail(behaviour, client, format!("connect: {error}"));
+                return;
+            }
+            if !event.is_writable() {
+                return;
+            }
+            slot.state = State::Upgrading;
+        }
+        if event.is_writable() {
+            self.flush(client);
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.read(behaviour, client, event.is_read_closed());
+        }
+    }
+
+    /// Reads what a socket has: until it has no more, or to its end if `to_end`.
+    fn read(&mut self, behaviour: &mut impl Behaviour, client: u32, to_end: bool) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        loop {
+            let slot = &mut self.slots[client as usize];
+            let Some(stream) = slot.stream.as_mut().filter(|_| !slot.stalled) else { break };
+            match stream.read(&mut buffer) {
+                Ok(0) => {
+                    self.broken(behaviour, client, "the server ended the stream".to_owned());
+                    break;
+                }
+                Ok(count) => {
+                    self.counters.receives += 1;
+                    self.counters.bytes_received += count as u64;
+                    let now = self.clock.now();
+                    self.process(behaviour, client, &buffer[..count], now);
+                    self.call_if_due(behaviour, now);
+                    // A short read has emptied the socket, and what comes later raises a new event.
+                    if count < buffer.len() && !to_end {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.broken(behaviour, client, error.to_string());
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+        if self.slots[client as usize].state != State::Upgrading {
+            return self.process_frames(behaviour, client, received, now);
+        }
+        let held = self.held(client);
+        held.head.extend_from_slice(received);
+        let head = std::mem::take(&mut held.head);
+        match handshake::answer(&head) {
+            Answer::Incomplete => self.held(client).head = head,
+            Answer::Refused(why) => self.fail(behaviour, client, why),
+            Answer::Open(used) => {
+                self.slots[client as usize].state = State::Open;
+                self.connecting -= 1;
+                self.counters.opened += 1;
+                self.counters.open += 1;
+                behaviour.opened(self, client, now);
+                self.process_frames(behaviour, client, &head[used..], now);
+            }
+        }
+    }
+
+    fn process_frames(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+        let own = self.slots[client as usize].held.as_mut().and_then(|held| held.decoder.take());
+        let mut decoder = own.unwrap_or_else(|| std::mem::take(&mut self.decoder));
+        let mut rest = received;
+        // Until it has nothing more to give: only then has it let go of the last message.
+        let violation = loop {
+            match decoder.next(rest, MESSAGE_BYTES_MAX) {
+                Ok((used, Some(message))) => {
+                    rest = &rest[used..];
+                    self.take(behaviour, client, message, now);
+                    if self.slots[client as usize].state == State::Empty {
+                        return;
+                    }
+                }
+                Ok((used, None)) => {
+                    rest = &rest[used..];
+                    if rest.is_empty() {
+                        break None;
+                    }
+                }
+                Err(error) => break Some(error),
+            }
+        };
+        if let Some(error) = violation {
+            self.counters.wrong += 1;
+            return self.broken(behaviour, client, format!("protocol violation: {error}"));
+        }
+        if decoder.held_bytes() == 0 {
+            self.decoder = decoder;
+            self.tidy(client);
+        } else {
+            self.held(client).decoder = Some(decoder);
+        }
+    }
+
+    fn take(&mut self, behaviour: &mut impl Behaviour, client: u32, message: ServerMessage<'_>, now: u64) {
+        let state = self.slots[client as usize].state;
+        match message.opcode {
+            Opcode::Text | Opcode::Binary if state == State::Open => {
+                behaviour.message(self, client, message.payload, now);
+            }
+            Opcode::Text | Opcode::Binary | Opcode::Continuation | Opcode::Pong => {}
+            Opcode::Ping => self.queue(client, Opcode::Pong, message.payload),
+            Opcode::Close => {
+                let code = message.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                let asked = state == State::Closing;
+                if !asked {
+                    self.queue(client, Opcode::Close, message.payload.get(..2).unwrap_or_default());
+                    self.flush(client);
+                }
+                self.release(client);
+                let ended = if asked { Ended::Asked } else { Ended::ByServer(code) };
+                behaviour.ended(self, client, ended, now);
+            }
+        }
+    }
+
+    fn held(&mut self, client: u32) -> &mut Held {
+        self.slots[client as usize].held.get_or_insert_with(|| self.spare.pop().unwrap_or_default())
+    }
+
+    /// Gives back a client's buffers when they are empty.
+    fn tidy(&mut self, client: u32) {
+        let slot = &mut self.slots[client as usize];
+        if slot.held.as_ref().is_some_and(|held| held.is_empty()) {
+            self.spare.extend(slot.held.take());
+        }
+    }
+
+    fn release(&mut self, client: u32) {
+        let slot = &mut self.slots[client as usize];
+        slot.stream = None;
+        match slot.state {
+            State::Empty => {}
+            State::Connecting | State::Upgrading => self.connecting -= 1,
+            State::Open | State::Closing => self.counters.open -= 1,
+        }
+        slot.state = State::Empty;
+        slot.stalled = false;
+        if let Some(mut held) = slot.held.take() {
+            held.clear();
+            self.spare.push(held);
+        }
+    }
+
+    fn fail(&mut self, behaviour: &mut impl Behaviour, client: u32, why: String) {
+        self.counters.connect_failures += 1;
+        self.last_failure = Some(why);
+        self.release(client);
+        let now = self.clock.now();
+        behaviour.failed(self, client, now);
+    }
+
+    fn broken(&mut self, behaviour: &mut impl Behaviour, client: u32, why: String) {
+        let state = self.slots[client as usize].state;
+        match state {
+            State::Empty => {}
+            State::Connecting | State::Upgrading => self.fail(behaviour, client, why),
+            State::Open | State::Closing => {
+                self.release(client);
+                let ended = if state == State::Closing { Ended::Asked } else { Ended::Broken(why) };
+                let now = self.clock.now();
+                behaviour.ended(self, client, ended, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Counters of a generator process: plain integers in its thread, mirrored to atomics that the control thread reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Counts since the process began, except where "now" is said.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct Counters {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Field by field: this much more than `earlier`.
+            #[must_use]
+            pub fn since(&self, earlier: &Counters) -> Counters {
+                Counters { $($name: self.$name.saturating_sub(earlier.$name),)+ }
+            }
+
+            /// Field by field: the sum.
+            #[must_use]
+            pub fn plus(&self, other: &Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)+ }
+            }
+        }
+
+        /// The latest counters, readable by another thread. Fields may be one turn apart from each other.
+        #[derive(Debug, Default)]
+        pub struct SharedCounters {
+            $($name: AtomicU64,)+
+        }
+
+        impl SharedCounters {
+            /// Shows `counters` to readers.
+            pub fn store(&self, counters: &Counters) {
+                $(self.$name.store(counters.$name, Ordering::Relaxed);)+
+            }
+
+            /// The counters last shown.
+            #[must_use]
+            pub fn load(&self) -> Counters {
+                Counters { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// WebSockets opened.
+    opened,
+    /// WebSockets open, now.
+    open,
+    /// Attempts that did not become a WebSocket.
+    connect_failures,
+    /// WebSockets that ended although the scenario did not end them.
+    disconnected,
+    /// Stalled readers that the server closed: what a slow consumer may expect.
+    stalled_closed,
+    /// Clients that are connected and joined, now.
+    ready,
+    /// Messages published (in `echo`: sent).
+    published,
+    /// Deliveries that those publishes owe to receivers.
+    expected,
+    /// Publications received.
+    delivered,
+    /// Received again.
+    duplicated,
+    /// Received after a later one.
+    out_of_order,
+    /// Received by a client that is not in the room.
+    misrouted,
+    /// Received with a content or a seq that cannot be right.
+    wrong,
+    /// Deliveries owed and not yet received, now.
+    outstanding,
+    /// Missing publications that the server announced by `gap`.
+    gaps_announced,
+    /// Missing publications that no `gap` announced (receivers that check by seq alone).
+    holes,
+    /// Error replies.
+    errors,
+    /// Messages that are neither publications nor replies.
+    other_messages,
+    /// Joins answered.
+    joins,
+    /// Joins by position that the server recovered whole.
+    recovered,
+    /// Joins by position that the server could not recover.
+    not_recovered,
+    /// Connect + join + close cycles completed.
+    cycles,
+    /// Connections left by the client without a close frame.
+    vanished,
+    /// Bytes read from sockets.
+    bytes_received,
+    /// Bytes written to sockets.
+    bytes_sent,
+    /// Reads that returned bytes.
+    receives,
+    /// Writes.
+    sends,
+    /// Waits for readiness.
+    turns,
+    /// CPU time of the generator's thread, in nanoseconds.
+    cpu_ns,
+    /// Time that the generator's thread was runnable without a CPU, in nanoseconds.
+    waited_ns,
+}
+
+impl Counters {
+    /// Deliveries that never came, out of those expected so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        (self.expected + self.duplicated).saturating_sub(self.delivered) + self.holes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_do_not_hide_losses() {
+        let counters = Counters { expected: 100, delivered: 100, duplicated: 3, ..Counters::default() };
+        assert_eq!(counters.lost(), 3);
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_stored() {
+        let shared = SharedCounters::default();
+        let counters = Counters { opened: 7, waited_ns: 9, ..Counters::default() };
+        shared.store(&counters);
+        assert_eq!(shared.load(), counters);
+        let later = Counters { opened: 10, ..counters };
+        assert_eq!(later.since(&counters).opened, 3);
+        assert_eq!(later.plus(&counters).waited_ns, 18);
+    }
+}

@@ -1,0 +1,170 @@
+//! Figures of the server's process and of the host, read from `/proc`. Read-only; a figure that cannot be read is absent.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+
+/// Kernel clock ticks in `/proc/PID/stat` are 10 ms on every architecture Linux serves.
+const TICK_NS: u64 = 10_000_000;
+
+/// A process at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSample {
+    /// CPU time of all threads, in nanoseconds.
+    pub cpu_ns: u64,
+    /// The user part, in nanoseconds (counted in ticks of 10 ms).
+    pub user_ns: u64,
+    /// The kernel part, in nanoseconds (counted in ticks of 10 ms).
+    pub system_ns: u64,
+    /// Context switches because a thread waited for something.
+    pub switches_voluntary: u64,
+    /// Context switches because a thread's time was up.
+    pub switches_involuntary: u64,
+}
+
+/// What a process and the kernel hold in memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorySample {
+    /// Resident set of the process.
+    pub rss: u64,
+    /// Its proportional share of what it maps.
+    pub pss: u64,
+    /// Pages that are its alone: the figure for "user-space memory per connection".
+    pub private: u64,
+    /// The kernel's slab, of the whole host: both ends of every connection when client and server share it.
+    pub slab: u64,
+}
+
+/// Where and on what a run was made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Kernel release.
+    pub kernel: String,
+    /// CPU model.
+    pub cpu: String,
+    /// CPUs that this process sees.
+    pub cpus: usize,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Load average of one minute when the run began.
+    pub load: String,
+    /// Values of the sysctls that move these figures.
+    pub sysctls: Vec<(String, String)>,
+    /// Soft limit of open files.
+    pub open_files: u64,
+}
+
+impl ProcessSample {
+    /// Reads a process; `None` when it does not exist.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let after_name = stat.rsplit_once(')')?.1;
+        let mut fields = after_name.split_whitespace().skip(11).map(|field| field.parse().unwrap_or(0));
+        let (user, system): (u64, u64) = (fields.next()?, fields.next()?);
+        let (switches_voluntary, switches_involuntary) = context_switches(pid);
+        Some(ProcessSample {
+            cpu_ns: clock::process_cpu_ns(pid)?,
+            user_ns: user * TICK_NS,
+            system_ns: system * TICK_NS,
+            switches_voluntary,
+            switches_involuntary,
+        })
+    }
+
+    /// Field by field: this much more than `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &ProcessSample) -> ProcessSample {
+        ProcessSample {
+            cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+            user_ns: self.user_ns.saturating_sub(earlier.user_ns),
+            system_ns: self.system_ns.saturating_sub(earlier.system_ns),
+            switches_voluntary: self.switches_voluntary.saturating_sub(earlier.switches_voluntary),
+            switches_involuntary: self.switches_involuntary.saturating_sub(earlier.switches_involuntary),
+        }
+    }
+}
+
+fn context_switches(pid: u32) -> (u64, u64) {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return (0, 0) };
+    let mut switches = (0, 0);
+    for thread in threads.flatten() {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        switches.0 += field(&status, "voluntary_ctxt_switches:");
+        switches.1 += field(&status, "nonvoluntary_ctxt_switches:");
+    }
+    switches
+}
+
+impl MemorySample {
+    /// Reads a process and the host; `None` when the process cannot be read.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let host = fs::read_to_string("/proc/meminfo").ok()?;
+        Some(MemorySample {
+            rss: field(&rollup, "Rss:") * 1024,
+            pss: field(&rollup, "Pss:") * 1024,
+            private: (field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:")) * 1024,
+            slab: field(&host, "Slab:") * 1024,
+        })
+    }
+}
+
+impl HostInfo {
+    /// Reads this host.
+    #[must_use]
+    pub fn read() -> Self {
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let cpuinfo = text("/proc/cpuinfo");
+        let cpu = cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+        let sysctl = |name: &str| {
+            let path = format!("/proc/sys/{}", name.replace('.', "/"));
+            (name.to_owned(), text(&path).split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let limits = text("/proc/self/limits");
+        HostInfo {
+            kernel: text("/proc/sys/kernel/osrelease"),
+            cpu: cpu.map_or_else(String::new, |(_, model)| model.to_owned()),
+            cpus: std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get),
+            memory: field(&text("/proc/meminfo"), "MemTotal:") * 1024,
+            load: text("/proc/loadavg").split_whitespace().next().unwrap_or_default().to_owned(),
+            sysctls: vec![
+                sysctl("net.core.somaxconn"),
+                sysctl("net.ipv4.ip_local_port_range"),
+                sysctl("net.ipv4.tcp_rmem"),
+                sysctl("net.ipv4.tcp_wmem"),
+                sysctl("net.ipv4.tcp_max_tw_buckets"),
+            ],
+            open_files: field(&limits, "Max open files"),
+        }
+    }
+}
+
+/// The first number behind `name` at the start of a line.
+fn field(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_this_process() {
+        let pid = std::process::id();
+        let block = std::hint::black_box(vec![1u8; 8 << 20]);
+        let memory = MemorySample::of(pid).expect("own process");
+        assert!(memory.private >= block.len() as u64, "{memory:?}");
+        assert!(memory.rss >= memory.private && memory.slab > 0, "{memory:?}");
+        let sample = ProcessSample::of(pid).expect("own process");
+        assert!(sample.cpu_ns > 0);
+        assert_eq!(sample.since(&sample), ProcessSample::default());
+        assert!(ProcessSample::of(0x007f_ffff).is_none());
+        let host = HostInfo::read();
+        assert!(host.cpus > 0 && host.memory > 1 << 20 && host.open_files > 0, "{host:?}");
+    }
+}

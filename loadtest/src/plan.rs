@@ -1,0 +1,128 @@
+//! What one generator process is to do: the parent writes it, the worker reads it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::Dialect;
+use crate::fleet::address::Target;
+
+/// A worker's orders.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Servers; clients take turns among them.
+    pub targets: Vec<Target>,
+    /// How they are spoken to.
+    pub dialect: Dialect,
+    /// What the clients do.
+    pub scenario: Scenario,
+    /// Which of the generator's processes this is, from 0.
+    pub shard: u32,
+    /// The CPU to be pinned to.
+    pub core: Option<usize>,
+    /// Clients of this process.
+    pub clients: u32,
+    /// Members of a room.
+    pub room_size: u32,
+    /// Bytes of payload in a publication.
+    pub payload_bytes: usize,
+    /// Source addresses in use by this process.
+    pub sources: u32,
+    /// Connection attempts under way at a time.
+    pub connecting_max: usize,
+    /// Distinguishes this run's rooms and users from those of other runs against the same server.
+    pub run: u32,
+    /// Seed of this process.
+    pub seed: u64,
+}
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Scenario {
+    /// Join and stay.
+    Idle,
+    /// One publisher per room, every member receives.
+    Fanout {
+        /// When publishes happen.
+        pace: Pace,
+        /// Members of each room, of 1,000, that stop reading when publishing begins.
+        stalled_per_mille: u32,
+    },
+    /// Every client sends and gets the same back.
+    Echo {
+        /// When messages are sent; a rate is that of all clients of this process together.
+        pace: Pace,
+    },
+    /// Connect, join, close, again.
+    Churn,
+    /// Random clients, faults and recoveries.
+    Soak(Soak),
+}
+
+/// When publishes happen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Pace {
+    /// Closed loop: so many publishes per room (or client) are under way at any time.
+    InFlight(u32),
+    /// Open loop: arrivals of a Poisson process, whatever the server does.
+    Poisson {
+        /// Publishes per second of this process.
+        per_second: f64,
+    },
+    /// Open loop: evenly spaced in each room, the rooms out of step.
+    Even {
+        /// Publishes per second of this process.
+        per_second: f64,
+    },
+}
+
+/// The mixture of a soak.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Soak {
+    /// Rooms of this process.
+    pub rooms: u32,
+    /// Actions per second of this process.
+    pub actions_per_second: f64,
+}
+
+/// What the parent wants now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Phase {
+    /// Clients connect and join.
+    Connect = 0,
+    /// They do what the scenario says; nothing is recorded yet.
+    Warm = 1,
+    /// The same, recorded.
+    Measure = 2,
+    /// No new publishes; what is under way arrives.
+    Drain = 3,
+    /// Close all.
+    Leave = 4,
+}
+
+impl Phase {
+    /// The phase with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        [Phase::Connect, Phase::Warm, Phase::Measure, Phase::Drain, Phase::Leave][usize::from(number).min(4)]
+    }
+
+    /// Whether clients do what the scenario says.
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        matches!(self, Phase::Warm | Phase::Measure)
+    }
+}
+
+impl Plan {
+    /// A room's name: the same length for all of a run, so that messages look alike.
+    #[must_use]
+    pub fn room_name(&self, room: u32) -> String {
+        format!("lt-{:08x}-{:02x}-{room:05}", self.run, self.shard)
+    }
+
+    /// A user's name.
+    #[must_use]
+    pub fn user_name(&self, client: u32) -> String {
+        format!("u{:08x}-{:02x}-{client:05}", self.run, self.shard)
+    }
+}

@@ -1,0 +1,253 @@
+//! The result of a run: what was measured, and whether it can be believed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::options::Options;
+use crate::measure::counters::Counters;
+use crate::measure::histogram::{Durations, Summary};
+use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
+use crate::plan::{Pace, Scenario};
+use crate::server::floor::FloorCounters;
+use crate::worker::Answer;
+
+/// What was read at one end of the measured time.
+pub struct Mark {
+    /// When.
+    pub at: Instant,
+    /// All generator processes together.
+    pub counters: Counters,
+    /// Each of them.
+    pub per_shard: Vec<Counters>,
+    /// The server's process.
+    pub server: Option<ProcessSample>,
+    /// What a floor server says of itself.
+    pub floor: Option<FloorCounters>,
+}
+
+/// The result of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Version of the generator.
+    pub loadtest: &'static str,
+    /// What was asked.
+    pub options: Options,
+    /// Where it was run.
+    pub host: HostInfo,
+    /// From the first connect to the last join.
+    pub connected_in_s: f64,
+    /// Length of the measured time.
+    pub measured_s: f64,
+    /// In the measured time.
+    pub measured: Counters,
+    /// In the whole run, drained.
+    pub total: Counters,
+    /// Busiest generator thread in the measured time, as a share of its CPU.
+    pub generator_busy: f64,
+    /// Largest share of the measured time that a generator thread waited for a CPU.
+    pub generator_waited: f64,
+    /// Percentiles, in microseconds.
+    pub durations: BTreeMap<String, Summary>,
+    /// The same as HdrHistogram V2, base64.
+    pub histograms: BTreeMap<String, String>,
+    /// The server's process, when it is known.
+    pub server: Option<ServerFigures>,
+    /// The server's process in the measured time.
+    pub server_sample: Option<ProcessSample>,
+    /// What a floor server did in the measured time.
+    pub floor: Option<FloorCounters>,
+    /// What the server still counted when all clients had gone.
+    pub left_behind: Option<String>,
+    /// Whether it can be believed.
+    pub verdict: Verdict,
+    /// Plain sentences about what went wrong.
+    pub complaints: Vec<String>,
+}
+
+/// Figures of the server's process, per unit of work: a delivery, an echo, a cycle.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ServerFigures {
+    /// Share of one CPU in the measured time.
+    pub busy: f64,
+    /// Share of its CPU time spent in the kernel.
+    pub system_share: f64,
+    /// Units of work per CPU-second.
+    pub per_cpu_second: f64,
+    /// CPU time per unit, in nanoseconds.
+    pub cpu_ns: f64,
+    /// Its user part.
+    pub user_ns: f64,
+    /// Its kernel part.
+    pub system_ns: f64,
+    /// Context switches per 1,000 units.
+    pub switches_per_1000: f64,
+    /// CPU time per connection and second, in microseconds.
+    pub cpu_us_per_connection_second: f64,
+    /// Memory before the first client, with all of them joined, and at the end of the measured time.
+    pub memory: [Option<MemorySample>; 3],
+    /// Private user-space memory per connection, in bytes: all joined, and at the end of the measured time.
+    pub private_per_connection: [f64; 2],
+    /// Kernel slab per connection, both ends when they share this host, in bytes.
+    pub slab_per_connection: f64,
+}
+
+/// Whether a run can be believed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verdict {
+    /// No reason against it.
+    pub valid: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// Worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    /// Puts together what the generator's processes found.
+    ///
+    /// # Errors
+    /// A histogram does not make sense.
+    pub fn new(
+        options: &Options,
+        host: HostInfo,
+        connected_in: Duration,
+        from: &Mark,
+        to: &Mark,
+        before_leaving: &Counters,
+        answers: Vec<Answer>,
+    ) -> anyhow::Result<Self> {
+        let measured = to.at.duration_since(from.at).as_secs_f64();
+        let share = |ns: fn(&Counters) -> u64| {
+            let changes = from.per_shard.iter().zip(&to.per_shard).map(|(from, to)| ns(to).saturating_sub(ns(from)));
+            changes.max().unwrap_or(0) as f64 / 1e9 / measured
+        };
+        let mut merged: BTreeMap<String, Durations> = BTreeMap::new();
+        let (mut complaints, mut total) = (Vec::new(), Counters::default());
+        for answer in answers {
+            total = total.plus(&answer.counters);
+            let findings = answer.findings.unwrap_or_default();
+            complaints.extend(findings.complaints);
+            for (name, text) in findings.histograms {
+                merged.entry(name).or_default().merge(&Durations::decode(&text)?);
+            }
+        }
+        // What happened while leaving is of no interest, but for what only the end can tell.
+        let total = Counters { holes: total.holes, ..*before_leaving };
+        Ok(Outcome {
+            loadtest: env!("CARGO_PKG_VERSION"),
+            options: options.clone(),
+            host,
+            connected_in_s: connected_in.as_secs_f64(),
+            measured_s: measured,
+            measured: to.counters.since(&from.counters),
+            total,
+            generator_busy: share(|counters| counters.cpu_ns),
+            generator_waited: share(|counters| counters.waited_ns),
+            durations: merged.iter().map(|(name, durations)| (name.clone(), durations.summary())).collect(),
+            histograms: merged.iter().map(|(name, durations)| (name.clone(), durations.encode())).collect(),
+            server_sample: from.server.zip(to.server).map(|(from, to)| to.since(&from)),
+            server: None,
+            floor: from.floor.zip(to.floor).map(|(from, to)| to.since(&from)),
+            left_behind: None,
+            verdict: Verdict::default(),
+            complaints,
+        })
+    }
+
+    /// Units of work in the measured time, and what they are called.
+    #[must_use]
+    pub fn work(&self) -> (u64, &'static str) {
+        match self.options.scenario {
+            Scenario::Echo { .. } => (self.measured.delivered, "echo"),
+            Scenario::Churn => (self.measured.cycles, "cycle"),
+            Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) => (self.measured.delivered, "delivery"),
+        }
+    }
+
+    /// Adds the figures of the server's process.
+    pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
+        let Some(sample) = self.server_sample else { return };
+        let work = self.work().0.max(1) as f64;
+        let connections = f64::from(options.connections);
+        let (ticks, cpu) = ((sample.user_ns + sample.system_ns).max(1) as f64, sample.cpu_ns as f64);
+        let system_share = sample.system_ns as f64 / ticks;
+        let [empty, full, loaded] = memory.map(Option::unwrap_or_default);
+        let growth = |later: u64, earlier: u64| (later as f64 - earlier as f64) / connections;
+        self.server = Some(ServerFigures {
+            busy: cpu / 1e9 / self.measured_s,
+            system_share,
+            per_cpu_second: work / (cpu / 1e9).max(1e-9),
+            cpu_ns: cpu / work,
+            user_ns: cpu / work * (1.0 - system_share),
+            system_ns: cpu / work * system_share,
+            switches_per_1000: (sample.switches_voluntary + sample.switches_involuntary) as f64 * 1e3 / work,
+            cpu_us_per_connection_second: cpu / 1e3 / connections / self.measured_s,
+            memory,
+            private_per_connection: [growth(full.private, empty.private), growth(loaded.private, empty.private)],
+            slab_per_connection: growth(full.slab, empty.slab),
+        });
+    }
+
+    /// Says whether the run can be believed.
+    pub fn judge(&mut self, options: &Options, stopped: bool) {
+        let total = self.total;
+        let mut reasons = Vec::new();
+        let mut against = |count: u64, what: &str| {
+            if count > 0 {
+                reasons.push(format!("{count} {what}"));
+            }
+        };
+        against(total.lost(), "publications lost");
+        against(total.duplicated, "publications received twice");
+        against(total.out_of_order, "publications received out of order");
+        against(total.misrouted, "publications received in the wrong room");
+        against(total.wrong, "messages that cannot be right");
+        against(total.disconnected, "connections ended by the server or broken");
+        against(total.errors, "commands refused");
+        against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
+        let (work, unit) = self.work();
+        if work == 0 && options.scenario != Scenario::Idle {
+            reasons.push(format!("not one {unit} was measured"));
+        }
+        reasons.extend(self.left_behind.clone());
+        let server_busy = self.server.as_ref().map(|server| server.busy);
+        if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
+            reasons.push(format!(
+                "the generator was the bottleneck: {:.0} % of its CPU used (give it more --cores)",
+                self.generator_busy * 100.0
+            ));
+        }
+        let mut notes = Vec::new();
+        if stopped {
+            notes.push("ended early".to_owned());
+        }
+        if total.connect_failures > 0 {
+            notes.push(format!("{} connection attempts failed and were repeated", total.connect_failures));
+        }
+        if self.generator_waited > 0.05 {
+            notes.push(format!(
+                "the generator waited for a CPU {:.0} % of the time: the host does something else as well",
+                self.generator_waited * 100.0
+            ));
+        }
+        if let Some(reason) = self.lagged(options) {
+            reasons.push(reason);
+        }
+        self.verdict = Verdict { valid: reasons.is_empty(), reasons, notes };
+    }
+
+    /// Open loop: whether the generator published too late for its latencies to be the server's.
+    fn lagged(&self, options: &Options) -> Option<String> {
+        let (Scenario::Fanout { pace, .. } | Scenario::Echo { pace }) = options.scenario else { return None };
+        if matches!(pace, Pace::InFlight(_)) {
+            return None;
+        }
+        let (lag, latency) = (self.durations.get("lag")?, self.durations.get("latency")?);
+        // Lateness that moves a published percentile: more than a tenth of it, and more than a timer's own precision.
+        let of = [("p50", lag.p50, latency.p50), ("p99", lag.p99, latency.p99)];
+        let (name, lag, latency) = of.into_iter().find(|&(_, lag, latency)| lag > 20.0 && lag > latency * 0.1)?;
+        Some(format!("the generator published late: {name} of its lag {lag:.0} us, of the latency {latency:.0} us"))
+    }
+}

@@ -1,0 +1,177 @@
+//! Every client sends stamped messages and gets each back, in order.
+
+use std::collections::VecDeque;
+
+use roomring::wire::frame::Opcode;
+
+use super::schedule::Schedule;
+use super::{Actor, Complaints, Findings, RETRY_NS};
+use crate::fleet::handshake::Request;
+use crate::fleet::{Behaviour, Ended, Fleet};
+use crate::measure::histogram::Durations;
+use crate::measure::sequence::{Arrival, Sequence};
+use crate::payload::Stamp;
+use crate::plan::{Pace, Phase, Plan};
+
+/// The scenario.
+pub struct Echo {
+    plan: Plan,
+    pace: Pace,
+    opcode: Opcode,
+    clients: Vec<Client>,
+    schedule: Schedule,
+    phase: Phase,
+    message: Vec<u8>,
+    hint: usize,
+    latency: Durations,
+    lag: Durations,
+    complaints: Complaints,
+}
+
+#[derive(Default)]
+struct Client {
+    next: u32,
+    /// When each message that has not come back was due.
+    sent: VecDeque<u64>,
+    sequence: Sequence,
+    open: bool,
+}
+
+impl Echo {
+    /// Messages of the plan's size, in the dialect's kind of frame.
+    #[must_use]
+    pub fn new(plan: Plan, pace: Pace) -> Self {
+        Echo {
+            pace,
+            opcode: plan.dialect.opcode(),
+            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            schedule: Schedule::default(),
+            phase: Phase::Connect,
+            message: Vec::new(),
+            hint: 0,
+            latency: Durations::default(),
+            lag: Durations::default(),
+            complaints: Complaints::default(),
+            plan,
+        }
+    }
+
+    fn send(&mut self, fleet: &mut Fleet, client: u32, scheduled: u64) {
+        let state = &mut self.clients[client as usize];
+        let stamp = Stamp { number: state.next, room: client };
+        state.next = state.next.wrapping_add(1);
+        state.sent.push_back(scheduled);
+        self.message.clear();
+        stamp.write(self.plan.payload_bytes, &mut self.message);
+        fleet.queue(client, self.opcode, &self.message);
+        fleet.counters.published += 1;
+        fleet.counters.expected += 1;
+        fleet.counters.outstanding += 1;
+    }
+
+    fn begin(&mut self, fleet: &mut Fleet, now: u64) {
+        if let Pace::InFlight(wanted) = self.pace {
+            for client in 0..self.plan.clients {
+                (0..wanted).for_each(|_| self.send(fleet, client, now));
+            }
+        }
+        self.schedule = Schedule::start(self.pace, self.plan.clients, &mut fleet.rng, now);
+        fleet.set_deadline(self.schedule.next_at());
+    }
+}
+
+impl Behaviour for Echo {
+    fn request(&mut self, client: u32) -> Request {
+        let target = client as usize % self.plan.targets.len();
+        let path = self.plan.targets[target].path.clone();
+        Request { target, path, subprotocol: None }
+    }
+
+    fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
+        self.clients[client as usize].open = true;
+        fleet.counters.ready += 1;
+    }
+
+    fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
+        let Some(stamp) = Stamp::find(message, &mut self.hint) else {
+            fleet.counters.other_messages += 1;
+            return;
+        };
+        fleet.counters.delivered += 1;
+        if stamp.room != client || message.len() != self.plan.payload_bytes {
+            fleet.counters.wrong += 1;
+            self.complaints.add(|| format!("client {client} got {stamp:?} in {} bytes", message.len()));
+            return;
+        }
+        let state = &mut self.clients[client as usize];
+        match state.sequence.observe(u64::from(stamp.number)) {
+            Arrival::InOrder => {}
+            Arrival::AfterHole(_) => fleet.counters.out_of_order += 1,
+            Arrival::Late | Arrival::Duplicate => {
+                fleet.counters.duplicated += 1;
+                return;
+            }
+        }
+        let Some(scheduled) = state.sent.pop_front() else { return };
+        fleet.counters.outstanding -= 1;
+        if self.phase == Phase::Measure {
+            self.latency.record(now.saturating_sub(scheduled));
+        }
+        if self.phase.is_running() && matches!(self.pace, Pace::InFlight(_)) {
+            self.send(fleet, client, now);
+        }
+    }
+
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, _now: u64) {
+        if std::mem::take(&mut self.clients[client as usize].open) {
+            fleet.counters.ready -= 1;
+        }
+        if self.phase != Phase::Leave {
+            fleet.counters.disconnected += 1;
+            fleet.last_failure = Some(format!("connection ended: {ended:?}"));
+        }
+    }
+
+    fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        if self.phase == Phase::Connect {
+            fleet.connect_at(client, now + RETRY_NS);
+        }
+    }
+
+    fn due(&mut self, fleet: &mut Fleet, now: u64) {
+        if !self.phase.is_running() {
+            return;
+        }
+        while let Some((at, client)) = self.schedule.take_due(&mut fleet.rng, now) {
+            if self.phase == Phase::Measure {
+                self.lag.record(now - at);
+            }
+            self.send(fleet, client, at);
+            fleet.flush(client);
+        }
+        fleet.set_deadline(self.schedule.next_at());
+    }
+
+    fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
+}
+
+impl Actor for Echo {
+    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+        let before = std::mem::replace(&mut self.phase, phase);
+        match phase {
+            Phase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
+            Phase::Warm | Phase::Measure if !before.is_running() => self.begin(fleet, now),
+            Phase::Warm | Phase::Measure => {}
+            Phase::Drain => fleet.set_deadline(u64::MAX),
+            Phase::Leave => (0..self.plan.clients).for_each(|client| fleet.close(client)),
+        }
+    }
+
+    fn finish(&mut self, _fleet: &mut Fleet) -> Findings {
+        let mut findings = Findings::default();
+        findings.add("latency", &self.latency);
+        findings.add("lag", &self.lag);
+        findings.complaints = self.complaints.take();
+        findings
+    }
+}

@@ -1,0 +1,344 @@
+//! One publisher per room, every member receives and checks. Closed loop with some publishes under way per room, or open
+//! loop at an offered rate with latency from the scheduled time. A share of the members may stop reading.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::schedule::Schedule;
+use super::{Actor, Complaints, Findings, RETRY_NS, idle};
+use crate::dialect::{Delivery, Said};
+use crate::fleet::handshake::Request;
+use crate::fleet::{Behaviour, Ended, Fleet};
+use crate::measure::histogram::Durations;
+use crate::measure::sequence::{Arrival, Sequence};
+use crate::payload::Stamp;
+use crate::plan::{Pace, Phase, Plan};
+
+/// The scenario.
+pub struct Fanout {
+    plan: Plan,
+    pace: Pace,
+    rooms: Vec<Room>,
+    members: Vec<Member>,
+    schedule: Schedule,
+    phase: Phase,
+    refill: Vec<u32>,
+    message: Vec<u8>,
+    latency: Durations,
+    last_receiver: Durations,
+    lag: Durations,
+    complaints: Complaints,
+}
+
+struct Room {
+    name: String,
+    clients: Range<u32>,
+    healthy: u32,
+    next: u32,
+    /// Publishes that some member has not got; the first of them has the number `first`.
+    flights: VecDeque<Flight>,
+    first: u32,
+    /// seq − number, the same for every publication of the room.
+    offset: Option<u64>,
+    refilling: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Flight {
+    scheduled: u64,
+    missing: u32,
+    measured: bool,
+}
+
+#[derive(Default)]
+struct Member {
+    sequence: Sequence,
+    joined: bool,
+    stalls: bool,
+}
+
+impl Fanout {
+    /// Rooms of the plan's size. The last members of each room are those that stall.
+    #[must_use]
+    pub fn new(plan: Plan, pace: Pace, stalled_per_mille: u32) -> Self {
+        let mut members: Vec<Member> = (0..plan.clients).map(|_| Member::default()).collect();
+        let mut rooms = Vec::new();
+        for (room, first) in (0u32..).zip((0..plan.clients).step_by(plan.room_size as usize)) {
+            let clients = first..plan.clients.min(first + plan.room_size);
+            let size = clients.len() as u32;
+            // Rounded up, but never the publisher.
+            let stalled = (size * stalled_per_mille).div_ceil(1_000).min(size - 1);
+            for client in clients.end - stalled..clients.end {
+                members[client as usize].stalls = true;
+            }
+            let name = plan.room_name(room);
+            rooms.push(Room {
+                name,
+                clients,
+                healthy: size - stalled,
+                next: 0,
+                flights: VecDeque::new(),
+                first: 0,
+                offset: None,
+                refilling: false,
+            });
+        }
+        Fanout {
+            pace,
+            rooms,
+            members,
+            schedule: Schedule::default(),
+            phase: Phase::Connect,
+            refill: Vec::new(),
+            message: Vec::new(),
+            latency: Durations::default(),
+            last_receiver: Durations::default(),
+            lag: Durations::default(),
+            complaints: Complaints::default(),
+            plan,
+        }
+    }
+
+    fn room_of(&self, client: u32) -> u32 {
+        client / self.plan.room_size
+    }
+
+    fn join_answered(&mut self, fleet: &mut Fleet, client: u32, seq: u64) {
+        let member = &mut self.members[client as usize];
+        // A dialect without seq counts by the stamp's number, from 0; one with seq begins behind the head.
+        member.sequence = Sequence::starting_at(if self.plan.dialect.joins_by_message() { seq + 1 } else { 0 });
+        if !std::mem::replace(&mut member.joined, true) {
+            fleet.counters.ready += 1;
+            fleet.counters.joins += 1;
+        }
+    }
+
+    fn publish(&mut self, fleet: &mut Fleet, room_index: u32, scheduled: u64) {
+        let room = &mut self.rooms[room_index as usize];
+        let publisher = room.clients.start;
+        let stamp = Stamp { number: room.next, room: room_index };
+        self.message.clear();
+        self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload_bytes, &mut self.message);
+        fleet.queue(publisher, self.plan.dialect.opcode(), &self.message);
+        room.next += 1;
+        let measured = self.phase == Phase::Measure;
+        room.flights.push_back(Flight { scheduled, missing: room.healthy, measured });
+        fleet.counters.published += 1;
+        fleet.counters.expected += u64::from(room.healthy);
+        fleet.counters.outstanding += u64::from(room.healthy);
+    }
+
+    fn deliver(&mut self, fleet: &mut Fleet, client: u32, delivery: Delivery, now: u64) {
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
+        let member = &mut self.members[client as usize];
+        if !member.stalls {
+            fleet.counters.delivered += 1;
+        }
+        let Some(stamp) = delivery.stamp else {
+            fleet.counters.wrong += 1;
+            self.complaints.add(|| format!("client {client}: a publication without the published data"));
+            return;
+        };
+        if stamp.room != room_index {
+            fleet.counters.misrouted += 1;
+            self.complaints.add(|| format!("client {client} of room {room_index} got {stamp:?}"));
+            return;
+        }
+        if let Some(seq) = delivery.seq {
+            let offset = seq.wrapping_sub(u64::from(stamp.number));
+            if *room.offset.get_or_insert(offset) != offset {
+                fleet.counters.wrong += 1;
+                self.complaints.add(|| format!("room {room_index}: seq {seq} for publish {}", stamp.number));
+            }
+        }
+        match member.sequence.observe(delivery.seq.unwrap_or(u64::from(stamp.number))) {
+            Arrival::InOrder | Arrival::AfterHole(_) => {}
+            Arrival::Late => fleet.counters.out_of_order += 1,
+            Arrival::Duplicate => {
+                fleet.counters.duplicated += u64::from(!member.stalls);
+                return;
+            }
+        }
+        if member.stalls {
+            return;
+        }
+        let flight = stamp.number.checked_sub(room.first).and_then(|index| room.flights.get_mut(index as usize));
+        let Some(flight) = flight.filter(|flight| flight.missing > 0) else {
+            fleet.counters.wrong += 1;
+            self.complaints.add(|| format!("room {room_index}: publish {} is not under way", stamp.number));
+            return;
+        };
+        flight.missing -= 1;
+        fleet.counters.outstanding -= 1;
+        let took = now.saturating_sub(flight.scheduled);
+        let (measured, complete) = (flight.measured, flight.missing == 0);
+        if measured {
+            self.latency.record(took);
+        }
+        if complete {
+            if measured {
+                self.last_receiver.record(took);
+            }
+            while room.flights.front().is_some_and(|flight| flight.missing == 0) {
+                room.flights.pop_front();
+                room.first += 1;
+            }
+            if !std::mem::replace(&mut room.refilling, true) {
+                self.refill.push(room_index);
+            }
+        }
+    }
+
+    fn other(&mut self, fleet: &mut Fleet, client: u32, message: &[u8]) {
+        match self.plan.dialect.parse(message) {
+            Said::Joined { seq, .. } => self.join_answered(fleet, client, seq),
+            Said::Gap { from, to, .. } => {
+                let member = &mut self.members[client as usize];
+                let missing = member.sequence.announce_gap(from, to);
+                if member.stalls {
+                    fleet.counters.gaps_announced += missing;
+                } else {
+                    self.complaints.add(|| format!("client {client}: gap {from} to {to} although it reads"));
+                }
+            }
+            Said::Error { code, message } => {
+                fleet.counters.errors += 1;
+                fleet.last_failure = Some(format!("refused: {code}: {message}"));
+                self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
+            }
+            Said::Garbage(what) => {
+                fleet.counters.wrong += 1;
+                self.complaints.add(|| format!("client {client}: not understood: {what}"));
+            }
+            _ => fleet.counters.other_messages += 1,
+        }
+    }
+
+    /// Closed loop: keeps the wanted number of publishes under way in a room.
+    fn fill(&mut self, fleet: &mut Fleet, room_index: u32, now: u64) {
+        let Pace::InFlight(wanted) = self.pace else { return };
+        while self.rooms[room_index as usize].flights.len() < wanted as usize {
+            self.publish(fleet, room_index, now);
+        }
+    }
+
+    fn begin(&mut self, fleet: &mut Fleet, now: u64) {
+        for (client, member) in (0u32..).zip(&self.members) {
+            if member.stalls {
+                fleet.stall(client);
+            }
+        }
+        for room in 0..self.rooms.len() as u32 {
+            self.fill(fleet, room, now);
+        }
+        self.schedule = Schedule::start(self.pace, self.rooms.len() as u32, &mut fleet.rng, now);
+        fleet.set_deadline(self.schedule.next_at());
+    }
+}
+
+impl Behaviour for Fanout {
+    fn request(&mut self, client: u32) -> Request {
+        idle::request(&self.plan, client, self.room_of(client))
+    }
+
+    fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
+        self.message.clear();
+        let room = &self.rooms[self.room_of(client) as usize].name;
+        self.plan.dialect.write_join(room, None, &mut self.message);
+        if !self.message.is_empty() {
+            fleet.queue(client, self.plan.dialect.opcode(), &self.message);
+        }
+        if !self.plan.dialect.joins_by_message() {
+            self.join_answered(fleet, client, 0);
+        }
+    }
+
+    fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
+        match self.plan.dialect.delivery(message) {
+            Some(delivery) => self.deliver(fleet, client, delivery, now),
+            None => self.other(fleet, client, message),
+        }
+    }
+
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+        let member = &mut self.members[client as usize];
+        if std::mem::take(&mut member.joined) {
+            fleet.counters.ready -= 1;
+        }
+        if self.phase == Phase::Leave {
+            return;
+        }
+        if member.stalls && self.phase > Phase::Connect {
+            fleet.counters.stalled_closed += 1;
+            return;
+        }
+        fleet.counters.disconnected += 1;
+        fleet.last_failure = Some(format!("connection ended: {ended:?}"));
+        self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
+        if self.phase == Phase::Connect {
+            fleet.connect_at(client, now + RETRY_NS);
+        }
+    }
+
+    fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        if self.phase == Phase::Connect {
+            fleet.connect_at(client, now + RETRY_NS);
+        }
+    }
+
+    fn due(&mut self, fleet: &mut Fleet, now: u64) {
+        if !self.phase.is_running() {
+            return;
+        }
+        while let Some((at, room)) = self.schedule.take_due(&mut fleet.rng, now) {
+            if self.phase == Phase::Measure {
+                self.lag.record(now - at);
+            }
+            self.publish(fleet, room, at);
+            fleet.flush(self.rooms[room as usize].clients.start);
+        }
+        fleet.set_deadline(self.schedule.next_at());
+    }
+
+    fn turn_ended(&mut self, fleet: &mut Fleet, now: u64) {
+        let mut refill = std::mem::take(&mut self.refill);
+        for room in refill.drain(..) {
+            self.rooms[room as usize].refilling = false;
+            if self.phase.is_running() {
+                self.fill(fleet, room, now);
+            }
+        }
+        self.refill = refill;
+    }
+}
+
+impl Actor for Fanout {
+    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+        let before = std::mem::replace(&mut self.phase, phase);
+        match phase {
+            Phase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
+            Phase::Warm | Phase::Measure if !before.is_running() => self.begin(fleet, now),
+            Phase::Warm | Phase::Measure => {}
+            Phase::Drain => {
+                fleet.set_deadline(u64::MAX);
+                for (client, _) in (0u32..).zip(&self.members).filter(|(_, member)| member.stalls) {
+                    fleet.resume(client);
+                }
+            }
+            Phase::Leave => (0..self.plan.clients).for_each(|client| fleet.close(client)),
+        }
+    }
+
+    fn finish(&mut self, fleet: &mut Fleet) -> Findings {
+        for member in self.members.iter().filter(|member| member.stalls && member.joined) {
+            fleet.counters.holes += member.sequence.missing();
+        }
+        let mut findings = Findings::default();
+        findings.add("latency", &self.latency);
+        findings.add("last_receiver", &self.last_receiver);
+        findings.add("lag", &self.lag);
+        findings.complaints = self.complaints.take();
+        findings
+    }
+}

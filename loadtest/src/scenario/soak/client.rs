@@ -1,0 +1,90 @@
+//! One client of a soak: the rooms it is in, what it has received of each, and what it will say when it comes back.
+
+use std::collections::VecDeque;
+
+use crate::dialect::Position;
+use crate::measure::sequence::Sequence;
+
+/// A client.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// Its WebSocket is open.
+    pub up: bool,
+    /// Counts its connections.
+    pub generation: u32,
+    /// It speaks the binary form.
+    pub binary: bool,
+    /// It does not read for the moment.
+    pub stalled: bool,
+    /// All its first joins were answered.
+    pub settled: bool,
+    /// A command was refused: replies can no longer be matched to publishes.
+    pub unsure: bool,
+    /// When it began to come back, until it is back.
+    pub returning_since: Option<u64>,
+    /// Rooms that it is in or on its way into or out of.
+    pub memberships: Vec<Membership>,
+    /// Publishes that have not been answered: room and number. An answer may come after the client has left the room.
+    pub unanswered: VecDeque<(u32, u32)>,
+    /// Rooms to join when it comes back.
+    pub remembered: Vec<(u32, Option<Position>)>,
+}
+
+/// A client in a room.
+#[derive(Debug)]
+pub struct Membership {
+    /// The room.
+    pub room: u32,
+    /// How far it is.
+    pub stage: Stage,
+    /// What it said it had when it joined.
+    pub asked: Option<Position>,
+    /// What it has received.
+    pub sequence: Sequence,
+}
+
+/// How far a membership is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The join was sent.
+    Joining,
+    /// It was answered.
+    In,
+    /// The leave was sent.
+    Leaving,
+}
+
+impl Client {
+    /// Its membership of a room.
+    pub fn membership(&mut self, room: u32) -> Option<&mut Membership> {
+        self.memberships.iter_mut().find(|membership| membership.room == room)
+    }
+
+    /// Takes the oldest publish to a room that has not been answered.
+    pub fn take_unanswered(&mut self, room: u32) -> Option<u32> {
+        let place = self.unanswered.iter().position(|(of, _)| *of == room)?;
+        self.unanswered.remove(place).map(|(_, number)| number)
+    }
+
+    /// Whether nothing is on its way for it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.up && self.memberships.iter().all(|membership| membership.stage == Stage::In)
+    }
+
+    /// Its connection is gone: what it was in, it will join again from where it was.
+    pub fn go_down(&mut self, epoch_of: impl Fn(u32) -> Option<String>) {
+        self.up = false;
+        self.stalled = false;
+        self.unanswered.clear();
+        for membership in self.memberships.drain(..) {
+            let position = match membership.stage {
+                Stage::Joining => membership.asked,
+                Stage::In => epoch_of(membership.room)
+                    .map(|epoch| Position { epoch, seq: membership.sequence.next().saturating_sub(1) }),
+                Stage::Leaving => continue,
+            };
+            self.remembered.push((membership.room, position));
+        }
+    }
+}

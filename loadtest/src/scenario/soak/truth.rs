@@ -1,0 +1,167 @@
+//! What the clients of a soak know together: which publication has which seq in each room, and who sent it. Every
+//! receiver is held against it, so that two of them cannot have seen different histories.
+
+use std::collections::HashMap;
+
+use crate::payload::Stamp;
+
+/// One connection of one client: publishes of it keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sender {
+    /// The client.
+    pub client: u32,
+    /// Which of its connections.
+    pub generation: u32,
+}
+
+/// All rooms of a worker.
+#[derive(Debug, Default)]
+pub struct Truth {
+    rooms: Vec<Room>,
+    /// The sender of each publish, by the publish's number.
+    senders: Vec<Sender>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    epoch: Option<String>,
+    /// The publish that has seq `index + 1`, if any receiver has seen it.
+    order: Vec<Option<u32>>,
+    /// The seq of each publish that was seen.
+    seqs: HashMap<u32, u64>,
+    /// So many of `order` from its start are known and were checked against their senders' order.
+    settled: usize,
+    last_of: HashMap<Sender, u32>,
+}
+
+impl Truth {
+    /// So many rooms, nothing published.
+    #[must_use]
+    pub fn new(rooms: u32) -> Self {
+        Truth { rooms: (0..rooms).map(|_| Room::default()).collect(), senders: Vec::new() }
+    }
+
+    /// A number for the next publish of `sender`.
+    pub fn next_number(&mut self, sender: Sender) -> u32 {
+        self.senders.push(sender);
+        u32::try_from(self.senders.len() - 1).expect("a soak publishes fewer than 2^32 messages")
+    }
+
+    /// The highest seq that anyone has seen in a room.
+    #[must_use]
+    pub fn head(&self, room: u32) -> u64 {
+        self.rooms[room as usize].order.len() as u64
+    }
+
+    /// The epoch of a room, once known.
+    #[must_use]
+    pub fn epoch(&self, room: u32) -> Option<&str> {
+        self.rooms[room as usize].epoch.as_deref()
+    }
+
+    /// Takes a room's epoch from a `joined`. The server does not restart under a soak: it never changes.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_epoch(&mut self, room: u32, epoch: &str) -> Result<(), String> {
+        let known = self.rooms[room as usize].epoch.get_or_insert_with(|| epoch.to_owned());
+        if known == epoch { Ok(()) } else { Err(format!("room {room}: epoch {epoch} after {known}")) }
+    }
+
+    /// Takes a publication that someone received, or the seq of a publish that was accepted.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&mut self, room_index: u32, seq: u64, stamp: Option<Stamp>) -> Result<(), String> {
+        let Some(stamp) = stamp else { return Err(format!("room {room_index}: seq {seq} without what was published")) };
+        if stamp.room != room_index {
+            return Err(format!("room {room_index}: seq {seq} is of room {}", stamp.room));
+        }
+        if stamp.number as usize >= self.senders.len() {
+            return Err(format!("room {room_index}: seq {seq} was never published"));
+        }
+        let room = &mut self.rooms[room_index as usize];
+        let known = *room.seqs.entry(stamp.number).or_insert(seq);
+        if known != seq {
+            return Err(format!("room {room_index}: publish {} has seq {seq} and {known}", stamp.number));
+        }
+        // Far beyond anything published: not worth the memory.
+        let Some(index) = seq.checked_sub(1).filter(|index| *index < self.senders.len() as u64) else {
+            return Err(format!("room {room_index}: seq {seq} of {} publishes", self.senders.len()));
+        };
+        let index = index as usize;
+        if room.order.len() <= index {
+            room.order.resize(index + 1, None);
+        }
+        match room.order[index] {
+            Some(number) if number == stamp.number => return Ok(()),
+            Some(number) => {
+                return Err(format!("room {room_index}: seq {seq} is publish {} and {number}", stamp.number));
+            }
+            None => room.order[index] = Some(stamp.number),
+        }
+        room.settle(&self.senders).map_err(|what| format!("room {room_index}: {what}"))
+    }
+}
+
+impl Room {
+    fn settle(&mut self, senders: &[Sender]) -> Result<(), String> {
+        while let Some(Some(number)) = self.order.get(self.settled).copied() {
+            self.settled += 1;
+            let sender = senders[number as usize];
+            if let Some(before) = self.last_of.insert(sender, number).filter(|before| *before > number) {
+                return Err(format!("{sender:?} published {number} before {before}, the room has them the other way"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Sender = Sender { client: 1, generation: 0 };
+    const B: Sender = Sender { client: 2, generation: 0 };
+
+    fn stamp(number: u32) -> Option<Stamp> {
+        Some(Stamp { number, room: 0 })
+    }
+
+    #[test]
+    fn one_history_passes_in_any_order_of_seeing() {
+        let mut truth = Truth::new(1);
+        for sender in [A, B, A, B] {
+            truth.next_number(sender);
+        }
+        for (seq, number) in [(3, 2), (1, 1), (4, 3), (2, 0), (1, 1)] {
+            assert_eq!(truth.check(0, seq, stamp(number)), Ok(()));
+        }
+        assert_eq!(truth.head(0), 4);
+        assert_eq!(truth.check_epoch(0, "a"), Ok(()));
+        assert_eq!(truth.check_epoch(0, "a"), Ok(()));
+        assert!(truth.check_epoch(0, "b").is_err());
+    }
+
+    #[test]
+    fn two_histories_do_not() {
+        let mut truth = Truth::new(2);
+        assert_eq!((0..5).map(|_| truth.next_number(A)).last(), Some(4));
+        assert_eq!(truth.check(0, 1, stamp(0)), Ok(()));
+        assert!(truth.check(0, 1, stamp(1)).is_err(), "another publication under the same seq");
+        assert!(truth.check(0, 2, stamp(0)).is_err(), "the same publication under another seq");
+        assert!(truth.check(1, 1, stamp(2)).is_err(), "another room's");
+        assert!(truth.check(0, 3, stamp(9)).is_err(), "never published");
+        assert!(truth.check(0, 1 << 40, stamp(3)).is_err(), "a seq from nowhere");
+        assert!(truth.check(0, 0, stamp(3)).is_err(), "seqs begin with 1");
+        assert!(truth.check(0, 2, None).is_err(), "no stamp");
+    }
+
+    #[test]
+    fn a_senders_order_is_checked() {
+        let mut truth = Truth::new(1);
+        assert_eq!((0..3).map(|_| truth.next_number(A)).last(), Some(2));
+        assert_eq!(truth.check(0, 2, stamp(0)), Ok(()));
+        assert!(truth.check(0, 1, stamp(1)).is_err(), "0 was published before 1");
+    }
+}

@@ -1,0 +1,27 @@
+//! One blocking `GET`, for figures that a server tells about itself. Loopback, small answers; not a general client.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// The body of the answer.
+///
+/// # Errors
+/// No answer within 5 s, or a status other than 200.
+pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let wait = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, wait).with_context(|| format!("GET {address}{path}"))?;
+    stream.set_read_timeout(Some(wait))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).with_context(|| format!("GET {address}{path}"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("GET {address}{path}: no HTTP answer") };
+    let status = head.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        bail!("GET {address}{path}: {status}");
+    }
+    Ok(body.to_owned())
+}

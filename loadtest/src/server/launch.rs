@@ -1,0 +1,246 @@
+//! Starting a server: which command, which URL, and waiting for its ready line.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::dialect::Dialect;
+use crate::dialect::raw::Templates;
+
+/// How long a server may take to print its ready line.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// This project's, without limits that a load test would meet.
+    Roomring,
+    /// uWebSockets.js (`peers/uws.js`).
+    Uws,
+    /// Bun (`peers/bun.js`).
+    Bun,
+    /// The bare send loop.
+    Floor,
+}
+
+/// A server to start: `[LABEL:]KIND[=PATH]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Its name in tables.
+    pub label: String,
+    /// Which server.
+    pub kind: Kind,
+    /// Its program (Roomring: two builds can be compared).
+    pub path: Option<PathBuf>,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// CPUs it may use; empty: all.
+    pub cores: Vec<usize>,
+    /// Roomring's `--set` values, over those that this file sets.
+    pub set: Vec<String>,
+    /// Whether it is to echo.
+    pub echo: bool,
+    /// Whether its clients use binary messages.
+    pub binary: bool,
+}
+
+/// A server that runs; ended when dropped.
+#[derive(Debug)]
+pub struct Launched {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where it serves figures about itself (Roomring).
+    pub control: Option<SocketAddr>,
+    /// What clients connect to.
+    pub url: String,
+    /// How it is spoken to.
+    pub dialect: Dialect,
+}
+
+impl std::str::FromStr for Spec {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (rest, path) = text.split_once('=').map_or((text, None), |(rest, path)| (rest, Some(PathBuf::from(path))));
+        let (label, kind) = rest.split_once(':').unwrap_or((rest, rest));
+        let kind = match kind {
+            "roomring" => Kind::Roomring,
+            "uws" => Kind::Uws,
+            "bun" => Kind::Bun,
+            "floor" => Kind::Floor,
+            other => bail!("{other:?} is not one of roomring, uws, bun, floor"),
+        };
+        Ok(Spec { label: label.to_owned(), kind, path })
+    }
+}
+
+impl Spec {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// It is not installed, does not start, or cannot do what is wanted.
+    pub fn launch(&self, conditions: &Conditions) -> anyhow::Result<Launched> {
+        ensure!(self.kind != Kind::Floor || !conditions.echo, "the floor server has no echo");
+        let mut command = self.command(conditions)?;
+        let program = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let out = child.stdout.take().expect("piped");
+        let (line_in, line) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Read to the end: a server must not be stopped by a full pipe.
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let _ = line_in.send(line);
+            }
+        });
+        let mut launched = Launched {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            control: None,
+            url: String::new(),
+            dialect: self.dialect(conditions),
+        };
+        loop {
+            let line = line.recv_timeout(READY_WITHIN).map_err(|_| match launched.child.try_wait() {
+                Ok(Some(status)) => anyhow::anyhow!("{program} ended ({status}) before it was ready"),
+                _ => anyhow::anyhow!("{program} printed no ready line within {} s", READY_WITHIN.as_secs()),
+            })?;
+            if let Some(address) = value_of(&line, "listen=") {
+                launched.address = address;
+                launched.control = value_of(&line, "control=");
+                launched.url = format!("ws://{address}{}", self.path(conditions));
+                return Ok(launched);
+            }
+        }
+    }
+
+    fn path(&self, conditions: &Conditions) -> &'static str {
+        match (self.kind, conditions.echo) {
+            (_, true) => "/echo",
+            (Kind::Roomring, false) => "/ws",
+            (_, false) => "/",
+        }
+    }
+
+    fn dialect(&self, conditions: &Conditions) -> Dialect {
+        match self.kind {
+            Kind::Roomring if conditions.binary => Dialect::Binary,
+            Kind::Roomring => Dialect::json(),
+            _ => Dialect::Raw(Templates { binary: conditions.binary, ..Templates::default() }),
+        }
+    }
+
+    fn command(&self, conditions: &Conditions) -> anyhow::Result<Command> {
+        let this = std::env::current_exe().context("the path of this program")?;
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+        let modules = peers.join("node_modules");
+        let (program, args): (PathBuf, Vec<String>) = match self.kind {
+            Kind::Floor => (this, vec!["floor-server".into()]),
+            Kind::Roomring => {
+                let beside = this.with_file_name("roomring");
+                let program = self.path.clone().unwrap_or(beside);
+                ensure!(program.exists(), "{} is missing: `cargo build --release`", program.display());
+                (program, roomring_args(conditions))
+            }
+            Kind::Uws => (PathBuf::from("node"), vec![peers.join("uws.js").display().to_string()]),
+            Kind::Bun => {
+                (modules.join("@oven/bun-linux-x64/bin/bun"), vec![peers.join("bun.js").display().to_string()])
+            }
+        };
+        if matches!(self.kind, Kind::Uws | Kind::Bun) {
+            ensure!(modules.exists(), "the peers are not installed: run {}", peers.join("setup").display());
+        }
+        if conditions.cores.is_empty() {
+            let mut command = Command::new(program);
+            command.args(args);
+            return Ok(command);
+        }
+        // `taskset` replaces itself by the program: the process id stays the server's.
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(list(&conditions.cores)).arg(program).args(args);
+        Ok(command)
+    }
+}
+
+/// Free ports, no limits that a load test would meet, and what was asked for.
+fn roomring_args(conditions: &Conditions) -> Vec<String> {
+    let mut sets = vec![
+        "server.listen=[\"127.0.0.1:0\"]".to_owned(),
+        "control.listen=\"127.0.0.1:0\"".to_owned(),
+        "store.kind=\"memory\"".to_owned(),
+        "log.level=\"warn\"".to_owned(),
+    ];
+    let unlimited = ["connect_rate", "connect_rate_per_ip", "message_rate", "command_rate", "message_rate_per_user"];
+    sets.extend(unlimited.map(|key| format!("limits.{key}=\"0\"")));
+    sets.push("limits.connections_per_user=0".to_owned());
+    if !conditions.cores.is_empty() {
+        sets.push(format!("server.cores=\"{}\"", list(&conditions.cores)));
+    }
+    if conditions.echo {
+        sets.push("server.echo_path=\"/echo\"".to_owned());
+    }
+    sets.extend(conditions.set.iter().cloned());
+    let mut args = vec!["serve".to_owned()];
+    args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    args
+}
+
+fn list(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The address behind `key` in a ready line (the first one, when there are several).
+fn value_of(line: &str, key: &str) -> Option<SocketAddr> {
+    let value = line.split_whitespace().find_map(|word| word.strip_prefix(key))?;
+    value.split(',').next()?.parse().ok()
+}
+
+impl Launched {
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_are_read() {
+        let spec: Spec = "before:roomring=/tmp/old".parse().expect("good");
+        assert_eq!((spec.label.as_str(), spec.kind), ("before", Kind::Roomring));
+        assert_eq!(spec.path.as_deref(), Some(Path::new("/tmp/old")));
+        assert_eq!("uws".parse::<Spec>().expect("good").label, "uws");
+        assert!("nginx".parse::<Spec>().is_err());
+    }
+
+    #[test]
+    fn ready_lines_are_read() {
+        let line = "roomring ready listen=127.0.0.1:81,127.0.0.2:81 control=127.0.0.1:82 cores=1";
+        assert_eq!(value_of(line, "listen="), Some("127.0.0.1:81".parse().expect("an address")));
+        assert_eq!(value_of(line, "control="), Some("127.0.0.1:82".parse().expect("an address")));
+        assert_eq!(value_of("starting", "listen="), None);
+    }
+}

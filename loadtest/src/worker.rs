@@ -1,0 +1,152 @@
+//! A generator process: one thread with a fleet and a scenario, one that takes the parent's orders, line by line, on
+//! standard input and answers on standard output. Ends with its parent.
+
+use std::io::{BufRead as _, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use anyhow::Context as _;
+use mio::Waker;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{self, MILLISECOND};
+use crate::fleet::{Fleet, Settings};
+use crate::measure::counters::{Counters, SharedCounters};
+use crate::plan::{Phase, Plan, Scenario};
+use crate::scenario::churn::Churn;
+use crate::scenario::echo::Echo;
+use crate::scenario::fanout::Fanout;
+use crate::scenario::idle::Idle;
+use crate::scenario::soak::Soak;
+use crate::scenario::{Actor, Findings};
+
+/// How often the thread's CPU time is read.
+const CPU_SAMPLE_NS: u64 = 20 * MILLISECOND;
+
+/// An order, one JSON line.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// Enter a phase.
+    Enter(Phase),
+    /// Say how things stand.
+    Tell,
+    /// Say what was found; nothing is done after that.
+    Finish,
+}
+
+/// An answer, one JSON line.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Answer {
+    /// How things stand.
+    pub counters: Counters,
+    /// Why something failed last, if it did.
+    pub last_failure: Option<String>,
+    /// After [`Order::Finish`].
+    pub findings: Option<Findings>,
+}
+
+struct Shared {
+    phase: AtomicU8,
+    finish: AtomicBool,
+    counters: SharedCounters,
+    last_failure: Mutex<Option<String>>,
+}
+
+/// Runs until the parent goes away or has what it wants.
+///
+/// # Errors
+/// The orders are not understood, or the kernel refuses what a fleet needs.
+pub fn run() -> anyhow::Result<()> {
+    let mut lines = std::io::stdin().lock().lines();
+    let first = lines.next().context("no plan on standard input")??;
+    let plan: Plan = serde_json::from_str(&first).context("the plan is not understood")?;
+    let shared = Arc::new(Shared {
+        phase: AtomicU8::new(Phase::Connect as u8),
+        finish: AtomicBool::new(false),
+        counters: SharedCounters::default(),
+        last_failure: Mutex::new(None),
+    });
+    let (findings_in, findings) = mpsc::channel();
+    let (waker_in, waker) = mpsc::channel();
+    let theirs = Arc::clone(&shared);
+    let thread = std::thread::Builder::new().name("clients".into());
+    thread.spawn(move || {
+        let result = drive(plan, &theirs, &waker_in);
+        // The parent may be gone: then nobody wants it.
+        let _ = findings_in.send(result);
+    })?;
+    let Ok(waker) = waker.recv() else { return findings.recv()?.map(|_| ()) };
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        let order: Order = serde_json::from_str(&line?).context("an order is not understood")?;
+        let mut answer = Answer::default();
+        match order {
+            Order::Enter(phase) => shared.phase.store(phase as u8, Ordering::Release),
+            Order::Tell => {}
+            Order::Finish => shared.finish.store(true, Ordering::Release),
+        }
+        waker.wake()?;
+        if let Order::Finish = order {
+            answer.findings = Some(findings.recv().context("the clients' thread ended")??);
+        }
+        answer.counters = shared.counters.load();
+        answer.last_failure = shared.last_failure.lock().expect("no holder of this lock panics").clone();
+        serde_json::to_writer(&mut out, &answer)?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyhow::Result<Findings> {
+    if let Some(core) = plan.core {
+        anyhow::ensure!(
+            core_affinity::set_for_current(core_affinity::CoreId { id: core }),
+            "cannot pin a generator thread to CPU {core}"
+        );
+    }
+    let fleet = Fleet::new(Settings {
+        targets: plan.targets.clone(),
+        clients: plan.clients,
+        shard: plan.shard,
+        sources: plan.sources,
+        connecting_max: plan.connecting_max,
+        seed: plan.seed,
+    })?;
+    waker.send(fleet.waker()?).context("the control thread is gone")?;
+    match plan.scenario {
+        Scenario::Idle => act(Idle::new(plan), fleet, shared),
+        Scenario::Fanout { pace, stalled_per_mille } => act(Fanout::new(plan, pace, stalled_per_mille), fleet, shared),
+        Scenario::Echo { pace } => act(Echo::new(plan, pace), fleet, shared),
+        Scenario::Churn => act(Churn::new(plan), fleet, shared),
+        Scenario::Soak(mixture) => act(Soak::new(plan, mixture), fleet, shared),
+    }
+}
+
+fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Result<Findings> {
+    let mut phase = Phase::Connect;
+    let begun = fleet.clock.now();
+    actor.enter(&mut fleet, phase, begun);
+    let mut sampled = 0;
+    while !shared.finish.load(Ordering::Acquire) {
+        let now = fleet.clock.now();
+        let wanted = Phase::from_number(shared.phase.load(Ordering::Acquire));
+        if wanted != phase {
+            phase = wanted;
+            actor.enter(&mut fleet, phase, now);
+        }
+        fleet.turn(&mut actor).context("epoll")?;
+        if now.saturating_sub(sampled) >= CPU_SAMPLE_NS || sampled == 0 {
+            sampled = now;
+            fleet.counters.cpu_ns = clock::thread_cpu_ns();
+            fleet.counters.waited_ns = clock::thread_waited_ns();
+        }
+        shared.counters.store(&fleet.counters);
+        if let Some(failure) = fleet.last_failure.take() {
+            *shared.last_failure.lock().expect("no holder of this lock panics") = Some(failure);
+        }
+    }
+    let findings = actor.finish(&mut fleet);
+    shared.counters.store(&fleet.counters);
+    Ok(findings)
+}

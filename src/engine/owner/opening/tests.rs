@@ -1,0 +1,99 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::base::ids::{CoreId, RoomName, UserName};
+use crate::engine::hop::MemberRef;
+use crate::wire::command::{DataKind, Form, ReplyTo};
+
+const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
+
+fn room() -> RoomName {
+    RoomName::new("a").expect("valid")
+}
+
+fn member(slot: u32) -> MemberRef {
+    let conn = ConnId { home: CoreId(0), slot, generation: 1 };
+    MemberRef { conn, user: UserName::new("ann").expect("valid"), form: Form::Json }
+}
+
+fn join(slot: u32) -> ToOwner {
+    let member = member(slot);
+    ToOwner::Join { room: room(), member, away: false, again: false, recover: None, history: None, reply: REPLY }
+}
+
+fn leave(slot: u32) -> ToOwner {
+    ToOwner::Leave { room: room(), member: member(slot), away: false, reply: Some(REPLY) }
+}
+
+fn publish(slot: u32) -> ToOwner {
+    ToOwner::Publish {
+        room: room(),
+        member: member(slot),
+        kind: DataKind::Json,
+        data: Bytes::from_static(b"12345"),
+        key: None,
+        echo: true,
+        ephemeral: false,
+        arrived_us: 0,
+        reply: REPLY,
+    }
+}
+
+fn waiting(opening: Opening) -> Vec<String> {
+    let waiting = opening.into_waiting().map(|hop| match hop {
+        ToOwner::Join { member, away, .. } => format!("join {} {away}", member.conn.slot),
+        ToOwner::Leave { member, .. } => format!("leave {}", member.conn.slot),
+        ToOwner::Publish { member, .. } => format!("publish {}", member.conn.slot),
+        other => panic!("not pushed here: {other:?}"),
+    });
+    waiting.collect()
+}
+
+#[test]
+fn hops_wait_in_order() {
+    let mut opening = Opening::new(0);
+    for hop in [join(1), publish(1), leave(1), join(1)] {
+        opening.push(hop);
+    }
+    assert!(opening.is_joining(member(1).conn) && !opening.is_joining(member(2).conn));
+    assert_eq!(opening.bytes(), 4 * WAITING_BYTES + 5);
+    assert_eq!(waiting(opening), ["join 1 false", "publish 1", "leave 1", "join 1 false"]);
+}
+
+#[test]
+fn who_goes_takes_the_join_along() {
+    let mut opening = Opening::new(0);
+    opening.push(join(1));
+    opening.push(join(2));
+    opening.cancel(member(1).conn);
+    opening.cancel(member(3).conn);
+    assert!(!opening.is_joining(member(1).conn));
+    assert_eq!(opening.bytes(), WAITING_BYTES);
+    opening.cancel(member(2).conn);
+    assert!(opening.is_empty());
+}
+
+#[test]
+fn an_away_reaches_the_latest_join() {
+    let mut opening = Opening::new(0);
+    opening.push(join(1));
+    opening.set_away(member(1).conn, true);
+    opening.set_away(member(2).conn, true);
+    opening.push(leave(1));
+    opening.set_away(member(1).conn, false);
+    opening.push(join(1));
+    assert_eq!(waiting(opening), ["join 1 true", "leave 1", "join 1 false"]);
+}
+
+#[test]
+fn cancelled_joins_leave_no_places_behind() {
+    let mut opening = Opening::new(0);
+    opening.push(join(0));
+    for slot in 1..10_000 {
+        opening.push(join(slot));
+        opening.cancel(member(slot).conn);
+        assert!(opening.queue.len() <= 2 * opening.waiting + SLACK + 2);
+    }
+    opening.set_away(member(0).conn, true);
+    assert_eq!(waiting(opening), ["join 0 true"]);
+}

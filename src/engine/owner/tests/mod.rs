@@ -1,0 +1,303 @@
+//! The owner half as a whole: hops and events in, hops and requests out. Outputs are compared as short lines of text.
+
+mod delivery;
+mod link;
+mod members;
+mod publishing;
+mod retention;
+mod seeded;
+mod store;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::base::ids::{ConnId, Epoch, Seq, UserName};
+use crate::base::limits::LANE_BYTES_MAX;
+use crate::engine::hop::{Hop, ToHome};
+use crate::engine::input::Record;
+use crate::engine::owner::room::tests::{START, settings};
+use crate::engine::settings::RoomSettings;
+use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
+use crate::wire::publication::{Frames, Publication};
+
+const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
+
+/// An owner on core 0 of three and everything around it. Connections are named by their slot; slot 10 to 19 is on core
+/// 1, 20 to 29 on core 2, all others on core 0. Their users are `u<slot>`.
+struct World {
+    owner: Owner,
+    outbound: Outbound,
+    link: Vec<LinkRequest>,
+    store: Vec<StoreRequest>,
+    counters: CoreCounters,
+    budget: Budget,
+    now: Now,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Settings, &mut RoomSettings)) -> Self {
+        let mut settings = settings();
+        let mut rooms = RoomSettings::clone(&settings.rooms);
+        change(&mut settings, &mut rooms);
+        settings.rooms = Arc::new(rooms);
+        Self {
+            budget: Budget::new(settings.memory_bytes_max),
+            owner: Owner::new(Arc::new(settings), CoreId(0), 7),
+            outbound: Outbound::new(CoreId(0), 3),
+            link: Vec::new(),
+            store: Vec::new(),
+            counters: CoreCounters::default(),
+            now: START,
+        }
+    }
+
+    fn memory() -> Self {
+        Self::new(|_, _| {})
+    }
+
+    fn with<T>(&mut self, call: impl FnOnce(&mut Owner, Now, &mut OwnerEffects<'_>) -> T) -> T {
+        let mut effects = OwnerEffects {
+            outbound: &mut self.outbound,
+            link: &mut self.link,
+            store: &mut self.store,
+            counters: &self.counters,
+            budget: &mut self.budget,
+        };
+        call(&mut self.owner, self.now, &mut effects)
+    }
+
+    fn hop(&mut self, hop: ToOwner) {
+        self.with(|owner, now, effects| owner.handle_hop(now, hop, effects));
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        self.with(|owner, now, effects| owner.handle_link(now, event, effects));
+    }
+
+    fn store_event(&mut self, event: StoreEvent) {
+        self.with(|owner, now, effects| owner.handle_store(now, event, effects));
+    }
+
+    fn join(&mut self, slot: u32) {
+        self.join_from(slot, None, None);
+    }
+
+    fn join_from(&mut self, slot: u32, recover: Option<Recover>, history: Option<u32>) {
+        self.hop(ToOwner::Join {
+            room: room(),
+            member: member(slot),
+            away: false,
+            again: false,
+            recover,
+            history,
+            reply: REPLY,
+        });
+    }
+
+    fn join_again(&mut self, slot: u32) {
+        self.hop(ToOwner::Join {
+            room: room(),
+            member: member(slot),
+            away: false,
+            again: true,
+            recover: None,
+            history: Some(0),
+            reply: REPLY,
+        });
+    }
+
+    fn leave(&mut self, slot: u32) {
+        self.hop(ToOwner::Leave { room: room(), member: member(slot), away: false, reply: Some(REPLY) });
+    }
+
+    fn gone(&mut self, slot: u32) {
+        self.hop(ToOwner::Leave { room: room(), member: member(slot), away: false, reply: None });
+    }
+
+    fn publish(&mut self, slot: u32) {
+        self.publish_with(slot, |_| {});
+    }
+
+    fn publish_key(&mut self, slot: u32, key: &str) {
+        self.publish_with(slot, |publish| publish.key = Some(key.into()));
+    }
+
+    fn publish_with(&mut self, slot: u32, change: impl FnOnce(&mut Publish)) {
+        let mut publish = Publish {
+            member: member(slot),
+            kind: DataKind::Json,
+            data: Bytes::from_static(b"\"hi\""),
+            key: None,
+            echo: true,
+            ephemeral: false,
+            arrived_us: self.now.mono_us,
+            reply: REPLY,
+        };
+        change(&mut publish);
+        let Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply } = publish;
+        let room = room();
+        self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, reply });
+    }
+
+    /// Time passes; every tick that is wanted in it comes.
+    fn pass(&mut self, ms: u64) {
+        let end_us = self.now.mono_us + ms * 1_000;
+        while let Some(due_us) = self.owner.next_tick_us(self.now).filter(|due_us| *due_us <= end_us) {
+            let before = self.now;
+            self.set_mono(due_us);
+            self.with(|owner, now, effects| owner.tick(now, effects));
+            assert!(
+                self.owner.next_tick_us(self.now).is_none_or(|next_us| next_us > before.mono_us),
+                "a tick leaves nothing due in the past"
+            );
+        }
+        self.set_mono(end_us);
+    }
+
+    fn set_mono(&mut self, mono_us: u64) {
+        self.now.unix_ms += (mono_us - self.now.mono_us) / 1_000;
+        self.now.mono_us = mono_us;
+    }
+
+    /// The hops to one core since it was last asked.
+    fn hops(&mut self, core: u16) -> Vec<Hop> {
+        let mut hops = match core {
+            0 => std::iter::from_fn(|| self.outbound.take_own()).collect(),
+            _ => self.outbound.take_staged(CoreId(core), Vec::new()),
+        };
+        hops.retain(|hop| !is_filler(hop));
+        hops
+    }
+
+    /// What was sent to one core since it was last asked.
+    fn sent(&mut self, core: u16) -> Vec<String> {
+        self.hops(core).iter().map(describe).collect()
+    }
+
+    /// As [`World::sent`], of the home core of slots below 10.
+    fn own(&mut self) -> Vec<String> {
+        self.sent(0)
+    }
+
+    /// Lets go what was sent and asked until now.
+    fn discard(&mut self) {
+        for core in 0..3 {
+            self.sent(core);
+        }
+        self.link.clear();
+        self.store.clear();
+    }
+
+    fn fill_lane(&mut self, core: u16) {
+        let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
+        self.outbound.post_to_home(
+            CoreId(core),
+            ToHome::Push { room: filler_room(), frames, is_publication: true, except: None },
+        );
+        assert!(self.outbound.is_full(CoreId(core)));
+    }
+
+    fn epoch(&mut self) -> Epoch {
+        let id = self.owner.rooms.find(&room()).expect("the room is there");
+        self.owner.rooms.get(id).expect("the room is there").epoch
+    }
+
+    fn has_room(&self) -> bool {
+        self.owner.rooms.find(&room()).is_some()
+    }
+
+    /// Nothing is held, counted, charged or waited for.
+    fn assert_empty(&self) {
+        assert!(self.owner.rooms.all().is_empty());
+        assert_eq!((self.counters.rooms.get(), self.counters.rooms_held.get()), (0, 0));
+        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.waiting_bytes), (0, 0, 0));
+        assert_eq!(self.owner.next_tick_us(self.now), None);
+        assert!(self.owner.link_publishes.is_empty());
+    }
+}
+
+fn room() -> RoomName {
+    RoomName::new("lobby").expect("valid")
+}
+
+fn user(slot: u32) -> UserName {
+    UserName::new(&format!("u{slot}")).expect("valid")
+}
+
+fn conn(slot: u32) -> ConnId {
+    let home = CoreId(if (10..30).contains(&slot) { (slot / 10) as u16 } else { 0 });
+    ConnId { home, slot, generation: 1 }
+}
+
+fn member(slot: u32) -> MemberRef {
+    MemberRef { conn: conn(slot), user: user(slot), form: Form::Json }
+}
+
+fn record(seq: Seq, from: u32) -> Record {
+    Record {
+        seq,
+        at: START.unix_ms,
+        from: user(from),
+        kind: DataKind::Json,
+        data: Bytes::from_static(b"\"hi\""),
+        key: None,
+        except: None,
+    }
+}
+
+fn filler_room() -> RoomName {
+    RoomName::new("filler").expect("valid")
+}
+
+/// A hop that is none of the owner's.
+fn filler() -> Hop {
+    Hop::ToHome(ToHome::Left { room: filler_room(), conn: conn(0), reply: REPLY })
+}
+
+fn is_filler(hop: &Hop) -> bool {
+    matches!(hop, Hop::ToHome(ToHome::Left { room, .. } | ToHome::Push { room, .. }) if &**room == "filler")
+}
+
+fn seqs(messages: &[Arc<Publication>]) -> Vec<Seq> {
+    messages.iter().map(|publication| publication.seq).collect()
+}
+
+fn text(frames: &Frames) -> String {
+    let frame = frames.json.as_ref().map_or(&[][..], |frame| frame);
+    String::from_utf8_lossy(frame).chars().filter(|character| character.is_ascii_graphic()).collect()
+}
+
+fn describe(hop: &Hop) -> String {
+    let Hop::ToHome(hop) = hop else { panic!("an owner speaks to homes only: {hop:?}") };
+    match hop {
+        ToHome::Joined { conn, head, recovered, messages, members, .. } => {
+            let how = if *recovered { "recovered" } else { "joined" };
+            format!("{} {how} at {} {:?} of {members}", conn.slot, head.seq, seqs(messages))
+        }
+        ToHome::Left { conn, .. } => format!("{} left", conn.slot),
+        ToHome::Published { conn, position: (_, seq), duplicate, .. } => {
+            let seq = seq.map_or("ephemeral".to_owned(), |seq| seq.to_string());
+            format!("{} published {seq}{}", conn.slot, if *duplicate { " again" } else { "" })
+        }
+        ToHome::History { conn, head, first_seq, messages, .. } => {
+            format!("{} history {:?} of {first_seq}..{}", conn.slot, seqs(messages), head.seq)
+        }
+        ToHome::Presence { conn, total, users, .. } => {
+            let users: Vec<_> = users.iter().map(|user| user.user.to_string()).collect();
+            format!("{} presence {} of {total}", conn.slot, users.join(","))
+        }
+        ToHome::Refused { conn, unjoin, code, retry_after_ms, .. } => {
+            let retry = retry_after_ms.map_or(String::new(), |ms| format!(" for {ms}"));
+            format!("{} {}{retry}{}", conn.slot, code.as_str(), if *unjoin { " unjoin" } else { "" })
+        }
+        ToHome::Deliver { publication, except, .. } => {
+            let except = except.map_or(String::new(), |conn| format!(" but {}", conn.slot));
+            format!("message {}{except}", publication.seq)
+        }
+        ToHome::Push { frames, .. } => format!("push {}", text(frames)),
+        ToHome::Gap { from, to, .. } => format!("gap {from}..{to}"),
+        ToHome::NewEpoch { head, messages, members, .. } => {
+            format!("new epoch at {} {:?} of {members}", head.seq, seqs(messages))
+        }
+    }
+}

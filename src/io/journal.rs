@@ -1,0 +1,71 @@
+//! The log lines of connections that have ended, at most one a minute for each connection and cause. Decides no close.
+
+use crate::base::codes::CloseCode;
+use crate::base::log_gate::LogGate;
+use crate::base::time::Now;
+use crate::engine::output::Ended;
+
+/// Lines that were held back are told at most this often.
+const HELD_BACK_MS: u64 = 60_000;
+
+/// One core's journal.
+#[derive(Debug, Default)]
+pub struct Journal {
+    gate: LogGate,
+    held_back_due_ms: u64,
+}
+
+impl Journal {
+    /// Writes what has ended. What the client did, or a planned stop, is for debugging; what the server had to end is
+    /// for the operator.
+    pub fn write(&mut self, now: Now, ended: &mut Vec<Ended>) {
+        for end in ended.drain(..) {
+            match end.code {
+                None | Some(CloseCode::Normal | CloseCode::Restart) => debug(&end),
+                Some(_) if !tracing::enabled!(tracing::Level::INFO) => {}
+                Some(code) => {
+                    // The low byte tells all close codes apart.
+                    if self.gate.admit(now.mono_ms(), end.conn, code.number() as u8) {
+                        info(&end, code);
+                    }
+                }
+            }
+        }
+        if now.mono_ms() >= self.held_back_due_ms {
+            self.held_back_due_ms = now.mono_ms() + HELD_BACK_MS;
+            let lines = self.gate.take_held_back();
+            if lines > 0 {
+                tracing::info!(lines, "held back lines about connections that were closed");
+            }
+        }
+    }
+}
+
+fn debug(end: &Ended) {
+    tracing::debug!(
+        connection = %end.conn,
+        user = %end.user,
+        cause = end.cause,
+        round_trip_us = end.round_trip_us,
+        messages_received = end.stats.messages_received,
+        messages_sent = end.stats.messages_sent,
+        bytes_received = end.stats.bytes_received,
+        bytes_sent = end.stats.bytes_sent,
+        "connection ended"
+    );
+}
+
+fn info(end: &Ended, code: CloseCode) {
+    tracing::info!(
+        connection = %end.conn,
+        user = %end.user,
+        code = code.number(),
+        cause = end.cause,
+        round_trip_us = end.round_trip_us,
+        messages_received = end.stats.messages_received,
+        messages_sent = end.stats.messages_sent,
+        bytes_received = end.stats.bytes_received,
+        bytes_sent = end.stats.bytes_sent,
+        "connection closed"
+    );
+}

@@ -1,0 +1,145 @@
+//! The lanes between cores: one bounded channel into each core, through which batches of hops travel. Never waits: what
+//! a full lane does not take goes back to the engine. Order within a lane is the order of sending.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::wake::Wake;
+use crate::base::counters::CoreCounters;
+use crate::base::ids::CoreId;
+use crate::base::limits::LANE_BATCHES_MAX;
+use crate::engine::hop::Hop;
+
+/// Emptied vectors kept for the next batches, and the largest that is kept. Together under 13 MB for a core whose every
+/// vector has grown to the bound, which takes bursts from and to many cores.
+const SPARE_MAX: usize = 64;
+const SPARE_HOPS_MAX: usize = 1024;
+
+/// The hops that one core has staged for another in one turn.
+#[derive(Debug)]
+pub struct Batch {
+    /// Who sends them.
+    pub from: CoreId,
+    /// In order.
+    pub hops: Vec<Hop>,
+}
+
+/// Where staged hops come from, and go back to when a lane is full: see `Engine::take_staged` and `Engine::put_back`.
+pub trait Staged {
+    /// Everything staged for `to`, leaving `empty` to stage into.
+    fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop>;
+    /// Stages again what was not taken; gives back the vector that was left.
+    fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop>;
+}
+
+/// One core's ends of the lanes.
+#[derive(Debug)]
+pub struct Lanes {
+    core: CoreId,
+    /// Into each core, with what wakes it; its own is not used.
+    out: Vec<(Sender<Batch>, Arc<Wake>)>,
+    into: Receiver<Batch>,
+    spare: Vec<Vec<Hop>>,
+    /// Cores that have not left.
+    staying: Arc<AtomicUsize>,
+}
+
+impl Lanes {
+    /// The lanes between the cores that `wakes` wake, in order.
+    #[must_use]
+    pub fn mesh(wakes: &[Arc<Wake>]) -> Vec<Lanes> {
+        let (senders, receivers): (Vec<_>, Vec<_>) = wakes.iter().map(|_| bounded(LANE_BATCHES_MAX)).unzip();
+        let out: Vec<_> = senders.into_iter().zip(wakes.iter().cloned()).collect();
+        let staying = Arc::new(AtomicUsize::new(wakes.len()));
+        let lanes = receivers.into_iter().enumerate().map(|(index, into)| Lanes {
+            core: CoreId(index as u16),
+            out: out.clone(),
+            into,
+            spare: Vec::new(),
+            staying: staying.clone(),
+        });
+        lanes.collect()
+    }
+
+    /// The core whose ends these are.
+    #[must_use]
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// Whether no batch waits for this core.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.into.is_empty()
+    }
+
+    /// The next batch for this core. Its vector comes back by [`Lanes::recycle`].
+    #[must_use]
+    pub fn try_take(&mut self) -> Option<Batch> {
+        self.into.try_recv().ok()
+    }
+
+    /// Takes back an emptied vector for a later batch.
+    pub fn recycle(&mut self, mut empty: Vec<Hop>) {
+        empty.clear();
+        if empty.capacity() > 0 && empty.capacity() <= SPARE_HOPS_MAX && self.spare.len() < SPARE_MAX {
+            self.spare.push(empty);
+        }
+    }
+
+    /// Sends what is staged for the other cores and wakes those that sleep. How many hops full lanes did not take: they
+    /// are staged again, and this is to be called again soon.
+    pub fn flush(&mut self, staged: &mut impl Staged, counters: &CoreCounters) -> usize {
+        let mut left = 0;
+        for index in 0..self.out.len() {
+            let to = CoreId(index as u16);
+            if to == self.core {
+                continue;
+            }
+            let empty = self.spare.pop().unwrap_or_default();
+            let hops = staged.take_staged(to, empty);
+            if hops.is_empty() {
+                self.recycle(hops);
+                continue;
+            }
+            let count = hops.len();
+            let (sender, wake) = &self.out[index];
+            match sender.try_send(Batch { from: self.core, hops }) {
+                Ok(()) => {
+                    counters.hops.add(count as u64);
+                    counters.hop_batches.add(1);
+                    counters.wakes.add(u64::from(wake.wake()));
+                }
+                Err(TrySendError::Full(batch)) => {
+                    left += count;
+                    let empty = staged.put_back(to, batch.hops);
+                    self.recycle(empty);
+                }
+                // That core has ended, which happens only while all of them are ending.
+                Err(TrySendError::Disconnected(batch)) => self.recycle(batch.hops),
+            }
+        }
+        left
+    }
+
+    /// This core has no connections left and asks for no more than to answer the others. Called once.
+    pub fn leave(&mut self) {
+        // The last one tells the others, who may be asleep.
+        if self.staying.fetch_sub(1, Ordering::SeqCst) == 1 {
+            for (_, wake) in &self.out {
+                wake.wake();
+            }
+        }
+    }
+
+    /// Whether every core has left.
+    #[must_use]
+    pub fn have_all_left(&self) -> bool {
+        self.staying.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Listening sockets: one per core and address, between which the kernel spreads the connections. Binds; never accepts.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The kernel cuts the backlog down to `net.core.somaxconn`, so this is the host's own limit.
+const BACKLOG: i32 = i32::MAX;
+
+/// Why an address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// Which.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: another process (or another entry of the list) has it already")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "cannot listen on {address}: this host has no such address")
+            }
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "cannot listen on {address}: ports below net.ipv4.ip_unprivileged_port_start need the capability \
+                 CAP_NET_BIND_SERVICE"
+            ),
+            _ => write!(f, "cannot listen on {address}: {}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// The listeners of all cores.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The addresses, in the order asked for, with the ports that the system picked for port 0.
+    pub addresses: Vec<SocketAddr>,
+    /// One listener for each address, by core.
+    pub by_core: Vec<Vec<TcpListener>>,
+}
+
+impl Listeners {
+    /// Binds each address once for each of `cores` cores (at least 1). With port 0 the system picks one free port, which
+    /// the cores share.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, and why.
+    pub fn bind(addresses: &[SocketAddr], cores: u16) -> Result<Listeners, BindError> {
+        let mut bound = Listeners { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
+        for address in addresses {
+            let dual = is_dual(*address, addresses);
+            let failed = |error| BindError { address: *address, error };
+            let first = bind_first(*address, dual).map_err(failed)?;
+            let actual = first.local_addr().map_err(failed)?;
+            let mut first = Some(first);
+            for listeners in &mut bound.by_core {
+                let listener = match first.take() {
+                    Some(first) => first,
+                    None => bind_another(actual, dual).map_err(failed)?,
+                };
+                listeners.push(listener);
+            }
+            bound.addresses.push(actual);
+        }
+        Ok(bound)
+    }
+}
+
+/// Binds alone, so that a port that anyone else listens on is refused, even by a process that shares its ports; and
+/// shares it only then, which leaves no moment in which someone else could take it.
+fn bind_first(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
+    let socket = open(address, dual)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
+    listen(socket)
+}
+
+fn bind_another(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
+    let socket = open(address, dual)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    listen(socket)
+}
+
+fn open(address: SocketAddr, dual: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier run that linger do not keep a restarted server from its port.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual)?;
+    }
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+fn listen(socket: Socket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether an IPv6 address takes IPv4 connections too: `[::]` does, unless IPv4 is asked for by itself on that port.
+fn is_dual(address: SocketAddr, all: &[SocketAddr]) -> bool {
+    let clashes = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port() && other.port() != 0;
+    address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !all.iter().any(clashes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Real binds on loopback: shared ports, ports in use, inherited options.
+
+use std::net::{Ipv4Addr, TcpStream};
+
+use socket2::SockRef;
+
+use super::*;
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[test]
+fn cores_share_one_free_port() {
+    let listeners = Listeners::bind(&[LOOPBACK], 3).expect("binds");
+    let port = listeners.addresses[0].port();
+    assert_ne!(port, 0);
+    assert_eq!(listeners.by_core.len(), 3);
+    for core in &listeners.by_core {
+        assert_eq!(core[0].local_addr().expect("bound").port(), port);
+    }
+    // The kernel spreads connections over them: not all of 64 go to one.
+    let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(listeners.addresses[0]).expect("connects")).collect();
+    let mut busy = 0;
+    for core in &listeners.by_core {
+        core[0].set_nonblocking(true).expect("set");
+        busy += usize::from(core[0].accept().is_ok());
+    }
+    assert!(busy > 1, "one core got everything");
+    drop(clients);
+}
+
+#[test]
+fn accepted_sockets_do_not_delay() {
+    let listeners = Listeners::bind(&[LOOPBACK], 1).expect("binds");
+    let _client = TcpStream::connect(listeners.addresses[0]).expect("connects");
+    let (accepted, _) = listeners.by_core[0][0].accept().expect("accepts");
+    assert!(accepted.nodelay().expect("asked"), "TCP_NODELAY is inherited from the listener");
+}
+
+#[test]
+fn a_port_in_use_is_refused_even_if_its_owner_shares() {
+    let ours = Listeners::bind(&[LOOPBACK], 2).expect("binds");
+    let error = Listeners::bind(&ours.addresses, 2).expect_err("in use by a sharing server of the same user");
+    assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
+    let text = error.to_string();
+    assert!(text.contains(&ours.addresses[0].to_string()) && text.contains("has it already"), "{text}");
+    drop(ours);
+}
+
+#[test]
+fn a_port_in_use_by_one_that_does_not_share_is_refused() {
+    let other = TcpListener::bind(LOOPBACK).expect("binds");
+    let address = other.local_addr().expect("bound");
+    assert_eq!(Listeners::bind(&[address], 1).expect_err("in use").address, address);
+}
+
+#[test]
+fn a_restart_does_not_wait_for_old_connections() {
+    let first = Listeners::bind(&[LOOPBACK], 1).expect("binds");
+    let addresses = first.addresses.clone();
+    let client = TcpStream::connect(addresses[0]).expect("connects");
+    let (accepted, _) = first.by_core[0][0].accept().expect("accepts");
+    // The server's side closes first, so it is the server's port that lingers.
+    drop(accepted);
+    drop(client);
+    drop(first);
+    Listeners::bind(&addresses, 2).expect("binds again");
+}
+
+#[test]
+fn an_address_of_another_host_is_named() {
+    let address = SocketAddr::from(([192, 0, 2, 1], 8080));
+    let error = Listeners::bind(&[address], 1).expect_err("not ours").to_string();
+    assert!(error.contains("192.0.2.1:8080") && error.contains("no such address"), "{error}");
+}
+
+#[test]
+fn ipv6_works_beside_ipv4_on_one_port() {
+    let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let six = match Listeners::bind(&[any6], 2) {
+        Ok(six) => six,
+        Err(error) if error.error.raw_os_error() == Some(libc::EAFNOSUPPORT) => panic!("this test needs IPv6"),
+        Err(error) => panic!("{error}"),
+    };
+    let port = six.addresses[0].port();
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("[::] takes IPv4 when nothing else does");
+    TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("and IPv6");
+    drop(six);
+    let both = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
+    let both = Listeners::bind(&both, 2).expect("each its own");
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4");
+    TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6");
+    assert!(SockRef::from(&both.by_core[1][1]).only_v6().expect("asked"));
+}

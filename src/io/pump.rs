@@ -1,0 +1,331 @@
+//! The loop of one core: takes what sockets, lanes, service thread and clock bring, runs the engine on it, carries out
+//! what the engine asks, submits once, sleeps when there is nothing to do. Takes no decision about what passes through.
+//!
+//! Sleeping has two steps. For a short while the core waits in its own ring, which costs one system call and wakes
+//! soonest. Only after that it parks in the executor, which costs several, until the ring rings its bell or the next
+//! deadline comes; other tasks of the executor run meanwhile.
+
+use std::future::{Future, poll_fn};
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use glommio::io::{PollState, PollableFd};
+use glommio::timer::Timer;
+
+use super::clock;
+use super::error::StartError;
+use super::journal::Journal;
+use super::lanes::{Lanes, Staged};
+use super::services::{Control, Services};
+use super::sockets::Sockets;
+use super::wake::{Sleep, Wake};
+use crate::base::counters::CoreCounters;
+use crate::base::ids::CoreId;
+use crate::base::time::Now;
+use crate::engine::Engine;
+use crate::engine::hop::Hop;
+use crate::engine::input::Input;
+use crate::engine::output::Output;
+
+/// How much of each source one turn takes, so that none keeps the others waiting, and so that what a turn merges goes
+/// out within a few milliseconds.
+const COMPLETIONS_PER_TURN: usize = 1024;
+const BATCHES_PER_TURN: usize = 64;
+const CONTROLS_PER_TURN: usize = 64;
+
+/// How long a core with nothing to do waits in its own ring before it parks in the executor.
+const RING_WAIT_US: u64 = 10_000;
+
+/// What a full lane or service did not take is offered again after this.
+const OFFER_AGAIN_US: u64 = 500;
+
+/// The CPU time counter is at most this old while the core is busy.
+const CPU_TIME_US: u64 = 100_000;
+
+/// One core's whole state as the pump drives it: [`Engine`], whose methods of the same names say what they do.
+pub trait CoreState: Staged {
+    /// One thing that happened.
+    fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output);
+    /// Ends a turn.
+    fn finish_turn(&mut self, now: Now, output: &mut Output);
+    /// When a tick is wanted next.
+    fn next_tick_us(&self, now: Now) -> Option<u64>;
+    /// Connections that a drain waits for.
+    fn open_slots(&self) -> usize;
+}
+
+impl Staged for Engine {
+    fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop> {
+        if self.has_staged(to) { Engine::take_staged(self, to, empty) } else { empty }
+    }
+
+    fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
+        Engine::put_back(self, to, staged)
+    }
+}
+
+impl CoreState for Engine {
+    fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
+        Engine::handle(self, now, input, output);
+    }
+
+    fn finish_turn(&mut self, now: Now, output: &mut Output) {
+        Engine::finish_turn(self, now, output);
+    }
+
+    fn next_tick_us(&self, now: Now) -> Option<u64> {
+        Engine::next_tick_us(self, now)
+    }
+
+    fn open_slots(&self) -> usize {
+        Engine::open_slots(self)
+    }
+}
+
+/// How far a core is with ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// Waits for its connections to end.
+    Draining,
+    /// Has none left; its rooms serve the other cores until they have none either.
+    Drained,
+    Ended,
+}
+
+/// What the executor waits for.
+struct Bell(Arc<Wake>);
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.bell().as_raw_fd()
+    }
+}
+
+/// One core's loop. Belongs to the thread that made it.
+pub struct Pump<S> {
+    state: S,
+    sockets: Sockets,
+    lanes: Lanes,
+    control: Receiver<Control>,
+    wake: Arc<Wake>,
+    bell: PollableFd<Bell>,
+    services: Services,
+    counters: Arc<CoreCounters>,
+    journal: Journal,
+    output: Output,
+    /// Closes of this turn's output about whose slots the engine is told nothing more.
+    muted: usize,
+    /// Something did not go out because a lane or a service is full.
+    blocked: bool,
+    stage: Stage,
+    cpu_due_us: u64,
+}
+
+impl<S: CoreState> Pump<S> {
+    /// Inside a glommio executor, on the thread that made `sockets`.
+    ///
+    /// # Errors
+    /// The executor does not wait for the bell.
+    pub fn new(
+        state: S,
+        sockets: Sockets,
+        lanes: Lanes,
+        control: Receiver<Control>,
+        wake: Arc<Wake>,
+        services: Services,
+        counters: Arc<CoreCounters>,
+    ) -> Result<Pump<S>, StartError> {
+        let bell = Bell(wake.clone());
+        let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
+        Ok(Pump {
+            state,
+            sockets,
+            lanes,
+            control,
+            wake,
+            bell: PollableFd::new(bell).map_err(failed)?,
+            services,
+            counters,
+            journal: Journal::default(),
+            output: Output::default(),
+            muted: 0,
+            blocked: false,
+            stage: Stage::Serving,
+            cpu_due_us: 0,
+        })
+    }
+
+    /// Runs until told to end.
+    pub async fn run(mut self) {
+        while self.stage != Stage::Ended {
+            if self.turn() {
+                glommio::executor().yield_if_needed().await;
+            } else if self.stage != Stage::Ended {
+                self.rest().await;
+            }
+        }
+        self.sockets.stop_accepting();
+        self.sockets.submit();
+        self.counters.cpu_us.set(clock::thread_cpu_us());
+    }
+
+    /// One turn. Whether more is waiting already.
+    fn turn(&mut self) -> bool {
+        let now = clock::now();
+        self.sockets.advance(now.mono_us);
+        let mut worked = self.take_completions(now);
+        worked |= self.take_batches(now);
+        worked |= self.take_controls(now);
+        if self.state.next_tick_us(now).is_some_and(|due_us| due_us <= now.mono_us) {
+            self.handle(now, Input::Tick);
+            worked = true;
+        }
+        if worked || self.blocked {
+            let now = clock::now();
+            self.state.finish_turn(now, &mut self.output);
+            self.carry_out(now);
+        }
+        if now.mono_us >= self.cpu_due_us {
+            self.cpu_due_us = now.mono_us + CPU_TIME_US;
+            self.counters.cpu_us.set(clock::thread_cpu_us());
+        }
+        self.advance_stage();
+        self.sockets.submit() || !self.is_quiet()
+    }
+
+    fn take_completions(&mut self, now: Now) -> bool {
+        let mut taken = 0;
+        while taken < COMPLETIONS_PER_TURN
+            && let Some(input) = self.sockets.take_input()
+        {
+            taken += 1;
+            self.state.handle(now, input, &mut self.output);
+            // What the engine has closed it hears nothing more of, though the close is carried out later.
+            for slot in &self.output.closes[self.muted..] {
+                self.sockets.mute(*slot);
+            }
+            self.muted = self.output.closes.len();
+        }
+        taken > 0
+    }
+
+    fn take_batches(&mut self, now: Now) -> bool {
+        let mut taken = 0;
+        while taken < BATCHES_PER_TURN
+            && let Some(mut batch) = self.lanes.try_take()
+        {
+            taken += 1;
+            self.handle(now, Input::Hops { from: batch.from, hops: &mut batch.hops });
+            self.lanes.recycle(batch.hops);
+        }
+        taken > 0
+    }
+
+    fn take_controls(&mut self, now: Now) -> bool {
+        let mut taken = 0;
+        while taken < CONTROLS_PER_TURN
+            && let Ok(control) = self.control.try_recv()
+        {
+            taken += 1;
+            match control {
+                Control::Drain { window_ms } => {
+                    if self.stage == Stage::Serving {
+                        self.stage = Stage::Draining;
+                        self.handle(now, Input::Drain { window_ms });
+                    }
+                }
+                Control::Stop => self.stage = Stage::Ended,
+                Control::Link(event) => self.handle(now, Input::Link(event)),
+                Control::Store(event) => self.handle(now, Input::Store(event)),
+            }
+        }
+        taken > 0
+    }
+
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.state.handle(now, input, &mut self.output);
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        for send in self.output.sends.drain(..) {
+            self.sockets.send(send.slot, send.bytes);
+        }
+        for slot in self.output.shutdowns.drain(..) {
+            self.sockets.shutdown(slot);
+        }
+        for slot in self.output.closes.drain(..) {
+            self.sockets.close(slot);
+        }
+        self.muted = 0;
+        self.journal.write(now, &mut self.output.ended);
+        let served = self.services.take(self.lanes.core(), &mut self.output);
+        let left = self.lanes.flush(&mut self.state, &self.counters);
+        self.blocked = left > 0 || !served;
+    }
+
+    fn advance_stage(&mut self) {
+        if self.stage == Stage::Draining && self.state.open_slots() == 0 {
+            self.stage = Stage::Drained;
+            self.lanes.leave();
+        }
+        if self.stage == Stage::Drained && self.lanes.have_all_left() {
+            self.stage = Stage::Ended;
+        }
+    }
+
+    /// Nothing waits in the channels.
+    fn is_quiet(&self) -> bool {
+        self.lanes.is_empty()
+            && self.control.is_empty()
+            && !(self.stage == Stage::Drained && self.lanes.have_all_left())
+    }
+
+    /// Sleeps until something happens or is due.
+    async fn rest(&mut self) {
+        let now = clock::now();
+        let due_us = self.due_us(now);
+        let left_us = |now_us: u64| due_us.map_or(u64::MAX, |due_us| due_us.saturating_sub(now_us));
+        self.wake.fall_asleep(Sleep::Ring);
+        if self.is_quiet() {
+            let wait = Duration::from_micros(left_us(now.mono_us).min(RING_WAIT_US));
+            if !self.sockets.wait(wait) {
+                let left_us = left_us(clock::now().mono_us);
+                if left_us > 0 {
+                    self.park(due_us.map(|_| Duration::from_micros(left_us))).await;
+                }
+            }
+        }
+        self.wake.get_up();
+    }
+
+    /// When this core has something to do for the time alone.
+    fn due_us(&self, now: Now) -> Option<u64> {
+        let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), again].into_iter().flatten().min()
+    }
+
+    /// Waits in the executor until the ring has completions or `timeout` is over.
+    async fn park(&mut self, timeout: Option<Duration>) {
+        self.counters.cpu_us.set(clock::thread_cpu_us());
+        self.wake.clear_bell();
+        self.wake.fall_asleep(Sleep::Executor);
+        self.sockets.set_bell(true);
+        // What came before the bell was on did not ring it.
+        if self.is_quiet() && !self.sockets.wait(Duration::ZERO) {
+            let mut timer = pin!(timeout.map(Timer::new));
+            let mut state = PollState::new();
+            poll_fn(|context| {
+                let is_over = timer.as_mut().as_pin_mut().is_some_and(|timer| Future::poll(timer, context).is_ready());
+                let rings = self.bell.poll_readable(context, &mut state).is_ready();
+                if is_over || rings { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+        self.sockets.set_bell(false);
+    }
+}

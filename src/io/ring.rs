@@ -1,0 +1,427 @@
+//! One core's io_uring: operations out, completions in. Owns every byte that the kernel may touch, for exactly as long
+//! as it may, so that nothing above needs `unsafe`. Knows slots by number only; what they mean is in [`super::sockets`].
+//!
+//! Sockets live in the ring's table of direct descriptors: they are no file descriptors of the process. A send owns its
+//! [`Bytes`] from submission to completion: there is no way to take them back earlier.
+
+#![expect(unsafe_code, reason = "the kernel reads and writes memory that is named to it by address")]
+
+mod buffers;
+mod token;
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use slab::Slab;
+
+use self::buffers::Buffers;
+pub use self::buffers::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
+pub use self::token::{Kind, Token};
+use super::error::StartError;
+use crate::base::counters::CoreCounters;
+
+/// Submission entries. A turn with more is submitted in pieces; larger costs cache.
+const SUBMISSIONS: u32 = 1024;
+
+/// Completion entries. More at once wait in the kernel's overflow list, which is slower.
+const COMPLETIONS: u32 = 16 * 1024;
+
+/// Completions copied out of the shared queue at once.
+const BATCH: usize = 256;
+
+/// The kernel runs about twenty pieces of finished work per call; more calls are made until this many completions wait,
+/// so that one turn can merge what belongs together.
+const GATHER: usize = 1024;
+
+/// How often a ring that is dropped asks the kernel for the last completions, [`DROP_WAIT`] each.
+const DROP_ROUNDS: usize = 100;
+const DROP_WAIT: Duration = Duration::from_millis(50);
+
+/// One completion.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// Which operation. For a send, the index is its slot.
+    pub token: Token,
+    /// Bytes or slot, or a negative `errno`.
+    pub result: i32,
+    /// Whether the operation goes on (multishot).
+    pub more: bool,
+    /// Whether the socket holds more than was received.
+    pub nonempty: bool,
+    /// For a send: whether the kernel took all of it.
+    pub whole: bool,
+}
+
+/// A send under way: what to cancel it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendId(u32);
+
+struct SendInFlight {
+    /// What the kernel reads from.
+    bytes: Bytes,
+    token: Token,
+}
+
+struct Entry {
+    user_data: u64,
+    result: i32,
+    flags: u32,
+}
+
+/// An io_uring with direct descriptors and provided buffers. Belongs to the thread that made it.
+pub struct Ring {
+    uring: IoUring,
+    /// Never freed while an operation may fill them.
+    buffers: mem::ManuallyDrop<Buffers>,
+    /// Never freed while the kernel may read them.
+    sends: mem::ManuallyDrop<Slab<SendInFlight>>,
+    /// Operations that will have a last completion and have not.
+    outstanding: usize,
+    /// What did not fit into the submission queue when the kernel would not take more.
+    unsubmitted: VecDeque<squeue::Entry>,
+    batch: VecDeque<Entry>,
+    /// The buffer named by the completion returned last, and its length.
+    lent: Option<(u16, usize)>,
+    deferred: bool,
+    counters: Arc<CoreCounters>,
+}
+
+impl Ring {
+    /// A ring with a table for `slots` sockets.
+    ///
+    /// # Errors
+    /// Why the kernel refuses it, with the limit or sysctl at fault.
+    pub fn new(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
+        let (uring, deferred) = build()?;
+        let table = |error: io::Error| StartError::from_io_uring("a table of direct descriptors", &error);
+        uring.submitter().register_files_sparse(slots).map_err(table)?;
+        let group = |error: io::Error| StartError::from_io_uring("a ring of provided buffers", &error);
+        let buffers = Buffers::register(&uring).map_err(group)?;
+        Ok(Ring {
+            uring,
+            buffers: mem::ManuallyDrop::new(buffers),
+            sends: mem::ManuallyDrop::new(Slab::new()),
+            outstanding: 0,
+            unsubmitted: VecDeque::new(),
+            batch: VecDeque::with_capacity(BATCH),
+            lent: None,
+            deferred,
+            counters,
+        })
+    }
+
+    /// Whether the kernel runs completions only when asked (`DEFER_TASKRUN`), the faster way.
+    #[must_use]
+    pub fn is_deferred(&self) -> bool {
+        self.deferred
+    }
+
+    /// Operations whose last completion has not been taken.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Sends whose completion has not been taken.
+    #[must_use]
+    pub fn sends_in_flight(&self) -> usize {
+        self.sends.len()
+    }
+
+    /// Accepts connections into free slots, many completions each, until one without `more`.
+    pub fn accept(&mut self, listener: &impl AsRawFd, token: Token) {
+        let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).allocate_file_index(true);
+        self.start(accept.build(), token);
+    }
+
+    /// Waits once until a slot's socket is readable, ended or broken, without any buffer.
+    pub fn poll(&mut self, slot: u32, token: Token) {
+        let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+        self.start(opcode::PollAdd::new(Fixed(slot), events).build(), token);
+    }
+
+    /// Waits for a descriptor to become readable, again and again, until a completion without `more`.
+    pub fn watch(&mut self, descriptor: &impl AsFd, token: Token) {
+        let descriptor = Fd(descriptor.as_fd().as_raw_fd());
+        self.start(opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true).build(), token);
+    }
+
+    /// Receives once into a buffer of the ring's.
+    pub fn receive(&mut self, slot: u32, token: Token) {
+        let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0).buf_group(buffers::GROUP);
+        self.start(receive.build().flags(squeue::Flags::BUFFER_SELECT), token);
+    }
+
+    /// Receives into buffers of the ring's until a completion without `more`.
+    pub fn receive_many(&mut self, slot: u32, token: Token) {
+        self.start(opcode::RecvMulti::new(Fixed(slot), buffers::GROUP).build(), token);
+    }
+
+    /// Sends all of `bytes`, waiting for room in the socket as long as it takes. Its completion frees them.
+    pub fn send(&mut self, slot: u32, token: Token, bytes: Bytes) -> SendId {
+        debug_assert!(token.kind == Kind::Send && token.index == slot);
+        let (address, length) = (bytes.as_ptr(), bytes.len() as u32);
+        let key = self.sends.insert(SendInFlight { bytes, token }) as u32;
+        // The address stays good: the table keeps the bytes until the completion, and moving a `Bytes` does not move
+        // what it refers to.
+        let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
+        self.start(send.build(), Token::new(Kind::Send, 0, key));
+        self.counters.sends.add(1);
+        SendId(key)
+    }
+
+    /// Sends nothing more on a slot.
+    pub fn shutdown(&mut self, slot: u32, token: Token) {
+        const _: () = assert!(libc::SHUT_WR == Shutdown::Write as i32);
+        self.start(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), token);
+    }
+
+    /// Frees a slot that no operation refers to any more. Completes only if it fails: the next accept may name the slot.
+    pub fn close(&mut self, slot: u32, token: Token) {
+        let entry = opcode::Close::new(Fixed(slot)).build();
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(token.to_user_data()));
+    }
+
+    /// Cancels an operation, which then ends by a completion of its own. No effect on one that has ended.
+    pub fn cancel(&mut self, token: Token) {
+        self.cancel_user_data(token.to_user_data());
+    }
+
+    /// Cancels a send, which then ends by a completion of its own.
+    pub fn cancel_send(&mut self, send: SendId) {
+        self.cancel_user_data(Token::new(Kind::Send, 0, send.0).to_user_data());
+    }
+
+    fn cancel_user_data(&mut self, user_data: u64) {
+        // By name and not by descriptor: the kernel finds a name by hash, a descriptor by walking all that waits.
+        let entry = opcode::AsyncCancel::new(user_data).build().flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(entry.user_data(Token::new(Kind::Cancel, 0, 0).to_user_data()));
+    }
+
+    /// Rings `eventfd` whenever completions come up, while [`Ring::set_bell`] has it on.
+    ///
+    /// # Errors
+    /// Why the kernel refuses it.
+    pub fn register_bell(&mut self, eventfd: &impl AsFd) -> Result<(), StartError> {
+        let descriptor = eventfd.as_fd().as_raw_fd();
+        let failed = |error: io::Error| StartError::from_io_uring("an eventfd for a ring", &error);
+        self.uring.submitter().register_eventfd(descriptor).map_err(failed)?;
+        self.set_bell(false);
+        Ok(())
+    }
+
+    /// Turns the bell on or off. After turning it on, [`Ring::wait`] for no time and [`Ring::is_ready`] tell
+    /// whether something came before.
+    pub fn set_bell(&mut self, on: bool) {
+        let completions = self.uring.completion();
+        if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
+    }
+
+    /// Whether completions wait to be taken.
+    #[must_use]
+    pub fn is_ready(&mut self) -> bool {
+        !self.batch.is_empty() || !self.uring.completion().is_empty()
+    }
+
+    /// Submits what has been asked for and collects what has come, without waiting.
+    pub fn submit(&mut self) {
+        self.give_back();
+        self.refill_submissions();
+        if !self.uring.submission().is_empty() || self.hints_at_work() {
+            self.enter(0, None);
+        }
+        loop {
+            let ready = self.uring.completion().len();
+            if ready >= GATHER || !self.hints_at_work() {
+                break;
+            }
+            // To want what is there already never waits, and makes the kernel run at least as much again. The hint may
+            // be stale: only completions show that there was work.
+            self.enter(ready, None);
+            if self.uring.completion().len() == ready {
+                break;
+            }
+        }
+    }
+
+    /// Submits, then waits until something completes or `timeout` is over. With a timeout of 0 this does not wait, but
+    /// unlike [`Ring::submit`] leaves nothing unfinished in the kernel unless there are completions.
+    pub fn wait(&mut self, timeout: Duration) {
+        self.give_back();
+        self.refill_submissions();
+        self.enter(1, Some(timeout));
+        self.submit();
+    }
+
+    /// The next completion that means something to the caller.
+    #[inline]
+    pub fn take_completion(&mut self) -> Option<Completion> {
+        self.give_back();
+        loop {
+            if self.batch.is_empty() {
+                let taken = self.uring.completion().take(BATCH);
+                self.batch.extend(taken.map(|entry| Entry {
+                    user_data: entry.user_data(),
+                    result: entry.result(),
+                    flags: entry.flags(),
+                }));
+            }
+            let entry = self.batch.pop_front()?;
+            if let Some(completion) = self.complete(&entry) {
+                return Some(completion);
+            }
+        }
+    }
+
+    /// What the completion returned last has received; empty if it received nothing. Good until the next call of
+    /// anything else.
+    #[inline]
+    pub fn received(&mut self) -> &mut [u8] {
+        match self.lent {
+            Some((id, length)) => self.buffers.received(id, length),
+            None => &mut [],
+        }
+    }
+
+    fn complete(&mut self, entry: &Entry) -> Option<Completion> {
+        let mut token = Token::from_user_data(entry.user_data);
+        let more = cqueue::more(entry.flags);
+        if let Some(id) = cqueue::buffer_select(entry.flags) {
+            self.lent = Some((id, entry.result.max(0) as usize));
+        }
+        let mut whole = false;
+        match token.kind {
+            Kind::Cancel => return None,
+            Kind::Close => {}
+            _ => self.outstanding -= usize::from(!more),
+        }
+        if token.kind == Kind::Send {
+            // The only place where a send lets go of its bytes: the kernel has said it is done with them.
+            let ended = self.sends.remove(token.index as usize);
+            whole = entry.result >= 0 && entry.result as usize == ended.bytes.len();
+            token = ended.token;
+        }
+        let nonempty = cqueue::sock_nonempty(entry.flags);
+        Some(Completion { token, result: entry.result, more, nonempty, whole })
+    }
+
+    #[inline]
+    fn give_back(&mut self) {
+        if let Some((id, _)) = self.lent.take() {
+            self.buffers.give(id);
+        }
+    }
+
+    fn start(&mut self, entry: squeue::Entry, token: Token) {
+        self.outstanding += 1;
+        self.push(entry.user_data(token.to_user_data()));
+    }
+
+    #[inline]
+    fn push(&mut self, entry: squeue::Entry) {
+        self.counters.operations.add(1);
+        if !self.unsubmitted.is_empty() || !self.try_push(&entry) {
+            self.unsubmitted.push_back(entry);
+            self.enter(0, None);
+            self.refill_submissions();
+        }
+    }
+
+    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: an entry may refer to memory only by way of `send`, whose bytes stay in the table until the
+        // operation has completed, and of the buffer group, whose memory outlives all operations (see `Ring::drop`).
+        unsafe { self.uring.submission().push(entry).is_ok() }
+    }
+
+    fn refill_submissions(&mut self) {
+        while let Some(entry) = self.unsubmitted.pop_front() {
+            if !self.try_push(&entry) {
+                self.unsubmitted.push_front(entry);
+                break;
+            }
+        }
+    }
+
+    /// Whether the kernel says that it holds finished work, or completions, which it hands over only when asked. It may
+    /// say so when that has happened already.
+    fn hints_at_work(&mut self) -> bool {
+        let submissions = self.uring.submission();
+        submissions.taskrun() || submissions.cq_overflow()
+    }
+
+    /// One io_uring_enter: submits everything, runs finished work, waits for `want` completions.
+    fn enter(&mut self, want: usize, timeout: Option<Duration>) {
+        self.counters.submissions.add(1);
+        let to_submit = self.uring.submission().len() as u32;
+        let submitter = self.uring.submitter();
+        let result = match timeout {
+            None => {
+                let flags = EnterFlags::GETEVENTS.bits();
+                // SAFETY: no argument is passed, so there is nothing the kernel could read or write through it.
+                unsafe { submitter.enter::<libc::sigset_t>(to_submit, want as u32, flags, None) }
+            }
+            Some(timeout) => {
+                let timeout = Timespec::from(timeout);
+                let arguments = SubmitArgs::new().timespec(&timeout);
+                submitter.submit_with_args(want, &arguments)
+            }
+        };
+        let Err(error) = result else { return };
+        match error.raw_os_error() {
+            // Timed out; interrupted; out of memory or of room for completions for now: the entries stay in the queue,
+            // the completions are taken by the caller, and the next call goes on.
+            Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {}
+            _ => panic!("io_uring_enter failed: {error}"),
+        }
+    }
+}
+
+impl Drop for Ring {
+    /// Cancels all that is under way and waits for its end, because the kernel goes on reading and filling memory after
+    /// the ring is closed. What does not end in time is leaked on purpose: memory that is lost beats memory that the
+    /// kernel writes into after it has been given to someone else.
+    fn drop(&mut self) {
+        self.give_back();
+        let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
+        let token = Token::new(Kind::Cancel, 0, 0);
+        for _ in 0..DROP_ROUNDS {
+            while self.take_completion().is_some() {}
+            if self.outstanding == 0 {
+                break;
+            }
+            self.push(everything.clone().user_data(token.to_user_data()));
+            self.wait(DROP_WAIT);
+        }
+        if self.outstanding == 0 {
+            // SAFETY: dropped once, here, and not used again; the kernel has completed every operation.
+            unsafe {
+                mem::ManuallyDrop::drop(&mut self.sends);
+                mem::ManuallyDrop::drop(&mut self.buffers);
+            }
+        }
+    }
+}
+
+/// A bare ring in the best mode that the kernel offers, and whether that is the deferred one.
+fn build() -> Result<(IoUring, bool), StartError> {
+    let mut deferred = IoUring::builder();
+    deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    let mut cooperative = IoUring::builder();
+    cooperative.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    for (builder, is_deferred) in [(&mut deferred, true), (&mut cooperative, false)] {
+        match builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
+            Ok(uring) => return Ok((uring, is_deferred)),
+            Err(error) if is_deferred && error.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(error) => return Err(StartError::from_io_uring("a ring with a single issuer", &error)),
+        }
+    }
+    unreachable!("the last attempt returns")
+}

@@ -1,0 +1,93 @@
+//! The channels between a core and the service thread: requests out, events and commands in. Never waits: a full channel
+//! leaves the requests with the core.
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use crate::base::ids::CoreId;
+use crate::engine::input::{LinkEvent, StoreEvent};
+use crate::engine::output::{LinkRequest, Output, StoreRequest};
+
+/// What the service thread tells a core.
+#[derive(Debug)]
+pub enum Control {
+    /// Let go of the connections over this window, and end when all cores have.
+    Drain {
+        /// Over how long this core's closes are spread.
+        window_ms: u64,
+    },
+    /// End at once.
+    Stop,
+    /// News from the link.
+    Link(LinkEvent),
+    /// News from the store.
+    Store(StoreEvent),
+}
+
+/// Where a core's requests go. A service that is not configured gets none.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    /// To the link.
+    pub link: Option<Sender<(CoreId, LinkRequest)>>,
+    /// To the store.
+    pub store: Option<Sender<(CoreId, StoreRequest)>>,
+}
+
+impl Services {
+    /// Hands over what `output` asks of them. Whether everything went: the rest stays, in order, for the next time.
+    pub fn take(&self, core: CoreId, output: &mut Output) -> bool {
+        let link = hand_over(self.link.as_ref(), core, &mut output.link, "link");
+        let store = hand_over(self.store.as_ref(), core, &mut output.store, "store");
+        link && store
+    }
+}
+
+fn hand_over<T>(to: Option<&Sender<(CoreId, T)>>, core: CoreId, requests: &mut Vec<T>, name: &str) -> bool {
+    if requests.is_empty() {
+        return true;
+    }
+    let to = to.unwrap_or_else(|| panic!("the engine asks a {name} that it was told not to have"));
+    let mut left = Vec::new();
+    for request in requests.drain(..) {
+        if !left.is_empty() {
+            left.push(request);
+            continue;
+        }
+        match to.try_send((core, request)) {
+            // Without the service thread the process is ending.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full((_, request))) => left.push(request),
+        }
+    }
+    *requests = left;
+    requests.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::base::ids::RoomName;
+
+    fn close(room: &str) -> LinkRequest {
+        LinkRequest::Close { room: RoomName::new(room).expect("valid") }
+    }
+
+    #[test]
+    fn a_full_service_leaves_the_rest_in_order() {
+        let (sender, receiver) = bounded(2);
+        let services = Services { link: Some(sender), store: None };
+        let mut output = Output { link: vec![close("a"), close("b"), close("c"), close("d")], ..Output::default() };
+        assert!(!services.take(CoreId(1), &mut output));
+        assert_eq!(output.link, [close("c"), close("d")]);
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [(CoreId(1), close("a")), (CoreId(1), close("b"))]);
+        assert!(services.take(CoreId(1), &mut output));
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "asks a link")]
+    fn a_request_to_nobody_is_a_bug() {
+        Services::default().take(CoreId(0), &mut Output { link: vec![close("a")], ..Output::default() });
+    }
+}

@@ -1,0 +1,421 @@
+//! The sockets of one core as states of slots: what waits on each, what the engine is told, when a slot may be used
+//! again. Decides how a socket waits; never what its bytes mean.
+//!
+//! How a socket waits for input: an idle one by a one-shot poll, which costs the kernel a third of a waiting receive and
+//! no buffer. What a poll announces is received once; a socket that receives again within a second gets a multishot
+//! receive, and goes back to the poll after two quiet seconds. Per slot this costs a few bytes and no timer: a sweep
+//! passes over all slots once a second, and only while some socket has a multishot receive.
+//!
+//! A slot is free when every operation of its socket has ended and its close has been queued, and the kernel hands it
+//! out again only after it has carried out that close: a completion of an earlier socket can never be taken for one of a
+//! later. Each completion is checked for it by its generation all the same.
+
+mod accept;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::accept::Acceptor;
+use self::slot::{Mode, Slot};
+use super::error::{StartError, files_limit};
+use super::ring::{Completion, Kind, Ring, Token};
+use super::wake::Wake;
+use crate::base::counters::CoreCounters;
+use crate::engine::input::Input;
+
+/// A core's table of direct descriptors has at most this many slots; the kernel takes no more.
+const SLOTS_MAX: u64 = 1 << 20;
+
+/// Slots beside those for open connections: for sockets that are refused by 503, or closing.
+const SLOTS_SPARE: u64 = 1024;
+
+/// A sweep's step comes this often, and passes over this fraction of the slots.
+const SWEEP_US: u64 = 50_000;
+const SWEEP_STEPS: usize = 20;
+
+/// A multishot receive that has brought nothing for this many seconds gives way to a poll.
+const QUIET_SECONDS: u8 = 2;
+
+/// What fits into the table of one core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Slots of the table.
+    pub slots: u32,
+    /// Open connections that leave some slots spare; at most what was asked for.
+    pub connections_max: u32,
+}
+
+impl Capacity {
+    /// What `connections_max` connections on one core need, and get under `RLIMIT_NOFILE`, which bounds each core's
+    /// table (not their sum).
+    #[must_use]
+    pub fn of(connections_max: u32) -> Capacity {
+        Capacity::under(connections_max, files_limit())
+    }
+
+    fn under(connections_max: u32, files_limit: u64) -> Capacity {
+        let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).clamp(1, SLOTS_MAX);
+        // Under a low limit, a sixteenth is kept spare, so that most of it serves connections.
+        let spare = SLOTS_SPARE.min(slots / 16);
+        Capacity { slots: slots as u32, connections_max: connections_max.min((slots - spare) as u32) }
+    }
+}
+
+/// What a completion comes to.
+enum Happened {
+    Nothing,
+    Accepted(u32),
+    Received(u32),
+    Sent(u32),
+    Disconnected(u32),
+}
+
+/// The sockets of one core.
+pub struct Sockets {
+    ring: Ring,
+    /// Grows with the highest slot that the kernel has handed out.
+    slots: Vec<Slot>,
+    capacity: u32,
+    open: u32,
+    /// Slots with a multishot receive.
+    streaming: u32,
+    /// Slots that found no buffer.
+    starved: Vec<u32>,
+    acceptor: Acceptor,
+    wake: Arc<Wake>,
+    sweep_at: usize,
+    sweep_due_us: u64,
+    now_us: u64,
+}
+
+impl Sockets {
+    /// A table of `capacity` slots that accepts from `listeners`, is woken by `wake`, and rings its bell.
+    ///
+    /// # Errors
+    /// Why the kernel refuses the ring.
+    pub fn new(
+        capacity: u32,
+        listeners: Vec<TcpListener>,
+        wake: Arc<Wake>,
+        counters: Arc<CoreCounters>,
+    ) -> Result<Sockets, StartError> {
+        let mut ring = Ring::new(capacity, counters)?;
+        ring.watch(&wake.ring(), WAKE);
+        ring.register_bell(&wake.bell())?;
+        let mut acceptor = Acceptor::new(listeners);
+        acceptor.resume(&mut ring, 0, 0, capacity);
+        Ok(Sockets {
+            ring,
+            slots: Vec::new(),
+            capacity,
+            open: 0,
+            streaming: 0,
+            starved: Vec::new(),
+            acceptor,
+            wake,
+            sweep_at: 0,
+            sweep_due_us: 0,
+            now_us: 0,
+        })
+    }
+
+    /// Slots in use, closing ones included.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// The ring below.
+    #[must_use]
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Takes note of the time, and does what is due: accepting again after a pause, sending quiet sockets to their poll,
+    /// finding buffers for those that went without.
+    pub fn advance(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.acceptor.resume(&mut self.ring, now_us, self.open, self.capacity);
+        if self.streaming > 0 && now_us >= self.sweep_due_us {
+            self.sweep();
+            self.sweep_due_us = now_us + SWEEP_US;
+        }
+    }
+
+    /// When [`Sockets::advance`] is wanted next, monotonic microseconds.
+    #[must_use]
+    pub fn next_due_us(&self) -> Option<u64> {
+        let sweep = (self.streaming > 0).then_some(self.sweep_due_us);
+        [sweep, self.acceptor.due_us()].into_iter().flatten().min()
+    }
+
+    /// The next thing that happened, for the engine. No borrow of received bytes outlives the next call.
+    #[inline]
+    pub fn take_input(&mut self) -> Option<Input<'_>> {
+        loop {
+            let completion = self.ring.take_completion()?;
+            match self.absorb(completion) {
+                Happened::Nothing => {}
+                Happened::Accepted(slot) => return Some(Input::Accepted { slot }),
+                Happened::Received(slot) => return Some(Input::Received { slot, bytes: self.ring.received() }),
+                Happened::Sent(slot) => return Some(Input::Sent { slot }),
+                Happened::Disconnected(slot) => return Some(Input::Disconnected { slot }),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`. One send per slot is out at a time.
+    pub fn send(&mut self, slot: u32, bytes: Bytes) {
+        let state = &mut self.slots[slot as usize];
+        assert!(state.mode != Mode::Free && state.send.is_none(), "slot {slot} cannot send now: {state:?}");
+        state.operations += 1;
+        state.send = Some(self.ring.send(slot, Token::new(Kind::Send, state.generation, slot), bytes));
+    }
+
+    /// Half-closes: after the send under way, if there is one.
+    pub fn shutdown(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        assert!(state.mode != Mode::Free, "slot {slot} is free and cannot be shut down");
+        if state.send.is_some() {
+            state.shutdown_after_send = true;
+        } else {
+            state.operations += 1;
+            self.ring.shutdown(slot, Token::new(Kind::Shutdown, state.generation, slot));
+        }
+    }
+
+    /// Says nothing more about a slot, from now on.
+    pub fn mute(&mut self, slot: u32) {
+        self.slots[slot as usize].muted = true;
+    }
+
+    /// Cancels what is under way and closes; then the slot may be accepted into again.
+    pub fn close(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        assert!(state.mode != Mode::Free && !state.closing, "slot {slot} cannot be closed twice: {state:?}");
+        state.muted = true;
+        state.closing = true;
+        if let Some(send) = state.send {
+            self.ring.cancel_send(send);
+        }
+        match state.mode {
+            Mode::Polling => self.ring.cancel(Token::new(Kind::Poll, state.generation, slot)),
+            Mode::Receiving | Mode::Streaming => self.ring.cancel(Token::new(Kind::Receive, state.generation, slot)),
+            Mode::Cooling | Mode::Starved | Mode::Silent | Mode::Free => {}
+        }
+        self.free_if_over(slot);
+    }
+
+    /// Stops accepting for good; the kernel sends what comes later to other listeners of the port, if there are any.
+    pub fn stop_accepting(&mut self) {
+        self.acceptor.close(&mut self.ring);
+    }
+
+    /// Submits everything that was asked for, collects what has come, does not wait. Whether something has come.
+    pub fn submit(&mut self) -> bool {
+        self.feed_starved();
+        self.ring.submit();
+        self.ring.is_ready()
+    }
+
+    /// Submits, then waits until something happens or `timeout` is over. Whether something has come.
+    pub fn wait(&mut self, timeout: Duration) -> bool {
+        self.feed_starved();
+        self.ring.wait(timeout);
+        self.ring.is_ready()
+    }
+
+    /// See [`Ring::set_bell`].
+    pub fn set_bell(&mut self, on: bool) {
+        self.ring.set_bell(on);
+    }
+
+    fn absorb(&mut self, completion: Completion) -> Happened {
+        let token = completion.token;
+        match token.kind {
+            Kind::Accept => return self.accepted(completion),
+            Kind::Wake => {
+                if !completion.more {
+                    self.ring.watch(&self.wake.ring(), WAKE);
+                }
+                return Happened::Nothing;
+            }
+            Kind::Cancel => return Happened::Nothing,
+            Kind::Poll | Kind::Receive | Kind::Send | Kind::Shutdown | Kind::Close => {}
+        }
+        let slot = token.index;
+        let state = &mut self.slots[slot as usize];
+        assert!(token.kind != Kind::Close, "slot {slot} could not be closed: {}", completion.result);
+        assert_eq!(state.generation, token.generation, "a completion of an earlier use of slot {slot}: {completion:?}");
+        state.operations -= u8::from(!completion.more);
+        let happened = match token.kind {
+            Kind::Poll => self.polled(slot, completion.result),
+            Kind::Receive => self.received(slot, &completion),
+            Kind::Send => self.sent(slot, completion.whole),
+            _ => Happened::Nothing,
+        };
+        self.free_if_over(slot);
+        happened
+    }
+
+    fn accepted(&mut self, completion: Completion) -> Happened {
+        let has_room = self.open < self.capacity;
+        let Some(slot) = self.acceptor.completed(&mut self.ring, completion, self.now_us, has_room) else {
+            return Happened::Nothing;
+        };
+        if self.slots.len() <= slot as usize {
+            self.slots.resize(slot as usize + 1, Slot::FREE);
+        }
+        let state = &mut self.slots[slot as usize];
+        assert!(state.mode == Mode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
+        *state = Slot::opened(state.generation.wrapping_add(1));
+        self.open += 1;
+        // The request head comes at once: no poll before the first receive.
+        self.receive(slot, false);
+        Happened::Accepted(slot)
+    }
+
+    fn polled(&mut self, slot: u32, result: i32) -> Happened {
+        let second = self.second();
+        let state = &mut self.slots[slot as usize];
+        state.mode = Mode::Silent;
+        if state.closing {
+            return Happened::Nothing;
+        }
+        if result < 0 && result != -libc::EINTR {
+            return self.disconnected(slot);
+        }
+        // Whatever the poll saw, end and failure too, the receive tells.
+        let many = state.is_busy(second);
+        self.receive(slot, many);
+        Happened::Nothing
+    }
+
+    fn received(&mut self, slot: u32, completion: &Completion) -> Happened {
+        let second = self.second();
+        let state = &mut self.slots[slot as usize];
+        let before = state.mode;
+        if !completion.more {
+            self.streaming -= u32::from(matches!(before, Mode::Streaming | Mode::Cooling));
+            state.mode = Mode::Silent;
+        }
+        if state.closing {
+            return Happened::Nothing;
+        }
+        match completion.result {
+            0 => return self.disconnected(slot),
+            1.. => {
+                state.note_received(second);
+                let busy = state.is_busy(second);
+                if !completion.more {
+                    match before {
+                        // Ended by a full completion queue, not by the socket.
+                        Mode::Streaming => self.receive(slot, true),
+                        _ if completion.nonempty => self.receive(slot, busy),
+                        _ => self.poll(slot),
+                    }
+                }
+                return if self.slots[slot as usize].muted { Happened::Nothing } else { Happened::Received(slot) };
+            }
+            _ => {}
+        }
+        match -completion.result {
+            libc::ENOBUFS => {
+                state.mode = Mode::Starved;
+                self.starved.push(slot);
+            }
+            libc::ECANCELED if before == Mode::Cooling => self.poll(slot),
+            libc::EINTR | libc::EAGAIN => self.poll(slot),
+            _ => return self.disconnected(slot),
+        }
+        Happened::Nothing
+    }
+
+    fn sent(&mut self, slot: u32, whole: bool) -> Happened {
+        let state = &mut self.slots[slot as usize];
+        state.send = None;
+        if state.closing {
+            return Happened::Nothing;
+        }
+        if !whole {
+            return self.disconnected(slot);
+        }
+        if state.shutdown_after_send {
+            state.shutdown_after_send = false;
+            state.operations += 1;
+            self.ring.shutdown(slot, Token::new(Kind::Shutdown, state.generation, slot));
+        }
+        if state.muted { Happened::Nothing } else { Happened::Sent(slot) }
+    }
+
+    /// Told once; nothing is said about the slot after it.
+    fn disconnected(&mut self, slot: u32) -> Happened {
+        let state = &mut self.slots[slot as usize];
+        if std::mem::replace(&mut state.muted, true) { Happened::Nothing } else { Happened::Disconnected(slot) }
+    }
+
+    fn poll(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        state.mode = Mode::Polling;
+        state.operations += 1;
+        self.ring.poll(slot, Token::new(Kind::Poll, state.generation, slot));
+    }
+
+    fn receive(&mut self, slot: u32, many: bool) {
+        let state = &mut self.slots[slot as usize];
+        state.operations += 1;
+        let token = Token::new(Kind::Receive, state.generation, slot);
+        if many {
+            state.mode = Mode::Streaming;
+            self.streaming += 1;
+            self.ring.receive_many(slot, token);
+        } else {
+            state.mode = Mode::Receiving;
+            self.ring.receive(slot, token);
+        }
+    }
+
+    /// By now every buffer has been given back.
+    fn feed_starved(&mut self) {
+        while let Some(slot) = self.starved.pop() {
+            if self.slots[slot as usize].mode == Mode::Starved {
+                self.receive(slot, false);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let second = self.second();
+        let step = self.slots.len() / SWEEP_STEPS + 1;
+        for _ in 0..step.min(self.slots.len()) {
+            self.sweep_at = if self.sweep_at + 1 < self.slots.len() { self.sweep_at + 1 } else { 0 };
+            let state = &mut self.slots[self.sweep_at];
+            if state.mode == Mode::Streaming && !state.closing && state.quiet_seconds(second) >= QUIET_SECONDS {
+                state.mode = Mode::Cooling;
+                self.ring.cancel(Token::new(Kind::Receive, state.generation, self.sweep_at as u32));
+            }
+        }
+    }
+
+    fn free_if_over(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        if state.closing && state.operations == 0 {
+            self.ring.close(slot, Token::new(Kind::Close, state.generation, slot));
+            *state = Slot::freed(state.generation);
+            self.open -= 1;
+        }
+    }
+
+    /// The time in whole seconds, of which a slot keeps the last eight bits.
+    fn second(&self) -> u8 {
+        (self.now_us / 1_000_000) as u8
+    }
+}
+
+const WAKE: Token = Token::new(Kind::Wake, 0, 0);

@@ -1,0 +1,406 @@
+//! An echo on a real ring over loopback: reuse of slots, stalled and vanishing peers, the end with sends under way.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use socket2::SockRef;
+
+use super::*;
+
+/// What an echo remembers of a slot: what is to be sent when the send under way has ended.
+#[derive(Default)]
+struct Echoed {
+    sending: bool,
+    waiting: Vec<u8>,
+}
+
+/// A server that answers with what it receives, as an engine would: one send per slot, a close for each disconnect.
+struct Echo {
+    sockets: Sockets,
+    slots: Vec<Option<Echoed>>,
+    counters: Arc<CoreCounters>,
+    address: SocketAddr,
+    started: Instant,
+    accepted: usize,
+    closed: usize,
+    received: usize,
+    /// Answers each receive with this instead.
+    answer: Option<Bytes>,
+}
+
+impl Echo {
+    fn new(capacity: u32) -> Echo {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let counters = Arc::new(CoreCounters::default());
+        let wake = Arc::new(Wake::new().expect("an eventfd"));
+        let sockets = Sockets::new(capacity, vec![listener], wake, counters.clone()).expect("a ring");
+        let started = Instant::now();
+        Echo {
+            sockets,
+            slots: Vec::new(),
+            counters,
+            address,
+            started,
+            accepted: 0,
+            closed: 0,
+            received: 0,
+            answer: None,
+        }
+    }
+
+    /// One turn; waits up to `wait` for something to happen.
+    fn turn(&mut self, wait: Duration) {
+        self.sockets.advance(self.started.elapsed().as_micros() as u64);
+        let mut closes = Vec::new();
+        while let Some(input) = self.sockets.take_input() {
+            match input {
+                Input::Accepted { slot } => {
+                    self.accepted += 1;
+                    self.slots.resize_with(self.slots.len().max(slot as usize + 1), || None);
+                    assert!(self.slots[slot as usize].replace(Echoed::default()).is_none(), "slot {slot} is in use");
+                }
+                Input::Received { slot, bytes } => {
+                    self.received += bytes.len();
+                    let state = self.slots[slot as usize].as_mut().expect("accepted");
+                    state.waiting.extend_from_slice(self.answer.as_deref().unwrap_or(bytes));
+                }
+                Input::Sent { slot } => self.slots[slot as usize].as_mut().expect("accepted").sending = false,
+                Input::Disconnected { slot } => {
+                    assert!(self.slots[slot as usize].is_some(), "told once");
+                    closes.push(slot);
+                }
+                other => panic!("sockets do not say {other:?}"),
+            }
+        }
+        for (slot, state) in self.slots.iter_mut().enumerate() {
+            let Some(state) = state else { continue };
+            if !state.sending && !state.waiting.is_empty() {
+                state.sending = true;
+                self.sockets.send(slot as u32, Bytes::from(std::mem::take(&mut state.waiting)));
+            }
+        }
+        for slot in closes {
+            self.close(slot);
+        }
+        if !self.sockets.submit() && !wait.is_zero() {
+            self.sockets.wait(wait);
+        }
+    }
+
+    fn close(&mut self, slot: u32) {
+        self.slots[slot as usize] = None;
+        self.closed += 1;
+        self.sockets.close(slot);
+    }
+
+    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Echo) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < Duration::from_secs(20), "still waiting until {what}");
+            self.turn(Duration::from_millis(5));
+        }
+    }
+
+    /// All slots are free, nothing is under way but the accept and the wait for wake-ups.
+    fn turn_until_empty(&mut self) {
+        self.turn_until("all slots are free", |echo| echo.sockets.open() == 0);
+        self.turn(Duration::ZERO);
+        assert_eq!(self.sockets.ring().sends_in_flight(), 0);
+        assert_eq!(self.sockets.ring().outstanding(), 2);
+        assert_eq!(self.accepted, self.closed);
+    }
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+/// Runs clients on a thread of their own, and turns until they are done.
+fn with_clients<T: Send + 'static>(echo: &mut Echo, clients: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
+    let address = echo.address;
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let result = clients(address);
+        let _ = done.send(());
+        result
+    });
+    echo.turn_until("the clients are done", |_| {
+        !matches!(is_done.try_recv(), Err(mpsc::TryRecvError::Empty)) || thread.is_finished()
+    });
+    thread.join().expect("clients do not panic")
+}
+
+#[test]
+fn many_connections_are_echoed() {
+    let mut echo = Echo::new(600);
+    with_clients(&mut echo, |address| {
+        let mut clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(address).expect("connects")).collect();
+        for round in 0..6 {
+            for (index, client) in clients.iter_mut().enumerate() {
+                client.write_all(&pattern(index + round + 1)).expect("written");
+            }
+            for (index, client) in clients.iter_mut().enumerate() {
+                let mut echoed = vec![0; index + round + 1];
+                client.read_exact(&mut echoed).expect("echoed");
+                assert_eq!(echoed, pattern(index + round + 1));
+            }
+        }
+    });
+    echo.turn_until_empty();
+    assert_eq!(echo.accepted, 500);
+    let streaming = echo.sockets.streaming;
+    assert_eq!(streaming, 0);
+}
+
+#[test]
+fn long_messages_are_echoed_whole() {
+    let mut echo = Echo::new(8);
+    with_clients(&mut echo, |address| {
+        let mut client = TcpStream::connect(address).expect("connects");
+        let mut reader = client.try_clone().expect("cloned");
+        let sent = pattern(8 << 20);
+        let expected = sent.clone();
+        let reading = thread::spawn(move || {
+            let mut echoed = vec![0; expected.len()];
+            reader.read_exact(&mut echoed).expect("echoed");
+            assert!(echoed == expected);
+        });
+        client.write_all(&sent).expect("written");
+        reading.join().expect("reads");
+    });
+    echo.turn_until_empty();
+}
+
+#[test]
+fn more_readable_sockets_than_buffers_lose_nothing() {
+    let mut echo = Echo::new(64);
+    let address = echo.address;
+    let mut clients: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("connects")).collect();
+    // Each has more waiting than all buffers hold together divided by the clients.
+    let each = usize::from(RECEIVE_BUFFERS) * RECEIVE_BUFFER_BYTES / 10;
+    echo.answer = Some(Bytes::from_static(b"."));
+    echo.turn_until("all are accepted", |echo| echo.accepted == 40);
+    for client in &clients {
+        client.set_nonblocking(true).expect("set");
+    }
+    let data = pattern(each);
+    let mut written = vec![0; 40];
+    echo.turn_until("all has arrived", |echo| {
+        for (client, written) in clients.iter_mut().zip(&mut written) {
+            while *written < each {
+                match client.write(&data[*written..]) {
+                    Ok(count) => *written += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        echo.received == 40 * each
+    });
+    drop(clients);
+    echo.turn_until_empty();
+}
+
+use super::super::ring::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
+
+#[test]
+fn slots_are_reused_without_confusion() {
+    let mut echo = Echo::new(16);
+    with_clients(&mut echo, |address| {
+        let storms: Vec<_> = (0..4_u8)
+            .map(|thread| {
+                thread::spawn(move || {
+                    for round in 0..1500_usize {
+                        let mut client = TcpStream::connect(address).expect("connects");
+                        let sent = [thread, round as u8, (round >> 8) as u8];
+                        if round % 3 == 0 {
+                            // Vanishes with bytes in both directions.
+                            let _ = client.write_all(&sent);
+                            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                            continue;
+                        }
+                        client.write_all(&sent).expect("written");
+                        let mut echoed = [0; 3];
+                        client.read_exact(&mut echoed).expect("echoed");
+                        assert_eq!(echoed, sent);
+                    }
+                })
+            })
+            .collect();
+        for storm in storms {
+            storm.join().expect("no confusion");
+        }
+    });
+    echo.turn_until_empty();
+    assert!(echo.accepted >= 4000, "{}", echo.accepted);
+    assert!(echo.slots.len() <= 16);
+}
+
+#[test]
+fn a_stalled_reader_is_closed_and_its_bytes_are_freed() {
+    let mut echo = Echo::new(8);
+    let answer: Arc<[u8]> = pattern(64 << 20).into();
+    echo.answer = Some(Bytes::from_owner(answer.clone()));
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    client.write_all(b"x").expect("written");
+    echo.turn_until("the send is under way", |echo| echo.sockets.ring().sends_in_flight() == 1);
+    for _ in 0..20 {
+        echo.turn(Duration::from_millis(5));
+    }
+    assert_eq!(echo.sockets.ring().sends_in_flight(), 1, "64 MiB fit into no socket");
+    echo.close(0);
+    echo.turn_until_empty();
+    echo.answer = None;
+    assert_eq!(Arc::strong_count(&answer), 1);
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest);
+    assert!(rest.len() < 64 << 20, "what was cancelled did not go out");
+}
+
+#[test]
+fn a_send_that_is_cancelled_frees_the_very_bytes_it_was_given() {
+    let mut echo = Echo::new(8);
+    let kept: Arc<[u8]> = pattern(64 << 20).into();
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    client.write_all(b"x").expect("written");
+    echo.turn_until("it is accepted", |echo| echo.accepted == 1);
+    echo.turn_until("the byte is answered", |echo| {
+        echo.received == 1 && !echo.slots[0].as_ref().expect("open").sending
+    });
+    echo.sockets.send(0, Bytes::from_owner(kept.clone()));
+    echo.turn(Duration::from_millis(20));
+    assert_eq!(Arc::strong_count(&kept), 2, "owned while it is under way");
+    echo.close(0);
+    assert_eq!(Arc::strong_count(&kept), 2, "owned until the kernel says it is done");
+    echo.turn_until_empty();
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[test]
+fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
+    let kept: Arc<[u8]> = pattern(64 << 20).into();
+    let mut echo = Echo::new(8);
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    client.write_all(b"x").expect("written");
+    echo.turn_until("it is accepted", |echo| echo.accepted == 1);
+    echo.turn_until("the byte is answered", |echo| {
+        echo.received == 1 && !echo.slots[0].as_ref().expect("open").sending
+    });
+    echo.sockets.send(0, Bytes::from_owner(kept.clone()));
+    let start = Instant::now();
+    drop(echo);
+    assert_eq!(Arc::strong_count(&kept), 1);
+    assert!(start.elapsed() < Duration::from_secs(1), "cancelled, not waited for");
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest);
+    assert!(rest.len() < 64 << 20);
+}
+
+#[test]
+fn half_close_lets_the_peer_go_on() {
+    let mut echo = Echo::new(8);
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    client.write_all(b"first").expect("written");
+    echo.turn_until("it is echoed", |echo| echo.received == 5 && !echo.slots[0].as_ref().expect("open").sending);
+    // A half-close that is asked for with a send under way takes effect after the send.
+    let long = pattern(16 << 20);
+    echo.sockets.send(0, Bytes::from(long.clone()));
+    echo.sockets.shutdown(0);
+    let reading = thread::spawn(move || {
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).expect("ends without an error");
+        client.write_all(b"second").expect("the other direction is open");
+        (client, all)
+    });
+    echo.turn_until("the second is received", |echo| echo.received == 11);
+    let (client, all) = reading.join().expect("reads");
+    assert!(all[..5] == *b"first" && all[5..] == long);
+    drop(client);
+    echo.turn_until("the end is seen", |echo| echo.closed == 1);
+    echo.turn_until_empty();
+}
+
+#[test]
+fn a_reset_is_a_disconnect() {
+    let mut echo = Echo::new(8);
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    client.write_all(b"x").expect("written");
+    echo.turn_until("it is received", |echo| echo.received == 1);
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("set");
+    drop(client);
+    echo.turn_until("it is closed", |echo| echo.closed == 1);
+    echo.turn_until_empty();
+}
+
+#[test]
+fn a_full_table_refuses_some_and_goes_on_serving() {
+    let mut echo = Echo::new(4);
+    let address = echo.address;
+    let clients: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).expect("connects")).collect();
+    echo.turn_until("the table is full", |echo| echo.accepted >= 4);
+    let before = echo.counters.submissions.get();
+    for _ in 0..50 {
+        echo.turn(Duration::from_millis(2));
+    }
+    assert_eq!(echo.accepted, 4, "no slot was free");
+    let spent = echo.counters.submissions.get() - before;
+    assert!(spent <= 150, "a full table must not spin: {spent} calls in 50 turns");
+    drop(clients);
+    echo.turn_until("all are gone", |echo| echo.sockets.open() == 0 && echo.closed >= 4);
+    // Those in the backlog are accepted and found gone; then a new one is served.
+    with_clients(&mut echo, |address| {
+        let mut client = TcpStream::connect(address).expect("connects");
+        client.write_all(b"hello").expect("written");
+        let mut echoed = [0; 5];
+        client.read_exact(&mut echoed).expect("served");
+    });
+    echo.turn_until_empty();
+}
+
+#[test]
+fn busy_sockets_stream_and_quiet_ones_poll() {
+    let mut echo = Echo::new(8);
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    for round in 1..=10 {
+        client.write_all(b"x").expect("written");
+        echo.turn_until("it is received", |echo| echo.received == round);
+        echo.turn(Duration::ZERO);
+    }
+    assert_eq!(echo.sockets.streaming, 1);
+    echo.turn_until("it polls", |echo| echo.sockets.streaming == 0);
+    assert_eq!(echo.sockets.slots[0].mode, Mode::Polling);
+    assert!(echo.sockets.next_due_us().is_none(), "nothing is due when all poll");
+    client.write_all(b"y").expect("written");
+    echo.turn_until("it is received", |echo| echo.received == 11);
+    drop(client);
+    echo.turn_until_empty();
+}
+
+#[test]
+fn stopping_to_accept_closes_the_listener() {
+    let mut echo = Echo::new(8);
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    echo.turn_until("it is accepted", |echo| echo.accepted == 1);
+    echo.sockets.stop_accepting();
+    echo.turn(Duration::from_millis(5));
+    echo.turn(Duration::from_millis(5));
+    assert_eq!(
+        TcpStream::connect(echo.address).map_err(|error| error.kind()).err(),
+        Some(ErrorKind::ConnectionRefused)
+    );
+    client.write_all(b"x").expect("written");
+    echo.turn_until("open ones are served", |echo| echo.received == 1);
+}
+
+#[test]
+fn a_table_fits_the_limit_on_files() {
+    assert_eq!(Capacity::under(1000, 1 << 20), Capacity { slots: 2024, connections_max: 1000 });
+    assert_eq!(Capacity::under(1_000_000, 20_000), Capacity { slots: 20_000, connections_max: 18_976 });
+    assert_eq!(Capacity::under(1_000_000, 1024), Capacity { slots: 1024, connections_max: 960 });
+    assert_eq!(Capacity::under(u32::MAX, u64::MAX).slots, 1 << 20);
+}

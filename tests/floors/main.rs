@@ -1,0 +1,83 @@
+//! The rules of the architecture (`src/lib.rs`) that the compiler cannot hold: floors, words, clocks, `unsafe`, sizes.
+//! The rules are tried on bad samples too: a rule that cannot fail proves nothing.
+
+mod rules;
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use source::Source;
+
+/// Every `.rs` file below a folder of the package, in order.
+fn sources_below(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut waiting: Vec<PathBuf> = vec![root.join(folder)];
+    let mut sources = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder of the package can be read");
+            waiting.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file is UTF-8");
+            let inner = path.strip_prefix(root).expect("it is below the package");
+            sources.push(Source::new(&inner.to_string_lossy(), &text));
+        }
+    }
+    sources.sort_by(|left, right| left.path.cmp(&right.path));
+    sources
+}
+
+fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+#[test]
+fn every_file_keeps_the_rules() {
+    let sources = sources_below("src");
+    assert!(sources.iter().any(|source| source.path == "src/engine/hop.rs"), "the rules see the sources");
+    assert_none(&sources.iter().flat_map(rules::file_violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_two_nouns_of_a_floor_import_each_other() {
+    assert_none(&rules::cycles(&sources_below("src")));
+}
+
+#[test]
+fn the_load_generator_shares_only_the_wire() {
+    let sources = sources_below("loadtest/src");
+    assert!(!sources.is_empty(), "the rule sees the sources");
+    assert_none(&sources.iter().flat_map(rules::loadtest_violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_clock_that_is_allowed_is_there() {
+    for (path, why) in rules::CLOCKS {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        assert!(file.is_file(), "{path} may read a clock ({why}) but is not there: take it off the list");
+    }
+}
+
+/// What stands in the package's own folder, beside hidden files and what git does not keep.
+#[test]
+fn the_top_level_holds_what_it_should() {
+    const KEPT: &[&str] = &[
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "benches",
+        "loadtest",
+        "tuning",
+        "tests",
+        "web",
+        "Dockerfile",
+        "README.md",
+        "LICENSE",
+    ];
+    const NOT_KEPT: &[&str] = &["target", "data", "roomring.toml"];
+    let entries = fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("the package can be read");
+    let names = entries.map(|entry| entry.expect("an entry can be read").file_name().to_string_lossy().into_owned());
+    let is_known = |name: &str| name.starts_with('.') || KEPT.contains(&name) || NOT_KEPT.contains(&name);
+    assert_none(&names.filter(|name| !is_known(name)).collect::<Vec<_>>());
+}

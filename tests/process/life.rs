@@ -1,0 +1,164 @@
+//! Start, drain and end of the process (OPERATIONS, "Command line" and "Drain").
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::{Arrived, Client};
+use crate::command_line::assert_failed;
+use crate::http;
+use crate::server::{Server, clean, eventually, finish, program};
+
+#[test]
+fn the_ready_line_tells_where_to_connect() {
+    let server = Server::start(&["server.cores=2"]);
+    assert!(server.ready.starts_with("roomring ready "), "{}", server.ready);
+    assert_eq!(server.cores, 2);
+    assert_ne!(server.listen.port(), 0);
+    assert_ne!(server.listen, server.control);
+}
+
+#[test]
+fn several_addresses_are_served() {
+    let mut command = program();
+    command.args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+    let server = Server::spawn_on(command, r#"["127.0.0.1:0", "127.0.0.2:0"]"#);
+    let list = server.ready.split_whitespace().find_map(|word| word.strip_prefix("listen=")).expect("a list");
+    let addresses: Vec<std::net::SocketAddr> = list.split(',').map(|one| one.parse().expect("an address")).collect();
+    assert_eq!(addresses.len(), 2, "{}", server.ready);
+    for address in addresses {
+        let mut client = Client::open(address, "/ws", None);
+        client.expect("welcome");
+    }
+}
+
+#[test]
+fn a_port_in_use_ends_with_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    for (key, other) in [("server.listen", "control.listen"), ("control.listen", "server.listen")] {
+        let mut command = program();
+        command.args(["--set", &format!("{key}={address}"), "--set", &format!("{other}=127.0.0.1:0")]);
+        command.args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+        let finished = finish(command);
+        assert_failed(&finished, 1, &[&address, key]);
+    }
+}
+
+#[test]
+fn a_second_server_cannot_take_the_same_port() {
+    let server = Server::start(&[]);
+    let mut command = program();
+    command.args(["--set", &format!("server.listen={}", server.listen), "--set", "control.listen=127.0.0.1:0"]);
+    command.args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+    assert_failed(&finish(command), 1, &[&server.listen.to_string(), "server.listen"]);
+}
+
+#[test]
+fn a_kernel_that_forbids_io_uring_is_named() {
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
+    let mut command = Command::new("python3");
+    clean(&mut command);
+    command.arg(wrapper).arg(env!("CARGO_BIN_EXE_roomring"));
+    command.args(["--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"]);
+    command.args(["--set", "server.cores=1", "--set", "server.pin=false", "--set", "log.format=text"]);
+    let finished = finish(command);
+    assert_failed(&finished, 1, &["io_uring"]);
+    let names_the_cause = ["seccomp", "io_uring_disabled"].iter().all(|cause| finished.stderr.contains(cause));
+    assert!(names_the_cause, "it says what to look at: {finished:?}");
+    assert_eq!(finished.stderr.trim().lines().count(), 1, "in one sentence: {finished:?}");
+}
+
+#[test]
+fn limits_that_are_too_low_are_named() {
+    for (limit, names) in [("--memlock=65536:65536", "RLIMIT_MEMLOCK"), ("--nofile=12:12", "RLIMIT_NOFILE")] {
+        let mut command = Command::new("prlimit");
+        clean(&mut command);
+        command.arg(limit).arg(env!("CARGO_BIN_EXE_roomring"));
+        command.args(["--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"]);
+        command.args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+        assert_failed(&finish(command), 1, &[names]);
+    }
+}
+
+#[test]
+fn a_drain_tells_everybody_and_ends_well() {
+    let mut server = Server::start(&["server.cores=2", "server.shutdown_grace=5s"]);
+    let mut clients: Vec<Client> = (0..50).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
+    for client in &mut clients {
+        client.join("lobby");
+    }
+    let last = clients[0].publish("lobby", json!("before the end"));
+    let started = Instant::now();
+    server.signal("TERM");
+    let mut delays = Vec::new();
+    for client in &mut clients {
+        assert_eq!(client.messages("lobby", 1)[0]["seq"], last, "what was queued is flushed first");
+        let reconnect = client.expect("reconnect");
+        assert_eq!(reconnect["reason"], "draining", "{reconnect}");
+        delays.push(reconnect["after_ms"].as_u64().expect("it says when"));
+        assert_eq!(client.close_code(), 1012);
+    }
+    delays.sort_unstable();
+    delays.dedup();
+    assert!(delays.len() > 40, "each is told another time: {delays:?}");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+/// A member that never answers the close frame keeps a drain going until its grace is over.
+fn hold_the_drain(server: &Server) -> std::net::TcpStream {
+    let silent = http::open_websocket(server.listen, "/ws?user=silent");
+    server.signal("TERM");
+    silent
+}
+
+#[test]
+fn a_draining_server_says_so_and_takes_nobody() {
+    let server = Server::start(&["server.shutdown_grace=20s"]);
+    let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(&server, "user")).collect();
+    let _silent = hold_the_drain(&server);
+    eventually("/ready turns", || (http::get(server.control, "/ready").status == 503).then_some(()));
+    assert_eq!(server.stats()["draining"], true);
+    let health = http::get(server.listen, "/health");
+    assert_eq!((health.status, health.json()), (503, json!({"status": "draining"})));
+    let upgrade = http::exchange(server.listen, http::upgrade_head(server.listen, "/ws", "").as_bytes());
+    assert_eq!(upgrade.status, 503, "{upgrade:?}");
+    assert!(upgrade.field("Retry-After").is_some(), "{upgrade:?}");
+    for client in &mut clients {
+        assert_eq!(client.close_code(), 1012);
+    }
+}
+
+#[test]
+fn a_drain_ends_within_its_grace_whoever_is_silent() {
+    let mut server = Server::start(&["server.shutdown_grace=1s"]);
+    let started = Instant::now();
+    let _silent = hold_the_drain(&server);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(&["server.shutdown_grace=1h"]);
+    let mut client = Client::connect(&server, "alice");
+    let _silent = hold_the_drain(&server);
+    assert_eq!(client.expect("reconnect")["reason"], "draining");
+    if server.ended().is_none() {
+        server.signal("INT");
+    }
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn an_interrupt_drains_too() {
+    let mut server = Server::start(&[]);
+    let mut client = Client::connect(&server, "alice");
+    server.signal("INT");
+    let ended = client.wait_for("the close", |arrived| matches!(arrived, Arrived::Close(_)));
+    assert_eq!(ended, Arrived::Close(1012));
+    assert_eq!(server.wait().code(), Some(0));
+}

@@ -1,0 +1,22 @@
+//! The real program over the real ring: every test starts a server of its own, speaks to it over sockets and ends it.
+//! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
+//! that comes after it on the same path.
+
+mod client;
+mod command_line;
+mod configuration;
+mod conformance;
+mod control;
+mod cores;
+mod forms;
+mod heartbeat;
+mod hostile;
+mod http;
+mod life;
+mod many;
+mod presence;
+mod refusals;
+mod rooms;
+mod server;
+mod slow;
+mod upgrade;

@@ -1,0 +1,138 @@
+//! Who is here (PROTOCOL section 4.5).
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::server::{Server, eventually};
+
+/// Waits for the push that says that a user has this status.
+fn wait_for_status(client: &mut Client, user: &str, status: &str) -> Value {
+    client.json_where(&format!("{user} is {status}"), |message| {
+        message["type"] == "status" && message["user"] == user && message["status"] == status
+    })
+}
+
+fn presence(client: &mut Client, room: &str) -> Value {
+    let reply = client.request(json!({"type": "presence", "room": room}));
+    assert_eq!(reply["type"], "presence", "{reply}");
+    reply
+}
+
+#[test]
+fn users_come_go_away_and_leave() {
+    let server = Server::start(&["rooms.presence_grace=200ms"]);
+    let mut alice = Client::connect(&server, "alice");
+    alice.join("lobby");
+    let mut bob = Client::connect(&server, "bob");
+    bob.join("lobby");
+    wait_for_status(&mut alice, "bob", "online");
+    let reply = bob.request(json!({"type": "status", "status": "away"}));
+    assert_eq!((&reply["type"], &reply["status"]), (&json!("status"), &json!("away")));
+    wait_for_status(&mut alice, "bob", "away");
+    let users = presence(&mut alice, "lobby");
+    let expected = json!([
+        {"user": "alice", "status": "online", "connections": 1}, {"user": "bob", "status": "away", "connections": 1}
+    ]);
+    assert_eq!((&users["total"], &users["users"]), (&json!(2), &expected));
+    bob.request(json!({"type": "status", "status": "online"}));
+    wait_for_status(&mut alice, "bob", "online");
+    bob.close();
+    wait_for_status(&mut alice, "bob", "offline");
+    assert_eq!(presence(&mut alice, "lobby")["total"], 1);
+}
+
+#[test]
+fn one_status_for_all_connections_of_a_user() {
+    let server = Server::start(&["rooms.presence_grace=100ms"]);
+    let mut alice = Client::connect(&server, "alice");
+    alice.join("lobby");
+    let mut first = Client::connect(&server, "bob");
+    let mut second = Client::connect(&server, "bob");
+    first.join("lobby");
+    assert_eq!(second.join("lobby")["members"], 2, "members are users");
+    wait_for_status(&mut alice, "bob", "online");
+    assert_eq!(presence(&mut alice, "lobby")["users"][1]["connections"], 2);
+    first.request(json!({"type": "status", "status": "away"}));
+    assert_eq!(presence(&mut alice, "lobby")["users"][1]["status"], "online", "not away while one connection is not");
+    second.request(json!({"type": "status", "status": "away"}));
+    wait_for_status(&mut alice, "bob", "away");
+    assert!(!alice.has_kept("status"), "{:?}", alice.kept().collect::<Vec<_>>());
+    first.reset();
+    eventually("one connection is left", || {
+        (presence(&mut alice, "lobby")["users"][1]["connections"] == 1).then_some(())
+    });
+    second.reset();
+    wait_for_status(&mut alice, "bob", "offline");
+    assert!(!alice.has_kept("status"), "{:?}", alice.kept().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_quick_return_is_silent() {
+    let server = Server::start(&["rooms.presence_grace=3s"]);
+    let mut alice = Client::connect(&server, "alice");
+    alice.join("lobby");
+    let mut bob = Client::connect(&server, "bob");
+    bob.join("lobby");
+    wait_for_status(&mut alice, "bob", "online");
+    bob.reset();
+    eventually("the server has seen him go", || (server.stat("connections") == 1).then_some(()));
+    let mut again = Client::connect(&server, "bob");
+    again.join("lobby");
+    // Until well after the grace of the first connection has passed, and after whatever follows from it.
+    let until = Instant::now() + Duration::from_secs(4);
+    while let Some(arrived) = alice.read(until) {
+        let text = format!("{arrived:?}");
+        assert!(!(text.contains("status") && text.contains("bob")), "a return within the grace is told: {text}");
+    }
+    assert_eq!(presence(&mut alice, "lobby")["total"], 2);
+}
+
+#[test]
+fn presence_is_read_in_pages() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..7).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
+    clients.iter_mut().for_each(|client| {
+        client.join("lobby");
+    });
+    let mut names = Vec::new();
+    let mut after = Value::Null;
+    loop {
+        let mut command = json!({"type": "presence", "room": "lobby", "limit": 3});
+        if !after.is_null() {
+            command["after"] = after.clone();
+        }
+        let page = clients[0].request(command);
+        assert_eq!(page["total"], 7, "{page}");
+        let users = page["users"].as_array().expect("a list");
+        let Some(last) = users.last() else { break };
+        after = last["user"].clone();
+        names.extend(users.iter().map(|user| user["user"].as_str().expect("a name").to_owned()));
+    }
+    assert_eq!(names, (0..7).map(|index| format!("user{index}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_room_class_can_do_without_presence() {
+    let folder = crate::server::scratch("presence");
+    let file = folder.join("classes.toml");
+    std::fs::write(&file, "[[rooms.class]]\npattern = \"quiet:*\"\npresence = false\nhistory_size = 2\n")
+        .expect("written");
+    let mut command = crate::server::program();
+    command.arg("--config").arg(&file).args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+    let server = Server::spawn(command);
+    let mut alice = Client::connect(&server, "alice");
+    let mut bob = Client::connect(&server, "bob");
+    for room in ["quiet:1", "lobby"] {
+        alice.join(room);
+        bob.join(room);
+    }
+    let push = wait_for_status(&mut alice, "bob", "online");
+    assert_eq!(push["room"], "lobby");
+    assert!(!alice.kept().any(|arrived| format!("{arrived:?}").contains("quiet:1\"")), "{:?}", alice.kept().next());
+    for index in 0..5 {
+        alice.publish("quiet:1", json!(index));
+    }
+    assert_eq!(alice.request(json!({"type": "history", "room": "quiet:1"}))["first_seq"], 4);
+}
