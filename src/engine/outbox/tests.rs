@@ -239,3 +239,19 @@ fn clearing_gives_everything_back() {
     fixture.other(0, "next", Role::Other);
     assert_eq!(fixture.drain(), "next;");
 }
+
+#[test]
+fn the_answer_to_the_handshake_is_never_dropped() {
+    let mut fixture = Fixture::new();
+    fixture.other(0, "101", Role::Opening);
+    fixture.other(0, "welcome", Role::Other);
+    fixture.message(&[0], 1);
+    fixture.outboxes.drop_queued(0, &mut fixture.budget);
+    assert_eq!(fixture.outboxes.bytes(0), "101;".len());
+    fixture.other(0, "close", Role::Other);
+    assert_eq!(fixture.drain(), "101;close;");
+    fixture.other(0, "101", Role::Opening);
+    fixture.outboxes.clear(0, &mut fixture.budget);
+    assert!(fixture.outboxes.is_empty(0));
+    assert_eq!(fixture.budget.used(), 0);
+}
