@@ -52,13 +52,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     end
 }
 
-async fn run(
-    sources: &Sources,
-    machine: &Machine,
-    mut config: Config,
-    plan: &Plan,
-    log: &Log,
-) -> anyhow::Result<()> {
+async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Plan, log: &Log) -> anyhow::Result<()> {
     // From here on a signal is kept until the server is up, and then ends it as it should.
     let mut signals = signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
     let control = bind_control(plan.control).await?;

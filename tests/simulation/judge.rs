@@ -306,7 +306,8 @@ impl Judge {
                 (None, Some(here)) => self.contents[here].bytes.is_empty(),
                 (None, None) => true,
             };
-            let agrees = content_agrees && *entry.from == *from && (entry.at.is_none() || at.is_none() || entry.at == at);
+            let agrees =
+                content_agrees && *entry.from == *from && (entry.at.is_none() || at.is_none() || entry.at == at);
             let fresh = entry.content.is_none() && content.is_some();
             entry.at = entry.at.or(at);
             entry.content = entry.content.or(content);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use roomring::base::ids::{Epoch, Position, RoomName};
-use roomring::engine::input::{Record, Stretch, StoreEvent};
+use roomring::engine::input::{Record, StoreEvent, Stretch};
 use roomring::engine::output::StoreRequest;
 
 use super::link::{CoreAt, Later};

@@ -101,8 +101,12 @@ impl View {
     pub fn on_message(&mut self, scene: Scene<'_>, message: &Message, judge: &mut Judge) {
         let Scene { conn, room, .. } = scene;
         let view = self.clone();
-        judge.check(self.member, || format!("connection {conn} got {} of room {room} without being a member", message.seq));
-        judge.check(message.seq > self.last, || format!("connection {conn} room {room} got {} after {view:?}", message.seq));
+        judge.check(self.member, || {
+            format!("connection {conn} got {} of room {room} without being a member", message.seq)
+        });
+        judge.check(message.seq > self.last, || {
+            format!("connection {conn} room {room} got {} after {view:?}", message.seq)
+        });
         self.skip_to(scene, message.seq, judge);
         self.last = self.last.max(message.seq);
         judge.seen(conn, room, self.epoch, message, true);
@@ -190,12 +194,20 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
     }
     let wanted = ask.history.unwrap_or(rooms.history_on_join).min(rooms.history_on_join_max);
     judge.check(count <= u64::from(wanted), || format!("{}: more than {wanted}", what()));
-    let short = count < u64::from(wanted) && first > 1 && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
+    let short =
+        count < u64::from(wanted) && first > 1 && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
     judge.check(!short, || format!("{}: fewer than {wanted}, and {} is held", what(), first - 1));
 }
 
 /// One node's room cannot stand below what somebody saw before the question was asked.
-fn check_heads(scene: Scene<'_>, epoch: u64, head: u64, heads: &[(u64, u64)], judge: &mut Judge, what: impl Fn() -> String) {
+fn check_heads(
+    scene: Scene<'_>,
+    epoch: u64,
+    head: u64,
+    heads: &[(u64, u64)],
+    judge: &mut Judge,
+    what: impl Fn() -> String,
+) {
     let below = heads.iter().any(|(other, seen)| *other == epoch && *seen > head);
     judge.check(!below || scene.profile.mode == Mode::Linked, || format!("{}: below what was seen before", what()));
 }
@@ -205,7 +217,8 @@ pub fn check_history(scene: Scene<'_>, page: &History, ask: &HistoryAsk, judge: 
     let Scene { conn, room, .. } = scene;
     let History { epoch, first_seq, head_seq, messages, .. } = page;
     let seqs = messages.first().map(|first| (first.seq, messages.len()));
-    let what = || format!("connection {conn} room {room} asked {ask:?}: {epoch:016x} {first_seq}..={head_seq} gave {seqs:?}");
+    let what =
+        || format!("connection {conn} room {room} asked {ask:?}: {epoch:016x} {first_seq}..={head_seq} gave {seqs:?}");
     check_run(messages, judge, what);
     check_heads(scene, *epoch, *head_seq, &ask.heads, judge, what);
     let limit = u64::from(ask.limit.unwrap_or(300));

@@ -182,7 +182,8 @@ pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec
             }
             let kept = context.profile.settings.room(&context.rooms[room]).history_count_max > 0;
             if kept {
-                let what = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads: heads(context.judge, room) };
+                let what =
+                    HistoryAsk { after: Some(0), before: None, limit: Some(300), heads: heads(context.judge, room) };
                 let body = format!("\"type\":\"history\",\"room\":{name},\"after\":0,\"limit\":300");
                 put_json(client, &mut session, room, What::History(what), true, &body, &mut bytes);
             } else if let Some(finding) = &mut client.findings[room] {
@@ -227,7 +228,8 @@ pub fn commands(client: &mut Client, session: &mut Session, context: &mut Contex
             (5, Kind::Ping),
             (3, Kind::Frame),
         ];
-        let known: Vec<usize> = (0..context.rooms.len()).filter(|room| session.membership(*room) != Member::No).collect();
+        let known: Vec<usize> =
+            (0..context.rooms.len()).filter(|room| session.membership(*room) != Member::No).collect();
         let kind = if known.is_empty() { Kind::Join } else { client.rng.weighted(&kinds) };
         let anywhere = known.is_empty() || client.rng.chance(if matches!(kind, Kind::Join) { 0.8 } else { 0.03 });
         let room = if anywhere { client.rng.index(context.rooms.len()) } else { *client.rng.pick(&known) };
@@ -250,7 +252,9 @@ fn command(
     match kind {
         Kind::Publish => publish(client, session, room, form, context, to),
         Kind::Join => join(client, session, room, context, to),
-        Kind::Leave if form == Form::Binary => put_binary(client, session, room, What::Leave, 2, &context.rooms[room].clone().into_bytes(), to),
+        Kind::Leave if form == Form::Binary => {
+            put_binary(client, session, room, What::Leave, 2, &context.rooms[room].clone().into_bytes(), to)
+        }
         Kind::Leave => {
             put_json(client, session, room, What::Leave, with_id, &format!("\"type\":\"leave\",\"room\":{name}"), to);
             if !with_id {
@@ -447,7 +451,11 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
         5 => (BAD, true, format!("\"type\":\"join\",\"room\":\"{long}\"")),
         6 => (BAD, true, "\"type\":\"publish\",\"room\":\"lobby\"".into()),
         7 => (BAD, false, "\"type\":\"ping\",\"id\":\"seven\"".into()),
-        8 => (&["too_large", "bad_command"], true, format!("\"type\":\"publish\",\"room\":\"lobby\",\"data\":1,\"key\":\"{key}\"")),
+        8 => (
+            &["too_large", "bad_command"],
+            true,
+            format!("\"type\":\"publish\",\"room\":\"lobby\",\"data\":1,\"key\":\"{key}\""),
+        ),
         9 => (BAD, true, "\"type\":\"history\",\"room\":\"lobby\",\"limit\":0".into()),
         10 => (BAD, true, "\"type\":\"status\",\"status\":\"asleep\"".into()),
         11 => {
@@ -558,4 +566,3 @@ fn put(client: &mut Client, session: &mut Session, opcode: u8, message: &[u8], t
         codec::write_message(to, opcode, message, &mut client.rng);
     }
 }
-

@@ -176,7 +176,9 @@ fn hear_left(session: &mut Session, to: To, name: &str, context: &mut Context<'_
     let Some(scene) = scene(session, name, context) else { return };
     let ask = match to {
         To::Id(id) => take_id(session, id, name, context).map(|(ask, _)| ask),
-        To::Binary => take_binary(session, scene.room, |ask| matches!(ask.what, What::Leave) && ask.member != Member::No),
+        To::Binary => {
+            take_binary(session, scene.room, |ask| matches!(ask.what, What::Leave) && ask.member != Member::No)
+        }
         To::Nothing => None,
     };
     let sound = ask.as_ref().is_some_and(|ask| matches!(ask.what, What::Leave));

@@ -208,7 +208,8 @@ impl Session {
             let legal_busy = faults.drain > 0.0 || context.profile.is_tight();
             let sound = answer.status == self.expected_status || (busy && legal_busy) || self.broke.is_some();
             context.judge.check(sound, || format!("connection {conn} expected {}: {answer:?}", self.expected_status));
-            let told = !busy || answer.status != 503 || answer.header("retry-after").is_some() || self.expected_status != 101;
+            let told =
+                !busy || answer.status != 503 || answer.header("retry-after").is_some() || self.expected_status != 101;
             context.judge.check(told, || format!("connection {conn}: no Retry-After in {answer:?}"));
         }
         self.received = answer.rest;
@@ -257,7 +258,13 @@ impl Session {
         answer::hear(self, heard, client, context);
     }
 
-    fn read_close(&mut self, payload: &[u8], client: &mut Client, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
+    fn read_close(
+        &mut self,
+        payload: &[u8],
+        client: &mut Client,
+        context: &mut Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let conn = self.conn;
         let code = match payload {
             [high, low, reason @ ..] if std::str::from_utf8(reason).is_ok() => u16::from_be_bytes([*high, *low]),
@@ -269,7 +276,10 @@ impl Session {
         self.closed = Some(code);
         let legal = self.close_is_legal(code, context);
         context.judge.check(legal, || {
-            format!("connection {conn} was closed {code}: broke {:?}, leaving {}, stuck {}", self.broke, self.leaving, self.stuck)
+            format!(
+                "connection {conn} was closed {code}: broke {:?}, leaving {}, stuck {}",
+                self.broke, self.leaving, self.stuck
+            )
         });
         if !self.leaving {
             self.leaving = true;
@@ -311,7 +321,10 @@ impl Session {
         // A head that never becomes complete, or a slow reader whose close frame never got through.
         let cut_off = (self.phase == Phase::Head && self.broke.is_some()) || self.stuck || context.profile.is_tight();
         context.judge.check(excused || told || broke || cut_off, || {
-            format!("connection {conn} ended without a word: {:?}, broke {:?}, leaving {}", self.phase, self.broke, self.leaving)
+            format!(
+                "connection {conn} ended without a word: {:?}, broke {:?}, leaving {}",
+                self.phase, self.broke, self.leaving
+            )
         });
         let whole = self.received.is_empty() || excused || self.ended || self.phase == Phase::Refused || self.stuck;
         context.judge.check(whole || self.broke.is_some(), || {

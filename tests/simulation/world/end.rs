@@ -41,7 +41,10 @@ impl World {
             let Some(session) = client.session.as_ref().filter(|session| session.is_open()) else { continue };
             let (conn, waiting) = (session.conn, session.outstanding());
             self.judge.check(waiting == 0, || {
-                format!("connection {conn} still waits for {waiting} replies: {:?} {:?}", session.asks, session.binary_asks)
+                format!(
+                    "connection {conn} still waits for {waiting} replies: {:?} {:?}",
+                    session.asks, session.binary_asks
+                )
             });
         }
     }
@@ -208,4 +211,3 @@ impl World {
         self.judge.check(ends <= opened, || format!("node {node} core {index}: {ends} ended of {opened} accepted"));
     }
 }
-
