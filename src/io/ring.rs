@@ -263,7 +263,7 @@ impl Ring {
 
     /// The next completion that means something to the caller.
     #[inline]
-    pub fn next(&mut self) -> Option<Completion> {
+    pub fn take_completion(&mut self) -> Option<Completion> {
         self.give_back();
         loop {
             if self.batch.is_empty() {
@@ -393,7 +393,7 @@ impl Drop for Ring {
         let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
         let token = Token::new(Kind::Cancel, 0, 0);
         for _ in 0..DROP_ROUNDS {
-            while self.next().is_some() {}
+            while self.take_completion().is_some() {}
             if self.outstanding == 0 {
                 break;
             }

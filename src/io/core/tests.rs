@@ -1,3 +1,5 @@
+//! Whole cores with a state of their own in place of the engine, driven over loopback.
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
