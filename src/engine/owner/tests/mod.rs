@@ -190,7 +190,10 @@ impl World {
 
     fn fill_lane(&mut self, core: u16) {
         let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
-        self.outbound.post_to_home(CoreId(core), ToHome::Push { room: filler_room(), frames, except: None });
+        self.outbound.post_to_home(
+            CoreId(core),
+            ToHome::Push { room: filler_room(), frames, is_publication: true, except: None },
+        );
         assert!(self.outbound.is_full(CoreId(core)));
     }
 
