@@ -35,7 +35,7 @@ use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
 use super::budget::Budget;
 use super::hop::{MemberRef, ToOwner};
-use super::input::{LinkEvent, LinkFailure, StoreEvent, Stretch};
+use super::input::{KeptKey, LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
 use super::random::{NameHashing, Random};
@@ -126,7 +126,7 @@ impl Owner {
         match event {
             LinkEvent::Read { room, stretch } => {
                 let Some(id) = self.rooms.find(&room) else { return };
-                self.handle_stretch(now, id, &stretch, effects);
+                self.handle_stretch(now, id, &stretch, &[], effects);
             }
             LinkEvent::Publication { room, epoch, record } => {
                 let Some(id) = self.rooms.find(&room) else { return };
@@ -152,9 +152,9 @@ impl Owner {
     /// News from the store.
     pub fn handle_store(&mut self, now: Now, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room, stretch } => {
+            StoreEvent::Loaded { room, stretch, keys } => {
                 let Some(id) = self.rooms.find(&room) else { return };
-                self.handle_stretch(now, id, &stretch, effects);
+                self.handle_stretch(now, id, &stretch, &keys, effects);
             }
             StoreEvent::Committed { room, epoch, seq } => {
                 let Some(id) = self.rooms.find(&room) else { return };
@@ -304,13 +304,20 @@ impl Owner {
     }
 
     /// The link or the store tells what it holds of a room.
-    fn handle_stretch(&mut self, now: Now, id: RoomId, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+    fn handle_stretch(
+        &mut self,
+        now: Now,
+        id: RoomId,
+        stretch: &Stretch,
+        keys: &[KeptKey],
+        effects: &mut OwnerEffects<'_>,
+    ) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let opening = room.opening.take();
         match (&room.authority, opening.is_some()) {
             (Authority::Memory, _) => {}
-            (Authority::Store(_), true) => room.open_from_store(now, stretch, &self.hashing),
-            (Authority::Store(_), false) => room.handle_loaded(now, stretch, &self.hashing, effects),
+            (Authority::Store(_), true) => room.open_from_store(now, stretch, keys, &self.hashing),
+            (Authority::Store(_), false) => room.handle_loaded(now, stretch, keys, &self.hashing, effects),
             (Authority::Link(_), true) => room.open_from_link(now, stretch, &self.settings.node, effects),
             (Authority::Link(_), false) => room.handle_read(now, stretch, &self.settings.node, effects),
         }

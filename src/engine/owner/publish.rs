@@ -81,7 +81,7 @@ impl Room {
         }
         let seq = self.history.head() + 1;
         let record = self.record(now, publish, seq);
-        self.remember_key(&record, now.mono_ms() + KEY_WINDOW_MS, hashing);
+        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
         self.accept(now, &record, except, arrived_us, effects);
         asker.published(&self.name, (self.epoch, Some(seq)), false, effects);
     }
@@ -93,12 +93,19 @@ impl Room {
         keys.find(&publish.member.user, key)
     }
 
-    /// Remembers the record's key, if it has one, until `expires_ms` (monotonic).
-    pub fn remember_key(&mut self, record: &Record, expires_ms: u64, hashing: &NameHashing) {
-        if let Some(key) = record.key.as_deref() {
+    /// Remembers a publish's key, if it has one, until `expires_ms` (monotonic).
+    pub fn remember_key(
+        &mut self,
+        user: &UserName,
+        key: Option<&str>,
+        seq: Seq,
+        expires_ms: u64,
+        hashing: &NameHashing,
+    ) {
+        if let Some(key) = key {
             let first = self.entered.holding.keys.end;
             let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
-            keys.remember(&record.from, key, record.seq, expires_ms);
+            keys.remember(user, key, seq, expires_ms);
         }
     }
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Hop, ToHome};
-use crate::engine::input::Record;
+use crate::engine::input::{KeptKey, Record};
 use crate::engine::owner::room::tests::{START, settings};
 use crate::engine::settings::RoomSettings;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
