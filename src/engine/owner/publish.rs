@@ -66,17 +66,22 @@ impl Room {
         publish.asker().published(&self.name, (self.epoch, None), false, effects);
     }
 
-    /// Numbers and delivers at once.
+    /// Numbers and delivers at once. `may_remember`: the core has memory for its key, if it has one.
     pub fn publish_at_once(
         &mut self,
         now: Now,
         publish: Publish,
+        may_remember: bool,
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
         let (asker, except, arrived_us) = (publish.asker(), publish.except(), publish.arrived_us);
         if let Some(seq) = self.find_key(now, &publish) {
             asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
+            return;
+        }
+        if !may_remember {
+            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
             return;
         }
         let seq = self.history.head() + 1;
@@ -103,8 +108,7 @@ impl Room {
         hashing: &NameHashing,
     ) {
         if let Some(key) = key {
-            let first = self.entered.holding.keys.end;
-            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
+            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone())));
             keys.remember(user, key, seq, expires_ms);
         }
     }
