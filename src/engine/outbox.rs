@@ -11,7 +11,7 @@ use super::output::Send;
 use super::table::Table;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
-use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX};
+use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
 
 /// What a queued `gap` is charged with.
 const GAP_BYTES: usize = 64;
@@ -365,8 +365,9 @@ impl Outboxes {
         !self.dirty.is_empty()
     }
 
-    /// Hands out one send for every connection with something queued and nothing in flight. `encode_gap` makes the
-    /// finished frame of a gap for a connection; `flushed` hears of each send.
+    /// Hands out one send for every connection with something queued and nothing in flight, up to
+    /// [`SENDS_PER_TURN_MAX`] of them ([`Outboxes::has_dirty`] tells whether more wait). `encode_gap` makes the finished
+    /// frame of a gap for a connection; `flushed` hears of each send.
     pub fn flush(
         &mut self,
         sends: &mut Vec<Send>,
@@ -377,7 +378,8 @@ impl Outboxes {
     ) {
         self.merged.items.clear();
         let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
+        let count = dirty.len().min(SENDS_PER_TURN_MAX);
+        for slot in dirty.drain(..count) {
             let outbox = self.outboxes.at_mut(slot);
             outbox.dirty = false;
             if outbox.sending > 0 || outbox.head == NONE {
@@ -390,6 +392,9 @@ impl Outboxes {
             counters.bytes_sent.add(u64::from(len));
             flushed(Flushed { slot, messages, bytes: len });
             sends.push(Send { slot, bytes });
+        }
+        if dirty.is_empty() && dirty.capacity() > 4 * SENDS_PER_TURN_MAX {
+            dirty = Vec::new();
         }
         self.dirty = dirty;
     }
