@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ const SIGNALS_MAX: usize = 16;
 pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) -> anyhow::Result<()> {
     // The first reading is where uptime begins.
     let _ = clock::now();
+    raise_files_limit();
     // What the kernel refuses is found before anything is started.
     let deferred = probe()?;
     let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
@@ -75,6 +77,16 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
         End::Drained | End::GraceOver => Ok(()),
         End::Interrupted => bail!("a second signal ended the drain before every connection was closed"),
         End::Failed(why) => bail!("{why}"),
+    }
+}
+
+/// The soft limit on open files is low for the sake of programs that use `select`; the hard one is what is allowed.
+fn raise_files_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Where it cannot be raised the lower limit holds, and is named when it is met.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

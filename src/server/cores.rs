@@ -59,7 +59,9 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
         let engine = move || Engine::new(settings, core, seed, counters);
         // The channel has room for every core's one word.
-        let ended = move || drop(sender.try_send(core));
+        let ended = move || {
+            let _ = sender.try_send(core);
+        };
         handles.push(start_core(config, engine, ended)?);
     }
     let left = handles.len();

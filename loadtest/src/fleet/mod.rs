@@ -111,6 +111,7 @@ pub struct Fleet {
     waiting: VecDeque<u32>,
     delayed: BinaryHeap<Reverse<(u64, u32)>>,
     connecting: usize,
+    #[expect(clippy::vec_box, reason = "they go to and from slots as boxes")]
     spare: Vec<Box<Held>>,
     timer: TimerFd,
     armed: u64,

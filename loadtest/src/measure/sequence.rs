@@ -17,6 +17,7 @@ pub enum Arrival {
 #[derive(Debug, Default)]
 pub struct Sequence {
     next: u64,
+    #[expect(clippy::box_collection, reason = "one null pointer in each of many receivers")]
     holes: Option<Box<Vec<Hole>>>,
 }
 

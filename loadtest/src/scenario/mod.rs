@@ -6,6 +6,8 @@ pub mod fanout;
 pub mod idle;
 mod schedule;
 pub mod soak;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

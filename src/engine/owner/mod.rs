@@ -2,7 +2,7 @@
 //! answers by hops and requests. Knows no socket and no session.
 //!
 //! [`Owner`] holds the tables and decides which room hears what; after each of them it enters what changed in the core's
-//! books (budget, ages, timers, counters) in one place, [`Owner::enter`]. A room (`room`) is its numbering and parts:
+//! books (budget, ages, timers, counters) in one place (`enter`). A room (`room`) is its numbering and parts:
 //! `history`, `listeners`, `presence`, `keys`, and what it has with a store (`stored`) or a link (`linked`). With both a
 //! link and a store configured, the link numbers and keeps.
 
@@ -279,7 +279,7 @@ impl Owner {
                 asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
             }
         }
-        room.handle_linked_publish(now, result.ok().map(|(position, _)| position), effects);
+        room.handle_linked_publish(now, result.ok().map(|(position, _)| position));
         self.enter(now, id, effects);
     }
 

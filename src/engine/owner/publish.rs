@@ -51,7 +51,7 @@ impl Room {
         Record { seq, at: self.at(now), from: member.user, kind, data, key, except: None }
     }
 
-    /// Passes on what is not numbered and not kept.
+    /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
     pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
         let content = Content {
             room: &self.name,
@@ -61,7 +61,7 @@ impl Room {
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
         let frames = encode_ephemeral(&content, self.listeners.forms());
-        self.listeners.push(&self.name, &frames, publish.except(), effects.outbound, effects.counters);
+        self.listeners.push(&self.name, &frames, true, publish.except(), effects.outbound, effects.counters);
         effects.counters.broadcasts.add(1);
         publish.asker().published(&self.name, (self.epoch, None), false, effects);
     }

@@ -37,6 +37,8 @@ pub enum Member {
 /// A command that waits for its reply.
 #[derive(Clone, Debug)]
 pub struct Ask {
+    /// Its number on this connection.
+    pub number: u64,
     /// What was asked.
     pub what: What,
     /// Where (0 for commands without a room).
@@ -84,6 +86,8 @@ pub struct Session {
     pub expected_upgrade: (String, Option<&'static str>),
     /// Its user, once known.
     pub user: Option<Rc<str>>,
+    /// Commands sent.
+    pub commands: u64,
     /// By room.
     pub views: Vec<View>,
     /// JSON commands by `id`.
@@ -125,6 +129,7 @@ impl Session {
             expected_status: 101,
             expected_upgrade: (String::new(), None),
             user: None,
+            commands: 0,
             views: vec![View::default(); context.rooms.len()],
             asks: BTreeMap::new(),
             binary_asks: VecDeque::new(),
@@ -348,6 +353,13 @@ impl Session {
         vec![Effect::Write(vec![0x88, 0x82, 0, 0, 0, 0, 3, 0xe8])]
     }
 
+    /// Notes that a command is asked now.
+    pub fn ask(&mut self, what: What, room: usize) -> Ask {
+        self.commands += 1;
+        let (member, rooms) = (self.membership(room), self.rooms_possible());
+        Ask { number: self.commands, what, room, member, rooms }
+    }
+
     /// Membership at the moment the next command is read by the server.
     pub fn membership(&self, room: usize) -> Member {
         let view = &self.views[room];
@@ -357,7 +369,7 @@ impl Session {
         };
         let joining = waits(false) || self.query_joins.iter().any(|(query, _)| *query == room);
         match (view.member, view.fading) {
-            (true, false) if !waits(true) => Member::Yes,
+            (true, None) if !waits(true) => Member::Yes,
             (false, _) if !joining => Member::No,
             _ => Member::Maybe,
         }

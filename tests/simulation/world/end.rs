@@ -54,6 +54,7 @@ impl World {
         if self.is_over() {
             return;
         }
+        self.auditing = true;
         if self.profile.is_tight() {
             self.leave_all(true);
             self.run_for(2 * CLOSE_TIMEOUT_MS * 1_000);
@@ -115,8 +116,8 @@ impl World {
             if self.sockets[session.conn].node != node {
                 continue;
             }
-            certain &= !session.views[room].fading && session.user.is_some();
-            if !session.views[room].member || session.views[room].fading {
+            certain &= session.views[room].fading.is_none() && session.user.is_some();
+            if !session.views[room].member || session.views[room].fading.is_some() {
                 continue;
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };

@@ -308,14 +308,38 @@ fn an_old_numbering_does_not_come_back() {
     world.own();
     world.linked_to();
     world.publication(EPOCH, 4);
+    assert!(world.linked_to().is_empty());
     world.read(EPOCH, 4, 1..=4);
-    world.pass(POSITION_CHECK_MS);
     world.read(EPOCH, 9, 1..=9);
-    world.answered(0, 9, false);
+    assert_eq!(world.linked_to(), ["open 10"]);
+    world.read(NEXT, 1, 1..=1);
     assert!(world.own().is_empty());
+    world.pass(POSITION_CHECK_MS);
     assert_eq!((world.epoch(), world.linked_to()), (NEXT, vec!["read 1".to_owned()]));
     world.read(NEXT, 2, 2..=2);
     assert_eq!(world.own(), ["message 2"]);
+}
+
+#[test]
+fn a_room_that_was_misled_finds_its_way() {
+    let mut world = World::at(3);
+    // A late publication of a numbering that was never the room's, and a late answer to go with it.
+    world.publication(Epoch(40), 9);
+    world.read(Epoch(40), 9, 9..=9);
+    assert_eq!(world.own(), ["new epoch at 9 [9] of 1"]);
+    world.linked_to();
+    world.publication(EPOCH, 4);
+    world.pass(ASK_AGAIN_MS);
+    assert_eq!(world.linked_to(), ["read 9"]);
+    world.read(EPOCH, 4, 1..=4);
+    assert_eq!(world.linked_to(), ["open 10"]);
+    for _ in 0..2 {
+        world.read(EPOCH, 4, 1..=4);
+        world.pass(ASK_AGAIN_MS);
+        assert_eq!((world.own().len(), world.linked_to()), (0, vec!["open 10".to_owned()]));
+    }
+    world.read(EPOCH, 4, 1..=4);
+    assert_eq!(world.own(), ["new epoch at 4 [2, 3, 4] of 1"]);
 }
 
 #[test]
