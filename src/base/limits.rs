@@ -79,7 +79,8 @@ pub const ABSENT_BYTES: usize = 128;
 pub const WAITING_BYTES: usize = 256;
 
 /// The part of the memory budget (one in so many) that histories, keys and what waits for link or store may take
-/// together. Over it the oldest messages of the core go first; what would wait is refused once it alone fills the part.
+/// together. Over it the oldest messages of the core go first; keys and what waits cannot be let go, and publishes that
+/// would add to them are refused once they alone fill the part.
 pub const HISTORY_BUDGET_DIVISOR: u64 = 2;
 
 /// The messages of one `joined` or `history` take at most one in so many bytes of a connection's outbox, so that a reply

@@ -267,7 +267,7 @@ fn what_comes_while_the_room_is_being_opened_is_not_lost() {
     world.read(EPOCH, 4, 1..=4);
     assert_eq!(world.own(), ["1 joined at 6 [4, 5, 6] of 1"]);
     assert!(world.linked_to().is_empty());
-    assert_eq!(world.owner.retention.waiting_bytes, 0);
+    assert_eq!(world.owner.retention.kept_bytes, 0);
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn a_stranger_among_numberings_changes_nothing() {
     assert_eq!(world.linked_to(), ["open 10"]);
     world.read(EPOCH, 4, 1..=4);
     assert_eq!(world.own(), ["message 4"]);
-    assert_eq!((world.epoch(), world.owner.retention.waiting_bytes), (EPOCH, 0));
+    assert_eq!((world.epoch(), world.owner.retention.kept_bytes), (EPOCH, 0));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::*;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Hop, ToHome};
-use crate::engine::input::Record;
+use crate::engine::input::{KeptKey, Record};
 use crate::engine::owner::room::tests::{START, settings};
 use crate::engine::settings::RoomSettings;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
@@ -210,7 +210,7 @@ impl World {
     fn assert_empty(&self) {
         assert!(self.owner.rooms.all().is_empty());
         assert_eq!((self.counters.rooms.get(), self.counters.rooms_held.get()), (0, 0));
-        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.waiting_bytes), (0, 0, 0));
+        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.kept_bytes), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
         assert!(self.owner.link_publishes.is_empty());
     }

@@ -35,7 +35,7 @@ impl StoreModel {
 
     fn carry_out(&mut self, request: StoreRequest, random: &mut Random) {
         match request {
-            StoreRequest::Load { room, count, epoch } => {
+            StoreRequest::Load { room, count, keys_since, epoch } => {
                 if !self.is_calm && random.below(4) == 0 {
                     return;
                 }
@@ -43,7 +43,8 @@ impl StoreModel {
                 let from = self.records.len().saturating_sub(count);
                 let head = Some(Position { epoch, seq: self.records.len() as u64 });
                 let stretch = Stretch { head, records: self.records[from..].to_vec() };
-                self.answers.push_back(StoreEvent::Loaded { room, stretch });
+                let keys = kept_keys(&self.records, keys_since);
+                self.answers.push_back(StoreEvent::Loaded { room, stretch, keys });
             }
             StoreRequest::Append { room, epoch, record } => {
                 let seq = record.seq;
@@ -61,6 +62,15 @@ impl StoreModel {
             }
         }
     }
+}
+
+fn kept_keys(records: &[Record], since: u64) -> Vec<KeptKey> {
+    let recent = records.iter().filter(|record| record.at >= since);
+    let kept = recent.filter_map(|record| {
+        let Record { seq, at, from, key, .. } = record.clone();
+        Some(KeptKey { from, key: key?, seq, at })
+    });
+    kept.collect()
 }
 
 /// Records that a read still finds.
