@@ -52,6 +52,10 @@ pub const LANE_BATCHES_MAX: usize = 256;
 /// Commands and events of the service thread in the channel into one core; a full one leaves them with the sender.
 pub const CONTROLS_MAX: usize = 1_024;
 
+/// Sends of one turn; outboxes beyond them wait for the next. As many as a ring takes in one submission: what a flush
+/// to a very large room needs for itself is bounded by this.
+pub const SENDS_PER_TURN_MAX: usize = 1024;
+
 /// Frames merged into one send.
 pub const SEND_FRAMES_MAX: usize = 64;
 

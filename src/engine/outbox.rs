@@ -11,7 +11,7 @@ use super::output::Send;
 use super::table::Table;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
-use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX};
+use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
 
 /// What a queued `gap` is charged with.
 const GAP_BYTES: usize = 64;
@@ -25,6 +25,8 @@ const GAP_BIT: u32 = 1 << 31;
 /// What a frame is to its room: decides what the policies `skip` and `latest` may do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// The answer to the opening handshake: whatever else is dropped, the connection starts with it.
+    Opening,
     /// Belongs to no room's stream: a reply, a control frame, a status. Never dropped once queued.
     Other,
     /// A room's stream starts anew here (`joined`): a gap must not reach across it.
@@ -321,24 +323,40 @@ impl Outboxes {
         false
     }
 
-    /// Drops what is queued for a connection and not in flight.
+    /// Drops what is queued for a connection and not in flight, but an answer to the opening handshake.
     pub fn drop_queued(&mut self, slot: u32, budget: &mut Budget) {
-        let mut node = self.outboxes.at(slot).head;
+        let head = self.outboxes.at(slot).head;
+        if head == NONE {
+            return;
+        }
+        let Node { item, next } = self.nodes[head as usize];
+        if item & GAP_BIT != 0 || self.frame(item).role != Role::Opening {
+            self.drop_chain(head, budget);
+            let outbox = self.outboxes.at_mut(slot);
+            (outbox.head, outbox.tail, outbox.bytes) = (NONE, NONE, outbox.sending);
+            return;
+        }
+        let opening_bytes = self.frame(item).bytes.len() as u32;
+        self.drop_chain(next, budget);
+        self.nodes[head as usize].next = NONE;
+        let outbox = self.outboxes.at_mut(slot);
+        (outbox.tail, outbox.bytes) = (head, outbox.sending + opening_bytes);
+    }
+
+    fn drop_chain(&mut self, mut node: u32, budget: &mut Budget) {
         while node != NONE {
             let Node { item, next } = self.nodes[node as usize];
             self.release(item, budget);
             self.free_node(node);
             node = next;
         }
-        let outbox = self.outboxes.at_mut(slot);
-        (outbox.head, outbox.tail, outbox.bytes) = (NONE, NONE, outbox.sending);
     }
 
     /// Forgets a connection: drops what is queued and no longer expects [`Outboxes::sent`].
     pub fn clear(&mut self, slot: u32, budget: &mut Budget) {
-        self.drop_queued(slot, budget);
+        self.drop_chain(self.outboxes.at(slot).head, budget);
         let outbox = self.outboxes.at_mut(slot);
-        (outbox.bytes, outbox.sending) = (0, 0);
+        (outbox.head, outbox.tail, outbox.bytes, outbox.sending) = (NONE, NONE, 0, 0);
     }
 
     /// Whether any outbox has something to hand out.
@@ -347,8 +365,9 @@ impl Outboxes {
         !self.dirty.is_empty()
     }
 
-    /// Hands out one send for every connection with something queued and nothing in flight. `encode_gap` makes the
-    /// finished frame of a gap for a connection; `flushed` hears of each send.
+    /// Hands out one send for every connection with something queued and nothing in flight, up to
+    /// [`SENDS_PER_TURN_MAX`] of them ([`Outboxes::has_dirty`] tells whether more wait). `encode_gap` makes the finished
+    /// frame of a gap for a connection; `flushed` hears of each send.
     pub fn flush(
         &mut self,
         sends: &mut Vec<Send>,
@@ -359,7 +378,8 @@ impl Outboxes {
     ) {
         self.merged.items.clear();
         let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
+        let count = dirty.len().min(SENDS_PER_TURN_MAX);
+        for slot in dirty.drain(..count) {
             let outbox = self.outboxes.at_mut(slot);
             outbox.dirty = false;
             if outbox.sending > 0 || outbox.head == NONE {
@@ -372,6 +392,9 @@ impl Outboxes {
             counters.bytes_sent.add(u64::from(len));
             flushed(Flushed { slot, messages, bytes: len });
             sends.push(Send { slot, bytes });
+        }
+        if dirty.is_empty() && dirty.capacity() > 4 * SENDS_PER_TURN_MAX {
+            dirty = Vec::new();
         }
         self.dirty = dirty;
     }

@@ -50,8 +50,8 @@ const CPU_TIME_US: u64 = 100_000;
 pub trait CoreState: Staged {
     /// One thing that happened.
     fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output);
-    /// Ends a turn.
-    fn finish_turn(&mut self, now: Now, output: &mut Output);
+    /// Ends a turn. Whether another must follow.
+    fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool;
     /// When a tick is wanted next.
     fn next_tick_us(&self, now: Now) -> Option<u64>;
     /// Connections that a drain waits for.
@@ -73,8 +73,8 @@ impl CoreState for Engine {
         Engine::handle(self, now, input, output);
     }
 
-    fn finish_turn(&mut self, now: Now, output: &mut Output) {
-        Engine::finish_turn(self, now, output);
+    fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
+        Engine::finish_turn(self, now, output)
     }
 
     fn next_tick_us(&self, now: Now) -> Option<u64> {
@@ -122,6 +122,8 @@ pub struct Pump<S> {
     muted: usize,
     /// Something did not go out because a lane or a service is full.
     blocked: bool,
+    /// The engine has more to send than went into the last turn.
+    unfinished: bool,
     stage: Stage,
     cpu_due_us: u64,
 }
@@ -155,6 +157,7 @@ impl<S: CoreState> Pump<S> {
             output: Output::default(),
             muted: 0,
             blocked: false,
+            unfinished: false,
             stage: Stage::Serving,
             cpu_due_us: 0,
         })
@@ -185,9 +188,9 @@ impl<S: CoreState> Pump<S> {
             self.handle(now, Input::Tick);
             worked = true;
         }
-        if worked || self.blocked {
+        if worked || self.blocked || self.unfinished {
             let now = clock::now();
-            self.state.finish_turn(now, &mut self.output);
+            self.unfinished = self.state.finish_turn(now, &mut self.output);
             self.carry_out(now);
         }
         if now.mono_us >= self.cpu_due_us {
@@ -195,7 +198,7 @@ impl<S: CoreState> Pump<S> {
             self.counters.cpu_us.set(clock::thread_cpu_us());
         }
         self.advance_stage();
-        self.sockets.submit() || !self.is_quiet()
+        self.sockets.submit() || self.unfinished || !self.is_quiet()
     }
 
     fn take_completions(&mut self, now: Now) -> bool {

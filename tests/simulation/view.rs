@@ -99,7 +99,7 @@ impl View {
 
     /// In memory a room without members is forgotten with its history, and begins anew.
     fn may_be_forgotten(&self, scene: Scene<'_>) -> bool {
-        scene.profile.mode == Mode::Memory && !self.member
+        scene.profile.mode == Mode::Memory && (!self.member || self.fading.is_some())
     }
 
     /// A live message.

@@ -16,6 +16,9 @@ use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::push::{Push, ReconnectReason, encode_push};
 
+/// Places that a queue of deadlines keeps when it is empty.
+const QUEUE_KEPT: usize = 256;
+
 /// When a time limit ends, for which use of which slot.
 type Deadline = (u64, u32, u32);
 
@@ -211,5 +214,10 @@ impl Home {
 }
 
 fn take_due(queue: &mut VecDeque<Deadline>, now_ms: u64) -> Option<Deadline> {
-    queue.pop_front_if(|(deadline, ..)| *deadline <= now_ms)
+    let due = queue.pop_front_if(|(deadline, ..)| *deadline <= now_ms);
+    // What a storm of connects needed is given back after it.
+    if queue.capacity() > QUEUE_KEPT && queue.len() * 8 < queue.capacity() {
+        queue.shrink_to(queue.len() * 2);
+    }
+    due
 }

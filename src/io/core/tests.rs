@@ -127,7 +127,7 @@ impl CoreState for Relay {
         }
     }
 
-    fn finish_turn(&mut self, _now: Now, output: &mut Output) {
+    fn finish_turn(&mut self, _now: Now, output: &mut Output) -> bool {
         let mut leaving = Vec::new();
         for (slot, state) in &mut self.slots {
             if state.is_sending {
@@ -143,6 +143,7 @@ impl CoreState for Relay {
         for slot in leaving {
             self.close(slot, output);
         }
+        false
     }
 
     fn next_tick_us(&self, _now: Now) -> Option<u64> {
