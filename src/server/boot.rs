@@ -39,6 +39,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     // What the kernel refuses is found before anything is started.
     let deferred = probe()?;
     let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
+    keep_pages_small();
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
     }
