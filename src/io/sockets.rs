@@ -384,8 +384,10 @@ impl Sockets {
     /// By now every buffer has been given back.
     fn feed_starved(&mut self) {
         while let Some(slot) = self.starved.pop() {
-            if self.slots[slot as usize].mode == Mode::Starved {
-                self.receive(slot, false);
+            let state = &self.slots[slot as usize];
+            if state.mode == Mode::Starved && !state.closing {
+                let many = state.is_busy(self.second());
+                self.receive(slot, many);
             }
         }
     }
