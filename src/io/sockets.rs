@@ -2,9 +2,9 @@
 //! again. Decides how a socket waits; never what its bytes mean.
 //!
 //! How a socket waits for input: an idle one by a one-shot poll, which costs the kernel a third of a waiting receive and
-//! no buffer. What a poll announces is received once; a socket that receives again within a second gets a multishot
-//! receive, and goes back to the poll after two quiet seconds. Per slot this costs a few bytes and no timer: a sweep
-//! passes over all slots once a second, and only while some socket has a multishot receive.
+//! no buffer. What a poll announces is received once; a socket that receives again and again gets a multishot receive,
+//! as does a new one, and goes back to the poll after two quiet seconds. Per slot this costs a few bytes and no timer: a
+//! sweep passes over all slots once a second, and only while some socket has a multishot receive.
 //!
 //! A slot is free when every operation of its socket has ended and its close has been queued, and the kernel hands it
 //! out again only after it has carried out that close: a completion of an earlier socket can never be taken for one of a
@@ -272,12 +272,13 @@ impl Sockets {
         if self.slots.len() <= slot as usize {
             self.slots.resize(slot as usize + 1, Slot::FREE);
         }
+        let second = self.second();
         let state = &mut self.slots[slot as usize];
         assert!(state.mode == Mode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
-        *state = Slot::opened(state.generation.wrapping_add(1));
+        *state = Slot::opened(state.generation.wrapping_add(1), second);
         self.open += 1;
-        // The request head comes at once: no poll before the first receive.
-        self.receive(slot, false);
+        // The request head and the first commands come at once: one operation for them all.
+        self.receive(slot, true);
         Happened::Accepted(slot)
     }
 
