@@ -113,10 +113,15 @@ impl Spec {
             dialect: self.dialect(conditions),
         };
         loop {
-            let line = line.recv_timeout(READY_WITHIN).map_err(|_| match launched.child.try_wait() {
-                Ok(Some(status)) => anyhow::anyhow!("{program} ended ({status}) before it was ready"),
-                _ => anyhow::anyhow!("{program} printed no ready line within {} s", READY_WITHIN.as_secs()),
-            })?;
+            let line = match line.recv_timeout(READY_WITHIN) {
+                Ok(line) => line,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    bail!("{program} printed no ready line within {} s", READY_WITHIN.as_secs())
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    bail!("{program} ended ({}) before it was ready", launched.child.wait()?)
+                }
+            };
             if let Some(address) = value_of(&line, "listen=") {
                 launched.address = address;
                 launched.control = value_of(&line, "control=");
@@ -186,7 +191,12 @@ fn roomring_args(conditions: &Conditions) -> Vec<String> {
     sets.extend(unlimited.map(|key| format!("limits.{key}=\"0\"")));
     sets.push("limits.connections_per_user=0".to_owned());
     if !conditions.cores.is_empty() {
-        sets.push(format!("server.cores=\"{}\"", list(&conditions.cores)));
+        // One CPU as a range: a number alone would be the number of executors.
+        let cores = match conditions.cores[..] {
+            [only] => format!("{only}-{only}"),
+            _ => list(&conditions.cores),
+        };
+        sets.push(format!("server.cores=\"{cores}\""));
     }
     if conditions.echo {
         sets.push("server.echo_path=\"/echo\"".to_owned());

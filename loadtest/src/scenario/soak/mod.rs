@@ -458,9 +458,10 @@ impl Actor for Soak {
                     match fleet.rng.u8(..4) {
                         0 => fleet.vanish(client, Leaving::MidFrame),
                         1 => fleet.vanish(client, Leaving::Reset),
-                        _ => fleet.close(client),
+                        _ => {}
                     }
                 }
+                fleet.close_all();
             }
         }
     }
