@@ -148,6 +148,9 @@ fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Resu
         if wanted != phase {
             phase = wanted;
             actor.enter(&mut fleet, phase, now);
+            // Before the turn: it may wait.
+            shared.counters.store(&fleet.counters);
+            shared.entered.store(phase as u8, Ordering::Release);
         }
         fleet.turn(&mut actor).context("epoll")?;
         if now.saturating_sub(sampled) >= CPU_SAMPLE_NS || sampled == 0 {
@@ -156,7 +159,6 @@ fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Resu
             fleet.counters.waited_ns = clock::thread_waited_ns();
         }
         shared.counters.store(&fleet.counters);
-        shared.entered.store(phase as u8, Ordering::Release);
         if let Some(failure) = fleet.last_failure.take() {
             *shared.last_failure.lock().expect("no holder of this lock panics") = Some(failure);
         }

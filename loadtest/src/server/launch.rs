@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -95,6 +96,8 @@ impl Spec {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the generator: it still reads the server's figures.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         let out = child.stdout.take().expect("piped");

@@ -3,6 +3,8 @@
 //! check that all have seen the same rooms ([`truth`]).
 
 mod client;
+#[cfg(test)]
+mod tests;
 mod truth;
 
 use std::cmp::Reverse;
