@@ -52,6 +52,10 @@ pub const LANE_BATCHES_MAX: usize = 256;
 /// Commands and events of the service thread in the channel into one core; a full one leaves them with the sender.
 pub const CONTROLS_MAX: usize = 1_024;
 
+/// Sends of one turn; outboxes beyond them wait for the next. As many as a ring takes in one submission: what a flush
+/// to a very large room needs for itself is bounded by this.
+pub const SENDS_PER_TURN_MAX: usize = 1024;
+
 /// Frames merged into one send.
 pub const SEND_FRAMES_MAX: usize = 64;
 
@@ -75,7 +79,8 @@ pub const ABSENT_BYTES: usize = 128;
 pub const WAITING_BYTES: usize = 256;
 
 /// The part of the memory budget (one in so many) that histories, keys and what waits for link or store may take
-/// together. Over it the oldest messages of the core go first; what would wait is refused once it alone fills the part.
+/// together. Over it the oldest messages of the core go first; keys and what waits cannot be let go, and publishes that
+/// would add to them are refused once they alone fill the part.
 pub const HISTORY_BUDGET_DIVISOR: u64 = 2;
 
 /// The messages of one `joined` or `history` take at most one in so many bytes of a connection's outbox, so that a reply

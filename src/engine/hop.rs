@@ -243,6 +243,8 @@ pub enum ToHome {
         room: RoomName,
         /// In the forms that have members there.
         frames: Frames,
+        /// Whether it is somebody's publication, which counts as delivered, rather than the server's own word.
+        is_publication: bool,
         /// A connection that asked to be spared.
         except: Option<ConnId>,
     },

@@ -82,6 +82,19 @@ pub struct Stretch {
     pub records: Vec<Record>,
 }
 
+/// A publish's idempotency key as the store holds it, also where its record is not among those that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptKey {
+    /// Whose.
+    pub from: UserName,
+    /// Which.
+    pub key: Box<str>,
+    /// The number it was given.
+    pub seq: Seq,
+    /// When its record was published, Unix milliseconds.
+    pub at: u64,
+}
+
 /// From the link (one machine of many). Any event may be lost, late, repeated or out of order; the rules that repair
 /// that are in `engine::owner::linked`.
 #[derive(Debug)]
@@ -130,6 +143,8 @@ pub enum StoreEvent {
         room: RoomName,
         /// What the store holds of it.
         stretch: Stretch,
+        /// The keys that were asked for, in the order of their seqs.
+        keys: Vec<KeptKey>,
     },
     /// Everything of this room up to here is on disk.
     Committed {

@@ -128,11 +128,13 @@ impl Engine {
         }
     }
 
-    /// Ends the turn: every connection with something to say and no send under way gets one send.
-    pub fn finish_turn(&mut self, now: Now, output: &mut Output) {
-        self.home.flush(home_effects!(self, now, output));
+    /// Ends the turn: every connection with something to say and no send under way gets one send, up to
+    /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
+    pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
+        let more = self.home.flush(home_effects!(self, now, output));
         self.counters.memory_charged.set(self.budget.used());
         self.counters.turns.add(1);
+        more
     }
 
     /// Everything staged for another core in this turn; empty when there is nothing. `empty` is kept to stage into.

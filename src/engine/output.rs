@@ -104,13 +104,16 @@ pub enum LinkRequest {
 /// To the store of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreRequest {
-    /// Read what is held of a room (`StoreEvent::Loaded`): its newest `count` records. A room that the store does not
+    /// Read what is held of a room (`StoreEvent::Loaded`): its newest `count` records, and the newest
+    /// [`KEYS_PER_ROOM_MAX`](crate::base::limits::KEYS_PER_ROOM_MAX) keys of records published since `keys_since`. A room that the store does not
     /// know gets `epoch`, so that the same one is found after a restart.
     Load {
         /// Which room.
         room: RoomName,
         /// How many.
         count: usize,
+        /// Unix milliseconds.
+        keys_since: u64,
         /// For a room that is new.
         epoch: Epoch,
     },

@@ -6,6 +6,7 @@
 //! deadline comes; other tasks of the executor run meanwhile.
 
 use std::future::{Future, poll_fn};
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
-use nix::sys::eventfd::EventFd;
 
 use super::clock;
 use super::error::StartError;
@@ -22,7 +22,7 @@ use super::journal::Journal;
 use super::lanes::{Lanes, Staged};
 use super::services::{Control, Services};
 use super::sockets::Sockets;
-use super::wake::{self, Wake};
+use super::wake::{Sleep, Wake};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::time::Now;
@@ -50,8 +50,8 @@ const CPU_TIME_US: u64 = 100_000;
 pub trait CoreState: Staged {
     /// One thing that happened.
     fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output);
-    /// Ends a turn.
-    fn finish_turn(&mut self, now: Now, output: &mut Output);
+    /// Ends a turn. Whether another must follow.
+    fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool;
     /// When a tick is wanted next.
     fn next_tick_us(&self, now: Now) -> Option<u64>;
     /// Connections that a drain waits for.
@@ -73,8 +73,8 @@ impl CoreState for Engine {
         Engine::handle(self, now, input, output);
     }
 
-    fn finish_turn(&mut self, now: Now, output: &mut Output) {
-        Engine::finish_turn(self, now, output);
+    fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
+        Engine::finish_turn(self, now, output)
     }
 
     fn next_tick_us(&self, now: Now) -> Option<u64> {
@@ -97,6 +97,15 @@ enum Stage {
     Ended,
 }
 
+/// What the executor waits for.
+struct Bell(Arc<Wake>);
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.bell().as_raw_fd()
+    }
+}
+
 /// One core's loop. Belongs to the thread that made it.
 pub struct Pump<S> {
     state: S,
@@ -104,7 +113,7 @@ pub struct Pump<S> {
     lanes: Lanes,
     control: Receiver<Control>,
     wake: Arc<Wake>,
-    bell: PollableFd<EventFd>,
+    bell: PollableFd<Bell>,
     services: Services,
     counters: Arc<CoreCounters>,
     journal: Journal,
@@ -113,6 +122,8 @@ pub struct Pump<S> {
     muted: usize,
     /// Something did not go out because a lane or a service is full.
     blocked: bool,
+    /// The engine has more to send than went into the last turn.
+    unfinished: bool,
     stage: Stage,
     cpu_due_us: u64,
 }
@@ -121,18 +132,17 @@ impl<S: CoreState> Pump<S> {
     /// Inside a glommio executor, on the thread that made `sockets`.
     ///
     /// # Errors
-    /// The process is out of file descriptors, or the kernel refuses the bell.
+    /// The executor does not wait for the bell.
     pub fn new(
         state: S,
-        mut sockets: Sockets,
+        sockets: Sockets,
         lanes: Lanes,
         control: Receiver<Control>,
         wake: Arc<Wake>,
         services: Services,
         counters: Arc<CoreCounters>,
     ) -> Result<Pump<S>, StartError> {
-        let bell = wake::event()?;
-        sockets.register_bell(&bell)?;
+        let bell = Bell(wake.clone());
         let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
         Ok(Pump {
             state,
@@ -147,6 +157,7 @@ impl<S: CoreState> Pump<S> {
             output: Output::default(),
             muted: 0,
             blocked: false,
+            unfinished: false,
             stage: Stage::Serving,
             cpu_due_us: 0,
         })
@@ -177,9 +188,9 @@ impl<S: CoreState> Pump<S> {
             self.handle(now, Input::Tick);
             worked = true;
         }
-        if worked || self.blocked {
+        if worked || self.blocked || self.unfinished {
             let now = clock::now();
-            self.state.finish_turn(now, &mut self.output);
+            self.unfinished = self.state.finish_turn(now, &mut self.output);
             self.carry_out(now);
         }
         if now.mono_us >= self.cpu_due_us {
@@ -187,13 +198,13 @@ impl<S: CoreState> Pump<S> {
             self.counters.cpu_us.set(clock::thread_cpu_us());
         }
         self.advance_stage();
-        self.sockets.submit() || !self.is_quiet()
+        self.sockets.submit() || self.unfinished || !self.is_quiet()
     }
 
     fn take_completions(&mut self, now: Now) -> bool {
         let mut taken = 0;
         while taken < COMPLETIONS_PER_TURN
-            && let Some(input) = self.sockets.next()
+            && let Some(input) = self.sockets.take_input()
         {
             taken += 1;
             self.state.handle(now, input, &mut self.output);
@@ -282,10 +293,10 @@ impl<S: CoreState> Pump<S> {
         let now = clock::now();
         let due_us = self.due_us(now);
         let left_us = |now_us: u64| due_us.map_or(u64::MAX, |due_us| due_us.saturating_sub(now_us));
-        self.wake.fall_asleep();
+        self.wake.fall_asleep(Sleep::Ring);
         if self.is_quiet() {
             let wait = Duration::from_micros(left_us(now.mono_us).min(RING_WAIT_US));
-            if !self.sockets.wait(wait) && self.is_quiet() {
+            if !self.sockets.wait(wait) {
                 let left_us = left_us(clock::now().mono_us);
                 if left_us > 0 {
                     self.park(due_us.map(|_| Duration::from_micros(left_us))).await;
@@ -304,11 +315,11 @@ impl<S: CoreState> Pump<S> {
     /// Waits in the executor until the ring has completions or `timeout` is over.
     async fn park(&mut self, timeout: Option<Duration>) {
         self.counters.cpu_us.set(clock::thread_cpu_us());
-        // Rings that were answered long ago; there may be none.
-        let _ = self.bell.get_ref().read();
+        self.wake.clear_bell();
+        self.wake.fall_asleep(Sleep::Executor);
         self.sockets.set_bell(true);
         // What came before the bell was on did not ring it.
-        if !self.sockets.wait(Duration::ZERO) {
+        if self.is_quiet() && !self.sockets.wait(Duration::ZERO) {
             let mut timer = pin!(timeout.map(Timer::new));
             let mut state = PollState::new();
             poll_fn(|context| {

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::Shutdown;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +39,12 @@ const COMPLETIONS: u32 = 16 * 1024;
 const BATCH: usize = 256;
 
 /// The kernel runs about twenty pieces of finished work per call; more calls are made until this many completions wait,
-/// so that one turn can merge what belongs together.
-const GATHER: usize = 1024;
+/// so that one turn can merge what belongs together. Half the buffers: rarely do more receives find none left.
+const GATHER: usize = RECEIVE_BUFFERS as usize / 2;
 
-/// How often a ring that is dropped asks the kernel for the last completions, [`DROP_WAIT`] each.
-const DROP_ROUNDS: usize = 100;
+/// A ring that is dropped waits this long for completions, so many times without any.
 const DROP_WAIT: Duration = Duration::from_millis(50);
+const DROP_ROUNDS: usize = 100;
 
 /// One completion.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +61,9 @@ pub struct Completion {
     pub whole: bool,
 }
 
-/// A send under way: what to cancel it by.
+/// A send under way: what to cancel it by. One above its place in the table, so that an optional one takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendId(u32);
+pub struct SendId(NonZeroU32);
 
 struct SendInFlight {
     /// What the kernel reads from.
@@ -175,7 +176,7 @@ impl Ring {
         let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
         self.start(send.build(), Token::new(Kind::Send, 0, key));
         self.counters.sends.add(1);
-        SendId(key)
+        SendId(NonZeroU32::MIN.saturating_add(key))
     }
 
     /// Sends nothing more on a slot.
@@ -197,7 +198,7 @@ impl Ring {
 
     /// Cancels a send, which then ends by a completion of its own.
     pub fn cancel_send(&mut self, send: SendId) {
-        self.cancel_user_data(Token::new(Kind::Send, 0, send.0).to_user_data());
+        self.cancel_user_data(Token::new(Kind::Send, 0, send.0.get() - 1).to_user_data());
     }
 
     fn cancel_user_data(&mut self, user_data: u64) {
@@ -263,7 +264,7 @@ impl Ring {
 
     /// The next completion that means something to the caller.
     #[inline]
-    pub fn next(&mut self) -> Option<Completion> {
+    pub fn take_completion(&mut self) -> Option<Completion> {
         self.give_back();
         loop {
             if self.batch.is_empty() {
@@ -392,8 +393,12 @@ impl Drop for Ring {
         self.give_back();
         let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
         let token = Token::new(Kind::Cancel, 0, 0);
-        for _ in 0..DROP_ROUNDS {
-            while self.next().is_some() {}
+        let mut idle_rounds = 0;
+        while idle_rounds < DROP_ROUNDS {
+            idle_rounds += 1;
+            while self.take_completion().is_some() {
+                idle_rounds = 0;
+            }
             if self.outstanding == 0 {
                 break;
             }

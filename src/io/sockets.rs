@@ -16,7 +16,6 @@ mod slot;
 mod tests;
 
 use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +60,7 @@ impl Capacity {
     }
 
     fn under(connections_max: u32, files_limit: u64) -> Capacity {
-        let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).min(SLOTS_MAX).max(1);
+        let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).clamp(1, SLOTS_MAX);
         // Under a low limit, a sixteenth is kept spare, so that most of it serves connections.
         let spare = SLOTS_SPARE.min(slots / 16);
         Capacity { slots: slots as u32, connections_max: connections_max.min((slots - spare) as u32) }
@@ -96,7 +95,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// A table of `capacity` slots that accepts from `listeners` and wakes when `wake` becomes readable.
+    /// A table of `capacity` slots that accepts from `listeners`, is woken by `wake`, and rings its bell.
     ///
     /// # Errors
     /// Why the kernel refuses the ring.
@@ -107,7 +106,8 @@ impl Sockets {
         counters: Arc<CoreCounters>,
     ) -> Result<Sockets, StartError> {
         let mut ring = Ring::new(capacity, counters)?;
-        ring.watch(&*wake, WAKE);
+        ring.watch(&wake.ring(), WAKE);
+        ring.register_bell(&wake.bell())?;
         let mut acceptor = Acceptor::new(listeners);
         acceptor.resume(&mut ring, 0, 0, capacity);
         Ok(Sockets {
@@ -157,9 +157,9 @@ impl Sockets {
 
     /// The next thing that happened, for the engine. No borrow of received bytes outlives the next call.
     #[inline]
-    pub fn next(&mut self) -> Option<Input<'_>> {
+    pub fn take_input(&mut self) -> Option<Input<'_>> {
         loop {
-            let completion = self.ring.next()?;
+            let completion = self.ring.take_completion()?;
             match self.absorb(completion) {
                 Happened::Nothing => {}
                 Happened::Accepted(slot) => return Some(Input::Accepted { slot }),
@@ -231,14 +231,6 @@ impl Sockets {
         self.ring.is_ready()
     }
 
-    /// See [`Ring::register_bell`].
-    ///
-    /// # Errors
-    /// Why the kernel refuses it.
-    pub fn register_bell(&mut self, bell: &impl AsFd) -> Result<(), StartError> {
-        self.ring.register_bell(bell)
-    }
-
     /// See [`Ring::set_bell`].
     pub fn set_bell(&mut self, on: bool) {
         self.ring.set_bell(on);
@@ -250,7 +242,7 @@ impl Sockets {
             Kind::Accept => return self.accepted(completion),
             Kind::Wake => {
                 if !completion.more {
-                    self.ring.watch(&*self.wake, WAKE);
+                    self.ring.watch(&self.wake.ring(), WAKE);
                 }
                 return Happened::Nothing;
             }
@@ -392,8 +384,10 @@ impl Sockets {
     /// By now every buffer has been given back.
     fn feed_starved(&mut self) {
         while let Some(slot) = self.starved.pop() {
-            if self.slots[slot as usize].mode == Mode::Starved {
-                self.receive(slot, false);
+            let state = &self.slots[slot as usize];
+            if state.mode == Mode::Starved && !state.closing {
+                let many = state.is_busy(self.second());
+                self.receive(slot, many);
             }
         }
     }

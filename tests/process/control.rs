@@ -23,7 +23,7 @@ fn conversation(server: &Server) -> Vec<Client> {
 
 #[test]
 fn stats_count_per_core_and_in_all() {
-    let server = Server::start(&["server.cores=2", "server.node=n7"]);
+    let server = Server::start(&["server.cores=2", "server.node=n7", "rooms.presence=false"]);
     let clients = conversation(&server);
     let stats = server.stats();
     assert_eq!((&stats["node"], &stats["draining"]), (&json!("n7"), &json!(false)));
@@ -57,7 +57,7 @@ fn stats_count_per_core_and_in_all() {
 
 #[test]
 fn metrics_have_their_names_types_and_values() {
-    let server = Server::start(&["server.cores=2"]);
+    let server = Server::start(&["server.cores=2", "rooms.presence=false"]);
     let _clients = conversation(&server);
     let answer = http::get(server.control, "/metrics");
     assert_eq!(answer.status, 200);

@@ -1,5 +1,7 @@
 //! Several cores in one process: rooms have owners on other cores than their members' homes.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::client::Client;
@@ -68,6 +70,19 @@ fn one_core_pinned_serves() {
     let mut alice = Client::connect(&server, "alice");
     alice.join("lobby");
     assert_eq!(alice.publish("lobby", json!(1)), 1);
+}
+
+#[test]
+fn a_core_without_connections_is_woken_for_its_rooms() {
+    let server = Server::start(&["server.cores=4", "rooms.presence=false"]);
+    let mut alone = Client::connect(&server, "alone");
+    for room in 0..ROOMS {
+        // Long enough for the other cores, which have nothing else to do, to fall asleep as deeply as they can.
+        std::thread::sleep(Duration::from_millis(25));
+        alone.join(&format!("room{room}"));
+        assert_eq!(alone.publish(&format!("room{room}"), json!(room)), 1);
+    }
+    assert!(server.metric("roomring_wakes_total", "") > 0.0);
 }
 
 #[test]

@@ -8,26 +8,15 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::http;
-use crate::server::{Server, eventually};
+use crate::server::{Server, allow_descriptors, eventually};
 
 const ROOM_SIZE: usize = 20;
-
-/// A login's soft limit of descriptors is often 1,024; the hard limit is enough on any usual machine.
-fn allow_descriptors(count: usize) {
-    let pid = std::process::id().to_string();
-    let raised = std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={count}:")]).output();
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel tells");
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there is such a limit");
-    let soft = line.split_whitespace().nth(3).expect("the soft limit is the fourth word");
-    let is_enough = soft.parse().map_or(soft == "unlimited", |soft: usize| soft >= count);
-    assert!(is_enough, "this test needs {count} descriptors (`ulimit -n {count}`), there are {soft}: {raised:?}");
-}
 
 #[test]
 fn two_thousand_members_publish_and_leave_nothing() {
     const CLIENTS: usize = 2_000;
     allow_descriptors(4_096);
-    let server = Server::start(&["server.cores=2", "rooms.presence_grace=100ms"]);
+    let server = Server::start(&["server.cores=2", "rooms.presence=false"]);
     let mut clients: Vec<Client> = (0..CLIENTS)
         .map(|index| {
             let room = index / ROOM_SIZE;
@@ -85,7 +74,7 @@ fn live(server: &Server, choices: &mut Choices, index: u64) {
             1 => json!({"type": "leave", "room": room}),
             2 => json!({"type": "status", "status": "away"}),
             3 => json!({"type": "publish", "room": room, "data": index, "ephemeral": true}),
-            _ => json!({"type": "publish", "room": room, "data": {"from": index}, "key": format!("k{}", index % 50)}),
+            _ => json!({"type": "publish", "room": room, "data": {"from": index}}),
         });
     }
     match choices.below(4) {

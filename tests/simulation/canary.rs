@@ -59,8 +59,7 @@ pub const IN_LANES: [Canary; 9] = [
 ];
 
 /// Every defect on the way to a client.
-pub const IN_FRAMES: [Canary; 4] =
-    [Canary::LoseFrame, Canary::RepeatFrame, Canary::SwapFrames, Canary::WrongClient];
+pub const IN_FRAMES: [Canary; 4] = [Canary::LoseFrame, Canary::RepeatFrame, Canary::SwapFrames, Canary::WrongClient];
 
 /// A defect and how often it could have been put in so far.
 #[derive(Debug)]
@@ -158,7 +157,8 @@ impl Cage {
         }
         let mut frames = split(bytes)?;
         for at in 0..frames.len() {
-            let next_is_live = frames.get(at + 1).is_some_and(|next| is_live(next) && room_of(next) == room_of(&frames[at]));
+            let next_is_live =
+                frames.get(at + 1).is_some_and(|next| is_live(next) && room_of(next) == room_of(&frames[at]));
             if !is_live(&frames[at]) || (self.canary == Canary::SwapFrames && !next_is_live) {
                 continue;
             }

@@ -92,8 +92,8 @@ pub struct Judge {
     heads: BTreeMap<(usize, u64), u64>,
     spared: Vec<Spared>,
     sends: u64,
-    /// Trace lines of the last part of the run, when wanted.
-    trace: Option<std::collections::VecDeque<String>>,
+    /// What happened, when wanted.
+    trace: Option<Vec<String>>,
     /// Virtual time, for the trace.
     pub now_us: u64,
     /// Numbers of the run.
@@ -101,8 +101,6 @@ pub struct Judge {
     /// Whether the link lost its data or a node in memory was restarted: new epochs are legal.
     pub numbering_lost: bool,
 }
-
-const TRACE_LINES_MAX: usize = 400;
 
 impl Judge {
     /// Nothing published.
@@ -127,16 +125,13 @@ impl Judge {
     pub fn note(&mut self, line: impl FnOnce() -> String) {
         let now_us = self.now_us;
         if let Some(trace) = &mut self.trace {
-            if trace.len() == TRACE_LINES_MAX {
-                trace.pop_front();
-            }
-            trace.push_back(format!("{:>10.6}  {}", now_us as f64 / 1e6, line()));
+            trace.push(format!("{:>10.6}  {}", now_us as f64 / 1e6, line()));
         }
     }
 
     /// The trace kept.
     pub fn take_trace(&mut self) -> Vec<String> {
-        self.trace.take().unwrap_or_default().into()
+        self.trace.take().unwrap_or_default()
     }
 
     /// Records a violation; the first one counts.
@@ -235,6 +230,12 @@ impl Judge {
             self.fail(|| format!("content {content} acknowledged at {seq} before its keeper has that"));
         }
         self.place(room, epoch, seq, Some(content), &from, None);
+        self.raise_head(room, epoch, seq);
+    }
+
+    fn raise_head(&mut self, room: usize, epoch: u64, seq: u64) {
+        let head = self.heads.entry((room, epoch)).or_default();
+        *head = (*head).max(seq);
     }
 
     /// A member saw a message, live or later.
@@ -258,6 +259,7 @@ impl Judge {
             self.fail(|| format!("room {room} epoch {epoch:016x} seq {seq} was shown before its keeper has it"));
         }
         self.place(room, epoch, message.seq, content, &message.from, Some(message.at));
+        self.raise_head(room, epoch, message.seq);
     }
 
     /// A member saw an ephemeral message.
@@ -297,8 +299,6 @@ impl Judge {
 
     /// Puts a content at a position, or checks that it is what stands there.
     fn place(&mut self, room: usize, epoch: u64, seq: u64, content: Option<usize>, from: &str, at: Option<u64>) {
-        let head = self.heads.entry((room, epoch)).or_default();
-        *head = (*head).max(seq);
         if let Some(entry) = self.ledger.get_mut(&(room, epoch, seq)) {
             let content_agrees = match (entry.content, content) {
                 (Some(there), Some(here)) => there == here,
@@ -306,7 +306,8 @@ impl Judge {
                 (None, Some(here)) => self.contents[here].bytes.is_empty(),
                 (None, None) => true,
             };
-            let agrees = content_agrees && *entry.from == *from && (entry.at.is_none() || at.is_none() || entry.at == at);
+            let agrees =
+                content_agrees && *entry.from == *from && (entry.at.is_none() || at.is_none() || entry.at == at);
             let fresh = entry.content.is_none() && content.is_some();
             entry.at = entry.at.or(at);
             entry.content = entry.content.or(content);
@@ -366,12 +367,12 @@ impl Judge {
         Some(!content.echo && content.sends.iter().any(|(conn, _)| *conn == spared.conn))
     }
 
-    /// The highest seq that anyone saw in a numbering.
+    /// The highest seq that any client saw in a numbering.
     pub fn head(&self, room: usize, epoch: u64) -> u64 {
         self.heads.get(&(room, epoch)).copied().unwrap_or(0)
     }
 
-    /// Every numbering of a room that anyone saw.
+    /// Every numbering of a room in which any client saw something.
     pub fn epochs(&self, room: usize) -> Vec<u64> {
         self.heads.range((room, 0)..=(room, u64::MAX)).map(|((_, epoch), _)| *epoch).collect()
     }
@@ -379,6 +380,17 @@ impl Judge {
     /// Whether a content stands at a seq of a numbering.
     pub fn stands_at(&self, content: usize, epoch: u64, seq: u64) -> bool {
         self.contents[content].positions.contains(&(epoch, seq))
+    }
+
+    /// More bytes than the server can need to hold these messages in both forms; `None` when one of them is not known.
+    pub fn bytes_of(&self, room: usize, epoch: u64, seqs: std::ops::RangeInclusive<u64>) -> Option<usize> {
+        let mut bytes = 0;
+        for seq in seqs {
+            let entry = self.ledger.get(&(room, epoch, seq))?;
+            let data = entry.content.map_or(0, |content| self.contents[content].bytes.len());
+            bytes += 3 * data + 1_500;
+        }
+        Some(bytes)
     }
 
     /// When the message at a position was numbered, if known.

@@ -80,7 +80,12 @@ impl Core {
     /// Whether anything waits that a turn could handle now.
     pub fn is_ready(&self, now_us: u64) -> bool {
         let lanes = self.lanes.iter().any(|lane| lane.front().is_some_and(|batch| batch.ready_us <= now_us));
-        lanes || self.tick || self.drain.is_some() || !self.sockets.is_empty() || !self.link.is_empty() || !self.store.is_empty()
+        lanes
+            || self.tick
+            || self.drain.is_some()
+            || !self.sockets.is_empty()
+            || !self.link.is_empty()
+            || !self.store.is_empty()
     }
 
     /// The lowest slot that is free, as the kernel hands them out.

@@ -192,7 +192,8 @@ impl Profile {
     /// Whether nothing can go wrong but by a defect.
     pub fn is_calm(&self) -> bool {
         let faults = &self.faults;
-        let rates = [faults.reset, faults.vanish, faults.stuck, faults.garbage, faults.stall, faults.crash, faults.drain];
+        let rates =
+            [faults.reset, faults.vanish, faults.stuck, faults.garbage, faults.stall, faults.crash, faults.drain];
         let services = [faults.service_loss, faults.link_fail, faults.link_cut, faults.link_forget, faults.store_fail];
         rates.iter().chain(&services).all(|rate| *rate == 0.0) && faults.lane_batches == 256 && !self.is_tight()
     }
@@ -287,7 +288,8 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
 fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings {
     let tight = !calm && rng.chance(0.15);
     let outbox_bytes_max = if calm { 4 << 20 } else { *rng.pick(&[2_000, 20_000, 200_000, 1 << 20]) };
-    let class = |pattern: &str, rooms: RoomSettings| RoomClass { pattern: pattern.to_owned(), settings: Arc::new(rooms) };
+    let class =
+        |pattern: &str, rooms: RoomSettings| RoomClass { pattern: pattern.to_owned(), settings: Arc::new(rooms) };
     Settings {
         node: String::new(),
         cores,

@@ -73,7 +73,8 @@ pub fn run(profile: &Profile) -> Result<Report, String> {
     result.map_err(|failure| {
         // The run is the same again, with its trace.
         let (_, trace) = run_once(profile.clone(), None, true);
-        println!("{profile:#?}\n{}\n{failure}\n{}", trace.join("\n"), replay(profile));
+        let skipped = if std::env::var("SIM_TRACE").is_ok() { 0 } else { trace.len().saturating_sub(TRACE_LINES) };
+        println!("{profile:#?}\n{}\n{failure}\n{}", trace[skipped..].join("\n"), replay(profile));
         format!("{failure}\n    {}", replay(profile))
     })
 }
@@ -87,6 +88,9 @@ pub fn seeds() -> u64 {
 pub fn first_seed() -> u64 {
     std::env::var("SIM_FIRST").ok().map_or(0, |text| text.parse().expect("SIM_FIRST is a number"))
 }
+
+/// Lines of a failure's trace that are shown without `SIM_TRACE`.
+const TRACE_LINES: usize = 200;
 
 /// Seeds per mode without `SIM_SEEDS`.
 const SEEDS: u64 = 40;

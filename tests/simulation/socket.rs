@@ -81,7 +81,8 @@ impl Socket {
     pub fn fill(&mut self) -> bool {
         let Some((bytes, taken)) = &mut self.sending else { return false };
         // Where the kernel holds nothing, a send is taken when its reader has read all of it.
-        let room = if self.kernel_bytes == 0 { usize::MAX } else { self.kernel_bytes.saturating_sub(self.buffer.len()) };
+        let room =
+            if self.kernel_bytes == 0 { usize::MAX } else { self.kernel_bytes.saturating_sub(self.buffer.len()) };
         let part = room.min(bytes.len() - *taken);
         self.buffer.extend(&bytes[*taken..*taken + part]);
         *taken += part;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use roomring::base::ids::{Epoch, Position, RoomName};
-use roomring::engine::input::{Record, Stretch, StoreEvent};
+use roomring::engine::input::{KeptKey, Record, StoreEvent, Stretch};
 use roomring::engine::output::StoreRequest;
 
 use super::link::{CoreAt, Later};
@@ -85,12 +85,12 @@ impl Store {
         while self.queue.front().is_some_and(|(ready_us, ..)| *ready_us <= now_us) {
             let Some((_, from, request)) = self.queue.pop_front() else { break };
             match request {
-                StoreRequest::Load { room, count, epoch } => {
+                StoreRequest::Load { room, count, keys_since, epoch } => {
                     // Answers of one room come in the order of its requests.
                     if touched.remove(&room).is_some() {
                         self.commit(from, &room, &mut done);
                     }
-                    self.load(from, room, count, epoch, &mut done);
+                    self.load(from, room, count, keys_since, epoch, &mut done);
                 }
                 StoreRequest::Append { room, epoch, record } => {
                     self.append(&room, epoch, record, &mut done);
@@ -104,14 +104,20 @@ impl Store {
         done
     }
 
-    fn load(&mut self, from: CoreAt, room: RoomName, count: usize, epoch: Epoch, done: &mut Done) {
+    fn load(&mut self, from: CoreAt, room: RoomName, count: usize, keys_since: u64, epoch: Epoch, done: &mut Done) {
         let fresh = StoreRoom { epoch: epoch.0, records: Vec::new(), pending: VecDeque::new(), failed: false };
         let held = self.rooms.entry(room.clone()).or_insert(fresh);
         let skipped = held.records.len().saturating_sub(count);
         let records = held.records[skipped..].to_vec();
         let head = Some(Position { epoch: Epoch(held.epoch), seq: held.head() });
         if !self.rng.chance(self.loss) {
-            done.later.push((1, from, StoreEvent::Loaded { room, stretch: Stretch { head, records } }));
+            let recent = held.records.iter().filter(|record| record.at >= keys_since);
+            let keys = recent.filter_map(|record| {
+                let Record { seq, at, from, key, .. } = record.clone();
+                Some(KeptKey { from, key: key?, seq, at })
+            });
+            let (stretch, keys) = (Stretch { head, records }, keys.collect());
+            done.later.push((1, from, StoreEvent::Loaded { room, stretch, keys }));
         }
     }
 

@@ -1,6 +1,8 @@
 //! One connection's view of one room: what it must see next (PROTOCOL sections 4.1, 4.2 and 4.6). Every message,
 //! `joined`, `gap` and page of history is held against it.
 
+use roomring::base::limits::{PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR};
+
 use super::hear::{History, Joined, Message};
 use super::judge::{ConnKey, Judge};
 use super::profile::{Mode, Profile};
@@ -21,6 +23,8 @@ pub struct Scene<'a> {
 /// A join as it was asked.
 #[derive(Clone, Debug, Default)]
 pub struct JoinAsk {
+    /// The command's number on its connection.
+    pub number: u64,
     /// `last_received_seq` and, when given, its epoch.
     pub recover: Option<(u64, Option<u64>)>,
     /// `history`, when given.
@@ -47,8 +51,8 @@ pub struct HistoryAsk {
 pub struct View {
     /// `joined` came, and no `left` since.
     pub member: bool,
-    /// A leave without `id` was sent since: the end of the membership is not told.
-    pub fading: bool,
+    /// The last leave without `id`, as the command's number: the end of the membership is not told.
+    pub fading: Option<u64>,
     /// The numbering of `last`.
     pub epoch: u64,
     /// Everything up to here was given, spared or told by `gap`.
@@ -67,7 +71,7 @@ impl View {
         }
         judge.check(joined.members != Some(0), || format!("{}: no members", what()));
         let back = self.past.contains(&joined.epoch)
-            || (self.member && self.epoch == joined.epoch && joined.seq < self.last && !self.fading);
+            || (self.member && self.epoch == joined.epoch && joined.seq < self.last && self.fading.is_none());
         let view = self.clone();
         judge.check(!back, || format!("{}: back from {view:?}", what()));
         if let Some(ask) = ask {
@@ -82,7 +86,8 @@ impl View {
             self.epoch = joined.epoch;
         }
         self.member = true;
-        self.fading = false;
+        // A leave that was sent behind this join is still to come.
+        self.fading = self.fading.filter(|leave| ask.is_none_or(|ask| ask.number < *leave));
         self.last = joined.seq;
         if joined.recovered && !joined.messages.is_empty() {
             judge.seen.recovered += 1;
@@ -94,15 +99,19 @@ impl View {
 
     /// In memory a room without members is forgotten with its history, and begins anew.
     fn may_be_forgotten(&self, scene: Scene<'_>) -> bool {
-        scene.profile.mode == Mode::Memory && !self.member
+        scene.profile.mode == Mode::Memory && (!self.member || self.fading.is_some())
     }
 
     /// A live message.
     pub fn on_message(&mut self, scene: Scene<'_>, message: &Message, judge: &mut Judge) {
         let Scene { conn, room, .. } = scene;
         let view = self.clone();
-        judge.check(self.member, || format!("connection {conn} got {} of room {room} without being a member", message.seq));
-        judge.check(message.seq > self.last, || format!("connection {conn} room {room} got {} after {view:?}", message.seq));
+        judge.check(self.member, || {
+            format!("connection {conn} got {} of room {room} without being a member", message.seq)
+        });
+        judge.check(message.seq > self.last, || {
+            format!("connection {conn} room {room} got {} after {view:?}", message.seq)
+        });
         self.skip_to(scene, message.seq, judge);
         self.last = self.last.max(message.seq);
         judge.seen(conn, room, self.epoch, message, true);
@@ -157,6 +166,12 @@ fn check_run(messages: &[Message], judge: &mut Judge, what: impl Fn() -> String)
     judge.check(whole && messages.first().is_none_or(|first| first.seq > 0), || format!("{}: {:?}", what(), seqs()));
 }
 
+/// Whether these messages surely fit into one reply.
+fn fit_one_reply(scene: Scene<'_>, epoch: u64, seqs: std::ops::RangeInclusive<u64>, judge: &Judge) -> bool {
+    let bytes_max = (scene.profile.settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX);
+    seqs.is_empty() || judge.bytes_of(scene.room, epoch, seqs).is_some_and(|bytes| bytes <= bytes_max)
+}
+
 /// Whether a message must still be held: few enough after it, surely not expired, and nothing else takes history away.
 fn must_be_held(scene: Scene<'_>, epoch: u64, seq: u64, head: u64, judge: &Judge) -> bool {
     let profile = scene.profile;
@@ -185,17 +200,34 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
         let comparable = epoch.is_none_or(|epoch| epoch == joined.epoch) && after <= joined.seq;
         let missed = joined.seq.saturating_sub(after);
         let held = missed == 0 || must_be_held(scene, joined.epoch, after + 1, joined.seq, judge);
-        let possible = comparable && missed <= rooms.recovery_max as u64 && held;
+        let fit = fit_one_reply(scene, joined.epoch, after + 1..=joined.seq, judge);
+        let possible = comparable && missed <= rooms.recovery_max as u64 && held && fit && !is_cut_short(scene, joined);
         judge.check(!possible, || format!("{}: could have been recovered", what()));
     }
     let wanted = ask.history.unwrap_or(rooms.history_on_join).min(rooms.history_on_join_max);
     judge.check(count <= u64::from(wanted), || format!("{}: more than {wanted}", what()));
-    let short = count < u64::from(wanted) && first > 1 && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
+    let short = count < u64::from(wanted)
+        && first > 1
+        && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge)
+        && fit_one_reply(scene, joined.epoch, first - 1..=joined.seq, judge)
+        && !is_cut_short(scene, joined);
     judge.check(!short, || format!("{}: fewer than {wanted}, and {} is held", what(), first - 1));
 }
 
+/// A reader with much waiting is given a `joined` without messages: better than none, and it is not called recovered.
+fn is_cut_short(scene: Scene<'_>, joined: &Joined) -> bool {
+    joined.messages.is_empty() && !scene.profile.is_calm()
+}
+
 /// One node's room cannot stand below what somebody saw before the question was asked.
-fn check_heads(scene: Scene<'_>, epoch: u64, head: u64, heads: &[(u64, u64)], judge: &mut Judge, what: impl Fn() -> String) {
+fn check_heads(
+    scene: Scene<'_>,
+    epoch: u64,
+    head: u64,
+    heads: &[(u64, u64)],
+    judge: &mut Judge,
+    what: impl Fn() -> String,
+) {
     let below = heads.iter().any(|(other, seen)| *other == epoch && *seen > head);
     judge.check(!below || scene.profile.mode == Mode::Linked, || format!("{}: below what was seen before", what()));
 }
@@ -205,18 +237,23 @@ pub fn check_history(scene: Scene<'_>, page: &History, ask: &HistoryAsk, judge: 
     let Scene { conn, room, .. } = scene;
     let History { epoch, first_seq, head_seq, messages, .. } = page;
     let seqs = messages.first().map(|first| (first.seq, messages.len()));
-    let what = || format!("connection {conn} room {room} asked {ask:?}: {epoch:016x} {first_seq}..={head_seq} gave {seqs:?}");
+    let what =
+        || format!("connection {conn} room {room} asked {ask:?}: {epoch:016x} {first_seq}..={head_seq} gave {seqs:?}");
     check_run(messages, judge, what);
     check_heads(scene, *epoch, *head_seq, &ask.heads, judge, what);
     let limit = u64::from(ask.limit.unwrap_or(300));
     let low = ask.after.map_or(*first_seq, |after| first_seq.max(&after.saturating_add(1)).to_owned());
     let high = ask.before.map_or(*head_seq, |before| head_seq.min(&before.saturating_sub(1)).to_owned());
     let held = (high + 1).saturating_sub(low);
-    let count = held.min(limit);
+    let count = messages.len() as u64;
     let first = if ask.after.is_some() { low } else { (high + 1).saturating_sub(count) };
-    let exact = messages.len() as u64 == count && messages.first().is_none_or(|message| message.seq == first);
-    judge.check(exact && *first_seq >= 1 && *first_seq <= head_seq + 1, || {
-        format!("{}: expected {count} from {first}", what())
+    let last = first + count;
+    // A page is bounded in bytes too, but always gets its reader further.
+    let next = if ask.after.is_some() { first..=last } else { first.saturating_sub(1)..=last.saturating_sub(1) };
+    let long = count == held.min(limit) || (count > 0 && count < held && !fit_one_reply(scene, *epoch, next, judge));
+    let placed = messages.first().is_none_or(|message| message.seq == first);
+    judge.check(long && placed && count <= limit && *first_seq >= 1 && *first_seq <= head_seq + 1, || {
+        format!("{}: expected {} from {first}", what(), held.min(limit))
     });
     for message in messages {
         judge.seen(conn, room, *epoch, message, false);

@@ -25,7 +25,10 @@ impl Home {
             ToHome::Deliver { room, publication, except, arrived_us } => {
                 self.deliver(&room, &publication, except, arrived_us, effects);
             }
-            ToHome::Push { room, frames, except } => self.push(&room, &frames, except, effects),
+            ToHome::Push { room, frames, is_publication, except } => {
+                let queued = self.push(&room, &frames, except, effects);
+                effects.counters.deliveries.add(if is_publication { queued } else { 0 });
+            }
             ToHome::Published { room, conn, position: (epoch, seq), duplicate, reply } => {
                 self.answer(conn, &Reply::Published { room: &room, seq, epoch, duplicate }, reply, effects);
             }
@@ -237,8 +240,10 @@ impl Home {
     }
 
     /// Frames without a number: a member who has no room for them does not get them, unless slow members are closed.
-    fn push(&mut self, room: &RoomName, frames: &Frames, except: Option<ConnId>, effects: &mut HomeEffects<'_>) {
-        let Some(index) = self.audiences.find(room) else { return };
+    /// Returns for how many they were queued.
+    fn push(&mut self, room: &RoomName, frames: &Frames, except: Option<ConnId>, effects: &mut HomeEffects<'_>) -> u64 {
+        let mut queued = 0;
+        let Some(index) = self.audiences.find(room) else { return queued };
         let policy = self.audiences.at(index).slow_policy;
         let except = self.spared(except);
         for form in FORMS {
@@ -249,8 +254,7 @@ impl Home {
             let (members, Some(bytes)) = (self.audiences.at(index).members(form), frames.get(form)) else { continue };
             let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
             let mut full = std::mem::take(&mut self.full);
-            let queued = self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget);
-            effects.counters.deliveries.add(u64::from(queued));
+            queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
             for slot in full.drain(..) {
                 if policy == SlowPolicy::Disconnect {
                     self.fail(slot, CloseCode::Slow, "outbox full", effects);
@@ -260,6 +264,7 @@ impl Home {
             }
             self.full = full;
         }
+        queued
     }
 
     fn gap(&mut self, room: &RoomName, from: Seq, to: Seq) {

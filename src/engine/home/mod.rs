@@ -28,6 +28,7 @@ use super::table::Table;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName};
+use crate::base::limits::SENDS_PER_TURN_MAX;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::push::{Push, encode_push};
@@ -140,8 +141,8 @@ impl Home {
         }
     }
 
-    /// Hands out the turn's sends.
-    pub fn flush(&mut self, effects: &mut HomeEffects<'_>) {
+    /// Hands out the turn's sends. Returns whether more wait than fit in one turn.
+    pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
@@ -159,9 +160,14 @@ impl Home {
             }
             self.timers.flushed = flushed;
         }
+        let more = self.outboxes.has_dirty();
+        if more && self.delivered.len() < SENDS_PER_TURN_MAX {
+            return more;
+        }
         for (arrived_us, count) in self.delivered.drain(..) {
             effects.counters.publish_to_flush.record(effects.now.mono_us.saturating_sub(arrived_us), count);
         }
+        more
     }
 
     /// WebSockets there are, closing ones included.

@@ -16,6 +16,9 @@ use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::push::{Push, ReconnectReason, encode_push};
 
+/// Places that a queue of deadlines keeps when it is empty.
+const QUEUE_KEPT: usize = 256;
+
 /// When a time limit ends, for which use of which slot.
 type Deadline = (u64, u32, u32);
 
@@ -159,13 +162,16 @@ impl Home {
         let Some(mut drain) = self.timers.drain.take() else { return };
         let elapsed = effects.now.mono_ms().saturating_sub(drain.started_ms);
         let due = if elapsed >= drain.window_ms { u64::MAX } else { drain.total * elapsed / drain.window_ms + 1 };
-        // Reconnects are spread over the time the closes take, at least a second, each at its own place.
-        let spread = drain.window_ms.max(drain.total).max(1_000);
+        // Reconnects are spread over the time the closes take, at least a second, each at its own place: the cores'
+        // places lie between one another.
+        let (cores, core) = (u64::from(self.settings.cores), u64::from(self.core.0));
+        let places = drain.total.max(1) * cores;
+        let spread = drain.window_ms.max(places).max(1_000);
         while drain.told < due && drain.next_slot < self.slots_used {
             let slot = drain.next_slot;
             drain.next_slot += 1;
             if self.sessions.at(slot).phase == Phase::Open {
-                let after_ms = 100 + drain.told * spread / drain.total.max(1);
+                let after_ms = 100 + (drain.told * cores + core) * spread / places;
                 drain.told += 1;
                 self.send_away(slot, after_ms, ReconnectReason::Draining, effects);
             }
@@ -208,5 +214,10 @@ impl Home {
 }
 
 fn take_due(queue: &mut VecDeque<Deadline>, now_ms: u64) -> Option<Deadline> {
-    queue.pop_front_if(|(deadline, ..)| *deadline <= now_ms)
+    let due = queue.pop_front_if(|(deadline, ..)| *deadline <= now_ms);
+    // What a storm of connects needed is given back after it.
+    if queue.capacity() > QUEUE_KEPT && queue.len() * 8 < queue.capacity() {
+        queue.shrink_to(queue.len() * 2);
+    }
+    due
 }

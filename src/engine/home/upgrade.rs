@@ -130,7 +130,7 @@ impl Home {
         self.websockets += 1;
         effects.counters.upgrading.sub(1);
         effects.counters.connections.add(1);
-        let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Other };
+        let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);
         if echo {
             return;

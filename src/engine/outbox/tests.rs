@@ -239,3 +239,31 @@ fn clearing_gives_everything_back() {
     fixture.other(0, "next", Role::Other);
     assert_eq!(fixture.drain(), "next;");
 }
+
+#[test]
+fn the_answer_to_the_handshake_is_never_dropped() {
+    let mut fixture = Fixture::new();
+    fixture.other(0, "101", Role::Opening);
+    fixture.other(0, "welcome", Role::Other);
+    fixture.message(&[0], 1);
+    fixture.outboxes.drop_queued(0, &mut fixture.budget);
+    assert_eq!(fixture.outboxes.bytes(0), "101;".len());
+    fixture.other(0, "close", Role::Other);
+    assert_eq!(fixture.drain(), "101;close;");
+    fixture.other(0, "101", Role::Opening);
+    fixture.outboxes.clear(0, &mut fixture.budget);
+    assert!(fixture.outboxes.is_empty(0));
+    assert_eq!(fixture.budget.used(), 0);
+}
+
+#[test]
+fn a_turn_hands_out_so_many_sends_and_the_next_the_rest() {
+    let mut fixture = Fixture::new();
+    let members: Vec<u32> = (0..SENDS_PER_TURN_MAX as u32 + 10).collect();
+    fixture.outboxes.reach(members.len() as u32);
+    fixture.message(&members, 1);
+    assert_eq!(fixture.flush().len(), SENDS_PER_TURN_MAX);
+    assert!(fixture.outboxes.has_dirty());
+    assert_eq!(fixture.flush().len(), 10);
+    assert!(!fixture.outboxes.has_dirty());
+}

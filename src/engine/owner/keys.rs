@@ -1,11 +1,11 @@
-//! The idempotency keys that one room remembers: which user's key was given which seq. Bounded by age, by count, and by
-//! bytes through the core's budget. Knows no waiting publisher.
+//! The idempotency keys that one room remembers: which user's key was given which seq. Bounded by age and by count; the
+//! core takes no more when their bytes fill its budget. Knows no waiting publisher.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::{Seq, UserName};
-use crate::base::limits::{KEY_ENTRY_BYTES, KEYS_PER_ROOM_MAX};
+use crate::base::limits::{KEY_ENTRY_BYTES, KEYS_PER_ROOM_MAX, NAME_BYTES_MAX};
 use crate::engine::random::NameHashing;
 
 #[derive(Debug)]
@@ -20,6 +20,7 @@ struct Remembered {
 /// A key is found as `user NUL key` (a user's name holds no control character, so no two pairs share a text).
 #[derive(Debug)]
 pub(super) struct Keys {
+    /// With the number of the remembering.
     seqs: HashMap<Arc<str>, (Seq, u64), NameHashing>,
     /// One for each remembering, oldest first; may outlast its key where that was forgotten.
     order: VecDeque<Remembered>,
@@ -31,10 +32,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// None remembered; the first one will have the number `first`.
-    pub fn new(hashing: NameHashing, first: u64) -> Self {
+    /// None remembered.
+    pub fn new(hashing: NameHashing) -> Self {
         let seqs = HashMap::with_hasher(hashing);
-        Self { seqs, order: VecDeque::new(), bytes: 0, dropped: first, text: String::new() }
+        Self { seqs, order: VecDeque::new(), bytes: 0, dropped: 0, text: String::new() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -44,11 +45,6 @@ impl Keys {
     /// Bytes for the budget.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// The numbers of the rememberings held, for [`super::retention`].
-    pub fn numbers(&self) -> std::ops::Range<u64> {
-        self.dropped..self.dropped + self.order.len() as u64
     }
 
     /// The seq that this key was given.
@@ -64,7 +60,7 @@ impl Keys {
         }
         self.write_text(user, key);
         let text: Arc<str> = Arc::from(self.text.as_str());
-        self.seqs.insert(Arc::clone(&text), (seq, self.numbers().end));
+        self.seqs.insert(Arc::clone(&text), (seq, self.dropped + self.order.len() as u64));
         self.bytes += entry_bytes(&text);
         self.order.push_back(Remembered { text, expires_ms });
     }
@@ -87,8 +83,7 @@ impl Keys {
         self.order.front().map(|oldest| oldest.expires_ms)
     }
 
-    /// Lets the oldest go; nothing when none is held.
-    pub fn drop_oldest(&mut self) {
+    fn drop_oldest(&mut self) {
         let Some(oldest) = self.order.pop_front() else { return };
         let number = self.dropped;
         self.dropped += 1;
@@ -107,6 +102,11 @@ impl Keys {
     }
 }
 
+/// At most what remembering a key adds to [`Keys::bytes`].
+pub(super) fn key_bytes(key: Option<&str>) -> usize {
+    key.map_or(0, |key| NAME_BYTES_MAX + 1 + key.len() + KEY_ENTRY_BYTES)
+}
+
 fn entry_bytes(text: &str) -> usize {
     text.len() + KEY_ENTRY_BYTES
 }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        Keys::new(Random::new(1).name_hashing(), 0)
+        Keys::new(Random::new(1).name_hashing())
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(keys.find(&user("ann"), "a"), Some(1));
         keys.expire(200);
         assert_eq!(keys.find(&user("ann"), "a"), None);
-        assert_eq!((keys.bytes(), keys.numbers()), (0, 2..2));
+        assert_eq!(keys.bytes(), 0);
     }
 
     #[test]
@@ -171,6 +171,6 @@ mod tests {
         }
         assert_eq!(keys.find(&user("ann"), "0"), None);
         assert_eq!(keys.find(&user("ann"), "1"), Some(1));
-        assert_eq!(keys.numbers(), 1..KEYS_PER_ROOM_MAX as u64 + 1);
+        assert_eq!(keys.order.len(), KEYS_PER_ROOM_MAX);
     }
 }

@@ -7,7 +7,8 @@
 //!   acknowledged and has not come;
 //! - the missing ones are gone at the link too: members get a `gap`, and it goes on;
 //! - the numbering is another one: the room is opened anew, and members get a `joined`. Only the answer to an open
-//!   changes the numbering, and never to one that is past, so that a late event cannot bring an old one back;
+//!   changes the numbering, and to one that is past only when the link keeps saying so: a late answer does not bring an
+//!   old numbering back, and a room that was misled by one finds its way again;
 //! - an answer is lost: it is asked for again.
 
 use std::collections::BTreeMap;
@@ -45,7 +46,12 @@ pub(super) struct Linked {
     /// Publishes handed to the link and not answered.
     publishing: usize,
     past: SmallVec<[Epoch; 1]>,
+    /// Answers in a row that named a past numbering.
+    past_answers: u32,
 }
+
+/// So many answers in a row that name a past numbering are believed.
+const PAST_ANSWERS_MAX: u32 = 3;
 
 impl Linked {
     pub fn new(now: Now) -> Self {
@@ -57,7 +63,22 @@ impl Linked {
             check_ms: now.mono_ms() + POSITION_CHECK_MS,
             publishing: 0,
             past: SmallVec::new(),
+            past_answers: 0,
         }
+    }
+
+    /// Something does not fit: the head is asked for soon rather than in a while.
+    fn check_soon(&mut self, now: Now) {
+        self.check_ms = self.check_ms.min(now.mono_ms() + ASK_AGAIN_MS);
+    }
+
+    /// Whether an answer to an open that names `epoch` is to be believed.
+    fn believes(&mut self, epoch: Epoch) -> bool {
+        if !self.past.contains(&epoch) {
+            return true;
+        }
+        self.past_answers += 1;
+        self.past_answers >= PAST_ANSWERS_MAX
     }
 
     /// Whether no publish waits.
@@ -149,10 +170,8 @@ impl Room {
             linked.asked = None;
             return;
         };
-        if linked.past.contains(&head.epoch) {
-            return;
-        }
         if head.epoch == epoch {
+            linked.past_answers = 0;
             // An answer that knows less than the room does is an old one: the question stays open.
             if head.seq >= linked.known {
                 linked.known = head.seq;
@@ -163,6 +182,9 @@ impl Room {
             }
             self.catch_up(now, stretch, asked == Some(Question::Read), node, effects);
         } else if asked == Some(Question::Open) {
+            if !linked.believes(head.epoch) {
+                return;
+            }
             self.go_over(now, stretch, effects);
         } else {
             self.ask(Question::Open, now, effects);
@@ -184,6 +206,7 @@ impl Room {
         let (own_epoch, head, is_open) = (self.epoch, self.history.head(), self.opening.is_none());
         let Some(linked) = self.linked() else { return };
         if linked.past.contains(&epoch) {
+            linked.check_soon(now);
             return;
         }
         let is_own = is_open && epoch == own_epoch;
@@ -206,15 +229,13 @@ impl Room {
     }
 
     /// A publish of this room has been answered; with the position it was given, if it was.
-    pub fn handle_linked_publish(&mut self, now: Now, position: Option<Position>, effects: &mut OwnerEffects<'_>) {
+    pub fn handle_linked_publish(&mut self, now: Now, position: Option<Position>) {
         let own = self.head();
         let Some(linked) = self.linked() else { return };
         linked.publishing -= 1;
-        let Some(position) = position.filter(|position| !linked.past.contains(&position.epoch)) else { return };
-        if position.epoch != own.epoch {
-            self.ask(Question::Open, now, effects);
-        } else if position.seq > own.seq {
-            linked.check_ms = linked.check_ms.min(now.mono_ms() + ASK_AGAIN_MS);
+        let Some(position) = position else { return };
+        if position.epoch != own.epoch || position.seq > own.seq {
+            linked.check_soon(now);
         }
     }
 
@@ -291,10 +312,12 @@ impl Room {
     fn go_over(&mut self, now: Now, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
         let (left, head) = (self.epoch, stretch.head);
         let Some(linked) = self.linked() else { return };
+        linked.past.retain(|past| head.is_none_or(|head| head.epoch != *past));
         if linked.past.len() == PAST_EPOCHS_MAX {
             linked.past.remove(0);
         }
         linked.past.push(left);
+        linked.past_answers = 0;
         linked.asked = None;
         if let Some(head) = head {
             linked.known = head.seq;

@@ -120,6 +120,7 @@ impl Listeners {
         &self,
         room: &RoomName,
         frames: &Frames,
+        is_publication: bool,
         except: Option<ConnId>,
         outbound: &mut Outbound,
         counters: &CoreCounters,
@@ -130,7 +131,7 @@ impl Listeners {
                 json: frames.json.clone().filter(|_| forms.json),
                 binary: frames.binary.clone().filter(|_| forms.binary),
             };
-            let hop = Hop::ToHome(ToHome::Push { room: room.clone(), frames, except });
+            let hop = Hop::ToHome(ToHome::Push { room: room.clone(), frames, is_publication, except });
             if outbound.try_post(listener.core, hop).is_err() {
                 counters.dropped_push.add(1);
             }

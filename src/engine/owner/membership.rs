@@ -163,6 +163,6 @@ impl Room {
         let pushes: Vec<_> =
             changes.iter().map(|(user, status)| Push::Status { room, user, status: *status }).collect();
         let frames = encode_pushes(&pushes, self.listeners.forms());
-        self.listeners.push(room, &frames, None, effects.outbound, effects.counters);
+        self.listeners.push(room, &frames, false, None, effects.outbound, effects.counters);
     }
 }

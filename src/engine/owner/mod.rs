@@ -2,7 +2,7 @@
 //! answers by hops and requests. Knows no socket and no session.
 //!
 //! [`Owner`] holds the tables and decides which room hears what; after each of them it enters what changed in the core's
-//! books (budget, ages, timers, counters) in one place, [`Owner::enter`]. A room (`room`) is its numbering and parts:
+//! books (budget, ages, timers, counters) in one place (`enter`). A room (`room`) is its numbering and parts:
 //! `history`, `listeners`, `presence`, `keys`, and what it has with a store (`stored`) or a link (`linked`). With both a
 //! link and a store configured, the link numbers and keeps.
 
@@ -27,15 +27,17 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use self::answer::{Asker, Refusal};
+use self::keys::key_bytes;
 use self::linked::write_except;
 use self::membership::{HistoryRange, Join};
+use self::opening::waiting_bytes;
 use self::publish::Publish;
 use self::retention::Retention;
 use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
 use super::budget::Budget;
 use super::hop::{MemberRef, ToOwner};
-use super::input::{LinkEvent, LinkFailure, StoreEvent, Stretch};
+use super::input::{KeptKey, LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
 use super::random::{NameHashing, Random};
@@ -126,11 +128,11 @@ impl Owner {
         match event {
             LinkEvent::Read { room, stretch } => {
                 let Some(id) = self.rooms.find(&room) else { return };
-                self.handle_stretch(now, id, &stretch, effects);
+                self.handle_stretch(now, id, &stretch, &[], effects);
             }
             LinkEvent::Publication { room, epoch, record } => {
                 let Some(id) = self.rooms.find(&room) else { return };
-                let may_wait = self.may_wait(record.data.len(), effects);
+                let may_wait = self.may_keep(WAITING_BYTES + record.data.len(), effects);
                 if let Some(room) = self.rooms.get_mut(id) {
                     room.handle_publication(now, epoch, record, may_wait, &self.settings.node, effects);
                 }
@@ -152,9 +154,9 @@ impl Owner {
     /// News from the store.
     pub fn handle_store(&mut self, now: Now, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room, stretch } => {
+            StoreEvent::Loaded { room, stretch, keys } => {
                 let Some(id) = self.rooms.find(&room) else { return };
-                self.handle_stretch(now, id, &stretch, effects);
+                self.handle_stretch(now, id, &stretch, &keys, effects);
             }
             StoreEvent::Committed { room, epoch, seq } => {
                 let Some(id) = self.rooms.find(&room) else { return };
@@ -232,7 +234,9 @@ impl Owner {
     }
 
     fn publish(&mut self, now: Now, id: RoomId, publish: Publish, effects: &mut OwnerEffects<'_>) {
-        let may_wait = self.may_wait(publish.data.len(), effects);
+        let key = key_bytes(publish.key.as_deref());
+        let may_remember = key == 0 || self.may_keep(key, effects);
+        let may_wait = self.may_keep(key + WAITING_BYTES + publish.data.len(), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         if room.refuse_stranger(&publish, effects) {
             return;
@@ -242,7 +246,7 @@ impl Owner {
             return;
         }
         match &mut room.authority {
-            Authority::Memory => room.publish_at_once(now, publish, &self.hashing, effects),
+            Authority::Memory => room.publish_at_once(now, publish, may_remember, &self.hashing, effects),
             Authority::Store(_) => room.publish_stored(now, publish, may_wait, &self.hashing, effects),
             Authority::Link(linked) => {
                 let asker = publish.asker();
@@ -279,14 +283,13 @@ impl Owner {
                 asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
             }
         }
-        room.handle_linked_publish(now, result.ok().map(|(position, _)| position), effects);
+        room.handle_linked_publish(now, result.ok().map(|(position, _)| position));
         self.enter(now, id, effects);
     }
 
     /// A hop for a room that is not open yet.
     fn wait(&mut self, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
-        let data = if let ToOwner::Publish { data, .. } = &hop { data.len() } else { 0 };
-        let may_wait = self.may_wait(data, effects);
+        let may_wait = self.may_keep(waiting_bytes(&hop), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         let Some(opening) = &mut room.opening else { return };
         let is_joining = opening.is_joining(hop.conn());
@@ -304,13 +307,20 @@ impl Owner {
     }
 
     /// The link or the store tells what it holds of a room.
-    fn handle_stretch(&mut self, now: Now, id: RoomId, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+    fn handle_stretch(
+        &mut self,
+        now: Now,
+        id: RoomId,
+        stretch: &Stretch,
+        keys: &[KeptKey],
+        effects: &mut OwnerEffects<'_>,
+    ) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let opening = room.opening.take();
         match (&room.authority, opening.is_some()) {
             (Authority::Memory, _) => {}
-            (Authority::Store(_), true) => room.open_from_store(now, stretch, &self.hashing),
-            (Authority::Store(_), false) => room.handle_loaded(now, stretch, &self.hashing, effects),
+            (Authority::Store(_), true) => room.open_from_store(now, stretch, keys, &self.hashing),
+            (Authority::Store(_), false) => room.handle_loaded(now, stretch, keys, &self.hashing, effects),
             (Authority::Link(_), true) => room.open_from_link(now, stretch, &self.settings.node, effects),
             (Authority::Link(_), false) => room.handle_read(now, stretch, &self.settings.node, effects),
         }
@@ -324,16 +334,17 @@ impl Owner {
     fn enter(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let is_idle = room.is_idle();
-        let (bytes, waiting_bytes) = if is_idle { (0, 0) } else { (room.bytes(), room.waiting_bytes()) };
+        let (bytes, kept_bytes) = if is_idle { (0, 0) } else { (room.bytes(), room.kept_bytes()) };
         let retention = &mut self.retention;
         effects.budget.charge(bytes);
         effects.budget.release(room.entered.bytes);
         retention.bytes = retention.bytes + bytes as u64 - room.entered.bytes as u64;
-        retention.waiting_bytes = retention.waiting_bytes + waiting_bytes as u64 - room.entered.waiting_bytes as u64;
-        (room.entered.bytes, room.entered.waiting_bytes) = (bytes, waiting_bytes);
+        retention.kept_bytes = retention.kept_bytes + kept_bytes as u64 - room.entered.kept_bytes as u64;
+        (room.entered.bytes, room.entered.kept_bytes) = (bytes, kept_bytes);
 
-        let holding = if is_idle { room.entered.holding.none() } else { room.holding() };
-        retention.update(id, &mut room.entered.holding, holding);
+        let end = room.entered.messages.end;
+        let messages = if is_idle { end..end } else { room.history.numbers() };
+        retention.update(id, &mut room.entered.messages, messages);
 
         let has_members = room.listeners.members() > 0;
         if has_members != std::mem::replace(&mut room.entered.has_members, has_members) {
@@ -344,7 +355,7 @@ impl Owner {
         } else {
             self.schedule(now, id);
         }
-        self.retention.compact(|id| self.rooms.get(id).map(|room| &room.entered.holding));
+        self.retention.compact(|id| self.rooms.messages(id));
     }
 
     fn forget(&mut self, id: RoomId, effects: &mut OwnerEffects<'_>) {
@@ -373,19 +384,18 @@ impl Owner {
         self.timers.insert((due_ms, id));
     }
 
-    /// Whether so many bytes more may wait for the link or the store.
-    fn may_wait(&self, bytes: usize, effects: &OwnerEffects<'_>) -> bool {
-        self.retention.waiting_bytes + (WAITING_BYTES + bytes) as u64 <= share(effects)
+    /// Whether so many bytes may be taken in that cannot be let go to make room: publishes that wait, keys.
+    fn may_keep(&self, bytes: usize, effects: &OwnerEffects<'_>) -> bool {
+        self.retention.kept_bytes + bytes as u64 <= share(effects)
     }
 
-    /// Lets the oldest go while the core's rooms hold more than their share of the budget: messages and keys by their age.
-    /// A room without members goes with the last of them.
+    /// Lets the oldest messages of the core go while its rooms hold more than their share of the budget. A room that is
+    /// kept for its messages alone goes with the last of them.
     fn shed(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
         while self.retention.bytes > share(effects) {
-            let oldest = self.retention.oldest(|id| self.rooms.get(id).map(|room| &room.entered.holding));
-            let Some((id, thing)) = oldest else { return };
+            let Some(id) = self.retention.oldest(|id| self.rooms.messages(id)) else { return };
             if let Some(room) = self.rooms.get_mut(id) {
-                room.drop_oldest(thing);
+                room.history.drop_oldest();
             }
             self.enter(now, id, effects);
         }

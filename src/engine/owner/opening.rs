@@ -109,7 +109,8 @@ impl Opening {
     }
 }
 
-fn waiting_bytes(hop: &ToOwner) -> usize {
+/// Bytes for the budget of a hop that waits.
+pub(super) fn waiting_bytes(hop: &ToOwner) -> usize {
     let data = if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 };
     WAITING_BYTES + data
 }

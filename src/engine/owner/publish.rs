@@ -51,7 +51,7 @@ impl Room {
         Record { seq, at: self.at(now), from: member.user, kind, data, key, except: None }
     }
 
-    /// Passes on what is not numbered and not kept.
+    /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
     pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
         let content = Content {
             room: &self.name,
@@ -61,16 +61,17 @@ impl Room {
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
         let frames = encode_ephemeral(&content, self.listeners.forms());
-        self.listeners.push(&self.name, &frames, publish.except(), effects.outbound, effects.counters);
+        self.listeners.push(&self.name, &frames, true, publish.except(), effects.outbound, effects.counters);
         effects.counters.broadcasts.add(1);
         publish.asker().published(&self.name, (self.epoch, None), false, effects);
     }
 
-    /// Numbers and delivers at once.
+    /// Numbers and delivers at once. `may_remember`: the core has memory for its key, if it has one.
     pub fn publish_at_once(
         &mut self,
         now: Now,
         publish: Publish,
+        may_remember: bool,
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
@@ -79,9 +80,13 @@ impl Room {
             asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
             return;
         }
+        if !may_remember {
+            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
+            return;
+        }
         let seq = self.history.head() + 1;
         let record = self.record(now, publish, seq);
-        self.remember_key(&record, now.mono_ms() + KEY_WINDOW_MS, hashing);
+        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
         self.accept(now, &record, except, arrived_us, effects);
         asker.published(&self.name, (self.epoch, Some(seq)), false, effects);
     }
@@ -93,12 +98,18 @@ impl Room {
         keys.find(&publish.member.user, key)
     }
 
-    /// Remembers the record's key, if it has one, until `expires_ms` (monotonic).
-    pub fn remember_key(&mut self, record: &Record, expires_ms: u64, hashing: &NameHashing) {
-        if let Some(key) = record.key.as_deref() {
-            let first = self.entered.holding.keys.end;
-            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone(), first)));
-            keys.remember(&record.from, key, record.seq, expires_ms);
+    /// Remembers a publish's key, if it has one, until `expires_ms` (monotonic).
+    pub fn remember_key(
+        &mut self,
+        user: &UserName,
+        key: Option<&str>,
+        seq: Seq,
+        expires_ms: u64,
+        hashing: &NameHashing,
+    ) {
+        if let Some(key) = key {
+            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone())));
+            keys.remember(user, key, seq, expires_ms);
         }
     }
 

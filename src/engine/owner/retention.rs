@@ -1,85 +1,54 @@
-//! What one core holds for its rooms beyond their members, in bytes and in order of age, so that the oldest of the whole
-//! core can go first. Holds no publication and no key itself: only where they are.
+//! What one core's rooms hold beyond their members: in bytes, and the messages in order of age, so that the oldest of the
+//! whole core can go first. Holds no message itself: only where they are.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::rooms::RoomId;
 
-/// Something that a room holds for a while. It has a number of its own among the room's messages or keys; those that the
-/// room still holds are a range, and what is outside of it is passed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thing {
-    Message(u64),
-    Key(u64),
-}
-
-/// The numbers of what one room holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Holding {
-    pub messages: Range<u64>,
-    pub keys: Range<u64>,
-}
-
-impl Holding {
-    fn contains(&self, thing: Thing) -> bool {
-        match thing {
-            Thing::Message(number) => self.messages.contains(&number),
-            Thing::Key(number) => self.keys.contains(&number),
-        }
-    }
-
-    fn count(&self) -> u64 {
-        self.messages.end - self.messages.start + self.keys.end - self.keys.start
-    }
-
-    /// Nothing any more; numbers go on from here.
-    pub fn none(&self) -> Self {
-        Self { messages: self.messages.end..self.messages.end, keys: self.keys.end..self.keys.end }
-    }
-}
-
-/// The things that one core's rooms hold, oldest first, and their bytes.
+/// The messages that one core's rooms hold, oldest first, and the bytes of everything that they hold.
+///
+/// Each message has a number of its own in its room; those that the room still holds are a range, and what is outside of
+/// it is passed over.
 #[derive(Debug, Default)]
 pub(super) struct Retention {
     /// Charged to the core's budget for rooms.
     pub bytes: u64,
-    /// The part of it that waits for the link or the store, and cannot be let go.
-    pub waiting_bytes: u64,
-    ages: VecDeque<(RoomId, Thing)>,
-    /// Things that are still held.
+    /// The part of it that cannot be let go to make room: all but the messages.
+    pub kept_bytes: u64,
+    ages: VecDeque<(RoomId, u64)>,
+    /// Messages that are still held.
     held: u64,
 }
 
-/// Places of things that are gone are kept until there are as many as of held ones and this many more.
+/// Places of messages that are gone are kept until there are as many as of held ones and this many more.
 const SLACK: u64 = 1_024;
 
 impl Retention {
-    /// A room holds `now`, where it held `entered` before. A number that it let go never comes back.
-    pub fn update(&mut self, room: RoomId, entered: &mut Holding, now: Holding) {
-        self.held = self.held + now.count() - entered.count();
-        let messages = entered.messages.end.max(now.messages.start)..now.messages.end;
-        self.ages.extend(messages.map(|number| (room, Thing::Message(number))));
-        let keys = entered.keys.end.max(now.keys.start)..now.keys.end;
-        self.ages.extend(keys.map(|number| (room, Thing::Key(number))));
+    /// A room holds the numbers `now`, where it held `entered` before. A number that it let go never comes back.
+    pub fn update(&mut self, room: RoomId, entered: &mut Range<u64>, now: Range<u64>) {
+        let count = |range: &Range<u64>| range.end - range.start;
+        self.held = self.held + count(&now) - count(entered);
+        let added = entered.end.max(now.start)..now.end;
+        self.ages.extend(added.map(|number| (room, number)));
         *entered = now;
     }
 
-    /// The oldest thing that is held; `holding` tells what each room holds now.
-    pub fn oldest<'a>(&mut self, holding: impl Fn(RoomId) -> Option<&'a Holding>) -> Option<(RoomId, Thing)> {
-        while let Some((room, thing)) = self.ages.front().copied() {
-            if holding(room).is_some_and(|holding| holding.contains(thing)) {
-                return Some((room, thing));
+    /// The room that holds the oldest message; `holds` tells what each room holds now.
+    pub fn oldest(&mut self, holds: impl Fn(RoomId) -> Range<u64>) -> Option<RoomId> {
+        while let Some((room, number)) = self.ages.front() {
+            if holds(*room).contains(number) {
+                return Some(*room);
             }
             self.ages.pop_front();
         }
         None
     }
 
-    /// Gives back the places of things that are gone, once they are the greater part.
-    pub fn compact<'a>(&mut self, holding: impl Fn(RoomId) -> Option<&'a Holding>) {
+    /// Gives back the places of messages that are gone, once they are the greater part.
+    pub fn compact(&mut self, holds: impl Fn(RoomId) -> Range<u64>) {
         if self.ages.len() as u64 > 2 * self.held + SLACK {
-            self.ages.retain(|(room, thing)| holding(*room).is_some_and(|holding| holding.contains(*thing)));
+            self.ages.retain(|(room, number)| holds(*room).contains(number));
             self.ages.shrink_to(self.ages.len() * 2);
         }
     }
@@ -101,39 +70,28 @@ mod tests {
     fn the_oldest_that_is_held_is_found() {
         let [a, b] = rooms();
         let mut retention = Retention::default();
-        let (mut of_a, mut of_b) = (Holding::default(), Holding::default());
-        retention.update(a, &mut of_a, Holding { messages: 0..2, keys: 0..0 });
-        retention.update(b, &mut of_b, Holding { messages: 0..1, keys: 0..1 });
-        let oldest = |retention: &mut Retention, of_a: &Holding, of_b: &Holding| {
-            retention.oldest(|room| Some(if room == a { of_a } else { of_b }))
-        };
-        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((a, Thing::Message(0))));
-        retention.update(a, &mut of_a, Holding { messages: 2..2, keys: 0..1 });
-        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((b, Thing::Message(0))));
-        retention.update(b, &mut of_b, Holding { messages: 1..1, keys: 0..1 });
-        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((b, Thing::Key(0))));
-        let none = of_b.none();
-        retention.update(b, &mut of_b, none);
-        assert_eq!(oldest(&mut retention, &of_a, &of_b), Some((a, Thing::Key(0))));
-        assert_eq!(retention.oldest(|_| None), None);
-        let none = of_a.none();
-        retention.update(a, &mut of_a, none);
+        let (mut of_a, mut of_b) = (0..0, 0..0);
+        retention.update(a, &mut of_a, 0..2);
+        retention.update(b, &mut of_b, 0..1);
+        assert_eq!(retention.oldest(|room| if room == a { 0..2 } else { 0..1 }), Some(a));
+        retention.update(a, &mut of_a, 2..2);
+        assert_eq!(retention.oldest(|room| if room == a { 2..2 } else { 0..1 }), Some(b));
+        retention.update(b, &mut of_b, 1..1);
+        assert_eq!(retention.oldest(|room| if room == a { 2..2 } else { 1..1 }), None);
         assert_eq!(retention.held, 0);
     }
 
     #[test]
-    fn what_is_gone_does_not_pile_up_behind_an_old_thing() {
+    fn what_is_gone_does_not_pile_up_behind_an_old_message() {
         let [old, busy] = rooms();
         let mut retention = Retention::default();
-        let (mut of_old, mut of_busy) = (Holding::default(), Holding::default());
-        retention.update(old, &mut of_old, Holding { messages: 0..1, keys: 0..0 });
+        retention.update(old, &mut (0..0), 0..1);
+        let mut of_busy = 0..0;
         for number in 0..100_000_u64 {
-            let messages = number.saturating_sub(9)..number + 1;
-            retention.update(busy, &mut of_busy, Holding { messages, keys: 0..0 });
-            retention.compact(|room| Some(if room == old { &of_old } else { &of_busy }));
+            retention.update(busy, &mut of_busy, number.saturating_sub(9)..number + 1);
+            retention.compact(|room| if room == old { 0..1 } else { of_busy.clone() });
             assert!(retention.ages.len() as u64 <= 2 * 11 + SLACK + 1, "{}", retention.ages.len());
         }
-        let oldest = retention.oldest(|room| Some(if room == old { &of_old } else { &of_busy }));
-        assert_eq!(oldest, Some((old, Thing::Message(0))));
+        assert_eq!(retention.oldest(|room| if room == old { 0..1 } else { of_busy.clone() }), Some(old));
     }
 }

@@ -1,6 +1,7 @@
 //! One room as its owner knows it: the numbering, what is held, who listens. What hops and events do to it stands beside:
 //! [`super::membership`], [`super::publish`], [`super::delivery`], [`super::stored`], [`super::linked`].
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::OwnerEffects;
@@ -10,7 +11,6 @@ use super::linked::Linked;
 use super::listeners::Listeners;
 use super::opening::Opening;
 use super::presence::Presence;
-use super::retention::{Holding, Thing};
 use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{ASK_AGAIN_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS};
@@ -32,8 +32,9 @@ pub(super) enum Authority {
 #[derive(Debug, Default)]
 pub(super) struct Entered {
     pub bytes: usize,
-    pub waiting_bytes: usize,
-    pub holding: Holding,
+    pub kept_bytes: usize,
+    /// Numbers of the messages held.
+    pub messages: Range<u64>,
     pub has_members: bool,
     /// The time for which the room stands in the timers, monotonic milliseconds.
     pub due_ms: Option<u64>,
@@ -127,44 +128,25 @@ impl Room {
         }
     }
 
-    /// Bytes that wait for the link or the store and cannot be let go.
-    pub fn waiting_bytes(&self) -> usize {
-        let opening = self.opening.as_ref().map_or(0, |opening| opening.bytes());
-        opening
-            + match &self.authority {
-                Authority::Memory => 0,
-                Authority::Store(stored) => stored.bytes(),
-                Authority::Link(linked) => linked.bytes(),
-            }
-    }
-
-    /// Bytes for the budget: everything but the members themselves, who are bounded with their connections.
-    pub fn bytes(&self) -> usize {
+    /// Bytes for the budget that cannot be let go to make room: all but the messages, and but the members themselves, who
+    /// are bounded with their connections.
+    pub fn kept_bytes(&self) -> usize {
         let memberless = if self.listeners.members() == 0 { ROOM_BYTES } else { 0 };
+        let waiting = match &self.authority {
+            Authority::Memory => 0,
+            Authority::Store(stored) => stored.bytes(),
+            Authority::Link(linked) => linked.bytes(),
+        };
         memberless
-            + self.history.bytes()
+            + waiting
+            + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + self.keys.as_ref().map_or(0, |keys| keys.bytes())
             + self.presence.as_ref().map_or(0, Presence::bytes)
-            + self.waiting_bytes()
     }
 
-    /// What it holds beyond its members.
-    pub fn holding(&self) -> Holding {
-        let none = self.entered.holding.none();
-        Holding { messages: self.history.numbers(), keys: self.keys.as_ref().map_or(none.keys, |keys| keys.numbers()) }
-    }
-
-    /// Lets the oldest message or key go, whichever kind `thing` is.
-    pub fn drop_oldest(&mut self, thing: Thing) {
-        match thing {
-            Thing::Message(_) => self.history.drop_oldest(),
-            Thing::Key(_) => {
-                if let Some(keys) = &mut self.keys {
-                    keys.drop_oldest();
-                }
-                self.keys.take_if(|keys| keys.is_empty());
-            }
-        }
+    /// Bytes for the budget.
+    pub fn bytes(&self) -> usize {
+        self.history.bytes() + self.kept_bytes()
     }
 
     /// Whether nothing would be lost by forgetting the room.

@@ -1,6 +1,7 @@
 //! The table of one core's rooms: by name for hops and events, by id for queues that outlive a room.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::room::Room;
 use crate::base::ids::RoomName;
@@ -45,6 +46,11 @@ impl Rooms {
     pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
         let place = self.places.get_mut(id.index as usize)?;
         place.room.as_deref_mut().filter(|_| place.generation == id.generation)
+    }
+
+    /// The numbers of the messages that a room was last known to hold; none of a room that has been removed.
+    pub fn messages(&self, id: RoomId) -> Range<u64> {
+        self.get(id).map_or(0..0, |room| room.entered.messages.clone())
     }
 
     /// Adds a room whose name is not in the table.

@@ -14,7 +14,7 @@ use super::room::{Authority, Room};
 use crate::base::ids::{ConnId, Epoch, Seq};
 use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
 use crate::base::time::Now;
-use crate::engine::input::{Record, Stretch};
+use crate::engine::input::{KeptKey, Record, Stretch};
 use crate::engine::output::StoreRequest;
 use crate::engine::random::NameHashing;
 
@@ -127,7 +127,7 @@ impl Room {
             return;
         }
         let record = self.record(now, publish, seq);
-        self.remember_key(&record, now.mono_ms() + KEY_WINDOW_MS, hashing);
+        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
         effects.store.push(StoreRequest::Append { room: self.name.clone(), epoch: self.epoch, record: record.clone() });
         if let Some(stored) = self.stored() {
             stored.push(Pending { record, asker, except, arrived_us, duplicates: Vec::new() });
@@ -135,9 +135,9 @@ impl Room {
     }
 
     /// The store has opened the room.
-    pub fn open_from_store(&mut self, now: Now, stretch: &Stretch, hashing: &NameHashing) {
+    pub fn open_from_store(&mut self, now: Now, stretch: &Stretch, keys: &[KeptKey], hashing: &NameHashing) {
         self.fill(now, stretch);
-        self.remember_keys(now, &stretch.records, hashing);
+        self.remember_kept(now, keys, hashing);
     }
 
     /// The store tells what it holds: the answer to the question after a failure, or one that nobody waits for.
@@ -145,6 +145,7 @@ impl Room {
         &mut self,
         now: Now,
         stretch: &Stretch,
+        keys: &[KeptKey],
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
@@ -157,7 +158,7 @@ impl Room {
             self.refuse_from(0, doubt.retry_after_ms, effects);
             self.renumber(now, stretch, effects);
             self.keys = None;
-            self.remember_keys(now, &stretch.records, hashing);
+            self.remember_kept(now, keys, hashing);
             return;
         }
         self.commit(now, head.seq, effects);
@@ -169,7 +170,7 @@ impl Room {
             if record.seq > self.history.head() + 1 {
                 self.skip_to(record.seq - 1, effects);
             }
-            self.remember_key(record, now.mono_ms() + KEY_WINDOW_MS, hashing);
+            self.remember_key(&record.from, record.key.as_deref(), record.seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
             self.accept(now, record, None, now.mono_us, effects);
         }
         if head.seq > self.history.head() {
@@ -214,7 +215,8 @@ impl Room {
             doubt.asked_ms = now.mono_ms();
             count = doubt.count;
         }
-        effects.store.push(StoreRequest::Load { room: self.name.clone(), count, epoch: self.epoch });
+        let (room, epoch, keys_since) = (self.name.clone(), self.epoch, now.unix_ms.saturating_sub(KEY_WINDOW_MS));
+        effects.store.push(StoreRequest::Load { room, count, keys_since, epoch });
     }
 
     fn commit(&mut self, now: Now, seq: Seq, effects: &mut OwnerEffects<'_>) {
@@ -247,11 +249,11 @@ impl Room {
         failed.len()
     }
 
-    fn remember_keys(&mut self, now: Now, records: &[Record], hashing: &NameHashing) {
-        for record in records {
-            let age_ms = now.unix_ms.saturating_sub(record.at);
+    fn remember_kept(&mut self, now: Now, keys: &[KeptKey], hashing: &NameHashing) {
+        for KeptKey { from, key, seq, at } in keys {
+            let age_ms = now.unix_ms.saturating_sub(*at);
             if age_ms < KEY_WINDOW_MS {
-                self.remember_key(record, now.mono_ms() + KEY_WINDOW_MS - age_ms, hashing);
+                self.remember_key(from, Some(key), *seq, now.mono_ms() + KEY_WINDOW_MS - age_ms, hashing);
             }
         }
     }

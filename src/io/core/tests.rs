@@ -1,3 +1,5 @@
+//! Whole cores with a state of their own in place of the engine, driven over loopback.
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -125,7 +127,7 @@ impl CoreState for Relay {
         }
     }
 
-    fn finish_turn(&mut self, _now: Now, output: &mut Output) {
+    fn finish_turn(&mut self, _now: Now, output: &mut Output) -> bool {
         let mut leaving = Vec::new();
         for (slot, state) in &mut self.slots {
             if state.is_sending {
@@ -141,6 +143,7 @@ impl CoreState for Relay {
         for slot in leaving {
             self.close(slot, output);
         }
+        false
     }
 
     fn next_tick_us(&self, _now: Now) -> Option<u64> {

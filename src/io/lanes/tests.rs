@@ -1,17 +1,20 @@
+//! Full lanes, order, and wake-ups from another thread.
+
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::super::wake::Sleep;
 use super::*;
-use crate::base::ids::{RoomName, UserName};
+use crate::base::ids::{ConnId, RoomName, UserName};
 use crate::engine::hop::ToOwner;
 
 fn hop(number: usize) -> Hop {
     let name = number.to_string();
     Hop::ToOwner(ToOwner::Away {
         room: RoomName::new("lobby").expect("valid"),
+        conn: ConnId { home: CoreId(0), slot: 0, generation: 0 },
         user: UserName::new(&name).expect("valid"),
         away: true,
     })
@@ -79,7 +82,7 @@ fn only_a_sleeper_is_woken_and_once() {
     let mut stage = Stage { to: CoreId(1), hops: vec![hop(1)] };
     lanes[0].flush(&mut stage, &counters);
     assert_eq!(counters.wakes.get(), 0, "awake");
-    wakes[1].fall_asleep();
+    wakes[1].fall_asleep(Sleep::Ring);
     for sent in 0..3 {
         stage.hops.push(hop(sent));
         lanes[0].flush(&mut stage, &counters);
@@ -121,14 +124,14 @@ fn no_wake_up_is_lost() {
             }
             receiver.recycle(batch.hops);
         }
-        wake.fall_asleep();
+        wake.clear_bell();
+        wake.fall_asleep(Sleep::Executor);
         if receiver.is_empty() && expected < ROUNDS {
-            let mut fds = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(wake.bell(), PollFlags::POLLIN)];
             let ready = poll(&mut fds, PollTimeout::from(5_000_u16)).expect("polls");
             assert_eq!(ready, 1, "asleep with {expected} of {ROUNDS} received: a wake-up was lost");
         }
         wake.get_up();
-        wake.clear();
     }
     assert!(sending.join().expect("sends") > 0, "it never slept");
 }

@@ -1,3 +1,5 @@
+//! Real binds on loopback: shared ports, ports in use, inherited options.
+
 use std::net::{Ipv4Addr, TcpStream};
 
 use socket2::SockRef;

@@ -94,7 +94,7 @@ impl Slot {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() <= 20, "a slot is paid for by every idle connection");
+const _: () = assert!(size_of::<Slot>() <= 16, "a slot is paid for by every idle connection");
 
 #[cfg(test)]
 mod tests {

@@ -1,3 +1,5 @@
+//! An echo on a real ring over loopback: reuse of slots, stalled and vanishing peers, the end with sends under way.
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc;
@@ -54,7 +56,7 @@ impl Echo {
     fn turn(&mut self, wait: Duration) {
         self.sockets.advance(self.started.elapsed().as_micros() as u64);
         let mut closes = Vec::new();
-        while let Some(input) = self.sockets.next() {
+        while let Some(input) = self.sockets.take_input() {
             match input {
                 Input::Accepted { slot } => {
                     self.accepted += 1;

@@ -7,7 +7,7 @@ use super::super::codec::{self, opcode};
 use super::super::judge::Judge;
 use super::super::rng::Rng;
 use super::super::view::{HistoryAsk, JoinAsk};
-use super::session::{Ask, Member, Session, What};
+use super::session::{Member, Session, What};
 use super::{Client, Context, Effect, Role};
 
 /// Virtual time within which a key is surely remembered.
@@ -162,32 +162,36 @@ fn settle(client: &mut Client, session: &mut Session, context: &mut Context<'_>)
     if bytes.is_empty() { Vec::new() } else { vec![Effect::Write(bytes)] }
 }
 
-/// The auditor looks at its room: joins it, then reads history and presence.
+/// The auditor looks at its room, one question after the other: joins it, then reads presence and history.
 pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec<Effect> {
     let Some(mut session) = client.session.take() else { return Vec::new() };
     let mut bytes = Vec::new();
     if session.is_open() && session.asks.is_empty() && session.user.is_some() {
-        let member = session.membership(room);
-        if member == Member::No {
-            let name = quote(&context.rooms[room]);
-            let ask = What::Join(JoinAsk { heads: heads(context.judge, room), ..JoinAsk::default() });
-            put_json(client, &mut session, room, ask, true, &format!("\"type\":\"join\",\"room\":{name}"), &mut bytes);
-        } else if client.findings[room].as_ref().is_some_and(|finding| finding.present.is_none()) {
-            let name = quote(&context.rooms[room]);
-            if context.profile.settings.room(&context.rooms[room]).presence {
-                let body = format!("\"type\":\"presence\",\"room\":{name}");
-                put_json(client, &mut session, room, What::Presence, true, &body, &mut bytes);
-            } else if let Some(finding) = &mut client.findings[room] {
-                finding.present = Some(Vec::new());
+        let name = quote(&context.rooms[room]);
+        let settings = context.profile.settings.room(&context.rooms[room]).clone();
+        let heads = heads(context.judge, room);
+        let finding = &mut client.findings[room];
+        let asked = match finding {
+            None => {
+                let ask = JoinAsk { heads, ..JoinAsk::default() };
+                Some((What::Join(ask), format!("\"type\":\"join\",\"room\":{name}")))
             }
-            let kept = context.profile.settings.room(&context.rooms[room]).history_count_max > 0;
-            if kept {
-                let what = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads: heads(context.judge, room) };
+            Some(finding) if finding.present.is_none() && settings.presence => {
+                Some((What::Presence, format!("\"type\":\"presence\",\"room\":{name}")))
+            }
+            Some(finding) if !finding.read && settings.history_count_max > 0 => {
+                let ask = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads };
                 let body = format!("\"type\":\"history\",\"room\":{name},\"after\":0,\"limit\":300");
-                put_json(client, &mut session, room, What::History(what), true, &body, &mut bytes);
-            } else if let Some(finding) = &mut client.findings[room] {
-                finding.read = true;
+                Some((What::History(ask), body))
             }
+            Some(finding) => {
+                finding.present.get_or_insert_default();
+                finding.read = true;
+                None
+            }
+        };
+        if let Some((what, body)) = asked {
+            put_json(client, &mut session, room, what, true, &body, &mut bytes);
         }
     }
     session.wrote(context.now_us);
@@ -227,7 +231,8 @@ pub fn commands(client: &mut Client, session: &mut Session, context: &mut Contex
             (5, Kind::Ping),
             (3, Kind::Frame),
         ];
-        let known: Vec<usize> = (0..context.rooms.len()).filter(|room| session.membership(*room) != Member::No).collect();
+        let known: Vec<usize> =
+            (0..context.rooms.len()).filter(|room| session.membership(*room) != Member::No).collect();
         let kind = if known.is_empty() { Kind::Join } else { client.rng.weighted(&kinds) };
         let anywhere = known.is_empty() || client.rng.chance(if matches!(kind, Kind::Join) { 0.8 } else { 0.03 });
         let room = if anywhere { client.rng.index(context.rooms.len()) } else { *client.rng.pick(&known) };
@@ -250,11 +255,13 @@ fn command(
     match kind {
         Kind::Publish => publish(client, session, room, form, context, to),
         Kind::Join => join(client, session, room, context, to),
-        Kind::Leave if form == Form::Binary => put_binary(client, session, room, What::Leave, 2, &context.rooms[room].clone().into_bytes(), to),
+        Kind::Leave if form == Form::Binary => {
+            put_binary(client, session, room, What::Leave, 2, &context.rooms[room].clone().into_bytes(), to)
+        }
         Kind::Leave => {
             put_json(client, session, room, What::Leave, with_id, &format!("\"type\":\"leave\",\"room\":{name}"), to);
             if !with_id {
-                session.views[room].fading = true;
+                session.views[room].fading = Some(session.commands);
             }
         }
         Kind::History => {
@@ -303,7 +310,7 @@ fn join(client: &mut Client, session: &mut Session, room: usize, context: &mut C
     let rng = &mut client.rng;
     let view = &session.views[room];
     let position = if view.epoch != 0 { Some((view.epoch, view.last)) } else { client.positions[room] };
-    let mut ask = JoinAsk { heads: heads(context.judge, room), ..JoinAsk::default() };
+    let mut ask = JoinAsk { number: session.commands + 1, heads: heads(context.judge, room), ..JoinAsk::default() };
     if let (Some((epoch, last)), true) = (position, rng.chance(0.8)) {
         // Mostly where it was, sometimes somewhere else.
         let seq = match rng.below(8) {
@@ -447,11 +454,15 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
         5 => (BAD, true, format!("\"type\":\"join\",\"room\":\"{long}\"")),
         6 => (BAD, true, "\"type\":\"publish\",\"room\":\"lobby\"".into()),
         7 => (BAD, false, "\"type\":\"ping\",\"id\":\"seven\"".into()),
-        8 => (&["too_large", "bad_command"], true, format!("\"type\":\"publish\",\"room\":\"lobby\",\"data\":1,\"key\":\"{key}\"")),
+        8 => (
+            &["too_large", "bad_command"],
+            true,
+            format!("\"type\":\"publish\",\"room\":\"lobby\",\"data\":1,\"key\":\"{key}\""),
+        ),
         9 => (BAD, true, "\"type\":\"history\",\"room\":\"lobby\",\"limit\":0".into()),
         10 => (BAD, true, "\"type\":\"status\",\"status\":\"asleep\"".into()),
         11 => {
-            let ask = Ask { what: What::Wrong(BAD), room: 0, member: Member::Maybe, rooms: 0 };
+            let ask = session.ask(What::Wrong(BAD), 0);
             session.silent_asks.push(ask);
             let text = *client.rng.pick(&["[]", "{", "7", "\"ping\"", "{\"type\":\"ping\",}", ""]);
             return codec::write_message(to, opcode::TEXT, text.as_bytes(), &mut client.rng);
@@ -459,7 +470,7 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
         12 => {
             let len = client.rng.index(4);
             let payload = client.rng.bytes(len);
-            let ask = Ask { what: What::Wrong(BAD), room: 0, member: Member::Maybe, rooms: 0 };
+            let ask = session.ask(What::Wrong(BAD), 0);
             session.binary_asks.push_back(ask);
             return codec::write_message(to, opcode::BINARY, &payload, &mut client.rng);
         }
@@ -519,7 +530,7 @@ fn put_json(
     body: &str,
     to: &mut Vec<u8>,
 ) {
-    let ask = Ask { what, room, member: session.membership(room), rooms: session.rooms_possible() };
+    let ask = session.ask(what, room);
     let text = if with_id {
         client.next_id += 1;
         session.asks.insert(client.next_id, ask);
@@ -544,7 +555,7 @@ fn put_binary(
     payload: &[u8],
     to: &mut Vec<u8>,
 ) {
-    let ask = Ask { what, room, member: session.membership(room), rooms: session.rooms_possible() };
+    let ask = session.ask(what, room);
     session.binary_asks.push_back(ask);
     let message = [&op.to_le_bytes()[..], payload].concat();
     put(client, session, opcode::BINARY, &message, to);
@@ -558,4 +569,3 @@ fn put(client: &mut Client, session: &mut Session, opcode: u8, message: &[u8], t
         codec::write_message(to, opcode, message, &mut client.rng);
     }
 }
-

@@ -50,7 +50,7 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
             let sound = matches!(ask.what, What::Presence)
                 && ordered
                 && total >= users.len() as u64
-                && users.iter().all(|user| user.connections > 0 && known(&user.status));
+                && users.iter().all(|user| known(&user.status));
             context.judge.check(sound, || format!("connection {conn} room {room}: presence {total} {users:?}"));
             if let Some(finding) = &mut client.findings[ask.room] {
                 finding.present = Some(users);
@@ -176,13 +176,16 @@ fn hear_left(session: &mut Session, to: To, name: &str, context: &mut Context<'_
     let Some(scene) = scene(session, name, context) else { return };
     let ask = match to {
         To::Id(id) => take_id(session, id, name, context).map(|(ask, _)| ask),
-        To::Binary => take_binary(session, scene.room, |ask| matches!(ask.what, What::Leave) && ask.member != Member::No),
+        To::Binary => {
+            take_binary(session, scene.room, |ask| matches!(ask.what, What::Leave) && ask.member != Member::No)
+        }
         To::Nothing => None,
     };
     let sound = ask.as_ref().is_some_and(|ask| matches!(ask.what, What::Leave));
     context.judge.check(sound, || format!("connection {conn}: left {name} answers {ask:?}"));
-    session.views[scene.room].member = false;
-    session.views[scene.room].fading = false;
+    let view = &mut session.views[scene.room];
+    view.member = false;
+    view.fading = view.fading.filter(|leave| ask.is_none_or(|ask| ask.number < *leave));
 }
 
 struct Position {
@@ -238,7 +241,7 @@ fn hear_published_binary(session: &mut Session, scene: Scene<'_>, position: Posi
         return judge.fail(|| format!("connection {conn}: published {seq} in room {room} answers nothing"));
     };
     let in_order = scene.profile.mode == super::super::profile::Mode::Memory && !ambiguous;
-    if in_order && session.views[room].member && !session.views[room].fading {
+    if in_order && session.views[room].member && session.views[room].fading.is_none() {
         judge.acknowledged(content, view_epoch, seq, false);
     }
 }
@@ -301,7 +304,7 @@ fn hear_error(session: &mut Session, to: To, code: &str, retry_after_ms: Option<
         To::Nothing => {
             let query = session.query_joins.iter().any(|(room, ask)| {
                 let what = What::Join(ask.clone());
-                is_legal(&Ask { what, room: *room, member: Member::Maybe, rooms: usize::MAX }, code, context)
+                is_legal(&Ask { number: 0, what, room: *room, member: Member::Maybe, rooms: usize::MAX }, code, context)
             });
             let silent = session.silent_asks.iter().any(|ask| is_legal(ask, code, context));
             context.judge.check(query || silent, || {

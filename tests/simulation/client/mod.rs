@@ -102,7 +102,11 @@ impl Client {
         let user = match role {
             Role::Auditor => Some(format!("auditor-{index}")),
             Role::Random if index % 9 == 8 => None,
-            Role::Random => Some(if index % 5 == 0 { format!("üser {}&", index % users) } else { format!("user-{}", index % users) }),
+            Role::Random => Some(if index % 5 == 0 {
+                format!("üser {}&", index % users)
+            } else {
+                format!("user-{}", index % users)
+            }),
         };
         Self {
             index,

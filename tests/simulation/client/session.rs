@@ -37,6 +37,8 @@ pub enum Member {
 /// A command that waits for its reply.
 #[derive(Clone, Debug)]
 pub struct Ask {
+    /// Its number on this connection.
+    pub number: u64,
     /// What was asked.
     pub what: What,
     /// Where (0 for commands without a room).
@@ -84,6 +86,8 @@ pub struct Session {
     pub expected_upgrade: (String, Option<&'static str>),
     /// Its user, once known.
     pub user: Option<Rc<str>>,
+    /// Commands sent.
+    pub commands: u64,
     /// By room.
     pub views: Vec<View>,
     /// JSON commands by `id`.
@@ -125,6 +129,7 @@ impl Session {
             expected_status: 101,
             expected_upgrade: (String::new(), None),
             user: None,
+            commands: 0,
             views: vec![View::default(); context.rooms.len()],
             asks: BTreeMap::new(),
             binary_asks: VecDeque::new(),
@@ -208,7 +213,8 @@ impl Session {
             let legal_busy = faults.drain > 0.0 || context.profile.is_tight();
             let sound = answer.status == self.expected_status || (busy && legal_busy) || self.broke.is_some();
             context.judge.check(sound, || format!("connection {conn} expected {}: {answer:?}", self.expected_status));
-            let told = !busy || answer.status != 503 || answer.header("retry-after").is_some() || self.expected_status != 101;
+            let told =
+                !busy || answer.status != 503 || answer.header("retry-after").is_some() || self.expected_status != 101;
             context.judge.check(told, || format!("connection {conn}: no Retry-After in {answer:?}"));
         }
         self.received = answer.rest;
@@ -257,7 +263,13 @@ impl Session {
         answer::hear(self, heard, client, context);
     }
 
-    fn read_close(&mut self, payload: &[u8], client: &mut Client, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
+    fn read_close(
+        &mut self,
+        payload: &[u8],
+        client: &mut Client,
+        context: &mut Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let conn = self.conn;
         let code = match payload {
             [high, low, reason @ ..] if std::str::from_utf8(reason).is_ok() => u16::from_be_bytes([*high, *low]),
@@ -269,7 +281,10 @@ impl Session {
         self.closed = Some(code);
         let legal = self.close_is_legal(code, context);
         context.judge.check(legal, || {
-            format!("connection {conn} was closed {code}: broke {:?}, leaving {}, stuck {}", self.broke, self.leaving, self.stuck)
+            format!(
+                "connection {conn} was closed {code}: broke {:?}, leaving {}, stuck {}",
+                self.broke, self.leaving, self.stuck
+            )
         });
         if !self.leaving {
             self.leaving = true;
@@ -311,7 +326,10 @@ impl Session {
         // A head that never becomes complete, or a slow reader whose close frame never got through.
         let cut_off = (self.phase == Phase::Head && self.broke.is_some()) || self.stuck || context.profile.is_tight();
         context.judge.check(excused || told || broke || cut_off, || {
-            format!("connection {conn} ended without a word: {:?}, broke {:?}, leaving {}", self.phase, self.broke, self.leaving)
+            format!(
+                "connection {conn} ended without a word: {:?}, broke {:?}, leaving {}",
+                self.phase, self.broke, self.leaving
+            )
         });
         let whole = self.received.is_empty() || excused || self.ended || self.phase == Phase::Refused || self.stuck;
         context.judge.check(whole || self.broke.is_some(), || {
@@ -335,6 +353,13 @@ impl Session {
         vec![Effect::Write(vec![0x88, 0x82, 0, 0, 0, 0, 3, 0xe8])]
     }
 
+    /// Notes that a command is asked now.
+    pub fn ask(&mut self, what: What, room: usize) -> Ask {
+        self.commands += 1;
+        let (member, rooms) = (self.membership(room), self.rooms_possible());
+        Ask { number: self.commands, what, room, member, rooms }
+    }
+
     /// Membership at the moment the next command is read by the server.
     pub fn membership(&self, room: usize) -> Member {
         let view = &self.views[room];
@@ -344,7 +369,7 @@ impl Session {
         };
         let joining = waits(false) || self.query_joins.iter().any(|(query, _)| *query == room);
         match (view.member, view.fading) {
-            (true, false) if !waits(true) => Member::Yes,
+            (true, None) if !waits(true) => Member::Yes,
             (false, _) if !joining => Member::No,
             _ => Member::Maybe,
         }

@@ -41,7 +41,10 @@ impl World {
             let Some(session) = client.session.as_ref().filter(|session| session.is_open()) else { continue };
             let (conn, waiting) = (session.conn, session.outstanding());
             self.judge.check(waiting == 0, || {
-                format!("connection {conn} still waits for {waiting} replies: {:?} {:?}", session.asks, session.binary_asks)
+                format!(
+                    "connection {conn} still waits for {waiting} replies: {:?} {:?}",
+                    session.asks, session.binary_asks
+                )
             });
         }
     }
@@ -51,6 +54,7 @@ impl World {
         if self.is_over() {
             return;
         }
+        self.auditing = true;
         if self.profile.is_tight() {
             self.leave_all(true);
             self.run_for(2 * CLOSE_TIMEOUT_MS * 1_000);
@@ -112,8 +116,8 @@ impl World {
             if self.sockets[session.conn].node != node {
                 continue;
             }
-            certain &= !session.views[room].fading && session.user.is_some();
-            if !session.views[room].member || session.views[room].fading {
+            certain &= session.views[room].fading.is_none() && session.user.is_some();
+            if !session.views[room].member || session.views[room].fading.is_some() {
                 continue;
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };
@@ -208,4 +212,3 @@ impl World {
         self.judge.check(ends <= opened, || format!("node {node} core {index}: {ends} ended of {opened} accepted"));
     }
 }
-

@@ -84,6 +84,8 @@ pub struct World {
     order: u64,
     events: BTreeMap<(u64, u64), Event>,
     part: Part,
+    /// Auditors are at work: nobody else takes the places of those that left.
+    auditing: bool,
     nodes: Vec<Node>,
     sockets: Vec<Socket>,
     clients: Vec<Client>,
@@ -108,6 +110,7 @@ impl World {
             order: 0,
             events: BTreeMap::new(),
             part: Part::Chaos,
+            auditing: false,
             nodes: (0..profile.nodes).map(|node| Node::new(&profile, node)).collect(),
             sockets: Vec::new(),
             clients: (0..profile.clients).map(|client| Client::new(client, Role::Random, &profile)).collect(),

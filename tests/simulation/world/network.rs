@@ -38,7 +38,7 @@ impl World {
             let conn = session.conn;
             let effects = client::step(&mut self.clients[index], context!(self));
             self.apply(conn, effects);
-        } else if self.network.chance(0.7) {
+        } else if self.network.chance(0.7) && !self.auditing {
             let up: Vec<usize> =
                 (0..self.nodes.len()).filter(|node| self.nodes[*node].standing != Standing::Down).collect();
             if !up.is_empty() {

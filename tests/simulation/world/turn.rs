@@ -67,12 +67,12 @@ impl World {
         self.handle_inputs(at, &mut output);
         let node = &mut self.nodes[at.node];
         let now = node.now(self.now_us);
-        node.cores[at.core].engine.finish_turn(now, &mut output);
+        let more = node.cores[at.core].engine.finish_turn(now, &mut output);
         self.carry_out(at, &mut output);
         self.nodes[at.node].cores[at.core].output = output;
         self.send_hops(at);
         self.schedule_tick(at, ticked);
-        if self.nodes[at.node].cores[at.core].is_ready(self.now_us) {
+        if more || self.nodes[at.node].cores[at.core].is_ready(self.now_us) {
             self.wake(at);
         }
     }

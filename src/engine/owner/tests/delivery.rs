@@ -1,4 +1,7 @@
+//! Lanes that are full: what comes later, what is a gap, who is spared.
+
 use super::*;
+use crate::base::limits::LANE_HOPS_MAX;
 
 /// Members 1 here and 10 on core 1, whose lane is full.
 fn behind(change: impl FnOnce(&mut Settings, &mut RoomSettings)) -> World {

@@ -1,3 +1,5 @@
+//! Rooms that a link numbers: opening, holes, repeats, new epochs.
+
 use super::*;
 use crate::base::limits::{ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS};
 
@@ -267,7 +269,7 @@ fn what_comes_while_the_room_is_being_opened_is_not_lost() {
     world.read(EPOCH, 4, 1..=4);
     assert_eq!(world.own(), ["1 joined at 6 [4, 5, 6] of 1"]);
     assert!(world.linked_to().is_empty());
-    assert_eq!(world.owner.retention.waiting_bytes, 0);
+    assert_eq!(world.owner.retention.kept_bytes, 0);
 }
 
 #[test]
@@ -308,14 +310,38 @@ fn an_old_numbering_does_not_come_back() {
     world.own();
     world.linked_to();
     world.publication(EPOCH, 4);
+    assert!(world.linked_to().is_empty());
     world.read(EPOCH, 4, 1..=4);
-    world.pass(POSITION_CHECK_MS);
     world.read(EPOCH, 9, 1..=9);
-    world.answered(0, 9, false);
+    assert_eq!(world.linked_to(), ["open 10"]);
+    world.read(NEXT, 1, 1..=1);
     assert!(world.own().is_empty());
+    world.pass(POSITION_CHECK_MS);
     assert_eq!((world.epoch(), world.linked_to()), (NEXT, vec!["read 1".to_owned()]));
     world.read(NEXT, 2, 2..=2);
     assert_eq!(world.own(), ["message 2"]);
+}
+
+#[test]
+fn a_room_that_was_misled_finds_its_way() {
+    let mut world = World::at(3);
+    // A late publication of a numbering that was never the room's, and a late answer to go with it.
+    world.publication(Epoch(40), 9);
+    world.read(Epoch(40), 9, 9..=9);
+    assert_eq!(world.own(), ["new epoch at 9 [9] of 1"]);
+    world.linked_to();
+    world.publication(EPOCH, 4);
+    world.pass(ASK_AGAIN_MS);
+    assert_eq!(world.linked_to(), ["read 9"]);
+    world.read(EPOCH, 4, 1..=4);
+    assert_eq!(world.linked_to(), ["open 10"]);
+    for _ in 0..2 {
+        world.read(EPOCH, 4, 1..=4);
+        world.pass(ASK_AGAIN_MS);
+        assert_eq!((world.own().len(), world.linked_to()), (0, vec!["open 10".to_owned()]));
+    }
+    world.read(EPOCH, 4, 1..=4);
+    assert_eq!(world.own(), ["new epoch at 4 [2, 3, 4] of 1"]);
 }
 
 #[test]
@@ -325,7 +351,7 @@ fn a_stranger_among_numberings_changes_nothing() {
     assert_eq!(world.linked_to(), ["open 10"]);
     world.read(EPOCH, 4, 1..=4);
     assert_eq!(world.own(), ["message 4"]);
-    assert_eq!((world.epoch(), world.owner.retention.waiting_bytes), (EPOCH, 0));
+    assert_eq!((world.epoch(), world.owner.retention.kept_bytes), (EPOCH, 0));
 }
 
 #[test]

@@ -5,15 +5,16 @@ mod link;
 mod members;
 mod publishing;
 mod retention;
+mod seeded;
 mod store;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
-use crate::base::limits::LANE_HOPS_MAX;
+use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Hop, ToHome};
-use crate::engine::input::Record;
+use crate::engine::input::{KeptKey, Record};
 use crate::engine::owner::room::tests::{START, settings};
 use crate::engine::settings::RoomSettings;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
@@ -158,15 +159,19 @@ impl World {
         self.now.mono_us = mono_us;
     }
 
+    /// The hops to one core since it was last asked.
+    fn hops(&mut self, core: u16) -> Vec<Hop> {
+        let mut hops = match core {
+            0 => std::iter::from_fn(|| self.outbound.take_own()).collect(),
+            _ => self.outbound.take_staged(CoreId(core), Vec::new()),
+        };
+        hops.retain(|hop| !is_filler(hop));
+        hops
+    }
+
     /// What was sent to one core since it was last asked.
     fn sent(&mut self, core: u16) -> Vec<String> {
-        let mut hops = Vec::new();
-        if core == 0 {
-            hops.extend(std::iter::from_fn(|| self.outbound.take_own()));
-        } else {
-            hops = self.outbound.take_staged(CoreId(core), Vec::new());
-        }
-        hops.iter().filter(|hop| !is_filler(hop)).map(describe).collect()
+        self.hops(core).iter().map(describe).collect()
     }
 
     /// As [`World::sent`], of the home core of slots below 10.
@@ -184,9 +189,12 @@ impl World {
     }
 
     fn fill_lane(&mut self, core: u16) {
-        for _ in 0..LANE_HOPS_MAX {
-            self.outbound.post(CoreId(core), filler());
-        }
+        let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
+        self.outbound.post_to_home(
+            CoreId(core),
+            ToHome::Push { room: filler_room(), frames, is_publication: true, except: None },
+        );
+        assert!(self.outbound.is_full(CoreId(core)));
     }
 
     fn epoch(&mut self) -> Epoch {
@@ -202,7 +210,7 @@ impl World {
     fn assert_empty(&self) {
         assert!(self.owner.rooms.all().is_empty());
         assert_eq!((self.counters.rooms.get(), self.counters.rooms_held.get()), (0, 0));
-        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.waiting_bytes), (0, 0, 0));
+        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.kept_bytes), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
         assert!(self.owner.link_publishes.is_empty());
     }
@@ -237,12 +245,17 @@ fn record(seq: Seq, from: u32) -> Record {
     }
 }
 
+fn filler_room() -> RoomName {
+    RoomName::new("filler").expect("valid")
+}
+
+/// A hop that is none of the owner's.
 fn filler() -> Hop {
-    Hop::ToHome(ToHome::Left { room: RoomName::new("filler").expect("valid"), conn: conn(0), reply: REPLY })
+    Hop::ToHome(ToHome::Left { room: filler_room(), conn: conn(0), reply: REPLY })
 }
 
 fn is_filler(hop: &Hop) -> bool {
-    matches!(hop, Hop::ToHome(ToHome::Left { room, .. }) if &**room == "filler")
+    matches!(hop, Hop::ToHome(ToHome::Left { room, .. } | ToHome::Push { room, .. }) if &**room == "filler")
 }
 
 fn seqs(messages: &[Arc<Publication>]) -> Vec<Seq> {

@@ -1,5 +1,7 @@
+//! What goes when the memory budget, age or keys ask for it.
+
 use super::*;
-use crate::base::limits::{HISTORY_ENTRY_BYTES, KEY_ENTRY_BYTES, ROOM_BYTES};
+use crate::base::limits::HISTORY_ENTRY_BYTES;
 
 fn named(name: &str) -> RoomName {
     RoomName::new(name).expect("valid")
@@ -119,7 +121,7 @@ fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
     for index in 0..5_000 {
         let name = format!("room{index}");
         world.join_room(1, &name);
-        world.publish_room(1, &name, Some("key"));
+        world.publish_room(1, &name, None);
         world.leave_room(1, &name);
         world.own();
         assert!(world.budget.used() <= world.budget.max() / HISTORY_BUDGET_DIVISOR, "{index}");
@@ -134,22 +136,28 @@ fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
 }
 
 #[test]
-fn keys_go_by_their_age_too() {
-    let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = (2 * (KEY_ENTRY_BYTES + 10) + ROOM_BYTES) as u64 * HISTORY_BUDGET_DIVISOR;
-        rooms.history_count_max = 0;
-    });
+fn keys_that_cannot_be_remembered_are_not_taken() {
+    let mut world = World::new(|settings, _| settings.memory_bytes_max = 20_000);
     world.join(1);
     world.own();
-    for index in 0..10 {
+    for index in 0..100 {
         world.publish_key(1, &format!("k{index}"));
+        assert!(world.budget.used() <= world.budget.max() / HISTORY_BUDGET_DIVISOR, "{index}");
     }
-    world.own();
-    world.publish_key(1, "k9");
-    assert_eq!(world.own(), ["1 published 10 again"]);
+    let answers = world.own();
+    let refused = answers.iter().filter(|answer| *answer == "1 overloaded").count();
+    assert!((20..80).contains(&refused), "{refused}");
     world.publish_key(1, "k0");
-    assert_eq!(world.own(), ["message 11", "1 published 11"]);
+    world.publish_key(1, "k99");
+    world.publish(1);
+    let head = 101 - refused;
+    let others = [format!("message {head}"), format!("1 published {head}")];
+    assert_eq!(world.own(), [&["1 published 1 again".to_owned(), "1 overloaded".to_owned()][..], &others].concat());
     world.assert_booked();
+    world.pass(130_000);
+    world.own();
+    world.publish_key(1, "k99");
+    assert_eq!(world.own().len(), 2, "taken");
 }
 
 #[test]

@@ -1,5 +1,7 @@
+//! Rooms that a store keeps: loading, commits, failures.
+
 use super::*;
-use crate::base::limits::{ASK_AGAIN_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX};
+use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX};
 
 impl World {
     fn durable() -> Self {
@@ -18,7 +20,11 @@ impl World {
     }
 
     fn loaded(&mut self, head: Option<Position>, records: Vec<Record>) {
-        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records } });
+        self.loaded_with(head, records, vec![]);
+    }
+
+    fn loaded_with(&mut self, head: Option<Position>, records: Vec<Record>, keys: Vec<KeptKey>) {
+        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records }, keys });
     }
 
     /// The store holds records 1 to `head` in the room's own epoch.
@@ -236,26 +242,24 @@ fn a_key_that_is_under_way_has_one_outcome() {
 }
 
 #[test]
-fn keys_come_back_with_their_records() {
+fn keys_come_back_though_their_records_do_not() {
     let mut world = World::durable();
     world.join(1);
-    let mut records: Vec<_> = (1..=2).map(|seq| record(seq, 1)).collect();
-    records[0].at -= 300_000;
-    records[0].key = Some("old".into());
-    records[1].at -= 60_000;
-    records[1].key = Some("new".into());
-    world.loaded(Some(Position { epoch: Epoch(5), seq: 2 }), records);
-    assert_eq!(world.own(), ["1 joined at 2 [] of 1"], "both are too old for history");
+    let StoreRequest::Load { keys_since, .. } = world.store.remove(0) else { panic!("a load") };
+    assert_eq!(keys_since, START.unix_ms - KEY_WINDOW_MS);
+    let kept = |key: &str, seq, age_ms| KeptKey { from: user(1), key: key.into(), seq, at: START.unix_ms - age_ms };
+    let head = Some(Position { epoch: Epoch(5), seq: 9 });
+    world.loaded_with(head, vec![record(9, 1)], vec![kept("old", 1, KEY_WINDOW_MS), kept("new", 2, 60_000)]);
+    assert_eq!(world.own(), ["1 joined at 9 [9] of 1"]);
     world.publish_key(1, "new");
     assert_eq!(world.own(), ["1 published 2 again"]);
-    world.asked();
     world.publish_key(1, "old");
-    assert_eq!(world.asked(), ["append 3"]);
-    world.committed(3);
+    assert_eq!(world.asked(), ["append 10"]);
+    world.committed(10);
     world.pass(60_000);
     world.own();
     world.publish_key(1, "new");
-    assert_eq!(world.asked(), ["append 4"], "its window is counted from its publication");
+    assert_eq!(world.asked(), ["append 11"], "its window is counted from its publication");
 }
 
 #[test]
@@ -307,7 +311,8 @@ fn strange_events_are_nothing() {
     world.store_event(StoreEvent::Committed { room: room(), epoch, seq });
     world.store_event(StoreEvent::Failed { room: room(), epoch, seq, retry_after_ms: 1 });
     world.store_event(StoreEvent::Committed { room: stranger.clone(), epoch, seq });
-    world.store_event(StoreEvent::Loaded { room: stranger, stretch: Stretch { head: None, records: vec![] } });
+    let stretch = Stretch { head: None, records: vec![] };
+    world.store_event(StoreEvent::Loaded { room: stranger, stretch, keys: vec![] });
     world.failed(2);
     world.link_event(LinkEvent::Restored);
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });

@@ -1,0 +1,275 @@
+//! Clients and the homes they are on: what they ask, and what they may be told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+const SLOTS: [u32; 9] = [1, 2, 3, 11, 12, 13, 21, 22, 23];
+
+#[derive(Debug, Default)]
+struct Client {
+    generation: u32,
+    /// Its last word was to join.
+    is_wanted: bool,
+    /// Joins and leaves that are not answered.
+    unanswered: u32,
+    is_member: bool,
+    /// Where it was when it was last told.
+    position: Option<Position>,
+    asked: Option<Recover>,
+}
+
+/// All clients, by slot, and what each core's home knows.
+#[derive(Default)]
+pub(super) struct Clients {
+    clients: BTreeMap<u32, Client>,
+    /// By core: the last message of the room's audience there.
+    last: [Option<Position>; 3],
+    /// What stands at each position.
+    said: BTreeMap<(u64, Seq), Bytes>,
+    /// Commands that are not answered: the id, and whose.
+    asked: BTreeMap<u64, (u32, u32)>,
+    next_id: u64,
+    published: BTreeMap<u64, Bytes>,
+}
+
+impl Clients {
+    fn pick(&mut self, random: &mut Random) -> u32 {
+        SLOTS[random.below(SLOTS.len() as u64) as usize]
+    }
+
+    fn member(&mut self, slot: u32) -> MemberRef {
+        let generation = self.clients.entry(slot).or_default().generation;
+        let form = if slot % 3 == 0 { Form::Binary } else { Form::Json };
+        MemberRef { conn: ConnId { generation, ..conn(slot) }, user: user(slot % 10), form }
+    }
+
+    /// The reply of a new command.
+    fn reply(&mut self, slot: u32) -> ReplyTo {
+        self.next_id += 1;
+        let generation = self.clients.entry(slot).or_default().generation;
+        self.asked.insert(self.next_id, (slot, generation));
+        ReplyTo { id: Some(self.next_id), form: Form::Json }
+    }
+
+    pub fn publish(&mut self, world: &mut World, random: &mut Random) {
+        let slot = self.pick(random);
+        let member = self.member(slot);
+        if !self.clients[&slot].is_wanted {
+            return;
+        }
+        let reply = self.reply(slot);
+        let (key, ephemeral) = (random.below(4) == 0, random.below(10) == 0);
+        let data = Bytes::from(format!("\"{}\"", reply.id.expect("just given")));
+        if !key {
+            self.published.insert(self.next_id, data.clone());
+        }
+        world.hop(ToOwner::Publish {
+            room: room(),
+            member,
+            kind: DataKind::Json,
+            data,
+            key: key.then(|| random.below(20).to_string().into()),
+            echo: random.below(5) > 0,
+            ephemeral,
+            arrived_us: world.now.mono_us,
+            reply,
+        });
+    }
+
+    pub fn come_or_go(&mut self, world: &mut World, random: &mut Random) {
+        let slot = self.pick(random);
+        let member = self.member(slot);
+        let what = random.below(10);
+        let is_wanted = self.clients[&slot].is_wanted;
+        let (room, away) = (room(), false);
+        if !is_wanted || what == 0 {
+            let reply = self.reply(slot);
+            let client = self.clients.entry(slot).or_default();
+            let recover = client.position.map(|at| Recover { seq: at.seq, epoch: Some(at.epoch) });
+            let recover = recover.filter(|_| random.below(3) > 0);
+            client.asked = recover;
+            client.is_wanted = true;
+            client.unanswered += 1;
+            world.hop(ToOwner::Join { room, member, away, again: is_wanted, recover, history: None, reply });
+        } else if what < 4 {
+            let reply = Some(self.reply(slot));
+            let client = self.clients.entry(slot).or_default();
+            client.is_wanted = false;
+            client.unanswered += 1;
+            world.hop(ToOwner::Leave { room, member, away, reply });
+        } else if what < 7 {
+            self.end(slot);
+            world.hop(ToOwner::Leave { room, member, away, reply: None });
+        }
+    }
+
+    /// The connection is gone; another one will have its slot.
+    fn end(&mut self, slot: u32) {
+        let client = self.clients.entry(slot).or_default();
+        *client = Client { generation: client.generation + 1, position: client.position, ..Client::default() };
+        self.asked.retain(|_, (asker, _)| *asker != slot);
+        self.forget_audience(conn(slot).home);
+    }
+
+    pub fn go(&mut self, world: &mut World) {
+        for slot in SLOTS {
+            let member = self.member(slot);
+            if self.clients[&slot].is_wanted {
+                world.hop(ToOwner::Leave { room: room(), member, away: false, reply: None });
+            }
+            self.end(slot);
+        }
+    }
+
+    pub fn read(&mut self, world: &mut World, random: &mut Random) {
+        let slot = self.pick(random);
+        let conn = self.member(slot).conn;
+        if !self.clients[&slot].is_wanted {
+            return;
+        }
+        let (room, limit, reply) = (room(), 5, self.reply(slot));
+        if random.below(2) == 0 {
+            world.hop(ToOwner::Presence { room, conn, limit, after: None, reply });
+        } else {
+            let after = (random.below(2) == 0).then(|| random.below(200));
+            world.hop(ToOwner::History { room, conn, after, before: None, limit, reply });
+        }
+    }
+
+    /// A core's home hears what has come.
+    pub fn hear(&mut self, world: &mut World, core: u16) {
+        for hop in world.hops(core) {
+            let Hop::ToHome(hop) = hop else { panic!("an owner speaks to homes") };
+            self.hear_one(core, hop);
+            self.forget_audience(CoreId(core));
+        }
+    }
+
+    fn hear_one(&mut self, core: u16, hop: ToHome) {
+        let at = usize::from(core);
+        match hop {
+            ToHome::Joined { conn, head, recovered, messages, reply, .. } => {
+                self.check(head, &messages);
+                if self.members(core).next().is_some() {
+                    assert_eq!(self.last[at], Some(head), "whoever is a member here has everything up to the head");
+                }
+                self.last[at] = Some(head);
+                if let Some(client) = self.answered(conn, reply) {
+                    client.unanswered -= 1;
+                    client.is_member = client.is_wanted || client.unanswered > 0;
+                    client.position = Some(head);
+                    if let Some(asked) = client.asked.take().filter(|_| recovered) {
+                        let first = messages.first().map_or(head.seq + 1, |first| first.seq);
+                        assert_eq!((asked.seq + 1, asked.epoch), (first, Some(head.epoch)), "exactly what was missed");
+                    }
+                }
+            }
+            ToHome::Left { conn, reply, .. } => {
+                if let Some(client) = self.answered(conn, reply) {
+                    client.unanswered -= 1;
+                    client.is_member = false;
+                }
+            }
+            ToHome::Refused { conn, unjoin, reply, .. } => {
+                if let Some(client) = self.answered(conn, reply)
+                    && unjoin
+                {
+                    client.unanswered -= 1;
+                    client.is_wanted &= client.unanswered > 0 || client.is_member;
+                }
+            }
+            ToHome::Published { conn, position: (epoch, seq), duplicate, reply, .. } => {
+                let id = reply.id.expect("each has one");
+                if let (Some(seq), Some(data), false) = (seq, self.published.get(&id).cloned(), duplicate) {
+                    self.say(epoch, seq, &data);
+                }
+                self.answered(conn, reply);
+            }
+            ToHome::History { conn, head, first_seq, messages, reply, .. } => {
+                self.check(Position { seq: messages.last().map_or(head.seq, |last| last.seq), ..head }, &messages);
+                assert!(messages.first().is_none_or(|first| first.seq >= first_seq));
+                self.answered(conn, reply);
+            }
+            ToHome::Presence { conn, total, users, reply, .. } => {
+                assert!(users.len() as u64 <= total.min(5));
+                self.answered(conn, reply);
+            }
+            ToHome::Deliver { publication, .. } => {
+                let Some(last) = &mut self.last[at] else { return };
+                assert_eq!(publication.seq, last.seq + 1, "in order, without a hole");
+                last.seq += 1;
+                let epoch = last.epoch;
+                self.say(epoch, publication.seq, &publication.data);
+                self.advance(core);
+            }
+            ToHome::Gap { from, to, .. } => {
+                let Some(last) = &mut self.last[at] else { return };
+                assert_eq!(from, last.seq + 1, "a gap begins where the last message ended");
+                assert!(to >= from);
+                last.seq = to;
+                self.advance(core);
+            }
+            ToHome::NewEpoch { head, messages, .. } => {
+                self.check(head, &messages);
+                if self.last[at].is_some() {
+                    assert_ne!(self.last[at].map(|last| last.epoch), Some(head.epoch));
+                    self.last[at] = Some(head);
+                    self.advance(core);
+                }
+            }
+            ToHome::Push { frames, .. } => assert!(!frames.is_empty()),
+        }
+    }
+
+    /// Messages of one reply: without a hole, and they end at the head.
+    fn check(&mut self, head: Position, messages: &[Arc<Publication>]) {
+        let first = head.seq + 1 - messages.len() as u64;
+        for (publication, seq) in messages.iter().zip(first..) {
+            assert_eq!(publication.seq, seq);
+            self.say(head.epoch, seq, &publication.data);
+        }
+    }
+
+    fn say(&mut self, epoch: Epoch, seq: Seq, data: &Bytes) {
+        let said = self.said.entry((epoch.0, seq)).or_insert_with(|| data.clone());
+        assert_eq!(said, data, "one message for one position: {epoch} {seq}");
+    }
+
+    fn answered(&mut self, conn: ConnId, reply: ReplyTo) -> Option<&mut Client> {
+        let client = self.clients.get_mut(&conn.slot).filter(|client| client.generation == conn.generation)?;
+        let asked = self.asked.remove(&reply.id.expect("each has one"));
+        assert_eq!(asked, Some((conn.slot, conn.generation)), "each command is answered once");
+        Some(client)
+    }
+
+    fn members(&self, core: u16) -> impl Iterator<Item = u32> {
+        let here = self.clients.iter().filter(move |(slot, _)| conn(**slot).home == CoreId(core));
+        here.filter(|(_, client)| client.is_member).map(|(slot, _)| *slot)
+    }
+
+    fn advance(&mut self, core: u16) {
+        let members: BTreeSet<_> = self.members(core).collect();
+        for slot in members {
+            self.clients.entry(slot).or_default().position = self.last[usize::from(core)];
+        }
+    }
+
+    /// An audience is there as long as somebody is a member or waits for an answer.
+    fn forget_audience(&mut self, core: CoreId) {
+        let mut here = self.clients.iter().filter(|(slot, _)| conn(**slot).home == core);
+        if !here.any(|(_, client)| client.is_member || client.is_wanted || client.unanswered > 0) {
+            self.last[core.index()] = None;
+        }
+    }
+
+    pub fn assert_answered(&self) {
+        assert!(self.asked.is_empty(), "not answered: {:?}", self.asked);
+    }
+
+    pub fn assert_up_to_date(&self, head: Position) {
+        for (slot, client) in self.clients.iter().filter(|(_, client)| client.is_member) {
+            assert_eq!(client.position, Some(head), "client {slot}");
+        }
+    }
+}

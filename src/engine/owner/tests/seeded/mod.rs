@@ -1,0 +1,132 @@
+//! Random runs of one owner with members on three cores, full lanes, and a store or a link that misbehaves. Checked at
+//! every hop: what a home asserts, that a position never stands for two messages, and that each command is answered once.
+//! Checked at the end: everybody has everything, and nothing is left behind. `OWNER_SEED=n` repeats one run.
+
+mod clients;
+mod models;
+
+use self::clients::Clients;
+use self::models::{LinkModel, StoreModel};
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Memory,
+    Store,
+    Link,
+}
+
+struct Run {
+    world: World,
+    random: Random,
+    clients: Clients,
+    store: StoreModel,
+    link: LinkModel,
+}
+
+impl Run {
+    fn new(mode: Mode, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let tight = random.below(3) == 0;
+        let world = World::new(|settings, rooms| {
+            settings.durable = mode == Mode::Store;
+            settings.linked = mode == Mode::Link;
+            rooms.history_count_max = [0, 3, 10, 50][random.below(4) as usize];
+            rooms.presence = random.below(2) == 0;
+            rooms.history_ttl_ms = if random.below(4) == 0 { 3_000 } else { 60_000 };
+            rooms.recovery_max = 20;
+            if tight {
+                settings.memory_bytes_max = 12_000;
+            }
+        });
+        Self { world, random, clients: Clients::default(), store: StoreModel::default(), link: LinkModel::new() }
+    }
+
+    /// One random thing happens.
+    fn step(&mut self) {
+        let Self { world, random, clients, store, link } = self;
+        match random.below(100) {
+            0..30 => clients.publish(world, random),
+            30..45 => clients.come_or_go(world, random),
+            45..50 => clients.read(world, random),
+            50..70 => clients.hear(world, random.below(3) as u16),
+            70..71 => world.fill_lane(1 + random.below(2) as u16),
+            71..77 => world.pass(random.below(300)),
+            77..78 => world.pass(random.below(15_000)),
+            _ => {
+                store.step(world, random);
+                link.step(world, random);
+            }
+        }
+    }
+
+    /// Nothing fails any more and all lanes are read, until nothing is under way.
+    fn calm_down(&mut self) {
+        self.store.is_calm = true;
+        self.link.is_calm = true;
+        for _ in 0..250 {
+            for core in 0..3 {
+                self.clients.hear(&mut self.world, core);
+            }
+            for _ in 0..25 {
+                self.store.step(&mut self.world, &mut self.random);
+                self.link.step(&mut self.world, &mut self.random);
+            }
+            self.world.pass(100);
+        }
+    }
+}
+
+fn run(mode: Mode, seed: u64) {
+    let mut run = Run::new(mode, seed);
+    for _ in 0..2_000 {
+        run.step();
+    }
+    run.calm_down();
+    run.clients.assert_answered();
+    if run.world.has_room() {
+        let id = run.world.owner.rooms.find(&room()).expect("just asked");
+        let head = run.world.owner.rooms.get(id).expect("found").head();
+        run.clients.assert_up_to_date(head);
+        match mode {
+            Mode::Memory => {}
+            Mode::Store => assert_eq!(run.store.head(), head, "the store and the room agree"),
+            Mode::Link => assert_eq!(run.link.head(), head, "the link and the room agree"),
+        }
+    }
+    run.clients.go(&mut run.world);
+    for _ in 0..4 {
+        run.calm_down();
+    }
+    run.world.pass(200_000);
+    run.world.assert_empty();
+}
+
+fn run_all(mode: Mode) {
+    let seeds = match std::env::var("OWNER_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("OWNER_SEED is a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..25,
+    };
+    for seed in seeds {
+        eprintln!("{mode:?} OWNER_SEED={seed}");
+        run(mode, seed);
+    }
+}
+
+#[test]
+fn alone() {
+    run_all(Mode::Memory);
+}
+
+#[test]
+fn with_a_store_that_misbehaves() {
+    run_all(Mode::Store);
+}
+
+#[test]
+fn with_a_link_that_misbehaves() {
+    run_all(Mode::Link);
+}

@@ -1,0 +1,179 @@
+//! A store and a link as bad as their contracts allow.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+/// Keeps records in order, fails now and then, and answers in order and late.
+#[derive(Default)]
+pub(super) struct StoreModel {
+    pub is_calm: bool,
+    epoch: Option<Epoch>,
+    records: Vec<Record>,
+    requests: VecDeque<StoreRequest>,
+    answers: VecDeque<StoreEvent>,
+}
+
+impl StoreModel {
+    pub fn head(&self) -> Position {
+        Position { epoch: self.epoch.expect("it was loaded"), seq: self.records.len() as u64 }
+    }
+
+    pub fn step(&mut self, world: &mut World, random: &mut Random) {
+        self.requests.extend(world.store.drain(..));
+        if random.below(3) > 0
+            && let Some(request) = self.requests.pop_front()
+        {
+            self.carry_out(request, random);
+        }
+        if random.below(3) > 0
+            && let Some(answer) = self.answers.pop_front()
+        {
+            world.store_event(answer);
+        }
+    }
+
+    fn carry_out(&mut self, request: StoreRequest, random: &mut Random) {
+        match request {
+            StoreRequest::Load { room, count, keys_since, epoch } => {
+                if !self.is_calm && random.below(4) == 0 {
+                    return;
+                }
+                let epoch = *self.epoch.get_or_insert(epoch);
+                let from = self.records.len().saturating_sub(count);
+                let head = Some(Position { epoch, seq: self.records.len() as u64 });
+                let stretch = Stretch { head, records: self.records[from..].to_vec() };
+                let keys = kept_keys(&self.records, keys_since);
+                self.answers.push_back(StoreEvent::Loaded { room, stretch, keys });
+            }
+            StoreRequest::Append { room, epoch, record } => {
+                let seq = record.seq;
+                let fits = self.epoch == Some(epoch) && seq == self.records.len() as u64 + 1;
+                let outcome = if self.is_calm { 99 } else { random.below(30) };
+                // Outcome 1: on disk, but the store could not tell.
+                if fits && outcome != 0 {
+                    self.records.push(record);
+                }
+                self.answers.push_back(if fits && outcome > 1 {
+                    StoreEvent::Committed { room, epoch, seq }
+                } else {
+                    StoreEvent::Failed { room, epoch, seq, retry_after_ms: 5 }
+                });
+            }
+        }
+    }
+}
+
+fn kept_keys(records: &[Record], since: u64) -> Vec<KeptKey> {
+    let recent = records.iter().filter(|record| record.at >= since);
+    let kept = recent.filter_map(|record| {
+        let Record { seq, at, from, key, .. } = record.clone();
+        Some(KeptKey { from, key: key?, seq, at })
+    });
+    kept.collect()
+}
+
+/// Records that a read still finds.
+const KEPT: u64 = 40;
+
+/// Numbers and keeps records for this machine and another one; loses, repeats and reorders what it says; starts again.
+pub(super) struct LinkModel {
+    pub is_calm: bool,
+    epoch: u64,
+    records: Vec<Record>,
+    is_open: bool,
+    events: Vec<LinkEvent>,
+}
+
+impl LinkModel {
+    pub fn new() -> Self {
+        Self { is_calm: false, epoch: 500, records: Vec::new(), is_open: false, events: Vec::new() }
+    }
+
+    pub fn head(&self) -> Position {
+        Position { epoch: Epoch(self.epoch), seq: self.records.len() as u64 }
+    }
+
+    pub fn step(&mut self, world: &mut World, random: &mut Random) {
+        if !world.owner.settings.linked {
+            return;
+        }
+        for request in std::mem::take(&mut world.link) {
+            self.carry_out(request, random);
+        }
+        if !self.is_calm {
+            self.misbehave(random);
+        }
+        if random.below(2) == 0 && !self.events.is_empty() {
+            let at = if self.is_calm { 0 } else { random.below(self.events.len() as u64) as usize };
+            let event = self.events.remove(at);
+            if !self.is_calm && random.below(8) == 0 {
+                self.events.extend(again(&event));
+            }
+            let is_lost = !self.is_calm && random.below(8) == 0 && !matches!(event, LinkEvent::Published { .. });
+            if !is_lost {
+                world.link_event(event);
+            }
+        }
+    }
+
+    fn misbehave(&mut self, random: &mut Random) {
+        match random.below(300) {
+            0..20 => {
+                let data = Bytes::from(format!("\"elsewhere {}\"", random.next_u64()));
+                self.number(Record { data, ..record(0, 99) });
+            }
+            20 => {
+                self.epoch += 1;
+                self.records.clear();
+            }
+            21 => self.events.push(LinkEvent::Restored),
+            _ => {}
+        }
+    }
+
+    fn carry_out(&mut self, request: LinkRequest, random: &mut Random) {
+        let (head, kept) = (self.head(), self.head().seq.saturating_sub(KEPT));
+        match request {
+            LinkRequest::Open { room, count } => {
+                self.is_open = true;
+                let from = kept.max(head.seq.saturating_sub(count as u64));
+                let stretch = Stretch { head: Some(head), records: self.records[from as usize..].to_vec() };
+                self.events.push(LinkEvent::Read { room, stretch });
+            }
+            LinkRequest::Read { room, after, count } => {
+                let from = kept.max(after).min(head.seq);
+                let records = self.records[from as usize..].iter().take(count).cloned().collect();
+                self.events.push(LinkEvent::Read { room, stretch: Stretch { head: Some(head), records } });
+            }
+            LinkRequest::Close { .. } => self.is_open = false,
+            LinkRequest::Publish { token, record, .. } => {
+                let result = if self.is_calm || random.below(10) > 0 {
+                    Ok((self.number(record), false))
+                } else {
+                    Err(LinkFailure { retry_after_ms: 5 })
+                };
+                self.events.push(LinkEvent::Published { token, result });
+            }
+        }
+    }
+
+    fn number(&mut self, record: Record) -> Position {
+        let record = Record { seq: self.records.len() as u64 + 1, ..record };
+        self.records.push(record.clone());
+        if self.is_open {
+            self.events.push(LinkEvent::Publication { room: room(), epoch: Epoch(self.epoch), record });
+        }
+        self.head()
+    }
+}
+
+fn again(event: &LinkEvent) -> Option<LinkEvent> {
+    match event {
+        LinkEvent::Read { room, stretch } => Some(LinkEvent::Read { room: room.clone(), stretch: stretch.clone() }),
+        LinkEvent::Publication { room, epoch, record } => {
+            Some(LinkEvent::Publication { room: room.clone(), epoch: *epoch, record: record.clone() })
+        }
+        LinkEvent::Published { .. } | LinkEvent::Restored => None,
+    }
+}
