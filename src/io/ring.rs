@@ -102,6 +102,17 @@ impl Ring {
     /// Why the kernel refuses it, with the limit or sysctl at fault.
     pub fn new(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
         let (uring, deferred) = build()?;
+        Ring::on(uring, deferred, slots, counters)
+    }
+
+    /// A ring in the mode of kernels without deferred task work.
+    #[cfg(test)]
+    pub fn cooperative(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
+        let uring = cooperative().map_err(|error| StartError::from_io_uring("a cooperative ring", &error))?;
+        Ring::on(uring, false, slots, counters)
+    }
+
+    fn on(uring: IoUring, deferred: bool, slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
         let table = |error: io::Error| StartError::from_io_uring("a table of direct descriptors", &error);
         uring.submitter().register_files_sparse(slots).map_err(table)?;
         let group = |error: io::Error| StartError::from_io_uring("a ring of provided buffers", &error);
@@ -417,16 +428,25 @@ impl Drop for Ring {
 
 /// A bare ring in the best mode that the kernel offers, and whether that is the deferred one.
 fn build() -> Result<(IoUring, bool), StartError> {
-    let mut deferred = IoUring::builder();
-    deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-    let mut cooperative = IoUring::builder();
-    cooperative.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
-    for (builder, is_deferred) in [(&mut deferred, true), (&mut cooperative, false)] {
-        match builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
-            Ok(uring) => return Ok((uring, is_deferred)),
-            Err(error) if is_deferred && error.raw_os_error() == Some(libc::EINVAL) => {}
-            Err(error) => return Err(StartError::from_io_uring("a ring with a single issuer", &error)),
-        }
+    match deferred() {
+        Ok(uring) => return Ok((uring, true)),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        Err(error) => return Err(StartError::from_io_uring("a ring", &error)),
     }
-    unreachable!("the last attempt returns")
+    let failed = |error: io::Error| StartError::from_io_uring("a ring with a single issuer", &error);
+    cooperative().map(|uring| (uring, false)).map_err(failed)
+}
+
+/// Finished work runs when the thread asks for completions, in one go.
+fn deferred() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)
+}
+
+/// Finished work runs whenever the thread enters the kernel.
+fn cooperative() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)
 }

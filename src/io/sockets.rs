@@ -105,7 +105,10 @@ impl Sockets {
         wake: Arc<Wake>,
         counters: Arc<CoreCounters>,
     ) -> Result<Sockets, StartError> {
-        let mut ring = Ring::new(capacity, counters)?;
+        Sockets::on(Ring::new(capacity, counters)?, capacity, listeners, wake)
+    }
+
+    fn on(mut ring: Ring, capacity: u32, listeners: Vec<TcpListener>, wake: Arc<Wake>) -> Result<Sockets, StartError> {
         ring.watch(&wake.ring(), WAKE);
         ring.register_bell(&wake.bell())?;
         let mut acceptor = Acceptor::new(listeners);
