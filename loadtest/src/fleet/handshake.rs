@@ -18,6 +18,8 @@ pub struct Request {
     pub path: String,
     /// Subprotocol to offer.
     pub subprotocol: Option<&'static str>,
+    /// Keeps the socket's receive buffer this small, in bytes.
+    pub receive_bytes: Option<usize>,
 }
 
 /// What the bytes received so far are.
@@ -92,7 +94,12 @@ mod tests {
 
     #[test]
     fn the_request_is_whole() {
-        let asked = Request { target: 0, path: "/ws?user=a".into(), subprotocol: Some("roomring.v1.json") };
+        let asked = Request {
+            target: 0,
+            path: "/ws?user=a".into(),
+            subprotocol: Some("roomring.v1.json"),
+            receive_bytes: None,
+        };
         let text = request(&asked, "h:1");
         assert!(text.starts_with("GET /ws?user=a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("json\r\n\r\n"));
     }

@@ -364,6 +364,9 @@ impl Fleet {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = request.receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         if let Some(source) = self.sources.next(target.address) {
             socket.bind(&source.into())?;
         }

@@ -226,6 +226,11 @@ impl Outcome {
         if total.connect_failures > 0 {
             notes.push(format!("{} connection attempts failed and were repeated", total.connect_failures));
         }
+        if let Scenario::Fanout { stalled_per_mille: 1.., .. } = options.scenario {
+            let rooms = f64::from(options.connections.div_ceil(options.room_size));
+            let owed = total.published as f64 / rooms * options.payload_bytes as f64 / 1024.0;
+            notes.push(format!("each stalled reader was owed about {owed:.0} KiB"));
+        }
         if self.generator_waited > 0.05 {
             notes.push(format!(
                 "the generator waited for a CPU {:.0} % of the time: the host does something else as well",

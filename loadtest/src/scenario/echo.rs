@@ -84,7 +84,7 @@ impl Behaviour for Echo {
     fn request(&mut self, client: u32) -> Request {
         let target = client as usize % self.plan.targets.len();
         let path = self.plan.targets[target].path.clone();
-        Request { target, path, subprotocol: None }
+        Request { target, path, subprotocol: None, receive_bytes: None }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
@@ -97,12 +97,12 @@ impl Behaviour for Echo {
             fleet.counters.other_messages += 1;
             return;
         };
-        fleet.counters.delivered += 1;
         if stamp.room != client || message.len() != self.plan.payload_bytes {
             fleet.counters.wrong += 1;
             self.complaints.add(|| format!("client {client} got {stamp:?} in {} bytes", message.len()));
             return;
         }
+        fleet.counters.delivered += 1;
         let state = &mut self.clients[client as usize];
         match state.sequence.observe(u64::from(stamp.number)) {
             Arrival::InOrder => {}

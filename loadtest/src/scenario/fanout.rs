@@ -14,6 +14,9 @@ use crate::measure::sequence::{Arrival, Sequence};
 use crate::payload::Stamp;
 use crate::plan::{Pace, Phase, Plan};
 
+/// Receive buffer of a client that will stall, in bytes.
+const STALLED_RECEIVE_BYTES: usize = 4 * 1024;
+
 /// The scenario.
 pub struct Fanout {
     plan: Plan,
@@ -132,9 +135,6 @@ impl Fanout {
         let room_index = self.room_of(client);
         let room = &mut self.rooms[room_index as usize];
         let member = &mut self.members[client as usize];
-        if !member.stalls {
-            fleet.counters.delivered += 1;
-        }
         let Some(stamp) = delivery.stamp else {
             fleet.counters.wrong += 1;
             self.complaints.add(|| format!("client {client}: a publication without the published data"));
@@ -144,6 +144,9 @@ impl Fanout {
             fleet.counters.misrouted += 1;
             self.complaints.add(|| format!("client {client} of room {room_index} got {stamp:?}"));
             return;
+        }
+        if !member.stalls {
+            fleet.counters.delivered += 1;
         }
         if let Some(seq) = delivery.seq {
             let offset = seq.wrapping_sub(u64::from(stamp.number));
@@ -239,7 +242,9 @@ impl Fanout {
 
 impl Behaviour for Fanout {
     fn request(&mut self, client: u32) -> Request {
-        idle::request(&self.plan, client, self.room_of(client))
+        // What a stalled reader's kernel would take in its place delays what the scenario is about.
+        let receive_bytes = self.members[client as usize].stalls.then_some(STALLED_RECEIVE_BYTES);
+        Request { receive_bytes, ..idle::request(&self.plan, client, self.room_of(client)) }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {

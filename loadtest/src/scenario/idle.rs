@@ -108,5 +108,5 @@ pub fn request(plan: &Plan, client: u32, room: u32) -> Request {
     let target = client as usize % plan.targets.len();
     let path = &plan.targets[target].path;
     let path = plan.dialect.request_target(path, &plan.room_name(room), &plan.user_name(client));
-    Request { target, path, subprotocol: plan.dialect.subprotocol() }
+    Request { target, path, subprotocol: plan.dialect.subprotocol(), receive_bytes: None }
 }

@@ -329,7 +329,7 @@ impl Behaviour for Soak {
         let path = format!("{}?user={}", self.plan.targets[target].path, self.plan.user_name(client));
         let binary = self.clients[client as usize].binary;
         let subprotocol = if binary { "roomring.v1.binary" } else { "roomring.v1.json" };
-        Request { target, path, subprotocol: Some(subprotocol) }
+        Request { target, path, subprotocol: Some(subprotocol), receive_bytes: None }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
