@@ -39,7 +39,6 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     // What the kernel refuses is found before anything is started.
     let deferred = probe()?;
     let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
-    keep_pages_small();
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
     }
@@ -88,15 +87,6 @@ fn raise_files_limit() {
     {
         // Where it cannot be raised the lower limit holds, and is named when it is met.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-/// Connections are small and come and go in any order: with transparent huge pages a few of them keep whole 2 MiB pages
-/// in memory, several times what they hold (`prctl(2)`, `PR_SET_THP_DISABLE`).
-fn keep_pages_small() {
-    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
-        // Without it the server only takes more memory.
-        tracing::warn!(%error, "transparent huge pages cannot be turned off");
     }
 }
 
