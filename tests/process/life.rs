@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client::{Arrived, Client};
 use crate::command_line::assert_failed;
 use crate::http;
-use crate::server::{Server, clean, eventually, finish, program};
+use crate::server::{Server, clean, eventually, finish, program, scratch};
 
 #[test]
 fn the_ready_line_tells_where_to_connect() {
@@ -161,4 +161,38 @@ fn an_interrupt_drains_too() {
     let ended = client.wait_for("the close", |arrived| matches!(arrived, Arrived::Close(_)));
     assert_eq!(ended, Arrived::Close(1012));
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_hang_up_reloads_the_log_level() {
+    let file = scratch("life").join("level.toml");
+    let write =
+        |level: &str| std::fs::write(&file, format!("[log]\nlevel = \"{level}\"\n")).expect("it can be written");
+    write("error");
+    let mut command = program();
+    command.arg("--config").arg(&file).args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+    let mut server = Server::spawn(command);
+    Client::connect(&server, "alice").close();
+    server.wait_until_empty();
+    assert_eq!(server.stderr.get(), "", "nothing was wrong");
+    write("info");
+    server.signal("HUP");
+    eventually("the reload is logged", || server.stderr.get().contains("INFO").then_some(()));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.stderr.get().contains("draining"), "{}", server.stderr.get());
+}
+
+#[test]
+fn logs_are_json_lines_unless_text_is_asked_for() {
+    for (format, is_json) in [("auto", true), ("json", true), ("text", false)] {
+        let mut server = Server::start(&[&format!("log.format={format}")]);
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        let log = server.stderr.get();
+        assert!(!log.is_empty(), "{format}");
+        for line in log.lines() {
+            assert_eq!(serde_json::from_str::<serde_json::Value>(line).is_ok(), is_json, "{format}: {line}");
+        }
+    }
 }

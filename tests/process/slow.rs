@@ -171,3 +171,39 @@ fn a_hundred_stalled_readers_do_not_slow_the_others() {
     healthy.close();
     server.wait_until_empty();
 }
+
+#[test]
+fn a_memory_budget_used_up_costs_the_worst_laggard_its_place() {
+    let server = Server::start(&[
+        "limits.memory_budget=16MiB",
+        "limits.outbox_bytes=64MiB",
+        "rooms.presence=false",
+        "rooms.history_size=10",
+    ]);
+    let mut publisher = Client::connect(&server, "publisher");
+    publisher.join("lobby");
+    let mut stalled = stalled_member(&server, "lobby");
+    eventually("the stalled one is a member", || (server.stat("members") == 2).then_some(()));
+    // Small enough to arrive whole: under an exhausted budget a message in parts is refused by itself.
+    let data = "x".repeat(1024);
+    let mut published = 0;
+    while server.metric("roomring_closed_overloaded_total", "") == 0.0 {
+        assert!(published < 60_000, "sixty megabytes wait for one reader");
+        for _ in 0..500 {
+            publisher.publish("lobby", json!(data));
+            publisher.messages("lobby", 1);
+            published += 1;
+        }
+    }
+    let frames = http::server_frames(&http::read_to_end(&mut stalled));
+    let reconnect = frames.iter().find_map(|(_, payload)| {
+        serde_json::from_slice(payload).ok().filter(|push: &Value| push["type"] == "reconnect")
+    });
+    let reconnect = reconnect.expect("it is told when to come back");
+    assert_eq!(reconnect["reason"], "overloaded");
+    assert!(reconnect["after_ms"].is_u64(), "{reconnect}");
+    let (_, close) = frames.iter().find(|(first, _)| *first == 0x88).expect("it is told why");
+    assert_eq!(u16::from_be_bytes([close[0], close[1]]), 1013);
+    assert_eq!(server.stat("connections"), 1, "nobody else had to go");
+    publisher.publish("lobby", json!("on"));
+}
