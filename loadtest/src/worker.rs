@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mio::Waker;
@@ -46,7 +47,10 @@ pub struct Answer {
 }
 
 struct Shared {
+    /// What the parent wants.
     phase: AtomicU8,
+    /// What the scenario has entered, its counters shown.
+    entered: AtomicU8,
     finish: AtomicBool,
     counters: SharedCounters,
     last_failure: Mutex<Option<String>>,
@@ -62,6 +66,7 @@ pub fn run() -> anyhow::Result<()> {
     let plan: Plan = serde_json::from_str(&first).context("the plan is not understood")?;
     let shared = Arc::new(Shared {
         phase: AtomicU8::new(Phase::Connect as u8),
+        entered: AtomicU8::new(Phase::Connect as u8),
         finish: AtomicBool::new(false),
         counters: SharedCounters::default(),
         last_failure: Mutex::new(None),
@@ -70,7 +75,7 @@ pub fn run() -> anyhow::Result<()> {
     let (waker_in, waker) = mpsc::channel();
     let theirs = Arc::clone(&shared);
     let thread = std::thread::Builder::new().name("clients".into());
-    thread.spawn(move || {
+    let clients = thread.spawn(move || {
         let result = drive(plan, &theirs, &waker_in);
         // The parent may be gone: then nobody wants it.
         let _ = findings_in.send(result);
@@ -86,8 +91,17 @@ pub fn run() -> anyhow::Result<()> {
             Order::Finish => shared.finish.store(true, Ordering::Release),
         }
         waker.wake()?;
-        if let Order::Finish = order {
-            answer.findings = Some(findings.recv().context("the clients' thread ended")??);
+        match order {
+            // The answer's counters are those of the new phase.
+            Order::Enter(phase) => {
+                while shared.entered.load(Ordering::Acquire) != phase as u8 && !clients.is_finished() {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            }
+            Order::Tell => {}
+            Order::Finish => {
+                answer.findings = Some(findings.recv().context("the clients' thread ended")??);
+            }
         }
         answer.counters = shared.counters.load();
         answer.last_failure = shared.last_failure.lock().expect("no holder of this lock panics").clone();
@@ -134,6 +148,9 @@ fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Resu
         if wanted != phase {
             phase = wanted;
             actor.enter(&mut fleet, phase, now);
+            // Before the turn: it may wait.
+            shared.counters.store(&fleet.counters);
+            shared.entered.store(phase as u8, Ordering::Release);
         }
         fleet.turn(&mut actor).context("epoll")?;
         if now.saturating_sub(sampled) >= CPU_SAMPLE_NS || sampled == 0 {

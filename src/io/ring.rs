@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::Shutdown;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +39,12 @@ const COMPLETIONS: u32 = 16 * 1024;
 const BATCH: usize = 256;
 
 /// The kernel runs about twenty pieces of finished work per call; more calls are made until this many completions wait,
-/// so that one turn can merge what belongs together.
-const GATHER: usize = 1024;
+/// so that one turn can merge what belongs together. Half the buffers: rarely do more receives find none left.
+const GATHER: usize = RECEIVE_BUFFERS as usize / 2;
 
-/// How often a ring that is dropped asks the kernel for the last completions, [`DROP_WAIT`] each.
-const DROP_ROUNDS: usize = 100;
+/// A ring that is dropped waits this long for completions, so many times without any.
 const DROP_WAIT: Duration = Duration::from_millis(50);
+const DROP_ROUNDS: usize = 100;
 
 /// One completion.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +61,9 @@ pub struct Completion {
     pub whole: bool,
 }
 
-/// A send under way: what to cancel it by.
+/// A send under way: what to cancel it by. One above its place in the table, so that an optional one takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendId(u32);
+pub struct SendId(NonZeroU32);
 
 struct SendInFlight {
     /// What the kernel reads from.
@@ -101,6 +102,17 @@ impl Ring {
     /// Why the kernel refuses it, with the limit or sysctl at fault.
     pub fn new(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
         let (uring, deferred) = build()?;
+        Ring::on(uring, deferred, slots, counters)
+    }
+
+    /// A ring in the mode of kernels without deferred task work.
+    #[cfg(test)]
+    pub fn cooperative(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
+        let uring = cooperative().map_err(|error| StartError::from_io_uring("a cooperative ring", &error))?;
+        Ring::on(uring, false, slots, counters)
+    }
+
+    fn on(uring: IoUring, deferred: bool, slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
         let table = |error: io::Error| StartError::from_io_uring("a table of direct descriptors", &error);
         uring.submitter().register_files_sparse(slots).map_err(table)?;
         let group = |error: io::Error| StartError::from_io_uring("a ring of provided buffers", &error);
@@ -175,7 +187,7 @@ impl Ring {
         let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
         self.start(send.build(), Token::new(Kind::Send, 0, key));
         self.counters.sends.add(1);
-        SendId(key)
+        SendId(NonZeroU32::MIN.saturating_add(key))
     }
 
     /// Sends nothing more on a slot.
@@ -197,7 +209,7 @@ impl Ring {
 
     /// Cancels a send, which then ends by a completion of its own.
     pub fn cancel_send(&mut self, send: SendId) {
-        self.cancel_user_data(Token::new(Kind::Send, 0, send.0).to_user_data());
+        self.cancel_user_data(Token::new(Kind::Send, 0, send.0.get() - 1).to_user_data());
     }
 
     fn cancel_user_data(&mut self, user_data: u64) {
@@ -392,8 +404,12 @@ impl Drop for Ring {
         self.give_back();
         let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
         let token = Token::new(Kind::Cancel, 0, 0);
-        for _ in 0..DROP_ROUNDS {
-            while self.take_completion().is_some() {}
+        let mut idle_rounds = 0;
+        while idle_rounds < DROP_ROUNDS {
+            idle_rounds += 1;
+            while self.take_completion().is_some() {
+                idle_rounds = 0;
+            }
             if self.outstanding == 0 {
                 break;
             }
@@ -412,16 +428,25 @@ impl Drop for Ring {
 
 /// A bare ring in the best mode that the kernel offers, and whether that is the deferred one.
 fn build() -> Result<(IoUring, bool), StartError> {
-    let mut deferred = IoUring::builder();
-    deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-    let mut cooperative = IoUring::builder();
-    cooperative.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
-    for (builder, is_deferred) in [(&mut deferred, true), (&mut cooperative, false)] {
-        match builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
-            Ok(uring) => return Ok((uring, is_deferred)),
-            Err(error) if is_deferred && error.raw_os_error() == Some(libc::EINVAL) => {}
-            Err(error) => return Err(StartError::from_io_uring("a ring with a single issuer", &error)),
-        }
+    match deferred() {
+        Ok(uring) => return Ok((uring, true)),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        Err(error) => return Err(StartError::from_io_uring("a ring", &error)),
     }
-    unreachable!("the last attempt returns")
+    let failed = |error: io::Error| StartError::from_io_uring("a ring with a single issuer", &error);
+    cooperative().map(|uring| (uring, false)).map_err(failed)
+}
+
+/// Finished work runs when the thread asks for completions, in one go.
+fn deferred() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)
+}
+
+/// Finished work runs whenever the thread enters the kernel.
+fn cooperative() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)
 }

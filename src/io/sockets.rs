@@ -2,9 +2,9 @@
 //! again. Decides how a socket waits; never what its bytes mean.
 //!
 //! How a socket waits for input: an idle one by a one-shot poll, which costs the kernel a third of a waiting receive and
-//! no buffer. What a poll announces is received once; a socket that receives again within a second gets a multishot
-//! receive, and goes back to the poll after two quiet seconds. Per slot this costs a few bytes and no timer: a sweep
-//! passes over all slots once a second, and only while some socket has a multishot receive.
+//! no buffer. What a poll announces is received once; a socket that receives again and again gets a multishot receive,
+//! as does a new one, and goes back to the poll after two quiet seconds. Per slot this costs a few bytes and no timer: a
+//! sweep passes over all slots once a second, and only while some socket has a multishot receive.
 //!
 //! A slot is free when every operation of its socket has ended and its close has been queued, and the kernel hands it
 //! out again only after it has carried out that close: a completion of an earlier socket can never be taken for one of a
@@ -105,7 +105,10 @@ impl Sockets {
         wake: Arc<Wake>,
         counters: Arc<CoreCounters>,
     ) -> Result<Sockets, StartError> {
-        let mut ring = Ring::new(capacity, counters)?;
+        Sockets::on(Ring::new(capacity, counters)?, capacity, listeners, wake)
+    }
+
+    fn on(mut ring: Ring, capacity: u32, listeners: Vec<TcpListener>, wake: Arc<Wake>) -> Result<Sockets, StartError> {
         ring.watch(&wake.ring(), WAKE);
         ring.register_bell(&wake.bell())?;
         let mut acceptor = Acceptor::new(listeners);
@@ -272,12 +275,13 @@ impl Sockets {
         if self.slots.len() <= slot as usize {
             self.slots.resize(slot as usize + 1, Slot::FREE);
         }
+        let second = self.second();
         let state = &mut self.slots[slot as usize];
         assert!(state.mode == Mode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
-        *state = Slot::opened(state.generation.wrapping_add(1));
+        *state = Slot::opened(state.generation.wrapping_add(1), second);
         self.open += 1;
-        // The request head comes at once: no poll before the first receive.
-        self.receive(slot, false);
+        // The request head and the first commands come at once: one operation for them all.
+        self.receive(slot, true);
         Happened::Accepted(slot)
     }
 
@@ -384,8 +388,10 @@ impl Sockets {
     /// By now every buffer has been given back.
     fn feed_starved(&mut self) {
         while let Some(slot) = self.starved.pop() {
-            if self.slots[slot as usize].mode == Mode::Starved {
-                self.receive(slot, false);
+            let state = &self.slots[slot as usize];
+            if state.mode == Mode::Starved && !state.closing {
+                let many = state.is_busy(self.second());
+                self.receive(slot, many);
             }
         }
     }

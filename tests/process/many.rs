@@ -8,25 +8,9 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::http;
-use crate::server::{Server, eventually};
+use crate::server::{Server, allow_descriptors, eventually};
 
 const ROOM_SIZE: usize = 20;
-
-/// A login's soft limit of descriptors is often 1,024; the hard limit is enough on any usual machine.
-fn allow_descriptors(count: usize) {
-    let is_enough = || {
-        let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel tells");
-        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there is such a limit");
-        let soft = line.split_whitespace().nth(3).expect("the soft limit is the fourth word");
-        soft.parse().map_or(soft == "unlimited", |soft: usize| soft >= count)
-    };
-    if !is_enough() {
-        let pid = std::process::id().to_string();
-        let raised =
-            std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={count}:")]).output();
-        assert!(is_enough(), "this test needs {count} descriptors (`ulimit -n {count}`): {raised:?}");
-    }
-}
 
 #[test]
 fn two_thousand_members_publish_and_leave_nothing() {

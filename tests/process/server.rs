@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,6 +74,21 @@ pub fn scratch(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("the build's folder for tests can be written");
     folder
+}
+
+/// A login's soft limit of descriptors is often 1,024; the hard limit is enough on any usual machine.
+pub fn allow_descriptors(count: usize) {
+    let is_enough = || {
+        let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel tells");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there is such a limit");
+        let soft = line.split_whitespace().nth(3).expect("the soft limit is the fourth word");
+        soft.parse().map_or(soft == "unlimited", |soft: usize| soft >= count)
+    };
+    if !is_enough() {
+        let pid = process::id().to_string();
+        let raised = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={count}:")]).output();
+        assert!(is_enough(), "this test needs {count} descriptors (`ulimit -n {count}`): {raised:?}");
+    }
 }
 
 /// Waits until `check` gives something, or panics with `what`.

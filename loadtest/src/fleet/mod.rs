@@ -234,6 +234,18 @@ impl Fleet {
         }
     }
 
+    /// Begins the close handshake of all clients, drops those that are connecting, and connects no more.
+    pub fn close_all(&mut self) {
+        self.waiting.clear();
+        self.delayed.clear();
+        for client in 0..u32::try_from(self.slots.len()).expect("clients are numbered in 32 bits") {
+            if matches!(self.slots[client as usize].state, State::Connecting | State::Upgrading) {
+                self.release(client);
+            }
+            self.close(client);
+        }
+    }
+
     /// Leaves without a word. [`Behaviour::ended`] is not called.
     pub fn vanish(&mut self, client: u32, leaving: Leaving) {
         self.flush(client);

@@ -123,7 +123,7 @@ impl Actor for Churn {
                 (0..self.plan.clients).for_each(|client| self.begin(fleet, client, now));
             }
             Phase::Warm | Phase::Measure | Phase::Drain => {}
-            Phase::Leave => (0..self.plan.clients).for_each(|client| fleet.close(client)),
+            Phase::Leave => fleet.close_all(),
         }
     }
 

@@ -163,7 +163,7 @@ impl Actor for Echo {
             Phase::Warm | Phase::Measure if !before.is_running() => self.begin(fleet, now),
             Phase::Warm | Phase::Measure => {}
             Phase::Drain => fleet.set_deadline(u64::MAX),
-            Phase::Leave => (0..self.plan.clients).for_each(|client| fleet.close(client)),
+            Phase::Leave => fleet.close_all(),
         }
     }
 

@@ -326,7 +326,7 @@ impl Actor for Fanout {
                     fleet.resume(client);
                 }
             }
-            Phase::Leave => (0..self.plan.clients).for_each(|client| fleet.close(client)),
+            Phase::Leave => fleet.close_all(),
         }
     }
 

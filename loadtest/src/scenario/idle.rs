@@ -92,7 +92,7 @@ impl Actor for Idle {
             Phase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
             Phase::Leave => {
                 self.leaving = true;
-                (0..self.plan.clients).for_each(|client| fleet.close(client));
+                fleet.close_all();
             }
             Phase::Warm | Phase::Measure | Phase::Drain => {}
         }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -95,6 +96,8 @@ impl Spec {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the generator: it still reads the server's figures.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         let out = child.stdout.take().expect("piped");
@@ -113,10 +116,15 @@ impl Spec {
             dialect: self.dialect(conditions),
         };
         loop {
-            let line = line.recv_timeout(READY_WITHIN).map_err(|_| match launched.child.try_wait() {
-                Ok(Some(status)) => anyhow::anyhow!("{program} ended ({status}) before it was ready"),
-                _ => anyhow::anyhow!("{program} printed no ready line within {} s", READY_WITHIN.as_secs()),
-            })?;
+            let line = match line.recv_timeout(READY_WITHIN) {
+                Ok(line) => line,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    bail!("{program} printed no ready line within {} s", READY_WITHIN.as_secs())
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    bail!("{program} ended ({}) before it was ready", launched.child.wait()?)
+                }
+            };
             if let Some(address) = value_of(&line, "listen=") {
                 launched.address = address;
                 launched.control = value_of(&line, "control=");
@@ -186,7 +194,12 @@ fn roomring_args(conditions: &Conditions) -> Vec<String> {
     sets.extend(unlimited.map(|key| format!("limits.{key}=\"0\"")));
     sets.push("limits.connections_per_user=0".to_owned());
     if !conditions.cores.is_empty() {
-        sets.push(format!("server.cores=\"{}\"", list(&conditions.cores)));
+        // One CPU as a range: a number alone would be the number of executors.
+        let cores = match conditions.cores[..] {
+            [only] => format!("{only}-{only}"),
+            _ => list(&conditions.cores),
+        };
+        sets.push(format!("server.cores=\"{cores}\""));
     }
     if conditions.echo {
         sets.push("server.echo_path=\"/echo\"".to_owned());

@@ -1,6 +1,8 @@
 //! Outboxes alone: order, bounds, what the slow policies leave behind.
 
 use super::*;
+use crate::base::counters::CoreCounters;
+use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
 
 const MAX: usize = 1_000;
 

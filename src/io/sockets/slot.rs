@@ -2,7 +2,7 @@
 
 use super::super::ring::SendId;
 
-/// So many receives in a row make a socket busy: a request head and a first command do not.
+/// So many receives in a row make a socket busy: a command now and then does not.
 const BUSY_RECEIVES: u8 = 3;
 
 /// How a slot waits for input.
@@ -64,8 +64,8 @@ impl Slot {
 
     /// With a socket, for which nothing is under way yet.
     #[must_use]
-    pub fn opened(generation: u16) -> Slot {
-        Slot { generation, mode: Mode::Silent, ..Slot::FREE }
+    pub fn opened(generation: u16, second: u8) -> Slot {
+        Slot { generation, mode: Mode::Silent, last_second: second, ..Slot::FREE }
     }
 
     /// Without a socket, `generation` having been the last.
@@ -94,7 +94,7 @@ impl Slot {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() <= 20, "a slot is paid for by every idle connection");
+const _: () = assert!(size_of::<Slot>() <= 16, "a slot is paid for by every idle connection");
 
 #[cfg(test)]
 mod tests {

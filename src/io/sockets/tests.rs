@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use socket2::SockRef;
 
+use super::super::ring::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
 use super::*;
 
 /// What an echo remembers of a slot: what is to be sent when the send under way has ended.
@@ -33,11 +34,16 @@ struct Echo {
 
 impl Echo {
     fn new(capacity: u32) -> Echo {
+        Echo::on(capacity, Ring::new)
+    }
+
+    fn on(capacity: u32, ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>) -> Echo {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let counters = Arc::new(CoreCounters::default());
         let wake = Arc::new(Wake::new().expect("an eventfd"));
-        let sockets = Sockets::new(capacity, vec![listener], wake, counters.clone()).expect("a ring");
+        let ring = ring(capacity, counters.clone()).expect("a ring");
+        let sockets = Sockets::on(ring, capacity, vec![listener], wake).expect("a table");
         let started = Instant::now();
         Echo {
             sockets,
@@ -136,7 +142,15 @@ fn with_clients<T: Send + 'static>(echo: &mut Echo, clients: impl FnOnce(SocketA
 
 #[test]
 fn many_connections_are_echoed() {
-    let mut echo = Echo::new(600);
+    echoes_many(Echo::new(600));
+}
+
+#[test]
+fn an_older_kernel_serves_as_well() {
+    echoes_many(Echo::on(600, Ring::cooperative));
+}
+
+fn echoes_many(mut echo: Echo) {
     with_clients(&mut echo, |address| {
         let mut clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(address).expect("connects")).collect();
         for round in 0..6 {
@@ -204,8 +218,6 @@ fn more_readable_sockets_than_buffers_lose_nothing() {
     drop(clients);
     echo.turn_until_empty();
 }
-
-use super::super::ring::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
 
 #[test]
 fn slots_are_reused_without_confusion() {

@@ -3,6 +3,8 @@
 //! check that all have seen the same rooms ([`truth`]).
 
 mod client;
+#[cfg(test)]
+mod tests;
 mod truth;
 
 use std::cmp::Reverse;
@@ -458,9 +460,10 @@ impl Actor for Soak {
                     match fleet.rng.u8(..4) {
                         0 => fleet.vanish(client, Leaving::MidFrame),
                         1 => fleet.vanish(client, Leaving::Reset),
-                        _ => fleet.close(client),
+                        _ => {}
                     }
                 }
+                fleet.close_all();
             }
         }
     }

@@ -1,3 +1,5 @@
+//! What a history holds, gives and forgets.
+
 use super::*;
 use crate::base::ids::{RoomName, UserName};
 use crate::wire::command::{Data, DataKind};

@@ -1,3 +1,5 @@
+//! What waits while a room is opened, and in which order it goes on.
+
 use bytes::Bytes;
 
 use super::*;

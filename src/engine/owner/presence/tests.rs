@@ -1,3 +1,5 @@
+//! Who is told about whom, and when.
+
 use super::*;
 
 const GRACE_MS: u64 = 2_000;

@@ -1,3 +1,5 @@
+//! A room's own books: members, pages, what it waits for.
+
 use super::*;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::engine::hop::MemberRef;

@@ -1,3 +1,5 @@
+//! Lanes that are full: what comes later, what is a gap, who is spared.
+
 use super::*;
 use crate::base::limits::LANE_HOPS_MAX;
 

@@ -1,3 +1,5 @@
+//! Joining, recovery, leaving, presence.
+
 use super::*;
 use crate::base::limits::PAGE_MAX;
 

@@ -1,3 +1,5 @@
+//! From a publish to one hop for each listening core: numbers, forms, keys.
+
 use super::*;
 use crate::base::limits::KEY_WINDOW_MS;
 

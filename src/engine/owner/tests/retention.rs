@@ -1,3 +1,5 @@
+//! What goes when the memory budget, age or keys ask for it.
+
 use super::*;
 use crate::base::limits::HISTORY_ENTRY_BYTES;
 

@@ -1,3 +1,5 @@
+//! Rooms that a store keeps: loading, commits, failures.
+
 use super::*;
 use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX};
 

@@ -40,7 +40,7 @@ impl Clients {
 
     fn member(&mut self, slot: u32) -> MemberRef {
         let generation = self.clients.entry(slot).or_default().generation;
-        let form = if slot % 3 == 0 { Form::Binary } else { Form::Json };
+        let form = if slot.is_multiple_of(3) { Form::Binary } else { Form::Json };
         MemberRef { conn: ConnId { generation, ..conn(slot) }, user: user(slot % 10), form }
     }
 

@@ -1,0 +1,199 @@
+//! What a soak makes of messages that are right, and of each kind that is not.
+
+use super::*;
+use crate::dialect::Dialect;
+use crate::fleet::Settings;
+use crate::fleet::address::Target;
+use crate::measure::counters::Counters;
+use crate::plan::Scenario;
+
+const EPOCH: &str = "00000000000000aa";
+
+struct Stage {
+    soak: Soak,
+    fleet: Fleet,
+    room: String,
+}
+
+impl Stage {
+    /// Three clients, two of them members of the only room; five publications under way. Client 1 speaks binary.
+    fn new() -> Self {
+        let target = Target::parse("ws://127.0.0.1:9/ws").expect("an address");
+        let mixture = Mixture { rooms: 1, actions_per_second: 1.0 };
+        let plan = Plan {
+            targets: vec![target.clone()],
+            dialect: Dialect::json(),
+            scenario: Scenario::Soak(mixture),
+            shard: 0,
+            core: None,
+            clients: 3,
+            room_size: 3,
+            payload_bytes: 32,
+            sources: 1,
+            connecting_max: 1,
+            run: 1,
+            seed: 1,
+        };
+        let targets = vec![target];
+        let settings = Settings { targets, clients: 3, shard: 0, sources: 1, connecting_max: 1, seed: 1 };
+        let fleet = Fleet::new(settings).expect("epoll");
+        let room = plan.room_name(0);
+        let mut stage = Stage { soak: Soak::new(plan, mixture), fleet, room };
+        for client in [0, 1] {
+            stage.soak.clients[client as usize].remembered.push((0, None));
+            stage.soak.opened(&mut stage.fleet, client, 0);
+        }
+        stage.joined(0, 0, false, &[]);
+        while stage.fleet.counters.published < 5 {
+            stage.soak.publish(&mut stage.fleet, 0);
+        }
+        stage
+    }
+
+    fn data(number: u32) -> String {
+        let mut data = Vec::new();
+        Stamp { number, room: 0 }.write(24, &mut data);
+        String::from_utf8(data).expect("ASCII")
+    }
+
+    fn say(&mut self, client: u32, message: &[u8]) {
+        self.soak.message(&mut self.fleet, client, message, 0);
+    }
+
+    /// `joined` with the messages of these seqs; publish n has seq n + 1.
+    fn joined(&mut self, client: u32, head: u64, recovered: bool, seqs: &[u32]) {
+        let entry = |seq: &u32| format!(r#"{{"seq":{seq},"from":"u","at":1,"data":"{}"}}"#, Stage::data(seq - 1));
+        let messages = seqs.iter().map(entry).collect::<Vec<_>>().join(",");
+        let room = &self.room;
+        let text = format!(
+            r#"{{"type":"joined","id":1,"room":"{room}","epoch":"{EPOCH}","seq":{head},"recovered":{recovered},
+            "messages":[{messages}],"members":1,"role":"member"}}"#
+        );
+        self.say(client, text.as_bytes());
+    }
+
+    fn message(&mut self, client: u32, seq: u64, number: u32) {
+        let (room, data) = (self.room.clone(), Stage::data(number));
+        let text = format!(r#"{{"type":"message","room":"{room}","seq":{seq},"from":"u","at":1,"data":"{data}"}}"#);
+        self.say(client, text.as_bytes());
+    }
+
+    fn accepted(&mut self, seq: u64) {
+        let text = format!(r#"{{"type":"published","id":3,"room":"{}","seq":{seq},"epoch":"{EPOCH}"}}"#, self.room);
+        self.say(0, text.as_bytes());
+    }
+
+    /// Client 0 loses its connection and opens another.
+    fn returns(&mut self) {
+        self.soak.go_away(0);
+        self.soak.opened(&mut self.fleet, 0, 0);
+    }
+
+    /// Lost, duplicated, out of order, misrouted, wrong.
+    fn faults(&self) -> [u64; 5] {
+        let Counters { holes, duplicated, out_of_order, misrouted, wrong, .. } = self.fleet.counters;
+        [holes, duplicated, out_of_order, misrouted, wrong]
+    }
+}
+
+#[test]
+fn a_right_history_passes() {
+    let mut stage = Stage::new();
+    stage.message(0, 1, 0);
+    stage.accepted(1);
+    stage.accepted(2);
+    stage.message(0, 2, 1);
+    let position = Position { epoch: EPOCH.into(), seq: 2 };
+    stage.soak.go_away(0);
+    assert_eq!(stage.soak.clients[0].remembered, [(0, Some(position))]);
+    stage.soak.opened(&mut stage.fleet, 0, 0);
+    stage.joined(0, 4, true, &[3, 4]);
+    stage.message(0, 5, 4);
+    assert_eq!(stage.faults(), [0; 5], "{:?}", stage.soak.complaints.take());
+    assert_eq!((stage.fleet.counters.recovered, stage.fleet.counters.delivered), (1, 5));
+}
+
+#[test]
+fn a_hole_a_duplicate_and_a_late_one_are_told_apart() {
+    let mut stage = Stage::new();
+    stage.message(0, 1, 0);
+    stage.message(0, 3, 2);
+    assert_eq!(stage.faults(), [1, 0, 0, 0, 0]);
+    stage.message(0, 2, 1);
+    stage.message(0, 2, 1);
+    assert_eq!(stage.faults(), [1, 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_gap_that_is_announced_is_no_loss() {
+    let mut stage = Stage::new();
+    let gap = format!(r#"{{"type":"gap","room":"{}","from":1,"to":2}}"#, stage.room);
+    stage.say(0, gap.as_bytes());
+    stage.message(0, 3, 2);
+    assert_eq!(stage.faults(), [0; 5]);
+    assert_eq!(stage.fleet.counters.gaps_announced, 2);
+}
+
+#[test]
+fn strangers_and_early_messages_are_found() {
+    let mut stage = Stage::new();
+    stage.message(2, 1, 0);
+    assert_eq!(stage.faults(), [0, 0, 0, 1, 0], "client 2 never joined");
+    stage.returns();
+    stage.message(0, 1, 0);
+    assert_eq!(stage.faults(), [0, 0, 0, 1, 1], "before the joined");
+}
+
+#[test]
+fn a_recovery_that_is_not_whole_is_found() {
+    let mut stage = Stage::new();
+    stage.message(0, 1, 0);
+    stage.returns();
+    stage.joined(0, 3, true, &[3]);
+    assert_eq!(stage.faults()[4], 1, "2 is missing");
+    let mut stage = Stage::new();
+    stage.message(0, 1, 0);
+    stage.returns();
+    stage.joined(0, 3, false, &[1, 2, 3]);
+    assert_eq!(stage.faults()[4], 1, "it could have been recovered");
+    let mut stage = Stage::new();
+    stage.message(0, 1, 0);
+    stage.returns();
+    stage.joined(0, 0, true, &[]);
+    assert!(stage.faults()[4] > 0, "the head went back");
+}
+
+#[test]
+fn two_receivers_cannot_see_different_rooms() {
+    let mut stage = Stage::new();
+    stage.message(0, 1, 0);
+    let mut joined = 129u32.to_le_bytes().to_vec();
+    joined.extend_from_slice(&0xaau64.to_le_bytes());
+    joined.extend_from_slice(&0u64.to_le_bytes());
+    joined.extend_from_slice(&[0; 5]);
+    joined.extend_from_slice(stage.room.as_bytes());
+    stage.say(1, &joined);
+    assert_eq!(stage.faults(), [0; 5], "{:?}", stage.soak.complaints.take());
+    let mut message = 131u32.to_le_bytes().to_vec();
+    message.extend_from_slice(&1u64.to_le_bytes());
+    message.extend_from_slice(&0u64.to_le_bytes());
+    message.extend_from_slice(&(stage.room.len() as u16).to_le_bytes());
+    message.extend_from_slice(&[0, 0]);
+    message.extend_from_slice(stage.room.as_bytes());
+    message.extend_from_slice(Stage::data(1).as_bytes());
+    stage.say(1, &message);
+    assert_eq!(stage.faults(), [0, 0, 0, 0, 1], "seq 1 is publish 0 for the one and 1 for the other");
+}
+
+#[test]
+fn answers_that_fit_nothing_are_found() {
+    let mut stage = Stage::new();
+    stage.accepted(1);
+    stage.accepted(1);
+    assert_eq!(stage.faults()[4], 1, "two publishes under one seq");
+    let left = format!(r#"{{"type":"left","room":"{}"}}"#, stage.room);
+    stage.say(0, left.as_bytes());
+    assert_eq!(stage.faults()[4], 2, "left unasked");
+    stage.say(0, b"{");
+    assert_eq!(stage.faults()[4], 3, "garbage");
+}
