@@ -21,6 +21,7 @@ mod simulation {
     pub mod world;
 }
 
+use simulation::canary::{Cage, Canary};
 use simulation::profile::{Mode, Profile};
 use simulation::runner;
 
@@ -37,6 +38,51 @@ fn several_nodes_linked() {
 #[test]
 fn one_node_with_a_store() {
     runner::run_all(Mode::Durable);
+}
+
+#[test]
+fn nothing_goes_wrong_without_faults() {
+    let profiles = [Mode::Memory, Mode::Linked, Mode::Durable].into_iter().flat_map(|mode| {
+        (0..runner::seeds().div_ceil(4)).map(move |seed| Profile::calm(seed, mode))
+    });
+    runner::run_each(&profiles.collect::<Vec<_>>());
+}
+
+#[test]
+fn equal_seeds_give_equal_runs() {
+    for mode in [Mode::Memory, Mode::Linked, Mode::Durable] {
+        let run = || runner::run(&Profile::draw(3, mode)).expect("no violation");
+        let (first, second) = (run(), run());
+        assert_eq!((first.digest, first.seen), (second.digest, second.seen));
+        assert_ne!(first.digest, runner::run(&Profile::draw(4, mode)).expect("no violation").digest);
+    }
+}
+
+/// Thousands of clients join, publish, vanish and recover; in the end every counter is back at zero.
+#[test]
+fn soak() {
+    runner::run_each(&[Profile::soak(runner::first_seed(), 2_000)]);
+}
+
+/// Each defect that is put into the world on purpose makes a run fail: the checks can fail.
+#[test]
+fn every_defect_is_caught() {
+    for canary in Canary::ALL {
+        let (mut sung, mut caught, mut by_checks) = (0, 0, 0);
+        for seed in 0..20 {
+            let outcome = runner::run_once(Profile::with_canary(seed, canary), Some(Cage::new(canary)), false);
+            sung += u32::from(outcome.sung);
+            caught += u32::from(outcome.sung && outcome.result.is_err());
+            by_checks += u32::from(outcome.sung && matches!(outcome.result, Err(runner::Failure::Violation(_))));
+            if let Err(failure) = outcome.result {
+                println!("{canary:?} seed {seed}: {failure}");
+                assert!(outcome.sung, "seed {seed} fails without the defect: {failure}");
+            }
+        }
+        println!("{canary:?}: {caught} of {sung} caught, {by_checks} by checks");
+        // Now and then nobody is left to see it: the last member has gone, or its connection ends before the answer.
+        assert!(sung >= 10 && caught * 10 >= sung * 8, "{canary:?}: {caught} of {sung} caught");
+    }
 }
 
 /// One seed, named by `SIM_SEED`.

@@ -45,75 +45,91 @@ pub enum Canary {
     RepeatingLink,
 }
 
-/// Every defect in a lane.
-pub const IN_LANES: [Canary; 9] = [
-    Canary::LoseDeliver,
-    Canary::RepeatDeliver,
-    Canary::SwapDelivers,
-    Canary::WrongRoom,
-    Canary::OtherData,
-    Canary::LoseLeave,
-    Canary::LoseJoined,
-    Canary::LosePublished,
-    Canary::WrongSeq,
-];
+impl Canary {
+    /// Every one.
+    pub const ALL: [Canary; 15] = [
+        Canary::LoseDeliver,
+        Canary::RepeatDeliver,
+        Canary::SwapDelivers,
+        Canary::WrongRoom,
+        Canary::OtherData,
+        Canary::LoseLeave,
+        Canary::LoseJoined,
+        Canary::LosePublished,
+        Canary::WrongSeq,
+        Canary::LoseFrame,
+        Canary::RepeatFrame,
+        Canary::SwapFrames,
+        Canary::WrongClient,
+        Canary::ForgetfulStore,
+        Canary::RepeatingLink,
+    ];
 
-/// Every defect on the way to a client.
-pub const IN_FRAMES: [Canary; 4] = [Canary::LoseFrame, Canary::RepeatFrame, Canary::SwapFrames, Canary::WrongClient];
+    /// Whether it happens on the way to a client.
+    fn is_in_frames(self) -> bool {
+        matches!(self, Canary::LoseFrame | Canary::RepeatFrame | Canary::SwapFrames | Canary::WrongClient)
+    }
+}
 
-/// A defect and how often it could have been put in so far.
+/// A defect that waits for its chance.
 #[derive(Debug)]
 pub struct Cage {
     canary: Canary,
     /// Chances to let pass first, so that the run is well under way.
     skip: u32,
-    /// How often it was put in.
-    pub sung: u32,
+    /// It was put in.
+    pub sung: bool,
     kept: Option<Vec<u8>>,
 }
 
 impl Cage {
-    /// A defect that happens once, after `skip` chances.
-    pub fn new(canary: Canary, skip: u32) -> Self {
-        Self { canary, skip, sung: 0, kept: None }
+    /// A defect that happens once, when the run is well under way.
+    pub fn new(canary: Canary) -> Self {
+        let skip = if canary == Canary::ForgetfulStore { 0 } else { 5 };
+        Self { canary, skip, sung: false, kept: None }
     }
 
     /// Whether it is this one and its time has come; counts the chance.
     pub fn sings(&mut self, canary: Canary) -> bool {
-        if self.canary != canary || self.sung > 0 {
+        if self.canary != canary || self.sung {
             return false;
         }
         if self.skip > 0 {
             self.skip -= 1;
             return false;
         }
-        self.sung += 1;
+        self.sung = true;
         true
-    }
-
-    /// Which one it is.
-    pub fn canary(&self) -> Canary {
-        self.canary
     }
 
     /// Puts the defect into a batch of hops.
     pub fn spoil_hops(&mut self, hops: &mut Vec<Hop>, rooms: &[String]) {
         let mut at = 0;
         while at < hops.len() {
-            let fits = matches!(
-                (&hops[at], self.canary),
-                (
-                    Hop::ToHome(ToHome::Deliver { .. }),
-                    Canary::LoseDeliver | Canary::RepeatDeliver | Canary::WrongRoom | Canary::OtherData
-                ) | (Hop::ToOwner(ToOwner::Leave { .. }), Canary::LoseLeave)
-                    | (Hop::ToHome(ToHome::Joined { .. }), Canary::LoseJoined)
-                    | (Hop::ToHome(ToHome::Published { .. }), Canary::LosePublished | Canary::WrongSeq)
-            ) || (self.canary == Canary::SwapDelivers && are_neighbours(&hops[at..]));
+            let fits = self.fits(&hops[at..]);
             if fits && self.sings(self.canary) {
                 self.spoil(hops, at, rooms);
                 return;
             }
             at += 1;
+        }
+    }
+
+    /// Whether the defect would show in the first of these hops.
+    fn fits(&self, hops: &[Hop]) -> bool {
+        match (&hops[0], self.canary) {
+            (
+                Hop::ToHome(ToHome::Deliver { .. }),
+                Canary::LoseDeliver | Canary::RepeatDeliver | Canary::WrongRoom | Canary::OtherData,
+            )
+            | (Hop::ToOwner(ToOwner::Leave { .. }), Canary::LoseLeave)
+            | (Hop::ToHome(ToHome::Joined { .. }), Canary::LoseJoined) => true,
+            (Hop::ToHome(ToHome::Deliver { .. }), Canary::SwapDelivers) => are_neighbours(hops),
+            (
+                Hop::ToHome(ToHome::Published { position: (_, Some(_)), reply, .. }),
+                Canary::LosePublished | Canary::WrongSeq,
+            ) => reply.wants_reply(),
+            _ => false,
         }
     }
 
@@ -152,7 +168,7 @@ impl Cage {
 
     /// Puts the defect into what one client is sent, made of whole frames. Only live messages are touched.
     pub fn spoil_frames(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if !IN_FRAMES.contains(&self.canary) || self.sung > 0 || bytes.starts_with(b"HTTP") {
+        if !self.canary.is_in_frames() || self.sung || bytes.starts_with(b"HTTP") {
             return None;
         }
         let mut frames = split(bytes)?;
@@ -199,12 +215,15 @@ fn are_neighbours(hops: &[Hop]) -> bool {
     ] if first == second)
 }
 
-/// The same publication with one character changed in its frames, lengths kept.
+/// The same publication with one digit of its data changed in its frames, lengths kept.
 fn other_data(publication: &Publication) -> Publication {
     let mut other = publication.clone();
     for frame in [&mut other.frames.json, &mut other.frames.binary].into_iter().flatten() {
         let mut bytes = frame.to_vec();
-        let digit = bytes.iter().rposition(u8::is_ascii_digit).expect("every message holds a number");
+        let data = bytes.windows(publication.data.len()).rposition(|window| *window == *publication.data);
+        let (start, len) = data.map_or((0, bytes.len()), |start| (start, publication.data.len()));
+        let digit = bytes[start..start + len].iter().position(u8::is_ascii_digit);
+        let digit = start + digit.unwrap_or(0);
         bytes[digit] = if bytes[digit] == b'7' { b'3' } else { b'7' };
         *frame = bytes.into();
     }

@@ -58,7 +58,7 @@ struct Spared {
 }
 
 /// How much of what was seen: a run that saw nothing proves nothing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Publishes sent.
     pub publishes: u64,
@@ -129,6 +129,11 @@ impl Judge {
         }
     }
 
+    /// Whether a trace is kept.
+    pub fn is_tracing(&self) -> bool {
+        self.trace.is_some()
+    }
+
     /// The trace kept.
     pub fn take_trace(&mut self) -> Vec<String> {
         self.trace.take().unwrap_or_default()
@@ -153,11 +158,6 @@ impl Judge {
     /// The first violation.
     pub fn verdict(&self) -> Option<&str> {
         self.verdict.as_deref()
-    }
-
-    /// Who numbers and who keeps.
-    pub fn mode(&self) -> Mode {
-        self.mode
     }
 
     /// A content by its number.

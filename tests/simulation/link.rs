@@ -55,6 +55,8 @@ pub struct Link {
     loss: f64,
     duplicate: f64,
     fail: f64,
+    /// A defect for the canary: the next publish gets the number of the one before.
+    pub repeats: bool,
 }
 
 /// What handling a request brought about.
@@ -80,6 +82,7 @@ impl Link {
             loss: profile.faults.service_loss,
             duplicate: profile.faults.link_duplicate,
             fail: profile.faults.link_fail,
+            repeats: false,
         }
     }
 
@@ -165,7 +168,9 @@ impl Link {
         let key = record.key.as_ref().map(|key| (record.from.to_string(), key.to_string()));
         let known = key.as_ref().and_then(|key| held.keys.get(key)).copied();
         let epoch = Epoch(held.epoch);
-        let seq = known.unwrap_or(held.head + 1);
+        let repeats = self.repeats && known.is_none() && held.head > 0;
+        self.repeats &= !repeats;
+        let seq = known.unwrap_or(if repeats { held.head } else { held.head + 1 });
         if known.is_none() {
             held.head = seq;
             record.seq = seq;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use roomring::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
+use super::canary::Canary;
 use super::rng::Rng;
 
 /// Who numbers and who keeps.
@@ -159,6 +160,22 @@ impl Profile {
         profile.clients = 10;
         profile.faults = Faults { lane_batches: 256, ..Faults::default() };
         profile.settings = draw_settings(&mut rng, mode, 3, true);
+        profile
+    }
+
+    /// A run in which only this defect goes wrong, and what it needs.
+    pub fn with_canary(seed: u64, canary: Canary) -> Self {
+        let mode = match canary {
+            Canary::ForgetfulStore => Mode::Durable,
+            Canary::RepeatingLink => Mode::Linked,
+            _ => Mode::Memory,
+        };
+        let mut profile = Self::calm(seed, mode);
+        profile.habits = Habits { step_us: 100_000, pipeline_max: 3, close: 0.0, ..profile.habits };
+        if canary == Canary::ForgetfulStore {
+            profile.faults.crash = 0.05;
+            profile.chaos_us = 6_000_000;
+        }
         profile
     }
 

@@ -46,11 +46,20 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// One run, with the end of its trace if that is wanted.
-pub fn run_once(profile: Profile, cage: Option<Cage>, trace: bool) -> (Result<Report, Failure>, Vec<String>) {
+/// What came of a run.
+pub struct Outcome {
+    /// The report, or why it failed.
+    pub result: Result<Report, Failure>,
+    /// The trace, if it was wanted.
+    pub trace: Vec<String>,
+    /// Whether the defect that was put in had its chance.
+    pub sung: bool,
+}
+
+/// One run.
+pub fn run_once(profile: Profile, cage: Option<Cage>, trace: bool) -> Outcome {
     let mut world = World::new(profile, cage, trace);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
-    let trace = world.take_trace();
     let result = match outcome {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(violation)) => Err(Failure::Violation(violation)),
@@ -60,7 +69,7 @@ pub fn run_once(profile: Profile, cage: Option<Cage>, trace: bool) -> (Result<Re
             Err(Failure::Panic(text.unwrap_or_default()))
         }
     };
-    (result, trace)
+    Outcome { result, trace: world.take_trace(), sung: world.has_sung() }
 }
 
 /// Runs a profile that must pass.
@@ -69,10 +78,10 @@ pub fn run_once(profile: Profile, cage: Option<Cage>, trace: bool) -> (Result<Re
 /// What went wrong and how to see it again; the whole story is printed.
 pub fn run(profile: &Profile) -> Result<Report, String> {
     println!("{}", replay(profile));
-    let (result, _) = run_once(profile.clone(), None, false);
-    result.map_err(|failure| {
+    let outcome = run_once(profile.clone(), None, false);
+    outcome.result.map_err(|failure| {
         // The run is the same again, with its trace.
-        let (_, trace) = run_once(profile.clone(), None, true);
+        let trace = run_once(profile.clone(), None, true).trace;
         let skipped = if std::env::var("SIM_TRACE").is_ok() { 0 } else { trace.len().saturating_sub(TRACE_LINES) };
         println!("{profile:#?}\n{}\n{failure}\n{}", trace[skipped..].join("\n"), replay(profile));
         format!("{failure}\n    {}", replay(profile))

@@ -36,7 +36,7 @@ pub struct Store {
     delay_us: u64,
     loss: f64,
     fail: f64,
-    /// A defect for the canary: a crash loses a committed record.
+    /// A defect for the canary: a crash loses the last committed record of each room.
     pub forgetful: bool,
 }
 

@@ -61,8 +61,16 @@ pub struct View {
 }
 
 impl View {
-    /// A `joined`, asked or pushed; `ask` when it is known which one it answers.
-    pub fn on_joined(&mut self, scene: Scene<'_>, joined: &Joined, ask: Option<&JoinAsk>, judge: &mut Judge) {
+    /// A `joined`, asked or pushed; `ask` when it is known which one it answers; `leaving` when a leave waits for its
+    /// reply.
+    pub fn on_joined(
+        &mut self,
+        scene: Scene<'_>,
+        joined: &Joined,
+        ask: Option<&JoinAsk>,
+        leaving: bool,
+        judge: &mut Judge,
+    ) {
         let Scene { conn, room, .. } = scene;
         let what = || format!("connection {conn} room {room}: {}", brief(joined));
         check_run(&joined.messages, judge, what);
@@ -76,6 +84,10 @@ impl View {
         judge.check(!back, || format!("{}: back from {view:?}", what()));
         if let Some(ask) = ask {
             check_recovery(scene, joined, ask, judge);
+        }
+        if self.member && self.fading.is_none() && !leaving && self.epoch == joined.epoch {
+            // One order: whoever is a member already, and stays, has everything up to the head of a fresh `joined`.
+            self.skip_to(scene, joined.seq + 1, judge);
         }
         if self.epoch != joined.epoch {
             if self.epoch != 0 {

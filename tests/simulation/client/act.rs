@@ -209,7 +209,6 @@ enum Kind {
     Status,
     Ping,
     Frame,
-    Wrong,
 }
 
 /// Some commands, ready to be written.
@@ -301,7 +300,6 @@ fn command(
             codec::write_message(to, opcode::PING, &ping, &mut client.rng);
             session.pings.push(ping);
         }
-        Kind::Wrong => {}
     }
 }
 

@@ -165,7 +165,8 @@ fn hear_joined(session: &mut Session, joined: &Joined, client: &mut Client, cont
         context.judge.check(legal, || format!("connection {conn}: a joined that nobody asked for: {joined:?}"));
         context.judge.seen.epochs += 1;
     }
-    session.views[room].on_joined(scene, joined, asked.as_ref(), context.judge);
+    let leaving = session.is_leaving(room);
+    session.views[room].on_joined(scene, joined, asked.as_ref(), leaving, context.judge);
     if client.role == super::Role::Auditor {
         client.findings[room] = Some(Finding { epoch: joined.epoch, head: joined.seq, ..Finding::default() });
     }

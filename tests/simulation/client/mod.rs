@@ -63,7 +63,6 @@ pub enum Role {
 
 /// A client: what outlives its connections.
 pub struct Client {
-    index: usize,
     role: Role,
     /// `None`: a guest, named by the server anew each time.
     user: Option<Rc<str>>,
@@ -109,7 +108,6 @@ impl Client {
             }),
         };
         Self {
-            index,
             role,
             user: user.map(Rc::from),
             rank: index / users,

@@ -115,6 +115,8 @@ pub struct Session {
     /// The reason of a `reconnect`.
     pub reconnect: Option<String>,
     written_us: u64,
+    /// What was asked since the trace was written, if there is one.
+    said: Option<Vec<String>>,
 }
 
 impl Session {
@@ -144,12 +146,18 @@ impl Session {
             closed: None,
             reconnect: None,
             written_us: context.now_us,
+            said: context.judge.is_tracing().then(Vec::new),
         }
     }
 
     /// Whether a WebSocket was asked for.
     pub fn is_upgrade(&self) -> bool {
         self.expected_status == 101
+    }
+
+    /// What was asked since this was called last, for the trace.
+    pub fn take_said(&mut self) -> Vec<String> {
+        self.said.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Whether commands make sense.
@@ -357,22 +365,32 @@ impl Session {
     pub fn ask(&mut self, what: What, room: usize) -> Ask {
         self.commands += 1;
         let (member, rooms) = (self.membership(room), self.rooms_possible());
-        Ask { number: self.commands, what, room, member, rooms }
+        let ask = Ask { number: self.commands, what, room, member, rooms };
+        if let Some(said) = &mut self.said {
+            said.push(format!("connection {} asks {ask:?}", self.conn));
+        }
+        ask
     }
 
     /// Membership at the moment the next command is read by the server.
     pub fn membership(&self, room: usize) -> Member {
         let view = &self.views[room];
-        let waits = |leave: bool| {
-            let mut asks = self.asks.values().chain(&self.binary_asks).filter(|ask| ask.room == room);
-            asks.any(|ask| if leave { matches!(ask.what, What::Leave) } else { matches!(ask.what, What::Join(_)) })
-        };
-        let joining = waits(false) || self.query_joins.iter().any(|(query, _)| *query == room);
+        let joining = self.waits(room, |what| matches!(what, What::Join(_)))
+            || self.query_joins.iter().any(|(query, _)| *query == room);
         match (view.member, view.fading) {
-            (true, None) if !waits(true) => Member::Yes,
+            (true, None) if !self.is_leaving(room) => Member::Yes,
             (false, _) if !joining => Member::No,
             _ => Member::Maybe,
         }
+    }
+
+    /// Whether a leave of a room waits for its reply.
+    pub fn is_leaving(&self, room: usize) -> bool {
+        self.waits(room, |what| matches!(what, What::Leave))
+    }
+
+    fn waits(&self, room: usize, is: impl Fn(&What) -> bool) -> bool {
+        self.asks.values().chain(&self.binary_asks).any(|ask| ask.room == room && is(&ask.what))
     }
 
     /// How many rooms it may be a member of.

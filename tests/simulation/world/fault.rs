@@ -3,6 +3,7 @@
 use roomring::base::limits::CLOSE_TIMEOUT_MS;
 use roomring::engine::input::LinkEvent;
 
+use super::super::canary::Canary;
 use super::super::node::Standing;
 use super::super::profile::Mode;
 use super::{Event, Part, World};
@@ -100,6 +101,9 @@ impl World {
             self.judge.numbering_lost = true;
         }
         self.nodes[node].standing = Standing::Down;
+        if let Some(cage) = &mut self.cage {
+            self.nodes[node].store.forgetful = cage.sings(Canary::ForgetfulStore);
+        }
         let done = self.nodes[node].store.crash();
         self.store_done(done);
         self.link.end_life(node);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use roomring::base::ids::RoomName;
 use roomring::engine::input::{LinkEvent, StoreEvent};
 
-use super::canary::Cage;
+use super::canary::{Cage, Canary};
 use super::client::{Client, Role};
 use super::hear::Message;
 use super::judge::{Judge, Seen};
@@ -72,8 +72,6 @@ pub struct Report {
     pub seen: Seen,
     /// Stands for everything that every engine asked for: equal for equal seeds.
     pub digest: u64,
-    /// Whether the canary had its chance.
-    pub sung: bool,
 }
 
 /// A run.
@@ -146,15 +144,16 @@ impl World {
         self.say_goodbye();
         match self.judge.verdict() {
             Some(verdict) => Err(verdict.to_owned()),
-            None => Ok(Report {
-                seen: self.judge.seen,
-                digest: self.digest,
-                sung: self.cage.as_ref().is_some_and(|cage| cage.sung > 0),
-            }),
+            None => Ok(Report { seen: self.judge.seen, digest: self.digest }),
         }
     }
 
-    /// The last lines of the trace.
+    /// Whether the defect that was put in had its chance.
+    pub fn has_sung(&self) -> bool {
+        self.cage.as_ref().is_some_and(|cage| cage.sung)
+    }
+
+    /// The trace.
     pub fn take_trace(&mut self) -> Vec<String> {
         self.judge.take_trace()
     }
@@ -243,6 +242,9 @@ impl World {
     }
 
     fn link_work(&mut self, node: usize, room: &RoomName) {
+        if let Some(cage) = &mut self.cage {
+            self.link.repeats |= cage.sings(Canary::RepeatingLink);
+        }
         for done in self.link.work(self.now_us, node, room) {
             if let Some((room, epoch, record)) = done.numbered {
                 self.keep(&room, epoch, &record);

@@ -95,6 +95,11 @@ impl World {
 
     /// Does what a client wants done with its socket.
     pub(super) fn apply(&mut self, conn: usize, effects: Vec<Effect>) {
+        if let Some(session) = self.clients[self.sockets[conn].client].session.as_mut() {
+            for said in session.take_said() {
+                self.judge.note(|| said);
+            }
+        }
         for effect in effects {
             let note = match &effect {
                 Effect::Write(bytes) => format!("writes {} bytes", bytes.len()),
