@@ -42,9 +42,9 @@ fn one_node_with_a_store() {
 
 #[test]
 fn nothing_goes_wrong_without_faults() {
-    let profiles = [Mode::Memory, Mode::Linked, Mode::Durable].into_iter().flat_map(|mode| {
-        (0..runner::seeds().div_ceil(4)).map(move |seed| Profile::calm(seed, mode))
-    });
+    let profiles = [Mode::Memory, Mode::Linked, Mode::Durable]
+        .into_iter()
+        .flat_map(|mode| (0..runner::seeds().div_ceil(4)).map(move |seed| Profile::calm(seed, mode)));
     runner::run_each(&profiles.collect::<Vec<_>>());
 }
 
