@@ -128,6 +128,8 @@ impl Home {
         let index = session.membership(audience).expect("kept while a leave is unanswered");
         let membership = &mut session.memberships[index];
         membership.leaves -= 1;
+        // A join behind this leave may have been refused before the leave was done.
+        membership.wanted &= membership.joins > 0 || membership.leaves > 0;
         let place = std::mem::replace(&mut membership.place, NOWHERE);
         if place != NOWHERE {
             self.remove_member(conn.slot, audience, place);
