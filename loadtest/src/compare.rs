@@ -9,36 +9,51 @@ use anyhow::ensure;
 use clap::Parser as _;
 
 use crate::args::{Cli, CompareArgs};
-use crate::run::Outcome;
+use crate::plan::Scenario;
+use crate::run::{Outcome, ServerFigures};
+use crate::server::launch::Kind;
 use crate::{report, scenario_of, start_and_run, write_json};
 
-/// One row of the comparison: what it is called, how it is read, and whether more is better.
+/// One row of the comparison: what it is called, how it is read, and how it is shown.
 struct Figure {
     name: &'static str,
     read: fn(&Outcome) -> Option<f64>,
     decimals: usize,
 }
 
-const FIGURES: [Figure; 10] = [
-    Figure { name: "per CPU-second", read: |outcome| outcome.server.as_ref().map(|s| s.per_cpu_second), decimals: 0 },
-    Figure { name: "CPU ns each", read: |outcome| outcome.server.as_ref().map(|s| s.cpu_ns), decimals: 0 },
-    Figure { name: "  of it user ns", read: |outcome| outcome.server.as_ref().map(|s| s.user_ns), decimals: 0 },
+const FIGURES: [Figure; 11] = [
+    Figure { name: "per CPU-second", read: |run| figures(run).map(|server| server.per_cpu_second), decimals: 0 },
+    Figure { name: "CPU ns each", read: |run| figures(run).map(|server| server.cpu_ns), decimals: 0 },
+    Figure { name: "  of it user ns", read: |run| figures(run).map(|server| server.user_ns), decimals: 0 },
     Figure { name: "floor ns each", read: floor_ns, decimals: 0 },
-    Figure { name: "per second", read: |outcome| Some(outcome.work().0 as f64 / outcome.measured_s), decimals: 0 },
-    Figure { name: "latency p50 us", read: |outcome| outcome.durations.get("latency").map(|d| d.p50), decimals: 1 },
-    Figure { name: "latency p99 us", read: |outcome| outcome.durations.get("latency").map(|d| d.p99), decimals: 1 },
-    Figure { name: "latency p99.9 us", read: |outcome| outcome.durations.get("latency").map(|d| d.p999), decimals: 1 },
-    Figure {
-        name: "last receiver p99 us",
-        read: |outcome| outcome.durations.get("last_receiver").map(|d| d.p99),
-        decimals: 1,
-    },
-    Figure {
-        name: "B per connection",
-        read: |outcome| outcome.server.as_ref().map(|s| s.private_per_connection[0]),
-        decimals: 0,
-    },
+    Figure { name: "per second", read: |run| worked(run).map(|work| work / run.measured_s), decimals: 0 },
+    Figure { name: "latency p50 us", read: |run| run.durations.get("latency").map(|d| d.p50), decimals: 1 },
+    Figure { name: "latency p99 us", read: |run| run.durations.get("latency").map(|d| d.p99), decimals: 1 },
+    Figure { name: "latency p99.9 us", read: |run| run.durations.get("latency").map(|d| d.p999), decimals: 1 },
+    Figure { name: "last receiver p99 us", read: |run| run.durations.get("last_receiver").map(|d| d.p99), decimals: 1 },
+    Figure { name: "B per connection", read: |run| connected(run).map(|s| s.private_per_connection[0]), decimals: 0 },
+    Figure { name: "idle CPU us/conn/s", read: idle_us, decimals: 3 },
 ];
+
+/// Units of work, where the scenario has any.
+fn worked(run: &Outcome) -> Option<f64> {
+    Some(run.work().0 as f64).filter(|work| *work > 0.0)
+}
+
+/// The server's figures per unit of work.
+fn figures(run: &Outcome) -> Option<&ServerFigures> {
+    worked(run).and(run.server.as_ref())
+}
+
+/// The server's figures, where the clients stay connected.
+fn connected(run: &Outcome) -> Option<&ServerFigures> {
+    run.server.as_ref().filter(|_| run.options.scenario != Scenario::Churn)
+}
+
+fn idle_us(run: &Outcome) -> Option<f64> {
+    let idle = run.options.scenario == Scenario::Idle;
+    run.server.as_ref().filter(|_| idle).map(|server| server.cpu_us_per_connection_second)
+}
 
 /// CPU of the bare send loop alone, per frame.
 fn floor_ns(outcome: &Outcome) -> Option<f64> {
@@ -62,7 +77,11 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
             // Another one begins each round: none profits from its place.
             let index = (round + place) % count;
             let spec = &args.servers[index];
-            let outcome = start_and_run(run_args, scenario, Some(spec), stop)?;
+            let mut run_args = run_args.clone();
+            if let (Kind::Floor, Some(bytes)) = (spec.kind, outcomes[0].first().and_then(bytes_each)) {
+                run_args.size = bytes;
+            }
+            let outcome = start_and_run(&run_args, scenario, Some(spec), stop)?;
             if stop.load(Ordering::Relaxed) {
                 break 'rounds;
             }
@@ -85,6 +104,13 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     Ok(outcomes.iter().flatten().all(|outcome| outcome.verdict.valid))
 }
 
+/// Payload with which a bare send has as many bytes as a delivery of `run`: both have a frame header of at most 4.
+fn bytes_each(run: &Outcome) -> Option<usize> {
+    let Scenario::Fanout { .. } = run.options.scenario else { return None };
+    let bytes = run.measured.bytes_received.checked_div(run.measured.delivered)?;
+    usize::try_from(bytes).ok().map(|bytes| bytes.saturating_sub(4).max(run.options.payload_bytes))
+}
+
 /// The comparison: a row per figure, a column per server with median, range, and ratio to the first server's median.
 fn table(args: &CompareArgs, outcomes: &[Vec<Outcome>]) -> String {
     let mut text = String::new();
@@ -105,6 +131,10 @@ fn table(args: &CompareArgs, outcomes: &[Vec<Outcome>]) -> String {
         writeln!(text, "{:<22}{cells}", figure.name).expect(WRITES);
     }
     if let Some(ratios) = floor_ratios(outcomes) {
+        if let Some(bytes) = outcomes[0].first().and_then(bytes_each) {
+            let first = &args.servers[0].label;
+            writeln!(text, "the floor sends frames of {} B, as {first} does", bytes + 4).expect(WRITES);
+        }
         writeln!(text, "{:<22}{ratios}", "floor ratio").expect(WRITES);
     }
     for (spec, runs) in args.servers.iter().zip(outcomes) {

@@ -133,6 +133,8 @@ impl HostInfo {
             load: text("/proc/loadavg").split_whitespace().next().unwrap_or_default().to_owned(),
             sysctls: vec![
                 sysctl("net.core.somaxconn"),
+                sysctl("net.core.default_qdisc"),
+                sysctl("net.ipv4.tcp_congestion_control"),
                 sysctl("net.ipv4.ip_local_port_range"),
                 sysctl("net.ipv4.tcp_rmem"),
                 sysctl("net.ipv4.tcp_wmem"),

@@ -169,7 +169,8 @@ impl Outcome {
     /// Adds the figures of the server's process.
     pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
         let Some(sample) = self.server_sample else { return };
-        let work = self.work().0.max(1) as f64;
+        let work = self.work().0 as f64;
+        let per_unit = |value: f64| if work > 0.0 { value / work } else { 0.0 };
         let connections = f64::from(options.connections);
         let (ticks, cpu) = ((sample.user_ns + sample.system_ns).max(1) as f64, sample.cpu_ns as f64);
         let system_share = sample.system_ns as f64 / ticks;
@@ -179,10 +180,10 @@ impl Outcome {
             busy: cpu / 1e9 / self.measured_s,
             system_share,
             per_cpu_second: work / (cpu / 1e9).max(1e-9),
-            cpu_ns: cpu / work,
-            user_ns: cpu / work * (1.0 - system_share),
-            system_ns: cpu / work * system_share,
-            switches_per_1000: (sample.switches_voluntary + sample.switches_involuntary) as f64 * 1e3 / work,
+            cpu_ns: per_unit(cpu),
+            user_ns: per_unit(cpu * (1.0 - system_share)),
+            system_ns: per_unit(cpu * system_share),
+            switches_per_1000: per_unit((sample.switches_voluntary + sample.switches_involuntary) as f64 * 1e3),
             cpu_us_per_connection_second: cpu / 1e3 / connections / self.measured_s,
             memory,
             private_per_connection: [growth(full.private, empty.private), growth(loaded.private, empty.private)],
