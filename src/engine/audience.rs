@@ -2,11 +2,13 @@
 //! knows who listens here. Never numbers and never keeps messages.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::random::NameHashing;
 use super::settings::SlowPolicy;
 use crate::base::ids::{CoreId, RoomName, Seq};
 use crate::wire::command::Form;
+use crate::wire::publication::Publication;
 
 /// One room's members on this core.
 #[derive(Debug)]
@@ -22,6 +24,11 @@ pub struct Audience {
     pub slow_policy: SlowPolicy,
     /// Number of the last message delivered here; the next one is one higher. `None` until the first `Joined`.
     pub last_seq: Option<Seq>,
+    /// Publications of this turn that are not in the members' outboxes yet, with their arrival (monotonic
+    /// microseconds): those of one turn are put there together. Bounded by what one send takes.
+    pub pending: Vec<(Arc<Publication>, u64)>,
+    /// Bytes of the frames pending.
+    pub pending_bytes: usize,
     /// Slots of members who read JSON.
     json: Vec<u32>,
     /// Slots of members who read binary.
@@ -96,6 +103,12 @@ impl Audiences {
         self.audiences[index as usize].as_ref().expect("a membership refers to it")
     }
 
+    /// The audience at an index, if it is the one with this stream: another may have taken its place.
+    #[must_use]
+    pub fn is_at(&self, index: u32, stream: u32) -> bool {
+        self.audiences[index as usize].as_ref().is_some_and(|audience| audience.stream == stream)
+    }
+
     /// An audience that has memberships.
     pub fn at_mut(&mut self, index: u32) -> &mut Audience {
         self.audiences[index as usize].as_mut().expect("a membership refers to it")
@@ -127,6 +140,8 @@ impl Audiences {
             stream: self.next_stream,
             slow_policy,
             last_seq: None,
+            pending: Vec::new(),
+            pending_bytes: 0,
             json: Vec::new(),
             binary: Vec::new(),
             memberships: 0,

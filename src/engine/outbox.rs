@@ -38,12 +38,14 @@ pub enum Role {
         /// The room's stream on this core ([`Audience::stream`](super::audience::Audience::stream)).
         stream: u32,
     },
-    /// A room's numbered message.
-    Message {
+    /// A room's numbered messages, one or a run.
+    Messages {
         /// The room's stream on this core ([`Audience::stream`](super::audience::Audience::stream)).
         stream: u32,
-        /// Its number.
-        seq: Seq,
+        /// The number of the first.
+        from: Seq,
+        /// The number of the last.
+        to: Seq,
     },
 }
 
@@ -99,6 +101,14 @@ pub struct Outgoing {
     pub messages: u32,
     /// What it is to its room.
     pub role: Role,
+}
+
+impl Outgoing {
+    /// A room's message by itself.
+    #[must_use]
+    pub fn message(stream: u32, seq: Seq, bytes: Bytes) -> Self {
+        Self { bytes, messages: 1, role: Role::Messages { stream, from: seq, to: seq } }
+    }
 }
 
 /// All outboxes of a core.
@@ -226,7 +236,7 @@ impl Outboxes {
                 None => self.push_gap(slot, stream, room, seq, seq),
             }
         } else {
-            self.push(slot, Outgoing { bytes, messages: 1, role: Role::Message { stream, seq } }, budget);
+            self.push(slot, Outgoing::message(stream, seq, bytes), budget);
         }
         dropped
     }
@@ -260,10 +270,10 @@ impl Outboxes {
                     gap = Some(new & !GAP_BIT);
                     self.uncharge(slot, bytes);
                     self.outboxes.at_mut(slot).bytes += GAP_BYTES as u32;
-                    dropped += 1;
+                    dropped += to + 1 - from;
                 }
-                (Some((_, to)), Some(open)) => {
-                    dropped += u64::from(item & GAP_BIT == 0);
+                (Some((from, to)), Some(open)) => {
+                    dropped += if item & GAP_BIT == 0 { to + 1 - from } else { 0 };
                     self.release(item, budget);
                     self.gap_mut(open).to = to;
                     self.uncharge(slot, bytes);
@@ -287,7 +297,7 @@ impl Outboxes {
         }
         let frame = self.frame(item);
         match frame.role {
-            Role::Message { stream: of, seq } if of == stream => (Some((seq, seq)), false, frame.bytes.len()),
+            Role::Messages { stream: of, from, to } if of == stream => (Some((from, to)), false, frame.bytes.len()),
             Role::Start { stream: of } if of == stream => (None, true, frame.bytes.len()),
             _ => (None, false, frame.bytes.len()),
         }

@@ -199,7 +199,7 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
     let Scene { conn, room, profile, .. } = scene;
     let rooms = profile.settings.room(&Profile::room_name(room)).clone();
     let what = || format!("connection {conn} room {room} asked {ask:?} and got {}", brief(joined));
-    check_heads(scene, joined.epoch, joined.seq, &ask.heads, judge, &what);
+    check_heads(scene, joined.epoch, joined.seq, &ask.heads, judge, what);
     let count = joined.messages.len() as u64;
     let first = joined.messages.first().map_or(joined.seq + 1, |message| message.seq);
     if joined.recovered {

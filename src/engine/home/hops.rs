@@ -2,28 +2,24 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{Home, HomeEffects};
-use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::ids::{ConnId, Position, RoomName, Seq};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, Position, RoomName};
 use crate::engine::hop::ToHome;
-use crate::engine::outbox::{Outgoing, Role};
+use crate::engine::outbox::Role;
 use crate::engine::session::NOWHERE;
-use crate::engine::settings::SlowPolicy;
 use crate::wire::command::{Form, ReplyTo};
-use crate::wire::frame::count_messages;
-use crate::wire::publication::{Frames, Publication};
+use crate::wire::publication::Publication;
 use crate::wire::reply::{Reply, encode_reply};
 
-const FORMS: [Form; 2] = [Form::Json, Form::Binary];
+pub(super) const FORMS: [Form; 2] = [Form::Json, Form::Binary];
 
 impl Home {
     /// A hop from a room's owner.
     pub fn handle_hop(&mut self, hop: ToHome, effects: &mut HomeEffects<'_>) {
         match hop {
             ToHome::Deliver { room, publication, except, arrived_us } => {
-                self.deliver(&room, &publication, except, arrived_us, effects);
+                self.deliver(&room, publication, except, arrived_us, effects);
             }
             ToHome::Push { room, frames, is_publication, except } => {
                 let queued = self.push(&room, &frames, except, effects);
@@ -55,7 +51,7 @@ impl Home {
                     self.say(conn.slot, error, Role::Other, effects);
                 }
             }
-            ToHome::Gap { room, from, to } => self.gap(&room, from, to),
+            ToHome::Gap { room, from, to } => self.gap(&room, from, to, effects),
             ToHome::NewEpoch { room, head, messages, members } => {
                 let joined = Joined { room: &room, head, recovered: false, messages: &messages, members };
                 self.new_epoch(&joined, effects);
@@ -83,6 +79,9 @@ impl Home {
     }
 
     fn joined(&mut self, conn: ConnId, joined: &Joined<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if let Some(index) = self.audiences.find(joined.room) {
+            self.put_pending(index, effects);
+        }
         let audience_index = self.audiences.find(joined.room);
         if let Some(index) = audience_index {
             let audience = self.audiences.at_mut(index);
@@ -120,6 +119,9 @@ impl Home {
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if let Some(index) = self.audiences.find(room) {
+            self.put_pending(index, effects);
+        }
         if self.session_of(conn).is_none() {
             return;
         }
@@ -128,6 +130,8 @@ impl Home {
         let index = session.membership(audience).expect("kept while a leave is unanswered");
         let membership = &mut session.memberships[index];
         membership.leaves -= 1;
+        // A join behind this leave may have been refused before the leave was done.
+        membership.wanted &= membership.joins > 0 || membership.leaves > 0;
         let place = std::mem::replace(&mut membership.place, NOWHERE);
         if place != NOWHERE {
             self.remove_member(conn.slot, audience, place);
@@ -174,154 +178,20 @@ impl Home {
             session.memberships[index].place = place;
         }
     }
-
-    fn deliver(
-        &mut self,
-        room: &RoomName,
-        publication: &Arc<Publication>,
-        except: Option<ConnId>,
-        arrived_us: u64,
-        effects: &mut HomeEffects<'_>,
-    ) {
-        let Some(index) = self.audiences.find(room) else { return };
-        let audience = self.audiences.at_mut(index);
-        let seq = publication.seq;
-        if let Some(last) = audience.last_seq.replace(seq) {
-            // Lanes lose nothing and the owner tells every hole: anything else is a fault of the server's own, and
-            // wrong data must not be served.
-            assert_eq!(seq, last + 1, "message out of order in {room}");
-        }
-        let (stream, policy) = (audience.stream, audience.slow_policy);
-        let except = self.spared(except);
-        let mut queued = 0;
-        for form in FORMS {
-            // Closing a slow member may have ended the audience.
-            if self.audiences.find(room) != Some(index) {
-                break;
-            }
-            let members = self.audiences.at(index).members(form);
-            if members.is_empty() {
-                continue;
-            }
-            let bytes = publication.frame(room, form);
-            let outgoing = Outgoing { bytes: bytes.clone(), messages: 1, role: Role::Message { stream, seq } };
-            let mut full = std::mem::take(&mut self.full);
-            queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
-            for slot in full.drain(..) {
-                queued += self.deliver_to_full(slot, (stream, room, seq), &bytes, policy, effects);
-            }
-            self.full = full;
-        }
-        effects.counters.deliveries.add(queued);
-        if queued > 0 {
-            self.delivered.push((arrived_us, queued));
-        }
-    }
-
-    fn deliver_to_full(
-        &mut self,
-        slot: u32,
-        message: (u32, &RoomName, Seq),
-        bytes: &Bytes,
-        policy: SlowPolicy,
-        effects: &mut HomeEffects<'_>,
-    ) -> u64 {
-        let latest = match policy {
-            SlowPolicy::Disconnect => {
-                self.fail(slot, CloseCode::Slow, "outbox full", effects);
-                return 0;
-            }
-            SlowPolicy::Skip => false,
-            SlowPolicy::Latest => true,
-        };
-        let dropped = self.outboxes.push_dropping(slot, message, bytes.clone(), latest, effects.budget);
-        effects.counters.dropped_slow.add(dropped);
-        1
-    }
-
-    /// Frames without a number: a member who has no room for them does not get them, unless slow members are closed.
-    /// Returns for how many they were queued.
-    fn push(&mut self, room: &RoomName, frames: &Frames, except: Option<ConnId>, effects: &mut HomeEffects<'_>) -> u64 {
-        let mut queued = 0;
-        let Some(index) = self.audiences.find(room) else { return queued };
-        let policy = self.audiences.at(index).slow_policy;
-        let except = self.spared(except);
-        for form in FORMS {
-            // Closing a slow member may have ended the audience.
-            if self.audiences.find(room) != Some(index) {
-                break;
-            }
-            let (members, Some(bytes)) = (self.audiences.at(index).members(form), frames.get(form)) else { continue };
-            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
-            let mut full = std::mem::take(&mut self.full);
-            queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
-            for slot in full.drain(..) {
-                if policy == SlowPolicy::Disconnect {
-                    self.fail(slot, CloseCode::Slow, "outbox full", effects);
-                } else {
-                    effects.counters.dropped_slow.add(1);
-                }
-            }
-            self.full = full;
-        }
-        queued
-    }
-
-    fn gap(&mut self, room: &RoomName, from: Seq, to: Seq) {
-        let Some(index) = self.audiences.find(room) else { return };
-        self.audiences.at_mut(index).last_seq = Some(to);
-        let audience = self.audiences.at(index);
-        for form in FORMS {
-            for &slot in audience.members(form) {
-                self.outboxes.push_gap(slot, audience.stream, room, from, to);
-            }
-        }
-    }
-
-    fn new_epoch(&mut self, joined: &Joined<'_>, effects: &mut HomeEffects<'_>) {
-        let Some(index) = self.audiences.find(joined.room) else { return };
-        let audience = self.audiences.at_mut(index);
-        audience.last_seq = Some(joined.head.seq);
-        let role = Role::Start { stream: audience.stream };
-        for form in FORMS {
-            // Closing a slow member may have ended the audience.
-            if self.audiences.find(joined.room) != Some(index) {
-                break;
-            }
-            let members = self.audiences.at(index).members(form);
-            if members.is_empty() {
-                continue;
-            }
-            let bytes = encode_reply(&joined.reply(), ReplyTo { id: None, form });
-            let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role };
-            let mut full = std::mem::take(&mut self.full);
-            self.outboxes.push_all(members, None, outgoing, &mut full, effects.budget);
-            for slot in full.drain(..) {
-                // Without it the connection would take the new numbering for the old one, whatever the policy.
-                self.fail(slot, CloseCode::Slow, "outbox full", effects);
-            }
-            self.full = full;
-        }
-    }
-
-    /// The slot of a connection that asked to be spared, if it is here.
-    fn spared(&self, except: Option<ConnId>) -> Option<u32> {
-        except.filter(|conn| conn.home == self.core && self.session_of(*conn).is_some()).map(|conn| conn.slot)
-    }
 }
 
 /// What a `joined` says.
 #[derive(Clone, Copy)]
-struct Joined<'a> {
-    room: &'a RoomName,
-    head: Position,
+pub(super) struct Joined<'a> {
+    pub(super) room: &'a RoomName,
+    pub(super) head: Position,
     recovered: bool,
     messages: &'a [Arc<Publication>],
     members: u64,
 }
 
 impl<'a> Joined<'a> {
-    fn reply(&self) -> Reply<'a> {
+    pub(super) fn reply(&self) -> Reply<'a> {
         Reply::Joined {
             room: self.room,
             epoch: self.head.epoch,

@@ -2,10 +2,11 @@
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
 //! `upgrade` opens a connection, `inbound` turns its bytes into commands, `commands` carries them out, `hops` hears the
-//! owners, `closing` ends it, `timers` does what time asks for.
+//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for.
 
 mod closing;
 mod commands;
+mod delivery;
 mod hops;
 mod inbound;
 mod timers;
@@ -69,6 +70,8 @@ pub struct Home {
     /// WebSockets that are open: what the limit on connections counts.
     open: u32,
     draining: bool,
+    /// Audiences (index and stream) that have publications pending in this turn.
+    pending: Vec<(u32, u32)>,
     /// Arrival and number of the deliveries queued in this turn, for the publish-to-flush time.
     delivered: Vec<(u64, u64)>,
     /// Members whose outbox could not take the frame at hand. Kept for its memory.
@@ -93,6 +96,7 @@ impl Home {
             websockets: 0,
             open: 0,
             draining: false,
+            pending: Vec::new(),
             delivered: Vec::new(),
             full: Vec::new(),
             settings,
@@ -143,6 +147,7 @@ impl Home {
 
     /// Hands out the turn's sends. Returns whether more wait than fit in one turn.
     pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
+        self.put_all_pending(effects);
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let mut encode_gap = |slot: u32, room: &RoomName, from, to| {

@@ -82,6 +82,8 @@ impl Home {
 
     /// Time has passed.
     pub fn tick(&mut self, effects: &mut HomeEffects<'_>) {
+        // Whoever is closed below has been given what came before.
+        self.put_all_pending(effects);
         let now_ms = effects.now.mono_ms();
         while let Some((_, slot, generation)) = take_due(&mut self.timers.heads, now_ms) {
             self.head_expired(slot, generation, effects);

@@ -28,8 +28,7 @@ impl Fixture {
 
     fn message(&mut self, slots: &[u32], seq: Seq) -> Vec<u32> {
         let mut full = Vec::new();
-        let role = Role::Message { stream: 1, seq };
-        let outgoing = Outgoing { bytes: Self::bytes(seq), messages: 1, role };
+        let outgoing = Outgoing::message(1, seq, Self::bytes(seq));
         self.outboxes.push_all(slots, None, outgoing, &mut full, &mut self.budget);
         full
     }
@@ -220,7 +219,7 @@ fn gaps_told_by_the_owner_join_the_dropped_run() {
 #[test]
 fn other_rooms_are_left_alone() {
     let mut fixture = Fixture::new();
-    fixture.other(0, "theirs", Role::Message { stream: 2, seq: 7 });
+    fixture.other(0, "theirs", Role::Messages { stream: 2, from: 7, to: 7 });
     for seq in 1..=20 {
         fixture.message_dropping(seq, true);
     }
@@ -268,4 +267,19 @@ fn a_turn_hands_out_so_many_sends_and_the_next_the_rest() {
     assert!(fixture.outboxes.has_dirty());
     assert_eq!(fixture.flush().len(), 10);
     assert!(!fixture.outboxes.has_dirty());
+}
+
+#[test]
+fn a_run_is_dropped_whole_and_told_whole() {
+    let mut fixture = Fixture::new();
+    let bytes = Bytes::from(format!("{:<300}", "run1-3;"));
+    let run = Outgoing { bytes, messages: 3, role: Role::Messages { stream: 1, from: 1, to: 3 } };
+    fixture.outboxes.push_all(&[0], None, run, &mut Vec::new(), &mut fixture.budget);
+    for seq in 4..=10 {
+        fixture.message_dropping(seq, true);
+    }
+    let room = fixture.room.clone();
+    let bytes = Fixture::bytes(11);
+    assert_eq!(fixture.outboxes.push_dropping(0, (1, &room, 11), bytes, true, &mut fixture.budget), 10);
+    assert_eq!(fixture.drain(), "gap1-10;m11;");
 }

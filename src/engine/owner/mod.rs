@@ -292,12 +292,13 @@ impl Owner {
         let may_wait = self.may_keep(waiting_bytes(&hop), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         let Some(opening) = &mut room.opening else { return };
-        let is_joining = opening.is_joining(hop.conn());
+        let (is_joining, has_asked) = (opening.is_joining(hop.conn()), opening.has_asked(hop.conn()));
         let has_place = may_wait && !opening.is_full();
         match hop {
             ToOwner::Away { conn, away, .. } => opening.set_away(conn, away),
             ToOwner::Leave { member, reply: None, .. } => opening.cancel(member.conn),
-            ToOwner::Leave { .. } if is_joining => opening.push(hop),
+            // Joins and leaves of one connection are answered in order.
+            ToOwner::Leave { .. } if has_asked => opening.push(hop),
             ToOwner::Join { again: false, .. } if has_place => opening.push(hop),
             ToOwner::Join { again: false, .. } => refuse(hop, Refusal::OVERLOADED, effects),
             _ if !is_joining => refuse(hop, Refusal::NOT_JOINED, effects),

@@ -21,14 +21,35 @@ pub(super) struct Opening {
     queue: VecDeque<Option<ToOwner>>,
     waiting: usize,
     bytes: usize,
-    /// Connections that will be members, and where in the queue their join stands.
-    joining: HashMap<ConnId, usize, FixedState>,
+    /// Connections that wait for something.
+    asked: HashMap<ConnId, Asked, FixedState>,
+}
+
+/// What one connection waits for.
+#[derive(Debug, Default)]
+struct Asked {
+    hops: usize,
+    /// Where in the queue its join stands, if it will be a member.
+    join_at: Option<usize>,
+}
+
+impl Asked {
+    fn note(&mut self, hop: &ToOwner, at: usize) {
+        self.hops += 1;
+        match hop {
+            ToOwner::Join { again: false, .. } => {
+                self.join_at.get_or_insert(at);
+            }
+            ToOwner::Leave { .. } => self.join_at = None,
+            _ => {}
+        }
+    }
 }
 
 impl Opening {
     pub fn new(asked_ms: u64) -> Self {
-        let joining = HashMap::with_hasher(FixedState::default());
-        Self { asked_ms, queue: VecDeque::new(), waiting: 0, bytes: 0, joining }
+        let asked = HashMap::with_hasher(FixedState::default());
+        Self { asked_ms, queue: VecDeque::new(), waiting: 0, bytes: 0, asked }
     }
 
     /// Whether nothing waits.
@@ -43,7 +64,12 @@ impl Opening {
 
     /// Whether this connection's join waits.
     pub fn is_joining(&self, conn: ConnId) -> bool {
-        self.joining.contains_key(&conn)
+        self.asked.get(&conn).is_some_and(|asked| asked.join_at.is_some())
+    }
+
+    /// Whether anything of this connection waits: what changes its membership must wait behind that.
+    pub fn has_asked(&self, conn: ConnId) -> bool {
+        self.asked.contains_key(&conn)
     }
 
     /// Whether hops that may be refused would be.
@@ -53,15 +79,7 @@ impl Opening {
 
     /// Lets a hop wait. The caller has checked the bound for those that may be refused; a leave is bounded by the joins.
     pub fn push(&mut self, hop: ToOwner) {
-        match &hop {
-            ToOwner::Join { member, again: false, .. } => {
-                self.joining.entry(member.conn).or_insert(self.queue.len());
-            }
-            ToOwner::Leave { member, .. } => {
-                self.joining.remove(&member.conn);
-            }
-            _ => {}
-        }
+        self.asked.entry(hop.conn()).or_default().note(&hop, self.queue.len());
         self.bytes += waiting_bytes(&hop);
         self.waiting += 1;
         self.queue.push_back(Some(hop));
@@ -72,17 +90,20 @@ impl Opening {
 
     /// A connection has gone: its join need not be done. What else it asked will find it no member.
     pub fn cancel(&mut self, conn: ConnId) {
-        let Some(at) = self.joining.remove(&conn) else { return };
-        if let Some(hop) = self.queue[at].take() {
-            self.bytes -= waiting_bytes(&hop);
-            self.waiting -= 1;
+        let Some(asked) = self.asked.get_mut(&conn) else { return };
+        let Some(hop) = asked.join_at.take().and_then(|at| self.queue[at].take()) else { return };
+        asked.hops -= 1;
+        if asked.hops == 0 {
+            self.asked.remove(&conn);
         }
+        self.bytes -= waiting_bytes(&hop);
+        self.waiting -= 1;
     }
 
     /// A connection whose join waits went away or came back.
     pub fn set_away(&mut self, conn: ConnId, now_away: bool) {
-        let Some(at) = self.joining.get(&conn) else { return };
-        if let Some(ToOwner::Join { away, .. }) = &mut self.queue[*at] {
+        let Some(at) = self.asked.get(&conn).and_then(|asked| asked.join_at) else { return };
+        if let Some(ToOwner::Join { away, .. }) = &mut self.queue[at] {
             *away = now_away;
         }
     }
@@ -94,16 +115,10 @@ impl Opening {
 
     fn compact(&mut self) {
         self.queue.retain(Option::is_some);
-        self.joining.clear();
+        self.asked.clear();
         for (at, hop) in self.queue.iter().enumerate() {
-            match hop {
-                Some(ToOwner::Join { member, again: false, .. }) => {
-                    self.joining.entry(member.conn).or_insert(at);
-                }
-                Some(ToOwner::Leave { member, .. }) => {
-                    self.joining.remove(&member.conn);
-                }
-                _ => {}
+            if let Some(hop) = hop {
+                self.asked.entry(hop.conn()).or_default().note(hop, at);
             }
         }
     }

@@ -101,7 +101,7 @@ impl Client {
         let user = match role {
             Role::Auditor => Some(format!("auditor-{index}")),
             Role::Random if index % 9 == 8 => None,
-            Role::Random => Some(if index % 5 == 0 {
+            Role::Random => Some(if index.is_multiple_of(5) {
                 format!("üser {}&", index % users)
             } else {
                 format!("user-{}", index % users)

@@ -77,7 +77,7 @@ impl World {
         let slot = self.nodes[node].cores[core].take_slot(conn);
         self.judge.note(|| format!("connection {conn} takes slot {slot} of node {node} core {core}"));
         self.sockets[conn].slot = Some(slot);
-        self.from_socket(conn, FromSocket::Accepted);
+        self.hear_socket(conn, FromSocket::Accepted);
     }
 
     fn session_conn(&self, client: usize) -> Option<usize> {
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Puts an input of a socket before its engine.
-    fn from_socket(&mut self, conn: usize, input: FromSocket) {
+    fn hear_socket(&mut self, conn: usize, input: FromSocket) {
         let socket = &self.sockets[conn];
         let Some(slot) = socket.slot else { return };
         let at = self.core_at(socket.node, socket.core);
@@ -173,16 +173,15 @@ impl World {
         let now_us = self.now_us;
         let socket = &mut self.sockets[conn];
         // A reset takes back what is under way: then there is an event without anything to arrive.
-        while let Some((_, up)) = socket.up.pop_front_if(|(time_us, _)| *time_us <= now_us) {
-            if socket.slot.is_none() || socket.told_disconnected {
-                return;
-            }
-            match up {
-                Up::Bytes(bytes) => return self.from_socket(conn, FromSocket::Bytes(bytes)),
-                Up::End => {
-                    socket.told_disconnected = true;
-                    return self.from_socket(conn, FromSocket::Disconnected);
-                }
+        let Some((_, up)) = socket.up.pop_front_if(|(time_us, _)| *time_us <= now_us) else { return };
+        if socket.slot.is_none() || socket.told_disconnected {
+            return;
+        }
+        match up {
+            Up::Bytes(bytes) => self.hear_socket(conn, FromSocket::Bytes(bytes)),
+            Up::End => {
+                socket.told_disconnected = true;
+                self.hear_socket(conn, FromSocket::Disconnected);
             }
         }
     }
@@ -190,7 +189,7 @@ impl World {
     /// Moves bytes of the send that is out towards the reader.
     pub(super) fn pump(&mut self, conn: usize) {
         if self.sockets[conn].fill() {
-            self.from_socket(conn, FromSocket::Sent);
+            self.hear_socket(conn, FromSocket::Sent);
         }
         self.schedule_read(conn);
     }

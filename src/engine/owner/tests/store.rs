@@ -120,9 +120,11 @@ fn a_leave_waits_behind_its_join() {
     world.publish(1);
     assert_eq!(world.own(), ["1 not_joined"]);
     world.leave(1);
-    assert_eq!(world.own(), ["1 left"], "not a member, and no join waits");
+    assert!(world.own().is_empty(), "behind everything that this connection asked before");
+    world.leave(2);
+    assert_eq!(world.own(), ["2 left"], "asked nothing before");
     world.loaded(None, vec![]);
-    assert_eq!(world.own(), ["1 joined at 0 [] of 1", "1 left"]);
+    assert_eq!(world.own(), ["1 joined at 0 [] of 1", "1 left", "1 left"]);
     world.pass(5_000);
     world.assert_empty();
 }
