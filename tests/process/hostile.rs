@@ -95,11 +95,11 @@ fn pings_and_fragments_are_served() {
         client_frame(0x00, br#"ng","#),
         client_frame(0x8a, b"a pong nobody asked for"),
         client_frame(0x80, br#""id":7}"#),
+        client_frame(0x88, b""),
     ];
     for byte in bytes.concat() {
         stream.write_all(&[byte]).expect("the server reads");
     }
-    http::end(&stream);
     let frames = http::server_frames(&http::read_to_end(&mut stream));
     assert!(frames.contains(&(0x8a, b"between fragments".to_vec())), "{frames:?}");
     let is_reply = |text: String| text.contains("pong") && text.contains(r#""id":7"#);

@@ -164,16 +164,16 @@ impl Home {
         let Some(mut drain) = self.timers.drain.take() else { return };
         let elapsed = effects.now.mono_ms().saturating_sub(drain.started_ms);
         let due = if elapsed >= drain.window_ms { u64::MAX } else { drain.total * elapsed / drain.window_ms + 1 };
-        // Reconnects are spread over the time the closes take, at least a second, each at its own place: the cores'
-        // places lie between one another.
+        // Reconnects are spread over the time the closes take, at least a second, each at its own millisecond: those of a
+        // core are the ones that leave its number as the remainder.
         let (cores, core) = (u64::from(self.settings.cores), u64::from(self.core.0));
-        let places = drain.total.max(1) * cores;
-        let spread = drain.window_ms.max(places).max(1_000);
+        let total = drain.total.max(1);
+        let steps = (drain.window_ms.max(1_000) / cores).max(total);
         while drain.told < due && drain.next_slot < self.slots_used {
             let slot = drain.next_slot;
             drain.next_slot += 1;
             if self.sessions.at(slot).phase == Phase::Open {
-                let after_ms = 100 + (drain.told * cores + core) * spread / places;
+                let after_ms = 100 + drain.told * steps / total * cores + core;
                 drain.told += 1;
                 self.send_away(slot, after_ms, ReconnectReason::Draining, effects);
             }
