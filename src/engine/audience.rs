@@ -27,6 +27,8 @@ pub struct Audience {
     /// Publications of this turn that are not in the members' outboxes yet, with their arrival (monotonic
     /// microseconds): those of one turn are put there together. Bounded by what one send takes.
     pub pending: Vec<(Arc<Publication>, u64)>,
+    /// Bytes of the frames pending.
+    pub pending_bytes: usize,
     /// Slots of members who read JSON.
     json: Vec<u32>,
     /// Slots of members who read binary.
@@ -139,6 +141,7 @@ impl Audiences {
             slow_policy,
             last_seq: None,
             pending: Vec::new(),
+            pending_bytes: 0,
             json: Vec::new(),
             binary: Vec::new(),
             memberships: 0,

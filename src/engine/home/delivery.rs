@@ -40,19 +40,25 @@ impl Home {
             // wrong data must not be served.
             assert_eq!(seq, last + 1, "message out of order in {room}");
         }
-        if let Some(except) = self.spared(except) {
+        let bytes = publication.bytes();
+        let is_full = audience.pending.len() >= SEND_FRAMES_MAX || audience.pending_bytes + bytes > SEND_BYTES_MAX;
+        let except = self.spared(except);
+        if except.is_some() || is_full {
             self.put_pending(index, effects);
-            return self.put(index, &[(publication, arrived_us)], Some(except), effects);
+            // Closing a slow member may have ended the audience.
+            if self.audiences.find(room) != Some(index) {
+                return;
+            }
+        }
+        if except.is_some() {
+            return self.put(index, &[(publication, arrived_us)], except, effects);
         }
         let audience = self.audiences.at_mut(index);
         if audience.pending.is_empty() {
             self.pending.push((index, audience.stream));
         }
         audience.pending.push((publication, arrived_us));
-        let bytes: usize = audience.pending.iter().map(|(publication, _)| publication.bytes()).sum();
-        if audience.pending.len() >= SEND_FRAMES_MAX || bytes >= SEND_BYTES_MAX {
-            self.put_pending(index, effects);
-        }
+        audience.pending_bytes += bytes;
     }
 
     /// Puts everything that is pending into the outboxes.
@@ -74,6 +80,7 @@ impl Home {
         }
         let stream = audience.stream;
         let mut run = std::mem::take(&mut audience.pending);
+        audience.pending_bytes = 0;
         self.put(index, &run, None, effects);
         run.clear();
         // Closing a slow member may have ended the audience.
