@@ -143,7 +143,7 @@ impl Profile {
             rooms: rng.range(1, 6) as usize,
             chaos_us: rng.range(3, 9) * 1_000_000,
             habits: draw_habits(&mut rng),
-            link_records: *rng.pick(&[8, 64, 4_096]),
+            link_records: if calm { 4_096 } else { *rng.pick(&[8, 64, 4_096]) },
             kernel_bytes: *rng.pick(&[0, 100, 4_096, 65_536]),
             settings: draw_settings(&mut rng, mode, cores, calm),
             faults,
@@ -158,6 +158,7 @@ impl Profile {
         profile.nodes = if mode == Mode::Linked { 2 } else { 1 };
         profile.rooms = 3;
         profile.clients = 10;
+        profile.link_records = 4_096;
         profile.faults = Faults { lane_batches: 256, ..Faults::default() };
         profile.settings = draw_settings(&mut rng, mode, 3, true);
         profile
@@ -304,7 +305,7 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
 
 fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings {
     let tight = !calm && rng.chance(0.15);
-    let outbox_bytes_max = if calm { 4 << 20 } else { *rng.pick(&[2_000, 20_000, 200_000, 1 << 20]) };
+    let outbox_bytes_max = if calm { 1 << 28 } else { *rng.pick(&[2_000, 20_000, 200_000, 1 << 20]) };
     let class =
         |pattern: &str, rooms: RoomSettings| RoomClass { pattern: pattern.to_owned(), settings: Arc::new(rooms) };
     Settings {

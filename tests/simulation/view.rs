@@ -188,7 +188,8 @@ fn fit_one_reply(scene: Scene<'_>, epoch: u64, seqs: std::ops::RangeInclusive<u6
 fn must_be_held(scene: Scene<'_>, epoch: u64, seq: u64, head: u64, judge: &Judge) -> bool {
     let profile = scene.profile;
     let rooms = profile.settings.room(&Profile::room_name(scene.room));
-    let kept_elsewhere = profile.mode != Mode::Linked || profile.link_records >= 4_096;
+    // A late answer of the link may open a room with less than the link holds.
+    let kept_elsewhere = profile.mode != Mode::Linked || profile.is_calm();
     let fresh = judge.at(scene.room, epoch, seq).is_some_and(|at| at + rooms.history_ttl_ms > scene.unix_ms + 1_000);
     let few = head - seq < rooms.history_count_max as u64;
     few && fresh && kept_elsewhere && profile.faults.wall_jump == 0.0 && !profile.is_tight() && seq > 0

@@ -14,6 +14,9 @@ const STEP_US: u64 = 100_000;
 impl World {
     pub(super) fn fault(&mut self) {
         self.later(STEP_US, Event::Fault);
+        if self.judge.is_tracing() && self.now_us % 1_000_000 < STEP_US {
+            self.note_gauges();
+        }
         self.look_at_drains();
         self.look_at_vanished();
         if self.part != Part::Chaos {
@@ -60,6 +63,20 @@ impl World {
                     let for_us = self.faults.below(300_000);
                     self.cut_link(node, for_us);
                 }
+            }
+        }
+    }
+
+    /// What every core holds, for the trace.
+    fn note_gauges(&mut self) {
+        for (node, state) in self.nodes.iter().enumerate() {
+            for (index, core) in state.cores.iter().enumerate() {
+                let counters = &core.counters;
+                let gauges = [&counters.connections, &counters.members, &counters.rooms_held, &counters.memory_charged];
+                let [connections, members, rooms, memory] = gauges.map(|gauge| gauge.get());
+                self.judge.note(|| {
+                    format!("node {node} core {index}: {connections} connections, {members} members, {rooms} rooms, {memory} B")
+                });
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use roomring::base::ids::CoreId;
-use roomring::base::limits::{LANE_HOPS_MAX, SEND_BYTES_MAX};
+use roomring::base::limits::{LANE_HOPS_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 
@@ -23,6 +23,9 @@ enum Source {
     Tick,
     Drain,
 }
+
+/// Queued gaps are counted by an estimate: so much more may a merged send hold.
+const GAPS_BYTES: usize = SEND_FRAMES_MAX * 256;
 
 /// Most inputs of one turn.
 const INPUTS_MAX: u64 = 200;
@@ -164,7 +167,7 @@ impl World {
             let socket = &self.sockets[conn];
             let allowed = socket.sending.is_none() && !socket.server_fin && !send.bytes.is_empty();
             self.judge.check(allowed, || format!("{at:?}: a send for slot {} out of turn", send.slot));
-            let bounded = send.bytes.len() <= SEND_BYTES_MAX || is_one_reply(&send.bytes);
+            let bounded = send.bytes.len() <= SEND_BYTES_MAX + GAPS_BYTES || is_one_reply(&send.bytes);
             self.judge.check(bounded, || format!("{at:?}: a send of {} bytes", send.bytes.len()));
             let spoilt = self.cage.as_mut().and_then(|cage| cage.spoil_frames(&send.bytes));
             self.sockets[conn].sending = Some((spoilt.map_or(send.bytes, Into::into), 0));
