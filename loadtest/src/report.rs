@@ -206,7 +206,7 @@ fn figures(text: &mut String, outcome: &Outcome, server: &ServerFigures) {
     line(
         text,
         &format!(
-            "memory        {:.0} B private per connection joined, {:.0} B at the end; kernel slab {:.0} B (whole host); \
+            "memory        {:.0} B private per connection joined, {:.0} B at the end; kernel slab {:.0} B (host); \
              private {:.1} -> {:.1} -> {:.1} MiB",
             server.private_per_connection[0],
             server.private_per_connection[1],

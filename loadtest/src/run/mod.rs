@@ -141,10 +141,10 @@ impl Run<'_> {
         self.enter(Phase::Drain)?;
         let mut last = self.tell()?;
         let mut since = Instant::now();
-        while since.elapsed() < QUIET && last.outstanding > 0 {
+        while since.elapsed() < QUIET && last.outstanding > 0 && !self.stop.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK);
             let counters = self.tell()?;
-            if counters.bytes_received != last.bytes_received {
+            if (counters.delivered, counters.outstanding) != (last.delivered, last.outstanding) {
                 since = Instant::now();
             }
             last = counters;

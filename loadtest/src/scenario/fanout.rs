@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::schedule::Schedule;
 use super::{Actor, Complaints, Findings, RETRY_NS, idle};
+use crate::clock::MILLISECOND;
 use crate::dialect::{Delivery, Said};
 use crate::fleet::handshake::Request;
 use crate::fleet::{Behaviour, Ended, Fleet};
@@ -17,6 +18,9 @@ use crate::plan::{Pace, Phase, Plan};
 /// Receive buffer of a client that will stall, in bytes.
 const STALLED_RECEIVE_BYTES: usize = 4 * 1024;
 
+/// How often a draining run looks who is behind.
+const LOOK_NS: u64 = 20 * MILLISECOND;
+
 /// The scenario.
 pub struct Fanout {
     plan: Plan,
@@ -25,6 +29,9 @@ pub struct Fanout {
     members: Vec<Member>,
     schedule: Schedule,
     phase: Phase,
+    /// What members that stalled, and read again, still miss; part of the counter `outstanding`.
+    behind: u64,
+    looked: u64,
     refill: Vec<u32>,
     message: Vec<u8>,
     latency: Durations,
@@ -92,6 +99,8 @@ impl Fanout {
             members,
             schedule: Schedule::default(),
             phase: Phase::Connect,
+            behind: 0,
+            looked: 0,
             refill: Vec::new(),
             message: Vec::new(),
             latency: Durations::default(),
@@ -218,6 +227,27 @@ impl Fanout {
         }
     }
 
+    /// What a member that stalled still misses of its room, now that it reads again. A dialect without seq and `gap`
+    /// owes it nothing.
+    fn missing(&self, member: &Member, room: &Room) -> u64 {
+        match room.offset {
+            Some(offset) if member.stalls && member.joined => {
+                let head = offset.wrapping_add(u64::from(room.next));
+                member.sequence.missing() + head.saturating_sub(member.sequence.next())
+            }
+            _ => 0,
+        }
+    }
+
+    /// Draining: what those who stalled still miss.
+    fn look(&mut self, fleet: &mut Fleet) {
+        let members = self.members.iter().enumerate();
+        let room_of = |client: usize| &self.rooms[client / self.plan.room_size as usize];
+        let behind = members.map(|(client, member)| self.missing(member, room_of(client))).sum::<u64>();
+        fleet.counters.outstanding = fleet.counters.outstanding + behind - self.behind;
+        self.behind = behind;
+    }
+
     /// Closed loop: keeps the wanted number of publishes under way in a room.
     fn fill(&mut self, fleet: &mut Fleet, room_index: u32, now: u64) {
         let Pace::InFlight(wanted) = self.pace else { return };
@@ -315,6 +345,10 @@ impl Behaviour for Fanout {
             }
         }
         self.refill = refill;
+        if self.phase == Phase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
+            self.looked = now;
+            self.look(fleet);
+        }
     }
 }
 
@@ -330,15 +364,19 @@ impl Actor for Fanout {
                 for (client, _) in (0u32..).zip(&self.members).filter(|(_, member)| member.stalls) {
                     fleet.resume(client);
                 }
+                self.look(fleet);
             }
-            Phase::Leave => fleet.close_all(),
+            Phase::Leave => {
+                let members = self.members.iter().enumerate();
+                let room_of = |client: usize| &self.rooms[client / self.plan.room_size as usize];
+                fleet.counters.holes +=
+                    members.map(|(client, member)| self.missing(member, room_of(client))).sum::<u64>();
+                fleet.close_all();
+            }
         }
     }
 
-    fn finish(&mut self, fleet: &mut Fleet) -> Findings {
-        for member in self.members.iter().filter(|member| member.stalls && member.joined) {
-            fleet.counters.holes += member.sequence.missing();
-        }
+    fn finish(&mut self, _fleet: &mut Fleet) -> Findings {
         let mut findings = Findings::default();
         findings.add("latency", &self.latency);
         findings.add("last_receiver", &self.last_receiver);

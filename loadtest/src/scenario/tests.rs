@@ -193,6 +193,8 @@ fn fanout_against(fault: Fault, stalled_per_mille: u32) -> (Counters, Findings) 
     // What is owed at the end of a faulty run never comes; what is not owed may come late.
     let limit = if fault == Fault::None { 20 * SECOND } else { SECOND / 4 };
     until(&mut actor, &mut fleet, &|counters| counters.outstanding == 0, limit);
+    let now = fleet.clock.now();
+    actor.enter(&mut fleet, Phase::Leave, now);
     let findings = actor.finish(&mut fleet);
     (fleet.counters, findings)
 }
