@@ -76,7 +76,13 @@ fn query(client: &mut Client, session: &mut Session, context: &mut Context<'_>) 
             join.recover = Some((last, Some(epoch)));
             parts.push(format!("last_received_seq={last}&epoch={epoch:016x}"));
         }
-        session.query_joins.push((room, join));
+        if session.form == Form::Binary {
+            // Answered like a binary join.
+            let ask = session.ask(What::Join(join), room);
+            session.binary_asks.push_back(ask);
+        } else {
+            session.query_joins.push((room, join));
+        }
     }
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }

@@ -142,13 +142,16 @@ fn hear_joined(session: &mut Session, joined: &Joined, client: &mut Client, cont
         Form::Json => To::Nothing,
         Form::Binary => To::Binary,
     };
-    let mut asked = if joined.to == pushed { query(session) } else { None };
+    // A member hears of a new numbering before anything is answered in it, so this is no reply.
+    let view = &session.views[room];
+    let renumbered = view.member && view.fading.is_none() && view.epoch != joined.epoch && joined.to == pushed;
+    let mut asked = if joined.to == pushed && !renumbered { query(session) } else { None };
     let mut answers = asked.is_some();
     if let (To::Id(id), None) = (joined.to, &asked) {
         let Some((ask, _)) = take_id(session, id, &joined.room, context) else { return };
         let What::Join(join) = ask.what else { return wrong_reply(session, &ask, "joined", context) };
         (asked, answers) = (Some(join), true);
-    } else if joined.to == To::Binary && !answers {
+    } else if joined.to == To::Binary && !answers && !renumbered {
         let ambiguous = session.binary_errors > 0;
         if let Some(Ask { what: What::Join(join), .. }) =
             take_binary(session, room, |ask| matches!(ask.what, What::Join(_)))
