@@ -108,8 +108,8 @@ pub const ROOMS_PER_TICK_MAX: usize = 4_096;
 /// Bytes charged to the memory budget for a room without members that is kept for its history or keys.
 pub const ROOM_BYTES: usize = 512;
 
-/// Connections shed in one tick while the memory budget is exceeded: each costs a look at every outbox.
-pub const SHED_PER_TICK_MAX: usize = 8;
+/// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
+pub const SHED_PER_TURN_MAX: usize = 8;
 
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";

@@ -494,10 +494,4 @@ impl Outboxes {
             self.remove_gap(item & !GAP_BIT);
         }
     }
-
-    /// The connection with the most bytes waiting among `slots`.
-    #[must_use]
-    pub fn worst(&self, slots: impl Iterator<Item = u32>) -> Option<u32> {
-        slots.max_by_key(|slot| self.outboxes.at(*slot).bytes).filter(|slot| self.outboxes.at(*slot).bytes > 0)
-    }
 }

@@ -1,7 +1,6 @@
 //! From a connection's bytes to what it asks: messages, control frames, commands.
 
 use super::{Home, HomeEffects};
-use crate::base::codes::CloseCode;
 use crate::engine::outbox::Role;
 use crate::engine::session::Phase;
 use crate::wire::frame::{Opcode, server_frame};
@@ -25,9 +24,6 @@ impl Home {
         let held = decoder.held_bytes();
         session.decoder = decoder;
         effects.budget.charge(held);
-        if held > 0 && effects.budget.is_over() {
-            self.fail(slot, CloseCode::Overloaded, "memory budget used up by a message in parts", effects);
-        }
     }
 
     fn receive_all(

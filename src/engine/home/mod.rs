@@ -148,6 +148,7 @@ impl Home {
     /// Hands out the turn's sends. Returns whether more wait than fit in one turn.
     pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         self.put_all_pending(effects);
+        self.shed(effects);
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let mut encode_gap = |slot: u32, room: &RoomName, from, to| {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
-use crate::base::limits::{CLOSE_TIMEOUT_MS, HEAD_TIMEOUT_MS, SHED_PER_TICK_MAX, TICK_MS};
+use crate::base::limits::{CLOSE_TIMEOUT_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
 use crate::engine::session::{Phase, SEEN_UNIT_MS};
@@ -99,7 +99,6 @@ impl Home {
         self.timers.ticked = tick;
         self.expire_silent(effects);
         self.drain_some(effects);
-        self.shed(effects);
     }
 
     /// Starts the planned stop.
@@ -201,14 +200,19 @@ impl Home {
     }
 
     /// While the memory budget is exceeded, the worst laggards go.
-    fn shed(&mut self, effects: &mut HomeEffects<'_>) {
-        for _ in 0..SHED_PER_TICK_MAX {
+    pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
+        for _ in 0..SHED_PER_TURN_MAX {
             if !effects.budget.is_over() {
                 return;
             }
             let open = (0..self.slots_used).filter(|slot| self.sessions.at(*slot).phase == Phase::Open);
-            let Some(slot) = self.outboxes.worst(open) else { return };
+            let held = |slot: u32| self.outboxes.bytes(slot) + self.sessions.at(slot).decoder.held_bytes();
+            let Some(slot) = open.max_by_key(|slot| held(*slot)).filter(|slot| held(*slot) > 0) else { return };
             self.outboxes.drop_queued(slot, effects.budget);
+            // Without the part of a message that it held, the rest of its bytes cannot be read.
+            let session = self.sessions.at_mut(slot);
+            effects.budget.release(std::mem::take(&mut session.decoder).held_bytes());
+            session.deaf = true;
             let after_ms = 1_000 + self.random.below(9_000);
             self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
         }
