@@ -82,6 +82,24 @@ pub struct Seen {
     pub closes: u64,
 }
 
+impl Seen {
+    /// Each number with its name.
+    pub fn numbers(&self) -> [(&'static str, u64); 10] {
+        [
+            ("publishes", self.publishes),
+            ("acknowledged", self.acknowledged),
+            ("live", self.live),
+            ("replayed", self.replayed),
+            ("recovered", self.recovered),
+            ("gaps", self.gaps),
+            ("refusals", self.refusals),
+            ("opened", self.opened),
+            ("epochs", self.epochs),
+            ("closes", self.closes),
+        ]
+    }
+}
+
 /// The judge of a run.
 pub struct Judge {
     mode: Mode,

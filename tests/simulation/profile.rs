@@ -221,6 +221,13 @@ impl Profile {
         self.settings.memory_bytes_max < 1 << 28 || (self.settings.connections_max as usize) < 2 * self.clients
     }
 
+    /// More bytes than any message of the run needs in a frame.
+    pub fn frame_bytes_max(&self) -> usize {
+        let large = if self.habits.large > 0.0 { self.habits.large_bytes as usize } else { 0 };
+        // Each of so many words or bytes takes at most 6 in either form; names and the rest take the remainder.
+        6 * large.max(60) + 1_000
+    }
+
     /// The settings of one node's engines.
     pub fn settings(&self, node: usize) -> Arc<Settings> {
         Arc::new(Settings { node: format!("node-{node}"), ..self.settings.clone() })

@@ -164,8 +164,11 @@ fn settle(client: &mut Client, session: &mut Session, context: &mut Context<'_>)
             join(client, session, room, context, &mut bytes);
         }
     }
+    if bytes.is_empty() {
+        return Vec::new();
+    }
     session.wrote(context.now_us);
-    if bytes.is_empty() { Vec::new() } else { vec![Effect::Write(bytes)] }
+    vec![Effect::Write(bytes)]
 }
 
 /// The auditor looks at its room, one question after the other: joins it, then reads presence and history.
@@ -200,7 +203,9 @@ pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec
             put_json(client, &mut session, room, what, true, &body, &mut bytes);
         }
     }
-    session.wrote(context.now_us);
+    if !bytes.is_empty() {
+        session.wrote(context.now_us);
+    }
     client.session = Some(session);
     if bytes.is_empty() { Vec::new() } else { vec![Effect::Write(bytes)] }
 }
@@ -292,6 +297,7 @@ fn command(
         }
         Kind::Status => {
             let away = client.rng.chance(0.5);
+            session.away = away;
             let body = format!("\"type\":\"status\",\"status\":\"{}\"", if away { "away" } else { "online" });
             put_json(client, session, 0, What::Status(away), with_id, &body, to);
         }

@@ -88,6 +88,8 @@ pub struct Session {
     pub user: Option<Rc<str>>,
     /// Commands sent.
     pub commands: u64,
+    /// What its last `status` said.
+    pub away: bool,
     /// By room.
     pub views: Vec<View>,
     /// JSON commands by `id`.
@@ -132,6 +134,7 @@ impl Session {
             expected_upgrade: (String::new(), None),
             user: None,
             commands: 0,
+            away: false,
             views: vec![View::default(); context.rooms.len()],
             asks: BTreeMap::new(),
             binary_asks: VecDeque::new(),

@@ -118,7 +118,7 @@ impl World {
         self.judge.check(epochs.len() < 2 || self.judge.numbering_lost || rooms_forgotten, || {
             format!("room {room} has several numberings: {epochs:x?}")
         });
-        let mut present: BTreeMap<String, u64> = BTreeMap::new();
+        let mut present: BTreeMap<String, (u64, bool)> = BTreeMap::new();
         let (mut certain, unix_ms) = (true, self.unix_ms());
         for client in self.clients.iter_mut().filter(|client| client.role() == Role::Random) {
             let Some(session) = client.session.as_mut().filter(|session| session.is_open()) else { continue };
@@ -131,15 +131,17 @@ impl World {
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };
             session.views[room].on_audit(scene, epoch, head, &mut self.judge);
-            *present.entry(session.user.as_deref().unwrap_or_default().to_owned()).or_default() += 1;
+            let user = present.entry(session.user.as_deref().unwrap_or_default().to_owned()).or_insert((0, true));
+            *user = (user.0 + 1, user.1 && session.away);
         }
         if self.profile.settings.room(&self.rooms[room]).presence && certain {
-            let found: BTreeMap<String, u64> = finding
+            // Who has just gone is still there, without connections, for as long as the grace lasts.
+            let found: BTreeMap<String, (u64, bool)> = finding
                 .present
                 .iter()
                 .flatten()
-                .filter(|user| !user.user.starts_with("auditor-"))
-                .map(|user| (user.user.clone(), user.connections))
+                .filter(|user| !user.user.starts_with("auditor-") && user.connections > 0)
+                .map(|user| (user.user.clone(), (user.connections, user.status == "away")))
                 .collect();
             self.judge.check(found == present, || {
                 format!("node {node} room {room}: presence says {found:?}, there are {present:?}")

@@ -4,13 +4,16 @@
 use std::collections::VecDeque;
 
 use roomring::base::ids::CoreId;
-use roomring::base::limits::{LANE_HOPS_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};
+use roomring::base::limits::{
+    HEAD_BYTES_MAX, HISTORY_ENTRY_BYTES, LANE_HOPS_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX,
+};
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 
 use super::super::codec;
 use super::super::link::CoreAt;
 use super::super::node::{Batch, FromSocket};
+use super::super::profile::Mode;
 use super::{Event, Part, World};
 
 /// Where an input comes from.
@@ -74,6 +77,7 @@ impl World {
         self.carry_out(at, &mut output);
         self.nodes[at.node].cores[at.core].output = output;
         self.send_hops(at);
+        self.check_memory(at);
         self.schedule_tick(at, ticked);
         if more || self.nodes[at.node].cores[at.core].is_ready(self.now_us) {
             self.wake(at);
@@ -242,6 +246,28 @@ impl World {
             lane.push_back(Batch { ready_us, hops });
             self.at(ready_us, Event::Lane(CoreAt { core: to, ..at }));
         }
+    }
+
+    /// What a core holds is bounded by its connections' outboxes and partial messages, and its rooms' histories and keys.
+    fn check_memory(&mut self, at: CoreAt) {
+        if self.profile.mode != Mode::Memory {
+            return;
+        }
+        let settings = &self.profile.settings;
+        let core = &self.nodes[at.node].cores[at.core];
+        let sockets = core.slots.iter().flatten().count();
+        let frame = self.profile.frame_bytes_max();
+        let outbox = settings.outbox_bytes_max + settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR + 2 * frame;
+        let connections = sockets * (outbox + HEAD_BYTES_MAX + settings.message_bytes_max);
+        let room = |name: &String| {
+            let count = settings.room(name).history_count_max;
+            ROOM_BYTES + count * (2 * frame + HISTORY_ENTRY_BYTES)
+        };
+        let rooms: usize = self.rooms.iter().map(room).sum();
+        // Each publish may leave a key, each client a user present.
+        let names = self.judge.seen.publishes as usize * 400 + self.clients.len() * self.rooms.len() * 400;
+        let (held, max) = (core.counters.memory_charged.get() as usize, connections + rooms + names);
+        self.judge.check(held <= max, || format!("{at:?} holds {held} bytes for {sockets} sockets, at most {max}"));
     }
 
     fn schedule_tick(&mut self, at: CoreAt, ticked: bool) {
