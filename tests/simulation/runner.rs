@@ -107,8 +107,7 @@ const SEEDS: u64 = 40;
 
 /// Runs all seeds of a mode, and only then fails. Over the default number of seeds everything must have been seen.
 pub fn run_all(mode: Mode) {
-    let profiles: Vec<Profile> =
-        (first_seed()..first_seed() + seeds()).map(|seed| Profile::draw(seed, mode)).collect();
+    let profiles: Vec<Profile> = (first_seed()..first_seed() + seeds()).map(|seed| Profile::draw(seed, mode)).collect();
     let totals = run_each(&profiles);
     println!("{} seeds, {totals:?}", profiles.len());
     let never_epochs = mode != Mode::Linked;

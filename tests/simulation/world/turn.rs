@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use roomring::base::ids::CoreId;
 use roomring::base::limits::{
-    HEAD_BYTES_MAX, HISTORY_ENTRY_BYTES, LANE_HOPS_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX,
+    HEAD_BYTES_MAX, HISTORY_ENTRY_BYTES, LANE_HOPS_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SEND_BYTES_MAX,
+    SEND_FRAMES_MAX,
 };
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
