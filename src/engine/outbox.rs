@@ -162,6 +162,12 @@ impl Outboxes {
         outbox.head == NONE && outbox.sending == 0
     }
 
+    /// Whether something waits for a connection that is not in flight yet.
+    #[must_use]
+    pub fn has_queued(&self, slot: u32) -> bool {
+        self.outboxes.at(slot).head != NONE
+    }
+
     /// Whether `bytes` more would be over the bound. A connection for which nothing waits takes any one frame.
     #[must_use]
     pub fn is_full_for(&self, slot: u32, bytes: usize) -> bool {

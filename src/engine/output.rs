@@ -14,6 +14,8 @@ pub struct Send {
     pub slot: u32,
     /// What; kept alive until the kernel has taken it.
     pub bytes: Bytes,
+    /// The close follows as soon as the kernel has taken it: both can go in one packet.
+    pub closes: bool,
 }
 
 /// A WebSocket connection has ended: for the log.

@@ -37,6 +37,8 @@ pub struct Socket {
     pub kernel_bytes: usize,
     /// The server sends no more.
     pub server_fin: bool,
+    /// The server has said that nothing but its close follows.
+    pub server_closes: bool,
     /// The server has closed its side.
     pub server_closed: bool,
     /// The connection was cut: a crash, or a reset by the client.
@@ -67,6 +69,7 @@ impl Socket {
             buffer: VecDeque::new(),
             kernel_bytes,
             server_fin: false,
+            server_closes: false,
             server_closed: false,
             cut: false,
             stuck_until_us: 0,

@@ -156,13 +156,15 @@ impl Home {
                 encode_push(&Push::Gap { room, from, to }, form)
             };
             let mut flushed = std::mem::take(&mut self.timers.flushed);
-            outboxes.flush(&mut effects.output.sends, effects.budget, effects.counters, &mut encode_gap, &mut |send| {
-                flushed.push(send)
-            });
-            for send in flushed.drain(..) {
-                let stats = &mut sessions.at_mut(send.slot).stats;
-                stats.messages_sent = stats.messages_sent.wrapping_add(send.messages);
-                stats.bytes_sent += u64::from(send.bytes);
+            let sends = &mut effects.output.sends;
+            let before = sends.len();
+            outboxes
+                .flush(sends, effects.budget, effects.counters, &mut encode_gap, &mut |handed| flushed.push(handed));
+            for (handed, send) in flushed.drain(..).zip(&mut sends[before..]) {
+                let session = sessions.at_mut(handed.slot);
+                send.closes = session.phase == Phase::Ending && !outboxes.has_queued(handed.slot);
+                session.stats.messages_sent = session.stats.messages_sent.wrapping_add(handed.messages);
+                session.stats.bytes_sent += u64::from(handed.bytes);
             }
             self.timers.flushed = flushed;
         }

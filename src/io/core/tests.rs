@@ -135,7 +135,11 @@ impl CoreState for Relay {
             }
             if !state.waiting.is_empty() {
                 state.is_sending = true;
-                output.sends.push(SendOut { slot: *slot, bytes: std::mem::take(&mut state.waiting).into() });
+                output.sends.push(SendOut {
+                    slot: *slot,
+                    bytes: std::mem::take(&mut state.waiting).into(),
+                    closes: false,
+                });
             } else if state.is_leaving {
                 leaving.push(*slot);
             }

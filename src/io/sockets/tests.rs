@@ -86,7 +86,7 @@ impl Echo {
             let Some(state) = state else { continue };
             if !state.sending && !state.waiting.is_empty() {
                 state.sending = true;
-                self.sockets.send(slot as u32, Bytes::from(std::mem::take(&mut state.waiting)));
+                self.sockets.send(slot as u32, Bytes::from(std::mem::take(&mut state.waiting)), false);
             }
         }
         for slot in closes {
@@ -283,7 +283,7 @@ fn a_send_that_is_cancelled_frees_the_very_bytes_it_was_given() {
     echo.turn_until("the byte is answered", |echo| {
         echo.received == 1 && !echo.slots[0].as_ref().expect("open").sending
     });
-    echo.sockets.send(0, Bytes::from_owner(kept.clone()));
+    echo.sockets.send(0, Bytes::from_owner(kept.clone()), false);
     echo.turn(Duration::from_millis(20));
     assert_eq!(Arc::strong_count(&kept), 2, "owned while it is under way");
     echo.close(0);
@@ -302,7 +302,7 @@ fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
     echo.turn_until("the byte is answered", |echo| {
         echo.received == 1 && !echo.slots[0].as_ref().expect("open").sending
     });
-    echo.sockets.send(0, Bytes::from_owner(kept.clone()));
+    echo.sockets.send(0, Bytes::from_owner(kept.clone()), false);
     let start = Instant::now();
     drop(echo);
     assert_eq!(Arc::strong_count(&kept), 1);
@@ -321,7 +321,7 @@ fn half_close_lets_the_peer_go_on() {
     echo.turn_until("it is echoed", |echo| echo.received == 5 && !echo.slots[0].as_ref().expect("open").sending);
     // A half-close that is asked for with a send under way takes effect after the send.
     let long = pattern(16 << 20);
-    echo.sockets.send(0, Bytes::from(long.clone()));
+    echo.sockets.send(0, Bytes::from(long.clone()), false);
     echo.sockets.shutdown(0);
     let reading = thread::spawn(move || {
         let mut all = Vec::new();
