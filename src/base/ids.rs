@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use super::limits::NAME_BYTES_MAX;
 
@@ -115,7 +116,7 @@ macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// Takes a name that [`check_name`] accepts.
@@ -124,7 +125,7 @@ macro_rules! name_type {
             /// What [`check_name`] says.
             pub fn new(name: &str) -> Result<Self, NameError> {
                 check_name(name)?;
-                Ok(Self(Arc::from(name)))
+                Ok(Self(ArcStr::from(name)))
             }
         }
 
@@ -154,7 +155,8 @@ name_type! {
     RoomName
 }
 name_type! {
-    /// A user's checked name, shared by reference between tables and cores.
+    /// A user's checked name, shared by reference between tables and cores. One pointer: connections and presence are full
+    /// of them.
     UserName
 }
 

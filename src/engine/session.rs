@@ -71,12 +71,8 @@ pub struct Session {
     pub echo: bool,
     /// The user said to be away.
     pub away: bool,
-    /// A message could not be read any more: what arrives is thrown away.
-    pub deaf: bool,
     /// Who it is, once open.
     pub user: Option<UserName>,
-    /// A request head of which a part has arrived.
-    pub head: Option<Box<[u8]>>,
     /// The message that is being received.
     pub decoder: Decoder,
     /// Rooms.
@@ -107,4 +103,4 @@ impl Session {
 }
 
 // README and DESIGN section 8 promise bytes per idle connection; this is the largest part.
-const _: () = assert!(size_of::<Session>() <= 136);
+const _: () = assert!(size_of::<Session>() <= 80);

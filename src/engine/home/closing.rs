@@ -58,7 +58,6 @@ impl Home {
             self.end_session(slot, Some(error.code), error.what, effects);
             self.push_last(slot, close_frame(error.code.number(), error.what), effects);
         }
-        self.sessions.at_mut(slot).deaf = true;
         self.end_after_sending(slot, Phase::Lingering, effects);
     }
 
@@ -155,7 +154,7 @@ impl Home {
             Phase::Head => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
-        if let Some(head) = &session.head {
+        if let Some(head) = self.take_head(slot) {
             effects.budget.release(head.len());
         }
         effects.budget.release(session.decoder.held_bytes());

@@ -12,9 +12,11 @@ mod inbound;
 mod timers;
 mod upgrade;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 
 use self::timers::Timers;
 use super::audience::Audiences;
@@ -59,6 +61,8 @@ pub struct Home {
     outboxes: Outboxes,
     audiences: Audiences,
     timers: Timers,
+    /// Request heads of which a part has arrived, by slot: few at any time.
+    heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Given to the next accepted connection.
     next_generation: u32,
     /// Slots below it have been used.
@@ -91,6 +95,7 @@ impl Home {
             sessions: Table::new(),
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
+            heads: HashMap::default(),
             slots_used: 0,
             sockets: 0,
             websockets: 0,
@@ -113,6 +118,7 @@ impl Home {
         self.sessions.reach(slot);
         self.outboxes.reach(slot);
         self.slots_used = self.slots_used.max(slot + 1);
+        self.forget_met_deadlines();
         let session = self.sessions.at_mut(slot);
         assert_eq!(session.phase, Phase::Free, "io gives a slot out again only after it was closed");
         session.generation = self.next_generation;
@@ -132,8 +138,8 @@ impl Home {
         session.last_seen = (effects.now.mono_ms() / SEEN_UNIT_MS) as u32;
         match session.phase {
             Phase::Head => self.receive_head(slot, bytes, effects),
-            Phase::Open | Phase::Closing if !session.deaf => self.receive_messages(slot, bytes, effects),
-            Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
+            Phase::Open | Phase::Closing => self.receive_messages(slot, bytes, effects),
+            Phase::Ending | Phase::Lingering => {}
             Phase::Free => debug_assert!(false, "bytes for a slot without a socket"),
         }
     }

@@ -101,6 +101,19 @@ impl Home {
         self.drain_some(effects);
     }
 
+    /// Lets go of the oldest deadlines of heads and closes that have come in time, so that a queue holds about as many as
+    /// are awaited, not all of the last seconds.
+    pub(super) fn forget_met_deadlines(&mut self) {
+        let Self { sessions, timers, .. } = self;
+        let awaits = |(_, slot, generation): Deadline, phases: &[Phase]| {
+            let session = sessions.at(slot);
+            session.generation == generation && phases.contains(&session.phase)
+        };
+        while timers.heads.pop_front_if(|head| !awaits(*head, &[Phase::Head])).is_some() {}
+        let closing = [Phase::Closing, Phase::Ending, Phase::Lingering];
+        while timers.closes.pop_front_if(|close| !awaits(*close, &closing)).is_some() {}
+    }
+
     /// Starts the planned stop.
     pub fn drain(&mut self, now: Now, window_ms: u64) {
         self.draining = true;
@@ -210,11 +223,10 @@ impl Home {
             let Some(slot) = open.max_by_key(|slot| held(*slot)).filter(|slot| held(*slot) > 0) else { return };
             self.outboxes.drop_queued(slot, effects.budget);
             // Without the part of a message that it held, the rest of its bytes cannot be read.
-            let session = self.sessions.at_mut(slot);
-            effects.budget.release(std::mem::take(&mut session.decoder).held_bytes());
-            session.deaf = true;
+            effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
             let after_ms = 1_000 + self.random.below(9_000);
             self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
+            self.end_after_sending(slot, Phase::Lingering, effects);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::wire::push::{Push, encode_push};
 
 impl Home {
     pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
-        let Some(part) = self.sessions.at_mut(slot).head.take() else {
+        let Some(part) = self.take_head(slot) else {
             return self.read_head(slot, bytes, effects);
         };
         effects.budget.release(part.len());
@@ -32,9 +32,19 @@ impl Home {
         }
     }
 
+    /// The part of a request head that has arrived.
+    pub(super) fn take_head(&mut self, slot: u32) -> Option<Box<[u8]>> {
+        let head = self.heads.remove(&slot);
+        // What many slow heads needed is given back after them.
+        if head.is_some() && self.heads.capacity() > 256 && self.heads.len() * 8 < self.heads.capacity() {
+            self.heads.shrink_to(self.heads.len() * 2);
+        }
+        head
+    }
+
     fn keep_head(&mut self, slot: u32, received: &[u8], effects: &mut HomeEffects<'_>) {
         effects.budget.charge(received.len());
-        self.sessions.at_mut(slot).head = Some(received.into());
+        self.heads.insert(slot, received.into());
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
