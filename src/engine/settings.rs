@@ -116,6 +116,40 @@ pub fn pattern_matches(pattern: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// Settings under which rooms hold ten messages for a minute.
+    pub fn for_tests() -> Settings {
+        Settings {
+            node: "here".to_owned(),
+            cores: 3,
+            connections_max: 1_000,
+            warm_connections: 0,
+            message_bytes_max: 65_536,
+            echo_path: String::new(),
+            allowed_origins: Vec::new(),
+            outbox_bytes_max: 1 << 20,
+            rooms_per_connection_max: 0,
+            memory_bytes_max: 1 << 30,
+            heartbeat_ms: 25_000,
+            heartbeat_timeout_ms: 60_000,
+            rooms: Arc::new(RoomSettings {
+                history_count_max: 10,
+                history_ttl_ms: 60_000,
+                history_on_join: 3,
+                history_on_join_max: 5,
+                recovery_max: 8,
+                slow_policy: SlowPolicy::Disconnect,
+                presence: true,
+                presence_grace_ms: 2_000,
+            }),
+            classes: Vec::new(),
+            linked: false,
+            durable: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::pattern_matches;
 

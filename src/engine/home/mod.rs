@@ -9,6 +9,8 @@ mod commands;
 mod delivery;
 mod hops;
 mod inbound;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod upgrade;
 

@@ -3,45 +3,13 @@
 use super::*;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::engine::hop::MemberRef;
-use crate::engine::settings::SlowPolicy;
 use crate::wire::command::Form;
-
-/// Settings under which rooms hold ten messages for a minute.
-pub(in crate::engine::owner) fn settings() -> Settings {
-    Settings {
-        node: "here".to_owned(),
-        cores: 3,
-        connections_max: 1_000,
-        warm_connections: 0,
-        message_bytes_max: 65_536,
-        echo_path: String::new(),
-        allowed_origins: Vec::new(),
-        outbox_bytes_max: 1 << 20,
-        rooms_per_connection_max: 0,
-        memory_bytes_max: 1 << 30,
-        heartbeat_ms: 25_000,
-        heartbeat_timeout_ms: 60_000,
-        rooms: Arc::new(RoomSettings {
-            history_count_max: 10,
-            history_ttl_ms: 60_000,
-            history_on_join: 3,
-            history_on_join_max: 5,
-            recovery_max: 8,
-            slow_policy: SlowPolicy::Disconnect,
-            presence: true,
-            presence_grace_ms: 2_000,
-        }),
-        classes: Vec::new(),
-        linked: false,
-        durable: false,
-    }
-}
 
 pub(in crate::engine::owner) const START: Now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
 
 /// A room that no store and no link knows.
 pub(in crate::engine::owner) fn memory_room(name: &str) -> Room {
-    Room::new(RoomName::new(name).expect("valid"), &settings(), Epoch(1), START)
+    Room::new(RoomName::new(name).expect("valid"), &Settings::for_tests(), Epoch(1), START)
 }
 
 fn member() -> MemberRef {
@@ -70,7 +38,7 @@ fn members_keep_a_room_and_are_not_charged() {
 #[test]
 fn a_page_is_half_an_outbox_at_most() {
     assert_eq!(memory_room("a").page(7).bytes, 1 << 19);
-    let settings = Settings { outbox_bytes_max: 1 << 30, ..settings() };
+    let settings = Settings { outbox_bytes_max: 1 << 30, ..Settings::for_tests() };
     let room = Room::new(RoomName::new("a").expect("valid"), &settings, Epoch(1), START);
     assert_eq!(room.page(7).bytes, PAGE_BYTES_MAX);
 }

@@ -119,7 +119,7 @@ fn a_publish_that_the_link_could_not_do_is_refused() {
 
 #[test]
 fn tokens_of_two_cores_differ() {
-    let settings = Arc::new(settings());
+    let settings = Arc::new(Settings::for_tests());
     let [first, second] = [0, 1].map(|core| Owner::new(Arc::clone(&settings), CoreId(core), 7).next_token);
     assert_ne!(first, second);
 }

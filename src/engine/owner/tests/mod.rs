@@ -15,7 +15,7 @@ use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{KeptKey, Record};
-use crate::engine::owner::room::tests::{START, settings};
+use crate::engine::owner::room::tests::START;
 use crate::engine::settings::RoomSettings;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
@@ -36,7 +36,7 @@ struct World {
 
 impl World {
     fn new(change: impl FnOnce(&mut Settings, &mut RoomSettings)) -> Self {
-        let mut settings = settings();
+        let mut settings = Settings::for_tests();
         let mut rooms = RoomSettings::clone(&settings.rooms);
         change(&mut settings, &mut rooms);
         settings.rooms = Arc::new(rooms);

@@ -1,0 +1,89 @@
+//! Opening and ending of connections, seen through the engine's inputs and outputs.
+
+use std::sync::Arc;
+
+use super::super::Engine;
+use crate::base::counters::CoreCounters;
+use crate::base::ids::CoreId;
+use crate::base::limits::{HEAD_TIMEOUT_MS, TICK_MS};
+use crate::base::time::Now;
+use crate::engine::input::Input;
+use crate::engine::output::{Output, Send};
+use crate::engine::settings::Settings;
+use crate::wire::client::client_frame;
+use crate::wire::frame::Opcode;
+
+const HEAD: &str = "GET /ws?user=ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+struct One {
+    engine: Engine,
+    output: Output,
+    now: Now,
+}
+
+impl One {
+    fn new() -> One {
+        let counters = Arc::new(CoreCounters::default());
+        let engine = Engine::new(Arc::new(Settings::for_tests()), CoreId(0), 1, counters);
+        One { engine, output: Output::default(), now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 } }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.engine.handle(self.now, input, &mut self.output);
+    }
+
+    fn receive(&mut self, slot: u32, bytes: &[u8]) {
+        self.handle(Input::Received { slot, bytes: &mut bytes.to_vec() });
+    }
+
+    /// The sends of a turn; the kernel takes them at once.
+    fn turn(&mut self) -> Vec<Send> {
+        self.engine.finish_turn(self.now, &mut self.output);
+        let sends = std::mem::take(&mut self.output.sends);
+        for send in &sends {
+            self.handle(Input::Sent { slot: send.slot });
+        }
+        sends
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.mono_us += ms * 1_000;
+        self.handle(Input::Tick);
+    }
+}
+
+#[test]
+fn the_answer_to_a_close_is_the_last_send() {
+    let mut one = One::new();
+    one.handle(Input::Accepted { slot: 0 });
+    one.receive(0, HEAD.as_bytes());
+    let opening = one.turn();
+    assert!(opening.len() == 1 && !opening[0].closes, "the connection stays open: {opening:?}");
+    let mut closing = client_frame(Opcode::Ping, b"still here", [1, 2, 3, 4]);
+    closing.extend(client_frame(Opcode::Close, &1000_u16.to_be_bytes(), [1, 2, 3, 4]));
+    one.receive(0, &closing);
+    let sends = one.turn();
+    assert!(sends.len() == 1 && sends[0].closes, "pong and close in one: {sends:?}");
+    assert_eq!(sends[0].bytes[sends[0].bytes.len() - 4..], [0x88, 2, 0x03, 0xe8]);
+    assert_eq!(one.output.closes, [0]);
+}
+
+#[test]
+fn heads_in_parts_are_kept_as_long_as_they_may_come() {
+    let mut one = One::new();
+    let (begin, end) = HEAD.split_at(40);
+    for slot in 0..2 {
+        one.handle(Input::Accepted { slot });
+        one.receive(slot, begin.as_bytes());
+    }
+    assert!(one.turn().is_empty());
+    one.receive(1, end.as_bytes());
+    let sends = one.turn();
+    assert!(sends.len() == 1 && sends[0].slot == 1 && sends[0].bytes.starts_with(b"HTTP/1.1 101"), "{sends:?}");
+    // The deadline of a head that came is let go of by the next connection, that of one that has not come stays.
+    one.handle(Input::Accepted { slot: 2 });
+    one.pass(HEAD_TIMEOUT_MS + TICK_MS);
+    one.turn();
+    assert_eq!(one.output.closes, [0, 2]);
+}
