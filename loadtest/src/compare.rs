@@ -126,7 +126,7 @@ fn table(all: &Comparison) -> String {
         }
         lines.push(cells);
     }
-    shown.push_str(&text::table(&heading, &lines));
+    shown.push_str(&text::table("l", &heading, &lines));
     shown.push_str(&floor_lines(all));
     for (label, reason) in all.reasons() {
         shown.push_str(&format!("{} {label}: {reason}\n", text::bad("INVALID")));

@@ -439,7 +439,7 @@ fn table(all: &SuiteResult) -> String {
             lines.push(vec![part.name.clone(), "-".into(), "-".into(), "-".into(), verdict.into()]);
         }
     }
-    let mut shown = text::table(&heading, &lines);
+    let mut shown = text::table("llrrl", &heading, &lines);
     for part in &all.parts {
         for reason in part.reasons() {
             shown.push_str(&format!("{} {}: {reason}\n", text::bad("INVALID"), part.name));

@@ -41,7 +41,7 @@ const HISTOGRAMS: [(&str, &str); 6] = [
 ];
 
 /// Counters that other rows show, or that are about the generator itself.
-const SHOWN_ELSEWHERE: [&str; 19] = [
+const SHOWN_ELSEWHERE: [&str; 22] = [
     "opened",
     "open",
     "ready",
@@ -57,7 +57,10 @@ const SHOWN_ELSEWHERE: [&str; 19] = [
     "errors",
     "outstanding",
     "holes",
+    "bytes_received",
+    "bytes_sent",
     "receives",
+    "sends",
     "turns",
     "cpu_ns",
     "waited_ns",
@@ -106,6 +109,7 @@ pub fn percentiles(outcome: &Outcome) -> Vec<Vec<String>> {
 #[must_use]
 pub fn sections(outcome: &Outcome) -> Vec<Section> {
     let mut sections = vec![work(outcome), correctness(outcome)];
+    sections.extend(counted(outcome));
     if let Some(server) = &outcome.server {
         sections.push(server_cpu(outcome, server));
         sections.extend(server_work(outcome, server));
@@ -165,11 +169,17 @@ fn correctness(outcome: &Outcome) -> Section {
     if !names.is_empty() {
         section.add("none at all", "0", names.join(", "));
     }
-    let elsewhere = |name: &str| SHOWN_ELSEWHERE.contains(&name) || name.starts_with("bytes_") || name == "sends";
-    for (name, count) in total.named().into_iter().filter(|(name, count)| *count > 0 && !elsewhere(name)) {
+    section
+}
+
+/// Counters that no other row shows, those of a scenario's own among them.
+fn counted(outcome: &Outcome) -> Option<Section> {
+    let mut section = Section::new("Counted besides, whole run");
+    let elsewhere = |name: &str| SHOWN_ELSEWHERE.contains(&name);
+    for (name, count) in outcome.total.named().into_iter().filter(|(name, count)| *count > 0 && !elsewhere(name)) {
         section.add(words(name), grouped(count), "");
     }
-    section
+    (!section.rows.is_empty()).then_some(section)
 }
 
 fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
@@ -206,7 +216,7 @@ fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
     ] {
         if let Some(value) = server.per_unit.get(name).filter(|_| count > 0) {
             let each =
-                if *value > 0.0 && *value < 1.0 { format!("one per {}", number(1.0 / value)) } else { String::new() };
+                if *value > 0.0 && *value < 0.5 { format!("one per {}", number(1.0 / value)) } else { String::new() };
             section.add(label, format!("{value:.4}"), each);
         }
     }

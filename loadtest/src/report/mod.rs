@@ -26,7 +26,7 @@ pub fn table(outcome: &Outcome) -> String {
     let percentiles = facts::percentiles(outcome);
     if !percentiles.is_empty() {
         let heading: Vec<String> = [""].iter().chain(&facts::PERCENTILES).map(|word| (*word).to_owned()).collect();
-        shown.push_str(&text::table(&heading, &percentiles));
+        shown.push_str(&text::table("l", &heading, &percentiles));
         shown.push('\n');
     }
     shown.push_str(&text::rows(&facts::sections(outcome)));

@@ -139,20 +139,22 @@ pub fn rows(sections: &[Section]) -> String {
     text
 }
 
-/// A table with a heading: the first column to the left, the others to the right, as wide as they need.
+/// A table with a heading, columns as wide as they need. `align` has a letter per column: `l` or `r`; more are `r`.
 #[must_use]
-pub fn table(heading: &[String], lines: &[Vec<String>]) -> String {
+pub fn table(align: &str, heading: &[String], lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = std::iter::once(heading).chain(lines.iter().map(Vec::as_slice));
         cells.filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let align = align.chars().chain(std::iter::repeat('r'));
+    let columns: Vec<(usize, char)> = widths.into_iter().zip(align).collect();
     let line = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
-            0 => format!("{cell:<width$}"),
-            _ => format!("  {cell:>width$}"),
+        let cells = cells.iter().zip(&columns).map(|(cell, &(width, align))| match align {
+            'l' => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
         });
-        cells.collect::<String>().trim_end().to_owned() + "\n"
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     let mut text = bold(line(heading).trim_end()) + "\n";
     lines.iter().for_each(|cells| text.push_str(&line(cells)));
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn tables_are_aligned() {
         let cells = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
-        let text = table(&cells("what|µs|n"), &[cells("latency|1.25 ms|3"), cells("x|2|10,000")]);
+        let text = table("l", &cells("what|µs|n"), &[cells("latency|1.25 ms|3"), cells("x|2|10,000")]);
         assert_eq!(text, "what          µs       n\nlatency  1.25 ms       3\nx              2  10,000\n");
     }
 }
