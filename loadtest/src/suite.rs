@@ -13,6 +13,7 @@ use crate::args::{Cli, Command, DialectName, RunArgs};
 use crate::report::figures::Unit;
 use crate::report::kept::{Document, Slow};
 use crate::report::text;
+use crate::run::outcome::plural;
 use crate::run::{Outcome, ServerFigures};
 use crate::server::launch::{Kind, Spec};
 use crate::{scenario_of, slow, start_and_run};
@@ -196,7 +197,7 @@ const PARTS: [Part; 8] = [
     },
 ];
 
-/// The figure that most parts have: units of work per CPU-second of the server.
+/// The figure that most parts have: units of work per CPU-second of the server. The unit's name is put before it.
 const PER_CPU_SECOND: Goal = Goal {
     figure: "per CPU-second",
     unit: Unit::Plain(""),
@@ -329,8 +330,9 @@ impl Goal {
     /// `None` when the server does not tell the figure.
     fn result(&self, evidence: &Evidence<'_>) -> Option<GoalResult> {
         let value = (self.read)(evidence).filter(|value| value.is_finite())?;
+        let per = if self.figure.starts_with("per ") { plural(evidence.run.work().1) + " " } else { String::new() };
         Some(GoalResult {
-            figure: self.figure.to_owned(),
+            figure: per + self.figure,
             value: Some(value),
             shown: self.unit.show(value),
             target: self.target.show(self.unit),

@@ -15,8 +15,14 @@ pub struct Figure {
     pub unit: Unit,
     /// Which way is better.
     pub better: Better,
-    read: Box<dyn Fn(&Outcome) -> Option<f64>>,
+    read: Read,
 }
+
+/// How a figure is read from a run.
+type Read = Box<dyn Fn(&Outcome) -> Option<f64>>;
+
+/// How a percentile is read from a histogram's figures.
+type Quantile = fn(&Summary) -> f64;
 
 /// In what a figure is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +123,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
     let names = histogram_names(like).into_iter().filter(|name| *name != "lag").map(str::to_owned);
     for name in names {
         let label = histogram_label(&name);
-        let quantiles: [(&str, fn(&Summary) -> f64); 3] =
+        let quantiles: [(&str, Quantile); 3] =
             [("p50", |summary| summary.p50), ("p99", |summary| summary.p99), ("p99.9", |summary| summary.p999)];
         for (quantile, read) in quantiles {
             let name = name.clone();

@@ -13,14 +13,16 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// From 0 to above `high`, with round ticks.
+    /// From 0 to above `high` with some room over it, with round ticks.
     #[must_use]
     pub fn linear(label: &str, high: f64, show: fn(f64) -> String) -> Self {
         let high = if high.is_finite() && high > 0.0 { high } else { 1.0 };
         let step = round_step(high / 4.5);
-        let count = (high / step - 1e-9).ceil().max(1.0) as u32;
-        let ticks = (0..=count).map(|index| f64::from(index) * step).map(|value| (value, show(value))).collect();
-        Axis { label: label.to_owned(), ticks, low: 0.0, high: f64::from(count) * step, logarithmic: false }
+        let end = high * 1.12;
+        let count = (end / step + 1e-9).floor() as u32;
+        let ticks =
+            (0..=count).map(|index| f64::from(index) * step).map(|value| (value, trimmed(&show(value)))).collect();
+        Axis { label: label.to_owned(), ticks, low: 0.0, high: end, logarithmic: false }
     }
 
     /// Time: from 0 to exactly `high`, with round ticks.
@@ -47,7 +49,8 @@ impl Axis {
         let crowded = (high / low).log10() > 3.2;
         let is_power = |value: f64| (value.log10() - value.log10().round()).abs() < 1e-9;
         let ticks = all[first..].iter().copied().filter(|value| *value <= high * (1.0 + 1e-9));
-        let ticks = ticks.filter(|value| !crowded || is_power(*value)).map(|value| (value, show(value))).collect();
+        let ticks =
+            ticks.filter(|value| !crowded || is_power(*value)).map(|value| (value, trimmed(&show(value)))).collect();
         Axis { label: label.to_owned(), ticks, low, high, logarithmic: true }
     }
 
@@ -72,9 +75,11 @@ impl Axis {
             more => format!("99.{} %", "9".repeat(more as usize - 2)),
         };
         let last = high.log10().floor() as u32;
-        let mut ticks: Vec<(f64, String)> =
-            (0..=last).map(|exponent| (10f64.powi(exponent as i32), name(exponent))).collect();
-        ticks.insert(1, (2.0, "50 %".to_owned()));
+        // Over many nines there is no room for both 0 and 50.
+        let first = u32::from(high > 5e3);
+        let powers = (first..=last).map(|exponent| (10f64.powi(exponent as i32), name(exponent)));
+        let mut ticks: Vec<(f64, String)> = powers.chain([(2.0, "50 %".to_owned())]).collect();
+        ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
         Axis { label: "percentile".to_owned(), ticks, low: 1.0, high, logarithmic: true }
     }
 
@@ -88,6 +93,16 @@ impl Axis {
         };
         share.clamp(0.0, 1.0)
     }
+}
+
+/// `10.0 ms` as `10 ms`: ticks are round.
+fn trimmed(text: &str) -> String {
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && !".,-".contains(letter)).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    if !number.contains('.') {
+        return text.to_owned();
+    }
+    number.trim_end_matches('0').trim_end_matches('.').to_owned() + unit
 }
 
 /// The smallest of 1, 2 or 5 times a power of ten that is at least `least`.
@@ -111,9 +126,10 @@ mod tests {
     #[test]
     fn ticks_are_round_and_cover_the_values() {
         let show = |value: f64| value.to_string();
-        assert_eq!(ticks(&Axis::linear("", 23_900.0, show)), [0.0, 10_000.0, 20_000.0, 30_000.0]);
+        assert_eq!(ticks(&Axis::linear("", 23_900.0, show)), [0.0, 10_000.0, 20_000.0]);
         assert_eq!(ticks(&Axis::linear("", 0.0, show)).last(), Some(&1.0), "no values is no reason to fail");
-        assert_eq!(Axis::linear("", 23_900.0, show).place(15_000.0), 0.5);
+        let place = Axis::linear("", 10_000.0, show).place(10_000.0);
+        assert!(place > 0.85 && place < 0.95, "there is some room over the highest: {place}");
         let axis = Axis::time("", 7.3, show);
         assert_eq!((ticks(&axis), axis.place(7.3)), (vec![0.0, 2.0, 4.0, 6.0], 1.0));
         let axis = Axis::logarithmic("", 300.0, 4_000.0, show);
@@ -124,10 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn round_numbers_need_no_decimals() {
+        let all = ["10.0 ms", "0.500", "100 µs", "2.50 s", "1,000", "0 %"].map(trimmed);
+        assert_eq!(all, ["10 ms", "0.5", "100 µs", "2.5 s", "1,000", "0 %"]);
+    }
+
+    #[test]
     fn each_nine_has_the_same_room() {
         let axis = Axis::percentiles(10_000.0);
         let names: Vec<&str> = axis.ticks.iter().map(|(_, name)| name.as_str()).collect();
-        assert_eq!(names, ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+        assert_eq!(names, ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+        assert_eq!(Axis::percentiles(1_000.0).ticks[0].1, "0 %");
         assert!((axis.place(100.0) - 0.5).abs() < 1e-9 && axis.place(1.0) == 0.0);
     }
 }

@@ -5,7 +5,7 @@ use super::markup::{Element, classed, coordinate, element};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
@@ -89,7 +89,7 @@ impl Chart {
             grid = grid.child(mark).child(label(x, bottom + 18.0, "middle", text));
         }
         let x_label = label(f64::midpoint(LEFT, right), HEIGHT - 8.0, "middle", &self.x.label);
-        let (x, y) = (14.0, f64::midpoint(TOP, bottom));
+        let (x, y) = (13.0, f64::midpoint(TOP, bottom));
         let turned = format!("rotate(-90 {} {})", coordinate(x), coordinate(y));
         let y_label = label(x, y, "middle", &self.y.label).with("transform", turned);
         let base = rule([LEFT, bottom, right, bottom]).with("class", "base");

@@ -109,25 +109,26 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
 
 /// Curves over percentiles; each nine has the same room.
 pub fn percentile_chart(title: &str, caption: &str, curves: &[(String, Durations)]) -> Chart {
-    let curves: Vec<(&str, Vec<(f64, f64)>)> =
-        curves.iter().map(|(name, durations)| (name.as_str(), durations.curve())).collect();
+    let curves: Vec<_> = curves.iter().map(|(name, durations)| (name.as_str(), durations.curve())).collect();
     let points = || curves.iter().flat_map(|(_, curve)| curve);
     let high = points().map(|point| point.1).fold(0.0, f64::max);
     // From the medians on: the very smallest values say little, and would decide the scale.
     let medians = curves.iter().filter_map(|(_, curve)| curve.iter().find(|point| point.0 >= 2.0));
     let low = medians.map(|point| point.1).fold(f64::INFINITY, f64::min).min(high);
-    let line = |(index, (name, curve)): (usize, &(&str, Vec<(f64, f64)>))| Line {
+    let tell = |inverse, us| format!("p{} {}", percentile(inverse), micros(us));
+    let lines = curves.iter().enumerate().map(|(index, (name, curve))| Line {
         name: (*name).to_owned(),
         colour: index,
         points: curve.iter().map(|&(inverse, value)| (inverse, Some(value))).collect(),
-        tell: |inverse, us| format!("p{} {}", percentile(inverse), micros(us)),
-    };
+        tell,
+    });
+    let lines = lines.collect();
     Chart {
         title: title.to_owned(),
         caption: caption.to_owned(),
         x: Axis::percentiles(points().map(|point| point.0).fold(10.0, f64::max)),
         y: Axis::fitting("time", low * 0.7, high, micros),
-        lines: curves.iter().enumerate().map(line).collect(),
+        lines,
         bands: Vec::new(),
     }
 }

@@ -10,7 +10,8 @@ use crate::suite::{PartResult, SuiteResult};
 /// # Errors
 /// A kept histogram cannot be read.
 pub fn section(all: &SuiteResult) -> anyhow::Result<Element> {
-    let met = all.parts.iter().flat_map(|part| &part.goals).filter_map(|goal| goal.met);
+    let goals = all.parts.iter().flat_map(|part| part.goals.iter().map(move |goal| (part, goal)));
+    let met = goals.filter_map(|(part, goal)| goal.met.map(|met| met && part.reasons().is_empty()));
     let (met, of) = met.fold((0, 0), |(met, of), one| (met + u32::from(one), of + 1));
     let short = if all.quick { " Too short for figures (--quick)." } else { "" };
     let subtitle = format!("{met} of {of} targets met.{short}");
