@@ -11,7 +11,7 @@ use crate::args::{Cli, CompareArgs};
 use crate::plan::Scenario;
 use crate::report::figures::{Spread, figures, floor_ns};
 use crate::report::kept::{Compared, Comparison, Document};
-use crate::report::{self, text};
+use crate::report::text;
 use crate::run::Outcome;
 use crate::server::launch::Kind;
 use crate::{scenario_of, start_and_run};
@@ -119,7 +119,7 @@ fn table(all: &Comparison) -> String {
         let base = spreads[0].map(|spread| spread.median);
         let mut cells = vec![figure.name.clone()];
         for (index, spread) in spreads.iter().enumerate() {
-            let shown = spread.map(|spread| (figure.unit.show(spread.median), range(figure.unit, spread)));
+            let shown = spread.map(|spread| (figure.unit.show(spread.median), spread.range(figure.unit)));
             let (median, range) = shown.unwrap_or_else(|| ("-".to_owned(), String::new()));
             cells.extend([median, range]);
             cells.extend((index > 0).then(|| ratio(spread.map(|spread| spread.median), base)));
@@ -135,13 +135,6 @@ fn table(all: &Comparison) -> String {
         shown.push_str(&(text::good("VALID") + "\n"));
     }
     shown
-}
-
-fn range(unit: report::figures::Unit, spread: Spread) -> String {
-    if spread.low == spread.high {
-        return String::new();
-    }
-    format!("{} … {}", unit.show(spread.low), unit.show(spread.high))
 }
 
 fn ratio(value: Option<f64>, base: Option<f64>) -> String {

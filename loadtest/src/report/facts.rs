@@ -273,6 +273,21 @@ fn generator(outcome: &Outcome) -> Section {
     section
 }
 
+/// The server's program.
+#[must_use]
+pub fn program(title: &str, outcome: &Outcome) -> Section {
+    let mut section = Section::new(title);
+    if let Some(program) = &outcome.program {
+        let version =
+            program.version.as_ref().map_or_else(|| "version not told".to_owned(), |v| format!("version {v}"));
+        section.add("server", version, program.command.join(" "));
+        if !program.cpus.is_empty() {
+            section.add("server's CPUs", program.cpus.clone(), format!("{} threads", program.threads));
+        }
+    }
+    section
+}
+
 /// What is needed to do the same again.
 #[must_use]
 pub fn conditions(outcome: &Outcome) -> Section {
@@ -283,14 +298,7 @@ pub fn conditions(outcome: &Outcome) -> Section {
     }
     section.add("seed", outcome.options.seed.to_string(), "");
     section.add("loadtest", format!("version {}", outcome.loadtest), host.command.join(" "));
-    if let Some(program) = &outcome.program {
-        let version =
-            program.version.as_ref().map_or_else(|| "version not told".to_owned(), |v| format!("version {v}"));
-        section.add("server", version, program.command.join(" "));
-        if !program.cpus.is_empty() {
-            section.add("server's CPUs", program.cpus.clone(), format!("{} threads", program.threads));
-        }
-    }
+    section.rows.extend(program("server", outcome).rows);
     if !outcome.options.cores.is_empty() {
         let cores: Vec<String> = outcome.options.cores.iter().map(usize::to_string).collect();
         section.add("generator's CPUs", cores.join(","), "");

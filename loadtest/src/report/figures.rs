@@ -82,6 +82,20 @@ impl Unit {
     }
 }
 
+impl Spread {
+    /// From the lowest to the highest, with the unit once where both have the same; empty when there is no range.
+    #[must_use]
+    pub fn range(self, unit: Unit) -> String {
+        if self.low >= self.high {
+            return String::new();
+        }
+        let (low, high) = (unit.show(self.low), unit.show(self.high));
+        let same = |text: &str| text.split_once(' ').map(|(_, unit)| unit.to_owned());
+        let low = if same(&low) == same(&high) { low.split(' ').next().unwrap_or(&low) } else { &low };
+        format!("{low} … {high}")
+    }
+}
+
 impl Figure {
     fn new(name: &str, unit: Unit, better: Better, read: impl Fn(&Outcome) -> Option<f64> + 'static) -> Self {
         Figure { name: name.to_owned(), unit, better, read: Box::new(read) }
@@ -186,6 +200,9 @@ mod tests {
         assert_eq!(Spread::of(vec![3.0, 1.0, 9.0]), Some(Spread { low: 1.0, median: 3.0, high: 9.0 }));
         assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 9.0]).map(|spread| spread.median), Some(3.0));
         assert_eq!(Spread::of(vec![f64::NAN]), None);
+        let range = |low, high| Spread { low, median: low, high }.range(Unit::Micros);
+        assert_eq!(range(1_200.0, 3_000.0), "1.20 … 3.00 ms");
+        assert_eq!((range(200.0, 3_000.0).as_str(), range(5.0, 5.0).as_str()), ("200 µs … 3.00 ms", ""));
     }
 
     #[test]

@@ -23,9 +23,10 @@ pub struct Bar {
     pub told: String,
 }
 
-/// Bars under a heading, all to one scale. `parts` names the parts of each, when there are several.
+/// Bars under a heading, all to one scale. `parts` names the parts of each and their
+/// colours, when there are several.
 #[must_use]
-pub fn bars(title: &str, caption: &str, bars: &[Bar], parts: &[&str]) -> Element {
+pub fn bars(title: &str, caption: &str, bars: &[Bar], parts: &[(&str, usize)]) -> Element {
     let end = |bar: &Bar| {
         let length: f64 = bar.parts.iter().map(|(length, _)| length.max(0.0)).sum();
         bar.range.map_or(length, |(_, high)| length.max(high))
@@ -44,7 +45,7 @@ pub fn bars(title: &str, caption: &str, bars: &[Bar], parts: &[&str]) -> Element
         figure = figure.child(classed("p", "caption").text(caption));
     }
     figure = figure.child(svg);
-    if parts.len() > 1 { figure.child(legend(parts.iter().copied().zip(0..))) } else { figure }
+    if parts.len() > 1 { figure.child(legend(parts.iter().copied())) } else { figure }
 }
 
 fn row(bar: &Bar, y: f64, scale: f64, end: f64) -> Element {

@@ -2,7 +2,7 @@
 
 use super::bars::{Bar, bars};
 use super::markup::{Element, classed, element};
-use super::run::{cpu_split, percentile_chart};
+use super::run::{capitalised, cpu_split, percentile_chart};
 use crate::measure::histogram::Durations;
 use crate::report::facts::{self, histogram_label, histogram_names};
 use crate::report::figures::{Better, Figure, Spread, figures};
@@ -38,12 +38,11 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
     }
     section = section.child(element("h2").text("Percentiles")).child(curves(all, first)?);
     section = section.child(element("h2").text("Figures")).child(panels(all, first, &figures));
-    let conditions = all.servers.iter().filter_map(|server| {
-        let mut section = facts::conditions(server.runs.first()?);
-        section.title = server.label.clone();
-        Some(section)
-    });
-    let conditions: Vec<_> = conditions.collect();
+    let mut conditions = vec![facts::conditions(first)];
+    // The host is the same for all; the programs are not.
+    for server in all.servers.iter().filter(|server| server.runs.first().is_some_and(|run| run.program.is_some())) {
+        conditions.extend(server.runs.first().map(|run| facts::program(&server.label, run)));
+    }
     Ok(section.child(element("h2").text("Host, versions, flags, seed")).child(super::facts(&conditions)))
 }
 
@@ -63,30 +62,25 @@ pub fn slow_section(slow: &Slow) -> anyhow::Result<Element> {
     section(&format!("Slow readers: p99.9 with ÷ without {}", number(ratio)), &all)
 }
 
-/// Median, range and ratio of every figure.
+/// Median, range and ratio of every figure, a column per server.
 fn summary(all: &Comparison, figures: &[Figure]) -> Element {
-    let mut heading = vec!["figure".to_owned()];
-    for (index, server) in all.servers.iter().enumerate() {
-        heading.extend([server.label.clone(), "range".to_owned()]);
-        heading.extend((index > 0).then(|| "ratio".to_owned()));
-    }
-    let mut lines = Vec::new();
-    for (figure, spreads) in known(all, figures) {
+    let names = all.servers.iter().map(|server| element("th").text(&server.label));
+    let head = element("tr").child(element("th").text("figure")).children(names);
+    let rows = known(all, figures).into_iter().map(|(figure, spreads)| {
         let base = spreads[0].map(|spread| spread.median).filter(|median| *median != 0.0);
-        let mut cells = vec![figure.name.clone()];
-        for (index, spread) in spreads.iter().enumerate() {
-            let shown = |value: f64| figure.unit.show(value);
-            cells.push(spread.map_or_else(|| "-".to_owned(), |spread| shown(spread.median)));
-            let range = spread.filter(|spread| spread.high > spread.low);
-            cells.push(
-                range.map_or_else(String::new, |spread| format!("{} … {}", shown(spread.low), shown(spread.high))),
-            );
-            let ratio = spread.zip(base).map(|(spread, base)| format!("× {:.2}", spread.median / base));
-            cells.extend((index > 0).then(|| ratio.unwrap_or_default()));
-        }
-        lines.push(cells);
-    }
-    super::table("figures compared", &heading, &lines)
+        let cells = spreads.iter().enumerate().map(|(index, spread)| {
+            let Some(spread) = spread else { return element("td").text("-") };
+            let ratio = base.filter(|_| index > 0).map(|base| format!(" × {:.2}", spread.median / base));
+            element("td")
+                .child(element("b").text(figure.unit.show(spread.median)))
+                .child(classed("span", "ratio").text(ratio.unwrap_or_default()))
+                .child(classed("div", "spread").text(spread.range(figure.unit)))
+        });
+        element("tr").child(element("td").text(&figure.name)).children(cells)
+    });
+    let table =
+        classed("table", "figures compared").child(element("thead").child(head)).child(element("tbody").children(rows));
+    classed("div", "scroll").child(table)
 }
 
 /// Figures that some server has, with each server's spread.
@@ -110,7 +104,7 @@ fn curves(all: &Comparison, first: &Outcome) -> anyhow::Result<Element> {
             }
             curves.push((server.label.clone(), whole));
         }
-        let title = format!("{}, by percentile", histogram_label(name));
+        let title = format!("{}, by percentile", capitalised(&histogram_label(name)));
         plots.push(percentile_chart(&title, "All rounds together.", &curves).draw());
     }
     Ok(classed("div", "plots").children(plots))
@@ -131,7 +125,8 @@ fn panels(all: &Comparison, first: &Outcome, figures: &[Figure]) -> Element {
     if first.work().0 > 0 && !splits.is_empty() {
         panels.push(cpu_split(unit, &splits));
     }
-    for (figure, spreads) in known(all, figures) {
+    let is_part = |figure: &Figure| figure.name.starts_with("of it ");
+    for (figure, spreads) in known(all, figures).into_iter().filter(|(figure, _)| !is_part(figure)) {
         let base = spreads[0].map(|spread| spread.median).filter(|median| *median != 0.0);
         let bar = |(index, (server, spread)): (usize, (&Compared, &Option<Spread>))| {
             let spread = (*spread)?;
@@ -143,13 +138,7 @@ fn panels(all: &Comparison, first: &Outcome, figures: &[Figure]) -> Element {
                 parts: vec![(spread.median, index)],
                 range: Some((spread.low, spread.high)),
                 shown: format!("{}{ratio}", shown(spread.median)),
-                told: format!(
-                    "{}: {} ({} … {})",
-                    server.label,
-                    shown(spread.median),
-                    shown(spread.low),
-                    shown(spread.high)
-                ),
+                told: format!("{}: {} ({})", server.label, shown(spread.median), spread.range(figure.unit)),
             })
         };
         let rows: Vec<Bar> = all.servers.iter().zip(&spreads).enumerate().filter_map(bar).collect();
@@ -157,7 +146,7 @@ fn panels(all: &Comparison, first: &Outcome, figures: &[Figure]) -> Element {
             Better::Higher => "More is better.",
             Better::Lower => "Less is better.",
         };
-        panels.push(bars(&figure.name, caption, &rows, &[]));
+        panels.push(bars(&capitalised(&figure.name), caption, &rows, &[]));
     }
     classed("div", "plots").children(panels)
 }

@@ -222,13 +222,13 @@ fn bands(series: &[Sample]) -> Vec<(f64, f64, String)> {
 pub fn cpu_split(unit: &str, servers: &[(String, f64, f64)]) -> Element {
     let bar = |(name, user, kernel): &(String, f64, f64)| Bar {
         name: name.clone(),
-        parts: vec![(*user, 0), (*kernel, 1)],
+        parts: vec![(*user, 4), (*kernel, 5)],
         range: None,
         shown: format!("{} ns", number(user + kernel)),
         told: format!("{name}: {} ns user, {} ns kernel per {unit}", number(*user), number(*kernel)),
     };
     let all: Vec<Bar> = servers.iter().map(bar).collect();
-    bars(&format!("Server CPU per {unit}"), "", &all, &["user", "kernel"])
+    bars(&format!("Server CPU per {unit}"), "", &all, &[("user", 4), ("kernel", 5)])
 }
 
 fn memory(outcome: &Outcome) -> Element {
@@ -266,7 +266,8 @@ fn thousands(value: f64) -> String {
     }
 }
 
-fn capitalised(text: &str) -> String {
+/// With a capital at its beginning.
+pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -111,7 +111,7 @@ fn a_run_has_all_its_sections() {
 fn a_comparison_has_bars_ratios_and_curves() {
     let (html, captions) = checked(&documents()[1..2]);
     for wanted in
-        ["latency, by percentile", "deliveries per CPU-second", "private memory per connection", "latency p99"]
+        ["Latency, by percentile", "Deliveries per CPU-second", "Private memory per connection", "Latency p99"]
     {
         assert!(captions.iter().any(|caption| caption == wanted), "{wanted} is not among {captions:?}");
     }
