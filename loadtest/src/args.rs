@@ -13,14 +13,18 @@ use crate::fleet::address::Target;
 use crate::plan::{Pace, Scenario, Soak};
 use crate::run::options::Options;
 use crate::server::launch::{Conditions, Spec};
+use crate::suite::SuiteArgs;
 
 /// Load generator for Roomring and other WebSocket servers.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without it, the suite.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// Options of the suite.
+    #[command(flatten)]
+    pub suite: SuiteArgs,
 }
 
 /// What to do.
@@ -42,6 +46,10 @@ pub enum Command {
     Floor(PacedArgs),
     /// Runs one scenario against several servers in turn, round by round, and compares medians.
     Compare(CompareArgs),
+    /// Every scenario for a few seconds, each figure against its target (also without any command).
+    Suite(SuiteArgs),
+    /// Renders results kept by `--json` again.
+    Report(ReportArgs),
     /// A generator process (started by the others).
     #[command(hide = true)]
     Worker,
@@ -106,9 +114,23 @@ pub struct CompareArgs {
     /// Writes the results of all runs to a file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Writes a report with plots to a file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// The scenario with its options, as `fanout --in-flight 16`.
     #[arg(last = true, required = true, value_name = "SCENARIO")]
     pub scenario: Vec<String>,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Results that `--json` has kept; several single runs are compared as well.
+    #[arg(required = true, value_name = "FILE")]
+    pub results: Vec<PathBuf>,
+    /// Where the report goes.
+    #[arg(long, value_name = "FILE")]
+    pub html: PathBuf,
 }
 
 /// How open-loop arrivals are spread.
@@ -176,7 +198,8 @@ pub struct RunArgs {
     /// The server's process on this host: its CPU time and memory become part of the result.
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Roomring's control address: after a soak its `/stats` must be back at zero.
+    /// Roomring's control address: what it tells by `/metrics` becomes part of the result, and after a soak its `/stats`
+    /// must be back at zero.
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
     /// Source addresses per process on loopback.
@@ -191,6 +214,9 @@ pub struct RunArgs {
     /// Writes the whole result, with histograms, to a file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Writes a report with plots to a file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,

@@ -1,7 +1,7 @@
 //! The generator's clock: nanoseconds since the process began, and the CPU time of threads and processes.
-//! Never the wall clock: a step of it would falsify latencies.
+//! The wall clock only to say when a run began: a step of it would falsify latencies.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -31,6 +31,12 @@ impl Clock {
     pub fn now(&self) -> u64 {
         u64::try_from(self.zero.elapsed().as_nanos()).expect("a run is shorter than 500 years")
     }
+}
+
+/// Seconds since 1970 (UTC), by the wall clock.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// CPU time that the calling thread has used, in nanoseconds.

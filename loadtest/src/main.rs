@@ -17,26 +17,27 @@ mod run;
 mod scenario;
 mod server;
 mod slow;
+mod suite;
 mod worker;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::Parser as _;
 
-use args::{Cli, Command, RunArgs};
+use args::{Cli, Command, ReportArgs, RunArgs};
 use dialect::Dialect;
 use fleet::address::Target;
 use plan::Scenario;
+use report::kept::{Document, write_html};
 use run::Outcome;
 use server::launch::{Kind, Spec};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match dispatch(cli.command) {
+    match dispatch(cli.command.unwrap_or(Command::Suite(cli.suite))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -53,6 +54,8 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::FloorServer => server::floor::run().map(|()| true),
         Command::Slow(args) => slow::run(&args, &stop_on_interrupt()?),
         Command::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
+        Command::Suite(args) => suite::run(&args, &stop_on_interrupt()?),
+        Command::Report(args) => render(&args),
         Command::Floor(mut args) => {
             args.run.server = Some("floor".parse()?);
             dispatch(Command::Fanout(args))
@@ -83,10 +86,15 @@ fn single(args: &RunArgs, scenario: Scenario) -> anyhow::Result<bool> {
     let stop = stop_on_interrupt()?;
     let outcome = start_and_run(args, scenario, args.server.as_ref(), &stop)?;
     print!("{}", report::table(&outcome));
-    if let Some(path) = &args.json {
-        write_json(path, &outcome)?;
-    }
-    Ok(outcome.verdict.valid)
+    let valid = outcome.verdict.valid;
+    Document::Run(Box::new(outcome)).keep(args.json.as_deref(), args.html.as_deref())?;
+    Ok(valid)
+}
+
+/// Renders kept results. True when they can be read, whatever their verdicts.
+fn render(args: &ReportArgs) -> anyhow::Result<bool> {
+    let documents = args.results.iter().map(|path| Document::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    write_html(&documents, &args.html).map(|()| true)
 }
 
 /// One run, against the server that `server` starts, or the one that the options name.
@@ -103,7 +111,7 @@ fn start_and_run(
         options.targets = vec![Target::parse(&launched.url)?];
         options.dialect = launched.dialect.clone();
         options.pid = Some(launched.pid());
-        options.control = launched.control.filter(|_| matches!(scenario, Scenario::Soak(_)));
+        options.control = launched.control;
         options.floor = (spec.kind == Kind::Floor).then_some(launched.address);
     }
     let roomring = !matches!(options.dialect, Dialect::Raw(_));
@@ -112,11 +120,6 @@ fn start_and_run(
         "a soak needs a server that speaks Roomring's protocol"
     );
     run::execute(&options, stop, !args.quiet)
-}
-
-fn write_json(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let file = std::fs::File::create(path).with_context(|| format!("--json {}", path.display()))?;
-    serde_json::to_writer_pretty(file, value).with_context(|| format!("--json {}", path.display()))
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the program.

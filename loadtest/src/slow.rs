@@ -8,10 +8,10 @@ use anyhow::ensure;
 
 use crate::args::PacedArgs;
 use crate::plan::Scenario;
-use crate::run::Outcome;
-use crate::{report, start_and_run, write_json};
+use crate::report::kept::{Document, Slow, SlowRound};
+use crate::{report, start_and_run};
 
-/// Rounds of both runs: the median round's ratio is shown last.
+/// Rounds of both runs: the median round's ratio is the result.
 const ROUNDS: usize = 3;
 
 /// Runs all rounds. True when every run can be believed.
@@ -19,43 +19,45 @@ const ROUNDS: usize = 3;
 /// # Errors
 /// The server cannot be started or reached.
 pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+    let slow = rounds(args, ROUNDS, stop)?;
+    let valid = slow.valid();
+    if let Some(round) = slow.median() {
+        print!("{}\n{}\n", report::table(&round.without), report::table(&round.with));
+        println!(
+            "p99.9 of healthy readers with / without: {:.2} (median of {} rounds)",
+            round.ratio(),
+            slow.rounds.len()
+        );
+    }
+    Document::Slow(slow).keep(args.run.json.as_deref(), args.run.html.as_deref())?;
+    Ok(valid)
+}
+
+/// Runs so many rounds; fewer when `stop` ends them.
+///
+/// # Errors
+/// The server cannot be started or reached.
+pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<Slow> {
     let stalled_per_mille = if args.stalled > 0.0 { args.stalled_per_mille()? } else { 10 };
     ensure!(args.rate.is_some(), "slow needs --rate: only an open loop keeps the load the same with and without");
     let pace = args.pace()?;
-    let mut outcomes: Vec<(Outcome, Outcome)> = Vec::new();
-    for round in 0..ROUNDS {
+    let mut slow = Slow { rounds: Vec::new() };
+    for round in 0..count {
         let leg = |stalled_per_mille| {
             let scenario = Scenario::Fanout { pace, stalled_per_mille };
             start_and_run(&args.run, scenario, args.run.server.as_ref(), stop)
         };
         // Turn about: neither profits from its place.
-        let pair = if round % 2 == 0 {
+        slow.rounds.push(if round % 2 == 0 {
             let without = leg(0)?;
-            (without, leg(stalled_per_mille)?)
+            SlowRound { without, with: leg(stalled_per_mille)? }
         } else {
             let with = leg(stalled_per_mille)?;
-            (leg(0)?, with)
-        };
-        outcomes.push(pair);
+            SlowRound { without: leg(0)?, with }
+        });
         if stop.load(Ordering::Relaxed) {
             break;
         }
     }
-    outcomes.sort_by(|(a, b), (c, d)| ratio(a, b).total_cmp(&ratio(c, d)));
-    let (without, with) = &outcomes[outcomes.len() / 2];
-    print!("{}\n{}\n", report::table(without), report::table(with));
-    println!(
-        "p99.9 of healthy readers with / without: {:.2} (median of {} rounds)",
-        ratio(without, with),
-        outcomes.len()
-    );
-    if let Some(path) = &args.run.json {
-        write_json(path, &outcomes)?;
-    }
-    Ok(outcomes.iter().all(|(without, with)| without.verdict.valid && with.verdict.valid))
-}
-
-fn ratio(without: &Outcome, with: &Outcome) -> f64 {
-    let of = |outcome: &Outcome| outcome.durations.get("latency").map_or(f64::NAN, |latency| latency.p999);
-    of(with) / of(without)
+    Ok(slow)
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{self, MILLISECOND};
 use crate::fleet::{Fleet, Settings};
 use crate::measure::counters::{Counters, SharedCounters};
+use crate::measure::pulse::{Interval, Pulse, PulseReader};
 use crate::plan::{Phase, Plan, Scenario};
 use crate::scenario::churn::Churn;
 use crate::scenario::echo::Echo;
@@ -40,6 +41,8 @@ pub enum Order {
 pub struct Answer {
     /// How things stand.
     pub counters: Counters,
+    /// Latencies since the last answer.
+    pub interval: Interval,
     /// Why something failed last, if it did.
     pub last_failure: Option<String>,
     /// After [`Order::Finish`].
@@ -80,7 +83,8 @@ pub fn run() -> anyhow::Result<()> {
         // The parent may be gone: then nobody wants it.
         let _ = findings_in.send(result);
     })?;
-    let Ok(waker) = waker.recv() else { return findings.recv()?.map(|_| ()) };
+    let Ok((waker, pulse)) = waker.recv() else { return findings.recv()?.map(|_| ()) };
+    let mut intervals = PulseReader::default();
     let mut out = std::io::stdout().lock();
     for line in lines {
         let order: Order = serde_json::from_str(&line?).context("an order is not understood")?;
@@ -104,6 +108,7 @@ pub fn run() -> anyhow::Result<()> {
             }
         }
         answer.counters = shared.counters.load();
+        answer.interval = intervals.take(&pulse);
         answer.last_failure = shared.last_failure.lock().expect("no holder of this lock panics").clone();
         serde_json::to_writer(&mut out, &answer)?;
         out.write_all(b"\n")?;
@@ -112,7 +117,7 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyhow::Result<Findings> {
+fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Pulse>)>) -> anyhow::Result<Findings> {
     if let Some(core) = plan.core {
         anyhow::ensure!(
             core_affinity::set_for_current(core_affinity::CoreId { id: core }),
@@ -127,7 +132,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyho
         connecting_max: plan.connecting_max,
         seed: plan.seed,
     })?;
-    waker.send(fleet.waker()?).context("the control thread is gone")?;
+    waker.send((fleet.waker()?, Arc::clone(&fleet.pulse))).context("the control thread is gone")?;
     match plan.scenario {
         Scenario::Idle => act(Idle::new(plan), fleet, shared),
         Scenario::Fanout { pace, stalled_per_mille } => act(Fanout::new(plan, pace, stalled_per_mille), fleet, shared),

@@ -154,6 +154,8 @@ counters! {
     submissions: Total,
     #[doc = "Operations submitted to the ring."]
     operations: Total,
+    #[doc = "Completions taken from the ring."]
+    completions: Total,
     #[doc = "Sends submitted to the ring."]
     sends: Total,
     #[doc = "Bytes of queued frames, partial messages and history held by this core, as charged to its memory budget."]

@@ -288,6 +288,7 @@ impl Ring {
                     result: entry.result(),
                     flags: entry.flags(),
                 }));
+                self.counters.completions.add(self.batch.len() as u64);
             }
             let entry = self.batch.pop_front()?;
             if let Some(completion) = self.complete(&entry) {

@@ -25,6 +25,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Clock;
 use crate::measure::counters::Counters;
+use crate::measure::pulse::Pulse;
 use address::{Sources, Target};
 use handshake::{Answer, Request};
 use slot::{Held, Slot, State};
@@ -125,6 +126,8 @@ pub struct Fleet {
     pub clock: Clock,
     /// What happened so far.
     pub counters: Counters,
+    /// Latencies as they come, in every phase: for live display and time series.
+    pub pulse: Arc<Pulse>,
     /// Why the last attempt failed, or the last connection broke.
     pub last_failure: Option<String>,
 }
@@ -161,6 +164,7 @@ impl Fleet {
             rng: Rng::with_seed(settings.seed),
             clock: Clock::start(),
             counters: Counters::default(),
+            pulse: Arc::default(),
             last_failure: None,
         })
     }

@@ -8,6 +8,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
         /// Counts since the process began, except where "now" is said.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct Counters {
             $($(#[$doc])+ pub $name: u64,)+
         }
@@ -17,6 +18,12 @@ macro_rules! counters {
             #[must_use]
             pub fn since(&self, earlier: &Counters) -> Counters {
                 Counters { $($name: self.$name.saturating_sub(earlier.$name),)+ }
+            }
+
+            /// Every field by its name.
+            #[must_use]
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)+]
             }
 
             /// Field by field: the sum.
@@ -137,5 +144,7 @@ mod tests {
         let later = Counters { opened: 10, ..counters };
         assert_eq!(later.since(&counters).opened, 3);
         assert_eq!(later.plus(&counters).waited_ns, 18);
+        assert!(counters.named().contains(&("opened", 7)));
+        assert_eq!(serde_json::from_str::<Counters>("{\"opened\": 7, \"waited_ns\": 9}").expect("kept"), counters);
     }
 }

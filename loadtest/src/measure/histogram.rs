@@ -83,6 +83,24 @@ impl Durations {
         }
     }
 
+    /// The distribution as a line: pairs of 1 ÷ (1 − quantile) and microseconds, evenly spaced on a logarithmic axis,
+    /// from the smallest value (1) to the largest (the number of values). Empty when nothing was recorded.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        const PER_DECADE: f64 = 24.0;
+        let count = self.count();
+        if count == 0 {
+            return Vec::new();
+        }
+        let last = (count as f64).log10();
+        let steps = (last * PER_DECADE).ceil().max(1.0);
+        let place = |step: u32| 10f64.powf(last * f64::from(step) / steps);
+        let value = |inverse: f64| microseconds(self.quantile_ns(1.0 - 1.0 / inverse));
+        let mut points: Vec<_> = (0..steps as u32).map(place).map(|inverse| (inverse, value(inverse))).collect();
+        points.push((count as f64, microseconds(self.histogram.max())));
+        points
+    }
+
     /// The histogram in HdrHistogram's V2 format, base64.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -128,5 +146,23 @@ mod tests {
         assert!((summary.p999 - 9_990.0).abs() < 20.0, "{summary:?}");
         assert!((summary.max - 10_000.0).abs() < 20.0, "{summary:?}");
         assert!(Durations::decode("bm90IG9uZQ==").is_err());
+    }
+
+    #[test]
+    fn a_curve_goes_from_the_smallest_to_the_largest() {
+        let mut durations = Durations::default();
+        assert!(durations.curve().is_empty());
+        durations.record(7_000);
+        assert_eq!(durations.curve().len(), 2, "one value is its own smallest and largest");
+        for microsecond in 1..=10_000 {
+            durations.record(microsecond * 1_000);
+        }
+        let curve = durations.curve();
+        let near = |(inverse, value): (f64, f64), wanted: (f64, f64)| {
+            (inverse / wanted.0 - 1.0).abs() < 0.05 && (value / wanted.1 - 1.0).abs() < 0.05
+        };
+        assert!(near(curve[0], (1.0, 1.0)) && near(curve[curve.len() - 1], (10_001.0, 10_000.0)), "{curve:?}");
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+        assert!(near(curve[curve.len() / 2], (100.0, 9_900.0)), "{:?}", curve[curve.len() / 2]);
     }
 }

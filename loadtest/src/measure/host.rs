@@ -37,6 +37,19 @@ pub struct MemorySample {
     pub slab: u64,
 }
 
+/// A server's process, as a person would start it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramInfo {
+    /// Its command line.
+    pub command: Vec<String>,
+    /// CPUs that it may use, as `0,2-5`.
+    pub cpus: String,
+    /// Threads that it has.
+    pub threads: u64,
+    /// Its version, when it tells one.
+    pub version: Option<String>,
+}
+
 /// Where and on what a run was made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HostInfo {
@@ -54,6 +67,12 @@ pub struct HostInfo {
     pub sysctls: Vec<(String, String)>,
     /// Soft limit of open files.
     pub open_files: u64,
+    /// When the run began, in seconds since 1970 (UTC).
+    #[serde(default)]
+    pub began_unix_s: u64,
+    /// The generator's command line.
+    #[serde(default)]
+    pub command: Vec<String>,
 }
 
 impl ProcessSample {
@@ -113,6 +132,30 @@ impl MemorySample {
     }
 }
 
+/// Resident set of a process, in bytes: cheaper than [`MemorySample::of`], for looking often.
+#[must_use]
+pub fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(field(&status, "VmRSS:") * 1024)
+}
+
+impl ProgramInfo {
+    /// Reads a process; `None` when it does not exist.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        Some(ProgramInfo {
+            command: words.map(|word| String::from_utf8_lossy(word).into_owned()).collect(),
+            cpus: cpus.trim().to_owned(),
+            threads: field(&status, "Threads:"),
+            version: None,
+        })
+    }
+}
+
 impl HostInfo {
     /// Reads this host.
     #[must_use]
@@ -139,8 +182,16 @@ impl HostInfo {
                 sysctl("net.ipv4.tcp_rmem"),
                 sysctl("net.ipv4.tcp_wmem"),
                 sysctl("net.ipv4.tcp_max_tw_buckets"),
+                sysctl("net.ipv4.tcp_mem"),
+                sysctl("net.core.rmem_max"),
+                sysctl("net.core.wmem_max"),
+                sysctl("net.core.netdev_max_backlog"),
+                sysctl("kernel.io_uring_disabled"),
+                sysctl("kernel.sched_autogroup_enabled"),
             ],
             open_files: field(&limits, "Max open files"),
+            began_unix_s: clock::unix_seconds(),
+            command: std::env::args().collect(),
         }
     }
 }
@@ -166,6 +217,10 @@ mod tests {
         assert!(sample.cpu_ns > 0);
         assert_eq!(sample.since(&sample), ProcessSample::default());
         assert!(ProcessSample::of(0x007f_ffff).is_none());
+        assert!(resident(pid).expect("own process") >= block.len() as u64);
+        let program = ProgramInfo::of(pid).expect("own process");
+        assert!(program.threads > 0 && !program.cpus.is_empty(), "{program:?}");
+        assert!(program.command[0].contains("loadtest"), "{program:?}");
         let host = HostInfo::read();
         assert!(host.cpus > 0 && host.memory > 1 << 20 && host.open_files > 0, "{host:?}");
     }

@@ -4,4 +4,6 @@
 pub mod counters;
 pub mod histogram;
 pub mod host;
+pub mod metrics;
+pub mod pulse;
 pub mod sequence;

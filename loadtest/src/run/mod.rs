@@ -2,7 +2,10 @@
 //! moments, and puts the result together.
 
 pub mod options;
-mod outcome;
+pub mod outcome;
+mod progress;
+pub mod series;
+pub mod server;
 mod shard;
 
 use std::net::SocketAddr;
@@ -15,15 +18,20 @@ use anyhow::bail;
 use crate::measure::counters::Counters;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
 use crate::plan::{Phase, Scenario};
-use crate::server::{floor, http};
+use crate::report::text;
+use crate::server::http;
 use crate::worker::{Answer, Order};
 use options::Options;
-use outcome::Mark;
-pub use outcome::{Outcome, ServerFigures};
+pub use outcome::Outcome;
+use outcome::{Mark, plural, unit_of};
+use progress::{Progress, View};
+use series::{Series, Stage};
+use server::Reading;
+pub use server::ServerFigures;
 use shard::Shard;
 
-/// How often the parent looks.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the parent looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Connecting is given up when no client more is ready for this long.
 const STUCK: Duration = Duration::from_secs(15);
@@ -36,13 +44,14 @@ struct Run<'a> {
     options: &'a Options,
     shards: Vec<Shard>,
     stop: Arc<AtomicBool>,
-    progress: bool,
-    told: Instant,
-    last: Counters,
+    series: Series,
+    progress: Progress,
+    /// The unit of work, in plural.
+    unit: String,
     failure: Option<String>,
 }
 
-/// Does a whole run. `stop` ends it early, with a result; `progress` writes a line per second to standard error.
+/// Does a whole run. `stop` ends it early, with a result; `progress` shows on standard error how it goes.
 ///
 /// # Errors
 /// The clients cannot connect, or a generator process fails.
@@ -52,32 +61,43 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     if let (Some(pid), None) = (options.pid, empty) {
         bail!("--pid {pid}: there is no such process, or it may not be read");
     }
+    let program = server::program(options.pid, options.control);
     let shards = options.plans()?.iter().map(Shard::start).collect::<anyhow::Result<Vec<_>>>()?;
-    let told = Instant::now();
-    let stop = Arc::clone(stop);
-    let mut run = Run { options, shards, stop, progress, told, last: Counters::default(), failure: None };
+    let (unit, work) = unit_of(options.scenario);
     let begun = Instant::now();
+    let mut run = Run {
+        options,
+        shards,
+        stop: Arc::clone(stop),
+        series: Series::start(options.pid, options.warmup + options.duration, work),
+        progress: Progress::start(progress, &text::headline(options)),
+        unit: plural(unit),
+        failure: None,
+    };
     run.connect()?;
     let connected_in = begun.elapsed();
-    run.pause(options.settle, "settling")?;
+    run.pause(options.settle, Stage::Settling)?;
     let full = options.pid.and_then(MemorySample::of);
     run.enter(Phase::Warm)?;
-    run.pause(options.warmup, "warming up")?;
+    run.pause(options.warmup, Stage::Warming)?;
     run.enter(Phase::Measure)?;
-    let from = run.mark()?;
-    run.pause(options.duration, "measuring")?;
-    let to = run.mark()?;
+    let from = run.mark(true)?;
+    run.pause(options.duration, Stage::Measuring)?;
+    let to = run.mark(false)?;
     let loaded = options.pid.and_then(MemorySample::of);
     run.drain()?;
     let before_leaving = run.tell()?;
     run.enter(Phase::Leave)?;
     run.leave()?;
-    let left = options.control.map(|control| left_behind(control, &run.stop)).transpose()?;
-    let findings = run.finish()?;
+    let checked = options.control.filter(|_| matches!(options.scenario, Scenario::Soak(_)));
+    let left = checked.map(|control| left_behind(control, &run.stop)).transpose()?;
+    let findings = run.order(Order::Finish)?;
     let mut outcome = Outcome::new(options, host, connected_in, &from, &to, &before_leaving, findings)?;
     outcome.add_server(options, [empty, full, loaded]);
+    outcome.program = program;
     outcome.left_behind = left.flatten();
     outcome.judge(options, run.stop.load(Ordering::Relaxed));
+    outcome.series = run.series.take();
     Ok(outcome)
 }
 
@@ -101,9 +121,11 @@ fn left_behind(control: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Option<
 impl Run<'_> {
     fn connect(&mut self) -> anyhow::Result<()> {
         let wanted = u64::from(self.options.connections);
-        let (mut best, mut since) = (0, Instant::now());
+        let begun = Instant::now();
+        let (mut best, mut since) = (0, begun);
         loop {
             let counters = self.tell()?;
+            self.look(Stage::Connecting, begun, None, &counters);
             if counters.ready >= wanted || self.stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -114,24 +136,22 @@ impl Run<'_> {
                 let why = self.failure.as_deref().unwrap_or("the server does not answer");
                 bail!("only {best} of {wanted} clients could connect and join; the last failure: {why}");
             }
-            self.report(&format!("connecting {}/{wanted}", counters.ready), &counters);
-            std::thread::sleep(LOOK.min(Duration::from_millis(20)));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// Waits, looking at the clients now and then; ends early when asked.
-    fn pause(&mut self, time: Duration, what: &str) -> anyhow::Result<()> {
-        let until = Instant::now() + time;
+    fn pause(&mut self, time: Duration, stage: Stage) -> anyhow::Result<()> {
+        let begun = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = time.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break;
             }
-            std::thread::sleep(left.min(LOOK));
-            if self.told.elapsed() >= Duration::from_secs(1) {
+            std::thread::sleep(left.min(LOOK).min(self.series.due_in()));
+            if self.series.due_in().is_zero() {
                 let counters = self.tell()?;
-                let elapsed = (time.saturating_sub(left)).as_secs_f64();
-                self.report(&format!("{what} {elapsed:.0}/{:.0} s", time.as_secs_f64()), &counters);
+                self.look(stage, begun, Some(time), &counters);
             }
         }
         Ok(())
@@ -139,8 +159,9 @@ impl Run<'_> {
 
     fn drain(&mut self) -> anyhow::Result<()> {
         self.enter(Phase::Drain)?;
+        let begun = Instant::now();
         let mut last = self.tell()?;
-        let mut since = Instant::now();
+        let mut since = begun;
         while since.elapsed() < QUIET && last.outstanding > 0 && !self.stop.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK);
             let counters = self.tell()?;
@@ -148,10 +169,10 @@ impl Run<'_> {
                 since = Instant::now();
             }
             last = counters;
-            self.report(&format!("draining, {} to come", last.outstanding), &last);
+            self.look(Stage::Draining, begun, None, &last);
         }
         // A duplicate would come behind the last expected one.
-        std::thread::sleep(LOOK);
+        std::thread::sleep(LOOK * 2);
         Ok(())
     }
 
@@ -163,14 +184,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn mark(&mut self) -> anyhow::Result<Mark> {
-        let server = self.options.pid.and_then(ProcessSample::of);
+    /// Reads everything at the beginning or the end of the measured time. What costs the server something is asked
+    /// outside of it.
+    fn mark(&mut self, beginning: bool) -> anyhow::Result<Mark> {
+        let mut server = if beginning { Reading::ask(self.options)? } else { Reading::default() };
+        server.process = self.options.pid.and_then(ProcessSample::of);
         let at = Instant::now();
         let answers = self.order(Order::Tell)?;
+        if !beginning {
+            server = Reading { process: server.process, ..Reading::ask(self.options)? };
+        }
         let per_shard: Vec<Counters> = answers.iter().map(|answer| answer.counters).collect();
         let counters = per_shard.iter().fold(Counters::default(), |sum, counters| sum.plus(counters));
-        let floor = self.options.floor.map(floor::counters).transpose()?;
-        Ok(Mark { at, counters, per_shard, server, floor })
+        Ok(Mark { at, counters, per_shard, server })
     }
 
     fn enter(&mut self, phase: Phase) -> anyhow::Result<()> {
@@ -185,42 +211,29 @@ impl Run<'_> {
         Ok(answers.iter().fold(Counters::default(), |sum, answer| sum.plus(&answer.counters)))
     }
 
-    fn finish(&mut self) -> anyhow::Result<Vec<Answer>> {
-        self.order(Order::Finish)
-    }
-
     fn order(&mut self, order: Order) -> anyhow::Result<Vec<Answer>> {
         for shard in &mut self.shards {
             shard.give(order)?;
         }
-        self.shards.iter_mut().map(Shard::take_answer).collect()
+        let answers = self.shards.iter_mut().map(Shard::take_answer).collect::<anyhow::Result<Vec<_>>>()?;
+        answers.iter().for_each(|answer| self.series.add(&answer.interval));
+        Ok(answers)
     }
 
-    fn report(&mut self, what: &str, counters: &Counters) {
-        let elapsed = self.told.elapsed();
-        if elapsed < Duration::from_secs(1) {
+    /// Takes a sample when one is due, and shows it. `begun` is when the stage began, `total` how long it will last.
+    fn look(&mut self, stage: Stage, begun: Instant, total: Option<Duration>, counters: &Counters) {
+        if !self.series.due_in().is_zero() {
             return;
         }
-        let change = counters.since(&self.last);
-        self.told = Instant::now();
-        self.last = *counters;
-        if !self.progress {
-            return;
-        }
-        let per_second = |count: u64| count as f64 / elapsed.as_secs_f64();
-        let work = match self.options.scenario {
-            Scenario::Idle => format!("{:.0} messages/s", per_second(change.other_messages)),
-            Scenario::Churn => format!("{:.0} cycles/s", per_second(change.cycles)),
-            _ => format!(
-                "{:.0} published/s, {:.0} delivered/s",
-                per_second(change.published),
-                per_second(change.delivered)
-            ),
-        };
-        let busy = per_second(change.cpu_ns) / 1e9 * 100.0;
-        let trouble = counters.duplicated + counters.out_of_order + counters.misrouted + counters.wrong;
-        let trouble = if trouble > 0 { format!(", {trouble} WRONG") } else { String::new() };
-        let failure = self.failure.as_ref().map_or_else(String::new, |failure| format!(" ({failure})"));
-        eprintln!("{what}: {work}, generator {busy:.0} % of a CPU{trouble}{failure}");
+        let last = self.series.look(stage, counters);
+        self.progress.show(&View {
+            last: &last,
+            elapsed: begun.elapsed(),
+            total,
+            wanted: u64::from(self.options.connections),
+            counters,
+            unit: &self.unit,
+            failure: self.failure.as_deref(),
+        });
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::options::Options;
+use super::series::Sample;
+use super::server::{Reading, ServerFigures};
 use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
-use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
+use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
+use crate::measure::metrics::Metrics;
 use crate::plan::{Pace, Scenario};
 use crate::server::floor::FloorCounters;
 use crate::worker::Answer;
@@ -21,17 +24,15 @@ pub struct Mark {
     pub counters: Counters,
     /// Each of them.
     pub per_shard: Vec<Counters>,
-    /// The server's process.
-    pub server: Option<ProcessSample>,
-    /// What a floor server says of itself.
-    pub floor: Option<FloorCounters>,
+    /// The server.
+    pub server: Reading,
 }
 
 /// The result of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Version of the generator.
-    pub loadtest: &'static str,
+    pub loadtest: String,
     /// What was asked.
     pub options: Options,
     /// Where it was run.
@@ -52,10 +53,16 @@ pub struct Outcome {
     pub durations: BTreeMap<String, Summary>,
     /// The same as HdrHistogram V2, base64.
     pub histograms: BTreeMap<String, String>,
+    /// The server's program, when it is known.
+    #[serde(default)]
+    pub program: Option<ProgramInfo>,
     /// The server's process, when it is known.
     pub server: Option<ServerFigures>,
     /// The server's process in the measured time.
     pub server_sample: Option<ProcessSample>,
+    /// What a Roomring told about the measured time: counters by how much they grew, the rest as it was at its end.
+    #[serde(default)]
+    pub metrics: Option<Metrics>,
     /// What a floor server did in the measured time.
     pub floor: Option<FloorCounters>,
     /// What the server still counted when all clients had gone.
@@ -64,37 +71,13 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Plain sentences about what went wrong.
     pub complaints: Vec<String>,
-}
-
-/// Figures of the server's process, per unit of work: a delivery, an echo, a cycle.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ServerFigures {
-    /// Share of one CPU in the measured time.
-    pub busy: f64,
-    /// Share of its CPU time spent in the kernel.
-    pub system_share: f64,
-    /// Units of work per CPU-second.
-    pub per_cpu_second: f64,
-    /// CPU time per unit, in nanoseconds.
-    pub cpu_ns: f64,
-    /// Its user part.
-    pub user_ns: f64,
-    /// Its kernel part.
-    pub system_ns: f64,
-    /// Context switches per 1,000 units.
-    pub switches_per_1000: f64,
-    /// CPU time per connection and second, in microseconds.
-    pub cpu_us_per_connection_second: f64,
-    /// Memory before the first client, with all of them joined, and at the end of the measured time.
-    pub memory: [Option<MemorySample>; 3],
-    /// Private user-space memory per connection, in bytes: all joined, and at the end of the measured time.
-    pub private_per_connection: [f64; 2],
-    /// Kernel slab per connection, both ends when they share this host, in bytes.
-    pub slab_per_connection: f64,
+    /// How it went over time.
+    #[serde(default)]
+    pub series: Vec<Sample>,
 }
 
 /// Whether a run can be believed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Verdict {
     /// No reason against it.
     pub valid: bool,
@@ -102,6 +85,26 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// Worth knowing.
     pub notes: Vec<String>,
+}
+
+/// What a unit of a scenario's work is called, and what counts it.
+#[must_use]
+pub fn unit_of(scenario: Scenario) -> (&'static str, fn(&Counters) -> u64) {
+    match scenario {
+        Scenario::Echo { .. } => ("echo", |counters| counters.delivered),
+        Scenario::Churn => ("cycle", |counters| counters.cycles),
+        Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) => ("delivery", |counters| counters.delivered),
+    }
+}
+
+/// The plural of a unit of work.
+#[must_use]
+pub fn plural(unit: &str) -> String {
+    match unit.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if unit.ends_with("ho") => format!("{unit}es"),
+        None => format!("{unit}s"),
+    }
 }
 
 impl Outcome {
@@ -118,6 +121,7 @@ impl Outcome {
         before_leaving: &Counters,
         answers: Vec<Answer>,
     ) -> anyhow::Result<Self> {
+        let server = to.server.since(&from.server);
         let measured = to.at.duration_since(from.at).as_secs_f64();
         let share = |ns: fn(&Counters) -> u64| {
             let changes = from.per_shard.iter().zip(&to.per_shard).map(|(from, to)| ns(to).saturating_sub(ns(from)));
@@ -136,7 +140,7 @@ impl Outcome {
         // What happened while leaving is of no interest, but for what only the end can tell.
         let total = Counters { holes: total.holes, ..*before_leaving };
         Ok(Outcome {
-            loadtest: env!("CARGO_PKG_VERSION"),
+            loadtest: env!("CARGO_PKG_VERSION").to_owned(),
             options: options.clone(),
             host,
             connected_in_s: connected_in.as_secs_f64(),
@@ -147,48 +151,29 @@ impl Outcome {
             generator_waited: share(|counters| counters.waited_ns),
             durations: merged.iter().map(|(name, durations)| (name.clone(), durations.summary())).collect(),
             histograms: merged.iter().map(|(name, durations)| (name.clone(), durations.encode())).collect(),
-            server_sample: from.server.zip(to.server).map(|(from, to)| to.since(&from)),
+            program: None,
+            server_sample: server.process,
             server: None,
-            floor: from.floor.zip(to.floor).map(|(from, to)| to.since(&from)),
+            metrics: server.metrics,
+            floor: server.floor,
             left_behind: None,
             verdict: Verdict::default(),
             complaints,
+            series: Vec::new(),
         })
     }
 
     /// Units of work in the measured time, and what they are called.
     #[must_use]
     pub fn work(&self) -> (u64, &'static str) {
-        match self.options.scenario {
-            Scenario::Echo { .. } => (self.measured.delivered, "echo"),
-            Scenario::Churn => (self.measured.cycles, "cycle"),
-            Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) => (self.measured.delivered, "delivery"),
-        }
+        let (unit, count) = unit_of(self.options.scenario);
+        (count(&self.measured), unit)
     }
 
     /// Adds the figures of the server's process.
     pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
-        let Some(sample) = self.server_sample else { return };
-        let work = self.work().0 as f64;
-        let per_unit = |value: f64| if work > 0.0 { value / work } else { 0.0 };
-        let connections = f64::from(options.connections);
-        let (ticks, cpu) = ((sample.user_ns + sample.system_ns).max(1) as f64, sample.cpu_ns as f64);
-        let system_share = sample.system_ns as f64 / ticks;
-        let [empty, full, loaded] = memory.map(Option::unwrap_or_default);
-        let growth = |later: u64, earlier: u64| (later as f64 - earlier as f64) / connections;
-        self.server = Some(ServerFigures {
-            busy: cpu / 1e9 / self.measured_s,
-            system_share,
-            per_cpu_second: work / (cpu / 1e9).max(1e-9),
-            cpu_ns: per_unit(cpu),
-            user_ns: per_unit(cpu * (1.0 - system_share)),
-            system_ns: per_unit(cpu * system_share),
-            switches_per_1000: per_unit((sample.switches_voluntary + sample.switches_involuntary) as f64 * 1e3),
-            cpu_us_per_connection_second: cpu / 1e3 / connections / self.measured_s,
-            memory,
-            private_per_connection: [growth(full.private, empty.private), growth(loaded.private, empty.private)],
-            slab_per_connection: growth(full.slab, empty.slab),
-        });
+        let change = Reading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
+        self.server = ServerFigures::of(&change, memory, self.work().0, options.connections, self.measured_s);
     }
 
     /// Says whether the run can be believed.

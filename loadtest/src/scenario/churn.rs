@@ -89,8 +89,10 @@ impl Behaviour for Churn {
     fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
         if ended == Ended::Asked && self.joined[client as usize] {
             fleet.counters.cycles += 1;
+            let took = now - self.started[client as usize];
+            fleet.pulse.record(took);
             if self.phase == Phase::Measure {
-                self.cycle.record(now - self.started[client as usize]);
+                self.cycle.record(took);
             }
         } else if ended != Ended::Asked {
             fleet.counters.disconnected += 1;

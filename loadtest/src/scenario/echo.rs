@@ -114,8 +114,10 @@ impl Behaviour for Echo {
         }
         let Some(scheduled) = state.sent.pop_front() else { return };
         fleet.counters.outstanding -= 1;
+        let took = now.saturating_sub(scheduled);
+        fleet.pulse.record(took);
         if self.phase == Phase::Measure {
-            self.latency.record(now.saturating_sub(scheduled));
+            self.latency.record(took);
         }
         if self.phase.is_running() && matches!(self.pace, Pace::InFlight(_)) {
             self.send(fleet, client, now);

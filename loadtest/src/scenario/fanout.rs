@@ -185,6 +185,7 @@ impl Fanout {
         fleet.counters.outstanding -= 1;
         let took = now.saturating_sub(flight.scheduled);
         let (measured, complete) = (flight.measured, flight.missing == 0);
+        fleet.pulse.record(took);
         if measured {
             self.latency.record(took);
         }

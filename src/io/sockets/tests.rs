@@ -375,6 +375,29 @@ fn a_full_table_refuses_some_and_goes_on_serving() {
 }
 
 #[test]
+fn the_work_of_the_ring_is_counted() {
+    let mut echo = Echo::new(8);
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    for round in 1..=10 {
+        client.write_all(b"x").expect("written");
+        echo.turn_until("it is received", |echo| echo.received == round);
+    }
+    let mut echoed = [0; 10];
+    client.set_nonblocking(true).expect("set");
+    let mut length = 0;
+    echo.turn_until("all are sent", |_| {
+        length += client.read(&mut echoed[length..]).unwrap_or(0);
+        length == echoed.len()
+    });
+    drop(client);
+    echo.turn_until_empty();
+    let counters = &echo.counters;
+    assert!(counters.operations.get() >= 3, "an accept, a receive and a send at least");
+    assert!(counters.completions.get() >= 12, "ten receives, an accept, and a send at least");
+    assert!(counters.submissions.get() > 0);
+}
+
+#[test]
 fn busy_sockets_stream_and_quiet_ones_poll() {
     let mut echo = Echo::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");

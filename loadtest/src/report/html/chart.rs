@@ -1,0 +1,158 @@
+//! Line plots as inline SVG: axes, lines, shaded stretches, a legend. Colours come from the page's style sheet by class.
+
+use super::axis::Axis;
+use super::markup::{Element, classed, coordinate, element};
+
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 72.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 46.0;
+
+/// Points of a line that answer a pointer with their values: more would only make the page heavy.
+const HITS_MAX: usize = 120;
+
+/// Colours that the style sheet has for lines and bars.
+pub const COLOURS: usize = 6;
+
+/// A plot.
+pub struct Chart {
+    /// Its heading.
+    pub title: String,
+    /// A sentence under it; may be empty.
+    pub caption: String,
+    /// To the right.
+    pub x: Axis,
+    /// Upward.
+    pub y: Axis,
+    /// What is drawn.
+    pub lines: Vec<Line>,
+    /// Stretches of x with a name: from, to, name. Drawn behind the lines.
+    pub bands: Vec<(f64, f64, String)>,
+}
+
+/// A line of a plot.
+pub struct Line {
+    /// In the legend.
+    pub name: String,
+    /// Colour by number, from 0.
+    pub colour: usize,
+    /// Values; `None` interrupts the line.
+    pub points: Vec<(f64, Option<f64>)>,
+    /// What a pointer is told of a point.
+    pub tell: fn(f64, f64) -> String,
+}
+
+impl Chart {
+    /// The plot, its heading and its legend.
+    #[must_use]
+    pub fn draw(&self) -> Element {
+        let mut svg = element("svg")
+            .with("viewBox", format!("0 0 {WIDTH} {HEIGHT}"))
+            .with("role", "img")
+            .with("aria-label", &self.title);
+        svg = svg.children(self.bands.iter().flat_map(|band| self.band(band)));
+        svg = svg.child(self.grid());
+        svg = svg.children(self.lines.iter().map(|line| self.line(line)));
+        svg = svg.children(self.lines.iter().map(|line| self.hits(line)));
+        let mut figure = classed("figure", "chart").child(element("figcaption").text(&self.title));
+        if !self.caption.is_empty() {
+            figure = figure.child(classed("p", "caption").text(&self.caption));
+        }
+        figure = figure.child(svg);
+        if self.lines.len() > 1 {
+            figure.child(legend(self.lines.iter().map(|line| (line.name.as_str(), line.colour))))
+        } else {
+            figure
+        }
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn grid(&self) -> Element {
+        let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+        let mut grid = classed("g", "axis");
+        for (value, text) in &self.y.ticks {
+            let y = self.y(*value);
+            grid = grid.child(rule([LEFT, y, right, y])).child(label(LEFT - 8.0, y + 4.0, "end", text));
+        }
+        for (value, text) in &self.x.ticks {
+            let x = self.x(*value);
+            let mark = classed("line", "mark").at("x1", x).at("x2", x).at("y1", bottom).at("y2", bottom + 5.0);
+            grid = grid.child(mark).child(label(x, bottom + 18.0, "middle", text));
+        }
+        let x_label = label(f64::midpoint(LEFT, right), HEIGHT - 8.0, "middle", &self.x.label);
+        let (x, y) = (13.0, f64::midpoint(TOP, bottom));
+        let turned = format!("rotate(-90 {} {})", coordinate(x), coordinate(y));
+        let y_label = label(x, y, "middle", &self.y.label).with("transform", turned);
+        let base = rule([LEFT, bottom, right, bottom]).with("class", "base");
+        grid.child(base).child(x_label.with("class", "name")).child(y_label.with("class", "name"))
+    }
+
+    fn band(&self, (from, to, name): &(f64, f64, String)) -> Vec<Element> {
+        let (x, end) = (self.x(*from), self.x(*to));
+        let mut drawn = vec![
+            classed("rect", "band")
+                .at("x", x)
+                .at("y", TOP)
+                .at("width", (end - x).max(0.0))
+                .at("height", HEIGHT - TOP - BOTTOM),
+        ];
+        // About six units a letter: a name that does not fit is left to the caption.
+        if end - x > 6.0 * name.chars().count() as f64 {
+            drawn.push(label(f64::midpoint(x, end), TOP + 12.0, "middle", name).with("class", "band-name"));
+        }
+        drawn
+    }
+
+    fn line(&self, line: &Line) -> Element {
+        let mut path = String::new();
+        let mut drawing = false;
+        for (x, y) in &line.points {
+            let Some(y) = y else {
+                drawing = false;
+                continue;
+            };
+            path.push(if drawing { 'L' } else { 'M' });
+            path.push_str(&format!("{} {}", coordinate(self.x(*x)), coordinate(self.y(*y))));
+            drawing = true;
+        }
+        classed("path", &format!("line c{}", line.colour % COLOURS)).with("d", path)
+    }
+
+    /// Points without colour that show their values under a pointer.
+    fn hits(&self, line: &Line) -> Element {
+        let every = line.points.len().div_ceil(HITS_MAX).max(1);
+        let points = line.points.iter().step_by(every).filter_map(|(x, y)| Some((*x, (*y)?)));
+        let hit = |(x, y): (f64, f64)| {
+            let title = element("title").text(format!("{}: {}", line.name, (line.tell)(x, y)));
+            element("circle").at("cx", self.x(x)).at("cy", self.y(y)).with("r", 6).child(title)
+        };
+        classed("g", &format!("hits c{}", line.colour % COLOURS)).children(points.map(hit))
+    }
+}
+
+/// Names with their colours.
+pub fn legend<'a>(names: impl Iterator<Item = (&'a str, usize)>) -> Element {
+    let entry = |(name, colour): (&str, usize)| {
+        element("span").child(classed("i", &format!("swatch c{}", colour % COLOURS))).text(name)
+    };
+    classed("div", "legend").children(names.map(entry))
+}
+
+fn rule([x1, y1, x2, y2]: [f64; 4]) -> Element {
+    element("line").at("x1", x1).at("y1", y1).at("x2", x2).at("y2", y2)
+}
+
+/// Text at a place; `anchor` is `start`, `middle` or `end`.
+#[must_use]
+pub fn label(x: f64, y: f64, anchor: &str, text: &str) -> Element {
+    element("text").at("x", x).at("y", y).with("text-anchor", anchor).text(text)
+}

@@ -1,0 +1,130 @@
+//! The report as one HTML file: no script, nothing loaded from elsewhere, readable on paper and in the dark. Draws what
+//! results hold and judges nothing.
+
+mod axis;
+mod bars;
+mod chart;
+mod comparison;
+mod markup;
+mod run;
+mod suite;
+#[cfg(test)]
+mod tests;
+
+use self::markup::{Element, classed, element};
+use super::facts::Section;
+use super::kept::{Compared, Comparison, Document};
+use crate::run::Outcome;
+
+/// The page of some results, one after another; several single runs of one scenario are compared as well.
+///
+/// # Errors
+/// A kept histogram cannot be read.
+pub fn page(documents: &[Document]) -> anyhow::Result<String> {
+    let mut sections = Vec::new();
+    let together = together(documents);
+    if let Some(together) = &together {
+        sections.push(comparison::section("Comparison", together)?);
+    }
+    for document in documents {
+        sections.push(match document {
+            Document::Run(outcome) => run::section(outcome, None)?,
+            Document::Compare(all) => comparison::section("Comparison", all)?,
+            Document::Slow(slow) => comparison::slow_section(slow)?,
+            Document::Suite(all) => suite::section(all)?,
+        });
+    }
+    let head = element("head")
+        .child(element("meta").with("charset", "utf-8"))
+        .child(element("meta").with("name", "viewport").with("content", "width=device-width, initial-scale=1"))
+        .child(element("meta").with("name", "color-scheme").with("content", "light dark"))
+        .child(element("title").text(title(documents)))
+        .child(element("style").raw(include_str!("style.css")));
+    let made = format!(
+        "Made by loadtest {}. Latency counts per receiver, in an open loop from the scheduled time.",
+        env!("CARGO_PKG_VERSION")
+    );
+    let body = element("body").child(element("main").children(sections)).child(element("footer").text(made));
+    let mut out = String::from("<!DOCTYPE html>\n");
+    element("html").with("lang", "en").child(head).child(body).write(&mut out);
+    out.push('\n');
+    Ok(out)
+}
+
+fn title(documents: &[Document]) -> String {
+    match documents {
+        [Document::Run(outcome)] => format!("loadtest: {}", super::text::headline(&outcome.options)),
+        [Document::Compare(all)] => {
+            let names: Vec<&str> = all.servers.iter().map(|server| server.label.as_str()).collect();
+            format!("loadtest: {}", names.join(" and "))
+        }
+        [Document::Slow(_)] => "loadtest: slow readers".to_owned(),
+        [Document::Suite(all)] => format!("loadtest: suite of {}", all.server),
+        _ => "loadtest: results".to_owned(),
+    }
+}
+
+/// Single runs of one scenario, by the server's name; `None` when there are none to compare.
+fn together(documents: &[Document]) -> Option<Comparison> {
+    let runs = || {
+        documents.iter().filter_map(|document| match document {
+            Document::Run(outcome) => Some(outcome.as_ref()),
+            _ => None,
+        })
+    };
+    let scenario = |run: &Outcome| super::text::scenario(&run.options);
+    let first = runs().next()?;
+    if runs().count() < 2 || runs().any(|run| scenario(run) != scenario(first)) {
+        return None;
+    }
+    let mut servers: Vec<Compared> = Vec::new();
+    for run in runs() {
+        let label = &run.options.name;
+        match servers.iter_mut().find(|server| server.label == *label) {
+            Some(server) => server.runs.push(run.clone()),
+            None => servers.push(Compared { label: label.clone(), runs: vec![run.clone()] }),
+        }
+    }
+    (servers.len() > 1).then_some(Comparison { servers })
+}
+
+/// The heading of a result, with its verdict.
+fn heading(title: &str, subtitle: &str, valid: bool) -> Element {
+    let badge =
+        if valid { classed("span", "badge good").text("VALID") } else { classed("span", "badge bad").text("INVALID") };
+    element("header")
+        .child(element("h1").text(title).text(" ").child(badge))
+        .child(classed("p", "subtitle").text(subtitle))
+}
+
+/// Reasons against a result, and notes.
+fn remarks<'a>(reasons: impl Iterator<Item = &'a str>, notes: impl Iterator<Item = &'a str>) -> Element {
+    let items = reasons.map(|reason| classed("li", "reason").text(reason));
+    let notes = notes.map(|note| classed("li", "note").text(note));
+    classed("ul", "remarks").children(items.chain(notes))
+}
+
+/// A table; all columns but the first hold figures.
+fn table(class: &str, heading: &[String], lines: &[Vec<String>]) -> Element {
+    let row = |cell: &'static str, cells: &[String]| {
+        element("tr").children(cells.iter().map(|text| element(cell).text(text)))
+    };
+    let head = element("thead").child(row("th", heading));
+    let body = element("tbody").children(lines.iter().map(|cells| row("td", cells)));
+    classed("div", "scroll").child(classed("table", class).child(head).child(body))
+}
+
+/// Rows of words under a heading each.
+fn facts(sections: &[Section]) -> Element {
+    let section = |section: &Section| {
+        let rows = section.rows.iter().map(|row| {
+            element("tr")
+                .child(element("td").text(&row.label))
+                .child(element("td").text(&row.value))
+                .child(element("td").text(&row.note))
+        });
+        let table = classed("table", "facts").child(element("tbody").children(rows));
+        element("section").child(element("h3").text(&section.title)).child(classed("div", "scroll").child(table))
+    };
+    classed("div", "facts-grid").children(sections.iter().map(section))
+}

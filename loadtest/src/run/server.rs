@@ -1,0 +1,185 @@
+//! What is read of the server while a run goes on: its process, its memory, and what it tells about itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::options::Options;
+use crate::measure::host::{MemorySample, ProcessSample, ProgramInfo};
+use crate::measure::metrics::Metrics;
+use crate::server::floor::{self, FloorCounters};
+
+/// What was read at one end of the measured time.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The server's process.
+    pub process: Option<ProcessSample>,
+    /// What a Roomring says of itself.
+    pub metrics: Option<Metrics>,
+    /// What a floor server says of itself.
+    pub floor: Option<FloorCounters>,
+}
+
+impl Reading {
+    /// What the server says of itself; to answer costs it something. Its process is not read.
+    ///
+    /// # Errors
+    /// A server that should tell about itself does not.
+    pub fn ask(options: &Options) -> anyhow::Result<Self> {
+        let metrics = options.control.map(Metrics::of).transpose()?;
+        let floor = options.floor.map(floor::counters).transpose()?;
+        Ok(Reading { process: None, metrics, floor })
+    }
+
+    /// What changed since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Reading) -> Reading {
+        let process = earlier.process.as_ref().zip(self.process.as_ref());
+        let metrics = earlier.metrics.as_ref().zip(self.metrics.as_ref());
+        let floor = earlier.floor.as_ref().zip(self.floor.as_ref());
+        Reading {
+            process: process.map(|(from, to)| to.since(from)),
+            metrics: metrics.map(|(from, to)| to.since(from)),
+            floor: floor.map(|(from, to)| to.since(from)),
+        }
+    }
+}
+
+/// The server's program, with its version when it tells one.
+#[must_use]
+pub fn program(pid: Option<u32>, control: Option<SocketAddr>) -> Option<ProgramInfo> {
+    let version = control.and_then(|control| Metrics::of(control).ok()?.version);
+    let program = pid.and_then(ProgramInfo::of);
+    match (program, version) {
+        (None, None) => None,
+        (program, version) => Some(ProgramInfo { version, ..program.unwrap_or_default() }),
+    }
+}
+
+/// Figures of the server's process, per unit of work: a delivery, an echo, a cycle.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ServerFigures {
+    /// Share of one CPU in the measured time.
+    pub busy: f64,
+    /// Share of its CPU time spent in the kernel.
+    pub system_share: f64,
+    /// Units of work per CPU-second.
+    pub per_cpu_second: f64,
+    /// CPU time per unit, in nanoseconds.
+    pub cpu_ns: f64,
+    /// Its user part.
+    pub user_ns: f64,
+    /// Its kernel part.
+    pub system_ns: f64,
+    /// Context switches per 1,000 units.
+    pub switches_per_1000: f64,
+    /// CPU time per connection and second, in microseconds.
+    pub cpu_us_per_connection_second: f64,
+    /// Memory before the first client, with all of them joined, and at the end of the measured time.
+    pub memory: [Option<MemorySample>; 3],
+    /// Private user-space memory per connection, in bytes: all joined, and at the end of the measured time.
+    pub private_per_connection: [f64; 2],
+    /// The same by the proportional share of what the process maps (PSS).
+    #[serde(default)]
+    pub pss_per_connection: [f64; 2],
+    /// Kernel slab per connection, both ends when they share this host, in bytes.
+    pub slab_per_connection: f64,
+    /// What the server's own counters grew by per unit of work: `submissions`, `operations`, `turns`, `hops` … (Roomring).
+    #[serde(default)]
+    pub per_unit: BTreeMap<String, f64>,
+}
+
+/// Counters of a Roomring that are read per unit of work. Those that it does not have are left out.
+const PER_UNIT: [&str; 12] = [
+    "submissions",
+    "operations",
+    "completions",
+    "sends",
+    "turns",
+    "wakes",
+    "hops",
+    "hop_batches",
+    "bytes_sent",
+    "bytes_received",
+    "allocations",
+    "cpu_us",
+];
+
+impl ServerFigures {
+    /// The figures of a server that did `work` units in `measured_s` seconds for `connections` clients.
+    #[must_use]
+    pub fn of(
+        change: &Reading,
+        memory: [Option<MemorySample>; 3],
+        work: u64,
+        connections: u32,
+        measured_s: f64,
+    ) -> Option<Self> {
+        let sample = change.process?;
+        let (work, connections) = (work as f64, f64::from(connections));
+        let per_unit = |value: f64| if work > 0.0 { value / work } else { 0.0 };
+        let (ticks, cpu) = ((sample.user_ns + sample.system_ns).max(1) as f64, sample.cpu_ns as f64);
+        let system_share = sample.system_ns as f64 / ticks;
+        let [empty, full, loaded] = memory.map(Option::unwrap_or_default);
+        let growth = |later: u64, earlier: u64| (later as f64 - earlier as f64) / connections;
+        let told = |name: &&str| {
+            let value = *change.metrics.as_ref()?.values.get(*name)?;
+            Some(((*name).to_owned(), per_unit(value)))
+        };
+        Some(ServerFigures {
+            busy: cpu / 1e9 / measured_s,
+            system_share,
+            per_cpu_second: work / (cpu / 1e9).max(1e-9),
+            cpu_ns: per_unit(cpu),
+            user_ns: per_unit(cpu * (1.0 - system_share)),
+            system_ns: per_unit(cpu * system_share),
+            switches_per_1000: per_unit((sample.switches_voluntary + sample.switches_involuntary) as f64 * 1e3),
+            cpu_us_per_connection_second: cpu / 1e3 / connections / measured_s,
+            memory,
+            private_per_connection: [growth(full.private, empty.private), growth(loaded.private, empty.private)],
+            pss_per_connection: [growth(full.pss, empty.pss), growth(loaded.pss, empty.pss)],
+            slab_per_connection: growth(full.slab, empty.slab),
+            per_unit: PER_UNIT.iter().filter_map(told).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_per_unit_of_work() {
+        let metrics = |submissions: u64, deliveries: u64| {
+            Metrics::parse(&format!(
+                "# TYPE roomring_submissions_total counter\nroomring_submissions_total{{core=\"0\"}} {submissions}\n\
+                 # TYPE roomring_deliveries_total counter\nroomring_deliveries_total{{core=\"0\"}} {deliveries}\n"
+            ))
+        };
+        let process = |cpu_ns, system_ns, switches| ProcessSample {
+            cpu_ns,
+            user_ns: 10_000_000,
+            system_ns,
+            switches_voluntary: switches,
+            switches_involuntary: 0,
+        };
+        let from = Reading { process: Some(process(0, 0, 5)), metrics: Some(metrics(10, 0)), floor: None };
+        let to = Reading {
+            process: Some(process(40_000_000, 30_000_000, 55)),
+            metrics: Some(metrics(60, 1_000)),
+            floor: None,
+        };
+        let mut change = to.since(&from);
+        change.process.as_mut().expect("read").user_ns = 10_000_000;
+        let memory = |private| Some(MemorySample { private, pss: 2 * private, slab: 0, rss: 0 });
+        let memory = [memory(1_000), memory(31_000), memory(61_000)];
+        let figures = ServerFigures::of(&change, memory, 1_000, 100, 2.0).expect("a process");
+        assert_eq!((figures.cpu_ns, figures.user_ns, figures.system_ns), (40_000.0, 10_000.0, 30_000.0));
+        assert_eq!((figures.busy, figures.per_cpu_second, figures.switches_per_1000), (0.02, 25_000.0, 50.0));
+        assert_eq!((figures.private_per_connection, figures.pss_per_connection), ([300.0, 600.0], [600.0, 1_200.0]));
+        assert_eq!(figures.per_unit.get("submissions"), Some(&0.05));
+        assert_eq!(figures.per_unit.get("allocations"), None, "not told");
+        assert!(ServerFigures::of(&Reading::default(), memory, 1, 1, 1.0).is_none());
+    }
+}

@@ -1,0 +1,83 @@
+//! The program as a person starts it: a short run, its files, and the report made of them. Nothing depends on how fast
+//! the host is: a run of a few hundred milliseconds may be invalid for that reason alone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loadtest");
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("loadtest-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        Folder(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn loadtest(arguments: &[&str], files: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments);
+    for (option, path) in files {
+        command.arg(option).arg(path);
+    }
+    command.output().expect("the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_run_is_shown_kept_and_rendered_again() {
+    let folder = Folder::new("run");
+    let (json, html, again) = (folder.path("run.json"), folder.path("run.html"), folder.path("again.html"));
+    let arguments = "floor --connections 20 --room-size 10 --settle 100ms --warmup 100ms --duration 700ms --seed 5";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let output = loadtest(&arguments, &[("--json", &json), ("--html", &html)]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{out}{err}");
+    for wanted in ["floor  fanout: 20 connections in rooms of 10", "latency", "seed 5", "CPU per send", "VALID"] {
+        assert!(out.contains(wanted), "{wanted:?} is not in\n{out}");
+    }
+    assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "no colours and no cursor where there is no terminal");
+    assert!(err.contains("deliveries/s"), "a line now and then: {err}");
+    let kept: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).expect("kept")).expect("JSON");
+    assert_eq!((kept["kind"].as_str(), kept["options"]["seed"].as_u64()), (Some("run"), Some(5)));
+    let published = kept["total"]["published"].as_u64().expect("counted");
+    assert_eq!(kept["total"]["delivered"].as_u64(), Some(10 * published), "everyone got everything");
+    let series = kept["series"].as_array().expect("a series");
+    assert!(series.iter().any(|sample| sample["stage"] == "measuring" && sample["p99"].as_f64() > Some(0.0)));
+    assert!(kept["program"]["command"][1].as_str() == Some("floor-server"), "{}", kept["program"]);
+    let output = Command::new(PROGRAM).arg("report").arg(&json).arg("--html").arg(&again).output().expect("built");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (html, again) = (std::fs::read_to_string(&html), std::fs::read_to_string(&again));
+    assert_eq!(html.expect("written"), again.expect("written"), "a kept result holds all that the page shows");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_sentence() {
+    let folder = Folder::new("wrong");
+    let nonsense = folder.path("nonsense.json");
+    std::fs::write(&nonsense, "{\"kind\": \"poem\"}").expect("written");
+    let html = folder.path("out.html");
+    let output = Command::new(PROGRAM).arg("report").arg(&nonsense).arg("--html").arg(&html).output().expect("built");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is not a result kept by --json"), "{}", text(&output.stderr));
+    assert!(!html.exists());
+    let missing = format!("roomring={}", folder.path("roomring").display());
+    let output = loadtest(&["suite", "--quick", "--server", &missing], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is missing: `cargo build --release`"), "{}", text(&output.stderr));
+}
