@@ -46,6 +46,8 @@ pub enum Command {
     Floor(PacedArgs),
     /// Runs one scenario against several servers in turn, round by round, and compares medians.
     Compare(CompareArgs),
+    /// Runs one scenario with one of its options going through several values: how the cost grows.
+    Grow(GrowArgs),
     /// Every scenario for a few seconds, each figure against its target (also without any command).
     Suite(SuiteArgs),
     /// Renders results kept by `--json` again.
@@ -118,6 +120,29 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// The scenario with its options, as `fanout --in-flight 16`.
+    #[arg(last = true, required = true, value_name = "SCENARIO")]
+    pub scenario: Vec<String>,
+}
+
+/// Options of `grow`.
+#[derive(Debug, Args)]
+pub struct GrowArgs {
+    /// The option and its values, as `connections=1000,5000,20000` or `server-cores=0,0-1`.
+    #[arg(long, value_name = "OPTION=VALUE,…")]
+    pub over: String,
+    /// Servers, as those of `compare`.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<Spec>,
+    /// How often each is run.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+    /// Writes the results of all runs to a file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Writes a report with plots to a file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The scenario with its other options, as `fanout --in-flight 16`.
     #[arg(last = true, required = true, value_name = "SCENARIO")]
     pub scenario: Vec<String>,
 }

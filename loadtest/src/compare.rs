@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::ensure;
 use clap::Parser as _;
 
-use crate::args::{Cli, CompareArgs};
+use crate::args::{Cli, Command, CompareArgs, RunArgs};
 use crate::plan::Scenario;
 use crate::report::figures::{Spread, figures, floor_ns};
 use crate::report::kept::{Compared, Comparison, Document};
 use crate::report::text;
 use crate::run::Outcome;
-use crate::server::launch::Kind;
+use crate::server::launch::{Kind, Spec};
 use crate::{scenario_of, start_and_run};
 
 /// Runs all rounds and prints the comparison. True when every run can be believed.
@@ -22,11 +22,8 @@ use crate::{scenario_of, start_and_run};
 /// A server cannot be started or reached.
 pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    let words = std::iter::once("loadtest".to_owned()).chain(args.scenario.iter().cloned());
-    let inner = Cli::try_parse_from(words)?;
-    let inner = inner.command.ok_or_else(|| anyhow::anyhow!("name a scenario behind `--`, as in `-- fanout`"))?;
+    let inner = scenario_command(&args.scenario)?;
     let (scenario, run_args) = scenario_of(&inner)?;
-    ensure!(run_args.server.is_none(), "servers are named before `--`, not by --server");
     let count = args.servers.len();
     let compared = |label: &str| Compared { label: label.to_owned(), runs: Vec::new() };
     let mut all = Comparison { servers: args.servers.iter().map(|spec| compared(&spec.label)).collect() };
@@ -35,23 +32,11 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
             // Another one begins each round: none profits from its place.
             let index = (round + place) % count;
             let spec = &args.servers[index];
-            let mut run_args = run_args.clone();
-            if let (Kind::Floor, Some(bytes)) = (spec.kind, all.servers[0].runs.first().and_then(bytes_each)) {
-                run_args.size = bytes;
-            }
-            let outcome = start_and_run(&run_args, scenario, Some(spec), stop)?;
+            let outcome = one(run_args, scenario, spec, all.servers[0].runs.first(), stop)?;
             if stop.load(Ordering::Relaxed) {
                 break 'rounds;
             }
-            let (work, unit) = outcome.work();
-            eprintln!(
-                "round {}/{}: {}: {} x {unit}, {}",
-                round + 1,
-                args.rounds,
-                spec.label,
-                text::grouped(work),
-                if outcome.verdict.valid { "valid".to_owned() } else { outcome.verdict.reasons.join("; ") }
-            );
+            eprintln!("round {}/{}: {}", round + 1, args.rounds, line(&outcome));
             all.servers[index].runs.push(outcome);
         }
     }
@@ -59,6 +44,44 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let valid = all.valid();
     Document::Compare(all).keep(args.json.as_deref(), args.html.as_deref())?;
     Ok(valid)
+}
+
+/// The scenario behind `--`.
+///
+/// # Errors
+/// It is none, or names a server of its own.
+pub fn scenario_command<'a>(words: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Command> {
+    let words = std::iter::once("loadtest".to_owned()).chain(words.into_iter().cloned());
+    let inner = Cli::try_parse_from(words)?;
+    let inner = inner.command.ok_or_else(|| anyhow::anyhow!("name a scenario behind `--`, as in `-- fanout`"))?;
+    ensure!(scenario_of(&inner)?.1.server.is_none(), "servers are named before `--`, not by --server");
+    Ok(inner)
+}
+
+/// One run of one server. A floor server sends frames as long as those that the first server sent in `first`.
+///
+/// # Errors
+/// The server cannot be started or reached.
+pub fn one(
+    args: &RunArgs,
+    scenario: Scenario,
+    spec: &Spec,
+    first: Option<&Outcome>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Outcome> {
+    let mut args = args.clone();
+    if let (Kind::Floor, Some(bytes)) = (spec.kind, first.and_then(bytes_each)) {
+        args.size = bytes;
+    }
+    start_and_run(&args, scenario, Some(spec), stop)
+}
+
+/// A run in one line, while others follow.
+#[must_use]
+pub fn line(outcome: &Outcome) -> String {
+    let (work, unit) = outcome.work();
+    let verdict = if outcome.verdict.valid { "valid".to_owned() } else { outcome.verdict.reasons.join("; ") };
+    format!("{}: {} x {unit}, {verdict}", outcome.options.name, text::grouped(work))
 }
 
 /// Payload with which a bare send has as many bytes as a delivery of `run`: both have a frame header of at most 4.

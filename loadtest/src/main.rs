@@ -9,6 +9,7 @@ mod clock;
 mod compare;
 mod dialect;
 mod fleet;
+mod grow;
 mod measure;
 mod payload;
 mod plan;
@@ -54,6 +55,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::FloorServer => server::floor::run().map(|()| true),
         Command::Slow(args) => slow::run(&args, &stop_on_interrupt()?),
         Command::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
+        Command::Grow(args) => grow::run(&args, &stop_on_interrupt()?),
         Command::Suite(args) => suite::run(&args, &stop_on_interrupt()?),
         Command::Report(args) => render(&args),
         Command::Floor(mut args) => {

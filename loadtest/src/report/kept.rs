@@ -16,6 +16,8 @@ pub enum Document {
     Run(Box<Outcome>),
     /// Several servers under one scenario.
     Compare(Comparison),
+    /// One scenario with one of its options going through several values.
+    Grow(Growth),
     /// With and without stalled readers.
     Slow(Slow),
     /// The canonical suite.
@@ -36,6 +38,24 @@ pub struct Compared {
     pub label: String,
     /// Its runs, in their order.
     pub runs: Vec<Outcome>,
+}
+
+/// One scenario with one of its options going through several values.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Growth {
+    /// Which option.
+    pub option: String,
+    /// Its values, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One value of a [`Growth`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// As it was given.
+    pub value: String,
+    /// Each server with it.
+    pub compared: Comparison,
 }
 
 /// With and without stalled readers, round by round.
