@@ -55,7 +55,7 @@ pub const CONNTRACK: Sysctl = optional(
     "net.netfilter.nf_conntrack_max",
     "1310720",
     Rule::AtLeast,
-    "a connection that cannot be tracked is dropped without a word",
+    "a new connection that cannot be tracked is dropped",
 );
 
 /// Those that are compared as they stand.
