@@ -5,6 +5,7 @@
 //! and judges whether the result can be believed. Of Roomring it uses `wire` and nothing else.
 
 mod args;
+mod capacity;
 mod clock;
 mod compare;
 mod dialect;
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::FloorServer => server::floor::run().map(|()| true),
         Command::Slow(args) => slow::run(&args, &stop_on_interrupt()?),
         Command::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
+        Command::Capacity(args) => capacity::run(&args, &stop_on_interrupt()?),
         Command::Floor(mut args) => {
             args.run.server = Some("floor".parse()?);
             dispatch(Command::Fanout(args))
