@@ -15,10 +15,14 @@ use clap::{Args, Parser as _};
 use serde::Serialize;
 
 use crate::args::{Cli, core_list, duration};
+use crate::report::grouped;
 use crate::run::Outcome;
 use crate::server::launch::Spec;
 use crate::{scenario_of, start_and_run, write_json};
 use model::{Costs, Estimate, Host, IdleRun, Pattern, Range, bytes_per_connection};
+
+/// The open loop is run anew, once, where it kept the server more or less busy than this share of what was asked for.
+const BUSY_SLACK: f64 = 0.25;
 
 /// Pings come so often in the idle runs, in seconds, so that a short one sees enough of them.
 const PING_S: f64 = 2.0;
@@ -127,9 +131,7 @@ pub fn run(args: &CapacityArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> 
         connect_ns: of(|round| round.connect_ns)?,
         cores: runs.server_cores.len(),
     };
-    if costs.user_bytes.low <= 0.0 || costs.kernel_bytes.low <= 0.0 {
-        runs.doubts.push("memory did not grow with the connections: something else on this host freed some".into());
-    }
+    runs.doubts.extend(costs.doubts());
     let estimate = Estimate::of(&costs, &pattern, &host);
     let about = runs.about();
     print!("{}", show::text(&costs, &pattern, &host, &estimate, &about));
@@ -208,20 +210,28 @@ impl<'a> Runs<'a> {
         let (count, size, payload) =
             (self.args.connections.to_string(), self.args.room_size.to_string(), self.args.payload.to_string());
         let common = ["fanout", "-c", &count, "--room-size", &size, "--size", &payload];
-        let rate = match self.rate {
-            Some(rate) => rate,
-            None => {
-                let pilot = self.measure(&common)?;
-                let cost = cpu_ns(&pilot)?;
-                let budget = self.args.busy / 100.0 * self.server_cores.len() as f64 * 1e9;
-                *self.rate.insert((budget / cost / f64::from(self.args.room_size)).max(1.0))
-            }
-        };
-        let rate = format!("{rate:.1}");
-        let outcome = self.measure(&[&common[..], &["--rate", &rate]].concat())?;
-        let busy = outcome.server.as_ref().map_or(0.0, |figures| figures.busy);
-        self.busy.push(busy * 100.0 / self.server_cores.len() as f64);
+        let is_first = self.rate.is_none();
+        if is_first {
+            let cost = cpu_ns(&self.measure(&common)?)?;
+            let budget = self.args.busy / 100.0 * self.server_cores.len() as f64 * 1e9;
+            self.rate = Some(budget / cost / f64::from(self.args.room_size));
+        }
+        let (mut outcome, mut busy) = self.offered(&common)?;
+        if is_first && (busy / self.args.busy - 1.0).abs() > BUSY_SLACK {
+            (outcome, busy) = self.offered(&common)?;
+        }
+        self.busy.push(busy);
         cpu_ns(&outcome)
+    }
+
+    /// Deliveries at the rate found so far, and how busy that kept a core, in percent; the next rate goes by it.
+    fn offered(&mut self, common: &[&str]) -> anyhow::Result<(Outcome, f64)> {
+        let rate = self.rate.unwrap_or_default().clamp(1.0, 1e7);
+        let outcome = self.measure(&[common, &["--rate", &format!("{rate:.1}")]].concat())?;
+        let figures = outcome.server.as_ref().context("the server's figures are missing")?;
+        let busy = figures.busy * 100.0 / self.server_cores.len() as f64;
+        self.rate = Some(rate * (self.args.busy / busy).clamp(0.5, 2.0));
+        Ok((outcome, busy))
     }
 
     fn churn(&mut self) -> anyhow::Result<f64> {
@@ -281,11 +291,13 @@ impl<'a> Runs<'a> {
         let busy = Range::of(self.busy.clone()).unwrap_or(Range::exactly(0.0));
         vec![
             format!(
-                "{} B of payload; deliveries were measured with {} connections, cores {:.0} to {:.0} % busy; with many \
-                 more",
-                self.args.payload, self.args.connections, busy.low, busy.high
+                "deliveries of {} B cost what they did to {} connections with cores {:.0} to {:.0} % busy",
+                self.args.payload,
+                grouped(u64::from(self.args.connections)),
+                busy.low,
+                busy.high
             ),
-            "  connections the CPU's caches hold less of each, and a delivery costs more".into(),
+            "many more connections fit less into the CPU's caches: each delivery then costs more than that".into(),
             "limits.connect_rate, server.max_connections and the network are not in the way".into(),
         ]
     }

@@ -18,6 +18,10 @@ const SLOTS_MAX: f64 = (1 << 20) as f64;
 /// What a stalled reader's socket holds beyond `tcp_notsent_lowat`: one more segment of the largest size.
 const SEGMENT_BYTES: f64 = 65_536.0;
 
+/// Kernel bytes of one end of an idle connection: the TCP socket alone is above the first, and with its inode, file, poll
+/// and slack still below the second.
+const SOCKET_BYTES: (f64, f64) = (2_000.0, 10_000.0);
+
 /// A figure with its range: the median of several rounds, the lowest, the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Range {
@@ -82,6 +86,22 @@ pub struct Costs {
     pub connect_ns: Range,
     /// Cores of the server while this was measured.
     pub cores: usize,
+}
+
+impl Costs {
+    /// What cannot be, and therefore was not measured: something else on the host took or freed memory meanwhile.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.user_bytes.low <= 0.0 {
+            doubts.push("the server's memory did not grow with its connections".to_owned());
+        }
+        if self.kernel_bytes.low < SOCKET_BYTES.0 || self.kernel_bytes.high > SOCKET_BYTES.1 {
+            let what = "the kernel's memory for a connection cannot be so little or so much";
+            doubts.push(format!("{what}: something else on this host took or freed some meanwhile"));
+        }
+        doubts
+    }
 }
 
 /// What is asked for.
@@ -227,12 +247,13 @@ pub struct IdleRun {
     pub slab: f64,
 }
 
-/// User and kernel bytes of one connection at the server: by the difference of two sizes, so that what a server takes
-/// without any connection does not count. Both ends share this host, and so the kernel's memory: half is the server's.
+/// User and kernel bytes of one connection at the server. User bytes by the difference of two sizes, so that what a server
+/// takes without any connection does not count; the growth of the slab is a difference already. Both ends share this host,
+/// and so the kernel's memory: half is the server's.
 #[must_use]
 pub fn bytes_per_connection(small: IdleRun, large: IdleRun) -> (f64, f64) {
     let more = large.connections - small.connections;
-    ((large.private - small.private) / more, (large.slab - small.slab) / more / 2.0)
+    ((large.private - small.private) / more, large.slab / large.connections / 2.0)
 }
 
 #[cfg(test)]
@@ -321,9 +342,20 @@ mod tests {
         let run = |connections: f64| IdleRun {
             connections,
             private: 30e6 + 380.0 * connections,
-            slab: 1e6 + 7_600.0 * connections,
+            slab: 7_600.0 * connections,
         };
         assert_eq!(bytes_per_connection(run(2_000.0), run(10_000.0)), (380.0, 3_800.0));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_right_is_doubted() {
+        assert_eq!(costs().doubts(), Vec::<String>::new());
+        let freed = Costs { kernel_bytes: Range { low: -2_600.0, ..costs().kernel_bytes }, ..costs() };
+        assert_eq!(freed.doubts().len(), 1);
+        let taken = Costs { kernel_bytes: Range { high: 50_000.0, ..costs().kernel_bytes }, ..costs() };
+        assert_eq!(taken.doubts().len(), 1);
+        let none = Costs { user_bytes: Range::exactly(0.0), ..costs() };
+        assert_eq!(none.doubts().len(), 1);
     }
 
     #[test]
