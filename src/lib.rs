@@ -45,7 +45,7 @@
 //! | [`engine`] | one core's whole state, sans-IO and deterministic |
 //! | [`io`] | the only floor with glommio, io_uring, clocks, sockets |
 //! | [`control`] | `/stats`, `/metrics`, `/health`, `/ready` |
-//! | [`server`] | configuration, command line, boot, drain |
+//! | [`server`] | configuration, command line, boot, drain, doctor |
 //!
 //! # What keeps it true
 //!

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::capacity::CapacityArgs;
 use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
 use crate::fleet::address::Target;
@@ -52,6 +53,8 @@ pub enum Command {
     Suite(SuiteArgs),
     /// Renders results kept by `--json` again.
     Report(ReportArgs),
+    /// Estimates what this host will hold, from short runs against a Roomring that is started for each.
+    Capacity(CapacityArgs),
     /// A generator process (started by the others).
     #[command(hide = true)]
     Worker,
@@ -347,7 +350,10 @@ impl RunArgs {
 }
 
 /// Reads `10s`, `250ms`, `2m`.
-fn duration(text: &str) -> anyhow::Result<Duration> {
+///
+/// # Errors
+/// It is not such a duration.
+pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let split = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().context("not a duration like 10s, 250ms or 2m")?;

@@ -5,6 +5,7 @@
 //! and judges whether the result can be believed. Of Roomring it uses `wire` and nothing else.
 
 mod args;
+mod capacity;
 mod clock;
 mod compare;
 mod dialect;
@@ -58,6 +59,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Grow(args) => grow::run(&args, &stop_on_interrupt()?),
         Command::Suite(args) => suite::run(&args, &stop_on_interrupt()?),
         Command::Report(args) => render(&args),
+        Command::Capacity(args) => capacity::run(&args, &stop_on_interrupt()?),
         Command::Floor(mut args) => {
             args.run.server = Some("floor".parse()?);
             dispatch(Command::Fanout(args))

@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 const DISABLED_SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
 /// What glommio wants to lock for one executor, in bytes.
-const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
+pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
 
 /// A core's ring or executor could not be made.
 #[derive(Debug)]

@@ -14,4 +14,5 @@ pub mod pump;
 pub mod ring;
 pub mod services;
 pub mod sockets;
+pub mod trial;
 pub mod wake;

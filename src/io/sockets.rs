@@ -59,6 +59,12 @@ impl Capacity {
         Capacity::under(connections_max, files_limit())
     }
 
+    /// What they need where no limit is in the way.
+    #[must_use]
+    pub fn unlimited(connections_max: u32) -> Capacity {
+        Capacity::under(connections_max, u64::MAX)
+    }
+
     fn under(connections_max: u32, files_limit: u64) -> Capacity {
         let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).clamp(1, SLOTS_MAX);
         // Under a low limit, a sixteenth is kept spare, so that most of it serves connections.

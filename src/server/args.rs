@@ -15,6 +15,11 @@ pub enum Action {
     CheckConfig,
     /// Print the effective configuration.
     PrintConfig,
+    /// Examine this host.
+    Doctor {
+        /// The report is for a machine.
+        json: bool,
+    },
 }
 
 /// What was asked for.
@@ -48,6 +53,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, A
         Some(Command::Serve(own)) => (Action::Serve, own),
         Some(Command::CheckConfig(own)) => (Action::CheckConfig, own),
         Some(Command::PrintConfig(own)) => (Action::PrintConfig, own),
+        Some(Command::Doctor { sources, json }) => (Action::Doctor { json }, sources),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
     let SourceArgs { config, set: mut sets } = line.sources;
@@ -84,6 +90,14 @@ enum Command {
     CheckConfig(SourceArgs),
     /// Print the effective configuration as TOML, each value with where it came from
     PrintConfig(SourceArgs),
+    /// Examine this host: what keeps the server from serving, or from serving more; exits 1 only for the former
+    Doctor {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Report as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Default, Args)]
@@ -132,13 +146,17 @@ mod tests {
             request(Action::CheckConfig, Some("x"), &["a.b=1", "a.b=2"])
         );
         assert_eq!(parse_line("print-config"), request(Action::PrintConfig, None, &[]));
+        assert_eq!(parse_line("doctor"), request(Action::Doctor { json: false }, None, &[]));
+        assert_eq!(
+            parse_line("--config=x doctor --json --set a.b=1"),
+            request(Action::Doctor { json: true }, Some("x"), &["a.b=1"])
+        );
     }
 
     #[test]
     fn bad_usage_is_one_sentence() {
         for (line, named) in [
             ("token --user a", "'token'"),
-            ("doctor", "'doctor'"),
             ("serve --confg x", "'--confg'"),
             ("--config", "--config"),
             ("--config a check-config --config b", "--config"),

@@ -81,7 +81,7 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
 }
 
 /// The soft limit on open files is low for the sake of programs that use `select`; the hard one is what is allowed.
-fn raise_files_limit() {
+pub(super) fn raise_files_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {

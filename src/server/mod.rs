@@ -4,6 +4,7 @@ pub mod args;
 mod boot;
 pub mod config;
 mod cores;
+mod doctor;
 pub mod drain;
 mod life;
 pub mod log;
@@ -67,7 +68,8 @@ fn run(request: Request) -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
-        (Action::CheckConfig | Action::Serve, _) => refuse(&mistakes),
+        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => doctor::run(&config, &plan, &machine, json),
+        (Action::CheckConfig | Action::Serve | Action::Doctor { .. }, _) => refuse(&mistakes),
     }
 }
 

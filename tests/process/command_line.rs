@@ -1,6 +1,11 @@
 //! The command line: usage, exit codes, one plain sentence for each mistake (OPERATIONS, "Command line").
 
-use crate::server::{Finished, finish, program, scratch};
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::server::{Finished, Server, clean, finish, program, scratch};
 
 pub fn run(arguments: &[&str]) -> Finished {
     let mut command = program();
@@ -24,7 +29,7 @@ fn version_and_help_are_told() {
     assert_eq!((version.code, version.stdout.trim()), (0, concat!("roomring ", env!("CARGO_PKG_VERSION"))));
     let help = run(&["--help"]);
     assert_eq!(help.code, 0);
-    for word in ["serve", "check-config", "print-config", "--config", "--set"] {
+    for word in ["serve", "check-config", "print-config", "doctor", "--config", "--set"] {
         assert!(help.stdout.contains(word), "{word}: {help:?}");
     }
 }
@@ -106,4 +111,84 @@ fn what_is_not_there_yet_is_refused_in_one_sentence() {
 fn an_open_server_on_every_address_must_be_written_out() {
     let finished = run(&["--set", "server.listen=0.0.0.0:0", "--set", "control.listen=127.0.0.1:0"]);
     assert_failed(&finished, 2, &["auth.mode"]);
+}
+
+/// A doctor's report on this host for one core on free ports, with more settings.
+fn doctor(settings: &[&str]) -> Finished {
+    let mut arguments = vec!["doctor", "--json", "--set", "server.cores=1", "--set", "server.pin=false"];
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
+    run(&arguments)
+}
+
+/// The check of this name in a report.
+fn check(finished: &Finished, name: &str) -> Value {
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
+    let checks = report["checks"].as_array().expect("a report has checks");
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {finished:?}")).clone()
+}
+
+/// This host runs the other tests, so nothing keeps the server from serving; what else is to be mended is its own affair.
+#[test]
+fn the_doctor_finds_a_host_that_serves_fit_to_serve() {
+    let finished = doctor(&["server.listen=127.0.0.1:0", "control.listen=127.0.0.1:0"]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    assert_eq!(check(&finished, "io_uring")["status"], "ok", "the ring was tried");
+    let text = run(&["doctor", "--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"]);
+    assert_eq!(text.code, 0, "{text:?}");
+    assert!(text.stdout.contains("io_uring") && text.stdout.contains("RLIMIT_NOFILE"), "{text:?}");
+    assert!(text.stdout.trim_end().ends_with("the server can serve on this host"), "{text:?}");
+    assert!(text.stderr.is_empty(), "{text:?}");
+}
+
+#[test]
+fn the_doctor_fails_only_for_what_keeps_the_server_from_serving() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = other.local_addr().expect("it is bound");
+    let finished = doctor(&[&format!("server.listen={address}"), "control.listen=127.0.0.1:0"]);
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let listen = check(&finished, "server.listen");
+    assert_eq!(listen["status"], "fail", "{listen}");
+    let pid = format!("(pid {})", std::process::id());
+    assert!(listen["found"].as_str().is_some_and(|found| found.contains(&pid)), "by whom: {listen}");
+    drop(other);
+
+    let few = Command::new("prlimit")
+        .args(["--nofile=256:256", env!("CARGO_BIN_EXE_roomring"), "doctor", "--json"])
+        .args(["--set", "server.cores=1", "--set", "server.pin=false"])
+        .args(["--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"])
+        .output()
+        .expect("prlimit can be started");
+    assert_eq!(few.status.code(), Some(0), "few connections are better than none: {few:?}");
+    let report: Value = serde_json::from_slice(&few.stdout).expect("JSON");
+    let files = report["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "RLIMIT_NOFILE");
+    assert_eq!(files.map(|check| check["status"].clone()), Some("warn".into()), "{report}");
+    assert_eq!(files.map(|check| check["found"].clone()), Some("256".into()), "{report}");
+}
+
+#[test]
+fn the_doctor_names_a_kernel_that_forbids_io_uring() {
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
+    let mut command = Command::new("python3");
+    clean(&mut command);
+    command.arg(wrapper).args([env!("CARGO_BIN_EXE_roomring"), "doctor", "--json"]);
+    let finished = finish(command);
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let ring = check(&finished, "io_uring");
+    assert_eq!(ring["status"], "fail", "{ring}");
+    assert!(ring["mend"].as_str().is_some_and(|mend| mend.contains("seccomp")), "{ring}");
+}
+
+#[test]
+fn the_doctor_is_told_of_a_running_server_and_of_a_bad_configuration() {
+    let server = Server::start(&[]);
+    let (listen, control) = (format!("server.listen={}", server.listen), format!("control.listen={}", server.control));
+    let finished = doctor(&[&listen, &control]);
+    assert_eq!(finished.code, 0, "a server that runs is no fault of its host: {finished:?}");
+    let found = check(&finished, "server.listen")["found"].clone();
+    let pid = format!("(pid {})", server.pid());
+    assert!(found.as_str().is_some_and(|found| found.contains("roomring") && found.contains(&pid)), "{found}");
+    assert_failed(&run(&["doctor", "--set", "server.core=1"]), 2, &["server.cores"]);
+    assert_failed(&run(&["doctor", "--config", "/no/such/file.toml"]), 2, &["/no/such/file.toml"]);
 }

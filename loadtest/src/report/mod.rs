@@ -3,6 +3,7 @@
 
 pub mod facts;
 pub mod figures;
+pub mod growth;
 pub mod html;
 pub mod kept;
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod axis;
 mod bars;
 mod chart;
 mod comparison;
+mod growth;
 mod markup;
 mod run;
 mod suite;
@@ -30,6 +31,7 @@ pub fn page(documents: &[Document]) -> anyhow::Result<String> {
         sections.push(match document {
             Document::Run(outcome) => run::section(outcome, None)?,
             Document::Compare(all) => comparison::section("Comparison", all)?,
+            Document::Grow(all) => growth::section(all),
             Document::Slow(slow) => comparison::slow_section(slow)?,
             Document::Suite(all) => suite::section(all)?,
         });
@@ -58,6 +60,7 @@ fn title(documents: &[Document]) -> String {
             let names: Vec<&str> = all.servers.iter().map(|server| server.label.as_str()).collect();
             format!("loadtest: {}", names.join(" and "))
         }
+        [Document::Grow(all)] => format!("loadtest: growth by {}", all.option),
         [Document::Slow(_)] => "loadtest: slow readers".to_owned(),
         [Document::Suite(all)] => format!("loadtest: suite of {}", all.server),
         _ => "loadtest: results".to_owned(),

@@ -1,0 +1,70 @@
+//! How the cost grows: the table of a growth, and for each of its figures a line per server over the option's values.
+
+use super::axis::Axis;
+use super::chart::{Chart, Line};
+use super::markup::{Element, classed, element};
+use super::run::capitalised;
+use crate::report::facts;
+use crate::report::figures::{Figure, Unit};
+use crate::report::growth::{rows, shown};
+use crate::report::kept::Growth;
+use crate::report::text::{self, bytes, micros, number};
+
+/// The section of a growth.
+#[must_use]
+pub fn section(growth: &Growth) -> Element {
+    let Some(first) = growth.runs().next() else {
+        return classed("section", "result").child(super::heading("Growth", "No run was completed.", false));
+    };
+    let (scenario, what) = text::scenario(&first.options);
+    let title = format!("{} by {}", capitalised(&scenario), growth.option);
+    let rounds = growth.steps.iter().flat_map(|step| &step.compared.servers).map(|server| server.runs.len()).max();
+    let subtitle =
+        format!("First: {what}. Medians of {} rounds of {:.1} s.", rounds.unwrap_or_default(), first.measured_s);
+    let reasons: Vec<String> = growth.reasons().collect();
+    let (heading, lines) = rows(growth);
+    let figures = shown(growth);
+    let plots = figures.iter().filter_map(|figure| plot(growth, figure)).map(|chart| chart.draw());
+    classed("section", "result")
+        .child(super::heading(&title, &subtitle, reasons.is_empty()))
+        .child(super::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
+        .child(super::table("figures", &heading, &lines))
+        .child(classed("div", "plots").children(plots))
+        .child(element("h2").text("Host, versions, flags, seed"))
+        .child(super::facts(&[facts::conditions(first)]))
+}
+
+/// A figure over the values; `None` when those are no numbers, or too few for a line.
+fn plot(growth: &Growth, figure: &Figure) -> Option<Chart> {
+    let values: Vec<f64> = growth.steps.iter().map(|step| step.value.parse().ok()).collect::<Option<_>>()?;
+    let servers = &growth.steps.first()?.compared.servers;
+    let line = |(index, name): (usize, &str)| {
+        let at = |(step, x): (&crate::report::kept::Step, &f64)| {
+            (*x, figure.spread(&step.compared.servers[index].runs).map(|spread| spread.median))
+        };
+        Line {
+            name: name.to_owned(),
+            colour: index,
+            points: growth.steps.iter().zip(&values).map(at).collect(),
+            tell: |x, y| format!("{} at {}", number(y), number(x)),
+        }
+    };
+    let lines: Vec<Line> = servers.iter().map(|server| server.label.as_str()).enumerate().map(line).collect();
+    let heights: Vec<f64> = lines.iter().flat_map(|line| &line.points).filter_map(|(_, y)| *y).collect();
+    let bounds = |all: &[f64]| (all.iter().copied().fold(f64::MAX, f64::min), all.iter().copied().fold(0.0, f64::max));
+    let ((left, right), (low, high)) = (bounds(&values), bounds(&heights));
+    let (show, unit): (fn(f64) -> String, &str) = match figure.unit {
+        Unit::Micros => (micros, ""),
+        Unit::Bytes => (bytes, ""),
+        Unit::Plain(unit) => (number, unit),
+    };
+    let label = if unit.is_empty() { figure.name.clone() } else { format!("{}, {unit}", figure.name) };
+    (values.len() > 1 && right > left && !heights.is_empty()).then(|| Chart {
+        title: capitalised(&figure.name),
+        caption: String::new(),
+        x: Axis::fitting(&growth.option, left, right, number),
+        y: Axis::fitting(&label, low, high, show),
+        lines,
+        bands: Vec::new(),
+    })
+}

@@ -1,0 +1,215 @@
+//! The addresses that the server listens on: there, allowed, free.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::Subject;
+use super::finding::{Finding, Topic};
+use super::host::{Host, parse_list};
+
+/// CAP_NET_BIND_SERVICE in a set of capabilities.
+const BIND_SERVICE: u64 = 1 << 10;
+
+/// The state LISTEN in /proc/net/tcp.
+const LISTEN: &str = "0A";
+
+/// All checks of this topic.
+pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+    let listeners = listeners(host);
+    let addresses = subject.listen.iter().map(|address| ("server.listen", *address));
+    addresses
+        .chain([("control.listen", subject.control)])
+        .map(|(key, address)| judge(host, &listeners, key, address))
+        .collect()
+}
+
+fn judge(host: &Host, listeners: &[Listener], key: &'static str, address: SocketAddr) -> Finding {
+    let finding = |found: String| Finding::new(Topic::Addresses, key, format!("{address} {found}"));
+    if !is_local(host, address.ip()) {
+        let mend = format!("{key} in the configuration: an address of this host, or 0.0.0.0");
+        return finding("is no address of this host".into())
+            .wants("an address of this host", "")
+            .fail_unless(false, mend);
+    }
+    let free = ("free", "nobody else may have it");
+    if address.port() == 0 {
+        return finding("picks a free port".into()).wants(free.0, free.1);
+    }
+    if let Some(listener) = listeners.iter().find(|listener| listener.clashes(address)) {
+        return in_use(host, listener, key, &finding);
+    }
+    let first_free = host.number("proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024);
+    if u64::from(address.port()) < first_free && !may_bind_low(host) {
+        let mend = format!(
+            "{}, or sysctl -w net.ipv4.ip_unprivileged_port_start={}",
+            super::unit_line("AmbientCapabilities=CAP_NET_BIND_SERVICE"),
+            address.port()
+        );
+        let wanted = format!("CAP_NET_BIND_SERVICE, or a port from {first_free} on");
+        return finding("is a port that this user may not have".into()).wants(wanted, "").fail_unless(false, mend);
+    }
+    let range = host.sysctl_numbers("net.ipv4.ip_local_port_range").unwrap_or_default();
+    let reserved = parse_list(&host.sysctl("net.ipv4.ip_local_reserved_ports").unwrap_or_default());
+    let is_lent = matches!(range[..], [first, last] if (first..=last).contains(&u64::from(address.port())))
+        && !reserved.contains(&usize::from(address.port()));
+    if is_lent {
+        let why = "a connection out of this host may have it when the server starts again";
+        let mend = format!("net.ipv4.ip_local_reserved_ports = {} in /etc/sysctl.d", address.port());
+        return finding("free, in net.ipv4.ip_local_port_range".into())
+            .wants("a port outside of the range", why)
+            .warn_unless(false, mend);
+    }
+    finding("free".into()).wants(free.0, free.1)
+}
+
+/// Roomring itself may have it: a server that runs is no fault of its host.
+fn in_use(host: &Host, listener: &Listener, key: &str, finding: &dyn Fn(String) -> Finding) -> Finding {
+    const WANTED: &str = "free";
+    const WHY: &str = "nobody else may have it";
+    let pids = processes(host);
+    let name = |pid: &str| host.text(&format!("proc/{pid}/comm")).unwrap_or_default();
+    match pids.iter().find(|pid| holds(host, pid, listener.inode)) {
+        Some(pid) if name(pid) == "roomring" => {
+            finding(format!("served by roomring (pid {pid})")).wants("free, or served by roomring", WHY)
+        }
+        Some(pid) => finding(format!("in use by {} (pid {pid})", name(pid)))
+            .wants(WANTED, WHY)
+            .fail_unless(false, format!("end {} (pid {pid}), or change {key}", name(pid))),
+        None => match pids.iter().find(|pid| name(pid) == "roomring") {
+            Some(pid) => finding(format!("in use, perhaps by roomring (pid {pid})"))
+                .wants("free, or served by roomring", WHY)
+                .warn_unless(false, "run the doctor as root to see by whom"),
+            None => finding("in use".into())
+                .wants(WANTED, WHY)
+                .fail_unless(false, format!("ss -ltnp as root shows by whom; end it, or change {key}")),
+        },
+    }
+}
+
+/// All processes but this one.
+fn processes(host: &Host) -> Vec<String> {
+    let own = host.link("proc/self");
+    let is_pid = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
+    host.names("proc").into_iter().filter(|name| is_pid(name) && Some(name) != own.as_ref()).collect()
+}
+
+fn holds(host: &Host, pid: &str, inode: u64) -> bool {
+    let socket = format!("socket:[{inode}]");
+    let folder = format!("proc/{pid}/fd");
+    host.names(&folder).iter().any(|fd| host.link(&format!("{folder}/{fd}")).as_ref() == Some(&socket))
+}
+
+fn may_bind_low(host: &Host) -> bool {
+    let set = host.field("proc/self/status", "CapEff").and_then(|set| u64::from_str_radix(&set, 16).ok());
+    set.is_some_and(|set| set & BIND_SERVICE != 0)
+}
+
+/// A listening socket of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listener {
+    address: SocketAddr,
+    inode: u64,
+}
+
+impl Listener {
+    fn clashes(&self, address: SocketAddr) -> bool {
+        let (one, other) = (self.address.ip().to_canonical(), address.ip().to_canonical());
+        // `::` takes IPv4 connections too.
+        let covers = |any: IpAddr, other: IpAddr| any.is_unspecified() && (any.is_ipv6() || other.is_ipv4());
+        self.address.port() == address.port() && (one == other || covers(one, other) || covers(other, one))
+    }
+}
+
+fn listeners(host: &Host) -> Vec<Listener> {
+    let files = ["proc/net/tcp", "proc/net/tcp6"].map(|path| host.text(path).unwrap_or_default());
+    files.iter().flat_map(|text| text.lines().skip(1)).filter_map(listener).collect()
+}
+
+fn listener(line: &str) -> Option<Listener> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    if *fields.get(3)? != LISTEN {
+        return None;
+    }
+    let (ip, port) = fields[1].split_once(':')?;
+    let (ip, port) = (ip_of(ip)?, u16::from_str_radix(port, 16).ok()?);
+    Some(Listener { address: SocketAddr::new(ip, port), inode: fields.get(9)?.parse().ok()? })
+}
+
+/// The kernel prints the address's words as numbers of this machine.
+fn ip_of(hex: &str) -> Option<IpAddr> {
+    let word = |index: usize| u32::from_str_radix(hex.get(index * 8..index * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let mut bytes = [0; 16];
+            for index in 0..4 {
+                bytes[index * 4..index * 4 + 4].copy_from_slice(&word(index)?);
+            }
+            Some(IpAddr::from(bytes))
+        }
+        _ => None,
+    }
+}
+
+fn is_local(host: &Host, ip: IpAddr) -> bool {
+    if ip.is_unspecified() || host.number("proc/sys/net/ipv4/ip_nonlocal_bind") == Some(1) {
+        return true;
+    }
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_local_v4(host, ip),
+        IpAddr::V6(ip) => is_local_v6(host, ip),
+    }
+}
+
+/// By the routes that the kernel keeps for its own addresses. Without them, the benefit of the doubt.
+fn is_local_v4(host: &Host, ip: Ipv4Addr) -> bool {
+    let Some(routes) = host.text("proc/net/fib_trie") else { return true };
+    let mut last = None;
+    for line in routes.lines().map(str::trim) {
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<Ipv4Addr>().ok();
+        } else if let (Some(address), Some(prefix)) = (last, line.strip_suffix(" host LOCAL"))
+            && let Some(length) = prefix.strip_prefix('/').and_then(|length| length.parse::<u32>().ok())
+        {
+            let mask = u32::MAX.checked_shl(32 - length.min(32)).unwrap_or(0);
+            if u32::from(address) & mask == u32::from(ip) & mask {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn is_local_v6(host: &Host, ip: Ipv6Addr) -> bool {
+    let Some(addresses) = host.text("proc/net/if_inet6") else { return true };
+    let hex: String = ip.octets().iter().map(|byte| format!("{byte:02x}")).collect();
+    addresses.lines().any(|line| line.starts_with(&hex))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().expect("an address")
+    }
+
+    #[test]
+    fn listeners_are_read() {
+        let line =
+            "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100";
+        let address = if cfg!(target_endian = "little") { "127.0.0.1:8080" } else { "1.0.0.127:8080" };
+        assert_eq!(listener(line), Some(Listener { address: at(address), inode: 4242 }));
+        assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listener("nonsense"), None);
+        assert_eq!(ip_of("00000000000000000000000000000000"), Some(at("[::]:0").ip()));
+    }
+
+    #[test]
+    fn addresses_clash_when_a_socket_would_take_the_others_connections() {
+        let clashes = |one: &str, other: &str| Listener { address: at(one), inode: 1 }.clashes(at(other));
+        assert!(clashes("127.0.0.1:80", "127.0.0.1:80") && !clashes("127.0.0.1:80", "127.0.0.1:81"));
+        assert!(clashes("0.0.0.0:80", "127.0.0.1:80") && clashes("127.0.0.1:80", "0.0.0.0:80"));
+        assert!(clashes("[::]:80", "127.0.0.1:80") && clashes("127.0.0.1:80", "[::]:80"));
+        assert!(!clashes("0.0.0.0:80", "[::1]:80") && !clashes("127.0.0.1:80", "127.0.0.2:80"));
+    }
+}

@@ -1,0 +1,191 @@
+//! Network cards: their queues, where their interrupts run, how packets are spread. Physical ones that are up only.
+
+use super::Subject;
+use super::finding::{Finding, Topic};
+use super::host::{Host, list_text};
+use super::processor::spare;
+
+const NET: &str = "sys/class/net";
+
+/// Interrupts since the start of the host that make a device worth naming.
+const BUSY: u64 = 10_000;
+
+/// The script that places interrupts and queues.
+const SCRIPT: &str = "tuning/host/irq-affinity";
+
+/// All checks of this topic.
+pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let spare = spare(host, subject);
+    let cards: Vec<Card> = host.names(NET).into_iter().filter_map(|name| Card::read(host, name)).collect();
+    for card in &cards {
+        findings.push(card.queues(subject, &spare));
+        findings.extend(card.transmit());
+        findings.extend(card.interrupts(host, subject, &spare));
+        findings.extend(card.node(host, subject));
+    }
+    if !spare.is_empty() {
+        findings.push(others(host, subject, &spare, &cards));
+    }
+    findings.push(balancer(host, subject, &spare));
+    findings
+}
+
+struct Card {
+    name: String,
+    receive: usize,
+    /// Receive queues whose packets are handed on to other CPUs.
+    steered: usize,
+    transmit: usize,
+    /// Transmit queues that belong to some CPUs.
+    placed: usize,
+    interrupts: Vec<String>,
+}
+
+impl Card {
+    /// `None` for what is virtual, or down.
+    fn read(host: &Host, name: String) -> Option<Card> {
+        let path = format!("{NET}/{name}");
+        let is_up = host.text(&format!("{path}/operstate")).is_some_and(|state| state == "up" || state == "unknown");
+        if !host.has(&format!("{path}/device")) || !is_up {
+            return None;
+        }
+        let queues = host.names(&format!("{path}/queues"));
+        let is_masked = |queue: &&String, file: &str| {
+            let mask = host.text(&format!("{path}/queues/{queue}/{file}")).unwrap_or_default();
+            mask.chars().any(|digit| !matches!(digit, '0' | ','))
+        };
+        let receive: Vec<&String> = queues.iter().filter(|queue| queue.starts_with("rx-")).collect();
+        let transmit: Vec<&String> = queues.iter().filter(|queue| queue.starts_with("tx-")).collect();
+        // A virtio card's interrupts belong to the device above it.
+        let folders = [format!("{path}/device/msi_irqs"), format!("{path}/device/../msi_irqs")];
+        let interrupts = folders.iter().map(|folder| host.names(folder)).find(|names| !names.is_empty());
+        Some(Card {
+            steered: receive.iter().filter(|queue| is_masked(queue, "rps_cpus")).count(),
+            placed: transmit.iter().filter(|queue| is_masked(queue, "xps_cpus")).count(),
+            receive: receive.len(),
+            transmit: transmit.len(),
+            interrupts: interrupts.unwrap_or_default(),
+            name,
+        })
+    }
+
+    fn queues(&self, subject: &Subject, spare: &[usize]) -> Finding {
+        let wanted = if spare.is_empty() { subject.cores } else { spare.len() };
+        let steering = if self.steered > 0 { "RPS on" } else { "RPS off" };
+        let found = format!("{} receive, {} transmit, {steering}", self.receive, self.transmit);
+        let mend = format!("ethtool -L {0} combined {wanted}; where it has no more: {SCRIPT} --rps {0}", self.name);
+        Finding::new(Topic::Cards, &format!("{}: queues", self.name), found)
+            .wants(format!(">= {wanted} receive queues, or RPS"), "packets are received on as many CPUs")
+            .warn_unless(self.receive >= wanted || self.steered > 0, mend)
+    }
+
+    fn transmit(&self) -> Option<Finding> {
+        let finding = Finding::new(Topic::Cards, &format!("{}: XPS", self.name), format!("{} placed", self.placed));
+        let finding = finding.wants("each queue has its CPUs", "cores do not wait for each other's queue");
+        let mend = format!("{SCRIPT} {}", self.name);
+        (self.transmit > 1).then(|| finding.warn_unless(self.placed > 0, mend))
+    }
+
+    /// Away from the server's CPUs where others are left, else spread over all of them.
+    fn interrupts(&self, host: &Host, subject: &Subject, spare: &[usize]) -> Option<Finding> {
+        let mut used: Vec<usize> = self.interrupts.iter().flat_map(|irq| placement(host, irq)).collect();
+        used.sort_unstable();
+        used.dedup();
+        if used.is_empty() {
+            return None;
+        }
+        let found = format!("{} interrupts on CPUs {}", self.interrupts.len(), list_text(&used));
+        let finding = Finding::new(Topic::Cards, &format!("{}: interrupts", self.name), found);
+        if !spare.is_empty() {
+            let disturbed = used.iter().any(|cpu| subject.cpus.contains(cpu));
+            let mend = format!("{SCRIPT} --cpus {} {}", list_text(spare), self.name);
+            let why = "each one takes a core's time, at the worst moment";
+            return Some(finding.wants(format!("CPUs {}", list_text(spare)), why).warn_unless(!disturbed, mend));
+        }
+        let wanted = subject.cores.min(self.receive);
+        let mend = format!("{SCRIPT} --cpus {} {}", list_text(&subject.cpus), self.name);
+        let finding = finding.wants(
+            if wanted > 1 { format!("spread over {wanted} CPUs") } else { "any".into() },
+            "no core pays for all of them",
+        );
+        Some(finding.warn_unless(used.len() >= wanted, mend))
+    }
+
+    fn node(&self, host: &Host, subject: &Subject) -> Option<Finding> {
+        let node = host.text(&format!("{NET}/{}/device/numa_node", self.name))?.parse::<usize>().ok()?;
+        let near = host.cpus(&format!("sys/devices/system/node/node{node}/cpulist"));
+        let is_near = subject.cpus.iter().any(|cpu| near.contains(cpu));
+        let finding = Finding::new(Topic::Cards, &format!("{}: NUMA node", self.name), node.to_string());
+        let finding = finding.wants("a node of the server's cores", "packets are in its memory");
+        Some(finding.warn_unless(is_near, format!("server.cores = \"{}\" in the configuration", list_text(&near))))
+    }
+}
+
+/// The CPUs that an interrupt goes to.
+fn placement(host: &Host, irq: &str) -> Vec<usize> {
+    let effective = host.cpus(&format!("proc/irq/{irq}/effective_affinity_list"));
+    if effective.is_empty() { host.cpus(&format!("proc/irq/{irq}/smp_affinity_list")) } else { effective }
+}
+
+/// Other devices that have interrupted the server's CPUs.
+fn others(host: &Host, subject: &Subject, spare: &[usize], cards: &[Card]) -> Finding {
+    let text = host.text("proc/interrupts").unwrap_or_default();
+    let mut lines = text.lines();
+    let columns: Vec<usize> = lines.next().map_or_else(Vec::new, |head| {
+        head.split_whitespace().filter_map(|cpu| cpu.strip_prefix("CPU")?.parse().ok()).collect()
+    });
+    let mut busy: Vec<(u64, String)> = lines.filter_map(|line| device(line, &columns, &subject.cpus)).collect();
+    busy.retain(|(count, name)| {
+        let irq = name.split(' ').next().unwrap_or_default();
+        let is_there = placement(host, irq).iter().any(|cpu| subject.cpus.contains(cpu));
+        *count >= BUSY && is_there && !cards.iter().any(|card| card.interrupts.iter().any(|of| of == irq))
+    });
+    busy.sort_unstable_by(|a, b| b.cmp(a));
+    let found = match busy.first() {
+        None => "none to speak of".to_owned(),
+        Some((count, name)) => format!("{}, most by {name}: {}", busy.len(), super::grouped(*count)),
+    };
+    let why = "each one takes a core's time";
+    Finding::new(Topic::Cards, "other interrupts", found)
+        .wants(format!("on CPUs {}", list_text(spare)), why)
+        .warn_unless(busy.is_empty(), format!("{SCRIPT} --all --cpus {}", list_text(spare)))
+}
+
+/// How often a device has interrupted `cpus`, and its number and name. `None` for what is no device's.
+fn device(line: &str, columns: &[usize], cpus: &[usize]) -> Option<(u64, String)> {
+    let (irq, rest) = line.split_once(':')?;
+    let irq: u32 = irq.trim().parse().ok()?;
+    let mut fields = rest.split_whitespace();
+    let mut count = 0u64;
+    for cpu in columns {
+        let times: u64 = fields.next()?.parse().ok()?;
+        count = count.saturating_add(if cpus.contains(cpu) { times } else { 0 });
+    }
+    Some((count, format!("{irq} {}", fields.last().unwrap_or("?"))))
+}
+
+fn balancer(host: &Host, subject: &Subject, spare: &[usize]) -> Finding {
+    let is_running = host.names("proc").iter().any(|pid| {
+        pid.bytes().all(|byte| byte.is_ascii_digit())
+            && host.text(&format!("proc/{pid}/comm")).as_deref() == Some("irqbalance")
+    });
+    let list = list_text(&subject.cpus);
+    let mend =
+        format!("systemctl disable --now irqbalance, or IRQBALANCE_BANNED_CPULIST={list} in its environment file");
+    let banned = ["etc/default/irqbalance", "etc/sysconfig/irqbalance"].iter().any(|file| {
+        let text = host.text(file).unwrap_or_default();
+        text.lines().any(|line| line.trim_start().starts_with("IRQBALANCE_BANNED_CPU"))
+    });
+    // Of itself it keeps off isolated CPUs.
+    let isolated = host.cpus("sys/devices/system/cpu/isolated");
+    let kept_off = banned || subject.cpus.iter().all(|cpu| isolated.contains(cpu));
+    let found = match (is_running, kept_off) {
+        (false, _) => "not running",
+        (true, true) => "running, kept off some CPUs",
+        (true, false) => "running",
+    };
+    Finding::new(Topic::Cards, "irqbalance", found)
+        .wants("not running, or kept off the server's CPUs", "it moves interrupts back to where they are not wanted")
+        .warn_unless(!is_running || kept_off || spare.is_empty(), mend)
+}

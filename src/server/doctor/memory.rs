@@ -1,0 +1,66 @@
+//! Memory: enough of it, in small pages, none of it swapped out.
+
+use super::finding::{Finding, Topic};
+use super::host::Host;
+use super::{Subject, grouped, mib, wanted};
+
+/// All checks of this topic.
+pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(available(host, subject));
+    findings.push(huge_pages(host));
+    findings.push(swap(host));
+    findings
+}
+
+fn available(host: &Host, subject: &Subject) -> Option<Finding> {
+    let free = host.field("proc/meminfo", "MemAvailable")?;
+    let free = free.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)?.min(subject.memory_bytes);
+    let sockets = subject.connections() * (wanted::USER_BYTES + wanted::KERNEL_BYTES);
+    let needed = sockets + subject.budget_bytes;
+    let why = format!(
+        "{} connections take {}, limits.memory_budget is {}",
+        grouped(subject.connections()),
+        mib(sockets),
+        mib(subject.budget_bytes)
+    );
+    let finding = Finding::new(Topic::Memory, "available", format!("{} of {}", mib(free), mib(subject.memory_bytes)));
+    let mend = if sockets < free {
+        format!("limits.memory_budget = \"{}MiB\" in the configuration", ((free - sockets) >> 20).max(16))
+    } else {
+        let fits = free / 2 / (wanted::USER_BYTES + wanted::KERNEL_BYTES);
+        format!("server.max_connections = {fits} in the configuration, or more memory")
+    };
+    Some(finding.wants(format!(">= {}", mib(needed)), why).warn_unless(free >= needed, mend))
+}
+
+/// The server asks for small pages for itself; where that is refused, the host's setting counts.
+fn huge_pages(host: &Host) -> Finding {
+    let setting = host.text("sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_else(|| "[never]".into());
+    let chosen = setting.split(['[', ']']).nth(1).unwrap_or("unknown").to_owned();
+    let own = host.field("proc/self/status", "THP_enabled");
+    let is_small = chosen != "always" || own.as_deref() == Some("0");
+    let found = match own.as_deref() {
+        Some("0") => format!("{chosen}, off for this process"),
+        _ => chosen,
+    };
+    Finding::new(Topic::Memory, "transparent huge pages", found)
+        .wants("off for the server", "a few connections would keep whole 2 MiB pages")
+        .warn_unless(is_small, "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
+}
+
+fn swap(host: &Host) -> Finding {
+    let swaps = host.text("proc/swaps").unwrap_or_default();
+    let sizes = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    let total = sizes.sum::<u64>() * 1024;
+    let is_kept_in =
+        host.groups().iter().any(|group| host.text(&format!("{group}/memory.swap.max")).as_deref() == Some("0"));
+    let found = match (total, is_kept_in) {
+        (0, _) => "none".to_owned(),
+        (_, true) => format!("{}, not for this process", mib(total)),
+        (_, false) => mib(total),
+    };
+    Finding::new(Topic::Memory, "swap", found)
+        .wants("none for the server", "a core that waits for a page delays all its connections")
+        .warn_unless(total == 0 || is_kept_in, format!("swapoff -a, or {}", super::unit_line("MemorySwapMax=0")))
+}

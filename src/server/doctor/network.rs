@@ -1,0 +1,72 @@
+//! TCP: queues, buffers, port ranges, the tables that connections are looked up in.
+
+use super::finding::{Finding, Topic};
+use super::host::Host;
+use super::wanted::{self, CONNTRACK, SYSCTLS, Sysctl};
+use super::{Subject, grouped, mib, set};
+
+/// Bytes that a stalled reader's socket holds beyond `tcp_notsent_lowat`: one more segment of the largest size.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// All checks of this topic.
+pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = SYSCTLS.iter().filter_map(|wanted| plain(host, wanted)).collect();
+    findings.extend(tcp_mem(host, subject));
+    findings.extend(established(host, subject));
+    findings.push(conntrack(host, subject));
+    findings
+}
+
+/// One that is compared as it stands.
+pub fn plain(host: &Host, sysctl: &Sysctl) -> Option<Finding> {
+    let Some(found) = host.sysctl(sysctl.name) else {
+        let missing = Finding::new(Topic::Network, sysctl.name, "not there").wants(sysctl.wanted(), sysctl.why);
+        return (!sysctl.optional)
+            .then(|| missing.warn_unless(false, "mount /proc; outside of a container it is there"));
+    };
+    let holds = host.sysctl_numbers(sysctl.name).is_some_and(|numbers| sysctl.holds(&numbers));
+    let finding = Finding::new(Topic::Network, sysctl.name, found).wants(sysctl.wanted(), sysctl.why);
+    Some(finding.warn_unless(holds, set(sysctl)))
+}
+
+/// What TCP needs when many readers stop at once, against what it may have.
+fn tcp_mem(host: &Host, subject: &Subject) -> Option<Finding> {
+    let limit = host.sysctl_numbers("net.ipv4.tcp_mem")?.get(2)?.checked_mul(subject.page_bytes)?;
+    let buffer = host.sysctl_numbers("net.ipv4.tcp_wmem")?.get(2).copied()?;
+    let unsent = host.sysctl_numbers("net.ipv4.tcp_notsent_lowat").and_then(|numbers| numbers.first().copied());
+    let each = unsent.map_or(buffer, |unsent| buffer.min(unsent.saturating_add(SEGMENT_BYTES)));
+    let stalled = subject.connections().min(wanted::STALLED);
+    let needed = stalled.saturating_mul(each);
+    let why = format!("{} stalled readers hold {} KiB each", grouped(stalled), each >> 10);
+    let [low, pressure, high] = wanted::tcp_mem(subject.memory_bytes, subject.page_bytes);
+    let mend = if high * subject.page_bytes >= needed {
+        format!("net.ipv4.tcp_mem = {low} {pressure} {high} in /etc/sysctl.d (a quarter of the memory)")
+    } else {
+        format!("lower net.ipv4.tcp_notsent_lowat and tcp_wmem ({} does)", super::SYSCTL_FILE)
+    };
+    let finding = Finding::new(Topic::Network, "net.ipv4.tcp_mem", format!("at most {}", mib(limit)));
+    Some(finding.wants(format!(">= {}", mib(needed)), why).warn_unless(limit >= needed, mend))
+}
+
+/// The table in which each packet finds its connection.
+fn established(host: &Host, subject: &Subject) -> Option<Finding> {
+    // Kernels before 6.1 do not tell. In a namespace without a table of its own it is below 0.
+    let buckets = host.sysctl("net.ipv4.tcp_ehash_entries")?.parse::<i64>().ok()?.unsigned_abs();
+    let wanted = subject.connections().div_ceil(wanted::CHAIN).next_power_of_two();
+    let finding = Finding::new(Topic::Network, "net.ipv4.tcp_ehash_entries", grouped(buckets))
+        .wants(format!(">= {}", grouped(wanted)), "each packet looks its connection up in this table");
+    Some(finding.warn_unless(buckets >= wanted, format!("thash_entries={wanted} on the kernel's command line")))
+}
+
+/// Connection tracking, where it is loaded, follows every connection.
+fn conntrack(host: &Host, subject: &Subject) -> Finding {
+    let Some(found) = host.sysctl_numbers(CONNTRACK.name).and_then(|numbers| numbers.first().copied()) else {
+        return Finding::new(Topic::Network, "nf_conntrack", "not loaded").wants("not loaded", "it costs each packet");
+    };
+    let count = host.number("proc/sys/net/netfilter/nf_conntrack_count").unwrap_or(0);
+    let wanted = subject.connections() + subject.connections() / 4;
+    let finding =
+        Finding::new(Topic::Network, CONNTRACK.name, format!("{} ({} in use)", grouped(found), grouped(count)));
+    let mend = format!("{}, or notrack rules for the server's ports (tuning/README.md)", set(&CONNTRACK));
+    finding.wants(format!(">= {}", grouped(wanted)), CONNTRACK.why).warn_unless(found >= wanted, mend)
+}

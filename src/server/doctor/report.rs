@@ -1,0 +1,141 @@
+//! The doctor's report, for people and for machines. Shows; judges nothing.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::finding::{Finding, Status, Topic};
+
+/// Columns are at most so wide; a longer value moves what is behind it.
+const COLUMN_MAX: usize = 40;
+
+/// How many checks came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// As they should be.
+    pub ok: usize,
+    /// That cost capacity or speed.
+    pub warn: usize,
+    /// That keep the server from serving.
+    pub fail: usize,
+}
+
+impl Summary {
+    /// Counts.
+    #[must_use]
+    pub fn of(findings: &[Finding]) -> Self {
+        let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+        Summary { ok: count(Status::Ok), warn: count(Status::Warn), fail: count(Status::Fail) }
+    }
+}
+
+/// Puts the findings in the order of the report: by topic, the worst of each first.
+pub fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| (finding.topic, finding.status));
+}
+
+/// For people. `subject` says in one line what the host was judged for.
+#[must_use]
+pub fn text(findings: &[Finding], subject: &str) -> String {
+    let width = |read: fn(&Finding) -> &str| {
+        let lengths = findings.iter().map(|finding| read(finding).chars().count());
+        lengths.filter(|length| *length <= COLUMN_MAX).max().unwrap_or(0)
+    };
+    let (names, founds) = (width(|finding| &finding.name), width(|finding| &finding.found));
+    let mut text = format!("roomring doctor: {subject}\n");
+    for group in findings.chunk_by(|a, b| a.topic == b.topic) {
+        writeln!(text, "\n{}", heading(group[0].topic)).expect(WRITES);
+        for finding in group {
+            let Finding { name, found, wanted, why, mend, .. } = finding;
+            let line = format!("  {:<4}  {name:<names$}  {found:<founds$}  {wanted}", word(finding.status));
+            writeln!(text, "{}", line.trim_end()).expect(WRITES);
+            if finding.status == Status::Ok {
+                continue;
+            }
+            if !why.is_empty() {
+                writeln!(text, "        {:names$}  why:  {why}", "").expect(WRITES);
+            }
+            writeln!(text, "        {:names$}  mend: {mend}", "").expect(WRITES);
+        }
+    }
+    let Summary { ok, warn, fail } = Summary::of(findings);
+    let verdict = if fail > 0 { "the server cannot serve on this host" } else { "the server can serve on this host" };
+    writeln!(text, "\n{ok} ok, {warn} to mend, {fail} failed: {verdict}").expect(WRITES);
+    text
+}
+
+/// For machines.
+///
+/// # Errors
+/// None in practice: every value is a text or a number.
+pub fn json(findings: &[Finding], subject: &str) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        roomring: &'static str,
+        subject: &'a str,
+        summary: Summary,
+        checks: &'a [Finding],
+    }
+    let summary = Summary::of(findings);
+    serde_json::to_string_pretty(&Report { roomring: env!("CARGO_PKG_VERSION"), subject, summary, checks: findings })
+}
+
+const WRITES: &str = "a String takes all writes";
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Warn => "warn",
+        Status::Fail => "fail",
+    }
+}
+
+fn heading(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Kernel => "Kernel",
+        Topic::Limits => "Limits",
+        Topic::Addresses => "Addresses",
+        Topic::Network => "TCP",
+        Topic::Memory => "Memory",
+        Topic::Processor => "Processor",
+        Topic::Cards => "Network cards and interrupts",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_comes_first_and_says_how_to_mend_it() {
+        let good = Finding::new(Topic::Memory, "swap", "none").wants("none", "because").warn_unless(true, "nothing");
+        let bad = Finding::new(Topic::Memory, "available", "1 MiB").wants("2 MiB", "because").warn_unless(false, "buy");
+        let first = Finding::new(Topic::Kernel, "release", "6.1").wants("6.1", "so").fail_unless(false, "upgrade");
+        let mut findings = [good, bad, first];
+        sort(&mut findings);
+        let text = text(&findings, "2 cores");
+        let lines: Vec<&str> = text.lines().collect();
+        let expected = [
+            "roomring doctor: 2 cores",
+            "",
+            "Kernel",
+            "  fail  release    6.1    6.1",
+            "                   why:  so",
+            "                   mend: upgrade",
+            "",
+            "Memory",
+            "  warn  available  1 MiB  2 MiB",
+            "                   why:  because",
+            "                   mend: buy",
+            "  ok    swap       none   none",
+            "",
+            "1 ok, 1 to mend, 1 failed: the server cannot serve on this host",
+        ];
+        assert_eq!(lines, expected);
+        let json: serde_json::Value =
+            serde_json::from_str(&json(&findings, "2 cores").expect("values that JSON has")).expect("JSON");
+        assert_eq!(json["summary"]["fail"], 1);
+        assert_eq!(json["checks"][0]["status"], "fail");
+        assert_eq!(json["checks"][2]["mend"], "");
+    }
+}
