@@ -119,7 +119,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyho
             "cannot pin a generator thread to CPU {core}"
         );
     }
-    let fleet = Fleet::new(Settings {
+    let mut fleet = Fleet::new(Settings {
         targets: plan.targets.clone(),
         clients: plan.clients,
         shard: plan.shard,
@@ -127,6 +127,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyho
         connecting_max: plan.connecting_max,
         seed: plan.seed,
     })?;
+    fleet.lines = plan.dialect.divides_lines();
     waker.send(fleet.waker()?).context("the control thread is gone")?;
     match plan.scenario {
         Scenario::Idle => act(Idle::new(plan), fleet, shared),
