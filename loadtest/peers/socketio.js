@@ -10,7 +10,6 @@ const io = new Server(server, {
   transports: ['websocket'],
   serveClient: false,
   maxHttpBufferSize: 64 * 1024,
-  pingInterval: Number(process.env.PING_INTERVAL_MS ?? 25000),
 });
 
 io.engine.on('connection', (rawSocket) => { rawSocket.request = null; });

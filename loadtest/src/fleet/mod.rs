@@ -4,6 +4,8 @@
 pub mod address;
 pub mod handshake;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

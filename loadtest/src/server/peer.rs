@@ -152,7 +152,7 @@ mod tests {
         for (index, peer) in PEERS.iter().enumerate() {
             assert_eq!(Peer::named(peer.name), Some(&PEERS[index]), "names are unique");
             assert!(setup.contains(&format!("\n    {})\n", peer.name)), "{} can be set up", peer.name);
-            for script in peer.script {
+            if let Some(script) = peer.script {
                 assert!(folder().join(script).is_file(), "{script}");
             }
         }
