@@ -1,10 +1,10 @@
-//! The engine's own cost of fan-out, with the kernel left out: publishes to one room, by members and by payload, with
-//! the allocations of each. `cargo bench --bench fanout`.
+//! The engines' own cost of fan-out, with the kernel left out: publishes to one room, by members, by payload, and by how
+//! many of the members are connected to another core than the one that owns the room. `cargo bench --bench fanout`.
 
 mod support;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use support::Rig;
+use support::{Rig, Shape};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -14,7 +14,7 @@ fn main() {
 }
 
 /// One publish of 128 bytes; items are deliveries.
-#[divan::bench(args = [1, 10, 100, 1_000])]
+#[divan::bench(args = [1, 10, 100, 1_000, 10_000])]
 fn members(bencher: Bencher<'_, '_>, members: u32) {
     let mut rig = Rig::new(1, members, 128);
     bencher.counter(ItemsCount::new(members)).bench_local(|| rig.publish(0, 1));
@@ -28,8 +28,36 @@ fn members_burst_of_16(bencher: Bencher<'_, '_>, members: u32) {
 }
 
 /// One publish to 100 members, by payload.
-#[divan::bench(args = [32, 128, 1_024, 16_384])]
+#[divan::bench(args = [32, 128, 1_024, 16_384, 65_536])]
 fn payload(bencher: Bencher<'_, '_>, payload: usize) {
     let mut rig = Rig::new(1, 100, payload);
     bencher.counter(ItemsCount::new(100_u32)).bench_local(|| rig.publish(0, 1));
+}
+
+/// One publish to 100 members of which so many percent are connected to another core; both cores' work, through the real
+/// lanes, on one thread. The publisher is on the owner's core, but where all are away.
+#[divan::bench(args = [0, 25, 50, 100])]
+fn percent_on_another_core(bencher: Bencher<'_, '_>, percent: u32) {
+    across(bencher, 100, percent, 1);
+}
+
+/// The same with 1,000 members.
+#[divan::bench(args = [0, 25, 50, 100])]
+fn percent_on_another_core_of_1000(bencher: Bencher<'_, '_>, percent: u32) {
+    across(bencher, 1_000, percent, 1);
+}
+
+/// The same with 100 members and sixteen publishes in one turn, which share their batches.
+#[divan::bench(args = [0, 25, 50, 100])]
+fn percent_on_another_core_burst_of_16(bencher: Bencher<'_, '_>, percent: u32) {
+    across(bencher, 100, percent, 16);
+}
+
+fn across(bencher: Bencher<'_, '_>, members: u32, percent: u32, publishes: u32) {
+    let away = members * percent / 100;
+    let mut rig = Rig::of(Shape { cores: 2, members, away, ..Shape::default() });
+    let before = rig.deliveries();
+    rig.publish(0, 1);
+    assert_eq!(rig.deliveries() - before, u64::from(members), "everyone is a member");
+    bencher.counter(ItemsCount::new(members * publishes)).bench_local(|| rig.publish(0, publishes));
 }

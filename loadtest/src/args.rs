@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::capacity::CapacityArgs;
 use crate::dialect::Dialect;
-use crate::dialect::raw::Templates;
+use crate::dialect::raw::{self, Templates};
 use crate::fleet::address::Target;
 use crate::plan::{Pace, Scenario, Soak};
 use crate::run::options::Options;
@@ -110,7 +110,7 @@ impl SoakArgs {
 /// Options of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Servers, `[LABEL:]KIND[=PATH]` with kinds roomring, uws, bun, floor; ratios are to the first.
+    /// Servers, `[LABEL:]KIND[=PATH]` with kinds roomring, floor and those of `peers/`; ratios are to the first.
     #[arg(required = true, value_name = "SERVER")]
     pub servers: Vec<Spec>,
     /// How often each server is run.
@@ -187,7 +187,8 @@ pub struct RunArgs {
     /// The server; repeated: clients take turns among them.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Vec<String>,
-    /// Starts the server in place of `--url` and `--pid`: `roomring`, `roomring=PATH`, `uws`, `bun` or `floor`.
+    /// Starts the server in place of `--url` and `--pid`: `roomring`, `roomring=PATH`, `floor`, or one of `peers/`: `uws`,
+    /// `bun`, `ws`, `socketio`, `gorilla`, `nchan`, `tungstenite`.
     #[arg(long, conflicts_with_all = ["url", "pid"])]
     pub server: Option<Spec>,
     /// CPUs of a server that is started here: `0` or `0,2-5`.
@@ -263,6 +264,12 @@ pub struct RunArgs {
     /// Raw dialect: binary frames in place of text.
     #[arg(long)]
     pub raw_binary: bool,
+    /// Raw dialect: a message that is answered at once, whole, as Socket.IO's ping by `2=3`; may be repeated.
+    #[arg(long, value_name = "MESSAGE=ANSWER", value_parser = raw::answer_rule)]
+    pub raw_answer: Vec<(String, String)>,
+    /// Raw dialect: a message from the server holds several, one in each line.
+    #[arg(long)]
+    pub raw_lines: bool,
 }
 
 impl PacedArgs {
@@ -343,6 +350,8 @@ impl RunArgs {
                 joined: self.raw_joined.clone(),
                 publish: self.raw_publish.clone(),
                 binary: self.raw_binary,
+                answers: self.raw_answer.clone(),
+                lines: self.raw_lines,
                 hint: 0,
             }),
         }

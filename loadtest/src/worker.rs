@@ -124,7 +124,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Puls
             "cannot pin a generator thread to CPU {core}"
         );
     }
-    let fleet = Fleet::new(Settings {
+    let mut fleet = Fleet::new(Settings {
         targets: plan.targets.clone(),
         clients: plan.clients,
         shard: plan.shard,
@@ -132,6 +132,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Puls
         connecting_max: plan.connecting_max,
         seed: plan.seed,
     })?;
+    fleet.lines = plan.dialect.divides_lines();
     waker.send((fleet.waker()?, Arc::clone(&fleet.pulse))).context("the control thread is gone")?;
     match plan.scenario {
         Scenario::Idle => act(Idle::new(plan), fleet, shared),

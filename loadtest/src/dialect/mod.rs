@@ -79,6 +79,11 @@ pub enum Said {
         /// Plain words.
         message: String,
     },
+    /// A heartbeat that wants this message in return (raw).
+    Asked {
+        /// The answer.
+        answer: Vec<u8>,
+    },
     /// The server is about to close.
     Reconnect,
     /// Welcome, pong, status and all else.
@@ -122,6 +127,18 @@ impl Dialect {
             Dialect::Binary => Some("roomring.v1.binary"),
             Dialect::Raw(_) => None,
         }
+    }
+
+    /// Whether publications carry the room's number for them.
+    #[must_use]
+    pub fn has_seq(&self) -> bool {
+        !matches!(self, Dialect::Raw(_))
+    }
+
+    /// Whether a message from the server may hold several, one in each line.
+    #[must_use]
+    pub fn divides_lines(&self) -> bool {
+        matches!(self, Dialect::Raw(templates) if templates.lines)
     }
 
     /// The kind of frame that commands travel in.

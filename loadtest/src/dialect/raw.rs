@@ -1,5 +1,6 @@
 //! Any server: the join and publish messages are templates, and a publication is any message that carries a stamp.
 
+use anyhow::Context as _;
 use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,12 @@ pub struct Templates {
     pub publish: String,
     /// Binary frames in place of text.
     pub binary: bool,
+    /// Messages that are answered, and with what: a server's own heartbeat.
+    #[serde(default)]
+    pub answers: Vec<(String, String)>,
+    /// A message holds several, one in each line.
+    #[serde(default)]
+    pub lines: bool,
     /// Where the stamp was found last.
     #[serde(default)]
     pub hint: usize,
@@ -33,6 +40,8 @@ impl Default for Templates {
             joined: String::new(),
             publish: "{data}".into(),
             binary: false,
+            answers: Vec::new(),
+            lines: false,
             hint: 0,
         }
     }
@@ -83,8 +92,19 @@ impl Templates {
             let (room, epoch) = (String::new(), String::new());
             return Said::Joined { room, epoch, seq: 0, recovered: false, messages: Vec::new(), following: 0 };
         }
-        Said::Other
+        let answer = self.answers.iter().find(|(asked, _)| asked.as_bytes() == message);
+        answer.map_or(Said::Other, |(_, answer)| Said::Asked { answer: answer.clone().into_bytes() })
     }
+}
+
+/// Reads a rule `ASKED=ANSWER`, divided at the first `=`.
+///
+/// # Errors
+/// It has none.
+pub fn answer_rule(text: &str) -> anyhow::Result<(String, String)> {
+    let (asked, answer) = text.split_once('=').context("not a rule like PING=PONG")?;
+    anyhow::ensure!(!asked.is_empty(), "no message to answer stands before the =");
+    Ok((asked.to_owned(), answer.to_owned()))
 }
 
 #[cfg(test)]
@@ -109,5 +129,33 @@ mod tests {
         assert_eq!(delivery, Delivery { seq: None, stamp: Some(Stamp { number: 2, room: 5 }) });
         assert!(matches!(templates.parse(br#"{"ok":"subscribed"}"#), Said::Joined { .. }));
         assert_eq!(templates.parse(b"hello"), Said::Other);
+    }
+
+    #[test]
+    fn a_heartbeat_is_answered_by_its_rule() {
+        let rules = ["2=3", "{}={\"a\":\"=\"}"].map(|text| answer_rule(text).expect("a rule"));
+        let templates = Templates { answers: rules.to_vec(), ..Templates::default() };
+        assert_eq!(templates.parse(b"2"), Said::Asked { answer: b"3".to_vec() });
+        assert_eq!(templates.parse(b"{}"), Said::Asked { answer: br#"{"a":"="}"#.to_vec() });
+        // Only the whole message: a publication that contains it asks nothing.
+        assert_eq!(templates.parse(b"42"), Said::Other);
+        assert!(answer_rule("ping").is_err() && answer_rule("=pong").is_err());
+    }
+
+    #[test]
+    fn a_join_may_hold_several_commands() {
+        let templates = Templates {
+            join: "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"{room}\"}}".into(),
+            joined: r#""id":2,"subscribe""#.into(),
+            ..Templates::default()
+        };
+        let mut out = Vec::new();
+        templates.write_join("a", &mut out);
+        let lines: Vec<serde_json::Value> =
+            out.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).expect("JSON")).collect();
+        assert_eq!(lines[0]["connect"], serde_json::json!({}));
+        assert_eq!(lines[1]["subscribe"]["channel"], "a");
+        assert_eq!(templates.parse(br#"{"id":1,"connect":{"client":"x"}}"#), Said::Other);
+        assert!(matches!(templates.parse(br#"{"id":2,"subscribe":{}}"#), Said::Joined { .. }));
     }
 }

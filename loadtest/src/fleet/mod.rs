@@ -4,6 +4,8 @@
 pub mod address;
 pub mod handshake;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -120,6 +122,8 @@ pub struct Fleet {
     targets: Vec<Target>,
     sources: Sources,
     connecting_max: usize,
+    /// A message that comes is several, one in each line, and a [`Behaviour`] gets them one by one.
+    pub lines: bool,
     /// Seeded: masks, and whatever a scenario draws.
     pub rng: Rng,
     /// The clock that every `now` is of.
@@ -165,6 +169,7 @@ impl Fleet {
             clock: Clock::start(),
             counters: Counters::default(),
             pulse: Arc::default(),
+            lines: false,
             last_failure: None,
         })
     }
@@ -507,7 +512,15 @@ impl Fleet {
         let state = self.slots[client as usize].state;
         match message.opcode {
             Opcode::Text | Opcode::Binary if state == State::Open => {
-                behaviour.message(self, client, message.payload, now);
+                if !self.lines {
+                    return behaviour.message(self, client, message.payload, now);
+                }
+                for line in message.payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    // One of them may have led to the connection's end.
+                    if self.slots[client as usize].state == State::Open {
+                        behaviour.message(self, client, line, now);
+                    }
+                }
             }
             Opcode::Text | Opcode::Binary | Opcode::Continuation | Opcode::Pong => {}
             Opcode::Ping => self.queue(client, Opcode::Pong, message.payload),

@@ -76,9 +76,21 @@ pub struct HostInfo {
 }
 
 impl ProcessSample {
-    /// Reads a process; `None` when it does not exist.
+    /// Reads a process and those under it, together; `None` when it does not exist.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
+        let mut sum = Self::of_one(pid)?;
+        for sample in descendants(pid).into_iter().filter_map(Self::of_one) {
+            sum.cpu_ns += sample.cpu_ns;
+            sum.user_ns += sample.user_ns;
+            sum.system_ns += sample.system_ns;
+            sum.switches_voluntary += sample.switches_voluntary;
+            sum.switches_involuntary += sample.switches_involuntary;
+        }
+        Some(sum)
+    }
+
+    fn of_one(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let after_name = stat.rsplit_once(')')?.1;
         let mut fields = after_name.split_whitespace().skip(11).map(|field| field.parse().unwrap_or(0));
@@ -106,6 +118,22 @@ impl ProcessSample {
     }
 }
 
+/// The processes that a process started, and those that they started.
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(pid) = found.get(at) {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    found.remove(0);
+    found
+}
+
 fn context_switches(pid: u32) -> (u64, u64) {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return (0, 0) };
     let mut switches = (0, 0);
@@ -118,17 +146,19 @@ fn context_switches(pid: u32) -> (u64, u64) {
 }
 
 impl MemorySample {
-    /// Reads a process and the host; `None` when the process cannot be read.
+    /// Reads a process, with those under it, and the host; `None` when the process cannot be read.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let rollup_of = |pid: u32| fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
         let host = fs::read_to_string("/proc/meminfo").ok()?;
-        Some(MemorySample {
-            rss: field(&rollup, "Rss:") * 1024,
-            pss: field(&rollup, "Pss:") * 1024,
-            private: (field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:")) * 1024,
-            slab: field(&host, "Slab:") * 1024,
-        })
+        let mut sum = MemorySample { slab: field(&host, "Slab:") * 1024, ..MemorySample::default() };
+        let under = descendants(pid).into_iter().filter_map(|pid| rollup_of(pid).ok());
+        for rollup in std::iter::once(rollup_of(pid).ok()?).chain(under) {
+            sum.rss += field(&rollup, "Rss:") * 1024;
+            sum.pss += field(&rollup, "Pss:") * 1024;
+            sum.private += (field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:")) * 1024;
+        }
+        Some(sum)
     }
 }
 
@@ -221,6 +251,9 @@ mod tests {
         let program = ProgramInfo::of(pid).expect("own process");
         assert!(program.threads > 0 && !program.cpus.is_empty(), "{program:?}");
         assert!(program.command[0].contains("loadtest"), "{program:?}");
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is everywhere");
+        assert!(descendants(pid).contains(&child.id()));
+        child.kill().and_then(|()| child.wait()).expect("it runs");
         let host = HostInfo::read();
         assert!(host.cpus > 0 && host.memory > 1 << 20 && host.open_files > 0, "{host:?}");
     }

@@ -78,6 +78,7 @@ impl Behaviour for Churn {
                 fleet.last_failure = Some(format!("refused: {code}: {message}"));
                 fleet.close(client);
             }
+            Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
             Said::Garbage(what) => {
                 fleet.counters.wrong += 1;
                 self.complaints.add(|| format!("client {client}: not understood: {what}"));

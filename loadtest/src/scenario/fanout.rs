@@ -118,7 +118,7 @@ impl Fanout {
     fn join_answered(&mut self, fleet: &mut Fleet, client: u32, seq: u64) {
         let member = &mut self.members[client as usize];
         // A dialect without seq counts by the stamp's number, from 0; one with seq begins behind the head.
-        member.sequence = Sequence::starting_at(if self.plan.dialect.joins_by_message() { seq + 1 } else { 0 });
+        member.sequence = Sequence::starting_at(if self.plan.dialect.has_seq() { seq + 1 } else { 0 });
         if !std::mem::replace(&mut member.joined, true) {
             fleet.counters.ready += 1;
             fleet.counters.joins += 1;
@@ -220,6 +220,7 @@ impl Fanout {
                 fleet.last_failure = Some(format!("refused: {code}: {message}"));
                 self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
             }
+            Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
             Said::Garbage(what) => {
                 fleet.counters.wrong += 1;
                 self.complaints.add(|| format!("client {client}: not understood: {what}"));

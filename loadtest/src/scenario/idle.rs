@@ -56,6 +56,7 @@ impl Behaviour for Idle {
                 fleet.counters.errors += 1;
                 fleet.last_failure = Some(format!("join refused: {code}: {message}"));
             }
+            Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
             Said::Garbage(what) => {
                 fleet.counters.wrong += 1;
                 fleet.last_failure = Some(format!("not understood: {what}"));

@@ -3,13 +3,17 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::peer::{PEERS, Peer};
 use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
 
@@ -21,12 +25,10 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 pub enum Kind {
     /// This project's, without limits that a load test would meet.
     Roomring,
-    /// uWebSockets.js (`peers/uws.js`).
-    Uws,
-    /// Bun (`peers/bun.js`).
-    Bun,
     /// The bare send loop.
     Floor,
+    /// One of `peers/`.
+    Peer(&'static Peer),
 }
 
 /// A server to start: `[LABEL:]KIND[=PATH]`.
@@ -43,7 +45,7 @@ pub struct Spec {
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
-    /// CPUs it may use; empty: all.
+    /// CPUs it may use; empty: all, of which a peer uses one.
     pub cores: Vec<usize>,
     /// Roomring's `--set` values, over those that this file sets.
     pub set: Vec<String>,
@@ -75,10 +77,11 @@ impl std::str::FromStr for Spec {
         let (label, kind) = rest.split_once(':').unwrap_or((rest, rest));
         let kind = match kind {
             "roomring" => Kind::Roomring,
-            "uws" => Kind::Uws,
-            "bun" => Kind::Bun,
             "floor" => Kind::Floor,
-            other => bail!("{other:?} is not one of roomring, uws, bun, floor"),
+            other => Kind::Peer(Peer::named(other).with_context(|| {
+                let peers: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
+                format!("{other:?} is not one of roomring, floor, {}", peers.join(", "))
+            })?),
         };
         Ok(Spec { label: label.to_owned(), kind, path })
     }
@@ -90,7 +93,7 @@ impl Spec {
     /// # Errors
     /// It is not installed, does not start, or cannot do what is wanted.
     pub fn launch(&self, conditions: &Conditions) -> anyhow::Result<Launched> {
-        ensure!(self.kind != Kind::Floor || !conditions.echo, "the floor server has no echo");
+        self.refuse_unable(conditions)?;
         let mut command = self.command(conditions)?;
         let program = format!("{command:?}");
         let mut child = command
@@ -134,6 +137,18 @@ impl Spec {
         }
     }
 
+    /// What this server cannot do.
+    fn refuse_unable(&self, conditions: &Conditions) -> anyhow::Result<()> {
+        let (echo, binary) = match self.kind {
+            Kind::Roomring => (true, true),
+            Kind::Floor => (false, true),
+            Kind::Peer(peer) => (peer.echo, peer.binary),
+        };
+        ensure!(echo || !conditions.echo, "{} has no echo", self.label);
+        ensure!(binary || !conditions.binary, "{} cannot be driven with binary messages", self.label);
+        Ok(())
+    }
+
     fn path(&self, conditions: &Conditions) -> &'static str {
         match (self.kind, conditions.echo) {
             (_, true) => "/echo",
@@ -146,14 +161,13 @@ impl Spec {
         match self.kind {
             Kind::Roomring if conditions.binary => Dialect::Binary,
             Kind::Roomring => Dialect::json(),
-            _ => Dialect::Raw(Templates { binary: conditions.binary, ..Templates::default() }),
+            Kind::Floor => Dialect::Raw(Templates { binary: conditions.binary, ..Templates::default() }),
+            Kind::Peer(peer) => Dialect::Raw(peer.templates(conditions.binary)),
         }
     }
 
     fn command(&self, conditions: &Conditions) -> anyhow::Result<Command> {
         let this = std::env::current_exe().context("the path of this program")?;
-        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-        let modules = peers.join("node_modules");
         let (program, args): (PathBuf, Vec<String>) = match self.kind {
             Kind::Floor => (this, vec!["floor-server".into()]),
             Kind::Roomring => {
@@ -162,22 +176,20 @@ impl Spec {
                 ensure!(program.exists(), "{} is missing: `cargo build --release`", program.display());
                 (program, roomring_args(conditions))
             }
-            Kind::Uws => (PathBuf::from("node"), vec![peers.join("uws.js").display().to_string()]),
-            Kind::Bun => {
-                (modules.join("@oven/bun-linux-x64/bin/bun"), vec![peers.join("bun.js").display().to_string()])
-            }
+            Kind::Peer(peer) => peer.command()?,
         };
-        if matches!(self.kind, Kind::Uws | Kind::Bun) {
-            ensure!(modules.exists(), "the peers are not installed: run {}", peers.join("setup").display());
+        let mut command = if conditions.cores.is_empty() {
+            Command::new(program)
+        } else {
+            // `taskset` replaces itself by the program: the process id stays the server's.
+            let mut command = Command::new("taskset");
+            command.arg("-c").arg(list(&conditions.cores)).arg(program);
+            command
+        };
+        command.args(args);
+        if let Kind::Peer(Peer { cpus: Some(variable), .. }) = self.kind {
+            command.env(variable, conditions.cores.len().max(1).to_string());
         }
-        if conditions.cores.is_empty() {
-            let mut command = Command::new(program);
-            command.args(args);
-            return Ok(command);
-        }
-        // `taskset` replaces itself by the program: the process id stays the server's.
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(list(&conditions.cores)).arg(program).args(args);
         Ok(command)
     }
 }
@@ -230,8 +242,9 @@ impl Launched {
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
+        // It may have ended by itself. It leads a group of its own: what it started ends with it.
+        let group = i32::try_from(self.child.id()).expect("a process id is an i32");
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }
@@ -244,9 +257,24 @@ mod tests {
     fn specs_are_read() {
         let spec: Spec = "before:roomring=/tmp/old".parse().expect("good");
         assert_eq!((spec.label.as_str(), spec.kind), ("before", Kind::Roomring));
-        assert_eq!(spec.path.as_deref(), Some(Path::new("/tmp/old")));
+        assert_eq!(spec.path.as_deref(), Some(std::path::Path::new("/tmp/old")));
         assert_eq!("uws".parse::<Spec>().expect("good").label, "uws");
-        assert!("nginx".parse::<Spec>().is_err());
+        let error = "nginx".parse::<Spec>().expect_err("unknown").to_string();
+        assert!(error.contains("roomring") && error.contains("nchan"), "{error}");
+    }
+
+    #[test]
+    fn what_a_server_cannot_do_is_refused() {
+        let refused = |name: &str, conditions: Conditions| {
+            let spec: Spec = name.parse().expect("known");
+            spec.launch(&conditions).err().map(|error| error.to_string())
+        };
+        let echo = Conditions { echo: true, ..Conditions::default() };
+        let binary = Conditions { binary: true, ..Conditions::default() };
+        assert_eq!(refused("floor", echo.clone()).as_deref(), Some("floor has no echo"));
+        assert_eq!(refused("nchan", echo).as_deref(), Some("nchan has no echo"));
+        let words = Some("mine cannot be driven with binary messages");
+        assert_eq!(refused("mine:socketio", binary).as_deref(), words);
     }
 
     #[test]

@@ -374,7 +374,7 @@ impl Behaviour for Soak {
                 self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
             }
             Said::Garbage(what) => self.wrong(fleet, client, || format!("not understood: {what}")),
-            Said::Reconnect | Said::Other => fleet.counters.other_messages += 1,
+            Said::Reconnect | Said::Asked { .. } | Said::Other => fleet.counters.other_messages += 1,
         }
     }
 

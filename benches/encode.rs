@@ -1,0 +1,86 @@
+//! What the server says into finished frames: a publication in the forms that somebody reads, pushes, control frames.
+//! `cargo bench --bench encode`.
+
+use divan::counter::BytesCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use roomring::base::ids::{Epoch, RoomName, UserName};
+use roomring::wire::command::{Data, DataKind, Form, ReplyTo};
+use roomring::wire::frame::{Opcode, close_frame, server_frame};
+use roomring::wire::publication::{Content, Forms, Publication};
+use roomring::wire::push::{Push, encode_push};
+use roomring::wire::reply::{Reply, encode_reply};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const SIZES: [usize; 5] = [32, 128, 1_024, 16_384, 65_536];
+
+fn main() {
+    divan::main();
+}
+
+/// Data written in JSON, for members who read JSON.
+#[divan::bench(args = SIZES)]
+fn publication_json(bencher: Bencher<'_, '_>, size: usize) {
+    publication(bencher, DataKind::Json, Forms { json: true, binary: false }, size);
+}
+
+/// Data written in binary, for members who read binary.
+#[divan::bench(args = SIZES)]
+fn publication_binary(bencher: Bencher<'_, '_>, size: usize) {
+    publication(bencher, DataKind::Binary, Forms { json: false, binary: true }, size);
+}
+
+/// Data written in JSON, for members of both forms.
+#[divan::bench(args = SIZES)]
+fn publication_json_for_both(bencher: Bencher<'_, '_>, size: usize) {
+    publication(bencher, DataKind::Json, Forms { json: true, binary: true }, size);
+}
+
+/// Data written in binary, for members of both forms: base64 in JSON.
+#[divan::bench(args = SIZES)]
+fn publication_binary_for_both(bencher: Bencher<'_, '_>, size: usize) {
+    publication(bencher, DataKind::Binary, Forms { json: true, binary: true }, size);
+}
+
+fn publication(bencher: Bencher<'_, '_>, kind: DataKind, forms: Forms, size: usize) {
+    let (room, from) = names();
+    let data = format!("\"{}\"", "x".repeat(size - 2));
+    let data = Data { kind, bytes: data.as_bytes() };
+    bencher.counter(BytesCount::new(size)).bench_local(|| {
+        let content = Content { room: &room, from: &from, at: 1_700_000_000_000, key: None, data };
+        Publication::encode(black_box(&content), black_box(1_234_567), forms)
+    });
+}
+
+/// The reply to a publish.
+#[divan::bench(args = [Form::Json, Form::Binary])]
+fn reply_published(bencher: Bencher<'_, '_>, form: Form) {
+    let to = ReplyTo { id: (form == Form::Json).then_some(7), form };
+    let epoch = Epoch(0x0123_4567_89ab_cdef);
+    let reply = Reply::Published { room: "room-00042", seq: Some(1_234_567), epoch, duplicate: false };
+    bencher.bench_local(|| encode_reply(black_box(&reply), to));
+}
+
+/// A member has missed messages.
+#[divan::bench(args = [Form::Json, Form::Binary])]
+fn push_gap(bencher: Bencher<'_, '_>, form: Form) {
+    let (room, _) = names();
+    bencher.bench_local(|| encode_push(black_box(&Push::Gap { room: &room, from: 1_234_567, to: 1_234_890 }), form));
+}
+
+/// A heartbeat.
+#[divan::bench]
+fn ping_frame(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| server_frame(Opcode::Ping, black_box(&[1, 2, 3, 4, 5, 6, 7, 8])));
+}
+
+/// A close.
+#[divan::bench]
+fn close(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| close_frame(black_box(1000), black_box("bye")));
+}
+
+fn names() -> (RoomName, UserName) {
+    (RoomName::new("room-00042").expect("valid"), UserName::new("alice").expect("valid"))
+}

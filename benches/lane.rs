@@ -1,0 +1,178 @@
+//! The lanes between two cores, on two threads that do nothing else: the way of a hop there and back, a stream of
+//! batches, and what it costs when the other core sleeps. Needs two free CPUs. `cargo bench --bench lane`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use roomring::base::counters::CoreCounters;
+use roomring::base::ids::{ConnId, CoreId, RoomName, UserName};
+use roomring::engine::hop::{Hop, ToOwner};
+use roomring::io::lanes::{Lanes, Staged};
+use roomring::io::wake::{Sleep, Wake};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+/// Batches under way in a stream.
+const WINDOW: usize = 32;
+
+/// Looks at an empty lane before the thread lets others have its CPU: for hosts with fewer CPUs than this needs.
+const LOOKS: usize = 20_000;
+
+fn main() {
+    divan::main();
+}
+
+/// One batch of so many hops to the other core and back, both awake; items are hops, each of which goes two ways.
+#[divan::bench(args = [1, 16, 256])]
+fn there_and_back(bencher: Bencher<'_, '_>, hops: usize) {
+    let mut near = Near::new(false);
+    let mut batch = batch(hops);
+    bencher.counter(ItemsCount::new(hops)).bench_local(|| {
+        near.send(std::mem::take(&mut batch));
+        batch = near.receive();
+    });
+}
+
+/// The same in a stream of 32 batches under way: what one more batch costs.
+#[divan::bench(args = [1, 16, 256])]
+fn stream(bencher: Bencher<'_, '_>, hops: usize) {
+    let mut near = Near::new(false);
+    (0..WINDOW).for_each(|_| near.send(batch(hops)));
+    bencher.counter(ItemsCount::new(hops)).bench_local(|| {
+        let back = near.receive();
+        near.send(back);
+    });
+}
+
+/// One hop there and back where the other core sleeps until it is woken.
+#[divan::bench(sample_size = 1, sample_count = 1_000)]
+fn there_and_back_asleep(bencher: Bencher<'_, '_>) {
+    let mut near = Near::new(true);
+    let mut batch = batch(1);
+    // Between two samples the other core gets the time to fall asleep.
+    bencher.with_inputs(|| thread::sleep(Duration::from_micros(100))).bench_local_values(|()| {
+        near.send(std::mem::take(&mut batch));
+        batch = near.receive();
+    });
+}
+
+fn batch(hops: usize) -> Vec<Hop> {
+    let room = RoomName::new("lobby").expect("valid");
+    let user = UserName::new("alice").expect("valid");
+    let conn = ConnId { home: CoreId(0), slot: 0, generation: 0 };
+    let hop = || Hop::ToOwner(ToOwner::Away { room: room.clone(), conn, user: user.clone(), away: true });
+    (0..hops).map(|_| hop()).collect()
+}
+
+/// What is staged for the one other core.
+#[derive(Default)]
+struct Stage(Vec<Hop>);
+
+impl Staged for Stage {
+    fn take_staged(&mut self, _to: CoreId, empty: Vec<Hop>) -> Vec<Hop> {
+        std::mem::replace(&mut self.0, empty)
+    }
+
+    fn put_back(&mut self, _to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
+        std::mem::replace(&mut self.0, staged)
+    }
+}
+
+/// One core's end.
+struct End {
+    lanes: Lanes,
+    stage: Stage,
+    counters: CoreCounters,
+}
+
+impl End {
+    fn new(lanes: Lanes) -> End {
+        End { lanes, stage: Stage::default(), counters: CoreCounters::default() }
+    }
+
+    fn send(&mut self, hops: Vec<Hop>) {
+        let empty = std::mem::replace(&mut self.stage.0, hops);
+        self.lanes.recycle(empty);
+        assert_eq!(self.lanes.flush(&mut self.stage, &self.counters), 0, "far from full");
+    }
+}
+
+/// This thread's end; the other one sends back what it gets.
+struct Near {
+    end: End,
+    far: Option<JoinHandle<()>>,
+    far_wake: Arc<Wake>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Near {
+    fn new(far_sleeps: bool) -> Near {
+        let wakes: Vec<_> = (0..2).map(|_| Arc::new(Wake::new().expect("an eventfd"))).collect();
+        let mut lanes = Lanes::mesh(&wakes);
+        let mut far = End::new(lanes.pop().expect("two"));
+        let end = End::new(lanes.pop().expect("two"));
+        let (far_wake, stop) = (wakes[1].clone(), Arc::new(AtomicBool::new(false)));
+        let (wake, stopped) = (far_wake.clone(), stop.clone());
+        let far = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                match take(&mut far.lanes, LOOKS) {
+                    Some(hops) => far.send(hops),
+                    None => thread::yield_now(),
+                }
+                if far_sleeps {
+                    sleep(&wake, &far.lanes, &stopped);
+                }
+            }
+        });
+        Near { end, far: Some(far), far_wake, stop }
+    }
+
+    fn send(&mut self, hops: Vec<Hop>) {
+        self.end.send(hops);
+    }
+
+    fn receive(&mut self) -> Vec<Hop> {
+        loop {
+            if let Some(hops) = take(&mut self.end.lanes, LOOKS) {
+                return hops;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.far_wake.wake();
+        let far = self.far.take().expect("joined once");
+        far.join().expect("it does not panic");
+    }
+}
+
+/// What comes within so many looks.
+fn take(lanes: &mut Lanes, looks: usize) -> Option<Vec<Hop>> {
+    for _ in 0..looks {
+        if let Some(batch) = lanes.try_take() {
+            return Some(batch.hops);
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
+
+/// Sleeps until something is sent to this core, in the way of a core.
+fn sleep(wake: &Wake, lanes: &Lanes, stop: &AtomicBool) {
+    wake.clear_bell();
+    wake.fall_asleep(Sleep::Executor);
+    if lanes.is_empty() && !stop.load(Ordering::Relaxed) {
+        let mut bell = [PollFd::new(wake.bell(), PollFlags::POLLIN)];
+        poll(&mut bell, PollTimeout::NONE).expect("an eventfd can be waited for");
+    }
+    wake.get_up();
+}

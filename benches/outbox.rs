@@ -1,0 +1,152 @@
+//! What waits for connections: queueing one frame for many, handing out sends, and what the policies for slow readers do
+//! with a full outbox. `cargo bench --bench outbox`.
+
+use bytes::Bytes;
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use roomring::base::counters::CoreCounters;
+use roomring::base::ids::RoomName;
+use roomring::engine::budget::Budget;
+use roomring::engine::outbox::{Outboxes, Outgoing};
+use roomring::engine::output::Send;
+use roomring::wire::command::Form;
+use roomring::wire::frame::{Opcode, server_frame};
+use roomring::wire::push::{Push, encode_push};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const BYTES_MAX: usize = 1 << 20;
+const STREAM: u32 = 1;
+
+fn main() {
+    divan::main();
+}
+
+/// One frame queued for so many connections, handed out and taken by the kernel; items are connections.
+#[divan::bench(args = [1, 10, 100, 1_000, 10_000])]
+fn deliver(bencher: Bencher<'_, '_>, connections: u32) {
+    let mut rig = Rig::new(connections);
+    bencher.counter(ItemsCount::new(connections)).bench_local(|| rig.deliver(1));
+}
+
+/// Sixteen frames, which go out as one send each, made once for all; items are frames × connections.
+#[divan::bench(args = [1, 10, 100, 1_000])]
+fn deliver_16_at_once(bencher: Bencher<'_, '_>, connections: u32) {
+    let mut rig = Rig::new(connections);
+    bencher.counter(ItemsCount::new(connections * 16)).bench_local(|| rig.deliver(16));
+}
+
+/// Policy `skip`: a message for a reader that is stuck with a full outbox of so many messages.
+#[divan::bench(args = [16, 256, 4_096])]
+fn stuck_skip(bencher: Bencher<'_, '_>, messages: usize) {
+    let mut stuck = Stuck::new(messages);
+    bencher.bench_local(|| stuck.push(false));
+}
+
+/// Policy `latest`: the same; all that waited is told by one gap.
+#[divan::bench(args = [16, 256, 4_096])]
+fn stuck_latest(bencher: Bencher<'_, '_>, messages: usize) {
+    let mut stuck = Stuck::new(messages);
+    bencher.bench_local(|| stuck.push(true));
+}
+
+/// Policy `disconnect`: a full outbox of so many messages is let go; items are messages.
+#[divan::bench(args = [16, 256, 4_096])]
+fn stuck_disconnect(bencher: Bencher<'_, '_>, messages: usize) {
+    bencher
+        .counter(ItemsCount::new(messages))
+        .with_inputs(|| Stuck::new(messages))
+        .bench_local_refs(|stuck| stuck.rig.outboxes.clear(0, &mut stuck.rig.budget));
+}
+
+/// Outboxes, and what a kernel that takes everything at once gives back.
+struct Rig {
+    outboxes: Outboxes,
+    budget: Budget,
+    counters: CoreCounters,
+    slots: Vec<u32>,
+    full: Vec<u32>,
+    sends: Vec<Send>,
+    frame: Bytes,
+    seq: u64,
+}
+
+impl Rig {
+    fn new(connections: u32) -> Rig {
+        Rig::bounded(connections, BYTES_MAX)
+    }
+
+    fn bounded(connections: u32, bytes_max: usize) -> Rig {
+        let mut outboxes = Outboxes::new(bytes_max);
+        (0..connections).for_each(|slot| outboxes.reach(slot));
+        Rig {
+            outboxes,
+            budget: Budget::new(u64::MAX),
+            counters: CoreCounters::default(),
+            slots: (0..connections).collect(),
+            full: Vec::new(),
+            sends: Vec::new(),
+            frame: server_frame(Opcode::Text, &[b'x'; 128]),
+            seq: 0,
+        }
+    }
+
+    fn message(&mut self) -> Outgoing {
+        self.seq += 1;
+        Outgoing::message(STREAM, self.seq, self.frame.clone())
+    }
+
+    fn deliver(&mut self, frames: usize) {
+        for _ in 0..frames {
+            let message = self.message();
+            let queued = self.outboxes.push_all(&self.slots, None, message, &mut self.full, &mut self.budget);
+            assert_eq!(queued as usize, self.slots.len());
+        }
+        while self.outboxes.has_dirty() {
+            self.flush();
+            for send in self.sends.drain(..) {
+                drop(black_box(send.bytes));
+                self.outboxes.sent(send.slot);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut gap = |_slot, room: &RoomName, from, to| encode_push(&Push::Gap { room, from, to }, Form::Json);
+        self.outboxes.flush(&mut self.sends, &mut self.budget, &self.counters, &mut gap, &mut |_| {});
+    }
+}
+
+/// One connection that reads nothing any more, with a full outbox.
+struct Stuck {
+    rig: Rig,
+    room: RoomName,
+}
+
+impl Stuck {
+    fn new(messages: usize) -> Stuck {
+        let len = server_frame(Opcode::Text, &[b'x'; 128]).len();
+        let mut rig = Rig::bounded(1, (messages + 1) * len);
+        let first = rig.message();
+        rig.outboxes.push(0, first, &mut rig.budget);
+        // In flight, for good.
+        rig.flush();
+        while !rig.outboxes.is_full_for(0, len) {
+            let message = rig.message();
+            rig.outboxes.push(0, message, &mut rig.budget);
+        }
+        Stuck { rig, room: RoomName::new("lobby").expect("valid") }
+    }
+
+    /// What a room's message does that finds the outbox as it is. How many messages were dropped.
+    fn push(&mut self, latest: bool) -> u64 {
+        let Rig { outboxes, budget, frame, seq, .. } = &mut self.rig;
+        *seq += 1;
+        if outboxes.is_full_for(0, frame.len()) {
+            return outboxes.push_dropping(0, (STREAM, &self.room, *seq), frame.clone(), latest, budget);
+        }
+        outboxes.push(0, Outgoing::message(STREAM, *seq, frame.clone()), budget);
+        0
+    }
+}

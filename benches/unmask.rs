@@ -1,0 +1,56 @@
+//! Unmasking in place, by size and by how the payload lies in memory, beside the loop that RFC 6455 section 5.3 writes
+//! down. `cargo bench --bench unmask`.
+
+use divan::counter::BytesCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use roomring::wire::mask::unmask;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+const SIZES: [usize; 6] = [4, 32, 125, 1_024, 16_384, 65_536];
+
+fn main() {
+    divan::main();
+}
+
+/// Behind a header of 6 or 8 bytes, as payloads lie in a receive buffer.
+#[divan::bench(args = SIZES)]
+fn payload(bencher: Bencher<'_, '_>, size: usize) {
+    let header = if size <= 125 { 6 } else { 8 };
+    run(bencher, header, size, |bytes| unmask(bytes, black_box(KEY), 0));
+}
+
+/// 1,024 bytes that begin so many bytes behind a boundary of 64.
+#[divan::bench(args = [0, 1, 4, 8, 31])]
+fn alignment(bencher: Bencher<'_, '_>, start: usize) {
+    run(bencher, start, 1_024, |bytes| unmask(bytes, black_box(KEY), 0));
+}
+
+/// 1,024 bytes that continue a payload so many bytes into it: the key is turned.
+#[divan::bench(args = [0, 1, 3])]
+fn offset(bencher: Bencher<'_, '_>, offset: usize) {
+    run(bencher, 0, 1_024, |bytes| unmask(bytes, black_box(KEY), black_box(offset)));
+}
+
+/// The definition: one byte at a time.
+#[divan::bench(args = SIZES)]
+fn naive(bencher: Bencher<'_, '_>, size: usize) {
+    let header = if size <= 125 { 6 } else { 8 };
+    run(bencher, header, size, |bytes| {
+        let key = black_box(KEY);
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte ^= key[index % 4];
+        }
+    });
+}
+
+/// `unmask` over `size` bytes that begin `start` bytes behind a boundary of 64. Twice masked is unmasked, so the same
+/// bytes serve every time.
+fn run(bencher: Bencher<'_, '_>, start: usize, size: usize, mut unmask: impl FnMut(&mut [u8])) {
+    let mut buffer = vec![b'x'; size + 64 + start];
+    let start = buffer.as_ptr().align_offset(64) + start;
+    let payload = &mut buffer[start..start + size];
+    bencher.counter(BytesCount::new(size)).bench_local(|| unmask(black_box(&mut *payload)));
+}
