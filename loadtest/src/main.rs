@@ -69,6 +69,8 @@ fn scenario_of(command: &Command) -> anyhow::Result<(Scenario, &RunArgs)> {
     Ok(match command {
         Command::Idle(args) => (Scenario::Idle, args),
         Command::Soak(args) => (Scenario::Soak(args.mixture()?), &args.run),
+        Command::Storm(args) => (Scenario::Storm(args.weather()?), &args.run),
+        Command::Mixed(args) => (Scenario::Mixed(args.mixture()?), &args.run),
         Command::Churn(args) => (Scenario::Churn, args),
         Command::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
         Command::Fanout(args) => {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::measure::histogram::Summary;
-use crate::plan::{Pace, Scenario};
+use crate::plan::{Pace, Scenario, Storm};
 use crate::run::options::Options;
 use crate::run::{Outcome, ServerFigures};
 
@@ -82,6 +82,21 @@ pub fn headline(options: &Options) -> String {
         }
         Scenario::Churn => format!("churn: connect, join a room of {room_size}, close; {connections} at a time"),
         Scenario::Soak(_) => format!("soak: {} random clients", grouped(u64::from(*connections))),
+        Scenario::Storm(storm) => format!(
+            "storm: {rooms}, {:.1} % of the readers hit every {:.1} s, {payload_bytes} B, {}",
+            f64::from(storm.share_per_mille) / 10.0,
+            storm.every_ns as f64 / 1e9,
+            pace(storm.pace, "room")
+        ),
+        Scenario::Mixed(mixed) => format!(
+            "mixed: {} connections in {} rooms each on average, {} rooms (Zipf {}), {} published/s offered in bursts of {}",
+            grouped(u64::from(*connections)),
+            mixed.memberships,
+            grouped(u64::from(mixed.rooms)),
+            mixed.zipf,
+            mixed.publishes_per_second,
+            mixed.burst
+        ),
     };
     format!("{} | {what} | {:.1} s | seed {}", options.name, options.duration.as_secs_f64(), options.seed)
 }
@@ -95,7 +110,11 @@ fn durations(text: &mut String, outcome: &Outcome) {
     for (name, shown) in [
         ("latency", "latency"),
         ("last_receiver", "to the last receiver"),
+        ("latency_storm", "latency in storms"),
         ("cycle", "cycle"),
+        ("back", "away until back"),
+        ("whole", "until all are back"),
+        ("read", "presence and history"),
         ("join", "connect to joined"),
         ("recovery", "reconnect to recovered"),
         ("lag", "generator's lag"),
@@ -112,7 +131,9 @@ fn work(text: &mut String, outcome: &Outcome) {
     let seconds = outcome.measured_s;
     let per_second = |count: u64| grouped((count as f64 / seconds) as u64);
     let mut said = format!("done          {} x {unit} in {seconds:.2} s: {}/s", grouped(count), per_second(count));
-    if let Scenario::Fanout { pace, .. } | Scenario::Echo { pace } = outcome.options.scenario {
+    if let Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) =
+        outcome.options.scenario
+    {
         let published = per_second(outcome.measured.published);
         match pace {
             Pace::InFlight(_) => write!(said, ", {published} published/s"),
@@ -160,11 +181,14 @@ fn correctness(text: &mut String, outcome: &Outcome) {
             ),
         );
     }
-    if matches!(outcome.options.scenario, Scenario::Soak(_)) {
+    if let Some(storm) = &outcome.storm {
+        line(text, &storm.lines(total));
+    }
+    if matches!(outcome.options.scenario, Scenario::Soak(_) | Scenario::Mixed(_)) {
         line(
             text,
             &format!(
-                "soak          {} joins, {} recovered, {} not recoverable, {} vanished, {} published",
+                "clients       {} joins, {} recovered, {} not recoverable, {} vanished, {} published",
                 grouped(total.joins),
                 grouped(total.recovered),
                 grouped(total.not_recovered),

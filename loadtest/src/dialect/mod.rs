@@ -152,6 +152,12 @@ impl Dialect {
         }
     }
 
+    /// Whether publications carry a seq, and a client that was away can ask for those that it missed.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        !matches!(self, Dialect::Raw(_))
+    }
+
     /// Writes a join.
     pub fn write_join(&self, room: &str, position: Option<&Position>, out: &mut Vec<u8>) {
         match self {

@@ -10,6 +10,7 @@ use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
 use crate::plan::{Pace, Scenario};
+use crate::scenario::storm::StormFigures;
 use crate::server::floor::FloorCounters;
 use crate::worker::Answer;
 
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub server_sample: Option<ProcessSample>,
     /// What a floor server did in the measured time.
     pub floor: Option<FloorCounters>,
+    /// What storms cost.
+    pub storm: Option<StormFigures>,
     /// What the server still counted when all clients had gone.
     pub left_behind: Option<String>,
     /// Whether it can be believed.
@@ -150,6 +153,7 @@ impl Outcome {
             server_sample: from.server.zip(to.server).map(|(from, to)| to.since(&from)),
             server: None,
             floor: from.floor.zip(to.floor).map(|(from, to)| to.since(&from)),
+            storm: None,
             left_behind: None,
             verdict: Verdict::default(),
             complaints,
@@ -162,12 +166,20 @@ impl Outcome {
         match self.options.scenario {
             Scenario::Echo { .. } => (self.measured.delivered, "echo"),
             Scenario::Churn => (self.measured.cycles, "cycle"),
-            Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) => (self.measured.delivered, "delivery"),
+            Scenario::Storm(_) => (self.measured.returned, "reconnect"),
+            Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) | Scenario::Mixed(_) => {
+                (self.measured.delivered, "delivery")
+            }
         }
     }
 
     /// Adds the figures of the server's process.
     pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
+        if let Scenario::Storm(_) = options.scenario {
+            let processes = options.plans().map_or(1, |plans| plans.len());
+            let cpu_ns = self.server_sample.map(|sample| sample.cpu_ns);
+            self.storm = Some(StormFigures::of(&self.measured, &self.total, processes, self.measured_s, cpu_ns));
+        }
         let Some(sample) = self.server_sample else { return };
         let work = self.work().0 as f64;
         let per_unit = |value: f64| if work > 0.0 { value / work } else { 0.0 };
@@ -201,10 +213,13 @@ impl Outcome {
             }
         };
         against(total.lost(), "publications lost");
+        against(total.skipped, "publications told by gap to clients that read: more than their outboxes take");
         against(total.duplicated, "publications received twice");
         against(total.out_of_order, "publications received out of order");
         against(total.misrouted, "publications received in the wrong room");
         against(total.wrong, "messages that cannot be right");
+        against(total.unsent, "publishes not offered: their publisher had lost its connection");
+        against(total.stranded, "clients did not come back after a storm");
         against(total.disconnected, "connections ended by the server or broken");
         against(total.errors, "commands refused");
         against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
@@ -232,6 +247,16 @@ impl Outcome {
             let owed = total.published as f64 / rooms * options.payload_bytes as f64 / 1024.0;
             notes.push(format!("each stalled reader was owed about {owed:.0} KiB"));
         }
+        if let Some(storm) = self.storm.filter(|storm| storm.generator_busy > 0.95) {
+            notes.push(format!(
+                "the generator used {:.0} % of a CPU during the storms: the times until back are partly its own (give it \
+                 more --cores)",
+                storm.generator_busy * 100.0
+            ));
+        }
+        if total.storms_put_off > 0 {
+            notes.push(format!("{} storms were put off: the one before was not over", total.storms_put_off));
+        }
         if self.generator_waited > 0.05 {
             notes.push(format!(
                 "the generator waited for a CPU {:.0} % of the time: the host does something else as well",
@@ -246,9 +271,10 @@ impl Outcome {
 
     /// Open loop: whether the generator published too late for its latencies to be the server's.
     fn lagged(&self, options: &Options) -> Option<String> {
-        let (Scenario::Fanout { pace, .. } | Scenario::Echo { pace }) = options.scenario else { return None };
-        if matches!(pace, Pace::InFlight(_)) {
-            return None;
+        match options.scenario {
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, Pace::InFlight(_)) => {}
+            Scenario::Storm(_) | Scenario::Mixed(_) => {}
+            _ => return None,
         }
         let (lag, latency) = (self.durations.get("lag")?, self.durations.get("latency")?);
         // Lateness that moves a published percentile: more than a tenth of it, and more than a timer's own precision.

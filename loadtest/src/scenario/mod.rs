@@ -3,9 +3,11 @@
 pub mod churn;
 pub mod echo;
 pub mod fanout;
+mod flights;
 pub mod idle;
 mod schedule;
 pub mod soak;
+pub mod storm;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{Behaviour, Fleet};
 use crate::measure::histogram::Durations;
 use crate::plan::Phase;
+
+/// A position this close to the head must be recoverable: half of what the server holds by default.
+const RECOVERABLE: u64 = 500;
 
 /// A failed attempt is repeated after this.
 const RETRY_NS: u64 = 200_000_000;

@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 
 use roomring::wire::frame::Opcode;
 
-use super::{Actor, Complaints, Findings, RETRY_NS};
+use super::{Actor, Complaints, Findings, RECOVERABLE, RETRY_NS};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::dialect::{Position, Published, Said, binary, json};
 use crate::fleet::handshake::Request;
@@ -26,9 +26,6 @@ use truth::{Sender, Truth};
 
 /// Rooms that a client is in at most.
 const ROOMS_PER_CLIENT_MAX: usize = 4;
-
-/// A position this close to the head must be recoverable: half of what the server holds by default.
-const RECOVERABLE: u64 = 500;
 
 /// How often a draining soak looks who is behind.
 const LOOK_NS: u64 = 20 * MILLISECOND;

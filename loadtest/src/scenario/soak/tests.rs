@@ -33,6 +33,7 @@ impl Stage {
             connecting_max: 1,
             run: 1,
             seed: 1,
+            pid: None,
         };
         let targets = vec![target];
         let settings = Settings { targets, clients: 3, shard: 0, sources: 1, connecting_max: 1, seed: 1 };
