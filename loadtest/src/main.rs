@@ -110,8 +110,8 @@ fn start_and_run(
     }
     let roomring = !matches!(options.dialect, Dialect::Raw(_));
     ensure!(
-        roomring || !matches!(scenario, Scenario::Soak(_)),
-        "a soak needs a server that speaks Roomring's protocol"
+        roomring || !matches!(scenario, Scenario::Soak(_) | Scenario::Mixed(_)),
+        "this scenario needs a server that speaks Roomring's protocol"
     );
     run::execute(&options, stop, !args.quiet)
 }

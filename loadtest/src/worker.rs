@@ -18,6 +18,7 @@ use crate::scenario::churn::Churn;
 use crate::scenario::echo::Echo;
 use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
+use crate::scenario::mixed::Mixed;
 use crate::scenario::soak::Soak;
 use crate::scenario::storm::Storm;
 use crate::scenario::{Actor, Findings};
@@ -136,7 +137,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<Arc<Waker>>) -> anyho
         Scenario::Churn => act(Churn::new(plan), fleet, shared),
         Scenario::Soak(mixture) => act(Soak::new(plan, mixture), fleet, shared),
         Scenario::Storm(weather) => act(Storm::new(plan, weather), fleet, shared),
-        Scenario::Mixed(_) => todo!(),
+        Scenario::Mixed(mixture) => act(Mixed::new(plan, mixture), fleet, shared),
     }
 }
 

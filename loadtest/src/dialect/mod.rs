@@ -79,6 +79,22 @@ pub enum Said {
         /// Plain words.
         message: String,
     },
+    /// The answer to a history read.
+    History {
+        /// Which room.
+        room: String,
+        /// The room's head.
+        head: u64,
+        /// What was asked for, oldest first.
+        messages: Vec<Published>,
+    },
+    /// The answer to a presence query.
+    Presence {
+        /// Which room.
+        room: String,
+        /// Users present.
+        total: u64,
+    },
     /// The server is about to close.
     Reconnect,
     /// Welcome, pong, status and all else.

@@ -86,7 +86,7 @@ counters! {
     holes,
     /// Publications that a client missed while it was away and will not get: the server did not recover them.
     missed,
-    /// Publications received by recovery.
+    /// Publications received in answer to a join: by recovery, or as history.
     replayed,
     /// Error replies.
     errors,

@@ -218,7 +218,7 @@ impl Outcome {
         against(total.out_of_order, "publications received out of order");
         against(total.misrouted, "publications received in the wrong room");
         against(total.wrong, "messages that cannot be right");
-        against(total.unsent, "publishes not offered: their publisher had lost its connection");
+        against(total.unsent, "publishes not offered: nobody was connected to send them");
         against(total.stranded, "clients did not come back after a storm");
         against(total.disconnected, "connections ended by the server or broken");
         against(total.errors, "commands refused");

@@ -1,10 +1,12 @@
 //! What clients do and check. Each scenario is a [`Behaviour`] of a fleet that follows the phases of a run.
 
 pub mod churn;
+mod crowd;
 pub mod echo;
 pub mod fanout;
 mod flights;
 pub mod idle;
+pub mod mixed;
 mod schedule;
 pub mod soak;
 pub mod storm;

@@ -25,7 +25,7 @@ fn faults(counters: &Counters) -> u64 {
 #[test]
 fn everything_is_received_once_over_the_break() {
     let (counters, findings) = storm_against(Fault::None, Dialect::Binary);
-    assert_eq!(faults(&counters), 0, "{counters:?} {findings:?}");
+    assert_eq!(faults(&counters), 0, "{counters:?} {:?}", findings.complaints);
     assert_eq!(counters.expected, counters.published * 3);
     assert_eq!((counters.delivered, counters.outstanding), (counters.expected, 0), "{counters:?}");
     assert_eq!(counters.returned, counters.storms * 4, "all come back");
@@ -48,7 +48,7 @@ fn without_recovery_what_was_missed_is_told_as_that() {
         ..Templates::default()
     };
     let (counters, findings) = storm_against(Fault::None, Dialect::Raw(templates));
-    assert_eq!(faults(&counters), 0, "{counters:?} {findings:?}");
+    assert_eq!(faults(&counters), 0, "{counters:?} {:?}", findings.complaints);
     assert!(counters.missed > 0, "some was published while they were away: {counters:?}");
     assert_eq!(counters.delivered + counters.missed, counters.expected);
     assert_eq!((counters.recovered, counters.replayed, counters.outstanding), (0, 0, 0));

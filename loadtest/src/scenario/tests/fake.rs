@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use roomring::wire::frame::{Opcode, server_frame};
 use roomring::wire::handshake::{Head, HttpRequest, accept_response, parse_head};
 use roomring::wire::message::{Decoder, Event};
@@ -36,6 +38,8 @@ struct Room {
     members: Vec<TcpStream>,
     /// All publications so far, as frames, the first with seq 1.
     history: Vec<Vec<u8>>,
+    /// Their data.
+    data: Vec<Vec<u8>>,
     /// A frame that is sent behind the next one.
     kept: Option<Vec<u8>>,
 }
@@ -51,7 +55,14 @@ pub fn serve(fault: Fault) -> Target {
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let rooms = Arc::clone(&rooms);
-            std::thread::spawn(move || attend(stream, &rooms, fault));
+            std::thread::spawn(move || {
+                let peer = stream.peer_addr();
+                attend(stream, &rooms, fault);
+                let (Ok(peer), Ok(mut rooms)) = (peer, rooms.lock()) else { return };
+                // A socket that is broken already has no peer.
+                let stays = |member: &TcpStream| member.peer_addr().is_ok_and(|of| of != peer);
+                rooms.values_mut().for_each(|room| room.members.retain(stays));
+            });
         }
     });
     Target { address, host: address.to_string(), path: "/ws".into() }
@@ -82,6 +93,7 @@ fn attend(mut stream: TcpStream, rooms: &Rooms, fault: Fault) -> Option<()> {
             let used = decoded.used;
             match decoded.event {
                 Some(Event::Binary(message)) => command(&mut stream, message, rooms, fault)?,
+                Some(Event::Text(text)) => read(&mut stream, text, rooms)?,
                 Some(Event::Close(_)) => {
                     stream.write_all(&server_frame(Opcode::Close, &[3, 232])).ok()?;
                     return None;
@@ -102,6 +114,13 @@ fn command(stream: &mut TcpStream, message: &[u8], rooms: &Rooms, fault: Fault) 
     let (op, rest) = message.split_first_chunk::<4>()?;
     match u32::from_le_bytes(*op) {
         1 => return join(stream, rooms.entry(rest.to_vec()).or_default(), rest, None, fault),
+        2 => {
+            let peer = stream.peer_addr().ok()?;
+            let room = rooms.get_mut(rest)?;
+            room.members.retain(|member| member.peer_addr().ok() != Some(peer));
+            let left = [&130u32.to_le_bytes(), rest].concat();
+            return stream.write_all(&server_frame(Opcode::Binary, &left)).ok();
+        }
         4 => {
             let (last, rest) = rest.split_first_chunk::<8>()?;
             let name = &rest[8..];
@@ -136,6 +155,11 @@ fn command(stream: &mut TcpStream, message: &[u8], rooms: &Rooms, fault: Fault) 
     publication.extend_from_slice(&data);
     let mut frame = server_frame(Opcode::Binary, &publication).to_vec();
     room.history.push(frame.clone());
+    room.data.push(data.clone());
+    let mut accepted = 132u32.to_le_bytes().to_vec();
+    accepted.extend_from_slice(&seq.to_le_bytes());
+    accepted.extend_from_slice(name);
+    stream.write_all(&server_frame(Opcode::Binary, &accepted)).ok()?;
     match fault {
         Fault::Lose if strikes => return Some(()),
         Fault::Duplicate if strikes => frame.extend_from_within(..),
@@ -187,4 +211,28 @@ fn raw(stream: &mut TcpStream, message: &[u8], rooms: &mut HashMap<Vec<u8>, Room
     let frame = server_frame(Opcode::Binary, data.get(1..)?);
     room.members.iter_mut().for_each(|member| drop(member.write_all(&frame)));
     Some(())
+}
+
+/// A presence query or a history read, in the JSON form.
+fn read(stream: &mut TcpStream, text: &str, rooms: &Rooms) -> Option<()> {
+    let rooms = rooms.lock().ok()?;
+    let asked: serde_json::Value = serde_json::from_str(text).ok()?;
+    let name = asked["room"].as_str()?;
+    let room = rooms.get(name.as_bytes())?;
+    let answer = match asked["type"].as_str()? {
+        "presence" => serde_json::json!({
+            "type": "presence", "id": asked["id"], "room": name, "total": room.members.len(), "users": []
+        }),
+        _ => {
+            let (after, limit) = (asked["after"].as_u64()? as usize, asked["limit"].as_u64()? as usize);
+            let page = room.data.iter().enumerate().skip(after).take(limit);
+            let message = |(index, data): (usize, &Vec<u8>)| serde_json::json!({"seq": index + 1, "from": "u", "at": 1, "data_b64": STANDARD.encode(data)});
+            let messages: Vec<serde_json::Value> = page.map(message).collect();
+            serde_json::json!({
+                "type": "history", "id": asked["id"], "room": name, "epoch": "0000000000000007", "first_seq": 1,
+                "head_seq": room.seq, "messages": messages
+            })
+        }
+    };
+    stream.write_all(&server_frame(Opcode::Text, answer.to_string().as_bytes())).ok()
 }
