@@ -144,6 +144,11 @@ fn work(text: &mut String, outcome: &Outcome) {
         }
         .expect("a String takes all writes");
     }
+    if let Scenario::Mixed(mixed) = outcome.options.scenario {
+        let (published, offered) = (per_second(outcome.measured.published), mixed.publishes_per_second);
+        write!(said, ", {published} published/s of {offered:.0} offered, {} reads", grouped(outcome.measured.reads))
+            .expect("a String takes all writes");
+    }
     line(text, &said);
     line(
         text,
@@ -202,7 +207,10 @@ fn correctness(text: &mut String, outcome: &Outcome) {
 
 fn figures(text: &mut String, outcome: &Outcome, server: &ServerFigures) {
     let (count, unit) = outcome.work();
-    if count > 0 {
+    if outcome.storm.is_some() {
+        // The publications cost something too: what a reconnect costs stands with the storms.
+        line(text, &format!("server        {:.0} % of a CPU over the whole time", server.busy * 100.0));
+    } else if count > 0 {
         line(
             text,
             &format!(

@@ -106,7 +106,7 @@ counters! {
     storms_put_off,
     /// Clients that came back after a storm.
     returned,
-    /// Clients that a storm took and that were not back at the end.
+    /// Clients that waited in vain for the server at the end: to be back after a storm, or to end a cycle.
     stranded,
     /// Time that storms took until everyone was back, in nanoseconds.
     storm_ns,

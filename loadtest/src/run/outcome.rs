@@ -9,7 +9,7 @@ use super::options::Options;
 use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
-use crate::plan::{Pace, Scenario};
+use crate::plan::{Mixed, Pace, Scenario, Storm};
 use crate::scenario::storm::StormFigures;
 use crate::server::floor::FloorCounters;
 use crate::worker::Answer;
@@ -219,7 +219,7 @@ impl Outcome {
         against(total.misrouted, "publications received in the wrong room");
         against(total.wrong, "messages that cannot be right");
         against(total.unsent, "publishes not offered: nobody was connected to send them");
-        against(total.stranded, "clients did not come back after a storm");
+        against(total.stranded, "clients waited in vain to be connected, joined or closed");
         against(total.disconnected, "connections ended by the server or broken");
         against(total.errors, "commands refused");
         against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
@@ -263,10 +263,29 @@ impl Outcome {
                 self.generator_waited * 100.0
             ));
         }
-        if let Some(reason) = self.lagged(options) {
-            reasons.push(reason);
-        }
+        reasons.extend(self.lagged(options));
+        reasons.extend(self.fell_short(options));
         self.verdict = Verdict { valid: reasons.is_empty(), reasons, notes };
+    }
+
+    /// Open loop: whether less was published than offered, beyond what chance explains.
+    fn fell_short(&self, options: &Options) -> Option<String> {
+        let (per_second, clustering) = match options.scenario {
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) => match pace
+            {
+                Pace::InFlight(_) => return None,
+                Pace::Poisson { per_second } | Pace::Even { per_second } => (per_second, 1.0),
+            },
+            // Geometric bursts: the variance of the sum is that of single arrivals times twice the mean burst.
+            Scenario::Mixed(Mixed { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
+            _ => return None,
+        };
+        let offered = per_second * self.measured_s;
+        let short = offered - self.measured.published as f64;
+        let chance = 5.0 * (offered * clustering).sqrt();
+        (short > chance.max(offered * 0.02)).then(|| {
+            format!("only {} of {offered:.0} offered publishes were made in the measured time", self.measured.published)
+        })
     }
 
     /// Open loop: whether the generator published too late for its latencies to be the server's.
