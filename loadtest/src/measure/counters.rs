@@ -62,7 +62,7 @@ counters! {
     ready,
     /// Messages published (in `echo`: sent).
     published,
-    /// Publishes that were due while there was nobody connected to send them.
+    /// Publishes that were due while there was nobody connected to send them, or went with their publisher's connection.
     unsent,
     /// Deliveries that those publishes owe to receivers.
     expected,
@@ -86,6 +86,9 @@ counters! {
     holes,
     /// Publications that a client missed while it was away and will not get: the server did not recover them.
     missed,
+    /// Deliveries of publishes that were under way when their publisher lost its connection, and of which nobody has
+    /// heard: the server may never have seen them.
+    recalled,
     /// Publications received in answer to a join: by recovery, or as history.
     replayed,
     /// Error replies.
@@ -138,7 +141,8 @@ impl Counters {
     /// Deliveries that never came, out of those expected so far, and that no `gap` told of.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        (self.expected + self.duplicated).saturating_sub(self.delivered + self.skipped + self.missed) + self.holes
+        (self.expected + self.duplicated).saturating_sub(self.delivered + self.skipped + self.missed + self.recalled)
+            + self.holes
     }
 }
 

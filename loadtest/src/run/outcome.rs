@@ -137,7 +137,8 @@ impl Outcome {
             }
         }
         // What happened while leaving is of no interest, but for what only the end can tell.
-        let total = Counters { holes: total.holes, ..*before_leaving };
+        let Counters { holes, stranded, recalled, unsent, .. } = total;
+        let total = Counters { holes, stranded, recalled, unsent, ..*before_leaving };
         Ok(Outcome {
             loadtest: env!("CARGO_PKG_VERSION"),
             options: options.clone(),

@@ -48,6 +48,8 @@ struct Room {
     /// seq − number, the same for every publication of the room.
     offset: Option<u64>,
     refilling: bool,
+    /// The publisher lost its connection: what it was sending went with it.
+    abandoned: bool,
 }
 
 #[derive(Default)]
@@ -79,6 +81,7 @@ impl Fanout {
                 flights: Flights::default(),
                 offset: None,
                 refilling: false,
+                abandoned: false,
             });
         }
         Fanout {
@@ -321,6 +324,9 @@ impl Behaviour for Fanout {
             return;
         }
         fleet.counters.disconnected += 1;
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
+        room.abandoned |= room.clients.start == client;
         fleet.last_failure = Some(format!("connection ended: {ended:?}"));
         self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
         if self.phase == Phase::Connect {
@@ -379,6 +385,11 @@ impl Actor for Fanout {
                 self.look(fleet);
             }
             Phase::Leave => {
+                for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
+                    let (publishes, deliveries) = room.flights.recall();
+                    fleet.counters.unsent += publishes;
+                    fleet.counters.recalled += deliveries;
+                }
                 let members = self.members.iter().enumerate();
                 let room_of = |client: usize| &self.rooms[client / self.plan.room_size as usize];
                 fleet.counters.holes +=

@@ -22,6 +22,8 @@ pub struct Flight {
     pub missing: u32,
     /// Some receiver will not get it: it has no last receiver.
     pub skipped: bool,
+    /// How many were to get it.
+    pub receivers: u32,
 }
 
 impl Flights {
@@ -40,7 +42,7 @@ impl Flights {
     /// Takes note of a publish that `receivers` are to get; returns its number.
     pub fn launch(&mut self, scheduled: u64, receivers: u32, measured: bool) -> u32 {
         let number = self.next();
-        self.flights.push_back(Flight { scheduled, measured, missing: receivers, skipped: false });
+        self.flights.push_back(Flight { scheduled, measured, missing: receivers, skipped: false, receivers });
         number
     }
 
@@ -67,6 +69,17 @@ impl Flights {
         let end = to.saturating_add(1).saturating_sub(offset).min(u64::from(self.next()));
         let numbers = from.saturating_sub(offset)..end;
         numbers.filter(|number| u32::try_from(*number).is_ok_and(|number| self.skip(number))).count() as u64
+    }
+
+    /// The publisher is gone: forgets the newest publishes of which nobody has heard, as the server may never have seen
+    /// them. Returns how many, and how many deliveries were waited for.
+    pub fn recall(&mut self) -> (u64, u64) {
+        let (mut publishes, mut deliveries) = (0, 0);
+        while let Some(flight) = self.flights.pop_back_if(|flight| flight.missing == flight.receivers) {
+            publishes += 1;
+            deliveries += u64::from(flight.missing);
+        }
+        (publishes, deliveries)
     }
 
     fn at(&mut self, number: u32) -> Option<&mut Flight> {
@@ -101,6 +114,15 @@ mod tests {
         flights.launch(40, 1, true);
         assert_eq!(flights.skip_seqs(5, 8, u64::MAX), 1, "seq 8 is publish 3, and there is none after it");
         assert_eq!(flights.skip_seqs(5, 0, 7), 1, "publish 2");
+    }
+
+    #[test]
+    fn a_publisher_takes_with_it_what_nobody_has_heard_of() {
+        let mut flights = Flights::default();
+        assert_eq!((0..4).map(|at| flights.launch(at, 3, true)).last(), Some(3));
+        assert!(flights.arrive(1).is_some());
+        assert_eq!(flights.recall(), (2, 6), "0 was published before 1, which the server has seen");
+        assert_eq!((flights.len(), flights.next()), (2, 2));
     }
 
     #[test]

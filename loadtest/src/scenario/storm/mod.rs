@@ -64,6 +64,8 @@ struct Room {
     /// seq of publish 0, where the server numbers.
     offset: Option<u64>,
     epoch: Option<String>,
+    /// The publisher lost its connection: what it was sending went with it.
+    abandoned: bool,
 }
 
 /// A storm under way.
@@ -90,7 +92,14 @@ impl Storm {
                 members[client as usize].is_hit = true;
             }
             let name = plan.room_name(room);
-            rooms.push(Room { name, clients, flights: Flights::default(), offset: None, epoch: None });
+            rooms.push(Room {
+                name,
+                clients,
+                flights: Flights::default(),
+                offset: None,
+                epoch: None,
+                abandoned: false,
+            });
         }
         Storm {
             weather,
@@ -429,6 +438,9 @@ impl Behaviour for Storm {
             return;
         }
         fleet.counters.disconnected += 1;
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
+        room.abandoned |= room.clients.start == client;
         fleet.last_failure = Some(format!("connection ended: {ended:?}"));
         self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
         self.members[client as usize].lose();
@@ -494,6 +506,11 @@ impl Actor for Storm {
                 self.close(fleet, now);
             }
             Phase::Leave => {
+                for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
+                    let (publishes, deliveries) = room.flights.recall();
+                    fleet.counters.unsent += publishes;
+                    fleet.counters.recalled += deliveries;
+                }
                 let stranded = self.raging.as_ref().map_or(0, |raging| raging.away);
                 fleet.counters.stranded += stranded;
                 fleet.close_all();

@@ -159,7 +159,8 @@ fn command(stream: &mut TcpStream, message: &[u8], rooms: &Rooms, fault: Fault) 
     let mut accepted = 132u32.to_le_bytes().to_vec();
     accepted.extend_from_slice(&seq.to_le_bytes());
     accepted.extend_from_slice(name);
-    stream.write_all(&server_frame(Opcode::Binary, &accepted)).ok()?;
+    // The publisher may have gone: the others get it all the same.
+    drop(stream.write_all(&server_frame(Opcode::Binary, &accepted)));
     match fault {
         Fault::Lose if strikes => return Some(()),
         Fault::Duplicate if strikes => frame.extend_from_within(..),
