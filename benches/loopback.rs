@@ -116,7 +116,9 @@ impl Server {
             let services = Services::default();
             let config = CoreConfig { cpu: None, slots, listeners, lanes, wake, services, counters: counters.clone() };
             let (settings, sender) = (settings.clone(), sender.clone());
-            let ended = move || drop(sender.send(()));
+            let ended = move || {
+                let _ = sender.send(());
+            };
             start(config, move || Engine::new(settings, core, 1, counters), ended).expect("a core can be started")
         });
         Server { address, handles: handles.collect(), ended }

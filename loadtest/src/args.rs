@@ -11,7 +11,7 @@ use crate::capacity::CapacityArgs;
 use crate::dialect::Dialect;
 use crate::dialect::raw::{self, Templates};
 use crate::fleet::address::Target;
-use crate::plan::{Pace, Scenario, Soak};
+use crate::plan::{Mixed, Pace, Scenario, Soak, Storm};
 use crate::run::options::Options;
 use crate::server::launch::{Conditions, Spec};
 use crate::suite::SuiteArgs;
@@ -41,6 +41,10 @@ pub enum Command {
     Churn(RunArgs),
     /// Readers stall: what the healthy ones feel, against the same run without.
     Slow(PacedArgs),
+    /// All readers lose their connections at once and recover by position, over and over.
+    Storm(StormArgs),
+    /// A chat: rooms of all sizes, bursts, reads, comings and goings (Roomring only).
+    Mixed(MixedArgs),
     /// Random clients that join, publish, vanish and recover, in both forms; everything is checked (Roomring only).
     Soak(SoakArgs),
     /// The bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
@@ -105,6 +109,110 @@ impl SoakArgs {
         let rooms = self.rooms.unwrap_or(self.run.connections / 25).max(1);
         Ok(Soak { rooms, actions_per_second: self.actions })
     }
+}
+
+/// Options of `storm`.
+#[derive(Debug, Args)]
+pub struct StormArgs {
+    /// Publishes per second offered, all rooms together; latency counts from the scheduled time.
+    #[arg(long, default_value_t = 100.0, value_name = "PER_SECOND")]
+    pub rate: f64,
+    /// How arrivals are spread.
+    #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
+    pub arrivals: Arrivals,
+    /// Share of the readers that lose their connection; publishers, one per room, keep theirs.
+    #[arg(long, default_value_t = 100.0, value_name = "PERCENT")]
+    pub share: f64,
+    /// From one storm to the next; the first comes after half of it.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub every: Duration,
+    /// Spreads reconnects at random over this time, and over twice as much after each failure; 0s: at once.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub backoff: Duration,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+impl StormArgs {
+    /// The weather.
+    ///
+    /// # Errors
+    /// A number that makes no sense.
+    pub fn weather(&self) -> anyhow::Result<Storm> {
+        ensure!(self.share > 0.0 && self.share <= 100.0, "--share must be a percentage above 0");
+        ensure!(self.every >= Duration::from_millis(10), "--every must be at least 10ms");
+        ensure!(self.every / 2 < self.run.duration, "--every must be below twice the --duration: no storm would come");
+        ensure!(self.run.room_size.min(self.run.connections) > 1, "a storm needs rooms with readers: --room-size 2");
+        Ok(Storm {
+            pace: open_loop(self.rate, self.arrivals)?,
+            share_per_mille: (self.share * 10.0).round().max(1.0) as u32,
+            every_ns: nanoseconds(self.every)?,
+            backoff_ns: nanoseconds(self.backoff)?,
+        })
+    }
+}
+
+/// Options of `mixed`.
+#[derive(Debug, Args)]
+pub struct MixedArgs {
+    /// Publishes per second offered, all rooms together; latency counts from the scheduled time.
+    #[arg(long, default_value_t = 200.0, value_name = "PER_SECOND")]
+    pub rate: f64,
+    /// Rooms, of all processes together; by default one per 10 clients.
+    #[arg(long)]
+    pub rooms: Option<u32>,
+    /// How unequal rooms are: the k-th largest has a share of 1 / k to the power of this.
+    #[arg(long, default_value_t = 1.1, value_name = "EXPONENT")]
+    pub zipf: f64,
+    /// Rooms that a client is in, on average.
+    #[arg(long, default_value_t = 2.0)]
+    pub memberships: f64,
+    /// Publishes of a client in one go, on average, with half a second between two of them.
+    #[arg(long, default_value_t = 4.0)]
+    pub burst: f64,
+    /// Presence queries and history reads per second, half of each; by default a tenth of `--rate`.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub reads: Option<f64>,
+    /// Changes of room and lost connections per second, half of each; by default one per client in 100 s.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub moves: Option<f64>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+impl MixedArgs {
+    /// The mixture.
+    ///
+    /// # Errors
+    /// A number that makes no sense.
+    pub fn mixture(&self) -> anyhow::Result<Mixed> {
+        let clients = self.run.connections;
+        ensure!((1.0..1e8).contains(&self.rate), "--rate must be from 1 to 100,000,000");
+        ensure!((0.0..=4.0).contains(&self.zipf), "--zipf must be from 0 to 4");
+        ensure!((1.0..=16.0).contains(&self.memberships), "--memberships must be from 1 to 16");
+        ensure!((1.0..=1_000.0).contains(&self.burst), "--burst must be from 1 to 1000");
+        let rooms = self.rooms.unwrap_or(clients / 10).max(1);
+        ensure!(f64::from(rooms) >= self.memberships, "--memberships cannot be more than --rooms");
+        let reads_per_second = self.reads.unwrap_or(self.rate / 10.0);
+        let moves_per_second = self.moves.unwrap_or(f64::from(clients) / 100.0);
+        ensure!((0.0..1e8).contains(&reads_per_second), "--reads must be below 100,000,000");
+        ensure!((0.0..1e8).contains(&moves_per_second), "--moves must be below 100,000,000");
+        let (zipf, memberships, burst) = (self.zipf, self.memberships, self.burst);
+        let publishes_per_second = self.rate;
+        Ok(Mixed { rooms, zipf, memberships, publishes_per_second, burst, reads_per_second, moves_per_second })
+    }
+}
+
+fn open_loop(per_second: f64, arrivals: Arrivals) -> anyhow::Result<Pace> {
+    ensure!(per_second > 0.0 && per_second < 1e8, "--rate must be above 0 and below 100,000,000");
+    Ok(match arrivals {
+        Arrivals::Poisson => Pace::Poisson { per_second },
+        Arrivals::Even => Pace::Even { per_second },
+    })
+}
+
+fn nanoseconds(time: Duration) -> anyhow::Result<u64> {
+    u64::try_from(time.as_nanos()).context("too long")
 }
 
 /// Options of `compare`.
@@ -280,11 +388,7 @@ impl PacedArgs {
     pub fn pace(&self) -> anyhow::Result<Pace> {
         ensure!(self.in_flight > 0, "--in-flight must be at least 1");
         let Some(per_second) = self.rate else { return Ok(Pace::InFlight(self.in_flight)) };
-        ensure!(per_second > 0.0 && per_second < 1e8, "--rate must be above 0 and below 100,000,000");
-        Ok(match self.arrivals {
-            Arrivals::Poisson => Pace::Poisson { per_second },
-            Arrivals::Even => Pace::Even { per_second },
-        })
+        open_loop(per_second, self.arrivals)
     }
 
     /// The share of stalled readers, of 1,000.

@@ -76,6 +76,8 @@ fn scenario_of(command: &Command) -> anyhow::Result<(Scenario, &RunArgs)> {
     Ok(match command {
         Command::Idle(args) => (Scenario::Idle, args),
         Command::Soak(args) => (Scenario::Soak(args.mixture()?), &args.run),
+        Command::Storm(args) => (Scenario::Storm(args.weather()?), &args.run),
+        Command::Mixed(args) => (Scenario::Mixed(args.mixture()?), &args.run),
         Command::Churn(args) => (Scenario::Churn, args),
         Command::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
         Command::Fanout(args) => {
@@ -120,8 +122,8 @@ fn start_and_run(
     }
     let roomring = !matches!(options.dialect, Dialect::Raw(_));
     ensure!(
-        roomring || !matches!(scenario, Scenario::Soak(_)),
-        "a soak needs a server that speaks Roomring's protocol"
+        roomring || !matches!(scenario, Scenario::Soak(_) | Scenario::Mixed(_)),
+        "this scenario needs a server that speaks Roomring's protocol"
     );
     run::execute(&options, stop, !args.quiet)
 }

@@ -32,6 +32,8 @@ pub struct Plan {
     pub run: u32,
     /// Seed of this process.
     pub seed: u64,
+    /// The server's process, when it is on this host.
+    pub pid: Option<u32>,
 }
 
 /// What the clients do.
@@ -55,6 +57,10 @@ pub enum Scenario {
     Churn,
     /// Random clients, faults and recoveries.
     Soak(Soak),
+    /// Readers lose their connections all at once and come back.
+    Storm(Storm),
+    /// A chat: rooms of all sizes, bursts, reads, comings and goings.
+    Mixed(Mixed),
 }
 
 /// When publishes happen.
@@ -81,6 +87,38 @@ pub struct Soak {
     pub rooms: u32,
     /// Actions per second of this process.
     pub actions_per_second: f64,
+}
+
+/// The weather of a run with storms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Storm {
+    /// When publishes happen.
+    pub pace: Pace,
+    /// Members, of 1,000 that do not publish, that each storm hits.
+    pub share_per_mille: u32,
+    /// From one storm to the next, in nanoseconds.
+    pub every_ns: u64,
+    /// Reconnects are spread over this, in nanoseconds, and over twice as much after each failure; 0: at once.
+    pub backoff_ns: u64,
+}
+
+/// The mixture of a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mixed {
+    /// Rooms of this process.
+    pub rooms: u32,
+    /// Room `k`, from 1, has a share of the memberships of `1 / k` to the power of this.
+    pub zipf: f64,
+    /// Memberships of a client, on average.
+    pub memberships: f64,
+    /// Publishes per second of this process.
+    pub publishes_per_second: f64,
+    /// Publishes of a client in one go, on average.
+    pub burst: f64,
+    /// Presence queries and history reads per second of this process.
+    pub reads_per_second: f64,
+    /// Changes of room and reconnects per second of this process.
+    pub moves_per_second: f64,
 }
 
 /// What the parent wants now.

@@ -19,7 +19,9 @@ use crate::scenario::churn::Churn;
 use crate::scenario::echo::Echo;
 use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
+use crate::scenario::mixed::Mixed;
 use crate::scenario::soak::Soak;
+use crate::scenario::storm::Storm;
 use crate::scenario::{Actor, Findings};
 
 /// How often the thread's CPU time is read.
@@ -140,6 +142,8 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Puls
         Scenario::Echo { pace } => act(Echo::new(plan, pace), fleet, shared),
         Scenario::Churn => act(Churn::new(plan), fleet, shared),
         Scenario::Soak(mixture) => act(Soak::new(plan, mixture), fleet, shared),
+        Scenario::Storm(weather) => act(Storm::new(plan, weather), fleet, shared),
+        Scenario::Mixed(mixture) => act(Mixed::new(plan, mixture), fleet, shared),
     }
 }
 

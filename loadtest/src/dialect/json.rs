@@ -55,6 +55,17 @@ pub fn write_leave(room: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(format!(r#"{{"type":"leave","id":2,"room":"{room}"}}"#).as_bytes());
 }
 
+/// Writes a history read of at most `limit` messages after a seq.
+pub fn write_history(room: &str, after: u64, limit: u32, out: &mut Vec<u8>) {
+    let text = format!(r#"{{"type":"history","id":4,"room":"{room}","after":{after},"limit":{limit}}}"#);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Writes a presence query.
+pub fn write_presence(room: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(r#"{{"type":"presence","id":5,"room":"{room}"}}"#).as_bytes());
+}
+
 /// Writes a publish. Without a wish for a reply it has no `id`: only a refusal comes back.
 pub fn write_publish(room: &str, stamp: Stamp, size: usize, reply: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"publish","#);
@@ -77,6 +88,8 @@ struct Object<'a> {
     #[serde(default)]
     epoch: String,
     seq: Option<u64>,
+    head_seq: Option<u64>,
+    total: Option<u64>,
     #[serde(default)]
     recovered: bool,
     #[serde(default, borrow)]
@@ -116,20 +129,29 @@ pub fn parse(message: &[u8]) -> Said {
         // What cannot be decoded holds no stamp, and is found wrong for that.
         (None, base64) => base64.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default(),
     };
+    let entries = |room: &String| {
+        let entry = |entry: &Entry| {
+            let data = data(entry.data, entry.data_b64.as_ref());
+            Published { room: room.clone(), seq: entry.seq, data }
+        };
+        object.messages.iter().map(entry).collect()
+    };
     match (object.kind, object.seq) {
         ("message", Some(seq)) => {
             let data = data(object.data, object.data_b64.as_ref());
             Said::Message(Published { room: object.room, seq, data })
         }
         ("joined", Some(seq)) => {
-            let room = &object.room;
-            let entry = |entry: &Entry| {
-                let data = data(entry.data, entry.data_b64.as_ref());
-                Published { room: room.clone(), seq: entry.seq, data }
-            };
-            let messages = object.messages.iter().map(entry).collect();
+            let messages = entries(&object.room);
             let (epoch, recovered) = (object.epoch, object.recovered);
             Said::Joined { room: object.room, epoch, seq, recovered, messages, following: 0 }
+        }
+        ("history", _) if object.head_seq.is_some() => {
+            let messages = entries(&object.room);
+            Said::History { room: object.room, head: object.head_seq.unwrap_or(0), messages }
+        }
+        ("presence", _) if object.total.is_some() => {
+            Said::Presence { room: object.room, total: object.total.unwrap_or(0) }
         }
         ("left", _) => Said::Left { room: object.room },
         ("published", seq) => Said::Accepted { room: object.room, seq },

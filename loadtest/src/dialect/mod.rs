@@ -84,6 +84,22 @@ pub enum Said {
         /// The answer.
         answer: Vec<u8>,
     },
+    /// The answer to a history read.
+    History {
+        /// Which room.
+        room: String,
+        /// The room's head.
+        head: u64,
+        /// What was asked for, oldest first.
+        messages: Vec<Published>,
+    },
+    /// The answer to a presence query.
+    Presence {
+        /// Which room.
+        room: String,
+        /// Users present.
+        total: u64,
+    },
     /// The server is about to close.
     Reconnect,
     /// Welcome, pong, status and all else.
@@ -129,12 +145,6 @@ impl Dialect {
         }
     }
 
-    /// Whether publications carry the room's number for them.
-    #[must_use]
-    pub fn has_seq(&self) -> bool {
-        !matches!(self, Dialect::Raw(_))
-    }
-
     /// Whether a message from the server may hold several, one in each line.
     #[must_use]
     pub fn divides_lines(&self) -> bool {
@@ -167,6 +177,12 @@ impl Dialect {
             Dialect::Json(_) | Dialect::Binary => true,
             Dialect::Raw(templates) => templates.joins_by_message(),
         }
+    }
+
+    /// Whether publications carry a seq, and a client that was away can ask for those that it missed.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        !matches!(self, Dialect::Raw(_))
     }
 
     /// Writes a join.

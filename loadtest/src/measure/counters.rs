@@ -69,6 +69,8 @@ counters! {
     ready,
     /// Messages published (in `echo`: sent).
     published,
+    /// Publishes that were due while there was nobody connected to send them, or went with their publisher's connection.
+    unsent,
     /// Deliveries that those publishes owe to receivers.
     expected,
     /// Publications received.
@@ -83,10 +85,19 @@ counters! {
     wrong,
     /// Deliveries owed and not yet received, now.
     outstanding,
-    /// Missing publications that the server announced by `gap`.
+    /// Publications that the server announced by `gap` to clients that had stopped reading.
     gaps_announced,
+    /// Publications that a client which reads was told of by `gap` in place of getting them.
+    skipped,
     /// Missing publications that no `gap` announced (receivers that check by seq alone).
     holes,
+    /// Publications that a client missed while it was away and will not get: the server did not recover them.
+    missed,
+    /// Deliveries of publishes that were under way when their publisher lost its connection, and of which nobody has
+    /// heard: the server may never have seen them.
+    recalled,
+    /// Publications received in answer to a join: by recovery, or as history.
+    replayed,
     /// Error replies.
     errors,
     /// Messages that are neither publications nor replies.
@@ -99,6 +110,22 @@ counters! {
     not_recovered,
     /// Connect + join + close cycles completed.
     cycles,
+    /// Storms.
+    storms,
+    /// Storms that were due while the one before was not over.
+    storms_put_off,
+    /// Clients that came back after a storm.
+    returned,
+    /// Clients that waited in vain for the server at the end: to be back after a storm, or to end a cycle.
+    stranded,
+    /// Time that storms took until everyone was back, in nanoseconds.
+    storm_ns,
+    /// CPU time of the generator's thread meanwhile, in nanoseconds.
+    storm_cpu_ns,
+    /// CPU time of the server meanwhile, in nanoseconds.
+    storm_server_ns,
+    /// Presence queries and history reads answered.
+    reads,
     /// Connections left by the client without a close frame.
     vanished,
     /// Bytes read from sockets.
@@ -118,10 +145,11 @@ counters! {
 }
 
 impl Counters {
-    /// Deliveries that never came, out of those expected so far.
+    /// Deliveries that never came, out of those expected so far, and that no `gap` told of.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        (self.expected + self.duplicated).saturating_sub(self.delivered) + self.holes
+        (self.expected + self.duplicated).saturating_sub(self.delivered + self.skipped + self.missed + self.recalled)
+            + self.holes
     }
 }
 

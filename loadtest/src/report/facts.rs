@@ -3,7 +3,7 @@
 
 use super::text::{bytes, grouped, micros, number, words};
 use crate::measure::histogram::Summary;
-use crate::plan::{Pace, Scenario};
+use crate::plan::{Pace, Scenario, Storm};
 use crate::run::outcome::plural;
 use crate::run::{Outcome, ServerFigures};
 
@@ -31,9 +31,14 @@ pub struct Row {
 pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 /// Histograms in the order in which they are shown, and what they are called; others follow under their own names.
-const HISTOGRAMS: [(&str, &str); 6] = [
+const HISTOGRAMS: [(&str, &str); 11] = [
     ("latency", "latency"),
+    ("latency_storm", "latency in storms"),
     ("last_receiver", "to the last receiver"),
+    ("back", "away until back"),
+    ("whole", "until all are back"),
+    ("history", "history read"),
+    ("presence", "presence query"),
     ("cycle", "cycle"),
     ("join", "connect to joined"),
     ("recovery", "reconnect to recovered"),
@@ -41,7 +46,12 @@ const HISTOGRAMS: [(&str, &str); 6] = [
 ];
 
 /// Counters that other rows show, or that are about the generator itself.
-const SHOWN_ELSEWHERE: [&str; 22] = [
+const SHOWN_ELSEWHERE: [&str; 27] = [
+    "storms",
+    "returned",
+    "storm_ns",
+    "storm_cpu_ns",
+    "storm_server_ns",
     "opened",
     "open",
     "ready",
@@ -108,7 +118,9 @@ pub fn percentiles(outcome: &Outcome) -> Vec<Vec<String>> {
 /// Everything but the percentiles and the host.
 #[must_use]
 pub fn sections(outcome: &Outcome) -> Vec<Section> {
-    let mut sections = vec![work(outcome), correctness(outcome)];
+    let mut sections = vec![work(outcome)];
+    sections.extend(storms(outcome));
+    sections.push(correctness(outcome));
     sections.extend(counted(outcome));
     if let Some(server) = &outcome.server {
         sections.push(server_cpu(outcome, server));
@@ -128,14 +140,15 @@ fn work(outcome: &Outcome) -> Section {
     section.add(plural(unit), per_second(count), total);
     if outcome.measured.published > 0 {
         let offered = match outcome.options.scenario {
-            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } => match pace {
-                Pace::InFlight(_) => String::new(),
-                Pace::Poisson { per_second } | Pace::Even { per_second } => {
-                    format!("of {}/s offered", number(per_second))
-                }
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) => match pace
+            {
+                Pace::InFlight(_) => None,
+                Pace::Poisson { per_second } | Pace::Even { per_second } => Some(per_second),
             },
-            _ => String::new(),
+            Scenario::Mixed(mixed) => Some(mixed.publishes_per_second),
+            Scenario::Idle | Scenario::Churn | Scenario::Soak(_) => None,
         };
+        let offered = offered.map_or_else(String::new, |rate| format!("of {}/s offered", number(rate)));
         section.add("published", per_second(outcome.measured.published), offered);
     }
     let clients = grouped(u64::from(outcome.options.connections));
@@ -144,6 +157,21 @@ fn work(outcome: &Outcome) -> Section {
         section.add("connected and joined", clients, format!("in {:.2} s: {}/s", outcome.connected_in_s, number(rate)));
     }
     section
+}
+
+fn storms(outcome: &Outcome) -> Option<Section> {
+    let storm = outcome.storm.as_ref()?;
+    let mut section = Section::new("Storms, whole run");
+    section.add("storms", number(storm.storms), "");
+    section.add("reconnects", grouped(storm.returned), "");
+    if let Some(us) = storm.server_us_per_reconnect {
+        section.add("server CPU per reconnect", micros(us), "beyond what the publications alone cost");
+    }
+    if let Some(busy) = storm.server_busy {
+        section.add("server meanwhile", format!("{} %", number(busy * 100.0)), "of a CPU");
+    }
+    section.add("generator meanwhile", format!("{} %", number(storm.generator_busy * 100.0)), "of a CPU");
+    Some(section)
 }
 
 fn correctness(outcome: &Outcome) -> Section {
@@ -185,7 +213,8 @@ fn counted(outcome: &Outcome) -> Option<Section> {
 fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
     let mut section = Section::new("Server CPU");
     let (count, unit) = outcome.work();
-    if count > 0 {
+    // The publications of a storm cost something too: what a reconnect costs stands with the storms.
+    if count > 0 && outcome.storm.is_none() {
         section.add(format!("{} per CPU-second", plural(unit)), number(server.per_cpu_second), "");
         let split = format!("{} ns user, {} ns kernel", number(server.user_ns), number(server.system_ns));
         section.add(format!("CPU per {unit}"), format!("{} ns", number(server.cpu_ns)), split);

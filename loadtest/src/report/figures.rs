@@ -129,6 +129,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
         }),
         Figure::new("of it user", Unit::Plain("ns"), Lower, |run| working(run).map(|server| server.user_ns)),
         Figure::new("of it kernel", Unit::Plain("ns"), Lower, |run| working(run).map(|server| server.system_ns)),
+        Figure::new("CPU per reconnect", Unit::Micros, Lower, |run| run.storm.as_ref()?.server_us_per_reconnect),
         Figure::new(&format!("bare send, per {unit}"), Unit::Plain("ns"), Lower, floor_ns),
         Figure::new(&format!("{units} per second"), Unit::Plain(""), Higher, |run| {
             worked(run).map(|work| work / run.measured_s)
@@ -177,7 +178,8 @@ fn worked(run: &Outcome) -> Option<f64> {
 
 /// The server's figures per unit of work.
 fn working(run: &Outcome) -> Option<&ServerFigures> {
-    worked(run).and(run.server.as_ref())
+    // The publications of a storm cost something too: what a reconnect costs is a figure of its own.
+    worked(run).and(run.server.as_ref()).filter(|_| run.storm.is_none())
 }
 
 /// The server's figures, where the clients stay connected.

@@ -35,6 +35,7 @@ pub fn fanout(name: &str, slower: f64) -> Outcome {
         ..Counters::default()
     };
     let mut outcome = Outcome {
+        storm: None,
         loadtest: "0.1.0".to_owned(),
         options: options(name),
         host: host(),

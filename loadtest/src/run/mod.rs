@@ -162,7 +162,8 @@ impl Run<'_> {
         let begun = Instant::now();
         let mut last = self.tell()?;
         let mut since = begun;
-        while since.elapsed() < QUIET && last.outstanding > 0 && !self.stop.load(Ordering::Relaxed) {
+        // Also when asked to end early: what is still on its way must not count as lost.
+        while since.elapsed() < QUIET && last.outstanding > 0 {
             std::thread::sleep(LOOK);
             let counters = self.tell()?;
             if (counters.delivered, counters.outstanding) != (last.delivered, last.outstanding) {

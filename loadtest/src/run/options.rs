@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::fleet::address::Target;
-use crate::plan::{Pace, Plan, Scenario, Soak};
+use crate::plan::{Mixed, Pace, Plan, Scenario, Soak, Storm};
 
 /// Clients of one process: below the usual hard limit of 20,000 open files.
 pub const CLIENTS_PER_PROCESS_MAX: u32 = 19_900;
@@ -90,6 +90,7 @@ impl Options {
                 connecting_max: self.connecting_max.div_ceil(processes as usize),
                 run: run_number(self.seed),
                 seed: self.seed.wrapping_add(u64::from(shard)),
+                pid: self.pid,
             });
             room += rooms_here;
             left -= clients;
@@ -111,6 +112,7 @@ fn share_of(scenario: Scenario, share: f64) -> Scenario {
         Pace::Poisson { per_second } => Pace::Poisson { per_second: per_second * share },
         Pace::Even { per_second } => Pace::Even { per_second: per_second * share },
     };
+    let part = |rooms: u32| ((f64::from(rooms) * share).round() as u32).max(1);
     match scenario {
         Scenario::Idle | Scenario::Churn => scenario,
         Scenario::Fanout { pace: whole, stalled_per_mille } => {
@@ -118,9 +120,16 @@ fn share_of(scenario: Scenario, share: f64) -> Scenario {
         }
         Scenario::Echo { pace: whole } => Scenario::Echo { pace: pace(whole) },
         Scenario::Soak(soak) => {
-            let rooms = ((f64::from(soak.rooms) * share).round() as u32).max(1);
-            Scenario::Soak(Soak { rooms, actions_per_second: soak.actions_per_second * share })
+            Scenario::Soak(Soak { rooms: part(soak.rooms), actions_per_second: soak.actions_per_second * share })
         }
+        Scenario::Storm(storm) => Scenario::Storm(Storm { pace: pace(storm.pace), ..storm }),
+        Scenario::Mixed(mixed) => Scenario::Mixed(Mixed {
+            rooms: part(mixed.rooms),
+            publishes_per_second: mixed.publishes_per_second * share,
+            reads_per_second: mixed.reads_per_second * share,
+            moves_per_second: mixed.moves_per_second * share,
+            ..mixed
+        }),
     }
 }
 

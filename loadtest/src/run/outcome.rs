@@ -12,7 +12,8 @@ use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
-use crate::plan::{Pace, Scenario};
+use crate::plan::{Mixed, Pace, Scenario, Storm};
+use crate::scenario::storm::StormFigures;
 use crate::server::floor::FloorCounters;
 use crate::worker::Answer;
 
@@ -65,6 +66,9 @@ pub struct Outcome {
     pub metrics: Option<Metrics>,
     /// What a floor server did in the measured time.
     pub floor: Option<FloorCounters>,
+    /// What storms cost.
+    #[serde(default)]
+    pub storm: Option<StormFigures>,
     /// What the server still counted when all clients had gone.
     pub left_behind: Option<String>,
     /// Whether it can be believed.
@@ -93,7 +97,10 @@ pub fn unit_of(scenario: Scenario) -> (&'static str, fn(&Counters) -> u64) {
     match scenario {
         Scenario::Echo { .. } => ("echo", |counters| counters.delivered),
         Scenario::Churn => ("cycle", |counters| counters.cycles),
-        Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) => ("delivery", |counters| counters.delivered),
+        Scenario::Storm(_) => ("reconnect", |counters| counters.returned),
+        Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) | Scenario::Mixed(_) => {
+            ("delivery", |counters| counters.delivered)
+        }
     }
 }
 
@@ -138,7 +145,8 @@ impl Outcome {
             }
         }
         // What happened while leaving is of no interest, but for what only the end can tell.
-        let total = Counters { holes: total.holes, ..*before_leaving };
+        let Counters { holes, stranded, recalled, unsent, .. } = total;
+        let total = Counters { holes, stranded, recalled, unsent, ..*before_leaving };
         Ok(Outcome {
             loadtest: env!("CARGO_PKG_VERSION").to_owned(),
             options: options.clone(),
@@ -156,6 +164,7 @@ impl Outcome {
             server: None,
             metrics: server.metrics,
             floor: server.floor,
+            storm: None,
             left_behind: None,
             verdict: Verdict::default(),
             complaints,
@@ -172,6 +181,11 @@ impl Outcome {
 
     /// Adds the figures of the server's process.
     pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
+        if let Scenario::Storm(_) = options.scenario {
+            let processes = options.plans().map_or(1, |plans| plans.len());
+            let cpu_ns = self.server_sample.map(|sample| sample.cpu_ns);
+            self.storm = Some(StormFigures::of(&self.measured, &self.total, processes, self.measured_s, cpu_ns));
+        }
         let change = Reading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
         self.server = ServerFigures::of(&change, memory, self.work().0, options.connections, self.measured_s);
     }
@@ -186,10 +200,13 @@ impl Outcome {
             }
         };
         against(total.lost(), "publications lost");
+        against(total.skipped, "publications told by gap to clients that read: more than their outboxes take");
         against(total.duplicated, "publications received twice");
         against(total.out_of_order, "publications received out of order");
         against(total.misrouted, "publications received in the wrong room");
         against(total.wrong, "messages that cannot be right");
+        against(total.unsent, "publishes not offered: nobody was connected to send them");
+        against(total.stranded, "clients waited in vain to be connected, joined or closed");
         against(total.disconnected, "connections ended by the server or broken");
         against(total.errors, "commands refused");
         against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
@@ -217,23 +234,53 @@ impl Outcome {
             let owed = total.published as f64 / rooms * options.payload_bytes as f64 / 1024.0;
             notes.push(format!("each stalled reader was owed about {owed:.0} KiB"));
         }
+        if let Some(storm) = self.storm.filter(|storm| storm.generator_busy > 0.95) {
+            notes.push(format!(
+                "the generator used {:.0} % of a CPU during the storms: the times until back are partly its own (give it \
+                 more --cores)",
+                storm.generator_busy * 100.0
+            ));
+        }
+        if total.storms_put_off > 0 {
+            notes.push(format!("{} storms were put off: the one before was not over", total.storms_put_off));
+        }
         if self.generator_waited > 0.05 {
             notes.push(format!(
                 "the generator waited for a CPU {:.0} % of the time: the host does something else as well",
                 self.generator_waited * 100.0
             ));
         }
-        if let Some(reason) = self.lagged(options) {
-            reasons.push(reason);
-        }
+        reasons.extend(self.lagged(options));
+        reasons.extend(self.fell_short(options));
         self.verdict = Verdict { valid: reasons.is_empty(), reasons, notes };
+    }
+
+    /// Open loop: whether less was published than offered, beyond what chance explains.
+    fn fell_short(&self, options: &Options) -> Option<String> {
+        let (per_second, clustering) = match options.scenario {
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) => match pace
+            {
+                Pace::InFlight(_) => return None,
+                Pace::Poisson { per_second } | Pace::Even { per_second } => (per_second, 1.0),
+            },
+            // Geometric bursts: the variance of the sum is that of single arrivals times twice the mean burst.
+            Scenario::Mixed(Mixed { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
+            _ => return None,
+        };
+        let offered = per_second * self.measured_s;
+        let short = offered - self.measured.published as f64;
+        let chance = 5.0 * (offered * clustering).sqrt();
+        (short > chance.max(offered * 0.02)).then(|| {
+            format!("only {} of {offered:.0} offered publishes were made in the measured time", self.measured.published)
+        })
     }
 
     /// Open loop: whether the generator published too late for its latencies to be the server's.
     fn lagged(&self, options: &Options) -> Option<String> {
-        let (Scenario::Fanout { pace, .. } | Scenario::Echo { pace }) = options.scenario else { return None };
-        if matches!(pace, Pace::InFlight(_)) {
-            return None;
+        match options.scenario {
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, Pace::InFlight(_)) => {}
+            Scenario::Storm(_) | Scenario::Mixed(_) => {}
+            _ => return None,
         }
         let (lag, latency) = (self.durations.get("lag")?, self.durations.get("latency")?);
         // Lateness that moves a published percentile: more than a tenth of it, and more than a timer's own precision.

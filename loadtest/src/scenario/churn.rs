@@ -10,8 +10,7 @@ use crate::plan::{Phase, Plan};
 /// The scenario: as many clients as the plan has go round at a time.
 pub struct Churn {
     plan: Plan,
-    started: Vec<u64>,
-    joined: Vec<bool>,
+    clients: Vec<Client>,
     phase: Phase,
     message: Vec<u8>,
     cycle: Durations,
@@ -19,13 +18,23 @@ pub struct Churn {
     complaints: Complaints,
 }
 
+/// One client's cycle.
+#[derive(Clone, Copy, Debug, Default)]
+struct Client {
+    started: u64,
+    joined: bool,
+    /// It is not over.
+    is_under_way: bool,
+    /// It began in the measured time: what is slow may end after it.
+    measured: bool,
+}
+
 impl Churn {
     /// Rooms of the plan's size.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         Churn {
-            started: vec![0; plan.clients as usize],
-            joined: vec![false; plan.clients as usize],
+            clients: vec![Client::default(); plan.clients as usize],
             phase: Phase::Connect,
             message: Vec::new(),
             cycle: Durations::default(),
@@ -35,19 +44,29 @@ impl Churn {
         }
     }
 
-    fn begin(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        self.started[client as usize] = now;
-        self.joined[client as usize] = false;
-        fleet.connect(client);
+    /// Begins a cycle, at `at` or as soon after it as can be.
+    fn begin(&mut self, fleet: &mut Fleet, client: u32, at: u64) {
+        let measured = self.phase == Phase::Measure;
+        self.clients[client as usize] = Client { started: at, joined: false, is_under_way: true, measured };
+        fleet.counters.outstanding += 1;
+        fleet.connect_at(client, at);
+    }
+
+    /// A cycle is over, one way or the other. Returns it.
+    fn end(&mut self, fleet: &mut Fleet, client: u32) -> Client {
+        let cycle = std::mem::take(&mut self.clients[client as usize]);
+        fleet.counters.outstanding -= u64::from(cycle.is_under_way);
+        cycle
     }
 
     fn join_answered(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        if std::mem::replace(&mut self.joined[client as usize], true) {
+        let cycle = &mut self.clients[client as usize];
+        if std::mem::replace(&mut cycle.joined, true) {
             return;
         }
         fleet.counters.joins += 1;
-        if self.phase == Phase::Measure {
-            self.join.record(now - self.started[client as usize]);
+        if cycle.measured {
+            self.join.record(now.saturating_sub(cycle.started));
         }
         fleet.close(client);
     }
@@ -88,11 +107,12 @@ impl Behaviour for Churn {
     }
 
     fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
-        if ended == Ended::Asked && self.joined[client as usize] {
+        let cycle = self.end(fleet, client);
+        if ended == Ended::Asked && cycle.joined {
             fleet.counters.cycles += 1;
-            let took = now - self.started[client as usize];
+            let took = now.saturating_sub(cycle.started);
             fleet.pulse.record(took);
-            if self.phase == Phase::Measure {
+            if cycle.measured {
                 self.cycle.record(took);
             }
         } else if ended != Ended::Asked {
@@ -105,9 +125,9 @@ impl Behaviour for Churn {
     }
 
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        self.end(fleet, client);
         if self.phase.is_running() {
-            self.started[client as usize] = now + RETRY_NS;
-            fleet.connect_at(client, now + RETRY_NS);
+            self.begin(fleet, client, now + RETRY_NS);
         }
     }
 
@@ -126,7 +146,10 @@ impl Actor for Churn {
                 (0..self.plan.clients).for_each(|client| self.begin(fleet, client, now));
             }
             Phase::Warm | Phase::Measure | Phase::Drain => {}
-            Phase::Leave => fleet.close_all(),
+            Phase::Leave => {
+                fleet.counters.stranded += fleet.counters.outstanding;
+                fleet.close_all();
+            }
         }
     }
 

@@ -1,9 +1,8 @@
 //! Every client sends stamped messages and gets each back, in order.
 
-use std::collections::VecDeque;
-
 use roomring::wire::frame::Opcode;
 
+use super::flights::Flights;
 use super::schedule::Schedule;
 use super::{Actor, Complaints, Findings, RETRY_NS};
 use crate::fleet::handshake::Request;
@@ -30,9 +29,8 @@ pub struct Echo {
 
 #[derive(Default)]
 struct Client {
-    next: u32,
-    /// When each message that has not come back was due.
-    sent: VecDeque<u64>,
+    /// What has not come back.
+    sent: Flights,
     sequence: Sequence,
     open: bool,
 }
@@ -57,10 +55,13 @@ impl Echo {
     }
 
     fn send(&mut self, fleet: &mut Fleet, client: u32, scheduled: u64) {
-        let state = &mut self.clients[client as usize];
-        let stamp = Stamp { number: state.next, room: client };
-        state.next = state.next.wrapping_add(1);
-        state.sent.push_back(scheduled);
+        if !fleet.is_open(client) {
+            fleet.counters.unsent += 1;
+            return;
+        }
+        // Recorded by when it was due: what is slow may come back after the measured time.
+        let number = self.clients[client as usize].sent.launch(scheduled, 1, self.phase == Phase::Measure);
+        let stamp = Stamp { number, room: client };
         self.message.clear();
         stamp.write(self.plan.payload_bytes, &mut self.message);
         fleet.queue(client, self.opcode, &self.message);
@@ -105,18 +106,22 @@ impl Behaviour for Echo {
         fleet.counters.delivered += 1;
         let state = &mut self.clients[client as usize];
         match state.sequence.observe(u64::from(stamp.number)) {
-            Arrival::InOrder => {}
-            Arrival::AfterHole(_) => fleet.counters.out_of_order += 1,
-            Arrival::Late | Arrival::Duplicate => {
+            Arrival::InOrder | Arrival::AfterHole(_) => {}
+            Arrival::Late => fleet.counters.out_of_order += 1,
+            Arrival::Duplicate => {
                 fleet.counters.duplicated += 1;
                 return;
             }
         }
-        let Some(scheduled) = state.sent.pop_front() else { return };
+        let Some(sent) = state.sent.arrive(stamp.number) else {
+            fleet.counters.wrong += 1;
+            self.complaints.add(|| format!("client {client} got {stamp:?}, which it has not sent"));
+            return;
+        };
         fleet.counters.outstanding -= 1;
-        let took = now.saturating_sub(scheduled);
+        let took = now.saturating_sub(sent.scheduled);
         fleet.pulse.record(took);
-        if self.phase == Phase::Measure {
+        if sent.measured {
             self.latency.record(took);
         }
         if self.phase.is_running() && matches!(self.pace, Pace::InFlight(_)) {

@@ -1,9 +1,9 @@
 //! One publisher per room, every member receives and checks. Closed loop with some publishes under way per room, or open
 //! loop at an offered rate with latency from the scheduled time. A share of the members may stop reading.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::flights::{Flight, Flights};
 use super::schedule::Schedule;
 use super::{Actor, Complaints, Findings, RETRY_NS, idle};
 use crate::clock::MILLISECOND;
@@ -44,20 +44,12 @@ struct Room {
     name: String,
     clients: Range<u32>,
     healthy: u32,
-    next: u32,
-    /// Publishes that some member has not got; the first of them has the number `first`.
-    flights: VecDeque<Flight>,
-    first: u32,
+    flights: Flights,
     /// seq − number, the same for every publication of the room.
     offset: Option<u64>,
     refilling: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Flight {
-    scheduled: u64,
-    missing: u32,
-    measured: bool,
+    /// The publisher lost its connection: what it was sending went with it.
+    abandoned: bool,
 }
 
 #[derive(Default)]
@@ -86,11 +78,10 @@ impl Fanout {
                 name,
                 clients,
                 healthy: size - stalled,
-                next: 0,
-                flights: VecDeque::new(),
-                first: 0,
+                flights: Flights::default(),
                 offset: None,
                 refilling: false,
+                abandoned: false,
             });
         }
         Fanout {
@@ -116,9 +107,15 @@ impl Fanout {
     }
 
     fn join_answered(&mut self, fleet: &mut Fleet, client: u32, seq: u64) {
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
         let member = &mut self.members[client as usize];
         // A dialect without seq counts by the stamp's number, from 0; one with seq begins behind the head.
-        member.sequence = Sequence::starting_at(if self.plan.dialect.has_seq() { seq + 1 } else { 0 });
+        let numbered = self.plan.dialect.is_numbered();
+        member.sequence = Sequence::starting_at(if numbered { seq + 1 } else { 0 });
+        if numbered && room.flights.next() == 0 {
+            room.offset = Some(seq + 1);
+        }
         if !std::mem::replace(&mut member.joined, true) {
             fleet.counters.ready += 1;
             fleet.counters.joins += 1;
@@ -128,13 +125,16 @@ impl Fanout {
     fn publish(&mut self, fleet: &mut Fleet, room_index: u32, scheduled: u64) {
         let room = &mut self.rooms[room_index as usize];
         let publisher = room.clients.start;
-        let stamp = Stamp { number: room.next, room: room_index };
+        if !fleet.is_open(publisher) {
+            fleet.counters.unsent += 1;
+            return;
+        }
+        let measured = self.phase == Phase::Measure;
+        let number = room.flights.launch(scheduled, room.healthy, measured);
+        let stamp = Stamp { number, room: room_index };
         self.message.clear();
         self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload_bytes, &mut self.message);
         fleet.queue(publisher, self.plan.dialect.opcode(), &self.message);
-        room.next += 1;
-        let measured = self.phase == Phase::Measure;
-        room.flights.push_back(Flight { scheduled, missing: room.healthy, measured });
         fleet.counters.published += 1;
         fleet.counters.expected += u64::from(room.healthy);
         fleet.counters.outstanding += u64::from(room.healthy);
@@ -175,46 +175,60 @@ impl Fanout {
         if member.stalls {
             return;
         }
-        let flight = stamp.number.checked_sub(room.first).and_then(|index| room.flights.get_mut(index as usize));
-        let Some(flight) = flight.filter(|flight| flight.missing > 0) else {
+        let Some(flight) = room.flights.arrive(stamp.number) else {
             fleet.counters.wrong += 1;
             self.complaints.add(|| format!("room {room_index}: publish {} is not under way", stamp.number));
             return;
         };
-        flight.missing -= 1;
         fleet.counters.outstanding -= 1;
         let took = now.saturating_sub(flight.scheduled);
-        let (measured, complete) = (flight.measured, flight.missing == 0);
+        let Flight { measured, missing, skipped, .. } = flight;
         fleet.pulse.record(took);
         if measured {
             self.latency.record(took);
         }
-        if complete {
-            if measured {
+        if missing == 0 {
+            // What some reader never got has no last receiver.
+            if measured && !skipped {
                 self.last_receiver.record(took);
             }
-            while room.flights.front().is_some_and(|flight| flight.missing == 0) {
-                room.flights.pop_front();
-                room.first += 1;
-            }
-            if !std::mem::replace(&mut room.refilling, true) {
-                self.refill.push(room_index);
-            }
+            self.want_refill(room_index);
+        }
+    }
+
+    /// The server says that `from ..= to` will not come.
+    fn gap(&mut self, fleet: &mut Fleet, client: u32, from: u64, to: u64) {
+        let room_index = self.room_of(client);
+        let (member, room) = (&mut self.members[client as usize], &mut self.rooms[room_index as usize]);
+        let missing = member.sequence.announce_gap(from, to);
+        if from > to || missing != to - from + 1 {
+            fleet.counters.wrong += 1;
+            self.complaints.add(|| format!("client {client}: gap {from} to {to}, of which {missing} were missing"));
+        }
+        if member.stalls {
+            fleet.counters.gaps_announced += missing;
+            return;
+        }
+        fleet.counters.skipped += missing;
+        if fleet.counters.skipped == missing {
+            self.complaints
+                .add(|| format!("client {client}: gap {from} to {to} although it reads (the first of such)"));
+        }
+        let Some(offset) = room.offset else { return };
+        fleet.counters.outstanding -= room.flights.skip_seqs(offset, from, to);
+        self.want_refill(room_index);
+    }
+
+    fn want_refill(&mut self, room_index: u32) {
+        if !std::mem::replace(&mut self.rooms[room_index as usize].refilling, true) {
+            self.refill.push(room_index);
         }
     }
 
     fn other(&mut self, fleet: &mut Fleet, client: u32, message: &[u8]) {
         match self.plan.dialect.parse(message) {
             Said::Joined { seq, .. } => self.join_answered(fleet, client, seq),
-            Said::Gap { from, to, .. } => {
-                let member = &mut self.members[client as usize];
-                let missing = member.sequence.announce_gap(from, to);
-                if member.stalls {
-                    fleet.counters.gaps_announced += missing;
-                } else {
-                    self.complaints.add(|| format!("client {client}: gap {from} to {to} although it reads"));
-                }
-            }
+            Said::Gap { from, to, .. } => self.gap(fleet, client, from, to),
             Said::Error { code, message } => {
                 fleet.counters.errors += 1;
                 fleet.last_failure = Some(format!("refused: {code}: {message}"));
@@ -234,7 +248,7 @@ impl Fanout {
     fn missing(&self, member: &Member, room: &Room) -> u64 {
         match room.offset {
             Some(offset) if member.stalls && member.joined => {
-                let head = offset.wrapping_add(u64::from(room.next));
+                let head = offset.wrapping_add(u64::from(room.flights.next()));
                 member.sequence.missing() + head.saturating_sub(member.sequence.next())
             }
             _ => 0,
@@ -253,7 +267,8 @@ impl Fanout {
     /// Closed loop: keeps the wanted number of publishes under way in a room.
     fn fill(&mut self, fleet: &mut Fleet, room_index: u32, now: u64) {
         let Pace::InFlight(wanted) = self.pace else { return };
-        while self.rooms[room_index as usize].flights.len() < wanted as usize {
+        let room = &self.rooms[room_index as usize];
+        for _ in room.flights.len()..wanted as usize {
             self.publish(fleet, room_index, now);
         }
     }
@@ -311,6 +326,9 @@ impl Behaviour for Fanout {
             return;
         }
         fleet.counters.disconnected += 1;
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
+        room.abandoned |= room.clients.start == client;
         fleet.last_failure = Some(format!("connection ended: {ended:?}"));
         self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
         if self.phase == Phase::Connect {
@@ -369,6 +387,11 @@ impl Actor for Fanout {
                 self.look(fleet);
             }
             Phase::Leave => {
+                for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
+                    let (publishes, deliveries) = room.flights.recall();
+                    fleet.counters.unsent += publishes;
+                    fleet.counters.recalled += deliveries;
+                }
                 let members = self.members.iter().enumerate();
                 let room_of = |client: usize| &self.rooms[client / self.plan.room_size as usize];
                 fleet.counters.holes +=

@@ -1,11 +1,15 @@
 //! What clients do and check. Each scenario is a [`Behaviour`] of a fleet that follows the phases of a run.
 
 pub mod churn;
+mod crowd;
 pub mod echo;
 pub mod fanout;
+mod flights;
 pub mod idle;
+pub mod mixed;
 mod schedule;
 pub mod soak;
+pub mod storm;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{Behaviour, Fleet};
 use crate::measure::histogram::Durations;
 use crate::plan::Phase;
+
+/// A position this close to the head must be recoverable: half of what the server holds by default.
+const RECOVERABLE: u64 = 500;
 
 /// A failed attempt is repeated after this.
 const RETRY_NS: u64 = 200_000_000;

@@ -1,5 +1,7 @@
 //! Outboxes alone: order, bounds, what the slow policies leave behind.
 
+mod seeded;
+
 use super::*;
 use crate::base::counters::CoreCounters;
 use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};

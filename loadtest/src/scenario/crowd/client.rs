@@ -1,4 +1,4 @@
-//! One client of a soak: the rooms it is in, what it has received of each, and what it will say when it comes back.
+//! One client of a crowd: the rooms it is in, what it has received of each, and what it will say when it comes back.
 
 use std::collections::VecDeque;
 
@@ -41,6 +41,16 @@ pub struct Membership {
     pub asked: Option<Position>,
     /// What it has received.
     pub sequence: Sequence,
+    /// The room's head when the join was answered: what comes behind it is live.
+    pub head: u64,
+}
+
+impl Membership {
+    /// One that begins with a join.
+    #[must_use]
+    pub fn joining(room: u32, asked: Option<Position>) -> Self {
+        Membership { room, stage: Stage::Joining, asked, sequence: Sequence::default(), head: 0 }
+    }
 }
 
 /// How far a membership is.
@@ -64,6 +74,12 @@ impl Client {
     pub fn take_unanswered(&mut self, room: u32) -> Option<u32> {
         let place = self.unanswered.iter().position(|(of, _)| *of == room)?;
         self.unanswered.remove(place).map(|(_, number)| number)
+    }
+
+    /// The rooms that it is in.
+    pub fn rooms_in(&self) -> impl Iterator<Item = u32> {
+        let inside = self.memberships.iter().filter(|membership| membership.stage == Stage::In);
+        inside.map(|membership| membership.room)
     }
 
     /// Whether nothing is on its way for it.

@@ -1,4 +1,4 @@
-//! What the clients of a soak know together: which publication has which seq in each room, and who sent it. Every
+//! What the clients of a crowd know together: which publication has which seq in each room, and who sent it. Every
 //! receiver is held against it, so that two of them cannot have seen different histories.
 
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ impl Truth {
     /// A number for the next publish of `sender`.
     pub fn next_number(&mut self, sender: Sender) -> u32 {
         self.senders.push(sender);
-        u32::try_from(self.senders.len() - 1).expect("a soak publishes fewer than 2^32 messages")
+        u32::try_from(self.senders.len() - 1).expect("a run publishes fewer than 2^32 messages")
     }
 
     /// The highest seq that anyone has seen in a room.
@@ -59,7 +59,7 @@ impl Truth {
         self.rooms[room as usize].epoch.as_deref()
     }
 
-    /// Takes a room's epoch from a `joined`. The server does not restart under a soak: it never changes.
+    /// Takes a room's epoch from a `joined`. The server does not restart under a run: it never changes.
     ///
     /// # Errors
     /// What is wrong.

@@ -1,0 +1,364 @@
+//! A chat: rooms of all sizes by Zipf's law, members that talk in bursts and read history and presence now and then,
+//! some that change rooms, lose their connection and come back. Everything is offered at times that were planned ahead,
+//! and what the clients hear is checked by their [`Crowd`].
+
+mod rooms;
+mod speech;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use roomring::wire::frame::Opcode;
+
+use super::crowd::client::Client;
+use super::crowd::{Crowd, Heard};
+use super::{Actor, Findings, RETRY_NS};
+use crate::clock::{MILLISECOND, SECOND};
+use crate::dialect::{Dialect, Said, json};
+use crate::fleet::handshake::Request;
+use crate::fleet::{Behaviour, Ended, Fleet, Leaving};
+use crate::measure::histogram::Durations;
+use crate::plan::{Mixed as Mixture, Phase, Plan};
+use rooms::{ROOMS_PER_CLIENT_MAX, Zipf};
+use speech::{Speech, Utterance};
+
+/// Messages of a history read.
+const PAGE: u32 = 20;
+
+/// How often a draining run looks who is behind.
+const LOOK_NS: u64 = 20 * MILLISECOND;
+
+/// Who lost its connection is away for up to this.
+const AWAY_NS_MAX: u64 = 3 * SECOND;
+
+/// The scenario.
+pub struct Mixed {
+    mixture: Mixture,
+    clients: u32,
+    payload_bytes: usize,
+    crowd: Crowd,
+    zipf: Zipf,
+    speech: Option<Speech>,
+    /// The client and the room of each burst that goes on.
+    bursts: HashMap<u64, (u32, u32)>,
+    next_read: u64,
+    next_move: u64,
+    /// What each client waits to be told.
+    reading: Vec<Option<Reading>>,
+    /// Of each publish, by number.
+    publishes: Vec<Times>,
+    looked: u64,
+    message: Vec<u8>,
+    latency: Durations,
+    last_receiver: Durations,
+    lag: Durations,
+    history: Durations,
+    presence: Durations,
+}
+
+/// A read under way.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    scheduled: u64,
+    room: u32,
+    /// A history read, of what comes after this seq; else a presence query.
+    after: Option<u64>,
+}
+
+/// When a publish was due, and when its last receiver had it.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    scheduled: u64,
+    last: u64,
+    measured: bool,
+}
+
+impl Mixed {
+    /// Clients and rooms as planned; who is in which room is drawn when they connect.
+    #[must_use]
+    pub fn new(plan: Plan, mixture: Mixture) -> Self {
+        let is_binary = matches!(plan.dialect, Dialect::Binary);
+        Mixed {
+            clients: plan.clients,
+            payload_bytes: plan.payload_bytes,
+            zipf: Zipf::new(mixture.rooms, mixture.zipf),
+            speech: None,
+            bursts: HashMap::new(),
+            next_read: u64::MAX,
+            next_move: u64::MAX,
+            reading: vec![None; plan.clients as usize],
+            publishes: Vec::new(),
+            looked: 0,
+            message: Vec::new(),
+            latency: Durations::default(),
+            last_receiver: Durations::default(),
+            lag: Durations::default(),
+            history: Durations::default(),
+            presence: Durations::default(),
+            crowd: Crowd::new(plan, mixture.rooms, |_| is_binary),
+            mixture,
+        }
+    }
+
+    /// A client that can speak in `room` now: `wanted`, or any other.
+    fn speaker(&self, fleet: &mut Fleet, wanted: u32, room: u32) -> Option<u32> {
+        let is_in = |client: &u32| {
+            let client = &self.crowd.clients[*client as usize];
+            client.up && client.rooms_in().any(|inside| inside == room)
+        };
+        let from = fleet.rng.u32(..self.clients);
+        std::iter::once(wanted).chain(from..self.clients).chain(0..from).find(is_in)
+    }
+
+    /// A client that is in some room, and which: any one.
+    fn anyone(&self, fleet: &mut Fleet) -> Option<(u32, u32)> {
+        let from = fleet.rng.u32(..self.clients);
+        let is_in = |client: &u32| self.room_of(&self.crowd.clients[*client as usize], 0).is_some();
+        let client = (from..self.clients).chain(0..from).find(is_in)?;
+        let pick = fleet.rng.usize(..ROOMS_PER_CLIENT_MAX);
+        self.room_of(&self.crowd.clients[client as usize], pick).map(|room| (client, room))
+    }
+
+    /// One of the rooms that a client is in.
+    fn room_of(&self, client: &Client, pick: usize) -> Option<u32> {
+        let inside = client.rooms_in().count();
+        client.rooms_in().nth(pick.checked_rem(inside)?).filter(|_| client.up)
+    }
+
+    fn speak(&mut self, fleet: &mut Fleet, utterance: Utterance, now: u64) {
+        let Utterance { at, burst, left } = utterance;
+        let measured = self.crowd.phase == Phase::Measure;
+        let planned = self.bursts.remove(&burst).or_else(|| self.anyone(fleet));
+        let speaker = planned.and_then(|(client, room)| Some((self.speaker(fleet, client, room)?, room)));
+        // A room whose members are all gone has nothing more to say: someone else talks elsewhere.
+        let Some((client, room)) = speaker.or_else(|| self.anyone(fleet)) else {
+            fleet.counters.unsent += 1;
+            return;
+        };
+        if left > 0 {
+            self.bursts.insert(burst, (client, room));
+        }
+        if measured {
+            self.lag.record(now - at);
+        }
+        let size = speech::payload_bytes(self.payload_bytes, &mut fleet.rng);
+        let number = self.crowd.publish(fleet, client, room, size);
+        fleet.flush(client);
+        debug_assert_eq!(number as usize, self.publishes.len());
+        self.publishes.push(Times { scheduled: at, last: 0, measured });
+    }
+
+    fn read(&mut self, fleet: &mut Fleet, scheduled: u64) {
+        let Some((client, room)) = self.anyone(fleet) else { return };
+        if self.reading[client as usize].is_some() {
+            // Its answers could be taken for each other: it is a read that is not made.
+            return;
+        }
+        let after = fleet.rng.bool().then(|| self.crowd.head(room).saturating_sub(u64::from(PAGE)));
+        self.message.clear();
+        let name = self.crowd.room_name(room);
+        match after {
+            Some(after) => json::write_history(name, after, PAGE, &mut self.message),
+            None => json::write_presence(name, &mut self.message),
+        }
+        // A command may come in the JSON form on any connection.
+        fleet.queue(client, Opcode::Text, &self.message);
+        fleet.flush(client);
+        self.reading[client as usize] = Some(Reading { scheduled, room, after });
+    }
+
+    fn answered(&mut self, fleet: &mut Fleet, client: u32, said: Said, now: u64) {
+        let reading = self.reading[client as usize].take();
+        let measured = self.crowd.phase >= Phase::Measure;
+        let took = |reading: Reading| now.saturating_sub(reading.scheduled);
+        let wrong = match (reading, said) {
+            (Some(read @ Reading { room, after: None, .. }), Said::Presence { room: name, total }) => {
+                if measured {
+                    self.presence.record(took(read));
+                }
+                let is_right = self.crowd.room_named(&name) == Some(room);
+                // The one that asks is there itself.
+                let is_right = is_right && (1..=u64::from(self.clients)).contains(&total);
+                (!is_right).then(|| format!("{name}: presence of {total}, asked for room {room}"))
+            }
+            (Some(read @ Reading { room, after: Some(after), .. }), Said::History { room: name, head, messages }) => {
+                if measured {
+                    self.history.record(took(read));
+                }
+                let expected = (head.saturating_sub(after)).min(u64::from(PAGE));
+                let seqs = messages.iter().map(|published| published.seq);
+                let is_right = self.crowd.room_named(&name) == Some(room)
+                    && head >= after
+                    && messages.len() as u64 == expected
+                    && seqs.eq(after + 1..=after + expected);
+                let checked = messages.iter().try_for_each(|published| self.crowd.check(room, published));
+                let page = || format!("{name}: {} messages after {after}, head {head}", messages.len());
+                checked.err().or_else(|| (!is_right).then(page))
+            }
+            (_, said) => Some(format!("an answer to a read that was not asked: {said:?}")),
+        };
+        fleet.counters.reads += 1;
+        if let Some(what) = wrong {
+            self.crowd.wrong(fleet, client, || what);
+        }
+    }
+
+    /// Someone changes rooms, or loses its connection.
+    fn move_someone(&mut self, fleet: &mut Fleet, now: u64) {
+        let Some((client, room)) = self.anyone(fleet) else { return };
+        if fleet.rng.bool() {
+            let there = |room: u32| self.crowd.clients[client as usize].memberships.iter().any(|of| of.room == room);
+            let elsewhere = (0..8).map(|_| self.zipf.draw(&mut fleet.rng)).find(|room| !there(*room));
+            let Some(elsewhere) = elsewhere else { return };
+            self.crowd.leave(fleet, client, room);
+            self.crowd.join(fleet, client, elsewhere, None);
+            return;
+        }
+        let away = fleet.rng.u64(..AWAY_NS_MAX);
+        self.reading[client as usize] = None;
+        match fleet.rng.choice(&[None, Some(Leaving::Fin), Some(Leaving::Reset), Some(Leaving::MidFrame)]) {
+            Some(Some(leaving)) => {
+                fleet.vanish(client, *leaving);
+                self.crowd.go_away(client);
+                self.crowd.come_back(fleet, client, now + away);
+            }
+            // What still comes is not looked at; `ended` tells when the server has agreed.
+            _ => {
+                fleet.close(client);
+                self.crowd.go_away(client);
+            }
+        }
+    }
+
+    fn owed(&self) -> u64 {
+        self.crowd.owed() + self.reading.iter().flatten().count() as u64
+    }
+
+    fn plan_next(&self, fleet: &mut Fleet) {
+        let publish = self.speech.as_ref().map_or(u64::MAX, Speech::next_at);
+        fleet.set_deadline(publish.min(self.next_read).min(self.next_move));
+    }
+
+    fn start(&mut self, fleet: &mut Fleet, now: u64) {
+        let Mixture { publishes_per_second, burst, reads_per_second, moves_per_second, .. } = self.mixture;
+        self.speech = Some(Speech::start(publishes_per_second, burst, &mut fleet.rng, now));
+        self.next_read = now.saturating_add(gap(reads_per_second, fleet));
+        self.next_move = now.saturating_add(gap(moves_per_second, fleet));
+        self.plan_next(fleet);
+    }
+}
+
+/// Until the next arrival of a Poisson process; for a rate of 0, for ever.
+fn gap(per_second: f64, fleet: &mut Fleet) -> u64 {
+    if per_second <= 0.0 {
+        return u64::MAX;
+    }
+    ((speech::exponential(&mut fleet.rng) / per_second * SECOND as f64) as u64).max(1)
+}
+
+impl Behaviour for Mixed {
+    fn request(&mut self, client: u32) -> Request {
+        self.crowd.request(client)
+    }
+
+    fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        self.crowd.opened(fleet, client, now);
+    }
+
+    fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
+        match self.crowd.message(fleet, client, message, now) {
+            Heard::Live { number } => {
+                let times = &mut self.publishes[number as usize];
+                times.last = times.last.max(now);
+                if times.measured {
+                    self.latency.record(now.saturating_sub(times.scheduled));
+                }
+            }
+            Heard::Answer(said) => self.answered(fleet, client, said, now),
+            Heard::Done => {}
+        }
+    }
+
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+        self.reading[client as usize] = None;
+        if self.crowd.ended(fleet, client, &ended) {
+            let away = fleet.rng.u64(..AWAY_NS_MAX);
+            self.crowd.come_back(fleet, client, now + away);
+        }
+    }
+
+    fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        if self.crowd.phase < Phase::Leave {
+            fleet.connect_at(client, now + RETRY_NS);
+        }
+    }
+
+    fn due(&mut self, fleet: &mut Fleet, now: u64) {
+        if !self.crowd.phase.is_running() {
+            return;
+        }
+        while let Some(utterance) = self.speech.as_mut().and_then(|speech| speech.take_due(&mut fleet.rng, now)) {
+            self.speak(fleet, utterance, now);
+        }
+        while self.next_read <= now {
+            self.read(fleet, self.next_read);
+            self.next_read = self.next_read.saturating_add(gap(self.mixture.reads_per_second, fleet));
+        }
+        while self.next_move <= now {
+            self.move_someone(fleet, now);
+            self.next_move = self.next_move.saturating_add(gap(self.mixture.moves_per_second, fleet));
+        }
+        self.plan_next(fleet);
+    }
+
+    fn turn_ended(&mut self, fleet: &mut Fleet, now: u64) {
+        if self.crowd.phase == Phase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
+            self.looked = now;
+            fleet.counters.outstanding = self.owed();
+        }
+    }
+}
+
+impl Actor for Mixed {
+    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+        let before = std::mem::replace(&mut self.crowd.phase, phase);
+        match phase {
+            Phase::Connect => {
+                let memberships = (f64::from(self.clients) * self.mixture.memberships).round() as u32;
+                let rooms_of = self.zipf.assign(memberships, self.clients, &mut fleet.rng);
+                for (client, rooms) in (0u32..).zip(rooms_of) {
+                    let remembered = rooms.into_iter().map(|room| (room, None));
+                    self.crowd.clients[client as usize].remembered.extend(remembered);
+                    fleet.connect(client);
+                }
+            }
+            Phase::Warm | Phase::Measure if !before.is_running() => self.start(fleet, now),
+            Phase::Warm | Phase::Measure => {}
+            Phase::Drain => {
+                fleet.set_deadline(u64::MAX);
+                fleet.counters.outstanding = self.owed();
+            }
+            Phase::Leave => {
+                let owed = self.owed();
+                self.crowd.give_up(fleet, owed);
+                fleet.close_all();
+            }
+        }
+    }
+
+    fn finish(&mut self, _fleet: &mut Fleet) -> Findings {
+        for times in self.publishes.iter().filter(|times| times.measured && times.last > 0) {
+            self.last_receiver.record(times.last.saturating_sub(times.scheduled));
+        }
+        let mut findings = Findings::default();
+        findings.add("latency", &self.latency);
+        findings.add("last_receiver", &self.last_receiver);
+        findings.add("history", &self.history);
+        findings.add("presence", &self.presence);
+        findings.add("recovery", &self.crowd.recovery);
+        findings.add("lag", &self.lag);
+        findings.complaints = self.crowd.complaints.take();
+        findings
+    }
+}

@@ -1,0 +1,534 @@
+//! All readers lose their connections at once and come back as fast as they may, by position, while publishers go on.
+//! Every member must get every publication once: live, or by recovery. Where the server has no recovery, what was
+//! missed is counted as that.
+
+mod figures;
+mod member;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::flights::Flights;
+use super::schedule::Schedule;
+use super::{Actor, Complaints, Findings, RECOVERABLE, RETRY_NS, idle};
+use crate::clock::{self, Clock, MILLISECOND, SECOND};
+use crate::dialect::{Delivery, Position, Published, Said};
+use crate::fleet::handshake::Request;
+use crate::fleet::{Behaviour, Ended, Fleet, Leaving};
+use crate::measure::histogram::Durations;
+use crate::measure::sequence::Arrival;
+use crate::payload::Stamp;
+use crate::plan::{Phase, Plan, Storm as Weather};
+pub use figures::StormFigures;
+use member::{Member, Stage};
+
+/// Attempts that failed wait at most this long before the next one.
+const BACKOFF_NS_MAX: u64 = 30 * SECOND;
+
+/// A server without numbers may not have taken the last joins yet: the last publish, by which all can tell what they
+/// missed, waits so long.
+const SETTLED_NS: u64 = 200 * MILLISECOND;
+
+/// The scenario.
+pub struct Storm {
+    plan: Plan,
+    weather: Weather,
+    clock: Clock,
+    rooms: Vec<Room>,
+    members: Vec<Member>,
+    schedule: Schedule,
+    phase: Phase,
+    /// The storm that is not over.
+    raging: Option<Raging>,
+    next_storm: u64,
+    /// When the last one came back.
+    calm_since: u64,
+    /// The last publish of each room was sent.
+    closed: bool,
+    message: Vec<u8>,
+    calm: Durations,
+    during: Durations,
+    last_receiver: Durations,
+    lag: Durations,
+    back: Durations,
+    join: Durations,
+    whole: Durations,
+    complaints: Complaints,
+}
+
+struct Room {
+    name: String,
+    clients: Range<u32>,
+    flights: Flights,
+    /// seq of publish 0, where the server numbers.
+    offset: Option<u64>,
+    epoch: Option<String>,
+    /// The publisher lost its connection: what it was sending went with it.
+    abandoned: bool,
+}
+
+/// A storm under way.
+struct Raging {
+    since: u64,
+    /// Members that are not back.
+    away: u64,
+    /// CPU time of this thread and of the server when it began.
+    cpu_ns: u64,
+    server_ns: u64,
+}
+
+impl Storm {
+    /// Rooms of the plan's size. The first member of each is its publisher; it stays, and so do the first others that
+    /// are spared.
+    #[must_use]
+    pub fn new(plan: Plan, weather: Weather) -> Self {
+        let mut members: Vec<Member> = (0..plan.clients).map(|_| Member::default()).collect();
+        let mut rooms = Vec::new();
+        for (room, first) in (0u32..).zip((0..plan.clients).step_by(plan.room_size as usize)) {
+            let clients = first..plan.clients.min(first + plan.room_size);
+            let hit = ((clients.len() as u32 - 1) * weather.share_per_mille).div_ceil(1_000);
+            for client in clients.end - hit..clients.end {
+                members[client as usize].is_hit = true;
+            }
+            let name = plan.room_name(room);
+            rooms.push(Room {
+                name,
+                clients,
+                flights: Flights::default(),
+                offset: None,
+                epoch: None,
+                abandoned: false,
+            });
+        }
+        Storm {
+            weather,
+            clock: Clock::start(),
+            rooms,
+            members,
+            schedule: Schedule::default(),
+            phase: Phase::Connect,
+            raging: None,
+            next_storm: u64::MAX,
+            calm_since: 0,
+            closed: false,
+            message: Vec::new(),
+            calm: Durations::default(),
+            during: Durations::default(),
+            last_receiver: Durations::default(),
+            lag: Durations::default(),
+            back: Durations::default(),
+            join: Durations::default(),
+            whole: Durations::default(),
+            complaints: Complaints::default(),
+            plan,
+        }
+    }
+
+    fn room_of(&self, client: u32) -> u32 {
+        client / self.plan.room_size
+    }
+
+    fn wrong(&mut self, fleet: &mut Fleet, what: impl FnOnce() -> String) {
+        fleet.counters.wrong += 1;
+        self.complaints.add(what);
+    }
+
+    fn publish(&mut self, fleet: &mut Fleet, room_index: u32, scheduled: u64, measured: bool) {
+        let room = &mut self.rooms[room_index as usize];
+        let publisher = room.clients.start;
+        if !fleet.is_open(publisher) {
+            fleet.counters.unsent += 1;
+            return;
+        }
+        let receivers = room.clients.len() as u32;
+        let number = room.flights.launch(scheduled, receivers, measured);
+        self.message.clear();
+        let stamp = Stamp { number, room: room_index };
+        self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload_bytes, &mut self.message);
+        fleet.queue(publisher, self.plan.dialect.opcode(), &self.message);
+        fleet.flush(publisher);
+        fleet.counters.published += 1;
+        fleet.counters.expected += u64::from(receivers);
+        fleet.counters.outstanding += u64::from(receivers);
+    }
+
+    /// All that are to be hit, at once.
+    fn strike(&mut self, fleet: &mut Fleet, now: u64) {
+        let hit = |member: &Member| member.is_hit && member.stage == Stage::In;
+        let hit: Vec<u32> = (0u32..).zip(&self.members).filter(|(_, member)| hit(member)).map(|(at, _)| at).collect();
+        if hit.is_empty() {
+            return;
+        }
+        let server_ns = self.plan.pid.and_then(clock::process_cpu_ns).unwrap_or(0);
+        self.raging = Some(Raging { since: now, away: hit.len() as u64, cpu_ns: clock::thread_cpu_ns(), server_ns });
+        fleet.counters.storms += 1;
+        fleet.counters.outstanding += hit.len() as u64;
+        for &client in &hit {
+            let leaving = *fleet.rng.choice(&[Leaving::Fin, Leaving::Reset, Leaving::MidFrame]).expect("three");
+            fleet.vanish(client, leaving);
+            self.members[client as usize].break_off();
+        }
+        for client in hit {
+            self.reconnect(fleet, client, now);
+        }
+    }
+
+    /// At once, or after a random part of the backoff, which doubles with each attempt that failed.
+    fn reconnect(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        let member = &mut self.members[client as usize];
+        let attempt = member.attempts;
+        member.attempts = attempt.saturating_add(1);
+        match (self.weather.backoff_ns, attempt) {
+            (0, 0) => fleet.connect(client),
+            (0, _) => fleet.connect_at(client, now + RETRY_NS),
+            (backoff, attempt) => {
+                let window = backoff.saturating_mul(1 << attempt.min(20)).min(BACKOFF_NS_MAX.max(backoff));
+                let wait = fleet.rng.u64(..window);
+                fleet.connect_at(client, now + wait);
+            }
+        }
+    }
+
+    /// The member has joined, and has all that it missed.
+    fn come_in(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        let member = &mut self.members[client as usize];
+        let started = member.started;
+        if !member.was_in {
+            fleet.counters.ready += 1;
+        }
+        let was_away = member.come_in();
+        let Some(raging) = self.raging.as_mut().filter(|_| was_away) else { return };
+        raging.away -= 1;
+        fleet.counters.outstanding -= 1;
+        fleet.counters.returned += 1;
+        self.back.record(now.saturating_sub(raging.since));
+        self.join.record(now.saturating_sub(started));
+        if raging.away == 0 {
+            self.calm_since = now;
+            self.whole.record(now.saturating_sub(raging.since));
+            fleet.counters.storm_ns += now.saturating_sub(raging.since);
+            fleet.counters.storm_cpu_ns += clock::thread_cpu_ns().saturating_sub(raging.cpu_ns);
+            let server_ns = self.plan.pid.and_then(clock::process_cpu_ns).unwrap_or(raging.server_ns);
+            fleet.counters.storm_server_ns += server_ns.saturating_sub(raging.server_ns);
+            self.raging = None;
+        }
+    }
+
+    fn joined(&mut self, fleet: &mut Fleet, client: u32, now: u64, joined: Said) {
+        let Said::Joined { epoch, seq, recovered, messages, following, .. } = joined else { return };
+        if self.members[client as usize].stage != Stage::Joining {
+            return self.wrong(fleet, || format!("client {client}: joined unasked"));
+        }
+        fleet.counters.joins += 1;
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
+        let known = room.epoch.get_or_insert_with(|| epoch.clone());
+        if *known != epoch {
+            let what = format!("room {room_index}: epoch {epoch} after {known}");
+            return self.wrong(fleet, || what);
+        }
+        let told = messages.len() as u64 + u64::from(following);
+        let member = &mut self.members[client as usize];
+        member.stage = Stage::CatchingUp { head: seq };
+        if member.was_in {
+            self.rejoined(fleet, client, (seq + 1).saturating_sub(told), seq, recovered);
+        } else {
+            member.begin_behind(seq);
+            if room.flights.next() == 0 {
+                room.offset = Some(seq + 1);
+            }
+        }
+        for Published { seq, data, .. } in &messages {
+            let delivery = Delivery { seq: Some(*seq), stamp: Stamp::find(data, &mut 0) };
+            self.deliver(fleet, client, delivery, now);
+        }
+        self.come_in_if_whole(fleet, client, now);
+    }
+
+    /// A rejoin was answered: what is told begins with `first` and ends with the head.
+    fn rejoined(&mut self, fleet: &mut Fleet, client: u32, first: u64, head: u64, recovered: bool) {
+        let room_index = self.room_of(client);
+        let member = &mut self.members[client as usize];
+        let last = member.last();
+        if last > head {
+            return self.wrong(fleet, || format!("client {client}: head {head} behind {last}, which was received"));
+        }
+        if recovered {
+            fleet.counters.recovered += 1;
+            if first != last + 1 {
+                self.wrong(fleet, || format!("client {client}: recovered from {first} in place of {}", last + 1));
+            }
+            return;
+        }
+        fleet.counters.not_recovered += 1;
+        // What it is given is the newest history; part of that it may have.
+        member.repeated_until = last;
+        if first > last + 1 {
+            let missed = member.sequence.announce_gap(last + 1, first - 1);
+            self.miss(fleet, room_index, missed, last + 1, first - 1);
+        }
+        if head - last <= RECOVERABLE {
+            self.wrong(fleet, || format!("client {client}: {last} not recovered, head {head}"));
+        }
+    }
+
+    fn miss(&mut self, fleet: &mut Fleet, room_index: u32, missed: u64, from: u64, to: u64) {
+        let room = &mut self.rooms[room_index as usize];
+        fleet.counters.missed += missed;
+        fleet.counters.outstanding -= room.flights.skip_seqs(room.offset.unwrap_or(0), from, to);
+    }
+
+    fn come_in_if_whole(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        let member = &self.members[client as usize];
+        if let Stage::CatchingUp { head } = member.stage
+            && member.sequence.next() > head
+        {
+            self.come_in(fleet, client, now);
+        }
+    }
+
+    fn deliver(&mut self, fleet: &mut Fleet, client: u32, delivery: Delivery, now: u64) {
+        let room_index = self.room_of(client);
+        let Some(stamp) = delivery.stamp else {
+            return self.wrong(fleet, || format!("client {client}: a publication without the published data"));
+        };
+        if stamp.room != room_index {
+            fleet.counters.misrouted += 1;
+            self.complaints.add(|| format!("client {client} of room {room_index} got {stamp:?}"));
+            return;
+        }
+        let room = &mut self.rooms[room_index as usize];
+        if let Some(seq) = delivery.seq {
+            let offset = seq.wrapping_sub(u64::from(stamp.number));
+            if *room.offset.get_or_insert(offset) != offset {
+                return self.wrong(fleet, || format!("room {room_index}: seq {seq} for publish {}", stamp.number));
+            }
+        }
+        let member = &mut self.members[client as usize];
+        let number = delivery.seq.unwrap_or(u64::from(stamp.number));
+        let replayed = match member.stage {
+            Stage::Away | Stage::Joining if delivery.seq.is_some() => {
+                return self.wrong(fleet, || format!("client {client}: seq {number} before the joined"));
+            }
+            Stage::CatchingUp { head } if number <= head => {
+                if number <= member.repeated_until {
+                    return;
+                }
+                true
+            }
+            _ => false,
+        };
+        // Without numbers, the first publication after a break tells what was missed.
+        if delivery.seq.is_none() && member.unsure && number > member.sequence.next() {
+            let from = member.sequence.next();
+            let missed = member.sequence.announce_gap(from, number - 1);
+            self.miss(fleet, room_index, missed, from, number - 1);
+        }
+        let member = &mut self.members[client as usize];
+        member.unsure = false;
+        fleet.counters.delivered += 1;
+        match member.sequence.observe(number) {
+            Arrival::InOrder | Arrival::AfterHole(_) => {}
+            Arrival::Late => fleet.counters.out_of_order += 1,
+            Arrival::Duplicate => {
+                fleet.counters.duplicated += 1;
+                self.complaints.add(|| format!("client {client}: publish {} again", stamp.number));
+                return;
+            }
+        }
+        let stays = !member.is_hit;
+        self.land(fleet, room_index, stamp.number, (stays, replayed), now);
+        if replayed {
+            self.come_in_if_whole(fleet, client, now);
+        }
+    }
+
+    fn land(&mut self, fleet: &mut Fleet, room_index: u32, number: u32, (stays, replayed): (bool, bool), now: u64) {
+        let Some(flight) = self.rooms[room_index as usize].flights.arrive(number) else {
+            return self.wrong(fleet, || format!("room {room_index}: publish {number} is not under way"));
+        };
+        fleet.counters.outstanding -= 1;
+        fleet.counters.replayed += u64::from(replayed);
+        if !flight.measured {
+            return;
+        }
+        let took = now.saturating_sub(flight.scheduled);
+        let is_calm = self.raging.is_none() && flight.scheduled >= self.calm_since;
+        if stays {
+            if is_calm { &mut self.calm } else { &mut self.during }.record(took);
+        }
+        if is_calm && flight.missing == 0 && !flight.skipped {
+            self.last_receiver.record(took);
+        }
+    }
+
+    fn gap(&mut self, fleet: &mut Fleet, client: u32, from: u64, to: u64) {
+        let room_index = self.room_of(client);
+        let missing = self.members[client as usize].sequence.announce_gap(from, to);
+        if from > to || missing != to - from + 1 {
+            self.wrong(fleet, || format!("client {client}: gap {from} to {to}, of which {missing} were missing"));
+        }
+        fleet.counters.skipped += missing;
+        let room = &mut self.rooms[room_index as usize];
+        fleet.counters.outstanding -= room.flights.skip_seqs(room.offset.unwrap_or(0), from, to);
+    }
+
+    /// Draining, without numbers: one more publish of each room, so that whoever missed something before it can tell.
+    fn close(&mut self, fleet: &mut Fleet, now: u64) {
+        let is_calm = self.raging.is_none() && now.saturating_sub(self.calm_since) >= SETTLED_NS;
+        if self.plan.dialect.is_numbered() || self.closed || !is_calm {
+            return;
+        }
+        self.closed = true;
+        for room in 0..self.rooms.len() as u32 {
+            self.publish(fleet, room, now, false);
+        }
+    }
+}
+
+impl Behaviour for Storm {
+    fn request(&mut self, client: u32) -> Request {
+        self.members[client as usize].started = self.clock.now();
+        idle::request(&self.plan, client, self.room_of(client))
+    }
+
+    fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        let room = &self.rooms[self.room_of(client) as usize];
+        let member = &mut self.members[client as usize];
+        member.stage = Stage::Joining;
+        let epoch = room.epoch.clone().filter(|_| member.was_in && self.plan.dialect.is_numbered());
+        let position = epoch.map(|epoch| Position { epoch, seq: member.last() });
+        self.message.clear();
+        self.plan.dialect.write_join(&room.name, position.as_ref(), &mut self.message);
+        if !self.message.is_empty() {
+            fleet.queue(client, self.plan.dialect.opcode(), &self.message);
+        }
+        if !self.plan.dialect.joins_by_message() {
+            fleet.counters.joins += 1;
+            self.come_in(fleet, client, now);
+        }
+    }
+
+    fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
+        if let Some(delivery) = self.plan.dialect.delivery(message) {
+            return self.deliver(fleet, client, delivery, now);
+        }
+        match self.plan.dialect.parse(message) {
+            joined @ Said::Joined { .. } if self.plan.dialect.is_numbered() => {
+                self.joined(fleet, client, now, joined);
+            }
+            Said::Joined { .. } if self.members[client as usize].stage == Stage::Joining => {
+                fleet.counters.joins += 1;
+                self.come_in(fleet, client, now);
+            }
+            Said::Gap { from, to, .. } => self.gap(fleet, client, from, to),
+            Said::Error { code, message } => {
+                fleet.counters.errors += 1;
+                fleet.last_failure = Some(format!("refused: {code}: {message}"));
+                self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
+            }
+            Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
+            Said::Garbage(what) => self.wrong(fleet, || format!("client {client}: not understood: {what}")),
+            _ => fleet.counters.other_messages += 1,
+        }
+    }
+
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+        if self.phase == Phase::Leave {
+            return;
+        }
+        fleet.counters.disconnected += 1;
+        let room_index = self.room_of(client);
+        let room = &mut self.rooms[room_index as usize];
+        room.abandoned |= room.clients.start == client;
+        fleet.last_failure = Some(format!("connection ended: {ended:?}"));
+        self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
+        self.members[client as usize].lose();
+        self.reconnect(fleet, client, now);
+    }
+
+    fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        if self.phase < Phase::Leave {
+            self.members[client as usize].attempts = self.members[client as usize].attempts.max(1);
+            self.reconnect(fleet, client, now);
+        }
+    }
+
+    fn due(&mut self, fleet: &mut Fleet, now: u64) {
+        if !self.phase.is_running() {
+            return;
+        }
+        while let Some((at, room)) = self.schedule.take_due(&mut fleet.rng, now) {
+            let measured = self.phase == Phase::Measure;
+            if measured {
+                self.lag.record(now - at);
+            }
+            self.publish(fleet, room, at, measured);
+        }
+        if now >= self.next_storm {
+            match self.raging {
+                None => self.strike(fleet, now),
+                Some(_) => fleet.counters.storms_put_off += 1,
+            }
+            self.next_storm += self.weather.every_ns;
+        }
+        fleet.set_deadline(self.schedule.next_at().min(self.next_storm));
+    }
+
+    fn turn_ended(&mut self, fleet: &mut Fleet, now: u64) {
+        if self.phase == Phase::Drain {
+            self.close(fleet, now);
+        }
+    }
+}
+
+impl Actor for Storm {
+    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+        let before = std::mem::replace(&mut self.phase, phase);
+        if phase == Phase::Measure {
+            // Half an interval of calm first: what the storms are held against.
+            self.next_storm = now + self.weather.every_ns / 2;
+        }
+        match phase {
+            Phase::Connect => {
+                self.clock = fleet.clock;
+                (0..self.plan.clients).for_each(|client| fleet.connect(client));
+            }
+            Phase::Warm | Phase::Measure => {
+                if !before.is_running() {
+                    let streams = self.rooms.len() as u32;
+                    self.schedule = Schedule::start(self.weather.pace, streams, &mut fleet.rng, now);
+                }
+                fleet.set_deadline(self.schedule.next_at().min(self.next_storm));
+            }
+            Phase::Drain => {
+                fleet.set_deadline(u64::MAX);
+                self.close(fleet, now);
+            }
+            Phase::Leave => {
+                for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
+                    let (publishes, deliveries) = room.flights.recall();
+                    fleet.counters.unsent += publishes;
+                    fleet.counters.recalled += deliveries;
+                }
+                let stranded = self.raging.as_ref().map_or(0, |raging| raging.away);
+                fleet.counters.stranded += stranded;
+                fleet.close_all();
+            }
+        }
+    }
+
+    fn finish(&mut self, _fleet: &mut Fleet) -> Findings {
+        let mut findings = Findings::default();
+        findings.add("latency", &self.calm);
+        findings.add("latency_storm", &self.during);
+        findings.add("last_receiver", &self.last_receiver);
+        findings.add("back", &self.back);
+        findings.add("join", &self.join);
+        findings.add("whole", &self.whole);
+        findings.add("lag", &self.lag);
+        findings.complaints = self.complaints.take();
+        findings
+    }
+}

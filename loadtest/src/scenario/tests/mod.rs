@@ -1,0 +1,125 @@
+//! The generator against a small server that can be told to misbehave: each fault must be found, and none without one.
+
+pub mod fake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fanout::Fanout;
+use super::{Actor, Findings};
+use crate::clock::SECOND;
+use crate::dialect::Dialect;
+use crate::fleet::address::Target;
+use crate::fleet::{Fleet, Settings};
+use crate::measure::counters::Counters;
+use crate::plan::{Pace, Phase, Plan, Scenario};
+use fake::{Fault, serve};
+
+/// What a run of a test waits for at most, in nanoseconds.
+const LONG: u64 = 20 * SECOND;
+
+/// The plan of six clients in two rooms.
+pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> Plan {
+    Plan {
+        targets: vec![target],
+        dialect,
+        scenario,
+        shard: 0,
+        core: None,
+        clients: 6,
+        room_size: 3,
+        payload_bytes: 64,
+        sources: 4,
+        connecting_max: 4,
+        run: 1,
+        seed: 1,
+        pid: None,
+    }
+}
+
+/// Leads a scenario through its phases; it is measured until `done`. What a server that misbehaves owes at the end never
+/// comes: then `drain` bounds the wait for it.
+pub fn lead<A: Actor>(
+    plan: Plan,
+    make: impl FnOnce(Plan) -> A,
+    done: &dyn Fn(&Counters) -> bool,
+    drain: u64,
+) -> (Counters, Findings) {
+    let clients = plan.clients;
+    let targets = plan.targets.clone();
+    let settings = Settings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1 };
+    let mut fleet = Fleet::new(settings).expect("epoll");
+    let waker = fleet.waker().expect("eventfd");
+    std::thread::spawn(move || {
+        while Arc::strong_count(&waker) > 0 && waker.wake().is_ok() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let mut actor = make(plan);
+    let until = |fleet: &mut Fleet, actor: &mut A, done: &dyn Fn(&Counters) -> bool, limit: u64| {
+        let begun = fleet.clock.now();
+        while !done(&fleet.counters) && fleet.clock.now() - begun < limit {
+            fleet.turn(actor).expect("epoll");
+        }
+    };
+    actor.enter(&mut fleet, Phase::Connect, 0);
+    until(&mut fleet, &mut actor, &|counters| counters.ready == u64::from(clients), LONG);
+    assert_eq!(fleet.counters.ready, u64::from(clients), "all join: {:?}", fleet.last_failure);
+    let now = fleet.clock.now();
+    actor.enter(&mut fleet, Phase::Measure, now);
+    until(&mut fleet, &mut actor, done, LONG);
+    let now = fleet.clock.now();
+    actor.enter(&mut fleet, Phase::Drain, now);
+    until(&mut fleet, &mut actor, &|counters| counters.outstanding == 0, drain);
+    let now = fleet.clock.now();
+    actor.enter(&mut fleet, Phase::Leave, now);
+    let findings = actor.finish(&mut fleet);
+    (fleet.counters, findings)
+}
+
+/// Two rooms of three members, 200 publishes each at an open loop.
+fn fanout_against(fault: Fault, stalled_per_mille: u32) -> (Counters, Findings) {
+    let pace = Pace::Even { per_second: 2_000.0 };
+    let plan = plan_of(Scenario::Fanout { pace, stalled_per_mille }, Dialect::Binary, serve(fault));
+    let drain = if fault == Fault::None { LONG } else { SECOND / 4 };
+    let make = |plan| Fanout::new(plan, pace, stalled_per_mille);
+    lead(plan, make, &|counters| counters.published >= 400, drain)
+}
+
+#[test]
+fn a_right_server_passes() {
+    let (counters, findings) = fanout_against(Fault::None, 0);
+    assert_eq!(counters.delivered, counters.expected, "{counters:?}");
+    assert_eq!(counters.expected, counters.published * 3);
+    let faults = counters.lost() + counters.duplicated + counters.out_of_order + counters.misrouted + counters.wrong;
+    assert_eq!(faults + counters.disconnected + counters.errors, 0, "{counters:?} {findings:?}");
+    for name in ["latency", "last_receiver", "lag"] {
+        assert!(findings.histograms.contains_key(name), "{name} was recorded");
+    }
+}
+
+#[test]
+fn stalled_readers_are_not_owed_anything_and_catch_up() {
+    let (counters, findings) = fanout_against(Fault::None, 334);
+    assert_eq!(counters.expected, counters.published, "of three one is healthy: 334 of 1,000 are rounded up to two");
+    assert_eq!((counters.lost(), counters.wrong, counters.holes), (0, 0, 0), "{counters:?} {findings:?}");
+}
+
+#[test]
+fn every_fault_is_found() {
+    let of = |fault| fanout_against(fault, 0).0;
+    let lost = of(Fault::Lose);
+    assert!(lost.lost() >= lost.published / 20 && lost.duplicated == 0, "{lost:?}");
+    let duplicated = of(Fault::Duplicate);
+    assert!(duplicated.duplicated >= duplicated.published / 20 && duplicated.lost() == 0, "{duplicated:?}");
+    let swapped = of(Fault::Swap);
+    assert!(swapped.out_of_order >= swapped.published / 20 && swapped.duplicated == 0, "{swapped:?}");
+    let misrouted = of(Fault::Misroute);
+    assert!(misrouted.misrouted >= misrouted.published / 20, "{misrouted:?}");
+    let renumbered = of(Fault::Renumber);
+    assert!(renumbered.wrong >= renumbered.published / 20, "{renumbered:?}");
+    let corrupt = of(Fault::Corrupt);
+    assert!(corrupt.wrong >= corrupt.published / 20 && corrupt.lost() > 0, "{corrupt:?}");
+    let cut = of(Fault::Disconnect);
+    assert!(cut.disconnected > 0 && cut.lost() > 0, "{cut:?}");
+}
