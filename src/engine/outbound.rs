@@ -49,10 +49,6 @@ impl Outbound {
     ///
     /// # Errors
     /// The hop itself: nothing was staged.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the refused hop is the caller's to answer for; boxing it would allocate on every refusal"
-    )]
     pub fn try_post(&mut self, to: CoreId, hop: Hop) -> Result<(), Hop> {
         if to != self.core && self.is_full(to) {
             return Err(hop);

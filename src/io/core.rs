@@ -52,10 +52,6 @@ impl CoreHandle {
     ///
     /// # Errors
     /// Gives it back when the channel is full, which a core that works empties within a turn, or the core has ended.
-    #[expect(
-        clippy::result_large_err,
-        reason = "what was not told is the caller's to tell again; boxing it would allocate"
-    )]
     pub fn try_tell(&self, control: Control) -> Result<(), Control> {
         let told = self.control.try_send(control);
         self.wake.wake();
