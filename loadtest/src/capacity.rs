@@ -1,5 +1,5 @@
-//! `capacity`: what this host will hold, estimated from short runs against a Roomring that is started for each. Leads the
-//! runs and reads the host's limits; the arithmetic is in [`model`].
+//! `capacity`: what this host will hold, estimated from short runs against a Roomring that is started for each. Leads
+//! the runs and reads the host's limits; the arithmetic is in [`model`].
 
 mod model;
 mod show;
