@@ -168,6 +168,19 @@ fn the_doctor_fails_only_for_what_keeps_the_server_from_serving() {
 }
 
 #[test]
+fn the_doctor_fails_where_the_limit_on_locked_memory_would_stop_the_server() {
+    let mut command = Command::new("prlimit");
+    clean(&mut command);
+    command.args(["--memlock=65536:65536", env!("CARGO_BIN_EXE_roomring"), "doctor", "--json"]);
+    command.args(["--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"]);
+    let finished = finish(command);
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let memlock = check(&finished, "RLIMIT_MEMLOCK");
+    assert_eq!((&memlock["status"], &memlock["found"]), (&"fail".into(), &"64 KiB".into()), "{memlock}");
+    assert!(memlock["mend"].as_str().is_some_and(|mend| mend.contains("LimitMEMLOCK=infinity")), "{memlock}");
+}
+
+#[test]
 fn the_doctor_names_a_kernel_that_forbids_io_uring() {
     let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
     let mut command = Command::new("python3");

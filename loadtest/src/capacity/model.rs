@@ -18,8 +18,8 @@ const SLOTS_MAX: f64 = (1 << 20) as f64;
 /// What a stalled reader's socket holds beyond `tcp_notsent_lowat`: one more segment of the largest size.
 const SEGMENT_BYTES: f64 = 65_536.0;
 
-/// Kernel bytes of one end of an idle connection: the TCP socket alone is above the first, and with its inode, file, poll
-/// and slack still below the second.
+/// Kernel bytes of one end of an idle connection: the TCP socket alone is above the first, and with its inode, file,
+/// poll and slack still below the second.
 const SOCKET_BYTES: (f64, f64) = (2_000.0, 10_000.0);
 
 /// A figure with its range: the median of several rounds, the lowest, the highest.
@@ -216,8 +216,8 @@ fn by_memory(costs: &Costs, host: &Host) -> Range {
     costs.user_bytes.plus(costs.kernel_bytes).divide(host.memory_bytes * MEMORY_SHARE)
 }
 
-/// Connections until the fullest core's table is full: the kernel spreads them by a hash, which gives one core up to four
-/// standard deviations more than its share.
+/// Connections until the fullest core's table is full: the kernel spreads them by a hash, which gives one core up to
+/// four standard deviations more than its share.
 #[must_use]
 pub fn by_descriptors(open_files: f64, cores: usize) -> f64 {
     let slots = open_files.min(SLOTS_MAX);
@@ -247,9 +247,9 @@ pub struct IdleRun {
     pub slab: f64,
 }
 
-/// User and kernel bytes of one connection at the server. User bytes by the difference of two sizes, so that what a server
-/// takes without any connection does not count; the growth of the slab is a difference already. Both ends share this host,
-/// and so the kernel's memory: half is the server's.
+/// User and kernel bytes of one connection at the server. User bytes by the difference of two sizes, so that what a
+/// server takes without any connection does not count; the growth of the slab is a difference already. Both ends share
+/// this host, and so the kernel's memory: half is the server's.
 #[must_use]
 pub fn bytes_per_connection(small: IdleRun, large: IdleRun) -> (f64, f64) {
     let more = large.connections - small.connections;

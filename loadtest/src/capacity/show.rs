@@ -14,7 +14,7 @@ pub fn text(costs: &Costs, pattern: &Pattern, host: &Host, estimate: &Estimate, 
     let cores = if pattern.cores == 1 { "1 core".to_owned() } else { format!("{} cores", pattern.cores) };
     writeln!(
         text,
-        "capacity | {cores}, each at most {:.0} % busy | rooms of {:.0}, each member publishes {}/s | pings every {:.0} s\n",
+        "capacity | {cores}, at most {:.0} % busy | rooms of {:.0}, each member publishes {}/s | pings every {:.0} s\n",
         pattern.busy * 100.0,
         pattern.room_size,
         pattern.rate_per_user,
@@ -34,10 +34,10 @@ pub fn text(costs: &Costs, pattern: &Pattern, host: &Host, estimate: &Estimate, 
         row_of(&mut text, bound_name(*bound), *connections, count);
     }
     let (first, connections) = estimate.first();
-    writeln!(text, "\nfirst bound   {}: about {} connections", bound_name(first), count(connections.middle))
-        .expect(WRITES);
+    let (name, about_so_many) = (bound_name(first), count(connections.middle));
+    writeln!(text, "\nfirst bound   {name}: about {about_so_many} connections{}", advice(first)).expect(WRITES);
     let range = |range: Range, show: fn(f64) -> String| {
-        format!("{} ({} to {})", show(range.middle), show(range.low), show(range.high))
+        spread(range, show).map_or_else(|| show(range.middle), |spread| format!("{} ({spread})", show(range.middle)))
     };
     writeln!(text, "deliveries    {} per second then", range(estimate.deliveries_per_second, count)).expect(WRITES);
     writeln!(text, "connects      {} per second within that CPU", range(estimate.connects_per_second, count))
@@ -56,8 +56,13 @@ fn row(text: &mut String, name: &str, middle: &str, range: &str) {
 }
 
 fn row_of(text: &mut String, name: &str, of: Range, show: fn(f64) -> String) {
-    let range = if of.low == of.high { "exact".to_owned() } else { format!("{} to {}", show(of.low), show(of.high)) };
-    row(text, name, &show(of.middle), &range);
+    row(text, name, &show(of.middle), &spread(of, show).unwrap_or_default());
+}
+
+/// From where to where; `None` where that is the same in so many digits.
+fn spread(of: Range, show: fn(f64) -> String) -> Option<String> {
+    let (low, high) = (show(of.low), show(of.high));
+    (low != high).then(|| format!("{low} to {high}"))
 }
 
 fn bound_name(bound: Bound) -> &'static str {
@@ -69,6 +74,14 @@ fn bound_name(bound: Bound) -> &'static str {
     }
 }
 
+/// Bounds that a setting moves.
+fn advice(bound: Bound) -> &'static str {
+    match bound {
+        Bound::Descriptors | Bound::TcpMemory => " (roomring doctor tells how to raise it)",
+        Bound::Cpu | Bound::Memory => "",
+    }
+}
+
 fn assumptions(pattern: &Pattern, host: &Host, costs: &Costs) -> Vec<String> {
     let mut lines = vec![
         format!(
@@ -76,7 +89,7 @@ fn assumptions(pattern: &Pattern, host: &Host, costs: &Costs) -> Vec<String> {
             MEMORY_SHARE * 100.0,
             bytes(host.memory_bytes)
         ),
-        format!("the server has RLIMIT_NOFILE = {}, which bounds each core's table", count(host.open_files)),
+        format!("the server has RLIMIT_NOFILE = {}, which bounds each core's table", limit(host.open_files)),
     ];
     if host.tcp_bytes.is_some() {
         lines.push(format!("{} % of the readers stop reading at the same time", pattern.stalled_share * 100.0));
@@ -90,9 +103,9 @@ fn assumptions(pattern: &Pattern, host: &Host, costs: &Costs) -> Vec<String> {
         ));
     }
     lines.push(
-        "both ends were on this host: the server's sends did the clients' receiving, which a network card's".into(),
+        "sends cost what they do on loopback, where they include the receiving that a client's host would do".into(),
     );
-    lines.push("  interrupts do instead; kernel memory was halved between the ends".into());
+    lines.push("of the kernel's memory for a connection, half is the server's: both ends were on this host".into());
     lines
 }
 
@@ -107,6 +120,11 @@ fn rounded(value: f64) -> f64 {
 
 fn count(value: f64) -> String {
     if value.is_finite() { grouped(rounded(value.max(0.0)).round() as u64) } else { "no bound".to_owned() }
+}
+
+/// A limit that was read: all of its digits.
+fn limit(value: f64) -> String {
+    if value < 1e15 { grouped(value as u64) } else { "unlimited".to_owned() }
 }
 
 fn bytes(value: f64) -> String {
