@@ -1,6 +1,8 @@
 //! What a client asks, out of messages: the JSON form and the binary form. Data is found and checked, never copied.
 //! `cargo bench --bench commands`.
 
+use std::time::Duration;
+
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use roomring::wire::binary::{self, command_op};
@@ -13,7 +15,8 @@ const ROOM: &str = "room-00042";
 const SIZES: [usize; 5] = [32, 128, 1_024, 16_384, 65_536];
 
 fn main() {
-    divan::main();
+    // Enough for the clock, however cold the first call is.
+    divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// A publish whose data is a string.

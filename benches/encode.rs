@@ -1,6 +1,8 @@
 //! What the server says into finished frames: a publication in the forms that somebody reads, pushes, control frames.
 //! `cargo bench --bench encode`.
 
+use std::time::Duration;
+
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use roomring::base::ids::{Epoch, RoomName, UserName};
@@ -16,7 +18,8 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 const SIZES: [usize; 5] = [32, 128, 1_024, 16_384, 65_536];
 
 fn main() {
-    divan::main();
+    // Enough for the clock, however cold the first call is.
+    divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// Data written in JSON, for members who read JSON.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -19,7 +20,8 @@ const LENGTHS: [usize; 4] = [8, 16, 32, 128];
 const LOOKUPS: usize = 1_000;
 
 fn main() {
-    divan::main();
+    // Enough for the clock, however cold the first call is.
+    divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// Which core owns a room: the stable hash.

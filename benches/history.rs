@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use support::{Rig, Shape, text_frame};
 
@@ -13,7 +15,7 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 const HELD: usize = 10_000;
 
 fn main() {
-    divan::main();
+    divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// A publish to a room that holds so many messages, the oldest of which goes; beside none (0), this is the cost of

@@ -24,7 +24,7 @@ const WINDOW: usize = 32;
 const LOOKS: usize = 20_000;
 
 fn main() {
-    divan::main();
+    divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// One batch of so many hops to the other core and back, both awake; items are hops, each of which goes two ways.
@@ -32,6 +32,9 @@ fn main() {
 fn there_and_back(bencher: Bencher<'_, '_>, hops: usize) {
     let mut near = Near::new(false);
     let mut batch = batch(hops);
+    // The other thread has begun once something has come back.
+    near.send(std::mem::take(&mut batch));
+    batch = near.receive();
     bencher.counter(ItemsCount::new(hops)).bench_local(|| {
         near.send(std::mem::take(&mut batch));
         batch = near.receive();
@@ -43,6 +46,8 @@ fn there_and_back(bencher: Bencher<'_, '_>, hops: usize) {
 fn stream(bencher: Bencher<'_, '_>, hops: usize) {
     let mut near = Near::new(false);
     (0..WINDOW).for_each(|_| near.send(batch(hops)));
+    let back = near.receive();
+    near.send(back);
     bencher.counter(ItemsCount::new(hops)).bench_local(|| {
         let back = near.receive();
         near.send(back);

@@ -116,9 +116,7 @@ impl Server {
             let services = Services::default();
             let config = CoreConfig { cpu: None, slots, listeners, lanes, wake, services, counters: counters.clone() };
             let (settings, sender) = (settings.clone(), sender.clone());
-            let ended = move || {
-                let _ = sender.send(());
-            };
+            let ended = move || sender.send(()).expect("the server outlives its cores");
             start(config, move || Engine::new(settings, core, 1, counters), ended).expect("a core can be started")
         });
         Server { address, handles: handles.collect(), ended }
@@ -185,11 +183,15 @@ impl Client {
             self.held += count;
             let mut used = 0;
             while let Some((header, payload)) = whole_frame(&self.buffer[used..self.held]) {
+                // A run is too short for a heartbeat that nobody answers to matter.
+                let is_control = self.buffer[used] & 0x08 != 0;
                 let end = used + header + payload;
                 let message = &self.buffer[used + header..end];
-                assert!(message.starts_with(start.as_bytes()), "{}", String::from_utf8_lossy(message));
                 used = end;
-                missing -= 1;
+                if !is_control {
+                    assert!(message.starts_with(start.as_bytes()), "{}", String::from_utf8_lossy(message));
+                    missing -= 1;
+                }
             }
             self.buffer.copy_within(used..self.held, 0);
             self.held -= used;

@@ -1,6 +1,8 @@
 //! What waits for connections: queueing one frame for many, handing out sends, and what the policies for slow readers do
 //! with a full outbox. `cargo bench --bench outbox`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -20,7 +22,7 @@ const BYTES_MAX: usize = 1 << 20;
 const STREAM: u32 = 1;
 
 fn main() {
-    divan::main();
+    divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// One frame queued for so many connections, handed out and taken by the kernel; items are connections.
@@ -80,7 +82,7 @@ impl Rig {
     fn bounded(connections: u32, bytes_max: usize) -> Rig {
         let mut outboxes = Outboxes::new(bytes_max);
         (0..connections).for_each(|slot| outboxes.reach(slot));
-        Rig {
+        let mut rig = Rig {
             outboxes,
             budget: Budget::new(u64::MAX),
             counters: CoreCounters::default(),
@@ -89,7 +91,10 @@ impl Rig {
             sends: Vec::new(),
             frame: server_frame(Opcode::Text, &[b'x'; 128]),
             seq: 0,
-        }
+        };
+        // The first ones grow the tables.
+        (0..16).for_each(|_| rig.deliver(16));
+        rig
     }
 
     fn message(&mut self) -> Outgoing {

@@ -1,6 +1,8 @@
 //! Unmasking in place, by size and by how the payload lies in memory, beside the loop that RFC 6455 section 5.3 writes
 //! down. `cargo bench --bench unmask`.
 
+use std::time::Duration;
+
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use roomring::wire::mask::unmask;
@@ -12,7 +14,8 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const SIZES: [usize; 6] = [4, 32, 125, 1_024, 16_384, 65_536];
 
 fn main() {
-    divan::main();
+    // Enough for the clock, however cold the first call is.
+    divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
 /// Behind a header of 6 or 8 bytes, as payloads lie in a receive buffer.
