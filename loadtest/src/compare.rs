@@ -11,7 +11,7 @@ use crate::args::{Cli, CompareArgs};
 use crate::plan::Scenario;
 use crate::report::figures::{Spread, figures, floor_ns};
 use crate::report::kept::{Compared, Comparison, Document};
-use crate::report::text;
+use crate::report::{grouped, text};
 use crate::run::Outcome;
 use crate::server::launch::Kind;
 use crate::{scenario_of, start_and_run};
@@ -24,8 +24,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
     let words = std::iter::once("loadtest".to_owned()).chain(args.scenario.iter().cloned());
     let inner = Cli::try_parse_from(words)?;
-    let inner = inner.command.ok_or_else(|| anyhow::anyhow!("name a scenario behind `--`, as in `-- fanout`"))?;
-    let (scenario, run_args) = scenario_of(&inner)?;
+    let (scenario, run_args) = scenario_of(&inner.command)?;
     ensure!(run_args.server.is_none(), "servers are named before `--`, not by --server");
     let count = args.servers.len();
     let compared = |label: &str| Compared { label: label.to_owned(), runs: Vec::new() };
@@ -49,7 +48,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
                 round + 1,
                 args.rounds,
                 spec.label,
-                text::grouped(work),
+                grouped(work),
                 if outcome.verdict.valid { "valid".to_owned() } else { outcome.verdict.reasons.join("; ") }
             );
             all.servers[index].runs.push(outcome);
@@ -62,7 +61,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
 }
 
 /// Payload with which a bare send has as many bytes as a delivery of `run`: both have a frame header of at most 4.
-fn bytes_each(run: &Outcome) -> Option<usize> {
+pub fn bytes_each(run: &Outcome) -> Option<usize> {
     let Scenario::Fanout { .. } = run.options.scenario else { return None };
     let bytes = run.measured.bytes_received.checked_div(run.measured.delivered)?;
     usize::try_from(bytes).ok().map(|bytes| bytes.saturating_sub(4).max(run.options.payload_bytes))

@@ -20,11 +20,14 @@ mod slow;
 mod suite;
 mod worker;
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 
 use args::{Cli, Command, ReportArgs, RunArgs};
@@ -36,8 +39,8 @@ use run::Outcome;
 use server::launch::{Kind, Spec};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli.command.unwrap_or(Command::Suite(cli.suite))) {
+    let cli = Cli::parse_from(args::with_default(std::env::args_os().collect()));
+    match dispatch(cli.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -120,6 +123,14 @@ fn start_and_run(
         "a soak needs a server that speaks Roomring's protocol"
     );
     run::execute(&options, stop, !args.quiet)
+}
+
+/// Writes what `--json` asks for.
+fn write_json(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let why = || format!("--json {}", path.display());
+    let mut out = BufWriter::new(File::create(path).with_context(why)?);
+    serde_json::to_writer_pretty(&mut out, value).with_context(why)?;
+    out.flush().with_context(why)
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the program.

@@ -31,12 +31,17 @@ pub struct Row {
 pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 /// Histograms in the order in which they are shown, and what they are called; others follow under their own names.
-const HISTOGRAMS: [(&str, &str); 6] = [
+const HISTOGRAMS: [(&str, &str); 11] = [
     ("latency", "latency"),
     ("last_receiver", "to the last receiver"),
+    ("latency_storm", "latency in storms"),
     ("cycle", "cycle"),
     ("join", "connect to joined"),
     ("recovery", "reconnect to recovered"),
+    ("back", "away until back"),
+    ("whole", "until all are back"),
+    ("history", "history read"),
+    ("presence", "presence query"),
     ("lag", "generator's lag"),
 ];
 

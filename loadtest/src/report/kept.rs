@@ -95,10 +95,7 @@ impl Document {
     /// A file cannot be written.
     pub fn keep(&self, json: Option<&Path>, html: Option<&Path>) -> anyhow::Result<()> {
         if let Some(path) = json {
-            let file = std::fs::File::create(path).with_context(|| format!("--json {}", path.display()))?;
-            let mut out = std::io::BufWriter::new(file);
-            serde_json::to_writer_pretty(&mut out, self).with_context(|| format!("--json {}", path.display()))?;
-            std::io::Write::flush(&mut out).with_context(|| format!("--json {}", path.display()))?;
+            crate::write_json(path, self)?;
         }
         if let Some(path) = html {
             write_html(std::slice::from_ref(self), path)?;

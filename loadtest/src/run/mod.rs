@@ -70,7 +70,7 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
         shards,
         stop: Arc::clone(stop),
         series: Series::start(options.pid, options.warmup + options.duration, work),
-        progress: Progress::start(progress, &text::headline(options)),
+        progress: Progress::start(progress, &text::title(options)),
         unit: plural(unit),
         failure: None,
     };
