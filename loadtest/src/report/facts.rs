@@ -118,7 +118,7 @@ pub fn sections(outcome: &Outcome) -> Vec<Section> {
     if let Some(server) = &outcome.server {
         sections.push(server_cpu(outcome, server));
         sections.extend(server_work(outcome, server));
-        sections.push(memory(server));
+        sections.push(memory(outcome, server));
     }
     sections.extend(floor(outcome));
     sections.push(generator(outcome));
@@ -145,7 +145,7 @@ fn work(outcome: &Outcome) -> Section {
     }
     let clients = grouped(u64::from(outcome.options.connections));
     let rate = f64::from(outcome.options.connections) / outcome.connected_in_s.max(1e-3);
-    if !matches!(outcome.options.scenario, Scenario::Churn) {
+    if are_connected(outcome) {
         section.add("connected and joined", clients, format!("in {:.2} s: {}/s", outcome.connected_in_s, number(rate)));
     }
     section
@@ -236,14 +236,22 @@ fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
     Some(section)
 }
 
-fn memory(server: &ServerFigures) -> Section {
+/// Whether clients stay connected, so that memory divided by their number means something.
+#[must_use]
+pub fn are_connected(outcome: &Outcome) -> bool {
+    !matches!(outcome.options.scenario, Scenario::Churn)
+}
+
+fn memory(outcome: &Outcome, server: &ServerFigures) -> Section {
     let mut section = Section::new("Server memory");
-    let [joined, end] = server.private_per_connection;
-    section.add("private per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
-    let [joined, end] = server.pss_per_connection;
-    section.add("PSS per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
-    let slab = format!("{} B", number(server.slab_per_connection));
-    section.add("kernel slab per connection", slab, "of the whole host: both ends when both are here");
+    if are_connected(outcome) {
+        let [joined, end] = server.private_per_connection;
+        section.add("private per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
+        let [joined, end] = server.pss_per_connection;
+        section.add("PSS per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
+        let slab = format!("{} B", number(server.slab_per_connection));
+        section.add("kernel slab per connection", slab, "of the whole host: both ends when both are here");
+    }
     let [empty, full, loaded] = server.memory.map(|sample| bytes(sample.unwrap_or_default().private as f64));
     section.add("private, process", full, format!("{empty} before, {loaded} at the end"));
     section

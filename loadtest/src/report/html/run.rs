@@ -102,7 +102,9 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
         if count > 0 {
             plots.push(cpu_split(unit, &[(outcome.options.name.clone(), server.user_ns, server.system_ns)]));
         }
-        plots.push(memory(outcome));
+        if facts::are_connected(outcome) {
+            plots.push(memory(outcome));
+        }
     }
     Ok(classed("div", "plots").children(plots))
 }
