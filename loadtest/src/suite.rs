@@ -121,7 +121,7 @@ const PARTS: [Part; 8] = [
                 figure: "allocations per delivery",
                 unit: Unit::Plain(""),
                 target: Target::AtMost(0.0),
-                read: |all| figures(all.run)?.per_unit.get("allocations").copied(),
+                read: |all| all.run.per_unit.get("allocations").copied(),
             },
         ],
     },

@@ -117,9 +117,9 @@ pub fn sections(outcome: &Outcome) -> Vec<Section> {
     sections.extend(counted(outcome));
     if let Some(server) = &outcome.server {
         sections.push(server_cpu(outcome, server));
-        sections.extend(server_work(outcome, server));
         sections.push(memory(outcome, server));
     }
+    sections.extend(server_work(outcome));
     sections.extend(floor(outcome));
     sections.push(generator(outcome));
     sections
@@ -205,9 +205,9 @@ fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
 }
 
 /// What a Roomring tells of its own work.
-fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
+fn server_work(outcome: &Outcome) -> Option<Section> {
     let metrics = outcome.metrics.as_ref()?;
-    let (count, unit) = outcome.work();
+    let unit = outcome.work().1;
     let mut section = Section::new(&format!("Server's own counters, per {unit}"));
     for (name, label) in [
         ("submissions", "ring submissions"),
@@ -219,7 +219,7 @@ fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
         ("hops", "hops to other cores"),
         ("allocations", "allocations"),
     ] {
-        if let Some(value) = server.per_unit.get(name).filter(|_| count > 0) {
+        if let Some(value) = outcome.per_unit.get(name) {
             let each =
                 if *value > 0.0 && *value < 0.5 { format!("one per {}", number(1.0 / value)) } else { String::new() };
             section.add(label, format!("{value:.4}"), each);

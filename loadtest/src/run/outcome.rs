@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::Options;
 use super::series::Sample;
-use super::server::{Reading, ServerFigures};
+use super::server::{Reading, ServerFigures, per_unit};
 use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
@@ -63,6 +63,9 @@ pub struct Outcome {
     /// What a Roomring told about the measured time: counters by how much they grew, the rest as it was at its end.
     #[serde(default)]
     pub metrics: Option<Metrics>,
+    /// Of these, what grew with the work, per unit of it: `submissions`, `operations`, `turns`, `hops` …
+    #[serde(default)]
+    pub per_unit: BTreeMap<String, f64>,
     /// What a floor server did in the measured time.
     pub floor: Option<FloorCounters>,
     /// What the server still counted when all clients had gone.
@@ -155,6 +158,7 @@ impl Outcome {
             server_sample: server.process,
             server: None,
             metrics: server.metrics,
+            per_unit: BTreeMap::new(),
             floor: server.floor,
             left_behind: None,
             verdict: Verdict::default(),
@@ -173,7 +177,9 @@ impl Outcome {
     /// Adds the figures of the server's process.
     pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
         let change = Reading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
-        self.server = ServerFigures::of(&change, memory, self.work().0, options.connections, self.measured_s);
+        let work = self.work().0;
+        self.per_unit = per_unit(self.metrics.as_ref(), work);
+        self.server = ServerFigures::of(&change, memory, work, options.connections, self.measured_s);
     }
 
     /// Says whether the run can be believed.
