@@ -389,7 +389,10 @@ fn run_part(
             paced.run.server = Some(args.server.clone());
             let slow = slow::rounds(&paced, if args.quick { 1 } else { 2 }, stop)?;
             result.run = slow.median().map(|round| Box::new(round.with.clone()));
-            result.slow = Some(slow);
+            match slow.rounds.is_empty() {
+                true => result.skipped = Some("ended early".to_owned()),
+                false => result.slow = Some(slow),
+            }
         }
         Command::Floor(mut paced) => {
             conditions(args, &mut paced.run);
