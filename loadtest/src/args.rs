@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,14 +19,22 @@ use crate::suite::SuiteArgs;
 
 /// Load generator for Roomring and other WebSocket servers.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(version, about, max_term_width = 100)]
+#[command(after_help = "Without a command: the suite, with its options, as in `loadtest --quick --html report.html`.")]
 pub struct Cli {
-    /// What to do; without it, the suite.
+    /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// Options of the suite.
-    #[command(flatten)]
-    pub suite: SuiteArgs,
+    pub command: Command,
+}
+
+/// The words of a command line with `suite` where no command is named.
+pub fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
+    let about_all = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| word == flag);
+    let names_command = words.get(1).is_some_and(|word| about_all(word) || !word.to_string_lossy().starts_with('-'));
+    if !names_command {
+        words.insert(words.len().min(1), "suite".into());
+    }
+    words
 }
 
 /// What to do.
@@ -503,6 +512,18 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_is_the_suite() {
+        let words = |line: &str| with_default(line.split(' ').map(OsString::from).collect());
+        let parsed = |line: &str| Cli::try_parse_from(words(line)).map(|cli| cli.command);
+        assert!(matches!(parsed("loadtest"), Ok(Command::Suite(SuiteArgs { quick: false, .. }))));
+        assert!(matches!(parsed("loadtest --quick --seed 3"), Ok(Command::Suite(SuiteArgs { quick: true, .. }))));
+        assert!(matches!(parsed("loadtest idle -c 5"), Ok(Command::Idle(_))));
+        let help = parsed("loadtest --help").expect_err("is no command");
+        assert!(help.to_string().contains("fanout"), "help is about all commands: {help}");
+        assert!(parsed("loadtest fly").is_err());
     }
 
     #[test]

@@ -244,8 +244,7 @@ impl<'a> Runs<'a> {
             ["--duration", &duration, "--server-cores", &self.args.server_cores, "--cores", &self.generator_cores];
         let line = std::iter::once("loadtest").chain(words.iter().copied()).chain(common).chain(["--quiet"]);
         let cli = Cli::try_parse_from(line)?;
-        let command = cli.command.context("a run needs a scenario")?;
-        let (scenario, run_args) = scenario_of(&command)?;
+        let (scenario, run_args) = scenario_of(&cli.command)?;
         if !self.args.quiet {
             eprintln!("  {}", words.join(" "));
         }
@@ -355,7 +354,7 @@ mod tests {
         for wrong in ["--rounds 0", "--busy 0", "--busy 101", "--room-size 0", "--for-cores 0", "--connections 5"] {
             let words = ["loadtest", "capacity"].into_iter().chain(wrong.split(' '));
             let cli = Cli::try_parse_from(words).expect("clap takes it");
-            let Some(crate::args::Command::Capacity(args)) = cli.command else { panic!("another command") };
+            let crate::args::Command::Capacity(args) = cli.command else { panic!("another command") };
             assert!(Runs::new(&args, &Arc::default()).is_err(), "{wrong}");
         }
     }

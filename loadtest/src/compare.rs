@@ -52,8 +52,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
 /// It is none, or names a server of its own.
 pub fn scenario_command<'a>(words: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Command> {
     let words = std::iter::once("loadtest".to_owned()).chain(words.into_iter().cloned());
-    let inner = Cli::try_parse_from(words)?;
-    let inner = inner.command.ok_or_else(|| anyhow::anyhow!("name a scenario behind `--`, as in `-- fanout`"))?;
+    let inner = Cli::try_parse_from(words)?.command;
     ensure!(scenario_of(&inner)?.1.server.is_none(), "servers are named before `--`, not by --server");
     Ok(inner)
 }
@@ -85,7 +84,7 @@ pub fn line(outcome: &Outcome) -> String {
 }
 
 /// Payload with which a bare send has as many bytes as a delivery of `run`: both have a frame header of at most 4.
-fn bytes_each(run: &Outcome) -> Option<usize> {
+pub fn bytes_each(run: &Outcome) -> Option<usize> {
     let Scenario::Fanout { .. } = run.options.scenario else { return None };
     let bytes = run.measured.bytes_received.checked_div(run.measured.delivered)?;
     usize::try_from(bytes).ok().map(|bytes| bytes.saturating_sub(4).max(run.options.payload_bytes))

@@ -38,8 +38,8 @@ use run::Outcome;
 use server::launch::{Kind, Spec};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli.command.unwrap_or(Command::Suite(cli.suite))) {
+    let cli = Cli::parse_from(args::with_default(std::env::args_os().collect()));
+    match dispatch(cli.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {

@@ -20,7 +20,10 @@ const ROUNDS: usize = 3;
 /// The server cannot be started or reached.
 pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let slow = rounds(args, ROUNDS, stop)?;
-    let valid = slow.valid();
+    let valid = slow.valid() && !slow.rounds.is_empty();
+    if slow.rounds.is_empty() {
+        println!("ended before a round was whole: nothing to compare");
+    }
     if let Some(round) = slow.median() {
         print!("{}\n{}\n", report::table(&round.without), report::table(&round.with));
         println!(
@@ -33,7 +36,7 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     Ok(valid)
 }
 
-/// Runs so many rounds; fewer when `stop` ends them.
+/// Runs so many rounds; fewer when `stop` ends them, whole ones alone.
 ///
 /// # Errors
 /// The server cannot be started or reached.
@@ -48,16 +51,18 @@ pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow:
             start_and_run(&args.run, scenario, args.run.server.as_ref(), stop)
         };
         // Turn about: neither profits from its place.
-        slow.rounds.push(if round % 2 == 0 {
-            let without = leg(0)?;
-            SlowRound { without, with: leg(stalled_per_mille)? }
-        } else {
-            let with = leg(stalled_per_mille)?;
-            SlowRound { without: leg(0)?, with }
-        });
+        let order = if round % 2 == 0 { [0, stalled_per_mille] } else { [stalled_per_mille, 0] };
+        let first = leg(order[0])?;
         if stop.load(Ordering::Relaxed) {
             break;
         }
+        let second = leg(order[1])?;
+        // A round that was ended early compares different times.
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (without, with) = if round % 2 == 0 { (first, second) } else { (second, first) };
+        slow.rounds.push(SlowRound { without, with });
     }
     Ok(slow)
 }

@@ -10,7 +10,8 @@ use clap::{Args, Parser as _};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Cli, Command, DialectName, RunArgs};
-use crate::report::figures::Unit;
+use crate::compare::bytes_each;
+use crate::report::figures::{Unit, floor_ns};
 use crate::report::kept::{Document, Slow};
 use crate::report::text;
 use crate::run::outcome::plural;
@@ -83,25 +84,14 @@ enum Target {
 struct Evidence<'a> {
     run: &'a Outcome,
     slow: Option<&'a Slow>,
-    /// CPU of a bare send, in nanoseconds, once the floor was measured.
-    floor_ns: Option<f64>,
+    /// The run of the part before.
+    before: Option<&'a Outcome>,
 }
 
-const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 5s";
+const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s";
 
 /// The parts, in their order: `FAST` stands for the options that most share. The targets are those of the design.
 const PARTS: [Part; 8] = [
-    Part {
-        name: "floor",
-        arguments: "floor FAST --size 170",
-        roomring_only: None,
-        goals: &[Goal {
-            figure: "CPU of a bare send",
-            unit: Unit::Plain("ns"),
-            target: Target::None,
-            read: |all| all.floor_ns,
-        }],
-    },
     Part {
         name: "idle",
         arguments: "idle --connections 10000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
@@ -128,16 +118,30 @@ const PARTS: [Part; 8] = [
         goals: &[
             PER_CPU_SECOND,
             Goal {
-                figure: "floor ratio",
-                unit: Unit::Plain(""),
-                target: Target::AtMost(1.0),
-                read: |all| Some(figures(all.run)?.cpu_ns / all.floor_ns?),
-            },
-            Goal {
                 figure: "allocations per delivery",
                 unit: Unit::Plain(""),
                 target: Target::AtMost(0.0),
-                read: |all| figures(all.run)?.per_unit.get("allocations").copied(),
+                read: |all| all.run.per_unit.get("allocations").copied(),
+            },
+        ],
+    },
+    // Behind the run whose deliveries it sends again, bare, in as many bytes each.
+    Part {
+        name: "floor",
+        arguments: "floor FAST --in-flight 1",
+        roomring_only: None,
+        goals: &[
+            Goal {
+                figure: "CPU of a bare send",
+                unit: Unit::Plain("ns"),
+                target: Target::None,
+                read: |all| floor_ns(all.run),
+            },
+            Goal {
+                figure: "floor ratio of the part above",
+                unit: Unit::Plain(""),
+                target: Target::AtMost(1.0),
+                read: |all| Some(figures(all.before?)?.cpu_ns / floor_ns(all.run)?),
             },
         ],
     },
@@ -180,7 +184,7 @@ const PARTS: [Part; 8] = [
     },
     Part {
         name: "churn",
-        arguments: "churn --connections 100 --warmup 1s --duration 5s --settle 0s",
+        arguments: "churn --connections 100 --warmup 1s --duration 4s --settle 0s",
         roomring_only: None,
         goals: &[Goal { target: Target::AtLeast(30_000.0), ..PER_CPU_SECOND }],
     },
@@ -295,7 +299,6 @@ impl Target {
 /// The server cannot be started, or a file cannot be written.
 pub fn run(args: &SuiteArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let mut all = SuiteResult { server: args.server.label.clone(), quick: args.quick, parts: Vec::new() };
-    let mut floor_ns = None;
     for (index, part) in PARTS.iter().enumerate() {
         let words = words(part, args.quick);
         let command: Vec<String> = std::iter::once("loadtest".to_owned()).chain(words).collect();
@@ -311,11 +314,12 @@ pub fn run(args: &SuiteArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
             if !args.quiet {
                 eprintln!("[{}/{}] {}", index + 1, PARTS.len(), part.name);
             }
-            run_part(args, &command, &mut result, stop).with_context(|| format!("part {:?}", part.name))?;
+            let before = all.parts.last().and_then(|part| part.run.as_deref());
+            run_part(args, &command, before, &mut result, stop).with_context(|| format!("part {:?}", part.name))?;
         }
         if let Some(run) = &result.run {
-            floor_ns = floor_ns.or_else(|| crate::report::figures::floor_ns(run));
-            let evidence = Evidence { run, slow: result.slow.as_ref(), floor_ns };
+            let before = all.parts.last().and_then(|part| part.run.as_deref());
+            let evidence = Evidence { run, slow: result.slow.as_ref(), before };
             result.goals = part.goals.iter().filter_map(|goal| goal.result(&evidence)).collect();
         }
         all.parts.push(result);
@@ -375,20 +379,24 @@ fn words(part: &Part, quick: bool) -> Vec<String> {
 fn run_part(
     args: &SuiteArgs,
     command: &[String],
+    before: Option<&Outcome>,
     result: &mut PartResult,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
-    let parsed = Cli::try_parse_from(command)?.command.context("a part names a scenario")?;
-    match parsed {
+    match Cli::try_parse_from(command)?.command {
         Command::Slow(mut paced) => {
             conditions(args, &mut paced.run);
             paced.run.server = Some(args.server.clone());
             let slow = slow::rounds(&paced, if args.quick { 1 } else { 2 }, stop)?;
             result.run = slow.median().map(|round| Box::new(round.with.clone()));
-            result.slow = Some(slow);
+            match slow.rounds.is_empty() {
+                true => result.skipped = Some("ended early".to_owned()),
+                false => result.slow = Some(slow),
+            }
         }
         Command::Floor(mut paced) => {
             conditions(args, &mut paced.run);
+            paced.run.size = before.and_then(bytes_each).unwrap_or(paced.run.size);
             let floor: Spec = "floor".parse()?;
             let parsed = Command::Fanout(paced);
             let (scenario, run_args) = scenario_of(&parsed)?;
@@ -463,6 +471,7 @@ fn table(all: &SuiteResult) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
+    use crate::server::floor::FloorCounters;
 
     #[test]
     fn every_part_is_a_command_line() {
@@ -470,7 +479,9 @@ mod tests {
             for quick in [false, true] {
                 let words = std::iter::once("loadtest".to_owned()).chain(words(part, quick));
                 let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{}: {error}", part.name));
-                assert!(cli.command.is_some(), "{}", part.name);
+                assert!(
+                    matches!(cli.command, Command::Slow(_) | Command::Floor(_)) || scenario_of(&cli.command).is_ok()
+                );
                 assert!(!part.goals.is_empty(), "{}", part.name);
             }
         }
@@ -479,16 +490,21 @@ mod tests {
     #[test]
     fn a_figure_is_held_against_its_target() {
         let run = samples::fanout("roomring", 1.0);
-        let evidence = |floor_ns| Evidence { run: &run, slow: None, floor_ns };
-        let open = &PARTS[4].goals;
-        let results: Vec<_> = open.iter().filter_map(|goal| goal.result(&evidence(None))).collect();
+        let goals = |name: &str| PARTS.iter().find(|part| part.name.starts_with(name)).expect("listed").goals;
+        let evidence = Evidence { run: &run, slow: None, before: None };
+        let results: Vec<_> = goals("open").iter().filter_map(|goal| goal.result(&evidence)).collect();
         assert_eq!(results.len(), 3);
         assert_eq!(results[0].met, Some(true), "{results:?}");
         assert_eq!(results[0].target.as_deref(), Some("≤ 400 µs"));
-        let closed = &PARTS[2].goals;
-        assert!(closed[1].result(&evidence(None)).is_none(), "no floor, no ratio");
-        assert_eq!(closed[1].result(&evidence(Some(1.0))).expect("known").met, Some(false));
-        assert!(closed[2].result(&evidence(None)).is_none(), "allocations are not told");
+        let closed: Vec<_> = goals("fanout, 1 ").iter().filter_map(|goal| goal.result(&evidence)).collect();
+        assert_eq!(closed.len(), 1, "allocations are not told: {closed:?}");
+        assert_eq!(closed[0].figure, "deliveries per CPU-second");
+        let mut bare = run.clone();
+        bare.floor = Some(FloorCounters { sends: 100, frames: 100, send_cpu_ns: 100_000, ..FloorCounters::default() });
+        let ratio = &goals("floor")[1];
+        assert!(ratio.result(&Evidence { run: &bare, slow: None, before: None }).is_none(), "nothing to compare with");
+        let against = |before| ratio.result(&Evidence { run: &bare, slow: None, before: Some(before) });
+        assert_eq!(against(&run).expect("known").met, Some(false), "5.8 us each against 1 us");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! standard input and answers on standard output. Ends with its parent.
 
 use std::io::{BufRead as _, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use mio::Waker;
@@ -26,6 +26,9 @@ use crate::scenario::{Actor, Findings};
 
 /// How often the thread's CPU time is read.
 const CPU_SAMPLE_NS: u64 = 20 * MILLISECOND;
+
+/// An answer waits this long at most for counters of now.
+const TELL_WITHIN: Duration = Duration::from_millis(20);
 
 /// An order, one JSON line.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -56,6 +59,9 @@ struct Shared {
     phase: AtomicU8,
     /// What the scenario has entered, its counters shown.
     entered: AtomicU8,
+    /// How often the parent has asked how things stand, and the last such question that the counters are an answer to.
+    asked: AtomicU32,
+    shown: AtomicU32,
     finish: AtomicBool,
     counters: SharedCounters,
     last_failure: Mutex<Option<String>>,
@@ -72,6 +78,8 @@ pub fn run() -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         phase: AtomicU8::new(Phase::Connect as u8),
         entered: AtomicU8::new(Phase::Connect as u8),
+        asked: AtomicU32::new(0),
+        shown: AtomicU32::new(0),
         finish: AtomicBool::new(false),
         counters: SharedCounters::default(),
         last_failure: Mutex::new(None),
@@ -93,7 +101,7 @@ pub fn run() -> anyhow::Result<()> {
         let mut answer = Answer::default();
         match order {
             Order::Enter(phase) => shared.phase.store(phase as u8, Ordering::Release),
-            Order::Tell => {}
+            Order::Tell => shared.asked.store(shared.asked.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release),
             Order::Finish => shared.finish.store(true, Ordering::Release),
         }
         waker.wake()?;
@@ -104,7 +112,16 @@ pub fn run() -> anyhow::Result<()> {
                     std::thread::sleep(Duration::from_micros(100));
                 }
             }
-            Order::Tell => {}
+            // Clients with nothing to do have counters of long ago; busy ones answer soon enough by themselves.
+            Order::Tell => {
+                let since = Instant::now();
+                while shared.shown.load(Ordering::Acquire) != shared.asked.load(Ordering::Relaxed)
+                    && since.elapsed() < TELL_WITHIN
+                    && !clients.is_finished()
+                {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            }
             Order::Finish => {
                 answer.findings = Some(findings.recv().context("the clients' thread ended")??);
             }
@@ -163,12 +180,17 @@ fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Resu
             shared.entered.store(phase as u8, Ordering::Release);
         }
         fleet.turn(&mut actor).context("epoll")?;
-        if now.saturating_sub(sampled) >= CPU_SAMPLE_NS || sampled == 0 {
+        let asked = shared.asked.load(Ordering::Acquire);
+        let is_asked = asked != shared.shown.load(Ordering::Relaxed);
+        if is_asked || now.saturating_sub(sampled) >= CPU_SAMPLE_NS || sampled == 0 {
             sampled = now;
             fleet.counters.cpu_ns = clock::thread_cpu_ns();
             fleet.counters.waited_ns = clock::thread_waited_ns();
         }
         shared.counters.store(&fleet.counters);
+        if is_asked {
+            shared.shown.store(asked, Ordering::Release);
+        }
         if let Some(failure) = fleet.last_failure.take() {
             *shared.last_failure.lock().expect("no holder of this lock panics") = Some(failure);
         }

@@ -76,6 +76,9 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("is not a result kept by --json"), "{}", text(&output.stderr));
     assert!(!html.exists());
+    let output = loadtest(&["idle", "--url", "ws://127.0.0.1:1/", "--control", "127.0.0.1:1", "--quiet"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("GET 127.0.0.1:1/metrics"), "{}", text(&output.stderr));
     let missing = format!("roomring={}", folder.path("roomring").display());
     let output = loadtest(&["suite", "--quick", "--server", &missing], &[]);
     assert_eq!(output.status.code(), Some(2));

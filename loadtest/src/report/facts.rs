@@ -35,13 +35,13 @@ const HISTOGRAMS: [(&str, &str); 11] = [
     ("latency", "latency"),
     ("latency_storm", "latency in storms"),
     ("last_receiver", "to the last receiver"),
+    ("cycle", "cycle"),
+    ("join", "connect to joined"),
+    ("recovery", "reconnect to recovered"),
     ("back", "away until back"),
     ("whole", "until all are back"),
     ("history", "history read"),
     ("presence", "presence query"),
-    ("cycle", "cycle"),
-    ("join", "connect to joined"),
-    ("recovery", "reconnect to recovered"),
     ("lag", "generator's lag"),
 ];
 
@@ -124,9 +124,9 @@ pub fn sections(outcome: &Outcome) -> Vec<Section> {
     sections.extend(counted(outcome));
     if let Some(server) = &outcome.server {
         sections.push(server_cpu(outcome, server));
-        sections.extend(server_work(outcome, server));
-        sections.push(memory(server));
+        sections.push(memory(outcome, server));
     }
+    sections.extend(server_work(outcome));
     sections.extend(floor(outcome));
     sections.push(generator(outcome));
     sections
@@ -153,7 +153,7 @@ fn work(outcome: &Outcome) -> Section {
     }
     let clients = grouped(u64::from(outcome.options.connections));
     let rate = f64::from(outcome.options.connections) / outcome.connected_in_s.max(1e-3);
-    if !matches!(outcome.options.scenario, Scenario::Churn) {
+    if are_connected(outcome) {
         section.add("connected and joined", clients, format!("in {:.2} s: {}/s", outcome.connected_in_s, number(rate)));
     }
     section
@@ -229,9 +229,9 @@ fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
 }
 
 /// What a Roomring tells of its own work.
-fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
+fn server_work(outcome: &Outcome) -> Option<Section> {
     let metrics = outcome.metrics.as_ref()?;
-    let (count, unit) = outcome.work();
+    let unit = outcome.work().1;
     let mut section = Section::new(&format!("Server's own counters, per {unit}"));
     for (name, label) in [
         ("submissions", "ring submissions"),
@@ -243,7 +243,7 @@ fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
         ("hops", "hops to other cores"),
         ("allocations", "allocations"),
     ] {
-        if let Some(value) = server.per_unit.get(name).filter(|_| count > 0) {
+        if let Some(value) = outcome.per_unit.get(name) {
             let each =
                 if *value > 0.0 && *value < 0.5 { format!("one per {}", number(1.0 / value)) } else { String::new() };
             section.add(label, format!("{value:.4}"), each);
@@ -260,14 +260,22 @@ fn server_work(outcome: &Outcome, server: &ServerFigures) -> Option<Section> {
     Some(section)
 }
 
-fn memory(server: &ServerFigures) -> Section {
+/// Whether clients stay connected, so that memory divided by their number means something.
+#[must_use]
+pub fn are_connected(outcome: &Outcome) -> bool {
+    !matches!(outcome.options.scenario, Scenario::Churn)
+}
+
+fn memory(outcome: &Outcome, server: &ServerFigures) -> Section {
     let mut section = Section::new("Server memory");
-    let [joined, end] = server.private_per_connection;
-    section.add("private per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
-    let [joined, end] = server.pss_per_connection;
-    section.add("PSS per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
-    let slab = format!("{} B", number(server.slab_per_connection));
-    section.add("kernel slab per connection", slab, "of the whole host: both ends when both are here");
+    if are_connected(outcome) {
+        let [joined, end] = server.private_per_connection;
+        section.add("private per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
+        let [joined, end] = server.pss_per_connection;
+        section.add("PSS per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
+        let slab = format!("{} B", number(server.slab_per_connection));
+        section.add("kernel slab per connection", slab, "of the whole host: both ends when both are here");
+    }
     let [empty, full, loaded] = server.memory.map(|sample| bytes(sample.unwrap_or_default().private as f64));
     section.add("private, process", full, format!("{empty} before, {loaded} at the end"));
     section

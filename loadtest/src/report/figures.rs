@@ -1,6 +1,6 @@
 //! Figures by which servers are compared: how each is read from a run, its spread over runs, and which way is better.
 
-use super::facts::{histogram_label, histogram_names};
+use super::facts::{are_connected, histogram_label, histogram_names};
 use super::text::{bytes, micros, number};
 use crate::measure::histogram::Summary;
 use crate::plan::Scenario;
@@ -152,7 +152,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
             working(run).map(|server| server.switches_per_1000)
         }),
         Figure::new(&format!("ring submissions per {unit}"), Unit::Plain(""), Lower, |run| {
-            working(run)?.per_unit.get("submissions").copied()
+            run.per_unit.get("submissions").copied()
         }),
         Figure::new("private memory per connection", Unit::Bytes, Lower, |run| {
             connected(run).map(|server| server.private_per_connection[0])
@@ -184,7 +184,7 @@ fn working(run: &Outcome) -> Option<&ServerFigures> {
 
 /// The server's figures, where the clients stay connected.
 fn connected(run: &Outcome) -> Option<&ServerFigures> {
-    run.server.as_ref().filter(|_| run.options.scenario != Scenario::Churn)
+    run.server.as_ref().filter(|_| are_connected(run))
 }
 
 fn idle_us(run: &Outcome) -> Option<f64> {

@@ -19,8 +19,7 @@ const COMPLAINTS_SHOWN: usize = 5;
 /// The table of one run.
 #[must_use]
 pub fn table(outcome: &Outcome) -> String {
-    let (name, what) = text::scenario(&outcome.options);
-    let mut shown = text::bold(&format!("{}  {name}: {what}", outcome.options.name)) + "\n";
+    let mut shown = text::bold(&text::title(&outcome.options)) + "\n";
     let (measured, seed) = (outcome.measured_s, outcome.options.seed);
     let warmup = outcome.options.warmup.as_secs_f64();
     shown.push_str(&format!("{measured:.1} s measured after {warmup:.1} s of warm-up, seed {seed}\n\n"));

@@ -69,6 +69,7 @@ pub fn fanout(name: &str, slower: f64) -> Outcome {
             "# TYPE roomring_submissions_total counter\nroomring_submissions_total{core=\"0\"} 9000\n\
              # TYPE roomring_dropped_slow_total counter\nroomring_dropped_slow_total{core=\"0\"} 0\n",
         )),
+        per_unit: std::collections::BTreeMap::new(),
         floor: None,
         left_behind: None,
         verdict: Verdict { valid: true, ..Verdict::default() },

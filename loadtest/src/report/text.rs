@@ -124,11 +124,11 @@ pub fn scenario(options: &Options) -> (String, String) {
     (name.to_owned(), what)
 }
 
-/// One line that says what was run.
+/// One line that says what was run, by whom.
 #[must_use]
-pub fn headline(options: &Options) -> String {
+pub fn title(options: &Options) -> String {
     let (name, what) = scenario(options);
-    format!("{} | {name}: {what} | {:.1} s | seed {}", options.name, options.duration.as_secs_f64(), options.seed)
+    format!("{}  {name}: {what}", options.name)
 }
 
 /// Rows under a heading each, labels and values aligned.

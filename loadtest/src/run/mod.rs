@@ -61,7 +61,7 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     if let (Some(pid), None) = (options.pid, empty) {
         bail!("--pid {pid}: there is no such process, or it may not be read");
     }
-    let program = server::program(options.pid, options.control);
+    let program = server::program(options.pid, options.control)?;
     let shards = options.plans()?.iter().map(Shard::start).collect::<anyhow::Result<Vec<_>>>()?;
     let (unit, work) = unit_of(options.scenario);
     let begun = Instant::now();
@@ -70,7 +70,7 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
         shards,
         stop: Arc::clone(stop),
         series: Series::start(options.pid, options.warmup + options.duration, work),
-        progress: Progress::start(progress, &text::headline(options)),
+        progress: Progress::start(progress, &text::title(options)),
         unit: plural(unit),
         failure: None,
     };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::Options;
 use super::series::Sample;
-use super::server::{Reading, ServerFigures};
+use super::server::{Reading, ServerFigures, per_unit};
 use crate::measure::counters::Counters;
 use crate::measure::histogram::{Durations, Summary};
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
@@ -64,6 +64,9 @@ pub struct Outcome {
     /// What a Roomring told about the measured time: counters by how much they grew, the rest as it was at its end.
     #[serde(default)]
     pub metrics: Option<Metrics>,
+    /// Of these, what grew with the work, per unit of it: `submissions`, `operations`, `turns`, `hops` …
+    #[serde(default)]
+    pub per_unit: BTreeMap<String, f64>,
     /// What a floor server did in the measured time.
     pub floor: Option<FloorCounters>,
     /// What storms cost.
@@ -163,6 +166,7 @@ impl Outcome {
             server_sample: server.process,
             server: None,
             metrics: server.metrics,
+            per_unit: BTreeMap::new(),
             floor: server.floor,
             storm: None,
             left_behind: None,
@@ -187,7 +191,9 @@ impl Outcome {
             self.storm = Some(StormFigures::of(&self.measured, &self.total, processes, self.measured_s, cpu_ns));
         }
         let change = Reading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
-        self.server = ServerFigures::of(&change, memory, self.work().0, options.connections, self.measured_s);
+        let work = self.work().0;
+        self.per_unit = per_unit(self.metrics.as_ref(), work);
+        self.server = ServerFigures::of(&change, memory, work, options.connections, self.measured_s);
     }
 
     /// Says whether the run can be believed.

@@ -47,14 +47,16 @@ impl Reading {
 }
 
 /// The server's program, with its version when it tells one.
-#[must_use]
-pub fn program(pid: Option<u32>, control: Option<SocketAddr>) -> Option<ProgramInfo> {
-    let version = control.and_then(|control| Metrics::of(control).ok()?.version);
+///
+/// # Errors
+/// A server that should tell about itself does not.
+pub fn program(pid: Option<u32>, control: Option<SocketAddr>) -> anyhow::Result<Option<ProgramInfo>> {
+    let version = control.map(Metrics::of).transpose()?.and_then(|metrics| metrics.version);
     let program = pid.and_then(ProgramInfo::of);
-    match (program, version) {
+    Ok(match (program, version) {
         (None, None) => None,
         (program, version) => Some(ProgramInfo { version, ..program.unwrap_or_default() }),
-    }
+    })
 }
 
 /// Figures of the server's process, per unit of work: a delivery, an echo, a cycle.
@@ -85,9 +87,6 @@ pub struct ServerFigures {
     pub pss_per_connection: [f64; 2],
     /// Kernel slab per connection, both ends when they share this host, in bytes.
     pub slab_per_connection: f64,
-    /// What the server's own counters grew by per unit of work: `submissions`, `operations`, `turns`, `hops` … (Roomring).
-    #[serde(default)]
-    pub per_unit: BTreeMap<String, f64>,
 }
 
 /// Counters of a Roomring that are read per unit of work. Those that it does not have are left out.
@@ -106,6 +105,14 @@ const PER_UNIT: [&str; 12] = [
     "cpu_us",
 ];
 
+/// What the server's own counters grew by per unit of `work`, by their names; empty when it tells nothing.
+#[must_use]
+pub fn per_unit(metrics: Option<&Metrics>, work: u64) -> BTreeMap<String, f64> {
+    let Some(metrics) = metrics.filter(|_| work > 0) else { return BTreeMap::new() };
+    let told = |name: &&str| Some(((*name).to_owned(), *metrics.values.get(*name)? / work as f64));
+    PER_UNIT.iter().filter_map(told).collect()
+}
+
 impl ServerFigures {
     /// The figures of a server that did `work` units in `measured_s` seconds for `connections` clients.
     #[must_use]
@@ -123,10 +130,6 @@ impl ServerFigures {
         let system_share = sample.system_ns as f64 / ticks;
         let [empty, full, loaded] = memory.map(Option::unwrap_or_default);
         let growth = |later: u64, earlier: u64| (later as f64 - earlier as f64) / connections;
-        let told = |name: &&str| {
-            let value = *change.metrics.as_ref()?.values.get(*name)?;
-            Some(((*name).to_owned(), per_unit(value)))
-        };
         Some(ServerFigures {
             busy: cpu / 1e9 / measured_s,
             system_share,
@@ -140,7 +143,6 @@ impl ServerFigures {
             private_per_connection: [growth(full.private, empty.private), growth(loaded.private, empty.private)],
             pss_per_connection: [growth(full.pss, empty.pss), growth(loaded.pss, empty.pss)],
             slab_per_connection: growth(full.slab, empty.slab),
-            per_unit: PER_UNIT.iter().filter_map(told).collect(),
         })
     }
 }
@@ -178,8 +180,10 @@ mod tests {
         assert_eq!((figures.cpu_ns, figures.user_ns, figures.system_ns), (40_000.0, 10_000.0, 30_000.0));
         assert_eq!((figures.busy, figures.per_cpu_second, figures.switches_per_1000), (0.02, 25_000.0, 50.0));
         assert_eq!((figures.private_per_connection, figures.pss_per_connection), ([300.0, 600.0], [600.0, 1_200.0]));
-        assert_eq!(figures.per_unit.get("submissions"), Some(&0.05));
-        assert_eq!(figures.per_unit.get("allocations"), None, "not told");
+        let told = per_unit(change.metrics.as_ref(), 1_000);
+        assert_eq!(told.get("submissions"), Some(&0.05));
+        assert_eq!(told.get("allocations"), None, "not told");
+        assert!(per_unit(change.metrics.as_ref(), 0).is_empty() && per_unit(None, 1_000).is_empty());
         assert!(ServerFigures::of(&Reading::default(), memory, 1, 1, 1.0).is_none());
     }
 }

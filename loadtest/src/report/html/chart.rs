@@ -86,7 +86,10 @@ impl Chart {
         for (value, text) in &self.x.ticks {
             let x = self.x(*value);
             let mark = classed("line", "mark").at("x1", x).at("x2", x).at("y1", bottom).at("y2", bottom + 5.0);
-            grid = grid.child(mark).child(label(x, bottom + 18.0, "middle", text));
+            // About three and a half units to each side a letter: the last one must not leave the picture.
+            let is_last = x + 3.5 * text.chars().count() as f64 > WIDTH;
+            let (place, anchor) = if is_last { (WIDTH - 1.0, "end") } else { (x, "middle") };
+            grid = grid.child(mark).child(label(place, bottom + 18.0, anchor, text));
         }
         let x_label = label(f64::midpoint(LEFT, right), HEIGHT - 8.0, "middle", &self.x.label);
         let (x, y) = (13.0, f64::midpoint(TOP, bottom));

@@ -55,7 +55,7 @@ pub fn page(documents: &[Document]) -> anyhow::Result<String> {
 
 fn title(documents: &[Document]) -> String {
     match documents {
-        [Document::Run(outcome)] => format!("loadtest: {}", super::text::headline(&outcome.options)),
+        [Document::Run(outcome)] => format!("loadtest: {}", super::text::title(&outcome.options)),
         [Document::Compare(all)] => {
             let names: Vec<&str> = all.servers.iter().map(|server| server.label.as_str()).collect();
             format!("loadtest: {}", names.join(" and "))

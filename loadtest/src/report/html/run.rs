@@ -11,6 +11,9 @@ use crate::run::Outcome;
 use crate::run::outcome::plural;
 use crate::run::series::{Sample, Stage};
 
+/// A curve of fewer values than this says less than the table of percentiles.
+const DRAWN_FROM: u64 = 10;
+
 /// The section of a run. With a `name` it is a part of something larger and its details are folded.
 ///
 /// # Errors
@@ -84,7 +87,8 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
     let mut plots = Vec::new();
     let names = histogram_names(outcome);
     let decoded = |name: &str| Durations::decode(&outcome.histograms[name]);
-    for name in names.iter().filter(|name| **name != "lag" && outcome.histograms.contains_key(**name)) {
+    let enough = |name: &str| outcome.durations[name].count >= DRAWN_FROM && outcome.histograms.contains_key(name);
+    for name in names.iter().filter(|name| **name != "lag" && enough(name)) {
         let mut curves = vec![(histogram_label(name), decoded(name)?)];
         if *name == "latency" && outcome.histograms.contains_key("lag") {
             curves.push((histogram_label("lag"), decoded("lag")?));
@@ -102,7 +106,9 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
         if count > 0 {
             plots.push(cpu_split(unit, &[(outcome.options.name.clone(), server.user_ns, server.system_ns)]));
         }
-        plots.push(memory(outcome));
+        if facts::are_connected(outcome) {
+            plots.push(memory(outcome));
+        }
     }
     Ok(classed("div", "plots").children(plots))
 }

@@ -161,6 +161,7 @@ fn words_from_outside_are_escaped_wherever_they_appear() {
 fn run_without_figures() {
     let mut bare = samples::fanout("bare", 1.0);
     (bare.server, bare.metrics, bare.program) = (None, None, None);
+    bare.per_unit.clear();
     bare.durations.clear();
     bare.histograms.clear();
     bare.series.clear();
