@@ -29,17 +29,20 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
             start_and_run(&args.run, scenario, args.run.server.as_ref(), stop)
         };
         // Turn about: neither profits from its place.
-        let pair = if round % 2 == 0 {
-            let without = leg(0)?;
-            (without, leg(stalled_per_mille)?)
-        } else {
-            let with = leg(stalled_per_mille)?;
-            (leg(0)?, with)
-        };
-        outcomes.push(pair);
-        if stop.load(Ordering::Relaxed) {
+        let order = if round % 2 == 0 { [0, stalled_per_mille] } else { [stalled_per_mille, 0] };
+        let first = leg(order[0])?;
+        let ended = stop.load(Ordering::Relaxed);
+        let second = if ended { None } else { Some(leg(order[1])?) };
+        // A round that was ended early compares different times.
+        let Some(second) = second.filter(|_| !stop.load(Ordering::Relaxed)) else {
+            if outcomes.is_empty() {
+                print!("{}", report::table(&first));
+                println!("ended before a round was whole: nothing to compare");
+                return Ok(false);
+            }
             break;
-        }
+        };
+        outcomes.push(if round % 2 == 0 { (first, second) } else { (second, first) });
     }
     outcomes.sort_by(|(a, b), (c, d)| ratio(a, b).total_cmp(&ratio(c, d)));
     let (without, with) = &outcomes[outcomes.len() / 2];

@@ -509,7 +509,7 @@ impl Actor for Storm {
                 for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
                     let (publishes, deliveries) = room.flights.recall();
                     fleet.counters.unsent += publishes;
-                    fleet.counters.recalled += deliveries;
+                    fleet.counters.cut_off += deliveries;
                 }
                 let stranded = self.raging.as_ref().map_or(0, |raging| raging.away);
                 fleet.counters.stranded += stranded;
