@@ -93,9 +93,9 @@ counters! {
     holes,
     /// Publications that a client missed while it was away and will not get: the server did not recover them.
     missed,
-    /// Deliveries of publishes that were under way when their publisher lost its connection, and of which nobody has
-    /// heard: the server may never have seen them.
-    recalled,
+    /// Deliveries that a lost connection explains: owed to a client that lost its own, or of a publish that was under way
+    /// when its publisher lost its own and of which nobody has heard.
+    cut_off,
     /// Publications received in answer to a join: by recovery, or as history.
     replayed,
     /// Error replies.
@@ -148,7 +148,7 @@ impl Counters {
     /// Deliveries that never came, out of those expected so far, and that no `gap` told of.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        (self.expected + self.duplicated).saturating_sub(self.delivered + self.skipped + self.missed + self.recalled)
+        (self.expected + self.duplicated).saturating_sub(self.delivered + self.skipped + self.missed + self.cut_off)
             + self.holes
     }
 }

@@ -148,8 +148,8 @@ impl Outcome {
             }
         }
         // What happened while leaving is of no interest, but for what only the end can tell.
-        let Counters { holes, stranded, recalled, unsent, .. } = total;
-        let total = Counters { holes, stranded, recalled, unsent, ..*before_leaving };
+        let Counters { holes, stranded, cut_off, unsent, .. } = total;
+        let total = Counters { holes, stranded, cut_off, unsent, ..*before_leaving };
         Ok(Outcome {
             loadtest: env!("CARGO_PKG_VERSION").to_owned(),
             options: options.clone(),
@@ -211,6 +211,7 @@ impl Outcome {
         against(total.out_of_order, "publications received out of order");
         against(total.misrouted, "publications received in the wrong room");
         against(total.wrong, "messages that cannot be right");
+        against(total.cut_off, "deliveries cut off by lost connections");
         against(total.unsent, "publishes not offered: nobody was connected to send them");
         against(total.stranded, "clients waited in vain to be connected, joined or closed");
         against(total.disconnected, "connections ended by the server or broken");

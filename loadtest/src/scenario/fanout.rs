@@ -255,6 +255,17 @@ impl Fanout {
         }
     }
 
+    /// What of its room came after all that a member got before it lost its connection, and was not to. A hole before
+    /// that has no such excuse.
+    fn cut_off(member: &Member, room: &Room) -> u64 {
+        if member.stalls || member.joined {
+            return 0;
+        }
+        // One that never joined counts from no position.
+        let got_until = member.sequence.next().saturating_sub(room.offset.unwrap_or(0));
+        u64::from(room.flights.next()).saturating_sub(got_until)
+    }
+
     /// Draining: what those who stalled still miss.
     fn look(&mut self, fleet: &mut Fleet) {
         let members = self.members.iter().enumerate();
@@ -390,12 +401,13 @@ impl Actor for Fanout {
                 for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
                     let (publishes, deliveries) = room.flights.recall();
                     fleet.counters.unsent += publishes;
-                    fleet.counters.recalled += deliveries;
+                    fleet.counters.cut_off += deliveries;
                 }
-                let members = self.members.iter().enumerate();
-                let room_of = |client: usize| &self.rooms[client / self.plan.room_size as usize];
-                fleet.counters.holes +=
-                    members.map(|(client, member)| self.missing(member, room_of(client))).sum::<u64>();
+                for (client, member) in self.members.iter().enumerate() {
+                    let room = &self.rooms[client / self.plan.room_size as usize];
+                    fleet.counters.holes += self.missing(member, room);
+                    fleet.counters.cut_off += Fanout::cut_off(member, room);
+                }
                 fleet.close_all();
             }
         }

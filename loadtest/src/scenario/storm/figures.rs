@@ -16,7 +16,8 @@ pub struct StormFigures {
     /// The server's share of a CPU meanwhile; `None` when its process is not known.
     pub server_busy: Option<f64>,
     /// The server's CPU time per reconnect, in microseconds: what it used during storms over what the publications
-    /// alone cost it outside of them. `None` when its process is not known.
+    /// alone cost it outside of them. `None` when its process is not known, or when the reconnects are lost in the noise
+    /// of the publications.
     pub server_us_per_reconnect: Option<f64>,
 }
 
@@ -39,14 +40,14 @@ impl StormFigures {
         });
         let per_reconnect = |calm: f64| {
             let beyond = (total.storm_server_ns as f64 - calm * total.storm_ns as f64) / processes;
-            beyond.max(0.0) / 1e3 / (total.returned.max(1)) as f64
+            (beyond > 0.0 && total.returned > 0).then(|| beyond / 1e3 / total.returned as f64)
         };
         StormFigures {
             storms: total.storms as f64 / processes,
             returned: total.returned,
             generator_busy: share(total.storm_cpu_ns),
             server_busy: server_cpu_ns.map(|_| share(total.storm_server_ns)),
-            server_us_per_reconnect: calm.map(per_reconnect),
+            server_us_per_reconnect: calm.and_then(per_reconnect),
         }
     }
 }

@@ -1,0 +1,186 @@
+//! What the clients of a crowd hear, held against what they asked and what the others have seen.
+
+use super::client::{Membership, Stage};
+use super::{Crowd, Heard, RECOVERABLE};
+use crate::dialect::{Position, Published, Said, binary, json};
+use crate::fleet::Fleet;
+use crate::measure::sequence::{Arrival, Sequence};
+use crate::payload::Stamp;
+use crate::plan::Phase;
+
+impl Crowd {
+    fn deliver(&mut self, fleet: &mut Fleet, client: u32, published: &Published) -> Heard {
+        let seq = published.seq;
+        let room = self.room_named(&published.room);
+        let membership = room.and_then(|room| self.clients[client as usize].membership(room));
+        let (Some(room), Some(membership)) = (room, membership) else {
+            fleet.counters.misrouted += 1;
+            self.complaints.add(|| format!("client {client} got seq {seq} of {}: not a member", published.room));
+            return Heard::Done;
+        };
+        if membership.stage == Stage::Joining {
+            self.wrong(fleet, client, || format!("room {room}: seq {seq} before the joined"));
+            return Heard::Done;
+        }
+        let expected = membership.sequence.next();
+        let is_live = seq > membership.head;
+        let arrival = membership.sequence.observe(seq);
+        fleet.counters.delivered += 1;
+        match arrival {
+            Arrival::InOrder => fleet.counters.expected += 1,
+            Arrival::AfterHole(missing) => {
+                fleet.counters.expected += missing + 1;
+                self.complaints.add(|| format!("client {client}, room {room}: seq {seq} in place of {expected}"));
+            }
+            Arrival::Late => fleet.counters.out_of_order += 1,
+            Arrival::Duplicate => {
+                fleet.counters.duplicated += 1;
+                self.complaints.add(|| format!("client {client}, room {room}: seq {seq} again, not {expected}"));
+            }
+        }
+        fleet.counters.replayed += u64::from(!is_live);
+        if let Err(what) = self.check(room, published) {
+            self.wrong(fleet, client, || what);
+            return Heard::Done;
+        }
+        match Stamp::find(&published.data, &mut 0) {
+            Some(Stamp { number, .. }) if is_live && arrival == Arrival::InOrder => Heard::Live { number },
+            _ => Heard::Done,
+        }
+    }
+
+    pub(super) fn joined(&mut self, fleet: &mut Fleet, client: u32, now: u64, joined: Said) {
+        let Said::Joined { room, epoch, seq, recovered, messages, following } = joined else { return };
+        let room_index = self.room_named(&room);
+        let membership = room_index.and_then(|room| self.clients[client as usize].membership(room));
+        let (Some(room), Some(membership)) = (room_index, membership) else {
+            return self.wrong(fleet, client, || format!("joined {room} unasked"));
+        };
+        fleet.counters.joins += 1;
+        if membership.stage != Stage::Joining {
+            return self.wrong(fleet, client, || format!("room {room}: joined twice"));
+        }
+        let told = messages.len() as u64 + u64::from(following);
+        // Whether recovered or not, what is told ends at the head without a hole.
+        let first = (seq + 1).saturating_sub(told);
+        membership.stage = Stage::In;
+        membership.head = seq;
+        membership.sequence = Sequence::starting_at(first);
+        let asked = membership.asked.take();
+        self.check_recovery(fleet, client, room, asked.as_ref(), (first, seq, recovered));
+        if let Err(what) = self.truth.check_epoch(room, &epoch) {
+            self.wrong(fleet, client, || what);
+        }
+        for published in &messages {
+            self.deliver(fleet, client, published);
+        }
+        self.settle(fleet, client, now);
+    }
+
+    /// Holds a `joined` that tells from `first` to `head` against what was asked.
+    fn check_recovery(
+        &mut self,
+        fleet: &mut Fleet,
+        client: u32,
+        room: u32,
+        asked: Option<&Position>,
+        (first, head, recovered): (u64, u64, bool),
+    ) {
+        let Some(&Position { seq: last, .. }) = asked else {
+            if recovered {
+                self.wrong(fleet, client, || format!("room {room}: recovered, but nothing was asked"));
+            }
+            return;
+        };
+        match recovered {
+            true => fleet.counters.recovered += 1,
+            false => fleet.counters.not_recovered += 1,
+        }
+        if recovered && first != last + 1 {
+            let what = || format!("room {room}: recovered from {first} in place of {}, head {head}", last + 1);
+            self.wrong(fleet, client, what);
+        }
+        if !recovered && head.saturating_sub(last) <= RECOVERABLE {
+            self.wrong(fleet, client, || format!("room {room}: {last} not recovered, head {head}"));
+        }
+        if last > head {
+            self.wrong(fleet, client, || format!("room {room}: head {head} behind {last}, which was received"));
+        }
+    }
+
+    pub(super) fn settle(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
+        let state = &mut self.clients[client as usize];
+        if !state.is_settled() {
+            return;
+        }
+        if let Some(since) = state.returning_since.take().filter(|_| self.phase == Phase::Measure) {
+            self.recovery.record(now.saturating_sub(since));
+        }
+        if !std::mem::replace(&mut state.settled, true) {
+            fleet.counters.ready += 1;
+        }
+    }
+
+    fn accepted(&mut self, fleet: &mut Fleet, client: u32, room: &str, seq: Option<u64>) {
+        let room_index = self.room_named(room);
+        let state = &mut self.clients[client as usize];
+        let number = room_index.and_then(|room| state.take_unanswered(room));
+        match (room_index, number, seq) {
+            _ if state.unsure => {}
+            (Some(room), Some(number), Some(seq)) => {
+                if let Err(what) = self.truth.check(room, seq, Some(Stamp { number, room })) {
+                    self.wrong(fleet, client, || format!("published: {what}"));
+                }
+            }
+            _ => self.wrong(fleet, client, || format!("{room}: a publish was accepted that was not sent")),
+        }
+    }
+
+    fn left(&mut self, fleet: &mut Fleet, client: u32, room: &str) {
+        let room = self.room_named(room);
+        let memberships = &mut self.clients[client as usize].memberships;
+        let left = |membership: &Membership| Some(membership.room) == room && membership.stage == Stage::Leaving;
+        match memberships.iter().position(left) {
+            Some(place) => drop(memberships.remove(place)),
+            None => self.wrong(fleet, client, || format!("left {room:?} unasked")),
+        }
+    }
+
+    fn gap(&mut self, fleet: &mut Fleet, client: u32, room: &str, from: u64, to: u64) {
+        let room_index = self.room_named(room);
+        let Some(membership) = room_index.and_then(|room| self.clients[client as usize].membership(room)) else {
+            return self.wrong(fleet, client, || format!("gap {from} to {to} of {room}: not a member"));
+        };
+        let next = membership.sequence.next();
+        let missing = membership.sequence.announce_gap(from, to);
+        // What was a hole is not expected any more; what the gap leaves out before it is one.
+        let passed = membership.sequence.next() - next;
+        fleet.counters.expected = (fleet.counters.expected + passed).saturating_sub(missing);
+        fleet.counters.gaps_announced += missing;
+        if from > to || missing != to - from + 1 {
+            self.wrong(fleet, client, || format!("{room}: gap {from} to {to}, of which {missing} were missing"));
+        }
+    }
+
+    /// Takes a message from the server.
+    pub fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) -> Heard {
+        // Pushes come in the form of the connection, replies in that of their command; no binary one begins like this.
+        let is_binary = self.clients[client as usize].binary && message.first() != Some(&b'{');
+        match if is_binary { binary::parse(message) } else { json::parse(message) } {
+            Said::Message(published) => return self.deliver(fleet, client, &published),
+            joined @ Said::Joined { .. } => self.joined(fleet, client, now, joined),
+            Said::Left { room } => self.left(fleet, client, &room),
+            Said::Accepted { room, seq } => self.accepted(fleet, client, &room, seq),
+            Said::Gap { room, from, to } => self.gap(fleet, client, &room, from, to),
+            answer @ (Said::History { .. } | Said::Presence { .. }) => return Heard::Answer(answer),
+            Said::Error { code, message } => {
+                fleet.counters.errors += 1;
+                self.clients[client as usize].unsure = true;
+                self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
+            }
+            Said::Garbage(what) => self.wrong(fleet, client, || format!("not understood: {what}")),
+            Said::Reconnect | Said::Asked { .. } | Said::Other => fleet.counters.other_messages += 1,
+        }
+        Heard::Done
+    }
+}
