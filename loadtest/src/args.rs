@@ -344,8 +344,8 @@ pub struct RunArgs {
     /// The server's process on this host: its CPU time and memory become part of the result.
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Roomring's control address: what it tells by `/metrics` becomes part of the result, and after a soak its `/stats`
-    /// must be back at zero.
+    /// Roomring's control address: what it tells by `/metrics` becomes part of the result, and after a soak its
+    /// `/stats` must be back at zero.
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
     /// Source addresses per process on loopback.

@@ -1,4 +1,5 @@
-//! Words and numbers for people: durations, sizes, thousands, aligned rows, and what a run is called. No figures of its own.
+//! Words and numbers for people: durations, sizes, thousands, aligned rows, and what a run is called. Has no figures of
+//! its own.
 
 use std::io::IsTerminal as _;
 

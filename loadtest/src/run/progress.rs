@@ -1,5 +1,5 @@
-//! What a person sees while a run goes on, on standard error: one block that is redrawn in place on a terminal, a line a
-//! second elsewhere. Figures only; it measures nothing.
+//! What a person sees while a run goes on, on standard error: one block that is redrawn in place on a terminal, a line
+//! a second elsewhere. Figures only; it measures nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Line plots as inline SVG: axes, lines, shaded stretches, a legend. Colours come from the page's style sheet by class.
+//! Line plots as inline SVG: axes, lines, shaded stretches, a legend. Colours are the style sheet's, by class. Never
+//! knows what is plotted.
 
 use super::axis::Axis;
 use super::markup::{Element, classed, coordinate, element};
