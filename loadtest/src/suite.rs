@@ -91,7 +91,7 @@ struct Evidence<'a> {
 const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s";
 
 /// The parts, in their order: `FAST` stands for the options that most share. The targets are those of the design.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     Part {
         name: "idle",
         arguments: "idle --connections 10000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
@@ -187,6 +187,39 @@ const PARTS: [Part; 8] = [
         arguments: "churn --connections 100 --warmup 1s --duration 4s --settle 0s",
         roomring_only: None,
         goals: &[Goal { target: Target::AtLeast(30_000.0), ..PER_CPU_SECOND }],
+    },
+    Part {
+        name: "storm",
+        arguments: "storm --connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s --every 1500ms",
+        roomring_only: Some("its readers recover by position"),
+        goals: &[
+            Goal {
+                figure: "server CPU per reconnect",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.storm.as_ref()?.server_us_per_reconnect,
+            },
+            Goal {
+                figure: "away until back p99",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.durations.get("back").map(|back| back.p99),
+            },
+        ],
+    },
+    Part {
+        name: "mixed, like a chat",
+        arguments: "mixed --connections 1000 --settle 500ms --warmup 1s --duration 5s",
+        roomring_only: Some("its clients query presence and read history"),
+        goals: &[
+            PER_CPU_SECOND,
+            Goal {
+                figure: "latency p99",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.durations.get("latency").map(|latency| latency.p99),
+            },
+        ],
     },
     Part {
         name: "slow, 1 % stalled",
