@@ -16,7 +16,7 @@ use crate::report::kept::{Document, Slow};
 use crate::report::text;
 use crate::run::outcome::plural;
 use crate::run::{Outcome, ServerFigures};
-use crate::server::launch::{Kind, Spec};
+use crate::server::launch::{Conditions, Kind, Spec};
 use crate::{scenario_of, slow, start_and_run};
 
 /// Options of the suite.
@@ -190,27 +190,27 @@ const PARTS: [Part; 10] = [
     },
     Part {
         name: "storm",
-        arguments: "storm --connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s --every 1500ms",
-        roomring_only: Some("its readers recover by position"),
+        arguments: "storm FAST --every 2s --rate 100",
+        roomring_only: Some("its clients cannot recover by position"),
         goals: &[
+            Goal {
+                figure: "until all are back, p50",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.durations.get("whole").map(|whole| whole.p50),
+            },
             Goal {
                 figure: "server CPU per reconnect",
                 unit: Unit::Micros,
                 target: Target::None,
-                read: |all| all.run.storm.as_ref()?.server_us_per_reconnect,
-            },
-            Goal {
-                figure: "away until back p99",
-                unit: Unit::Micros,
-                target: Target::None,
-                read: |all| all.run.durations.get("back").map(|back| back.p99),
+                read: |all| all.run.storm?.server_us_per_reconnect,
             },
         ],
     },
     Part {
-        name: "mixed, like a chat",
-        arguments: "mixed --connections 1000 --settle 500ms --warmup 1s --duration 5s",
-        roomring_only: Some("its clients query presence and read history"),
+        name: "mixed",
+        arguments: "mixed --connections 1000 --rate 500 --settle 500ms --warmup 1s --duration 4s",
+        roomring_only: Some("it has no presence and no history"),
         goals: &[
             PER_CPU_SECOND,
             Goal {
@@ -386,8 +386,12 @@ fn skipped(part: &Part, args: &SuiteArgs, stop: &AtomicBool) -> Option<String> {
     let kind = args.server.kind;
     match part.roomring_only {
         Some(why) if kind != Kind::Roomring => Some(format!("{} cannot: {why}", args.server.label)),
-        _ if kind == Kind::Floor && part.arguments.starts_with("echo") => Some("the floor has no echo".to_owned()),
-        _ => None,
+        _ => {
+            let binary = args.dialect == DialectName::Binary;
+            let echo = part.arguments.starts_with("echo");
+            let conditions = Conditions { echo, binary, ..Conditions::default() };
+            args.server.refuse_unable(&conditions).err().map(|why| why.to_string())
+        }
     }
 }
 
@@ -399,6 +403,7 @@ fn words(part: &Part, quick: bool) -> Vec<String> {
         for at in 1..words.len() {
             let shorter = match (words[at - 1].as_str(), words[at].as_str()) {
                 ("--duration", _) => "1s",
+                ("--every", _) => "500ms",
                 ("--warmup" | "--settle", "1s" | "500ms") => "250ms",
                 ("--connections", "10000") => "2000",
                 _ => continue,

@@ -129,7 +129,6 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
         }),
         Figure::new("of it user", Unit::Plain("ns"), Lower, |run| working(run).map(|server| server.user_ns)),
         Figure::new("of it kernel", Unit::Plain("ns"), Lower, |run| working(run).map(|server| server.system_ns)),
-        Figure::new("CPU per reconnect", Unit::Micros, Lower, |run| run.storm.as_ref()?.server_us_per_reconnect),
         Figure::new(&format!("bare send, per {unit}"), Unit::Plain("ns"), Lower, floor_ns),
         Figure::new(&format!("{units} per second"), Unit::Plain(""), Higher, |run| {
             worked(run).map(|work| work / run.measured_s)
@@ -160,6 +159,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
         Figure::new("kernel slab per connection", Unit::Bytes, Lower, |run| {
             connected(run).map(|server| server.slab_per_connection)
         }),
+        Figure::new("server CPU per reconnect", Unit::Micros, Lower, |run| run.storm?.server_us_per_reconnect),
         Figure::new("CPU per idle connection and second", Unit::Micros, Lower, idle_us),
     ]);
     all
@@ -178,7 +178,7 @@ fn worked(run: &Outcome) -> Option<f64> {
 
 /// The server's figures per unit of work.
 fn working(run: &Outcome) -> Option<&ServerFigures> {
-    // The publications of a storm cost something too: what a reconnect costs is a figure of its own.
+    // In storms it is the publications' as well.
     worked(run).and(run.server.as_ref()).filter(|_| run.storm.is_none())
 }
 

@@ -110,15 +110,16 @@ pub fn scenario(options: &Options) -> (String, String) {
         Scenario::Echo { pace: of } => ("echo", format!("{clients}, {payload_bytes} B, {}", pace(of, "client"))),
         Scenario::Churn => ("churn", format!("connect, join a room of {room_size}, close; {connections} at a time")),
         Scenario::Storm(storm) => {
-            let hit = format!("{:.1} % of the readers", f64::from(storm.share_per_mille) / 10.0);
-            let every = number(storm.every_ns as f64 / 1e9);
-            ("storm", format!("{rooms}, {hit} hit every {every} s, {payload_bytes} B, {}", pace(storm.pace, "room")))
+            let (share, every) = (f64::from(storm.share_per_mille) / 10.0, storm.every_ns as f64 / 1e9);
+            let hit = format!("{} % of the readers hit every {every:.1} s", number(share));
+            ("storm", format!("{rooms}, {hit}, {payload_bytes} B, {}", pace(storm.pace, "room")))
         }
         Scenario::Mixed(mixed) => {
-            let rooms = format!("{} rooms (Zipf {})", grouped(u64::from(mixed.rooms)), mixed.zipf);
-            let rate = format!("{} published/s offered", number(mixed.publishes_per_second));
-            let each = format!("{clients} in {} of {rooms} each on average", mixed.memberships);
-            ("mixed", format!("{each}, {rate} in bursts of {}", mixed.burst))
+            let (memberships, zipf, burst) = (mixed.memberships, mixed.zipf, mixed.burst);
+            let rooms =
+                format!("{} rooms (Zipf {zipf}), {memberships} each on average", grouped(u64::from(mixed.rooms)));
+            let offered = number(mixed.publishes_per_second);
+            ("mixed", format!("{clients} in {rooms}, {offered} published/s offered in bursts of {burst}"))
         }
         Scenario::Soak(_) => ("soak", format!("{} random clients", grouped(u64::from(*connections)))),
     };

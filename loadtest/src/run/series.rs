@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
 use crate::measure::counters::Counters;
 use crate::measure::host;
 use crate::measure::pulse::Interval;
@@ -97,7 +96,7 @@ impl Series {
         let first = Reading {
             at: begun,
             counters: Counters::default(),
-            server_cpu_ns: pid.and_then(clock::process_cpu_ns),
+            server_cpu_ns: pid.and_then(host::cpu_ns),
             interval: Interval::default(),
         };
         Series {
@@ -127,7 +126,7 @@ impl Series {
         let reading = Reading {
             at: Instant::now(),
             counters: *counters,
-            server_cpu_ns: self.pid.and_then(clock::process_cpu_ns),
+            server_cpu_ns: self.pid.and_then(host::cpu_ns),
             interval: std::mem::take(&mut self.pending),
         };
         let resident = self.pid.and_then(host::resident);

@@ -137,8 +137,11 @@ impl Spec {
         }
     }
 
-    /// What this server cannot do.
-    fn refuse_unable(&self, conditions: &Conditions) -> anyhow::Result<()> {
+    /// Refuses what this server cannot do.
+    ///
+    /// # Errors
+    /// What that is.
+    pub fn refuse_unable(&self, conditions: &Conditions) -> anyhow::Result<()> {
         let (echo, binary) = match self.kind {
             Kind::Roomring => (true, true),
             Kind::Floor => (false, true),

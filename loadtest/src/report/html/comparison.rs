@@ -122,7 +122,7 @@ fn panels(all: &Comparison, first: &Outcome, figures: &[Figure]) -> Element {
         Some((server.label.clone(), of(|server| server.user_ns)?, of(|server| server.system_ns)?))
     };
     let splits: Vec<_> = all.servers.iter().filter_map(split).collect();
-    if first.work().0 > 0 && !splits.is_empty() {
+    if first.work().0 > 0 && first.storm.is_none() && !splits.is_empty() {
         panels.push(cpu_split(unit, &splits));
     }
     let is_part = |figure: &Figure| figure.name.starts_with("of it ");

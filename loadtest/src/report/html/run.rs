@@ -66,7 +66,9 @@ fn cards(outcome: &Outcome) -> Element {
         card(number(count as f64 / outcome.measured_s), &format!("{} per second", plural(unit)));
     }
     if let Some(server) = &outcome.server {
-        if count > 0 {
+        if let Some(us) = outcome.storm.and_then(|storm| storm.server_us_per_reconnect) {
+            card(micros(us), "server CPU per reconnect");
+        } else if count > 0 {
             card(number(server.per_cpu_second), &format!("{} per server CPU-second", plural(unit)));
         } else {
             card(format!("{} B", number(server.private_per_connection[0])), "private memory per connection");
@@ -103,7 +105,7 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
     plots.extend(series_plots(outcome).iter().map(Chart::draw));
     if let Some(server) = &outcome.server {
         let (count, unit) = outcome.work();
-        if count > 0 {
+        if count > 0 && outcome.storm.is_none() {
             plots.push(cpu_split(unit, &[(outcome.options.name.clone(), server.user_ns, server.system_ns)]));
         }
         if facts::are_connected(outcome) {

@@ -271,8 +271,10 @@ impl Behaviour for Mixed {
             Heard::Live { number } => {
                 let times = &mut self.publishes[number as usize];
                 times.last = times.last.max(now);
+                let took = now.saturating_sub(times.scheduled);
+                fleet.pulse.record(took);
                 if times.measured {
-                    self.latency.record(now.saturating_sub(times.scheduled));
+                    self.latency.record(took);
                 }
             }
             Heard::Answer(said) => self.answered(fleet, client, said, now),

@@ -143,10 +143,11 @@ impl Storm {
         };
         fleet.counters.outstanding -= 1;
         fleet.counters.replayed += u64::from(replayed);
+        let took = now.saturating_sub(flight.scheduled);
+        fleet.pulse.record(took);
         if !flight.measured {
             return;
         }
-        let took = now.saturating_sub(flight.scheduled);
         let is_calm = self.raging.is_none() && flight.scheduled >= self.calm_since;
         if stays {
             if is_calm { &mut self.calm } else { &mut self.during }.record(took);
