@@ -44,6 +44,10 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Ready sockets taken per wait.
 const EVENTS_MAX: usize = 512;
 
+/// Reads of one socket in a row: a server that has much for one client must not keep the others, nor whoever looks at
+/// the counters, waiting until that one has it all.
+const READS_MAX: usize = 16;
+
 /// How a client leaves without closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
@@ -110,6 +114,7 @@ pub struct Fleet {
     /// For connections that hold no incomplete frame: all but a few at any time.
     decoder: ServerDecoder,
     dirty: Vec<u32>,
+    /// Clients to be read without an event: they read again, or have more than was read.
     resumed: Vec<u32>,
     waiting: VecDeque<u32>,
     delayed: BinaryHeap<Reverse<(u64, u32)>>,
@@ -419,10 +424,17 @@ impl Fleet {
         }
     }
 
-    /// Reads what a socket has: until it has no more, or to its end if `to_end`.
+    /// Reads what a socket has: until it has no more, or to its end if `to_end`. What is left after [`READS_MAX`] is
+    /// read in the next turn.
     fn read(&mut self, behaviour: &mut impl Behaviour, client: u32, to_end: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        let mut reads = 0;
         loop {
+            if reads == READS_MAX {
+                self.resumed.push(client);
+                break;
+            }
+            reads += 1;
             let slot = &mut self.slots[client as usize];
             let Some(stream) = slot.stream.as_mut().filter(|_| !slot.stalled) else { break };
             match stream.read(&mut buffer) {

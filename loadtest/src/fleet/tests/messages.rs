@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use roomring::wire::frame::{Opcode, close_frame, server_frame};
 use roomring::wire::handshake::{Head, HttpRequest, accept_response, parse_head};
 
-use super::address::Target;
-use super::handshake::Request;
-use super::{Behaviour, Ended, Fleet, Settings};
+use super::super::address::Target;
+use super::super::handshake::Request;
+use super::super::{Behaviour, Ended, Fleet, Settings};
 
 /// Sends `messages` to the one client that comes, and closes.
 fn serve(messages: &'static [&'static [u8]]) -> Target {

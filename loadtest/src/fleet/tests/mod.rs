@@ -1,0 +1,4 @@
+//! A fleet against small servers of the tests' own.
+
+mod backlog;
+mod messages;
