@@ -94,7 +94,7 @@ const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1
 const PARTS: [Part; 10] = [
     Part {
         name: "idle",
-        arguments: "idle --connections 10000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
+        arguments: "idle --connections 18000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
         roomring_only: None,
         goals: &[
             Goal {
@@ -405,7 +405,7 @@ fn words(part: &Part, quick: bool) -> Vec<String> {
                 ("--duration", _) => "1s",
                 ("--every", _) => "500ms",
                 ("--warmup" | "--settle", "1s" | "500ms") => "250ms",
-                ("--connections", "10000") => "2000",
+                ("--connections", "18000") => "2000",
                 _ => continue,
             };
             words[at] = shorter.to_owned();

@@ -48,6 +48,13 @@ const EVENTS_MAX: usize = 512;
 /// the counters, waiting until that one has it all.
 const READS_MAX: usize = 16;
 
+/// A sleeper is woken about this late, in nanoseconds: so much before a deadline the fleet stays awake, so that an open
+/// loop publishes when it said.
+const AWAKE_NS: u64 = 80_000;
+
+/// At most one in so many nanoseconds is spent awake for that.
+const AWAKE_SHARE: u64 = 16;
+
 /// How a client leaves without closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
@@ -88,6 +95,17 @@ pub trait Behaviour {
     fn turn_ended(&mut self, fleet: &mut Fleet, now: u64);
 }
 
+/// How a turn waits for what is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Not at all: there is something to do.
+    Not,
+    /// By looking again and again: a deadline is near.
+    Awake,
+    /// Until something is ready or due.
+    Asleep,
+}
+
 /// How a fleet connects.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -124,6 +142,8 @@ pub struct Fleet {
     timer: TimerFd,
     armed: u64,
     deadline: u64,
+    /// Time spent awake before deadlines, in nanoseconds.
+    awake_ns: u64,
     targets: Vec<Target>,
     sources: Sources,
     connecting_max: usize,
@@ -167,6 +187,7 @@ impl Fleet {
             timer,
             armed: u64::MAX,
             deadline: u64::MAX,
+            awake_ns: 0,
             targets: settings.targets,
             sources: Sources::new(settings.shard, settings.sources),
             connecting_max: settings.connecting_max,
@@ -295,14 +316,20 @@ impl Fleet {
     pub fn turn(&mut self, behaviour: &mut impl Behaviour) -> io::Result<()> {
         self.connect_some(behaviour);
         let mut events = self.events.take().expect("turns do not nest");
-        let timeout = self.arm().then_some(Duration::ZERO);
+        let begun = self.clock.now();
+        let wait = self.arm(begun);
+        let timeout = (wait != Wait::Asleep).then_some(Duration::ZERO);
         match self.poll.poll(&mut events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => return Err(error),
         }
         self.counters.turns += 1;
-        self.call_if_due(behaviour, self.clock.now());
+        let now = self.clock.now();
+        if wait == Wait::Awake {
+            self.awake_ns += now - begun;
+        }
+        self.call_if_due(behaviour, now);
         for event in &events {
             if event.token() != TIMER && event.token() != WAKER {
                 self.handle_event(behaviour, event);
@@ -322,26 +349,30 @@ impl Fleet {
         Ok(())
     }
 
-    /// Sets the timer for the next thing due. True when something is due already or still to do.
-    fn arm(&mut self) -> bool {
+    /// Sets the timer for the next thing due.
+    fn arm(&mut self, now: u64) -> Wait {
         let delayed = self.delayed.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         let next = self.deadline.min(delayed);
         let more = !self.waiting.is_empty() && self.connecting < self.connecting_max;
-        let now = self.clock.now();
         if next <= now || more || !self.resumed.is_empty() || !self.dirty.is_empty() {
-            return true;
+            return Wait::Not;
         }
-        if next != self.armed {
-            self.armed = next;
-            let set = if next == u64::MAX {
+        let early = if self.awake_ns * AWAKE_SHARE < now { AWAKE_NS } else { 0 };
+        if next <= now + early {
+            return Wait::Awake;
+        }
+        let at = if next == u64::MAX { next } else { next - early };
+        if at != self.armed {
+            self.armed = at;
+            let set = if at == u64::MAX {
                 self.timer.unset()
             } else {
-                let wait = TimeSpec::from_duration(Duration::from_nanos(next - now));
+                let wait = TimeSpec::from_duration(Duration::from_nanos(at - now));
                 self.timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())
             };
             set.expect("a time span of a started clock is a valid timer");
         }
-        false
+        Wait::Asleep
     }
 
     fn call_if_due(&mut self, behaviour: &mut impl Behaviour, now: u64) {

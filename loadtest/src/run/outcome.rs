@@ -223,13 +223,17 @@ impl Outcome {
         }
         reasons.extend(self.left_behind.clone());
         let server_busy = self.server.as_ref().map(|server| server.busy);
-        if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
-            reasons.push(format!(
-                "the generator was the bottleneck: {:.0} % of its CPU used (give it more --cores)",
-                self.generator_busy * 100.0
-            ));
-        }
         let mut notes = Vec::new();
+        if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
+            let used = self.generator_busy * 100.0;
+            let limit = format!("the generator was the bottleneck: {used:.0} % of its CPU used (give it more --cores)");
+            // A connection costs its client more than the server: the rate is the generator's limit, the server's CPU
+            // per cycle is not touched by it.
+            match options.scenario {
+                Scenario::Churn if self.server.is_some() => notes.push(limit),
+                _ => reasons.push(limit),
+            }
+        }
         if stopped {
             notes.push("ended early".to_owned());
         }
