@@ -232,8 +232,7 @@ impl Outboxes {
         budget: &mut Budget,
     ) -> u64 {
         let len = bytes.len();
-        // A quarter is freed at once, so that a stuck reader costs a walk of its queue only every so many messages.
-        let target = if latest { 0 } else { (self.bytes_max - self.bytes_max / 4).saturating_sub(len) };
+        let target = self.kept_by(latest, len);
         let (mut dropped, last_gap) = self.drop_messages(slot, stream, room, target, budget);
         if self.is_full_for(slot, len) {
             dropped += 1;
@@ -245,6 +244,25 @@ impl Outboxes {
             self.push(slot, Outgoing::message(stream, seq, bytes), budget);
         }
         dropped
+    }
+
+    /// Makes room for `bytes` of another kind by dropping a room's oldest queued messages (all of them if `latest`), each
+    /// run told by one gap in its place. Returns how many messages were dropped.
+    pub fn make_room(
+        &mut self,
+        slot: u32,
+        (stream, room): (u32, &RoomName),
+        bytes: usize,
+        latest: bool,
+        budget: &mut Budget,
+    ) -> u64 {
+        self.drop_messages(slot, stream, room, self.kept_by(latest, bytes), budget).0
+    }
+
+    /// Bytes that may stay queued when room for `bytes` is made. A quarter is freed at once, so that a stuck reader costs
+    /// a walk of its queue only every so many messages.
+    fn kept_by(&self, latest: bool, bytes: usize) -> usize {
+        if latest { 0 } else { (self.bytes_max - self.bytes_max / 4).saturating_sub(bytes) }
     }
 
     /// Drops queued messages of `stream`, oldest first, while more than `target` bytes wait. Returns how many, and

@@ -150,6 +150,25 @@ impl Home {
         true
     }
 
+    /// Makes room for a reply of `bytes` in a full outbox, as far as what fills it are messages that their rooms' policies
+    /// let go of: in such rooms nobody is closed for messages that he has not read.
+    pub(super) fn make_room(&mut self, slot: u32, bytes: usize, effects: &mut HomeEffects<'_>) {
+        let Self { audiences, outboxes, sessions, .. } = self;
+        for membership in &sessions.at(slot).memberships {
+            let audience = audiences.at(membership.audience);
+            let latest = match audience.slow_policy {
+                SlowPolicy::Disconnect => continue,
+                SlowPolicy::Skip => false,
+                SlowPolicy::Latest => true,
+            };
+            let room = (audience.stream, &audience.room);
+            effects.counters.dropped_slow.add(outboxes.make_room(slot, room, bytes, latest, effects.budget));
+            if !outboxes.is_full_for(slot, bytes) {
+                return;
+            }
+        }
+    }
+
     /// Frames without a number: a member who has no room for them does not get them, unless slow members are closed.
     /// Returns for how many they were queued.
     pub(super) fn push(

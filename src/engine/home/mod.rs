@@ -203,6 +203,9 @@ impl Home {
     /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
     fn say(&mut self, slot: u32, bytes: Bytes, role: Role, effects: &mut HomeEffects<'_>) {
         if self.outboxes.is_full_for(slot, bytes.len()) {
+            self.make_room(slot, bytes.len(), effects);
+        }
+        if self.outboxes.is_full_for(slot, bytes.len()) {
             self.fail(slot, CloseCode::Slow, "does not read its replies", effects);
         } else {
             let messages = crate::wire::frame::count_messages(&bytes);

@@ -9,7 +9,7 @@ use crate::base::limits::{HEAD_TIMEOUT_MS, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::input::Input;
 use crate::engine::output::{Output, Send};
-use crate::engine::settings::Settings;
+use crate::engine::settings::{Settings, SlowPolicy};
 use crate::wire::client::client_frame;
 use crate::wire::frame::Opcode;
 
@@ -24,8 +24,12 @@ struct One {
 
 impl One {
     fn new() -> One {
+        One::with(Settings { cores: 1, ..Settings::for_tests() })
+    }
+
+    fn with(settings: Settings) -> One {
         let counters = Arc::new(CoreCounters::default());
-        let engine = Engine::new(Arc::new(Settings::for_tests()), CoreId(0), 1, counters);
+        let engine = Engine::new(Arc::new(settings), CoreId(0), 1, counters);
         One { engine, output: Output::default(), now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 } }
     }
 
@@ -86,4 +90,36 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     one.pass(HEAD_TIMEOUT_MS + TICK_MS);
     one.turn();
     assert_eq!(one.output.closes, [0, 2]);
+}
+
+#[test]
+fn messages_that_may_be_skipped_make_room_for_replies() {
+    let mut settings = Settings { cores: 1, outbox_bytes_max: 8 * 1024, ..Settings::for_tests() };
+    Arc::make_mut(&mut settings.rooms).slow_policy = SlowPolicy::Skip;
+    let mut one = One::with(settings);
+    one.handle(Input::Accepted { slot: 0 });
+    one.receive(0, HEAD.replace("user=ann", "user=ann&room=a").as_bytes());
+    one.turn();
+    // A send that the kernel does not take: everything after it waits in the outbox.
+    one.receive(0, &client_frame(Opcode::Ping, b"", [1, 2, 3, 4]));
+    one.engine.finish_turn(one.now, &mut one.output);
+    assert_eq!(one.output.sends.drain(..).count(), 1);
+    for id in 0..30 {
+        let text = format!(r#"{{"type":"publish","room":"a","id":{id},"data":"{}"}}"#, "x".repeat(1_000));
+        one.receive(0, &client_frame(Opcode::Text, text.as_bytes(), [1, 2, 3, 4]));
+        one.engine.finish_turn(one.now, &mut one.output);
+    }
+    one.handle(Input::Sent { slot: 0 });
+    let mut text = Vec::new();
+    loop {
+        let sends = one.turn();
+        if sends.is_empty() {
+            break;
+        }
+        sends.iter().for_each(|send| text.extend_from_slice(&send.bytes));
+    }
+    assert!(one.output.closes.is_empty() && one.output.ended.is_empty(), "a room that skips closes nobody");
+    let text = String::from_utf8_lossy(&text);
+    assert_eq!(text.matches(r#""type":"published""#).count(), 30, "{text}");
+    assert!(text.contains(r#""type":"gap""#) && text.contains(r#""seq":30,"#), "{text}");
 }
