@@ -15,7 +15,7 @@ const BOTTOM: f64 = 46.0;
 const HITS_MAX: usize = 120;
 
 /// Colours that the style sheet has for lines and bars.
-pub const COLOURS: usize = 6;
+pub const COLOURS: usize = 9;
 
 /// A plot.
 pub struct Chart {

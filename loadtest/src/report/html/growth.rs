@@ -29,6 +29,7 @@ pub fn section(growth: &Growth) -> Element {
         .child(super::heading(&title, &subtitle, reasons.is_empty()))
         .child(super::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
         .child(super::table("figures", &heading, &lines))
+        .child(element("h2").text("Figures"))
         .child(classed("div", "plots").children(plots))
         .child(element("h2").text("Host, versions, flags, seed"))
         .child(super::facts(&[facts::conditions(first)]))
