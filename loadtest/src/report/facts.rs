@@ -31,7 +31,7 @@ pub struct Row {
 pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 /// Histograms in the order in which they are shown, and what they are called; others follow under their own names.
-const HISTOGRAMS: [(&str, &str); 11] = [
+const HISTOGRAMS: [(&str, &str); 12] = [
     ("latency", "latency"),
     ("latency_storm", "latency in storms"),
     ("last_receiver", "to the last receiver"),
@@ -42,6 +42,7 @@ const HISTOGRAMS: [(&str, &str); 11] = [
     ("whole", "until all are back"),
     ("history", "history read"),
     ("presence", "presence query"),
+    ("lag_storm", "generator's lag in storms"),
     ("lag", "generator's lag"),
 ];
 

@@ -134,7 +134,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
             worked(run).map(|work| work / run.measured_s)
         }),
     ];
-    let names = histogram_names(like).into_iter().filter(|name| *name != "lag").map(str::to_owned);
+    let names = histogram_names(like).into_iter().filter(|name| !name.starts_with("lag")).map(str::to_owned);
     for name in names {
         let label = histogram_label(&name);
         let quantiles: [(&str, Quantile); 3] =

@@ -95,7 +95,7 @@ fn known<'a>(all: &Comparison, figures: &'a [Figure]) -> Vec<(&'a Figure, Vec<Op
 /// One plot per histogram, a line per server: all its rounds together.
 fn curves(all: &Comparison, first: &Outcome) -> anyhow::Result<Element> {
     let mut plots = Vec::new();
-    for name in histogram_names(first).into_iter().filter(|name| *name != "lag") {
+    for name in histogram_names(first).into_iter().filter(|name| !name.starts_with("lag")) {
         let mut curves = Vec::new();
         for server in &all.servers {
             let mut whole = Durations::default();

@@ -50,7 +50,9 @@ pub struct Storm {
     calm: Durations,
     during: Durations,
     last_receiver: Durations,
+    /// Of publishes that no storm touched: what their latencies are judged by. In a storm the generator reconnects.
     lag: Durations,
+    lag_during: Durations,
     back: Durations,
     join: Durations,
     whole: Durations,
@@ -117,6 +119,7 @@ impl Storm {
             during: Durations::default(),
             last_receiver: Durations::default(),
             lag: Durations::default(),
+            lag_during: Durations::default(),
             back: Durations::default(),
             join: Durations::default(),
             whole: Durations::default(),
@@ -303,7 +306,8 @@ impl Behaviour for Storm {
         while let Some((at, room)) = self.schedule.take_due(&mut fleet.rng, now) {
             let measured = self.phase == Phase::Measure;
             if measured {
-                self.lag.record(now - at);
+                let is_calm = self.raging.is_none() && at >= self.calm_since;
+                if is_calm { &mut self.lag } else { &mut self.lag_during }.record(now - at);
             }
             self.publish(fleet, room, at, measured);
         }
@@ -369,6 +373,7 @@ impl Actor for Storm {
         findings.add("join", &self.join);
         findings.add("whole", &self.whole);
         findings.add("lag", &self.lag);
+        findings.add("lag_storm", &self.lag_during);
         findings.complaints = self.complaints.take();
         findings
     }
