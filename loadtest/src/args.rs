@@ -224,6 +224,17 @@ fn nanoseconds(time: Duration) -> anyhow::Result<u64> {
     u64::try_from(time.as_nanos()).context("too long")
 }
 
+/// Where a result is kept.
+#[derive(Clone, Debug, Default, Args)]
+pub struct KeepArgs {
+    /// Writes the whole result, with histograms, to a file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Writes a report with plots to a file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
 /// Options of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
@@ -233,38 +244,21 @@ pub struct CompareArgs {
     /// How often each server is run.
     #[arg(long, default_value_t = 5)]
     pub rounds: u32,
-    /// Writes the results of all runs to a file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Writes a report with plots to a file.
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// The scenario with its options, as `fanout --in-flight 16`.
     #[arg(last = true, required = true, value_name = "SCENARIO")]
     pub scenario: Vec<String>,
 }
 
-/// Options of `grow`.
+/// Options of `grow`: those of `compare`, and what grows.
 #[derive(Debug, Args)]
 pub struct GrowArgs {
     /// The option and its values, as `connections=1000,5000,20000` or `server-cores=0,0-1`.
     #[arg(long, value_name = "OPTION=VALUE,…")]
     pub over: String,
-    /// Servers, as those of `compare`.
-    #[arg(required = true, value_name = "SERVER")]
-    pub servers: Vec<Spec>,
-    /// How often each is run.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-    /// Writes the results of all runs to a file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Writes a report with plots to a file.
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
-    /// The scenario with its other options, as `fanout --in-flight 16`.
-    #[arg(last = true, required = true, value_name = "SCENARIO")]
-    pub scenario: Vec<String>,
+    #[command(flatten)]
+    pub compare: CompareArgs,
 }
 
 /// Options of `report`.
@@ -357,12 +351,8 @@ pub struct RunArgs {
     /// Repeats the random choices of another run.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Writes the whole result, with histograms, to a file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Writes a report with plots to a file.
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,

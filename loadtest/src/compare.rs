@@ -42,7 +42,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     }
     print!("{}", table(&all));
     let valid = all.valid();
-    Document::Compare(all).keep(args.json.as_deref(), args.html.as_deref())?;
+    Document::Compare(all).keep(&args.keep)?;
     Ok(valid)
 }
 

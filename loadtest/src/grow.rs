@@ -17,8 +17,9 @@ use crate::scenario_of;
 /// # Errors
 /// The option is none of the scenario's, or a server cannot be started or reached.
 pub fn run(args: &GrowArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+    let GrowArgs { over, compare: args } = args;
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    let (option, values) = option_values(&args.over)?;
+    let (option, values) = option_values(over)?;
     let commands = values
         .iter()
         .map(|value| {
@@ -47,7 +48,7 @@ pub fn run(args: &GrowArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     }
     print!("{}", table(&growth));
     let valid = growth.reasons().next().is_none();
-    Document::Grow(growth).keep(args.json.as_deref(), args.html.as_deref())?;
+    Document::Grow(growth).keep(&args.keep)?;
     Ok(valid)
 }
 

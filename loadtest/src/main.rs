@@ -93,7 +93,7 @@ fn single(args: &RunArgs, scenario: Scenario) -> anyhow::Result<bool> {
     let outcome = start_and_run(args, scenario, args.server.as_ref(), &stop)?;
     print!("{}", report::table(&outcome));
     let valid = outcome.verdict.valid;
-    Document::Run(Box::new(outcome)).keep(args.json.as_deref(), args.html.as_deref())?;
+    Document::Run(Box::new(outcome)).keep(&args.keep)?;
     Ok(valid)
 }
 

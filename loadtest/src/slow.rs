@@ -32,7 +32,7 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
             slow.rounds.len()
         );
     }
-    Document::Slow(slow).keep(args.run.json.as_deref(), args.run.html.as_deref())?;
+    Document::Slow(slow).keep(&args.run.keep)?;
     Ok(valid)
 }
 

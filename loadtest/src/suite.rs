@@ -1,7 +1,6 @@
 //! The canonical suite: a short run of each scenario against one server, every figure against its target. The list of
 //! parts is [`PARTS`]; each is a command line that works on its own.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser as _};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Cli, Command, DialectName, RunArgs};
+use crate::args::{Cli, Command, DialectName, KeepArgs, RunArgs};
 use crate::compare::bytes_each;
 use crate::report::figures::{Unit, floor_ns};
 use crate::report::kept::{Document, Slow};
@@ -43,12 +42,8 @@ pub struct SuiteArgs {
     /// Repeats the random choices of another suite.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Writes all results, with histograms, to a file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Writes a report with plots to a file.
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,
@@ -359,7 +354,7 @@ pub fn run(args: &SuiteArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     }
     print!("{}", table(&all));
     let valid = all.valid();
-    Document::Suite(all).keep(args.json.as_deref(), args.html.as_deref())?;
+    Document::Suite(all).keep(&args.keep)?;
     Ok(valid)
 }
 

@@ -15,7 +15,7 @@ pub struct Send {
     /// What; kept alive until the kernel has taken it.
     pub bytes: Bytes,
     /// The close follows as soon as the kernel has taken it: both can go in one packet.
-    pub closes: bool,
+    pub is_last: bool,
 }
 
 /// A WebSocket connection has ended: for the log.

@@ -257,7 +257,7 @@ impl<S: CoreState> Pump<S> {
 
     fn carry_out(&mut self, now: Now) {
         for send in self.output.sends.drain(..) {
-            self.sockets.send(send.slot, send.bytes, send.closes);
+            self.sockets.send(send.slot, send.bytes, send.is_last);
         }
         for slot in self.output.shutdowns.drain(..) {
             self.sockets.shutdown(slot);

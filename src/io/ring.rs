@@ -177,16 +177,16 @@ impl Ring {
         self.start(opcode::RecvMulti::new(Fixed(slot), buffers::GROUP).build(), token);
     }
 
-    /// Sends all of `bytes`, waiting for room in the socket as long as it takes. Its completion frees them. With `closes`
+    /// Sends all of `bytes`, waiting for room in the socket as long as it takes. Its completion frees them. With `is_last`
     /// the slot is closed right after it: the kernel then keeps back the last packet, up to 200 ms, to send the end of the
     /// stream in it (`MSG_MORE`, tcp(7)).
-    pub fn send(&mut self, slot: u32, token: Token, bytes: Bytes, closes: bool) -> SendId {
+    pub fn send(&mut self, slot: u32, token: Token, bytes: Bytes, is_last: bool) -> SendId {
         debug_assert!(token.kind == Kind::Send && token.index == slot);
         let (address, length) = (bytes.as_ptr(), bytes.len() as u32);
         let key = self.sends.insert(SendInFlight { bytes, token }) as u32;
         // The address stays good: the table keeps the bytes until the completion, and moving a `Bytes` does not move
         // what it refers to.
-        let more = if closes { libc::MSG_MORE } else { 0 };
+        let more = if is_last { libc::MSG_MORE } else { 0 };
         let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | more);
         self.start(send.build(), Token::new(Kind::Send, 0, key));
         self.counters.sends.add(1);

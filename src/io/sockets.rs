@@ -179,12 +179,12 @@ impl Sockets {
         }
     }
 
-    /// Sends all of `bytes`. One send per slot is out at a time. See [`Ring::send`] for `closes`.
-    pub fn send(&mut self, slot: u32, bytes: Bytes, closes: bool) {
+    /// Sends all of `bytes`. One send per slot is out at a time. See [`Ring::send`] for `is_last`.
+    pub fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool) {
         let state = &mut self.slots[slot as usize];
         assert!(state.mode != Mode::Free && state.send.is_none(), "slot {slot} cannot send now: {state:?}");
         state.operations += 1;
-        state.send = Some(self.ring.send(slot, Token::new(Kind::Send, state.generation, slot), bytes, closes));
+        state.send = Some(self.ring.send(slot, Token::new(Kind::Send, state.generation, slot), bytes, is_last));
     }
 
     /// Half-closes: after the send under way, if there is one.

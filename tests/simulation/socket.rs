@@ -38,7 +38,7 @@ pub struct Socket {
     /// The server sends no more.
     pub server_fin: bool,
     /// The server has said that nothing but its close follows.
-    pub server_closes: bool,
+    pub server_said_last: bool,
     /// The server has closed its side.
     pub server_closed: bool,
     /// The connection was cut: a crash, or a reset by the client.
@@ -69,7 +69,7 @@ impl Socket {
             buffer: VecDeque::new(),
             kernel_bytes,
             server_fin: false,
-            server_closes: false,
+            server_said_last: false,
             server_closed: false,
             cut: false,
             stuck_until_us: 0,

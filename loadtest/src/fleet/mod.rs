@@ -3,13 +3,14 @@
 
 pub mod address;
 pub mod handshake;
+mod receive;
 mod slot;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use roomring::wire::client::{ServerDecoder, ServerMessage, append_client_frame};
+use roomring::wire::client::{ServerDecoder, append_client_frame};
 use roomring::wire::frame::Opcode;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -29,7 +30,7 @@ use crate::clock::Clock;
 use crate::measure::counters::Counters;
 use crate::measure::pulse::Pulse;
 use address::{Sources, Target};
-use handshake::{Answer, Request};
+use handshake::Request;
 use slot::{Held, Slot, State};
 
 const TIMER: Token = Token(usize::MAX);
@@ -38,15 +39,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 /// One buffer takes what any socket has: large enough for a burst, small enough to stay in the second-level cache.
 const RECEIVE_BYTES: usize = 256 * 1024;
 
-/// The largest message taken from a server.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Ready sockets taken per wait.
 const EVENTS_MAX: usize = 512;
-
-/// Reads of one socket in a row: a server that has much for one client must not keep the others, nor whoever looks at
-/// the counters, waiting until that one has it all.
-const READS_MAX: usize = 16;
 
 /// A sleeper is woken about this late, in nanoseconds: so much before a deadline the fleet stays awake, so that an open
 /// loop publishes when it said.
@@ -452,132 +446,6 @@ impl Fleet {
         }
         if event.is_readable() || event.is_read_closed() {
             self.read(behaviour, client, event.is_read_closed());
-        }
-    }
-
-    /// Reads what a socket has: until it has no more, or to its end if `to_end`. What is left after [`READS_MAX`] is
-    /// read in the next turn.
-    fn read(&mut self, behaviour: &mut impl Behaviour, client: u32, to_end: bool) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut reads = 0;
-        loop {
-            if reads == READS_MAX {
-                self.resumed.push(client);
-                break;
-            }
-            reads += 1;
-            let slot = &mut self.slots[client as usize];
-            let Some(stream) = slot.stream.as_mut().filter(|_| !slot.stalled) else { break };
-            match stream.read(&mut buffer) {
-                Ok(0) => {
-                    self.broken(behaviour, client, "the server ended the stream".to_owned());
-                    break;
-                }
-                Ok(count) => {
-                    self.counters.receives += 1;
-                    self.counters.bytes_received += count as u64;
-                    let now = self.clock.now();
-                    self.process(behaviour, client, &buffer[..count], now);
-                    self.call_if_due(behaviour, now);
-                    // A short read has emptied the socket, and what comes later raises a new event.
-                    if count < buffer.len() && !to_end {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.broken(behaviour, client, error.to_string());
-                    break;
-                }
-            }
-        }
-        self.buffer = buffer;
-    }
-
-    fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
-        if self.slots[client as usize].state != State::Upgrading {
-            return self.process_frames(behaviour, client, received, now);
-        }
-        let held = self.held(client);
-        held.head.extend_from_slice(received);
-        let head = std::mem::take(&mut held.head);
-        match handshake::answer(&head) {
-            Answer::Incomplete => self.held(client).head = head,
-            Answer::Refused(why) => self.fail(behaviour, client, why),
-            Answer::Open(used) => {
-                self.slots[client as usize].state = State::Open;
-                self.connecting -= 1;
-                self.counters.opened += 1;
-                self.counters.open += 1;
-                behaviour.opened(self, client, now);
-                self.process_frames(behaviour, client, &head[used..], now);
-            }
-        }
-    }
-
-    fn process_frames(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
-        let own = self.slots[client as usize].held.as_mut().and_then(|held| held.decoder.take());
-        let mut decoder = own.unwrap_or_else(|| std::mem::take(&mut self.decoder));
-        let mut rest = received;
-        // Until it has nothing more to give: only then has it let go of the last message.
-        let violation = loop {
-            match decoder.next(rest, MESSAGE_BYTES_MAX) {
-                Ok((used, Some(message))) => {
-                    rest = &rest[used..];
-                    self.take(behaviour, client, message, now);
-                    if self.slots[client as usize].state == State::Empty {
-                        return;
-                    }
-                }
-                Ok((used, None)) => {
-                    rest = &rest[used..];
-                    if rest.is_empty() {
-                        break None;
-                    }
-                }
-                Err(error) => break Some(error),
-            }
-        };
-        if let Some(error) = violation {
-            self.counters.wrong += 1;
-            return self.broken(behaviour, client, format!("protocol violation: {error}"));
-        }
-        if decoder.held_bytes() == 0 {
-            self.decoder = decoder;
-            self.tidy(client);
-        } else {
-            self.held(client).decoder = Some(decoder);
-        }
-    }
-
-    fn take(&mut self, behaviour: &mut impl Behaviour, client: u32, message: ServerMessage<'_>, now: u64) {
-        let state = self.slots[client as usize].state;
-        match message.opcode {
-            Opcode::Text | Opcode::Binary if state == State::Open => {
-                if !self.lines {
-                    return behaviour.message(self, client, message.payload, now);
-                }
-                for line in message.payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    // One of them may have led to the connection's end.
-                    if self.slots[client as usize].state == State::Open {
-                        behaviour.message(self, client, line, now);
-                    }
-                }
-            }
-            Opcode::Text | Opcode::Binary | Opcode::Continuation | Opcode::Pong => {}
-            Opcode::Ping => self.queue(client, Opcode::Pong, message.payload),
-            Opcode::Close => {
-                let code = message.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                let asked = state == State::Closing;
-                if !asked {
-                    self.queue(client, Opcode::Close, message.payload.get(..2).unwrap_or_default());
-                    self.flush(client);
-                }
-                self.release(client);
-                let ended = if asked { Ended::Asked } else { Ended::ByServer(code) };
-                behaviour.ended(self, client, ended, now);
-            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::args::KeepArgs;
 use crate::run::Outcome;
 use crate::suite::SuiteResult;
 
@@ -113,11 +114,11 @@ impl Document {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn keep(&self, json: Option<&Path>, html: Option<&Path>) -> anyhow::Result<()> {
-        if let Some(path) = json {
+    pub fn keep(&self, files: &KeepArgs) -> anyhow::Result<()> {
+        if let Some(path) = &files.json {
             write_json(path, self)?;
         }
-        if let Some(path) = html {
+        if let Some(path) = &files.html {
             write_html(std::slice::from_ref(self), path)?;
         }
         Ok(())
@@ -153,7 +154,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("loadtest-kept-{}.json", std::process::id()));
         let run = samples::fanout("roomring", 1.0);
         let document = Document::Run(Box::new(run.clone()));
-        document.keep(Some(&path), None).expect("written");
+        document.keep(&KeepArgs { json: Some(path.clone()), html: None }).expect("written");
         let Document::Run(read) = Document::read(&path).expect("readable") else { panic!("another kind") };
         assert_eq!((read.measured, read.series.len()), (run.measured, run.series.len()));
         assert_eq!(read.histograms, run.histograms);

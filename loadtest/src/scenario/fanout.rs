@@ -399,9 +399,7 @@ impl Actor for Fanout {
             }
             Phase::Leave => {
                 for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
-                    let (publishes, deliveries) = room.flights.recall();
-                    fleet.counters.unsent += publishes;
-                    fleet.counters.cut_off += deliveries;
+                    room.flights.recall(&mut fleet.counters);
                 }
                 for (client, member) in self.members.iter().enumerate() {
                     let room = &self.rooms[client / self.plan.room_size as usize];

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use crate::measure::counters::Counters;
+
 /// Publishes under way, oldest first.
 #[derive(Debug, Default)]
 pub struct Flights {
@@ -72,14 +74,12 @@ impl Flights {
     }
 
     /// The publisher is gone: forgets the newest publishes of which nobody has heard, as the server may never have seen
-    /// them. Returns how many, and how many deliveries were waited for.
-    pub fn recall(&mut self) -> (u64, u64) {
-        let (mut publishes, mut deliveries) = (0, 0);
+    /// them. Counts them, and the deliveries that were waited for.
+    pub fn recall(&mut self, counters: &mut Counters) {
         while let Some(flight) = self.flights.pop_back_if(|flight| flight.missing == flight.receivers) {
-            publishes += 1;
-            deliveries += u64::from(flight.missing);
+            counters.unsent += 1;
+            counters.cut_off += u64::from(flight.missing);
         }
-        (publishes, deliveries)
     }
 
     fn at(&mut self, number: u32) -> Option<&mut Flight> {
@@ -121,7 +121,9 @@ mod tests {
         let mut flights = Flights::default();
         assert_eq!((0..4).map(|at| flights.launch(at, 3, true)).last(), Some(3));
         assert!(flights.arrive(1).is_some());
-        assert_eq!(flights.recall(), (2, 6), "0 was published before 1, which the server has seen");
+        let mut counters = Counters::default();
+        flights.recall(&mut counters);
+        assert_eq!((counters.unsent, counters.cut_off), (2, 6), "0 was published before 1, which the server has seen");
         assert_eq!((flights.len(), flights.next()), (2, 2));
     }
 

@@ -63,12 +63,12 @@ fn the_answer_to_a_close_is_the_last_send() {
     one.handle(Input::Accepted { slot: 0 });
     one.receive(0, HEAD.as_bytes());
     let opening = one.turn();
-    assert!(opening.len() == 1 && !opening[0].closes, "the connection stays open: {opening:?}");
+    assert!(opening.len() == 1 && !opening[0].is_last, "the connection stays open: {opening:?}");
     let mut closing = client_frame(Opcode::Ping, b"still here", [1, 2, 3, 4]);
     closing.extend(client_frame(Opcode::Close, &1000_u16.to_be_bytes(), [1, 2, 3, 4]));
     one.receive(0, &closing);
     let sends = one.turn();
-    assert!(sends.len() == 1 && sends[0].closes, "pong and close in one: {sends:?}");
+    assert!(sends.len() == 1 && sends[0].is_last, "pong and close in one: {sends:?}");
     assert_eq!(sends[0].bytes[sends[0].bytes.len() - 4..], [0x88, 2, 0x03, 0xe8]);
     assert_eq!(one.output.closes, [0]);
 }
@@ -87,9 +87,14 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     assert!(sends.len() == 1 && sends[0].slot == 1 && sends[0].bytes.starts_with(b"HTTP/1.1 101"), "{sends:?}");
     // The deadline of a head that came is let go of by the next connection, that of one that has not come stays.
     one.handle(Input::Accepted { slot: 2 });
+    assert_eq!(one.engine.home.timers.heads.len(), 3, "slot 0 still waits before it");
+    one.handle(Input::Disconnected { slot: 0 });
+    one.handle(Input::Accepted { slot: 3 });
+    let awaited: Vec<u32> = one.engine.home.timers.heads.iter().map(|(_, slot, _)| *slot).collect();
+    assert_eq!(awaited, [2, 3]);
     one.pass(HEAD_TIMEOUT_MS + TICK_MS);
     one.turn();
-    assert_eq!(one.output.closes, [0, 2]);
+    assert_eq!(one.output.closes, [0, 2, 3]);
 }
 
 #[test]

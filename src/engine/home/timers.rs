@@ -26,7 +26,7 @@ type Deadline = (u64, u32, u32);
 #[derive(Debug)]
 pub(super) struct Timers {
     /// Request heads that are awaited, by deadline: the limit is one for all.
-    heads: VecDeque<Deadline>,
+    pub(super) heads: VecDeque<Deadline>,
     /// Closing connections, by deadline: the limit is one for all.
     closes: VecDeque<Deadline>,
     /// Connections that will have been silent for too long before the wheel comes to them again.

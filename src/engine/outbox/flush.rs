@@ -56,7 +56,7 @@ impl Outboxes {
             counters.messages_sent.add(u64::from(messages));
             counters.bytes_sent.add(u64::from(len));
             flushed(Flushed { slot, messages, bytes: len });
-            sends.push(Send { slot, bytes, closes: false });
+            sends.push(Send { slot, bytes, is_last: false });
         }
         if dirty.is_empty() && dirty.capacity() > 4 * SENDS_PER_TURN_MAX {
             dirty = Vec::new();

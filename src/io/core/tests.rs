@@ -138,7 +138,7 @@ impl CoreState for Relay {
                 output.sends.push(SendOut {
                     slot: *slot,
                     bytes: std::mem::take(&mut state.waiting).into(),
-                    closes: false,
+                    is_last: false,
                 });
             } else if state.is_leaving {
                 leaving.push(*slot);

@@ -170,13 +170,13 @@ impl World {
                 return self.judge.fail(|| format!("{at:?}: a send for slot {}, which holds no socket", send.slot));
             };
             let socket = &self.sockets[conn];
-            let ended = socket.server_fin || socket.server_closes;
+            let ended = socket.server_fin || socket.server_said_last;
             let allowed = socket.sending.is_none() && !ended && !send.bytes.is_empty();
             self.judge.check(allowed, || format!("{at:?}: a send for slot {} out of turn", send.slot));
             let bounded = send.bytes.len() <= SEND_BYTES_MAX + GAPS_BYTES || is_one_reply(&send.bytes);
             self.judge.check(bounded, || format!("{at:?}: a send of {} bytes", send.bytes.len()));
             let spoilt = self.cage.as_mut().and_then(|cage| cage.spoil_frames(&send.bytes));
-            self.sockets[conn].server_closes = send.closes;
+            self.sockets[conn].server_said_last = send.is_last;
             self.sockets[conn].sending = Some((spoilt.map_or(send.bytes, Into::into), 0));
             self.pump(conn);
         }

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use roomring::wire::frame::server_frame;
 use roomring::wire::handshake::{Head, HttpRequest, accept_response, parse_head};
 
+use super::super::receive::READS_MAX;
 use super::super::*;
 
 const FRAMES: usize = 2_000;

@@ -353,9 +353,7 @@ impl Actor for Storm {
             }
             Phase::Leave => {
                 for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
-                    let (publishes, deliveries) = room.flights.recall();
-                    fleet.counters.unsent += publishes;
-                    fleet.counters.cut_off += deliveries;
+                    room.flights.recall(&mut fleet.counters);
                 }
                 let stranded = self.raging.as_ref().map_or(0, |raging| raging.away);
                 fleet.counters.stranded += stranded;
