@@ -9,6 +9,7 @@ use roomring::base::counters::CoreCounters;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
 use roomring::engine::input::Input;
+use roomring::engine::limits::Limits;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
 use roomring::engine::settings::{RoomSettings, Settings, SlowPolicy};
@@ -227,6 +228,7 @@ pub fn settings(shape: &Shape) -> Settings {
         slow_policy: SlowPolicy::Disconnect,
         presence: false,
         presence_grace_ms: 2_000,
+        message_rate: None,
     };
     Settings {
         node: "bench".to_owned(),
@@ -238,6 +240,7 @@ pub fn settings(shape: &Shape) -> Settings {
         allowed_origins: Vec::new(),
         outbox_bytes_max: 4 << 20,
         rooms_per_connection_max: 128,
+        limits: Limits::default(),
         memory_bytes_max: 1 << 40,
         heartbeat_ms: 25_000,
         heartbeat_timeout_ms: 60_000,

@@ -73,6 +73,8 @@ impl ErrorCode {
 pub enum CloseCode {
     /// Normal: the client asked.
     Normal = 1000,
+    /// Going away: the connection was idle for too long.
+    GoingAway = 1001,
     /// RFC 6455 was violated.
     Protocol = 1002,
     /// A kind of data that is not served.
@@ -111,6 +113,7 @@ impl CloseCode {
     pub const fn reason(self) -> &'static str {
         match self {
             CloseCode::Normal => "",
+            CloseCode::GoingAway => "idle timeout",
             CloseCode::Protocol => "protocol error",
             CloseCode::Unsupported => "unsupported data",
             CloseCode::InvalidUtf8 => "invalid utf-8",

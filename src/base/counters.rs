@@ -112,6 +112,14 @@ counters! {
     closed_protocol: Total,
     #[doc = "Connections closed because the memory budget was used up (1013)."]
     closed_overloaded: Total,
+    #[doc = "Connections closed for persistent violation of a rate (4429)."]
+    closed_rate: Total,
+    #[doc = "Connections closed because no message passed within the idle timeout (1001)."]
+    closed_idle: Total,
+    #[doc = "Upgrades refused by a limit on connections or their rate (429)."]
+    refused_limit: Total,
+    #[doc = "Commands refused for their rate."]
+    rate_limited: Total,
     #[doc = "Rooms owned by this core that have members."]
     rooms: Gauge,
     #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]

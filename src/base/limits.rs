@@ -13,6 +13,15 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// An HTTP request head that is not complete after this ends the connection.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 
+/// Bytes from a client whose upgrade waits to be let in; over it the connection ends.
+pub const EARLY_BYTES_MAX: usize = 16 * 1024;
+
+/// So many refusals for rate in a row close a connection (4429).
+pub const RATE_REFUSALS_MAX: u8 = 100;
+
+/// Bytes charged to the memory budget for each address and user that is counted, beside a user's window.
+pub const LIMITER_ENTRY_BYTES: usize = 128;
+
 /// How long a closing connection waits for its peer's close frame, or for its end of stream.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 

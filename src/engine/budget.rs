@@ -15,6 +15,11 @@ impl Budget {
         Self { used: 0, max }
     }
 
+    /// Another bound.
+    pub fn set_max(&mut self, max: u64) {
+        self.max = max;
+    }
+
     /// Charges.
     pub fn charge(&mut self, bytes: usize) {
         self.used += bytes as u64;

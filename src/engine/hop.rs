@@ -1,25 +1,29 @@
-//! What one core says to another, one way. Two directions: to the owner of a room, and to the home of a connection.
+//! What one core says to another, one way: to the owner of a room, to the home of a connection, to where a key is counted.
 //!
 //! A lane is FIFO, so what leaves an owner for a home arrives in that order: `Joined`, then exactly the deliveries after
 //! it. Each variant says who sends it, who receives it, what happens when the lane is full, and who repairs that.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
+use crate::engine::limits::ConnectRefusal;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
 use crate::wire::reply::PresentUser;
 
-/// A hop in either direction.
+/// A hop in any direction.
 #[derive(Debug)]
 pub enum Hop {
     /// For the owner half of the receiving core.
     ToOwner(ToOwner),
     /// For the home half of the receiving core.
     ToHome(ToHome),
+    /// For the limiter of the receiving core.
+    ToLimiter(ToLimiter),
 }
 
 /// A connection as a room's owner knows it.
@@ -223,6 +227,35 @@ pub enum ToHome {
         /// Where the reply goes.
         reply: ReplyTo,
     },
+    /// An upgrade is within the limits of its address and of the server. Lane full: staged all the same (one for each
+    /// question).
+    ConnectAdmitted {
+        /// Whose.
+        conn: ConnId,
+        /// The address for which the connection has been counted, if it has: to be told when it ends.
+        counted: Option<IpAddr>,
+    },
+    /// A user may have this connection; it has been counted. Lane full: staged all the same (one for each question).
+    UserAdmitted {
+        /// Whose.
+        conn: ConnId,
+        /// The user.
+        user: UserName,
+    },
+    /// An upgrade is over a limit; nothing is counted for it any more. Lane full: staged all the same (one for each
+    /// question).
+    ConnectRefused {
+        /// Whose.
+        conn: ConnId,
+        /// Why.
+        refusal: ConnectRefusal,
+    },
+    /// What a home had passed by the limiter, less the publishes over their user's limit: the home sends it to the room's
+    /// owner. Lane full: staged all the same (one for each hop passed), as is what the home then sends.
+    Passed {
+        /// What.
+        hop: Box<ToOwner>,
+    },
     /// A numbered publication for all members on that core. Seqs come without holes within an epoch, but after `Gap`.
     /// Lane full: put off. The owner notes that the core is behind and, at a later turn, sends what it missed from
     /// history in order, or `Gap` for what history no longer holds.
@@ -271,6 +304,57 @@ pub enum ToHome {
     },
 }
 
+/// From a connection's home to the core where its address, its user or the server as a whole is counted.
+#[derive(Debug)]
+pub enum ToLimiter {
+    /// An upgrade was asked for. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` where the
+    /// whole server's rate is limited. To the core of the address.
+    /// Lane full: not sent; the home refuses the upgrade.
+    Connect {
+        /// Whose.
+        conn: ConnId,
+        /// Of its client.
+        address: IpAddr,
+    },
+    /// An upgrade that is within the limits of its address. To the first core.
+    /// Lane full: staged all the same (one for each `Connect`).
+    ConnectServer {
+        /// Whose.
+        conn: ConnId,
+        /// Of its client.
+        address: IpAddr,
+        /// Whether it has been counted for its address.
+        counted: bool,
+    },
+    /// A connection that was counted for its address has ended, or was not let in after all.
+    /// Lane full: staged all the same (one for each connection counted).
+    ForgetAddress {
+        /// Of its client.
+        address: IpAddr,
+    },
+    /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`. To the core of the user.
+    /// Lane full: not sent; the home refuses the upgrade.
+    Register {
+        /// Whose.
+        conn: ConnId,
+        /// The user.
+        user: UserName,
+    },
+    /// A connection that was counted for its user has ended, or was not let in after all.
+    /// Lane full: staged all the same (one for each connection counted).
+    ForgetUser {
+        /// The user.
+        user: UserName,
+    },
+    /// All that a connection says to rooms while its user's publishes are counted on another core than its home: what
+    /// must stay in order rides one lane. Comes back by `Passed`, in order; a publish over the limit is answered by
+    /// `Refused` instead. Lane full: as the hop that is passed says.
+    Pass {
+        /// What.
+        hop: Box<ToOwner>,
+    },
+}
+
 impl ToOwner {
     /// Which room it is for.
     #[must_use]
@@ -304,8 +388,12 @@ impl Hop {
         fn all(messages: &[Arc<Publication>]) -> usize {
             messages.iter().map(|message| message.bytes()).sum()
         }
+        fn data(hop: &ToOwner) -> usize {
+            if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 }
+        }
         match self {
-            Hop::ToOwner(ToOwner::Publish { data, .. }) => data.len(),
+            Hop::ToOwner(hop) => data(hop),
+            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => data(hop),
             Hop::ToHome(ToHome::Deliver { publication, .. }) => publication.bytes(),
             Hop::ToHome(ToHome::Push { frames, .. }) => frames.len(),
             Hop::ToHome(

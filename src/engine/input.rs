@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::hop::Hop;
+use super::settings::Settings;
 use crate::base::ids::{CoreId, Epoch, Position, RoomName, Seq, UserName};
 use crate::wire::command::DataKind;
 
@@ -52,6 +53,9 @@ pub enum Input<'a> {
         /// Over how long the closes of this core are spread.
         window_ms: u64,
     },
+    /// Other settings hold from now on: limits, allowed origins, the memory budget. What cannot change while connections
+    /// are open (cores, link, store, heartbeats) is as before.
+    Settings(Arc<Settings>),
 }
 
 /// What is numbered by a link or kept by a store: a publication, not yet or no longer encoded.

@@ -3,13 +3,14 @@
 
 //!
 //! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
-//! rooms that hash to this core.
+//! rooms that hash to this core. Beside them [`limits`] counts for the addresses and users that hash to this core.
 
 pub mod audience;
 pub mod budget;
 pub mod home;
 pub mod hop;
 pub mod input;
+pub mod limits;
 pub mod outbound;
 pub mod outbox;
 pub mod output;
@@ -26,6 +27,7 @@ use self::budget::Budget;
 use self::home::{Home, HomeEffects};
 use self::hop::Hop;
 use self::input::Input;
+use self::limits::{Limiter, LimiterEffects};
 use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
@@ -42,6 +44,7 @@ use crate::base::time::Now;
 pub struct Engine {
     home: Home,
     owner: Owner,
+    limiter: Limiter,
     outbound: Outbound,
     budget: Budget,
     counters: Arc<CoreCounters>,
@@ -54,6 +57,7 @@ macro_rules! home_effects {
         &mut HomeEffects {
             now: $now,
             outbound: &mut $engine.outbound,
+            limiter: &mut $engine.limiter,
             budget: &mut $engine.budget,
             counters: &$engine.counters,
             output: $output,
@@ -74,6 +78,13 @@ macro_rules! owner_effects {
     };
 }
 
+/// Borrows what the limiter acts through.
+macro_rules! limiter_effects {
+    ($engine:ident, $now:ident) => {
+        &mut LimiterEffects { now: $now, outbound: &mut $engine.outbound, budget: &mut $engine.budget }
+    };
+}
+
 impl Engine {
     /// An engine without connections or rooms. `seed` feeds every random choice; the same inputs give the same outputs.
     #[must_use]
@@ -81,6 +92,7 @@ impl Engine {
         Self {
             home: Home::new(settings.clone(), core, seed),
             owner: Owner::new(settings.clone(), core, seed),
+            limiter: Limiter::new(settings.clone(), core, seed),
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
             counters,
@@ -107,10 +119,21 @@ impl Engine {
                 self.home.tick(home_effects!(self, now, output));
                 self.handle_own(now, output);
                 self.owner.tick(now, owner_effects!(self, output));
+                self.limiter.tick(limiter_effects!(self, now));
             }
             Input::Drain { window_ms } => self.home.drain(now, window_ms),
+            Input::Settings(settings) => self.set_settings(now, &settings, output),
         }
         self.handle_own(now, output);
+    }
+
+    /// What is limited from now on; whoever is in stays in.
+    fn set_settings(&mut self, now: Now, settings: &Arc<Settings>, output: &mut Output) {
+        debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
+        self.budget.set_max(settings.memory_bytes_max);
+        self.home.set_settings(now, settings.clone());
+        self.limiter.set_settings(settings.clone());
+        self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));
     }
 
     /// Hops to this core itself are handled before anything else: they never wait and never fill a lane. Each is an
@@ -125,6 +148,7 @@ impl Engine {
         match hop {
             Hop::ToOwner(hop) => self.owner.handle_hop(now, hop, owner_effects!(self, output)),
             Hop::ToHome(hop) => self.home.handle_hop(hop, home_effects!(self, now, output)),
+            Hop::ToLimiter(hop) => self.limiter.handle_hop(hop, limiter_effects!(self, now)),
         }
     }
 
@@ -165,10 +189,8 @@ impl Engine {
     /// When [`Input::Tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
-        match (self.home.next_tick_us(), self.owner.next_tick_us(now)) {
-            (Some(home), Some(owner)) => Some(home.min(owner)),
-            (home, owner) => home.or(owner),
-        }
+        let due = [self.home.next_tick_us(), self.owner.next_tick_us(now), self.limiter.next_tick_us()];
+        due.into_iter().flatten().min()
     }
 
     /// WebSocket connections, closing ones included: 0 ends a drain.

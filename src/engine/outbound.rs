@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::hop::{Hop, ToHome, ToOwner};
+use super::hop::{Hop, ToHome, ToLimiter, ToOwner};
 use crate::base::ids::CoreId;
 use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX};
 
@@ -76,6 +76,11 @@ impl Outbound {
     /// Stages a hop to a connection's home that must not be lost.
     pub fn post_to_home(&mut self, to: CoreId, hop: ToHome) {
         self.post(to, Hop::ToHome(hop));
+    }
+
+    /// Stages a hop to where a key is counted that must not be lost.
+    pub fn post_to_limiter(&mut self, to: CoreId, hop: ToLimiter) {
+        self.post(to, Hop::ToLimiter(hop));
     }
 
     /// The next hop to this core itself.

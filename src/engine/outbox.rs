@@ -144,6 +144,11 @@ impl Outboxes {
         }
     }
 
+    /// Another bound, for what is queued from now on.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// Makes sure that the slot has an outbox.
     pub fn reach(&mut self, slot: u32) {
         self.outboxes.reach(slot);

@@ -58,6 +58,47 @@ pub struct ConnStats {
     pub bytes_sent: u64,
 }
 
+impl ConnStats {
+    /// WebSocket messages in both directions, modulo 2^32.
+    #[must_use]
+    pub const fn messages(self) -> u32 {
+        self.messages_received.wrapping_add(self.messages_sent)
+    }
+}
+
+/// Yes-or-no facts of a connection, in one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// Opened at the echo path: every message is answered with itself.
+    pub const ECHO: Marks = Marks(1);
+    /// Counted among the connections of its address.
+    pub const COUNTED_ADDRESS: Marks = Marks(1 << 1);
+    /// Counted among the connections of its user.
+    pub const COUNTED_USER: Marks = Marks(1 << 2);
+    /// Its publishes count for its user. Set for its whole life, so that what it says keeps to one way.
+    pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
+
+    /// Whether all of `marks` are set.
+    #[must_use]
+    pub const fn has(self, marks: Marks) -> bool {
+        self.0 & marks.0 == marks.0
+    }
+
+    /// Sets `marks`.
+    pub const fn set(&mut self, marks: Marks) {
+        self.0 |= marks.0;
+    }
+
+    /// Clears `marks`; whether all of them were set.
+    pub const fn take(&mut self, marks: Marks) -> bool {
+        let had = self.has(marks);
+        self.0 &= !marks.0;
+        had
+    }
+}
+
 /// A slot's connection.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -67,8 +108,8 @@ pub struct Session {
     pub phase: Phase,
     /// The form its pushes are written in. `None` until the WebSocket is open.
     pub form: Option<Form>,
-    /// Opened at the echo path: every message is answered with itself.
-    pub echo: bool,
+    /// What else is so of it.
+    pub marks: Marks,
     /// The user said to be away.
     pub away: bool,
     /// Who it is, once open.

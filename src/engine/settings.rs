@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::limits::{Limits, Rate};
+
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowPolicy {
@@ -32,10 +34,12 @@ pub struct RoomSettings {
     pub presence: bool,
     /// How long a user who has gone stays present.
     pub presence_grace_ms: u64,
+    /// Publishes to one room.
+    pub message_rate: Option<Rate>,
 }
 
 /// Settings for the rooms whose name matches a pattern.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomClass {
     /// `*` stands for any run of bytes, the empty one too.
     pub pattern: String,
@@ -64,6 +68,8 @@ pub struct Settings {
     pub outbox_bytes_max: usize,
     /// Rooms one connection may be a member of; 0: no limit.
     pub rooms_per_connection_max: u32,
+    /// How much clients may do.
+    pub limits: Limits,
     /// This core's share of the memory budget: queued frames, partial messages and history together.
     pub memory_bytes_max: u64,
     /// How often a connection is pinged.
@@ -129,6 +135,7 @@ impl Settings {
             allowed_origins: Vec::new(),
             outbox_bytes_max: 1 << 20,
             rooms_per_connection_max: 0,
+            limits: Limits::default(),
             memory_bytes_max: 1 << 30,
             heartbeat_ms: 25_000,
             heartbeat_timeout_ms: 60_000,
@@ -141,6 +148,7 @@ impl Settings {
                 slow_policy: SlowPolicy::Disconnect,
                 presence: true,
                 presence_grace_ms: 2_000,
+                message_rate: None,
             }),
             classes: Vec::new(),
             linked: false,

@@ -244,6 +244,7 @@ impl<S: CoreState> Pump<S> {
                     }
                 }
                 Control::Stop => self.stage = Stage::Ended,
+                Control::Settings(settings) => self.handle(now, Input::Settings(settings)),
                 Control::Link(event) => self.handle(now, Input::Link(event)),
                 Control::Store(event) => self.handle(now, Input::Store(event)),
             }

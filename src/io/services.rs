@@ -1,11 +1,14 @@
 //! The channels between a core and the service thread: requests out, events and commands in. Never waits: a full channel
 //! leaves the requests with the core.
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::base::ids::CoreId;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};
+use crate::engine::settings::Settings;
 
 /// What the service thread tells a core.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub enum Control {
     },
     /// End at once.
     Stop,
+    /// Other settings hold from now on.
+    Settings(Arc<Settings>),
     /// News from the link.
     Link(LinkEvent),
     /// News from the store.

@@ -70,7 +70,8 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
     });
     let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
     announce(&listen, control_address, plan);
-    let hang_up = || reload(sources, machine, &mut config, log);
+    let cores = running.cores();
+    let hang_up = || reload(sources, machine, &mut config, log, &cores);
     let end = live(&mut running, &mut signals, &watched, plan.shutdown_grace_ms, hang_up).await;
     control.abort();
     match end {

@@ -13,6 +13,7 @@ use super::life;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::Engine;
+use crate::engine::settings::Settings;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
@@ -20,9 +21,38 @@ use crate::io::services::{Control, Services};
 use crate::io::sockets::Capacity;
 use crate::io::wake::Wake;
 
-/// Every core of this process.
+/// Speaks to every core of this process.
+#[derive(Clone, Debug)]
+pub struct Cores {
+    handles: Arc<[CoreHandle]>,
+    /// What `RLIMIT_NOFILE` allows each.
+    connections_max: u32,
+}
+
+impl Cores {
+    /// Other settings hold from now on.
+    pub fn configure(&self, settings: &Settings) {
+        let settings = Arc::new(within(settings, self.connections_max));
+        self.tell(|| Control::Settings(settings.clone()));
+    }
+
+    fn tell(&self, control: impl Fn() -> Control) {
+        for (core, handle) in self.handles.iter().enumerate() {
+            // A core that has ended needs no word, and nobody else fills its channel.
+            if let Err(control) = handle.try_tell(control()) {
+                tracing::debug!(core, ?control, "not told");
+            }
+        }
+    }
+}
+
+fn within(settings: &Settings, connections_max: u32) -> Settings {
+    Settings { connections_max: settings.connections_max.min(connections_max), ..settings.clone() }
+}
+
+/// Every core of this process, from start to end.
 pub struct Running {
-    handles: Vec<CoreHandle>,
+    cores: Cores,
     /// Each core's last word.
     ended: mpsc::Receiver<CoreId>,
     /// Cores whose last word has not come.
@@ -43,9 +73,7 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
         let (wanted, connections_max) = (plan.settings.connections_max, capacity.connections_max);
         tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
     }
-    let mut settings = (*plan.settings).clone();
-    settings.connections_max = capacity.connections_max;
-    let settings = Arc::new(settings);
+    let settings = Arc::new(within(&plan.settings, capacity.connections_max));
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
     let seeds = RandomState::new();
@@ -65,28 +93,30 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
         handles.push(start_core(config, engine, ended)?);
     }
     let left = handles.len();
-    Ok((Running { handles, ended, left, asked_to_end: Cell::new(false) }, listeners.addresses))
+    let cores = Cores { handles: handles.into(), connections_max: capacity.connections_max };
+    Ok((Running { cores, ended, left, asked_to_end: Cell::new(false) }, listeners.addresses))
 }
 
 impl Running {
-    fn tell(&self, control: impl Fn() -> Control) {
+    /// Speaks to them.
+    #[must_use]
+    pub fn cores(&self) -> Cores {
+        self.cores.clone()
+    }
+
+    fn tell_to_end(&self, control: impl Fn() -> Control) {
         self.asked_to_end.set(true);
-        for (core, handle) in self.handles.iter().enumerate() {
-            // A core that has ended needs no word, and nobody else fills its channel.
-            if let Err(control) = handle.try_tell(control()) {
-                tracing::debug!(core, ?control, "not told");
-            }
-        }
+        self.cores.tell(control);
     }
 }
 
 impl life::Cores for Running {
     fn drain(&self, window_ms: u64) {
-        self.tell(|| Control::Drain { window_ms });
+        self.tell_to_end(|| Control::Drain { window_ms });
     }
 
     fn stop(&self) {
-        self.tell(|| Control::Stop);
+        self.tell_to_end(|| Control::Stop);
     }
 
     async fn ended(&mut self) -> Result<(), String> {

@@ -3,9 +3,10 @@
 use super::config::Config;
 use super::config::keys::{KEYS, Reload};
 use super::config::load::{Sources, load};
-use super::config::lower::{level, plan};
+use super::config::lower::plan;
 use super::config::machine::Machine;
 use super::config::origin::Mistake;
+use super::cores::Cores;
 use super::log::Log;
 
 /// What differs between two configurations.
@@ -17,24 +18,33 @@ struct Changes {
     later: Vec<String>,
 }
 
-/// Reads the sources again. With any mistake everything stays as it is; `current` becomes what was read otherwise.
-pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log) {
+/// Reads the sources again. With any mistake everything stays as it is; otherwise what can change while the server runs
+/// does so at once, and `current` becomes what holds now.
+pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log, cores: &Cores) {
     let config = match read(sources, machine) {
         Ok(config) => config,
-        Err(mistakes) => {
-            for mistake in mistakes {
-                tracing::error!(%mistake, "the configuration is kept as it was");
-            }
-            return;
-        }
+        Err(mistakes) => return refuse(mistakes),
     };
     let changes = changes(current, &config);
-    log.set_level(level(&config));
+    // A key that waits for the next start counts as changed until then.
+    let mut next = current.clone();
+    for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
+        next.adopt(index, &config);
+    }
+    let plan = match plan(&next, machine) {
+        Ok(plan) => plan,
+        Err(mistakes) => return refuse(mistakes),
+    };
+    log.set_level(plan.level);
+    cores.configure(&plan.settings);
+    *current = next;
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
     tracing::info!(changed, needs_restart, "configuration read again");
-    // A key that waits for the next start counts as changed until then.
-    for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
-        current.adopt(index, &config);
+}
+
+fn refuse(mistakes: Vec<Mistake>) {
+    for mistake in mistakes {
+        tracing::error!(%mistake, "the configuration is kept as it was");
     }
 }
 

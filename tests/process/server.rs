@@ -15,7 +15,7 @@ use crate::http;
 /// How long anything that should happen may take on a loaded machine. A test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Limits that thousands of clients of one address would meet.
+/// Limits that many clients of one address, or a test's busy ones, would meet.
 const RATES: &[&str] = &[
     "connections_per_user",
     "connect_rate",

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use roomring::engine::limits::{Limits, Rate};
 use roomring::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
 use super::canary::Canary;
@@ -221,6 +222,18 @@ impl Profile {
         self.settings.memory_bytes_max < 1 << 28 || (self.settings.connections_max as usize) < 2 * self.clients
     }
 
+    /// Whether upgrades may be refused for how many there are.
+    pub fn limits_connects(&self) -> bool {
+        self.settings.limits.gates_connects() || self.settings.limits.connections_per_user_max > 0
+    }
+
+    /// Whether a command may be refused for its rate; a publish, for that of publishes too.
+    pub fn limits_rate(&self, publishes: bool) -> bool {
+        let limits = &self.settings.limits;
+        let publish_rates = limits.message_rate.is_some() || limits.user_message_rate.is_some();
+        limits.command_rate.is_some() || (publishes && publish_rates)
+    }
+
     /// More bytes than any message of the run needs in a frame.
     pub fn frame_bytes_max(&self) -> usize {
         let large = if self.habits.large > 0.0 { self.habits.large_bytes as usize } else { 0 };
@@ -307,6 +320,7 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
         slow_policy,
         presence: rng.chance(0.8),
         presence_grace_ms: *rng.pick(&[0, 200, 2_000]),
+        message_rate: None,
     }
 }
 
@@ -325,6 +339,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         allowed_origins: Vec::new(),
         outbox_bytes_max,
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
+        limits: if calm || rng.chance(0.6) { Limits::default() } else { draw_limits(rng) },
         memory_bytes_max: if tight { 200_000 } else { 1 << 30 },
         heartbeat_ms: *rng.pick(&[2_000, 5_000]),
         heartbeat_timeout_ms: 9_000,
@@ -335,5 +350,19 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         ],
         linked: mode == Mode::Linked,
         durable: mode == Mode::Durable,
+    }
+}
+
+fn draw_limits(rng: &mut Rng) -> Limits {
+    let rate = |rng: &mut Rng, counts: &[u64], per_ms: u64| Rate::new(*rng.pick(counts), per_ms);
+    Limits {
+        connect_rate: rate(rng, &[0, 1_000], 1_000),
+        connect_rate_per_address: rate(rng, &[0, 1_000], 1_000),
+        connections_per_address_max: *rng.pick(&[0, 10_000]),
+        connections_per_user_max: *rng.pick(&[0, 2, 16]),
+        message_rate: rate(rng, &[0, 0, 2, 50], 1_000),
+        command_rate: rate(rng, &[0, 1_000], 1_000),
+        user_message_rate: rate(rng, &[0, 3, 200, 200], 2_000),
+        idle_timeout_ms: *rng.pick(&[0, 0, 3_000]),
     }
 }

@@ -39,6 +39,8 @@ impl Home {
             CloseCode::Slow => effects.counters.closed_slow.add(1),
             CloseCode::Heartbeat => effects.counters.closed_heartbeat.add(1),
             CloseCode::Overloaded => effects.counters.closed_overloaded.add(1),
+            CloseCode::Rate => effects.counters.closed_rate.add(1),
+            CloseCode::GoingAway => effects.counters.closed_idle.add(1),
             _ => {}
         }
         self.end_session(slot, Some(code), cause, effects);
@@ -108,6 +110,8 @@ impl Home {
     /// A connection stops being open: it leaves its rooms and is counted as ended. What it is still told comes after.
     fn end_session(&mut self, slot: u32, code: Option<CloseCode>, cause: &'static str, effects: &mut HomeEffects<'_>) {
         self.leave_all(slot, effects);
+        self.forget_counted(slot, effects);
+        self.paces.remove(&slot);
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);
         self.open -= 1;
@@ -132,7 +136,7 @@ impl Home {
             if membership.wanted {
                 let leave =
                     ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: None };
-                effects.outbound.post_to_owner(audience.owner, leave);
+                self.tell_owner(slot, audience.owner, leave, effects);
             }
             if membership.place != NOWHERE {
                 self.remove_member(slot, membership.audience, membership.place);
@@ -154,6 +158,7 @@ impl Home {
             Phase::Head => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
+        self.stop_waiting(slot, effects);
         if let Some(head) = self.take_head(slot) {
             effects.budget.release(head.len());
         }

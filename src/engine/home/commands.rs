@@ -7,7 +7,7 @@ use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::PAGE_MAX;
-use crate::engine::hop::{Hop, MemberRef, ToOwner};
+use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Membership, NOWHERE};
 use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
@@ -24,6 +24,13 @@ impl Home {
         request: Result<Request<'_>, BadRequest>,
         effects: &mut HomeEffects<'_>,
     ) {
+        let (command, reply) = match &request {
+            Ok(request) => (Some(&request.command), request.reply),
+            Err(bad) => (None, bad.reply),
+        };
+        if !self.keeps_pace(slot, command, reply, effects) {
+            return;
+        }
         let Request { reply, command } = match request {
             Ok(request) => request,
             Err(bad) => return self.refuse(slot, bad.code, &bad.message, bad.reply, effects),
@@ -90,7 +97,7 @@ impl Home {
             return self.refuse(slot, ErrorCode::Forbidden, "inboxes cannot be joined", reply, effects);
         }
         let owner = owner_of(room, self.settings.cores);
-        if owner != self.core && effects.outbound.is_full(owner) {
+        if self.is_way_full(slot, owner, effects) {
             return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
         }
         let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
@@ -107,7 +114,7 @@ impl Home {
         let room = self.audiences.at(audience).room.clone();
         let member = self.member(slot);
         let join = ToOwner::Join { room, member, away, again, recover, history, reply };
-        effects.outbound.post_to_owner(owner, join);
+        self.tell_owner(slot, owner, join, effects);
     }
 
     /// The membership of a room that is being joined, made if it is new: its audience and its index in the session.
@@ -162,11 +169,14 @@ impl Home {
         let away = session.away;
         let audience = self.audiences.at(audience);
         let leave = ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: Some(reply) };
-        effects.outbound.post_to_owner(audience.owner, leave);
+        self.tell_owner(slot, audience.owner, leave, effects);
     }
 
     fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         let arrived_us = effects.now.mono_us;
+        if !self.user_keeps_pace(slot, reply, effects) {
+            return;
+        }
         self.ask_owner(slot, room, reply, effects, |room, member| ToOwner::Publish {
             room,
             member,
@@ -193,10 +203,11 @@ impl Home {
             return self.refuse_stranger(slot, reply, effects);
         };
         let audience = self.audiences.at(audience);
-        let hop = hop(audience.room.clone(), self.member(slot));
-        if effects.outbound.try_post(audience.owner, Hop::ToOwner(hop)).is_err() {
-            self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        if self.is_way_full(slot, audience.owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
         }
+        let hop = hop(audience.room.clone(), self.member(slot));
+        self.tell_owner(slot, audience.owner, hop, effects);
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
@@ -208,7 +219,7 @@ impl Home {
                 let audience = self.audiences.at(membership.audience);
                 let conn = session.id(self.core, slot);
                 let hop = ToOwner::Away { room: audience.room.clone(), conn, user: user.clone(), away };
-                effects.outbound.post_to_owner(audience.owner, hop);
+                self.tell_owner(slot, audience.owner, hop, effects);
             }
         }
         let status = if away { Status::Away } else { Status::Online };

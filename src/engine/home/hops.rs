@@ -25,7 +25,12 @@ impl Home {
                 let queued = self.push(&room, &frames, except, effects);
                 effects.counters.deliveries.add(if is_publication { queued } else { 0 });
             }
+            ToHome::ConnectAdmitted { conn, counted } => self.connect_admitted(conn, counted, effects),
+            ToHome::UserAdmitted { conn, user } => self.user_admitted(conn, user, effects),
+            ToHome::ConnectRefused { conn, refusal } => self.connect_refused(conn, refusal, effects),
+            ToHome::Passed { hop } => self.passed(*hop, effects),
             ToHome::Published { room, conn, position: (epoch, seq), duplicate, reply } => {
+                self.note_published(conn);
                 self.answer(conn, &Reply::Published { room: &room, seq, epoch, duplicate }, reply, effects);
             }
             ToHome::Joined { room, conn, head, recovered, messages, members, reply } => {
@@ -46,9 +51,7 @@ impl Home {
                     self.join_answered(&room, conn, effects);
                 }
                 if self.session_of(conn).is_some() {
-                    effects.counters.errors.add(1);
-                    let error = encode_reply(&Reply::Error { code, message, retry_after_ms }, reply);
-                    self.say(conn.slot, error, Role::Other, effects);
+                    self.refuse_until(conn.slot, (code, message), retry_after_ms, reply, effects);
                 }
             }
             ToHome::Gap { room, from, to } => self.gap(&room, from, to, effects),

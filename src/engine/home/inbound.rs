@@ -2,7 +2,7 @@
 
 use super::{Home, HomeEffects};
 use crate::engine::outbox::Role;
-use crate::engine::session::Phase;
+use crate::engine::session::{Marks, Phase};
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::message::{Decoder, Event, ProtocolError};
 use crate::wire::{binary, json};
@@ -55,7 +55,7 @@ impl Home {
         match event {
             Event::Text(text) => {
                 self.count_message(slot, effects);
-                if self.sessions.at(slot).echo {
+                if self.sessions.at(slot).marks.has(Marks::ECHO) {
                     self.say(slot, server_frame(Opcode::Text, text.as_bytes()), Role::Other, effects);
                 } else {
                     self.handle_request(slot, json::parse_command(text), effects);
@@ -63,7 +63,7 @@ impl Home {
             }
             Event::Binary(message) => {
                 self.count_message(slot, effects);
-                if self.sessions.at(slot).echo {
+                if self.sessions.at(slot).marks.has(Marks::ECHO) {
                     self.say(slot, server_frame(Opcode::Binary, message), Role::Other, effects);
                 } else {
                     self.handle_request(slot, binary::parse_command(message), effects);

@@ -1,14 +1,17 @@
 //! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
-//! `upgrade` opens a connection, `inbound` turns its bytes into commands, `commands` carries them out, `hops` hears the
+//! `upgrade` opens a connection once `admission` has let it in, `inbound` turns its bytes into commands, `commands` carries them out at
+//! the `pace` that they may have, `hops` hears the
 //! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for.
 
+mod admission;
 mod closing;
 mod commands;
 mod delivery;
 mod hops;
 mod inbound;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -20,9 +23,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
+use self::admission::Waiting;
+use self::pace::Pace;
 use self::timers::Timers;
 use super::audience::Audiences;
 use super::budget::Budget;
+use super::limits::Limiter;
 use super::outbound::Outbound;
 use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;
@@ -45,6 +51,8 @@ pub struct HomeEffects<'a> {
     pub now: Now,
     /// Hops out.
     pub outbound: &'a mut Outbound,
+    /// What is counted on this core, for what cannot wait for a hop to itself.
+    pub limiter: &'a mut Limiter,
     /// Queued frames, partial heads and messages are charged here.
     pub budget: &'a mut Budget,
     /// This core's numbers.
@@ -65,6 +73,10 @@ pub struct Home {
     timers: Timers,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
+    /// Upgrades that wait to be let in, by slot.
+    waiting: HashMap<u32, Box<Waiting>, FixedState>,
+    /// How fast connections send, by slot: of those that have sent of late.
+    paces: HashMap<u32, Pace, FixedState>,
     /// Given to the next accepted connection.
     next_generation: u32,
     /// Slots below it have been used.
@@ -98,6 +110,8 @@ impl Home {
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             heads: HashMap::default(),
+            waiting: HashMap::default(),
+            paces: HashMap::default(),
             slots_used: 0,
             sockets: 0,
             websockets: 0,
@@ -113,6 +127,17 @@ impl Home {
             home.outboxes.reach(last);
         }
         home
+    }
+
+    /// Other settings hold from now on.
+    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
+        self.outboxes.set_bytes_max(settings.outbox_bytes_max);
+        let expects_idle = settings.limits.idle_timeout_ms;
+        let changed = expects_idle != self.settings.limits.idle_timeout_ms;
+        self.settings = settings;
+        if changed {
+            self.expect_all_idle(now);
+        }
     }
 
     /// A socket was accepted.
@@ -220,8 +245,23 @@ impl Home {
     }
 
     fn refuse(&mut self, slot: u32, code: ErrorCode, message: &str, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+        self.refuse_until(slot, (code, message), None, to, effects);
+    }
+
+    /// Refuses, and says in how many milliseconds it may be tried again.
+    fn refuse_until(
+        &mut self,
+        slot: u32,
+        (code, message): (ErrorCode, &str),
+        retry_after_ms: Option<u64>,
+        to: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+    ) {
         effects.counters.errors.add(1);
-        let error = Reply::Error { code, message, retry_after_ms: None };
+        let error = Reply::Error { code, message, retry_after_ms };
         self.say(slot, encode_reply(&error, to), Role::Other, effects);
+        if code == ErrorCode::RateLimited {
+            self.note_rate_refusal(slot, effects);
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::base::codes::CloseCode;
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
-use crate::engine::session::{Phase, SEEN_UNIT_MS};
+use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
 use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::push::{Push, ReconnectReason, encode_push};
@@ -29,6 +29,8 @@ pub(super) struct Timers {
     pub(super) heads: VecDeque<Deadline>,
     /// Closing connections, by deadline: the limit is one for all.
     closes: VecDeque<Deadline>,
+    /// When connections are looked at for being idle: the limit is one for all.
+    idle: VecDeque<(Deadline, Idle)>,
     /// Connections that will have been silent for too long before the wheel comes to them again.
     silent: BinaryHeap<Reverse<Deadline>>,
     /// Ticks in one round of the wheel: a slot's turn is its number modulo this.
@@ -38,6 +40,18 @@ pub(super) struct Timers {
     drain: Option<Drain>,
     /// Kept for its memory between turns.
     pub(super) flushed: Vec<Flushed>,
+}
+
+/// So many looks without a message between them make a connection idle: it is closed at most one look late.
+const IDLE_LOOKS: u8 = 4;
+
+/// What was seen of a connection when it was last looked at for being idle.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    /// Messages that had passed.
+    messages: u32,
+    /// Looks since one had.
+    looks: u8,
 }
 
 #[derive(Debug)]
@@ -56,6 +70,7 @@ impl Timers {
         Self {
             heads: VecDeque::new(),
             closes: VecDeque::new(),
+            idle: VecDeque::new(),
             silent: BinaryHeap::new(),
             wheel: (settings.heartbeat_ms / TICK_MS).max(1),
             ticked: 0,
@@ -98,6 +113,7 @@ impl Home {
         }
         self.timers.ticked = tick;
         self.expire_silent(effects);
+        self.expire_idle(effects);
         self.drain_some(effects);
     }
 
@@ -130,6 +146,8 @@ impl Home {
             if session.phase != Phase::Open {
                 continue;
             }
+            self.forget_pace(slot, effects.now);
+            let session = self.sessions.at(slot);
             let deadline = u64::from(session.last_seen) * SEEN_UNIT_MS + self.settings.heartbeat_timeout_ms;
             if deadline <= now_ms + self.settings.heartbeat_ms + TICK_MS {
                 self.timers.silent.push(Reverse((deadline, slot, session.generation)));
@@ -156,6 +174,53 @@ impl Home {
             let seen_ms = u64::from(session.last_seen) * SEEN_UNIT_MS;
             if session.generation == generation && seen_ms + self.settings.heartbeat_timeout_ms <= now_ms {
                 self.fail(slot, CloseCode::Heartbeat, "heartbeat timeout", effects);
+            }
+        }
+    }
+
+    /// A connection is to be looked at from now on, if there is an idle timeout.
+    pub(super) fn expect_idle(&mut self, slot: u32, now: Now) {
+        let messages = self.sessions.at(slot).stats.messages();
+        self.look_again(slot, Idle { messages, looks: 0 }, now);
+    }
+
+    fn look_again(&mut self, slot: u32, seen: Idle, now: Now) {
+        let timeout_ms = self.settings.limits.idle_timeout_ms;
+        if timeout_ms > 0 {
+            let due_ms = now.mono_ms() + timeout_ms.div_ceil(u64::from(IDLE_LOOKS));
+            self.timers.idle.push_back(((due_ms, slot, self.sessions.at(slot).generation), seen));
+        }
+    }
+
+    /// The idle timeout is another from now on.
+    pub(super) fn expect_all_idle(&mut self, now: Now) {
+        self.timers.idle = VecDeque::new();
+        for slot in 0..self.slots_used {
+            if self.sessions.at(slot).phase == Phase::Open {
+                self.expect_idle(slot, now);
+            }
+        }
+    }
+
+    fn expire_idle(&mut self, effects: &mut HomeEffects<'_>) {
+        let now_ms = effects.now.mono_ms();
+        while let Some(((_, slot, generation), mut seen)) =
+            self.timers.idle.pop_front_if(|((due_ms, ..), _)| *due_ms <= now_ms)
+        {
+            let session = self.sessions.at(slot);
+            if session.generation != generation || session.phase != Phase::Open {
+                continue;
+            }
+            let messages = session.stats.messages();
+            seen = if messages == seen.messages {
+                Idle { looks: seen.looks + 1, ..seen }
+            } else {
+                Idle { messages, looks: 0 }
+            };
+            if seen.looks >= IDLE_LOOKS {
+                self.fail(slot, CloseCode::GoingAway, "idle timeout", effects);
+            } else {
+                self.look_again(slot, seen, effects.now);
             }
         }
     }
@@ -204,7 +269,7 @@ impl Home {
             ReconnectReason::Draining => (CloseCode::Restart, "drain"),
             ReconnectReason::Overloaded => (CloseCode::Overloaded, "memory budget used up"),
         };
-        if !session.echo {
+        if !session.marks.has(Marks::ECHO) {
             let form = session.form.expect("an open connection has a form");
             let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
             self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);

@@ -1,22 +1,25 @@
-//! From an accepted socket to an open WebSocket: the HTTP request head and who is let in (PROTOCOL section 1).
+//! From an accepted socket to an open WebSocket: the HTTP request head and its answer (PROTOCOL section 1). Who is let in
+//! is decided in `admission`.
 
 use bytes::Bytes;
 
 use super::commands::Ask;
 use super::{Home, HomeEffects};
-use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
 use crate::engine::outbox::{Outgoing, Role};
-use crate::engine::session::Phase;
+use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, accept_response, json_response, origin_allowed, parse_head, refusal_response,
+    Head, HttpRequest, Refusal, Upgrade, accept_response, json_response, parse_head, refusal_response,
 };
 use crate::wire::push::{Push, encode_push};
 
 impl Home {
     pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
+        if self.receive_early(slot, bytes, effects) {
+            return;
+        }
         let Some(part) = self.take_head(slot) else {
             return self.read_head(slot, bytes, effects);
         };
@@ -51,57 +54,26 @@ impl Home {
         match parse_head(received) {
             Head::Incomplete => self.keep_head(slot, received, effects),
             Head::Refused(refusal) => self.refuse_head(slot, &refusal, effects),
-            Head::Complete { used, request } => match self.route(request, effects) {
+            Head::Complete { used, request } => match self.route(request) {
                 Ok(Route::Answer(answer)) => self.answer_head(slot, answer, effects),
-                Ok(Route::Open(upgrade)) => {
-                    self.open(slot, &upgrade, effects);
-                    if self.sessions.at(slot).phase == Phase::Open && used < received.len() {
-                        self.receive_messages(slot, &mut received[used..], effects);
-                    }
-                }
+                Ok(Route::Open(upgrade)) => self.admit(slot, upgrade, &mut received[used..], effects),
                 Err(refusal) => self.refuse_head(slot, &refusal, effects),
             },
         }
     }
 
-    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
+    fn route(&self, request: HttpRequest) -> Result<Route, Refusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
             HttpRequest::Get { path } if path == HEALTH_PATH => Ok(Route::Answer(self.health())),
             HttpRequest::Get { path } if is_socket(&path) => Err(Refusal::upgrade_required()),
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
-            HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => {
-                self.admit(&upgrade, effects)?;
-                Ok(Route::Open(upgrade))
-            }
+            HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Route::Open(upgrade)),
             HttpRequest::Get { .. } | HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => {
                 Err(Refusal::not_found())
             }
         }
-    }
-
-    fn admit(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
-        if self.draining {
-            return Err(refusal(503, ErrorCode::Unavailable.as_str(), "the server is draining", Some(1)));
-        }
-        if self.open >= self.settings.connections_max {
-            return Err(refusal(503, ErrorCode::Overloaded.as_str(), "the server is at capacity", Some(5)));
-        }
-        if effects.budget.is_over() {
-            return Err(refusal(
-                503,
-                ErrorCode::Overloaded.as_str(),
-                "the server is out of its memory budget",
-                Some(5),
-            ));
-        }
-        if let Some(origin) = &upgrade.origin
-            && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
-        {
-            return Err(refusal(403, ErrorCode::Forbidden.as_str(), "this origin is not allowed", None));
-        }
-        Ok(())
     }
 
     fn health(&self) -> Bytes {
@@ -112,7 +84,7 @@ impl Home {
         }
     }
 
-    fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+    pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
         effects.counters.refused.add(1);
         self.answer_head(slot, refusal_response(refusal), effects);
     }
@@ -124,18 +96,20 @@ impl Home {
         self.end_after_sending(slot, Phase::Lingering, effects);
     }
 
-    fn open(&mut self, slot: u32, upgrade: &Upgrade, effects: &mut HomeEffects<'_>) {
-        let user = match &upgrade.user {
-            Some(user) => UserName::new(user).expect("the handshake has checked it"),
-            None => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
-        };
+    pub(super) fn open(&mut self, slot: u32, upgrade: &Upgrade, user: UserName, effects: &mut HomeEffects<'_>) {
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
         let session = self.sessions.at_mut(slot);
         session.phase = Phase::Open;
         session.form = Some(form);
-        session.echo = upgrade.path != WS_PATH;
+        if upgrade.path != WS_PATH {
+            session.marks.set(Marks::ECHO);
+        }
+        if self.settings.limits.user_message_rate.is_some() {
+            session.marks.set(Marks::COUNTED_MESSAGES);
+        }
         session.user = Some(user.clone());
-        let (id, echo) = (session.id(self.core, slot), session.echo);
+        let (id, echo) = (session.id(self.core, slot), session.marks.has(Marks::ECHO));
+        self.expect_idle(slot, effects.now);
         self.open += 1;
         self.websockets += 1;
         effects.counters.upgrading.sub(1);
@@ -177,8 +151,4 @@ enum Route {
     Answer(Bytes),
     /// Open the WebSocket.
     Open(Box<Upgrade>),
-}
-
-fn refusal(status: u16, error: &'static str, message: &str, retry_after_s: Option<u32>) -> Refusal {
-    Refusal { status, error, message: message.to_owned(), retry_after_s }
 }

@@ -31,6 +31,12 @@ impl Refusal {
         Self { code, message, retry_after_ms: None, unjoin: false }
     }
 
+    /// The room carries no more at the moment.
+    pub const fn too_often(retry_after_ms: u64) -> Self {
+        let refusal = Self::new(ErrorCode::RateLimited, "this room is published to too often");
+        Self { retry_after_ms: Some(retry_after_ms), ..refusal }
+    }
+
     /// The link or the store could not do it.
     pub const fn unavailable(retry_after_ms: u64) -> Self {
         let refusal = Self::new(ErrorCode::Unavailable, "the message could not be stored; it was not sent");

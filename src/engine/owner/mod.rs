@@ -103,6 +103,21 @@ impl Owner {
         }
     }
 
+    /// Other settings hold from now on, for the rooms that are there too.
+    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>, effects: &mut OwnerEffects<'_>) {
+        let same_rooms = self.settings.rooms == settings.rooms && self.settings.classes == settings.classes;
+        self.settings = settings;
+        if !same_rooms {
+            for id in self.rooms.all() {
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.set_settings(&self.settings);
+                }
+                self.enter(now, id, effects);
+            }
+        }
+        self.shed(now, effects);
+    }
+
     /// A hop from a home (this core's own included).
     pub fn handle_hop(&mut self, now: Now, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         let id = match (self.rooms.find(hop.room()), &hop) {
@@ -238,7 +253,7 @@ impl Owner {
         let may_remember = key == 0 || self.may_keep(key, effects);
         let may_wait = self.may_keep(key + WAITING_BYTES + publish.data.len(), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
-        if room.refuse_stranger(&publish, effects) {
+        if room.refuse_stranger(&publish, effects) || room.refuse_haste(now, &publish, effects) {
             return;
         }
         if publish.ephemeral {

@@ -15,6 +15,7 @@ use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{ASK_AGAIN_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS};
 use crate::base::time::Now;
+use crate::engine::limits::Bucket;
 use crate::engine::settings::{RoomSettings, Settings};
 
 /// Who numbers the room's publications and keeps them.
@@ -48,6 +49,8 @@ pub(super) struct Room {
     pub epoch: Epoch,
     /// Bytes of the messages in one reply.
     pub page_bytes_max: usize,
+    /// What it may still carry at the moment, where that is limited.
+    pub pace: Bucket,
     /// The latest `at` given, Unix milliseconds: it never goes back within a room.
     pub last_at: u64,
     /// Its head is the room's head: what members may know of.
@@ -78,7 +81,8 @@ impl Room {
         Self {
             name,
             epoch,
-            page_bytes_max: (settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX),
+            page_bytes_max: page_bytes_max(settings),
+            pace: Bucket::default(),
             last_at: 0,
             history: History::new(0),
             listeners: Listeners::default(),
@@ -89,6 +93,12 @@ impl Room {
             entered: Entered::default(),
             settings: room,
         }
+    }
+
+    /// Other settings hold from now on. Whether presence is tracked stays as it was when the room came to be.
+    pub fn set_settings(&mut self, settings: &Settings) {
+        self.page_bytes_max = page_bytes_max(settings);
+        self.settings = Arc::clone(settings.room(&self.name));
     }
 
     /// The numbering and its head.
@@ -183,6 +193,11 @@ impl Room {
         .flatten()
         .min()
     }
+}
+
+/// Bytes of the messages in one reply.
+fn page_bytes_max(settings: &Settings) -> usize {
+    (settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
 }
 
 #[cfg(test)]

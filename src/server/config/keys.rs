@@ -84,8 +84,8 @@ impl Key {
         self
     }
 
-    const fn reload(mut self, reload: Reload) -> Self {
-        self.reload = reload;
+    const fn hangup(mut self) -> Self {
+        self.reload = Reload::Hangup;
         self
     }
 
@@ -187,9 +187,6 @@ const JWT: &str = "JWT authentication";
 const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
-const RATES: &str = "rate limiting";
-const PER_USER: &str = "counting connections per user and per address";
-const IDLE: &str = "closing idle connections";
 const DEFLATE: &str = "compression";
 const STORE: &str = "durable storage";
 const LINK: &str = "the link between machines";
@@ -219,7 +216,7 @@ pub static KEYS: &[Key] = &[
     Key::new("auth", "jwks", FREE_TEXT, "", "file or http(s) address of a key set").needs(JWT).secrecy(Secrecy::Url),
     Key::new("auth", "audience", FREE_TEXT, "", "required aud").needs(JWT),
     Key::new("auth", "issuer", FREE_TEXT, "", "required iss").needs(JWT),
-    Key::new("auth", "allowed_origins", ORIGINS, "[]", "browser origins taken beside the same host and port"),
+    Key::new("auth", "allowed_origins", ORIGINS, "[]", "browser origins taken beside the same host and port").hangup(),
     Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock difference forgiven in exp and nbf"),
     //
     Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages held per room").by_class(),
@@ -239,18 +236,32 @@ pub static KEYS: &[Key] = &[
         .needs(ROLES)
         .by_class(),
     //
-    Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for one connection"),
-    Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together"),
-    Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit"),
-    Key::new("limits", "connections_per_user", count(0, 1_000_000), "0", "0: no limit").needs(PER_USER),
-    Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "0: no limit").needs(PER_USER),
-    Key::new("limits", "connect_rate", Kind::Rate, "0", "upgrades, whole server").needs(RATES),
-    Key::new("limits", "connect_rate_per_ip", Kind::Rate, "0", "upgrades of one address").needs(RATES),
-    Key::new("limits", "message_rate", Kind::Rate, "0", "publishes of one connection").needs(RATES),
-    Key::new("limits", "command_rate", Kind::Rate, "0", "commands of one connection").needs(RATES),
-    Key::new("limits", "message_rate_per_user", Kind::Rate, "0", "publishes of one user").needs(RATES),
-    Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room").needs(RATES).by_class(),
-    Key::new("limits", "idle_timeout", duration(0, 30 * DAY), "0", "0: none").needs(IDLE),
+    Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for one connection").hangup(),
+    Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together")
+        .hangup(),
+    Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit").hangup(),
+    Key::new("limits", "connections_per_user", count(0, 1_000_000), "16", "0: no limit").hangup(),
+    Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "of one IPv4 address or IPv6 /64; 0: no limit")
+        .hangup(),
+    Key::new("limits", "connect_rate", Kind::Rate, "1000/s", "upgrades, whole server").hangup(),
+    Key::new("limits", "connect_rate_per_ip", Kind::Rate, "50/s", "upgrades of one IPv4 address or IPv6 /64").hangup(),
+    Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
+        .hangup(),
+    Key::new("limits", "command_rate", Kind::Rate, "1000/s", "commands of one connection, twice as many at once")
+        .hangup(),
+    Key::new("limits", "message_rate_per_user", Kind::Rate, "200/10s", "publishes of one user, a sliding window")
+        .hangup(),
+    Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room, twice as many at once")
+        .by_class()
+        .hangup(),
+    Key::new(
+        "limits",
+        "idle_timeout",
+        duration(0, 30 * DAY),
+        "0",
+        "without a message either way for it: closed; 0: never",
+    )
+    .hangup(),
     //
     Key::new("heartbeat", "interval", duration(50 * MS, HOUR), "25s", "how often a connection is pinged"),
     Key::new("heartbeat", "timeout", duration(100 * MS, 2 * HOUR), "60s", "without any frame for it: closed"),
@@ -277,7 +288,7 @@ pub static KEYS: &[Key] = &[
     Key::new("link", "breaker_reset", duration(100 * MS, HOUR), "5s", "open for so long"),
     Key::new("link", "lease", duration(S, HOUR), "5s", "a node that is silent for so long is dead"),
     //
-    Key::new("log", "level", LEVEL, "info", "also per target").reload(Reload::Hangup),
+    Key::new("log", "level", LEVEL, "info", "also per target").hangup(),
     Key::new("log", "format", Kind::Choice(&["auto", "text", "json"]), "auto", "auto: text on a terminal, else json"),
     //
     Key::new("trace", "otlp_endpoint", URL, "", "where spans are sent").needs(TRACE).secrecy(Secrecy::Url),

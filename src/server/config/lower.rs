@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tracing_subscriber::filter::Targets;
 
-use super::Config;
 use super::check::{check, layout};
 use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
 use super::origin::Mistake;
-use super::units::Share;
+use super::units::{self, Share};
+use super::{Config, Setting};
+use crate::engine::limits::{Limits, Rate};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
 /// How log lines are written.
@@ -93,6 +94,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
         outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
+        limits: limits(config),
         memory_bytes_max: budget / u64::from(cores),
         heartbeat_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
@@ -105,6 +107,25 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         linked: config.get("link", "kind").text() != "none",
         durable: config.get("store", "durability").text() == "store",
     }
+}
+
+fn limits(config: &Config) -> Limits {
+    let get = |name| config.get("limits", name);
+    Limits {
+        connect_rate: rate(get("connect_rate")),
+        connect_rate_per_address: rate(get("connect_rate_per_ip")),
+        connections_per_address_max: get("connections_per_ip").count(),
+        connections_per_user_max: get("connections_per_user").count(),
+        message_rate: rate(get("message_rate")),
+        command_rate: rate(get("command_rate")),
+        user_message_rate: rate(get("message_rate_per_user")),
+        idle_timeout_ms: get("idle_timeout").number(),
+    }
+}
+
+fn rate(setting: &Setting) -> Option<Rate> {
+    let units::Rate { count, per_ms } = setting.rate();
+    Rate::new(count, per_ms)
 }
 
 fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
@@ -122,6 +143,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
         },
         presence: get("presence").flag(),
         presence_grace_ms: get("presence_grace").number(),
+        message_rate: rate(config.get_for(class, "limits", "room_message_rate")),
     }
 }
 

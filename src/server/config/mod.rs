@@ -23,7 +23,7 @@ use self::classes::Class;
 use self::keys::KEYS;
 use self::kind::Value;
 use self::origin::Origin;
-use self::units::{Cores, Share};
+use self::units::{Cores, Rate, Share};
 
 /// One effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,5 +141,12 @@ impl Setting {
     pub fn share(&self) -> Share {
         let Value::Share(share) = self.value else { unreachable!("{self:?} is no share") };
         share
+    }
+
+    /// So many per so long.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        let Value::Rate(rate) = self.value else { unreachable!("{self:?} is no rate") };
+        rate
     }
 }

@@ -330,7 +330,10 @@ fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
     let settings = &profile.settings;
     let needs_member = matches!(ask.what, What::Leave | What::Publish(_) | What::History(_) | What::Presence);
     match (&ask.what, code) {
-        (What::Wrong(codes), _) => codes.contains(&code),
+        (What::Wrong(codes), _) if codes.contains(&code) => true,
+        (What::Wrong(_) | What::Publish(_), "rate_limited") => profile.limits_rate(true),
+        (_, "rate_limited") => profile.limits_rate(false),
+        (What::Wrong(_), _) => false,
         (What::Status(_) | What::Ping(_), _) => false,
         (_, "not_joined") => needs_member && ask.member != Member::Yes,
         (_, "overloaded") => !profile.is_calm(),

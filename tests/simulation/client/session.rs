@@ -221,11 +221,11 @@ impl Session {
             self.phase = Phase::Refused;
             let busy = answer.status == 503 || answer.status == 429;
             let faults = &context.profile.faults;
-            let legal_busy = faults.drain > 0.0 || context.profile.is_tight();
+            let limited = answer.status == 429 && context.profile.limits_connects();
+            let legal_busy = faults.drain > 0.0 || context.profile.is_tight() || limited;
             let sound = answer.status == self.expected_status || (busy && legal_busy) || self.broke.is_some();
             context.judge.check(sound, || format!("connection {conn} expected {}: {answer:?}", self.expected_status));
-            let told =
-                !busy || answer.status != 503 || answer.header("retry-after").is_some() || self.expected_status != 101;
+            let told = !busy || answer.header("retry-after").is_some() || self.expected_status != 101;
             context.judge.check(told, || format!("connection {conn}: no Retry-After in {answer:?}"));
         }
         self.received = answer.rest;
@@ -322,7 +322,9 @@ impl Session {
         let late_us = 2 * faults.stall_us + 2 * faults.tick_late_us + 1_000_000;
         own || match code {
             1012 => faults.drain > 0.0 && self.reconnect.as_deref() == Some("draining"),
+            1001 => profile.settings.limits.idle_timeout_ms > 0,
             1013 => profile.is_tight(),
+            4429 => profile.limits_rate(true),
             4408 => silent_us + late_us >= profile.settings.heartbeat_timeout_ms * 1_000,
             4413 => !profile.is_calm(),
             _ => false,

@@ -296,6 +296,10 @@ fn describe(hop: &Hop) -> String {
         }
         ToHome::Push { frames, .. } => format!("push {}", text(frames)),
         ToHome::Gap { from, to, .. } => format!("gap {from}..{to}"),
+        ToHome::ConnectAdmitted { .. }
+        | ToHome::UserAdmitted { .. }
+        | ToHome::ConnectRefused { .. }
+        | ToHome::Passed { .. } => panic!("no owner says this: {hop:?}"),
         ToHome::NewEpoch { head, messages, members, .. } => {
             format!("new epoch at {} {:?} of {members}", head.seq, seqs(messages))
         }

@@ -193,21 +193,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "rooms.create: \"admin\" needs membership with roles, which this version does not have yet; it must be \"anyone\"",
         ),
         (
-            "limits",
-            "message_rate = \"50/s\"",
-            "limits.message_rate: \"50/s\" needs rate limiting, which this version does not have yet; it must be \"0\"",
-        ),
-        (
-            "limits",
-            "connections_per_user = 16",
-            "limits.connections_per_user: 16 needs counting connections per user and per address, which this version does not have yet; it must be 0",
-        ),
-        (
-            "limits",
-            "idle_timeout = \"1m\"",
-            "limits.idle_timeout: \"60s\" needs closing idle connections, which this version does not have yet; it must be \"0\"",
-        ),
-        (
             "compression",
             "enabled = true",
             "compression.enabled: true needs compression, which this version does not have yet; it must be false",
@@ -324,7 +309,6 @@ fn bad_classes_are_refused() {
         "roomring.toml:9: rooms.class.history_size: -1 is out of range; it must be a whole number from 0 to 1000000",
         "roomring.toml:11: rooms.class.pattern: \"a\" is the pattern of the class at roomring.toml:4 too",
         "roomring.toml:13: rooms.class.pattern: \"\" is not valid; it must be 1 to 256 bytes without control characters, such as \"news:*\"",
-        "roomring.toml:8: rooms.class.room_message_rate: \"5/s\" needs rate limiting, which this version does not have yet; it must be \"0\"",
     ];
     assert_eq!(mistakes, expected);
     assert_eq!(

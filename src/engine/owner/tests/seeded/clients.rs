@@ -219,6 +219,10 @@ impl Clients {
                 }
             }
             ToHome::Push { frames, .. } => assert!(!frames.is_empty()),
+            ToHome::ConnectAdmitted { .. }
+            | ToHome::UserAdmitted { .. }
+            | ToHome::ConnectRefused { .. }
+            | ToHome::Passed { .. } => panic!("no owner says this"),
         }
     }
 

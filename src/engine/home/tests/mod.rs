@@ -1,5 +1,7 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod limits;
+
 use std::sync::Arc;
 
 use super::super::Engine;

@@ -1,0 +1,210 @@
+//! Whether an upgrade is let in: what this core knows by itself, then what is counted for its address, for the server and
+//! for its user, on whichever cores those are counted. An upgrade waits here for the answers, its slot still in the
+//! phase of its head and under its time limit. Counts nothing itself.
+
+use std::net::IpAddr;
+
+use super::{Home, HomeEffects};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, UserName};
+use crate::base::limits::EARLY_BYTES_MAX;
+use crate::engine::hop::{Hop, ToLimiter};
+use crate::engine::limits::{ConnectRefusal, core_of_address, core_of_user};
+use crate::engine::session::{Marks, Phase};
+use crate::wire::handshake::{Refusal, Upgrade, origin_allowed};
+
+/// An upgrade that waits to be let in.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    upgrade: Box<Upgrade>,
+    /// Who it is, once that has been established.
+    user: Option<UserName>,
+    /// What the client has sent after its head.
+    early: Vec<u8>,
+}
+
+/// When to try again after what only less load mends.
+const RETRY_AFTER_S: u32 = 5;
+
+impl Home {
+    /// An upgrade was asked for; `early` has come after its head.
+    pub(super) fn admit(&mut self, slot: u32, upgrade: Box<Upgrade>, early: &mut [u8], effects: &mut HomeEffects<'_>) {
+        if let Err(refusal) = self.check_here(&upgrade, effects) {
+            return self.refuse_head(slot, &refusal, effects);
+        }
+        let waiting = Box::new(Waiting { upgrade, user: None, early: early.to_vec() });
+        effects.budget.charge(waiting.early.len());
+        self.waiting.insert(slot, waiting);
+        if !self.settings.limits.gates_connects() {
+            return self.identify(slot, effects);
+        }
+        let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.address(slot));
+        let core = core_of_address(address, self.settings.cores);
+        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
+    }
+
+    /// What this core can tell by itself.
+    fn check_here(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
+        let overloaded = |why| Err(refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S)));
+        if self.draining {
+            return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
+        }
+        if self.open >= self.settings.connections_max {
+            return overloaded("the server is at capacity");
+        }
+        if effects.budget.is_over() {
+            return overloaded("the server is out of its memory budget");
+        }
+        if let Some(origin) = &upgrade.origin
+            && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
+        {
+            return Err(refusal(403, ErrorCode::Forbidden, "this origin is not allowed", None));
+        }
+        Ok(())
+    }
+
+    fn ask_limiter(
+        &mut self,
+        slot: u32,
+        core: crate::base::ids::CoreId,
+        question: ToLimiter,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        if effects.outbound.try_post(core, Hop::ToLimiter(question)).is_err() {
+            let why = "too much waits for another core";
+            self.turn_away(slot, &refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S)), effects);
+        }
+    }
+
+    /// Bytes of a client whose upgrade waits. Whether there is one.
+    pub(super) fn receive_early(&mut self, slot: u32, bytes: &[u8], effects: &mut HomeEffects<'_>) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&slot) else { return false };
+        waiting.early.extend_from_slice(bytes);
+        effects.budget.charge(bytes.len());
+        if waiting.early.len() > EARLY_BYTES_MAX {
+            let why = "too much was sent before the upgrade was answered";
+            let refusal = Refusal::new(400, "bad_request", why);
+            self.turn_away(slot, &refusal, effects);
+        }
+        true
+    }
+
+    /// Within the limits of its address and of the server.
+    pub(super) fn connect_admitted(&mut self, conn: ConnId, counted: Option<IpAddr>, effects: &mut HomeEffects<'_>) {
+        if self.is_waiting(conn) {
+            if counted.is_some() {
+                self.sessions.at_mut(conn.slot).marks.set(Marks::COUNTED_ADDRESS);
+            }
+            self.identify(conn.slot, effects);
+        } else if let Some(address) = counted {
+            let core = core_of_address(address, self.settings.cores);
+            effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+        }
+    }
+
+    /// Who it is, and whether that user may have another connection.
+    fn identify(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let waiting = self.waiting.get(&slot).expect("the caller has seen it");
+        let user = match &waiting.upgrade.user {
+            Some(user) => UserName::new(user).expect("the handshake has checked it"),
+            None => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
+        };
+        self.waiting.get_mut(&slot).expect("still there").user = Some(user.clone());
+        if self.settings.limits.connections_per_user_max == 0 {
+            return self.let_in(slot, effects);
+        }
+        let conn = self.sessions.at(slot).id(self.core, slot);
+        let core = core_of_user(&user, self.settings.cores);
+        self.ask_limiter(slot, core, ToLimiter::Register { conn, user }, effects);
+    }
+
+    /// Its user may have it.
+    pub(super) fn user_admitted(&mut self, conn: ConnId, user: UserName, effects: &mut HomeEffects<'_>) {
+        if self.is_waiting(conn) {
+            self.sessions.at_mut(conn.slot).marks.set(Marks::COUNTED_USER);
+            self.let_in(conn.slot, effects);
+        } else {
+            let core = core_of_user(&user, self.settings.cores);
+            effects.outbound.post_to_limiter(core, ToLimiter::ForgetUser { user });
+        }
+    }
+
+    fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
+        let Waiting { upgrade, user, mut early } = *waiting;
+        effects.budget.release(early.len());
+        let user = user.expect("established before");
+        self.open(slot, &upgrade, user, effects);
+        if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
+            self.receive_messages(slot, &mut early, effects);
+        }
+    }
+
+    /// Over a limit.
+    pub(super) fn connect_refused(&mut self, conn: ConnId, why: ConnectRefusal, effects: &mut HomeEffects<'_>) {
+        if !self.is_waiting(conn) {
+            return;
+        }
+        effects.counters.refused_limit.add(1);
+        let (code, why, retry_after_ms) = match why {
+            ConnectRefusal::ServerRate { retry_after_ms } => {
+                (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
+            }
+            ConnectRefusal::AddressRate { retry_after_ms } => {
+                (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
+            }
+            ConnectRefusal::AddressConnections => {
+                (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
+            }
+            ConnectRefusal::UserConnections => {
+                (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
+            }
+        };
+        let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+        self.turn_away(conn.slot, &refusal(429, code, why, Some(retry_after_s)), effects);
+    }
+
+    fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+        self.stop_waiting(slot, effects);
+        self.refuse_head(slot, refusal, effects);
+    }
+
+    fn is_waiting(&self, conn: ConnId) -> bool {
+        let session = self.sessions.get(conn.slot);
+        session.is_some_and(|session| session.generation == conn.generation) && self.waiting.contains_key(&conn.slot)
+    }
+
+    /// The upgrade of a slot waits no longer, whatever becomes of it.
+    pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        if let Some(waiting) = self.waiting.remove(&slot) {
+            effects.budget.release(waiting.early.len());
+            self.forget_counted(slot, effects);
+        }
+    }
+
+    /// Tells where a connection was counted that it is no more.
+    pub(super) fn forget_counted(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let cores = self.settings.cores;
+        let address = self.address(slot);
+        let session = self.sessions.at_mut(slot);
+        if session.marks.take(Marks::COUNTED_ADDRESS) {
+            let core = core_of_address(address, cores);
+            effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+        }
+        if session.marks.take(Marks::COUNTED_USER) {
+            let user = session.user.clone().expect("an open connection has a user");
+            effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
+        }
+    }
+}
+
+impl Home {
+    /// The address of a slot's client.
+    fn address(&self, _slot: u32) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+    }
+}
+
+fn refusal(status: u16, error: ErrorCode, message: &str, retry_after_s: Option<u32>) -> Refusal {
+    Refusal { status, error: error.as_str(), message: message.to_owned(), retry_after_s }
+}

@@ -1,0 +1,131 @@
+//! How fast one connection may send: its token buckets for commands and for publishes, and what happens to one that does
+//! not heed them. What its user may do on all connections together is counted in [`crate::engine::limits`].
+
+use super::{Home, HomeEffects};
+use crate::base::codes::{CloseCode, ErrorCode};
+use crate::base::ids::{ConnId, CoreId};
+use crate::base::limits::RATE_REFUSALS_MAX;
+use crate::base::time::Now;
+use crate::engine::hop::{ToLimiter, ToOwner};
+use crate::engine::limits::{Bucket, USER_TOO_OFTEN, core_of_user};
+use crate::engine::placement::owner_of;
+use crate::engine::session::Marks;
+use crate::wire::command::{Command, ReplyTo};
+
+/// How fast a connection sends. Kept only while it differs from one that has sent nothing.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    commands: Bucket,
+    messages: Bucket,
+    /// Refusals for rate since something was last done.
+    refused_in_row: u8,
+}
+
+impl Home {
+    /// Whether a command comes within the rates of its connection. If not, it has been refused.
+    pub(super) fn keeps_pace(
+        &mut self,
+        slot: u32,
+        command: Option<&Command<'_>>,
+        reply: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+    ) -> bool {
+        let (command_rate, message_rate) = (self.settings.limits.command_rate, self.settings.limits.message_rate);
+        if command_rate.is_none() && message_rate.is_none() {
+            return true;
+        }
+        let now_us = effects.now.mono_us;
+        let pace = self.paces.entry(slot).or_default();
+        let is_message = matches!(command, Some(Command::Publish { .. }));
+        let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take(rate, now_us));
+        let mut what = "this connection sends too many commands";
+        if let (Ok(()), Some(rate), true) = (taken, message_rate, is_message) {
+            taken = pace.messages.try_take(rate, now_us);
+            what = "this connection publishes too often";
+        }
+        match taken {
+            Ok(()) => {
+                // A publish may still be refused further on.
+                if !is_message {
+                    pace.refused_in_row = 0;
+                }
+                true
+            }
+            Err(retry_after_ms) => {
+                self.refuse_until(slot, (ErrorCode::RateLimited, what), Some(retry_after_ms), reply, effects);
+                false
+            }
+        }
+    }
+
+    /// A publish was done.
+    pub(super) fn note_published(&mut self, conn: ConnId) {
+        if self.session_of(conn).is_some()
+            && let Some(pace) = self.paces.get_mut(&conn.slot)
+        {
+            pace.refused_in_row = 0;
+        }
+    }
+
+    /// A command was refused for its rate: a connection that goes on regardless is closed.
+    pub(super) fn note_rate_refusal(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        effects.counters.rate_limited.add(1);
+        let pace = self.paces.entry(slot).or_default();
+        pace.refused_in_row += 1;
+        if pace.refused_in_row >= RATE_REFUSALS_MAX {
+            self.fail(slot, CloseCode::Rate, "went on regardless of its rate", effects);
+        }
+    }
+
+    /// Forgets the pace of a connection that has rested.
+    pub(super) fn forget_pace(&mut self, slot: u32, now: Now) {
+        if let Some(pace) = self.paces.get(&slot)
+            && pace.refused_in_row == 0
+            && pace.commands.is_full(now.mono_us)
+            && pace.messages.is_full(now.mono_us)
+        {
+            self.paces.remove(&slot);
+        }
+    }
+
+    /// The core that a connection's words to rooms pass by: where its user is counted, if that is not here.
+    fn passes_by(&self, slot: u32) -> Option<CoreId> {
+        let session = self.sessions.at(slot);
+        if !session.marks.has(Marks::COUNTED_MESSAGES) {
+            return None;
+        }
+        let user = session.user.as_ref().expect("an open connection has a user");
+        Some(core_of_user(user, self.settings.cores)).filter(|core| *core != self.core)
+    }
+
+    /// Whether a hop to a room's owner that may be refused would be.
+    pub(super) fn is_way_full(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
+        let way = self.passes_by(slot).unwrap_or(owner);
+        way != self.core && effects.outbound.is_full(way)
+    }
+
+    /// Says something to a room's owner for a connection.
+    pub(super) fn tell_owner(&self, slot: u32, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
+        match self.passes_by(slot) {
+            None => effects.outbound.post_to_owner(owner, hop),
+            Some(core) => effects.outbound.post_to_limiter(core, ToLimiter::Pass { hop: Box::new(hop) }),
+        }
+    }
+
+    /// What was passed by the limiter goes on to its room.
+    pub(super) fn passed(&self, hop: ToOwner, effects: &mut HomeEffects<'_>) {
+        effects.outbound.post_to_owner(owner_of(hop.room(), self.settings.cores), hop);
+    }
+
+    /// Whether a publish is within the limit of its user, as far as that is told here. If not, it has been refused.
+    pub(super) fn user_keeps_pace(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) -> bool {
+        let session = self.sessions.at(slot);
+        let user = session.user.as_ref().expect("an open connection has a user");
+        if !session.marks.has(Marks::COUNTED_MESSAGES) || core_of_user(user, self.settings.cores) != self.core {
+            return true;
+        }
+        let Err(retry_after_ms) = effects.limiter.try_publish(user, effects.now, effects.budget) else { return true };
+        self.refuse_until(slot, (ErrorCode::RateLimited, USER_TOO_OFTEN), Some(retry_after_ms), reply, effects);
+        false
+    }
+}

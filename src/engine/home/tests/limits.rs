@@ -1,0 +1,310 @@
+//! Rates, connection limits and the idle timeout, seen through the inputs and outputs of engines.
+
+use super::*;
+use crate::engine::limits::{Limits, Rate};
+
+fn limited(limits: Limits) -> One {
+    One::with(Settings { cores: 1, limits, ..Settings::for_tests() })
+}
+
+fn head(user: &str) -> String {
+    HEAD.replace("user=ann", &format!("user={user}&room=a"))
+}
+
+fn text(command: &str) -> Vec<u8> {
+    client_frame(Opcode::Text, command.as_bytes(), [1, 2, 3, 4])
+}
+
+fn publish(id: u32) -> Vec<u8> {
+    text(&format!(r#"{{"type":"publish","room":"a","id":{id},"data":{id}}}"#))
+}
+
+impl One {
+    /// Opens a connection; gives what it is answered.
+    fn open(&mut self, slot: u32, user: &str) -> String {
+        self.handle(Input::Accepted { slot });
+        self.receive(slot, head(user).as_bytes());
+        self.text()
+    }
+
+    /// Everything that is sent in a turn.
+    fn text(&mut self) -> String {
+        self.turn().iter().map(|send| String::from_utf8_lossy(&send.bytes).into_owned()).collect()
+    }
+
+    fn say(&mut self, slot: u32, bytes: &[u8]) -> String {
+        self.receive(slot, bytes);
+        self.text()
+    }
+
+    fn counters(&self) -> &CoreCounters {
+        &self.engine.counters
+    }
+}
+
+#[test]
+fn publishes_over_the_rate_of_a_connection_are_refused_until_it_rests() {
+    let mut one = limited(Limits { message_rate: Rate::new(2, 1_000), ..Limits::default() });
+    one.open(0, "ann");
+    for id in 1..=4 {
+        assert!(one.say(0, &publish(id)).contains(r#""type":"published""#));
+    }
+    let refused = one.say(0, &publish(5));
+    assert!(refused.contains(r#""code":"rate_limited""#) && refused.contains(r#""retry_after_ms":500"#), "{refused}");
+    assert!(refused.contains(r#""id":5"#));
+    assert!(one.say(0, &text(r#"{"type":"ping","id":6}"#)).contains("pong"), "other commands have their own rate");
+    one.pass(500);
+    assert!(one.say(0, &publish(7)).contains(r#""seq":5"#), "what was refused took no number");
+}
+
+#[test]
+fn commands_over_the_rate_are_refused_whatever_they_are() {
+    let mut one = limited(Limits { command_rate: Rate::new(1, 1_000), ..Limits::default() });
+    one.open(0, "ann");
+    assert!(one.say(0, &text("nonsense")).contains("bad_command"));
+    assert!(one.say(0, &text(r#"{"type":"ping","id":1}"#)).contains("pong"));
+    assert!(one.say(0, &text("nonsense")).contains("rate_limited"));
+    assert!(one.say(0, &text(r#"{"type":"ping","id":2}"#)).contains("rate_limited"));
+    assert_eq!(one.counters().rate_limited.get(), 2);
+}
+
+#[test]
+fn a_hundred_refusals_in_a_row_close_and_a_success_begins_anew() {
+    let mut one = limited(Limits { message_rate: Rate::new(1, 1_000), ..Limits::default() });
+    one.open(0, "ann");
+    let mut id = 0;
+    let mut flood = |one: &mut One, count: u32| {
+        (0..count)
+            .map(|_| {
+                id += 1;
+                one.say(0, &publish(id))
+            })
+            .collect::<String>()
+    };
+    let text = flood(&mut one, 2 + 99);
+    assert_eq!((text.matches("published").count(), text.matches("rate_limited").count()), (2, 99));
+    one.pass(1_000);
+    let text = flood(&mut one, 1 + 99);
+    assert_eq!((text.matches("published").count(), text.matches("rate_limited").count()), (1, 99));
+    assert!(one.output.ended.is_empty());
+    let last = flood(&mut one, 1);
+    assert!(last.contains("rate_limited") && last.contains("rate limited"), "refused, then closed: {last}");
+    assert_eq!(one.output.ended[0].code, Some(crate::base::codes::CloseCode::Rate));
+    assert_eq!(one.counters().closed_rate.get(), 1);
+}
+
+#[test]
+fn the_pace_of_a_connection_that_rests_is_forgotten() {
+    let mut one = limited(Limits { message_rate: Rate::new(50, 1_000), ..Limits::default() });
+    one.open(0, "ann");
+    one.say(0, &publish(1));
+    assert_eq!(one.engine.home.paces.len(), 1);
+    let heartbeat_ms = Settings::for_tests().heartbeat_ms;
+    for _ in 0..=heartbeat_ms / TICK_MS {
+        one.pass(TICK_MS);
+    }
+    assert!(one.engine.home.paces.is_empty());
+}
+
+#[test]
+fn a_user_has_one_window_on_all_connections() {
+    let mut one = limited(Limits { user_message_rate: Rate::new(3, 10_000), ..Limits::default() });
+    one.open(0, "ann");
+    one.open(1, "ann");
+    one.open(2, "bob");
+    assert!(one.say(0, &publish(1)).contains("published"));
+    assert!(one.say(1, &publish(2)).contains("published"));
+    assert!(one.say(0, &publish(3)).contains("published"));
+    assert!(one.say(1, &publish(4)).contains("rate_limited"));
+    assert!(one.say(2, &publish(5)).contains("published"), "another user");
+}
+
+#[test]
+fn a_room_carries_so_much() {
+    let mut settings = Settings { cores: 1, ..Settings::for_tests() };
+    Arc::make_mut(&mut settings.rooms).message_rate = Rate::new(1, 1_000);
+    let mut one = One::with(settings);
+    one.open(0, "ann");
+    one.open(1, "bob");
+    assert!(one.say(0, &publish(1)).contains("published") && one.say(1, &publish(2)).contains("published"));
+    let refused = one.say(1, &publish(3));
+    assert!(refused.contains("rate_limited") && refused.contains(r#""retry_after_ms":1000"#), "{refused}");
+}
+
+#[test]
+fn connections_over_a_limit_are_refused_before_the_upgrade_and_counted_out_when_they_end() {
+    let mut one = limited(Limits { connections_per_user_max: 1, connections_per_address_max: 2, ..Limits::default() });
+    assert!(one.open(0, "ann").starts_with("HTTP/1.1 101"));
+    let refused = one.open(1, "ann");
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("limit_exceeded"), "{refused}");
+    assert!(refused.contains("Retry-After: 1\r\n"), "{refused}");
+    assert!(one.open(2, "bob").starts_with("HTTP/1.1 101"), "the one refused is no longer counted for its address");
+    assert!(one.open(3, "eve").starts_with("HTTP/1.1 429"));
+    one.handle(Input::Disconnected { slot: 0 });
+    assert!(one.open(4, "ann").starts_with("HTTP/1.1 101"));
+    assert_eq!((one.counters().refused_limit.get(), one.counters().refused.get()), (2, 2));
+    for slot in [2, 4] {
+        one.handle(Input::Disconnected { slot });
+    }
+    one.turn();
+    assert_eq!(one.engine.limiter.entries(), 0);
+}
+
+#[test]
+fn the_rate_of_upgrades_says_when_to_come_back() {
+    let mut one = limited(Limits { connect_rate_per_address: Rate::new(1, 3_000), ..Limits::default() });
+    assert!(one.open(0, "a").starts_with("HTTP/1.1 101") && one.open(1, "b").starts_with("HTTP/1.1 101"));
+    let refused = one.open(2, "c");
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("Retry-After: 3\r\n"), "{refused}");
+    assert!(refused.contains("rate_limited"), "{refused}");
+}
+
+#[test]
+fn idle_connections_are_closed_and_listeners_are_not_idle() {
+    let mut one = limited(Limits { idle_timeout_ms: 1_000, ..Limits::default() });
+    one.open(0, "ann");
+    one.open(1, "bob");
+    one.handle(Input::Accepted { slot: 2 });
+    one.receive(2, HEAD.as_bytes());
+    one.turn();
+    let rest = |one: &mut One, ms: u64| {
+        for _ in 0..ms / TICK_MS {
+            one.pass(TICK_MS);
+        }
+        one.text()
+    };
+    rest(&mut one, 700);
+    one.say(0, &publish(1));
+    rest(&mut one, 800);
+    let ended: Vec<u32> = one.output.ended.drain(..).map(|ended| ended.conn.slot).collect();
+    assert_eq!(ended, [2], "who heard a message is not idle");
+    let text = rest(&mut one, 1_000);
+    assert!(text.contains("idle timeout"), "{text}");
+    assert_eq!((one.output.ended.len(), one.counters().closed_idle.get()), (2, 3));
+}
+
+#[test]
+fn other_settings_hold_for_what_comes_after() {
+    let mut one = limited(Limits::default());
+    one.open(0, "ann");
+    let mut settings = Settings { cores: 1, ..Settings::for_tests() };
+    settings.limits = Limits {
+        connections_per_user_max: 1,
+        message_rate: Rate::new(1, 1_000),
+        idle_timeout_ms: 1_000,
+        ..Limits::default()
+    };
+    Arc::make_mut(&mut settings.rooms).message_rate = Rate::new(1, 10_000);
+    one.handle(Input::Settings(Arc::new(settings)));
+    assert!(one.open(1, "ann").starts_with("HTTP/1.1 101"), "who came before is not counted");
+    assert!(one.open(2, "ann").starts_with("HTTP/1.1 429"));
+    assert!(one.say(0, &publish(1)).contains("published") && one.say(0, &publish(2)).contains("published"));
+    assert!(one.say(0, &publish(3)).contains("this connection publishes too often"));
+    assert!(one.say(1, &publish(4)).contains("this room is published to too often"), "rooms that are there too");
+    one.handle(Input::Disconnected { slot: 1 });
+    for _ in 0..20 {
+        one.pass(TICK_MS);
+    }
+    one.turn();
+    assert_eq!(one.output.ended.last().map(|ended| (ended.conn.slot, ended.cause)), Some((0, "idle timeout")));
+}
+
+/// Two engines whose hops are carried at once.
+struct Two {
+    engines: [Engine; 2],
+    now: Now,
+}
+
+impl Two {
+    fn new(limits: Limits) -> Two {
+        let settings = Arc::new(Settings { cores: 2, limits, ..Settings::for_tests() });
+        let engine = |core| Engine::new(settings.clone(), CoreId(core), 1, Arc::default());
+        Two { engines: [engine(0), engine(1)], now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 } }
+    }
+
+    /// One input to one core, and all that follows from it. Gives what each core sends.
+    fn handle(&mut self, core: usize, input: Input<'_>) -> String {
+        let mut text = String::new();
+        let mut output = Output::default();
+        self.engines[core].handle(self.now, input, &mut output);
+        loop {
+            let mut carried = false;
+            for from in 0..2 {
+                let to = 1 - from;
+                let mut hops = self.engines[from].take_staged(CoreId(to as u16), Vec::new());
+                carried |= !hops.is_empty();
+                let input = Input::Hops { from: CoreId(from as u16), hops: &mut hops };
+                self.engines[to].handle(self.now, input, &mut output);
+                self.engines[from].finish_turn(self.now, &mut output);
+                for send in output.sends.drain(..) {
+                    text.push_str(&String::from_utf8_lossy(&send.bytes));
+                    let mut after = Output::default();
+                    self.engines[from].handle(self.now, Input::Sent { slot: send.slot }, &mut after);
+                }
+            }
+            if !carried {
+                return text;
+            }
+        }
+    }
+
+    fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
+        self.handle(core, Input::Accepted { slot });
+        self.handle(core, Input::Received { slot, bytes: &mut head(user).into_bytes() })
+    }
+
+    fn say(&mut self, core: usize, slot: u32, bytes: &[u8]) -> String {
+        self.handle(core, Input::Received { slot, bytes: &mut bytes.to_vec() })
+    }
+}
+
+#[test]
+fn limits_are_exact_over_cores() {
+    for user in ["ann", "bob", "eve", "kim"] {
+        let mut two = Two::new(Limits {
+            connections_per_user_max: 2,
+            connections_per_address_max: 5,
+            connect_rate: Rate::new(1_000, 1_000),
+            user_message_rate: Rate::new(5, 1_000),
+            ..Limits::default()
+        });
+        assert!(two.open(0, 0, user).starts_with("HTTP/1.1 101"));
+        assert!(two.open(1, 0, user).starts_with("HTTP/1.1 101"));
+        assert!(two.open(1, 1, user).starts_with("HTTP/1.1 429"));
+        let mut text = String::new();
+        for id in 0..10 {
+            text.push_str(&two.say(id as usize % 2, 0, &publish(id)));
+        }
+        let (published, refused) =
+            (text.matches(r#""type":"published""#).count(), text.matches("rate_limited").count());
+        assert_eq!((published, refused), (5, 5), "{user}: {text}");
+        two.handle(1, Input::Disconnected { slot: 0 });
+        assert!(two.open(0, 3, user).starts_with("HTTP/1.1 101"), "{user}");
+        two.handle(0, Input::Disconnected { slot: 0 });
+        two.handle(0, Input::Disconnected { slot: 3 });
+        two.now.mono_us += 10_000_000;
+        for _ in 0..2 {
+            two.handle(0, Input::Tick);
+            two.handle(1, Input::Tick);
+            two.now.mono_us += 10_000_000;
+        }
+        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+    }
+}
+
+#[test]
+fn a_publish_that_is_counted_elsewhere_outlives_a_leave_and_a_lost_connection() {
+    for user in ["ann", "bob", "eve", "kim"] {
+        let mut two = Two::new(Limits { user_message_rate: Rate::new(5, 1_000), ..Limits::default() });
+        two.open(0, 0, user);
+        two.open(0, 1, "listener");
+        let leave = text(r#"{"type":"leave","room":"a","id":99}"#);
+        let said = two.say(0, 0, &[publish(1), leave].concat());
+        assert!(said.contains(r#""type":"published""#) && said.contains(r#""seq":1"#), "{user}: {said}");
+        two.open(1, 0, user);
+        let mut bytes = publish(2);
+        bytes.extend(client_frame(Opcode::Close, &1000_u16.to_be_bytes(), [1, 2, 3, 4]));
+        let said = two.say(1, 0, &bytes);
+        assert!(said.contains(r#""seq":2"#), "{user}: the listener hears it: {said}");
+    }
+}

@@ -1,0 +1,73 @@
+//! A token bucket in one number. Knows neither what it counts nor for whom.
+
+use std::num::NonZeroU64;
+
+/// So many per so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU64,
+    /// In how many milliseconds; at least 1.
+    pub per_ms: u64,
+}
+
+/// How many times its rate's count a bucket holds: what may come at once.
+const BURST: u64 = 2;
+
+const NS_PER_US: u64 = 1_000;
+const NS_PER_MS: u64 = 1_000_000;
+
+impl Rate {
+    /// A rate; `None` for a count of 0, which means no limit.
+    #[must_use]
+    pub fn new(count: u64, per_ms: u64) -> Option<Rate> {
+        NonZeroU64::new(count).map(|count| Rate { count, per_ms: per_ms.max(1) })
+    }
+
+    /// Nanoseconds between two tokens.
+    const fn interval_ns(self) -> u64 {
+        self.per_ms * NS_PER_MS / self.count.get()
+    }
+
+    /// Nanoseconds in which an empty bucket fills.
+    const fn full_ns(self) -> u64 {
+        BURST * self.per_ms * NS_PER_MS
+    }
+
+    /// Milliseconds in which an empty bucket fills.
+    #[must_use]
+    pub const fn full_ms(self) -> u64 {
+        BURST * self.per_ms
+    }
+}
+
+/// A token bucket that holds twice its rate's count, as the Generic Cell Rate Algorithm keeps it (ITU-T I.371, the
+/// virtual scheduling form): all there is to know is when it will be full again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// Monotonic nanoseconds.
+    full_at_ns: u64,
+}
+
+impl Bucket {
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// There is none: in how many milliseconds there will be one, at least 1.
+    pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        let now_ns = now_us * NS_PER_US;
+        let full_at_ns = self.full_at_ns.max(now_ns) + rate.interval_ns();
+        let latest_ns = now_ns + rate.full_ns();
+        if full_at_ns > latest_ns {
+            return Err((full_at_ns - latest_ns).div_ceil(NS_PER_MS));
+        }
+        self.full_at_ns = full_at_ns;
+        Ok(())
+    }
+
+    /// Whether it is as good as new.
+    #[must_use]
+    pub const fn is_full(&self, now_us: u64) -> bool {
+        self.full_at_ns <= now_us * NS_PER_US
+    }
+}

@@ -1,0 +1,334 @@
+//! What is counted for keys that connections of several cores share: addresses, users, the server as a whole. Each key
+//! is counted on the one core that it hashes to, so that the count is exact without a lock. Hears homes by hops and
+//! answers them; a home on the same core asks directly for what stands on the message path.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::{Bucket, Limits, SlidingWindow};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, CoreId, UserName};
+use crate::base::limits::LIMITER_ENTRY_BYTES;
+use crate::base::time::Now;
+use crate::engine::budget::Budget;
+use crate::engine::hop::{ToHome, ToLimiter, ToOwner};
+use crate::engine::outbound::Outbound;
+use crate::engine::placement::core_of;
+use crate::engine::random::{NameHashing, Random};
+use crate::engine::settings::Settings;
+
+/// Where upgrades of the whole server are counted.
+const SERVER_CORE: CoreId = CoreId(0);
+
+/// What a user is told who publishes more than one may.
+pub const USER_TOO_OFTEN: &str = "this user publishes too often";
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectRefusal {
+    /// The whole server takes no more upgrades for now.
+    ServerRate {
+        /// When to try again, milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This address asks too often.
+    AddressRate {
+        /// When to try again, milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This address has as many connections as it may.
+    AddressConnections,
+    /// This user has as many connections as one may.
+    UserConnections,
+}
+
+/// What the limiter acts through: borrowed from the engine for one call.
+pub struct LimiterEffects<'a> {
+    /// When it is.
+    pub now: Now,
+    /// Hops out.
+    pub outbound: &'a mut Outbound,
+    /// Entries are charged here.
+    pub budget: &'a mut Budget,
+}
+
+/// One address, or one /64 network of IPv6: what a provider gives to one customer.
+#[derive(Debug, Default)]
+struct Address {
+    connections: u32,
+    upgrades: Bucket,
+    /// Stands in the queue of those that are looked at again.
+    is_queued: bool,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    connections: u32,
+    messages: SlidingWindow,
+    /// Bytes charged for the window.
+    charged: usize,
+    /// Stands in the queue of those that are looked at again.
+    is_queued: bool,
+}
+
+/// The keys of one core.
+#[derive(Debug)]
+pub struct Limiter {
+    settings: Arc<Settings>,
+    core: CoreId,
+    server: Bucket,
+    addresses: HashMap<Ipv6Addr, Address, NameHashing>,
+    users: HashMap<UserName, User, NameHashing>,
+    /// When an address is looked at again, monotonic microseconds: it may have nothing left to be remembered for.
+    addresses_due: VecDeque<(u64, Ipv6Addr)>,
+    /// The same of users.
+    users_due: VecDeque<(u64, UserName)>,
+}
+
+/// Where an address is counted among `cores` cores.
+#[must_use]
+pub fn core_of_address(address: IpAddr, cores: u16) -> CoreId {
+    core_of(&network(address).octets(), cores)
+}
+
+/// Where a user is counted among `cores` cores.
+#[must_use]
+pub fn core_of_user(user: &UserName, cores: u16) -> CoreId {
+    core_of(user.as_bytes(), cores)
+}
+
+fn network(address: IpAddr) -> Ipv6Addr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)),
+    }
+}
+
+impl Limiter {
+    /// Nothing counted.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
+        let mut random = Random::salted(seed, 3 | (u64::from(core.0) << 8));
+        let hashing = random.name_hashing();
+        Self {
+            settings,
+            core,
+            server: Bucket::default(),
+            addresses: HashMap::with_hasher(hashing.clone()),
+            users: HashMap::with_hasher(hashing),
+            addresses_due: VecDeque::new(),
+            users_due: VecDeque::new(),
+        }
+    }
+
+    /// Other settings hold from now on; what has been counted stays.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// A hop from a home (this core's own included).
+    pub fn handle_hop(&mut self, hop: ToLimiter, effects: &mut LimiterEffects<'_>) {
+        match hop {
+            ToLimiter::Connect { conn, address } => self.connect(conn, address, effects),
+            ToLimiter::ConnectServer { conn, address, counted } => {
+                self.connect_server(conn, address, counted, effects);
+            }
+            ToLimiter::ForgetAddress { address } => self.forget_address(address, effects),
+            ToLimiter::Register { conn, user } => self.register(conn, user, effects),
+            ToLimiter::ForgetUser { user } => self.forget_user(&user, effects),
+            ToLimiter::Pass { hop } => self.pass(hop, effects),
+        }
+    }
+
+    fn connect(&mut self, conn: ConnId, address: IpAddr, effects: &mut LimiterEffects<'_>) {
+        let Limits { connect_rate, connect_rate_per_address, connections_per_address_max, .. } = self.settings.limits;
+        let counted = connections_per_address_max > 0;
+        if counted || connect_rate_per_address.is_some() {
+            let entry = self.address(network(address), effects);
+            if let Some(rate) = connect_rate_per_address
+                && let Err(retry_after_ms) = entry.upgrades.try_take(rate, effects.now.mono_us)
+            {
+                let refusal = ConnectRefusal::AddressRate { retry_after_ms };
+                return refuse_connect(conn, refusal, effects);
+            }
+            if counted {
+                if entry.connections >= connections_per_address_max {
+                    return refuse_connect(conn, ConnectRefusal::AddressConnections, effects);
+                }
+                entry.connections += 1;
+            }
+        }
+        if connect_rate.is_none() {
+            let counted = counted.then_some(address);
+            return effects.outbound.post_to_home(conn.home, ToHome::ConnectAdmitted { conn, counted });
+        }
+        // Staged whether the lane is full or not: the home has one question for each upgrade out, and its sockets are
+        // bounded.
+        effects.outbound.post_to_limiter(SERVER_CORE, ToLimiter::ConnectServer { conn, address, counted });
+    }
+
+    fn connect_server(&mut self, conn: ConnId, address: IpAddr, counted: bool, effects: &mut LimiterEffects<'_>) {
+        debug_assert_eq!(self.core, SERVER_CORE);
+        if let Some(rate) = self.settings.limits.connect_rate
+            && let Err(retry_after_ms) = self.server.try_take(rate, effects.now.mono_us)
+        {
+            if counted {
+                let core = core_of_address(address, self.settings.cores);
+                effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+            }
+            return refuse_connect(conn, ConnectRefusal::ServerRate { retry_after_ms }, effects);
+        }
+        let counted = counted.then_some(address);
+        effects.outbound.post_to_home(conn.home, ToHome::ConnectAdmitted { conn, counted });
+    }
+
+    fn address(&mut self, key: Ipv6Addr, effects: &mut LimiterEffects<'_>) -> &mut Address {
+        let rate = self.settings.limits.connect_rate_per_address;
+        let entry = self.addresses.entry(key).or_insert_with(|| {
+            effects.budget.charge(LIMITER_ENTRY_BYTES);
+            Address::default()
+        });
+        if let Some(rate) = rate
+            && !std::mem::replace(&mut entry.is_queued, true)
+        {
+            self.addresses_due.push_back((effects.now.mono_us + rate.full_ms() * 1_000, key));
+        }
+        entry
+    }
+
+    fn forget_address(&mut self, address: IpAddr, effects: &mut LimiterEffects<'_>) {
+        let key = network(address);
+        let Some(entry) = self.addresses.get_mut(&key) else {
+            debug_assert!(false, "a counted address has an entry");
+            return;
+        };
+        entry.connections -= 1;
+        if entry.connections == 0 && !entry.is_queued {
+            self.addresses.remove(&key);
+            effects.budget.release(LIMITER_ENTRY_BYTES);
+        }
+    }
+
+    fn register(&mut self, conn: ConnId, user: UserName, effects: &mut LimiterEffects<'_>) {
+        let max = self.settings.limits.connections_per_user_max;
+        let connections = self.users.get(&user).map_or(0, |user| user.connections);
+        if max > 0 && connections >= max {
+            return refuse_connect(conn, ConnectRefusal::UserConnections, effects);
+        }
+        self.user(user.clone(), effects.budget).connections += 1;
+        effects.outbound.post_to_home(conn.home, ToHome::UserAdmitted { conn, user });
+    }
+
+    fn user(&mut self, user: UserName, budget: &mut Budget) -> &mut User {
+        self.users.entry(user).or_insert_with(|| {
+            budget.charge(LIMITER_ENTRY_BYTES);
+            User::default()
+        })
+    }
+
+    fn forget_user(&mut self, user: &UserName, effects: &mut LimiterEffects<'_>) {
+        let Some(entry) = self.users.get_mut(user) else {
+            debug_assert!(false, "a counted user has an entry");
+            return;
+        };
+        entry.connections -= 1;
+        if entry.connections == 0 && !entry.is_queued {
+            self.users.remove(user);
+            effects.budget.release(LIMITER_ENTRY_BYTES);
+        }
+    }
+
+    /// Counts a publish of a user who is counted here.
+    ///
+    /// # Errors
+    /// The user has published as often as one may: when to try again, milliseconds.
+    pub fn try_publish(&mut self, user: &UserName, now: Now, budget: &mut Budget) -> Result<(), u64> {
+        let Some(rate) = self.settings.limits.user_message_rate else { return Ok(()) };
+        if !self.users.contains_key(user) {
+            self.user(user.clone(), budget);
+        }
+        let entry = self.users.get_mut(user).expect("made if it was not there");
+        let taken = entry.messages.try_take(rate, now.mono_us);
+        let bytes = entry.messages.bytes();
+        budget.charge(bytes);
+        budget.release(std::mem::replace(&mut entry.charged, bytes));
+        if !std::mem::replace(&mut entry.is_queued, true) {
+            self.users_due.push_back((now.mono_us + rate.per_ms * 1_000, user.clone()));
+        }
+        taken
+    }
+
+    fn pass(&mut self, hop: Box<ToOwner>, effects: &mut LimiterEffects<'_>) {
+        let conn = hop.conn();
+        let answer = match &*hop {
+            ToOwner::Publish { room, member, reply, .. } => {
+                match self.try_publish(&member.user, effects.now, effects.budget) {
+                    Ok(()) => ToHome::Passed { hop },
+                    Err(retry_after_ms) => ToHome::Refused {
+                        room: room.clone(),
+                        conn,
+                        unjoin: false,
+                        code: ErrorCode::RateLimited,
+                        message: USER_TOO_OFTEN,
+                        retry_after_ms: Some(retry_after_ms),
+                        reply: *reply,
+                    },
+                }
+            }
+            _ => ToHome::Passed { hop },
+        };
+        effects.outbound.post_to_home(conn.home, answer);
+    }
+
+    /// Forgets whoever has nothing left to be remembered for.
+    pub fn tick(&mut self, effects: &mut LimiterEffects<'_>) {
+        let now_us = effects.now.mono_us;
+        while let Some((_, key)) = self.addresses_due.pop_front_if(|(due_us, _)| *due_us <= now_us) {
+            let Some(entry) = self.addresses.get_mut(&key) else { continue };
+            let rate = self.settings.limits.connect_rate_per_address;
+            if let Some(rate) = rate.filter(|_| !entry.upgrades.is_full(now_us)) {
+                self.addresses_due.push_back((now_us + rate.full_ms() * 1_000, key));
+                continue;
+            }
+            entry.is_queued = false;
+            if entry.connections == 0 {
+                self.addresses.remove(&key);
+                effects.budget.release(LIMITER_ENTRY_BYTES);
+            }
+        }
+        while let Some((_, user)) = self.users_due.pop_front_if(|(due_us, _)| *due_us <= now_us) {
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let rate = self.settings.limits.user_message_rate;
+            if let Some(rate) = rate.filter(|rate| !entry.messages.forget(*rate, now_us)) {
+                self.users_due.push_back((now_us + rate.per_ms * 1_000, user));
+                continue;
+            }
+            entry.is_queued = false;
+            entry.messages = SlidingWindow::default();
+            effects.budget.release(std::mem::take(&mut entry.charged));
+            if entry.connections == 0 {
+                self.users.remove(&user);
+                effects.budget.release(LIMITER_ENTRY_BYTES);
+            }
+        }
+    }
+
+    /// When [`Limiter::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    #[must_use]
+    pub fn next_tick_us(&self) -> Option<u64> {
+        let address = self.addresses_due.front().map(|(due_us, _)| *due_us);
+        let user = self.users_due.front().map(|(due_us, _)| *due_us);
+        [address, user].into_iter().flatten().min()
+    }
+
+    /// Addresses and users that are remembered.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.addresses.len() + self.users.len()
+    }
+}
+
+fn refuse_connect(conn: ConnId, refusal: ConnectRefusal, effects: &mut LimiterEffects<'_>) {
+    effects.outbound.post_to_home(conn.home, ToHome::ConnectRefused { conn, refusal });
+}

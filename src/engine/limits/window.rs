@@ -1,0 +1,43 @@
+//! A sliding window that remembers every event in it: exact at any moment. Knows neither what it counts nor for whom.
+
+use std::collections::VecDeque;
+
+use super::Rate;
+
+/// Events of the last `per_ms`, at most the rate's count of them.
+#[derive(Debug, Default)]
+pub struct SlidingWindow {
+    /// Monotonic microseconds, oldest first.
+    events_us: VecDeque<u64>,
+}
+
+impl SlidingWindow {
+    /// Counts an event if the window that ends now has room for it.
+    ///
+    /// # Errors
+    /// It has none: in how many milliseconds it will, at least 1.
+    pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        self.forget(rate, now_us);
+        let count = usize::try_from(rate.count.get()).unwrap_or(usize::MAX);
+        // A rate that was lowered leaves more events than it allows.
+        if let Some(at) = self.events_us.len().checked_sub(count) {
+            let until_us = self.events_us[at] + rate.per_ms * 1_000;
+            return Err(until_us.saturating_sub(now_us).div_ceil(1_000).max(1));
+        }
+        self.events_us.push_back(now_us);
+        Ok(())
+    }
+
+    /// Lets go of the events that have left the window; whether none is left.
+    pub fn forget(&mut self, rate: Rate, now_us: u64) -> bool {
+        let per_us = rate.per_ms * 1_000;
+        while self.events_us.pop_front_if(|event_us| *event_us + per_us <= now_us).is_some() {}
+        self.events_us.is_empty()
+    }
+
+    /// Bytes of memory held beside its own size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.events_us.capacity() * size_of::<u64>()
+    }
+}
