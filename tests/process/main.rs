@@ -13,6 +13,7 @@ mod heartbeat;
 mod hostile;
 mod http;
 mod life;
+mod limits;
 mod many;
 mod presence;
 mod refusals;
