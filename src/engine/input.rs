@@ -1,5 +1,6 @@
 //! What an engine is told: by sockets, other cores, the link, the store, the clock. Values only.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,15 @@ pub enum Input<'a> {
     Accepted {
         /// Which.
         slot: u32,
+        /// Whom from; an IPv4 address never in IPv6's form.
+        peer: IpAddr,
+    },
+    /// Who is at the other end was told by a proxy that is trusted; at most once, before any byte.
+    Peer {
+        /// Of which.
+        slot: u32,
+        /// Who; an IPv4 address never in IPv6's form.
+        peer: IpAddr,
     },
     /// Bytes arrived. They are unmasked in place.
     Received {

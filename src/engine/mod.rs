@@ -14,11 +14,13 @@ pub mod outbound;
 pub mod outbox;
 pub mod output;
 pub mod owner;
+pub mod peers;
 pub mod placement;
 pub mod random;
 pub mod session;
 pub mod settings;
 pub mod table;
+pub mod trusted;
 
 use std::sync::Arc;
 
@@ -91,7 +93,8 @@ impl Engine {
     /// One thing that happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
-            Input::Accepted { slot } => self.home.accepted(slot, home_effects!(self, now, output)),
+            Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
+            Input::Peer { slot, peer } => self.home.told_peer(slot, peer),
             Input::Received { slot, bytes } => self.home.received(slot, bytes, home_effects!(self, now, output)),
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::trusted::Trusted;
+
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowPolicy {
@@ -60,6 +62,8 @@ pub struct Settings {
     pub echo_path: String,
     /// Origins allowed beside the same host and port; `["*"]` allows any.
     pub allowed_origins: Vec<String>,
+    /// The proxies in front of this server, whose word about addresses counts.
+    pub trusted_proxies: Trusted,
     /// Bytes that may wait for one connection; one message more when nothing else waits.
     pub outbox_bytes_max: usize,
     /// Rooms one connection may be a member of; 0: no limit.
@@ -127,6 +131,7 @@ impl Settings {
             message_bytes_max: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Trusted::default(),
             outbox_bytes_max: 1 << 20,
             rooms_per_connection_max: 0,
             memory_bytes_max: 1 << 30,

@@ -266,6 +266,7 @@ impl<S: CoreState> Pump<S> {
             self.sockets.close(slot);
         }
         self.muted = 0;
+        self.journal.write_refused(now, &mut self.output.refused);
         self.journal.write(now, &mut self.output.ended);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use roomring::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::trusted::Trusted;
 
 use super::canary::Canary;
 use super::rng::Rng;
@@ -323,6 +324,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         message_bytes_max: 65_536,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
+        trusted_proxies: Trusted::default(),
         outbox_bytes_max,
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
         memory_bytes_max: if tight { 200_000 } else { 1 << 30 },

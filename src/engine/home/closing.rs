@@ -115,6 +115,7 @@ impl Home {
         effects.counters.closed.add(1);
         effects.output.ended.push(Ended {
             conn: session.id(self.core, slot),
+            peer: self.peers.get(slot),
             user: session.user.clone().expect("an open connection has a user"),
             code,
             cause,
@@ -164,6 +165,7 @@ impl Home {
             self.websockets -= 1;
         }
         self.sockets -= 1;
+        self.peers.forget(slot);
         self.outboxes.clear(slot, effects.budget);
         effects.output.closes.push(slot);
     }

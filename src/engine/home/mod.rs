@@ -15,6 +15,7 @@ mod timers;
 mod upgrade;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use super::budget::Budget;
 use super::outbound::Outbound;
 use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;
+use super::peers::Peers;
 use super::random::Random;
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
@@ -60,6 +62,7 @@ pub struct Home {
     core: CoreId,
     random: Random,
     sessions: Table<Session>,
+    peers: Peers,
     outboxes: Outboxes,
     audiences: Audiences,
     timers: Timers,
@@ -95,6 +98,7 @@ impl Home {
             next_generation: random.next_u64() as u32,
             random,
             sessions: Table::new(),
+            peers: Peers::default(),
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             heads: HashMap::default(),
@@ -110,15 +114,17 @@ impl Home {
         };
         if let Some(last) = home.settings.warm_connections.checked_sub(1) {
             home.sessions.reach(last);
+            home.peers.reach(last);
             home.outboxes.reach(last);
         }
         home
     }
 
-    /// A socket was accepted.
-    pub fn accepted(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+    /// A socket was accepted from `peer`.
+    pub fn accepted(&mut self, slot: u32, peer: IpAddr, effects: &mut HomeEffects<'_>) {
         self.sessions.reach(slot);
         self.outboxes.reach(slot);
+        self.peers.set(slot, peer);
         self.slots_used = self.slots_used.max(slot + 1);
         self.forget_met_deadlines();
         let session = self.sessions.at_mut(slot);
@@ -130,6 +136,19 @@ impl Home {
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
         self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
+    }
+
+    /// A proxy has told who is behind a socket.
+    pub fn told_peer(&mut self, slot: u32, peer: IpAddr) {
+        debug_assert_eq!(self.sessions.at(slot).phase, Phase::Head, "before any byte");
+        self.peers.set(slot, peer);
+    }
+
+    /// Who is at the other end of a slot in use, as far as it is known: the peer of its socket, or the client that a
+    /// trusted proxy in between has named. Never an IPv4 address in IPv6's form.
+    #[must_use]
+    pub fn address(&self, slot: u32) -> IpAddr {
+        self.peers.get(slot)
     }
 
     /// Bytes arrived.

@@ -1,5 +1,6 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::Engine;
@@ -15,6 +16,11 @@ use crate::wire::frame::Opcode;
 
 const HEAD: &str = "GET /ws?user=ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A socket from 192.0.2.1.
+fn accepted(slot: u32) -> Input<'static> {
+    Input::Accepted { slot, peer: IpAddr::from([192, 0, 2, 1]) }
+}
 
 struct One {
     engine: Engine,
@@ -60,7 +66,7 @@ impl One {
 #[test]
 fn the_answer_to_a_close_is_the_last_send() {
     let mut one = One::new();
-    one.handle(Input::Accepted { slot: 0 });
+    one.handle(accepted(0));
     one.receive(0, HEAD.as_bytes());
     let opening = one.turn();
     assert!(opening.len() == 1 && !opening[0].is_last, "the connection stays open: {opening:?}");
@@ -78,7 +84,7 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     let mut one = One::new();
     let (begin, end) = HEAD.split_at(40);
     for slot in 0..2 {
-        one.handle(Input::Accepted { slot });
+        one.handle(accepted(slot));
         one.receive(slot, begin.as_bytes());
     }
     assert!(one.turn().is_empty());
@@ -86,10 +92,10 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     let sends = one.turn();
     assert!(sends.len() == 1 && sends[0].slot == 1 && sends[0].bytes.starts_with(b"HTTP/1.1 101"), "{sends:?}");
     // The deadline of a head that came is let go of by the next connection, that of one that has not come stays.
-    one.handle(Input::Accepted { slot: 2 });
+    one.handle(accepted(2));
     assert_eq!(one.engine.home.timers.heads.len(), 3, "slot 0 still waits before it");
     one.handle(Input::Disconnected { slot: 0 });
-    one.handle(Input::Accepted { slot: 3 });
+    one.handle(accepted(3));
     let awaited: Vec<u32> = one.engine.home.timers.heads.iter().map(|(_, slot, _)| *slot).collect();
     assert_eq!(awaited, [2, 3]);
     one.pass(HEAD_TIMEOUT_MS + TICK_MS);
@@ -102,7 +108,7 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
     let mut settings = Settings { cores: 1, outbox_bytes_max: 8 * 1024, ..Settings::for_tests() };
     Arc::make_mut(&mut settings.rooms).slow_policy = SlowPolicy::Skip;
     let mut one = One::with(settings);
-    one.handle(Input::Accepted { slot: 0 });
+    one.handle(accepted(0));
     one.receive(0, HEAD.replace("user=ann", "user=ann&room=a").as_bytes());
     one.turn();
     // A send that the kernel does not take: everything after it waits in the outbox.

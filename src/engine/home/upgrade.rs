@@ -8,6 +8,7 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
 use crate::engine::outbox::{Outgoing, Role};
+use crate::engine::output::Refused;
 use crate::engine::session::Phase;
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
@@ -51,7 +52,7 @@ impl Home {
         match parse_head(received) {
             Head::Incomplete => self.keep_head(slot, received, effects),
             Head::Refused(refusal) => self.refuse_head(slot, &refusal, effects),
-            Head::Complete { used, request } => match self.route(request, effects) {
+            Head::Complete { used, request } => match self.route(slot, request, effects) {
                 Ok(Route::Answer(answer)) => self.answer_head(slot, answer, effects),
                 Ok(Route::Open(upgrade)) => {
                     self.open(slot, &upgrade, effects);
@@ -64,7 +65,7 @@ impl Home {
         }
     }
 
-    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
+    fn route(&mut self, slot: u32, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
@@ -72,6 +73,8 @@ impl Home {
             HttpRequest::Get { path } if is_socket(&path) => Err(Refusal::upgrade_required()),
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => {
+                let client = self.settings.trusted_proxies.client(self.peers.get(slot), &upgrade.forwarded_for);
+                self.peers.set(slot, client);
                 self.admit(&upgrade, effects)?;
                 Ok(Route::Open(upgrade))
             }
@@ -114,6 +117,11 @@ impl Home {
 
     fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
         effects.counters.refused.add(1);
+        effects.output.refused.push(Refused {
+            peer: self.peers.get(slot),
+            status: refusal.status,
+            cause: refusal.error,
+        });
         self.answer_head(slot, refusal_response(refusal), effects);
     }
 

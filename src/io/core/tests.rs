@@ -91,7 +91,7 @@ impl CoreState for Relay {
     fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         let core = self.outbound.core();
         match input {
-            Input::Accepted { slot } => {
+            Input::Accepted { slot, .. } => {
                 self.generation += 1;
                 let new = Relayed { generation: self.generation, ..Relayed::default() };
                 assert!(self.slots.insert(slot, new).is_none(), "slot {slot} is in use");
@@ -123,7 +123,7 @@ impl CoreState for Relay {
                 self.next_tick_us = self.tick_us.map(|tick_us| now.mono_us + tick_us);
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
-            Input::Link(_) | Input::Store(_) => panic!("not configured"),
+            Input::Peer { .. } | Input::Link(_) | Input::Store(_) => panic!("not configured"),
         }
     }
 

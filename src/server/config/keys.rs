@@ -166,6 +166,10 @@ const ORIGINS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
     check: |text| (1..=255).contains(&text.len()) && !text.contains(char::is_whitespace),
 });
+const NETWORKS: Kind = Kind::Texts(TextRule {
+    expected: "a network such as \"10.0.0.0/8\" or an IP address",
+    check: |text| super::networks::parse_network(text).is_some(),
+});
 const PREFIX: Kind = text("1 to 64 letters, digits, '.', '_', ':' and '-'", |text| {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 });
@@ -205,6 +209,8 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
     Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
     Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
+    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks whose word about addresses counts"),
+    Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
     Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
     //
     Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").needs(TLS),

@@ -10,9 +10,11 @@ use super::check::{check, layout};
 use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
+use super::networks::parse_network;
 use super::origin::Mistake;
 use super::units::Share;
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::trusted::Trusted;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Plan {
     pub cpus: Vec<Option<usize>>,
     /// The longest drain.
     pub shutdown_grace_ms: u64,
+    /// Whether trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// For each core.
     pub settings: Arc<Settings>,
     /// What is logged.
@@ -60,6 +64,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         control: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
+        proxy_protocol: config.get("server", "proxy_protocol").flag(),
         settings: Arc::new(settings(config, machine, cores)),
         level: level(config),
         format: match config.get("log", "format").text() {
@@ -91,6 +96,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
+        trusted_proxies: trusted(config),
         outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
         memory_bytes_max: budget / u64::from(cores),
@@ -105,6 +111,11 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         linked: config.get("link", "kind").text() != "none",
         durable: config.get("store", "durability").text() == "store",
     }
+}
+
+fn trusted(config: &Config) -> Trusted {
+    let networks = config.get("server", "trusted_proxies").texts().iter();
+    Trusted::new(&networks.map(|text| parse_network(text).expect("its kind has read it")).collect::<Vec<_>>())
 }
 
 fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
