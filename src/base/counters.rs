@@ -102,6 +102,8 @@ counters! {
     accepted: Total,
     #[doc = "Upgrades refused before the WebSocket opened (any HTTP status from 400)."]
     refused: Total,
+    #[doc = "Sockets of trusted proxies closed for the lack of a PROXY protocol header."]
+    refused_preface: Total,
     #[doc = "WebSocket connections that have ended."]
     closed: Total,
     #[doc = "Connections closed as slow consumers (4413)."]

@@ -20,6 +20,7 @@ use super::clock;
 use super::error::StartError;
 use super::journal::Journal;
 use super::lanes::{Lanes, Staged};
+use super::preface::Prefaces;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
 use super::wake::{Sleep, Wake};
@@ -30,6 +31,7 @@ use crate::engine::Engine;
 use crate::engine::hop::Hop;
 use crate::engine::input::Input;
 use crate::engine::output::Output;
+use crate::engine::trusted::Trusted;
 
 /// How much of each source one turn takes, so that none keeps the others waiting, and so that what a turn merges goes
 /// out within a few milliseconds.
@@ -111,6 +113,7 @@ impl AsRawFd for Bell {
 pub struct Pump<S> {
     state: S,
     sockets: Sockets,
+    prefaces: Prefaces,
     lanes: Lanes,
     control: Receiver<Control>,
     wake: Arc<Wake>,
@@ -148,6 +151,7 @@ impl<S: CoreState> Pump<S> {
         Ok(Pump {
             state,
             sockets,
+            prefaces: Prefaces::new(Trusted::default(), counters.clone()),
             lanes,
             control,
             wake,
@@ -162,6 +166,13 @@ impl<S: CoreState> Pump<S> {
             stage: Stage::Serving,
             cpu_due_us: 0,
         })
+    }
+
+    /// Connections of `trusted` begin with a PROXY protocol header.
+    #[must_use]
+    pub fn prefaced_by(mut self, trusted: Trusted) -> Pump<S> {
+        self.prefaces = Prefaces::new(trusted, self.counters.clone());
+        self
     }
 
     /// Runs until told to end.
@@ -208,7 +219,8 @@ impl<S: CoreState> Pump<S> {
             && let Some(input) = self.sockets.take_input()
         {
             taken += 1;
-            self.state.handle(now, input, &mut self.output);
+            let (state, output) = (&mut self.state, &mut self.output);
+            self.prefaces.pass(input, |input| state.handle(now, input, output));
             // What the engine has closed it hears nothing more of, though the close is carried out later.
             for slot in &self.output.closes[self.muted..] {
                 self.sockets.mute(*slot);
@@ -263,6 +275,7 @@ impl<S: CoreState> Pump<S> {
             self.sockets.shutdown(slot);
         }
         for slot in self.output.closes.drain(..) {
+            self.prefaces.forget(slot);
             self.sockets.close(slot);
         }
         self.muted = 0;

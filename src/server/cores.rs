@@ -13,6 +13,7 @@ use super::life;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::Engine;
+use crate::engine::trusted::Trusted;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
@@ -46,6 +47,7 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
     let mut settings = (*plan.settings).clone();
     settings.connections_max = capacity.connections_max;
     let settings = Arc::new(settings);
+    let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
     let seeds = RandomState::new();
@@ -55,7 +57,8 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let services = Services::default();
-        let config = CoreConfig { cpu: *cpu, slots, listeners, lanes, wake, services, counters: counters.clone() };
+        let (cpu, prefaced) = (*cpu, prefaced.clone());
+        let config = CoreConfig { cpu, slots, listeners, lanes, prefaced, wake, services, counters: counters.clone() };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
         let engine = move || Engine::new(settings, core, seed, counters);
         // The channel has room for every core's one word.

@@ -182,7 +182,16 @@ impl Running {
             running.counters.push(counters.clone());
             let core = lanes.core();
             let services = Services::default();
-            let config = CoreConfig { cpu: None, slots: 256, listeners, lanes, wake, services, counters };
+            let config = CoreConfig {
+                cpu: None,
+                slots: 256,
+                listeners,
+                lanes,
+                prefaced: Trusted::default(),
+                wake,
+                services,
+                counters,
+            };
             let (ends, ticks) = (ends.clone(), running.ticks.clone());
             let state = move || Relay {
                 cores,
@@ -320,6 +329,7 @@ fn a_core_that_cannot_start_says_why() {
         slots: 16,
         listeners: Vec::new(),
         lanes,
+        prefaced: Trusted::default(),
         wake,
         services: Services::default(),
         counters: Arc::default(),
