@@ -13,6 +13,10 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// An HTTP request head that is not complete after this ends the connection.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 
+/// A client that has connected just before a drain whose listening sockets go on to a successor gets so long for its
+/// request head; after that the drain does not wait for it.
+pub const HAND_OVER_MS: u64 = 1_000;
+
 /// How long a closing connection waits for its peer's close frame, or for its end of stream.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 

@@ -61,6 +61,9 @@ pub enum Input<'a> {
     Drain {
         /// Over how long the closes of this core are spread.
         window_ms: u64,
+        /// A successor takes the connects that come from now on, and this engine gets none: those that it has already it
+        /// opens before it sends them away, so that nobody is refused.
+        hands_over: bool,
     },
 }
 

@@ -111,7 +111,7 @@ impl Engine {
                 self.handle_own(now, output);
                 self.owner.tick(now, owner_effects!(self, output));
             }
-            Input::Drain { window_ms } => self.home.drain(now, window_ms),
+            Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
         }
         self.handle_own(now, output);
     }
@@ -174,9 +174,10 @@ impl Engine {
         }
     }
 
-    /// WebSocket connections, closing ones included: 0 ends a drain.
+    /// Connections that a drain waits for: WebSockets, closing ones included, and for a moment of a drain that hands over
+    /// also those that are not WebSockets yet.
     #[must_use]
     pub fn open_slots(&self) -> usize {
-        self.home.websockets()
+        self.home.awaited()
     }
 }

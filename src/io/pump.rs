@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -249,11 +250,17 @@ impl<S: CoreState> Pump<S> {
         {
             taken += 1;
             match control {
-                Control::Drain { window_ms } => {
+                Control::Drain { window_ms, hands_over } => {
                     if self.stage == Stage::Serving {
                         self.stage = Stage::Draining;
-                        self.handle(now, Input::Drain { window_ms });
+                        if hands_over {
+                            self.sockets.stop_accepting();
+                        }
+                        self.handle(now, Input::Drain { window_ms, hands_over });
                     }
+                }
+                Control::Beat(beats) => {
+                    beats.fetch_add(1, Ordering::Relaxed);
                 }
                 Control::Stop => self.stage = Stage::Ended,
                 Control::Link(event) => self.handle(now, Input::Link(event)),
@@ -287,7 +294,7 @@ impl<S: CoreState> Pump<S> {
     }
 
     fn advance_stage(&mut self) {
-        if self.stage == Stage::Draining && self.state.open_slots() == 0 {
+        if self.stage == Stage::Draining && self.state.open_slots() == 0 && !self.sockets.is_stopping_to_accept() {
             self.stage = Stage::Drained;
             self.lanes.leave();
         }

@@ -1,6 +1,9 @@
 //! The channels between a core and the service thread: requests out, events and commands in. Never waits: a full channel
 //! leaves the requests with the core.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::base::ids::CoreId;
@@ -14,9 +17,14 @@ pub enum Control {
     Drain {
         /// Over how long this core's closes are spread.
         window_ms: u64,
+        /// The listening sockets stay open in other hands, for a successor: whoever has connected and is not served yet
+        /// is left to it.
+        hands_over: bool,
     },
     /// End at once.
     Stop,
+    /// Count up, to show that the core lives.
+    Beat(Arc<AtomicUsize>),
     /// News from the link.
     Link(LinkEvent),
     /// News from the store.

@@ -224,6 +224,12 @@ impl Sockets {
         self.acceptor.close(&mut self.ring);
     }
 
+    /// Whether it has been told to stop accepting, and may still accept somebody.
+    #[must_use]
+    pub fn is_stopping_to_accept(&self) -> bool {
+        self.acceptor.is_closing()
+    }
+
     /// Submits everything that was asked for, collects what has come, does not wait. Whether something has come.
     pub fn submit(&mut self) -> bool {
         self.start_what_waits();

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -28,17 +29,25 @@ pub struct Running {
     ended: mpsc::Receiver<CoreId>,
     /// Cores whose last word has not come.
     left: usize,
+    /// The listening sockets stay open in other hands.
+    hands_over: bool,
+    /// What the cores that live have counted up since they were last asked to.
+    beats: Cell<Option<Arc<AtomicUsize>>>,
     asked_to_end: Cell<bool>,
 }
 
-/// Binds the listening sockets and starts a core for each entry of the plan, with its counters. Gives back the addresses
-/// that are listened on, in the order of the plan.
+/// Binds the listening sockets, unless some were `inherited`, and starts a core for each entry of the plan, with its
+/// counters. Gives back the addresses that are listened on, in the order of the plan or of the sockets.
 ///
 /// # Errors
 /// The first thing that cannot be had; what was started ends with the process.
-pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
-    let cores = plan.settings.cores;
-    let listeners = Listeners::bind(&plan.listen, cores).context("server.listen")?;
+pub fn start(
+    plan: &Plan,
+    counters: &[Arc<CoreCounters>],
+    inherited: Vec<TcpListener>,
+) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
+    let hands_over = !inherited.is_empty();
+    let listeners = listen(plan, inherited)?;
     let capacity = Capacity::of(plan.settings.connections_max);
     if capacity.connections_max < plan.settings.connections_max {
         let (wanted, connections_max) = (plan.settings.connections_max, capacity.connections_max);
@@ -68,12 +77,24 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
         handles.push(start_core(config, engine, ended)?);
     }
     let left = handles.len();
-    Ok((Running { handles, ended, left, asked_to_end: Cell::new(false) }, listeners.addresses))
+    let (beats, asked_to_end) = (Cell::new(None), Cell::new(false));
+    Ok((Running { handles, ended, left, hands_over, beats, asked_to_end }, listeners.addresses))
+}
+
+fn listen(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
+    let cores = plan.settings.cores;
+    let listeners = match inherited.is_empty() {
+        true => Listeners::bind(&plan.listen, cores).context("server.listen")?,
+        false => {
+            Listeners::inherited(inherited, cores).context("LISTEN_FDS: the sockets cannot be shared by the cores")?
+        }
+    };
+    listeners.bound_sends(plan.socket_send_bytes).context("limits.socket_send_bytes cannot be set")?;
+    Ok(listeners)
 }
 
 impl Running {
     fn tell(&self, control: impl Fn() -> Control) {
-        self.asked_to_end.set(true);
         for (core, handle) in self.handles.iter().enumerate() {
             // A core that has ended needs no word, and nobody else fills its channel.
             if let Err(control) = handle.try_tell(control()) {
@@ -85,11 +106,20 @@ impl Running {
 
 impl life::Cores for Running {
     fn drain(&self, window_ms: u64) {
-        self.tell(|| Control::Drain { window_ms });
+        self.asked_to_end.set(true);
+        self.tell(|| Control::Drain { window_ms, hands_over: self.hands_over });
     }
 
     fn stop(&self) {
+        self.asked_to_end.set(true);
         self.tell(|| Control::Stop);
+    }
+
+    fn are_alive(&self) -> bool {
+        let beats = Arc::new(AtomicUsize::new(0));
+        let before = self.beats.replace(Some(beats.clone()));
+        self.tell(|| Control::Beat(beats.clone()));
+        before.is_none_or(|before| before.load(Ordering::Relaxed) == self.handles.len())
     }
 
     async fn ended(&mut self) -> Result<(), String> {

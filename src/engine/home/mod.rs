@@ -205,10 +205,10 @@ impl Home {
         more
     }
 
-    /// WebSockets there are, closing ones included.
+    /// WebSockets there are, closing ones included; and every socket while a drain that hands over waits for heads.
     #[must_use]
-    pub fn websockets(&self) -> usize {
-        self.websockets as usize
+    pub fn awaited(&self) -> usize {
+        if self.awaits_heads() { self.sockets as usize } else { self.websockets as usize }
     }
 
     /// The session of a connection that is still there.

@@ -85,7 +85,7 @@ impl Home {
     }
 
     fn admit(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
-        if self.draining {
+        if self.draining && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable.as_str(), "the server is draining", Some(1)));
         }
         if self.open >= self.settings.connections_max {

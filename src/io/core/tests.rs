@@ -281,7 +281,7 @@ fn thousands_come_and_go_across_cores() {
     for thread in threads {
         thread.join().expect("nothing is confused");
     }
-    running.tell(|| Control::Drain { window_ms: 0 });
+    running.tell(|| Control::Drain { window_ms: 0, hands_over: false });
     running.wait_for_end();
 }
 
@@ -293,7 +293,7 @@ fn a_drain_ends_when_every_core_has_let_go() {
     // Parked by now.
     thread::sleep(Duration::from_millis(50));
     assert!(running.ended.try_recv().is_err());
-    running.tell(|| Control::Drain { window_ms: 0 });
+    running.tell(|| Control::Drain { window_ms: 0, hands_over: false });
     running.wait_for_end();
     for client in &mut clients {
         assert_eq!(client.read(&mut [0; 1]).expect("closed in order"), 0);

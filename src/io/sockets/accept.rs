@@ -40,6 +40,11 @@ impl Acceptor {
         Acceptor { listeners: listeners.into_iter().map(listener).collect(), armed: 0, closing: false }
     }
 
+    /// Whether it has been told to stop, and accepts are still under way.
+    pub fn is_closing(&self) -> bool {
+        self.closing && self.armed > 0
+    }
+
     /// Accepts under way.
     #[cfg(test)]
     pub fn armed(&self) -> u32 {

@@ -170,6 +170,7 @@ const NETWORKS: Kind = Kind::Texts(TextRule {
     expected: "a network such as \"10.0.0.0/8\" or an IP address",
     check: |text| super::networks::parse_network(text).is_some(),
 });
+const SEND_BYTES: Kind = size(0, 64 * MIB);
 const PREFIX: Kind = text("1 to 64 letters, digits, '.', '_', ':' and '-'", |text| {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 });
@@ -246,6 +247,13 @@ pub static KEYS: &[Key] = &[
         .by_class(),
     //
     Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for one connection"),
+    Key::new(
+        "limits",
+        "socket_send_bytes",
+        SEND_BYTES,
+        "128KiB",
+        "what may wait in the kernel for one; 0: its own bound",
+    ),
     Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together"),
     Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit"),
     Key::new("limits", "connections_per_user", count(0, 1_000_000), "0", "0: no limit").needs(PER_USER),

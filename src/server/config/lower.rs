@@ -38,6 +38,8 @@ pub struct Plan {
     pub cpus: Vec<Option<usize>>,
     /// The longest drain.
     pub shutdown_grace_ms: u64,
+    /// Bytes that may wait in the kernel for one connection; 0: the system's own bound.
+    pub socket_send_bytes: u32,
     /// Whether trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// For each core.
@@ -64,6 +66,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         control: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
+        socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
         proxy_protocol: config.get("server", "proxy_protocol").flag(),
         settings: Arc::new(settings(config, machine, cores)),
         level: level(config),

@@ -155,7 +155,7 @@ impl World {
             }
             Source::Drain => {
                 let Some(window_ms) = core.drain.take() else { return false };
-                core.engine.handle(now, Input::Drain { window_ms }, output);
+                core.engine.handle(now, Input::Drain { window_ms, hands_over: false }, output);
             }
         }
         // io never mentions a slot again once the engine has given it back.
