@@ -54,6 +54,8 @@ pub struct Settings {
     pub cores: u16,
     /// Open connections this core takes; above it upgrades get 503.
     pub connections_max: u32,
+    /// Sockets this core has slots for: more than connections, so that upgrades can be refused.
+    pub sockets_max: u32,
     /// Connection structures prepared at the start.
     pub warm_connections: u32,
     /// The largest message taken from a client.
@@ -127,6 +129,7 @@ impl Settings {
             node: "here".to_owned(),
             cores: 3,
             connections_max: 1_000,
+            sockets_max: 2_000,
             warm_connections: 0,
             message_bytes_max: 65_536,
             echo_path: String::new(),

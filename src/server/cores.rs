@@ -55,6 +55,7 @@ pub fn start(
     }
     let mut settings = (*plan.settings).clone();
     settings.connections_max = capacity.connections_max;
+    settings.sockets_max = capacity.slots;
     let settings = Arc::new(settings);
     let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;

@@ -9,6 +9,7 @@ mod configuration;
 mod conformance;
 mod control;
 mod cores;
+mod crowd;
 mod forms;
 mod heartbeat;
 mod hostile;

@@ -320,6 +320,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         node: String::new(),
         cores,
         connections_max: if tight && rng.chance(0.5) { 5 } else { 10_000 },
+        sockets_max: u32::MAX,
         warm_connections: *rng.pick(&[0, 3]),
         message_bytes_max: 65_536,
         echo_path: "/echo".to_owned(),

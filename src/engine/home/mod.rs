@@ -2,10 +2,11 @@
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
 //! `upgrade` opens a connection, `inbound` turns its bytes into commands, `commands` carries them out, `hops` hears the
-//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for.
+//! owners' answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it, `timers` does what time asks for.
 
 mod closing;
 mod commands;
+mod crowd;
 mod delivery;
 mod hops;
 mod inbound;
@@ -68,6 +69,8 @@ pub struct Home {
     timers: Timers,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
+    /// Bytes of them.
+    heads_bytes: usize,
     /// Given to the next accepted connection.
     next_generation: u32,
     /// Slots below it have been used.
@@ -102,6 +105,7 @@ impl Home {
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             heads: HashMap::default(),
+            heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
             websockets: 0,
@@ -136,6 +140,7 @@ impl Home {
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
         self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
+        self.make_way(effects);
     }
 
     /// A proxy has told who is behind a socket.

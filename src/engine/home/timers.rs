@@ -20,7 +20,7 @@ use crate::wire::push::{Push, ReconnectReason, encode_push};
 const QUEUE_KEPT: usize = 256;
 
 /// When a time limit ends, for which use of which slot.
-type Deadline = (u64, u32, u32);
+pub(super) type Deadline = (u64, u32, u32);
 
 /// Everything that waits for time.
 #[derive(Debug)]
@@ -67,6 +67,11 @@ impl Timers {
 
     pub(super) fn expect_head(&mut self, now: Now, slot: u32, generation: u32) {
         self.heads.push_back((now.mono_ms() + HEAD_TIMEOUT_MS, slot, generation));
+    }
+
+    /// The connection that was told to go first; perhaps it has gone.
+    pub(super) fn take_oldest_close(&mut self) -> Option<Deadline> {
+        self.closes.pop_front()
     }
 
     pub(super) fn expect_close(&mut self, now: Now, slot: u32, generation: u32) {

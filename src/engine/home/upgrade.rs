@@ -36,6 +36,7 @@ impl Home {
     /// The part of a request head that has arrived.
     pub(super) fn take_head(&mut self, slot: u32) -> Option<Box<[u8]>> {
         let head = self.heads.remove(&slot);
+        self.heads_bytes -= head.as_ref().map_or(0, |head| head.len());
         // What many slow heads needed is given back after them.
         if head.is_some() && self.heads.capacity() > 256 && self.heads.len() * 8 < self.heads.capacity() {
             self.heads.shrink_to(self.heads.len() * 2);
@@ -45,7 +46,9 @@ impl Home {
 
     fn keep_head(&mut self, slot: u32, received: &[u8], effects: &mut HomeEffects<'_>) {
         effects.budget.charge(received.len());
+        self.heads_bytes += received.len();
         self.heads.insert(slot, received.into());
+        self.bound_heads(effects);
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {

@@ -95,6 +95,8 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         node: if node == "auto" { auto_node() } else { node.to_owned() },
         cores,
         connections_max: connections_share(config.get("server", "max_connections").count(), cores),
+        // Known when the table is made.
+        sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
