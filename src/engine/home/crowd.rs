@@ -2,12 +2,12 @@
 //! that whoever comes is let in however many others have connected and say nothing, or say it slowly.
 
 use super::{Home, HomeEffects};
-use crate::base::limits::{HALF_OPEN_MAX, HEADS_BYTES_MAX};
+use crate::base::limits::{CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX};
 use crate::engine::output::Refused;
 use crate::engine::session::Phase;
 
 impl Home {
-    /// A socket has come: another goes where they have become too many, or the last slots are near. Half of the slots
+    /// A socket has come, whose head is not awaited yet: another goes where they have become too many, or the last slots are near. Half of the slots
     /// beside those for connections are kept free.
     pub(super) fn make_way(&mut self, effects: &mut HomeEffects<'_>) {
         let spare = self.settings.sockets_max.saturating_sub(self.settings.connections_max);
@@ -22,12 +22,16 @@ impl Home {
         while self.heads_bytes > HEADS_BYTES_MAX && self.close_oldest_head(effects) {}
     }
 
-    /// Whoever has kept a head waiting longest; where nobody does, whoever was told to go first and has not gone.
+    /// Whoever has kept its request waiting longest, or has been told to go and has not gone since before that.
     fn close_oldest(&mut self, effects: &mut HomeEffects<'_>) {
-        if !self.close_oldest_head(effects)
-            && let Some((_, slot, generation)) = self.timers.take_oldest_close()
-        {
+        self.forget_met_deadlines();
+        let asked_ms = self.timers.heads.front().map(|(deadline, ..)| deadline - HEAD_TIMEOUT_MS);
+        let told_ms = self.timers.closes.front().map(|(deadline, ..)| deadline - CLOSE_TIMEOUT_MS);
+        if told_ms.is_some_and(|told_ms| asked_ms.is_none_or(|asked_ms| told_ms < asked_ms)) {
+            let (_, slot, generation) = self.timers.closes.pop_front().expect("it has a front");
             self.close_expired(slot, generation, effects);
+        } else {
+            self.close_oldest_head(effects);
         }
     }
 

@@ -139,8 +139,8 @@ impl Home {
         self.sockets += 1;
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
-        self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
         self.make_way(effects);
+        self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
     }
 
     /// A proxy has told who is behind a socket.

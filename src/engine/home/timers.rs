@@ -20,7 +20,7 @@ use crate::wire::push::{Push, ReconnectReason, encode_push};
 const QUEUE_KEPT: usize = 256;
 
 /// When a time limit ends, for which use of which slot.
-pub(super) type Deadline = (u64, u32, u32);
+type Deadline = (u64, u32, u32);
 
 /// Everything that waits for time.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Timers {
     /// Request heads that are awaited, by deadline: the limit is one for all.
     pub(super) heads: VecDeque<Deadline>,
     /// Closing connections, by deadline: the limit is one for all.
-    closes: VecDeque<Deadline>,
+    pub(super) closes: VecDeque<Deadline>,
     /// Connections that will have been silent for too long before the wheel comes to them again.
     silent: BinaryHeap<Reverse<Deadline>>,
     /// Ticks in one round of the wheel: a slot's turn is its number modulo this.
@@ -67,11 +67,6 @@ impl Timers {
 
     pub(super) fn expect_head(&mut self, now: Now, slot: u32, generation: u32) {
         self.heads.push_back((now.mono_ms() + HEAD_TIMEOUT_MS, slot, generation));
-    }
-
-    /// The connection that was told to go first; perhaps it has gone.
-    pub(super) fn take_oldest_close(&mut self) -> Option<Deadline> {
-        self.closes.pop_front()
     }
 
     pub(super) fn expect_close(&mut self, now: Now, slot: u32, generation: u32) {
