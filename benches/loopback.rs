@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use roomring::base::counters::CoreCounters;
 use roomring::engine::Engine;
+use roomring::engine::trusted::Trusted;
 use roomring::io::core::{CoreConfig, CoreHandle, start};
 use roomring::io::lanes::Lanes;
 use roomring::io::listener::Listeners;
@@ -114,7 +115,16 @@ impl Server {
         let handles = parts.map(|((lanes, wake), listeners)| {
             let (core, counters) = (lanes.core(), Arc::new(CoreCounters::default()));
             let services = Services::default();
-            let config = CoreConfig { cpu: None, slots, listeners, lanes, wake, services, counters: counters.clone() };
+            let config = CoreConfig {
+                cpu: None,
+                slots,
+                listeners,
+                lanes,
+                prefaced: Trusted::default(),
+                wake,
+                services,
+                counters: counters.clone(),
+            };
             let (settings, sender) = (settings.clone(), sender.clone());
             let ended = move || sender.send(()).expect("the server outlives its cores");
             start(config, move || Engine::new(settings, core, 1, counters), ended).expect("a core can be started")

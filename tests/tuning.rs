@@ -86,7 +86,9 @@ fn the_unit_says_what_the_server_needs() {
     };
     let sections: Vec<&str> = settings.iter().map(|setting| setting.0.as_str()).collect();
     assert!(sections.iter().all(|section| ["Unit", "Service", "Install"].contains(section)), "{sections:?}");
-    assert_eq!(get("Type"), "exec", "the server does not notify");
+    assert_eq!(get("Type"), "notify", "the server tells when it is ready");
+    assert!(get("WatchdogSec").parse::<u32>().is_ok_and(|seconds| seconds >= 10), "a slow moment is no death");
+    assert!(get("RestrictAddressFamilies").contains("AF_UNIX"), "by a socket");
     assert_eq!(get("RestartPreventExitStatus"), "2", "a bad configuration stays bad");
     let filter: Vec<&str> = get("SystemCallFilter").split(' ').collect();
     for call in ["@system-service", "io_uring_setup", "io_uring_enter", "io_uring_register"] {
@@ -107,6 +109,19 @@ fn the_units_sandbox_leaves_the_server_what_it_reads() {
     }
 }
 
+/// What systemd hands over is what the server takes: TCP, listening, by the unit of the same name.
+#[test]
+fn the_socket_unit_is_for_the_server() {
+    let settings = settings(&read(&folder().join("systemd/roomring.socket")));
+    let get = |key: &str| settings.iter().find(|setting| setting.1 == key).map(|setting| setting.2.as_str());
+    assert!(get("ListenStream").is_some_and(|address| address.parse::<std::net::SocketAddr>().is_ok()));
+    assert_eq!((get("Accept"), get("Service")), (None, None), "one server for all, of the same name");
+    let sections: Vec<&str> = settings.iter().map(|setting| setting.0.as_str()).collect();
+    assert!(sections.iter().all(|section| ["Unit", "Socket", "Install"].contains(section)), "{sections:?}");
+    let conf = read(&folder().join("sysctl.d/90-roomring.conf"));
+    assert!(conf.contains(&format!("net.core.somaxconn = {}", get("Backlog").expect("set"))), "the same backlog");
+}
+
 /// By systemd's own judgement, where it is installed; what the server needs of the unit is tested above in any case.
 #[test]
 fn systemd_takes_the_unit() {
@@ -115,8 +130,11 @@ fn systemd_takes_the_unit() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let file = scratch.path().join("roomring.service");
     fs::write(&file, unit.replace("/usr/local/bin/roomring", ROOMRING)).expect("writable");
+    let socket = scratch.path().join("roomring.socket");
+    fs::copy(folder().join("systemd/roomring.socket"), &socket).expect("writable");
     if has("systemd-analyze") {
-        let verified = Command::new("systemd-analyze").arg("verify").arg(&file).output().expect("it is there");
+        let verify = Command::new("systemd-analyze").arg("verify").args([&file, &socket]).output();
+        let verified = verify.expect("it is there");
         assert!(verified.status.success() && text(&verified).trim().is_empty(), "{}", text(&verified));
     }
 }

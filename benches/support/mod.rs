@@ -3,6 +3,7 @@
 //! counts allocations.
 #![allow(dead_code, reason = "each of those that share this file uses a part of it")]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use roomring::base::counters::CoreCounters;
@@ -13,6 +14,7 @@ use roomring::engine::limits::Limits;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
 use roomring::engine::settings::{RoomSettings, Settings, SlowPolicy};
+use roomring::engine::trusted::Trusted;
 use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
 use roomring::wire::client::client_frame;
@@ -113,7 +115,7 @@ impl Rig {
         let slot = self.places.iter().filter(|place| place.core == core).count() as u32;
         self.places.push(Place { core, slot });
         let Core { engine, output, .. } = &mut self.cores[core];
-        engine.handle(self.now, Input::Accepted { slot }, output);
+        engine.handle(self.now, Input::Accepted { slot, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) }, output);
         self.receive(number as u32, head.as_bytes());
         self.finish(&mut |_, _| {});
     }
@@ -234,10 +236,12 @@ pub fn settings(shape: &Shape) -> Settings {
         node: "bench".to_owned(),
         cores: shape.cores,
         connections_max: 1_000_000,
+        sockets_max: u32::MAX,
         warm_connections: 0,
         message_bytes_max: 1 << 20,
         echo_path: String::new(),
         allowed_origins: Vec::new(),
+        trusted_proxies: Trusted::default(),
         outbox_bytes_max: 4 << 20,
         rooms_per_connection_max: 128,
         limits: Limits::default(),

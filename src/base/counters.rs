@@ -102,6 +102,10 @@ counters! {
     accepted: Total,
     #[doc = "Upgrades refused before the WebSocket opened (any HTTP status from 400)."]
     refused: Total,
+    #[doc = "Sockets of trusted proxies closed for the lack of a PROXY protocol header."]
+    refused_preface: Total,
+    #[doc = "Sockets closed before their upgrade because too many others waited for theirs."]
+    refused_crowded: Total,
     #[doc = "WebSocket connections that have ended."]
     closed: Total,
     #[doc = "Connections closed as slow consumers (4413)."]

@@ -21,6 +21,16 @@ pub const RATE_REFUSALS_MAX: u8 = 100;
 
 /// Bytes charged to the memory budget for each address and user that is counted, beside a user's window.
 pub const LIMITER_ENTRY_BYTES: usize = 128;
+/// A client that has connected just before a drain whose listening sockets go on to a successor gets so long for its
+/// request head; after that the drain does not wait for it.
+pub const HAND_OVER_MS: u64 = 1_000;
+
+/// Sockets of one core that are no WebSocket, before their upgrade or after a refusal; over it the oldest goes. Holds the
+/// clients of a storm that have connected and whose heads are under way: 20,000 a second at 400 ms.
+pub const HALF_OPEN_MAX: u32 = 8_192;
+
+/// Bytes of incomplete request heads of one core; over it the oldest goes. A usual head comes whole and is not kept.
+pub const HEADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a closing connection waits for its peer's close frame, or for its end of stream.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
@@ -127,5 +137,6 @@ pub const WS_PATH: &str = "/ws";
 pub const HEALTH_PATH: &str = "/health";
 
 const _: () = assert!(LANE_HOPS_MAX >= 10_000, "REQUIREMENTS A5: absorbs 10,000 queued broadcasts");
+const _: () = assert!(HEADS_BYTES_MAX > HEAD_BYTES_MAX, "one head always fits");
 const _: () = assert!(PAGE_BYTES_MAX <= LANE_BYTES_MAX / 4, "a few replies do not fill a lane");
 const _: () = assert!(SEND_BYTES_MAX >= SEND_FRAMES_MAX * 256, "a merged send has room for usual frames");

@@ -1,10 +1,9 @@
-//! Which repeated log lines to let through: each connection and cause at most once a minute. Reads no clock.
+//! Which repeated log lines to let through: each subject (a connection, an address) and cause at most once a minute.
+//! Reads no clock.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::ids::ConnId;
-
-/// A connection's line of one cause is let through again after this.
+/// A subject's line of one cause is let through again after this.
 pub const LOG_AGAIN_MS: u64 = 60_000;
 
 /// Lines remembered. With more different ones within [`LOG_AGAIN_MS`] further ones are held back, so that a flood of
@@ -12,28 +11,34 @@ pub const LOG_AGAIN_MS: u64 = 60_000;
 pub const LOG_GATE_ENTRIES_MAX: usize = 4_096;
 
 /// What was let through within the last minute, of one core.
-#[derive(Debug, Default)]
-pub struct LogGate {
-    admitted: BTreeSet<(ConnId, u8)>,
+#[derive(Debug)]
+pub struct LogGate<Subject> {
+    admitted: BTreeSet<(Subject, u8)>,
     /// The same, oldest first, with when it was let through.
-    order: VecDeque<(u64, ConnId, u8)>,
+    order: VecDeque<(u64, Subject, u8)>,
     held_back: u64,
 }
 
-impl LogGate {
+impl<Subject> Default for LogGate<Subject> {
+    fn default() -> Self {
+        Self { admitted: BTreeSet::new(), order: VecDeque::new(), held_back: 0 }
+    }
+}
+
+impl<Subject: Copy + Ord> LogGate<Subject> {
     /// Whether to log. `now_ms` never goes back; `cause` is the caller's numbering.
-    pub fn admit(&mut self, now_ms: u64, conn: ConnId, cause: u8) -> bool {
-        while let Some((at_ms, conn, cause)) = self.order.front().copied() {
+    pub fn admit(&mut self, now_ms: u64, subject: Subject, cause: u8) -> bool {
+        while let Some((at_ms, subject, cause)) = self.order.front().copied() {
             if now_ms.saturating_sub(at_ms) < LOG_AGAIN_MS {
                 break;
             }
             self.order.pop_front();
-            self.admitted.remove(&(conn, cause));
+            self.admitted.remove(&(subject, cause));
         }
-        let admit = self.order.len() < LOG_GATE_ENTRIES_MAX && !self.admitted.contains(&(conn, cause));
+        let admit = self.order.len() < LOG_GATE_ENTRIES_MAX && !self.admitted.contains(&(subject, cause));
         if admit {
-            self.admitted.insert((conn, cause));
-            self.order.push_back((now_ms, conn, cause));
+            self.admitted.insert((subject, cause));
+            self.order.push_back((now_ms, subject, cause));
         } else {
             self.held_back += 1;
         }
@@ -49,7 +54,7 @@ impl LogGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::CoreId;
+    use crate::base::ids::{ConnId, CoreId};
 
     fn conn(slot: u32) -> ConnId {
         ConnId { home: CoreId(0), slot, generation: 1 }

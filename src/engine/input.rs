@@ -1,5 +1,6 @@
 //! What an engine is told: by sockets, other cores, the link, the store, the clock. Values only.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,15 @@ pub enum Input<'a> {
     Accepted {
         /// Which.
         slot: u32,
+        /// Whom from; an IPv4 address never in IPv6's form.
+        peer: IpAddr,
+    },
+    /// Who is at the other end was told by a proxy that is trusted; at most once, before any byte.
+    Peer {
+        /// Of which.
+        slot: u32,
+        /// Who; an IPv4 address never in IPv6's form.
+        peer: IpAddr,
     },
     /// Bytes arrived. They are unmasked in place.
     Received {
@@ -52,6 +62,9 @@ pub enum Input<'a> {
     Drain {
         /// Over how long the closes of this core are spread.
         window_ms: u64,
+        /// A successor takes the connects that come from now on, and this engine gets none: those that it has already it
+        /// opens before it sends them away, so that nobody is refused.
+        hands_over: bool,
     },
     /// Other settings hold from now on: limits, allowed origins, the memory budget. What cannot change while connections
     /// are open (cores, link, store, heartbeats) is as before.

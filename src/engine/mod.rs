@@ -15,11 +15,13 @@ pub mod outbound;
 pub mod outbox;
 pub mod output;
 pub mod owner;
+pub mod peers;
 pub mod placement;
 pub mod random;
 pub mod session;
 pub mod settings;
 pub mod table;
+pub mod trusted;
 
 use std::sync::Arc;
 
@@ -103,7 +105,8 @@ impl Engine {
     /// One thing that happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
-            Input::Accepted { slot } => self.home.accepted(slot, home_effects!(self, now, output)),
+            Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
+            Input::Peer { slot, peer } => self.home.told_peer(slot, peer),
             Input::Received { slot, bytes } => self.home.received(slot, bytes, home_effects!(self, now, output)),
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
@@ -121,7 +124,7 @@ impl Engine {
                 self.owner.tick(now, owner_effects!(self, output));
                 self.limiter.tick(limiter_effects!(self, now));
             }
-            Input::Drain { window_ms } => self.home.drain(now, window_ms),
+            Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
             Input::Settings(settings) => self.set_settings(now, &settings, output),
         }
         self.handle_own(now, output);
@@ -193,9 +196,10 @@ impl Engine {
         due.into_iter().flatten().min()
     }
 
-    /// WebSocket connections, closing ones included: 0 ends a drain.
+    /// Connections that a drain waits for: WebSockets, closing ones included, and for a moment of a drain that hands over
+    /// also those that are not WebSockets yet.
     #[must_use]
     pub fn open_slots(&self) -> usize {
-        self.home.websockets()
+        self.home.awaited()
     }
 }

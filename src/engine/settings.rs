@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::limits::{Limits, Rate};
+use super::trusted::Trusted;
 
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Settings {
     pub cores: u16,
     /// Open connections this core takes; above it upgrades get 503.
     pub connections_max: u32,
+    /// Sockets this core has slots for: more than connections, so that upgrades can be refused.
+    pub sockets_max: u32,
     /// Connection structures prepared at the start.
     pub warm_connections: u32,
     /// The largest message taken from a client.
@@ -64,6 +67,8 @@ pub struct Settings {
     pub echo_path: String,
     /// Origins allowed beside the same host and port; `["*"]` allows any.
     pub allowed_origins: Vec<String>,
+    /// The proxies in front of this server, whose word about addresses counts.
+    pub trusted_proxies: Trusted,
     /// Bytes that may wait for one connection; one message more when nothing else waits.
     pub outbox_bytes_max: usize,
     /// Rooms one connection may be a member of; 0: no limit.
@@ -129,10 +134,12 @@ impl Settings {
             node: "here".to_owned(),
             cores: 3,
             connections_max: 1_000,
+            sockets_max: 2_000,
             warm_connections: 0,
             message_bytes_max: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Trusted::default(),
             outbox_bytes_max: 1 << 20,
             rooms_per_connection_max: 0,
             limits: Limits::default(),

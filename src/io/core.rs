@@ -17,6 +17,7 @@ use super::sockets::Sockets;
 use super::wake::Wake;
 use crate::base::counters::CoreCounters;
 use crate::base::limits::CONTROLS_MAX;
+use crate::engine::trusted::Trusted;
 
 /// The executor's own rings carry a poll and a timer.
 const EXECUTOR_RING_DEPTH: usize = 8;
@@ -32,6 +33,8 @@ pub struct CoreConfig {
     pub listeners: Vec<TcpListener>,
     /// Its ends of the lanes, which also say which core it is.
     pub lanes: Lanes,
+    /// Whose connections begin with a PROXY protocol header.
+    pub prefaced: Trusted,
     /// What wakes it: the one that the lanes were made with.
     pub wake: Arc<Wake>,
     /// Where its requests go.
@@ -97,7 +100,8 @@ pub fn start<S: CoreState + 'static>(
             let sockets = Sockets::new(config.slots, config.listeners, config.wake.clone(), config.counters.clone());
             let pump = sockets.and_then(|sockets| {
                 let (lanes, services) = (config.lanes, config.services);
-                Pump::new(state(), sockets, lanes, controls, config.wake, services, config.counters)
+                let pump = Pump::new(state(), sockets, lanes, controls, config.wake, services, config.counters);
+                pump.map(|pump| pump.prefaced_by(config.prefaced))
             });
             match pump {
                 Ok(pump) => {

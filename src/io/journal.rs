@@ -1,9 +1,13 @@
-//! The log lines of connections that have ended, at most one a minute for each connection and cause. Decides no close.
+//! The log lines of connections that have ended and of requests that were refused, at most one a minute for each
+//! connection or address and cause. Decides no close.
+
+use std::net::IpAddr;
 
 use crate::base::codes::CloseCode;
+use crate::base::ids::ConnId;
 use crate::base::log_gate::LogGate;
 use crate::base::time::Now;
-use crate::engine::output::Ended;
+use crate::engine::output::{Ended, Refused};
 
 /// Lines that were held back are told at most this often.
 const HELD_BACK_MS: u64 = 60_000;
@@ -11,7 +15,8 @@ const HELD_BACK_MS: u64 = 60_000;
 /// One core's journal.
 #[derive(Debug, Default)]
 pub struct Journal {
-    gate: LogGate,
+    gate: LogGate<ConnId>,
+    refusals: LogGate<IpAddr>,
     held_back_due_ms: u64,
 }
 
@@ -37,6 +42,21 @@ impl Journal {
             if lines > 0 {
                 tracing::info!(lines, "held back lines about connections that were closed");
             }
+            let lines = self.refusals.take_held_back();
+            if lines > 0 {
+                tracing::info!(lines, "held back lines about requests that were refused");
+            }
+        }
+    }
+
+    /// Writes which requests were refused, and whose.
+    pub fn write_refused(&mut self, now: Now, refused: &mut Vec<Refused>) {
+        for refusal in refused.drain(..) {
+            let Refused { peer, status, cause } = refusal;
+            // The low byte tells the statuses that are used apart.
+            if tracing::enabled!(tracing::Level::INFO) && self.refusals.admit(now.mono_ms(), peer, status as u8) {
+                tracing::info!(address = %peer, status, cause, "request refused");
+            }
         }
     }
 }
@@ -44,6 +64,7 @@ impl Journal {
 fn debug(end: &Ended) {
     tracing::debug!(
         connection = %end.conn,
+        address = %end.peer,
         user = %end.user,
         cause = end.cause,
         round_trip_us = end.round_trip_us,
@@ -58,6 +79,7 @@ fn debug(end: &Ended) {
 fn info(end: &Ended, code: CloseCode) {
     tracing::info!(
         connection = %end.conn,
+        address = %end.peer,
         user = %end.user,
         code = code.number(),
         cause = end.cause,

@@ -1,13 +1,18 @@
-//! Listening sockets: one per core and address, between which the kernel spreads the connections. Binds; never accepts.
+//! Listening sockets: one per core and address, between which the kernel spreads the connections; or those that were
+//! handed over. Binds, and bounds what the kernel holds for each connection; never accepts.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// The kernel cuts the backlog down to `net.core.somaxconn`, so this is the host's own limit.
 const BACKLOG: i32 = i32::MAX;
+
+/// The send buffer of a connection is at most so many times what may wait unsent: room for what is under way to a healthy
+/// reader far away (0.5 MB is 40 Mbit/s at 100 ms), and a bound for one that takes and never acknowledges.
+const SEND_BUFFER_FACTOR: usize = 4;
 
 /// Why an address cannot be listened on.
 #[derive(Debug)]
@@ -74,7 +79,61 @@ impl Listeners {
         }
         Ok(bound)
     }
+
+    /// Uses sockets that listen already, at least one for each core and address: several of one address are spread over
+    /// the cores, and cores that outnumber them share.
+    ///
+    /// # Errors
+    /// What the system said: too many files, mostly.
+    pub fn inherited(sockets: Vec<TcpListener>, cores: u16) -> io::Result<Listeners> {
+        let mut taken = Listeners { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
+        let mut groups: Vec<Vec<TcpListener>> = Vec::new();
+        for socket in sockets {
+            // A ring waits for connections only on a socket that waits itself.
+            socket.set_nonblocking(false)?;
+            SockRef::from(&socket).set_tcp_nodelay(true)?;
+            let address = socket.local_addr()?;
+            match taken.addresses.iter().position(|known| *known == address) {
+                Some(index) => groups[index].push(socket),
+                None => {
+                    taken.addresses.push(address);
+                    groups.push(vec![socket]);
+                }
+            }
+        }
+        for group in &groups {
+            for place in 0..group.len().max(usize::from(cores)) {
+                let socket = group[place % group.len()].try_clone()?;
+                taken.by_core[place % usize::from(cores)].push(socket);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Bounds the bytes that the kernel holds for a connection whose reader has stopped: about `bytes` beyond those that
+    /// are under way. Accepted sockets inherit it. 0 leaves the system's own bound, up to 4 MiB (`net.ipv4.tcp_wmem`).
+    ///
+    /// Nothing bounds what is received: a core takes that from the kernel as fast as it comes, whoever sends it, and a
+    /// client that it closes for sending too much has nothing left there.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn bound_sends(&self, bytes: u32) -> io::Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        for listener in self.by_core.iter().flatten() {
+            let socket = SockRef::from(listener);
+            socket.set_tcp_notsent_lowat(bytes)?;
+            // The kernel cuts it down to net.core.wmem_max.
+            socket.set_send_buffer_size((bytes as usize).saturating_mul(SEND_BUFFER_FACTOR).min(SEND_BUFFER_MAX))?;
+        }
+        Ok(())
+    }
 }
+
+/// The most that the system call takes: twice of it must fit an `int`.
+const SEND_BUFFER_MAX: usize = 1 << 29;
 
 /// Binds alone, so that a port that anyone else listens on is refused, even by a process that shares its ports; and
 /// shares it only then, which leaves no moment in which someone else could take it.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod journal;
 pub mod lanes;
 pub mod listener;
+pub mod preface;
 pub mod pump;
 pub mod ring;
 pub mod services;

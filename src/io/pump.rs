@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::clock;
 use super::error::StartError;
 use super::journal::Journal;
 use super::lanes::{Lanes, Staged};
+use super::preface::Prefaces;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
 use super::wake::{Sleep, Wake};
@@ -30,6 +32,7 @@ use crate::engine::Engine;
 use crate::engine::hop::Hop;
 use crate::engine::input::Input;
 use crate::engine::output::Output;
+use crate::engine::trusted::Trusted;
 
 /// How much of each source one turn takes, so that none keeps the others waiting, and so that what a turn merges goes
 /// out within a few milliseconds.
@@ -111,6 +114,7 @@ impl AsRawFd for Bell {
 pub struct Pump<S> {
     state: S,
     sockets: Sockets,
+    prefaces: Prefaces,
     lanes: Lanes,
     control: Receiver<Control>,
     wake: Arc<Wake>,
@@ -148,6 +152,7 @@ impl<S: CoreState> Pump<S> {
         Ok(Pump {
             state,
             sockets,
+            prefaces: Prefaces::new(Trusted::default(), counters.clone()),
             lanes,
             control,
             wake,
@@ -162,6 +167,13 @@ impl<S: CoreState> Pump<S> {
             stage: Stage::Serving,
             cpu_due_us: 0,
         })
+    }
+
+    /// Connections of `trusted` begin with a PROXY protocol header.
+    #[must_use]
+    pub fn prefaced_by(mut self, trusted: Trusted) -> Pump<S> {
+        self.prefaces = Prefaces::new(trusted, self.counters.clone());
+        self
     }
 
     /// Runs until told to end.
@@ -208,7 +220,8 @@ impl<S: CoreState> Pump<S> {
             && let Some(input) = self.sockets.take_input()
         {
             taken += 1;
-            self.state.handle(now, input, &mut self.output);
+            let (state, output) = (&mut self.state, &mut self.output);
+            self.prefaces.pass(input, |input| state.handle(now, input, output));
             // What the engine has closed it hears nothing more of, though the close is carried out later.
             for slot in &self.output.closes[self.muted..] {
                 self.sockets.mute(*slot);
@@ -237,11 +250,17 @@ impl<S: CoreState> Pump<S> {
         {
             taken += 1;
             match control {
-                Control::Drain { window_ms } => {
+                Control::Drain { window_ms, hands_over } => {
                     if self.stage == Stage::Serving {
                         self.stage = Stage::Draining;
-                        self.handle(now, Input::Drain { window_ms });
+                        if hands_over {
+                            self.sockets.stop_accepting();
+                        }
+                        self.handle(now, Input::Drain { window_ms, hands_over });
                     }
+                }
+                Control::Beat(beats) => {
+                    beats.fetch_add(1, Ordering::Relaxed);
                 }
                 Control::Stop => self.stage = Stage::Ended,
                 Control::Settings(settings) => self.handle(now, Input::Settings(settings)),
@@ -264,9 +283,11 @@ impl<S: CoreState> Pump<S> {
             self.sockets.shutdown(slot);
         }
         for slot in self.output.closes.drain(..) {
+            self.prefaces.forget(slot);
             self.sockets.close(slot);
         }
         self.muted = 0;
+        self.journal.write_refused(now, &mut self.output.refused);
         self.journal.write(now, &mut self.output.ended);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
@@ -274,7 +295,7 @@ impl<S: CoreState> Pump<S> {
     }
 
     fn advance_stage(&mut self) {
-        if self.stage == Stage::Draining && self.state.open_slots() == 0 {
+        if self.stage == Stage::Draining && self.state.open_slots() == 0 && !self.sockets.is_stopping_to_accept() {
             self.stage = Stage::Drained;
             self.lanes.leave();
         }

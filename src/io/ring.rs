@@ -7,24 +7,26 @@
 #![expect(unsafe_code, reason = "the kernel reads and writes memory that is named to it by address")]
 
 mod buffers;
+mod peer;
 mod token;
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::net::Shutdown;
+use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 
 use self::buffers::Buffers;
 pub use self::buffers::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
+use self::peer::PeerBuffer;
 pub use self::token::{Kind, Token};
 use super::error::StartError;
 use crate::base::counters::CoreCounters;
@@ -49,7 +51,7 @@ const DROP_ROUNDS: usize = 100;
 /// One completion.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
-    /// Which operation. For a send, the index is its slot.
+    /// Which operation. For a send, the index is its slot; for an accept, its listener.
     pub token: Token,
     /// Bytes or slot, or a negative `errno`.
     pub result: i32,
@@ -71,6 +73,12 @@ struct SendInFlight {
     token: Token,
 }
 
+struct AcceptInFlight {
+    /// What the kernel writes into.
+    peer: PeerBuffer,
+    token: Token,
+}
+
 struct Entry {
     user_data: u64,
     result: i32,
@@ -84,6 +92,8 @@ pub struct Ring {
     buffers: mem::ManuallyDrop<Buffers>,
     /// Never freed while the kernel may read them.
     sends: mem::ManuallyDrop<Slab<SendInFlight>>,
+    /// Never freed while the kernel may write into them.
+    accepts: mem::ManuallyDrop<Slab<AcceptInFlight>>,
     /// Operations that will have a last completion and have not.
     outstanding: usize,
     /// What did not fit into the submission queue when the kernel would not take more.
@@ -91,6 +101,8 @@ pub struct Ring {
     batch: VecDeque<Entry>,
     /// The buffer named by the completion returned last, and its length.
     lent: Option<(u16, usize)>,
+    /// Who the completion returned last was accepted from.
+    peer: IpAddr,
     deferred: bool,
     counters: Arc<CoreCounters>,
 }
@@ -121,10 +133,12 @@ impl Ring {
             uring,
             buffers: mem::ManuallyDrop::new(buffers),
             sends: mem::ManuallyDrop::new(Slab::new()),
+            accepts: mem::ManuallyDrop::new(Slab::new()),
             outstanding: 0,
             unsubmitted: VecDeque::new(),
             batch: VecDeque::with_capacity(BATCH),
             lent: None,
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             deferred,
             counters,
         })
@@ -148,10 +162,17 @@ impl Ring {
         self.sends.len()
     }
 
-    /// Accepts connections into free slots, many completions each, until one without `more`.
+    /// Accepts one connection into a free slot; [`Ring::peer`] then tells from whom. Not by a multishot accept, which has
+    /// one place for the addresses of all that it accepts.
     pub fn accept(&mut self, listener: &impl AsRawFd, token: Token) {
-        let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).allocate_file_index(true);
-        self.start(accept.build(), token);
+        debug_assert!(token.kind == Kind::Accept);
+        let peer = PeerBuffer::new();
+        let (address, length) = peer.pointers();
+        // The pointers stay good: the table keeps the block until the completion, and moving its owner does not move it.
+        let key = self.accepts.insert(AcceptInFlight { peer, token }) as u32;
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address, length);
+        let accept = accept.file_index(Some(DestinationSlot::auto_target()));
+        self.start(accept.build(), Token::new(Kind::Accept, 0, key));
     }
 
     /// Waits once until a slot's socket is readable, ended or broken, without any buffer.
@@ -213,6 +234,14 @@ impl Ring {
     /// Cancels a send, which then ends by a completion of its own.
     pub fn cancel_send(&mut self, send: SendId) {
         self.cancel_user_data(Token::new(Kind::Send, 0, send.0.get() - 1).to_user_data());
+    }
+
+    /// Cancels every accept that was started with `token`: each then ends by a completion of its own.
+    pub fn cancel_accepts(&mut self, token: Token) {
+        let keys = self.accepts.iter().filter(|(_, accept)| accept.token == token).map(|(key, _)| key as u32);
+        for key in keys.collect::<Vec<_>>() {
+            self.cancel_user_data(Token::new(Kind::Accept, 0, key).to_user_data());
+        }
     }
 
     fn cancel_user_data(&mut self, user_data: u64) {
@@ -307,6 +336,14 @@ impl Ring {
         }
     }
 
+    /// Whom the connection came from that the completion returned last has accepted; an IPv4 address never looks like an
+    /// IPv6 one.
+    #[inline]
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     fn complete(&mut self, entry: &Entry) -> Option<Completion> {
         let mut token = Token::from_user_data(entry.user_data);
         let more = cqueue::more(entry.flags);
@@ -323,6 +360,12 @@ impl Ring {
             // The only place where a send lets go of its bytes: the kernel has said it is done with them.
             let ended = self.sends.remove(token.index as usize);
             whole = entry.result >= 0 && entry.result as usize == ended.bytes.len();
+            token = ended.token;
+        }
+        if token.kind == Kind::Accept {
+            // Likewise for the block that an accept has written into.
+            let ended = self.accepts.remove(token.index as usize);
+            self.peer = ended.peer.into_address();
             token = ended.token;
         }
         let nonempty = cqueue::sock_nonempty(entry.flags);
@@ -352,8 +395,9 @@ impl Ring {
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: an entry may refer to memory only by way of `send`, whose bytes stay in the table until the
-        // operation has completed, and of the buffer group, whose memory outlives all operations (see `Ring::drop`).
+        // SAFETY: an entry may refer to memory only by way of `send` and `accept`, whose bytes and blocks stay in their
+        // tables until the operation has completed, and of the buffer group, whose memory outlives all operations (see
+        // `Ring::drop`).
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
 
@@ -424,6 +468,7 @@ impl Drop for Ring {
             // SAFETY: dropped once, here, and not used again; the kernel has completed every operation.
             unsafe {
                 mem::ManuallyDrop::drop(&mut self.sends);
+                mem::ManuallyDrop::drop(&mut self.accepts);
                 mem::ManuallyDrop::drop(&mut self.buffers);
             }
         }

@@ -2,6 +2,7 @@
 //! leaves the requests with the core.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::{Sender, TrySendError};
 
@@ -17,11 +18,16 @@ pub enum Control {
     Drain {
         /// Over how long this core's closes are spread.
         window_ms: u64,
+        /// The listening sockets stay open in other hands, for a successor: whoever has connected and is not served yet
+        /// is left to it.
+        hands_over: bool,
     },
     /// End at once.
     Stop,
     /// Other settings hold from now on.
     Settings(Arc<Settings>),
+    /// Count up, to show that the core lives.
+    Beat(Arc<AtomicUsize>),
     /// News from the link.
     Link(LinkEvent),
     /// News from the store.

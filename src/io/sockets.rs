@@ -118,7 +118,7 @@ impl Sockets {
         ring.watch(&wake.ring(), WAKE);
         ring.register_bell(&wake.bell())?;
         let mut acceptor = Acceptor::new(listeners);
-        acceptor.resume(&mut ring, 0, 0, capacity);
+        acceptor.resume(&mut ring, 0, capacity);
         Ok(Sockets {
             ring,
             slots: Vec::new(),
@@ -146,11 +146,9 @@ impl Sockets {
         &self.ring
     }
 
-    /// Takes note of the time, and does what is due: accepting again after a pause, sending quiet sockets to their poll,
-    /// finding buffers for those that went without.
+    /// Takes note of the time, and sends quiet sockets to their poll when that is due.
     pub fn advance(&mut self, now_us: u64) {
         self.now_us = now_us;
-        self.acceptor.resume(&mut self.ring, now_us, self.open, self.capacity);
         if self.streaming > 0 && now_us >= self.sweep_due_us {
             self.sweep();
             self.sweep_due_us = now_us + SWEEP_US;
@@ -171,7 +169,7 @@ impl Sockets {
             let completion = self.ring.take_completion()?;
             match self.absorb(completion) {
                 Happened::Nothing => {}
-                Happened::Accepted(slot) => return Some(Input::Accepted { slot }),
+                Happened::Accepted(slot) => return Some(Input::Accepted { slot, peer: self.ring.peer() }),
                 Happened::Received(slot) => return Some(Input::Received { slot, bytes: self.ring.received() }),
                 Happened::Sent(slot) => return Some(Input::Sent { slot }),
                 Happened::Disconnected(slot) => return Some(Input::Disconnected { slot }),
@@ -226,16 +224,22 @@ impl Sockets {
         self.acceptor.close(&mut self.ring);
     }
 
+    /// Whether it has been told to stop accepting, and may still accept somebody.
+    #[must_use]
+    pub fn is_stopping_to_accept(&self) -> bool {
+        self.acceptor.is_closing()
+    }
+
     /// Submits everything that was asked for, collects what has come, does not wait. Whether something has come.
     pub fn submit(&mut self) -> bool {
-        self.feed_starved();
+        self.start_what_waits();
         self.ring.submit();
         self.ring.is_ready()
     }
 
     /// Submits, then waits until something happens or `timeout` is over. Whether something has come.
     pub fn wait(&mut self, timeout: Duration) -> bool {
-        self.feed_starved();
+        self.start_what_waits();
         self.ring.wait(timeout);
         self.ring.is_ready()
     }
@@ -274,10 +278,7 @@ impl Sockets {
     }
 
     fn accepted(&mut self, completion: Completion) -> Happened {
-        let has_room = self.open < self.capacity;
-        let Some(slot) = self.acceptor.completed(&mut self.ring, completion, self.now_us, has_room) else {
-            return Happened::Nothing;
-        };
+        let Some(slot) = self.acceptor.completed(&completion, self.now_us) else { return Happened::Nothing };
         if self.slots.len() <= slot as usize {
             self.slots.resize(slot as usize + 1, Slot::FREE);
         }
@@ -391,8 +392,10 @@ impl Sockets {
         }
     }
 
-    /// By now every buffer has been given back.
-    fn feed_starved(&mut self) {
+    /// Starts what had to wait for something that there may be now: accepts for slots or for time, receives for buffers,
+    /// all of which have been given back.
+    fn start_what_waits(&mut self) {
+        self.acceptor.resume(&mut self.ring, self.now_us, self.capacity - self.open);
         while let Some(slot) = self.starved.pop() {
             let state = &self.slots[slot as usize];
             if state.mode == Mode::Starved && !state.closing {

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::activation::Inherited;
 use super::config::Config;
 use super::config::load::Sources;
 use super::config::lower::Plan;
@@ -20,6 +21,7 @@ use super::cores;
 use super::life::{End, Signal, live};
 use super::log::Log;
 use super::reload::reload;
+use super::supervisor::Supervisor;
 use crate::base::counters::CoreCounters;
 use crate::control::{self, Watched};
 use crate::io::clock;
@@ -35,6 +37,8 @@ const SIGNALS_MAX: usize = 16;
 pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) -> anyhow::Result<()> {
     // The first reading is where uptime begins.
     let _ = clock::now();
+    // Before this process has threads or descriptors of its own.
+    let inherited = Inherited::take()?;
     raise_files_limit();
     // What the kernel refuses is found before anything is started.
     let deferred = probe()?;
@@ -46,7 +50,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
         .enable_all()
         .build()
         .map_err(|error| anyhow::anyhow!("the service thread cannot be started: {}", explain(&error)))?;
-    let end = runtime.block_on(run(sources, machine, config, plan, &log));
+    let end = runtime.block_on(run(sources, machine, config, plan, &log, inherited));
     // An error is told once, by whoever called this.
     if end.is_ok() {
         tracing::info!("ended");
@@ -54,13 +58,28 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     end
 }
 
-async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Plan, log: &Log) -> anyhow::Result<()> {
+async fn run(
+    sources: &Sources,
+    machine: &Machine,
+    mut config: Config,
+    plan: &Plan,
+    log: &Log,
+    inherited: Inherited,
+) -> anyhow::Result<()> {
     // From here on a signal is kept until the server is up, and then ends it as it should.
     let mut signals = signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
-    let control = bind_control(plan.control).await?;
+    let supervisor = Supervisor::of_process();
+    let control = match inherited.control {
+        Some(socket) => take_control(socket)?,
+        None => bind_control(plan.control).await?,
+    };
     let control_address = control.local_addr().context("the control address cannot be told")?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
-    let (mut running, listen) = cores::start(plan, &counters)?;
+    if !inherited.clients.is_empty() {
+        let sockets = inherited.clients.len();
+        tracing::info!(sockets, "listening sockets were handed over: server.listen is not used");
+    }
+    let (mut running, listen) = cores::start(plan, &counters, inherited.clients)?;
     let lost = log.lost();
     let watched = Arc::new(Watched {
         node: plan.settings.node.clone(),
@@ -70,9 +89,15 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
     });
     let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
     announce(&listen, control_address, plan);
+    let status = format!("serving on {}", join(&listen));
+    supervisor.ready(&status);
     let cores = running.cores();
-    let hang_up = || reload(sources, machine, &mut config, log, &cores);
-    let end = live(&mut running, &mut signals, &watched, plan.shutdown_grace_ms, hang_up).await;
+    let hang_up = || {
+        supervisor.reloading();
+        reload(sources, machine, &mut config, log, &cores);
+        supervisor.ready(&status);
+    };
+    let end = live(&mut running, &mut signals, &watched, &supervisor, plan.shutdown_grace_ms, hang_up).await;
     control.abort();
     match end {
         End::Drained | End::GraceOver => Ok(()),
@@ -101,6 +126,16 @@ async fn bind_control(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// The control address as it was handed over.
+fn take_control(socket: std::net::TcpListener) -> anyhow::Result<TcpListener> {
+    let taken = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+    taken.map_err(|error| anyhow::anyhow!("LISTEN_FDS: the control socket cannot be used: {}", explain(&error)))
+}
+
+fn join(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// What the system said, with the limit at fault where it is one.
 fn explain(error: &std::io::Error) -> String {
     match error.raw_os_error() {
@@ -111,8 +146,7 @@ fn explain(error: &std::io::Error) -> String {
 
 /// Tells whoever started the process that it accepts connections, and where.
 fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
-    let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
-    let (listen, cores) = (listen.join(","), plan.cpus.len());
+    let (listen, cores) = (join(listen), plan.cpus.len());
     let (node, version) = (plan.settings.node.as_str(), env!("CARGO_PKG_VERSION"));
     tracing::info!(node, version, listen, %control, cores, "ready");
     let mut output = std::io::stdout().lock();

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::Engine;
 use crate::engine::settings::Settings;
+use crate::engine::trusted::Trusted;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
@@ -25,14 +27,14 @@ use crate::io::wake::Wake;
 #[derive(Clone, Debug)]
 pub struct Cores {
     handles: Arc<[CoreHandle]>,
-    /// What `RLIMIT_NOFILE` allows each.
-    connections_max: u32,
+    /// What fits into each.
+    capacity: Capacity,
 }
 
 impl Cores {
     /// Other settings hold from now on.
     pub fn configure(&self, settings: &Settings) {
-        let settings = Arc::new(within(settings, self.connections_max));
+        let settings = Arc::new(within(settings, self.capacity));
         self.tell(|| Control::Settings(settings.clone()));
     }
 
@@ -46,8 +48,9 @@ impl Cores {
     }
 }
 
-fn within(settings: &Settings, connections_max: u32) -> Settings {
-    Settings { connections_max: settings.connections_max.min(connections_max), ..settings.clone() }
+fn within(settings: &Settings, capacity: Capacity) -> Settings {
+    let connections_max = settings.connections_max.min(capacity.connections_max);
+    Settings { connections_max, sockets_max: capacity.slots, ..settings.clone() }
 }
 
 /// Every core of this process, from start to end.
@@ -57,23 +60,32 @@ pub struct Running {
     ended: mpsc::Receiver<CoreId>,
     /// Cores whose last word has not come.
     left: usize,
+    /// The listening sockets stay open in other hands.
+    hands_over: bool,
+    /// What the cores that live have counted up since they were last asked to.
+    beats: Cell<Option<Arc<AtomicUsize>>>,
     asked_to_end: Cell<bool>,
 }
 
-/// Binds the listening sockets and starts a core for each entry of the plan, with its counters. Gives back the addresses
-/// that are listened on, in the order of the plan.
+/// Binds the listening sockets, unless some were `inherited`, and starts a core for each entry of the plan, with its
+/// counters. Gives back the addresses that are listened on, in the order of the plan or of the sockets.
 ///
 /// # Errors
 /// The first thing that cannot be had; what was started ends with the process.
-pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
-    let cores = plan.settings.cores;
-    let listeners = Listeners::bind(&plan.listen, cores).context("server.listen")?;
+pub fn start(
+    plan: &Plan,
+    counters: &[Arc<CoreCounters>],
+    inherited: Vec<TcpListener>,
+) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
+    let hands_over = !inherited.is_empty();
+    let listeners = listen(plan, inherited)?;
     let capacity = Capacity::of(plan.settings.connections_max);
     if capacity.connections_max < plan.settings.connections_max {
         let (wanted, connections_max) = (plan.settings.connections_max, capacity.connections_max);
         tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
     }
-    let settings = Arc::new(within(&plan.settings, capacity.connections_max));
+    let settings = Arc::new(within(&plan.settings, capacity));
+    let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
     let seeds = RandomState::new();
@@ -83,7 +95,8 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let services = Services::default();
-        let config = CoreConfig { cpu: *cpu, slots, listeners, lanes, wake, services, counters: counters.clone() };
+        let (cpu, prefaced) = (*cpu, prefaced.clone());
+        let config = CoreConfig { cpu, slots, listeners, lanes, prefaced, wake, services, counters: counters.clone() };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
         let engine = move || Engine::new(settings, core, seed, counters);
         // The channel has room for every core's one word.
@@ -93,8 +106,21 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
         handles.push(start_core(config, engine, ended)?);
     }
     let left = handles.len();
-    let cores = Cores { handles: handles.into(), connections_max: capacity.connections_max };
-    Ok((Running { cores, ended, left, asked_to_end: Cell::new(false) }, listeners.addresses))
+    let cores = Cores { handles: handles.into(), capacity };
+    let (beats, asked_to_end) = (Cell::new(None), Cell::new(false));
+    Ok((Running { cores, ended, left, hands_over, beats, asked_to_end }, listeners.addresses))
+}
+
+fn listen(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
+    let cores = plan.settings.cores;
+    let listeners = match inherited.is_empty() {
+        true => Listeners::bind(&plan.listen, cores).context("server.listen")?,
+        false => {
+            Listeners::inherited(inherited, cores).context("LISTEN_FDS: the sockets cannot be shared by the cores")?
+        }
+    };
+    listeners.bound_sends(plan.socket_send_bytes).context("limits.socket_send_bytes cannot be set")?;
+    Ok(listeners)
 }
 
 impl Running {
@@ -112,11 +138,18 @@ impl Running {
 
 impl life::Cores for Running {
     fn drain(&self, window_ms: u64) {
-        self.tell_to_end(|| Control::Drain { window_ms });
+        self.tell_to_end(|| Control::Drain { window_ms, hands_over: self.hands_over });
     }
 
     fn stop(&self) {
         self.tell_to_end(|| Control::Stop);
+    }
+
+    fn are_alive(&self) -> bool {
+        let beats = Arc::new(AtomicUsize::new(0));
+        let before = self.beats.replace(Some(beats.clone()));
+        self.cores.tell(|| Control::Beat(beats.clone()));
+        before.is_none_or(|before| before.load(Ordering::Relaxed) == self.cores.handles.len())
     }
 
     async fn ended(&mut self) -> Result<(), String> {

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::drain::AcceptRate;
+use super::supervisor::Supervisor;
 use crate::control::Watched;
 
 /// What the operating system asks for.
@@ -25,6 +26,8 @@ pub trait Cores {
     fn drain(&self, window_ms: u64);
     /// The cores end at once.
     fn stop(&self);
+    /// Whether each core has answered since this was last asked. Asks again.
+    fn are_alive(&self) -> bool;
     /// Resolves when every core has ended, or one has failed. May be asked again until it has resolved.
     fn ended(&mut self) -> impl Future<Output = Result<(), String>>;
 }
@@ -48,14 +51,16 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// Cores that are told to stop get so long to do so before the process ends regardless.
 const STOP: Duration = Duration::from_secs(1);
 
-/// Stays until the end. `hang_up` is called for each [`Signal::Hangup`] before a drain.
+/// Stays until the end, and tells `supervisor` that the server lives while its cores do. `hang_up` is called for each [`Signal::Hangup`] before a drain.
 pub async fn live(
     cores: &mut impl Cores,
     signals: &mut Receiver<Signal>,
     watched: &Watched,
+    supervisor: &Supervisor,
     grace_ms: u64,
     mut hang_up: impl FnMut(),
 ) -> End {
+    let mut heart = Heart::new(supervisor);
     let mut began: Option<Instant> = None;
     let mut rate = AcceptRate::default();
     let mut sample = interval(SAMPLE);
@@ -73,9 +78,41 @@ pub async fn live(
                 let now_ms = now.saturating_duration_since(*began.get_or_insert(now)).as_millis() as u64;
                 rate.sample(now_ms, sum(watched, |core| core.accepted.get()));
             }
+            () = heart.due() => if cores.are_alive() {
+                supervisor.beat();
+            } else {
+                tracing::warn!("a core does not answer");
+            }
         }
     }
-    drain(cores, signals, watched, grace_ms, rate).await
+    let connections = sum(watched, |core| core.connections.get() + core.upgrading.get());
+    supervisor.stopping(&format!("draining {connections} connections"));
+    tokio::select! {
+        end = drain(cores, signals, watched, grace_ms, rate) => end,
+        // The grace bounds a drain; that cores end one after the other is its purpose.
+        () = async { loop { heart.due().await; supervisor.beat() } } => unreachable!("it goes on"),
+    }
+}
+
+/// When the supervisor is to hear next that the server lives.
+struct Heart(Option<Interval>);
+
+impl Heart {
+    fn new(supervisor: &Supervisor) -> Self {
+        Self(supervisor.beat_every().map(|every| {
+            let mut interval = interval(every);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        }))
+    }
+
+    /// Never, where it is not to hear.
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(interval) => drop(interval.tick().await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 async fn drain(
@@ -151,6 +188,10 @@ mod tests {
             }
         }
 
+        fn are_alive(&self) -> bool {
+            true
+        }
+
         async fn ended(&mut self) -> Result<(), String> {
             let ended = self.ended.wait_for(Option::is_some).await.expect("the sender is beside it").clone();
             ended.expect("waited for")
@@ -174,7 +215,7 @@ mod tests {
             sender.send(*signal).await.expect("room for it");
         }
         let mut hang_ups = 0;
-        let end = live(cores, &mut signals, watched, 30_000, || hang_ups += 1).await;
+        let end = live(cores, &mut signals, watched, &Supervisor::default(), 30_000, || hang_ups += 1).await;
         (end, hang_ups)
     }
 

@@ -1,5 +1,6 @@
 //! Floor 4: assembly. Command line, configuration, logs, start and end of the process.
 
+mod activation;
 pub mod args;
 mod boot;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod drain;
 mod life;
 pub mod log;
 mod reload;
+mod supervisor;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -2,12 +2,14 @@
 //! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
 //! that comes after it on the same path.
 
+mod activation;
 mod client;
 mod command_line;
 mod configuration;
 mod conformance;
 mod control;
 mod cores;
+mod crowd;
 mod forms;
 mod heartbeat;
 mod hostile;
@@ -16,6 +18,7 @@ mod life;
 mod limits;
 mod many;
 mod presence;
+mod proxy;
 mod refusals;
 mod rooms;
 mod server;

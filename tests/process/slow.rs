@@ -207,3 +207,38 @@ fn a_memory_budget_used_up_costs_the_worst_laggard_its_place() {
     assert_eq!(server.stat("connections"), 1, "nobody else had to go");
     publisher.publish("lobby", json!("on"));
 }
+
+/// Bytes of messages that a stalled member is given before the first gap: what was in the kernel and in its outbox.
+fn held_for_a_stalled_member(socket_send_bytes: &str) -> usize {
+    let bound = format!("limits.socket_send_bytes={socket_send_bytes}");
+    let settings = ["limits.outbox_bytes=128KiB", "rooms.presence=false", "rooms.slow_policy=skip", &bound];
+    let server = Server::start(&settings);
+    let mut publisher = Client::connect(&server, "publisher");
+    publisher.join("lobby");
+    let mut stalled = stalled_member(&server, "lobby");
+    eventually("the stalled one is a member", || (server.stat("members") == 2).then_some(()));
+    let data = "x".repeat(DATA_BYTES);
+    for _ in 0..MESSAGES {
+        publisher.publish("lobby", json!(data));
+        publisher.messages("lobby", 1);
+    }
+    let mut received = Vec::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let frames = http::server_frames(&received);
+        let is_gap = |(_, payload): &(u8, Vec<u8>)| payload.starts_with(br#"{"type":"gap""#);
+        if let Some(at) = frames.iter().position(is_gap) {
+            return frames[..at].iter().map(|(_, payload)| payload.len()).sum();
+        }
+        let count = std::io::Read::read(&mut stalled, &mut buffer).expect("the server goes on");
+        assert!(count > 0, "the connection ended before a gap");
+        received.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[test]
+fn the_kernel_holds_little_for_a_stalled_member() {
+    // The outbox, the kernel's part, a message at each border, and what the client's own small buffer takes.
+    let held = held_for_a_stalled_member("64KiB");
+    assert!(held < 512 * 1024, "{held} bytes wait for one member");
+}

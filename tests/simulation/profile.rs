@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use roomring::engine::limits::{Limits, Rate};
 use roomring::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::trusted::Trusted;
 
 use super::canary::Canary;
 use super::rng::Rng;
@@ -333,10 +334,12 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         node: String::new(),
         cores,
         connections_max: if tight && rng.chance(0.5) { 5 } else { 10_000 },
+        sockets_max: u32::MAX,
         warm_connections: *rng.pick(&[0, 3]),
         message_bytes_max: 65_536,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
+        trusted_proxies: Trusted::default(),
         outbox_bytes_max,
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
         limits: if calm || rng.chance(0.6) { Limits::default() } else { draw_limits(rng) },

@@ -29,6 +29,8 @@ const RETRY_AFTER_S: u32 = 5;
 impl Home {
     /// An upgrade was asked for; `early` has come after its head.
     pub(super) fn admit(&mut self, slot: u32, upgrade: Box<Upgrade>, early: &mut [u8], effects: &mut HomeEffects<'_>) {
+        let client = self.settings.trusted_proxies.client(self.peers.get(slot), &upgrade.forwarded_for);
+        self.peers.set(slot, client);
         if let Err(refusal) = self.check_here(&upgrade, effects) {
             return self.refuse_head(slot, &refusal, effects);
         }
@@ -38,7 +40,7 @@ impl Home {
         if !self.settings.limits.gates_connects() {
             return self.identify(slot, effects);
         }
-        let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.address(slot));
+        let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.peers.get(slot));
         let core = core_of_address(address, self.settings.cores);
         self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
     }
@@ -46,7 +48,7 @@ impl Home {
     /// What this core can tell by itself.
     fn check_here(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
         let overloaded = |why| Err(refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S)));
-        if self.draining {
+        if self.draining && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
         if self.open >= self.settings.connections_max {
@@ -185,7 +187,7 @@ impl Home {
     /// Tells where a connection was counted that it is no more.
     pub(super) fn forget_counted(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let cores = self.settings.cores;
-        let address = self.address(slot);
+        let address = self.peers.get(slot);
         let session = self.sessions.at_mut(slot);
         if session.marks.take(Marks::COUNTED_ADDRESS) {
             let core = core_of_address(address, cores);
@@ -195,13 +197,6 @@ impl Home {
             let user = session.user.clone().expect("an open connection has a user");
             effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
         }
-    }
-}
-
-impl Home {
-    /// The address of a slot's client.
-    fn address(&self, _slot: u32) -> IpAddr {
-        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
     }
 }
 

@@ -119,6 +119,7 @@ impl Home {
         effects.counters.closed.add(1);
         effects.output.ended.push(Ended {
             conn: session.id(self.core, slot),
+            peer: self.peers.get(slot),
             user: session.user.clone().expect("an open connection has a user"),
             code,
             cause,
@@ -152,13 +153,13 @@ impl Home {
 
     /// Gives the slot back. The kernel may hand it out again once io has closed it.
     fn close_socket(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        self.stop_waiting(slot, effects);
         let session = std::mem::take(self.sessions.at_mut(slot));
         match session.phase {
             Phase::Free => return,
             Phase::Head => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
-        self.stop_waiting(slot, effects);
         if let Some(head) = self.take_head(slot) {
             effects.budget.release(head.len());
         }
@@ -169,6 +170,7 @@ impl Home {
             self.websockets -= 1;
         }
         self.sockets -= 1;
+        self.peers.forget(slot);
         self.outboxes.clear(slot, effects.budget);
         effects.output.closes.push(slot);
     }

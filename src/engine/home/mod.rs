@@ -1,13 +1,14 @@
 //! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
-//! `upgrade` opens a connection once `admission` has let it in, `inbound` turns its bytes into commands, `commands` carries them out at
-//! the `pace` that they may have, `hops` hears the
-//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for.
+//! `upgrade` opens a connection once `admission` has let it in, `inbound` turns its bytes into commands, `commands`
+//! carries them out at the `pace` that they may have, `hops` hears the owners' answers and `delivery` what they send to
+//! all members, `crowd` bounds those that are none yet, `closing` ends it, `timers` does what time asks for.
 
 mod admission;
 mod closing;
 mod commands;
+mod crowd;
 mod delivery;
 mod hops;
 mod inbound;
@@ -18,6 +19,7 @@ mod timers;
 mod upgrade;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +34,7 @@ use super::limits::Limiter;
 use super::outbound::Outbound;
 use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;
+use super::peers::Peers;
 use super::random::Random;
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
@@ -68,6 +71,7 @@ pub struct Home {
     core: CoreId,
     random: Random,
     sessions: Table<Session>,
+    peers: Peers,
     outboxes: Outboxes,
     audiences: Audiences,
     timers: Timers,
@@ -77,6 +81,8 @@ pub struct Home {
     waiting: HashMap<u32, Box<Waiting>, FixedState>,
     /// How fast connections send, by slot: of those that have sent of late.
     paces: HashMap<u32, Pace, FixedState>,
+    /// Bytes of them.
+    heads_bytes: usize,
     /// Given to the next accepted connection.
     next_generation: u32,
     /// Slots below it have been used.
@@ -107,11 +113,13 @@ impl Home {
             next_generation: random.next_u64() as u32,
             random,
             sessions: Table::new(),
+            peers: Peers::default(),
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             heads: HashMap::default(),
             waiting: HashMap::default(),
             paces: HashMap::default(),
+            heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
             websockets: 0,
@@ -124,6 +132,7 @@ impl Home {
         };
         if let Some(last) = home.settings.warm_connections.checked_sub(1) {
             home.sessions.reach(last);
+            home.peers.reach(last);
             home.outboxes.reach(last);
         }
         home
@@ -140,10 +149,11 @@ impl Home {
         }
     }
 
-    /// A socket was accepted.
-    pub fn accepted(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+    /// A socket was accepted from `peer`.
+    pub fn accepted(&mut self, slot: u32, peer: IpAddr, effects: &mut HomeEffects<'_>) {
         self.sessions.reach(slot);
         self.outboxes.reach(slot);
+        self.peers.set(slot, peer);
         self.slots_used = self.slots_used.max(slot + 1);
         self.forget_met_deadlines();
         let session = self.sessions.at_mut(slot);
@@ -154,7 +164,21 @@ impl Home {
         self.sockets += 1;
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
+        self.make_way(effects);
         self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
+    }
+
+    /// A proxy has told who is behind a socket.
+    pub fn told_peer(&mut self, slot: u32, peer: IpAddr) {
+        debug_assert_eq!(self.sessions.at(slot).phase, Phase::Head, "before any byte");
+        self.peers.set(slot, peer);
+    }
+
+    /// Who is at the other end of a slot in use, as far as it is known: the peer of its socket, or the client that a
+    /// trusted proxy in between has named. Never an IPv4 address in IPv6's form.
+    #[must_use]
+    pub fn address(&self, slot: u32) -> IpAddr {
+        self.peers.get(slot)
     }
 
     /// Bytes arrived.
@@ -211,10 +235,10 @@ impl Home {
         more
     }
 
-    /// WebSockets there are, closing ones included.
+    /// WebSockets there are, closing ones included; and every socket while a drain that hands over waits for heads.
     #[must_use]
-    pub fn websockets(&self) -> usize {
-        self.websockets as usize
+    pub fn awaited(&self) -> usize {
+        if self.awaits_heads() { self.sockets as usize } else { self.websockets as usize }
     }
 
     /// The session of a connection that is still there.

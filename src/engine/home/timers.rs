@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
-use crate::base::limits::{CLOSE_TIMEOUT_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
+use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
 use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
@@ -28,7 +28,7 @@ pub(super) struct Timers {
     /// Request heads that are awaited, by deadline: the limit is one for all.
     pub(super) heads: VecDeque<Deadline>,
     /// Closing connections, by deadline: the limit is one for all.
-    closes: VecDeque<Deadline>,
+    pub(super) closes: VecDeque<Deadline>,
     /// When connections are looked at for being idle: the limit is one for all.
     idle: VecDeque<(Deadline, Idle)>,
     /// Connections that will have been silent for too long before the wheel comes to them again.
@@ -58,6 +58,7 @@ struct Idle {
 struct Drain {
     started_ms: u64,
     window_ms: u64,
+    hands_over: bool,
     /// Connections there were when it started.
     total: u64,
     /// Of them, told to go.
@@ -131,10 +132,22 @@ impl Home {
     }
 
     /// Starts the planned stop.
-    pub fn drain(&mut self, now: Now, window_ms: u64) {
+    pub fn drain(&mut self, now: Now, window_ms: u64, hands_over: bool) {
         self.draining = true;
-        let started_ms = now.mono_ms();
-        self.timers.drain = Some(Drain { started_ms, window_ms, total: u64::from(self.open), told: 0, next_slot: 0 });
+        let (started_ms, total) = (now.mono_ms(), u64::from(self.open));
+        self.timers.drain = Some(Drain { started_ms, window_ms, hands_over, total, told: 0, next_slot: 0 });
+    }
+
+    /// Whether this is a drain in which nobody is refused.
+    pub(super) fn hands_over(&self) -> bool {
+        self.timers.drain.as_ref().is_some_and(|drain| drain.hands_over)
+    }
+
+    /// Whether whoever connected just before the drain still has time to ask for what it came for.
+    pub(super) fn awaits_heads(&self) -> bool {
+        let now_ms = self.timers.ticked * TICK_MS;
+        let still = |drain: &Drain| drain.hands_over && now_ms < drain.started_ms + HAND_OVER_MS;
+        self.timers.drain.as_ref().is_some_and(still)
     }
 
     /// Pings every connection whose turn it is, in one shared frame that carries the time.

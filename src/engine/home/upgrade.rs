@@ -8,6 +8,7 @@ use super::{Home, HomeEffects};
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
 use crate::engine::outbox::{Outgoing, Role};
+use crate::engine::output::Refused;
 use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
@@ -38,6 +39,7 @@ impl Home {
     /// The part of a request head that has arrived.
     pub(super) fn take_head(&mut self, slot: u32) -> Option<Box<[u8]>> {
         let head = self.heads.remove(&slot);
+        self.heads_bytes -= head.as_ref().map_or(0, |head| head.len());
         // What many slow heads needed is given back after them.
         if head.is_some() && self.heads.capacity() > 256 && self.heads.len() * 8 < self.heads.capacity() {
             self.heads.shrink_to(self.heads.len() * 2);
@@ -47,7 +49,9 @@ impl Home {
 
     fn keep_head(&mut self, slot: u32, received: &[u8], effects: &mut HomeEffects<'_>) {
         effects.budget.charge(received.len());
+        self.heads_bytes += received.len();
         self.heads.insert(slot, received.into());
+        self.bound_heads(effects);
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -86,6 +90,11 @@ impl Home {
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
         effects.counters.refused.add(1);
+        effects.output.refused.push(Refused {
+            peer: self.peers.get(slot),
+            status: refusal.status,
+            cause: refusal.error,
+        });
         self.answer_head(slot, refusal_response(refusal), effects);
     }
 

@@ -91,7 +91,7 @@ impl CoreState for Relay {
     fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         let core = self.outbound.core();
         match input {
-            Input::Accepted { slot } => {
+            Input::Accepted { slot, .. } => {
                 self.generation += 1;
                 let new = Relayed { generation: self.generation, ..Relayed::default() };
                 assert!(self.slots.insert(slot, new).is_none(), "slot {slot} is in use");
@@ -123,7 +123,7 @@ impl CoreState for Relay {
                 self.next_tick_us = self.tick_us.map(|tick_us| now.mono_us + tick_us);
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
-            Input::Settings(_) | Input::Link(_) | Input::Store(_) => panic!("not configured"),
+            Input::Peer { .. } | Input::Settings(_) | Input::Link(_) | Input::Store(_) => panic!("not configured"),
         }
     }
 
@@ -182,7 +182,16 @@ impl Running {
             running.counters.push(counters.clone());
             let core = lanes.core();
             let services = Services::default();
-            let config = CoreConfig { cpu: None, slots: 256, listeners, lanes, wake, services, counters };
+            let config = CoreConfig {
+                cpu: None,
+                slots: 256,
+                listeners,
+                lanes,
+                prefaced: Trusted::default(),
+                wake,
+                services,
+                counters,
+            };
             let (ends, ticks) = (ends.clone(), running.ticks.clone());
             let state = move || Relay {
                 cores,
@@ -272,7 +281,7 @@ fn thousands_come_and_go_across_cores() {
     for thread in threads {
         thread.join().expect("nothing is confused");
     }
-    running.tell(|| Control::Drain { window_ms: 0 });
+    running.tell(|| Control::Drain { window_ms: 0, hands_over: false });
     running.wait_for_end();
 }
 
@@ -284,7 +293,7 @@ fn a_drain_ends_when_every_core_has_let_go() {
     // Parked by now.
     thread::sleep(Duration::from_millis(50));
     assert!(running.ended.try_recv().is_err());
-    running.tell(|| Control::Drain { window_ms: 0 });
+    running.tell(|| Control::Drain { window_ms: 0, hands_over: false });
     running.wait_for_end();
     for client in &mut clients {
         assert_eq!(client.read(&mut [0; 1]).expect("closed in order"), 0);
@@ -320,6 +329,7 @@ fn a_core_that_cannot_start_says_why() {
         slots: 16,
         listeners: Vec::new(),
         lanes,
+        prefaced: Trusted::default(),
         wake,
         services: Services::default(),
         counters: Arc::default(),

@@ -91,3 +91,59 @@ fn ipv6_works_beside_ipv4_on_one_port() {
     TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6");
     assert!(SockRef::from(&both.by_core[1][1]).only_v6().expect("asked"));
 }
+
+#[test]
+fn inherited_sockets_are_spread_or_shared() {
+    let bind = |cores| Listeners::bind(&[LOOPBACK], cores).expect("binds");
+    // Three of one address and one of another, for two cores.
+    let (three, one) = (bind(3), bind(1));
+    let (first, second) = (three.addresses[0], one.addresses[0]);
+    let sockets: Vec<TcpListener> = three.by_core.into_iter().chain(one.by_core).flatten().collect();
+    sockets.iter().for_each(|socket| socket.set_nonblocking(true).expect("set"));
+    let taken = Listeners::inherited(sockets, 2).expect("taken");
+    assert_eq!(taken.addresses, [first, second]);
+    let addresses = |core: usize| -> Vec<SocketAddr> {
+        taken.by_core[core].iter().map(|socket| socket.local_addr().expect("bound")).collect()
+    };
+    assert_eq!((addresses(0), addresses(1)), (vec![first, first, second], vec![first, second]));
+    assert!(taken.by_core.iter().flatten().all(|socket| !SockRef::from(socket).nonblocking().expect("asked")));
+    // Whichever of its sockets a connection comes to, some core has it.
+    let clients: Vec<_> = (0..30).map(|_| TcpStream::connect(first).expect("connects")).collect();
+    let mut accepted = 0;
+    for socket in taken.by_core.iter().flatten() {
+        socket.set_nonblocking(true).expect("set");
+        accepted += std::iter::from_fn(|| socket.accept().ok()).count();
+    }
+    assert_eq!(accepted, clients.len());
+}
+
+#[test]
+fn accepted_sockets_inherit_the_bound_on_what_waits_unsent() {
+    let listeners = Listeners::bind(&[LOOPBACK], 1).expect("binds");
+    let accept = || {
+        let client = TcpStream::connect(listeners.addresses[0]).expect("connects");
+        let (accepted, _) = listeners.by_core[0][0].accept().expect("accepts");
+        accepted.set_nonblocking(true).expect("set");
+        (client, accepted)
+    };
+    // What a reader that does not read is given before the socket takes no more.
+    let pushed = |accepted: &mut TcpStream| -> usize {
+        let mut total = 0;
+        let deadline = std::time::Instant::now() + std::time::Duration::from_millis(500);
+        while std::time::Instant::now() < deadline {
+            match io::Write::write(accepted, &[7; 16 * 1024]) {
+                Ok(count) => total += count,
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        }
+        total
+    };
+    let (_client, mut unbounded) = accept();
+    let before = pushed(&mut unbounded);
+    listeners.bound_sends(64 * 1024).expect("bounded");
+    let (_client, mut bounded) = accept();
+    assert_eq!(SockRef::from(&bounded).tcp_notsent_lowat().expect("asked"), 64 * 1024);
+    let after = pushed(&mut bounded);
+    // The client's own receive buffer is in both figures.
+    assert!(after < 1 << 20 && before > 2 * after, "{before} bytes without a bound, {after} with");
+}

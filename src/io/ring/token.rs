@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Multishot accept; the index is the listener's.
+    /// An accept; in the kernel's hands the index is that of the accept, in a completion it is the listener's.
     Accept = 1,
     /// One-shot wait until a socket is readable; the index is the slot's.
     Poll = 2,

@@ -1,7 +1,7 @@
 //! An echo on a real ring over loopback: reuse of slots, stalled and vanishing peers, the end with sends under way.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -26,6 +26,8 @@ struct Echo {
     address: SocketAddr,
     started: Instant,
     accepted: usize,
+    /// From whom, in order.
+    peers: Vec<IpAddr>,
     closed: usize,
     received: usize,
     /// Answers each receive with this instead.
@@ -39,11 +41,19 @@ impl Echo {
 
     fn on(capacity: u32, ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>) -> Echo {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("bound");
+        Echo::listening(capacity, vec![listener], ring)
+    }
+
+    fn listening(
+        capacity: u32,
+        listeners: Vec<TcpListener>,
+        ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>,
+    ) -> Echo {
+        let address = listeners[0].local_addr().expect("bound");
         let counters = Arc::new(CoreCounters::default());
         let wake = Arc::new(Wake::new().expect("an eventfd"));
         let ring = ring(capacity, counters.clone()).expect("a ring");
-        let sockets = Sockets::on(ring, capacity, vec![listener], wake).expect("a table");
+        let sockets = Sockets::on(ring, capacity, listeners, wake).expect("a table");
         let started = Instant::now();
         Echo {
             sockets,
@@ -52,6 +62,7 @@ impl Echo {
             address,
             started,
             accepted: 0,
+            peers: Vec::new(),
             closed: 0,
             received: 0,
             answer: None,
@@ -64,8 +75,9 @@ impl Echo {
         let mut closes = Vec::new();
         while let Some(input) = self.sockets.take_input() {
             match input {
-                Input::Accepted { slot } => {
+                Input::Accepted { slot, peer } => {
                     self.accepted += 1;
+                    self.peers.push(peer);
                     self.slots.resize_with(self.slots.len().max(slot as usize + 1), || None);
                     assert!(self.slots[slot as usize].replace(Echoed::default()).is_none(), "slot {slot} is in use");
                 }
@@ -111,12 +123,14 @@ impl Echo {
         }
     }
 
-    /// All slots are free, nothing is under way but the accept and the wait for wake-ups.
+    /// All slots are free, nothing is under way but accepts and the wait for wake-ups.
     fn turn_until_empty(&mut self) {
         self.turn_until("all slots are free", |echo| echo.sockets.open() == 0);
         self.turn(Duration::ZERO);
         assert_eq!(self.sockets.ring().sends_in_flight(), 0);
-        assert_eq!(self.sockets.ring().outstanding(), 2);
+        let armed = self.sockets.acceptor.armed();
+        assert!((1..=self.sockets.capacity).contains(&armed), "{armed} accepts wait");
+        assert_eq!(self.sockets.ring().outstanding(), armed as usize + 1);
         assert_eq!(self.accepted, self.closed);
     }
 }
@@ -350,10 +364,10 @@ fn a_reset_is_a_disconnect() {
 }
 
 #[test]
-fn a_full_table_refuses_some_and_goes_on_serving() {
+fn a_full_table_keeps_clients_waiting_and_loses_none() {
     let mut echo = Echo::new(4);
     let address = echo.address;
-    let clients: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).expect("connects")).collect();
+    let mut clients: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).expect("connects")).collect();
     echo.turn_until("the table is full", |echo| echo.accepted >= 4);
     let before = echo.counters.submissions.get();
     for _ in 0..50 {
@@ -362,16 +376,67 @@ fn a_full_table_refuses_some_and_goes_on_serving() {
     assert_eq!(echo.accepted, 4, "no slot was free");
     let spent = echo.counters.submissions.get() - before;
     assert!(spent <= 150, "a full table must not spin: {spent} calls in 50 turns");
-    drop(clients);
-    echo.turn_until("all are gone", |echo| echo.sockets.open() == 0 && echo.closed >= 4);
-    // Those in the backlog are accepted and found gone; then a new one is served.
-    with_clients(&mut echo, |address| {
-        let mut client = TcpStream::connect(address).expect("connects");
-        client.write_all(b"hello").expect("written");
-        let mut echoed = [0; 5];
-        client.read_exact(&mut echoed).expect("served");
+    // Whoever leaves makes room for the next: all ten are served in the end.
+    with_clients(&mut echo, move |_| {
+        for (index, mut client) in clients.drain(..).enumerate() {
+            client.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+            client.write_all(&[index as u8]).expect("written");
+            let mut echoed = [0xff];
+            client.read_exact(&mut echoed).expect("served");
+            assert_eq!(usize::from(echoed[0]), index);
+        }
     });
     echo.turn_until_empty();
+    assert_eq!(echo.accepted, 10);
+}
+
+#[test]
+fn everyone_comes_with_an_address() {
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a free port, and IPv6");
+    let (on_v4, on_v6) = (v4.local_addr().expect("bound").port(), v6.local_addr().expect("bound").port());
+    let mut echo = Echo::listening(200, vec![v4, v6], Ring::new);
+    // A burst from different addresses, more than the accepts under way: each keeps its own.
+    let mut clients = Vec::new();
+    let mut expected = Vec::new();
+    for last in 1..=100_u8 {
+        let from = Ipv4Addr::new(127, 0, 0, last);
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("loopback is ours");
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, on_v4)).into()).expect("connects");
+        expected.push(IpAddr::V4(from));
+        clients.push(TcpStream::from(socket));
+    }
+    echo.turn_until("they are accepted", |echo| echo.accepted == 100);
+    echo.peers.sort_unstable();
+    assert_eq!(echo.peers, expected);
+    echo.peers.clear();
+    clients.push(TcpStream::connect((Ipv6Addr::LOCALHOST, on_v6)).expect("connects"));
+    echo.turn_until("IPv6 is accepted", |echo| echo.accepted == 101);
+    clients.push(TcpStream::connect((Ipv4Addr::LOCALHOST, on_v6)).expect("connects"));
+    echo.turn_until("IPv4 on an IPv6 socket is accepted", |echo| echo.accepted == 102);
+    assert_eq!(echo.peers, [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    drop(clients);
+    echo.turn_until_empty();
+}
+
+#[test]
+fn a_listener_at_fault_is_tried_again_slowly() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    // On a socket that does not wait the kernel answers at once that nobody is there.
+    listener.set_nonblocking(true).expect("set");
+    let mut echo = Echo::listening(64, vec![listener], Ring::new);
+    for _ in 0..50 {
+        echo.turn(Duration::from_millis(2));
+    }
+    let operations = echo.counters.operations.get();
+    assert!(operations < 120, "a few attempts and no more: {operations}");
+    with_clients(&mut echo, |address| {
+        let mut client = TcpStream::connect(address).expect("connects");
+        client.write_all(b"x").expect("written");
+        client.read_exact(&mut [0]).expect("served");
+    });
+    echo.turn_until("all slots are free", |echo| echo.sockets.open() == 0);
 }
 
 #[test]

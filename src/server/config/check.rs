@@ -76,6 +76,11 @@ pub fn is_loopback(address: &SocketAddr) -> bool {
 fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
     let (listen, control) = (config.get("server", "listen"), config.get("control", "listen"));
     let mode = config.get("auth", "mode");
+    let (proxies, proxy_protocol) = (config.get("server", "trusted_proxies"), config.get("server", "proxy_protocol"));
+    if proxy_protocol.flag() && proxies.texts().is_empty() {
+        let text = "true needs server.trusted_proxies, which is empty: nobody's header would be read";
+        mistakes.push(Mistake::refused(&proxy_protocol.origin, "server.proxy_protocol", text));
+    }
     let public = listen.addresses().iter().find(|address| !is_loopback(address));
     if let Some(public) = public.filter(|_| mode.text() == "open" && mode.origin == Origin::Default) {
         let text = format!(

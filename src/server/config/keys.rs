@@ -166,6 +166,11 @@ const ORIGINS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
     check: |text| (1..=255).contains(&text.len()) && !text.contains(char::is_whitespace),
 });
+const NETWORKS: Kind = Kind::Texts(TextRule {
+    expected: "a network such as \"10.0.0.0/8\" or an IP address",
+    check: |text| super::networks::parse_network(text).is_some(),
+});
+const SEND_BYTES: Kind = size(0, 64 * MIB);
 const PREFIX: Kind = text("1 to 64 letters, digits, '.', '_', ':' and '-'", |text| {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 });
@@ -202,6 +207,8 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
     Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
     Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
+    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks whose word about addresses counts"),
+    Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
     Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
     //
     Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").needs(TLS),
@@ -237,6 +244,13 @@ pub static KEYS: &[Key] = &[
         .by_class(),
     //
     Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for one connection").hangup(),
+    Key::new(
+        "limits",
+        "socket_send_bytes",
+        SEND_BYTES,
+        "128KiB",
+        "what may wait in the kernel for one; 0: its own bound",
+    ),
     Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together")
         .hangup(),
     Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit").hangup(),

@@ -9,11 +9,13 @@ use super::check::{check, layout};
 use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
+use super::networks::parse_network;
 use super::origin::Mistake;
 use super::units::{self, Share};
 use super::{Config, Setting};
 use crate::engine::limits::{Limits, Rate};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::trusted::Trusted;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub struct Plan {
     pub cpus: Vec<Option<usize>>,
     /// The longest drain.
     pub shutdown_grace_ms: u64,
+    /// Bytes that may wait in the kernel for one connection; 0: the system's own bound.
+    pub socket_send_bytes: u32,
+    /// Whether trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// For each core.
     pub settings: Arc<Settings>,
     /// What is logged.
@@ -61,6 +67,8 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         control: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
+        socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
+        proxy_protocol: config.get("server", "proxy_protocol").flag(),
         settings: Arc::new(settings(config, machine, cores)),
         level: level(config),
         format: match config.get("log", "format").text() {
@@ -88,10 +96,13 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         node: if node == "auto" { auto_node() } else { node.to_owned() },
         cores,
         connections_max: connections_share(config.get("server", "max_connections").count(), cores),
+        // Known when the table is made.
+        sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
+        trusted_proxies: trusted(config),
         outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
@@ -126,6 +137,11 @@ fn limits(config: &Config) -> Limits {
 fn rate(setting: &Setting) -> Option<Rate> {
     let units::Rate { count, per_ms } = setting.rate();
     Rate::new(count, per_ms)
+}
+
+fn trusted(config: &Config) -> Trusted {
+    let networks = config.get("server", "trusted_proxies").texts().iter();
+    Trusted::new(&networks.map(|text| parse_network(text).expect("its kind has read it")).collect::<Vec<_>>())
 }
 
 fn room(config: &Config, class: Option<&Class>) -> RoomSettings {

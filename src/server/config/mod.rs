@@ -10,6 +10,7 @@ pub mod load;
 pub mod lower;
 pub mod machine;
 mod nearest;
+pub mod networks;
 pub mod origin;
 pub mod print;
 pub mod units;

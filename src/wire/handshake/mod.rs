@@ -1,6 +1,7 @@
 //! HTTP/1.1 request heads on the data port, and the answers before a WebSocket opens (PROTOCOL section 1, RFC 6455
 //! section 4.2). Reads and writes bytes; who may connect is decided above.
 
+mod forwarded;
 mod headers;
 mod origin;
 mod query;
@@ -8,6 +9,8 @@ mod response;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+
+use std::net::IpAddr;
 
 use super::command::Form;
 use crate::base::limits::HEAD_BYTES_MAX;
@@ -77,6 +80,8 @@ pub struct Upgrade {
     pub last_received_seq: Option<u64>,
     /// Query parameter `epoch`.
     pub epoch: Option<String>,
+    /// Where the request comes from by the word of the proxies on its way, nearest first. Anyone may write such fields.
+    pub forwarded_for: Vec<IpAddr>,
 }
 
 /// An answer that ends the attempt.

@@ -2,6 +2,7 @@
 //! output carried out (sends, shutdowns, closes), then the staged hops into the lanes.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 
 use roomring::base::ids::CoreId;
 use roomring::base::limits::{
@@ -119,7 +120,9 @@ impl World {
                 }
                 let disconnected = matches!(input, FromSocket::Disconnected);
                 match input {
-                    FromSocket::Accepted => core.engine.handle(now, Input::Accepted { slot }, output),
+                    FromSocket::Accepted => {
+                        core.engine.handle(now, Input::Accepted { slot, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) }, output)
+                    }
                     FromSocket::Bytes(mut bytes) => {
                         core.engine.handle(now, Input::Received { slot, bytes: &mut bytes }, output);
                     }
@@ -152,7 +155,7 @@ impl World {
             }
             Source::Drain => {
                 let Some(window_ms) = core.drain.take() else { return false };
-                core.engine.handle(now, Input::Drain { window_ms }, output);
+                core.engine.handle(now, Input::Drain { window_ms, hands_over: false }, output);
             }
         }
         // io never mentions a slot again once the engine has given it back.
@@ -210,6 +213,7 @@ impl World {
             self.at(ready_us, Event::StoreWork(at));
         }
         output.ended.clear();
+        output.refused.clear();
     }
 
     fn conn_in(&self, at: CoreAt, slot: u32) -> Option<usize> {

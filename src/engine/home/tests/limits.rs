@@ -1,7 +1,11 @@
 //! Rates, connection limits and the idle timeout, seen through the inputs and outputs of engines.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::engine::limits::{Limits, Rate};
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn limited(limits: Limits) -> One {
     One::with(Settings { cores: 1, limits, ..Settings::for_tests() })
@@ -22,7 +26,7 @@ fn publish(id: u32) -> Vec<u8> {
 impl One {
     /// Opens a connection; gives what it is answered.
     fn open(&mut self, slot: u32, user: &str) -> String {
-        self.handle(Input::Accepted { slot });
+        self.handle(Input::Accepted { slot, peer: PEER });
         self.receive(slot, head(user).as_bytes());
         self.text()
     }
@@ -164,7 +168,7 @@ fn idle_connections_are_closed_and_listeners_are_not_idle() {
     let mut one = limited(Limits { idle_timeout_ms: 1_000, ..Limits::default() });
     one.open(0, "ann");
     one.open(1, "bob");
-    one.handle(Input::Accepted { slot: 2 });
+    one.handle(Input::Accepted { slot: 2, peer: PEER });
     one.receive(2, HEAD.as_bytes());
     one.turn();
     let rest = |one: &mut One, ms: u64| {
@@ -249,7 +253,7 @@ impl Two {
     }
 
     fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
-        self.handle(core, Input::Accepted { slot });
+        self.handle(core, Input::Accepted { slot, peer: PEER });
         self.handle(core, Input::Received { slot, bytes: &mut head(user).into_bytes() })
     }
 
@@ -306,5 +310,24 @@ fn a_publish_that_is_counted_elsewhere_outlives_a_leave_and_a_lost_connection() 
         bytes.extend(client_frame(Opcode::Close, &1000_u16.to_be_bytes(), [1, 2, 3, 4]));
         let said = two.say(1, 0, &bytes);
         assert!(said.contains(r#""seq":2"#), "{user}: the listener hears it: {said}");
+    }
+}
+
+#[test]
+fn a_socket_that_ends_while_it_waits_is_counted_nowhere() {
+    for user in ["ann", "bob", "eve", "kim"] {
+        let limits = Limits { connections_per_user_max: 2, connections_per_address_max: 5, ..Limits::default() };
+        let mut two = Two::new(limits);
+        let mut output = Output::default();
+        for core in 0..2 {
+            // The questions of both are under way when the sockets end.
+            let (engine, now) = (&mut two.engines[core], two.now);
+            engine.handle(now, Input::Accepted { slot: 0, peer: PEER }, &mut output);
+            engine.handle(now, Input::Received { slot: 0, bytes: &mut head(user).into_bytes() }, &mut output);
+            engine.handle(now, Input::Disconnected { slot: 0 }, &mut output);
+        }
+        two.handle(0, Input::Tick);
+        two.handle(1, Input::Tick);
+        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
     }
 }

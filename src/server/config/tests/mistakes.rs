@@ -116,6 +116,16 @@ fn wrong_values_name_line_key_fault_and_remedy() {
             "auth.allowed_origins: the list holds 1, which is a number; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
         ),
         (
+            "server",
+            "trusted_proxies = [\"10.0.0.1/8\"]",
+            "server.trusted_proxies: the list is not valid; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",
+        ),
+        (
+            "server",
+            "proxy_protocol = true",
+            "server.proxy_protocol: true needs server.trusted_proxies, which is empty: nobody's header would be read",
+        ),
+        (
             "log",
             "level = \"loud\"",
             "log.level: \"loud\" is not valid; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",

@@ -1,0 +1,109 @@
+//! Who is at the other end of each slot: four bytes for each, and a map for those that need sixteen. Never judges an
+//! address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use foldhash::fast::FixedState;
+
+use super::table::Table;
+
+/// The addresses of a core's connections, by slot.
+#[derive(Debug)]
+pub struct Peers {
+    /// IPv4 addresses. [`ELSEWHERE`] for an IPv6 one, and where nobody is.
+    short: Table<u32>,
+    /// IPv6 addresses. Slots are numbered by the kernel and not by outsiders, so their hash needs no secret.
+    long: HashMap<u32, Ipv6Addr, FixedState>,
+}
+
+/// 0.0.0.0, from which no connection comes.
+const ELSEWHERE: u32 = 0;
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { short: Table::new(), long: HashMap::default() }
+    }
+}
+
+impl Peers {
+    /// Prepares places up to and with `slot`.
+    pub fn reach(&mut self, slot: u32) {
+        self.short.reach(slot);
+    }
+
+    /// Takes note of who is at the other end of a slot.
+    pub fn set(&mut self, slot: u32, peer: IpAddr) {
+        self.forget(slot);
+        match peer.to_canonical() {
+            IpAddr::V4(peer) => *self.short.at_mut(slot) = peer.to_bits(),
+            IpAddr::V6(peer) => drop(self.long.insert(slot, peer)),
+        }
+    }
+
+    /// Who is at the other end; the unspecified address (0.0.0.0) where nobody is.
+    #[must_use]
+    pub fn get(&self, slot: u32) -> IpAddr {
+        match self.short.get(slot) {
+            Some(&ELSEWHERE) | None => {
+                self.long.get(&slot).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| IpAddr::V6(*peer))
+            }
+            Some(peer) => IpAddr::V4(Ipv4Addr::from_bits(*peer)),
+        }
+    }
+
+    /// Nobody is there any more.
+    pub fn forget(&mut self, slot: u32) {
+        self.short.reach(slot);
+        if std::mem::replace(self.short.at_mut(slot), ELSEWHERE) == ELSEWHERE
+            && self.long.remove(&slot).is_some()
+            && self.long.capacity() > 256
+            && self.long.len() * 8 < self.long.capacity()
+        {
+            // What many needed is given back after them.
+            self.long.shrink_to(self.long.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn each_slot_keeps_its_own_until_it_is_forgotten() {
+        let mut peers = Peers::default();
+        let nobody = ip("0.0.0.0");
+        assert_eq!(peers.get(5), nobody);
+        peers.set(5, ip("192.0.2.1"));
+        peers.set(5_000, ip("2001:db8::5"));
+        peers.set(6, ip("::ffff:192.0.2.6"));
+        assert_eq!(
+            [5, 6, 7, 5_000].map(|slot| peers.get(slot)),
+            [ip("192.0.2.1"), ip("192.0.2.6"), nobody, ip("2001:db8::5")]
+        );
+        peers.set(5, ip("::1"));
+        peers.set(5_000, ip("255.255.255.255"));
+        assert_eq!([peers.get(5), peers.get(5_000)], [ip("::1"), ip("255.255.255.255")]);
+        for slot in [5, 6, 5_000, 100_000] {
+            peers.forget(slot);
+            assert_eq!(peers.get(slot), nobody);
+        }
+        assert!(peers.long.is_empty());
+    }
+
+    #[test]
+    fn the_map_shrinks_after_a_crowd() {
+        let mut peers = Peers::default();
+        for slot in 0..10_000 {
+            peers.set(slot, IpAddr::V6(Ipv6Addr::from(u128::from(slot) << 64 | 1)));
+        }
+        (1..10_000).for_each(|slot| peers.forget(slot));
+        assert!(peers.long.capacity() < 1_000, "{}", peers.long.capacity());
+        assert_eq!(peers.get(0), ip("::1"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Which addresses are this server's own proxies, and whom they may speak for. Reads no header.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// The networks of the proxies in front of this server. What others claim about where they come from counts for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted(Box<[IpNet]>);
+
+impl Trusted {
+    /// The proxies in these networks.
+    #[must_use]
+    pub fn new(networks: &[IpNet]) -> Self {
+        Self(networks.into())
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this address is a proxy's.
+    #[must_use]
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.0.iter().any(|network| network.contains(&peer))
+    }
+
+    /// Who the client behind `peer` is, by the addresses that the proxies on the way have written down, nearest first:
+    /// the first one that is not a proxy, or the farthest if all are. `peer` itself where it is no proxy.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, forwarded: &[IpAddr]) -> IpAddr {
+        let mut client = peer;
+        for address in forwarded {
+            if !self.contains(client) {
+                break;
+            }
+            client = address.to_canonical();
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusted(networks: &[&str]) -> Trusted {
+        let networks: Vec<IpNet> = networks.iter().map(|text| text.parse().expect("a network")).collect();
+        Trusted::new(&networks)
+    }
+
+    fn ips(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn networks_of_both_families_are_known() {
+        let trusted = trusted(&["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]);
+        for (peer, is_proxy) in [
+            ("10.255.0.1", true),
+            ("::ffff:10.1.1.1", true),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(trusted.contains(ips(&[peer])[0]), is_proxy, "{peer}");
+        }
+        assert!(!Trusted::default().contains(ips(&["127.0.0.1"])[0]) && Trusted::default().is_empty());
+    }
+
+    #[test]
+    fn the_nearest_stranger_is_the_client() {
+        let trusted = trusted(&["10.0.0.0/8"]);
+        for (peer, forwarded, client) in [
+            ("10.0.0.1", &[][..], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+            // What is behind the nearest stranger is what the stranger says of itself.
+            ("10.0.0.1", &["203.0.113.9", "198.51.100.1"], "203.0.113.9"),
+            ("10.0.0.1", &["10.0.0.2", "203.0.113.9", "10.0.0.3"], "203.0.113.9"),
+            ("10.0.0.1", &["10.0.0.2", "10.0.0.3"], "10.0.0.3"),
+            ("203.0.113.1", &["198.51.100.1"], "203.0.113.1"),
+            ("10.0.0.1", &["::ffff:10.0.0.2", "2001:db8::1"], "2001:db8::1"),
+        ] {
+            assert_eq!(trusted.client(ips(&[peer])[0], &ips(forwarded)), ips(&[client])[0], "{peer} {forwarded:?}");
+        }
+    }
+}

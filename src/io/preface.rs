@@ -1,0 +1,204 @@
+//! Takes the PROXY protocol header off the connections of trusted proxies, before anything else reads their bytes: the
+//! engine, and whatever decrypts for it, is told the client's address and sees the connection's own bytes alone. Never
+//! times a header out: the engine's time limit for the request head runs from the accept on, and covers this.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use crate::base::counters::CoreCounters;
+use crate::engine::input::Input;
+use crate::engine::trusted::Trusted;
+use crate::wire::proxy::{Parsed, parse};
+
+/// The headers that one core awaits.
+#[derive(Debug)]
+pub struct Prefaces {
+    /// Who begins with a header; nobody where it is not configured.
+    trusted: Trusted,
+    /// What has arrived of the header, by slot; at most `wire::proxy::V2_BYTES_MAX` bytes.
+    awaited: HashMap<u32, Vec<u8>, FixedState>,
+    counters: Arc<CoreCounters>,
+}
+
+impl Prefaces {
+    /// Awaits a header from each connection of `trusted`.
+    #[must_use]
+    pub fn new(trusted: Trusted, counters: Arc<CoreCounters>) -> Prefaces {
+        Prefaces { trusted, awaited: HashMap::default(), counters }
+    }
+
+    /// Passes on what happened, but for the header's bytes; instead of them [`Input::Peer`], or [`Input::Disconnected`]
+    /// for a header that is none.
+    #[inline]
+    pub fn pass(&mut self, input: Input<'_>, mut hand_on: impl FnMut(Input<'_>)) {
+        match input {
+            Input::Accepted { slot, peer } if !self.trusted.is_empty() => {
+                self.accepted(slot, peer);
+                hand_on(Input::Accepted { slot, peer });
+            }
+            Input::Received { slot, bytes } if !self.awaited.is_empty() => self.received(slot, bytes, &mut hand_on),
+            other => hand_on(other),
+        }
+    }
+
+    /// The slot was closed: whatever comes on it next is another connection.
+    #[inline]
+    pub fn forget(&mut self, slot: u32) {
+        if !self.awaited.is_empty() {
+            self.awaited.remove(&slot);
+        }
+    }
+
+    fn accepted(&mut self, slot: u32, peer: IpAddr) {
+        if self.trusted.contains(peer) {
+            self.awaited.insert(slot, Vec::new());
+        }
+    }
+
+    fn received(&mut self, slot: u32, bytes: &mut [u8], hand_on: &mut impl FnMut(Input<'_>)) {
+        let Some(part) = self.awaited.get_mut(&slot) else { return hand_on(Input::Received { slot, bytes }) };
+        let before = part.len();
+        // Nearly always the header comes whole, and nothing is copied.
+        let parsed = if before == 0 {
+            parse(bytes)
+        } else {
+            part.extend_from_slice(bytes);
+            parse(part)
+        };
+        match parsed {
+            Parsed::Incomplete if before == 0 => part.extend_from_slice(bytes),
+            Parsed::Incomplete => {}
+            Parsed::Complete { used, client } => {
+                self.awaited.remove(&slot);
+                if let Some(peer) = client {
+                    hand_on(Input::Peer { slot, peer });
+                }
+                let rest = &mut bytes[used - before..];
+                if !rest.is_empty() {
+                    hand_on(Input::Received { slot, bytes: rest });
+                }
+            }
+            Parsed::Malformed(cause) => {
+                self.awaited.remove(&slot);
+                self.counters.refused_preface.add(1);
+                tracing::debug!(slot, cause, "connection of a trusted proxy closed");
+                hand_on(Input::Disconnected { slot });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 10.0.0.1 4660 80\r\n";
+    const PROXY: [u8; 4] = [10, 0, 0, 1];
+
+    /// What the engine would hear, as text.
+    struct Heard {
+        prefaces: Prefaces,
+        inputs: Vec<String>,
+        counters: Arc<CoreCounters>,
+    }
+
+    impl Heard {
+        fn new(networks: &[&str]) -> Heard {
+            let networks: Vec<_> = networks.iter().map(|text| text.parse().expect("a network")).collect();
+            let counters = Arc::new(CoreCounters::default());
+            let prefaces = Prefaces::new(Trusted::new(&networks), counters.clone());
+            Heard { prefaces, inputs: Vec::new(), counters }
+        }
+
+        fn pass(&mut self, input: Input<'_>) {
+            let Self { prefaces, inputs, .. } = self;
+            prefaces.pass(input, |input| {
+                inputs.push(match input {
+                    Input::Accepted { slot, peer } => format!("{slot} from {peer}"),
+                    Input::Peer { slot, peer } => format!("{slot} is {peer}"),
+                    Input::Received { slot, bytes } => format!("{slot}: {}", String::from_utf8_lossy(bytes)),
+                    Input::Disconnected { slot } => format!("{slot} ended"),
+                    other => format!("{other:?}"),
+                });
+            });
+        }
+
+        fn accept(&mut self, slot: u32, peer: [u8; 4]) {
+            self.pass(Input::Accepted { slot, peer: IpAddr::from(peer) });
+        }
+
+        fn receive(&mut self, slot: u32, bytes: &[u8]) {
+            self.pass(Input::Received { slot, bytes: &mut bytes.to_vec() });
+        }
+
+        fn take(&mut self) -> Vec<String> {
+            std::mem::take(&mut self.inputs)
+        }
+    }
+
+    #[test]
+    fn a_header_is_taken_off_however_it_is_cut() {
+        let mut heard = Heard::new(&["10.0.0.0/8"]);
+        let whole = [HEADER, b"GET"].concat();
+        for cut in 0..=whole.len() {
+            heard.accept(1, PROXY);
+            for part in [&whole[..cut], &whole[cut..]].into_iter().filter(|part| !part.is_empty()) {
+                heard.receive(1, part);
+            }
+            let inputs = heard.take();
+            assert_eq!(inputs[..2], ["1 from 10.0.0.1", "1 is 203.0.113.9"], "{cut}");
+            let rest: String = inputs[2..].iter().map(|input| input.strip_prefix("1: ").expect("bytes")).collect();
+            assert_eq!(rest, "GET", "{cut}");
+            heard.receive(1, HEADER);
+            assert_eq!(heard.take(), [format!("1: {}", String::from_utf8_lossy(HEADER))], "only the first is a header");
+        }
+        heard.accept(2, PROXY);
+        whole.iter().for_each(|byte| heard.receive(2, &[*byte]));
+        assert_eq!(heard.take(), ["2 from 10.0.0.1", "2 is 203.0.113.9", "2: G", "2: E", "2: T"]);
+    }
+
+    #[test]
+    fn strangers_are_plain_clients() {
+        let mut heard = Heard::new(&["10.0.0.0/8"]);
+        heard.accept(1, PROXY);
+        heard.accept(2, [192, 0, 2, 1]);
+        heard.receive(2, b"PROXY TCP4 1.1.1.1 2.2.2.2 1 1\r\n");
+        assert_eq!(heard.take()[2..], ["2: PROXY TCP4 1.1.1.1 2.2.2.2 1 1\r\n"]);
+        let mut off = Heard::new(&[]);
+        off.accept(1, PROXY);
+        off.receive(1, HEADER);
+        assert_eq!(off.take().len(), 2);
+    }
+
+    #[test]
+    fn the_sockets_own_address_may_stay() {
+        let mut heard = Heard::new(&["10.0.0.0/8"]);
+        heard.accept(1, PROXY);
+        heard.receive(1, b"PROXY UNKNOWN\r\nGET");
+        assert_eq!(heard.take(), ["1 from 10.0.0.1", "1: GET"]);
+    }
+
+    #[test]
+    fn what_is_no_header_ends_the_connection_and_is_counted() {
+        let mut heard = Heard::new(&["10.0.0.0/8"]);
+        heard.accept(1, PROXY);
+        heard.receive(1, b"GET /ws");
+        assert_eq!(heard.take(), ["1 from 10.0.0.1", "1 ended"]);
+        assert_eq!(heard.counters.refused_preface.get(), 1);
+    }
+
+    #[test]
+    fn a_slot_that_is_closed_is_forgotten() {
+        let mut heard = Heard::new(&["10.0.0.0/8"]);
+        heard.accept(1, PROXY);
+        heard.receive(1, &HEADER[..10]);
+        heard.prefaces.forget(1);
+        heard.accept(1, [192, 0, 2, 1]);
+        heard.receive(1, b"GET");
+        assert_eq!(heard.take()[1..], ["1 from 192.0.2.1", "1: GET"]);
+        assert!(heard.prefaces.awaited.is_empty());
+    }
+}
