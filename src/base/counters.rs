@@ -102,6 +102,8 @@ counters! {
     accepted: Total,
     #[doc = "Upgrades refused before the WebSocket opened (any HTTP status from 400)."]
     refused: Total,
+    #[doc = "Upgrades and refreshes refused for their token."]
+    auth_refused: Total,
     #[doc = "WebSocket connections that have ended."]
     closed: Total,
     #[doc = "Connections closed as slow consumers (4413)."]
@@ -112,6 +114,8 @@ counters! {
     closed_protocol: Total,
     #[doc = "Connections closed because the memory budget was used up (1013)."]
     closed_overloaded: Total,
+    #[doc = "Connections closed because their token expired (4401)."]
+    closed_token: Total,
     #[doc = "Rooms owned by this core that have members."]
     rooms: Gauge,
     #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]

@@ -5,6 +5,7 @@
 //! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
 //! rooms that hash to this core.
 
+pub mod access;
 pub mod audience;
 pub mod budget;
 pub mod home;
@@ -108,6 +109,7 @@ impl Engine {
                 self.handle_own(now, output);
                 self.owner.tick(now, owner_effects!(self, output));
             }
+            Input::Keys(keys) => self.home.set_keys(keys, home_effects!(self, now, output)),
             Input::Drain { window_ms } => self.home.drain(now, window_ms),
         }
         self.handle_own(now, output);

@@ -3,7 +3,7 @@
 use crate::base::codes::CloseCode;
 use crate::base::log_gate::LogGate;
 use crate::base::time::Now;
-use crate::engine::output::Ended;
+use crate::engine::output::{Ended, TokenRefused};
 
 /// Lines that were held back are told at most this often.
 const HELD_BACK_MS: u64 = 60_000;
@@ -38,6 +38,13 @@ impl Journal {
                 tracing::info!(lines, "held back lines about connections that were closed");
             }
         }
+    }
+}
+
+/// Writes which tokens were refused: the engine tells few of them.
+pub fn write_refused(refused: &mut Vec<TokenRefused>) {
+    for TokenRefused { cause, held_back } in refused.drain(..) {
+        tracing::info!(cause, held_back, "token refused");
     }
 }
 

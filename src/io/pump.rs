@@ -18,7 +18,7 @@ use glommio::timer::Timer;
 
 use super::clock;
 use super::error::StartError;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::lanes::{Lanes, Staged};
 use super::services::{Control, Services};
 use super::sockets::Sockets;
@@ -245,6 +245,7 @@ impl<S: CoreState> Pump<S> {
                 }
                 Control::Stop => self.stage = Stage::Ended,
                 Control::Link(event) => self.handle(now, Input::Link(event)),
+                Control::Keys(keys) => self.handle(now, Input::Keys(keys)),
                 Control::Store(event) => self.handle(now, Input::Store(event)),
             }
         }
@@ -267,6 +268,7 @@ impl<S: CoreState> Pump<S> {
         }
         self.muted = 0;
         self.journal.write(now, &mut self.output.ended);
+        journal::write_refused(&mut self.output.tokens_refused);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         self.blocked = left > 0 || !served;

@@ -13,10 +13,14 @@ use super::life;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::Engine;
+use crate::engine::access::Keys;
+use crate::engine::input::Input;
+use crate::engine::output::Output;
+use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
-use crate::io::services::{Control, Services};
+use crate::io::services::{CallForKeys, Control, Services};
 use crate::io::sockets::Capacity;
 use crate::io::wake::Wake;
 
@@ -30,12 +34,25 @@ pub struct Running {
     asked_to_end: Cell<bool>,
 }
 
+/// What cores need to verify tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The keys to begin with.
+    pub keys: Arc<Keys>,
+    /// How a core asks for more.
+    pub call: CallForKeys,
+}
+
 /// Binds the listening sockets and starts a core for each entry of the plan, with its counters. Gives back the addresses
 /// that are listened on, in the order of the plan.
 ///
 /// # Errors
 /// The first thing that cannot be had; what was started ends with the process.
-pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
+pub fn start(
+    plan: &Plan,
+    counters: &[Arc<CoreCounters>],
+    tokens: Option<&Tokens>,
+) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let cores = plan.settings.cores;
     let listeners = Listeners::bind(&plan.listen, cores).context("server.listen")?;
     let capacity = Capacity::of(plan.settings.connections_max);
@@ -54,10 +71,18 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
     let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
-        let services = Services::default();
+        let services = Services { keys: tokens.map(|tokens| tokens.call.clone()), ..Services::default() };
+        let keys = tokens.map(|tokens| tokens.keys.clone());
         let config = CoreConfig { cpu: *cpu, slots, listeners, lanes, wake, services, counters: counters.clone() };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
-        let engine = move || Engine::new(settings, core, seed, counters);
+        let engine = move || {
+            let mut engine = Engine::new(settings, core, seed, counters);
+            // Before the first connection is accepted.
+            if let Some(keys) = keys {
+                engine.handle(clock::now(), Input::Keys(keys), &mut Output::default());
+            }
+            engine
+        };
         // The channel has room for every core's one word.
         let ended = move || {
             let _ = sender.try_send(core);
@@ -69,6 +94,11 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
 }
 
 impl Running {
+    /// What speaks to each core.
+    pub fn handles(&self) -> &[CoreHandle] {
+        &self.handles
+    }
+
     fn tell(&self, control: impl Fn() -> Control) {
         self.asked_to_end.set(true);
         for (core, handle) in self.handles.iter().enumerate() {

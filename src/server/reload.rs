@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::config::keys::{KEYS, Reload};
 use super::config::load::{Sources, load};
-use super::config::lower::{level, plan};
+use super::config::lower::{Plan, level, plan};
 use super::config::machine::Machine;
 use super::config::origin::Mistake;
 use super::log::Log;
@@ -18,14 +18,15 @@ struct Changes {
 }
 
 /// Reads the sources again. With any mistake everything stays as it is; `current` becomes what was read otherwise.
-pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log) {
-    let config = match read(sources, machine) {
-        Ok(config) => config,
+/// Gives what is wanted now, for those parts that take it over.
+pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log) -> Option<Plan> {
+    let (config, plan) = match read(sources, machine) {
+        Ok(read) => read,
         Err(mistakes) => {
             for mistake in mistakes {
                 tracing::error!(%mistake, "the configuration is kept as it was");
             }
-            return;
+            return None;
         }
     };
     let changes = changes(current, &config);
@@ -36,14 +37,15 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
         current.adopt(index, &config);
     }
+    Some(plan)
 }
 
-fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {
+fn read(sources: &Sources, machine: &Machine) -> Result<(Config, Plan), Vec<Mistake>> {
     let (config, mistakes) = load(sources);
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    plan(&config, machine).map(|_| config)
+    plan(&config, machine).map(|plan| (config, plan))
 }
 
 fn changes(old: &Config, new: &Config) -> Changes {

@@ -39,6 +39,7 @@ impl Home {
             CloseCode::Slow => effects.counters.closed_slow.add(1),
             CloseCode::Heartbeat => effects.counters.closed_heartbeat.add(1),
             CloseCode::Overloaded => effects.counters.closed_overloaded.add(1),
+            CloseCode::Token => effects.counters.closed_token.add(1),
             _ => {}
         }
         self.end_session(slot, Some(code), cause, effects);
@@ -108,6 +109,7 @@ impl Home {
     /// A connection stops being open: it leaves its rooms and is counted as ended. What it is still told comes after.
     fn end_session(&mut self, slot: u32, code: Option<CloseCode>, cause: &'static str, effects: &mut HomeEffects<'_>) {
         self.leave_all(slot, effects);
+        self.forget_token(slot, effects);
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);
         self.open -= 1;
@@ -154,6 +156,7 @@ impl Home {
             Phase::Head => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
+        self.forget_token(slot, effects);
         if let Some(head) = self.take_head(slot) {
             effects.budget.release(head.len());
         }

@@ -2,7 +2,8 @@
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
 //! `upgrade` opens a connection, `inbound` turns its bytes into commands, `commands` carries them out, `hops` hears the
-//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for.
+//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for,
+//! `tokens` knows what it may do and until when.
 
 mod closing;
 mod commands;
@@ -12,6 +13,7 @@ mod inbound;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tokens;
 mod upgrade;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use self::timers::Timers;
+use self::tokens::Tokens;
 use super::audience::Audiences;
 use super::budget::Budget;
 use super::outbound::Outbound;
@@ -63,6 +66,10 @@ pub struct Home {
     outboxes: Outboxes,
     audiences: Audiences,
     timers: Timers,
+    /// Auth mode `jwt`; `None` in mode `open`.
+    tokens: Option<Box<Tokens>>,
+    /// The head at hand is being read once more: it does not wait for keys again.
+    asked_again: bool,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Given to the next accepted connection.
@@ -97,6 +104,8 @@ impl Home {
             sessions: Table::new(),
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
+            tokens: None,
+            asked_again: false,
             heads: HashMap::default(),
             slots_used: 0,
             sockets: 0,

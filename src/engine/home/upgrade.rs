@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::commands::Ask;
+use super::tokens::Identity;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
+use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::Phase;
 use crate::wire::command::{Form, Recover, ReplyTo};
@@ -47,14 +49,20 @@ impl Home {
         self.heads.insert(slot, received.into());
     }
 
-    fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
+    pub(super) fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
         match parse_head(received) {
             Head::Incomplete => self.keep_head(slot, received, effects),
             Head::Refused(refusal) => self.refuse_head(slot, &refusal, effects),
-            Head::Complete { used, request } => match self.route(request, effects) {
+            Head::Complete { used, request } => match self.route(slot, request, effects) {
                 Ok(Route::Answer(answer)) => self.answer_head(slot, answer, effects),
-                Ok(Route::Open(upgrade)) => {
-                    self.open(slot, &upgrade, effects);
+                // A client that goes on without waiting for the answer does not get to wait for keys.
+                Ok(Route::Wait) if received.len() > HEAD_BYTES_MAX => {
+                    let words = "the token is signed with a key that this server does not know";
+                    self.refuse_head(slot, &Refusal::new(401, ErrorCode::InvalidToken.as_str(), words), effects);
+                }
+                Ok(Route::Wait) => self.keep_head(slot, received, effects),
+                Ok(Route::Open(upgrade, access)) => {
+                    self.open(slot, &upgrade, access, effects);
                     if self.sessions.at(slot).phase == Phase::Open && used < received.len() {
                         self.receive_messages(slot, &mut received[used..], effects);
                     }
@@ -64,7 +72,7 @@ impl Home {
         }
     }
 
-    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
+    fn route(&mut self, slot: u32, request: HttpRequest, effects: &mut HomeEffects<'_>) -> Result<Route, Refusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
@@ -73,7 +81,11 @@ impl Home {
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => {
                 self.admit(&upgrade, effects)?;
-                Ok(Route::Open(upgrade))
+                Ok(match self.identify(slot, &upgrade, effects)? {
+                    Identity::Open => Route::Open(upgrade, None),
+                    Identity::Token(access) => Route::Open(upgrade, Some(access)),
+                    Identity::Wait => Route::Wait,
+                })
             }
             HttpRequest::Get { .. } | HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => {
                 Err(Refusal::not_found())
@@ -124,10 +136,18 @@ impl Home {
         self.end_after_sending(slot, Phase::Lingering, effects);
     }
 
-    fn open(&mut self, slot: u32, upgrade: &Upgrade, effects: &mut HomeEffects<'_>) {
-        let user = match &upgrade.user {
-            Some(user) => UserName::new(user).expect("the handshake has checked it"),
-            None => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
+    fn open(
+        &mut self,
+        slot: u32,
+        upgrade: &Upgrade,
+        access: Option<Box<Access>>,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        let user = match (&access, &upgrade.user) {
+            // Whom the query names is of no account then.
+            (Some(access), _) => access.user.clone(),
+            (None, Some(user)) => UserName::new(user).expect("the handshake has checked it"),
+            (None, None) => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
         };
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
         let session = self.sessions.at_mut(slot);
@@ -142,6 +162,10 @@ impl Home {
         effects.counters.connections.add(1);
         let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);
+        let name = access.as_ref().and_then(|access| access.name.clone());
+        if let Some(access) = access {
+            self.hold_token(slot, *access, effects);
+        }
         if echo {
             return;
         }
@@ -149,6 +173,7 @@ impl Home {
         let welcome = Push::Welcome {
             connection: &id.to_string(),
             user: &user,
+            name: name.as_deref(),
             session: &session,
             node: &self.settings.node,
             heartbeat_ms: self.settings.heartbeat_ms,
@@ -176,7 +201,9 @@ enum Route {
     /// Say this and end.
     Answer(Bytes),
     /// Open the WebSocket.
-    Open(Box<Upgrade>),
+    Open(Box<Upgrade>, Option<Box<Access>>),
+    /// Keep the head until there are more keys.
+    Wait,
 }
 
 fn refusal(status: u16, error: &'static str, message: &str, retry_after_s: Option<u32>) -> Refusal {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tracing_subscriber::filter::Targets;
 
 use super::Config;
-use super::check::{check, layout};
+use super::check::{auth, check, layout};
 use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
 use super::origin::Mistake;
 use super::units::Share;
+use crate::server::auth;
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
 /// How log lines are written.
@@ -36,6 +37,8 @@ pub struct Plan {
     pub cpus: Vec<Option<usize>>,
     /// The longest drain.
     pub shutdown_grace_ms: u64,
+    /// How tokens are verified; `None`: anyone may connect.
+    pub auth: Option<auth::Settings>,
     /// For each core.
     pub settings: Arc<Settings>,
     /// What is logged.
@@ -60,6 +63,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         control: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
+        auth: (config.get("auth", "mode").text() == "jwt").then(|| auth(config)),
         settings: Arc::new(settings(config, machine, cores)),
         level: level(config),
         format: match config.get("log", "format").text() {
