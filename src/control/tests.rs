@@ -24,7 +24,14 @@ fn watched() -> Arc<Watched> {
         core.dropped_lane.add(100);
         core.publish_to_flush.record(30 * factor, 2);
     }
-    Arc::new(Watched { node: "web-1".into(), cores, draining: AtomicBool::new(false), log_lines_lost: Box::new(|| 17), parts: Vec::new(), breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }] })
+    Arc::new(Watched {
+        node: "web-1".into(),
+        cores,
+        draining: AtomicBool::new(false),
+        log_lines_lost: Box::new(|| 17),
+        parts: Vec::new(),
+        breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }],
+    })
 }
 
 async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {

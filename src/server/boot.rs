@@ -112,7 +112,8 @@ impl Auth {
 
     fn part(&self) -> Part {
         let state = self.keeper.state();
-        let read = move || (!state.is_obtained()).then(|| "the key set of auth.jwks has not been obtained yet".to_owned());
+        let read =
+            move || (!state.is_obtained()).then(|| "the key set of auth.jwks has not been obtained yet".to_owned());
         Part { name: "keys", read: Box::new(read) }
     }
 

@@ -21,7 +21,11 @@ const TTL_MS_MAX: u64 = 3_650 * 86_400_000;
 pub fn sign(config: &Config, request: &TokenRequest, now_unix_ms: u64) -> Result<String, String> {
     let TokenRequest { user, ttl, rooms } = request;
     check_name(user).map_err(|error| format!("--user {error}"))?;
-    let range = format!("it must be a duration such as \"1h\", from {} to {}", duration_text(TTL_MS_MIN), duration_text(TTL_MS_MAX));
+    let range = format!(
+        "it must be a duration such as \"1h\", from {} to {}",
+        duration_text(TTL_MS_MIN),
+        duration_text(TTL_MS_MAX)
+    );
     let ttl_ms = parse_duration(ttl).map_err(|wrong| format!("--ttl: {ttl:?} {wrong}; {range}"))?;
     if !(TTL_MS_MIN..=TTL_MS_MAX).contains(&ttl_ms) {
         return Err(format!("--ttl: {ttl:?} is out of range; {range}"));
@@ -29,7 +33,8 @@ pub fn sign(config: &Config, request: &TokenRequest, now_unix_ms: u64) -> Result
     if rooms.len() > TOKEN_ROOMS_MAX {
         return Err(format!("--room is given more than {TOKEN_ROOMS_MAX} times"));
     }
-    let is_pattern = |room: &String| (1..=TOKEN_PATTERN_BYTES_MAX).contains(&room.len()) && !room.chars().any(char::is_control);
+    let is_pattern =
+        |room: &String| (1..=TOKEN_PATTERN_BYTES_MAX).contains(&room.len()) && !room.chars().any(char::is_control);
     if let Some(room) = rooms.iter().find(|room| !is_pattern(room)) {
         let rule = format!("1 to {TOKEN_PATTERN_BYTES_MAX} bytes without control characters, such as \"news:*\"");
         return Err(format!("--room: {:?} is not valid; it must be {rule}", room.chars().take(60).collect::<String>()));
@@ -84,7 +89,9 @@ mod tests {
         let keys = Keys::new(Material::from_secret("s"), expected, Renewal::None);
         let access = keys.verify(&token, 1_700_000_000_500).expect("its own token");
         assert_eq!((&*access.user, access.expires_at), ("zoë", 1_700_000_091_000));
-        assert!(access.grants.allow("news:1", Allowed::JOIN | Allowed::PUBLISH) && !access.grants.allow("a", Allowed::JOIN));
+        assert!(
+            access.grants.allow("news:1", Allowed::JOIN | Allowed::PUBLISH) && !access.grants.allow("a", Allowed::JOIN)
+        );
     }
 
     #[test]

@@ -204,7 +204,9 @@ impl Push<'_> {
                 out.u32(push_op::GAP).u64(from).u64(to).text(room);
             }
             Push::Welcome { .. } => self.write_json(out.u32(push_op::WELCOME)),
-            Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => self.write_json(out.u32(push_op::OTHER)),
+            Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
+                self.write_json(out.u32(push_op::OTHER))
+            }
         }
     }
 }

@@ -89,7 +89,9 @@ mod tests {
     use super::*;
 
     fn grants(list: &[(&str, Allowed)]) -> Grants {
-        Grants::of(list.iter().map(|(pattern, allowed)| Grant { pattern: (*pattern).into(), allowed: *allowed }).collect())
+        Grants::of(
+            list.iter().map(|(pattern, allowed)| Grant { pattern: (*pattern).into(), allowed: *allowed }).collect(),
+        )
     }
 
     #[test]

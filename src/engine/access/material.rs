@@ -13,14 +13,8 @@ use super::keys::{Key, algorithm};
 use crate::base::limits::TOKEN_KEYS_MAX;
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-const RSA: &[Algorithm] = &[
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
+const RSA: &[Algorithm] =
+    &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
 const P256: &[Algorithm] = &[Algorithm::ES256];
 const P384: &[Algorithm] = &[Algorithm::ES384];
 const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
@@ -138,9 +132,7 @@ fn key_of_pem(label: &str, block: &str) -> Result<Key, KeyError> {
             ));
         }
         "CERTIFICATE" => {
-            return Err(error(
-                "holds a certificate; its public key is needed (openssl x509 -pubkey -noout writes it)",
-            ));
+            return Err(error("holds a certificate; its public key is needed (openssl x509 -pubkey -noout writes it)"));
         }
         _ => return Err(error("holds a PEM block that is no public key")),
     }

@@ -92,7 +92,13 @@ impl Home {
             return self.refuse(slot, ErrorCode::Forbidden, "inboxes cannot be joined", reply, effects);
         }
         if !self.may(slot, room, Allowed::JOIN) {
-            return self.refuse(slot, ErrorCode::Forbidden, "the token does not allow to join this room", reply, effects);
+            return self.refuse(
+                slot,
+                ErrorCode::Forbidden,
+                "the token does not allow to join this room",
+                reply,
+                effects,
+            );
         }
         let owner = owner_of(room, self.settings.cores);
         if owner != self.core && effects.outbound.is_full(owner) {

@@ -136,18 +136,14 @@ impl Home {
         self.end_after_sending(slot, Phase::Lingering, effects);
     }
 
-    fn open(
-        &mut self,
-        slot: u32,
-        upgrade: &Upgrade,
-        access: Option<Box<Access>>,
-        effects: &mut HomeEffects<'_>,
-    ) {
+    fn open(&mut self, slot: u32, upgrade: &Upgrade, access: Option<Box<Access>>, effects: &mut HomeEffects<'_>) {
         let user = match (&access, &upgrade.user) {
             // Whom the query names is of no account then.
             (Some(access), _) => access.user.clone(),
             (None, Some(user)) => UserName::new(user).expect("the handshake has checked it"),
-            (None, None) => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
+            (None, None) => {
+                UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name")
+            }
         };
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
         let session = self.sessions.at_mut(slot);

@@ -23,9 +23,8 @@ pub(super) fn read_key_set(path: &str) -> Result<Material, String> {
 }
 
 fn read(path: &str, keys: fn(&str) -> Result<Material, KeyError>) -> Result<Material, String> {
-    let text = read_text(path).map_err(|what| {
-        format!("{path:?} {what}; it must be the path of a file that the server may read")
-    })?;
+    let text = read_text(path)
+        .map_err(|what| format!("{path:?} {what}; it must be the path of a file that the server may read"))?;
     keys(&text).map_err(|error| format!("{path:?} {error}"))
 }
 

@@ -153,7 +153,8 @@ const GIB: u64 = 1 << 30;
 const FREE_TEXT: Kind = text("a text without control characters", |_| true);
 const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
 const JWKS: Kind = text("the path of a file, an http:// or https:// address, or \"\" for none", |text| {
-    !text.contains("://") || ((text.starts_with("http://") || text.starts_with("https://")) && !text.contains(char::is_whitespace))
+    !text.contains("://")
+        || ((text.starts_with("http://") || text.starts_with("https://")) && !text.contains(char::is_whitespace))
 });
 const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none", |text| {
     text.is_empty() || (text.contains("://") && !text.contains(char::is_whitespace))

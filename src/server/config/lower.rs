@@ -12,8 +12,8 @@ use super::level::parse_level;
 use super::machine::Machine;
 use super::origin::Mistake;
 use super::units::Share;
-use crate::server::auth;
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::server::auth;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
