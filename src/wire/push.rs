@@ -224,10 +224,20 @@ mod tests {
         let welcome = Push::Welcome {
             connection: "0-1-2",
             user: "zoë",
+            name: None,
             session: "s\"1",
             node: "n1",
             heartbeat_ms: 25_000,
             max_message_bytes: 65_536,
+        };
+        let named = Push::Welcome {
+            connection: "c",
+            user: "zoë",
+            name: Some("Zoë \"Z\""),
+            session: "s",
+            node: "n",
+            heartbeat_ms: 1,
+            max_message_bytes: 2,
         };
         vec![
             (
@@ -235,6 +245,17 @@ mod tests {
                 json!({"type": "welcome", "connection": "0-1-2", "user": "zoë", "session": "s\"1", "node": "n1",
                     "heartbeat_ms": 25_000, "max_message_bytes": 65_536}),
                 128,
+            ),
+            (
+                named,
+                json!({"type": "welcome", "connection": "c", "user": "zoë", "name": "Zoë \"Z\"", "session": "s",
+                    "node": "n", "heartbeat_ms": 1, "max_message_bytes": 2}),
+                128,
+            ),
+            (
+                Push::Left { room, reason: LeftReason::Token },
+                json!({"type": "left", "room": **room, "reason": "token"}),
+                136,
             ),
             (
                 Push::Status { room, user, status: Status::Away },

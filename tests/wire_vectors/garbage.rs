@@ -34,6 +34,7 @@ fn random_commands_are_answered_by_an_error_or_taken() {
         r#"{"type":"history","id":9,"room":"r","after":1,"limit":10}"#,
         r#"{"type":"presence","room":"r","after":"bob"}"#,
         r#"{"type":"status","status":"away"}"#,
+        r#"{"type":"refresh","token":"eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}"#,
         r#"{"type":"ping","id":9007199254740991}"#,
         r#"[[[[{"type":"leave"}]]]]"#,
         "",

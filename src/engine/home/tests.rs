@@ -1,5 +1,7 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod tokens;
+
 use std::sync::Arc;
 
 use super::super::Engine;

@@ -34,7 +34,7 @@ pub(super) struct Tokens {
     keys: Arc<Keys>,
     held: Table<Held>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
-    due: BTreeSet<(u64, u32)>,
+    pub(super) due: BTreeSet<(u64, u32)>,
     /// Upgrades that wait for keys, with when their patience ends, monotonic milliseconds.
     waiting: BTreeMap<u32, u64>,
     /// Keys were asked for then, monotonic milliseconds.

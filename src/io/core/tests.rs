@@ -123,7 +123,7 @@ impl CoreState for Relay {
                 self.next_tick_us = self.tick_us.map(|tick_us| now.mono_us + tick_us);
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
-            Input::Link(_) | Input::Store(_) => panic!("not configured"),
+            Input::Link(_) | Input::Store(_) | Input::Keys(_) => panic!("not configured"),
         }
     }
 

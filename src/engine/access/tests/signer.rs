@@ -89,6 +89,25 @@ impl Signer {
         self.pair.as_ref().expect("no secret").serialize_pem()
     }
 
+    fn jwk(&self) -> Value {
+        let public = self.pair.as_ref().expect("no secret").public_key_raw();
+        match (self.algorithms[0], public) {
+            (Algorithm::EdDSA, x) => json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(x)}),
+            (Algorithm::ES256, [4, point @ ..]) => {
+                let (x, y) = point.split_at(32);
+                json!({"kty": "EC", "crv": "P-256", "x": BASE64.encode(x), "y": BASE64.encode(y)})
+            }
+            (Algorithm::ES384, [4, point @ ..]) => {
+                let (x, y) = point.split_at(48);
+                json!({"kty": "EC", "crv": "P-384", "x": BASE64.encode(x), "y": BASE64.encode(y)})
+            }
+            (algorithm, _) => {
+                let jwk = Jwk::from_encoding_key(&self.key, algorithm).expect("an RSA key");
+                json!({"kty": "RSA", "n": serde_json::to_value(&jwk).expect("JSON")["n"], "e": "AQAB"})
+            }
+        }
+    }
+
     /// What verifies its tokens.
     pub fn material(&self) -> Material {
         match self.secret {
@@ -101,13 +120,9 @@ impl Signer {
 /// A key set as an identity provider publishes it.
 pub fn key_set(keys: &[(&Signer, Option<&str>)]) -> String {
     let jwk = |(signer, id): &(&Signer, Option<&str>)| {
-        let jwk = Jwk::from_encoding_key(&signer.key, signer.algorithms[0]).expect("a public key");
-        let mut jwk = serde_json::to_value(jwk).expect("JSON");
-        let fields = jwk.as_object_mut().expect("an object");
-        fields.remove("alg");
-        fields.remove("kid");
+        let mut jwk = signer.jwk();
         if let Some(id) = id {
-            fields.insert("kid".into(), json!(id));
+            jwk["kid"] = json!(id);
         }
         jwk
     };
