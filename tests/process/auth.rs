@@ -151,7 +151,7 @@ fn leeway_forgives_clocks_that_differ() {
 #[test]
 fn a_connection_ends_with_its_token_unless_it_is_refreshed() {
     let server = guarded(&[]);
-    let short = |user: &str| sign(SECRET, &claims(user, 3, json!({})));
+    let short = |user: &str| sign(SECRET, &claims(user, 6, json!({})));
     let mut ends = Client::connect_at(&server, &format!("/ws?room=a&token={}", short("alice")));
     let mut stays = Client::connect_at(&server, &format!("/ws?room=a&token={}", short("bob")));
     let mut binary = Client::open(server.listen, &format!("/ws?token={}", short("carol")), Some("roomring.v1.binary"));

@@ -190,9 +190,8 @@ impl Home {
 
     /// The wheel passes a connection.
     pub(super) fn schedule_expiry(&mut self, slot: u32, now: Now) {
-        let is_told = !self.sessions.at(slot).echo;
         if let Some(tokens) = &mut self.tokens {
-            tokens.schedule(slot, is_told, now, self.settings.heartbeat_ms);
+            tokens.schedule(slot, !self.sessions.at(slot).echo, now, self.settings.heartbeat_ms);
         }
     }
 
