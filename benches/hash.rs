@@ -8,7 +8,7 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use roomring::base::ids::RoomName;
-use roomring::engine::placement::{hash, owner_of};
+use roomring::engine::placement::{self, owner_of};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -35,7 +35,7 @@ fn placement(bencher: Bencher<'_, '_>, length: usize) {
 #[divan::bench(args = LENGTHS)]
 fn stable(bencher: Bencher<'_, '_>, length: usize) {
     let name = "r".repeat(length);
-    bencher.bench_local(|| hash(black_box(name.as_bytes())));
+    bencher.bench_local(|| placement::hash(black_box(name.as_bytes())));
 }
 
 /// The seeded hash of the engine's tables.

@@ -106,6 +106,8 @@ counters! {
     refused_preface: Total,
     #[doc = "Sockets closed before their upgrade because too many others waited for theirs."]
     refused_crowded: Total,
+    #[doc = "Upgrades and refreshes refused for their token."]
+    auth_refused: Total,
     #[doc = "WebSocket connections that have ended."]
     closed: Total,
     #[doc = "Connections closed as slow consumers (4413)."]
@@ -124,6 +126,8 @@ counters! {
     refused_limit: Total,
     #[doc = "Commands refused for their rate."]
     rate_limited: Total,
+    #[doc = "Connections closed because their token expired (4401)."]
+    closed_token: Total,
     #[doc = "Rooms owned by this core that have members."]
     rooms: Gauge,
     #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]

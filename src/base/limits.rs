@@ -127,6 +127,42 @@ pub const ROOMS_PER_TICK_MAX: usize = 4_096;
 /// Bytes charged to the memory budget for a room without members that is kept for its history or keys.
 pub const ROOM_BYTES: usize = 512;
 
+/// Bytes of a token.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Patterns in a token's `rooms`.
+pub const TOKEN_ROOMS_MAX: usize = 64;
+
+/// Bytes of one pattern in a token's `rooms`.
+pub const TOKEN_PATTERN_BYTES_MAX: usize = 256;
+
+/// Bytes of a token's `name`.
+pub const TOKEN_NAME_BYTES_MAX: usize = 256;
+
+/// A client is warned so long before its token expires.
+pub const TOKEN_WARNING_MS: u64 = 30_000;
+
+/// Keys that tokens are verified with.
+pub const TOKEN_KEYS_MAX: usize = 64;
+
+/// Keys tried on a token that does not name its key: each costs a verification.
+pub const TOKEN_KEYS_TRIED_MAX: usize = 16;
+
+/// Bytes of a PEM file or a key set.
+pub const KEY_FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// An upgrade whose token names a key that may yet be fetched waits for it at most so long, within [`HEAD_TIMEOUT_MS`].
+pub const KEYS_WAIT_MS: u64 = 6_000;
+
+/// Upgrades of one core that wait for keys; more are refused at once.
+pub const KEYS_WAITING_MAX: usize = 1_024;
+
+/// A core asks for keys at most this often.
+pub const KEYS_ASK_AGAIN_MS: u64 = 500;
+
+/// A refused token is logged at most this often by each core and for each cause.
+pub const TOKEN_LOG_AGAIN_MS: u64 = 60_000;
+
 /// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
 pub const SHED_PER_TURN_MAX: usize = 8;
 
@@ -138,5 +174,6 @@ pub const HEALTH_PATH: &str = "/health";
 
 const _: () = assert!(LANE_HOPS_MAX >= 10_000, "REQUIREMENTS A5: absorbs 10,000 queued broadcasts");
 const _: () = assert!(HEADS_BYTES_MAX > HEAD_BYTES_MAX, "one head always fits");
+const _: () = assert!(KEYS_WAIT_MS < HEAD_TIMEOUT_MS, "a head that waits for keys gets an answer");
 const _: () = assert!(PAGE_BYTES_MAX <= LANE_BYTES_MAX / 4, "a few replies do not fill a lane");
 const _: () = assert!(SEND_BYTES_MAX >= SEND_FRAMES_MAX * 256, "a merged send has room for usual frames");

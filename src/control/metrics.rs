@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
+use crate::base::breaker::BreakerState;
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Histogram, Kind};
 
 /// The two texts that monitoring systems read.
@@ -81,6 +82,7 @@ struct Scrape {
     uptime_s: f64,
     draining: bool,
     log_lines_lost: u64,
+    breakers: Vec<(&'static str, BreakerState)>,
     cpu_s: Option<(f64, f64)>,
     resident_bytes: Option<u64>,
 }
@@ -92,6 +94,7 @@ impl Scrape {
             uptime_s: super::uptime().as_secs_f64(),
             draining: watched.is_draining(),
             log_lines_lost: (watched.log_lines_lost)(),
+            breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
             cpu_s: cpu_seconds(),
             resident_bytes: resident_bytes(),
         }
@@ -169,6 +172,13 @@ impl Scrape {
             MetricType::Counter,
         )?;
         counter(&mut lost, &self.log_lines_lost)?;
+        if !self.breakers.is_empty() {
+            let help = "Circuit breakers: 0 closed, 1 half-open, 2 open.";
+            let mut states = encoder.encode_descriptor("roomring_breaker_state", help, None, MetricType::Gauge)?;
+            for (target, state) in &self.breakers {
+                states.encode_family(&[("target", *target)])?.encode_gauge(&(*state as u64))?;
+            }
+        }
         gauge(encoder, "roomring_uptime_seconds", "Time since the process began.", &self.uptime_s)?;
         gauge(encoder, "roomring_cores", "Cores that serve connections.", &(self.cores.len() as u64))?;
         gauge(encoder, "roomring_draining", "1 while the server is about to end.", &u64::from(self.draining))?;

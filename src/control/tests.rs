@@ -24,7 +24,14 @@ fn watched() -> Arc<Watched> {
         core.dropped_lane.add(100);
         core.publish_to_flush.record(30 * factor, 2);
     }
-    Arc::new(Watched { node: "web-1".into(), cores, draining: AtomicBool::new(false), log_lines_lost: Box::new(|| 17) })
+    Arc::new(Watched {
+        node: "web-1".into(),
+        cores,
+        draining: AtomicBool::new(false),
+        log_lines_lost: Box::new(|| 17),
+        parts: Vec::new(),
+        breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }],
+    })
 }
 
 async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {
@@ -93,6 +100,7 @@ async fn prometheus_gets_its_text() {
         "roomring_publish_to_flush_seconds_count{core=\"1\"} 2",
         "roomring_publish_to_flush_seconds_sum{core=\"1\"} 0.0006",
         "roomring_log_lines_lost_total 17",
+        "roomring_breaker_state{target=\"jwks\"} 2",
         "roomring_cores 2",
         "roomring_draining 0",
         concat!("roomring_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -151,6 +159,23 @@ async fn health_and_readiness_differ_while_draining() {
     let (status, body) = get_json(&watched, "/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["parts"]["server"], "draining");
+}
+
+#[tokio::test]
+async fn a_part_that_does_not_work_is_named() {
+    let working = Arc::new(AtomicBool::new(false));
+    let works = working.clone();
+    let read = move || (!works.load(Ordering::Relaxed)).then(|| "no keys yet".to_owned());
+    let mut one = Arc::into_inner(watched()).expect("held here alone");
+    one.parts.push(Watch { name: "keys", read: Box::new(read) });
+    let watched = Arc::new(one);
+    let (status, body) = get_json(&watched, "/ready").await;
+    assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not ready")));
+    assert_eq!(body["parts"], json!({"server": "ready", "keys": "not ready"}));
+    assert_eq!((&body["error"], &body["message"]), (&json!("unavailable"), &json!("keys: no keys yet")));
+    working.store(true, Ordering::Relaxed);
+    let (status, body) = get_json(&watched, "/ready").await;
+    assert_eq!((status, &body["parts"]["keys"]), (StatusCode::OK, &json!("ready")));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::access::Keys;
 use super::hop::Hop;
 use super::settings::Settings;
 use crate::base::ids::{CoreId, Epoch, Position, RoomName, Seq, UserName};
@@ -58,6 +59,9 @@ pub enum Input<'a> {
     Store(StoreEvent),
     /// Time has passed: see `Engine::next_tick_us`.
     Tick,
+    /// Keys that verify tokens: from the first of them on, upgrades need a token. Also told again when a core has asked for
+    /// more ([`Output::keys_wanted`](super::output::Output)) and there are none.
+    Keys(Arc<Keys>),
     /// Planned stop: no new connections; each one is told to reconnect and closed, spread over the window.
     Drain {
         /// Over how long the closes of this core are spread.

@@ -5,6 +5,7 @@
 //! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
 //! rooms that hash to this core. Beside them [`limits`] counts for the addresses and users that hash to this core.
 
+pub mod access;
 pub mod audience;
 pub mod budget;
 pub mod home;
@@ -124,6 +125,7 @@ impl Engine {
                 self.owner.tick(now, owner_effects!(self, output));
                 self.limiter.tick(limiter_effects!(self, now));
             }
+            Input::Keys(keys) => self.home.set_keys(keys, home_effects!(self, now, output)),
             Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
             Input::Settings(settings) => self.set_settings(now, &settings, output),
         }

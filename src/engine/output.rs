@@ -50,6 +50,15 @@ pub struct Refused {
     pub cause: &'static str,
 }
 
+/// A token was refused: for the log, at most one a minute for each cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenRefused {
+    /// Plain words.
+    pub cause: &'static str,
+    /// Others for the same cause that were not told since the last one that was.
+    pub held_back: u64,
+}
+
 /// Everything one turn asks for. Emptied by whoever carries it out; reused.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -67,6 +76,10 @@ pub struct Output {
     pub ended: Vec<Ended>,
     /// To the log.
     pub refused: Vec<Refused>,
+    /// To the log.
+    pub tokens_refused: Vec<TokenRefused>,
+    /// A token names a key that is not known: whoever fetches keys is to look for more, and to answer with `Input::Keys`.
+    pub keys_wanted: bool,
 }
 
 impl Output {
@@ -80,6 +93,8 @@ impl Output {
             && self.store.is_empty()
             && self.ended.is_empty()
             && self.refused.is_empty()
+            && self.tokens_refused.is_empty()
+            && !self.keys_wanted
     }
 }
 

@@ -7,7 +7,7 @@ use crate::base::codes::CloseCode;
 use crate::base::ids::ConnId;
 use crate::base::log_gate::LogGate;
 use crate::base::time::Now;
-use crate::engine::output::{Ended, Refused};
+use crate::engine::output::{Ended, Refused, TokenRefused};
 
 /// Lines that were held back are told at most this often.
 const HELD_BACK_MS: u64 = 60_000;
@@ -58,6 +58,13 @@ impl Journal {
                 tracing::info!(address = %peer, status, cause, "request refused");
             }
         }
+    }
+}
+
+/// Writes which tokens were refused: the engine tells few of them.
+pub fn write_refused(refused: &mut Vec<TokenRefused>) {
+    for TokenRefused { cause, held_back } in refused.drain(..) {
+        tracing::info!(cause, held_back, "token refused");
     }
 }
 

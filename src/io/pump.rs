@@ -19,7 +19,7 @@ use glommio::timer::Timer;
 
 use super::clock;
 use super::error::StartError;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::lanes::{Lanes, Staged};
 use super::preface::Prefaces;
 use super::services::{Control, Services};
@@ -265,6 +265,7 @@ impl<S: CoreState> Pump<S> {
                 Control::Stop => self.stage = Stage::Ended,
                 Control::Settings(settings) => self.handle(now, Input::Settings(settings)),
                 Control::Link(event) => self.handle(now, Input::Link(event)),
+                Control::Keys(keys) => self.handle(now, Input::Keys(keys)),
                 Control::Store(event) => self.handle(now, Input::Store(event)),
             }
         }
@@ -289,6 +290,7 @@ impl<S: CoreState> Pump<S> {
         self.muted = 0;
         self.journal.write_refused(now, &mut self.output.refused);
         self.journal.write(now, &mut self.output.ended);
+        journal::write_refused(&mut self.output.tokens_refused);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         self.blocked = left > 0 || !served;

@@ -1,12 +1,14 @@
 //! The channels between a core and the service thread: requests out, events and commands in. Never waits: a full channel
 //! leaves the requests with the core.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::base::ids::CoreId;
+use crate::engine::access::Keys;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};
 use crate::engine::settings::Settings;
@@ -32,6 +34,19 @@ pub enum Control {
     Link(LinkEvent),
     /// News from the store.
     Store(StoreEvent),
+    /// Keys that verify tokens.
+    Keys(Arc<Keys>),
+}
+
+/// Calls for keys that a core does not know. Any thread may call, which neither waits nor fails; calls that come before
+/// the first was heard are one with it.
+#[derive(Clone)]
+pub struct CallForKeys(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for CallForKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallForKeys")
+    }
 }
 
 /// Where a core's requests go. A service that is not configured gets none.
@@ -41,11 +56,18 @@ pub struct Services {
     pub link: Option<Sender<(CoreId, LinkRequest)>>,
     /// To the store.
     pub store: Option<Sender<(CoreId, StoreRequest)>>,
+    /// To whoever fetches keys.
+    pub keys: Option<CallForKeys>,
 }
 
 impl Services {
     /// Hands over what `output` asks of them. Whether everything went: the rest stays, in order, for the next time.
     pub fn take(&self, core: CoreId, output: &mut Output) -> bool {
+        if std::mem::take(&mut output.keys_wanted)
+            && let Some(CallForKeys(call)) = &self.keys
+        {
+            call();
+        }
         let link = hand_over(self.link.as_ref(), core, &mut output.link, "link");
         let store = hand_over(self.store.as_ref(), core, &mut output.store, "store");
         link && store
@@ -87,13 +109,23 @@ mod tests {
     #[test]
     fn a_full_service_leaves_the_rest_in_order() {
         let (sender, receiver) = bounded(2);
-        let services = Services { link: Some(sender), store: None };
+        let services = Services { link: Some(sender), ..Services::default() };
         let mut output = Output { link: vec![close("a"), close("b"), close("c"), close("d")], ..Output::default() };
         assert!(!services.take(CoreId(1), &mut output));
         assert_eq!(output.link, [close("c"), close("d")]);
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [(CoreId(1), close("a")), (CoreId(1), close("b"))]);
         assert!(services.take(CoreId(1), &mut output));
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn a_call_for_keys_is_made_once() {
+        let (sender, receiver) = bounded(2);
+        let call = CallForKeys(Arc::new(move || sender.send(()).expect("room")));
+        let services = Services { keys: Some(call), ..Services::default() };
+        let mut output = Output { keys_wanted: true, ..Output::default() };
+        assert!(services.take(CoreId(0), &mut output) && services.take(CoreId(0), &mut output));
+        assert_eq!((receiver.len(), output.is_empty()), (1, true));
     }
 
     #[test]

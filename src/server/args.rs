@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 /// What the process is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Run the server.
     Serve,
@@ -20,6 +20,22 @@ pub enum Action {
         /// The report is for a machine.
         json: bool,
     },
+    /// Sign a token.
+    Token(TokenRequest),
+}
+
+/// The token that is wanted, as typed.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct TokenRequest {
+    /// The user whom it names
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// How long it counts
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub ttl: String,
+    /// Allow to join and publish in rooms of this pattern, and in no others; may be repeated
+    #[arg(long = "room", value_name = "PATTERN")]
+    pub rooms: Vec<String>,
 }
 
 /// What was asked for.
@@ -54,6 +70,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, A
         Some(Command::CheckConfig(own)) => (Action::CheckConfig, own),
         Some(Command::PrintConfig(own)) => (Action::PrintConfig, own),
         Some(Command::Doctor { sources, json }) => (Action::Doctor { json }, sources),
+        Some(Command::Token { sources, token }) => (Action::Token(token), sources),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
     let SourceArgs { config, set: mut sets } = line.sources;
@@ -97,6 +114,13 @@ enum Command {
         /// Report as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Sign a token (JWT) with auth.hmac_secret and print it
+    Token {
+        #[command(flatten)]
+        sources: SourceArgs,
+        #[command(flatten)]
+        token: TokenRequest,
     },
 }
 
@@ -154,9 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_its_flags_and_an_hour() {
+        let token = |user: &str, ttl: &str, rooms: &[&str]| {
+            let rooms = rooms.iter().map(ToString::to_string).collect();
+            Action::Token(TokenRequest { user: user.into(), ttl: ttl.into(), rooms })
+        };
+        assert_eq!(parse_line("token --user ann"), request(token("ann", "1h", &[]), None, &[]));
+        assert_eq!(
+            parse_line("--config x token --user ann --ttl=5m --room a* --room b --set auth.issuer=me"),
+            request(token("ann", "5m", &["a*", "b"]), Some("x"), &["auth.issuer=me"])
+        );
+    }
+
+    #[test]
     fn bad_usage_is_one_sentence() {
         for (line, named) in [
-            ("token --user a", "'token'"),
+            ("token", "--user"),
+            ("token --user a --room", "--room"),
+            ("token a", "'a'"),
             ("serve --confg x", "'--confg'"),
             ("--config", "--config"),
             ("--config a check-config --config b", "--config"),

@@ -13,19 +13,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::activation::Inherited;
+use super::auth::{self, Keeper, Reloads, Wrong};
 use super::config::Config;
 use super::config::load::Sources;
 use super::config::lower::Plan;
 use super::config::machine::Machine;
-use super::cores;
+use super::cores::{self, Parts, Tokens};
 use super::life::{End, Signal, live};
 use super::log::Log;
 use super::reload::reload;
+use crate::base::breaker::BreakerState;
 use super::supervisor::Supervisor;
 use crate::base::counters::CoreCounters;
-use crate::control::{self, Watched};
+use crate::control::{self, Part, Watch, Watched};
 use crate::io::clock;
-use crate::io::core::probe;
+use crate::io::core::{CoreHandle, probe};
 
 /// Signals that wait for the service thread; more of them say nothing new.
 const SIGNALS_MAX: usize = 16;
@@ -79,22 +81,33 @@ async fn run(
         let sockets = inherited.clients.len();
         tracing::info!(sockets, "listening sockets were handed over: server.listen is not used");
     }
-    let (mut running, listen) = cores::start(plan, &counters, inherited.clients)?;
+    let auth = plan.auth.clone().map(Auth::new).transpose()?;
+    let parts = Parts { inherited: inherited.clients, tokens: auth.as_ref().map(|auth| &auth.tokens) };
+    let (mut running, listen) = cores::start(plan, &counters, parts)?;
     let lost = log.lost();
     let watched = Arc::new(Watched {
         node: plan.settings.node.clone(),
         cores: counters,
         draining: AtomicBool::new(false),
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
+        parts: auth.iter().map(Auth::part).collect(),
+        breakers: auth.iter().map(Auth::breaker).collect(),
     });
     let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
+    let cores = running.cores();
+    let reloads = match auth {
+        Some(auth) => Some(auth.run(cores.handles().to_vec()).await),
+        None => None,
+    };
     announce(&listen, control_address, plan);
     let status = format!("serving on {}", join(&listen));
     supervisor.ready(&status);
-    let cores = running.cores();
     let hang_up = || {
         supervisor.reloading();
-        reload(sources, machine, &mut config, log, &cores);
+        let plan = reload(sources, machine, &mut config, log, &cores);
+        if let (Some(reloads), Some(auth)) = (&reloads, plan.and_then(|plan| plan.auth)) {
+            reloads.reload(auth);
+        }
         supervisor.ready(&status);
     };
     let end = live(&mut running, &mut signals, &watched, &supervisor, plan.shutdown_grace_ms, hang_up).await;
@@ -103,6 +116,42 @@ async fn run(
         End::Drained | End::GraceOver => Ok(()),
         End::Interrupted => bail!("a second signal ended the drain before every connection was closed"),
         End::Failed(why) => bail!("{why}"),
+    }
+}
+
+/// Verifying tokens, before it runs.
+struct Auth {
+    keeper: Keeper,
+    reloads: Reloads,
+    tokens: Tokens,
+}
+
+impl Auth {
+    fn new(settings: auth::Settings) -> anyhow::Result<Self> {
+        settings.warn();
+        let (keeper, reloads) =
+            Keeper::new(settings).map_err(|Wrong { key, text }| anyhow::anyhow!("auth.{key}: {text}"))?;
+        let tokens = Tokens { keys: keeper.keys(), call: keeper.call() };
+        Ok(Self { keeper, reloads, tokens })
+    }
+
+    fn part(&self) -> Part {
+        let state = self.keeper.state();
+        let read =
+            move || (!state.is_obtained()).then(|| "the key set of auth.jwks has not been obtained yet".to_owned());
+        Part { name: "keys", read: Box::new(read) }
+    }
+
+    fn breaker(&self) -> Watch<BreakerState> {
+        let state = self.keeper.state();
+        Watch { name: "jwks", read: Box::new(move || state.breaker()) }
+    }
+
+    /// Reads the key set, if that can be done soon, and goes on keeping it.
+    async fn run(mut self, cores: Vec<CoreHandle>) -> Reloads {
+        self.keeper.begin(&cores).await;
+        tokio::spawn(self.keeper.run(cores));
+        self.reloads
     }
 }
 

@@ -14,12 +14,16 @@ use super::life;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::Engine;
+use crate::engine::access::Keys;
+use crate::engine::input::Input;
+use crate::engine::output::Output;
 use crate::engine::settings::Settings;
 use crate::engine::trusted::Trusted;
+use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
-use crate::io::services::{Control, Services};
+use crate::io::services::{CallForKeys, Control, Services};
 use crate::io::sockets::Capacity;
 use crate::io::wake::Wake;
 
@@ -31,7 +35,30 @@ pub struct Cores {
     capacity: Capacity,
 }
 
+/// What cores need to verify tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The keys to begin with.
+    pub keys: Arc<Keys>,
+    /// How a core asks for more.
+    pub call: CallForKeys,
+}
+
+/// What cores are started with beside the plan.
+pub struct Parts<'a> {
+    /// Listening sockets that were handed over; none: `server.listen` is bound.
+    pub inherited: Vec<TcpListener>,
+    /// `None`: anyone may connect.
+    pub tokens: Option<&'a Tokens>,
+}
+
 impl Cores {
+    /// What speaks to each.
+    #[must_use]
+    pub fn handles(&self) -> &[CoreHandle] {
+        &self.handles
+    }
+
     /// Other settings hold from now on.
     pub fn configure(&self, settings: &Settings) {
         let settings = Arc::new(within(settings, self.capacity));
@@ -67,7 +94,7 @@ pub struct Running {
     asked_to_end: Cell<bool>,
 }
 
-/// Binds the listening sockets, unless some were `inherited`, and starts a core for each entry of the plan, with its
+/// Binds the listening sockets, unless some were handed over, and starts a core for each entry of the plan, with its
 /// counters. Gives back the addresses that are listened on, in the order of the plan or of the sockets.
 ///
 /// # Errors
@@ -75,7 +102,7 @@ pub struct Running {
 pub fn start(
     plan: &Plan,
     counters: &[Arc<CoreCounters>],
-    inherited: Vec<TcpListener>,
+    Parts { inherited, tokens }: Parts<'_>,
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
     let listeners = listen(plan, inherited)?;
@@ -94,11 +121,19 @@ pub fn start(
     let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
-        let services = Services::default();
+        let services = Services { keys: tokens.map(|tokens| tokens.call.clone()), ..Services::default() };
+        let keys = tokens.map(|tokens| tokens.keys.clone());
         let (cpu, prefaced) = (*cpu, prefaced.clone());
         let config = CoreConfig { cpu, slots, listeners, lanes, prefaced, wake, services, counters: counters.clone() };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
-        let engine = move || Engine::new(settings, core, seed, counters);
+        let engine = move || {
+            let mut engine = Engine::new(settings, core, seed, counters);
+            // Before the first connection is accepted.
+            if let Some(keys) = keys {
+                engine.handle(clock::now(), Input::Keys(keys), &mut Output::default());
+            }
+            engine
+        };
         // The channel has room for every core's one word.
         let ended = move || {
             let _ = sender.try_send(core);

@@ -2,6 +2,7 @@
 
 mod activation;
 pub mod args;
+pub mod auth;
 mod boot;
 pub mod config;
 mod cores;
@@ -11,17 +12,19 @@ mod life;
 pub mod log;
 mod reload;
 mod supervisor;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use self::args::{Action, Answer, Request};
+use self::args::{Action, Answer, Request, TokenRequest};
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
+use crate::io::clock;
 
 /// Failed while running.
 const FAILED: u8 = 1;
@@ -54,6 +57,10 @@ fn run(request: Request) -> ExitCode {
     let machine = Machine::detect();
     let sources = Sources::of_process(request.config, request.sets);
     let (config, mut mistakes) = load(&sources);
+    if let Action::Token(token) = &request.action {
+        // Only what was written matters here: tokens may be made on another machine than the one that serves.
+        return if mistakes.is_empty() { print_token(&config, token) } else { refuse(&mistakes) };
+    }
     let plan = plan(&config, &machine);
     if let Err(refused) = &plan {
         mistakes.extend_from_slice(refused);
@@ -71,7 +78,7 @@ fn run(request: Request) -> ExitCode {
             }
         },
         (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => doctor::run(&config, &plan, &machine, json),
-        (Action::CheckConfig | Action::Serve | Action::Doctor { .. }, _) => refuse(&mistakes),
+        (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_), _) => refuse(&mistakes),
     }
 }
 
@@ -80,6 +87,16 @@ fn print_config(config: &Config, mistakes: &[Mistake]) -> ExitCode {
     let known = mistakes.iter().all(|mistake| mistake.severity == Severity::Refused);
     let printed = if known { print(print::render(config).trim_end()) } else { ExitCode::SUCCESS };
     if mistakes.is_empty() { printed } else { refuse(mistakes) }
+}
+
+fn print_token(config: &Config, request: &TokenRequest) -> ExitCode {
+    match token::sign(config, request, clock::now().unix_ms) {
+        Ok(token) => print(&token),
+        Err(sentence) => {
+            complain(format_args!("roomring: {sentence}"));
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 fn refuse(mistakes: &[Mistake]) -> ExitCode {

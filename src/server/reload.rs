@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::config::keys::{KEYS, Reload};
 use super::config::load::{Sources, load};
-use super::config::lower::plan;
+use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;
 use super::config::origin::Mistake;
 use super::cores::Cores;
@@ -19,11 +19,17 @@ struct Changes {
 }
 
 /// Reads the sources again. With any mistake everything stays as it is; otherwise what can change while the server runs
-/// does so at once, and `current` becomes what holds now.
-pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log, cores: &Cores) {
+/// does so at once, and `current` becomes what holds now. Gives what holds now, for the parts that take it over.
+pub fn reload(
+    sources: &Sources,
+    machine: &Machine,
+    current: &mut Config,
+    log: &Log,
+    cores: &Cores,
+) -> Option<Plan> {
     let config = match read(sources, machine) {
         Ok(config) => config,
-        Err(mistakes) => return refuse(mistakes),
+        Err(mistakes) => return refuse(&mistakes),
     };
     let changes = changes(current, &config);
     // A key that waits for the next start counts as changed until then.
@@ -33,19 +39,21 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     }
     let plan = match plan(&next, machine) {
         Ok(plan) => plan,
-        Err(mistakes) => return refuse(mistakes),
+        Err(mistakes) => return refuse(&mistakes),
     };
-    log.set_level(plan.level);
+    log.set_level(plan.level.clone());
     cores.configure(&plan.settings);
     *current = next;
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
     tracing::info!(changed, needs_restart, "configuration read again");
+    Some(plan)
 }
 
-fn refuse(mistakes: Vec<Mistake>) {
+fn refuse(mistakes: &[Mistake]) -> Option<Plan> {
     for mistake in mistakes {
         tracing::error!(%mistake, "the configuration is kept as it was");
     }
+    None
 }
 
 fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {

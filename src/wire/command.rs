@@ -122,6 +122,11 @@ pub enum Command<'a> {
         /// `away` rather than `online`.
         away: bool,
     },
+    /// Stand on another token (JSON form alone).
+    Refresh {
+        /// The new one.
+        token: Cow<'a, str>,
+    },
     /// Application-level ping.
     Ping {
         /// Binary form: any value, returned in the pong.

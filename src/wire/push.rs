@@ -52,6 +52,23 @@ impl ReconnectReason {
     }
 }
 
+/// Why the server has taken a connection out of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftReason {
+    /// The connection's new token does not allow the room.
+    Token,
+}
+
+impl LeftReason {
+    /// The JSON form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LeftReason::Token => "token",
+        }
+    }
+}
+
 /// A push to one connection or to a room.
 #[derive(Clone, Debug)]
 pub enum Push<'a> {
@@ -61,6 +78,8 @@ pub enum Push<'a> {
         connection: &'a str,
         /// Its user.
         user: &'a str,
+        /// How the user is shown, where a token says so.
+        name: Option<&'a str>,
         /// The session's id.
         session: &'a str,
         /// This machine's name.
@@ -87,6 +106,13 @@ pub enum Push<'a> {
         from: Seq,
         /// Last missing.
         to: Seq,
+    },
+    /// The connection is no longer a member, and did not ask for that.
+    Left {
+        /// Where.
+        room: &'a str,
+        /// Why.
+        reason: LeftReason,
     },
     /// The server will close this connection.
     Reconnect {
@@ -139,9 +165,12 @@ impl Push<'_> {
 
     fn write_json(&self, out: &mut Writer<'_>) {
         match *self {
-            Push::Welcome { connection, user, session, node, heartbeat_ms, max_message_bytes } => {
+            Push::Welcome { connection, user, name, session, node, heartbeat_ms, max_message_bytes } => {
                 out.text(r#"{"type":"welcome","connection":"#).string(connection);
                 out.text(r#","user":"#).string(user);
+                if let Some(name) = name {
+                    out.text(r#","name":"#).string(name);
+                }
                 out.text(r#","session":"#).string(session);
                 out.text(r#","node":"#).string(node);
                 out.text(r#","heartbeat_ms":"#).integer(heartbeat_ms);
@@ -157,6 +186,10 @@ impl Push<'_> {
                 out.text(r#","from":"#).integer(from);
                 out.text(r#","to":"#).integer(to);
             }
+            Push::Left { room, reason } => {
+                out.text(r#"{"type":"left","room":"#).string(room);
+                out.text(r#","reason":"#).string(reason.as_str());
+            }
             Push::Reconnect { after_ms, reason } => {
                 out.text(r#"{"type":"reconnect","after_ms":"#).integer(after_ms);
                 out.text(r#","reason":"#).string(reason.as_str());
@@ -171,7 +204,9 @@ impl Push<'_> {
                 out.u32(push_op::GAP).u64(from).u64(to).text(room);
             }
             Push::Welcome { .. } => self.write_json(out.u32(push_op::WELCOME)),
-            Push::Status { .. } | Push::Reconnect { .. } => self.write_json(out.u32(push_op::OTHER)),
+            Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
+                self.write_json(out.u32(push_op::OTHER))
+            }
         }
     }
 }
@@ -189,10 +224,20 @@ mod tests {
         let welcome = Push::Welcome {
             connection: "0-1-2",
             user: "zoë",
+            name: None,
             session: "s\"1",
             node: "n1",
             heartbeat_ms: 25_000,
             max_message_bytes: 65_536,
+        };
+        let named = Push::Welcome {
+            connection: "c",
+            user: "zoë",
+            name: Some("Zoë \"Z\""),
+            session: "s",
+            node: "n",
+            heartbeat_ms: 1,
+            max_message_bytes: 2,
         };
         vec![
             (
@@ -200,6 +245,17 @@ mod tests {
                 json!({"type": "welcome", "connection": "0-1-2", "user": "zoë", "session": "s\"1", "node": "n1",
                     "heartbeat_ms": 25_000, "max_message_bytes": 65_536}),
                 128,
+            ),
+            (
+                named,
+                json!({"type": "welcome", "connection": "c", "user": "zoë", "name": "Zoë \"Z\"", "session": "s",
+                    "node": "n", "heartbeat_ms": 1, "max_message_bytes": 2}),
+                128,
+            ),
+            (
+                Push::Left { room, reason: LeftReason::Token },
+                json!({"type": "left", "room": **room, "reason": "token"}),
+                136,
             ),
             (
                 Push::Status { room, user, status: Status::Away },

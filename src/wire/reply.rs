@@ -85,6 +85,11 @@ pub enum Reply<'a> {
         /// To what.
         status: Status,
     },
+    /// The new token counts.
+    Refreshed {
+        /// When it expires, Unix milliseconds.
+        expires_at: u64,
+    },
     /// Still here.
     Pong {
         /// Unix milliseconds (JSON form).
@@ -140,6 +145,7 @@ impl Reply<'_> {
             Reply::History { .. } => "history",
             Reply::Presence { .. } => "presence",
             Reply::Status { .. } => "status",
+            Reply::Refreshed { .. } => "refreshed",
             Reply::Pong { .. } => "pong",
             Reply::Error { .. } => "error",
         }
@@ -187,6 +193,9 @@ impl Reply<'_> {
             Reply::Status { status } => {
                 out.text(r#","status":"#).string(status.as_str());
             }
+            Reply::Refreshed { expires_at } => {
+                out.text(r#","expires_at":"#).integer(expires_at);
+            }
             Reply::Pong { at, .. } => {
                 out.text(r#","at":"#).integer(at);
             }
@@ -219,7 +228,7 @@ impl Reply<'_> {
             Reply::Error { code, message, .. } => {
                 out.u32(push_op::ERROR).u16(code as u16).text(message);
             }
-            Reply::History { .. } | Reply::Presence { .. } | Reply::Status { .. } => {
+            Reply::History { .. } | Reply::Presence { .. } | Reply::Status { .. } | Reply::Refreshed { .. } => {
                 self.write_json(id, out.u32(push_op::OTHER));
             }
         }

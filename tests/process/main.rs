@@ -3,6 +3,7 @@
 //! that comes after it on the same path.
 
 mod activation;
+mod auth;
 mod client;
 mod command_line;
 mod configuration;

@@ -28,12 +28,13 @@ fn random_bytes_end_as_a_violation_or_wait() {
 
 #[test]
 fn random_commands_are_answered_by_an_error_or_taken() {
-    const SOME: [&str; 8] = [
+    const SOME: [&str; 9] = [
         r#"{"type":"publish","id":1,"room":"r","data":{"a":[1,"ü\u00fc",null]},"key":"k","echo":true}"#,
         r#"{"type":"join","room":"r","last_received_seq":7,"epoch":"00000000000000ff","history":5}"#,
         r#"{"type":"history","id":9,"room":"r","after":1,"limit":10}"#,
         r#"{"type":"presence","room":"r","after":"bob"}"#,
         r#"{"type":"status","status":"away"}"#,
+        r#"{"type":"refresh","token":"eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}"#,
         r#"{"type":"ping","id":9007199254740991}"#,
         r#"[[[[{"type":"leave"}]]]]"#,
         "",

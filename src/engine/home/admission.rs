@@ -4,10 +4,12 @@
 
 use std::net::IpAddr;
 
+use super::tokens::Identity;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, UserName};
+use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::EARLY_BYTES_MAX;
+use crate::engine::access::Access;
 use crate::engine::hop::{Hop, ToLimiter};
 use crate::engine::limits::{ConnectRefusal, core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
@@ -19,6 +21,8 @@ pub(super) struct Waiting {
     upgrade: Box<Upgrade>,
     /// Who it is, once that has been established.
     user: Option<UserName>,
+    /// What its token gives it, likewise; `None` where no token is asked for.
+    access: Option<Box<Access>>,
     /// What the client has sent after its head.
     early: Vec<u8>,
 }
@@ -34,11 +38,11 @@ impl Home {
         if let Err(refusal) = self.check_here(&upgrade, effects) {
             return self.refuse_head(slot, &refusal, effects);
         }
-        let waiting = Box::new(Waiting { upgrade, user: None, early: early.to_vec() });
+        let waiting = Box::new(Waiting { upgrade, user: None, access: None, early: early.to_vec() });
         effects.budget.charge(waiting.early.len());
         self.waiting.insert(slot, waiting);
         if !self.settings.limits.gates_connects() {
-            return self.identify(slot, effects);
+            return self.authenticate(slot, effects);
         }
         let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.peers.get(slot));
         let core = core_of_address(address, self.settings.cores);
@@ -68,7 +72,7 @@ impl Home {
     fn ask_limiter(
         &mut self,
         slot: u32,
-        core: crate::base::ids::CoreId,
+        core: CoreId,
         question: ToLimiter,
         effects: &mut HomeEffects<'_>,
     ) {
@@ -97,7 +101,7 @@ impl Home {
             if counted.is_some() {
                 self.sessions.at_mut(conn.slot).marks.set(Marks::COUNTED_ADDRESS);
             }
-            self.identify(conn.slot, effects);
+            self.authenticate(conn.slot, effects);
         } else if let Some(address) = counted {
             let core = core_of_address(address, self.settings.cores);
             effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
@@ -105,13 +109,25 @@ impl Home {
     }
 
     /// Who it is, and whether that user may have another connection.
-    fn identify(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        let waiting = self.waiting.get(&slot).expect("the caller has seen it");
-        let user = match &waiting.upgrade.user {
-            Some(user) => UserName::new(user).expect("the handshake has checked it"),
-            None => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
+    pub(super) fn authenticate(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let Some(mut waiting) = self.waiting.remove(&slot) else { return };
+        let identity = self.identify(slot, &waiting.upgrade, effects);
+        let user = match (&identity, &waiting.upgrade.user) {
+            // Whom the query names is of no account then.
+            (Ok(Identity::Token(access)), _) => Some(access.user.clone()),
+            (Ok(Identity::Open), Some(user)) => Some(UserName::new(user).expect("the handshake has checked it")),
+            (Ok(Identity::Open), None) => {
+                Some(UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"))
+            }
+            (Ok(Identity::Wait) | Err(_), _) => None,
         };
-        self.waiting.get_mut(&slot).expect("still there").user = Some(user.clone());
+        waiting.user.clone_from(&user);
+        waiting.access = if let Ok(Identity::Token(access)) = &identity { Some(access.clone()) } else { None };
+        self.waiting.insert(slot, waiting);
+        if let Err(refusal) = identity {
+            return self.turn_away(slot, &refusal, effects);
+        }
+        let Some(user) = user else { return };
         if self.settings.limits.connections_per_user_max == 0 {
             return self.let_in(slot, effects);
         }
@@ -133,10 +149,10 @@ impl Home {
 
     fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
-        let Waiting { upgrade, user, mut early } = *waiting;
+        let Waiting { upgrade, user, access, mut early } = *waiting;
         effects.budget.release(early.len());
         let user = user.expect("established before");
-        self.open(slot, &upgrade, user, effects);
+        self.open(slot, &upgrade, user, access, effects);
         if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
             self.receive_messages(slot, &mut early, effects);
         }

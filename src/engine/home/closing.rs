@@ -41,6 +41,7 @@ impl Home {
             CloseCode::Overloaded => effects.counters.closed_overloaded.add(1),
             CloseCode::Rate => effects.counters.closed_rate.add(1),
             CloseCode::GoingAway => effects.counters.closed_idle.add(1),
+            CloseCode::Token => effects.counters.closed_token.add(1),
             _ => {}
         }
         self.end_session(slot, Some(code), cause, effects);
@@ -112,6 +113,7 @@ impl Home {
         self.leave_all(slot, effects);
         self.forget_counted(slot, effects);
         self.paces.remove(&slot);
+        self.forget_token(slot, effects);
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);
         self.open -= 1;
@@ -160,6 +162,7 @@ impl Home {
             Phase::Head => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
+        self.forget_token(slot, effects);
         if let Some(head) = self.take_head(slot) {
             effects.budget.release(head.len());
         }

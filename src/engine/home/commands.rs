@@ -7,6 +7,7 @@ use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::PAGE_MAX;
+use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Membership, NOWHERE};
@@ -65,6 +66,7 @@ impl Home {
                     reply,
                 });
             }
+            Command::Refresh { token } => self.refresh(slot, &token, reply, effects),
             Command::Status { away } => self.set_status(slot, away, reply, effects),
             Command::Ping { value } => {
                 let pong = Reply::Pong { at: effects.now.unix_ms, value };
@@ -95,6 +97,15 @@ impl Home {
         // Inboxes are joined by the server alone.
         if room.starts_with('@') {
             return self.refuse(slot, ErrorCode::Forbidden, "inboxes cannot be joined", reply, effects);
+        }
+        if !self.may(slot, room, Allowed::JOIN) {
+            return self.refuse(
+                slot,
+                ErrorCode::Forbidden,
+                "the token does not allow to join this room",
+                reply,
+                effects,
+            );
         }
         let owner = owner_of(room, self.settings.cores);
         if self.is_way_full(slot, owner, effects) {
@@ -173,6 +184,10 @@ impl Home {
     }
 
     fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if self.wanted_membership(slot, room).is_some() && !self.may(slot, room, Allowed::PUBLISH) {
+            let words = "the token does not allow to publish to this room";
+            return self.refuse(slot, ErrorCode::Forbidden, words, reply, effects);
+        }
         let arrived_us = effects.now.mono_us;
         if !self.user_keeps_pace(slot, reply, effects) {
             return;

@@ -140,7 +140,7 @@ impl Home {
             self.remove_member(conn.slot, audience, place);
         }
         self.drop_idle_membership(conn.slot, audience, effects);
-        self.reply(conn.slot, &Reply::Left { room }, reply, effects);
+        self.say_left(conn.slot, room, reply, effects);
     }
 
     /// A join was refused: the membership prepared for it goes, unless it has other reasons to be there.

@@ -1,9 +1,10 @@
 //! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
-//! `upgrade` opens a connection once `admission` has let it in, `inbound` turns its bytes into commands, `commands`
-//! carries them out at the `pace` that they may have, `hops` hears the owners' answers and `delivery` what they send to
-//! all members, `crowd` bounds those that are none yet, `closing` ends it, `timers` does what time asks for.
+//! `upgrade` opens a connection once `admission` has let it in, `tokens` knows what it may do and until when, `inbound`
+//! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
+//! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
+//! `timers` does what time asks for.
 
 mod admission;
 mod closing;
@@ -16,6 +17,7 @@ mod pace;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tokens;
 mod upgrade;
 
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ use foldhash::fast::FixedState;
 use self::admission::Waiting;
 use self::pace::Pace;
 use self::timers::Timers;
+use self::tokens::Tokens;
 use super::audience::Audiences;
 use super::budget::Budget;
 use super::limits::Limiter;
@@ -75,6 +78,10 @@ pub struct Home {
     outboxes: Outboxes,
     audiences: Audiences,
     timers: Timers,
+    /// Auth mode `jwt`; `None` in mode `open`.
+    tokens: Option<Box<Tokens>>,
+    /// The upgrade at hand is being judged once more: it does not wait for keys again.
+    asked_again: bool,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Upgrades that wait to be let in, by slot.
@@ -116,6 +123,8 @@ impl Home {
             peers: Peers::default(),
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
+            tokens: None,
+            asked_again: false,
             heads: HashMap::default(),
             waiting: HashMap::default(),
             paces: HashMap::default(),

@@ -115,6 +115,7 @@ impl Home {
         self.timers.ticked = tick;
         self.expire_silent(effects);
         self.expire_idle(effects);
+        self.tick_tokens(effects);
         self.drain_some(effects);
     }
 
@@ -166,6 +167,7 @@ impl Home {
                 self.timers.silent.push(Reverse((deadline, slot, session.generation)));
             }
             due.push(slot);
+            self.schedule_expiry(slot, effects.now);
         }
         if !due.is_empty() {
             let bytes = server_frame(Opcode::Ping, &effects.now.mono_us.to_le_bytes());

@@ -7,6 +7,7 @@ use super::commands::Ask;
 use super::{Home, HomeEffects};
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
+use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::Refused;
 use crate::engine::session::{Marks, Phase};
@@ -105,7 +106,14 @@ impl Home {
         self.end_after_sending(slot, Phase::Lingering, effects);
     }
 
-    pub(super) fn open(&mut self, slot: u32, upgrade: &Upgrade, user: UserName, effects: &mut HomeEffects<'_>) {
+    pub(super) fn open(
+        &mut self,
+        slot: u32,
+        upgrade: &Upgrade,
+        user: UserName,
+        access: Option<Box<Access>>,
+        effects: &mut HomeEffects<'_>,
+    ) {
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
         let session = self.sessions.at_mut(slot);
         session.phase = Phase::Open;
@@ -125,6 +133,10 @@ impl Home {
         effects.counters.connections.add(1);
         let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);
+        let name = access.as_ref().and_then(|access| access.name.clone());
+        if let Some(access) = access {
+            self.hold_token(slot, *access, effects);
+        }
         if echo {
             return;
         }
@@ -132,6 +144,7 @@ impl Home {
         let welcome = Push::Welcome {
             connection: &id.to_string(),
             user: &user,
+            name: name.as_deref(),
             session: &session,
             node: &self.settings.node,
             heartbeat_ms: self.settings.heartbeat_ms,

@@ -123,7 +123,9 @@ impl CoreState for Relay {
                 self.next_tick_us = self.tick_us.map(|tick_us| now.mono_us + tick_us);
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
-            Input::Peer { .. } | Input::Settings(_) | Input::Link(_) | Input::Store(_) => panic!("not configured"),
+            Input::Peer { .. } | Input::Settings(_) | Input::Keys(_) | Input::Link(_) | Input::Store(_) => {
+                panic!("not configured")
+            }
         }
     }
 

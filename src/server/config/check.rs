@@ -9,6 +9,8 @@ use super::machine::Machine;
 use super::origin::{Mistake, Origin};
 use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
+use crate::engine::access::Expected;
+use crate::server::auth::{self, Wrong};
 
 /// Everything that keeps the server from running with this configuration on this machine.
 #[must_use]
@@ -16,6 +18,7 @@ pub fn check(config: &Config, machine: &Machine) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     check_parts(config, &mut mistakes);
     check_files(config, &mut mistakes);
+    check_auth(config, &mut mistakes);
     check_addresses(config, &mut mistakes);
     check_order(config, &mut mistakes);
     check_machine(config, machine, &mut mistakes);
@@ -44,7 +47,7 @@ fn check_parts(config: &Config, mistakes: &mut Vec<Mistake>) {
 }
 
 fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
-    for (section, name) in [("tls", "certificate"), ("tls", "key"), ("auth", "public_key_file"), ("auth", "jwks")] {
+    for (section, name) in [("tls", "certificate"), ("tls", "key")] {
         let setting = config.get(section, name);
         let path = setting.text();
         if path.is_empty() || path.contains("://") {
@@ -64,6 +67,31 @@ fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
         let (given, missing) = if key.text().is_empty() { (certificate, "tls.key") } else { (key, "tls.certificate") };
         let text = "is empty; TLS needs both tls.certificate and tls.key";
         mistakes.push(Mistake::refused(&given.origin, missing, text));
+    }
+}
+
+/// Keys for tokens: that there are some, and that those in files can be read.
+fn check_auth(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let (mode, settings) = (config.get("auth", "mode"), auth(config));
+    if mode.text() == "jwt" && !settings.have_keys() {
+        let text = "\"jwt\" needs a key to verify tokens with; set auth.hmac_secret, auth.public_key_file or auth.jwks";
+        mistakes.push(Mistake::refused(&mode.origin, "auth.mode", text));
+    }
+    for Wrong { key, text } in settings.check() {
+        mistakes.push(Mistake::refused(&config.get("auth", key).origin, format!("auth.{key}"), text));
+    }
+}
+
+/// What `[auth]` says of tokens.
+#[must_use]
+pub fn auth(config: &Config) -> auth::Settings {
+    let text = |name| config.get("auth", name).text().to_owned();
+    let leeway_ms = config.get("auth", "leeway").number();
+    auth::Settings {
+        secret: text("hmac_secret"),
+        public_key_file: text("public_key_file"),
+        key_set: text("jwks"),
+        expected: Expected { audience: text("audience"), issuer: text("issuer"), leeway_ms },
     }
 }
 

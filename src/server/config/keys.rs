@@ -152,6 +152,10 @@ const GIB: u64 = 1 << 30;
 
 const FREE_TEXT: Kind = text("a text without control characters", |_| true);
 const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
+const JWKS: Kind = text("the path of a file, an http:// or https:// address, or \"\" for none", |text| {
+    !text.contains("://")
+        || ((text.starts_with("http://") || text.starts_with("https://")) && !text.contains(char::is_whitespace))
+});
 const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none", |text| {
     text.is_empty() || (text.contains("://") && !text.contains(char::is_whitespace))
 });
@@ -188,7 +192,6 @@ fn is_echo_path(path: &str) -> bool {
 }
 
 const TLS: &str = "TLS";
-const JWT: &str = "JWT authentication";
 const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
@@ -217,14 +220,18 @@ pub static KEYS: &[Key] = &[
     Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "metrics, statistics, health and readiness"),
     Key::new("control", "api_key", FREE_TEXT, "", "X-API-Key").needs(API).secrecy(Secrecy::Secret),
     //
-    Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect").needs(JWT),
-    Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512").needs(JWT).secrecy(Secrecy::Secret),
-    Key::new("auth", "public_key_file", FILE, "", "RS*, ES*, EdDSA").needs(JWT),
-    Key::new("auth", "jwks", FREE_TEXT, "", "file or http(s) address of a key set").needs(JWT).secrecy(Secrecy::Url),
-    Key::new("auth", "audience", FREE_TEXT, "", "required aud").needs(JWT),
-    Key::new("auth", "issuer", FREE_TEXT, "", "required iss").needs(JWT),
+    Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect: anyone, or who has a token"),
+    Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512; at least 32 bytes, from a random source")
+        .secrecy(Secrecy::Secret)
+        .hangup(),
+    Key::new("auth", "public_key_file", FILE, "", "RS*, PS*, ES256, ES384, EdDSA: public keys in PEM").hangup(),
+    Key::new("auth", "jwks", JWKS, "", "file or http(s) address of a key set, read again while serving")
+        .secrecy(Secrecy::Url)
+        .hangup(),
+    Key::new("auth", "audience", FREE_TEXT, "", "required in aud; \"\": any").hangup(),
+    Key::new("auth", "issuer", FREE_TEXT, "", "required iss; \"\": any").hangup(),
     Key::new("auth", "allowed_origins", ORIGINS, "[]", "browser origins taken beside the same host and port").hangup(),
-    Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock difference forgiven in exp and nbf"),
+    Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock difference forgiven in exp and nbf").hangup(),
     //
     Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages held per room").by_class(),
     Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long they are held").by_class(),

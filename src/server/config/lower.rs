@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing_subscriber::filter::Targets;
 
-use super::check::{check, layout};
+use super::check::{auth, check, layout};
 use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
@@ -16,6 +16,7 @@ use super::{Config, Setting};
 use crate::engine::limits::{Limits, Rate};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
+use crate::server::auth;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Plan {
     pub socket_send_bytes: u32,
     /// Whether trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// How tokens are verified; `None`: anyone may connect.
+    pub auth: Option<auth::Settings>,
     /// For each core.
     pub settings: Arc<Settings>,
     /// What is logged.
@@ -69,6 +72,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
         socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
         proxy_protocol: config.get("server", "proxy_protocol").flag(),
+        auth: (config.get("auth", "mode").text() == "jwt").then(|| auth(config)),
         settings: Arc::new(settings(config, machine, cores)),
         level: level(config),
         format: match config.get("log", "format").text() {

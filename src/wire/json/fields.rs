@@ -48,6 +48,7 @@ fields! {
     Before = "before",
     Limit = "limit",
     Status = "status",
+    Token = "token",
 }
 
 /// The known fields of one object, as written.

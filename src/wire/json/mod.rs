@@ -64,6 +64,9 @@ impl<'a> Reading<'a> {
             "history" => self.history(),
             "presence" => self.presence(),
             "status" => self.status(),
+            "refresh" => {
+                Ok(Command::Refresh { token: self.text(Field::Token)?.ok_or_else(|| self.missing(Field::Token))? })
+            }
             "ping" => Ok(Command::Ping { value: 0 }),
             unknown => {
                 let shown = &unknown[..unknown.floor_char_boundary(TYPE_SHOWN_BYTES_MAX)];

@@ -76,6 +76,7 @@ fn every_command_is_read_with_its_defaults() {
         ),
         (r#"{"type":"status","status":"away"}"#, Command::Status { away: true }),
         (r#"{"type":"status","status":"online"}"#, Command::Status { away: false }),
+        (r#"{"type":"refresh","token":"a.b.c"}"#, Command::Refresh { token: Cow::Borrowed("a.b.c") }),
         (r#" { "type" : "ping" } "#, Command::Ping { value: 0 }),
     ];
     for (text, command) in cases {
@@ -166,6 +167,8 @@ fn bad_fields_are_named_and_keep_the_id() {
         (r#""type":"presence","room":"r","limit":18446744073709551616"#, "limit"),
         (r#""type":"status","status":"offline""#, "status"),
         (r#""type":"status""#, "status"),
+        (r#""type":"refresh""#, "token"),
+        (r#""type":"refresh","token":7"#, "token"),
     ];
     for (fields, name) in cases {
         let (id, code, message) = fail(&format!("{{{fields},\"id\":9}}"));
@@ -185,7 +188,7 @@ fn keys_over_the_limit_are_too_large() {
 
 #[test]
 fn unknown_and_later_types_are_told_apart() {
-    for name in ["typing", "receipt", "resume", "refresh", "create_room", "list_rooms", "kick", "", "Join"] {
+    for name in ["typing", "receipt", "resume", "create_room", "list_rooms", "kick", "", "Join"] {
         let (id, code, _) = fail(&format!(r#"{{"type":"{name}","id":4}}"#));
         assert_eq!((id, code), (Some(4), ErrorCode::UnknownCommand), "{name}");
     }

@@ -138,6 +138,7 @@ fn the_other_replies_in_json() {
                 {"user": "b", "status": "away", "connections": 1}]}),
         ),
         (Reply::Status { status: Status::Away }, json!({"type": "status", "id": 7, "status": "away"})),
+        (Reply::Refreshed { expires_at: 1_700 }, json!({"type": "refreshed", "id": 7, "expires_at": 1_700})),
         (Reply::Pong { at: 123, value: 0 }, json!({"type": "pong", "id": 7, "at": 123})),
         (error(None), json!({"type": "error", "id": 7, "code": "rate_limited", "message": "a \"b\""})),
         (
@@ -178,6 +179,7 @@ fn replies_without_an_op_are_json_in_binary() {
         Reply::History { room: &room, epoch: Epoch(1), first_seq: 1, head_seq: 4, messages: &messages },
         Reply::Presence { room: "r", total: 0, users: &[] },
         Reply::Status { status: Status::Online },
+        Reply::Refreshed { expires_at: 1 },
     ] {
         let payload = binary_of(&reply);
         assert_eq!(payload[..4], 136_u32.to_le_bytes());

@@ -183,16 +183,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "control.api_key: a value needs the HTTP API that this key would guard, which this version does not have yet; it must be \"\"",
         ),
         (
-            "auth",
-            "mode = \"jwt\"",
-            "auth.mode: \"jwt\" needs JWT authentication, which this version does not have yet; it must be \"open\"",
-        ),
-        (
-            "auth",
-            "hmac_secret = \"secret\"",
-            "auth.hmac_secret: a value needs JWT authentication, which this version does not have yet; it must be \"\"",
-        ),
-        (
             "rooms",
             "inboxes = true",
             "rooms.inboxes: true needs inboxes, which this version does not have yet; it must be false",
@@ -346,6 +336,50 @@ fn missing_certificates_are_found_and_all_mistakes_come_at_once() {
     for (mistake, beginning) in mistakes.iter().zip(beginnings) {
         assert!(mistake.starts_with(beginning), "{mistake}\ndoes not begin with\n{beginning}");
     }
+}
+
+#[test]
+fn tokens_need_a_key_and_keys_need_to_be_readable() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path.display().to_string()
+    };
+    let jwt = "[auth]\nmode = \"jwt\"\n";
+    assert_eq!(
+        mistakes_in(jwt),
+        [
+            "roomring.toml:2: auth.mode: \"jwt\" needs a key to verify tokens with; set auth.hmac_secret, auth.public_key_file or auth.jwks"
+        ]
+    );
+    for more in ["hmac_secret = \"secret\"", "jwks = \"https://idp.example/keys\"", "jwks = \"http://127.0.0.1:1/k\""] {
+        assert_eq!(mistakes_in(&format!("{jwt}{more}\n")), [""; 0], "{more}");
+        assert_eq!(mistakes_in(&format!("[auth]\n{more}\n")), [""; 0], "keys without tokens harm nobody: {more}");
+    }
+    let (text, empty) = (file("text.pem", "no key"), file("empty.json", "{}"));
+    let large = file("large.json", &" ".repeat(300 * 1024));
+    let missing = directory.path().join("missing").display().to_string();
+    for (name, path, words) in [
+        ("public_key_file", &text, "holds no PEM block"),
+        ("public_key_file", &missing, "cannot be read: No such file"),
+        ("public_key_file", &directory.path().display().to_string(), "is not a file"),
+        ("jwks", &empty, "is not a JSON Web Key Set"),
+        ("jwks", &large, "is larger than 256 KiB"),
+        ("jwks", &missing, "cannot be read: No such file"),
+    ] {
+        let mistakes = mistakes_in(&format!("{jwt}{name} = \"{path}\"\n"));
+        assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
+        let beginning = format!("roomring.toml:3: auth.{name}: {path:?} {words}");
+        assert!(mistakes[0].starts_with(&beginning), "{}\ndoes not begin with\n{beginning}", mistakes[0]);
+    }
+    let both = mistakes_in(&format!("{jwt}public_key_file = \"{text}\"\njwks = \"{empty}\"\nleeway = \"1h\"\n"));
+    assert_eq!(both.len(), 3, "all at once: {both:#?}");
+    let scheme = mistakes_in(&format!("{jwt}jwks = \"ftp://idp.example/keys\"\n"));
+    assert!(
+        scheme[0].starts_with("roomring.toml:3: auth.jwks: the value is not valid; it must be the path of a file"),
+        "{scheme:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! What a token allows in which rooms (claim `rooms`). Knows patterns; knows no room and no member.
+
+use std::ops::BitOr;
+
+use crate::engine::settings::pattern_matches;
+
+/// Things that may be done in a room, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed(u8);
+
+impl Allowed {
+    /// Nothing.
+    pub const NOTHING: Allowed = Allowed(0);
+    /// Be a member: hear, read history, see who is there.
+    pub const JOIN: Allowed = Allowed(1);
+    /// Say something.
+    pub const PUBLISH: Allowed = Allowed(2);
+    /// Govern the room. Who may do that may join and publish too.
+    pub const ADMIN: Allowed = Allowed(4 | 2 | 1);
+
+    /// Whether everything of `other` is in it.
+    #[must_use]
+    pub const fn has(self, other: Allowed) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// One word of the claim.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Allowed> {
+        match word {
+            "join" => Some(Allowed::JOIN),
+            "publish" => Some(Allowed::PUBLISH),
+            "admin" => Some(Allowed::ADMIN),
+            _ => None,
+        }
+    }
+}
+
+impl BitOr for Allowed {
+    type Output = Allowed;
+
+    fn bitor(self, other: Allowed) -> Allowed {
+        Allowed(self.0 | other.0)
+    }
+}
+
+/// What is allowed in the rooms whose name matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// `*` stands for any run of bytes.
+    pub(super) pattern: Box<str>,
+    pub(super) allowed: Allowed,
+}
+
+/// What a token allows. A pointer's size, and nothing behind it, for a token that limits nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants(Option<Box<[Grant]>>);
+
+impl Grants {
+    /// The token says nothing about rooms: whatever this server lets anyone do.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn of(grants: Vec<Grant>) -> Self {
+        Self(Some(grants.into()))
+    }
+
+    /// Whether all of `wanted` is allowed in a room: by any of the patterns that match, taken together.
+    /// A token that says nothing about rooms makes nobody an admin.
+    #[must_use]
+    pub fn allow(&self, room: &str, wanted: Allowed) -> bool {
+        let Some(grants) = &self.0 else { return (Allowed::JOIN | Allowed::PUBLISH).has(wanted) };
+        let matching = grants.iter().filter(|grant| pattern_matches(&grant.pattern, room));
+        matching.fold(Allowed::NOTHING, |all, grant| all | grant.allowed).has(wanted)
+    }
+
+    /// Bytes behind it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let grants = self.0.iter().flatten();
+        grants.map(|grant| size_of::<Grant>() + grant.pattern.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(list: &[(&str, Allowed)]) -> Grants {
+        Grants::of(
+            list.iter().map(|(pattern, allowed)| Grant { pattern: (*pattern).into(), allowed: *allowed }).collect(),
+        )
+    }
+
+    #[test]
+    fn matching_patterns_add_up_and_admin_holds_the_others() {
+        let some = grants(&[("news:*", Allowed::JOIN), ("*:1", Allowed::PUBLISH), ("mine", Allowed::ADMIN)]);
+        for (room, join, publish, admin) in [
+            ("news:2", true, false, false),
+            ("news:1", true, true, false),
+            ("old:1", false, true, false),
+            ("mine", true, true, true),
+            ("other", false, false, false),
+        ] {
+            assert_eq!(some.allow(room, Allowed::JOIN), join, "{room}");
+            assert_eq!(some.allow(room, Allowed::PUBLISH), publish, "{room}");
+            assert_eq!(some.allow(room, Allowed::ADMIN), admin, "{room}");
+        }
+        assert!(!grants(&[]).allow("a", Allowed::JOIN));
+        assert!(Grants::unlimited().allow("a", Allowed::JOIN | Allowed::PUBLISH));
+        assert!(!Grants::unlimited().allow("a", Allowed::ADMIN));
+        assert_eq!((Grants::unlimited().bytes(), size_of::<Grants>()), (0, 16));
+        assert!(some.bytes() > 3 * size_of::<Grant>());
+    }
+}

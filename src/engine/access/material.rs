@@ -1,0 +1,225 @@
+//! Keys out of what operators have: a secret, a PEM file, a JSON Web Key Set (RFC 7517). Reads text; no file, no address.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::keys::{Key, algorithm};
+use crate::base::limits::TOKEN_KEYS_MAX;
+
+const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+const RSA: &[Algorithm] =
+    &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
+const P256: &[Algorithm] = &[Algorithm::ES256];
+const P384: &[Algorithm] = &[Algorithm::ES384];
+const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
+
+/// Bytes of an RSA modulus that are taken (RFC 7518 section 3.3: at least 2048 bits).
+const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
+
+/// Why there is no key in a text. Completes the sentence "the file …"; holds nothing of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyError(String);
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+fn error(text: impl Into<String>) -> KeyError {
+    KeyError(text.into())
+}
+
+/// Keys, from whatever they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    keys: Vec<Key>,
+}
+
+impl Material {
+    /// No keys.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { keys: Vec::new() }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// All of both.
+    ///
+    /// # Errors
+    /// More than [`TOKEN_KEYS_MAX`].
+    pub fn and(mut self, other: Material) -> Result<Self, KeyError> {
+        self.keys.extend(other.keys);
+        if self.keys.len() > TOKEN_KEYS_MAX {
+            return Err(error(format!("brings the keys to more than {TOKEN_KEYS_MAX}")));
+        }
+        Ok(self)
+    }
+
+    pub(super) fn into_keys(self) -> Vec<Key> {
+        self.keys
+    }
+
+    /// The secret of HS256, HS384 and HS512, byte for byte as written.
+    #[must_use]
+    pub fn from_secret(secret: &str) -> Self {
+        let key = DecodingKey::from_secret(secret.as_bytes());
+        Self { keys: vec![Key { id: None, algorithms: HMAC, key }] }
+    }
+
+    /// Public keys in PEM: RSA (`PUBLIC KEY` or `RSA PUBLIC KEY`), P-256, P-384 or Ed25519 (`PUBLIC KEY`), one or more.
+    ///
+    /// # Errors
+    /// What is wrong, for an operator.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        let mut rest = text;
+        while let Some(begin) = rest.find("-----BEGIN ") {
+            let block = &rest[begin..];
+            let label = block["-----BEGIN ".len()..].split("-----").next().unwrap_or_default();
+            let end_line = format!("-----END {label}-----");
+            let end = block.find(&end_line).ok_or_else(|| error("has a PEM block without its end"))? + end_line.len();
+            keys.push(key_of_pem(label, &block[..end])?);
+            rest = &block[end..];
+        }
+        match keys.len() {
+            0 => Err(error("holds no PEM block, such as -----BEGIN PUBLIC KEY-----")),
+            1..=TOKEN_KEYS_MAX => Ok(Self { keys }),
+            _ => Err(error(format!("holds more than {TOKEN_KEYS_MAX} keys"))),
+        }
+    }
+
+    /// The public signature keys of a JSON Web Key Set. Keys of other uses and kinds are passed over, symmetric ones too:
+    /// what is published is no secret.
+    ///
+    /// # Errors
+    /// It is no key set, or has no key for signatures.
+    pub fn from_key_set(text: &str) -> Result<Self, KeyError> {
+        #[derive(Deserialize)]
+        struct KeySet {
+            keys: Vec<Value>,
+        }
+        let set: KeySet =
+            serde_json::from_str(text).map_err(|_| error("is not a JSON Web Key Set, an object with a list `keys`"))?;
+        let keys: Vec<Key> = set.keys.into_iter().filter_map(key_of_jwk).collect();
+        match keys.len() {
+            0 => Err(error("holds no public key for signatures (RSA of 2048 bits or more, P-256, P-384, Ed25519)")),
+            1..=TOKEN_KEYS_MAX => Ok(Self { keys }),
+            _ => Err(error(format!("holds more than {TOKEN_KEYS_MAX} keys"))),
+        }
+    }
+}
+
+fn key_of_pem(label: &str, block: &str) -> Result<Key, KeyError> {
+    match label {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
+        label if label.ends_with("PRIVATE KEY") => {
+            return Err(error(
+                "holds a private key; the server needs the public one alone (openssl pkey -pubout writes it)",
+            ));
+        }
+        "CERTIFICATE" => {
+            return Err(error("holds a certificate; its public key is needed (openssl x509 -pubkey -noout writes it)"));
+        }
+        _ => return Err(error("holds a PEM block that is no public key")),
+    }
+    let bytes = block.as_bytes();
+    let unusable = || error("holds a public key of a kind that is not taken; RSA, P-256, P-384 and Ed25519 are");
+    if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
+        let der = key.try_get_as_bytes().map_err(|_| unusable())?;
+        let (modulus, _) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der)
+            .map_err(|_| error("holds an RSA key that cannot be read"))?;
+        if !RSA_BYTES.contains(&modulus.len()) {
+            return Err(error("holds an RSA key that is not of 2048 to 8192 bits"));
+        }
+        return Ok(Key { id: None, algorithms: RSA, key });
+    }
+    let (key, algorithms) = match (DecodingKey::from_ec_pem(bytes), DecodingKey::from_ed_pem(bytes)) {
+        (Ok(key), _) => {
+            let algorithms = key.try_get_as_bytes().ok().and_then(curve_of_point).ok_or_else(unusable)?;
+            (key, algorithms)
+        }
+        (_, Ok(key)) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 32) => (key, ED25519),
+        _ => return Err(unusable()),
+    };
+    Ok(Key { id: None, algorithms, key })
+}
+
+/// By an uncompressed point, its first byte 4.
+fn curve_of_point(point: &[u8]) -> Option<&'static [Algorithm]> {
+    match (point.first(), point.len()) {
+        (Some(4), 65) => Some(P256),
+        (Some(4), 97) => Some(P384),
+        _ => None,
+    }
+}
+
+/// The members of a key that matter here; any other type than text makes the key none of ours.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    #[serde(default)]
+    kid: Option<String>,
+    #[serde(default)]
+    alg: Option<String>,
+    #[serde(default, rename = "use")]
+    usage: Option<String>,
+    #[serde(default)]
+    key_ops: Option<Vec<String>>,
+    #[serde(default)]
+    crv: String,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+    #[serde(default)]
+    x: String,
+    #[serde(default)]
+    y: String,
+}
+
+fn key_of_jwk(value: Value) -> Option<Key> {
+    let jwk: Jwk = serde_json::from_value(value).ok()?;
+    if jwk.usage.as_ref().is_some_and(|usage| usage != "sig")
+        || jwk.key_ops.as_ref().is_some_and(|uses| !uses.iter().any(|one| one == "verify"))
+    {
+        return None;
+    }
+    let has_bytes = |text: &str, length: usize| BASE64.decode(text).is_ok_and(|bytes| bytes.len() == length);
+    let (algorithms, key) = match (jwk.kty.as_str(), jwk.crv.as_str()) {
+        ("RSA", _) if BASE64.decode(&jwk.n).is_ok_and(|modulus| RSA_BYTES.contains(&modulus.len())) => {
+            (RSA, DecodingKey::from_rsa_components(&jwk.n, &jwk.e).ok()?)
+        }
+        ("EC", "P-256") if has_bytes(&jwk.x, 32) && has_bytes(&jwk.y, 32) => {
+            (P256, DecodingKey::from_ec_components(&jwk.x, &jwk.y).ok()?)
+        }
+        ("EC", "P-384") if has_bytes(&jwk.x, 48) && has_bytes(&jwk.y, 48) => {
+            (P384, DecodingKey::from_ec_components(&jwk.x, &jwk.y).ok()?)
+        }
+        ("OKP", "Ed25519") if has_bytes(&jwk.x, 32) => (ED25519, DecodingKey::from_ed_components(&jwk.x).ok()?),
+        _ => return None,
+    };
+    let algorithms = match &jwk.alg {
+        None => algorithms,
+        // The one it is meant for (RFC 7517 section 4.4).
+        Some(name) => {
+            let meant = algorithm(name)?;
+            let at = algorithms.iter().position(|known| *known == meant)?;
+            &algorithms[at..=at]
+        }
+    };
+    Some(Key { id: jwk.kid.map(String::into_boxed_str), algorithms, key })
+}

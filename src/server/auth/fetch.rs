@@ -1,0 +1,113 @@
+//! A key set from where it is: a file or an http(s) address. Every wait and every answer has a bound. Tries once; when to
+//! try again is decided above.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use super::files;
+use crate::base::limits::KEY_FILE_BYTES_MAX;
+use crate::engine::access::Material;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For the whole fetch.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
+
+const REDIRECTS_MAX: usize = 3;
+
+/// Whether `auth.jwks` is an address rather than a file.
+pub(super) fn is_address(key_set: &str) -> bool {
+    key_set.contains("://")
+}
+
+/// Whether the key set comes unprotected from another machine.
+pub(super) fn is_plain_and_remote(key_set: &str) -> bool {
+    let Ok(url) = Url::parse(key_set) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let is_here = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    url.scheme() == "http" && !is_here
+}
+
+/// Reads the key set once.
+///
+/// # Errors
+/// What kept it, in words without the address, which may hold a password.
+pub(super) async fn fetch(key_set: &str) -> Result<Material, String> {
+    if is_address(key_set) {
+        let text = fetch_text(key_set).await?;
+        return Material::from_key_set(&text).map_err(|error| format!("the answer {error}"));
+    }
+    let path = key_set.to_owned();
+    let read = tokio::task::spawn_blocking(move || files::read_key_set(&path)).await;
+    read.unwrap_or_else(|_| Err("reading it failed".into()))
+}
+
+async fn fetch_text(address: &str) -> Result<String, String> {
+    let cannot = |error: reqwest::Error| causes(&error.without_url());
+    let client = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(FETCH_TIMEOUT)
+        .redirect(Policy::limited(REDIRECTS_MAX))
+        // A redirect must not lead out of what https protects.
+        .https_only(address.starts_with("https://"))
+        .user_agent(concat!("roomring/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(cannot)?;
+    let mut response = client.get(address).send().await.map_err(cannot)?;
+    if !response.status().is_success() {
+        return Err(format!("the answer has status {}", response.status().as_u16()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(cannot)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > KEY_FILE_BYTES_MAX {
+            return Err(format!("the answer is larger than {} KiB", KEY_FILE_BYTES_MAX >> 10));
+        }
+    }
+    String::from_utf8(body).map_err(|_| "the answer is not text".into())
+}
+
+/// An error and what caused it, the last of which says most.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_taken_for_safe_on_this_machine_alone() {
+        for (address, is_unsafe) in [
+            ("http://idp.example/keys", true),
+            ("http://10.0.0.1/keys", true),
+            ("https://idp.example/keys", false),
+            ("http://localhost:9/keys", false),
+            ("http://127.0.0.1:9/keys", false),
+            ("http://[::1]:9/keys", false),
+            ("keys.json", false),
+        ] {
+            assert_eq!(is_plain_and_remote(address), is_unsafe, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_do_not_tell_the_address() {
+        // Port 1 of loopback: nobody listens.
+        let error = fetch("http://me:hunter2@127.0.0.1:1/keys?a=hunter2").await.expect_err("nobody listens");
+        assert!(!error.contains("hunter2") && !error.is_empty(), "{error}");
+        let error = fetch("/no/such/keys.json").await.expect_err("no such file");
+        assert!(error.contains("/no/such/keys.json"), "{error}");
+    }
+}

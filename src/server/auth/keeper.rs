@@ -1,0 +1,236 @@
+//! Keeps the cores' keys as they should be: reads the key set when the schedule says so, and everything again on SIGHUP.
+//! What cannot be read leaves the keys as they were.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::schedule::Schedule;
+use super::{Settings, Wrong, fetch};
+use crate::base::breaker::BreakerState;
+use crate::engine::access::{Keys, Material, Renewal};
+use crate::io::clock;
+use crate::io::core::CoreHandle;
+use crate::io::services::{CallForKeys, Control};
+
+/// A failure that goes on is logged at most this often.
+const LOG_AGAIN_MS: u64 = 60_000;
+
+/// A core whose channel is full is told again after this.
+const TELL_AGAIN: Duration = Duration::from_millis(20);
+
+/// How often that is tried. A core that has not emptied its channel by then has more trouble than old keys.
+const TELLS_MAX: usize = 250;
+
+/// How the key set stands, for the control address.
+#[derive(Debug, Default)]
+pub struct KeySetState {
+    obtained: AtomicBool,
+    breaker: AtomicU8,
+}
+
+impl KeySetState {
+    /// Whether there is nothing to wait for: the set has been read, or none is configured.
+    #[must_use]
+    pub fn is_obtained(&self) -> bool {
+        self.obtained.load(Ordering::Relaxed)
+    }
+
+    /// The breaker around the reads.
+    #[must_use]
+    pub fn breaker(&self) -> BreakerState {
+        match self.breaker.load(Ordering::Relaxed) {
+            2 => BreakerState::Open,
+            1 => BreakerState::HalfOpen,
+            _ => BreakerState::Closed,
+        }
+    }
+}
+
+/// Tells the keeper to read everything again.
+#[derive(Debug)]
+pub struct Reloads(watch::Sender<Settings>);
+
+impl Reloads {
+    /// With these settings, which have been checked.
+    pub fn reload(&self, settings: Settings) {
+        // Without a keeper the process is ending.
+        let _ = self.0.send(settings);
+    }
+}
+
+/// What there is to verify with, and how it is renewed.
+#[derive(Debug)]
+pub struct Keeper {
+    settings: Settings,
+    fixed: Material,
+    /// The key set's keys, once it has been read.
+    renewed: Option<Material>,
+    schedule: Schedule,
+    state: Arc<KeySetState>,
+    calls: Arc<Notify>,
+    reloads: watch::Receiver<Settings>,
+    /// Somebody waits for keys.
+    is_called: bool,
+    logged_ms: Option<u64>,
+}
+
+impl Keeper {
+    /// Reads what is in files of this host.
+    ///
+    /// # Errors
+    /// What is wrong with one.
+    pub fn new(settings: Settings) -> Result<(Self, Reloads), Wrong> {
+        let (sender, reloads) = watch::channel(settings.clone());
+        let keeper = Self {
+            fixed: settings.read_fixed()?,
+            renewed: None,
+            schedule: Schedule::new(),
+            state: Arc::default(),
+            calls: Arc::default(),
+            reloads,
+            is_called: false,
+            logged_ms: None,
+            settings,
+        };
+        keeper.show();
+        Ok((keeper, Reloads(sender)))
+    }
+
+    /// How the key set stands.
+    pub fn state(&self) -> Arc<KeySetState> {
+        self.state.clone()
+    }
+
+    /// What cores call by.
+    pub fn call(&self) -> CallForKeys {
+        let calls = self.calls.clone();
+        CallForKeys(Arc::new(move || calls.notify_one()))
+    }
+
+    /// The keys of now.
+    pub fn keys(&self) -> Arc<Keys> {
+        let (expected, fixed) = (self.settings.expected.clone(), self.fixed.clone());
+        let (material, renewal) = match &self.renewed {
+            _ if self.settings.key_set.is_empty() => (fixed, Renewal::None),
+            None => (fixed, Renewal::Awaited),
+            // The bound was met when the set was read; the PEM file read since may have more.
+            Some(renewed) => (fixed.clone().and(renewed.clone()).unwrap_or(fixed), Renewal::Renewed),
+        };
+        Arc::new(Keys::new(material, expected, renewal))
+    }
+
+    /// Reads the key set for the first time, so that a server that says it is ready knows its keys if they can be had.
+    pub async fn begin(&mut self, cores: &[CoreHandle]) {
+        if !self.settings.key_set.is_empty() {
+            self.read(cores).await;
+        }
+    }
+
+    /// Goes on until it is dropped.
+    pub async fn run(mut self, cores: Vec<CoreHandle>) {
+        loop {
+            let has_set = !self.settings.key_set.is_empty();
+            let wait_ms = self.schedule.due_ms().saturating_sub(clock::now().mono_ms());
+            tokio::select! {
+                changed = self.reloads.changed() => match changed {
+                    Ok(()) => self.reload(&cores).await,
+                    Err(_) => return,
+                },
+                () = self.calls.notified() => self.answer_call(&cores).await,
+                () = sleep(Duration::from_millis(wait_ms)), if has_set => self.read(&cores).await,
+            }
+        }
+    }
+
+    async fn answer_call(&mut self, cores: &[CoreHandle]) {
+        if !self.settings.key_set.is_empty() && self.schedule.call(clock::now().mono_ms()) {
+            self.is_called = true;
+        } else {
+            // Nobody is to wait for what does not come.
+            tell(cores, &self.keys()).await;
+        }
+    }
+
+    async fn read(&mut self, cores: &[CoreHandle]) {
+        let mut has_news = false;
+        if self.schedule.try_begin(clock::now().mono_ms()) {
+            self.show();
+            let read = fetch::fetch(&self.settings.key_set).await;
+            let read = read.and_then(|set| {
+                // Both together must be within the bound.
+                self.fixed.clone().and(set.clone()).map(|_| set).map_err(|error| format!("the set {error}"))
+            });
+            let now_ms = clock::now().mono_ms();
+            self.schedule.ended(now_ms, read.is_ok());
+            match read {
+                Ok(set) => {
+                    if self.renewed.is_none() || self.logged_ms.is_some() {
+                        tracing::info!(keys = set.count(), "the key set of auth.jwks has been read");
+                    }
+                    self.logged_ms = None;
+                    self.renewed = Some(set);
+                    has_news = true;
+                }
+                Err(why) => self.complain(now_ms, &why),
+            }
+        }
+        self.show();
+        if has_news || std::mem::take(&mut self.is_called) {
+            self.is_called = false;
+            tell(cores, &self.keys()).await;
+        }
+    }
+
+    async fn reload(&mut self, cores: &[CoreHandle]) {
+        let settings = self.reloads.borrow_and_update().clone();
+        match settings.read_fixed() {
+            Ok(fixed) => self.fixed = fixed,
+            Err(Wrong { key, text }) => {
+                return tracing::error!(key = format!("auth.{key}"), %text, "the keys are kept as they were");
+            }
+        }
+        settings.warn();
+        if settings.key_set.is_empty() {
+            self.renewed = None;
+        }
+        self.settings = settings;
+        self.schedule.restart(clock::now().mono_ms());
+        self.show();
+        let keys = self.keys();
+        tracing::info!(keys = keys.count(), "the keys of tokens have been read again");
+        tell(cores, &keys).await;
+    }
+
+    fn show(&self) {
+        let obtained = self.settings.key_set.is_empty() || self.renewed.is_some();
+        self.state.obtained.store(obtained, Ordering::Relaxed);
+        self.state.breaker.store(self.schedule.breaker() as u8, Ordering::Relaxed);
+    }
+
+    fn complain(&mut self, now_ms: u64, why: &str) {
+        if self.logged_ms.is_none_or(|logged_ms| now_ms >= logged_ms + LOG_AGAIN_MS) {
+            self.logged_ms = Some(now_ms);
+            let kept = self.renewed.as_ref().map_or(0, Material::count);
+            tracing::warn!(why, kept, "the key set of auth.jwks cannot be read; the keys of before are kept");
+        }
+    }
+}
+
+/// Gives the keys to every core. What is already on its way to one comes before them.
+async fn tell(cores: &[CoreHandle], keys: &Arc<Keys>) {
+    for (core, handle) in cores.iter().enumerate() {
+        let mut tells = 0;
+        while handle.try_tell(Control::Keys(keys.clone())).is_err() {
+            tells += 1;
+            if tells == TELLS_MAX {
+                tracing::warn!(core, "the core did not take the new keys");
+                break;
+            }
+            sleep(TELL_AGAIN).await;
+        }
+    }
+}

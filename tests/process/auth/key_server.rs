@@ -1,0 +1,94 @@
+//! A tiny identity provider: publishes a key set over HTTP, changes it, and fails when told to.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{KeyPair, PKCS_ED25519};
+use serde_json::{Value, json};
+
+use super::claims;
+
+/// A key with its id, which signs.
+pub struct Key {
+    pair: KeyPair,
+    id: &'static str,
+}
+
+impl Key {
+    pub fn new(id: &'static str) -> Self {
+        Self { pair: KeyPair::generate_for(&PKCS_ED25519).expect("a key"), id }
+    }
+
+    pub fn token(&self, user: &str) -> String {
+        let header = Header { kid: Some(self.id.into()), ..Header::new(Algorithm::EdDSA) };
+        let key = EncodingKey::from_ed_pem(self.pair.serialize_pem().as_bytes()).expect("its own key");
+        encode(&header, &claims(user, 600, json!({})), &key).expect("signed")
+    }
+}
+
+pub fn key_set(keys: &[&Key]) -> String {
+    let jwk = |key: &&Key| -> Value {
+        let x = BASE64.encode(key.pair.public_key_raw());
+        json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.id, "x": x})
+    };
+    json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()}).to_string()
+}
+
+/// Serves until the process ends.
+pub struct KeyServer {
+    pub address: SocketAddr,
+    answer: Arc<Mutex<String>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl KeyServer {
+    pub fn start(keys: &[&Key]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let server = Self {
+            address: listener.local_addr().expect("it is bound"),
+            answer: Arc::default(),
+            asked: Arc::default(),
+        };
+        server.publish(keys);
+        let (answer, asked) = (server.answer.clone(), server.asked.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { continue };
+                asked.fetch_add(1, Ordering::SeqCst);
+                // A request head that fits into one read is all that is ever sent here.
+                let _ = stream.read(&mut [0; 4096]);
+                let answer = answer.lock().expect("no writer panics").clone();
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        server
+    }
+
+    pub fn setting(&self) -> String {
+        format!("auth.jwks=http://{}/keys.json", self.address)
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub fn publish(&self, keys: &[&Key]) {
+        self.say("200 OK", &key_set(keys));
+    }
+
+    pub fn fail(&self) {
+        self.say("500 Internal Server Error", "out of order");
+    }
+
+    pub fn say(&self, status: &str, body: &str) {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        *self.answer.lock().expect("no writer panics") = answer;
+    }
+}

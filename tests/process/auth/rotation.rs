@@ -1,0 +1,142 @@
+//! Keys that change while the server serves: key sets by address and by file, SIGHUP, outages.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::key_server::{Key, KeyServer, key_set};
+use super::{claims, guarded, sign, status_of, upgrade};
+use crate::client::Client;
+use crate::http;
+use crate::server::{Server, eventually, program, scratch};
+
+fn ready(server: &Server) -> (u16, serde_json::Value) {
+    let answer = http::get(server.control, "/ready");
+    (answer.status, answer.json())
+}
+
+#[test]
+fn a_key_set_is_fetched_before_the_server_is_ready_and_again_when_it_changes() {
+    let (old, new, never) = (Key::new("old"), Key::new("new"), Key::new("never"));
+    let keys = KeyServer::start(&[&old]);
+    let server = Server::start(&["auth.mode=jwt", &keys.setting()]);
+    assert_eq!((ready(&server).0, keys.asked()), (200, 1));
+    let mut client = Client::connect_at(&server, &format!("/ws?room=a&token={}", old.token("alice")));
+    // A token whose key is published already, though not known here yet, does not have to be sent twice.
+    keys.publish(&[&old, &new]);
+    assert_eq!(status_of(&server, &new.token("alice")), 101);
+    assert_eq!(status_of(&server, &old.token("alice")), 101);
+    // What is never published is refused, and asked for a few times only, however often it is named.
+    for _ in 0..3 {
+        let refused = upgrade(&server, &format!("?token={}", never.token("alice")), "");
+        assert_eq!((refused.status, &refused.json()["error"]), (401, &json!("invalid_token")));
+    }
+    assert!(keys.asked() <= 6, "{}", keys.asked());
+    // Withdrawn keys no longer count once the set is read again; live connections stay.
+    keys.publish(&[&new]);
+    assert_eq!(status_of(&server, &never.token("alice")), 401);
+    assert_eq!(status_of(&server, &old.token("alice")), 401);
+    assert_eq!(status_of(&server, &new.token("alice")), 101);
+    client.publish("a", json!("still here"));
+    let reply = client.request(json!({"type": "refresh", "token": new.token("alice")}));
+    assert_eq!(reply["type"], "refreshed", "{reply}");
+    assert_eq!(server.metric("roomring_breaker_state", "jwks"), 0.0);
+}
+
+#[test]
+fn an_outage_of_the_key_set_keeps_the_keys_of_before() {
+    let (old, new) = (Key::new("old"), Key::new("new"));
+    let keys = KeyServer::start(&[&old]);
+    let server = Server::start(&["auth.mode=jwt", &keys.setting()]);
+    for broken in ["", "not JSON", r#"{"keys":[]}"#] {
+        keys.say("200 OK", broken);
+        assert_eq!(status_of(&server, &new.token("alice")), 401, "{broken}");
+        assert_eq!(status_of(&server, &old.token("alice")), 101, "{broken}");
+    }
+    keys.fail();
+    eventually("the breaker opens", || (server.metric("roomring_breaker_state", "jwks") == 2.0).then_some(()));
+    let asked = keys.asked();
+    assert_eq!(status_of(&server, &new.token("alice")), 401, "at once: nobody asks");
+    assert_eq!((status_of(&server, &old.token("alice")), ready(&server).0), (101, 200), "the server goes on");
+    assert!(keys.asked() <= asked + 1, "only a trial");
+    keys.publish(&[&old, &new]);
+    eventually("the new key counts", || (status_of(&server, &new.token("alice")) == 101).then_some(()));
+    assert_eq!(server.metric("roomring_breaker_state", "jwks"), 0.0);
+    let log = server.stderr.get();
+    assert!(log.contains("the key set of auth.jwks cannot be read"), "{log}");
+}
+
+#[test]
+fn without_its_keys_the_server_is_up_but_not_ready() {
+    let key = Key::new("key");
+    let keys = KeyServer::start(&[&key]);
+    keys.fail();
+    let server = Server::start(&["auth.mode=jwt", &keys.setting()]);
+    let (status, body) = ready(&server);
+    assert_eq!((status, &body["parts"]["keys"]), (503, &json!("not ready")), "{body}");
+    assert!(body["message"].as_str().is_some_and(|words| words.contains("auth.jwks")), "{body}");
+    assert_eq!(http::get(server.control, "/health").status, 200);
+    let refused = upgrade(&server, &format!("?token={}", key.token("alice")), "");
+    assert_eq!((refused.status, &refused.json()["error"]), (503, &json!("unavailable")), "{refused:?}");
+    assert!(refused.field("Retry-After").is_some(), "{refused:?}");
+    keys.publish(&[&key]);
+    eventually("the server is ready", || (ready(&server).0 == 200).then_some(()));
+    assert_eq!(status_of(&server, &key.token("alice")), 101);
+}
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = scratch("auth").join(name);
+    std::fs::write(&path, text).expect("the build's folder for tests can be written");
+    path
+}
+
+#[test]
+fn a_key_set_in_a_file_is_read_again_when_a_key_is_missing() {
+    let (old, new) = (Key::new("old"), Key::new("new"));
+    let path = file("keys.json", &key_set(&[&old]));
+    let server = guarded(&[&format!("auth.jwks={}", path.display())]);
+    assert_eq!(status_of(&server, &old.token("alice")), 101);
+    assert_eq!(status_of(&server, &super::token("alice")), 101, "the secret counts as well");
+    file("keys.json", &key_set(&[&new]));
+    assert_eq!(status_of(&server, &new.token("alice")), 101);
+    assert_eq!(status_of(&server, &old.token("alice")), 401);
+    // A file that cannot be read changes nothing.
+    file("keys.json", "{");
+    server.signal("HUP");
+    eventually("it is told", || server.stderr.get().contains("auth.jwks: ").then_some(()));
+    assert_eq!(status_of(&server, &new.token("alice")), 101);
+}
+
+#[test]
+fn a_hang_up_changes_secret_and_expectations_at_once_or_not_at_all() {
+    let text = |secret: &str, more: &str| format!("[auth]\nmode = \"jwt\"\nhmac_secret = \"{secret}\"\n{more}");
+    let path = file("roomring.toml", &text("first", ""));
+    let mut command = program();
+    command.args(["--set", "server.cores=2", "--set", "server.pin=false", "--config"]).arg(&path);
+    let server = Server::spawn(command);
+    let (first, second) =
+        (sign("first", &claims("alice", 600, json!({}))), sign("second", &claims("alice", 600, json!({}))));
+    let mut client = Client::connect_at(&server, &format!("/ws?room=a&token={first}"));
+    assert_eq!((status_of(&server, &first), status_of(&server, &second)), (101, 401));
+    let hang_up = |text: &str, word: &str| {
+        let told = server.stderr.get().matches(word).count();
+        file("roomring.toml", text);
+        server.signal("HUP");
+        eventually(word, || (server.stderr.get().matches(word).count() > told).then_some(()));
+    };
+    hang_up(&text("second", "public_key_file = \"/no/such/file.pem\"\n"), "the configuration is kept as it was");
+    assert_eq!((status_of(&server, &first), status_of(&server, &second)), (101, 401), "nothing has changed");
+    hang_up(&text("second", ""), "the keys of tokens have been read again");
+    eventually("every core has the new secret", || {
+        let both = (0..8).all(|_| (status_of(&server, &first), status_of(&server, &second)) == (401, 101));
+        both.then_some(())
+    });
+    client.publish("a", json!("still here"));
+    hang_up(&text("second", "audience = \"chat\"\n"), "the keys of tokens have been read again");
+    eventually("the audience is asked for", || (status_of(&server, &second) == 401).then_some(()));
+    // A mode is for the next start: nobody is let in by it meanwhile.
+    hang_up("[auth]\nmode = \"open\"\n", "needs_restart");
+    // The service thread has gone round since.
+    assert_eq!((ready(&server).0, ready(&server).0), (200, 200));
+    assert_eq!((upgrade(&server, "?user=eve", "").status, status_of(&server, &second)), (401, 401));
+}
