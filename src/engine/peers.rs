@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use super::table::Table;
 
 /// The addresses of a core's connections, by slot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Peers {
     /// IPv4 addresses. [`ELSEWHERE`] for an IPv6 one, and where nobody is.
     short: Table<u32>,
@@ -19,12 +19,6 @@ pub struct Peers {
 
 /// 0.0.0.0, from which no connection comes.
 const ELSEWHERE: u32 = 0;
-
-impl Default for Peers {
-    fn default() -> Self {
-        Self { short: Table::new(), long: HashMap::default() }
-    }
-}
 
 impl Peers {
     /// Prepares places up to and with `slot`.

@@ -10,10 +10,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// The kernel cuts the backlog down to `net.core.somaxconn`, so this is the host's own limit.
 const BACKLOG: i32 = i32::MAX;
 
-/// The send buffer of a connection is at most so many times what may wait unsent: room for what is under way to a healthy
-/// reader far away (0.5 MB is 40 Mbit/s at 100 ms), and a bound for one that takes and never acknowledges.
-const SEND_BUFFER_FACTOR: usize = 4;
-
 /// Why an address cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
@@ -110,11 +106,13 @@ impl Listeners {
         Ok(taken)
     }
 
-    /// Bounds the bytes that the kernel holds for a connection whose reader has stopped: about `bytes` beyond those that
-    /// are under way. Accepted sockets inherit it. 0 leaves the system's own bound, up to 4 MiB (`net.ipv4.tcp_wmem`).
+    /// Bounds what the kernel holds for a connection: `bytes` that it has not sent yet (`TCP_NOTSENT_LOWAT`), and, with its
+    /// own overhead, twice as many in all (`SO_SNDBUF`), which a reader that takes but never acknowledges would fill.
+    /// Accepted sockets inherit both. 0 leaves the system's own bounds, up to 4 MiB (`net.ipv4.tcp_wmem`).
     ///
-    /// Nothing bounds what is received: a core takes that from the kernel as fast as it comes, whoever sends it, and a
-    /// client that it closes for sending too much has nothing left there.
+    /// Nothing is set for what is received: a core takes that from the kernel as it comes; what comes out of order the
+    /// kernel throws away first when TCP's memory runs short; and a fixed buffer would end the kernel's own tuning of the
+    /// window, which large messages from far away need.
     ///
     /// # Errors
     /// What the system said.
@@ -125,15 +123,12 @@ impl Listeners {
         for listener in self.by_core.iter().flatten() {
             let socket = SockRef::from(listener);
             socket.set_tcp_notsent_lowat(bytes)?;
-            // The kernel cuts it down to net.core.wmem_max.
-            socket.set_send_buffer_size((bytes as usize).saturating_mul(SEND_BUFFER_FACTOR).min(SEND_BUFFER_MAX))?;
+            // The kernel doubles it, and cuts it down to net.core.wmem_max before that.
+            socket.set_send_buffer_size(bytes as usize)?;
         }
         Ok(())
     }
 }
-
-/// The most that the system call takes: twice of it must fit an `int`.
-const SEND_BUFFER_MAX: usize = 1 << 29;
 
 /// Binds alone, so that a port that anyone else listens on is refused, even by a process that shares its ports; and
 /// shares it only then, which leaves no moment in which someone else could take it.

@@ -52,6 +52,8 @@ struct Subject {
     /// Of the machine or the control group, in bytes.
     memory_bytes: u64,
     page_bytes: u64,
+    /// `limits.socket_send_bytes`; 0: the kernel's own bounds.
+    send_bytes: u64,
     grace_ms: u64,
     /// What the kernel gave to a core that tried.
     ring: Result<Given, StartError>,
@@ -73,6 +75,7 @@ impl Subject {
             budget_bytes: plan.settings.memory_bytes_max * plan.cpus.len() as u64,
             memory_bytes: machine.memory_bytes,
             page_bytes: page.unwrap_or(4) * 1024,
+            send_bytes: u64::from(plan.socket_send_bytes),
             grace_ms: plan.shutdown_grace_ms,
             ring,
         }

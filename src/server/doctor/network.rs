@@ -32,8 +32,11 @@ pub fn plain(host: &Host, sysctl: &Sysctl) -> Option<Finding> {
 /// What TCP needs when many readers stop at once, against what it may have.
 fn tcp_mem(host: &Host, subject: &Subject) -> Option<Finding> {
     let limit = host.sysctl_numbers("net.ipv4.tcp_mem")?.get(2)?.checked_mul(subject.page_bytes)?;
-    let buffer = host.sysctl_numbers("net.ipv4.tcp_wmem")?.get(2).copied()?;
-    let unsent = host.sysctl_numbers("net.ipv4.tcp_notsent_lowat").and_then(|numbers| numbers.first().copied());
+    // What the server sets on its own sockets goes before what the system sets for all.
+    let own = (subject.send_bytes > 0).then_some(subject.send_bytes);
+    let buffer = own.map(|own| 2 * own).or_else(|| host.sysctl_numbers("net.ipv4.tcp_wmem")?.get(2).copied())?;
+    let system = || host.sysctl_numbers("net.ipv4.tcp_notsent_lowat").and_then(|numbers| numbers.first().copied());
+    let unsent = own.or_else(system);
     let each = unsent.map_or(buffer, |unsent| buffer.min(unsent.saturating_add(SEGMENT_BYTES)));
     let stalled = subject.connections().min(wanted::STALLED);
     let needed = stalled.saturating_mul(each);
@@ -41,6 +44,8 @@ fn tcp_mem(host: &Host, subject: &Subject) -> Option<Finding> {
     let [low, pressure, high] = wanted::tcp_mem(subject.memory_bytes, subject.page_bytes);
     let mend = if high * subject.page_bytes >= needed {
         format!("net.ipv4.tcp_mem = {low} {pressure} {high} in /etc/sysctl.d (a quarter of the memory)")
+    } else if own.is_some() {
+        "lower limits.socket_send_bytes".to_owned()
     } else {
         format!("lower net.ipv4.tcp_notsent_lowat and tcp_wmem ({} does)", super::SYSCTL_FILE)
     };

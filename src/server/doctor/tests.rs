@@ -29,6 +29,7 @@ impl Fake {
             budget_bytes: 8 << 30,
             memory_bytes: 32 << 30,
             page_bytes: 4_096,
+            send_bytes: 0,
             grace_ms: 30_000,
             ring: Ok(given),
         };
@@ -271,6 +272,11 @@ fn memory_for_connections_and_for_stalled_readers() {
     fake.sysctl("net.ipv4.tcp_notsent_lowat", "4294967295");
     fake.sysctl("net.ipv4.tcp_wmem", "4096 16384 4194304");
     fake.assert_wrong("net.ipv4.tcp_mem", WARN, "8,192 MiB", "lower net.ipv4.tcp_notsent_lowat");
+    fake.subject.send_bytes = 128 << 10;
+    assert_eq!(fake.finding("net.ipv4.tcp_mem").status, Status::Ok, "the server's own bound goes first");
+    fake.subject.send_bytes = 16 << 20;
+    fake.assert_wrong("net.ipv4.tcp_mem", WARN, "8,192 MiB", "lower limits.socket_send_bytes");
+    fake.subject.send_bytes = 0;
     fake.sysctl("net.ipv4.tcp_notsent_lowat", "131072");
     fake.sysctl("net.ipv4.tcp_mem", "10000 20000 30000");
     fake.assert_wrong("net.ipv4.tcp_mem", WARN, "117 MiB", "net.ipv4.tcp_mem = 1048576 1398101 2097152");
