@@ -37,7 +37,7 @@ pub(super) struct Tokens {
     pub(super) due: BTreeSet<(u64, u32)>,
     /// Upgrades that wait for keys, with when their patience ends, monotonic milliseconds.
     waiting: BTreeMap<u32, u64>,
-    /// Keys were asked for then, monotonic milliseconds.
+    /// Keys were asked for then, monotonic milliseconds, and the answer has not come.
     asked_ms: Option<u64>,
     refusals: [Refusals; Cause::COUNT],
 }
@@ -108,7 +108,10 @@ impl Home {
     pub fn set_keys(&mut self, keys: Arc<Keys>, effects: &mut HomeEffects<'_>) {
         match &mut self.tokens {
             None => self.tokens = Some(Box::new(Tokens::new(keys))),
-            Some(tokens) => tokens.keys = keys,
+            Some(tokens) => {
+                tokens.keys = keys;
+                tokens.asked_ms = None;
+            }
         }
         let waiting: Vec<u32> = self.tokens.iter().flat_map(|tokens| tokens.waiting.keys().copied()).collect();
         for slot in waiting {
@@ -314,6 +317,7 @@ impl Home {
         self.say(slot, left, Role::Other, effects);
     }
 
+    /// Asks for keys, unless an answer is on its way.
     fn want_keys(&mut self, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
         let now_ms = effects.now.mono_ms();

@@ -25,6 +25,9 @@ const TELL_AGAIN: Duration = Duration::from_millis(20);
 /// How often that is tried. A core that has not emptied its channel by then has more trouble than old keys.
 const TELLS_MAX: usize = 250;
 
+/// A call that nothing comes of is answered after this.
+const ANSWER_AFTER: Duration = Duration::from_millis(100);
+
 /// How the key set stands, for the control address.
 #[derive(Debug, Default)]
 pub struct KeySetState {
@@ -150,7 +153,8 @@ impl Keeper {
         if !self.settings.key_set.is_empty() && self.schedule.call(clock::now().mono_ms()) {
             self.is_called = true;
         } else {
-            // Nobody is to wait for what does not come.
+            // Nobody is to wait for what does not come; nor is one to ask again as fast as that can be said.
+            sleep(ANSWER_AFTER).await;
             tell(cores, &self.keys()).await;
         }
     }

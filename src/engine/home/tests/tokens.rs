@@ -344,6 +344,7 @@ fn an_upgrade_whose_key_may_yet_come_waits_for_it() {
         assert!(said.starts_with(&format!("HTTP/1.1 {code} ")), "keys that do not help: {said}");
         assert_eq!(said.contains("\r\nRetry-After: "), code == "503", "{said}");
         assert_eq!(one.connect(2, &query), "");
+        assert!(one.output.keys_wanted, "the next one may have better luck");
         let waited = one.wait_for(format!("HTTP/1.1 {code} ").as_bytes(), HEAD_TIMEOUT_MS).expect("an answer");
         assert!((KEYS_WAIT_MS..KEYS_WAIT_MS + 2 * TICK_MS).contains(&waited), "{waited}");
         assert_eq!((one.engine.budget.used(), one.engine.counters.upgrading.get()), (0, 0));
