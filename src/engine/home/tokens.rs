@@ -32,7 +32,7 @@ const EXPELLED_ID: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Tokens {
     keys: Arc<Keys>,
-    held: Table<Held>,
+    pub(super) held: Table<Held>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
     pub(super) due: BTreeSet<(u64, u32)>,
     /// Upgrades that wait for keys, with when their patience ends, monotonic milliseconds.
@@ -44,10 +44,10 @@ pub(super) struct Tokens {
 
 /// What one connection's token gave it. Empty in slots without one.
 #[derive(Debug, Default)]
-struct Held {
+pub(super) struct Held {
     grants: Grants,
     /// When the token no longer counts, monotonic milliseconds; 0: there is none.
-    ends_ms: u64,
+    pub(super) ends_ms: u64,
     /// Its entry in `due`; 0: none.
     due_ms: u64,
     warned: bool,
@@ -187,7 +187,10 @@ impl Home {
     pub(super) fn may(&self, slot: u32, room: &str, wanted: Allowed) -> bool {
         match &self.tokens {
             None => Grants::unlimited().allow(room, wanted),
-            Some(tokens) => tokens.held.get(slot).is_some_and(|held| held.grants.allow(room, wanted)),
+            // Whoever stands on no token here is none of this mode, and may do nothing.
+            Some(tokens) => {
+                tokens.held.get(slot).is_some_and(|held| held.ends_ms > 0 && held.grants.allow(room, wanted))
+            }
         }
     }
 
@@ -276,6 +279,10 @@ impl Home {
         let wanted = memberships.iter().filter(|membership| membership.wanted);
         let rooms: Vec<u32> = wanted.map(|membership| membership.audience).collect();
         for audience in rooms {
+            // Leaving one room may have ended the connection as a slow one, and with it its hold on the others.
+            if self.sessions.at(slot).phase != Phase::Open {
+                return;
+            }
             if !self.may(slot, &self.audiences.at(audience).room, Allowed::JOIN) {
                 self.expel(slot, audience, effects);
             }

@@ -434,3 +434,94 @@ fn many_tokens_end_each_at_its_time() {
     }
     assert_eq!((one.due(), one.engine.counters.connections.get()), (0, 0));
 }
+
+/// A connection from before there were keys: nothing ends it, and it may do nothing new.
+#[test]
+fn who_stands_on_no_token_may_do_nothing() {
+    let mut one = One::new();
+    one.handle(Input::Accepted { slot: 0 });
+    one.receive(0, HEAD.as_bytes());
+    one.said();
+    one.handle(Input::Keys(keys("secret", 0, Renewal::None)));
+    let said = one.ask(0, &json!({"type": "join", "id": 1, "room": "a"}));
+    assert!(said.contains(r#""code":"forbidden""#), "{said}");
+    assert_eq!(one.wait_for(&CLOSE_4401, 50_000), None);
+    let said = one.ask(0, &json!({"type": "refresh", "id": 2, "token": token(600, json!({}))}));
+    assert!(said.contains("refreshed"), "{said}");
+    assert!(one.ask(0, &json!({"type": "join", "id": 3, "room": "a"})).contains("joined"));
+}
+
+/// Seeded: tokens, refreshes, rooms, silence and resets in any order. Whatever happened, nothing is left at the end, and
+/// nobody is heard in a room that his token does not allow.
+#[test]
+fn any_order_of_events_leaves_nothing_behind() {
+    for seed in 0..8 {
+        let mut random = crate::engine::random::Random::salted(seed, 5);
+        let mut one = guarded(0);
+        let mut is_open = [false; 8];
+        for _ in 0..600 {
+            let slot = random.below(8) as u32;
+            let rooms = [json!({}), json!({"rooms": ["a"]}), json!({"rooms": {"b": ["join"]}}), json!({"rooms": []})];
+            let now_s = (one.now.unix_ms / 1_000 - START_S) + 1;
+            let fresh = token(now_s + random.below(90), rooms[random.below(4) as usize].clone());
+            if !is_open[slot as usize] {
+                is_open[slot as usize] =
+                    one.connect(slot, &format!("room=a&token={fresh}")).starts_with("HTTP/1.1 101");
+                continue;
+            }
+            let room = ["a", "b"][random.below(2) as usize];
+            match random.below(8) {
+                0 => one.handle(Input::Disconnected { slot }),
+                1 | 2 => drop(one.ask(slot, &json!({"type": "refresh", "token": fresh}))),
+                3 => drop(one.ask(slot, &json!({"type": "leave", "room": room}))),
+                4 => drop(one.ask(slot, &json!({"type": "join", "room": room}))),
+                5 => drop(one.ask(slot, &json!({"type": "publish", "room": room, "data": 1}))),
+                _ => {
+                    for _ in 0..random.below(100) {
+                        one.step(TICK_MS);
+                    }
+                    one.turn();
+                }
+            }
+            // A close by the server is answered at once.
+            for slot in 0..8_u32 {
+                if is_open[slot as usize]
+                    && one.engine.home.sessions.at(slot).phase != crate::engine::session::Phase::Open
+                {
+                    one.handle(Input::Disconnected { slot });
+                    is_open[slot as usize] = false;
+                }
+            }
+            one.turn();
+            one.output.closes.clear();
+            let open = is_open.iter().filter(|open| **open).count() as u64;
+            assert_eq!(one.engine.counters.connections.get(), open, "seed {seed}");
+            assert!(one.due() <= is_open.len(), "seed {seed}");
+            let home = &one.engine.home;
+            for slot in (0..8_u32).filter(|slot| is_open[*slot as usize]) {
+                for membership in home.sessions.at(slot).memberships.iter().filter(|membership| membership.wanted) {
+                    let room = &home.audiences.at(membership.audience).room;
+                    assert!(
+                        home.may(slot, room, crate::engine::access::Allowed::JOIN),
+                        "seed {seed}: {slot} in {room}"
+                    );
+                }
+            }
+        }
+        for slot in (0..8_u32).filter(|slot| is_open[*slot as usize]) {
+            one.handle(Input::Disconnected { slot });
+        }
+        one.turn();
+        // Histories go in their own time.
+        for _ in 0..10 {
+            one.step(60_000);
+            one.turn();
+        }
+        let counters = &one.engine.counters;
+        assert_eq!((counters.members.get(), counters.connections.get(), one.due()), (0, 0, 0), "seed {seed}");
+        let held: Vec<u64> =
+            (0..8).map(|slot| one.engine.home.tokens.as_ref().expect("guarded").held.at(slot).ends_ms).collect();
+        assert_eq!((held, one.engine.budget.used()), (vec![0; 8], 0), "seed {seed}");
+        assert!(counters.closed_token.get() > 0 || seed > 0, "tokens do end");
+    }
+}
