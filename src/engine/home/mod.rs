@@ -69,7 +69,7 @@ pub struct Home {
     /// Auth mode `jwt`; `None` in mode `open`.
     tokens: Option<Box<Tokens>>,
     /// The head at hand is being read once more: it does not wait for keys again.
-    asked_again: bool,
+    is_last_asking: bool,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Given to the next accepted connection.
@@ -105,7 +105,7 @@ impl Home {
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             tokens: None,
-            asked_again: false,
+            is_last_asking: false,
             heads: HashMap::default(),
             slots_used: 0,
             sockets: 0,

@@ -113,9 +113,13 @@ impl Home {
                 tokens.asked_ms = None;
             }
         }
-        let waiting: Vec<u32> = self.tokens.iter().flat_map(|tokens| tokens.waiting.keys().copied()).collect();
-        for slot in waiting {
-            self.ask_again(slot, effects);
+        let Some(tokens) = &self.tokens else { return };
+        // Whoever came while the keys were being read may wait for the next ones.
+        let as_of_ms = tokens.keys.as_of_ms();
+        let is_answered = |until_ms: u64| as_of_ms >= until_ms.saturating_sub(KEYS_WAIT_MS);
+        let waiting: Vec<_> = tokens.waiting.iter().map(|(slot, until)| (*slot, is_answered(*until))).collect();
+        for (slot, is_answered) in waiting {
+            self.ask_again(slot, is_answered, effects);
         }
     }
 
@@ -143,8 +147,8 @@ impl Home {
             Err(denied) => denied,
         };
         if denied.cause == Cause::UnknownKey && tokens.keys.renewal() != Renewal::None {
-            let may_wait = tokens.waiting.len() < KEYS_WAITING_MAX && !self.asked_again;
-            if may_wait {
+            let has_place = tokens.waiting.contains_key(&slot) || tokens.waiting.len() < KEYS_WAITING_MAX;
+            if has_place && !self.is_last_asking {
                 tokens.waiting.entry(slot).or_insert(effects.now.mono_ms() + KEYS_WAIT_MS);
                 self.want_keys(effects);
                 return Ok(Identity::Wait);
@@ -164,6 +168,7 @@ impl Home {
     pub(super) fn hold_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         let is_told = !self.sessions.at(slot).echo;
         let Some(tokens) = &mut self.tokens else { return };
+        tokens.waiting.remove(&slot);
         tokens.held.reach(slot);
         effects.budget.charge(access.grants.bytes());
         let ends_ms = mono_ms_of(access.ends_at, effects.now);
@@ -220,7 +225,7 @@ impl Home {
         let waiting = self.tokens.iter().flat_map(|tokens| &tokens.waiting);
         let over: Vec<u32> = waiting.filter(|(_, until_ms)| **until_ms <= now_ms).map(|(slot, _)| *slot).collect();
         for slot in over {
-            self.ask_again(slot, effects);
+            self.ask_again(slot, true, effects);
         }
     }
 
@@ -231,16 +236,16 @@ impl Home {
         self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), Role::Other, effects);
     }
 
-    /// Reads the head of an upgrade that waits for keys once more. It does not wait again.
-    fn ask_again(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if let Some(tokens) = &mut self.tokens {
+    /// Reads the head of an upgrade that waits for keys once more; where it is the last time, it does not wait again.
+    fn ask_again(&mut self, slot: u32, is_last: bool, effects: &mut HomeEffects<'_>) {
+        if let Some(tokens) = self.tokens.as_mut().filter(|_| is_last) {
             tokens.waiting.remove(&slot);
         }
         let Some(head) = self.take_head(slot) else { return };
         effects.budget.release(head.len());
-        self.asked_again = true;
+        self.is_last_asking = is_last;
         self.read_head(slot, &mut head.into_vec(), effects);
-        self.asked_again = false;
+        self.is_last_asking = false;
     }
 
     /// The command `refresh`: a new token takes the place of the one before. A refused one changes nothing.

@@ -370,6 +370,28 @@ fn an_upgrade_whose_key_may_yet_come_waits_for_it() {
 }
 
 #[test]
+fn who_came_while_keys_were_being_read_waits_for_the_next() {
+    let mut one = guarded(0);
+    let read_at = |ms| Arc::new(Keys::new(Material::new(), Expected::default(), Renewal::Renewed).as_of(ms));
+    one.handle(Input::Keys(read_at(0)));
+    let came_ms = one.now.mono_ms();
+    assert_eq!(one.connect(0, &format!("token={}", strange_token())), "");
+    one.output.keys_wanted = false;
+    one.step(TICK_MS);
+    one.handle(Input::Keys(read_at(came_ms - 1)));
+    assert_eq!(one.said(), "", "read before it came");
+    assert!(one.output.keys_wanted, "and asked for again");
+    one.handle(Input::Keys(read_at(came_ms)));
+    assert!(one.said().starts_with("HTTP/1.1 401 "));
+    // A key that is there already is one, whenever it was read.
+    assert_eq!(one.connect(1, &format!("token={}", token(60, json!({})))), "");
+    let keys = Keys::new(Material::from_secret("secret"), Expected::default(), Renewal::Renewed).as_of(0);
+    one.handle(Input::Keys(Arc::new(keys)));
+    assert!(one.said().starts_with("HTTP/1.1 101 "));
+    assert_eq!(one.wait_for(b"HTTP/1.1 ", 2 * KEYS_WAIT_MS), None, "one answer is enough");
+}
+
+#[test]
 fn a_client_that_waits_for_keys_cannot_send_without_end() {
     let mut one = guarded(0);
     one.handle(Input::Keys(keys("other", 0, Renewal::Awaited)));
