@@ -59,6 +59,9 @@
 //! - **Seams**: a publish can be numbered by a link between machines and acknowledged after a store's commit
 //!   ([`engine::input`], [`engine::output`]). The engine's rules for both are held by the simulation in `tests/`; the
 //!   server offers neither yet.
+//! - **Tokens** are verified on the core that has the connection, with an immutable set of keys ([`engine::access`]) that
+//!   the service thread renews ([`server::auth`]). What they allow stands beside the sessions, in tables that are empty in
+//!   mode `open`.
 //! - **Randomness and time** come into the engine as arguments: one seed gives one run.
 //! - `unsafe` stands in `io/ring.rs` and `wire/mask.rs` only.
 

@@ -157,7 +157,7 @@ pub const KEYS_WAIT_MS: u64 = 6_000;
 /// Upgrades of one core that wait for keys; more are refused at once.
 pub const KEYS_WAITING_MAX: usize = 1_024;
 
-/// A core asks for keys at most this often.
+/// A core that has asked for keys and got no answer asks again after this.
 pub const KEYS_ASK_AGAIN_MS: u64 = 500;
 
 /// A refused token is logged at most this often by each core and for each cause.

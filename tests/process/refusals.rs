@@ -80,7 +80,6 @@ fn unknown_fields_are_ignored_and_unknown_commands_are_not() {
         "typing",
         "receipt",
         "resume",
-        "refresh",
         "create_room",
         "delete_room",
         "room_info",

@@ -56,11 +56,12 @@ impl fmt::Debug for Key {
 }
 
 /// Verification keys and expectations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keys {
     keys: Vec<Key>,
     expected: Expected,
     renewal: Renewal,
+    as_of_ms: u64,
 }
 
 /// A token's header (RFC 7515 section 4). What else it may hold is not looked at: least of all keys or addresses of keys.
@@ -77,7 +78,20 @@ impl Keys {
     /// All keys of `material`.
     #[must_use]
     pub fn new(material: Material, expected: Expected, renewal: Renewal) -> Self {
-        Self { keys: material.into_keys(), expected, renewal }
+        Self { keys: material.into_keys(), expected, renewal, as_of_ms: u64::MAX }
+    }
+
+    /// The same, read when it was so late, monotonic milliseconds: a key that was missed later may be there by now.
+    #[must_use]
+    pub const fn as_of(mut self, mono_ms: u64) -> Self {
+        self.as_of_ms = mono_ms;
+        self
+    }
+
+    /// Up to when what was missed would be here if it could be had, monotonic milliseconds.
+    #[must_use]
+    pub const fn as_of_ms(&self) -> u64 {
+        self.as_of_ms
     }
 
     /// Whether there may be more keys.

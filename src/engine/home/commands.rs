@@ -184,7 +184,7 @@ impl Home {
     }
 
     fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if self.wanted_membership(slot, room).is_some() && !self.may(slot, room, Allowed::PUBLISH) {
+        if !self.may(slot, room, Allowed::PUBLISH) && self.wanted_membership(slot, room).is_some() {
             let words = "the token does not allow to publish to this room";
             return self.refuse(slot, ErrorCode::Forbidden, words, reply, effects);
         }

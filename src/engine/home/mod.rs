@@ -80,8 +80,8 @@ pub struct Home {
     timers: Timers,
     /// Auth mode `jwt`; `None` in mode `open`.
     tokens: Option<Box<Tokens>>,
-    /// The upgrade at hand is being judged once more: it does not wait for keys again.
-    asked_again: bool,
+    /// The upgrade at hand is being judged for the last time: it does not wait for keys again.
+    is_last_asking: bool,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Upgrades that wait to be let in, by slot.
@@ -124,7 +124,7 @@ impl Home {
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             tokens: None,
-            asked_again: false,
+            is_last_asking: false,
             heads: HashMap::default(),
             waiting: HashMap::default(),
             paces: HashMap::default(),

@@ -32,22 +32,22 @@ const EXPELLED_ID: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Tokens {
     keys: Arc<Keys>,
-    held: Table<Held>,
+    pub(super) held: Table<Held>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
     pub(super) due: BTreeSet<(u64, u32)>,
     /// Upgrades that wait for keys, with when their patience ends, monotonic milliseconds.
     waiting: BTreeMap<u32, u64>,
-    /// Keys were asked for then, monotonic milliseconds.
+    /// Keys were asked for then, monotonic milliseconds, and the answer has not come.
     asked_ms: Option<u64>,
     refusals: [Refusals; Cause::COUNT],
 }
 
 /// What one connection's token gave it. Empty in slots without one.
 #[derive(Debug, Default)]
-struct Held {
+pub(super) struct Held {
     grants: Grants,
     /// When the token no longer counts, monotonic milliseconds; 0: there is none.
-    ends_ms: u64,
+    pub(super) ends_ms: u64,
     /// Its entry in `due`; 0: none.
     due_ms: u64,
     warned: bool,
@@ -108,11 +108,18 @@ impl Home {
     pub fn set_keys(&mut self, keys: Arc<Keys>, effects: &mut HomeEffects<'_>) {
         match &mut self.tokens {
             None => self.tokens = Some(Box::new(Tokens::new(keys))),
-            Some(tokens) => tokens.keys = keys,
+            Some(tokens) => {
+                tokens.keys = keys;
+                tokens.asked_ms = None;
+            }
         }
-        let waiting: Vec<u32> = self.tokens.iter().flat_map(|tokens| tokens.waiting.keys().copied()).collect();
-        for slot in waiting {
-            self.ask_again(slot, effects);
+        let Some(tokens) = &self.tokens else { return };
+        // Whoever came while the keys were being read may wait for the next ones.
+        let as_of_ms = tokens.keys.as_of_ms();
+        let is_answered = |until_ms: u64| as_of_ms >= until_ms.saturating_sub(KEYS_WAIT_MS);
+        let waiting: Vec<_> = tokens.waiting.iter().map(|(slot, until)| (*slot, is_answered(*until))).collect();
+        for (slot, is_answered) in waiting {
+            self.ask_again(slot, is_answered, effects);
         }
     }
 
@@ -140,8 +147,8 @@ impl Home {
             Err(denied) => denied,
         };
         if denied.cause == Cause::UnknownKey && tokens.keys.renewal() != Renewal::None {
-            let may_wait = tokens.waiting.len() < KEYS_WAITING_MAX && !self.asked_again;
-            if may_wait {
+            let has_place = tokens.waiting.contains_key(&slot) || tokens.waiting.len() < KEYS_WAITING_MAX;
+            if has_place && !self.is_last_asking {
                 tokens.waiting.entry(slot).or_insert(effects.now.mono_ms() + KEYS_WAIT_MS);
                 self.want_keys(effects);
                 return Ok(Identity::Wait);
@@ -161,6 +168,7 @@ impl Home {
     pub(super) fn hold_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         let is_told = !self.sessions.at(slot).marks.has(Marks::ECHO);
         let Some(tokens) = &mut self.tokens else { return };
+        tokens.waiting.remove(&slot);
         tokens.held.reach(slot);
         effects.budget.charge(access.grants.bytes());
         let ends_ms = mono_ms_of(access.ends_at, effects.now);
@@ -184,7 +192,10 @@ impl Home {
     pub(super) fn may(&self, slot: u32, room: &str, wanted: Allowed) -> bool {
         match &self.tokens {
             None => Grants::unlimited().allow(room, wanted),
-            Some(tokens) => tokens.held.get(slot).is_some_and(|held| held.grants.allow(room, wanted)),
+            // Whoever stands on no token here is none of this mode, and may do nothing.
+            Some(tokens) => {
+                tokens.held.get(slot).is_some_and(|held| held.ends_ms > 0 && held.grants.allow(room, wanted))
+            }
         }
     }
 
@@ -214,7 +225,7 @@ impl Home {
         let waiting = self.tokens.iter().flat_map(|tokens| &tokens.waiting);
         let over: Vec<u32> = waiting.filter(|(_, until_ms)| **until_ms <= now_ms).map(|(slot, _)| *slot).collect();
         for slot in over {
-            self.ask_again(slot, effects);
+            self.ask_again(slot, true, effects);
         }
     }
 
@@ -225,14 +236,14 @@ impl Home {
         self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), Role::Other, effects);
     }
 
-    /// Judges an upgrade that waits for keys once more. It does not wait again.
-    fn ask_again(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if let Some(tokens) = &mut self.tokens {
+    /// Judges an upgrade that waits for keys once more; where it is the last time, it does not wait again.
+    fn ask_again(&mut self, slot: u32, is_last: bool, effects: &mut HomeEffects<'_>) {
+        if let Some(tokens) = self.tokens.as_mut().filter(|_| is_last) {
             tokens.waiting.remove(&slot);
         }
-        self.asked_again = true;
+        self.is_last_asking = is_last;
         self.authenticate(slot, effects);
-        self.asked_again = false;
+        self.is_last_asking = false;
     }
 
     /// The command `refresh`: a new token takes the place of the one before. A refused one changes nothing.
@@ -271,6 +282,10 @@ impl Home {
         let wanted = memberships.iter().filter(|membership| membership.wanted);
         let rooms: Vec<u32> = wanted.map(|membership| membership.audience).collect();
         for audience in rooms {
+            // Leaving one room may have ended the connection as a slow one, and with it its hold on the others.
+            if self.sessions.at(slot).phase != Phase::Open {
+                return;
+            }
             if !self.may(slot, &self.audiences.at(audience).room, Allowed::JOIN) {
                 self.expel(slot, audience, effects);
             }
@@ -312,6 +327,7 @@ impl Home {
         self.say(slot, left, Role::Other, effects);
     }
 
+    /// Asks for keys, unless an answer is on its way.
     fn want_keys(&mut self, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
         let now_ms = effects.now.mono_ms();

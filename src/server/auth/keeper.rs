@@ -25,6 +25,9 @@ const TELL_AGAIN: Duration = Duration::from_millis(20);
 /// How often that is tried. A core that has not emptied its channel by then has more trouble than old keys.
 const TELLS_MAX: usize = 250;
 
+/// A call that nothing comes of is answered after this.
+const ANSWER_AFTER: Duration = Duration::from_millis(100);
+
 /// How the key set stands, for the control address.
 #[derive(Debug, Default)]
 pub struct KeySetState {
@@ -113,6 +116,10 @@ impl Keeper {
 
     /// The keys of now.
     pub fn keys(&self) -> Arc<Keys> {
+        Arc::new(self.make_keys())
+    }
+
+    fn make_keys(&self) -> Keys {
         let (expected, fixed) = (self.settings.expected.clone(), self.fixed.clone());
         let (material, renewal) = match &self.renewed {
             _ if self.settings.key_set.is_empty() => (fixed, Renewal::None),
@@ -120,7 +127,7 @@ impl Keeper {
             // The bound was met when the set was read; the PEM file read since may have more.
             Some(renewed) => (fixed.clone().and(renewed.clone()).unwrap_or(fixed), Renewal::Renewed),
         };
-        Arc::new(Keys::new(material, expected, renewal))
+        Keys::new(material, expected, renewal)
     }
 
     /// Reads the key set for the first time, so that a server that says it is ready knows its keys if they can be had.
@@ -150,14 +157,16 @@ impl Keeper {
         if !self.settings.key_set.is_empty() && self.schedule.call(clock::now().mono_ms()) {
             self.is_called = true;
         } else {
-            // Nobody is to wait for what does not come.
+            // Nobody is to wait for what does not come; nor is one to ask again as fast as that can be said.
+            sleep(ANSWER_AFTER).await;
             tell(cores, &self.keys()).await;
         }
     }
 
     async fn read(&mut self, cores: &[CoreHandle]) {
         let mut has_news = false;
-        if self.schedule.try_begin(clock::now().mono_ms()) {
+        let began_ms = clock::now().mono_ms();
+        if self.schedule.try_begin(began_ms) {
             self.show();
             let read = fetch::fetch(&self.settings.key_set).await;
             let read = read.and_then(|set| {
@@ -181,7 +190,7 @@ impl Keeper {
         self.show();
         if has_news || std::mem::take(&mut self.is_called) {
             self.is_called = false;
-            tell(cores, &self.keys()).await;
+            tell(cores, &Arc::new(self.make_keys().as_of(began_ms))).await;
         }
     }
 

@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ED25519};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::claims;
@@ -40,6 +42,12 @@ pub fn key_set(keys: &[&Key]) -> String {
     json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()}).to_string()
 }
 
+/// A request head that fits into one read is all that is ever sent here.
+fn exchange(stream: &mut (impl Read + Write), answer: &str) {
+    let _ = stream.read(&mut [0; 4096]);
+    let _ = stream.write_all(answer.as_bytes());
+}
+
 /// Serves until the process ends.
 pub struct KeyServer {
     pub address: SocketAddr,
@@ -49,6 +57,18 @@ pub struct KeyServer {
 
 impl KeyServer {
     pub fn start(keys: &[&Key]) -> Self {
+        Self::start_with(keys, None)
+    }
+
+    /// Over TLS, with a certificate for 127.0.0.1 that is given back in PEM.
+    pub fn start_tls(keys: &[&Key]) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+        (Self::start_with(keys, Some(Arc::new(config.expect("fits together")))), made.cert.pem())
+    }
+
+    fn start_with(keys: &[&Key], tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let server = Self {
             address: listener.local_addr().expect("it is bound"),
@@ -61,13 +81,24 @@ impl KeyServer {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { continue };
                 asked.fetch_add(1, Ordering::SeqCst);
-                // A request head that fits into one read is all that is ever sent here.
-                let _ = stream.read(&mut [0; 4096]);
                 let answer = answer.lock().expect("no writer panics").clone();
-                let _ = stream.write_all(answer.as_bytes());
+                match &tls {
+                    None => exchange(&mut stream, &answer),
+                    Some(config) => {
+                        let connection = ServerConnection::new(config.clone()).expect("a good configuration");
+                        let mut stream = StreamOwned::new(connection, stream);
+                        exchange(&mut stream, &answer);
+                        stream.conn.send_close_notify();
+                        let _ = stream.flush();
+                    }
+                }
             }
         });
         server
+    }
+
+    pub fn tls_setting(&self) -> String {
+        format!("auth.jwks=https://{}/keys.json", self.address)
     }
 
     pub fn setting(&self) -> String {

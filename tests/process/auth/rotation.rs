@@ -44,6 +44,27 @@ fn a_key_set_is_fetched_before_the_server_is_ready_and_again_when_it_changes() {
 }
 
 #[test]
+fn a_key_set_comes_over_https_from_whoever_the_host_trusts() {
+    let key = Key::new("key");
+    let (keys, certificate) = KeyServer::start_tls(&[&key]);
+    let trusted = file("trusted.pem", &certificate);
+    let start = |trusted: Option<&PathBuf>| {
+        let mut command = program();
+        if let Some(trusted) = trusted {
+            command.env("SSL_CERT_FILE", trusted);
+        }
+        command.args(["--set", "server.cores=1", "--set", "server.pin=false", "--set", "auth.mode=jwt", "--set"]);
+        command.arg(keys.tls_setting());
+        Server::spawn(command)
+    };
+    let server = start(Some(&trusted));
+    assert_eq!((ready(&server).0, status_of(&server, &key.token("alice"))), (200, 101));
+    let strict = start(None);
+    assert_eq!(ready(&strict).0, 503, "nobody vouches for that certificate");
+    eventually("the log says why", || strict.stderr.get().contains("certificate").then_some(()));
+}
+
+#[test]
 fn an_outage_of_the_key_set_keeps_the_keys_of_before() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let keys = KeyServer::start(&[&old]);

@@ -344,6 +344,7 @@ fn an_upgrade_whose_key_may_yet_come_waits_for_it() {
         assert!(said.starts_with(&format!("HTTP/1.1 {code} ")), "keys that do not help: {said}");
         assert_eq!(said.contains("\r\nRetry-After: "), code == "503", "{said}");
         assert_eq!(one.connect(2, &query), "");
+        assert!(one.output.keys_wanted, "the next one may have better luck");
         let waited = one.wait_for(format!("HTTP/1.1 {code} ").as_bytes(), HEAD_TIMEOUT_MS).expect("an answer");
         assert!((KEYS_WAIT_MS..KEYS_WAIT_MS + 2 * TICK_MS).contains(&waited), "{waited}");
         assert_eq!((one.engine.budget.used(), one.engine.counters.upgrading.get()), (0, 0));
@@ -366,6 +367,28 @@ fn an_upgrade_whose_key_may_yet_come_waits_for_it() {
     let said = one.said();
     assert!(said.starts_with("HTTP/1.1 101 "), "{said}");
     assert!(said.contains(r#""user":"ann""#) && said.contains(r#"{"type":"pong","id":5"#), "{said}");
+}
+
+#[test]
+fn who_came_while_keys_were_being_read_waits_for_the_next() {
+    let mut one = guarded(0);
+    let read_at = |ms| Arc::new(Keys::new(Material::new(), Expected::default(), Renewal::Renewed).as_of(ms));
+    one.handle(Input::Keys(read_at(0)));
+    let came_ms = one.now.mono_ms();
+    assert_eq!(one.connect(0, &format!("token={}", strange_token())), "");
+    one.output.keys_wanted = false;
+    one.step(TICK_MS);
+    one.handle(Input::Keys(read_at(came_ms - 1)));
+    assert_eq!(one.said(), "", "read before it came");
+    assert!(one.output.keys_wanted, "and asked for again");
+    one.handle(Input::Keys(read_at(came_ms)));
+    assert!(one.said().starts_with("HTTP/1.1 401 "));
+    // A key that is there already is one, whenever it was read.
+    assert_eq!(one.connect(1, &format!("token={}", token(60, json!({})))), "");
+    let keys = Keys::new(Material::from_secret("secret"), Expected::default(), Renewal::Renewed).as_of(0);
+    one.handle(Input::Keys(Arc::new(keys)));
+    assert!(one.said().starts_with("HTTP/1.1 101 "));
+    assert_eq!(one.wait_for(b"HTTP/1.1 ", 2 * KEYS_WAIT_MS), None, "one answer is enough");
 }
 
 #[test]
@@ -432,4 +455,95 @@ fn many_tokens_end_each_at_its_time() {
         assert_eq!(closed, expected, "by second {second}");
     }
     assert_eq!((one.due(), one.engine.counters.connections.get()), (0, 0));
+}
+
+/// A connection from before there were keys: nothing ends it, and it may do nothing new.
+#[test]
+fn who_stands_on_no_token_may_do_nothing() {
+    let mut one = One::new();
+    one.handle(accepted(0));
+    one.receive(0, HEAD.as_bytes());
+    one.said();
+    one.handle(Input::Keys(keys("secret", 0, Renewal::None)));
+    let said = one.ask(0, &json!({"type": "join", "id": 1, "room": "a"}));
+    assert!(said.contains(r#""code":"forbidden""#), "{said}");
+    assert_eq!(one.wait_for(&CLOSE_4401, 50_000), None);
+    let said = one.ask(0, &json!({"type": "refresh", "id": 2, "token": token(600, json!({}))}));
+    assert!(said.contains("refreshed"), "{said}");
+    assert!(one.ask(0, &json!({"type": "join", "id": 3, "room": "a"})).contains("joined"));
+}
+
+/// Seeded: tokens, refreshes, rooms, silence and resets in any order. Whatever happened, nothing is left at the end, and
+/// nobody is heard in a room that his token does not allow.
+#[test]
+fn any_order_of_events_leaves_nothing_behind() {
+    for seed in 0..8 {
+        let mut random = crate::engine::random::Random::salted(seed, 5);
+        let mut one = guarded(0);
+        let mut is_open = [false; 8];
+        for _ in 0..600 {
+            let slot = random.below(8) as u32;
+            let rooms = [json!({}), json!({"rooms": ["a"]}), json!({"rooms": {"b": ["join"]}}), json!({"rooms": []})];
+            let now_s = (one.now.unix_ms / 1_000 - START_S) + 1;
+            let fresh = token(now_s + random.below(90), rooms[random.below(4) as usize].clone());
+            if !is_open[slot as usize] {
+                is_open[slot as usize] =
+                    one.connect(slot, &format!("room=a&token={fresh}")).starts_with("HTTP/1.1 101");
+                continue;
+            }
+            let room = ["a", "b"][random.below(2) as usize];
+            match random.below(8) {
+                0 => one.handle(Input::Disconnected { slot }),
+                1 | 2 => drop(one.ask(slot, &json!({"type": "refresh", "token": fresh}))),
+                3 => drop(one.ask(slot, &json!({"type": "leave", "room": room}))),
+                4 => drop(one.ask(slot, &json!({"type": "join", "room": room}))),
+                5 => drop(one.ask(slot, &json!({"type": "publish", "room": room, "data": 1}))),
+                _ => {
+                    for _ in 0..random.below(100) {
+                        one.step(TICK_MS);
+                    }
+                    one.turn();
+                }
+            }
+            // A close by the server is answered at once.
+            for slot in 0..8_u32 {
+                if is_open[slot as usize]
+                    && one.engine.home.sessions.at(slot).phase != crate::engine::session::Phase::Open
+                {
+                    one.handle(Input::Disconnected { slot });
+                    is_open[slot as usize] = false;
+                }
+            }
+            one.turn();
+            one.output.closes.clear();
+            let open = is_open.iter().filter(|open| **open).count() as u64;
+            assert_eq!(one.engine.counters.connections.get(), open, "seed {seed}");
+            assert!(one.due() <= is_open.len(), "seed {seed}");
+            let home = &one.engine.home;
+            for slot in (0..8_u32).filter(|slot| is_open[*slot as usize]) {
+                for membership in home.sessions.at(slot).memberships.iter().filter(|membership| membership.wanted) {
+                    let room = &home.audiences.at(membership.audience).room;
+                    assert!(
+                        home.may(slot, room, crate::engine::access::Allowed::JOIN),
+                        "seed {seed}: {slot} in {room}"
+                    );
+                }
+            }
+        }
+        for slot in (0..8_u32).filter(|slot| is_open[*slot as usize]) {
+            one.handle(Input::Disconnected { slot });
+        }
+        one.turn();
+        // Histories go in their own time.
+        for _ in 0..10 {
+            one.step(60_000);
+            one.turn();
+        }
+        let counters = &one.engine.counters;
+        assert_eq!((counters.members.get(), counters.connections.get(), one.due()), (0, 0, 0), "seed {seed}");
+        let held: Vec<u64> =
+            (0..8).map(|slot| one.engine.home.tokens.as_ref().expect("guarded").held.at(slot).ends_ms).collect();
+        assert_eq!((held, one.engine.budget.used()), (vec![0; 8], 0), "seed {seed}");
+        assert!(counters.closed_token.get() > 0 || seed > 0, "tokens do end");
+    }
 }
