@@ -114,7 +114,10 @@ impl Server {
         let handles = parts.map(|((lanes, wake), listeners)| {
             let (core, counters) = (lanes.core(), Arc::new(CoreCounters::default()));
             let services = Services::default();
-            let config = CoreConfig { cpu: None, slots, listeners, lanes, wake, services, counters: counters.clone() };
+            let counters_of_core = counters.clone();
+            let tls = None;
+            let config =
+                CoreConfig { cpu: None, slots, listeners, tls, lanes, wake, services, counters: counters_of_core };
             let (settings, sender) = (settings.clone(), sender.clone());
             let ended = move || sender.send(()).expect("the server outlives its cores");
             start(config, move || Engine::new(settings, core, 1, counters), ended).expect("a core can be started")

@@ -8,7 +8,7 @@ mod stats;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,6 +31,8 @@ pub struct Watched {
     pub cores: Arc<[Arc<CoreCounters>]>,
     /// Whether the process is about to end: not ready for traffic.
     pub draining: AtomicBool,
+    /// When the TLS certificate in use expires, Unix seconds; 0: there is none.
+    pub tls_expires_s: AtomicU64,
     /// Log lines that found no room so far.
     pub log_lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
 }

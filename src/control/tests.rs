@@ -24,7 +24,13 @@ fn watched() -> Arc<Watched> {
         core.dropped_lane.add(100);
         core.publish_to_flush.record(30 * factor, 2);
     }
-    Arc::new(Watched { node: "web-1".into(), cores, draining: AtomicBool::new(false), log_lines_lost: Box::new(|| 17) })
+    Arc::new(Watched {
+        node: "web-1".into(),
+        cores,
+        draining: AtomicBool::new(false),
+        tls_expires_s: AtomicU64::new(0),
+        log_lines_lost: Box::new(|| 17),
+    })
 }
 
 async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {

@@ -1,7 +1,10 @@
 //! The channels between a core and the service thread: requests out, events and commands in. Never waits: a full channel
 //! leaves the requests with the core.
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Sender, TrySendError};
+use rustls::ServerConfig;
 
 use crate::base::ids::CoreId;
 use crate::engine::input::{LinkEvent, StoreEvent};
@@ -21,6 +24,8 @@ pub enum Control {
     Link(LinkEvent),
     /// News from the store.
     Store(StoreEvent),
+    /// TLS handshakes go by this from now on. A core whose clients speak plain TCP ignores it.
+    Tls(Arc<ServerConfig>),
 }
 
 /// Where a core's requests go. A service that is not configured gets none.

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -20,6 +20,7 @@ use super::cores;
 use super::life::{End, Signal, live};
 use super::log::Log;
 use super::reload::reload;
+use super::tls::{Serving, watch_end};
 use crate::base::counters::CoreCounters;
 use crate::control::{self, Watched};
 use crate::io::clock;
@@ -66,11 +67,18 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
         node: plan.settings.node.clone(),
         cores: counters,
         draining: AtomicBool::new(false),
+        tls_expires_s: AtomicU64::new(0),
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
     });
     let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
     announce(&listen, control_address, plan);
-    let hang_up = || reload(sources, machine, &mut config, log);
+    let mut tls = Serving::new(plan.tls.clone(), running.handles(), watched.clone());
+    tokio::spawn(watch_end(watched.clone()));
+    let hang_up = || {
+        if let Some(plan) = reload(sources, machine, &mut config, log) {
+            tls.renew(plan.tls.as_ref());
+        }
+    };
     let end = live(&mut running, &mut signals, &watched, plan.shutdown_grace_ms, hang_up).await;
     control.abort();
     match end {

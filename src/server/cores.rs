@@ -55,7 +55,8 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let services = Services::default();
-        let config = CoreConfig { cpu: *cpu, slots, listeners, lanes, wake, services, counters: counters.clone() };
+        let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
+        let config = CoreConfig { cpu: *cpu, slots, listeners, tls, lanes, wake, services, counters: counters.clone() };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
         let engine = move || Engine::new(settings, core, seed, counters);
         // The channel has room for every core's one word.
@@ -69,6 +70,11 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
 }
 
 impl Running {
+    /// What speaks to each core, in their order.
+    pub fn handles(&self) -> Vec<CoreHandle> {
+        self.handles.clone()
+    }
+
     fn tell(&self, control: impl Fn() -> Control) {
         self.asked_to_end.set(true);
         for (core, handle) in self.handles.iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::config::keys::{KEYS, Reload};
 use super::config::load::{Sources, load};
-use super::config::lower::{level, plan};
+use super::config::lower::{Plan, level, plan};
 use super::config::machine::Machine;
 use super::config::origin::Mistake;
 use super::log::Log;
@@ -17,33 +17,44 @@ struct Changes {
     later: Vec<String>,
 }
 
-/// Reads the sources again. With any mistake everything stays as it is; `current` becomes what was read otherwise.
-pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log) {
-    let config = match read(sources, machine) {
-        Ok(config) => config,
+/// Reads the sources again, and the files that they name. With any mistake everything stays as it is; `current` becomes
+/// what was read otherwise, and whoever called this carries out what the plan says of keys that take effect now.
+pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log) -> Option<Plan> {
+    let (config, plan) = match read(sources, machine) {
+        Ok(read) => read,
         Err(mistakes) => {
             for mistake in mistakes {
                 tracing::error!(%mistake, "the configuration is kept as it was");
             }
-            return;
+            return None;
         }
     };
     let changes = changes(current, &config);
+    let switches = switches_tls(current, &config);
     log.set_level(level(&config));
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
     tracing::info!(changed, needs_restart, "configuration read again");
     // A key that waits for the next start counts as changed until then.
-    for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
-        current.adopt(index, &config);
+    for (index, key) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
+        if key.section != "tls" || !switches {
+            current.adopt(index, &config);
+        }
     }
+    Some(plan)
 }
 
-fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {
+/// What an address speaks stays as it is while it is listened on.
+fn switches_tls(old: &Config, new: &Config) -> bool {
+    let is_on = |config: &Config| !config.get("tls", "certificate").text().is_empty();
+    is_on(old) != is_on(new)
+}
+
+fn read(sources: &Sources, machine: &Machine) -> Result<(Config, Plan), Vec<Mistake>> {
     let (config, mistakes) = load(sources);
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    plan(&config, machine).map(|_| config)
+    plan(&config, machine).map(|plan| (config, plan))
 }
 
 fn changes(old: &Config, new: &Config) -> Changes {
@@ -52,6 +63,7 @@ fn changes(old: &Config, new: &Config) -> Changes {
         let key = &KEYS[index];
         match key.reload {
             _ if one.value == other.value => {}
+            Reload::Hangup if key.section == "tls" && switches_tls(old, new) => changes.later.push(key.path()),
             Reload::Hangup => changes.now.push(key.path()),
             Reload::Restart => changes.later.push(key.path()),
         }
@@ -85,5 +97,16 @@ mod tests {
             later: vec!["server.max_connections".into(), "rooms.class".into()],
         };
         assert_eq!(changes(&old, &new), expected);
+    }
+
+    #[test]
+    fn tls_is_renewed_now_and_switched_at_the_next_start() {
+        let plain = config(&[]);
+        let one = config(&["tls.certificate=a.pem", "tls.key=a.key"]);
+        let other = config(&["tls.certificate=b.pem", "tls.key=b.key"]);
+        let keys = || vec!["tls.certificate".to_owned(), "tls.key".to_owned()];
+        assert_eq!(changes(&one, &other), Changes { now: keys(), later: Vec::new() });
+        assert_eq!(changes(&plain, &one), Changes { now: Vec::new(), later: keys() });
+        assert_eq!(changes(&one, &plain), Changes { now: Vec::new(), later: keys() });
     }
 }

@@ -157,6 +157,10 @@ impl CoreState for Relay {
     fn open_slots(&self) -> usize {
         self.slots.len()
     }
+
+    fn charge_io(&mut self, bytes: u64) {
+        panic!("{bytes} bytes are held below, where nothing is held")
+    }
 }
 
 /// Cores that relay.
@@ -182,7 +186,7 @@ impl Running {
             running.counters.push(counters.clone());
             let core = lanes.core();
             let services = Services::default();
-            let config = CoreConfig { cpu: None, slots: 256, listeners, lanes, wake, services, counters };
+            let config = CoreConfig { cpu: None, slots: 256, listeners, tls: None, lanes, wake, services, counters };
             let (ends, ticks) = (ends.clone(), running.ticks.clone());
             let state = move || Relay {
                 cores,
@@ -319,6 +323,7 @@ fn a_core_that_cannot_start_says_why() {
         cpu: Some(100_000),
         slots: 16,
         listeners: Vec::new(),
+        tls: None,
         lanes,
         wake,
         services: Services::default(),

@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::origin::{Mistake, Origin};
 use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
+use crate::server::tls::Identity;
 
 /// Everything that keeps the server from running with this configuration on this machine.
 #[must_use]
@@ -65,6 +66,25 @@ fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
         let text = "is empty; TLS needs both tls.certificate and tls.key";
         mistakes.push(Mistake::refused(&given.origin, missing, text));
     }
+    // What cannot be read has been told.
+    if !mistakes.iter().any(|mistake| mistake.key.starts_with("tls.")) {
+        mistakes.extend(identity(config).err());
+    }
+}
+
+/// What clients are shown; `None`: they speak plain TCP.
+///
+/// # Errors
+/// What is wrong with the files.
+pub fn identity(config: &Config) -> Result<Option<Identity>, Mistake> {
+    let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
+    if certificate.text().is_empty() {
+        return Ok(None);
+    }
+    Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
+        let at_fault = if wrong.key == "tls.key" { key } else { certificate };
+        Mistake::refused(&at_fault.origin, wrong.key, wrong.text)
+    })
 }
 
 /// Whether only this machine can reach the address.

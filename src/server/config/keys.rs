@@ -182,7 +182,6 @@ fn is_echo_path(path: &str) -> bool {
     path.is_empty() || (plain && path != WS_PATH && path != HEALTH_PATH)
 }
 
-const TLS: &str = "TLS";
 const JWT: &str = "JWT authentication";
 const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
@@ -207,8 +206,8 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
     Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
     //
-    Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").needs(TLS),
-    Key::new("tls", "key", FILE, "", "private key, PEM").needs(TLS),
+    Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").reload(Reload::Hangup),
+    Key::new("tls", "key", FILE, "", "private key, PEM").reload(Reload::Hangup),
     //
     Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "metrics, statistics, health and readiness"),
     Key::new("control", "api_key", FREE_TEXT, "", "X-API-Key").needs(API).secrecy(Secrecy::Secret),
