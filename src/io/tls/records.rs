@@ -250,9 +250,12 @@ fn drive(
     }
 }
 
-/// Appends the records that say why the connection ends.
+/// Appends the records that say why the connection ends. What is finished comes before anything else is looked at: no
+/// more of `buffer` is read, which has been found wrong.
 fn collect(tls: &mut UnbufferedServerConnection, buffer: &mut [u8], own: &mut Vec<u8>) {
-    while let Ok(ConnectionState::EncodeTlsData(data)) = tls.process_tls_records(buffer).state {
+    while tls.wants_write()
+        && let Ok(ConnectionState::EncodeTlsData(data)) = tls.process_tls_records(buffer).state
+    {
         encode(data, own);
     }
 }
