@@ -92,6 +92,8 @@ struct Flags {
     handshaking: bool,
     /// In the queue of handshakes.
     queued: bool,
+    /// More has come during the handshake than is kept.
+    excess: bool,
     /// A send of the engine has not been answered.
     engine_sends: bool,
     /// That send is its last.
@@ -234,7 +236,11 @@ impl Tls {
             && !conn.flags.muted
             && !conn.flags.failed
         {
+            let excess = conn.flags.excess;
             self.process(slot, &mut [], tell);
+            if excess {
+                self.fail(slot, &Broken::TooLong, tell);
+            }
         }
         true
     }
@@ -337,11 +343,9 @@ impl Tls {
             return self.process(slot, bytes, tell);
         }
         let before = conn.records.held();
-        let kept = conn.records.keep(bytes);
+        // What has been kept may be reason enough to end; that is found in its turn.
+        conn.flags.excess |= conn.records.keep(bytes).is_err();
         self.partial_bytes = self.partial_bytes + conn.records.held() - before;
-        if let Err(broken) = kept {
-            return self.fail(slot, &broken, tell);
-        }
         if !mem::replace(&mut conn.flags.queued, true) {
             self.ready.push_back(slot);
         }
@@ -415,6 +419,9 @@ impl Tls {
     /// TLS cannot go on: the engine closes, and what is left to say goes out after that.
     fn fail(&mut self, slot: u32, broken: &Broken, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        if conn.flags.failed {
+            return;
+        }
         tracing::debug!(slot, handshaking = conn.flags.handshaking, error = %broken, "TLS has failed");
         conn.flags.failed = true;
         conn.rest = Bytes::new();

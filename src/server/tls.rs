@@ -61,10 +61,18 @@ impl Identity {
     /// Reads and checks both files.
     ///
     /// # Errors
-    /// Which file is wrong, and how.
-    pub fn load(certificate: &str, key: &str) -> Result<Identity, Wrong> {
-        let chain = read_chain(certificate)?;
-        let private = read_key(key)?;
+    /// Which files are wrong, and how.
+    pub fn load(certificate: &str, key: &str) -> Result<Identity, Vec<Wrong>> {
+        match (read_chain(certificate), read_key(key)) {
+            (Ok(chain), Ok(private)) => Identity::of((certificate, chain), (key, private)).map_err(|wrong| vec![wrong]),
+            (chain, private) => Err(chain.err().into_iter().chain(private.err()).collect()),
+        }
+    }
+
+    fn of(
+        (certificate, chain): (&str, Vec<CertificateDer<'static>>),
+        (key, private): (&str, PrivateKeyDer<'static>),
+    ) -> Result<Identity, Wrong> {
         let validity = chain.iter().enumerate().map(|(at, der)| {
             Validity::of(der).ok_or_else(|| {
                 let text =

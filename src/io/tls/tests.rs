@@ -206,7 +206,9 @@ impl Server {
 
     fn received(&self, slot: u32) -> Vec<u8> {
         let of_slot = self.told.iter().filter(|(its, _)| *its == slot);
-        of_slot.flat_map(|(_, told)| if let Told::Received(bytes) = told { bytes.clone() } else { Vec::new() }).collect()
+        of_slot
+            .flat_map(|(_, told)| if let Told::Received(bytes) = told { bytes.clone() } else { Vec::new() })
+            .collect()
     }
 
     fn count_told(&self, slot: u32, what: &Told) -> usize {

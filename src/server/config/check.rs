@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::origin::{Mistake, Origin};
 use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
-use crate::server::tls::Identity;
+use crate::server::tls::{Identity, Wrong};
 
 /// Everything that keeps the server from running with this configuration on this machine.
 #[must_use]
@@ -67,8 +67,10 @@ fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
         mistakes.push(Mistake::refused(&given.origin, missing, text));
     }
     // What cannot be read has been told.
-    if !mistakes.iter().any(|mistake| mistake.key.starts_with("tls.")) {
-        mistakes.extend(identity(config).err());
+    for wrong in identity(config).err().unwrap_or_default() {
+        if !mistakes.iter().any(|mistake| mistake.key == wrong.key) {
+            mistakes.push(wrong);
+        }
     }
 }
 
@@ -76,14 +78,17 @@ fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
 ///
 /// # Errors
 /// What is wrong with the files.
-pub fn identity(config: &Config) -> Result<Option<Identity>, Mistake> {
+pub fn identity(config: &Config) -> Result<Option<Identity>, Vec<Mistake>> {
     let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
-    if certificate.text().is_empty() {
+    if certificate.text().is_empty() || key.text().is_empty() {
         return Ok(None);
     }
     Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
-        let at_fault = if wrong.key == "tls.key" { key } else { certificate };
-        Mistake::refused(&at_fault.origin, wrong.key, wrong.text)
+        let mistake = |wrong: Wrong| {
+            let at_fault = if wrong.key == "tls.key" { key } else { certificate };
+            Mistake::refused(&at_fault.origin, wrong.key, wrong.text)
+        };
+        wrong.into_iter().map(mistake).collect()
     })
 }
 

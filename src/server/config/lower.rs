@@ -57,7 +57,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         return Err(mistakes);
     }
     let cpus = layout(config, machine).map_err(|mistake| vec![mistake])?;
-    let tls = identity(config).map_err(|mistake| vec![mistake])?;
+    let tls = identity(config)?;
     let cores = u16::try_from(cpus.len()).expect("the range of server.cores");
     Ok(Plan {
         listen: config.get("server", "listen").addresses().to_vec(),

@@ -37,8 +37,10 @@ fn key() -> KeyPair {
 }
 
 fn refused(certificate: &str, key: &str) -> (&'static str, String) {
-    let wrong = Identity::load(certificate, key).expect_err("it is wrong");
-    (wrong.key, wrong.text)
+    let mut wrong = Identity::load(certificate, key).expect_err("it is wrong");
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    let Wrong { key, text } = wrong.remove(0);
+    (key, text)
 }
 
 #[test]
@@ -46,8 +48,7 @@ fn a_pair_that_fits_is_taken() {
     let files = Files::new();
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
-        let (cert, private) =
-            (files.write("a.crt", certificate(&key)), files.write("a.key", key.serialize_pem()));
+        let (cert, private) = (files.write("a.crt", certificate(&key)), files.write("a.key", key.serialize_pem()));
         let identity = Identity::load(&cert, &private).expect("they fit");
         assert_eq!(identity.config.alpn_protocols, [b"http/1.1"]);
         assert!(identity.is_same_as(&Identity::load(&cert, &private).expect("they fit")));
@@ -90,10 +91,8 @@ fn each_mistake_names_its_file() {
     let body = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let no_certificate = files.write("no.crt", body);
     let others = files.write("other.key", other.serialize_pem());
-    let encrypted = files.write(
-        "encrypted.key",
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-    );
+    let encrypted = files
+        .write("encrypted.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
     let strange = files.write("strange.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     for (certificate, file, says) in [
         (&nowhere, "none", "cannot be read: No such file"),
@@ -122,4 +121,6 @@ fn each_mistake_names_its_file() {
         assert!(text.contains(file) && text.contains(says) && text.contains("it must be"), "{text}");
         assert!(!text.contains("AAAA"), "nothing of a key is shown: {text}");
     }
+    let both = Identity::load(&cut, &encrypted).expect_err("both are wrong");
+    assert_eq!(both.iter().map(|wrong| wrong.key).collect::<Vec<_>>(), ["tls.certificate", "tls.key"]);
 }

@@ -220,6 +220,31 @@ fn garbage_with_its_end_right_behind_gets_its_alert_too() {
 }
 
 #[test]
+fn a_flood_before_the_handshake_is_answered_all_the_same() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    server.accept(0);
+    for _ in 0..100 {
+        server.receive(0, &[0xff; 2_048]);
+    }
+    assert!(server.tls.held_bytes() <= 128 * 1024, "{}", server.tls.held_bytes());
+    server.finish_turn();
+    assert_eq!(server.count_told(0, &Told::Disconnected), 1);
+    assert_eq!(records(&server.take_send(0).expect("an alert")), [(21, 2)]);
+    // What could go on as a handshake ends all the same.
+    server.accept(1);
+    let mut hello = Client::new(&world.client(&TLS13)).take_output();
+    hello.extend_from_slice(&[22, 3, 3, 0x3f, 0xff]);
+    server.receive(1, &hello);
+    for _ in 0..100 {
+        server.receive(1, &[0; 2_048]);
+    }
+    server.finish_turn();
+    assert_eq!(server.count_told(1, &Told::Disconnected), 1);
+    assert_eq!(server.counters.tls_handshakes.get(), 0);
+}
+
+#[test]
 fn plain_http_is_told_what_to_speak() {
     let world = World::new();
     let mut server = Server::new(world.server());

@@ -1,0 +1,99 @@
+//! What an idle connection costs under TLS: the layer holds rustls's state and no buffer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use roomring::engine::input::Input;
+use roomring::io::tls::{Carrier, Tls};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+
+const CONNECTIONS: u32 = 2_000;
+
+/// Takes every send at once.
+#[derive(Default)]
+struct Wire(Vec<u8>);
+
+impl Carrier for Wire {
+    fn send(&mut self, _slot: u32, bytes: Bytes, _is_last: bool) {
+        self.0.extend_from_slice(&bytes);
+    }
+
+    fn shutdown(&mut self, slot: u32) {
+        panic!("slot {slot} goes on");
+    }
+
+    fn close(&mut self, slot: u32) {
+        panic!("slot {slot} stays");
+    }
+}
+
+/// Lets a new client handshake, ask and be answered; then it is idle.
+fn connect(tls: &mut Tls, slot: u32, config: &Arc<ClientConfig>) {
+    let name = ServerName::try_from("localhost").expect("valid");
+    let mut client = ClientConnection::new(config.clone(), name).expect("a valid configuration");
+    let mut wire = Wire::default();
+    let mut heard = 0;
+    tls.take(Input::Accepted { slot }, &mut |_, _| false);
+    std::io::Write::write_all(&mut client.writer(), b"GET /ws HTTP/1.1").expect("it has room");
+    while heard == 0 {
+        let mut out = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut out).expect("memory takes everything");
+        }
+        let mut hear = |_, input: Input<'_>| {
+            heard += usize::from(matches!(input, Input::Received { .. }));
+            false
+        };
+        if !out.is_empty() {
+            tls.take(Input::Received { slot, bytes: &mut out }, &mut hear);
+        }
+        while tls.step(&mut hear) {}
+        tls.flush(&mut wire);
+        while !wire.0.is_empty() {
+            let sent = std::mem::take(&mut wire.0);
+            client.read_tls(&mut sent.as_slice()).expect("memory gives everything");
+            client.process_new_packets().expect("the server speaks TLS");
+            tls.take(Input::Sent { slot }, &mut |_, _| false);
+            tls.flush(&mut wire);
+        }
+    }
+    assert!(!client.is_handshaking());
+    tls.send(slot, Bytes::from_static(&[7; 16 * 1024]), false, &mut wire);
+    tls.take(Input::Sent { slot }, &mut |_, _| false);
+}
+
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("the kernel tells");
+    status.split(' ').nth(1).and_then(|pages| pages.parse::<i64>().ok()).expect("a number of pages") * 4096
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a valid name");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("PKCS #8");
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a certificate");
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let server = server.expect("the provider has both").with_no_client_auth();
+    let server = Arc::new(server.with_single_cert(vec![made.cert.der().clone()], key).expect("they belong together"));
+    for version in [&TLS12, &TLS13] {
+        let client = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]);
+        let client = Arc::new(client.expect("known").with_root_certificates(roots.clone()).with_no_client_auth());
+        let mut tls = Tls::new(server.clone(), Arc::default());
+        // What is made once is made.
+        connect(&mut tls, 0, &client);
+        let resident = resident_bytes();
+        let counted =
+            allocation_counter::measure(|| (1..=CONNECTIONS).for_each(|slot| connect(&mut tls, slot, &client)));
+        let each = counted.bytes_current / i64::from(CONNECTIONS);
+        let resident = (resident_bytes() - resident) / i64::from(CONNECTIONS);
+        println!("{:?}: {each} bytes of heap, {resident} resident", version.version);
+        assert_eq!(tls.held_bytes(), 0);
+        assert!(each <= 6 * 1024, "{:?}: {each} bytes of heap", version.version);
+        assert!(resident <= 10 * 1024, "{:?}: {resident} bytes resident", version.version);
+    }
+}
