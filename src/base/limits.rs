@@ -112,7 +112,7 @@ pub const ROOM_BYTES: usize = 512;
 pub const SHED_PER_TURN_MAX: usize = 8;
 
 /// TLS handshakes under way on one core, beside which new sockets are closed at once. Those that have sent nothing cost
-/// a few bytes; one that has sent its first message and waits for more costs about 5 KiB.
+/// a few bytes, those that have been answered once about 3 KiB.
 pub const TLS_HANDSHAKES_MAX: usize = 8_192;
 
 /// How long one turn works on TLS handshakes before it goes on with the connections that are open. At least one step is

@@ -234,19 +234,19 @@ impl<S: CoreState> Pump<S> {
 
     /// Goes on with handshakes for a bounded part of the turn.
     fn take_handshakes(&mut self, now: Now) -> bool {
-        let until_us = now.mono_us + TLS_HANDSHAKES_US_PER_TURN;
-        let mut worked = false;
-        while let Some(tls) = &mut self.tls
-            && (!worked || clock::now().mono_us < until_us)
-        {
+        if !self.tls.as_ref().is_some_and(Tls::has_steps) {
+            return false;
+        }
+        let until_us = clock::now().mono_us + TLS_HANDSHAKES_US_PER_TURN;
+        while let Some(tls) = &mut self.tls {
             let (state, output) = (&mut self.state, &mut self.output);
-            if !tls.step(&mut |slot, input| tell(state, now, slot, input, output)) {
+            let has_stepped = tls.step(&mut |slot, input| tell(state, now, slot, input, output));
+            self.mute_closed();
+            if !has_stepped || clock::now().mono_us >= until_us {
                 break;
             }
-            worked = true;
-            self.mute_closed();
         }
-        worked
+        true
     }
 
     /// What the engine has closed it hears nothing more of, though the close is carried out later.

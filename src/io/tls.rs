@@ -14,7 +14,8 @@
 //! until its peer has ended its stream too, or for a while, because closing with unread bytes would reset the connection
 //! and could take back the alert; the engine has forgotten it by then.
 //!
-//! **Memory.** Between records a connection holds no buffer. What records received in part and sends under way hold is
+//! **Memory.** Between records a connection holds no buffer: rustls's own state is 2.3 KiB of heap for TLS 1.2 and 2.4 KiB
+//! for TLS 1.3 (`tests/tls_memory.rs`), beside 16 bytes for each slot. What records received in part and sends under way hold is
 //! told ([`Tls::held_bytes`]) and bounded.
 
 mod records;

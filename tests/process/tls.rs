@@ -222,7 +222,7 @@ fn a_bad_renewal_changes_nothing_and_says_so() {
         ["does not belong to the certificate", "holds no private key", "cannot be read"].iter().enumerate()
     {
         match round {
-            0 => drop(pair.renew_key_only()),
+            0 => pair.renew_key_only(),
             1 => std::fs::write(&pair.key, "none").expect("it can be written"),
             _ => std::fs::remove_file(&pair.certificate).expect("it can be removed"),
         }
