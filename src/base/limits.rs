@@ -119,7 +119,8 @@ pub const TLS_HANDSHAKES_MAX: usize = 8_192;
 /// made, which is one signature and one key exchange at most.
 pub const TLS_HANDSHAKES_US_PER_TURN: u64 = 1_000;
 
-/// Bytes of one TLS handshake received and not used yet; over it the connection ends. Handshake messages are shorter.
+/// Bytes of one TLS handshake received and not used yet, with what follows it at once; over it the connection ends. No
+/// client says more before its request head is answered (RFC 6455 section 4.1).
 pub const TLS_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of one TLS record with its header, the most that TLS 1.2 allows (RFC 5246 section 6.2.3).

@@ -183,8 +183,10 @@ impl Serving {
             return;
         }
         for (core, handle) in self.cores.iter().enumerate() {
+            // Its channel is emptied in every turn, so only a core that hangs has no room.
             if handle.try_tell(Control::Tls(new.config.clone())).is_err() {
                 tracing::error!(core, "the core was not told of the new TLS certificate: send SIGHUP again");
+                return;
             }
         }
         self.current = Some(new.clone());
