@@ -119,6 +119,7 @@ impl Server {
                 cpu: None,
                 slots,
                 listeners,
+                tls: None,
                 lanes,
                 prefaced: Trusted::default(),
                 wake,

@@ -108,6 +108,16 @@ counters! {
     refused_crowded: Total,
     #[doc = "Upgrades and refreshes refused for their token."]
     auth_refused: Total,
+    #[doc = "TLS handshakes completed."]
+    tls_handshakes: Total,
+    #[doc = "TLS handshakes completed by resuming an earlier session."]
+    tls_resumed: Total,
+    #[doc = "TLS handshakes that began and did not complete."]
+    tls_handshakes_failed: Total,
+    #[doc = "Sockets closed at once because too many TLS handshakes were under way."]
+    tls_handshakes_refused: Total,
+    #[doc = "Sockets accepted whose TLS handshake is not complete."]
+    tls_handshaking: Gauge,
     #[doc = "WebSocket connections that have ended."]
     closed: Total,
     #[doc = "Connections closed as slow consumers (4413)."]

@@ -166,12 +166,38 @@ pub const TOKEN_LOG_AGAIN_MS: u64 = 60_000;
 /// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
 pub const SHED_PER_TURN_MAX: usize = 8;
 
+/// TLS handshakes under way on one core, beside which new sockets are closed at once. Those that have sent nothing cost
+/// a few bytes, those that have been answered once about 3 KiB.
+pub const TLS_HANDSHAKES_MAX: usize = 8_192;
+
+/// How long one turn works on TLS handshakes before it goes on with the connections that are open. At least one step is
+/// made, which is one signature and one key exchange at most.
+pub const TLS_HANDSHAKES_US_PER_TURN: u64 = 1_000;
+
+/// Bytes of one TLS handshake received and not used yet, with what follows it at once; over it the connection ends. No
+/// client says more before its request head is answered (RFC 6455 section 4.1).
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one TLS record with its header, the most that TLS 1.2 allows (RFC 5246 section 6.2.3).
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + 16 * 1024 + 2_048;
+
+/// Bytes of TLS's own messages (handshake, tickets, alerts) that wait for one connection; over it the connection ends.
+pub const TLS_OWN_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes encrypted at once for one connection: a larger frame goes in several sends, so that no connection has more of it
+/// in a form that cannot be shared.
+pub const TLS_SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of TLS records received in part on one core; over it the connections that hold the most end first.
+pub const TLS_PARTIAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";
 
 /// Path of the liveness answer on the data port.
 pub const HEALTH_PATH: &str = "/health";
 
+const _: () = assert!(TLS_SEND_BYTES_MAX >= SEND_BYTES_MAX, "what is merged goes in one send under TLS too");
 const _: () = assert!(LANE_HOPS_MAX >= 10_000, "REQUIREMENTS A5: absorbs 10,000 queued broadcasts");
 const _: () = assert!(HEADS_BYTES_MAX > HEAD_BYTES_MAX, "one head always fits");
 const _: () = assert!(KEYS_WAIT_MS < HEAD_TIMEOUT_MS, "a head that waits for keys gets an answer");

@@ -3,6 +3,7 @@
 use std::fmt::Error;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -81,6 +82,7 @@ struct Scrape {
     cores: Arc<[Arc<CoreCounters>]>,
     uptime_s: f64,
     draining: bool,
+    tls_expires_s: u64,
     log_lines_lost: u64,
     breakers: Vec<(&'static str, BreakerState)>,
     cpu_s: Option<(f64, f64)>,
@@ -93,6 +95,7 @@ impl Scrape {
             cores: watched.cores.clone(),
             uptime_s: super::uptime().as_secs_f64(),
             draining: watched.is_draining(),
+            tls_expires_s: watched.tls_expires_s.load(Ordering::Relaxed),
             log_lines_lost: (watched.log_lines_lost)(),
             breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
             cpu_s: cpu_seconds(),
@@ -182,6 +185,10 @@ impl Scrape {
         gauge(encoder, "roomring_uptime_seconds", "Time since the process began.", &self.uptime_s)?;
         gauge(encoder, "roomring_cores", "Cores that serve connections.", &(self.cores.len() as u64))?;
         gauge(encoder, "roomring_draining", "1 while the server is about to end.", &u64::from(self.draining))?;
+        if self.tls_expires_s > 0 {
+            let help = "When the TLS certificate in use expires, in Unix seconds.";
+            gauge(encoder, "roomring_tls_certificate_expiry_timestamp_seconds", help, &self.tls_expires_s)?;
+        }
         let help = "1, with the version of the program.";
         let mut build = encoder.encode_descriptor("roomring_build_info", help, None, MetricType::Gauge)?;
         build.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_u64)

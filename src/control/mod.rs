@@ -8,7 +8,7 @@ mod stats;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -47,6 +47,8 @@ pub struct Watched {
     pub parts: Vec<Part>,
     /// Circuit breakers.
     pub breakers: Vec<Watch<BreakerState>>,
+    /// When the TLS certificate in use expires, Unix seconds; 0: there is none.
+    pub tls_expires_s: AtomicU64,
     /// Log lines that found no room so far.
     pub log_lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
 }

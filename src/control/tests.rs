@@ -28,6 +28,7 @@ fn watched() -> Arc<Watched> {
         node: "web-1".into(),
         cores,
         draining: AtomicBool::new(false),
+        tls_expires_s: AtomicU64::new(0),
         log_lines_lost: Box::new(|| 17),
         parts: Vec::new(),
         breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }],

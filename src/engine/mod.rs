@@ -50,6 +50,8 @@ pub struct Engine {
     limiter: Limiter,
     outbound: Outbound,
     budget: Budget,
+    /// Of the budget, what io has told of.
+    io_bytes: usize,
     counters: Arc<CoreCounters>,
     cores: u16,
 }
@@ -98,6 +100,7 @@ impl Engine {
             limiter: Limiter::new(settings.clone(), core, seed),
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
+            io_bytes: 0,
             counters,
             cores: settings.cores,
         }
@@ -164,6 +167,13 @@ impl Engine {
         self.counters.memory_charged.set(self.budget.used());
         self.counters.turns.add(1);
         more
+    }
+
+    /// Charges the bytes that the floor below holds for outsiders now, in place of those that it told of before.
+    pub fn charge_io(&mut self, bytes: u64) {
+        self.budget.release(self.io_bytes);
+        self.io_bytes = bytes as usize;
+        self.budget.charge(self.io_bytes);
     }
 
     /// Everything staged for another core in this turn; empty when there is nothing. `empty` is kept to stage into.

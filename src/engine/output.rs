@@ -16,7 +16,7 @@ pub struct Send {
     pub slot: u32,
     /// What; kept alive until the kernel has taken it.
     pub bytes: Bytes,
-    /// The close follows as soon as the kernel has taken it: both can go in one packet.
+    /// The close, or the half-close, follows as soon as the kernel has taken it: both can go in one packet.
     pub is_last: bool,
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use glommio::{BuilderErrorKind, GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, ReactorErrorKind};
+use rustls::ServerConfig;
 
 use super::error::StartError;
 use super::lanes::Lanes;
@@ -14,6 +15,7 @@ use super::pump::{CoreState, Pump};
 use super::ring::Ring;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
+use super::tls::Tls;
 use super::wake::Wake;
 use crate::base::counters::CoreCounters;
 use crate::base::limits::CONTROLS_MAX;
@@ -31,6 +33,8 @@ pub struct CoreConfig {
     pub slots: u32,
     /// Its listeners.
     pub listeners: Vec<TcpListener>,
+    /// What its clients' TLS handshakes go by; `None`: they speak plain TCP.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Its ends of the lanes, which also say which core it is.
     pub lanes: Lanes,
     /// Whose connections begin with a PROXY protocol header.
@@ -99,8 +103,9 @@ pub fn start<S: CoreState + 'static>(
         executor.run(async move {
             let sockets = Sockets::new(config.slots, config.listeners, config.wake.clone(), config.counters.clone());
             let pump = sockets.and_then(|sockets| {
+                let tls = config.tls.map(|tls| Tls::new(tls, config.counters.clone()));
                 let (lanes, services) = (config.lanes, config.services);
-                let pump = Pump::new(state(), sockets, lanes, controls, config.wake, services, config.counters);
+                let pump = Pump::new(state(), (sockets, tls), lanes, controls, config.wake, services, config.counters);
                 pump.map(|pump| pump.prefaced_by(config.prefaced))
             });
             match pump {

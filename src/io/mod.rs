@@ -15,5 +15,6 @@ pub mod pump;
 pub mod ring;
 pub mod services;
 pub mod sockets;
+pub mod tls;
 pub mod trial;
 pub mod wake;

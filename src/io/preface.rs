@@ -55,6 +55,9 @@ impl Prefaces {
     fn accepted(&mut self, slot: u32, peer: IpAddr) {
         if self.trusted.contains(peer) {
             self.awaited.insert(slot, Vec::new());
+        } else {
+            // One that was closed below the engine may have left its place.
+            self.awaited.remove(&slot);
         }
     }
 

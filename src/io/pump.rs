@@ -24,9 +24,11 @@ use super::lanes::{Lanes, Staged};
 use super::preface::Prefaces;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
+use super::tls::Tls;
 use super::wake::{Sleep, Wake};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
+use crate::base::limits::TLS_HANDSHAKES_US_PER_TURN;
 use crate::base::time::Now;
 use crate::engine::Engine;
 use crate::engine::hop::Hop;
@@ -60,6 +62,8 @@ pub trait CoreState: Staged {
     fn next_tick_us(&self, now: Now) -> Option<u64>;
     /// Connections that a drain waits for.
     fn open_slots(&self) -> usize;
+    /// How many bytes are held below for outsiders.
+    fn charge_io(&mut self, bytes: u64);
 }
 
 impl Staged for Engine {
@@ -88,6 +92,10 @@ impl CoreState for Engine {
     fn open_slots(&self) -> usize {
         Engine::open_slots(self)
     }
+
+    fn charge_io(&mut self, bytes: u64) {
+        Engine::charge_io(self, bytes);
+    }
 }
 
 /// How far a core is with ending.
@@ -115,6 +123,8 @@ pub struct Pump<S> {
     state: S,
     sockets: Sockets,
     prefaces: Prefaces,
+    /// Between the sockets and the engine, where clients are to speak TLS.
+    tls: Option<Tls>,
     lanes: Lanes,
     control: Receiver<Control>,
     wake: Arc<Wake>,
@@ -140,7 +150,7 @@ impl<S: CoreState> Pump<S> {
     /// The executor does not wait for the bell.
     pub fn new(
         state: S,
-        sockets: Sockets,
+        (sockets, tls): (Sockets, Option<Tls>),
         lanes: Lanes,
         control: Receiver<Control>,
         wake: Arc<Wake>,
@@ -153,6 +163,7 @@ impl<S: CoreState> Pump<S> {
             state,
             sockets,
             prefaces: Prefaces::new(Trusted::default(), counters.clone()),
+            tls,
             lanes,
             control,
             wake,
@@ -194,7 +205,9 @@ impl<S: CoreState> Pump<S> {
     fn turn(&mut self) -> bool {
         let now = clock::now();
         self.sockets.advance(now.mono_us);
-        let mut worked = self.take_completions(now);
+        let mut worked = self.tls.as_mut().is_some_and(|tls| tls.advance(now.mono_us));
+        worked |= self.take_completions(now);
+        worked |= self.take_handshakes(now);
         worked |= self.take_batches(now);
         worked |= self.take_controls(now);
         if self.state.next_tick_us(now).is_some_and(|due_us| due_us <= now.mono_us) {
@@ -211,7 +224,8 @@ impl<S: CoreState> Pump<S> {
             self.counters.cpu_us.set(clock::thread_cpu_us());
         }
         self.advance_stage();
-        self.sockets.submit() || self.unfinished || !self.is_quiet()
+        let handshakes = self.tls.as_ref().is_some_and(Tls::has_steps);
+        self.sockets.submit() || self.unfinished || handshakes || !self.is_quiet()
     }
 
     fn take_completions(&mut self, now: Now) -> bool {
@@ -221,14 +235,42 @@ impl<S: CoreState> Pump<S> {
         {
             taken += 1;
             let (state, output) = (&mut self.state, &mut self.output);
-            self.prefaces.pass(input, |input| state.handle(now, input, output));
-            // What the engine has closed it hears nothing more of, though the close is carried out later.
-            for slot in &self.output.closes[self.muted..] {
-                self.sockets.mute(*slot);
-            }
-            self.muted = self.output.closes.len();
+            let tls = &mut self.tls;
+            self.prefaces.pass(input, |input| match tls {
+                None => state.handle(now, input, output),
+                Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
+            });
+            self.mute_closed();
         }
         taken > 0
+    }
+
+    /// Goes on with handshakes for a bounded part of the turn.
+    fn take_handshakes(&mut self, now: Now) -> bool {
+        if !self.tls.as_ref().is_some_and(Tls::has_steps) {
+            return false;
+        }
+        let until_us = clock::now().mono_us + TLS_HANDSHAKES_US_PER_TURN;
+        while let Some(tls) = &mut self.tls {
+            let (state, output) = (&mut self.state, &mut self.output);
+            let has_stepped = tls.step(&mut |slot, input| tell(state, now, slot, input, output));
+            self.mute_closed();
+            if !has_stepped || clock::now().mono_us >= until_us {
+                break;
+            }
+        }
+        true
+    }
+
+    /// What the engine has closed it hears nothing more of, though the close is carried out later.
+    fn mute_closed(&mut self) {
+        for slot in &self.output.closes[self.muted..] {
+            match &mut self.tls {
+                None => self.sockets.mute(*slot),
+                Some(tls) => tls.mute(*slot),
+            }
+        }
+        self.muted = self.output.closes.len();
     }
 
     fn take_batches(&mut self, now: Now) -> bool {
@@ -267,6 +309,11 @@ impl<S: CoreState> Pump<S> {
                 Control::Link(event) => self.handle(now, Input::Link(event)),
                 Control::Keys(keys) => self.handle(now, Input::Keys(keys)),
                 Control::Store(event) => self.handle(now, Input::Store(event)),
+                Control::Tls(config) => {
+                    if let Some(tls) = &mut self.tls {
+                        tls.set_config(config);
+                    }
+                }
             }
         }
         taken > 0
@@ -277,15 +324,15 @@ impl<S: CoreState> Pump<S> {
     }
 
     fn carry_out(&mut self, now: Now) {
-        for send in self.output.sends.drain(..) {
-            self.sockets.send(send.slot, send.bytes, send.is_last);
+        for slot in &self.output.closes {
+            self.prefaces.forget(*slot);
         }
-        for slot in self.output.shutdowns.drain(..) {
-            self.sockets.shutdown(slot);
-        }
-        for slot in self.output.closes.drain(..) {
-            self.prefaces.forget(slot);
-            self.sockets.close(slot);
+        match &mut self.tls {
+            None => carry_out_plain(&mut self.output, &mut self.sockets),
+            Some(tls) => {
+                carry_out_encrypted(&mut self.output, tls, now, &mut self.sockets);
+                self.state.charge_io(tls.held_bytes());
+            }
         }
         self.muted = 0;
         self.journal.write_refused(now, &mut self.output.refused);
@@ -334,7 +381,10 @@ impl<S: CoreState> Pump<S> {
     /// When this core has something to do for the time alone.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), again].into_iter().flatten().min()
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.tls.as_ref().and_then(Tls::next_due_us), again]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Waits in the executor until the ring has completions or `timeout` is over.
@@ -356,4 +406,36 @@ impl<S: CoreState> Pump<S> {
         }
         self.sockets.set_bell(false);
     }
+}
+
+/// Hands on what TLS makes of an input. Whether the engine has let go of the slot in answer.
+fn tell<S: CoreState>(state: &mut S, now: Now, slot: u32, input: Input<'_>, output: &mut Output) -> bool {
+    let before = output.closes.len();
+    state.handle(now, input, output);
+    output.closes[before..].contains(&slot)
+}
+
+fn carry_out_plain(output: &mut Output, sockets: &mut Sockets) {
+    for send in output.sends.drain(..) {
+        sockets.send(send.slot, send.bytes, send.is_last);
+    }
+    for slot in output.shutdowns.drain(..) {
+        sockets.shutdown(slot);
+    }
+    for slot in output.closes.drain(..) {
+        sockets.close(slot);
+    }
+}
+
+fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, now: Now, sockets: &mut Sockets) {
+    for send in output.sends.drain(..) {
+        tls.send(send.slot, send.bytes, send.is_last, sockets);
+    }
+    for slot in output.shutdowns.drain(..) {
+        tls.shutdown(slot, sockets);
+    }
+    for slot in output.closes.drain(..) {
+        tls.close(slot, now.mono_us, sockets);
+    }
+    tls.flush(sockets);
 }

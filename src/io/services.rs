@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::{Sender, TrySendError};
+use rustls::ServerConfig;
 
 use crate::base::ids::CoreId;
 use crate::engine::access::Keys;
@@ -34,6 +35,8 @@ pub enum Control {
     Link(LinkEvent),
     /// News from the store.
     Store(StoreEvent),
+    /// TLS handshakes go by this from now on. A core whose clients speak plain TCP ignores it.
+    Tls(Arc<ServerConfig>),
     /// Keys that verify tokens.
     Keys(Arc<Keys>),
 }

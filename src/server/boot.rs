@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,8 +22,9 @@ use super::cores::{self, Parts, Tokens};
 use super::life::{End, Signal, live};
 use super::log::Log;
 use super::reload::reload;
-use crate::base::breaker::BreakerState;
 use super::supervisor::Supervisor;
+use super::tls::{Serving, watch_end};
+use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
 use crate::control::{self, Part, Watch, Watched};
 use crate::io::clock;
@@ -89,6 +90,7 @@ async fn run(
         node: plan.settings.node.clone(),
         cores: counters,
         draining: AtomicBool::new(false),
+        tls_expires_s: AtomicU64::new(0),
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
         parts: auth.iter().map(Auth::part).collect(),
         breakers: auth.iter().map(Auth::breaker).collect(),
@@ -100,13 +102,17 @@ async fn run(
         None => None,
     };
     announce(&listen, control_address, plan);
+    let mut tls = Serving::new(plan.tls.clone(), cores.handles().to_vec(), watched.clone());
+    tokio::spawn(watch_end(watched.clone()));
     let status = format!("serving on {}", join(&listen));
     supervisor.ready(&status);
     let hang_up = || {
         supervisor.reloading();
-        let plan = reload(sources, machine, &mut config, log, &cores);
-        if let (Some(reloads), Some(auth)) = (&reloads, plan.and_then(|plan| plan.auth)) {
-            reloads.reload(auth);
+        if let Some(plan) = reload(sources, machine, &mut config, log, &cores) {
+            tls.renew(plan.tls.as_ref());
+            if let (Some(reloads), Some(auth)) = (&reloads, plan.auth) {
+                reloads.reload(auth);
+            }
         }
         supervisor.ready(&status);
     };

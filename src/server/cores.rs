@@ -121,10 +121,12 @@ pub fn start(
     let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
+        let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
         let services = Services { keys: tokens.map(|tokens| tokens.call.clone()), ..Services::default() };
         let keys = tokens.map(|tokens| tokens.keys.clone());
         let (cpu, prefaced) = (*cpu, prefaced.clone());
-        let config = CoreConfig { cpu, slots, listeners, lanes, prefaced, wake, services, counters: counters.clone() };
+        let of_core = counters.clone();
+        let config = CoreConfig { cpu, slots, listeners, tls, lanes, prefaced, wake, services, counters: of_core };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
         let engine = move || {
             let mut engine = Engine::new(settings, core, seed, counters);

@@ -205,6 +205,7 @@ mod tests {
             node: "a".into(),
             cores: Arc::new([Arc::new(counters)]),
             draining: AtomicBool::new(false),
+            tls_expires_s: Default::default(),
             log_lines_lost: Box::new(|| 0),
             parts: Vec::new(),
             breakers: Vec::new(),

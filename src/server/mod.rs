@@ -12,6 +12,7 @@ mod life;
 pub mod log;
 mod reload;
 mod supervisor;
+mod tls;
 mod token;
 
 use std::ffi::OsString;

@@ -20,13 +20,7 @@ struct Changes {
 
 /// Reads the sources again. With any mistake everything stays as it is; otherwise what can change while the server runs
 /// does so at once, and `current` becomes what holds now. Gives what holds now, for the parts that take it over.
-pub fn reload(
-    sources: &Sources,
-    machine: &Machine,
-    current: &mut Config,
-    log: &Log,
-    cores: &Cores,
-) -> Option<Plan> {
+pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log, cores: &Cores) -> Option<Plan> {
     let config = match read(sources, machine) {
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes),
@@ -34,8 +28,11 @@ pub fn reload(
     let changes = changes(current, &config);
     // A key that waits for the next start counts as changed until then.
     let mut next = current.clone();
-    for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
-        next.adopt(index, &config);
+    let switches = switches_tls(current, &config);
+    for (index, key) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
+        if key.section != "tls" || !switches {
+            next.adopt(index, &config);
+        }
     }
     let plan = match plan(&next, machine) {
         Ok(plan) => plan,
@@ -56,6 +53,12 @@ fn refuse(mistakes: &[Mistake]) -> Option<Plan> {
     None
 }
 
+/// What an address speaks stays as it is while it is listened on.
+fn switches_tls(old: &Config, new: &Config) -> bool {
+    let is_on = |config: &Config| !config.get("tls", "certificate").text().is_empty();
+    is_on(old) != is_on(new)
+}
+
 fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {
     let (config, mistakes) = load(sources);
     if !mistakes.is_empty() {
@@ -70,6 +73,7 @@ fn changes(old: &Config, new: &Config) -> Changes {
         let key = &KEYS[index];
         match key.reload {
             _ if one.value == other.value => {}
+            Reload::Hangup if key.section == "tls" && switches_tls(old, new) => changes.later.push(key.path()),
             Reload::Hangup => changes.now.push(key.path()),
             Reload::Restart => changes.later.push(key.path()),
         }
@@ -103,5 +107,16 @@ mod tests {
             later: vec!["server.max_connections".into(), "rooms.class".into()],
         };
         assert_eq!(changes(&old, &new), expected);
+    }
+
+    #[test]
+    fn tls_is_renewed_now_and_switched_at_the_next_start() {
+        let plain = config(&[]);
+        let one = config(&["tls.certificate=a.pem", "tls.key=a.key"]);
+        let other = config(&["tls.certificate=b.pem", "tls.key=b.key"]);
+        let keys = || vec!["tls.certificate".to_owned(), "tls.key".to_owned()];
+        assert_eq!(changes(&one, &other), Changes { now: keys(), later: Vec::new() });
+        assert_eq!(changes(&plain, &one), Changes { now: Vec::new(), later: keys() });
+        assert_eq!(changes(&one, &plain), Changes { now: Vec::new(), later: keys() });
     }
 }

@@ -16,6 +16,7 @@ const WORDS: &[(&[&str], &[&str], &str)] = &[
     (&["tokio"], &["link", "store", "control", "server"], "the cores are not its threads"),
     (&["axum", "prometheus_client"], &["control", "server"], "only the control address speaks HTTP by a library"),
     (&["redis"], &["link"], "only the link speaks to Redis"),
+    (&["rustls"], &["io", "link", "store", "control", "server"], "the engine sees plaintext only"),
     (&["async", "await"], &["io", "link", "store", "control", "server"], "a turn is synchronous"),
     (&["Mutex", "RwLock", "RefCell"], &["io", "link", "store", "control", "server"], "an engine is one plain value"),
     (&["Instant", "SystemTime"], &["io", "link", "store", "control", "server"], "time comes in as an argument"),

@@ -2,10 +2,11 @@
 //! wire code has no part in. Messages that arrive while it waits for others are kept in order.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::WebSocketConfig;
@@ -26,9 +27,49 @@ pub enum Arrived {
     End,
 }
 
+/// What a connection runs over.
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// A connection to the server.
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Stream>,
     kept: VecDeque<Arrived>,
     last_id: u64,
     /// The welcome, where one was read.
@@ -50,13 +91,18 @@ impl Client {
 
     /// A connection with a subprotocol; nothing has been read.
     pub fn open(address: SocketAddr, path: &str, subprotocol: Option<&str>) -> Self {
+        Self::over(Stream::Plain(http::open(address)), address, path, subprotocol)
+    }
+
+    /// The same over a stream that is there.
+    pub fn over(stream: Stream, address: SocketAddr, path: &str, subprotocol: Option<&str>) -> Self {
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a valid address");
         if let Some(subprotocol) = subprotocol {
             let value = subprotocol.parse().expect("a valid field");
             request.headers_mut().insert("Sec-WebSocket-Protocol", value);
         }
         let config = WebSocketConfig::default().read_buffer_size(4096).max_message_size(Some(64 << 20));
-        let opened = tungstenite::client::client_with_config(request, http::open(address), Some(config));
+        let opened = tungstenite::client::client_with_config(request, stream, Some(config));
         let (socket, _) = opened.unwrap_or_else(|error| panic!("the WebSocket opens at {path}: {error}"));
         Self { socket, kept: VecDeque::new(), last_id: 0, welcome: Value::Null }
     }
@@ -180,7 +226,7 @@ impl Client {
     pub fn read(&mut self, deadline: Instant) -> Option<Arrived> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.socket.get_ref().set_read_timeout(Some(left)).expect("a timeout can be set");
+            self.stream().set_read_timeout(Some(left)).expect("a timeout can be set");
             return Some(match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     Arrived::Json(serde_json::from_str(&text).unwrap_or_else(|error| panic!("JSON ({error}): {text}")))
@@ -209,7 +255,12 @@ impl Client {
 
     /// The socket itself.
     pub fn stream(&self) -> &TcpStream {
-        self.socket.get_ref()
+        self.socket.get_ref().tcp()
+    }
+
+    /// What it runs over.
+    pub fn over_what(&mut self) -> &mut Stream {
+        self.socket.get_mut()
     }
 
     /// Vanishes by a reset: what has not been read is unread for ever.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::server::{Finished, Server, clean, finish, program, scratch};
+use crate::server::{Finished, Server, clean, finish, program};
 
 pub fn run(arguments: &[&str]) -> Finished {
     let mut command = program();
@@ -75,16 +75,10 @@ fn more_pinned_executors_than_cpus_are_refused() {
 /// Features of which this version has the keys alone.
 #[test]
 fn what_is_not_there_yet_is_refused_in_one_sentence() {
-    let file = scratch("features").join("file.pem");
-    std::fs::write(&file, "").expect("the build's folder for tests can be written");
-    let certificate = format!("tls.certificate={}", file.display());
-    let settings: [&str; 10] = [
-        &certificate,
+    let settings = [
         "control.api_key=secret",
         "rooms.inboxes=true",
         "rooms.create=admin",
-        "limits.connections_per_user=5",
-        "limits.message_rate=5/s",
         "compression.enabled=true",
         "store.kind=embedded",
         "link.kind=redis",

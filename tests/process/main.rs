@@ -24,4 +24,5 @@ mod refusals;
 mod rooms;
 mod server;
 mod slow;
+mod tls;
 mod upgrade;

@@ -69,13 +69,7 @@ impl Home {
         Ok(())
     }
 
-    fn ask_limiter(
-        &mut self,
-        slot: u32,
-        core: CoreId,
-        question: ToLimiter,
-        effects: &mut HomeEffects<'_>,
-    ) {
+    fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
         if effects.outbound.try_post(core, Hop::ToLimiter(question)).is_err() {
             let why = "too much waits for another core";
             self.turn_away(slot, &refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S)), effects);

@@ -228,7 +228,8 @@ impl Home {
                 .flush(sends, effects.budget, effects.counters, &mut encode_gap, &mut |handed| flushed.push(handed));
             for (handed, send) in flushed.drain(..).zip(&mut sends[before..]) {
                 let session = sessions.at_mut(handed.slot);
-                send.is_last = session.phase == Phase::Ending && !outboxes.has_queued(handed.slot);
+                let ends = matches!(session.phase, Phase::Ending | Phase::Lingering);
+                send.is_last = ends && !outboxes.has_queued(handed.slot);
                 session.stats.messages_sent = session.stats.messages_sent.wrapping_add(handed.messages);
                 session.stats.bytes_sent += u64::from(handed.bytes);
             }

@@ -10,7 +10,7 @@ use super::origin::{Mistake, Origin};
 use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
 use crate::engine::access::Expected;
-use crate::server::auth::{self, Wrong};
+use crate::server::{auth, tls};
 
 /// Everything that keeps the server from running with this configuration on this machine.
 #[must_use]
@@ -68,6 +68,30 @@ fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
         let text = "is empty; TLS needs both tls.certificate and tls.key";
         mistakes.push(Mistake::refused(&given.origin, missing, text));
     }
+    // What cannot be read has been told.
+    for wrong in identity(config).err().unwrap_or_default() {
+        if !mistakes.iter().any(|mistake| mistake.key == wrong.key) {
+            mistakes.push(wrong);
+        }
+    }
+}
+
+/// What clients are shown; `None`: they speak plain TCP.
+///
+/// # Errors
+/// What is wrong with the files.
+pub fn identity(config: &Config) -> Result<Option<tls::Identity>, Vec<Mistake>> {
+    let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
+    if certificate.text().is_empty() || key.text().is_empty() {
+        return Ok(None);
+    }
+    tls::Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
+        let mistake = |wrong: tls::Wrong| {
+            let at_fault = if wrong.key == "tls.key" { key } else { certificate };
+            Mistake::refused(&at_fault.origin, wrong.key, wrong.text)
+        };
+        wrong.into_iter().map(mistake).collect()
+    })
 }
 
 /// Keys for tokens: that there are some, and that those in files can be read.
@@ -77,7 +101,7 @@ fn check_auth(config: &Config, mistakes: &mut Vec<Mistake>) {
         let text = "\"jwt\" needs a key to verify tokens with; set auth.hmac_secret, auth.public_key_file or auth.jwks";
         mistakes.push(Mistake::refused(&mode.origin, "auth.mode", text));
     }
-    for Wrong { key, text } in settings.check() {
+    for auth::Wrong { key, text } in settings.check() {
         mistakes.push(Mistake::refused(&config.get("auth", key).origin, format!("auth.{key}"), text));
     }
 }

@@ -191,7 +191,6 @@ fn is_echo_path(path: &str) -> bool {
     path.is_empty() || (plain && path != WS_PATH && path != HEALTH_PATH)
 }
 
-const TLS: &str = "TLS";
 const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
@@ -214,8 +213,8 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
     Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
     //
-    Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").needs(TLS),
-    Key::new("tls", "key", FILE, "", "private key, PEM").needs(TLS),
+    Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").hangup(),
+    Key::new("tls", "key", FILE, "", "private key, PEM").hangup(),
     //
     Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "metrics, statistics, health and readiness"),
     Key::new("control", "api_key", FREE_TEXT, "", "X-API-Key").needs(API).secrecy(Secrecy::Secret),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing_subscriber::filter::Targets;
 
-use super::check::{auth, check, layout};
+use super::check::{auth, check, identity, layout};
 use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
@@ -17,6 +17,7 @@ use crate::engine::limits::{Limits, Rate};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
+use crate::server::tls::Identity;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum LogFormat {
 pub struct Plan {
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
+    /// What clients are shown; `None`: they speak plain TCP.
+    pub tls: Option<Arc<Identity>>,
     /// The control address.
     pub control: SocketAddr,
     /// One entry for each executor: the CPU it is kept on, if it is.
@@ -64,9 +67,11 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         return Err(mistakes);
     }
     let cpus = layout(config, machine).map_err(|mistake| vec![mistake])?;
+    let tls = identity(config)?;
     let cores = u16::try_from(cpus.len()).expect("the range of server.cores");
     Ok(Plan {
         listen: config.get("server", "listen").addresses().to_vec(),
+        tls: tls.map(Arc::new),
         control: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),

@@ -1,0 +1,272 @@
+//! One connection's TLS as a state machine without a socket: received bytes in, plaintext and records out. Holds no
+//! buffer between records. Decides neither when to send nor when to close.
+
+use std::sync::Arc;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use rustls::{Error, HandshakeKind, ProtocolVersion, ServerConfig};
+
+use crate::base::limits::{TLS_HANDSHAKE_BYTES_MAX, TLS_OWN_BYTES_MAX, TLS_RECORD_BYTES_MAX};
+
+/// Plaintext bytes of one record (RFC 8446 section 5.1).
+const PLAIN_BYTES_MAX: usize = 16 * 1024;
+
+/// What a record adds to its plaintext: header, content type and tag in TLS 1.3; header, explicit nonce and tag in TLS
+/// 1.2 with GCM, beside which ChaCha20 needs less.
+const OVERHEAD_BYTES: usize = 5 + 1 + 16;
+const OVERHEAD_BYTES_TLS12: usize = 5 + 8 + 16;
+
+/// The connection cannot go on. What there is to tell the peer about it is among the records to send.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The peer broke the protocol, or shares no version, cipher suite or application protocol with this server.
+    #[error("{0}")]
+    Tls(#[from] Error),
+    /// What the peer has sent does not come to an end.
+    #[error("a record or handshake message is too long")]
+    TooLong,
+    /// The peer makes this side answer and answer.
+    #[error("the peer asks for too many answers")]
+    TooMuch,
+    /// No more may be encrypted under the connection's keys (TLS 1.2 cannot change them).
+    #[error("the keys of the connection are used up")]
+    Exhausted,
+}
+
+/// What receiving has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// The peer may send more.
+    Open,
+    /// The peer has ended its stream by close_notify.
+    Ended,
+}
+
+/// One connection.
+pub(super) struct Records {
+    tls: UnbufferedServerConnection,
+    /// What has been received and not been used: a part of a record, or of a handshake message; during the handshake
+    /// also what waits for its turn.
+    partial: Vec<u8>,
+}
+
+impl Records {
+    /// A connection of which nothing has been received.
+    ///
+    /// # Errors
+    /// The configuration asks for what a server cannot do.
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Records, Broken> {
+        Ok(Records { tls: UnbufferedServerConnection::new(config)?, partial: Vec::new() })
+    }
+
+    /// Whether the handshake is under way: nothing may be sent and no plaintext has come.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// Whether an earlier session was resumed; known once the handshake is over.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Bytes of memory held for what has been received in part.
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    /// Keeps received bytes for a later [`Records::receive`].
+    ///
+    /// # Errors
+    /// [`Broken::TooLong`]: no handshake is as long.
+    pub(super) fn keep(&mut self, received: &[u8]) -> Result<(), Broken> {
+        if self.partial.len() + received.len() > TLS_HANDSHAKE_BYTES_MAX {
+            return Err(Broken::TooLong);
+        }
+        self.partial.extend_from_slice(received);
+        Ok(())
+    }
+
+    /// Takes what was kept and `received`, which is decrypted in place. Appends the plaintext to `plain` and what this
+    /// side has to say to it (handshake, tickets, alerts) to `own`, errors or not.
+    ///
+    /// # Errors
+    /// The connection cannot go on.
+    pub(super) fn receive(
+        &mut self,
+        received: &mut [u8],
+        plain: &mut Vec<u8>,
+        own: &mut Vec<u8>,
+    ) -> Result<Stream, Broken> {
+        let stream = if self.partial.is_empty() {
+            let (used, stream) = drive(&mut self.tls, received, plain, own);
+            self.partial.extend_from_slice(&received[used..]);
+            stream
+        } else {
+            self.partial.extend_from_slice(received);
+            let (used, stream) = drive(&mut self.tls, &mut self.partial, plain, own);
+            self.discard(used);
+            stream
+        };
+        let longest = if self.is_handshaking() { TLS_HANDSHAKE_BYTES_MAX } else { TLS_RECORD_BYTES_MAX };
+        let stream = match stream {
+            Ok(_) if own.len() > TLS_OWN_BYTES_MAX => Err(Broken::TooMuch),
+            Ok(Stream::Open) if self.partial.len() > longest => Err(Broken::TooLong),
+            other => other,
+        };
+        // Whatever follows the end is nobody's.
+        if !matches!(stream, Ok(Stream::Open)) {
+            self.partial = Vec::new();
+        }
+        stream
+    }
+
+    /// Appends `plain` as records to `out`, after whatever this side still had to say.
+    ///
+    /// # Errors
+    /// The connection cannot go on; what tells the peer is in `out` in place of `plain`.
+    pub(super) fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let overhead = match self.tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => OVERHEAD_BYTES_TLS12,
+            _ => OVERHEAD_BYTES,
+        };
+        let guess = plain.len() + plain.len().div_ceil(PLAIN_BYTES_MAX) * overhead;
+        let result = self.write(Writing::Data(plain), guess, out);
+        if result.is_err() {
+            collect(&mut self.tls, &mut self.partial, out);
+        }
+        result
+    }
+
+    /// Appends a close_notify to `out`: nothing can be encrypted after it.
+    ///
+    /// # Errors
+    /// The connection cannot go on.
+    pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.write(Writing::CloseNotify, OVERHEAD_BYTES_TLS12 + 2, out)
+    }
+
+    fn write(&mut self, what: Writing<'_>, guess: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let mut size = guess;
+        loop {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.partial);
+            let start = out.len();
+            let done = match state? {
+                ConnectionState::WriteTraffic(mut writer) => {
+                    out.resize(start + size, 0);
+                    let written = match what {
+                        Writing::Data(plain) => writer.encrypt(plain, &mut out[start..]),
+                        Writing::CloseNotify => writer.queue_close_notify(&mut out[start..]),
+                    };
+                    out.truncate(start + written.as_ref().map_or(0, |written| *written));
+                    match written {
+                        Ok(_) => true,
+                        Err(EncryptError::InsufficientSize(wanted)) => {
+                            size = wanted.required_size;
+                            false
+                        }
+                        Err(EncryptError::EncryptExhausted) => return Err(Broken::Exhausted),
+                    }
+                }
+                ConnectionState::EncodeTlsData(data) => {
+                    encode(data, out);
+                    false
+                }
+                ConnectionState::TransmitTlsData(data) => {
+                    data.done();
+                    false
+                }
+                // Both sides have said that they end: there is nothing to add.
+                ConnectionState::Closed => true,
+                ConnectionState::PeerClosed => false,
+                _ => return Err(Broken::Tls(Error::HandshakeNotComplete)),
+            };
+            self.discard(discard);
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn discard(&mut self, used: usize) {
+        if used == self.partial.len() {
+            self.partial = Vec::new();
+        } else {
+            self.partial.drain(..used);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Writing<'a> {
+    Data(&'a [u8]),
+    CloseNotify,
+}
+
+/// Works through `buffer`; how much of its front has been used.
+fn drive(
+    tls: &mut UnbufferedServerConnection,
+    buffer: &mut [u8],
+    plain: &mut Vec<u8>,
+    own: &mut Vec<u8>,
+) -> (usize, Result<Stream, Broken>) {
+    let mut used = 0;
+    let mut stream = Stream::Open;
+    loop {
+        let UnbufferedStatus { mut discard, state } = tls.process_tls_records(&mut buffer[used..]);
+        let result = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(Ok(record)) = traffic.next_record() {
+                    plain.extend_from_slice(record.payload);
+                    discard += record.discard;
+                }
+                None
+            }
+            Ok(ConnectionState::EncodeTlsData(data)) => {
+                encode(data, own);
+                None
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                None
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                stream = Stream::Ended;
+                None
+            }
+            Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => {
+                Some(Ok(stream))
+            }
+            Ok(_) => Some(Err(Broken::Tls(Error::General("early data was not offered".to_owned())))),
+            Err(error) => Some(Err(Broken::Tls(error))),
+        };
+        used += discard;
+        if let Some(result) = result {
+            if result.is_err() {
+                collect(tls, &mut buffer[used..], own);
+            }
+            return (used, result);
+        }
+    }
+}
+
+/// Appends the records that say why the connection ends. What is finished comes before anything else is looked at: no
+/// more of `buffer` is read, which has been found wrong.
+fn collect(tls: &mut UnbufferedServerConnection, buffer: &mut [u8], own: &mut Vec<u8>) {
+    while tls.wants_write()
+        && let Ok(ConnectionState::EncodeTlsData(data)) = tls.process_tls_records(buffer).state
+    {
+        encode(data, own);
+    }
+}
+
+/// Appends one record that is finished.
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, own: &mut Vec<u8>) {
+    let start = own.len();
+    // It says how long it is only when there is no room.
+    if let Err(EncodeError::InsufficientSize(wanted)) = data.encode(&mut []) {
+        own.resize(start + wanted.required_size, 0);
+        let encoded = data.encode(&mut own[start..]);
+        debug_assert!(encoded.is_ok(), "there is as much room as it asked for");
+    }
+}

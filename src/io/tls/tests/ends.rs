@@ -1,0 +1,262 @@
+//! How connections end: close_notify on both sides, failures with their alerts, what lingers and for how long.
+
+use super::*;
+
+/// A close_notify in its record.
+fn is_closed_by(client: &mut Client, bytes: &[u8]) -> bool {
+    client.hear(bytes).expect("TLS");
+    client.ended
+}
+
+#[test]
+fn the_last_send_carries_the_close_notify() {
+    let world = World::new();
+    for version in VERSIONS {
+        let mut server = Server::new(world.server());
+        let mut client = server.connect(0, &world.client(version));
+        server.send(0, b"farewell", true);
+        server.finish_turn();
+        assert_eq!(server.wire.sends.len(), 1);
+        assert!(server.wire.sends[0].2, "the close can go in the same packet");
+        let bytes = server.take_send(0).expect("one send");
+        assert_eq!(records(&bytes).len(), 2);
+        assert!(is_closed_by(&mut client, &bytes));
+        assert_eq!(client.heard, b"farewell");
+        server.close(0);
+        assert_eq!((server.wire.closes.as_slice(), server.wire.sends.len()), (&[0][..], 0), "it is not said again");
+        server.assert_empty();
+    }
+}
+
+#[test]
+fn a_half_close_says_so_once() {
+    let world = World::new();
+    for is_last in [false, true] {
+        let mut server = Server::new(world.server());
+        let mut client = server.connect(0, &world.client(&TLS13));
+        server.send(0, b"refused", is_last);
+        let first = server.take_send(0).expect("the answer");
+        assert_eq!(is_closed_by(&mut client, &first), is_last);
+        server.tls.shutdown(0, &mut server.wire);
+        server.finish_turn();
+        assert_eq!(server.wire.shutdowns, [0]);
+        if let Some(bytes) = server.take_send(0) {
+            assert!(!is_last);
+            client.hear(&bytes).expect("TLS");
+        }
+        assert!(client.ended);
+        assert_eq!(server.wire.shutdowns, [0]);
+        // What the client says meanwhile is still heard.
+        client.say(b"on");
+        server.talk(0, &mut client);
+        assert_eq!(server.received(0), b"on");
+        server.take(Input::Disconnected { slot: 0 });
+        server.finish_turn();
+        server.assert_empty();
+    }
+}
+
+#[test]
+fn a_close_out_of_the_blue_is_announced_if_there_is_room() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    let mut client = server.connect(0, &world.client(&TLS13));
+    server.close(0);
+    assert_eq!(server.wire.closes, [0]);
+    let bytes = server.take_send(0).expect("a close_notify");
+    assert!(is_closed_by(&mut client, &bytes));
+    // A reader that has stalled gets none.
+    let mut client = server.connect(1, &world.client(&TLS13));
+    server.send(1, b"never read", false);
+    server.finish_turn();
+    server.close(1);
+    assert_eq!(server.wire.closes, [0, 1]);
+    let bytes = server.take_send(1).expect("what was under way");
+    assert!(!is_closed_by(&mut client, &bytes));
+    server.assert_empty();
+}
+
+#[test]
+fn the_clients_close_notify_ends_after_its_last_words() {
+    let world = World::new();
+    for version in VERSIONS {
+        let mut server = Server::new(world.server());
+        let mut client = server.connect(0, &world.client(version));
+        client.say(b"last words");
+        client.tls.send_close_notify();
+        let mut bytes = client.take_output();
+        bytes.extend_from_slice(b"and nobody's bytes");
+        server.receive(0, &bytes);
+        assert_eq!(server.told[1..], [(0, Told::Received(b"last words".to_vec())), (0, Told::Disconnected)]);
+        server.finish_turn();
+        assert_eq!(server.wire.closes, [0]);
+        let answer = server.take_send(0).expect("a close_notify for a close_notify");
+        assert!(is_closed_by(&mut client, &answer));
+        server.assert_empty();
+    }
+}
+
+#[test]
+fn an_engine_that_lets_go_within_a_receive_hears_no_end() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    let mut client = server.connect(0, &world.client(&TLS13));
+    client.say(b"close");
+    client.tls.send_close_notify();
+    let mut bytes = client.take_output();
+    let mut told = 0;
+    server.tls.take(Input::Received { slot: 0, bytes: &mut bytes }, &mut |_, input| {
+        assert!(matches!(input, Input::Received { .. }), "{input:?}");
+        told += 1;
+        true
+    });
+    assert_eq!(told, 1);
+    server.take(Input::Disconnected { slot: 0 });
+    server.close(0);
+    assert_eq!(server.count_told(0, &Told::Disconnected), 0);
+    server.assert_empty();
+}
+
+#[test]
+fn garbage_gets_an_alert_and_the_socket_waits_for_its_end() {
+    let world = World::new();
+    let garbage: [&[u8]; 4] = [&[0; 64], &[22, 3, 1, 0, 5, 1, 0, 0, 1, 0], &[23, 3, 3, 0, 1, 0], &[0xff; 3_000]];
+    for (garbage, ends) in garbage.into_iter().flat_map(|garbage| [(garbage, true), (garbage, false)]) {
+        let mut server = Server::new(world.server());
+        server.accept(0);
+        server.receive(0, garbage);
+        server.finish_turn();
+        assert_eq!(server.told, [(0, Told::Accepted), (0, Told::Disconnected)], "{garbage:?}");
+        assert_eq!(server.wire.shutdowns, [0]);
+        assert_eq!(server.wire.closes, [] as [u32; 0], "a close now could take back the alert");
+        let alert = server.take_send(0).expect("an alert");
+        assert_eq!(records(&alert), [(21, 2)]);
+        server.receive(0, b"whatever follows is not heard");
+        if ends {
+            server.take(Input::Disconnected { slot: 0 });
+        } else {
+            assert!(!server.tls.advance(CLOSE_TIMEOUT_MS * 1_000 - 1));
+            assert_eq!(server.tls.next_due_us(), Some(CLOSE_TIMEOUT_MS * 1_000));
+            assert!(server.tls.advance(CLOSE_TIMEOUT_MS * 1_000));
+        }
+        server.finish_turn();
+        assert_eq!(server.wire.closes, [0]);
+        assert_eq!(server.counters.tls_handshakes_failed.get(), 1);
+        assert_eq!(server.wire.shutdowns, [0]);
+        server.assert_empty();
+        assert!(!server.tls.advance(u64::MAX));
+    }
+}
+
+#[test]
+fn a_record_that_was_changed_ends_the_connection() {
+    let world = World::new();
+    for version in VERSIONS {
+        let mut server = Server::new(world.server());
+        let mut client = server.connect(0, &world.client(version));
+        client.say(b"good");
+        let mut bytes = client.take_output();
+        client.say(b"bad");
+        let changed = client.take_output();
+        bytes.extend_from_slice(&changed);
+        *bytes.last_mut().expect("it is not empty") ^= 1;
+        server.receive(0, &bytes);
+        server.finish_turn();
+        assert_eq!(server.told[1..], [(0, Told::Received(b"good".to_vec())), (0, Told::Disconnected)]);
+        let alert = server.take_send(0).expect("an alert");
+        let heard = client.hear(&alert);
+        assert_eq!(heard, Err(rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)));
+    }
+}
+
+#[test]
+fn seeded_garbage_never_panics_and_always_ends() {
+    let world = World::new();
+    let config = world.server();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let hello = Client::new(&world.client(&TLS13)).take_output();
+    for _ in 0..400 {
+        let mut server = Server::new(config.clone());
+        server.accept(0);
+        let mut bytes = hello.clone();
+        for _ in 0..1 + random() % 4 {
+            let at = random() as usize % bytes.len();
+            bytes[at] = random() as u8;
+        }
+        for piece in bytes.chunks(1 + random() as usize % 700) {
+            server.receive(0, piece);
+            server.finish_turn();
+        }
+        while server.take_send(0).is_some() {}
+        if server.count_told(0, &Told::Disconnected) == 0 {
+            server.take(Input::Disconnected { slot: 0 });
+        }
+        server.finish_turn();
+        server.tls.advance(u64::MAX);
+        server.finish_turn();
+        assert_eq!(server.wire.closes, [0]);
+        server.assert_empty();
+    }
+}
+
+#[test]
+fn garbage_with_its_end_right_behind_gets_its_alert_too() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    server.accept(0);
+    server.receive(0, &[0; 64]);
+    server.step();
+    server.take(Input::Disconnected { slot: 0 });
+    server.finish_turn();
+    assert_eq!(server.wire.closes, [0]);
+    assert_eq!(records(&server.take_send(0).expect("an alert")), [(21, 2)]);
+    server.assert_empty();
+}
+
+#[test]
+fn a_flood_before_the_handshake_is_answered_all_the_same() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    server.accept(0);
+    for _ in 0..100 {
+        server.receive(0, &[0xff; 2_048]);
+    }
+    assert!(server.tls.held_bytes() <= 128 * 1024, "{}", server.tls.held_bytes());
+    server.finish_turn();
+    assert_eq!(server.count_told(0, &Told::Disconnected), 1);
+    assert_eq!(records(&server.take_send(0).expect("an alert")), [(21, 2)]);
+    // What could go on as a handshake ends all the same.
+    server.accept(1);
+    let mut hello = Client::new(&world.client(&TLS13)).take_output();
+    hello.extend_from_slice(&[22, 3, 3, 0x3f, 0xff]);
+    server.receive(1, &hello);
+    for _ in 0..100 {
+        server.receive(1, &[0; 2_048]);
+    }
+    server.finish_turn();
+    assert_eq!(server.count_told(1, &Told::Disconnected), 1);
+    assert_eq!(server.counters.tls_handshakes.get(), 0);
+}
+
+#[test]
+fn plain_http_is_told_what_to_speak() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    server.accept(0);
+    server.receive(0, b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n");
+    server.finish_turn();
+    let answer = server.take_send(0).expect("an answer");
+    let answer = String::from_utf8(answer.to_vec()).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.contains(r#"{"error":"bad_request","message":"this address speaks TLS only"#), "{answer}");
+    assert_eq!(server.wire.shutdowns, [0]);
+    server.take(Input::Disconnected { slot: 0 });
+    server.finish_turn();
+    server.assert_empty();
+}
