@@ -17,5 +17,6 @@ pub mod mask;
 pub mod message;
 pub mod publication;
 pub mod push;
+pub mod reading;
 pub mod reply;
 mod writer;
