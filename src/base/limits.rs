@@ -111,6 +111,10 @@ pub const ROOM_BYTES: usize = 512;
 /// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
 pub const SHED_PER_TURN_MAX: usize = 8;
 
+/// Payload of a message that is still compressed; a larger one is sent as it is. At the slowest level this much takes tens
+/// of milliseconds, which everyone on the core waits for.
+pub const COMPRESS_BYTES_MAX: usize = 512 * 1024;
+
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";
 

@@ -14,6 +14,7 @@ pub mod outbound;
 pub mod outbox;
 pub mod output;
 pub mod owner;
+pub mod packer;
 pub mod placement;
 pub mod random;
 pub mod session;
@@ -29,6 +30,7 @@ use self::input::Input;
 use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
+use self::packer::Packer;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -44,6 +46,7 @@ pub struct Engine {
     owner: Owner,
     outbound: Outbound,
     budget: Budget,
+    packer: Packer,
     counters: Arc<CoreCounters>,
     cores: u16,
 }
@@ -55,6 +58,7 @@ macro_rules! home_effects {
             now: $now,
             outbound: &mut $engine.outbound,
             budget: &mut $engine.budget,
+            packer: &mut $engine.packer,
             counters: &$engine.counters,
             output: $output,
         }
@@ -70,6 +74,7 @@ macro_rules! owner_effects {
             store: &mut $output.store,
             counters: &$engine.counters,
             budget: &mut $engine.budget,
+            packer: &mut $engine.packer,
         }
     };
 }
@@ -83,6 +88,7 @@ impl Engine {
             owner: Owner::new(settings.clone(), core, seed),
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
+            packer: Packer::new(settings.compression),
             counters,
             cores: settings.cores,
         }

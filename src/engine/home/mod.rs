@@ -26,6 +26,7 @@ use super::budget::Budget;
 use super::outbound::Outbound;
 use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;
+use super::packer::Packer;
 use super::random::Random;
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
@@ -36,7 +37,9 @@ use crate::base::ids::{ConnId, CoreId, RoomName};
 use crate::base::limits::SENDS_PER_TURN_MAX;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
+use crate::wire::deflate::Inflater;
 use crate::wire::push::{Push, encode_push};
+use crate::wire::reading::Reading;
 use crate::wire::reply::{Reply, encode_reply};
 
 /// What the home half acts through: borrowed from the engine for one call.
@@ -47,6 +50,8 @@ pub struct HomeEffects<'a> {
     pub outbound: &'a mut Outbound,
     /// Queued frames, partial heads and messages are charged here.
     pub budget: &'a mut Budget,
+    /// Compresses what connections read so.
+    pub packer: &'a mut Packer,
     /// This core's numbers.
     pub counters: &'a CoreCounters,
     /// Sockets and the log.
@@ -82,6 +87,8 @@ pub struct Home {
     delivered: Vec<(u64, u64)>,
     /// Members whose outbox could not take the frame at hand. Kept for its memory.
     full: Vec<u32>,
+    /// Inflates what connections compress. Away while it lends a message.
+    inflater: Inflater,
 }
 
 impl Home {
@@ -106,6 +113,7 @@ impl Home {
             pending: Vec::new(),
             delivered: Vec::new(),
             full: Vec::new(),
+            inflater: Inflater::default(),
             settings,
         };
         if let Some(last) = home.settings.warm_connections.checked_sub(1) {
@@ -160,8 +168,8 @@ impl Home {
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
-                let form = sessions.at(slot).form.expect("only open connections were members");
-                encode_push(&Push::Gap { room, from, to }, form)
+                let reading = sessions.at(slot).reading.expect("only open connections were members");
+                encode_push(&Push::Gap { room, from, to }, reading.form())
             };
             let mut flushed = std::mem::take(&mut self.timers.flushed);
             let sends = &mut effects.output.sends;
@@ -202,6 +210,10 @@ impl Home {
 
     /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
     fn say(&mut self, slot: u32, bytes: Bytes, role: Role, effects: &mut HomeEffects<'_>) {
+        let bytes = match self.sessions.at(slot).reading {
+            Some(reading) => pack(reading, bytes, effects),
+            None => bytes,
+        };
         if self.outboxes.is_full_for(slot, bytes.len()) {
             self.make_room(slot, bytes.len(), effects);
         }
@@ -224,4 +236,10 @@ impl Home {
         let error = Reply::Error { code, message, retry_after_ms: None };
         self.say(slot, encode_reply(&error, to), Role::Other, effects);
     }
+}
+
+/// Finished frames as someone who reads so gets them.
+fn pack(reading: Reading, bytes: Bytes, effects: &mut HomeEffects<'_>) -> Bytes {
+    let Some(window) = reading.window() else { return bytes };
+    effects.packer.pack(window, &bytes, effects.counters).unwrap_or(bytes)
 }

@@ -11,9 +11,11 @@ use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::Phase;
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, accept_response, json_response, origin_allowed, parse_head, refusal_response,
+    Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, origin_allowed,
+    parse_head, refusal_response,
 };
 use crate::wire::push::{Push, encode_push};
+use crate::wire::reading::Reading;
 
 impl Home {
     pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -130,9 +132,10 @@ impl Home {
             None => UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"),
         };
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
+        let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
         let session = self.sessions.at_mut(slot);
         session.phase = Phase::Open;
-        session.form = Some(form);
+        session.reading = Some(Reading::new(form, deflate.map(|offer| offer.window)));
         session.echo = upgrade.path != WS_PATH;
         session.user = Some(user.clone());
         let (id, echo) = (session.id(self.core, slot), session.echo);
@@ -140,7 +143,8 @@ impl Home {
         self.websockets += 1;
         effects.counters.upgrading.sub(1);
         effects.counters.connections.add(1);
-        let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Opening };
+        let bytes = if deflate.is_some() { accept_deflate_response(upgrade) } else { accept_response(upgrade) };
+        let accept = Outgoing { bytes, messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);
         if echo {
             return;

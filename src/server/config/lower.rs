@@ -12,7 +12,7 @@ use super::level::parse_level;
 use super::machine::Machine;
 use super::origin::Mistake;
 use super::units::Share;
-use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         memory_bytes_max: budget / u64::from(cores),
         heartbeat_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
+        compression: compression(config),
         rooms: Arc::new(room(config, None)),
         classes: config
             .classes
@@ -105,6 +106,14 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         linked: config.get("link", "kind").text() != "none",
         durable: config.get("store", "durability").text() == "store",
     }
+}
+
+fn compression(config: &Config) -> Option<Compression> {
+    let get = |name| config.get("compression", name);
+    get("enabled").flag().then(|| Compression {
+        bytes_min: get("min_bytes").size(),
+        level: u8::try_from(get("level").count()).expect("its range"),
+    })
 }
 
 fn room(config: &Config, class: Option<&Class>) -> RoomSettings {

@@ -65,6 +65,15 @@ impl Inflater {
         Ok(&state.output[..state.filled])
     }
 
+    /// Gives back what a large message needed: for when the last one that was lent is done with.
+    pub fn let_go(&mut self) {
+        if let Some(state) = &mut self.state
+            && state.output.len() > OUTPUT_BYTES_KEPT
+        {
+            state.output = Vec::new();
+        }
+    }
+
     /// Bytes of output held, beside what the algorithm itself needs.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

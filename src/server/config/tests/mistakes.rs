@@ -208,11 +208,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "limits.idle_timeout: \"60s\" needs closing idle connections, which this version does not have yet; it must be \"0\"",
         ),
         (
-            "compression",
-            "enabled = true",
-            "compression.enabled: true needs compression, which this version does not have yet; it must be false",
-        ),
-        (
             "store",
             "kind = \"embedded\"",
             "store.kind: \"embedded\" needs durable storage, which this version does not have yet; it must be \"memory\"",
