@@ -4,6 +4,7 @@
 
 mod client;
 mod command_line;
+mod compression;
 mod configuration;
 mod conformance;
 mod control;
