@@ -24,7 +24,7 @@ impl Reading {
 
     /// Those with compression, in the order of their [index](Reading::index).
     pub const COMPRESSED: [Reading; Reading::COUNT - FORMS] =
-        [Reading::at(2), Reading::at(3), Reading::at(4), Reading::at(5), Reading::at(6), Reading::at(7)];
+        [Reading::at(2), Reading::at(3), Reading::at(4), Reading::at(5)];
 
     /// A form, compressed for a window or not.
     #[must_use]
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn sets_tell_their_forms_and_what_is_compressed() {
-        let (plain, packed) = (Reading::from(Form::Json), Reading::new(Form::Binary, Some(Window::Bits9)));
+        let (plain, packed) = (Reading::from(Form::Json), Reading::new(Form::Binary, Some(Window::Bits12)));
         let mut readings = Readings::default();
         assert_eq!(readings.forms(), Forms::default());
         readings.add(plain);

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn compressed_readings_are_counted_apart_and_forgotten_with_the_last() {
         let mut listeners = Listeners::default();
-        let small = Reading::new(Form::Binary, Some(Window::Bits9));
+        let small = Reading::new(Form::Binary, Some(Window::Bits12));
         let members = [member(0, 1, small), member(0, 2, small), member(1, 3, Form::Json)];
         members.iter().for_each(|member| assert!(listeners.add(member)));
         assert_eq!(listeners.readings().forms(), Forms { json: true, binary: true });

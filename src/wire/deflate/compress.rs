@@ -15,7 +15,7 @@ const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
 const MEMORY_LEVEL: i32 = 4;
 
 /// Compresses messages, one after another, for any number of connections. Holds nothing for a window until its first
-/// message, then 140 to 280 KiB.
+/// message, then 160 to 280 KiB.
 pub struct Compressor {
     level: u8,
     streams: [Option<Box<Deflate>>; Window::ALL.len()],

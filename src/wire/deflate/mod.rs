@@ -22,15 +22,13 @@ pub const COMPRESSED_BIT: u8 = 0x40;
 pub enum Window {
     /// 32 KiB: whoever does not ask for less.
     Bits15,
-    /// 4 KiB.
+    /// 4 KiB. The smallest here: with windows of 1 KiB and less zlib-rs may never come to an end (0.6.8, levels from 3 on).
     Bits12,
-    /// 512 bytes: the smallest that zlib compresses with.
-    Bits9,
 }
 
 impl Window {
     /// The largest first.
-    pub const ALL: [Window; 3] = [Window::Bits15, Window::Bits12, Window::Bits9];
+    pub const ALL: [Window; 2] = [Window::Bits15, Window::Bits12];
 
     /// Its size, as the parameter `server_max_window_bits` tells it.
     #[must_use]
@@ -38,11 +36,10 @@ impl Window {
         match self {
             Window::Bits15 => 15,
             Window::Bits12 => 12,
-            Window::Bits9 => 9,
         }
     }
 
-    /// The largest that a client which holds only so many bits can read; `None` below 9.
+    /// The largest that a client which holds only so many bits can read; `None` below 12.
     #[must_use]
     pub fn within(bits: u8) -> Option<Window> {
         Window::ALL.into_iter().find(|window| window.bits() <= bits)
