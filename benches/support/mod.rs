@@ -248,6 +248,7 @@ pub fn settings(shape: &Shape) -> Settings {
         memory_bytes_max: 1 << 40,
         heartbeat_ms: 25_000,
         heartbeat_timeout_ms: 60_000,
+        compression: None,
         rooms: Arc::new(rooms),
         classes: Vec::new(),
         linked: false,

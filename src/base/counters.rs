@@ -152,6 +152,12 @@ counters! {
     bytes_received: Total,
     #[doc = "Bytes handed to the kernel."]
     bytes_sent: Total,
+    #[doc = "Messages compressed: a broadcast counts once for each form and window in which it is read."]
+    compressed_messages: Total,
+    #[doc = "Bytes of those messages before they were compressed, with their frame headers."]
+    compressed_bytes_before: Total,
+    #[doc = "Bytes of those messages after they were compressed, with their frame headers."]
+    compressed_bytes_after: Total,
     #[doc = "Publications numbered by rooms of this core, and ephemeral ones passed on."]
     broadcasts: Total,
     #[doc = "Publications put into the outboxes of members, one per member."]

@@ -190,6 +190,9 @@ pub const TLS_SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of TLS records received in part on one core; over it the connections that hold the most end first.
 pub const TLS_PARTIAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Payload of a message that is still compressed; a larger one is sent as it is. At the slowest level this much takes tens
+/// of milliseconds, which everyone on the core waits for.
+pub const COMPRESS_BYTES_MAX: usize = 512 * 1024;
 
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";

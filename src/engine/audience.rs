@@ -4,11 +4,35 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::random::NameHashing;
 use super::settings::SlowPolicy;
 use crate::base::ids::{CoreId, RoomName, Seq};
-use crate::wire::command::Form;
 use crate::wire::publication::Publication;
+use crate::wire::reading::{Reading, Variants};
+
+/// A publication on its way into outboxes.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// What.
+    pub publication: Arc<Publication>,
+    /// Its frame compressed, for members who read so.
+    pub variants: Option<Arc<Variants>>,
+    /// When the publish arrived, monotonic microseconds.
+    pub arrived_us: u64,
+}
+
+impl Pending {
+    /// The finished frame for members who read so.
+    #[must_use]
+    pub fn frame(&self, room: &RoomName, reading: Reading) -> Bytes {
+        match self.variants.as_ref().and_then(|variants| variants.get(reading)) {
+            Some(frame) => frame.clone(),
+            None => self.publication.frame(room, reading.form()),
+        }
+    }
+}
 
 /// One room's members on this core.
 #[derive(Debug)]
@@ -24,54 +48,63 @@ pub struct Audience {
     pub slow_policy: SlowPolicy,
     /// Number of the last message delivered here; the next one is one higher. `None` until the first `Joined`.
     pub last_seq: Option<Seq>,
-    /// Publications of this turn that are not in the members' outboxes yet, with their arrival (monotonic
-    /// microseconds): those of one turn are put there together. Bounded by what one send takes.
-    pub pending: Vec<(Arc<Publication>, u64)>,
+    /// Publications of this turn that are not in the members' outboxes yet: those of one turn are put there together.
+    /// Bounded by what one send takes.
+    pub pending: Vec<Pending>,
     /// Bytes of the frames pending.
     pub pending_bytes: usize,
-    /// Slots of members who read JSON.
-    json: Vec<u32>,
-    /// Slots of members who read binary.
-    binary: Vec<u32>,
+    /// Slots of members who read plain JSON, and of those who read plain binary.
+    plain: [Vec<u32>; 2],
+    /// Slots of members by each of the compressed ways to read, while there are any.
+    compressed: Option<Box<[Vec<u32>; Reading::COMPRESSED.len()]>>,
     /// Memberships, of any standing.
     memberships: u32,
 }
 
 impl Audience {
-    /// Slots of the members who read one form.
+    /// Slots of the members who read in one way.
     #[must_use]
-    pub fn members(&self, form: Form) -> &[u32] {
-        match form {
-            Form::Json => &self.json,
-            Form::Binary => &self.binary,
+    pub fn members(&self, reading: Reading) -> &[u32] {
+        match (reading.index().checked_sub(self.plain.len()), &self.compressed) {
+            (None, _) => &self.plain[reading.index()],
+            (Some(at), Some(compressed)) => &compressed[at],
+            (Some(_), None) => &[],
         }
     }
 
-    fn members_mut(&mut self, form: Form) -> &mut Vec<u32> {
-        match form {
-            Form::Json => &mut self.json,
-            Form::Binary => &mut self.binary,
+    fn members_mut(&mut self, reading: Reading) -> &mut Vec<u32> {
+        match reading.index().checked_sub(self.plain.len()) {
+            None => &mut self.plain[reading.index()],
+            Some(at) => &mut self.compressed.get_or_insert_default()[at],
         }
+    }
+
+    /// The ways in which members may read here, the plain ones first.
+    pub fn readings(&self) -> impl Iterator<Item = Reading> + use<> {
+        let compressed: &[Reading] = if self.compressed.is_some() { &Reading::COMPRESSED } else { &[] };
+        Reading::PLAIN.iter().chain(compressed).copied()
     }
 
     /// Whether nobody listens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.json.is_empty() && self.binary.is_empty()
+        self.plain.iter().all(Vec::is_empty) && self.compressed.is_none()
     }
 
     /// Adds a member; returns its place.
-    pub fn add(&mut self, slot: u32, form: Form) -> u32 {
-        let members = self.members_mut(form);
+    pub fn add(&mut self, slot: u32, reading: Reading) -> u32 {
+        let members = self.members_mut(reading);
         members.push(slot);
         (members.len() - 1) as u32
     }
 
     /// Removes the member at `place`. The last one takes its place: returns that one's slot, if there is one.
-    pub fn remove(&mut self, place: u32, form: Form) -> Option<u32> {
-        let members = self.members_mut(form);
+    pub fn remove(&mut self, place: u32, reading: Reading) -> Option<u32> {
+        let members = self.members_mut(reading);
         members.swap_remove(place as usize);
-        members.get(place as usize).copied()
+        let moved = members.get(place as usize).copied();
+        self.compressed.take_if(|compressed| compressed.iter().all(Vec::is_empty));
+        moved
     }
 }
 
@@ -142,8 +175,8 @@ impl Audiences {
             last_seq: None,
             pending: Vec::new(),
             pending_bytes: 0,
-            json: Vec::new(),
-            binary: Vec::new(),
+            plain: [Vec::new(), Vec::new()],
+            compressed: None,
             memberships: 0,
         });
         self.next_stream = self.next_stream.wrapping_add(1);
@@ -163,6 +196,7 @@ impl Audiences {
 mod tests {
     use super::*;
     use crate::engine::random::Random;
+    use crate::wire::command::Form;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
@@ -182,9 +216,33 @@ mod tests {
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
         let audience = audiences.at_mut(index);
-        assert_eq!([10, 11, 12].map(|slot| audience.add(slot, Form::Json)), [0, 1, 2]);
-        assert_eq!(audience.remove(0, Form::Json), Some(12));
-        assert_eq!(audience.remove(1, Form::Json), None);
-        assert_eq!(audience.members(Form::Json), [12]);
+        let json = Reading::from(Form::Json);
+        assert_eq!([10, 11, 12].map(|slot| audience.add(slot, json)), [0, 1, 2]);
+        assert_eq!(audience.remove(0, json), Some(12));
+        assert_eq!(audience.remove(1, json), None);
+        assert_eq!(audience.members(json), [12]);
+    }
+
+    #[test]
+    fn members_stand_by_how_they_read() {
+        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let room = RoomName::new("a").expect("valid");
+        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
+        let audience = audiences.at_mut(index);
+        assert_eq!(audience.readings().count(), 2);
+        for (slot, reading) in Reading::PLAIN.into_iter().chain(Reading::COMPRESSED).enumerate() {
+            assert_eq!(audience.add(slot as u32, reading), 0);
+        }
+        assert_eq!(audience.readings().count(), Reading::COUNT);
+        for (slot, reading) in audience.readings().enumerate() {
+            assert_eq!(audience.members(reading), [slot as u32]);
+        }
+        for reading in audience.readings() {
+            assert!(!audience.is_empty());
+            assert_eq!(audience.remove(0, reading), None);
+            assert!(audience.members(reading).is_empty());
+        }
+        assert!(audience.is_empty());
+        assert_eq!(audience.readings().count(), 2, "nothing is held for readings that nobody has");
     }
 }

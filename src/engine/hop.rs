@@ -11,8 +11,9 @@ use bytes::Bytes;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
 use crate::engine::limits::ConnectRefusal;
-use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
+use crate::wire::command::{DataKind, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
+use crate::wire::reading::{Reading, Variants};
 use crate::wire::reply::PresentUser;
 
 /// A hop in any direction.
@@ -33,8 +34,8 @@ pub struct MemberRef {
     pub conn: ConnId,
     /// Its user.
     pub user: UserName,
-    /// The form it reads pushes in.
-    pub form: Form,
+    /// How it reads pushes.
+    pub reading: Reading,
 }
 
 /// From a connection's home to a room's owner.
@@ -264,6 +265,8 @@ pub enum ToHome {
         room: RoomName,
         /// What.
         publication: Arc<Publication>,
+        /// Its frames compressed, for members who read so. Not kept in history; one made good from there has none.
+        variants: Option<Arc<Variants>>,
         /// A connection that asked to be spared.
         except: Option<ConnId>,
         /// When the publish arrived, monotonic microseconds.
@@ -276,6 +279,8 @@ pub enum ToHome {
         room: RoomName,
         /// In the forms that have members there.
         frames: Frames,
+        /// The same compressed, for members who read so.
+        variants: Option<Arc<Variants>>,
         /// Whether it is somebody's publication, which counts as delivered, rather than the server's own word.
         is_publication: bool,
         /// A connection that asked to be spared.
@@ -391,11 +396,14 @@ impl Hop {
         fn data(hop: &ToOwner) -> usize {
             if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 }
         }
+        fn packed(variants: &Option<Arc<Variants>>) -> usize {
+            variants.as_ref().map_or(0, |variants| variants.bytes())
+        }
         match self {
             Hop::ToOwner(hop) => data(hop),
             Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => data(hop),
-            Hop::ToHome(ToHome::Deliver { publication, .. }) => publication.bytes(),
-            Hop::ToHome(ToHome::Push { frames, .. }) => frames.len(),
+            Hop::ToHome(ToHome::Deliver { publication, variants, .. }) => publication.bytes() + packed(variants),
+            Hop::ToHome(ToHome::Push { frames, variants, .. }) => frames.len() + packed(variants),
             Hop::ToHome(
                 ToHome::Joined { messages, .. } | ToHome::History { messages, .. } | ToHome::NewEpoch { messages, .. },
             ) => all(messages),

@@ -16,6 +16,7 @@ pub mod outbound;
 pub mod outbox;
 pub mod output;
 pub mod owner;
+pub mod packer;
 pub mod peers;
 pub mod placement;
 pub mod random;
@@ -34,6 +35,7 @@ use self::limits::{Limiter, LimiterEffects};
 use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
+use self::packer::Packer;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -52,6 +54,7 @@ pub struct Engine {
     budget: Budget,
     /// Of the budget, what io has told of.
     io_bytes: usize,
+    packer: Packer,
     counters: Arc<CoreCounters>,
     cores: u16,
 }
@@ -64,6 +67,7 @@ macro_rules! home_effects {
             outbound: &mut $engine.outbound,
             limiter: &mut $engine.limiter,
             budget: &mut $engine.budget,
+            packer: &mut $engine.packer,
             counters: &$engine.counters,
             output: $output,
         }
@@ -79,6 +83,7 @@ macro_rules! owner_effects {
             store: &mut $output.store,
             counters: &$engine.counters,
             budget: &mut $engine.budget,
+            packer: &mut $engine.packer,
         }
     };
 }
@@ -101,6 +106,7 @@ impl Engine {
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
             io_bytes: 0,
+            packer: Packer::new(settings.compression),
             counters,
             cores: settings.cores,
         }

@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use crate::base::ids::{ConnId, CoreId, UserName};
-use crate::wire::command::Form;
 use crate::wire::message::Decoder;
+use crate::wire::reading::Reading;
 
 /// Where a connection stands. Each slot runs through them downwards, and may end at any point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -106,8 +106,9 @@ pub struct Session {
     pub generation: u32,
     /// Where it stands.
     pub phase: Phase,
-    /// The form its pushes are written in. `None` until the WebSocket is open.
-    pub form: Option<Form>,
+    /// How it reads its pushes; compressed messages are taken from it where it reads them. `None` until the WebSocket is
+    /// open.
+    pub reading: Option<Reading>,
     /// What else is so of it.
     pub marks: Marks,
     /// The user said to be away.

@@ -48,6 +48,15 @@ pub struct RoomClass {
     pub settings: Arc<RoomSettings>,
 }
 
+/// permessage-deflate, where it is offered to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Payloads below it are sent as they are.
+    pub bytes_min: usize,
+    /// From 1 (fastest) to 9 (smallest).
+    pub level: u8,
+}
+
 /// Everything an engine needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -81,6 +90,8 @@ pub struct Settings {
     pub heartbeat_ms: u64,
     /// A connection without any frame for this long is closed.
     pub heartbeat_timeout_ms: u64,
+    /// `None`: not offered.
+    pub compression: Option<Compression>,
     /// Rooms that match no class.
     pub rooms: Arc<RoomSettings>,
     /// Classes in the order of the configuration; the first match counts.
@@ -146,6 +157,7 @@ impl Settings {
             memory_bytes_max: 1 << 30,
             heartbeat_ms: 25_000,
             heartbeat_timeout_ms: 60_000,
+            compression: None,
             rooms: Arc::new(RoomSettings {
                 history_count_max: 10,
                 history_ttl_ms: 60_000,

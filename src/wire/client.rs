@@ -1,11 +1,39 @@
 //! The client's side of the wire, for the load generator and for tests: masked frames out, server frames in.
 //! The server itself never uses it. Trusts the peer's UTF-8 and close codes; bounds what it holds.
 
-use super::frame::{Opcode, SERVER_HEADER_BYTES_MAX, header_len, write_header};
+use super::deflate::{COMPRESSED_BIT, InflateError, Inflater};
+use super::frame::{Opcode, SERVER_HEADER_BYTES_MAX, header_len, write_header_bits};
 use super::mask::unmask;
 
 /// Capacity that a decoder keeps for the next frame that does not come whole.
 const FRAME_BYTES_KEPT: usize = 1_024;
+
+/// The header line of an opening handshake that offers permessage-deflate such that one [`Inflater`] serves any number of
+/// connections.
+pub const DEFLATE_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                                 client_no_context_takeover\r\n";
+
+/// Whether a server that was sent [`DEFLATE_OFFER`] compresses, by the `Sec-WebSocket-Extensions` of its answer.
+///
+/// # Errors
+/// An answer that was not offered, or one under which messages cannot be inflated each by itself: the connection must
+/// be failed.
+pub fn deflate_agreed(answer: Option<&str>) -> Result<bool, ServerError> {
+    let Some(answer) = answer.map(str::trim_ascii).filter(|answer| !answer.is_empty()) else { return Ok(false) };
+    let mut parts = answer.split(';').map(str::trim_ascii);
+    if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("permessage-deflate")) {
+        return Err(ServerError("an extension that was not offered"));
+    }
+    let mut independent = false;
+    for part in parts {
+        match part.split_once('=').map_or(part, |(name, _)| name.trim_ascii()) {
+            "server_no_context_takeover" => independent = true,
+            "client_no_context_takeover" | "server_max_window_bits" => {}
+            _ => return Err(ServerError("a parameter of permessage-deflate that was not offered")),
+        }
+    }
+    if independent { Ok(true) } else { Err(ServerError("permessage-deflate with context takeover")) }
+}
 
 /// A finished, masked, final frame.
 #[must_use]
@@ -17,7 +45,17 @@ pub fn client_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec<u8
 
 /// Appends a finished, masked, final frame: several may share one write.
 pub fn append_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) {
-    write_header(out, opcode, payload.len(), 0x80);
+    append_masked(out, 0x80 | opcode as u8, payload, mask_key);
+}
+
+/// Appends a finished, masked, final frame of a message whose payload is
+/// [compressed](super::deflate::Compressor::compress), for a server that has agreed.
+pub fn append_compressed_client_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: &[u8], mask_key: [u8; 4]) {
+    append_masked(out, 0x80 | COMPRESSED_BIT | opcode as u8, compressed, mask_key);
+}
+
+fn append_masked(out: &mut Vec<u8>, first: u8, payload: &[u8], mask_key: [u8; 4]) {
+    write_header_bits(out, first, payload.len(), 0x80);
     out.extend_from_slice(&mask_key);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -68,13 +106,15 @@ enum Lent {
 #[derive(Debug)]
 struct Fragments {
     opcode: Opcode,
+    compressed: bool,
     bytes: Vec<u8>,
     complete: bool,
 }
 
 /// Where a complete message is.
 enum Found {
-    Input { opcode: Opcode, start: usize, end: usize },
+    /// In the input: a frame with these bounds.
+    Input(Header),
     Frame(Header),
     Message,
 }
@@ -82,6 +122,7 @@ enum Found {
 #[derive(Clone, Copy)]
 struct Header {
     fin: bool,
+    compressed: bool,
     opcode: Opcode,
     start: usize,
     end: usize,
@@ -105,47 +146,79 @@ impl ServerDecoder {
         input: &'a [u8],
         max_message_bytes: usize,
     ) -> Result<(usize, Option<ServerMessage<'a>>), ServerError> {
+        let (used, found) = self.find(input, max_message_bytes, false)?;
+        Ok((used, found.map(|found| self.found(&found, input).0)))
+    }
+
+    /// The same on a connection with permessage-deflate: compressed messages are inflated, to at most `max_message_bytes`.
+    /// One `inflater` serves any number of decoders.
+    ///
+    /// # Errors
+    /// The first violation; the decoder must not be used again.
+    pub fn next_inflated<'a>(
+        &'a mut self,
+        input: &'a [u8],
+        max_message_bytes: usize,
+        inflater: &'a mut Inflater,
+    ) -> Result<(usize, Option<ServerMessage<'a>>), ServerError> {
+        let (used, found) = self.find(input, max_message_bytes, true)?;
+        let Some(found) = found else { return Ok((used, None)) };
+        let (mut message, compressed) = self.found(&found, input);
+        if compressed {
+            message.payload = inflater.inflate(message.payload, max_message_bytes).map_err(|error| match error {
+                InflateError::TooBig => ServerError("a message over the limit"),
+                InflateError::Corrupt => ServerError("a compressed message that cannot be inflated"),
+            })?;
+        }
+        Ok((used, Some(message)))
+    }
+
+    /// How many bytes are done with, and where the next message is if it is complete.
+    fn find(&mut self, input: &[u8], max: usize, may_compress: bool) -> Result<(usize, Option<Found>), ServerError> {
         self.let_go();
         let mut used = 0;
-        let found = loop {
+        loop {
             let rest = &input[used..];
             if self.frame.is_empty() {
-                let Some(header) = whole_frame(rest, max_message_bytes)? else {
+                let Some(header) = whole_frame(rest, max, may_compress)? else {
                     self.frame.extend_from_slice(rest);
                     return Ok((input.len(), None));
                 };
-                let (start, end) = (used + header.start, used + header.end);
-                used = end;
+                let header = Header { start: used + header.start, end: used + header.end, ..header };
+                used = header.end;
                 if header.is_message(&self.message) {
-                    break Found::Input { opcode: header.opcode, start, end };
+                    return Ok((used, Some(Found::Input(header))));
                 }
-                let payload = &input[start..end];
-                add_fragment(&mut self.message, header, payload, max_message_bytes)?;
+                add_fragment(&mut self.message, header, &input[header.start..header.end], max)?;
             } else {
-                used += self.fill(rest, max_message_bytes)?;
-                let Some(header) = whole_frame(&self.frame, max_message_bytes)? else { return Ok((used, None)) };
+                used += self.fill(rest, max, may_compress)?;
+                let Some(header) = whole_frame(&self.frame, max, may_compress)? else { return Ok((used, None)) };
                 if header.is_message(&self.message) {
                     self.lent = Lent::Frame;
-                    break Found::Frame(header);
+                    return Ok((used, Some(Found::Frame(header))));
                 }
                 let payload = &self.frame[header.start..header.end];
-                add_fragment(&mut self.message, header, payload, max_message_bytes)?;
+                add_fragment(&mut self.message, header, payload, max)?;
                 self.frame.clear();
             }
             if self.message.as_ref().is_some_and(|message| message.complete) {
                 self.lent = Lent::Message;
-                break Found::Message;
+                return Ok((used, Some(Found::Message)));
             }
-        };
-        let (opcode, payload) = match found {
-            Found::Input { opcode, start, end } => (opcode, &input[start..end]),
-            Found::Frame(header) => (header.opcode, &self.frame[header.start..header.end]),
+        }
+    }
+
+    /// A message that was found, as it was sent, and whether it is compressed.
+    fn found<'a>(&'a self, found: &Found, input: &'a [u8]) -> (ServerMessage<'a>, bool) {
+        let (opcode, payload, compressed) = match found {
+            Found::Input(header) => (header.opcode, &input[header.start..header.end], header.compressed),
+            Found::Frame(header) => (header.opcode, &self.frame[header.start..header.end], header.compressed),
             Found::Message => {
                 let message = self.message.as_ref().expect("its last fragment was just added");
-                (message.opcode, &message.bytes[..])
+                (message.opcode, &message.bytes[..], message.compressed)
             }
         };
-        Ok((used, Some(ServerMessage { opcode, payload })))
+        (ServerMessage { opcode, payload }, compressed)
     }
 
     /// Bytes held for an incomplete frame or message.
@@ -167,10 +240,10 @@ impl ServerDecoder {
     }
 
     /// Moves into `frame` what it lacks, as far as it is there: first of the header, then of the payload.
-    fn fill(&mut self, rest: &[u8], max_message_bytes: usize) -> Result<usize, ServerError> {
+    fn fill(&mut self, rest: &[u8], max: usize, may_compress: bool) -> Result<usize, ServerError> {
         let mut used = 0;
         loop {
-            let wanted = match parse_header(&self.frame, max_message_bytes)? {
+            let wanted = match parse_header(&self.frame, max, may_compress)? {
                 Some(header) => header.end,
                 None => self.frame.len() + 1,
             };
@@ -199,7 +272,8 @@ fn add_fragment(
             *complete = header.fin;
         }
         (none @ None, opcode @ (Opcode::Text | Opcode::Binary)) => {
-            *none = Some(Fragments { opcode, bytes: payload.to_vec(), complete: false });
+            let compressed = header.compressed;
+            *none = Some(Fragments { opcode, compressed, bytes: payload.to_vec(), complete: false });
         }
         (Some(_), _) => return Err(ServerError("a new message inside a fragmented one")),
         (None, _) => return Err(ServerError("a continuation without a message to continue")),
@@ -208,17 +282,19 @@ fn add_fragment(
 }
 
 /// The header at the front of `bytes`, if the whole frame is there.
-fn whole_frame(bytes: &[u8], max_message_bytes: usize) -> Result<Option<Header>, ServerError> {
-    Ok(parse_header(bytes, max_message_bytes)?.filter(|header| bytes.len() >= header.end))
+fn whole_frame(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<Header>, ServerError> {
+    Ok(parse_header(bytes, max, may_compress)?.filter(|header| bytes.len() >= header.end))
 }
 
-fn parse_header(bytes: &[u8], max_message_bytes: usize) -> Result<Option<Header>, ServerError> {
+fn parse_header(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<Header>, ServerError> {
     let Some((&[first, second], after)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
-    if first & 0x70 != 0 {
-        return Err(ServerError("a reserved bit is set"));
-    }
     let fin = first & 0x80 != 0;
     let opcode = Opcode::from_bits(first & 0x0f).ok_or(ServerError("a reserved opcode"))?;
+    let compressed = first & COMPRESSED_BIT != 0;
+    let begins_message = matches!(opcode, Opcode::Text | Opcode::Binary);
+    if first & 0x30 != 0 || compressed && !(may_compress && begins_message) {
+        return Err(ServerError("a reserved bit is set"));
+    }
     if second & 0x80 != 0 {
         return Err(ServerError("a server's frame is masked"));
     }
@@ -236,15 +312,16 @@ fn parse_header(bytes: &[u8], max_message_bytes: usize) -> Result<Option<Header>
         }
         short => (u64::from(short), 2),
     };
-    if length > max_message_bytes as u64 && !opcode.is_control() {
+    if length > max as u64 && !opcode.is_control() {
         return Err(ServerError("a message over the limit"));
     }
-    Ok(Some(Header { fin, opcode, start, end: start.saturating_add(length as usize) }))
+    Ok(Some(Header { fin, compressed, opcode, start, end: start.saturating_add(length as usize) }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::deflate::{Compressor, Window};
     use crate::wire::frame::server_frame;
 
     const MAX: usize = 1 << 20;
@@ -330,6 +407,64 @@ mod tests {
         }
         let endless = b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff";
         assert_eq!(ServerDecoder::default().next(endless, usize::MAX), Ok((10, None)), "without a limit it waits");
+    }
+
+    #[test]
+    fn compressed_messages_are_inflated_however_the_bytes_are_cut() {
+        let mut compressed = Compressor::new(1);
+        let long = br#"{"type":"message"}"#.repeat(400);
+        let frame = server_frame(Opcode::Text, &long);
+        let deflated = compressed.compress_frames(Window::Bits15, &frame, 0, MAX).expect("smaller").frames;
+        let mut stream = deflated.to_vec();
+        stream.extend(server_frame(Opcode::Text, b"plain"));
+        // RFC 7692 section 7.2.3.1, in two fragments.
+        stream.extend(b"\x41\x03\xf2\x48\xcd");
+        stream.extend(server_frame(Opcode::Ping, b"between"));
+        stream.extend(b"\x80\x04\xc9\xc9\x07\x00");
+        let expected = [&long[..], b"plain", b"between", b"Hello"];
+        let mut inflater = Inflater::default();
+        for size in [1, 2, 7, 100, 100_000] {
+            let mut decoder = ServerDecoder::default();
+            let mut payloads = Vec::new();
+            for mut rest in stream.chunks(size) {
+                loop {
+                    let (used, message) = decoder.next_inflated(rest, MAX, &mut inflater).expect("legal");
+                    rest = &rest[used..];
+                    match message {
+                        Some(message) => payloads.push(message.payload.to_vec()),
+                        None if rest.is_empty() => break,
+                        None => {}
+                    }
+                }
+            }
+            assert_eq!(payloads, expected, "pieces of {size}");
+        }
+        let mut next = |bytes: &[u8], max| ServerDecoder::default().next_inflated(bytes, max, &mut inflater).is_err();
+        assert!(next(&deflated, long.len() - 1), "over the limit");
+        assert!(next(b"\xc1\x01\x07", MAX), "corrupt");
+        assert!(next(b"\xc9\x00", MAX), "a compressed ping");
+        assert!(next(b"\x01\x00\xc0\x00", MAX), "a compressed continuation");
+        assert!(next(b"\xa1\x00", MAX), "another reserved bit");
+    }
+
+    #[test]
+    fn answers_to_the_offer_are_judged() {
+        for answer in [None, Some(""), Some("  ")] {
+            assert_eq!(deflate_agreed(answer), Ok(false), "{answer:?}");
+        }
+        for answer in [
+            "permessage-deflate; server_no_context_takeover",
+            "permessage-deflate;client_no_context_takeover ; server_no_context_takeover; server_max_window_bits=12",
+        ] {
+            assert_eq!(deflate_agreed(Some(answer)), Ok(true), "{answer}");
+        }
+        for answer in [
+            "permessage-deflate",
+            "permessage-bzip2; server_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover; client_max_window_bits=10",
+        ] {
+            assert!(deflate_agreed(Some(answer)).is_err(), "{answer}");
+        }
     }
 
     #[test]

@@ -63,7 +63,11 @@ pub const fn header_len(payload_len: usize) -> usize {
 
 /// Writes the header of a final frame, with a minimal length. `mask_bit` is 0x80 where a mask key follows, otherwise 0.
 pub(super) fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, mask_bit: u8) {
-    let first = 0x80 | opcode as u8;
+    write_header_bits(out, 0x80 | opcode as u8, payload_len, mask_bit);
+}
+
+/// The same with the whole first byte given.
+pub(super) fn write_header_bits(out: &mut Vec<u8>, first: u8, payload_len: usize, mask_bit: u8) {
     match payload_len {
         0..=125 => out.extend_from_slice(&[first, mask_bit | payload_len as u8]),
         126..=0xffff => {
@@ -75,6 +79,12 @@ pub(super) fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize
             out.extend_from_slice(&(payload_len as u64).to_be_bytes());
         }
     }
+}
+
+/// Appends a finished, unmasked frame with this first byte.
+pub(super) fn append_server_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    write_header_bits(out, first, payload.len(), 0);
+    out.extend_from_slice(payload);
 }
 
 /// A finished, unmasked, final frame. The caller keeps control payloads to [`CONTROL_BYTES_MAX`].
@@ -129,20 +139,47 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     server_frame(Opcode::Close, &payload[..2 + reason.len()])
 }
 
-/// How many messages stand in `frames`, finished server frames one after another; control frames do not count.
-#[must_use]
-pub fn count_messages(mut frames: &[u8]) -> u32 {
-    let mut count = 0;
-    while let [first, length, rest @ ..] = frames {
-        count += u32::from(first & 0x08 == 0);
+/// One of several finished server frames in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FrameAt<'a> {
+    /// FIN, reserved bits and opcode.
+    pub(super) first: u8,
+    /// Where its header begins.
+    pub(super) start: usize,
+    /// Bytes of its header.
+    header_len: usize,
+    /// Unmasked.
+    pub(super) payload: &'a [u8],
+}
+
+impl FrameAt<'_> {
+    /// Where the next one begins.
+    pub(super) const fn end(&self) -> usize {
+        self.start + self.header_len + self.payload.len()
+    }
+}
+
+/// Finished server frames one after another; ends at the first that is not whole.
+pub(super) fn frames_of(frames: &[u8]) -> impl Iterator<Item = FrameAt<'_>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let [first, length, rest @ ..] = &frames[start..] else { return None };
         let (length, extended) = match (length & 0x7f, rest) {
-            (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2),
+            (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2_usize),
             (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as usize, 8),
             (length, _) => (usize::from(length), 0),
         };
-        frames = rest.get(extended + length..).unwrap_or_default();
-    }
-    count
+        let payload = rest.get(extended..extended.saturating_add(length))?;
+        let frame = FrameAt { first: *first, start, header_len: 2 + extended, payload };
+        start = frame.end();
+        Some(frame)
+    })
+}
+
+/// How many messages stand in `frames`, finished server frames one after another; control frames do not count.
+#[must_use]
+pub fn count_messages(frames: &[u8]) -> u32 {
+    frames_of(frames).map(|frame| u32::from(frame.first & 0x08 == 0)).sum()
 }
 
 #[cfg(test)]

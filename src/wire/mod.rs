@@ -4,10 +4,12 @@
 //! [`mask`]), [`json`] and [`binary`] turn messages into a [`command::Request`]. Outbound: [`publication`], [`reply`]
 //! and [`push`] make finished server frames, ready for the socket and shared by reference from then on. [`client`] is
 //! the other side of the wire, for the load generator and for tests; [`proxy`] is what proxies write before it all.
+//! [`deflate`] compresses finished frames and inflates received messages, where that was negotiated.
 
 pub mod binary;
 pub mod client;
 pub mod command;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod json;
@@ -16,5 +18,6 @@ pub mod message;
 pub mod proxy;
 pub mod publication;
 pub mod push;
+pub mod reading;
 pub mod reply;
 mod writer;

@@ -79,7 +79,6 @@ fn what_is_not_there_yet_is_refused_in_one_sentence() {
         "control.api_key=secret",
         "rooms.inboxes=true",
         "rooms.create=admin",
-        "compression.enabled=true",
         "store.kind=embedded",
         "link.kind=redis",
         "trace.otlp_endpoint=http://127.0.0.1:4317",

@@ -6,6 +6,7 @@ mod activation;
 mod auth;
 mod client;
 mod command_line;
+mod compression;
 mod configuration;
 mod conformance;
 mod control;

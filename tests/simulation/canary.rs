@@ -140,9 +140,10 @@ impl Cage {
             }
             Canary::SwapDelivers => hops.swap(at, at + 1),
             Canary::RepeatDeliver => {
-                if let Hop::ToHome(ToHome::Deliver { room, publication, except, arrived_us }) = &hops[at] {
-                    let (room, publication) = (room.clone(), publication.clone());
-                    let again = ToHome::Deliver { room, publication, except: *except, arrived_us: *arrived_us };
+                if let Hop::ToHome(ToHome::Deliver { room, publication, variants, except, arrived_us }) = &hops[at] {
+                    let (room, publication, variants) = (room.clone(), publication.clone(), variants.clone());
+                    let (except, arrived_us) = (*except, *arrived_us);
+                    let again = ToHome::Deliver { room, publication, variants, except, arrived_us };
                     hops.insert(at, Hop::ToHome(again));
                 }
             }
@@ -153,8 +154,9 @@ impl Cage {
                 }
             }
             Canary::OtherData => {
-                if let Hop::ToHome(ToHome::Deliver { publication, .. }) = &mut hops[at] {
+                if let Hop::ToHome(ToHome::Deliver { publication, variants, .. }) = &mut hops[at] {
                     *publication = Arc::new(other_data(publication));
+                    *variants = None;
                 }
             }
             Canary::WrongSeq => {

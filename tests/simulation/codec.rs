@@ -69,7 +69,9 @@ pub fn write_fragments(to: &mut Vec<u8>, opcode: u8, payload: &[u8], rng: &mut R
 pub struct ServerFrame {
     /// Which kind.
     pub opcode: u8,
-    /// What.
+    /// It came compressed.
+    pub compressed: bool,
+    /// What, inflated.
     pub payload: Vec<u8>,
 }
 
@@ -82,9 +84,46 @@ pub fn take_frame(received: &mut Vec<u8>) -> Result<Option<ServerFrame>, String>
     if received.len() < header.total() {
         return Ok(None);
     }
-    let payload = received[header.len..header.total()].to_vec();
+    let payload = payload_of(received, &header)?;
     received.drain(..header.total());
-    Ok(Some(ServerFrame { opcode: header.opcode, payload }))
+    Ok(Some(ServerFrame { opcode: header.opcode, compressed: header.compressed, payload }))
+}
+
+/// The payload of a whole frame, inflated (RFC 7692 section 7.2.2, each message by itself).
+///
+/// # Errors
+/// What cannot be inflated.
+pub fn payload_of(frame: &[u8], header: &Header) -> Result<Vec<u8>, String> {
+    let payload = &frame[header.len..header.total()];
+    if !header.compressed {
+        return Ok(payload.to_vec());
+    }
+    let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+    // What the server compresses, it makes smaller; deflate makes nothing smaller than a thousandth.
+    let mut output = vec![0; 1_100 * input.len()];
+    let mut stream = zlib_rs::Inflate::new(false, 15);
+    let status = stream.decompress(&input, &mut output, zlib_rs::InflateFlush::SyncFlush);
+    let (taken, made) = (stream.total_in() as usize, stream.total_out() as usize);
+    if !matches!(status, Ok(zlib_rs::Status::Ok)) || taken < input.len() || made <= payload.len() {
+        return Err(format!("a compressed frame of {} bytes: {status:?}, {taken} taken, {made} made", payload.len()));
+    }
+    output.truncate(made);
+    Ok(output)
+}
+
+/// Appends one compressed message as a single frame; as it is if that is smaller.
+pub fn write_compressed(to: &mut Vec<u8>, opcode: u8, payload: &[u8], rng: &mut Rng) {
+    let mut stream = zlib_rs::Deflate::new(6, false, 15);
+    let mut output = vec![0; payload.len() + 64];
+    let flush = if rng.chance(0.5) { zlib_rs::DeflateFlush::SyncFlush } else { zlib_rs::DeflateFlush::Finish };
+    stream.compress(payload, &mut output, flush).expect("there is room");
+    output.truncate(stream.total_out() as usize);
+    match output.strip_suffix(&[0, 0, 0xff, 0xff]) {
+        Some(stripped) => output.truncate(stripped.len()),
+        // A block marked as the last is followed by an empty one (RFC 7692 section 7.2.3.4).
+        None => output.push(0),
+    }
+    write_frame(to, 0xc0 | opcode, &output, rng);
 }
 
 /// Sizes of a server frame.
@@ -92,6 +131,8 @@ pub fn take_frame(received: &mut Vec<u8>) -> Result<Option<ServerFrame>, String>
 pub struct Header {
     /// Which kind.
     pub opcode: u8,
+    /// The payload is compressed.
+    pub compressed: bool,
     /// Bytes of the header.
     pub len: usize,
     /// Bytes of the payload.
@@ -112,7 +153,8 @@ impl Header {
 pub fn read_header(received: &[u8]) -> Result<Option<Header>, String> {
     let [first, second, ..] = *received else { return Ok(None) };
     let opcode = first & 0x0f;
-    if first & 0x70 != 0 || second & 0x80 != 0 {
+    let compressed = first & 0x40 != 0;
+    if first & 0x30 != 0 || (compressed && opcode >= 8) || second & 0x80 != 0 {
         return Err(format!("a server frame with reserved bits or a mask: {first:#04x} {second:#04x}"));
     }
     if first & 0x80 == 0 || !matches!(opcode, 1 | 2 | 8 | 9 | 10) {
@@ -137,7 +179,7 @@ pub fn read_header(received: &[u8]) -> Result<Option<Header>, String> {
     if len != minimal || (opcode >= 8 && payload > 125) || payload > 1 << 28 {
         return Err(format!("a server frame of opcode {opcode} with a length of {payload} in {len} bytes"));
     }
-    Ok(Some(Header { opcode, len, payload: payload as usize }))
+    Ok(Some(Header { opcode, compressed, len, payload: payload as usize }))
 }
 
 /// An HTTP answer's head and, when it has one, body.

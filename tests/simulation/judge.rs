@@ -80,11 +80,13 @@ pub struct Seen {
     pub epochs: u64,
     /// Close frames by the server.
     pub closes: u64,
+    /// Compressed messages.
+    pub compressed: u64,
 }
 
 impl Seen {
     /// Each number with its name.
-    pub fn numbers(&self) -> [(&'static str, u64); 10] {
+    pub fn numbers(&self) -> [(&'static str, u64); 11] {
         [
             ("publishes", self.publishes),
             ("acknowledged", self.acknowledged),
@@ -96,6 +98,7 @@ impl Seen {
             ("opened", self.opened),
             ("epochs", self.epochs),
             ("closes", self.closes),
+            ("compressed", self.compressed),
         ]
     }
 }

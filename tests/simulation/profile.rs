@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use roomring::engine::limits::{Limits, Rate};
-use roomring::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 
 use super::canary::Canary;
@@ -147,7 +147,7 @@ impl Profile {
             habits: draw_habits(&mut rng),
             link_records: if calm { 4_096 } else { *rng.pick(&[8, 64, 4_096]) },
             kernel_bytes: *rng.pick(&[0, 100, 4_096, 65_536]),
-            settings: draw_settings(&mut rng, mode, cores, calm),
+            settings: Settings { compression: draw_compression(seed), ..draw_settings(&mut rng, mode, cores, calm) },
             faults,
         }
     }
@@ -162,7 +162,7 @@ impl Profile {
         profile.clients = 10;
         profile.link_records = 4_096;
         profile.faults = Faults { lane_batches: 256, ..Faults::default() };
-        profile.settings = draw_settings(&mut rng, mode, 3, true);
+        profile.settings = Settings { compression: draw_compression(seed), ..draw_settings(&mut rng, mode, 3, true) };
         profile
     }
 
@@ -175,6 +175,8 @@ impl Profile {
         };
         let mut profile = Self::calm(seed, mode);
         profile.habits = Habits { step_us: 100_000, pipeline_max: 3, close: 0.0, ..profile.habits };
+        // Canaries look for what they spoil in the frames.
+        profile.settings.compression = None;
         if canary == Canary::ForgetfulStore {
             profile.faults.crash = 0.05;
             profile.chaos_us = 6_000_000;
@@ -325,6 +327,13 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
     }
 }
 
+/// Mostly on, from so few bytes on that it is used.
+fn draw_compression(seed: u64) -> Option<Compression> {
+    let mut rng = Rng::salted(seed, "compression", 0);
+    let (bytes_min, level) = (rng.index(150), rng.range(1, 9) as u8);
+    rng.chance(0.7).then_some(Compression { bytes_min, level })
+}
+
 fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings {
     let tight = !calm && rng.chance(0.15);
     let outbox_bytes_max = if calm { 1 << 28 } else { *rng.pick(&[2_000, 20_000, 200_000, 1 << 20]) };
@@ -346,6 +355,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         memory_bytes_max: if tight { 200_000 } else { 1 << 30 },
         heartbeat_ms: *rng.pick(&[2_000, 5_000]),
         heartbeat_timeout_ms: 9_000,
+        compression: None,
         rooms: Arc::new(draw_rooms(rng, SlowPolicy::Disconnect)),
         classes: vec![
             class("skip:*", draw_rooms(rng, SlowPolicy::Skip)),

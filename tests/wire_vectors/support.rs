@@ -2,6 +2,7 @@
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};
+use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 use roomring::wire::message::{Decoder, Event};
 
@@ -43,7 +44,12 @@ pub struct Outcome {
 
 /// Decodes `stream` cut into pieces of the given sizes (the last is whatever remains).
 pub fn decode(stream: &[u8], sizes: impl IntoIterator<Item = usize>, max: usize) -> Outcome {
-    feed(stream, sizes, max).0
+    feed(stream, sizes, max, None).0
+}
+
+/// The same with permessage-deflate; gives the outcome and the end of the last piece as well.
+pub fn decode_inflated(stream: &[u8], sizes: impl IntoIterator<Item = usize>, max: usize) -> (Outcome, usize) {
+    feed(stream, sizes, max, Some(Inflater::default()))
 }
 
 /// Decodes in one piece.
@@ -53,11 +59,16 @@ pub fn decode_whole(stream: &[u8], max: usize) -> Outcome {
 
 /// Feeds byte after byte; gives the outcome and how many bytes were taken, the one that showed a violation included.
 pub fn decode_bytewise(stream: &[u8], max: usize) -> (Outcome, usize) {
-    feed(stream, std::iter::repeat(1), max)
+    feed(stream, std::iter::repeat(1), max, None)
 }
 
 /// Decodes piece by piece, checking the bound on memory; gives the outcome and the end of the last piece.
-fn feed(stream: &[u8], sizes: impl IntoIterator<Item = usize>, max: usize) -> (Outcome, usize) {
+fn feed(
+    stream: &[u8],
+    sizes: impl IntoIterator<Item = usize>,
+    max: usize,
+    mut inflater: Option<Inflater>,
+) -> (Outcome, usize) {
     let mut decoder = Decoder::default();
     let mut events = Vec::new();
     let mut stream = stream.to_vec();
@@ -68,7 +79,11 @@ fn feed(stream: &[u8], sizes: impl IntoIterator<Item = usize>, max: usize) -> (O
         let mut rest = &mut stream[at..at + size];
         at += size;
         loop {
-            let decoded = match decoder.next(rest, max) {
+            let decoded = match &mut inflater {
+                None => decoder.next(rest, max),
+                Some(inflater) => decoder.next_inflated(rest, max, inflater),
+            };
+            let decoded = match decoded {
                 Ok(decoded) => decoded,
                 Err(error) => return (Outcome { events, error: Some(error.code), holds: false }, at),
             };

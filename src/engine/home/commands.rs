@@ -81,7 +81,7 @@ impl Home {
         MemberRef {
             conn: session.id(self.core, slot),
             user: session.user.clone().expect("an open connection has a user"),
-            form: session.form.expect("an open connection has a form"),
+            reading: session.reading.expect("an open connection reads somehow"),
         }
     }
 

@@ -4,43 +4,39 @@
 //! however many publications there are. Anything else about the room puts what is pending there first, so that every
 //! connection sees the room's stream in order.
 
-use std::sync::Arc;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::hops::{FORMS, Joined};
-use super::{Home, HomeEffects};
+use super::hops::Joined;
+use super::{Home, HomeEffects, pack};
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX};
+use crate::engine::audience::Pending;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::settings::SlowPolicy;
-use crate::wire::command::Form;
 use crate::wire::command::ReplyTo;
 use crate::wire::frame::count_messages;
-use crate::wire::publication::{Frames, Publication};
+use crate::wire::publication::Frames;
+use crate::wire::reading::{Reading, Variants};
 use crate::wire::reply::encode_reply;
-
-type Pending = (Arc<Publication>, u64);
 
 impl Home {
     pub(super) fn deliver(
         &mut self,
         room: &RoomName,
-        publication: Arc<Publication>,
+        pending: Pending,
         except: Option<ConnId>,
-        arrived_us: u64,
         effects: &mut HomeEffects<'_>,
     ) {
         let Some(index) = self.audiences.find(room) else { return };
         let audience = self.audiences.at_mut(index);
-        let seq = publication.seq;
+        let seq = pending.publication.seq;
         if let Some(last) = audience.last_seq.replace(seq) {
             // Lanes lose nothing and the owner tells every hole: anything else is a fault of the server's own, and
             // wrong data must not be served.
             assert_eq!(seq, last + 1, "message out of order in {room}");
         }
-        let bytes = publication.bytes();
+        let bytes = pending.publication.bytes();
         let is_full = audience.pending.len() >= SEND_FRAMES_MAX || audience.pending_bytes + bytes > SEND_BYTES_MAX;
         let except = self.spared(except);
         if except.is_some() || is_full {
@@ -51,13 +47,13 @@ impl Home {
             }
         }
         if except.is_some() {
-            return self.put(index, &[(publication, arrived_us)], except, effects);
+            return self.put(index, &[pending], except, effects);
         }
         let audience = self.audiences.at_mut(index);
         if audience.pending.is_empty() {
             self.pending.push((index, audience.stream));
         }
-        audience.pending.push((publication, arrived_us));
+        audience.pending.push(pending);
         audience.pending_bytes += bytes;
     }
 
@@ -93,29 +89,30 @@ impl Home {
     fn put(&mut self, index: u32, run: &[Pending], except: Option<u32>, effects: &mut HomeEffects<'_>) {
         let audience = self.audiences.at(index);
         let (stream, policy, room) = (audience.stream, audience.slow_policy, audience.room.clone());
-        let (first, last) = (&run[0].0, &run[run.len() - 1].0);
+        let readings = audience.readings();
+        let (first, last) = (run[0].publication.seq, run[run.len() - 1].publication.seq);
         let mut queued = 0;
-        for form in FORMS {
+        for reading in readings {
             // Closing a slow member may have ended the audience.
             if !self.audiences.is_at(index, stream) {
                 break;
             }
-            let members = self.audiences.at(index).members(form);
+            let members = self.audiences.at(index).members(reading);
             if members.is_empty() {
                 continue;
             }
-            let role = Role::Messages { stream, from: first.seq, to: last.seq };
-            let outgoing = Outgoing { bytes: run_bytes(run, &room, form), messages: run.len() as u32, role };
+            let role = Role::Messages { stream, from: first, to: last };
+            let outgoing = Outgoing { bytes: run_bytes(run, &room, reading), messages: run.len() as u32, role };
             let mut full = std::mem::take(&mut self.full);
             queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
             for slot in full.drain(..) {
-                queued += u64::from(self.put_by_one(slot, (stream, &room), run, form, policy, effects));
+                queued += u64::from(self.put_by_one(slot, (stream, &room), run, reading, policy, effects));
             }
             self.full = full;
         }
         effects.counters.deliveries.add(queued * run.len() as u64);
         if queued > 0 {
-            self.delivered.extend(run.iter().map(|(_, arrived_us)| (*arrived_us, queued)));
+            self.delivered.extend(run.iter().map(|pending| (pending.arrived_us, queued)));
         }
     }
 
@@ -126,12 +123,12 @@ impl Home {
         slot: u32,
         (stream, room): (u32, &RoomName),
         run: &[Pending],
-        form: Form,
+        reading: Reading,
         policy: SlowPolicy,
         effects: &mut HomeEffects<'_>,
     ) -> bool {
-        for (publication, _) in run {
-            let (seq, bytes) = (publication.seq, publication.frame(room, form));
+        for pending in run {
+            let (seq, bytes) = (pending.publication.seq, pending.frame(room, reading));
             if !self.outboxes.is_full_for(slot, bytes.len()) {
                 self.outboxes.push(slot, Outgoing::message(stream, seq, bytes), effects.budget);
                 continue;
@@ -174,7 +171,7 @@ impl Home {
     pub(super) fn push(
         &mut self,
         room: &RoomName,
-        frames: &Frames,
+        (frames, variants): (&Frames, Option<&Variants>),
         except: Option<ConnId>,
         effects: &mut HomeEffects<'_>,
     ) -> u64 {
@@ -182,14 +179,20 @@ impl Home {
         let Some(index) = self.audiences.find(room) else { return queued };
         self.put_pending(index, effects);
         let Some(index) = self.audiences.find(room) else { return queued };
-        let policy = self.audiences.at(index).slow_policy;
+        let audience = self.audiences.at(index);
+        let (policy, readings) = (audience.slow_policy, audience.readings());
         let except = self.spared(except);
-        for form in FORMS {
+        for reading in readings {
             // Closing a slow member may have ended the audience.
             if self.audiences.find(room) != Some(index) {
                 break;
             }
-            let (members, Some(bytes)) = (self.audiences.at(index).members(form), frames.get(form)) else { continue };
+            let members = self.audiences.at(index).members(reading);
+            let packed = variants.and_then(|variants| variants.get(reading));
+            let Some(bytes) = packed.or_else(|| frames.get(reading.form())) else { continue };
+            if members.is_empty() {
+                continue;
+            }
             let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
             let mut full = std::mem::take(&mut self.full);
             queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
@@ -211,8 +214,8 @@ impl Home {
         let Some(index) = self.audiences.find(room) else { return };
         self.audiences.at_mut(index).last_seq = Some(to);
         let audience = self.audiences.at(index);
-        for form in FORMS {
-            for &slot in audience.members(form) {
+        for reading in audience.readings() {
+            for &slot in audience.members(reading) {
                 self.outboxes.push_gap(slot, audience.stream, room, from, to);
             }
         }
@@ -225,16 +228,18 @@ impl Home {
         let audience = self.audiences.at_mut(index);
         audience.last_seq = Some(joined.head.seq);
         let role = Role::Start { stream: audience.stream };
-        for form in FORMS {
+        let readings = audience.readings();
+        for reading in readings {
             // Closing a slow member may have ended the audience.
             if self.audiences.find(joined.room) != Some(index) {
                 break;
             }
-            let members = self.audiences.at(index).members(form);
+            let members = self.audiences.at(index).members(reading);
             if members.is_empty() {
                 continue;
             }
-            let bytes = encode_reply(&joined.reply(), ReplyTo { id: None, form });
+            let bytes = encode_reply(&joined.reply(), ReplyTo { id: None, form: reading.form() });
+            let bytes = pack(reading, bytes, effects);
             let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role };
             let mut full = std::mem::take(&mut self.full);
             self.outboxes.push_all(members, None, outgoing, &mut full, effects.budget);
@@ -252,12 +257,12 @@ impl Home {
     }
 }
 
-/// A run as finished frames in one form: the shared frame itself if it is one, else all of them in one buffer.
-fn run_bytes(run: &[Pending], room: &RoomName, form: Form) -> Bytes {
-    if let [(publication, _)] = run {
-        return publication.frame(room, form);
+/// A run as finished frames for one way of reading: the shared frame itself if it is one, else all of them in one buffer.
+fn run_bytes(run: &[Pending], room: &RoomName, reading: Reading) -> Bytes {
+    if let [pending] = run {
+        return pending.frame(room, reading);
     }
-    let frames = || run.iter().map(|(publication, _)| publication.frame(room, form));
+    let frames = || run.iter().map(|pending| pending.frame(room, reading));
     let mut bytes = BytesMut::with_capacity(frames().map(|frame| frame.len()).sum());
     frames().for_each(|frame| bytes.put(frame));
     bytes.freeze()

@@ -5,24 +5,23 @@ use std::sync::Arc;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName};
+use crate::engine::audience::Pending;
 use crate::engine::hop::ToHome;
 use crate::engine::outbox::Role;
 use crate::engine::session::NOWHERE;
-use crate::wire::command::{Form, ReplyTo};
+use crate::wire::command::ReplyTo;
 use crate::wire::publication::Publication;
 use crate::wire::reply::{Reply, encode_reply};
-
-pub(super) const FORMS: [Form; 2] = [Form::Json, Form::Binary];
 
 impl Home {
     /// A hop from a room's owner.
     pub fn handle_hop(&mut self, hop: ToHome, effects: &mut HomeEffects<'_>) {
         match hop {
-            ToHome::Deliver { room, publication, except, arrived_us } => {
-                self.deliver(&room, publication, except, arrived_us, effects);
+            ToHome::Deliver { room, publication, variants, except, arrived_us } => {
+                self.deliver(&room, Pending { publication, variants, arrived_us }, except, effects);
             }
-            ToHome::Push { room, frames, is_publication, except } => {
-                let queued = self.push(&room, &frames, except, effects);
+            ToHome::Push { room, frames, variants, is_publication, except } => {
+                let queued = self.push(&room, (&frames, variants.as_deref()), except, effects);
                 effects.counters.deliveries.add(if is_publication { queued } else { 0 });
             }
             ToHome::ConnectAdmitted { conn, counted } => self.connect_admitted(conn, counted, effects),
@@ -104,13 +103,13 @@ impl Home {
         let audience_index = audience_index.expect("an open connection's join holds a membership");
         let (slot, stream) = (conn.slot, self.audiences.at(audience_index).stream);
         let session = self.sessions.at_mut(slot);
-        let form = session.form.expect("an open connection has a form");
+        let reading = session.reading.expect("an open connection reads somehow");
         let index = session.membership(audience_index).expect("kept while a join is unanswered");
         let membership = &mut session.memberships[index];
         membership.joins -= 1;
         let announce = std::mem::take(&mut membership.announce);
         if membership.leaves == 0 && membership.place == NOWHERE {
-            membership.place = self.audiences.at_mut(audience_index).add(slot, form);
+            membership.place = self.audiences.at_mut(audience_index).add(slot, reading);
         }
         if reply.wants_reply() || announce {
             let mut bytes = encode_reply(&joined.reply(), reply);
@@ -174,8 +173,8 @@ impl Home {
 
     /// Takes a connection off an audience's list.
     pub(super) fn remove_member(&mut self, slot: u32, audience: u32, place: u32) {
-        let form = self.sessions.at(slot).form.expect("members are open");
-        if let Some(moved) = self.audiences.at_mut(audience).remove(place, form) {
+        let reading = self.sessions.at(slot).reading.expect("members are open");
+        if let Some(moved) = self.audiences.at_mut(audience).remove(place, reading) {
             let session = self.sessions.at_mut(moved);
             let index = session.membership(audience).expect("members hold a membership");
             session.memberships[index].place = place;

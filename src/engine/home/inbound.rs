@@ -3,6 +3,7 @@
 use super::{Home, HomeEffects};
 use crate::engine::outbox::Role;
 use crate::engine::session::{Marks, Phase};
+use crate::wire::deflate::Inflater;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::message::{Decoder, Event, ProtocolError};
 use crate::wire::{binary, json};
@@ -12,8 +13,17 @@ impl Home {
         let session = self.sessions.at_mut(slot);
         let generation = session.generation;
         let mut decoder = std::mem::take(&mut session.decoder);
+        let is_compressed = session.reading.is_some_and(|reading| reading.window().is_some());
         effects.budget.release(decoder.held_bytes());
-        let result = self.receive_all(slot, &mut decoder, bytes, effects);
+        let result = if is_compressed {
+            let mut inflater = std::mem::take(&mut self.inflater);
+            let result = self.receive_all(slot, &mut decoder, Some(&mut inflater), bytes, effects);
+            inflater.let_go();
+            self.inflater = inflater;
+            result
+        } else {
+            self.receive_all(slot, &mut decoder, None, bytes, effects)
+        };
         let session = self.sessions.at_mut(slot);
         if session.generation != generation || !matches!(session.phase, Phase::Open | Phase::Closing) {
             return;
@@ -30,12 +40,17 @@ impl Home {
         &mut self,
         slot: u32,
         decoder: &mut Decoder,
+        mut inflater: Option<&mut Inflater>,
         bytes: &mut [u8],
         effects: &mut HomeEffects<'_>,
     ) -> Result<(), ProtocolError> {
         let mut used = 0;
         loop {
-            let decoded = decoder.next(&mut bytes[used..], self.settings.message_bytes_max)?;
+            let (rest, bytes_max) = (&mut bytes[used..], self.settings.message_bytes_max);
+            let decoded = match inflater.as_deref_mut() {
+                None => decoder.next(rest, bytes_max)?,
+                Some(inflater) => decoder.next_inflated(rest, bytes_max, inflater)?,
+            };
             used += decoded.used;
             let Some(event) = decoded.event else { return Ok(()) };
             match self.sessions.at(slot).phase {

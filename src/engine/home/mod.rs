@@ -37,6 +37,7 @@ use super::limits::Limiter;
 use super::outbound::Outbound;
 use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;
+use super::packer::Packer;
 use super::peers::Peers;
 use super::random::Random;
 use super::session::{Phase, SEEN_UNIT_MS, Session};
@@ -48,7 +49,9 @@ use crate::base::ids::{ConnId, CoreId, RoomName};
 use crate::base::limits::SENDS_PER_TURN_MAX;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
+use crate::wire::deflate::Inflater;
 use crate::wire::push::{Push, encode_push};
+use crate::wire::reading::Reading;
 use crate::wire::reply::{Reply, encode_reply};
 
 /// What the home half acts through: borrowed from the engine for one call.
@@ -61,6 +64,8 @@ pub struct HomeEffects<'a> {
     pub limiter: &'a mut Limiter,
     /// Queued frames, partial heads and messages are charged here.
     pub budget: &'a mut Budget,
+    /// Compresses what connections read so.
+    pub packer: &'a mut Packer,
     /// This core's numbers.
     pub counters: &'a CoreCounters,
     /// Sockets and the log.
@@ -107,6 +112,8 @@ pub struct Home {
     delivered: Vec<(u64, u64)>,
     /// Members whose outbox could not take the frame at hand. Kept for its memory.
     full: Vec<u32>,
+    /// Inflates what connections compress. Away while it lends a message.
+    inflater: Inflater,
 }
 
 impl Home {
@@ -137,6 +144,7 @@ impl Home {
             pending: Vec::new(),
             delivered: Vec::new(),
             full: Vec::new(),
+            inflater: Inflater::default(),
             settings,
         };
         if let Some(last) = home.settings.warm_connections.checked_sub(1) {
@@ -218,8 +226,8 @@ impl Home {
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
-                let form = sessions.at(slot).form.expect("only open connections were members");
-                encode_push(&Push::Gap { room, from, to }, form)
+                let reading = sessions.at(slot).reading.expect("only open connections were members");
+                encode_push(&Push::Gap { room, from, to }, reading.form())
             };
             let mut flushed = std::mem::take(&mut self.timers.flushed);
             let sends = &mut effects.output.sends;
@@ -261,6 +269,10 @@ impl Home {
 
     /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
     fn say(&mut self, slot: u32, bytes: Bytes, role: Role, effects: &mut HomeEffects<'_>) {
+        let bytes = match self.sessions.at(slot).reading {
+            Some(reading) => pack(reading, bytes, effects),
+            None => bytes,
+        };
         if self.outboxes.is_full_for(slot, bytes.len()) {
             self.make_room(slot, bytes.len(), effects);
         }
@@ -298,4 +310,10 @@ impl Home {
             self.note_rate_refusal(slot, effects);
         }
     }
+}
+
+/// Finished frames as someone who reads so gets them.
+fn pack(reading: Reading, bytes: Bytes, effects: &mut HomeEffects<'_>) -> Bytes {
+    let Some(window) = reading.window() else { return bytes };
+    effects.packer.pack(window, &bytes, effects.counters).unwrap_or(bytes)
 }

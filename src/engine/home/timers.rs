@@ -285,7 +285,7 @@ impl Home {
             ReconnectReason::Overloaded => (CloseCode::Overloaded, "memory budget used up"),
         };
         if !session.marks.has(Marks::ECHO) {
-            let form = session.form.expect("an open connection has a form");
+            let form = session.reading.expect("an open connection reads somehow").form();
             let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
             self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);
         }

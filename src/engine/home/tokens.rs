@@ -230,7 +230,7 @@ impl Home {
     }
 
     fn warn(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        let form = self.sessions.at(slot).form.expect("an open connection has a form");
+        let form = self.sessions.at(slot).reading.expect("an open connection reads somehow").form();
         let message = "the token is about to expire: send refresh with a new one";
         let error = Reply::Error { code: ErrorCode::TokenExpired, message, retry_after_ms: None };
         self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), Role::Other, effects);
@@ -322,7 +322,7 @@ impl Home {
         if reply.id != Some(EXPELLED_ID) {
             return self.reply(slot, &Reply::Left { room }, reply, effects);
         }
-        let form = self.sessions.at(slot).form.expect("an open connection has a form");
+        let form = self.sessions.at(slot).reading.expect("an open connection reads somehow").form();
         let left = encode_push(&Push::Left { room, reason: LeftReason::Token }, form);
         self.say(slot, left, Role::Other, effects);
     }

@@ -13,9 +13,11 @@ use crate::engine::output::Refused;
 use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, accept_response, json_response, parse_head, refusal_response,
+    Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
+    refusal_response,
 };
 use crate::wire::push::{Push, encode_push};
+use crate::wire::reading::Reading;
 
 impl Home {
     pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -115,9 +117,10 @@ impl Home {
         effects: &mut HomeEffects<'_>,
     ) {
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
+        let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
         let session = self.sessions.at_mut(slot);
         session.phase = Phase::Open;
-        session.form = Some(form);
+        session.reading = Some(Reading::new(form, deflate.map(|offer| offer.window)));
         if upgrade.path != WS_PATH {
             session.marks.set(Marks::ECHO);
         }
@@ -131,7 +134,8 @@ impl Home {
         self.websockets += 1;
         effects.counters.upgrading.sub(1);
         effects.counters.connections.add(1);
-        let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Opening };
+        let bytes = if deflate.is_some() { accept_deflate_response(upgrade) } else { accept_response(upgrade) };
+        let accept = Outgoing { bytes, messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);
         let name = access.as_ref().and_then(|access| access.name.clone());
         if let Some(access) = access {

@@ -13,6 +13,7 @@ use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{Record, Stretch};
 use crate::wire::command::Data;
 use crate::wire::publication::{Content, Publication};
+use crate::wire::reading::Variants;
 
 impl Room {
     /// The publication after the head: encoded once, on its way to every core that listens, and in history.
@@ -26,9 +27,11 @@ impl Room {
     ) {
         self.repair(effects);
         let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us };
+        let variants = effects.packer.variants(self.listeners.readings(), &held.publication.frames, effects.counters);
         for listener in self.listeners.iter_mut() {
             if listener.behind.is_none() {
-                if effects.outbound.try_post(listener.core, deliver(self.name.clone(), &held)).is_ok() {
+                if effects.outbound.try_post(listener.core, deliver(self.name.clone(), &held, variants.clone())).is_ok()
+                {
                     continue;
                 }
                 listener.behind = Some(Behind::From(record.seq));
@@ -60,7 +63,7 @@ impl Room {
                 };
                 let done = match held {
                     Ok(held) => {
-                        effects.outbound.post(listener.core, deliver(room(), held));
+                        effects.outbound.post(listener.core, deliver(room(), held, None));
                         held.publication.seq
                     }
                     Err(from) => {
@@ -123,7 +126,7 @@ impl Room {
             key: record.key.as_deref(),
             data: Data { kind: record.kind, bytes: &record.data },
         };
-        Publication::encode(&content, record.seq, self.listeners.forms())
+        Publication::encode(&content, record.seq, self.listeners.readings().forms())
     }
 
     /// Into history, for as long as its age leaves.
@@ -136,10 +139,11 @@ impl Room {
     }
 }
 
-fn deliver(room: RoomName, held: &Held) -> Hop {
+fn deliver(room: RoomName, held: &Held, variants: Option<Arc<Variants>>) -> Hop {
     Hop::ToHome(ToHome::Deliver {
         room,
         publication: Arc::clone(&held.publication),
+        variants,
         except: held.except,
         arrived_us: held.arrived_us,
     })

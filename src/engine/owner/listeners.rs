@@ -6,12 +6,11 @@ use std::collections::HashSet;
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
-use crate::base::counters::CoreCounters;
+use super::OwnerEffects;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
 use crate::engine::hop::{Hop, MemberRef, ToHome};
-use crate::engine::outbound::Outbound;
-use crate::wire::command::Form;
-use crate::wire::publication::{Forms, Frames};
+use crate::wire::publication::Frames;
+use crate::wire::reading::{Reading, Readings};
 
 /// What a core has not been sent because its lane was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +29,32 @@ pub(super) struct Listener {
     pub behind: Option<Behind>,
     /// Slot and generation of each member. Hashed without a secret: the server itself gives these numbers out.
     members: HashSet<(u32, u32), FixedState>,
-    /// How many of them read the binary form.
-    binary: usize,
+    /// How many of them read plain JSON, and how many plain binary.
+    plain: [u32; 2],
+    /// How many read in each of the compressed ways, while any does.
+    compressed: Option<Box<[u32; Reading::COMPRESSED.len()]>>,
 }
 
 impl Listener {
-    fn forms(&self) -> Forms {
-        Forms { json: self.members.len() > self.binary, binary: self.binary > 0 }
+    fn new(core: CoreId) -> Self {
+        let members = HashSet::with_hasher(FixedState::default());
+        Self { core, behind: None, members, plain: [0; 2], compressed: None }
+    }
+
+    fn count(&mut self, reading: Reading) -> &mut u32 {
+        match reading.index().checked_sub(self.plain.len()) {
+            None => &mut self.plain[reading.index()],
+            Some(at) => &mut self.compressed.get_or_insert_default()[at],
+        }
+    }
+
+    fn readings(&self) -> Readings {
+        let mut readings = Readings::default();
+        let compressed = self.compressed.iter().flat_map(|counts| counts.iter().zip(Reading::COMPRESSED));
+        for (_, reading) in self.plain.iter().zip(Reading::PLAIN).chain(compressed).filter(|(count, _)| **count > 0) {
+            readings.add(reading);
+        }
+        readings
     }
 }
 
@@ -61,14 +79,13 @@ impl Listeners {
     pub fn add(&mut self, member: &MemberRef) -> bool {
         let conn = member.conn;
         let at = self.find(conn.home).unwrap_or_else(|at| {
-            let members = HashSet::with_hasher(FixedState::default());
-            self.cores.insert(at, Listener { core: conn.home, behind: None, members, binary: 0 });
+            self.cores.insert(at, Listener::new(conn.home));
             at
         });
         let listener = &mut self.cores[at];
         let added = listener.members.insert((conn.slot, conn.generation));
         if added {
-            listener.binary += usize::from(member.form == Form::Binary);
+            *listener.count(member.reading) += 1;
             self.members += 1;
         }
         added
@@ -82,7 +99,8 @@ impl Listeners {
         if !listener.members.remove(&(conn.slot, conn.generation)) {
             return false;
         }
-        listener.binary -= usize::from(member.form == Form::Binary);
+        *listener.count(member.reading) -= 1;
+        listener.compressed.take_if(|counts| counts.iter().all(|count| *count == 0));
         self.members -= 1;
         if listener.members.is_empty() {
             self.cores.remove(at);
@@ -92,12 +110,9 @@ impl Listeners {
         true
     }
 
-    /// The forms that some member reads.
-    pub fn forms(&self) -> Forms {
-        self.cores.iter().map(Listener::forms).fold(Forms::default(), |all, forms| Forms {
-            json: all.json || forms.json,
-            binary: all.binary || forms.binary,
-        })
+    /// How members read.
+    pub fn readings(&self) -> Readings {
+        self.cores.iter().map(Listener::readings).fold(Readings::default(), Readings::union)
     }
 
     /// Whether some core is behind.
@@ -122,18 +137,19 @@ impl Listeners {
         frames: &Frames,
         is_publication: bool,
         except: Option<ConnId>,
-        outbound: &mut Outbound,
-        counters: &CoreCounters,
+        effects: &mut OwnerEffects<'_>,
     ) {
+        let variants = effects.packer.variants(self.readings(), frames, effects.counters);
         for listener in &self.cores {
-            let forms = listener.forms();
+            let forms = listener.readings().forms();
             let frames = Frames {
                 json: frames.json.clone().filter(|_| forms.json),
                 binary: frames.binary.clone().filter(|_| forms.binary),
             };
-            let hop = Hop::ToHome(ToHome::Push { room: room.clone(), frames, is_publication, except });
-            if outbound.try_post(listener.core, hop).is_err() {
-                counters.dropped_push.add(1);
+            let (room, variants) = (room.clone(), variants.clone());
+            let hop = Hop::ToHome(ToHome::Push { room, frames, variants, is_publication, except });
+            if effects.outbound.try_post(listener.core, hop).is_err() {
+                effects.counters.dropped_push.add(1);
             }
         }
     }
@@ -147,23 +163,41 @@ impl Listeners {
 mod tests {
     use super::*;
     use crate::base::ids::UserName;
+    use crate::wire::command::Form;
+    use crate::wire::deflate::Window;
+    use crate::wire::publication::Forms;
 
-    fn member(home: u16, slot: u32, form: Form) -> MemberRef {
+    fn member(home: u16, slot: u32, reading: impl Into<Reading>) -> MemberRef {
         let conn = ConnId { home: CoreId(home), slot, generation: 1 };
-        MemberRef { conn, user: UserName::new("ann").expect("valid"), form }
+        MemberRef { conn, user: UserName::new("ann").expect("valid"), reading: reading.into() }
     }
 
     #[test]
     fn forms_are_those_of_the_members() {
         let mut listeners = Listeners::default();
         let (json, binary) = (member(1, 1, Form::Json), member(0, 1, Form::Binary));
-        assert_eq!(listeners.forms(), Forms { json: false, binary: false });
+        assert_eq!(listeners.readings().forms(), Forms { json: false, binary: false });
         listeners.add(&json);
-        assert_eq!(listeners.forms(), Forms { json: true, binary: false });
+        assert_eq!(listeners.readings().forms(), Forms { json: true, binary: false });
         listeners.add(&binary);
-        assert_eq!(listeners.forms(), Forms { json: true, binary: true });
+        assert_eq!(listeners.readings().forms(), Forms { json: true, binary: true });
         listeners.remove(&json);
-        assert_eq!(listeners.forms(), Forms { json: false, binary: true });
+        assert_eq!(listeners.readings().forms(), Forms { json: false, binary: true });
+    }
+
+    #[test]
+    fn compressed_readings_are_counted_apart_and_forgotten_with_the_last() {
+        let mut listeners = Listeners::default();
+        let small = Reading::new(Form::Binary, Some(Window::Bits12));
+        let members = [member(0, 1, small), member(0, 2, small), member(1, 3, Form::Json)];
+        members.iter().for_each(|member| assert!(listeners.add(member)));
+        assert_eq!(listeners.readings().forms(), Forms { json: true, binary: true });
+        assert_eq!(listeners.readings().compressed().collect::<Vec<_>>(), [small]);
+        listeners.remove(&members[0]);
+        assert_eq!(listeners.readings().compressed().count(), 1);
+        listeners.remove(&members[1]);
+        assert_eq!(listeners.readings().compressed().count(), 0);
+        assert!(listeners.iter_mut().all(|listener| listener.compressed.is_none()));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Room {
         let room = &self.name;
         let pushes: Vec<_> =
             changes.iter().map(|(user, status)| Push::Status { room, user, status: *status }).collect();
-        let frames = encode_pushes(&pushes, self.listeners.forms());
-        self.listeners.push(room, &frames, false, None, effects.outbound, effects.counters);
+        let frames = encode_pushes(&pushes, self.listeners.readings().forms());
+        self.listeners.push(room, &frames, false, None, effects);
     }
 }

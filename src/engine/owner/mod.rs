@@ -40,6 +40,7 @@ use super::hop::{MemberRef, ToOwner};
 use super::input::{KeptKey, LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
+use super::packer::Packer;
 use super::random::{NameHashing, Random};
 use super::settings::Settings;
 use crate::base::counters::CoreCounters;
@@ -59,6 +60,8 @@ pub struct OwnerEffects<'a> {
     pub counters: &'a CoreCounters,
     /// History is charged here.
     pub budget: &'a mut Budget,
+    /// Compresses what members read so.
+    pub packer: &'a mut Packer,
 }
 
 /// A publish that the link has been given.

@@ -60,8 +60,8 @@ impl Room {
             key: None,
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
-        let frames = encode_ephemeral(&content, self.listeners.forms());
-        self.listeners.push(&self.name, &frames, true, publish.except(), effects.outbound, effects.counters);
+        let frames = encode_ephemeral(&content, self.listeners.readings().forms());
+        self.listeners.push(&self.name, &frames, true, publish.except(), effects);
         effects.counters.broadcasts.add(1);
         publish.asker().published(&self.name, (self.epoch, None), false, effects);
     }

@@ -52,7 +52,7 @@ impl Relay {
             let user = UserName::new("relay").expect("valid");
             let hop = ToOwner::Publish {
                 room: RoomName::new("relay").expect("valid"),
-                member: MemberRef { conn, user, form: Form::Json },
+                member: MemberRef { conn, user, reading: Form::Json.into() },
                 kind: DataKind::Json,
                 data,
                 key: None,

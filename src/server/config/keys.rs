@@ -194,7 +194,6 @@ fn is_echo_path(path: &str) -> bool {
 const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
-const DEFLATE: &str = "compression";
 const STORE: &str = "durable storage";
 const LINK: &str = "the link between machines";
 const TRACE: &str = "tracing over OTLP";
@@ -286,9 +285,9 @@ pub static KEYS: &[Key] = &[
     Key::new("heartbeat", "interval", duration(50 * MS, HOUR), "25s", "how often a connection is pinged"),
     Key::new("heartbeat", "timeout", duration(100 * MS, 2 * HOUR), "60s", "without any frame for it: closed"),
     //
-    Key::new("compression", "enabled", Kind::Bool, "false", "permessage-deflate").needs(DEFLATE),
-    Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smaller messages are not compressed"),
-    Key::new("compression", "level", count(1, 9), "1", "1 is fastest"),
+    Key::new("compression", "enabled", Kind::Bool, "false", "permessage-deflate, for clients that offer it"),
+    Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smaller messages are sent as they are"),
+    Key::new("compression", "level", count(1, 9), "1", "1 is fastest, 9 smallest"),
     //
     Key::new("store", "kind", Kind::Choice(&["memory", "embedded", "postgres", "mongodb"]), "memory", "where it lasts")
         .needs(STORE),

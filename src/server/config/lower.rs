@@ -14,7 +14,7 @@ use super::origin::Mistake;
 use super::units::{self, Share};
 use super::{Config, Setting};
 use crate::engine::limits::{Limits, Rate};
-use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
 use crate::server::tls::Identity;
@@ -118,6 +118,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         memory_bytes_max: budget / u64::from(cores),
         heartbeat_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
+        compression: compression(config),
         rooms: Arc::new(room(config, None)),
         classes: config
             .classes
@@ -151,6 +152,14 @@ fn rate(setting: &Setting) -> Option<Rate> {
 fn trusted(config: &Config) -> Trusted {
     let networks = config.get("server", "trusted_proxies").texts().iter();
     Trusted::new(&networks.map(|text| parse_network(text).expect("its kind has read it")).collect::<Vec<_>>())
+}
+
+fn compression(config: &Config) -> Option<Compression> {
+    let get = |name| config.get("compression", name);
+    get("enabled").flag().then(|| Compression {
+        bytes_min: get("min_bytes").size(),
+        level: u8::try_from(get("level").count()).expect("its range"),
+    })
 }
 
 fn room(config: &Config, class: Option<&Class>) -> RoomSettings {

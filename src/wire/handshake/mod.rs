@@ -1,6 +1,7 @@
 //! HTTP/1.1 request heads on the data port, and the answers before a WebSocket opens (PROTOCOL section 1, RFC 6455
 //! section 4.2). Reads and writes bytes; who may connect is decided above.
 
+mod extensions;
 mod forwarded;
 mod headers;
 mod origin;
@@ -16,8 +17,9 @@ use super::command::Form;
 use crate::base::limits::HEAD_BYTES_MAX;
 use headers::Headers;
 
+pub use extensions::DeflateOffer;
 pub use origin::origin_allowed;
-pub use response::{accept_response, json_response, refusal_response};
+pub use response::{accept_deflate_response, accept_response, json_response, refusal_response};
 
 /// Header fields of a request head; over it 431. Browsers and proxies send about thirty.
 const HEADERS_MAX: usize = 100;
@@ -66,6 +68,8 @@ pub struct Upgrade {
     pub accept: String,
     /// The known subprotocol chosen (the first of the client's), if any.
     pub subprotocol: Option<Form>,
+    /// The first offer of permessage-deflate that can be taken, if any.
+    pub deflate: Option<DeflateOffer>,
     /// `Origin`, if any.
     pub origin: Option<String>,
     /// `Host`, if any.

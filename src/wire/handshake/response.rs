@@ -5,20 +5,33 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::upgrade::{SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON};
-use super::{Refusal, Upgrade};
+use super::{DeflateOffer, Refusal, Upgrade};
 use crate::wire::command::Form;
 use crate::wire::writer::Writer;
 
-/// The 101 answer.
+/// The 101 answer, without extensions.
 #[must_use]
 pub fn accept_response(upgrade: &Upgrade) -> Bytes {
-    let protocol = match upgrade.subprotocol {
-        None => String::new(),
-        Some(form) => format!("Sec-WebSocket-Protocol: {}\r\n", subprotocol_name(form)),
-    };
+    accept(upgrade, None)
+}
+
+/// The 101 answer that takes the upgrade's offer of permessage-deflate, if it has one.
+#[must_use]
+pub fn accept_deflate_response(upgrade: &Upgrade) -> Bytes {
+    accept(upgrade, upgrade.deflate)
+}
+
+fn accept(upgrade: &Upgrade, deflate: Option<DeflateOffer>) -> Bytes {
+    let mut extra = String::new();
+    if let Some(form) = upgrade.subprotocol {
+        write!(extra, "Sec-WebSocket-Protocol: {}\r\n", subprotocol_name(form)).expect("a string takes every write");
+    }
+    if let Some(offer) = deflate {
+        write!(extra, "Sec-WebSocket-Extensions: {}\r\n", offer.answer()).expect("a string takes every write");
+    }
     Bytes::from(format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
+         Sec-WebSocket-Accept: {}\r\n{extra}\r\n",
         upgrade.accept
     ))
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tungstenite::handshake::derive_accept_key;
 
 use super::headers::Headers;
-use super::{Refusal, Upgrade, forwarded, query};
+use super::{Refusal, Upgrade, extensions, forwarded, query};
 use crate::wire::command::Form;
 
 /// Subprotocol whose pushes are JSON.
@@ -35,6 +35,7 @@ pub(super) fn read(path: &str, query: &str, version: u8, headers: Headers<'_>) -
         path: path.to_owned(),
         accept: accept_key(headers)?,
         subprotocol: subprotocol(headers),
+        deflate: extensions::read(headers)?,
         origin: headers.single("origin")?.map(str::to_owned),
         host: Some(host.to_owned()),
         forwarded_for: forwarded::addresses(headers),

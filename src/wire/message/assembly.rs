@@ -1,7 +1,8 @@
 //! A data message while its bytes arrive. Text is checked as UTF-8 to the last byte that has come, and is never checked
 //! twice. Knows no frames.
 
-use super::{Event, ProtocolError};
+use super::{Event, ProtocolError, Whole};
+use crate::wire::frame::Opcode;
 
 /// What has arrived of a data message.
 #[derive(Debug)]
@@ -10,6 +11,8 @@ pub(super) enum Assembly {
     Text { text: String, tail: [u8; 3], tail_len: u8 },
     /// Bytes so far.
     Binary(Vec<u8>),
+    /// Compressed bytes so far: what they say is seen once all have come.
+    Compressed { opcode: Opcode, bytes: Vec<u8> },
 }
 
 const NOT_UTF8: ProtocolError = ProtocolError::invalid_utf8("a text message is not UTF-8");
@@ -23,11 +26,16 @@ impl Assembly {
         Self::Binary(Vec::new())
     }
 
+    /// Of a message that a frame of this opcode begins.
+    pub(super) const fn compressed(opcode: Opcode) -> Self {
+        Self::Compressed { opcode, bytes: Vec::new() }
+    }
+
     /// Bytes that have arrived.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Text { text, tail_len, .. } => text.len() + usize::from(*tail_len),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => bytes.len(),
         }
     }
 
@@ -35,7 +43,7 @@ impl Assembly {
     pub(super) fn capacity(&self) -> usize {
         match self {
             Self::Text { text, .. } => text.capacity(),
-            Self::Binary(bytes) => bytes.capacity(),
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => bytes.capacity(),
         }
     }
 
@@ -47,12 +55,14 @@ impl Assembly {
             let wanted = (held * 2).min(total_max).max(needed);
             match self {
                 Self::Text { text, .. } => text.reserve_exact(wanted - text.len()),
-                Self::Binary(bytes) => bytes.reserve_exact(wanted - bytes.len()),
+                Self::Binary(bytes) | Self::Compressed { bytes, .. } => {
+                    bytes.reserve_exact(wanted - bytes.len());
+                }
             }
         }
         match self {
             Self::Text { text, tail, tail_len } => append_text(text, tail, tail_len, chunk),
-            Self::Binary(bytes) => {
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => {
                 bytes.extend_from_slice(chunk);
                 Ok(())
             }
@@ -63,15 +73,16 @@ impl Assembly {
     pub(super) fn check_end(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Text { tail_len: 1.., .. } => Err(NOT_UTF8),
-            Self::Text { .. } | Self::Binary(_) => Ok(()),
+            Self::Text { .. } | Self::Binary(_) | Self::Compressed { .. } => Ok(()),
         }
     }
 
-    /// The whole message.
-    pub(super) fn event(&self) -> Event<'_> {
+    /// The whole message as it was sent.
+    pub(super) fn whole(&self) -> Whole<'_> {
         match self {
-            Self::Text { text, .. } => Event::Text(text),
-            Self::Binary(bytes) => Event::Binary(bytes),
+            Self::Text { text, .. } => Whole::Event(Event::Text(text)),
+            Self::Binary(bytes) => Whole::Event(Event::Binary(bytes)),
+            Self::Compressed { opcode, bytes } => Whole::Compressed { opcode: *opcode, payload: bytes },
         }
     }
 }

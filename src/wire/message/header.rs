@@ -2,6 +2,7 @@
 
 use super::ProtocolError;
 use crate::base::codes::CloseCode;
+use crate::wire::deflate::COMPRESSED_BIT;
 use crate::wire::frame::{CONTROL_BYTES_MAX, Opcode};
 
 /// Bytes of a frame header with 64-bit length and mask key.
@@ -12,6 +13,8 @@ pub(super) const CLIENT_HEADER_BYTES_MAX: usize = 14;
 pub(super) struct Header {
     /// Last frame of its message.
     pub(super) fin: bool,
+    /// First frame of a compressed message (RFC 7692 section 6).
+    pub(super) compressed: bool,
     /// What it is.
     pub(super) opcode: Opcode,
     /// Mask key.
@@ -29,6 +32,8 @@ pub(super) struct Context {
     pub(super) message_bytes: Option<usize>,
     /// Most bytes of a whole message.
     pub(super) max_message_bytes: usize,
+    /// Compression was negotiated.
+    pub(super) may_compress: bool,
 }
 
 impl Header {
@@ -56,7 +61,8 @@ impl Header {
             }
         }
         let Some(key) = bytes[key_at..].first_chunk::<4>() else { return Ok(None) };
-        Ok(Some(Header { fin, opcode, key: *key, payload_len: payload_len as usize, len: key_at + 4 }))
+        let compressed = first & COMPRESSED_BIT != 0;
+        Ok(Some(Header { fin, compressed, opcode, key: *key, payload_len: payload_len as usize, len: key_at + 4 }))
     }
 
     /// Whether the frame is a control frame or a data message that is not fragmented.
@@ -67,7 +73,7 @@ impl Header {
 
 fn first_byte(first: u8, context: Context) -> Result<(bool, Opcode), ProtocolError> {
     if first & 0x70 != 0 {
-        return Err(ProtocolError::violation("a reserved bit is set"));
+        reserved_bits(first, context)?;
     }
     let Some(opcode) = Opcode::from_bits(first & 0x0f) else {
         return Err(ProtocolError::violation("a reserved opcode"));
@@ -86,6 +92,16 @@ fn first_byte(first: u8, context: Context) -> Result<(bool, Opcode), ProtocolErr
         }
         _ => Ok((fin, opcode)),
     }
+}
+
+/// Of the reserved bits only the first may be set, where compression was negotiated, by a frame that begins a message.
+#[cold]
+fn reserved_bits(first: u8, context: Context) -> Result<(), ProtocolError> {
+    let begins_message = matches!(Opcode::from_bits(first & 0x0f), Some(Opcode::Text | Opcode::Binary));
+    if first & 0x70 == COMPRESSED_BIT && context.may_compress && begins_message {
+        return Ok(());
+    }
+    Err(ProtocolError::violation("a reserved bit is set"))
 }
 
 fn control_length(opcode: Opcode, short: u8) -> Result<(), ProtocolError> {

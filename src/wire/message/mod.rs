@@ -9,6 +9,7 @@ mod tests;
 use assembly::Assembly;
 use header::{CLIENT_HEADER_BYTES_MAX, Context, Header};
 
+use super::deflate::{InflateError, Inflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode};
 use super::mask::unmask;
 use crate::base::codes::CloseCode;
@@ -37,6 +38,12 @@ pub enum Event<'a> {
     Close(Option<(u16, &'a str)>),
 }
 
+/// A complete message or control frame as it was sent.
+enum Whole<'a> {
+    Event(Event<'a>),
+    Compressed { opcode: Opcode, payload: &'a [u8] },
+}
+
 /// The peer broke a rule: the connection must be closed with `code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
@@ -54,6 +61,16 @@ impl ProtocolError {
 
     const fn invalid_utf8(what: &'static str) -> Self {
         Self { code: CloseCode::InvalidUtf8, what }
+    }
+}
+
+impl From<InflateError> for ProtocolError {
+    /// Data that cannot be inflated is not consistent with its message (RFC 6455 section 7.4.1: 1007).
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooBig => Self { code: CloseCode::TooBig, what: "a compressed message over the limit" },
+            InflateError::Corrupt => Self::invalid_utf8("a compressed message that cannot be inflated"),
+        }
     }
 }
 
@@ -98,11 +115,30 @@ struct Frame {
 /// Where a complete event is.
 enum Found {
     /// In the input: nothing was copied.
-    Input { opcode: Opcode, start: usize, end: usize },
+    Input { opcode: Opcode, compressed: bool, start: usize, end: usize },
     /// The partial's message.
     Message,
     /// The partial's control frame, of this kind.
     Control(Opcode),
+}
+
+/// What holds for every frame of a connection.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Most bytes of a whole message.
+    max: usize,
+    /// Compression was negotiated.
+    may_compress: bool,
+}
+
+impl Limits {
+    fn after(self, message: Option<&Assembly>) -> Context {
+        Context {
+            message_bytes: message.map(Assembly::len),
+            max_message_bytes: self.max,
+            may_compress: self.may_compress,
+        }
+    }
 }
 
 impl Decoder {
@@ -112,33 +148,83 @@ impl Decoder {
     /// # Errors
     /// The first violation, as soon as a byte shows it; the decoder must not be used again.
     pub fn next<'a>(&'a mut self, input: &'a mut [u8], max_message_bytes: usize) -> Result<Decoded<'a>, ProtocolError> {
-        self.let_go();
-        let mut used = 0;
-        let found = loop {
-            let rest = &mut input[used..];
-            let found = match &mut self.partial {
-                Some(partial) if partial.frame.is_some() => partial.take_payload(rest, &mut used, max_message_bytes)?,
-                Some(partial) if partial.header_len > 0 => {
-                    partial.take_header(rest, &mut used, max_message_bytes)?;
-                    None
-                }
-                _ => self.take_frame(rest, &mut used, max_message_bytes)?,
-            };
-            match found {
-                Some(found) => break found,
-                None if self.needs_more() && used == input.len() => return Ok(Decoded { used, event: None }),
-                None => {}
+        let (used, found) = self.find(input, max_message_bytes, false)?;
+        let Some(found) = found else { return Ok(Decoded { used, event: None }) };
+        match self.whole(&found, input)? {
+            Whole::Event(event) => Ok(Decoded { used, event: Some(event) }),
+            Whole::Compressed { .. } => unreachable!("refused at its header"),
+        }
+    }
+
+    /// The same on a connection with permessage-deflate: a compressed message is inflated once it is complete, and lent
+    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it before and after.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`], and 1007 for what cannot be inflated.
+    pub fn next_inflated<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        max_message_bytes: usize,
+        inflater: &'a mut Inflater,
+    ) -> Result<Decoded<'a>, ProtocolError> {
+        let (used, found) = self.find(input, max_message_bytes, true)?;
+        let Some(found) = found else { return Ok(Decoded { used, event: None }) };
+        let event = match self.whole(&found, input)? {
+            Whole::Event(event) => event,
+            Whole::Compressed { opcode, payload } => {
+                whole_event(opcode, inflater.inflate(payload, max_message_bytes)?)?
             }
         };
-        let event = match found {
-            Found::Input { opcode, start, end } => whole_event(opcode, &input[start..end])?,
-            Found::Message => self.partial.as_ref().and_then(|p| p.message.as_ref()).expect("just completed").event(),
+        Ok(Decoded { used, event: Some(event) })
+    }
+
+    /// How many bytes of `input` are done with, and where the next message is if it is complete.
+    #[inline]
+    fn find(
+        &mut self,
+        input: &mut [u8],
+        max: usize,
+        may_compress: bool,
+    ) -> Result<(usize, Option<Found>), ProtocolError> {
+        self.let_go();
+        let limits = Limits { max, may_compress };
+        let mut used = 0;
+        loop {
+            let rest = &mut input[used..];
+            let found = match &mut self.partial {
+                Some(partial) if partial.frame.is_some() => partial.take_payload(rest, &mut used, max)?,
+                Some(partial) if partial.header_len > 0 => {
+                    partial.take_header(rest, &mut used, limits)?;
+                    None
+                }
+                _ => self.take_frame(rest, &mut used, limits)?,
+            };
+            match found {
+                Some(found) => return Ok((used, Some(found))),
+                None if self.needs_more() && used == input.len() => return Ok((used, None)),
+                None => {}
+            }
+        }
+    }
+
+    /// A message that was found.
+    #[inline]
+    fn whole<'a>(&'a self, found: &Found, input: &'a [u8]) -> Result<Whole<'a>, ProtocolError> {
+        let event = match *found {
+            Found::Input { opcode, compressed: true, start, end } => {
+                return Ok(Whole::Compressed { opcode, payload: &input[start..end] });
+            }
+            Found::Input { opcode, compressed: false, start, end } => whole_event(opcode, &input[start..end])?,
+            Found::Message => {
+                let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+                return Ok(message.expect("just completed").whole());
+            }
             Found::Control(opcode) => {
                 let partial = self.partial.as_ref().expect("just completed");
                 whole_event(opcode, partial.control())?
             }
         };
-        Ok(Decoded { used, event: Some(event) })
+        Ok(Whole::Event(event))
     }
 
     /// Bytes of memory held for an incomplete message: charged to the memory budget.
@@ -173,12 +259,17 @@ impl Decoder {
     }
 
     /// At a frame's first byte: lends the frame if it is whole and a message by itself, otherwise begins a partial.
-    fn take_frame(&mut self, rest: &mut [u8], used: &mut usize, max: usize) -> Result<Option<Found>, ProtocolError> {
+    fn take_frame(
+        &mut self,
+        rest: &mut [u8],
+        used: &mut usize,
+        limits: Limits,
+    ) -> Result<Option<Found>, ProtocolError> {
         if rest.is_empty() {
             return Ok(None);
         }
         let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
-        let context = Context { message_bytes: message.map(Assembly::len), max_message_bytes: max };
+        let context = limits.after(message);
         let Some(header) = Header::parse(rest, context)? else {
             self.partial.get_or_insert_with(Partial::boxed).keep_header(rest);
             *used += rest.len();
@@ -187,9 +278,9 @@ impl Decoder {
         let end = header.len + header.payload_len;
         if rest.len() >= end && header.is_message() {
             unmask(&mut rest[header.len..end], header.key, 0);
-            let found = Found::Input { opcode: header.opcode, start: *used + header.len, end: *used + end };
-            *used += end;
-            return Ok(Some(found));
+            let (start, end) = (*used + header.len, *used + end);
+            *used = end;
+            return Ok(Some(Found::Input { opcode: header.opcode, compressed: header.compressed, start, end }));
         }
         *used += header.len;
         self.partial.get_or_insert_with(Partial::boxed).begin_frame(header);
@@ -222,12 +313,12 @@ impl Partial {
     }
 
     /// Goes on with a header that began in an earlier input.
-    fn take_header(&mut self, rest: &[u8], used: &mut usize, max: usize) -> Result<(), ProtocolError> {
+    fn take_header(&mut self, rest: &[u8], used: &mut usize, limits: Limits) -> Result<(), ProtocolError> {
         let before = usize::from(self.header_len);
         let more = rest.len().min(CLIENT_HEADER_BYTES_MAX - before);
         let mut bytes = self.header;
         bytes[before..before + more].copy_from_slice(&rest[..more]);
-        let context = Context { message_bytes: self.message.as_ref().map(Assembly::len), max_message_bytes: max };
+        let context = limits.after(self.message.as_ref());
         match Header::parse(&bytes[..before + more], context)? {
             Some(header) => {
                 *used += header.len - before;
@@ -244,6 +335,7 @@ impl Partial {
 
     fn begin_frame(&mut self, header: Header) {
         match header.opcode {
+            opcode if header.compressed => self.message = Some(Assembly::compressed(opcode)),
             Opcode::Text => self.message = Some(Assembly::text()),
             Opcode::Binary => self.message = Some(Assembly::binary()),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}

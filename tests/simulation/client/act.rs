@@ -31,11 +31,32 @@ pub fn request_head(client: &mut Client, session: &mut Session, context: &mut Co
     } else if !offer.is_empty() {
         session.expected_upgrade.1 = Some("roomring.v1.json");
     }
+    let extensions = extensions(session, context);
     let query = query(client, session, context);
     format!(
         "GET /ws{query} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}{extensions}\r\n"
     )
+}
+
+/// The extensions offered, and what must be agreed: some clients offer none.
+fn extensions(session: &mut Session, context: &Context<'_>) -> &'static str {
+    let mut rng = Rng::salted(context.profile.seed, "extensions", session.conn as u64);
+    let (offer, window) = match rng.below(6) {
+        0 | 1 => ("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", ""),
+        2 => (
+            "Sec-WebSocket-Extensions: x, permessage-deflate; server_max_window_bits=\"13\"\r\n",
+            "; server_max_window_bits=12",
+        ),
+        3 => ("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8\r\n", "none"),
+        _ => return "",
+    };
+    session.deflate = context.profile.settings.compression.is_some() && window != "none";
+    if session.deflate {
+        let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        session.expected_extensions = Some(format!("{agreed}{window}"));
+    }
+    offer
 }
 
 /// Requests that must not become a WebSocket.
@@ -494,7 +515,11 @@ fn break_protocol(to: &mut Vec<u8>, rng: &mut Rng, context: &Context<'_>) -> &'s
     const PROTOCOL: &[u16] = &[1002];
     match rng.below(13) {
         0 => to.extend_from_slice(&[0x81, 0x02, b'h', b'i']),
-        1 => codec::write_frame(to, 0xc1, b"hi", rng),
+        // Where compression is agreed, the first is the mark of a compressed message, which this is not.
+        1 => {
+            codec::write_frame(to, 0xc1, b"hi", rng);
+            return &[1002, 1007];
+        }
         2 => codec::write_frame(to, 0x83, b"hi", rng),
         3 => codec::write_frame(to, 0x89, &[7; 126], rng),
         4 => codec::write_frame(to, 0x09, b"hi", rng),
@@ -575,6 +600,8 @@ fn put(client: &mut Client, session: &mut Session, opcode: u8, message: &[u8], t
     let fragment = client.rng.chance(client.fragment);
     if fragment {
         session.pings.extend(codec::write_fragments(to, opcode, message, &mut client.rng));
+    } else if session.deflate && message.len() % 3 > 0 {
+        codec::write_compressed(to, opcode, message, &mut session.deflate_rng);
     } else {
         codec::write_message(to, opcode, message, &mut client.rng);
     }

@@ -9,6 +9,7 @@ use super::super::codec::{self, ServerFrame, opcode};
 use super::super::hear::{Heard, Listener};
 use super::super::judge::ConnKey;
 use super::super::profile::Mode;
+use super::super::rng::Rng;
 use super::super::view::{HistoryAsk, JoinAsk, View};
 use super::{Client, Context, Effect, answer};
 
@@ -84,6 +85,12 @@ pub struct Session {
     pub expected_status: u16,
     /// The accept key and subprotocol that a 101 must show.
     pub expected_upgrade: (String, Option<&'static str>),
+    /// The `Sec-WebSocket-Extensions` that a 101 must show.
+    pub expected_extensions: Option<String>,
+    /// Compression will be agreed.
+    pub deflate: bool,
+    /// Draws that concern compression.
+    pub deflate_rng: Rng,
     /// Its user, once known.
     pub user: Option<Rc<str>>,
     /// Commands sent.
@@ -132,6 +139,9 @@ impl Session {
             form: Form::Json,
             expected_status: 101,
             expected_upgrade: (String::new(), None),
+            expected_extensions: None,
+            deflate: false,
+            deflate_rng: Rng::salted(context.profile.seed, "deflate", conn as u64),
             user: None,
             commands: 0,
             away: false,
@@ -212,6 +222,7 @@ impl Session {
             let key = answer.header("sec-websocket-accept");
             let sound = key == Some(&self.expected_upgrade.0)
                 && answer.header("sec-websocket-protocol") == self.expected_upgrade.1
+                && answer.header("sec-websocket-extensions") == self.expected_extensions.as_deref()
                 && answer.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
                 && self.expected_status == 101;
             context.judge.check(sound, || format!("connection {conn}: a wrong 101: {answer:?}"));
@@ -242,6 +253,9 @@ impl Session {
         let conn = self.conn;
         let closed = self.closed;
         context.judge.check(closed.is_none(), || format!("connection {conn}: {frame:?} after close {closed:?}"));
+        let deflate = self.deflate;
+        context.judge.check(deflate || !frame.compressed, || format!("connection {conn}: compressed unasked"));
+        context.judge.seen.compressed += u64::from(frame.compressed);
         match frame.opcode {
             opcode::TEXT | opcode::BINARY => {
                 let form = if frame.opcode == opcode::TEXT { Form::Json } else { Form::Binary };

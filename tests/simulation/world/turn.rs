@@ -303,7 +303,9 @@ impl World {
 /// Whether a send over the bound is a single frame, or a binary `joined` with its messages.
 fn is_one_reply(bytes: &[u8]) -> bool {
     let Ok(Some(header)) = codec::read_header(bytes) else { return false };
-    header.total() == bytes.len() || bytes[header.len..].starts_with(&129_u32.to_le_bytes())
+    let is_joined =
+        || codec::payload_of(bytes, &header).is_ok_and(|payload| payload.starts_with(&129_u32.to_le_bytes()));
+    header.total() == bytes.len() || is_joined()
 }
 
 /// A batch in few words.

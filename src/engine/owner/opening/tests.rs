@@ -15,7 +15,7 @@ fn room() -> RoomName {
 
 fn member(slot: u32) -> MemberRef {
     let conn = ConnId { home: CoreId(0), slot, generation: 1 };
-    MemberRef { conn, user: UserName::new("ann").expect("valid"), form: Form::Json }
+    MemberRef { conn, user: UserName::new("ann").expect("valid"), reading: Form::Json.into() }
 }
 
 fn join(slot: u32) -> ToOwner {

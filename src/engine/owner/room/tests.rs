@@ -14,7 +14,7 @@ pub(in crate::engine::owner) fn memory_room(name: &str) -> Room {
 
 fn member() -> MemberRef {
     let conn = ConnId { home: CoreId(0), slot: 1, generation: 1 };
-    MemberRef { conn, user: UserName::new("ann").expect("valid"), form: Form::Json }
+    MemberRef { conn, user: UserName::new("ann").expect("valid"), reading: Form::Json.into() }
 }
 
 #[test]

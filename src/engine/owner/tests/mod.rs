@@ -31,6 +31,7 @@ struct World {
     store: Vec<StoreRequest>,
     counters: CoreCounters,
     budget: Budget,
+    packer: Packer,
     now: Now,
 }
 
@@ -42,6 +43,7 @@ impl World {
         settings.rooms = Arc::new(rooms);
         Self {
             budget: Budget::new(settings.memory_bytes_max),
+            packer: Packer::new(settings.compression),
             owner: Owner::new(Arc::new(settings), CoreId(0), 7),
             outbound: Outbound::new(CoreId(0), 3),
             link: Vec::new(),
@@ -62,6 +64,7 @@ impl World {
             store: &mut self.store,
             counters: &self.counters,
             budget: &mut self.budget,
+            packer: &mut self.packer,
         };
         call(&mut self.owner, self.now, &mut effects)
     }
@@ -192,7 +195,7 @@ impl World {
         let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
         self.outbound.post_to_home(
             CoreId(core),
-            ToHome::Push { room: filler_room(), frames, is_publication: true, except: None },
+            ToHome::Push { room: filler_room(), frames, variants: None, is_publication: true, except: None },
         );
         assert!(self.outbound.is_full(CoreId(core)));
     }
@@ -230,7 +233,7 @@ fn conn(slot: u32) -> ConnId {
 }
 
 fn member(slot: u32) -> MemberRef {
-    MemberRef { conn: conn(slot), user: user(slot), form: Form::Json }
+    MemberRef { conn: conn(slot), user: user(slot), reading: Form::Json.into() }
 }
 
 fn record(seq: Seq, from: u32) -> Record {

@@ -21,7 +21,7 @@ fn each_listening_core_gets_one_hop() {
 fn frames_are_in_the_forms_that_members_read() {
     let mut world = World::memory();
     world.join(1);
-    let binary = MemberRef { form: Form::Binary, ..member(10) };
+    let binary = MemberRef { reading: Form::Binary.into(), ..member(10) };
     let forms = |world: &mut World| {
         world.publish(1);
         let mut forms = None;

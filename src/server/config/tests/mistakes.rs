@@ -192,11 +192,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "rooms.create: \"admin\" needs membership with roles, which this version does not have yet; it must be \"anyone\"",
         ),
         (
-            "compression",
-            "enabled = true",
-            "compression.enabled: true needs compression, which this version does not have yet; it must be false",
-        ),
-        (
             "store",
             "kind = \"embedded\"",
             "store.kind: \"embedded\" needs durable storage, which this version does not have yet; it must be \"memory\"",

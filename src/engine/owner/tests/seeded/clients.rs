@@ -41,7 +41,7 @@ impl Clients {
     fn member(&mut self, slot: u32) -> MemberRef {
         let generation = self.clients.entry(slot).or_default().generation;
         let form = if slot.is_multiple_of(3) { Form::Binary } else { Form::Json };
-        MemberRef { conn: ConnId { generation, ..conn(slot) }, user: user(slot % 10), form }
+        MemberRef { conn: ConnId { generation, ..conn(slot) }, user: user(slot % 10), reading: form.into() }
     }
 
     /// The reply of a new command.

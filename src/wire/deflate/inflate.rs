@@ -1,0 +1,165 @@
+//! One message's payload inflated, never beyond a bound. Keeps nothing of a message for the next one.
+
+use std::fmt;
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::FLUSH_TAIL;
+
+/// Bytes of output kept for the next message. What a larger one needed is given back after it.
+const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
+
+/// The first try at a message's size. JSON shrinks to a fourth at most.
+const FIRST_RATIO: usize = 4;
+
+/// How far back deflate refers at most.
+const WINDOW_BYTES_MAX: usize = 32 * 1024;
+
+/// An empty block that is the last one, behind the tail of the flush: it is found there by an inflater that stands between
+/// two blocks, and only then, so a message that was cut short is told from a whole one.
+const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// A compressed message that cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InflateError {
+    /// It is larger than the bound.
+    #[error("a compressed message over the limit")]
+    TooBig,
+    /// It is not whole deflate blocks.
+    #[error("a compressed message that cannot be inflated")]
+    Corrupt,
+}
+
+/// Inflates messages, one after another, of any number of connections. Holds nothing until the first one, then about
+/// 48 KiB and the output of the last.
+#[derive(Default)]
+pub struct Inflater {
+    state: Option<Box<State>>,
+}
+
+struct State {
+    stream: Inflate,
+    /// Initialised to its length, so that it is zeroed once and not for every message.
+    output: Vec<u8>,
+    filled: usize,
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Inflater").field("in_use", &self.state.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Inflater {
+    /// The message whose compressed payload (of all its frames) this is, lent until the next one. At most `bytes_max`; of
+    /// a larger one no more than that is ever held.
+    ///
+    /// # Errors
+    /// [`InflateError`]; the next message can be inflated all the same.
+    pub fn inflate(&mut self, payload: &[u8], bytes_max: usize) -> Result<&[u8], InflateError> {
+        let state = self
+            .state
+            .get_or_insert_with(|| Box::new(State { stream: Inflate::new(false, 15), output: Vec::new(), filled: 0 }));
+        state.begin(payload.len(), bytes_max);
+        state.inflate(payload, bytes_max)?;
+        Ok(&state.output[..state.filled])
+    }
+
+    /// Gives back what a large message needed: for when the last one that was lent is done with.
+    pub fn let_go(&mut self) {
+        if let Some(state) = &mut self.state
+            && state.output.len() > OUTPUT_BYTES_KEPT
+        {
+            state.output = Vec::new();
+        }
+    }
+
+    /// Bytes of output held, beside what the algorithm itself needs.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.output.capacity())
+    }
+}
+
+/// What a step did.
+struct Step {
+    status: Status,
+    /// Bytes of input.
+    taken: usize,
+    /// No output was left free: more may come of the same input.
+    is_full: bool,
+}
+
+impl State {
+    fn begin(&mut self, payload_len: usize, bytes_max: usize) {
+        self.stream.reset(false);
+        self.filled = 0;
+        if self.output.len() > OUTPUT_BYTES_KEPT {
+            self.output = Vec::new();
+        }
+        let wanted = payload_len.saturating_mul(FIRST_RATIO).clamp(1_024, OUTPUT_BYTES_KEPT);
+        if self.output.len() < wanted.min(bytes_max) {
+            self.output.resize(wanted.min(bytes_max), 0);
+        }
+    }
+
+    fn inflate(&mut self, payload: &[u8], bytes_max: usize) -> Result<(), InflateError> {
+        if self.feed(payload, bytes_max)? {
+            // It ended with a block marked as the last, and without the padding byte that RFC 7692 section 7.2.3.4 asks for.
+            return Ok(());
+        }
+        self.feed(&FLUSH_TAIL, bytes_max)?;
+        if self.feed(&LAST_BLOCK, bytes_max)? { Ok(()) } else { Err(InflateError::Corrupt) }
+    }
+
+    /// Inflates all of `input`. Whether it ends exactly with a block that is marked as the last. One that is marked so
+    /// and followed by others is legal (RFC 7692 section 7.2.1).
+    fn feed(&mut self, mut input: &[u8], bytes_max: usize) -> Result<bool, InflateError> {
+        loop {
+            let Step { status, taken, is_full } = self.step(input, bytes_max)?;
+            input = &input[taken..];
+            match status {
+                Status::StreamEnd if input.is_empty() => return Ok(true),
+                Status::StreamEnd => self.go_on_after_last()?,
+                _ if is_full => {}
+                _ if input.is_empty() => return Ok(false),
+                _ if taken == 0 => return Err(InflateError::Corrupt),
+                _ => {}
+            }
+        }
+    }
+
+    /// One step into what is free of the output, or into a byte that must stay unused when the bound is reached.
+    fn step(&mut self, input: &[u8], bytes_max: usize) -> Result<Step, InflateError> {
+        if self.filled == self.output.len() && self.filled < bytes_max {
+            let larger = (self.output.len() * 2).clamp(1_024, bytes_max.max(1_024)).min(bytes_max);
+            self.output.reserve_exact(larger - self.output.len());
+            self.output.resize(larger, 0);
+        }
+        let room = self.output.len().min(bytes_max);
+        let mut beyond = [0];
+        let output = if self.filled < room { &mut self.output[self.filled..room] } else { &mut beyond[..] };
+        let free = output.len();
+        let (in_before, out_before) = (self.stream.total_in(), self.stream.total_out());
+        let status = self.stream.decompress(input, output, InflateFlush::SyncFlush);
+        let status = status.map_err(|_| InflateError::Corrupt)?;
+        let taken = (self.stream.total_in() - in_before) as usize;
+        let made = (self.stream.total_out() - out_before) as usize;
+        if self.filled + made > bytes_max {
+            return Err(InflateError::TooBig);
+        }
+        self.filled += made;
+        Ok(Step { status, taken, is_full: made == free })
+    }
+
+    /// Blocks that follow a last one refer to what is before it like any others.
+    fn go_on_after_last(&mut self) -> Result<(), InflateError> {
+        self.stream.reset(false);
+        let known = &self.output[..self.filled];
+        let known = &known[known.len().saturating_sub(WINDOW_BYTES_MAX)..];
+        if !known.is_empty() {
+            self.stream.set_dictionary(known).map_err(|_| InflateError::Corrupt)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! RFC 7692 section 7.2: what is compressed comes back, and nothing else does any harm.
+
+use super::*;
+use crate::wire::frame::{Opcode, server_frame};
+
+const MAX: usize = 1 << 20;
+
+/// Text of a chat, of about so many bytes.
+fn json(length: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for seq in 0_u64.. {
+        text.extend_from_slice(
+            format!(r#"{{"type":"message","room":"lobby","seq":{seq},"from":"user-{}","data":"#, seq % 7).as_bytes(),
+        );
+        if text.len() >= length {
+            break;
+        }
+    }
+    text.truncate(length);
+    text
+}
+
+/// Bytes that no compressor makes smaller.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn inflated(payload: &[u8], max: usize) -> Result<Vec<u8>, InflateError> {
+    Inflater::default().inflate(payload, max).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn the_examples_of_the_rfc_are_read() {
+    for (what, payload, expected) in [
+        ("7.2.3.1 one block", &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"Hello"[..]),
+        ("7.2.3.3 no compression", b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", b"Hello"),
+        ("7.2.3.4 a block marked as the last", b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", b"Hello"),
+        ("7.2.3.5 two blocks", b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", b"Hello"),
+        ("7.2.3.6 an empty message", b"\x00", b""),
+        ("a last block without the padding byte", b"\xf3\x48\xcd\xc9\xc9\x07\x00", b"Hello"),
+        ("blocks behind a last one", b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x48\xcd\xc9\xc9\x07\x00", b"HelloHello"),
+    ] {
+        assert_eq!(inflated(payload, MAX).as_deref(), Ok(expected), "{what}");
+        assert_eq!(inflated(payload, expected.len()).as_deref(), Ok(expected), "{what}, with no byte to spare");
+    }
+    let with_the_context_of_another = b"\xf2\x00\x11\x00\x00";
+    assert_eq!(inflated(with_the_context_of_another, MAX), Err(InflateError::Corrupt), "7.2.3.2 was not agreed");
+}
+
+#[test]
+fn a_block_behind_a_last_one_may_refer_to_what_is_before_it() {
+    // "Hello" as in 7.2.3.4, then the second message of 7.2.3.2, which refers five bytes back.
+    let payload = b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00";
+    assert_eq!(inflated(payload, MAX).as_deref(), Ok(&b"HelloHello"[..]));
+}
+
+#[test]
+fn every_size_level_and_window_comes_back() {
+    let mut inflater = Inflater::default();
+    for level in 1..=9 {
+        let mut compressor = Compressor::new(level);
+        for length in [64, 125, 126, 512, 4_096, 65_536, 100_000] {
+            let payload = json(length);
+            for window in Window::ALL {
+                let compressed = compressor.compress(window, &payload).map(<[u8]>::to_vec);
+                let Some(compressed) = compressed else {
+                    assert!(length <= 126, "JSON of {length} bytes gets smaller (level {level}, {window:?})");
+                    continue;
+                };
+                assert!(compressed.len() < length);
+                assert_eq!(inflater.inflate(&compressed, length), Ok(&payload[..]), "{level} {window:?} {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_refer_no_further_back_than_their_window() {
+    let mut compressor = Compressor::new(9);
+    // Two copies of noise, too far from each other for the smaller windows.
+    for (distance, window, smaller) in
+        [(2_000, Window::Bits12, true), (20_000, Window::Bits12, false), (20_000, Window::Bits15, true)]
+    {
+        let payload = noise(distance).repeat(2);
+        let compressed = compressor.compress(window, &payload).map(<[u8]>::to_vec);
+        assert_eq!(compressed.is_some(), smaller, "{window:?} {distance}");
+        if let Some(compressed) = compressed {
+            let mut stream = zlib_rs::Inflate::new(false, window.bits());
+            let mut output = vec![0; payload.len()];
+            let whole = [&compressed[..], &FLUSH_TAIL].concat();
+            stream.decompress(&whole, &mut output, zlib_rs::InflateFlush::SyncFlush).expect("within its window");
+            assert!(output == payload, "a client that holds no more can read it");
+        }
+    }
+}
+
+#[test]
+fn messages_are_independent_of_one_another() {
+    let mut compressor = Compressor::new(1);
+    let first = compressor.compress(Window::Bits15, &json(900)).map(<[u8]>::to_vec);
+    compressor.compress(Window::Bits15, &json(70_000)).expect("smaller");
+    assert_eq!(compressor.compress(Window::Bits15, &noise(5_000)), None);
+    assert_eq!(compressor.compress(Window::Bits15, &json(900)).map(<[u8]>::to_vec), first);
+}
+
+#[test]
+fn what_does_not_get_smaller_is_not_compressed() {
+    let mut compressor = Compressor::new(6);
+    for payload in [&b""[..], b"a", b"ab", b"Hello", &noise(100), &noise(70_000)] {
+        assert_eq!(compressor.compress(Window::Bits15, payload), None, "{} bytes", payload.len());
+    }
+    assert!(compressor.compress(Window::Bits15, &[b'a'; 40]).is_some());
+}
+
+#[test]
+fn bombs_stop_at_the_bound() {
+    let mut compressor = Compressor::new(9);
+    let bomb = compressor.compress(Window::Bits15, &vec![0; 8 << 20]).expect("smaller").to_vec();
+    assert!(bomb.len() < 10_000, "{} bytes", bomb.len());
+    let mut inflater = Inflater::default();
+    for max in [0, 1, 100, 65_536, 1 << 20, (8 << 20) - 1] {
+        assert_eq!(inflater.inflate(&bomb, max), Err(InflateError::TooBig), "{max}");
+        let held = inflater.held_bytes();
+        assert!(held <= max.max(OUTPUT_KEPT), "{held} bytes held for a bound of {max}");
+    }
+    assert_eq!(inflater.inflate(&bomb, 8 << 20).map(<[u8]>::len), Ok(8 << 20), "just at the bound it is taken");
+    assert_eq!(inflater.inflate(b"\x00", 100), Ok(&b""[..]));
+    let held = inflater.held_bytes();
+    assert!(held <= OUTPUT_KEPT, "{held} bytes held after a large message");
+    // Many blocks marked as the last make no way around it.
+    let many = b"\xf3\x48\xcd\xc9\xc9\x07\x00".repeat(1_000);
+    assert_eq!(inflater.inflate(&many, 4_999), Err(InflateError::TooBig));
+    assert_eq!(inflater.inflate(&many, 5_000).map(<[u8]>::len), Ok(5_000));
+    let empty_blocks = b"\x00\x00\x00\xff\xff".repeat(10_000);
+    assert_eq!(inflater.inflate(&[&empty_blocks[..], b"\x00"].concat(), 0), Ok(&b""[..]));
+}
+
+const OUTPUT_KEPT: usize = 64 * 1024;
+
+#[test]
+fn what_was_cut_short_is_corrupt() {
+    let mut compressor = Compressor::new(6);
+    let payload = json(3_000);
+    let whole = compressor.compress(Window::Bits15, &payload).expect("smaller").to_vec();
+    for length in 0..whole.len() {
+        let result = inflated(&whole[..length], MAX);
+        assert_eq!(result, Err(InflateError::Corrupt), "{length} of {}", whole.len());
+    }
+    for payload in [&b"\x07"[..], b"\xff\xff\xff\xff", b"\x00\x06\x00\xf9\xff\x48", b"\x00\x05\x00\x00\x00Hello\x00"] {
+        assert_eq!(inflated(payload, MAX), Err(InflateError::Corrupt), "{payload:?}");
+    }
+}
+
+#[test]
+fn garbage_is_refused_and_does_no_harm_to_the_next_message() {
+    let mut compressor = Compressor::new(6);
+    let payload = json(2_000);
+    let whole = compressor.compress(Window::Bits15, &payload).expect("smaller").to_vec();
+    let mut inflater = Inflater::default();
+    for seed in 0..500 {
+        let mut damaged = whole.clone();
+        let noise = noise(seed + 8);
+        for chunk in noise[seed..].chunks(2).take(1 + seed % 4) {
+            let at = (usize::from(chunk[0]) * 256 + seed * 7) % damaged.len();
+            damaged[at] ^= chunk[1] | 1;
+        }
+        if let Ok(output) = inflater.inflate(&damaged, 10_000) {
+            assert!(output.len() <= 10_000);
+        }
+        let _ = inflater.inflate(&noise, 10_000);
+        assert_eq!(inflater.inflate(&whole, 2_000), Ok(&payload[..]));
+    }
+}
+
+#[test]
+fn in_a_row_of_frames_each_due_message_is_compressed_and_the_others_stay() {
+    let mut compressor = Compressor::new(1);
+    let (small, large) = (json(400), json(2_000));
+    let frames = [
+        server_frame(Opcode::Ping, &[b'a'; 100]),
+        server_frame(Opcode::Text, &small),
+        server_frame(Opcode::Text, &large),
+        server_frame(Opcode::Binary, &noise(1_000)),
+        server_frame(Opcode::Binary, &large),
+        server_frame(Opcode::Close, b"\x03\xe8"),
+    ]
+    .concat();
+    let payload = compressor.compress(Window::Bits12, &large).expect("smaller").to_vec();
+    let deflated = compressor.compress_frames(Window::Bits12, &frames, 500, MAX).expect("two are due");
+    let compressed = |opcode: Opcode| {
+        let mut frame = server_frame(opcode, &payload).to_vec();
+        frame[0] |= COMPRESSED_BIT;
+        frame
+    };
+    let expected = [
+        server_frame(Opcode::Ping, &[b'a'; 100]).to_vec(),
+        server_frame(Opcode::Text, &small).to_vec(),
+        compressed(Opcode::Text),
+        server_frame(Opcode::Binary, &noise(1_000)).to_vec(),
+        compressed(Opcode::Binary),
+        server_frame(Opcode::Close, b"\x03\xe8").to_vec(),
+    ]
+    .concat();
+    assert_eq!(deflated.frames, expected);
+    assert_eq!((deflated.messages, deflated.bytes_before), (2, 2 * (large.len() + 4)));
+    assert_eq!(frames.len() - expected.len(), deflated.bytes_before - deflated.bytes_after);
+    assert_eq!(compressor.compress_frames(Window::Bits12, &frames, 2_001, MAX), None, "none is large enough");
+    assert_eq!(compressor.compress_frames(Window::Bits12, &frames, 500, 1_999), None, "none is small enough");
+    assert_eq!(compressor.compress_frames(Window::Bits12, &[], 0, MAX), None);
+}
+
+#[test]
+fn windows_are_the_largest_within_what_is_asked() {
+    let bits = |asked| Window::within(asked).map(Window::bits);
+    assert_eq!(
+        [8, 9, 10, 11, 12, 13, 14, 15].map(bits),
+        [None, None, None, None, Some(12), Some(12), Some(12), Some(15)]
+    );
+    for window in Window::ALL {
+        assert_eq!(Window::ALL[window.index()], window);
+    }
+}

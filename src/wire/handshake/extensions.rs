@@ -1,0 +1,262 @@
+//! What a client offers in `Sec-WebSocket-Extensions` (RFC 6455 section 9.1) and what of it is taken: permessage-deflate
+//! by RFC 7692 section 7.1. An offer that cannot be taken is passed over, and the next one may be.
+
+use super::Refusal;
+use super::headers::Headers;
+use crate::wire::deflate::Window;
+
+/// An offer of permessage-deflate that can be taken. Neither side keeps its context from one message to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeflateOffer {
+    /// What the server compresses for.
+    pub window: Window,
+    /// Whether the client has asked for a window, and must be told which.
+    names_window: bool,
+}
+
+impl DeflateOffer {
+    /// The extension as the answer names it. That the client keeps no context may be demanded unasked (section 7.1.1.2).
+    pub(super) fn answer(self) -> String {
+        let plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        if self.names_window {
+            format!("{plain}; server_max_window_bits={}", self.window.bits())
+        } else {
+            plain.to_owned()
+        }
+    }
+}
+
+/// The first offer of permessage-deflate that can be taken, if any.
+///
+/// # Errors
+/// 400 for a list that is not written as RFC 6455 section 9.1 has it.
+pub(super) fn read(headers: Headers<'_>) -> Result<Option<DeflateOffer>, Refusal> {
+    let malformed = || Refusal::bad_request("header Sec-WebSocket-Extensions is not a list of extensions");
+    let mut taken = None;
+    for value in headers.all("sec-websocket-extensions") {
+        let mut rest = Scanner(value);
+        loop {
+            rest.skip_blanks();
+            if !rest.0.is_empty() && rest.0[0] != b',' {
+                let offer = rest.extension().ok_or_else(malformed)?;
+                taken = taken.or(offer);
+            }
+            if !rest.take(b',') {
+                break;
+            }
+        }
+        if !rest.0.is_empty() {
+            return Err(malformed());
+        }
+    }
+    Ok(taken)
+}
+
+/// The parameters of one offer so far.
+#[derive(Default)]
+struct Parameters {
+    server_no_context: bool,
+    client_no_context: bool,
+    server_bits: Option<u8>,
+    client_bits: Option<u8>,
+    unacceptable: bool,
+}
+
+impl Parameters {
+    /// A name and its value. Unknown ones, repeated ones and ill values make the offer one that cannot be taken.
+    fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
+        let is_new = match (name, value) {
+            (b"server_no_context_takeover", None) => !std::mem::replace(&mut self.server_no_context, true),
+            (b"client_no_context_takeover", None) => !std::mem::replace(&mut self.client_no_context, true),
+            (b"server_max_window_bits", Some(value)) => {
+                window_bits(value).is_some_and(|bits| self.server_bits.replace(bits).is_none())
+            }
+            // Whatever the client would keep to, the server inflates it.
+            (b"client_max_window_bits", None) => self.client_bits.replace(15).is_none(),
+            (b"client_max_window_bits", Some(value)) => {
+                window_bits(value).is_some_and(|bits| self.client_bits.replace(bits).is_none())
+            }
+            _ => false,
+        };
+        self.unacceptable |= !is_new;
+    }
+
+    fn offer(&self) -> Option<DeflateOffer> {
+        let window = Window::within(self.server_bits.unwrap_or(15))?;
+        (!self.unacceptable).then_some(DeflateOffer { window, names_window: self.server_bits.is_some() })
+    }
+}
+
+/// 8 to 15, without a leading zero.
+fn window_bits(value: &[u8]) -> Option<u8> {
+    match value {
+        [digit @ b'8'..=b'9'] => Some(digit - b'0'),
+        [b'1', digit @ b'0'..=b'5'] => Some(10 + digit - b'0'),
+        _ => None,
+    }
+}
+
+/// What is left of a header's value.
+struct Scanner<'a>(&'a [u8]);
+
+impl<'a> Scanner<'a> {
+    fn skip_blanks(&mut self) {
+        self.0 = self.0.trim_ascii_start();
+    }
+
+    /// Goes past a separator and the blanks around it, if it is next.
+    fn take(&mut self, separator: u8) -> bool {
+        self.skip_blanks();
+        let is_next = self.0.first() == Some(&separator);
+        if is_next {
+            self.0 = &self.0[1..];
+            self.skip_blanks();
+        }
+        is_next
+    }
+
+    /// One extension with its parameters: the outer `None` is malformed, the inner one is passed over.
+    #[expect(clippy::option_option, reason = "two reasons for there being no offer")]
+    fn extension(&mut self) -> Option<Option<DeflateOffer>> {
+        let is_deflate = self.token()? == b"permessage-deflate";
+        let mut parameters = Parameters::default();
+        while self.take(b';') {
+            let name = self.token()?;
+            if !self.take(b'=') {
+                parameters.add(name, None);
+            } else if self.0.first() == Some(&b'"') {
+                parameters.add(name, Some(&self.quoted()?));
+            } else {
+                parameters.add(name, Some(self.token()?));
+            }
+        }
+        Some(parameters.offer().filter(|_| is_deflate))
+    }
+
+    /// RFC 9110 section 5.6.2.
+    fn token(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|byte| !is_token(*byte)).unwrap_or(self.0.len());
+        let (token, rest) = self.0.split_at(end);
+        self.0 = rest;
+        (!token.is_empty()).then_some(token)
+    }
+
+    /// A quoted string, which must say a token.
+    fn quoted(&mut self) -> Option<Vec<u8>> {
+        let mut said = Vec::new();
+        let mut bytes = self.0.iter().copied().enumerate().skip(1);
+        loop {
+            let (at, byte) = bytes.next()?;
+            match byte {
+                b'"' => {
+                    self.0 = &self.0[at + 1..];
+                    return (!said.is_empty()).then_some(said);
+                }
+                b'\\' => said.push(bytes.next().map(|(_, escaped)| escaped).filter(|byte| is_token(*byte))?),
+                byte if is_token(byte) => said.push(byte),
+                _ => return None,
+            }
+        }
+    }
+}
+
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(values: &[&str]) -> Result<Option<String>, u16> {
+        let fields: Vec<_> = values
+            .iter()
+            .map(|value| httparse::Header { name: "Sec-WebSocket-Extensions", value: value.as_bytes() })
+            .collect();
+        read(Headers(&fields)).map(|offer| offer.map(DeflateOffer::answer)).map_err(|refusal| refusal.status)
+    }
+
+    const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+    #[test]
+    fn offers_that_can_be_taken_are() {
+        for offer in [
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate;client_max_window_bits=8",
+            "permessage-deflate ; client_max_window_bits = \"15\" ; server_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+            "x-webkit-deflate-frame, permessage-deflate",
+            ", ,permessage-deflate,",
+        ] {
+            assert_eq!(read_all(&[offer]), Ok(Some(PLAIN.to_owned())), "{offer}");
+        }
+        assert_eq!(read_all(&[]), Ok(None));
+        assert_eq!(read_all(&[""]), Ok(None));
+        assert_eq!(read_all(&["permessage-bzip2", "permessage-deflate"]), Ok(Some(PLAIN.to_owned())), "several fields");
+    }
+
+    #[test]
+    fn the_window_is_the_largest_that_is_not_over_what_is_asked() {
+        for (asked, bits) in [("15", 15), ("\"15\"", 15), ("14", 12), ("\"1\\3\"", 12), ("12", 12)] {
+            let answer = format!("{PLAIN}; server_max_window_bits={bits}");
+            let offer = format!("permessage-deflate; server_max_window_bits={asked}");
+            assert_eq!(read_all(&[&offer]), Ok(Some(answer)), "{offer}");
+        }
+    }
+
+    #[test]
+    fn an_offer_that_cannot_be_taken_is_passed_over() {
+        let bad = [
+            "permessage-deflate; server_max_window_bits=8",
+            "permessage-deflate; server_max_window_bits=9",
+            "permessage-deflate; server_max_window_bits=11",
+            "permessage-deflate; server_max_window_bits",
+            "permessage-deflate; server_max_window_bits=16",
+            "permessage-deflate; server_max_window_bits=7",
+            "permessage-deflate; server_max_window_bits=010",
+            "permessage-deflate; server_max_window_bits=1x",
+            "permessage-deflate; client_max_window_bits=16",
+            "permessage-deflate; client_max_window_bits=09",
+            "permessage-deflate; server_no_context_takeover=1",
+            "permessage-deflate; client_no_context_takeover=true",
+            "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            "permessage-deflate; client_max_window_bits; client_max_window_bits=10",
+            "permessage-deflate; server_max_window_bits=12; server_max_window_bits=12",
+            "permessage-deflate; unknown",
+            "permessage-deflate; mu=\"\\a\"",
+            "permessage-deflate; Server_No_Context_Takeover",
+            "permessage-foo; server_no_context_takeover",
+            "Permessage-Deflate2",
+        ];
+        for offer in bad {
+            assert_eq!(read_all(&[offer]), Ok(None), "{offer}");
+            let then_another = format!("{offer}, permessage-deflate; server_max_window_bits=12, permessage-deflate");
+            let answer = format!("{PLAIN}; server_max_window_bits=12");
+            assert_eq!(read_all(&[&then_another]), Ok(Some(answer.clone())), "{then_another}");
+            assert_eq!(read_all(&[offer, "permessage-deflate; server_max_window_bits=12"]), Ok(Some(answer)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_extensions_is_refused() {
+        for value in [
+            "permessage-deflate;",
+            "permessage-deflate; ;",
+            "permessage-deflate; a=",
+            "permessage-deflate; a=\"",
+            "permessage-deflate; a=\"\"",
+            "permessage-deflate; a=\"b c\"",
+            "permessage-deflate; a=\"b\\",
+            "permessage-deflate; a=b c",
+            "permessage-deflate b",
+            "=a",
+            "\"permessage-deflate\"",
+            "per@message",
+            "permessage-deflate, \u{e4}",
+        ] {
+            assert_eq!(read_all(&[value]), Err(400), "{value}");
+        }
+    }
+}

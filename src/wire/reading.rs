@@ -1,0 +1,176 @@
+//! How a connection reads what it is sent: in which form, and compressed or not. Everyone who reads alike shares the same
+//! bytes. Encodes and compresses nothing.
+
+use std::num::NonZeroU8;
+
+use bytes::Bytes;
+
+use super::command::Form;
+use super::deflate::Window;
+use super::publication::Forms;
+
+/// A form and, where compression was negotiated, its window. One byte, also when it is optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading(NonZeroU8);
+
+const FORMS: usize = 2;
+
+impl Reading {
+    /// How many there are.
+    pub const COUNT: usize = FORMS * (1 + Window::ALL.len());
+
+    /// Those without compression, in the order of their [index](Reading::index).
+    pub const PLAIN: [Reading; FORMS] = [Reading::at(0), Reading::at(1)];
+
+    /// Those with compression, in the order of their [index](Reading::index).
+    pub const COMPRESSED: [Reading; Reading::COUNT - FORMS] =
+        [Reading::at(2), Reading::at(3), Reading::at(4), Reading::at(5)];
+
+    /// A form, compressed for a window or not.
+    #[must_use]
+    pub const fn new(form: Form, window: Option<Window>) -> Self {
+        let form = match form {
+            Form::Json => 0,
+            Form::Binary => 1,
+        };
+        Self::at(match window {
+            None => form,
+            Some(window) => form + FORMS as u8 * (1 + window.index() as u8),
+        })
+    }
+
+    const fn at(index: u8) -> Self {
+        Self(NonZeroU8::MIN.saturating_add(index))
+    }
+
+    /// Its place among all of them; those without compression come first.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+
+    /// The form.
+    #[must_use]
+    pub const fn form(self) -> Form {
+        if self.index().is_multiple_of(FORMS) { Form::Json } else { Form::Binary }
+    }
+
+    /// The window that is compressed for, if any.
+    #[must_use]
+    pub const fn window(self) -> Option<Window> {
+        match self.index() / FORMS {
+            0 => None,
+            window => Some(Window::ALL[window - 1]),
+        }
+    }
+}
+
+impl From<Form> for Reading {
+    fn from(form: Form) -> Self {
+        Self::new(form, None)
+    }
+}
+
+/// A set of readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Readings(u8);
+
+const _: () = assert!(Reading::COUNT <= u8::BITS as usize);
+
+impl Readings {
+    /// Adds one.
+    pub const fn add(&mut self, reading: Reading) {
+        self.0 |= 1 << reading.index();
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn union(self, other: Readings) -> Readings {
+        Readings(self.0 | other.0)
+    }
+
+    /// Whether it holds one.
+    #[must_use]
+    pub const fn contains(self, reading: Reading) -> bool {
+        self.0 & (1 << reading.index()) != 0
+    }
+
+    /// The forms of them.
+    #[must_use]
+    pub fn forms(self) -> Forms {
+        let is_read = |form: Form| self.0 & (0b0101_0101 << Reading::from(form).index()) != 0;
+        Forms { json: is_read(Form::Json), binary: is_read(Form::Binary) }
+    }
+
+    /// Those with compression.
+    pub fn compressed(self) -> impl Iterator<Item = Reading> {
+        // Looked at for every publication, and most rooms have none.
+        let all: &[Reading] = if self.0 >> FORMS == 0 { &[] } else { &Reading::COMPRESSED };
+        all.iter().copied().filter(move |reading| self.contains(*reading))
+    }
+}
+
+/// The same frames compressed for the readings that wanted them so, where that made them smaller. Shared by all cores.
+#[derive(Debug, Default)]
+pub struct Variants(Vec<(Reading, Bytes)>);
+
+impl Variants {
+    /// Adds a reading's.
+    pub fn add(&mut self, reading: Reading, frames: Bytes) {
+        self.0.push((reading, frames));
+    }
+
+    /// A reading's.
+    #[must_use]
+    pub fn get(&self, reading: Reading) -> Option<&Bytes> {
+        self.0.iter().find(|(its, _)| *its == reading).map(|(_, frames)| frames)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes of all.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, frames)| frames.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reading_is_its_form_and_window() {
+        let mut seen = Vec::new();
+        for window in [None].into_iter().chain(Window::ALL.map(Some)) {
+            for form in [Form::Json, Form::Binary] {
+                let reading = Reading::new(form, window);
+                assert_eq!((reading.form(), reading.window()), (form, window));
+                seen.push(reading);
+            }
+        }
+        assert_eq!(seen, [&Reading::PLAIN[..], &Reading::COMPRESSED[..]].concat());
+        assert!(seen.iter().enumerate().all(|(index, reading)| reading.index() == index));
+        assert_eq!(size_of::<Option<Reading>>(), 1);
+    }
+
+    #[test]
+    fn sets_tell_their_forms_and_what_is_compressed() {
+        let (plain, packed) = (Reading::from(Form::Json), Reading::new(Form::Binary, Some(Window::Bits12)));
+        let mut readings = Readings::default();
+        assert_eq!(readings.forms(), Forms::default());
+        readings.add(plain);
+        assert_eq!((readings.forms(), readings.compressed().count()), (Forms { json: true, binary: false }, 0));
+        let mut other = Readings::default();
+        other.add(packed);
+        assert_eq!(other.forms(), Forms { json: false, binary: true });
+        let both = readings.union(other);
+        assert_eq!(both.forms(), Forms { json: true, binary: true });
+        assert_eq!(both.compressed().collect::<Vec<_>>(), [packed]);
+        assert!(both.contains(plain) && both.contains(packed) && !both.contains(Reading::from(Form::Binary)));
+    }
+}
