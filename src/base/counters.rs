@@ -112,6 +112,10 @@ counters! {
     closed_protocol: Total,
     #[doc = "Connections closed because the memory budget was used up (1013)."]
     closed_overloaded: Total,
+    #[doc = "Connections closed by an operator (4403)."]
+    closed_forbidden: Total,
+    #[doc = "Connections put out of a room by an operator."]
+    kicked: Total,
     #[doc = "Rooms owned by this core that have members."]
     rooms: Gauge,
     #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]

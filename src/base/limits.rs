@@ -111,6 +111,25 @@ pub const ROOM_BYTES: usize = 512;
 /// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
 pub const SHED_PER_TURN_MAX: usize = 8;
 
+/// Rooms or connections in one page of a listing of the control address.
+pub const LISTING_MAX: u32 = 1_000;
+
+/// Rooms or connections in a listing of the control address by size, busiest first.
+pub const TOP_MAX: u32 = 100;
+
+/// Rooms, or slots of connections, that one call of the control address looks at in one turn: it is told where to go on.
+/// What the members wait for meanwhile is well below a millisecond.
+pub const CALL_SCAN_MAX: u32 = 2_048;
+
+/// Connections that one call of the control address closes or puts out of a room in one turn.
+pub const CALL_ENDS_MAX: u32 = 256;
+
+/// The rate of a room is that of its messages of so long ago at most.
+pub const ROOM_RATE_WINDOW_MS: u64 = 10_000;
+
+/// Bytes of the reason in a close frame (RFC 6455 section 5.5, less the status code).
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";
 

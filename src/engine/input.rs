@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::call::Call;
 use super::hop::Hop;
 use crate::base::ids::{CoreId, Epoch, Position, RoomName, Seq, UserName};
 use crate::wire::command::DataKind;
@@ -45,6 +46,13 @@ pub enum Input<'a> {
     Link(LinkEvent),
     /// The store says something.
     Store(StoreEvent),
+    /// The control address asks, or has something done. Answered exactly once, by `Output::answers`.
+    Call {
+        /// Comes back with the answer.
+        token: u64,
+        /// What.
+        call: Call,
+    },
     /// Time has passed: see `Engine::next_tick_us`.
     Tick,
     /// Planned stop: no new connections; each one is told to reconnect and closed, spread over the window.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::call::Answer;
 use super::input::Record;
 use super::session::ConnStats;
 use crate::base::codes::CloseCode;
@@ -48,6 +49,8 @@ pub struct Output {
     pub link: Vec<LinkRequest>,
     /// To the store.
     pub store: Vec<StoreRequest>,
+    /// To those who called, by their tokens.
+    pub answers: Vec<(u64, Answer)>,
     /// To the log.
     pub ended: Vec<Ended>,
 }
@@ -61,6 +64,7 @@ impl Output {
             && self.closes.is_empty()
             && self.link.is_empty()
             && self.store.is_empty()
+            && self.answers.is_empty()
             && self.ended.is_empty()
     }
 }

@@ -16,6 +16,7 @@ use crossbeam_channel::Receiver;
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 
+use super::calls::Calls;
 use super::clock;
 use super::error::StartError;
 use super::journal::Journal;
@@ -118,6 +119,7 @@ pub struct Pump<S> {
     services: Services,
     counters: Arc<CoreCounters>,
     journal: Journal,
+    calls: Calls,
     output: Output,
     /// Closes of this turn's output about whose slots the engine is told nothing more.
     muted: usize,
@@ -155,6 +157,7 @@ impl<S: CoreState> Pump<S> {
             services,
             counters,
             journal: Journal::default(),
+            calls: Calls::default(),
             output: Output::default(),
             muted: 0,
             blocked: false,
@@ -244,6 +247,10 @@ impl<S: CoreState> Pump<S> {
                     }
                 }
                 Control::Stop => self.stage = Stage::Ended,
+                Control::Call { call, reply } => {
+                    let token = self.calls.add(reply);
+                    self.handle(now, Input::Call { token, call });
+                }
                 Control::Link(event) => self.handle(now, Input::Link(event)),
                 Control::Store(event) => self.handle(now, Input::Store(event)),
             }
@@ -267,6 +274,7 @@ impl<S: CoreState> Pump<S> {
         }
         self.muted = 0;
         self.journal.write(now, &mut self.output.ended);
+        self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         self.blocked = left > 0 || !served;

@@ -4,6 +4,8 @@
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::base::ids::CoreId;
+use super::calls::Reply;
+use crate::engine::call::Call;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};
 
@@ -17,6 +19,13 @@ pub enum Control {
     },
     /// End at once.
     Stop,
+    /// The control address asks, or has something done.
+    Call {
+        /// What.
+        call: Call,
+        /// Gets the answer.
+        reply: Reply,
+    },
     /// News from the link.
     Link(LinkEvent),
     /// News from the store.

@@ -52,6 +52,23 @@ impl ReconnectReason {
     }
 }
 
+/// Why a connection is no member any more although it did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftReason {
+    /// Somebody who may has put the user out of the room.
+    Kicked,
+}
+
+impl LeftReason {
+    /// The JSON form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LeftReason::Kicked => "kicked",
+        }
+    }
+}
+
 /// A push to one connection or to a room.
 #[derive(Clone, Debug)]
 pub enum Push<'a> {
@@ -87,6 +104,13 @@ pub enum Push<'a> {
         from: Seq,
         /// Last missing.
         to: Seq,
+    },
+    /// This connection is no member any more.
+    Left {
+        /// Where.
+        room: &'a RoomName,
+        /// Why.
+        reason: LeftReason,
     },
     /// The server will close this connection.
     Reconnect {
@@ -157,6 +181,10 @@ impl Push<'_> {
                 out.text(r#","from":"#).integer(from);
                 out.text(r#","to":"#).integer(to);
             }
+            Push::Left { room, reason } => {
+                out.text(r#"{"type":"left","room":"#).string(room);
+                out.text(r#","reason":"#).string(reason.as_str());
+            }
             Push::Reconnect { after_ms, reason } => {
                 out.text(r#"{"type":"reconnect","after_ms":"#).integer(after_ms);
                 out.text(r#","reason":"#).string(reason.as_str());
@@ -171,7 +199,9 @@ impl Push<'_> {
                 out.u32(push_op::GAP).u64(from).u64(to).text(room);
             }
             Push::Welcome { .. } => self.write_json(out.u32(push_op::WELCOME)),
-            Push::Status { .. } | Push::Reconnect { .. } => self.write_json(out.u32(push_op::OTHER)),
+            Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
+                self.write_json(out.u32(push_op::OTHER));
+            }
         }
     }
 }
@@ -210,6 +240,11 @@ mod tests {
                 Push::Gap { room, from: 3, to: u64::MAX },
                 json!({"type": "gap", "room": **room, "from": 3, "to": u64::MAX}),
                 134,
+            ),
+            (
+                Push::Left { room, reason: LeftReason::Kicked },
+                json!({"type": "left", "room": **room, "reason": "kicked"}),
+                136,
             ),
             (
                 Push::Reconnect { after_ms: 1_500, reason: ReconnectReason::Draining },

@@ -32,6 +32,18 @@ impl Home {
 
     /// The server closes: says so and waits for the client's close frame.
     pub(super) fn fail(&mut self, slot: u32, code: CloseCode, cause: &'static str, effects: &mut HomeEffects<'_>) {
+        self.fail_saying(slot, code, None, cause, effects);
+    }
+
+    /// The same with other words in the close frame than the code's own.
+    pub(super) fn fail_saying(
+        &mut self,
+        slot: u32,
+        code: CloseCode,
+        reason: Option<&str>,
+        cause: &'static str,
+        effects: &mut HomeEffects<'_>,
+    ) {
         if self.sessions.at(slot).phase != Phase::Open {
             return;
         }
@@ -39,6 +51,7 @@ impl Home {
             CloseCode::Slow => effects.counters.closed_slow.add(1),
             CloseCode::Heartbeat => effects.counters.closed_heartbeat.add(1),
             CloseCode::Overloaded => effects.counters.closed_overloaded.add(1),
+            CloseCode::Forbidden => effects.counters.closed_forbidden.add(1),
             _ => {}
         }
         self.end_session(slot, Some(code), cause, effects);
@@ -46,7 +59,7 @@ impl Home {
         if matches!(code, CloseCode::Slow | CloseCode::Heartbeat) {
             self.outboxes.drop_queued(slot, effects.budget);
         }
-        self.push_last(slot, close_frame(code.number(), code.reason()), effects);
+        self.push_last(slot, close_frame(code.number(), reason.unwrap_or(code.reason())), effects);
         self.sessions.at_mut(slot).phase = Phase::Closing;
         self.timers.expect_close(effects.now, slot, self.sessions.at(slot).generation);
     }

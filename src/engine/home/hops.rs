@@ -10,6 +10,7 @@ use crate::engine::outbox::Role;
 use crate::engine::session::NOWHERE;
 use crate::wire::command::{Form, ReplyTo};
 use crate::wire::publication::Publication;
+use crate::wire::push::{Push, encode_push};
 use crate::wire::reply::{Reply, encode_reply};
 
 pub(super) const FORMS: [Form; 2] = [Form::Json, Form::Binary];
@@ -33,6 +34,14 @@ impl Home {
                 self.joined(conn, &joined, reply, effects);
             }
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
+            ToHome::Expelled { room, conn, reason } => {
+                if self.membership_left(&room, conn, effects) {
+                    effects.counters.kicked.add(1);
+                    let form = self.sessions.at(conn.slot).form.expect("an open connection has a form");
+                    let left = encode_push(&Push::Left { room: &room, reason }, form);
+                    self.say(conn.slot, left, Role::Other, effects);
+                }
+            }
             ToHome::History { room, conn, head, first_seq, messages, reply } => {
                 let (epoch, head_seq) = (head.epoch, head.seq);
                 let page = Reply::History { room: &room, epoch, first_seq, head_seq, messages: &messages };
@@ -119,11 +128,18 @@ impl Home {
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if self.membership_left(room, conn, effects) {
+            self.reply(conn.slot, &Reply::Left { room }, reply, effects);
+        }
+    }
+
+    /// A leave is done. Whether its connection is still there.
+    fn membership_left(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) -> bool {
         if let Some(index) = self.audiences.find(room) {
             self.put_pending(index, effects);
         }
         if self.session_of(conn).is_none() {
-            return;
+            return false;
         }
         let audience = self.audiences.find(room).expect("an open connection's leave holds a membership");
         let session = self.sessions.at_mut(conn.slot);
@@ -137,7 +153,7 @@ impl Home {
             self.remove_member(conn.slot, audience, place);
         }
         self.drop_idle_membership(conn.slot, audience, effects);
-        self.reply(conn.slot, &Reply::Left { room }, reply, effects);
+        true
     }
 
     /// A join was refused: the membership prepared for it goes, unless it has other reasons to be there.

@@ -2,8 +2,10 @@
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
 //! `upgrade` opens a connection, `inbound` turns its bytes into commands, `commands` carries them out, `hops` hears the
-//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for.
+//! owners' answers and `delivery` what they send to all members, `closing` ends it, `timers` does what time asks for, `calls` what the
+//! control address asks for.
 
+mod calls;
 mod closing;
 mod commands;
 mod delivery;
