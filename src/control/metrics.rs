@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
+use super::requests::Requests;
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Histogram, Kind};
 
 /// The two texts that monitoring systems read.
@@ -42,9 +43,9 @@ impl Format {
 }
 
 /// The metrics of now.
-pub fn render(watched: &Watched, format: Format) -> String {
+pub fn render(watched: &Watched, requests: &Requests, format: Format) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape::of(watched)));
+    registry.register_collector(Box::new(Scrape::of(watched, requests)));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
     match format {
@@ -83,10 +84,12 @@ struct Scrape {
     log_lines_lost: u64,
     cpu_s: Option<(f64, f64)>,
     resident_bytes: Option<u64>,
+    /// Of the HTTP API: route, status, count.
+    requests: Vec<(&'static str, u16, u64)>,
 }
 
 impl Scrape {
-    fn of(watched: &Watched) -> Self {
+    fn of(watched: &Watched, requests: &Requests) -> Self {
         Self {
             cores: watched.cores.clone(),
             uptime_s: super::uptime().as_secs_f64(),
@@ -94,6 +97,7 @@ impl Scrape {
             log_lines_lost: (watched.log_lines_lost)(),
             cpu_s: cpu_seconds(),
             resident_bytes: resident_bytes(),
+            requests: requests.counts(),
         }
     }
 
@@ -150,6 +154,16 @@ impl Scrape {
         self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)
     }
 
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Requests to the HTTP API, by route and status.";
+        let mut metric = encoder.encode_descriptor("roomring_api_requests", help, None, MetricType::Counter)?;
+        for (route, status, count) in &self.requests {
+            let status = status.to_string();
+            counter(&mut metric.encode_family(&[("route", *route), ("status", status.as_str())])?, count)?;
+        }
+        Ok(())
+    }
+
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         if let Some((user, system)) = self.cpu_s {
             let help = "CPU time of the process, in seconds.";
@@ -194,6 +208,7 @@ impl Collector for Scrape {
         counter(&mut messages.encode_family(&[("direction", "sent")])?, &sent)?;
         self.by_core(&mut encoder)?;
         self.histograms(&mut encoder)?;
+        self.requests(&mut encoder)?;
         self.process(&mut encoder)
     }
 }

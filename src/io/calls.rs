@@ -68,7 +68,9 @@ mod tests {
         let ended = |count| Answer::Ended { count, next: None };
         calls.answer(&mut vec![(tokens[1], ended(11)), (tokens[0], ended(10))]);
         for expected in [(1, 11), (0, 10)] {
-            let (number, Answer::Ended { count, .. }) = receiver.try_recv().expect("answered") else { panic!("another") };
+            let (number, Answer::Ended { count, .. }) = receiver.try_recv().expect("answered") else {
+                panic!("another")
+            };
             assert_eq!((number, count), expected);
         }
         assert!(calls.0.is_empty());

@@ -3,8 +3,8 @@
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::base::ids::CoreId;
 use super::calls::Reply;
+use crate::base::ids::CoreId;
 use crate::engine::call::Call;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};

@@ -13,15 +13,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::config::Config;
+use super::config::check::is_loopback;
 use super::config::load::Sources;
-use super::config::lower::Plan;
+use super::config::lower::{Plan, api_settings};
 use super::config::machine::Machine;
 use super::cores;
 use super::life::{End, Signal, live};
 use super::log::Log;
 use super::reload::reload;
 use crate::base::counters::CoreCounters;
-use crate::control::{self, Watched};
+use crate::control::{self, Api, ApiSettings, Watched};
 use crate::io::clock;
 use crate::io::core::probe;
 
@@ -56,7 +57,8 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
 
 async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Plan, log: &Log) -> anyhow::Result<()> {
     // From here on a signal is kept until the server is up, and then ends it as it should.
-    let mut signals = signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
+    let (signal, mut signals) =
+        signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
     let control = bind_control(plan.control).await?;
     let control_address = control.local_addr().context("the control address cannot be told")?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
@@ -68,9 +70,13 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
         draining: AtomicBool::new(false),
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
     });
-    let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
+    let api = Arc::new(Api::new(plan.api.clone(), running.handles(), move || signal.try_send(Signal::Drain).is_ok()));
+    let control = tokio::spawn(control::serve(control, control::router(watched.clone(), api.clone())));
     announce(&listen, control_address, plan);
-    let hang_up = || reload(sources, machine, &mut config, log);
+    let hang_up = || {
+        reload(sources, machine, &mut config, log);
+        change_api(&api, &config, control_address);
+    };
     let end = live(&mut running, &mut signals, &watched, plan.shutdown_grace_ms, hang_up).await;
     control.abort();
     match end {
@@ -121,7 +127,17 @@ fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
     }
 }
 
-fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
+/// The key and the rate that have been read again. A key that others than this host need stays until there is another.
+fn change_api(api: &Api, config: &Config, bound: SocketAddr) {
+    let ApiSettings { key, rate, .. } = api_settings(config, String::new());
+    if key.is_empty() && !is_loopback(&bound) {
+        tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
+        return;
+    }
+    api.change(key, rate);
+}
+
+fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
     for (kind, meaning) in [
         (SignalKind::terminate(), Signal::Terminate),
@@ -136,5 +152,5 @@ fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
             }
         });
     }
-    Ok(receiver)
+    Ok((sender, receiver))
 }

@@ -69,6 +69,11 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
 }
 
 impl Running {
+    /// What speaks to each core, in their order.
+    pub fn handles(&self) -> Arc<[CoreHandle]> {
+        self.handles.clone().into()
+    }
+
     fn tell(&self, control: impl Fn() -> Control) {
         self.asked_to_end.set(true);
         for (core, handle) in self.handles.iter().enumerate() {

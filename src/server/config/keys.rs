@@ -151,6 +151,9 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 const FREE_TEXT: Kind = text("a text without control characters", |_| true);
+const API_KEY: Kind = text("at most 256 letters, digits and signs of ASCII without spaces, or \"\" for none", |text| {
+    text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic())
+});
 const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
 const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none", |text| {
     text.is_empty() || (text.contains("://") && !text.contains(char::is_whitespace))
@@ -184,7 +187,6 @@ fn is_echo_path(path: &str) -> bool {
 
 const TLS: &str = "TLS";
 const JWT: &str = "JWT authentication";
-const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
 const RATES: &str = "rate limiting";
@@ -210,8 +212,12 @@ pub static KEYS: &[Key] = &[
     Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").needs(TLS),
     Key::new("tls", "key", FILE, "", "private key, PEM").needs(TLS),
     //
-    Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "metrics, statistics, health and readiness"),
-    Key::new("control", "api_key", FREE_TEXT, "", "X-API-Key").needs(API).secrecy(Secrecy::Secret),
+    Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "API, metrics, statistics, health, readiness"),
+    Key::new("control", "api_key", API_KEY, "", "X-API-Key; needed when listen is not loopback")
+        .secrecy(Secrecy::Secret)
+        .reload(Reload::Hangup),
+    Key::new("control", "api_rate", Kind::Rate, "2000/s", "requests to the API; burst: twice as many")
+        .reload(Reload::Hangup),
     //
     Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect").needs(JWT),
     Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512").needs(JWT).secrecy(Secrecy::Secret),

@@ -12,6 +12,7 @@ use super::level::parse_level;
 use super::machine::Machine;
 use super::origin::Mistake;
 use super::units::Share;
+use crate::control::ApiSettings;
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
 /// How log lines are written.
@@ -38,6 +39,8 @@ pub struct Plan {
     pub shutdown_grace_ms: u64,
     /// For each core.
     pub settings: Arc<Settings>,
+    /// For the HTTP API.
+    pub api: ApiSettings,
     /// What is logged.
     pub level: Targets,
     /// How it is logged.
@@ -55,12 +58,14 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
     }
     let cpus = layout(config, machine).map_err(|mistake| vec![mistake])?;
     let cores = u16::try_from(cpus.len()).expect("the range of server.cores");
+    let settings = Arc::new(settings(config, machine, cores));
     Ok(Plan {
+        api: api_settings(config, settings.node.clone()),
         listen: config.get("server", "listen").addresses().to_vec(),
         control: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
-        settings: Arc::new(settings(config, machine, cores)),
+        settings,
         level: level(config),
         format: match config.get("log", "format").text() {
             "text" => LogFormat::Text,
@@ -68,6 +73,19 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
             _ => LogFormat::Auto,
         },
     })
+}
+
+/// What the HTTP API goes by, on a machine of this name.
+#[must_use]
+pub fn api_settings(config: &Config, node: String) -> ApiSettings {
+    let rate = config.get("control", "api_rate").rate();
+    ApiSettings {
+        node,
+        key: config.get("control", "api_key").text().to_owned(),
+        rate: (rate.count, rate.per_ms),
+        message_bytes_max: config.get("server", "max_message_bytes").size(),
+        inboxes: config.get("rooms", "inboxes").flag(),
+    }
 }
 
 /// What `log.level` says.

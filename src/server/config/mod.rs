@@ -23,7 +23,7 @@ use self::classes::Class;
 use self::keys::KEYS;
 use self::kind::Value;
 use self::origin::Origin;
-use self::units::{Cores, Share};
+use self::units::{Cores, Rate, Share};
 
 /// One effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +134,13 @@ impl Setting {
     pub fn cores(&self) -> &Cores {
         let Value::Cores(cores) = &self.value else { unreachable!("{self:?} is no choice of cores") };
         cores
+    }
+
+    /// So many per so long.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        let Value::Rate(rate) = self.value else { unreachable!("{self:?} is no rate") };
+        rate
     }
 
     /// A part of memory.
