@@ -151,7 +151,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 const FREE_TEXT: Kind = text("a text without control characters", |_| true);
-const API_KEY: Kind = text("at most 256 letters, digits and signs of ASCII without spaces, or \"\" for none", |text| {
+const API_KEY: Kind = text("a text of at most 256 visible ASCII characters, or \"\" for none", |text| {
     text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic())
 });
 const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
