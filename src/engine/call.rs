@@ -264,3 +264,6 @@ impl ConnSummary {
         self.queued_bytes.cmp(&other.queued_bytes).then_with(|| other.conn.cmp(&self.conn))
     }
 }
+
+#[cfg(test)]
+mod tests;

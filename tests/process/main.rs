@@ -2,6 +2,7 @@
 //! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
 //! that comes after it on the same path.
 
+mod api;
 mod client;
 mod command_line;
 mod configuration;
@@ -14,6 +15,7 @@ mod hostile;
 mod http;
 mod life;
 mod many;
+mod operator;
 mod presence;
 mod refusals;
 mod rooms;

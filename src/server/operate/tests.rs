@@ -102,9 +102,9 @@ fn tables_are_aligned_and_plain() {
         "next": "1-7",
     });
     let expected = "\
-ROOM    MEMBERS  CONNECTIONS  HEAD  MESSAGES/S
-räume         5           12   100         0.2
-a?[2J      1000            1     0         0.0
+ROOM   MEMBERS  CONNECTIONS  HEAD  MESSAGES/S
+räume        5           12   100         0.2
+a?[2J     1000            1     0         0.0
 there are more: --after 1-7";
     assert_eq!(table::render(&ask::<RoomsArgs>(&[]), &answer), expected);
     let answer = json!({"messages": [{"seq": 7, "at": 1, "from": "ann", "data": {"text": "\u{9b}31m"}},
