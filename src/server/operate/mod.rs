@@ -125,7 +125,7 @@ async fn read(base: &Url, response: Response) -> Result<String, Failed> {
     let (Some(error), Some(message)) = (body["error"].as_str(), body["message"].as_str()) else {
         return Err(strange(base));
     };
-    let sentence = table::plain(&format!("the server refuses with {} {error}: {message}", status.as_u16()));
+    let sentence = table::plain(&format!("the server at {base} refuses with {} {error}: {message}", status.as_u16()));
     Err(if status.as_u16() == 400 { Failed::Usage(sentence) } else { Failed::Running(sentence) })
 }
 
