@@ -138,6 +138,10 @@ counters! {
     rate_limited: Total,
     #[doc = "Connections closed because their token expired (4401)."]
     closed_token: Total,
+    #[doc = "Connections closed by an operator (4403)."]
+    closed_forbidden: Total,
+    #[doc = "Connections put out of a room by an operator."]
+    kicked: Total,
     #[doc = "Rooms owned by this core that have members."]
     rooms: Gauge,
     #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]

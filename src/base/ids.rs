@@ -31,6 +31,17 @@ pub struct ConnId {
     pub generation: u32,
 }
 
+impl ConnId {
+    /// Reads what `Display` writes; `None` for anything else.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut numbers = text.split('-');
+        let home = CoreId(numbers.next()?.parse().ok()?);
+        let (slot, generation) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        numbers.next().is_none().then_some(Self { home, slot, generation })
+    }
+}
+
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.home.0, self.slot, self.generation)
@@ -172,6 +183,15 @@ mod tests {
         assert_eq!(check_name("a\nb"), Err(NameError::Control));
         assert_eq!(check_name("a\u{85}b"), Err(NameError::Control));
         assert_eq!(check_name("räume/1:ü"), Ok(()));
+    }
+
+    #[test]
+    fn connection_ids_read_back() {
+        let conn = ConnId { home: CoreId(3), slot: 70_000, generation: u32::MAX };
+        assert_eq!(ConnId::from_text(&conn.to_string()), Some(conn));
+        for stranger in ["", "1-2", "1-2-3-4", "a-1-2", "1--2", "70000-1-1", " 1-2-3"] {
+            assert_eq!(ConnId::from_text(stranger), None, "{stranger}");
+        }
     }
 
     #[test]

@@ -193,6 +193,24 @@ pub const TLS_PARTIAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Payload of a message that is still compressed; a larger one is sent as it is. At the slowest level this much takes tens
 /// of milliseconds, which everyone on the core waits for.
 pub const COMPRESS_BYTES_MAX: usize = 512 * 1024;
+/// Rooms or connections in one page of a listing of the control address.
+pub const LISTING_MAX: u32 = 1_000;
+
+/// Rooms or connections in a listing of the control address by size, busiest first.
+pub const TOP_MAX: u32 = 100;
+
+/// Rooms, or slots of connections, that one call of the control address looks at in one turn: it is told where to go on.
+/// What the members wait for meanwhile is well below a millisecond.
+pub const CALL_SCAN_MAX: u32 = 2_048;
+
+/// Connections that one call of the control address closes or puts out of a room in one turn.
+pub const CALL_ENDS_MAX: u32 = 256;
+
+/// The rate of a room is that of its messages of so long ago at most.
+pub const ROOM_RATE_WINDOW_MS: u64 = 10_000;
+
+/// Bytes of the reason in a close frame (RFC 6455 section 5.5, less the status code).
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";

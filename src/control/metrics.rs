@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
+use super::requests::Requests;
 use crate::base::breaker::BreakerState;
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Histogram, Kind};
 
@@ -44,9 +45,9 @@ impl Format {
 }
 
 /// The metrics of now.
-pub fn render(watched: &Watched, format: Format) -> String {
+pub fn render(watched: &Watched, requests: &Requests, format: Format) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape::of(watched)));
+    registry.register_collector(Box::new(Scrape::of(watched, requests)));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
     match format {
@@ -87,10 +88,12 @@ struct Scrape {
     breakers: Vec<(&'static str, BreakerState)>,
     cpu_s: Option<(f64, f64)>,
     resident_bytes: Option<u64>,
+    /// Of the HTTP API: route, status, count.
+    requests: Vec<(&'static str, u16, u64)>,
 }
 
 impl Scrape {
-    fn of(watched: &Watched) -> Self {
+    fn of(watched: &Watched, requests: &Requests) -> Self {
         Self {
             cores: watched.cores.clone(),
             uptime_s: super::uptime().as_secs_f64(),
@@ -100,6 +103,7 @@ impl Scrape {
             breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
             cpu_s: cpu_seconds(),
             resident_bytes: resident_bytes(),
+            requests: requests.counts(),
         }
     }
 
@@ -154,6 +158,16 @@ impl Scrape {
         self.histogram(encoder, "roomring_publish_to_flush_seconds", help, |core| &core.publish_to_flush)?;
         let help = "Round-trip time of WebSocket pings.";
         self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)
+    }
+
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Requests to the HTTP API, by route and status.";
+        let mut metric = encoder.encode_descriptor("roomring_api_requests", help, None, MetricType::Counter)?;
+        for (route, status, count) in &self.requests {
+            let status = status.to_string();
+            counter(&mut metric.encode_family(&[("route", *route), ("status", status.as_str())])?, count)?;
+        }
+        Ok(())
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -211,6 +225,7 @@ impl Collector for Scrape {
         counter(&mut messages.encode_family(&[("direction", "sent")])?, &sent)?;
         self.by_core(&mut encoder)?;
         self.histograms(&mut encoder)?;
+        self.requests(&mut encoder)?;
         self.process(&mut encoder)
     }
 }

@@ -1,7 +1,9 @@
-//! Control address: what an operator and a monitoring system see. Reads the cores' counters and never stops a core;
-//! knows no configuration and no socket of a client.
+//! Control address: what an operator and a monitoring system see, and what they have done. Reads the cores' counters,
+//! asks the cores by calls and never stops one; knows no configuration and no socket of a client.
 
+mod api;
 mod metrics;
+mod requests;
 mod serve;
 mod stats;
 #[cfg(test)]
@@ -12,13 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 
+pub use self::api::{Api, ApiSettings, CallCores, KEY_FIELD};
 pub use self::serve::serve;
 use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
@@ -64,26 +67,40 @@ fn uptime() -> Duration {
     Duration::from_micros(clock::now().mono_us)
 }
 
+/// What the routes read.
+#[derive(Clone)]
+struct Served {
+    watched: Arc<Watched>,
+    api: Arc<Api>,
+}
+
+impl FromRef<Served> for Arc<Watched> {
+    fn from_ref(served: &Served) -> Self {
+        served.watched.clone()
+    }
+}
+
 /// The routes of the control address.
-pub fn router(watched: Arc<Watched>) -> Router {
+pub fn router(watched: Arc<Watched>, api: Arc<Api>) -> Router {
     Router::new()
+        .merge(api::router(&api))
         .route("/stats", get(stats))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(watched)
+        .with_state(Served { watched, api })
 }
 
 async fn stats(State(watched): State<Arc<Watched>>) -> Response {
     Json(stats::Stats::of(&watched)).into_response()
 }
 
-async fn metrics(State(watched): State<Arc<Watched>>, headers: HeaderMap) -> Response {
+async fn metrics(State(Served { watched, api }): State<Served>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = metrics::Format::accepted(accepted);
-    let text = metrics::render(&watched, format);
+    let text = metrics::render(&watched, api.requests(), format);
     ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
@@ -118,7 +135,11 @@ async fn ready(State(watched): State<Arc<Watched>>) -> Response {
 }
 
 async fn not_found() -> Response {
-    refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /stats, /metrics, /health, /ready")
+    refusal(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this path; see /stats, /metrics, /health, /ready, /api/openapi.json",
+    )
 }
 
 async fn method_not_allowed() -> Response {

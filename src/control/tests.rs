@@ -8,6 +8,9 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::base::counters::{COUNTERS, Kind};
+use crate::base::ids::CoreId;
+use crate::engine::call::Call;
+use crate::io::calls::Reply;
 
 fn watched() -> Arc<Watched> {
     let cores: Arc<[Arc<CoreCounters>]> = Arc::new([Arc::default(), Arc::default()]);
@@ -35,9 +38,33 @@ fn watched() -> Arc<Watched> {
     })
 }
 
+/// Cores that are not there.
+struct Gone;
+
+impl CallCores for Gone {
+    fn cores(&self) -> u16 {
+        2
+    }
+
+    fn try_call(&self, _: CoreId, _: Call, _: Reply) -> bool {
+        false
+    }
+}
+
+fn api() -> Arc<Api> {
+    let settings = ApiSettings {
+        node: "web-1".into(),
+        key: String::new(),
+        rate: (0, 1_000),
+        message_bytes_max: 65_536,
+        inboxes: false,
+    };
+    Arc::new(Api::new(settings, Gone, || true))
+}
+
 async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {
     let request = Request::builder().method(method).uri(path).header("accept", accept).body(Body::empty());
-    let response = router(watched.clone()).oneshot(request.expect("well formed")).await.expect("infallible");
+    let response = router(watched.clone(), api()).oneshot(request.expect("well formed")).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 1 << 20).await.expect("a whole body");
     (parts.status, parts.headers, String::from_utf8(body.to_vec()).expect("text"))
@@ -197,7 +224,7 @@ async fn what_is_not_served_is_said_in_json() {
 async fn exchange(request: &[u8]) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let server = tokio::spawn(serve(listener, router(watched())));
+    let server = tokio::spawn(serve(listener, router(watched(), api())));
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
     // The server may answer and close before it has taken everything.
     let _ = stream.write_all(request).await;

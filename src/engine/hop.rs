@@ -13,6 +13,7 @@ use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
 use crate::engine::limits::ConnectRefusal;
 use crate::wire::command::{DataKind, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
+use crate::wire::push::LeftReason;
 use crate::wire::reading::{Reading, Variants};
 use crate::wire::reply::PresentUser;
 
@@ -74,6 +75,18 @@ pub enum ToOwner {
         away: bool,
         /// Where the reply goes.
         reply: Option<ReplyTo>,
+    },
+    /// A member is put out of the room. Answered by `Expelled`; of one whose join was refused it is taken for done.
+    /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
+    Expel {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: MemberRef,
+        /// Whether the user was away on this connection.
+        away: bool,
+        /// Why.
+        reason: LeftReason,
     },
     /// A member publishes. Answered by `Published` or `Refused`; one whose join was refused is refused `not_joined`.
     /// Lane full: not sent; the home answers `overloaded`.
@@ -168,6 +181,15 @@ pub enum ToHome {
         conn: ConnId,
         /// Where the reply goes.
         reply: ReplyTo,
+    },
+    /// The member has been put out. Lane full: staged all the same (one for each membership).
+    Expelled {
+        /// Which room.
+        room: RoomName,
+        /// Whose.
+        conn: ConnId,
+        /// Why.
+        reason: LeftReason,
     },
     /// The publish is done. Lane full: staged all the same (one for each publish taken).
     Published {
@@ -367,6 +389,7 @@ impl ToOwner {
         match self {
             ToOwner::Join { room, .. }
             | ToOwner::Leave { room, .. }
+            | ToOwner::Expel { room, .. }
             | ToOwner::Publish { room, .. }
             | ToOwner::History { room, .. }
             | ToOwner::Presence { room, .. }
@@ -378,9 +401,10 @@ impl ToOwner {
     #[must_use]
     pub fn conn(&self) -> ConnId {
         match self {
-            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Publish { member, .. } => {
-                member.conn
-            }
+            ToOwner::Join { member, .. }
+            | ToOwner::Leave { member, .. }
+            | ToOwner::Expel { member, .. }
+            | ToOwner::Publish { member, .. } => member.conn,
             ToOwner::History { conn, .. } | ToOwner::Presence { conn, .. } | ToOwner::Away { conn, .. } => *conn,
         }
     }

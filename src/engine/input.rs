@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::access::Keys;
+use super::call::Call;
 use super::hop::Hop;
 use super::settings::Settings;
 use crate::base::ids::{CoreId, Epoch, Position, RoomName, Seq, UserName};
@@ -57,6 +58,13 @@ pub enum Input<'a> {
     Link(LinkEvent),
     /// The store says something.
     Store(StoreEvent),
+    /// The control address asks, or has something done. Answered exactly once, by `Output::answers`.
+    Call {
+        /// Comes back with the answer.
+        token: u64,
+        /// What.
+        call: Call,
+    },
     /// Time has passed: see `Engine::next_tick_us`.
     Tick,
     /// Keys that verify tokens: from the first of them on, upgrades need a token. Also told again when a core has asked for

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod audience;
 pub mod budget;
+pub mod call;
 pub mod home;
 pub mod hop;
 pub mod input;
@@ -28,6 +29,7 @@ pub mod trusted;
 use std::sync::Arc;
 
 use self::budget::Budget;
+use self::call::Call;
 use self::home::{Home, HomeEffects};
 use self::hop::Hop;
 use self::input::Input;
@@ -81,6 +83,7 @@ macro_rules! owner_effects {
             outbound: &mut $engine.outbound,
             link: &mut $output.link,
             store: &mut $output.store,
+            answers: &mut $output.answers,
             counters: &$engine.counters,
             budget: &mut $engine.budget,
             packer: &mut $engine.packer,
@@ -128,6 +131,18 @@ impl Engine {
             }
             Input::Link(event) => self.owner.handle_link(now, event, owner_effects!(self, output)),
             Input::Store(event) => self.owner.handle_store(now, event, owner_effects!(self, output)),
+            Input::Call { token, call } => match call {
+                Call::Room { room, ask } => {
+                    self.owner.handle_call(now, token, room, ask, owner_effects!(self, output));
+                }
+                Call::Rooms { from, limit, order } => {
+                    output.answers.push((token, self.owner.list(now, from, limit, order)));
+                }
+                call => {
+                    let answer = self.home.handle_call(call, home_effects!(self, now, output));
+                    output.answers.push((token, answer));
+                }
+            },
             Input::Tick => {
                 self.home.tick(home_effects!(self, now, output));
                 self.handle_own(now, output);

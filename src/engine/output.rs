@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::call::Answer;
 use super::input::Record;
 use super::session::ConnStats;
 use crate::base::codes::CloseCode;
@@ -72,6 +73,8 @@ pub struct Output {
     pub link: Vec<LinkRequest>,
     /// To the store.
     pub store: Vec<StoreRequest>,
+    /// To those who called, by their tokens.
+    pub answers: Vec<(u64, Answer)>,
     /// To the log.
     pub ended: Vec<Ended>,
     /// To the log.
@@ -91,6 +94,7 @@ impl Output {
             && self.closes.is_empty()
             && self.link.is_empty()
             && self.store.is_empty()
+            && self.answers.is_empty()
             && self.ended.is_empty()
             && self.refused.is_empty()
             && self.tokens_refused.is_empty()

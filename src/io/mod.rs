@@ -4,6 +4,7 @@
 //! One core: a pinned thread, a glommio executor, and on it one task, the [`pump`], which drives a [`ring`] through the
 //! socket states of [`sockets`], the [`lanes`] of the other cores, and the engine.
 
+pub mod calls;
 pub mod clock;
 pub mod core;
 pub mod error;

@@ -17,6 +17,7 @@ use crossbeam_channel::Receiver;
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 
+use super::calls::Calls;
 use super::clock;
 use super::error::StartError;
 use super::journal::{self, Journal};
@@ -132,6 +133,7 @@ pub struct Pump<S> {
     services: Services,
     counters: Arc<CoreCounters>,
     journal: Journal,
+    calls: Calls,
     output: Output,
     /// Closes of this turn's output about whose slots the engine is told nothing more.
     muted: usize,
@@ -171,6 +173,7 @@ impl<S: CoreState> Pump<S> {
             services,
             counters,
             journal: Journal::default(),
+            calls: Calls::default(),
             output: Output::default(),
             muted: 0,
             blocked: false,
@@ -306,6 +309,10 @@ impl<S: CoreState> Pump<S> {
                 }
                 Control::Stop => self.stage = Stage::Ended,
                 Control::Settings(settings) => self.handle(now, Input::Settings(settings)),
+                Control::Call { call, reply } => {
+                    let token = self.calls.add(reply);
+                    self.handle(now, Input::Call { token, call });
+                }
                 Control::Link(event) => self.handle(now, Input::Link(event)),
                 Control::Keys(keys) => self.handle(now, Input::Keys(keys)),
                 Control::Store(event) => self.handle(now, Input::Store(event)),
@@ -338,6 +345,7 @@ impl<S: CoreState> Pump<S> {
         self.journal.write_refused(now, &mut self.output.refused);
         self.journal.write(now, &mut self.output.ended);
         journal::write_refused(&mut self.output.tokens_refused);
+        self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         self.blocked = left > 0 || !served;

@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicUsize;
 use crossbeam_channel::{Sender, TrySendError};
 use rustls::ServerConfig;
 
+use super::calls::Reply;
 use crate::base::ids::CoreId;
 use crate::engine::access::Keys;
+use crate::engine::call::Call;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};
 use crate::engine::settings::Settings;
@@ -31,6 +33,13 @@ pub enum Control {
     Settings(Arc<Settings>),
     /// Count up, to show that the core lives.
     Beat(Arc<AtomicUsize>),
+    /// The control address asks, or has something done.
+    Call {
+        /// What.
+        call: Call,
+        /// Gets the answer.
+        reply: Reply,
+    },
     /// News from the link.
     Link(LinkEvent),
     /// News from the store.

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use super::operate::Operation;
+use super::operate::command::{
+    Ask, ConnectionsArgs, DisconnectArgs, DrainArgs, HistoryArgs, How, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+};
+
 /// What the process is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -22,6 +27,8 @@ pub enum Action {
     },
     /// Sign a token.
     Token(TokenRequest),
+    /// Have a running server do or tell something.
+    Operate(Box<Operation>),
 }
 
 /// The token that is wanted, as typed.
@@ -71,6 +78,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, A
         Some(Command::PrintConfig(own)) => (Action::PrintConfig, own),
         Some(Command::Doctor { sources, json }) => (Action::Doctor { json }, sources),
         Some(Command::Token { sources, token }) => (Action::Token(token), sources),
+        Some(Command::Rooms(operated)) => operated.split(),
+        Some(Command::Connections(operated)) => operated.split(),
+        Some(Command::Members(operated)) => operated.split(),
+        Some(Command::History(operated)) => operated.split(),
+        Some(Command::Publish(operated)) => operated.split(),
+        Some(Command::Kick(operated)) => operated.split(),
+        Some(Command::Disconnect(operated)) => operated.split(),
+        Some(Command::Drain(operated)) => operated.split(),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
     let SourceArgs { config, set: mut sets } = line.sources;
@@ -122,6 +137,40 @@ enum Command {
         #[command(flatten)]
         token: TokenRequest,
     },
+    /// List the rooms of a running server, or the busiest of them
+    Rooms(Operated<RoomsArgs>),
+    /// List the connections of a running server, or the worst laggards of them
+    Connections(Operated<ConnectionsArgs>),
+    /// List the users who are in a room
+    Members(Operated<MembersArgs>),
+    /// Read a room's history
+    History(Operated<HistoryArgs>),
+    /// Publish a message to a room, in the server's name
+    Publish(Operated<PublishArgs>),
+    /// Put a user out of a room
+    Kick(Operated<KickArgs>),
+    /// Close a user's connections, or one connection
+    Disconnect(Operated<DisconnectArgs>),
+    /// Have a running server close its connections gently and end, as SIGTERM does
+    Drain(Operated<DrainArgs>),
+}
+
+/// A command to a running server, through its control address.
+#[derive(Debug, Args)]
+struct Operated<T: Args> {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    what: T,
+}
+
+impl<T: Args + Into<Ask>> Operated<T> {
+    fn split(self) -> (Action, SourceArgs) {
+        let Self { sources, how, what } = self;
+        (Action::Operate(Box::new(Operation { how, ask: what.into() })), sources)
+    }
 }
 
 #[derive(Debug, Default, Args)]

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use super::activation::Inherited;
 use super::auth::{self, Keeper, Reloads, Wrong};
 use super::config::Config;
+use super::config::check::is_loopback;
 use super::config::load::Sources;
-use super::config::lower::Plan;
+use super::config::lower::{Plan, api_settings};
 use super::config::machine::Machine;
 use super::cores::{self, Parts, Tokens};
 use super::life::{End, Signal, live};
@@ -26,7 +27,7 @@ use super::supervisor::Supervisor;
 use super::tls::{Serving, watch_end};
 use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
-use crate::control::{self, Part, Watch, Watched};
+use crate::control::{self, Api, ApiSettings, Part, Watch, Watched};
 use crate::io::clock;
 use crate::io::core::{CoreHandle, probe};
 
@@ -70,7 +71,8 @@ async fn run(
     inherited: Inherited,
 ) -> anyhow::Result<()> {
     // From here on a signal is kept until the server is up, and then ends it as it should.
-    let mut signals = signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
+    let (signal, mut signals) =
+        signals().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
     let supervisor = Supervisor::of_process();
     let control = match inherited.control {
         Some(socket) => take_control(socket)?,
@@ -95,8 +97,10 @@ async fn run(
         parts: auth.iter().map(Auth::part).collect(),
         breakers: auth.iter().map(Auth::breaker).collect(),
     });
-    let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
     let cores = running.cores();
+    let drain = move || signal.try_send(Signal::Drain).is_ok();
+    let api = Arc::new(Api::new(plan.api.clone(), cores.handles(), drain));
+    let control = tokio::spawn(control::serve(control, control::router(watched.clone(), api.clone())));
     let reloads = match auth {
         Some(auth) => Some(auth.run(cores.handles().to_vec()).await),
         None => None,
@@ -113,6 +117,7 @@ async fn run(
             if let (Some(reloads), Some(auth)) = (&reloads, plan.auth) {
                 reloads.reload(auth);
             }
+            change_api(&api, &config, control_address);
         }
         supervisor.ready(&status);
     };
@@ -211,7 +216,17 @@ fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
     }
 }
 
-fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
+/// The key and the rate that have been read again. A key that others than this host need stays until there is another.
+fn change_api(api: &Api, config: &Config, bound: SocketAddr) {
+    let ApiSettings { key, rate, .. } = api_settings(config, String::new());
+    if key.is_empty() && !is_loopback(&bound) {
+        tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
+        return;
+    }
+    api.change(key, rate);
+}
+
+fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
     for (kind, meaning) in [
         (SignalKind::terminate(), Signal::Terminate),
@@ -226,5 +241,5 @@ fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
             }
         });
     }
-    Ok(receiver)
+    Ok((sender, receiver))
 }

@@ -55,8 +55,8 @@ pub struct Parts<'a> {
 impl Cores {
     /// What speaks to each.
     #[must_use]
-    pub fn handles(&self) -> &[CoreHandle] {
-        &self.handles
+    pub fn handles(&self) -> Arc<[CoreHandle]> {
+        self.handles.clone()
     }
 
     /// Other settings hold from now on.

@@ -18,6 +18,8 @@ pub enum Signal {
     Terminate,
     /// SIGHUP.
     Hangup,
+    /// The control address: as the first [`Signal::Terminate`], and nothing more when a drain is under way.
+    Drain,
 }
 
 /// The running cores, all together.
@@ -72,7 +74,7 @@ pub async fn live(
             }
             Some(signal) = signals.recv() => match signal {
                 Signal::Hangup => hang_up(),
-                Signal::Terminate => break,
+                Signal::Terminate | Signal::Drain => break,
             },
             now = sample.tick() => {
                 let now_ms = now.saturating_duration_since(*began.get_or_insert(now)).as_millis() as u64;
@@ -258,6 +260,17 @@ mod tests {
         let signals = [Signal::Terminate, Signal::Hangup, Signal::Terminate];
         assert_eq!(live_with(&mut cores, &signals, &watched).await, (End::Interrupted, 0));
         assert_eq!(began.elapsed().as_secs(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_that_is_asked_for_is_that_of_a_signal_and_asking_again_changes_nothing() {
+        let (mut cores, watched) = (Fake::new(), watched());
+        let began = Instant::now();
+        assert_eq!(live_with(&mut cores, &[Signal::Drain; 3], &watched).await, (End::GraceOver, 0));
+        assert_eq!(began.elapsed().as_secs(), 30);
+        assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
+        let signals = [Signal::Drain, Signal::Drain, Signal::Terminate];
+        assert_eq!(live_with(&mut Fake::new(), &signals, &watched).await, (End::Interrupted, 0));
     }
 
     #[tokio::test(start_paused = true)]

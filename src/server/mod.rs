@@ -10,6 +10,7 @@ mod doctor;
 pub mod drain;
 mod life;
 pub mod log;
+mod operate;
 mod reload;
 mod supervisor;
 mod tls;
@@ -25,6 +26,7 @@ use self::config::lower::plan;
 use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
+use self::operate::{Failed, Operation};
 use crate::io::clock;
 
 /// Failed while running.
@@ -62,6 +64,10 @@ fn run(request: Request) -> ExitCode {
         // Only what was written matters here: tokens may be made on another machine than the one that serves.
         return if mistakes.is_empty() { print_token(&config, token) } else { refuse(&mistakes) };
     }
+    if let Action::Operate(operation) = &request.action {
+        // Whether this host could run a server of this configuration is not asked here.
+        return if mistakes.is_empty() { operate(operation, &config) } else { refuse(&mistakes) };
+    }
     let plan = plan(&config, &machine);
     if let Err(refused) = &plan {
         mistakes.extend_from_slice(refused);
@@ -79,8 +85,21 @@ fn run(request: Request) -> ExitCode {
             }
         },
         (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => doctor::run(&config, &plan, &machine, json),
-        (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_), _) => refuse(&mistakes),
+        (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_) | Action::Operate(_), _) => {
+            refuse(&mistakes)
+        }
     }
+}
+
+/// Has a running server do or tell something.
+fn operate(operation: &Operation, config: &Config) -> ExitCode {
+    let (sentence, code) = match operate::run(operation, config) {
+        Ok(text) => return print(&text),
+        Err(Failed::Usage(sentence)) => (sentence, USAGE),
+        Err(Failed::Running(sentence)) => (sentence, FAILED),
+    };
+    complain(format_args!("roomring: {sentence}"));
+    ExitCode::from(code)
 }
 
 /// Shows what is in effect even where the server would refuse to run with it, as long as that is known.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::binary::push_op;
 use super::command::{Data, DataKind, Form};
-use super::frame::{Opcode, frame_of, payload_start};
+use super::frame::{Opcode, frame_of, payload_of, payload_start};
 use super::writer::Writer;
 use crate::base::ids::{RoomName, Seq, UserName};
 
@@ -120,6 +120,12 @@ impl Publication {
             Some(frame) => frame.clone(),
             None => self.message(room).frame(form),
         }
+    }
+
+    /// The JSON `message` object, as members who read JSON get it.
+    #[must_use]
+    pub fn json(&self, room: &RoomName) -> Bytes {
+        payload_of(&self.frame(room, Form::Json))
     }
 
     /// Bytes this publication keeps alive, for budgets.

@@ -57,6 +57,8 @@ impl ReconnectReason {
 pub enum LeftReason {
     /// The connection's new token does not allow the room.
     Token,
+    /// Somebody who may has put the user out of the room.
+    Kicked,
 }
 
 impl LeftReason {
@@ -65,6 +67,7 @@ impl LeftReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             LeftReason::Token => "token",
+            LeftReason::Kicked => "kicked",
         }
     }
 }
@@ -205,7 +208,7 @@ impl Push<'_> {
             }
             Push::Welcome { .. } => self.write_json(out.u32(push_op::WELCOME)),
             Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
-                self.write_json(out.u32(push_op::OTHER))
+                self.write_json(out.u32(push_op::OTHER));
             }
         }
     }
@@ -266,6 +269,11 @@ mod tests {
                 Push::Gap { room, from: 3, to: u64::MAX },
                 json!({"type": "gap", "room": **room, "from": 3, "to": u64::MAX}),
                 134,
+            ),
+            (
+                Push::Left { room, reason: LeftReason::Kicked },
+                json!({"type": "left", "room": **room, "reason": "kicked"}),
+                136,
             ),
             (
                 Push::Reconnect { after_ms: 1_500, reason: ReconnectReason::Draining },

@@ -93,6 +93,18 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     exchange(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
+/// A request with more fields, each ending in CRLF, and a body with its length.
+pub fn send(address: SocketAddr, method: &str, path: &str, more: &str, body: &[u8]) -> Answer {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}{length}\r\n");
+    exchange(address, &[head.as_bytes(), body].concat())
+}
+
+/// A JSON value, posted.
+pub fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    send(address, "POST", path, "Content-Type: application/json\r\n", body.to_string().as_bytes())
+}
+
 /// The head of a correct upgrade with more fields, each ending in CRLF.
 pub fn upgrade_head(address: SocketAddr, path: &str, more: &str) -> String {
     format!(

@@ -3,6 +3,7 @@
 //! that comes after it on the same path.
 
 mod activation;
+mod api;
 mod auth;
 mod client;
 mod command_line;
@@ -19,6 +20,7 @@ mod http;
 mod life;
 mod limits;
 mod many;
+mod operator;
 mod presence;
 mod proxy;
 mod refusals;

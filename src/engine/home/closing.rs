@@ -32,6 +32,18 @@ impl Home {
 
     /// The server closes: says so and waits for the client's close frame.
     pub(super) fn fail(&mut self, slot: u32, code: CloseCode, cause: &'static str, effects: &mut HomeEffects<'_>) {
+        self.fail_saying(slot, code, None, cause, effects);
+    }
+
+    /// The same with other words in the close frame than the code's own.
+    pub(super) fn fail_saying(
+        &mut self,
+        slot: u32,
+        code: CloseCode,
+        reason: Option<&str>,
+        cause: &'static str,
+        effects: &mut HomeEffects<'_>,
+    ) {
         if self.sessions.at(slot).phase != Phase::Open {
             return;
         }
@@ -42,6 +54,7 @@ impl Home {
             CloseCode::Rate => effects.counters.closed_rate.add(1),
             CloseCode::GoingAway => effects.counters.closed_idle.add(1),
             CloseCode::Token => effects.counters.closed_token.add(1),
+            CloseCode::Forbidden => effects.counters.closed_forbidden.add(1),
             _ => {}
         }
         self.end_session(slot, Some(code), cause, effects);
@@ -49,7 +62,7 @@ impl Home {
         if matches!(code, CloseCode::Slow | CloseCode::Heartbeat) {
             self.outboxes.drop_queued(slot, effects.budget);
         }
-        self.push_last(slot, close_frame(code.number(), code.reason()), effects);
+        self.push_last(slot, close_frame(code.number(), reason.unwrap_or(code.reason())), effects);
         self.sessions.at_mut(slot).phase = Phase::Closing;
         self.timers.expect_close(effects.now, slot, self.sessions.at(slot).generation);
     }

@@ -12,7 +12,7 @@ use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Membership, NOWHERE};
 use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
-use crate::wire::push::Status;
+use crate::wire::push::{LeftReason, Status};
 use crate::wire::reply::Reply;
 
 /// Joins or leaves of one room by one connection that may be unanswered at once.
@@ -181,6 +181,26 @@ impl Home {
         let audience = self.audiences.at(audience);
         let leave = ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: Some(reply) };
         self.tell_owner(slot, audience.owner, leave, effects);
+    }
+
+    /// Puts a member out of a room: from here on it gets nothing more of it, and is told so once the owner has answered
+    /// all that it asked before.
+    pub(super) fn expel(&mut self, slot: u32, audience: u32, reason: LeftReason, effects: &mut HomeEffects<'_>) {
+        let session = self.sessions.at_mut(slot);
+        let index = session.membership(audience).expect("the caller has found it");
+        let membership = &mut session.memberships[index];
+        // Bounded like the joins in between, of which each expulsion needs one.
+        membership.leaves = membership.leaves.checked_add(1).expect("a join comes before each");
+        membership.wanted = false;
+        let place = std::mem::replace(&mut membership.place, NOWHERE);
+        let away = session.away;
+        if place != NOWHERE {
+            self.remove_member(slot, audience, place);
+        }
+        let member = self.member(slot);
+        let audience = self.audiences.at(audience);
+        let expel = ToOwner::Expel { room: audience.room.clone(), member, away, reason };
+        self.tell_owner(slot, audience.owner, expel, effects);
     }
 
     fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {

@@ -11,6 +11,7 @@ use crate::engine::outbox::Role;
 use crate::engine::session::NOWHERE;
 use crate::wire::command::ReplyTo;
 use crate::wire::publication::Publication;
+use crate::wire::push::{LeftReason, Push, encode_push};
 use crate::wire::reply::{Reply, encode_reply};
 
 impl Home {
@@ -37,6 +38,14 @@ impl Home {
                 self.joined(conn, &joined, reply, effects);
             }
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
+            ToHome::Expelled { room, conn, reason } => {
+                if self.membership_left(&room, conn, effects) {
+                    effects.counters.kicked.add(u64::from(reason == LeftReason::Kicked));
+                    let form = self.sessions.at(conn.slot).reading.expect("an open connection reads somehow").form();
+                    let left = encode_push(&Push::Left { room: &room, reason }, form);
+                    self.say(conn.slot, left, Role::Other, effects);
+                }
+            }
             ToHome::History { room, conn, head, first_seq, messages, reply } => {
                 let (epoch, head_seq) = (head.epoch, head.seq);
                 let page = Reply::History { room: &room, epoch, first_seq, head_seq, messages: &messages };
@@ -121,11 +130,18 @@ impl Home {
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if self.membership_left(room, conn, effects) {
+            self.reply(conn.slot, &Reply::Left { room }, reply, effects);
+        }
+    }
+
+    /// A leave is done. Whether its connection is still there.
+    fn membership_left(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) -> bool {
         if let Some(index) = self.audiences.find(room) {
             self.put_pending(index, effects);
         }
         if self.session_of(conn).is_none() {
-            return;
+            return false;
         }
         let audience = self.audiences.find(room).expect("an open connection's leave holds a membership");
         let session = self.sessions.at_mut(conn.slot);
@@ -139,7 +155,7 @@ impl Home {
             self.remove_member(conn.slot, audience, place);
         }
         self.drop_idle_membership(conn.slot, audience, effects);
-        self.say_left(conn.slot, room, reply, effects);
+        true
     }
 
     /// A join was refused: the membership prepared for it goes, unless it has other reasons to be there.

@@ -4,9 +4,10 @@
 //! `upgrade` opens a connection once `admission` has let it in, `tokens` knows what it may do and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
 //! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
-//! `timers` does what time asks for.
+//! `timers` does what time asks for, `calls` what the control address asks for.
 
 mod admission;
+mod calls;
 mod closing;
 mod commands;
 mod crowd;

@@ -14,19 +14,14 @@ use crate::base::limits::{
 };
 use crate::base::time::Now;
 use crate::engine::access::{Access, Allowed, Cause, Denied, Grants, Keys, Renewal};
-use crate::engine::hop::ToOwner;
 use crate::engine::outbox::Role;
 use crate::engine::output::TokenRefused;
-use crate::engine::session::{Marks, NOWHERE, Phase};
+use crate::engine::session::{Marks, Phase};
 use crate::engine::table::Table;
-use crate::wire::command::{Form, ReplyTo};
+use crate::wire::command::ReplyTo;
 use crate::wire::handshake::{Refusal, Upgrade};
-use crate::wire::push::{LeftReason, Push, encode_push};
+use crate::wire::push::LeftReason;
 use crate::wire::reply::{Reply, encode_reply};
-
-/// Stands in a `Leave` for the `id` of its command where there is none: the server takes the connection out of the room.
-/// Above every `id` that a client can give (`json::ID_MAX`).
-const EXPELLED_ID: u64 = u64::MAX;
 
 /// What a core knows of tokens.
 #[derive(Debug)]
@@ -286,48 +281,17 @@ impl Home {
             if self.sessions.at(slot).phase != Phase::Open {
                 return;
             }
+            // What was said before is still heard. That may end this connection as a slow one.
+            self.put_pending(audience, effects);
+            if self.sessions.at(slot).phase != Phase::Open {
+                return;
+            }
             if !self.may(slot, &self.audiences.at(audience).room, Allowed::JOIN) {
-                self.expel(slot, audience, effects);
+                self.expel(slot, audience, LeftReason::Token, effects);
             }
         }
     }
 
-    /// Takes a connection out of a room: it hears nothing more of it, and is told so when the owner has let it go, after
-    /// the answers to whatever it had asked there.
-    fn expel(&mut self, slot: u32, audience: u32, effects: &mut HomeEffects<'_>) {
-        // What was said before is still heard. That may end this connection as a slow one.
-        self.put_pending(audience, effects);
-        if self.sessions.at(slot).phase != Phase::Open {
-            return;
-        }
-        let session = self.sessions.at_mut(slot);
-        let index = session.membership(audience).expect("an open connection keeps its memberships");
-        let membership = &mut session.memberships[index];
-        // At most one more than the joins that are unanswered, which are bounded.
-        membership.leaves += 1;
-        membership.wanted = false;
-        let place = std::mem::replace(&mut membership.place, NOWHERE);
-        let away = session.away;
-        if place != NOWHERE {
-            self.remove_member(slot, audience, place);
-        }
-        let reply = Some(ReplyTo { id: Some(EXPELLED_ID), form: Form::Json });
-        let audience = self.audiences.at(audience);
-        let leave = ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply };
-        self.tell_owner(slot, audience.owner, leave, effects);
-    }
-
-    /// What the connection is told when a leave is done: the reply, or the push where it was not its own.
-    pub(super) fn say_left(&mut self, slot: u32, room: &str, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if reply.id != Some(EXPELLED_ID) {
-            return self.reply(slot, &Reply::Left { room }, reply, effects);
-        }
-        let form = self.sessions.at(slot).reading.expect("an open connection reads somehow").form();
-        let left = encode_push(&Push::Left { room, reason: LeftReason::Token }, form);
-        self.say(slot, left, Role::Other, effects);
-    }
-
-    /// Asks for keys, unless an answer is on its way.
     fn want_keys(&mut self, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
         let now_ms = effects.now.mono_ms();

@@ -1,16 +1,24 @@
-//! Answers of a room's owner to one connection, by way of its home.
+//! Answers of a room's owner: to one connection, by way of its home, or to a call.
+
+use std::sync::Arc;
 
 use super::OwnerEffects;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, Epoch, RoomName, Seq};
+use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq};
+use crate::engine::call::Answer;
 use crate::engine::hop::ToHome;
 use crate::wire::command::ReplyTo;
+use crate::wire::publication::Publication;
+use crate::wire::push::LeftReason;
+use crate::wire::reply::PresentUser;
 
-/// Whom a command's reply goes to.
+/// Who gets an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asker {
-    pub conn: ConnId,
-    pub reply: ReplyTo,
+pub(super) enum Asker {
+    /// A connection, to its command.
+    Connection { conn: ConnId, reply: ReplyTo },
+    /// A call with this token.
+    Call(u64),
 }
 
 /// Why a command is not done.
@@ -25,6 +33,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub const NOT_JOINED: Self = Self::new(ErrorCode::NotJoined, "not a member of this room");
+    pub const NOT_FOUND: Self = Self::new(ErrorCode::RoomNotFound, "there is no such room");
     pub const OVERLOADED: Self = Self::new(ErrorCode::Overloaded, "too much is waiting; nothing was done");
 
     pub const fn new(code: ErrorCode, message: &'static str) -> Self {
@@ -45,16 +54,19 @@ impl Refusal {
 }
 
 impl Asker {
-    pub fn refuse(self, room: &RoomName, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
-        let Refusal { code, message, retry_after_ms, unjoin } = refusal;
-        let (room, conn, reply) = (room.clone(), self.conn, self.reply);
-        let hop = ToHome::Refused { room, conn, unjoin, code, message, retry_after_ms, reply };
-        effects.outbound.post_to_home(conn.home, hop);
+    /// The connection that asks; `None`: none does.
+    pub fn conn(self) -> Option<ConnId> {
+        match self {
+            Asker::Connection { conn, .. } => Some(conn),
+            Asker::Call(_) => None,
+        }
     }
 
-    pub fn left(self, room: &RoomName, effects: &mut OwnerEffects<'_>) {
-        let hop = ToHome::Left { room: room.clone(), conn: self.conn, reply: self.reply };
-        effects.outbound.post_to_home(self.conn.home, hop);
+    pub fn refuse(self, room: &RoomName, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
+        let Refusal { code, message, retry_after_ms, unjoin } = refusal;
+        let hop =
+            |conn, reply| ToHome::Refused { room: room.clone(), conn, unjoin, code, message, retry_after_ms, reply };
+        self.say(hop, || Answer::Refused { code, message, retry_after_ms }, effects);
     }
 
     pub fn published(
@@ -64,7 +76,56 @@ impl Asker {
         duplicate: bool,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (room, conn, reply) = (room.clone(), self.conn, self.reply);
-        effects.outbound.post_to_home(conn.home, ToHome::Published { room, conn, position, duplicate, reply });
+        let (epoch, seq) = position;
+        let hop = |conn, reply| ToHome::Published { room: room.clone(), conn, position, duplicate, reply };
+        self.say(hop, || Answer::Published { epoch, seq, duplicate }, effects);
     }
+
+    pub fn history(
+        self,
+        room: &RoomName,
+        (head, first_seq): (Position, Seq),
+        messages: Vec<Arc<Publication>>,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        match self {
+            Asker::Connection { conn, reply } => {
+                let hop = ToHome::History { room: room.clone(), conn, head, first_seq, messages, reply };
+                effects.outbound.post_to_home(conn.home, hop);
+            }
+            Asker::Call(token) => effects.answers.push((token, Answer::History { head, first_seq, messages })),
+        }
+    }
+
+    pub fn members(self, room: &RoomName, total: u64, users: Vec<PresentUser>, effects: &mut OwnerEffects<'_>) {
+        match self {
+            Asker::Connection { conn, reply } => {
+                let hop = ToHome::Presence { room: room.clone(), conn, total, users, reply };
+                effects.outbound.post_to_home(conn.home, hop);
+            }
+            Asker::Call(token) => effects.answers.push((token, Answer::Members { total, users })),
+        }
+    }
+
+    fn say(
+        self,
+        hop: impl FnOnce(ConnId, ReplyTo) -> ToHome,
+        answer: impl FnOnce() -> Answer,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        match self {
+            Asker::Connection { conn, reply } => effects.outbound.post_to_home(conn.home, hop(conn, reply)),
+            Asker::Call(token) => effects.answers.push((token, answer())),
+        }
+    }
+}
+
+/// The leave of a connection is done.
+pub(super) fn left(room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut OwnerEffects<'_>) {
+    effects.outbound.post_to_home(conn.home, ToHome::Left { room: room.clone(), conn, reply });
+}
+
+/// The connection has been put out.
+pub(super) fn expelled(room: &RoomName, conn: ConnId, reason: LeftReason, effects: &mut OwnerEffects<'_>) {
+    effects.outbound.post_to_home(conn.home, ToHome::Expelled { room: room.clone(), conn, reason });
 }

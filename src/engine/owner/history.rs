@@ -176,6 +176,17 @@ impl History {
         page
     }
 
+    /// Messages per 1,000 seconds at `now_ms` (Unix), of the last `window_ms` as far as they are held: of what is held
+    /// no longer than that, those that are still there tell.
+    pub fn rate_milli(&self, now_ms: u64, window_ms: u64) -> u64 {
+        let since = now_ms.saturating_sub(window_ms);
+        let first = self.entries.partition_point(|entry| entry.held.publication.at <= since);
+        let count = (self.entries.len() - first) as u64;
+        // With all of the window held its length counts; else the time since the oldest that is.
+        let began = if first > 0 || self.dropped == 0 { since } else { self.entries.front().map_or(since, at) };
+        count * 1_000_000 / now_ms.saturating_sub(began).clamp(1_000, window_ms)
+    }
+
     fn from(&self, seq: Seq) -> impl Iterator<Item = &Arc<Publication>> {
         let index = usize::try_from(seq.saturating_sub(self.first_seq())).unwrap_or(usize::MAX);
         self.entries.range(index.min(self.entries.len())..).map(|entry| &entry.held.publication)
@@ -184,6 +195,10 @@ impl History {
 
 fn entry_bytes(held: &Held) -> usize {
     held.publication.bytes() + HISTORY_ENTRY_BYTES
+}
+
+fn at(entry: &Entry) -> u64 {
+    entry.held.publication.at
 }
 
 fn below(publication: &Publication, before: Option<Seq>) -> bool {

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::OwnerEffects;
 use super::room::{Authority, Room};
-use crate::base::ids::{ConnId, CoreId, Epoch, Position, Seq};
+use crate::base::ids::{ConnId, Epoch, Position, Seq};
 use crate::base::limits::{
     AHEAD_PER_ROOM_MAX, ASK_AGAIN_MS, LINK_READ_MAX, PAST_EPOCHS_MAX, POSITION_CHECK_MS, WAITING_BYTES,
 };
@@ -362,16 +362,13 @@ pub(super) fn write_except(node: &str, conn: ConnId) -> String {
 
 /// The connection, if it is one of this machine.
 fn read_except(text: &str, node: &str) -> Option<ConnId> {
-    let conn = text.strip_prefix(node)?.strip_prefix('/')?;
-    let mut numbers = conn.split('-');
-    let home = CoreId(numbers.next()?.parse().ok()?);
-    let (slot, generation) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-    numbers.next().is_none().then_some(ConnId { home, slot, generation })
+    ConnId::from_text(text.strip_prefix(node)?.strip_prefix('/')?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::CoreId;
 
     #[test]
     fn a_spared_connection_is_known_on_its_own_machine_only() {

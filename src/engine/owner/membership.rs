@@ -1,7 +1,7 @@
 //! Who is in a room and what they ask of it: join, leave, away, pages of history and presence, status pushes.
 
 use super::OwnerEffects;
-use super::answer::{Asker, Refusal};
+use super::answer::{Asker, Refusal, left};
 use super::history::PageLimit;
 use super::room::Room;
 use crate::base::codes::ErrorCode;
@@ -33,7 +33,7 @@ impl Room {
     /// Makes a member, or answers one that is a member already.
     pub fn join(&mut self, now: Now, join: Join, effects: &mut OwnerEffects<'_>) {
         let Join { member, away, again, recover, history, reply } = join;
-        let asker = Asker { conn: member.conn, reply };
+        let asker = Asker::Connection { conn: member.conn, reply };
         let is_member = self.listeners.contains(member.conn);
         self.repair(effects);
         if self.listeners.is_behind(member.conn.home) || (again && !is_member) {
@@ -85,7 +85,7 @@ impl Room {
             presence.leave(&member.user, away, self.settings.presence_grace_ms, now.mono_ms());
         }
         if let Some(reply) = reply {
-            Asker { conn: member.conn, reply }.left(&self.name, effects);
+            left(&self.name, member.conn, reply, effects);
         }
     }
 
@@ -100,7 +100,7 @@ impl Room {
 
     /// Answers with a page of history.
     pub fn read_history(&mut self, now: Now, asker: Asker, range: &HistoryRange, effects: &mut OwnerEffects<'_>) {
-        if !self.listeners.contains(asker.conn) {
+        if self.is_stranger(asker) {
             asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
             return;
         }
@@ -115,22 +115,12 @@ impl Room {
             Some(after) => self.history.page_after(after, range.before, limit),
             None => self.history.page_before(range.before, limit),
         };
-        effects.outbound.post_to_home(
-            asker.conn.home,
-            ToHome::History {
-                room: self.name.clone(),
-                conn: asker.conn,
-                head: self.head(),
-                first_seq: self.history.first_seq(),
-                messages,
-                reply: asker.reply,
-            },
-        );
+        asker.history(&self.name, (self.head(), self.history.first_seq()), messages, effects);
     }
 
     /// Answers with a page of the users present.
     pub fn read_presence(&self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
-        if !self.listeners.contains(asker.conn) {
+        if self.is_stranger(asker) {
             asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
             return;
         }
@@ -139,16 +129,13 @@ impl Room {
             asker.refuse(&self.name, refusal, effects);
             return;
         };
-        effects.outbound.post_to_home(
-            asker.conn.home,
-            ToHome::Presence {
-                room: self.name.clone(),
-                conn: asker.conn,
-                total: presence.present(),
-                users: presence.page(after, limit.clamp(1, PAGE_MAX) as usize),
-                reply: asker.reply,
-            },
-        );
+        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize);
+        asker.members(&self.name, presence.present(), users, effects);
+    }
+
+    /// Whether the room is none of the asker's business: a connection that is no member.
+    fn is_stranger(&self, asker: Asker) -> bool {
+        asker.conn().is_some_and(|conn| !self.listeners.contains(conn))
     }
 
     /// Ends the graces that have passed and tells the members who changed, if it is time.

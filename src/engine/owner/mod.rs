@@ -7,6 +7,7 @@
 //! link and a store configured, the link numbers and keeps.
 
 mod answer;
+mod calls;
 mod delivery;
 mod history;
 mod keys;
@@ -26,16 +27,17 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use self::answer::{Asker, Refusal};
+use self::answer::{Asker, Refusal, expelled, left};
 use self::keys::key_bytes;
 use self::linked::write_except;
 use self::membership::{HistoryRange, Join};
-use self::opening::waiting_bytes;
+use self::opening::{Waiting, waiting_bytes};
 use self::publish::Publish;
 use self::retention::Retention;
 use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
 use super::budget::Budget;
+use super::call::Answer;
 use super::hop::{MemberRef, ToOwner};
 use super::input::{KeptKey, LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
@@ -56,6 +58,8 @@ pub struct OwnerEffects<'a> {
     pub link: &'a mut Vec<LinkRequest>,
     /// To the store.
     pub store: &'a mut Vec<StoreRequest>,
+    /// To those who call, by their tokens.
+    pub answers: &'a mut Vec<(u64, Answer)>,
     /// This core's numbers.
     pub counters: &'a CoreCounters,
     /// History is charged here.
@@ -237,16 +241,26 @@ impl Owner {
                 room.join(now, Join { member, away, again, recover, history, reply }, effects);
             }
             ToOwner::Leave { member, away, reply, .. } => room.leave(now, &member, away, reply, effects),
+            ToOwner::Expel { member, away, reason, .. } => {
+                room.leave(now, &member, away, None, effects);
+                expelled(&room.name, member.conn, reason, effects);
+            }
             ToOwner::Away { conn, user, away, .. } => room.set_away(now, conn, &user, away),
             ToOwner::Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply, .. } => {
-                let publish = Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply };
+                let asker = Asker::Connection { conn: member.conn, reply };
+                let publish = Publish { asker, from: member.user, kind, data, key, echo, ephemeral, arrived_us };
                 self.publish(now, id, publish, effects);
             }
             ToOwner::History { conn, after, before, limit, reply, .. } => {
-                room.read_history(now, Asker { conn, reply }, &HistoryRange { after, before, limit }, effects);
+                room.read_history(
+                    now,
+                    Asker::Connection { conn, reply },
+                    &HistoryRange { after, before, limit },
+                    effects,
+                );
             }
             ToOwner::Presence { conn, limit, after, reply, .. } => {
-                room.read_presence(Asker { conn, reply }, limit, after.as_deref(), effects);
+                room.read_presence(Asker::Connection { conn, reply }, limit, after.as_deref(), effects);
             }
         }
     }
@@ -267,7 +281,7 @@ impl Owner {
             Authority::Memory => room.publish_at_once(now, publish, may_remember, &self.hashing, effects),
             Authority::Store(_) => room.publish_stored(now, publish, may_wait, &self.hashing, effects),
             Authority::Link(linked) => {
-                let asker = publish.asker();
+                let asker = publish.asker;
                 if linked.publishing() >= PENDING_PER_ROOM_MAX || !may_wait {
                     asker.refuse(&room.name, Refusal::OVERLOADED, effects);
                     return;
@@ -316,7 +330,7 @@ impl Owner {
             ToOwner::Away { conn, away, .. } => opening.set_away(conn, away),
             ToOwner::Leave { member, reply: None, .. } => opening.cancel(member.conn),
             // Joins and leaves of one connection are answered in order.
-            ToOwner::Leave { .. } if has_asked => opening.push(hop),
+            ToOwner::Leave { .. } | ToOwner::Expel { .. } if has_asked => opening.push(hop),
             ToOwner::Join { again: false, .. } if has_place => opening.push(hop),
             ToOwner::Join { again: false, .. } => refuse(hop, Refusal::OVERLOADED, effects),
             _ if !is_joining => refuse(hop, Refusal::NOT_JOINED, effects),
@@ -343,8 +357,11 @@ impl Owner {
             (Authority::Link(_), true) => room.open_from_link(now, stretch, &self.settings.node, effects),
             (Authority::Link(_), false) => room.handle_read(now, stretch, &self.settings.node, effects),
         }
-        for hop in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
-            self.perform(now, id, hop, effects);
+        for waiting in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
+            match waiting {
+                Waiting::Hop(hop) => self.perform(now, id, hop, effects),
+                Waiting::Call(token, ask) => self.perform_call(now, id, token, ask, effects),
+            }
         }
         self.enter(now, id, effects);
     }
@@ -431,17 +448,20 @@ fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
     match hop {
         // Done all the same.
         ToOwner::Leave { room, member, reply: Some(reply), .. } => {
-            Asker { conn: member.conn, reply }.left(&room, effects);
+            left(&room, member.conn, reply, effects);
         }
+        ToOwner::Expel { room, member, reason, .. } => expelled(&room, member.conn, reason, effects),
         ToOwner::Leave { reply: None, .. } | ToOwner::Away { .. } => {}
         ToOwner::Join { room, member, reply, .. } => {
             // One that counts on an earlier join was refused with it, for the same reason.
             let refusal = Refusal { unjoin: true, ..Refusal::OVERLOADED };
-            Asker { conn: member.conn, reply }.refuse(&room, refusal, effects);
+            Asker::Connection { conn: member.conn, reply }.refuse(&room, refusal, effects);
         }
         ToOwner::Publish { room, member: MemberRef { conn, .. }, reply, .. }
         | ToOwner::History { room, conn, reply, .. }
-        | ToOwner::Presence { room, conn, reply, .. } => Asker { conn, reply }.refuse(&room, refusal, effects),
+        | ToOwner::Presence { room, conn, reply, .. } => {
+            Asker::Connection { conn, reply }.refuse(&room, refusal, effects);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Hops that wait for one room to be opened from the link or the store, in order. Bounded; a connection that goes takes
+//! Hops and calls that wait for one room to be opened from the link or the store, in order. Bounded; a connection that goes takes
 //! its waiting join with it. Answers nobody.
 
 use std::collections::{HashMap, VecDeque};
@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 
 use crate::base::ids::ConnId;
 use crate::base::limits::{OPENING_PER_ROOM_MAX, WAITING_BYTES};
+use crate::engine::call::RoomAsk;
 use crate::engine::hop::ToOwner;
 
 /// Places of cancelled joins are kept until there are as many as of waiting hops and this many more.
@@ -18,11 +19,20 @@ pub(super) struct Opening {
     /// When the link or the store was asked last, monotonic milliseconds.
     pub asked_ms: u64,
     /// `None`: a join whose connection has gone.
-    queue: VecDeque<Option<ToOwner>>,
+    queue: VecDeque<Option<Waiting>>,
     waiting: usize,
     bytes: usize,
     /// Connections that wait for something.
     asked: HashMap<ConnId, Asked, FixedState>,
+}
+
+/// What waits for a room.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A connection's hop.
+    Hop(ToOwner),
+    /// A call, by its token.
+    Call(u64, RoomAsk),
 }
 
 /// What one connection waits for.
@@ -40,7 +50,7 @@ impl Asked {
             ToOwner::Join { again: false, .. } => {
                 self.join_at.get_or_insert(at);
             }
-            ToOwner::Leave { .. } => self.join_at = None,
+            ToOwner::Leave { .. } | ToOwner::Expel { .. } => self.join_at = None,
             _ => {}
         }
     }
@@ -80,9 +90,18 @@ impl Opening {
     /// Lets a hop wait. The caller has checked the bound for those that may be refused; a leave is bounded by the joins.
     pub fn push(&mut self, hop: ToOwner) {
         self.asked.entry(hop.conn()).or_default().note(&hop, self.queue.len());
-        self.bytes += waiting_bytes(&hop);
+        self.add(waiting_bytes(&hop), Waiting::Hop(hop));
+    }
+
+    /// Lets a call wait; the caller has checked the bound.
+    pub fn push_call(&mut self, token: u64, ask: RoomAsk) {
+        self.add(ask_bytes(&ask), Waiting::Call(token, ask));
+    }
+
+    fn add(&mut self, bytes: usize, waiting: Waiting) {
+        self.bytes += bytes;
         self.waiting += 1;
-        self.queue.push_back(Some(hop));
+        self.queue.push_back(Some(waiting));
         if self.queue.len() > 2 * self.waiting + SLACK {
             self.compact();
         }
@@ -91,7 +110,7 @@ impl Opening {
     /// A connection has gone: its join need not be done. What else it asked will find it no member.
     pub fn cancel(&mut self, conn: ConnId) {
         let Some(asked) = self.asked.get_mut(&conn) else { return };
-        let Some(hop) = asked.join_at.take().and_then(|at| self.queue[at].take()) else { return };
+        let Some(Waiting::Hop(hop)) = asked.join_at.take().and_then(|at| self.queue[at].take()) else { return };
         asked.hops -= 1;
         if asked.hops == 0 {
             self.asked.remove(&conn);
@@ -103,13 +122,13 @@ impl Opening {
     /// A connection whose join waits went away or came back.
     pub fn set_away(&mut self, conn: ConnId, now_away: bool) {
         let Some(at) = self.asked.get(&conn).and_then(|asked| asked.join_at) else { return };
-        if let Some(ToOwner::Join { away, .. }) = &mut self.queue[at] {
+        if let Some(Waiting::Hop(ToOwner::Join { away, .. })) = &mut self.queue[at] {
             *away = now_away;
         }
     }
 
     /// Everything that waited, in order.
-    pub fn into_waiting(self) -> impl Iterator<Item = ToOwner> {
+    pub fn into_waiting(self) -> impl Iterator<Item = Waiting> {
         self.queue.into_iter().flatten()
     }
 
@@ -117,7 +136,7 @@ impl Opening {
         self.queue.retain(Option::is_some);
         self.asked.clear();
         for (at, hop) in self.queue.iter().enumerate() {
-            if let Some(hop) = hop {
+            if let Some(Waiting::Hop(hop)) = hop {
                 self.asked.entry(hop.conn()).or_default().note(hop, at);
             }
         }
@@ -127,6 +146,12 @@ impl Opening {
 /// Bytes for the budget of a hop that waits.
 pub(super) fn waiting_bytes(hop: &ToOwner) -> usize {
     let data = if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 };
+    WAITING_BYTES + data
+}
+
+/// Bytes for the budget of a call that waits.
+pub(super) fn ask_bytes(ask: &RoomAsk) -> usize {
+    let data = if let RoomAsk::Publish { data, .. } = ask { data.len() } else { 0 };
     WAITING_BYTES + data
 }
 

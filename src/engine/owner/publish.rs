@@ -9,32 +9,28 @@ use super::room::Room;
 use crate::base::ids::{ConnId, Seq, UserName};
 use crate::base::limits::KEY_WINDOW_MS;
 use crate::base::time::Now;
-use crate::engine::hop::MemberRef;
 use crate::engine::input::Record;
 use crate::engine::random::NameHashing;
-use crate::wire::command::{Data, DataKind, ReplyTo};
+use crate::wire::command::{Data, DataKind};
 use crate::wire::publication::{Content, encode_ephemeral};
 
-/// A publish, as its hop says it.
+/// A publish, as its hop or its call says it.
 pub(super) struct Publish {
-    pub member: MemberRef,
+    /// Who hears what became of it: a member, or a call of the server's own.
+    pub asker: Asker,
+    pub from: UserName,
     pub kind: DataKind,
     pub data: Bytes,
     pub key: Option<Box<str>>,
     pub echo: bool,
     pub ephemeral: bool,
     pub arrived_us: u64,
-    pub reply: ReplyTo,
 }
 
 impl Publish {
-    pub fn asker(&self) -> Asker {
-        Asker { conn: self.member.conn, reply: self.reply }
-    }
-
     /// The connection to be spared.
     pub fn except(&self) -> Option<ConnId> {
-        (!self.echo).then_some(self.member.conn)
+        self.asker.conn().filter(|_| !self.echo)
     }
 }
 
@@ -47,15 +43,15 @@ impl Room {
 
     /// What the link or the store is given, and history's frames are made of.
     pub fn record(&mut self, now: Now, publish: Publish, seq: Seq) -> Record {
-        let Publish { member, kind, data, key, .. } = publish;
-        Record { seq, at: self.at(now), from: member.user, kind, data, key, except: None }
+        let Publish { from, kind, data, key, .. } = publish;
+        Record { seq, at: self.at(now), from, kind, data, key, except: None }
     }
 
     /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
     pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
         let content = Content {
             room: &self.name,
-            from: &publish.member.user,
+            from: &publish.from,
             at: self.last_at.max(now.unix_ms),
             key: None,
             data: Data { kind: publish.kind, bytes: &publish.data },
@@ -63,7 +59,7 @@ impl Room {
         let frames = encode_ephemeral(&content, self.listeners.readings().forms());
         self.listeners.push(&self.name, &frames, true, publish.except(), effects);
         effects.counters.broadcasts.add(1);
-        publish.asker().published(&self.name, (self.epoch, None), false, effects);
+        publish.asker.published(&self.name, (self.epoch, None), false, effects);
     }
 
     /// Numbers and delivers at once. `may_remember`: the core has memory for its key, if it has one.
@@ -75,7 +71,7 @@ impl Room {
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (asker, except, arrived_us) = (publish.asker(), publish.except(), publish.arrived_us);
+        let (asker, except, arrived_us) = (publish.asker, publish.except(), publish.arrived_us);
         if let Some(seq) = self.find_key(now, &publish) {
             asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
             return;
@@ -95,7 +91,7 @@ impl Room {
     pub fn find_key(&mut self, now: Now, publish: &Publish) -> Option<Seq> {
         let (keys, key) = (self.keys.as_mut()?, publish.key.as_deref()?);
         keys.expire(now.mono_ms());
-        keys.find(&publish.member.user, key)
+        keys.find(&publish.from, key)
     }
 
     /// Remembers a publish's key, if it has one, until `expires_ms` (monotonic).
@@ -124,15 +120,15 @@ impl Room {
     pub fn refuse_haste(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) -> bool {
         let Some(rate) = self.settings.message_rate else { return false };
         let Err(retry_after_ms) = self.pace.try_take(rate, now.mono_us) else { return false };
-        publish.asker().refuse(&self.name, Refusal::too_often(retry_after_ms), effects);
+        publish.asker.refuse(&self.name, Refusal::too_often(retry_after_ms), effects);
         true
     }
 
     /// Refuses who is no member: a home may publish before it hears that its join was refused.
     pub fn refuse_stranger(&self, publish: &Publish, effects: &mut OwnerEffects<'_>) -> bool {
-        let stranger = !self.listeners.contains(publish.member.conn);
+        let stranger = publish.asker.conn().is_some_and(|conn| !self.listeners.contains(conn));
         if stranger {
-            publish.asker().refuse(&self.name, Refusal::NOT_JOINED, effects);
+            publish.asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
         }
         stranger
     }

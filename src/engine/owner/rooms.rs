@@ -80,6 +80,17 @@ impl Rooms {
         Some(room)
     }
 
+    /// Rooms from a place on, in the order of their places, each with its own; `count` places are looked at.
+    pub fn from(&self, place: u32, count: u32) -> impl Iterator<Item = (u32, &Room)> {
+        let places = self.places.iter().zip(0_u32..).skip(place as usize).take(count as usize);
+        places.filter_map(|(place, index)| place.room.as_deref().map(|room| (index, room)))
+    }
+
+    /// Places there are, with rooms or without.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.places.len()).expect("memory ends long before 2^32 rooms")
+    }
+
     /// The ids of all rooms, in the order of their places.
     pub fn all(&self) -> Vec<RoomId> {
         let places = self.places.iter().zip(0_u32..);

@@ -105,7 +105,7 @@ impl Room {
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (asker, except, arrived_us) = (publish.asker(), publish.except(), publish.arrived_us);
+        let (asker, except, arrived_us) = (publish.asker, publish.except(), publish.arrived_us);
         let (head, known) = (self.history.head(), self.find_key(now, &publish));
         if let Some(seq) = known.filter(|seq| *seq <= head) {
             asker.published(&self.name, (self.epoch, Some(seq)), true, effects);

@@ -14,10 +14,12 @@ use bytes::Bytes;
 use super::*;
 use crate::base::ids::{ConnId, CoreId, RoomName, UserName};
 use crate::base::time::Now;
+use crate::engine::call::{Answer, Call, Whom};
 use crate::engine::hop::{Hop, MemberRef, ToOwner};
 use crate::engine::input::Input;
 use crate::engine::outbound::Outbound;
 use crate::engine::output::{Output, Send as SendOut};
+use crate::io::calls::Reply;
 use crate::io::lanes::Staged;
 use crate::io::listener::Listeners;
 use crate::wire::command::{DataKind, Form, ReplyTo};
@@ -125,6 +127,7 @@ impl CoreState for Relay {
                 self.next_tick_us = self.tick_us.map(|tick_us| now.mono_us + tick_us);
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
+            Input::Call { token, .. } => output.answers.push((token, Answer::Ended { count: 7, next: None })),
             Input::Peer { .. } | Input::Settings(_) | Input::Keys(_) | Input::Link(_) | Input::Store(_) => {
                 panic!("not configured")
             }
@@ -312,6 +315,35 @@ fn a_drain_ends_when_every_core_has_let_go() {
         assert_eq!(client.read(&mut [0; 1]).expect("closed in order"), 0);
     }
     assert!(running.cores[0].try_tell(Control::Stop).is_err(), "it has ended");
+}
+
+#[test]
+fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
+    let running = Running::start(1, None);
+    let ask = |sender: mpsc::Sender<Answer>| {
+        let whom = Whom::User(UserName::new("ann").expect("valid"));
+        let call = Call::Disconnect { whom, from: 0, reason: None };
+        running.cores[0].try_tell(Control::Call { call, reply: Reply::new(move |answer| drop(sender.send(answer))) })
+    };
+    for pause_ms in [0, 1, 50] {
+        // Met awake, waiting in its ring, and parked.
+        thread::sleep(Duration::from_millis(pause_ms));
+        let (sender, receiver) = mpsc::channel();
+        ask(sender).expect("the core serves");
+        let answer = receiver.recv_timeout(Duration::from_secs(5));
+        assert!(matches!(answer, Ok(Answer::Ended { count: 7, next: None })), "{answer:?}");
+    }
+    running.tell(|| Control::Stop);
+    let (sender, receiver) = mpsc::channel();
+    // Taken by the channel or refused by it: nobody answers either way, and whoever waits hears of it.
+    drop(ask(sender));
+    running.ended.recv_timeout(Duration::from_secs(5)).expect("the core ends");
+    let mut last = receiver.recv_timeout(Duration::from_secs(5));
+    if let Ok(Answer::Ended { count: 7, .. }) = last {
+        // It was taken in the turn of the stop.
+        last = receiver.recv_timeout(Duration::from_secs(5));
+    }
+    assert!(matches!(last, Err(mpsc::RecvTimeoutError::Disconnected)), "{last:?}");
 }
 
 #[test]

@@ -143,8 +143,8 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
     let address = control.addresses()[0];
     if !is_loopback(&address) && config.get("control", "api_key").text().is_empty() {
         let text = format!(
-            "{address} is not a loopback address, which needs control.api_key, which needs the HTTP API, which this \
-             version does not have yet; it must be a loopback address such as 127.0.0.1:{}",
+            "{address} is not a loopback address, which needs control.api_key: whoever reaches it could use the API; set \
+             the key, or an address such as 127.0.0.1:{}",
             address.port()
         );
         mistakes.push(Mistake::refused(&control.origin, "control.listen", text));

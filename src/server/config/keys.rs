@@ -151,6 +151,9 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 const FREE_TEXT: Kind = text("a text without control characters", |_| true);
+const API_KEY: Kind = text("a text of at most 256 visible ASCII characters, or \"\" for none", |text| {
+    text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic())
+});
 const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
 const JWKS: Kind = text("the path of a file, an http:// or https:// address, or \"\" for none", |text| {
     !text.contains("://")
@@ -191,7 +194,6 @@ fn is_echo_path(path: &str) -> bool {
     path.is_empty() || (plain && path != WS_PATH && path != HEALTH_PATH)
 }
 
-const API: &str = "the HTTP API that this key would guard";
 const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
 const STORE: &str = "durable storage";
@@ -215,8 +217,11 @@ pub static KEYS: &[Key] = &[
     Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").hangup(),
     Key::new("tls", "key", FILE, "", "private key, PEM").hangup(),
     //
-    Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "metrics, statistics, health and readiness"),
-    Key::new("control", "api_key", FREE_TEXT, "", "X-API-Key").needs(API).secrecy(Secrecy::Secret),
+    Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "API, metrics, statistics, health, readiness"),
+    Key::new("control", "api_key", API_KEY, "", "X-API-Key; needed when listen is not loopback")
+        .secrecy(Secrecy::Secret)
+        .hangup(),
+    Key::new("control", "api_rate", Kind::Rate, "2000/s", "requests to the API; burst: twice as many").hangup(),
     //
     Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect: anyone, or who has a token"),
     Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512; at least 32 bytes, from a random source")

@@ -13,6 +13,7 @@ use super::networks::parse_network;
 use super::origin::Mistake;
 use super::units::{self, Share};
 use super::{Config, Setting};
+use crate::control::ApiSettings;
 use crate::engine::limits::{Limits, Rate};
 use crate::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub auth: Option<auth::Settings>,
     /// For each core.
     pub settings: Arc<Settings>,
+    /// For the HTTP API.
+    pub api: ApiSettings,
     /// What is logged.
     pub level: Targets,
     /// How it is logged.
@@ -69,7 +72,9 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
     let cpus = layout(config, machine).map_err(|mistake| vec![mistake])?;
     let tls = identity(config)?;
     let cores = u16::try_from(cpus.len()).expect("the range of server.cores");
+    let settings = Arc::new(settings(config, machine, cores));
     Ok(Plan {
+        api: api_settings(config, settings.node.clone()),
         listen: config.get("server", "listen").addresses().to_vec(),
         tls: tls.map(Arc::new),
         control: config.get("control", "listen").addresses()[0],
@@ -78,7 +83,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
         proxy_protocol: config.get("server", "proxy_protocol").flag(),
         auth: (config.get("auth", "mode").text() == "jwt").then(|| auth(config)),
-        settings: Arc::new(settings(config, machine, cores)),
+        settings,
         level: level(config),
         format: match config.get("log", "format").text() {
             "text" => LogFormat::Text,
@@ -86,6 +91,19 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
             _ => LogFormat::Auto,
         },
     })
+}
+
+/// What the HTTP API goes by, on a machine of this name.
+#[must_use]
+pub fn api_settings(config: &Config, node: String) -> ApiSettings {
+    let rate = config.get("control", "api_rate").rate();
+    ApiSettings {
+        node,
+        key: config.get("control", "api_key").text().to_owned(),
+        rate: (rate.count, rate.per_ms),
+        message_bytes_max: config.get("server", "max_message_bytes").size(),
+        inboxes: config.get("rooms", "inboxes").flag(),
+    }
 }
 
 /// What `log.level` says.

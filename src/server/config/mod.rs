@@ -137,17 +137,17 @@ impl Setting {
         cores
     }
 
-    /// A part of memory.
-    #[must_use]
-    pub fn share(&self) -> Share {
-        let Value::Share(share) = self.value else { unreachable!("{self:?} is no share") };
-        share
-    }
-
     /// So many per so long.
     #[must_use]
     pub fn rate(&self) -> Rate {
         let Value::Rate(rate) = self.value else { unreachable!("{self:?} is no rate") };
         rate
+    }
+
+    /// A part of memory.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        let Value::Share(share) = self.value else { unreachable!("{self:?} is no share") };
+        share
     }
 }

@@ -43,9 +43,9 @@ fn publish(slot: u32) -> ToOwner {
 
 fn waiting(opening: Opening) -> Vec<String> {
     let waiting = opening.into_waiting().map(|hop| match hop {
-        ToOwner::Join { member, away, .. } => format!("join {} {away}", member.conn.slot),
-        ToOwner::Leave { member, .. } => format!("leave {}", member.conn.slot),
-        ToOwner::Publish { member, .. } => format!("publish {}", member.conn.slot),
+        Waiting::Hop(ToOwner::Join { member, away, .. }) => format!("join {} {away}", member.conn.slot),
+        Waiting::Hop(ToOwner::Leave { member, .. }) => format!("leave {}", member.conn.slot),
+        Waiting::Hop(ToOwner::Publish { member, .. }) => format!("publish {}", member.conn.slot),
         other => panic!("not pushed here: {other:?}"),
     });
     waiting.collect()

@@ -29,6 +29,7 @@ struct World {
     outbound: Outbound,
     link: Vec<LinkRequest>,
     store: Vec<StoreRequest>,
+    answers: Vec<(u64, Answer)>,
     counters: CoreCounters,
     budget: Budget,
     packer: Packer,
@@ -48,6 +49,7 @@ impl World {
             outbound: Outbound::new(CoreId(0), 3),
             link: Vec::new(),
             store: Vec::new(),
+            answers: Vec::new(),
             counters: CoreCounters::default(),
             now: START,
         }
@@ -62,6 +64,7 @@ impl World {
             outbound: &mut self.outbound,
             link: &mut self.link,
             store: &mut self.store,
+            answers: &mut self.answers,
             counters: &self.counters,
             budget: &mut self.budget,
             packer: &mut self.packer,
@@ -126,19 +129,20 @@ impl World {
     }
 
     fn publish_with(&mut self, slot: u32, change: impl FnOnce(&mut Publish)) {
+        let MemberRef { conn, user, .. } = member(slot);
         let mut publish = Publish {
-            member: member(slot),
+            asker: Asker::Connection { conn, reply: REPLY },
+            from: user,
             kind: DataKind::Json,
             data: Bytes::from_static(b"\"hi\""),
             key: None,
             echo: true,
             ephemeral: false,
             arrived_us: self.now.mono_us,
-            reply: REPLY,
         };
         change(&mut publish);
-        let Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply } = publish;
-        let room = room();
+        let Publish { kind, data, key, echo, ephemeral, arrived_us, .. } = publish;
+        let (room, member, reply) = (room(), member(slot), REPLY);
         self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, reply });
     }
 
@@ -278,6 +282,7 @@ fn describe(hop: &Hop) -> String {
             format!("{} {how} at {} {:?} of {members}", conn.slot, head.seq, seqs(messages))
         }
         ToHome::Left { conn, .. } => format!("{} left", conn.slot),
+        ToHome::Expelled { conn, .. } => format!("{} expelled", conn.slot),
         ToHome::Published { conn, position: (_, seq), duplicate, .. } => {
             let seq = seq.map_or("ephemeral".to_owned(), |seq| seq.to_string());
             format!("{} published {seq}{}", conn.slot, if *duplicate { " again" } else { "" })

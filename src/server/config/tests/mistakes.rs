@@ -137,8 +137,13 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         ),
         (
             "control",
+            "api_key = \"two words\"",
+            "control.api_key: the value is not valid; it must be a text of at most 256 visible ASCII characters, or \"\" for none",
+        ),
+        (
+            "control",
             "api_key = 17",
-            "control.api_key: the value is a number; it must be a text without control characters",
+            "control.api_key: the value is a number; it must be a text of at most 256 visible ASCII characters, or \"\" for none",
         ),
     ] {
         assert_mistake(section, line, sentence);
@@ -176,11 +181,6 @@ fn broken_files_are_refused_by_line() {
 #[test]
 fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
     for (section, line, sentence) in [
-        (
-            "control",
-            "api_key = \"secret\"",
-            "control.api_key: a value needs the HTTP API that this key would guard, which this version does not have yet; it must be \"\"",
-        ),
         (
             "rooms",
             "inboxes = true",
@@ -274,12 +274,13 @@ fn values_that_do_not_fit_together_are_refused() {
         ),
         (
             "[control]\nlisten = \"0.0.0.0:1\"",
-            "roomring.toml:2: control.listen: 0.0.0.0:1 is not a loopback address, which needs control.api_key, which needs the HTTP API, which this version does not have yet; it must be a loopback address such as 127.0.0.1:1",
+            "roomring.toml:2: control.listen: 0.0.0.0:1 is not a loopback address, which needs control.api_key: whoever reaches it could use the API; set the key, or an address such as 127.0.0.1:1",
         ),
     ] {
         assert_eq!(mistakes_in(text), [sentence], "{text}");
     }
     assert_eq!(mistakes_in("[server]\nlisten = [\"0.0.0.0:1\"]\n[auth]\nmode = \"open\""), [""; 0]);
+    assert_eq!(mistakes_in("[control]\nlisten = \"0.0.0.0:1\"\napi_key = \"sesame\""), [""; 0]);
     assert_eq!(mistakes_in("[server]\nlisten = [\"[::ffff:127.0.0.1]:1\", \"[::1]:1\", \"127.9.9.9:1\"]"), [""; 0]);
 }
 

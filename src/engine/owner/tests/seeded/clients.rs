@@ -171,6 +171,7 @@ impl Clients {
                     client.is_member = false;
                 }
             }
+            ToHome::Expelled { .. } => panic!("nobody is put out here"),
             ToHome::Refused { conn, unjoin, reply, .. } => {
                 if let Some(client) = self.answered(conn, reply)
                     && unjoin

@@ -1,0 +1,213 @@
+//! Who may use the HTTP API, and how much at a time: looked at before anything is read of a request's body.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, StatusCode};
+use subtle::ConstantTimeEq;
+
+use super::bucket::Bucket;
+use super::refusal::Refusal;
+
+/// The field that carries the key.
+pub const KEY_FIELD: &str = "x-api-key";
+
+/// Wrong keys taken as 401; over it they are 429. They take nothing from those who know the key.
+const WRONG_KEYS: (u64, u64) = (10, 1_000);
+
+/// Requests under way at a time; over it 503.
+pub(super) const REQUESTS_MAX: usize = 128;
+
+/// A request is answered within this, whatever it asks, its body included.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Who may, and how often.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// Empty: nobody is asked for one.
+    key: String,
+    requests: Bucket,
+    wrong_keys: Bucket,
+}
+
+impl Guard {
+    /// `rate` is how many requests in how many milliseconds; a count of 0 is no limit.
+    pub fn new(key: String, rate: (u64, u64), now_us: u64) -> Self {
+        let requests = Bucket::new(rate.0, rate.1, now_us);
+        Self { key, requests, wrong_keys: Bucket::new(WRONG_KEYS.0, WRONG_KEYS.1, now_us) }
+    }
+
+    /// Whether a request may go on.
+    ///
+    /// # Errors
+    /// 401, 403 or 429.
+    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), Refusal> {
+        if self.key.is_empty() {
+            check_host(headers)?;
+        } else if !self.has_key(headers) {
+            let too_many = |wait_s| Refusal::rate_limited("too many requests without the right X-API-Key", wait_s);
+            self.wrong_keys.take(now_us).map_err(too_many)?;
+            let message = "this needs the field X-API-Key with the key of the configuration (control.api_key)";
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+        }
+        check_origin(headers)?;
+        let too_many = |wait_s| Refusal::rate_limited("more requests than control.api_rate allows", wait_s);
+        self.requests.take(now_us).map_err(too_many)
+    }
+
+    /// Takes as long for a wrong key as for the right one of the same length.
+    fn has_key(&self, headers: &HeaderMap) -> bool {
+        let mut given = headers.get_all(KEY_FIELD).iter();
+        let (Some(key), None) = (given.next(), given.next()) else { return false };
+        bool::from(key.as_bytes().ct_eq(self.key.as_bytes()))
+    }
+}
+
+/// A guard that several requests go by.
+pub(super) type SharedGuard = Mutex<Guard>;
+
+/// Without a key the address is all that keeps strangers out, and a browser can be led to it under a name of theirs
+/// (DNS rebinding): then the name that was asked for tells.
+fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(host) = headers.get(HOST) else { return Ok(()) };
+    if host.to_str().is_ok_and(|host| is_own_name(without_port(host))) {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(
+        "without control.api_key the API is used by the names of this host: localhost, 127.0.0.1, [::1]",
+    ))
+}
+
+/// A browser says which site a request comes from: only this one's own pages may.
+fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    match (authority, host) {
+        (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(Refusal::forbidden("pages of other sites may not use the API")),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => name,
+        _ => host,
+    }
+}
+
+fn is_own_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
+    let is_loopback = address.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback());
+    is_loopback || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// What is posted must say that it is JSON, which a form of another site cannot. Nothing at all may be posted without.
+pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_empty =
+        headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !headers.contains_key("transfer-encoding");
+    if method != Method::POST || (is_empty && !headers.contains_key(CONTENT_TYPE)) {
+        return Ok(());
+    }
+    let is_json = |value: &str| {
+        let kind = value.split(';').next().unwrap_or("").trim();
+        kind.eq_ignore_ascii_case("application/json")
+    };
+    if headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json) {
+        return Ok(());
+    }
+    let message = "the field Content-Type must be application/json";
+    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().expect("a field"));
+        }
+        headers
+    }
+
+    fn status(guard: &mut Guard, fields: &[(&'static str, &str)]) -> u16 {
+        guard.admit(&headers(fields), 0).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn the_key_is_needed_where_there_is_one() {
+        let mut guard = Guard::new("sesame".into(), (0, 1_000), 0);
+        for (fields, expected) in [
+            (&[("x-api-key", "sesame")][..], 200),
+            (&[("x-api-key", "sesame"), ("host", "api.example.com")], 200),
+            (&[], 401),
+            (&[("x-api-key", "")], 401),
+            (&[("x-api-key", "sesam")], 401),
+            (&[("x-api-key", "sesame2")], 401),
+            (&[("x-api-key", "sesame"), ("x-api-key", "other")], 401),
+        ] {
+            assert_eq!(status(&mut guard, fields), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_keys_are_slowed_and_keep_nobody_else_out() {
+        let mut guard = Guard::new("sesame".into(), (0, 1_000), 0);
+        let answers: Vec<u16> = (0..30).map(|_| status(&mut guard, &[("x-api-key", "guess")])).collect();
+        assert_eq!(answers.iter().filter(|status| **status == 401).count(), 20);
+        assert_eq!(answers[29], 429);
+        assert_eq!(status(&mut guard, &[("x-api-key", "sesame")]), 200);
+    }
+
+    #[test]
+    fn without_a_key_only_names_of_this_host_are_answered() {
+        let mut guard = Guard::new(String::new(), (0, 1_000), 0);
+        for host in
+            ["localhost", "LOCALHOST:8081", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]", "a.localhost:1"]
+        {
+            assert_eq!(status(&mut guard, &[("host", host)]), 200, "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8081", "10.0.0.1", ""] {
+            assert_eq!(status(&mut guard, &[("host", host)]), 403, "{host}");
+        }
+        assert_eq!(status(&mut guard, &[]), 200);
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused() {
+        let mut guard = Guard::new(String::new(), (0, 1_000), 0);
+        let host = ("host", "localhost:8081");
+        assert_eq!(status(&mut guard, &[host, ("origin", "http://localhost:8081")]), 200);
+        for origin in ["http://localhost:9000", "https://evil.example", "null", ""] {
+            assert_eq!(status(&mut guard, &[host, ("origin", origin)]), 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_rate_holds_for_all_together() {
+        let mut guard = Guard::new(String::new(), (2, 1_000), 0);
+        let answers: Vec<u16> = (0..5).map(|_| status(&mut guard, &[])).collect();
+        assert_eq!(answers, [200, 200, 200, 200, 429]);
+    }
+
+    #[test]
+    fn what_is_posted_is_json() {
+        let check =
+            |method: Method, fields: &[(&'static str, &str)]| check_content_type(&method, &headers(fields)).is_ok();
+        let length = ("content-length", "2");
+        assert!(check(Method::POST, &[length, ("content-type", "application/json")]));
+        assert!(check(Method::POST, &[length, ("content-type", "Application/JSON; charset=utf-8")]));
+        assert!(check(Method::POST, &[]) && check(Method::POST, &[("content-length", "0")]));
+        assert!(check(Method::GET, &[("content-type", "text/plain")]));
+        assert!(!check(Method::POST, &[length]));
+        assert!(!check(Method::POST, &[("transfer-encoding", "chunked")]));
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
+            assert!(!check(Method::POST, &[length, ("content-type", kind)]), "{kind}");
+        }
+    }
+}

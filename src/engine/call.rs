@@ -1,0 +1,269 @@
+//! What the control address asks of one core, and what it is told. Values only; who asks is known by a token.
+//!
+//! No call keeps a core for long: a listing looks at [`CALL_SCAN_MAX`] places in one turn and tells where to go on, and
+//! what it ends is bounded by [`CALL_ENDS_MAX`]. The asker goes on by calling again. Every call is answered exactly once,
+//! most of them in their own turn; one for a room that the link or the store has to open, or for a publish that they have
+//! to take, is answered when they have, under the bounds of the commands that wait for the same.
+//!
+//! [`CALL_SCAN_MAX`]: crate::base::limits::CALL_SCAN_MAX
+//! [`CALL_ENDS_MAX`]: crate::base::limits::CALL_ENDS_MAX
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::session::ConnStats;
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq, UserName};
+use crate::wire::command::{DataKind, Form};
+use crate::wire::publication::Publication;
+use crate::wire::reply::PresentUser;
+
+/// A question to one core, or something for it to do.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// For the owner half: about one room. Sent to the core that owns it; any other knows no such room.
+    Room {
+        /// Which room.
+        room: RoomName,
+        /// What about it.
+        ask: RoomAsk,
+    },
+    /// For the owner half: rooms that the core holds, with members or for their history. Answered by [`Answer::Rooms`].
+    /// Looks at `CALL_SCAN_MAX` rooms at most.
+    Rooms {
+        /// The place to begin at: 0, or where the answer before left off. A room stays at its place as long as it lives.
+        from: u32,
+        /// Rooms in the answer at most.
+        limit: u32,
+        /// Which of them come first.
+        order: RoomOrder,
+    },
+    /// For the home half: the core's connections. Answered by [`Answer::Connections`]. Looks at `CALL_SCAN_MAX` slots at
+    /// most.
+    Connections {
+        /// The slot to begin at: 0, or where the answer before left off.
+        from: u32,
+        /// Connections in the answer at most.
+        limit: u32,
+        /// Which of them come first.
+        order: ConnOrder,
+        /// Only this user's.
+        user: Option<UserName>,
+        /// Only members of this room.
+        room: Option<RoomName>,
+    },
+    /// For the home half: closes connections with 4403. Answered by [`Answer::Ended`]. Looks at `CALL_SCAN_MAX` slots and
+    /// closes `CALL_ENDS_MAX` connections at most.
+    Disconnect {
+        /// Whose.
+        whom: Whom,
+        /// The slot to begin at: 0, or where the answer before left off.
+        from: u32,
+        /// Told in the close frame; at most `CLOSE_REASON_BYTES_MAX`.
+        reason: Option<Box<str>>,
+    },
+    /// For the home half: puts a user's connections out of a room, each told by a `left` push. Answered by
+    /// [`Answer::Ended`]. Looks at `CALL_SCAN_MAX` slots and puts out `CALL_ENDS_MAX` connections at most.
+    Kick {
+        /// Which room.
+        room: RoomName,
+        /// Whom.
+        user: UserName,
+        /// The slot to begin at: 0, or where the answer before left off.
+        from: u32,
+    },
+}
+
+/// What is asked about one room. The room's owner answers, or refuses `room_not_found`.
+#[derive(Clone, Debug)]
+pub enum RoomAsk {
+    /// The server publishes, by the same way as a member does, without being one: a room that is not there is made, so that
+    /// whoever joins later finds the message in its history. Answered by [`Answer::Published`], or refused as a
+    /// member's publish is.
+    Publish {
+        /// In whose name.
+        from: UserName,
+        /// How `data` is written.
+        kind: DataKind,
+        /// What.
+        data: Bytes,
+        /// Idempotency key, at most `KEY_BYTES_MAX`.
+        key: Option<Box<str>>,
+        /// Not numbered, not kept.
+        ephemeral: bool,
+    },
+    /// Answered by [`Answer::Room`].
+    Summary,
+    /// Users present, by name. Answered by [`Answer::Members`], or refused `forbidden` where presence is off.
+    Members {
+        /// Only users after this one.
+        after: Option<Box<str>>,
+        /// 1 … `PAGE_MAX`.
+        limit: u32,
+    },
+    /// Answered by [`Answer::History`], or refused `history_unavailable` where the room keeps none.
+    History {
+        /// Only messages above it, oldest first.
+        after: Option<Seq>,
+        /// Only messages below it, the newest of them.
+        before: Option<Seq>,
+        /// 1 … `PAGE_MAX`.
+        limit: u32,
+    },
+}
+
+/// Which rooms come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomOrder {
+    /// In the order of their places; the answer says where to go on as soon as it is full.
+    Place,
+    /// Those with the most members, of the places that were looked at.
+    Members,
+    /// Those with the most messages per second, of the places that were looked at.
+    Rate,
+}
+
+/// Which connections come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnOrder {
+    /// In the order of their slots; the answer says where to go on as soon as it is full.
+    Slot,
+    /// The laggards: those for which the most bytes wait, of the slots that were looked at.
+    Queued,
+}
+
+/// Whose connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All of a user.
+    User(UserName),
+    /// This one.
+    Connection(ConnId),
+}
+
+/// What a core says to a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// The publish is numbered, in history and on its way.
+    Published {
+        /// The numbering.
+        epoch: Epoch,
+        /// Its number; `None` for an ephemeral one.
+        seq: Option<Seq>,
+        /// The key was known: this is the first one's number.
+        duplicate: bool,
+    },
+    /// One room.
+    Room(RoomSummary),
+    /// Users present in a room.
+    Members {
+        /// All of them.
+        total: u64,
+        /// By name.
+        users: Vec<PresentUser>,
+    },
+    /// A page of a room's history.
+    History {
+        /// The room's numbering and head.
+        head: Position,
+        /// Oldest held; head + 1 when none is.
+        first_seq: Seq,
+        /// Oldest first.
+        messages: Vec<Arc<Publication>>,
+    },
+    /// Some of the core's rooms.
+    Rooms {
+        /// In the order asked for.
+        rooms: Vec<RoomSummary>,
+        /// Where to go on; `None`: all places have been looked at.
+        next: Option<u32>,
+    },
+    /// Some of the core's connections.
+    Connections {
+        /// In the order asked for.
+        connections: Vec<ConnSummary>,
+        /// Where to go on; `None`: all slots have been looked at.
+        next: Option<u32>,
+    },
+    /// Connections that were closed, or put out of a room.
+    Ended {
+        /// How many.
+        count: u32,
+        /// Where to go on; `None`: all slots have been looked at.
+        next: Option<u32>,
+    },
+    /// It was not done.
+    Refused {
+        /// Why.
+        code: ErrorCode,
+        /// Plain words.
+        message: &'static str,
+        /// When to try again.
+        retry_after_ms: Option<u64>,
+    },
+}
+
+/// A room as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Which.
+    pub room: RoomName,
+    /// Users present; connections where presence is off.
+    pub members: u64,
+    /// Connections that are members.
+    pub connections: u64,
+    /// Its numbering and head.
+    pub head: Position,
+    /// Messages per 1,000 seconds, of the last `ROOM_RATE_WINDOW_MS` as far as they are still held; 0 in a room that keeps
+    /// no history.
+    pub rate_milli: u64,
+}
+
+/// A connection as its home sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnSummary {
+    /// Which.
+    pub conn: ConnId,
+    /// Whose.
+    pub user: UserName,
+    /// The form of its pushes.
+    pub form: Form,
+    /// Rooms that it has joined.
+    pub rooms: u32,
+    /// Whether its user said to be away on it.
+    pub away: bool,
+    /// How long ago a frame of it last arrived, milliseconds.
+    pub silent_ms: u64,
+    /// Round-trip time of its last ping, microseconds; 0: not known yet.
+    pub round_trip_us: u32,
+    /// Bytes that wait to be read by it, in flight included.
+    pub queued_bytes: u64,
+    /// What it has done.
+    pub stats: ConnStats,
+}
+
+impl RoomSummary {
+    /// Compares by what `order` goes by; those of one size by their names, the earlier one as the greater.
+    #[must_use]
+    pub fn cmp_by(&self, order: RoomOrder, other: &Self) -> Ordering {
+        let sizes = match order {
+            RoomOrder::Place => Ordering::Equal,
+            RoomOrder::Members => (self.members, self.connections).cmp(&(other.members, other.connections)),
+            RoomOrder::Rate => self.rate_milli.cmp(&other.rate_milli),
+        };
+        sizes.then_with(|| other.room.cmp(&self.room))
+    }
+}
+
+impl ConnSummary {
+    /// Compares by the bytes that wait; those of one size by their ids, the earlier one as the greater.
+    #[must_use]
+    pub fn cmp_by_queued(&self, other: &Self) -> Ordering {
+        self.queued_bytes.cmp(&other.queued_bytes).then_with(|| other.conn.cmp(&self.conn))
+    }
+}
+
+#[cfg(test)]
+mod tests;

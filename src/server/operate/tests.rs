@@ -1,0 +1,136 @@
+//! What commands ask and how answers are shown. The server itself is asked in `tests/process/operator.rs`.
+
+use clap::{Args, FromArgMatches};
+use serde_json::json;
+
+use super::command::{
+    ConnectionsArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+};
+use super::*;
+use crate::server::config::load::{Sources, load};
+
+fn ask<T: Args + FromArgMatches + Into<Ask>>(words: &[&str]) -> Ask {
+    let command = T::augment_args(clap::Command::new("test").no_binary_name(true));
+    let matches = command.try_get_matches_from(words).expect("a command");
+    T::from_arg_matches(&matches).expect("its arguments").into()
+}
+
+fn asked(ask: Ask) -> (String, String, Option<Value>) {
+    let Asked { method, path, query, body } = ask.request();
+    let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let body = body.map(|body| serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")));
+    (format!("{method} {}", path.join("|")), query.join("&"), body)
+}
+
+#[test]
+fn each_command_asks_for_what_it_says() {
+    let get = |path: &str, query: &str| (format!("GET {path}"), query.to_owned(), None);
+    let post = |path: &str, body: Value| (format!("POST {path}"), String::new(), Some(body));
+    for (found, expected) in [
+        (ask::<RoomsArgs>(&[]), get("rooms", "")),
+        (ask::<RoomsArgs>(&["--sort", "rate", "--limit", "5"]), get("rooms", "sort=rate&limit=5")),
+        (
+            ask::<ConnectionsArgs>(&["--user", "a b", "--room=r/1", "--after", "0-7"]),
+            get("connections", "user=a b&room=r/1&after=0-7"),
+        ),
+        (ask::<ConnectionsArgs>(&["--sort=queued"]), get("connections", "sort=queued")),
+        (ask::<MembersArgs>(&["a/b", "--after=zoe"]), get("rooms|a/b|members", "after=zoe")),
+        (ask::<HistoryArgs>(&["a", "--before=7", "--limit=2"]), get("rooms|a|history", "limit=2&before=7")),
+        (ask::<KickArgs>(&["a", "bob"]), post("kick", json!({"room": "a", "user": "bob"}))),
+        (ask::<DisconnectArgs>(&["bob"]), post("disconnect", json!({"user": "bob"}))),
+        (
+            ask::<DisconnectArgs>(&["--connection=0-1-2", "--reason", "spam"]),
+            post("disconnect", json!({"connection": "0-1-2", "reason": "spam"})),
+        ),
+        (ask::<PublishArgs>(&["a", "hello"]), post("publish", json!({"room": "a", "data": "hello"}))),
+        (ask::<PublishArgs>(&["a", "-5"]), post("publish", json!({"room": "a", "data": -5}))),
+        (
+            ask::<PublishArgs>(&["a\"", r#"{"x":[1]}"#, "--from=bot", "--key=k\"1", "--ephemeral"]),
+            post(
+                "publish",
+                json!({"room": "a\"", "data": {"x": [1]}, "from": "bot", "key": "k\"1", "ephemeral": true}),
+            ),
+        ),
+    ] {
+        assert_eq!(asked(found), expected);
+    }
+    assert_eq!(asked(ask::<DrainArgs>(&[])), ("POST drain".into(), String::new(), None));
+}
+
+#[test]
+fn published_data_stays_as_it_was_typed() {
+    let request = ask::<PublishArgs>(&["a", r#"{"n": 1.0, "n": 2}"#]).request();
+    assert_eq!(request.body.as_deref(), Some(r#"{"room":"a","data":{"n": 1.0, "n": 2}}"#));
+}
+
+fn config(sets: &[&str]) -> Config {
+    let (config, mistakes) =
+        load(&Sources { sets: sets.iter().map(ToString::to_string).collect(), ..Sources::default() });
+    assert_eq!(mistakes, []);
+    config
+}
+
+#[test]
+fn the_server_is_where_the_configuration_or_the_command_says() {
+    let url = |given: Option<&str>, listen: &str| {
+        base_url(given, &config(&[&format!("control.listen={listen}")])).map(|url| url.to_string())
+    };
+    for (given, listen, expected) in [
+        (None, "127.0.0.1:8081", "http://127.0.0.1:8081/"),
+        (None, "0.0.0.0:9", "http://127.0.0.1:9/"),
+        (None, "[::]:9", "http://[::1]:9/"),
+        (Some("localhost:1"), "127.0.0.1:0", "http://localhost:1/"),
+        (Some("https://a.example/behind/"), "127.0.0.1:0", "https://a.example/behind/"),
+    ] {
+        assert_eq!(url(given, listen).as_deref(), Ok(expected));
+    }
+    for (given, named) in
+        [(None, "--control"), (Some("ftp://a"), "ftp://a"), (Some(""), "--control"), (Some("http://a/?b"), "?b")]
+    {
+        let sentence = url(given, "127.0.0.1:0").expect_err("no address");
+        assert!(sentence.contains(named), "{sentence}");
+    }
+}
+
+#[test]
+fn tables_are_aligned_and_plain() {
+    let answer = json!({
+        "rooms": [
+            {"room": "räume", "members": 5, "connections": 12, "head_seq": 100, "rate": 0.25},
+            {"room": "a\u{1b}[2J", "members": 1_000, "connections": 1, "head_seq": 0, "rate": 0.0},
+        ],
+        "next": "1-7",
+    });
+    let expected = "\
+ROOM   MEMBERS  CONNECTIONS  HEAD  MESSAGES/S
+räume        5           12   100         0.2
+a?[2J     1000            1     0         0.0
+there are more: --after 1-7";
+    assert_eq!(table::render(&ask::<RoomsArgs>(&[]), &answer), expected);
+    let answer = json!({"messages": [{"seq": 7, "at": 1, "from": "ann", "data": {"text": "\u{9b}31m"}},
+        {"seq": 8, "at": 2, "from": "b", "data_b64": "AAE="}]});
+    let expected = "\
+SEQ  AT  FROM  DATA
+  7   1  ann   {\"text\":\"?31m\"}
+  8   2  b     base64 \"AAE=\"";
+    assert_eq!(table::render(&ask::<HistoryArgs>(&["a"]), &answer), expected);
+    let none = json!({"connections": []});
+    assert!(table::render(&ask::<ConnectionsArgs>(&[]), &none).starts_with("CONNECTION  USER  FORM"));
+}
+
+#[test]
+fn what_was_done_is_one_sentence() {
+    for (ask, answer, expected) in [
+        (ask::<KickArgs>(&["a", "b"]), json!({"kicked": 1}), "1 connection put out of the room"),
+        (ask::<DisconnectArgs>(&["b"]), json!({"disconnected": 0}), "0 connections closed"),
+        (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "epoch": "0f"}), "published as message 3"),
+        (
+            ask::<PublishArgs>(&["a", "1"]),
+            json!({"seq": 3, "duplicate": true}),
+            "published as message 3, which this key was given before",
+        ),
+        (ask::<DrainArgs>(&[]), json!({"status": "draining"}), "the server is draining"),
+    ] {
+        assert_eq!(table::render(&ask, &answer), expected);
+    }
+}
