@@ -33,9 +33,9 @@ pub enum Answer {
     Refused(String),
 }
 
-/// The bytes of an upgrade request.
+/// The bytes of an upgrade request, with a token where the client has one.
 #[must_use]
-pub fn request(request: &Request, host: &str) -> String {
+pub fn request(request: &Request, host: &str, token: Option<&str>) -> String {
     let mut text = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
@@ -43,6 +43,9 @@ pub fn request(request: &Request, host: &str) -> String {
     );
     if let Some(subprotocol) = request.subprotocol {
         write!(text, "Sec-WebSocket-Protocol: {subprotocol}\r\n").expect("a String takes all writes");
+    }
+    if let Some(token) = token {
+        write!(text, "Authorization: Bearer {token}\r\n").expect("a String takes all writes");
     }
     text.push_str("\r\n");
     text
@@ -100,7 +103,9 @@ mod tests {
             subprotocol: Some("roomring.v1.json"),
             receive_bytes: None,
         };
-        let text = request(&asked, "h:1");
+        let text = request(&asked, "h:1", None);
         assert!(text.starts_with("GET /ws?user=a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("json\r\n\r\n"));
+        let text = request(&asked, "h:1", Some("a.b.c"));
+        assert!(text.ends_with("json\r\nAuthorization: Bearer a.b.c\r\n\r\n"), "{text}");
     }
 }

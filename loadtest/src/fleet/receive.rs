@@ -31,7 +31,8 @@ impl Fleet {
             reads += 1;
             let slot = &mut self.slots[client as usize];
             let Some(stream) = slot.stream.as_mut().filter(|_| !slot.stalled) else { break };
-            match stream.read(&mut buffer) {
+            let carried = self.tls.as_ref().map_or(0, |tls| tls.carry(client, &mut buffer));
+            match stream.read(&mut buffer[carried..]) {
                 Ok(0) => {
                     self.broken(behaviour, client, "the server ended the stream".to_owned());
                     break;
@@ -40,10 +41,13 @@ impl Fleet {
                     self.counters.receives += 1;
                     self.counters.bytes_received += count as u64;
                     let now = self.clock.now();
-                    self.process(behaviour, client, &buffer[..count], now);
+                    match self.tls {
+                        None => self.process(behaviour, client, &buffer[..count], now),
+                        Some(_) => self.unseal(behaviour, client, &mut buffer[..carried + count], now),
+                    }
                     self.call_if_due(behaviour, now);
                     // A short read has emptied the socket, and what comes later raises a new event.
-                    if count < buffer.len() && !to_end {
+                    if count < buffer.len() - carried && !to_end {
                         break;
                     }
                 }
@@ -58,7 +62,7 @@ impl Fleet {
         self.buffer = buffer;
     }
 
-    fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+    pub(super) fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
         if self.slots[client as usize].state != State::Upgrading {
             return self.process_frames(behaviour, client, received, now);
         }

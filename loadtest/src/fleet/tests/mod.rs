@@ -2,3 +2,4 @@
 
 mod backlog;
 mod messages;
+pub mod secure;

@@ -9,9 +9,11 @@ use super::fanout::Fanout;
 use super::{Actor, Findings};
 use crate::clock::SECOND;
 use crate::dialect::Dialect;
+use crate::edge::Edge;
 use crate::fleet::address::Target;
-use crate::fleet::{Fleet, Settings};
+use crate::fleet::{Fleet, FleetEdge, Settings};
 use crate::measure::counters::Counters;
+use crate::payload::Kind;
 use crate::plan::{Pace, Phase, Plan, Scenario};
 use fake::{Fault, serve};
 
@@ -29,6 +31,9 @@ pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> Plan {
         clients: 6,
         room_size: 3,
         payload_bytes: 64,
+        payload: Kind::default(),
+        edge: Edge::default(),
+        secret: None,
         sources: 4,
         connecting_max: 4,
         run: 1,
@@ -47,7 +52,8 @@ pub fn lead<A: Actor>(
 ) -> (Counters, Findings) {
     let clients = plan.clients;
     let targets = plan.targets.clone();
-    let settings = Settings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1 };
+    let edge = FleetEdge { tls: plan.edge.tls, tls_resume: plan.edge.tls_resume, tokens: Vec::new() };
+    let settings = Settings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1, edge };
     let mut fleet = Fleet::new(settings).expect("epoll");
     let waker = fleet.waker().expect("eventfd");
     std::thread::spawn(move || {
