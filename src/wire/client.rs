@@ -77,6 +77,8 @@ pub struct ServerMessage<'a> {
     pub opcode: Opcode,
     /// Its payload. The text is not checked.
     pub payload: &'a [u8],
+    /// It came compressed; the payload is what it became.
+    pub compressed: bool,
 }
 
 /// The server broke a rule.
@@ -218,7 +220,7 @@ impl ServerDecoder {
                 (message.opcode, &message.bytes[..], message.compressed)
             }
         };
-        (ServerMessage { opcode, payload }, compressed)
+        (ServerMessage { opcode, payload, compressed }, compressed)
     }
 
     /// Bytes held for an incomplete frame or message.
