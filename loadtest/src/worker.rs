@@ -151,7 +151,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Puls
         sources: plan.sources,
         connecting_max: plan.connecting_max,
         seed: plan.seed,
-        edge: FleetEdge { tls: plan.edge.tls, tls_resume: plan.edge.tls_resume, tokens: tokens::sign(&plan)? },
+        edge: FleetEdge::of(plan.edge, tokens::sign(&plan)?),
     })?;
     fleet.lines = plan.dialect.divides_lines();
     waker.send((fleet.waker()?, Arc::clone(&fleet.pulse))).context("the control thread is gone")?;

@@ -23,11 +23,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use roomring::wire::client::{ServerDecoder, append_client_frame};
+use roomring::wire::client::{ServerDecoder, append_client_frame, append_compressed_client_frame};
+use roomring::wire::deflate::{Compressor, Inflater, Window};
 use roomring::wire::frame::Opcode;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Clock;
+use crate::edge::Edge;
 use crate::measure::counters::Counters;
 use crate::measure::pulse::Pulse;
 use address::{Sources, Target};
@@ -49,6 +51,9 @@ const AWAKE_NS: u64 = 80_000;
 
 /// At most one in so many nanoseconds is spent awake for that.
 const AWAKE_SHARE: u64 = 16;
+
+/// How hard clients compress, of 1 to 9: the least, as it is the server that is measured.
+const COMPRESSION_LEVEL: u8 = 1;
 
 /// How a client leaves without closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +132,18 @@ pub struct FleetEdge {
     pub tls: bool,
     /// They resume TLS sessions where they can.
     pub tls_resume: bool,
+    /// They offer permessage-deflate.
+    pub deflate: bool,
     /// A token for each, or none.
     pub tokens: Vec<String>,
+}
+
+impl FleetEdge {
+    /// What a plan asks of its clients, with their tokens.
+    #[must_use]
+    pub fn of(edge: Edge, tokens: Vec<String>) -> Self {
+        FleetEdge { tls: edge.tls, tls_resume: edge.tls_resume, deflate: edge.deflate, tokens }
+    }
 }
 
 /// The clients of one thread.
@@ -157,6 +172,10 @@ pub struct Fleet {
     connecting_max: usize,
     tls: Option<tls::Clients>,
     tokens: Vec<String>,
+    /// Clients offer permessage-deflate.
+    deflate: bool,
+    inflater: Inflater,
+    compressor: Compressor,
     /// A message that comes is several, one in each line, and a [`Behaviour`] gets them one by one.
     pub lines: bool,
     /// Seeded: masks, and whatever a scenario draws.
@@ -177,7 +196,7 @@ impl Fleet {
     /// # Errors
     /// The kernel refuses an epoll instance or a timer, or a target is no name for TLS.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        let FleetEdge { tls, tls_resume, tokens } = settings.edge;
+        let FleetEdge { tls, tls_resume, deflate, tokens } = settings.edge;
         let tls = tls.then(|| tls::Clients::new(&settings.targets, settings.clients, tls_resume)).transpose()?;
         let poll = Poll::new().context("epoll")?;
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
@@ -205,6 +224,9 @@ impl Fleet {
             connecting_max: settings.connecting_max,
             tls,
             tokens,
+            deflate,
+            inflater: Inflater::default(),
+            compressor: Compressor::new(COMPRESSION_LEVEL),
             rng: Rng::with_seed(settings.seed),
             clock: Clock::start(),
             counters: Counters::default(),
@@ -253,7 +275,15 @@ impl Fleet {
         if held.output.is_empty() {
             self.dirty.push(client);
         }
-        append_client_frame(&mut held.output, opcode, payload, self.rng.u32(..).to_ne_bytes());
+        let mask = self.rng.u32(..).to_ne_bytes();
+        // As browsers do: whatever its size, if it gets smaller.
+        if slot.deflate
+            && !opcode.is_control()
+            && let Some(payload) = self.compressor.compress(Window::Bits15, payload)
+        {
+            return append_compressed_client_frame(&mut held.output, opcode, payload, mask);
+        }
+        append_client_frame(&mut held.output, opcode, payload, mask);
     }
 
     /// Sends what waits for the client, as far as its socket takes it.
@@ -451,7 +481,7 @@ impl Fleet {
         let slot = &mut self.slots[client as usize];
         let token = self.tokens.get(client as usize).map(String::as_str);
         let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
-        held.output.extend_from_slice(handshake::request(request, &target.host, token).as_bytes());
+        held.output.extend_from_slice(handshake::request(request, &target.host, token, self.deflate).as_bytes());
         slot.stream = Some(stream);
         slot.state = State::Connecting;
         slot.stalled = false;
@@ -507,6 +537,7 @@ impl Fleet {
         }
         slot.state = State::Empty;
         slot.stalled = false;
+        slot.deflate = false;
         if let Some(mut held) = slot.held.take() {
             held.clear();
             self.spare.push(held);

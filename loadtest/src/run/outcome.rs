@@ -237,6 +237,12 @@ impl Outcome {
         if stopped {
             notes.push("ended early".to_owned());
         }
+        if options.edge.deflate && total.delivered > 0 && total.compressed == 0 {
+            notes.push(
+                "no message came compressed: the server has not agreed to, or all were below compression.min_bytes"
+                    .to_owned(),
+            );
+        }
         if total.connect_failures > 0 {
             notes.push(format!("{} connection attempts failed and were repeated", total.connect_failures));
         }
