@@ -132,6 +132,10 @@ fn start_and_run(
         options.control = launched.control;
         options.floor = (spec.kind == Kind::Floor).then_some(launched.address);
     }
+    if let (Dialect::Raw(templates), payload::Kind::Json) = (&options.dialect, options.payload) {
+        let publish = &templates.publish;
+        ensure!(publish == "{data}", "--payload json has quotes, and is to be sent inside of {publish:?}");
+    }
     let roomring = !matches!(options.dialect, Dialect::Raw(_));
     ensure!(
         roomring || !matches!(scenario, Scenario::Soak(_) | Scenario::Mixed(_)),

@@ -93,6 +93,7 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
         ("idle --url http://127.0.0.1:1/", "ws:// or wss://"),
         ("fanout --server floor --tls", "floor: --tls is for a roomring"),
         ("compare roomring+tsl -- idle", "\"tsl\" is not one of tls, tls-resume, deflate, jwt, limits, all"),
+        ("idle --dialect raw --payload json --raw-publish [{data}]", "is to be sent inside of \"[{data}]\""),
         ("edge --server floor", "edge is about a roomring"),
         ("edge --only nothing", "the scenarios are fanout, 1 in flight; "),
     ] {

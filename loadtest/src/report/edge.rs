@@ -33,22 +33,31 @@ pub fn rows(scenario: &EdgeScenario) -> Option<(String, Vec<String>, Vec<Vec<Str
     let rounds = servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
     let what = format!("{}; medians of {rounds} rounds of {:.1} s", text::scenario(&first.options).1, first.measured_s);
     let unit = first.work().1;
-    let mut names = vec![format!("CPU per {unit}")];
+    // Names of figures, and what they are called where there is little room.
+    let mut names = vec![(format!("CPU per {unit}"), "server CPU".to_owned())];
     let histograms = facts::histogram_names(first);
     if let Some(name) = histograms.first().filter(|name| !name.starts_with("lag")) {
-        names.extend(["p50", "p99"].map(|quantile| format!("{} {quantile}", facts::histogram_label(name))));
+        let label = facts::histogram_label(name);
+        names.extend(["p50", "p99"].map(|quantile| format!("{label} {quantile}")).map(|name| (name.clone(), name)));
     }
-    names.push(format!("received per {unit}"));
-    names.extend(["compressed", "private memory per connection", "kernel slab per connection"].map(str::to_owned));
-    names.push(format!("generator's CPU per {unit}"));
+    names.push((format!("received per {unit}"), "received".to_owned()));
+    let others = [
+        ("compressed", "compressed"),
+        ("private memory per connection", "memory/conn"),
+        ("kernel slab per connection", "slab/conn"),
+        ("CPU per idle connection and second", "CPU/conn and s"),
+    ];
+    names.extend(others.map(|(name, short)| (name.to_owned(), short.to_owned())));
+    names.push((format!("generator's CPU per {unit}"), "generator CPU".to_owned()));
     let all = figures(first);
-    let known = |name: &String| {
+    let known = |(name, short): &(String, String)| {
         let figure = all.iter().find(|figure| figure.name == *name)?;
-        servers.iter().any(|server| figure.spread(&server.runs).is_some()).then_some(figure)
+        let is_told = servers.iter().any(|server| figure.spread(&server.runs).is_some());
+        is_told.then(|| (figure, short.clone()))
     };
-    let shown: Vec<&Figure> = names.iter().filter_map(known).collect();
-    let mut heading = vec![String::new()];
-    heading.extend(shown.iter().flat_map(|figure| [figure.name.clone(), String::new()]));
+    let (shown, names): (Vec<&Figure>, Vec<String>) = names.iter().filter_map(known).unzip();
+    let mut heading = vec![if first.work().0 > 0 { format!("per {unit}") } else { String::new() }];
+    heading.extend(names.into_iter().flat_map(|name| [name, String::new()]));
     let line = |server: &crate::report::kept::Compared| {
         let mut cells = vec![server.label.clone()];
         for figure in &shown {
@@ -91,7 +100,7 @@ pub mod tests {
         let text = table(&all);
         let line = text.lines().find(|line| line.starts_with("tls ")).unwrap_or_else(|| panic!("{text}"));
         assert!(line.contains("x1.50"), "{text}");
-        assert!(text.contains("CPU per delivery") && text.contains("received per delivery"), "{text}");
+        assert!(text.contains("per delivery  ") && text.contains("server CPU") && text.contains("received"), "{text}");
         assert!(text.contains("INVALID fanout, 1 in flight, jwt: the server did not start"), "{text}");
         all.scenarios[0].failed.clear();
         assert!(table(&all).ends_with("VALID\n"));

@@ -118,7 +118,11 @@ impl Spec {
         self.refuse_unable(conditions)?;
         let certificate = conditions.edge.tls.then(Certificate::new).transpose()?;
         let mut command = self.command(conditions, certificate.as_ref())?;
-        let program = format!("{command:?}");
+        // Without its arguments and its environment: the message stays short, and the secret unsaid.
+        let program = self.path.as_ref().map_or_else(|| self.label.clone(), |path| path.display().to_string());
+        if let Some(secret) = &conditions.secret {
+            command.env(SECRET_VARIABLE, secret);
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -149,7 +153,7 @@ impl Spec {
                     bail!("{program} printed no ready line within {} s", READY_WITHIN.as_secs())
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    bail!("{program} ended ({}) before it was ready", launched.child.wait()?)
+                    bail!("{program} ended ({}) before it was ready; it said why", launched.child.wait()?)
                 }
             };
             if let Some(address) = value_of(&line, "listen=") {
@@ -218,9 +222,6 @@ impl Spec {
             command
         };
         command.args(args);
-        if let Some(secret) = &conditions.secret {
-            command.env(SECRET_VARIABLE, secret);
-        }
         if let Kind::Peer(Peer { cpus: Some(variable), .. }) = self.kind {
             command.env(variable, conditions.cores.len().max(1).to_string());
         }
