@@ -1,5 +1,5 @@
-//! `edge`: what TLS, compression, tokens and limits cost. A standard set of scenarios, each with and without every part,
-//! round by round. Adds no figures of its own.
+//! `edge`: what TLS, compression, tokens and limits cost. A standard set of scenarios, with and without each part, round
+//! by round. Adds no figures of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Tickets of sessions that clients may resume: one pool for a whole fleet, as it speaks to one server. A client resumes
-//! whichever session is at hand, its own or another's.
+//! Tickets of sessions that clients may resume: one pool for a whole fleet, as it speaks to one server. A client takes
+//! whichever is at hand, its own or another's.
 
 use std::collections::VecDeque;
 use std::fmt;
