@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::capacity::CapacityArgs;
 use crate::dialect::Dialect;
 use crate::dialect::raw::{self, Templates};
+use crate::edge::command::EdgeCommandArgs;
+use crate::edge::{Edge, EdgeArgs};
 use crate::fleet::address::Target;
 use crate::plan::{Mixed, Pace, Scenario, Soak, Storm};
 use crate::run::options::Options;
@@ -60,6 +62,8 @@ pub enum Command {
     Floor(PacedArgs),
     /// Runs one scenario against several servers in turn, round by round, and compares medians.
     Compare(CompareArgs),
+    /// What TLS, compression, tokens and limits cost: a standard set of scenarios with and without each.
+    Edge(EdgeCommandArgs),
     /// Runs one scenario with one of its options going through several values: how the cost grows.
     Grow(GrowArgs),
     /// Every scenario for a few seconds, each figure against its target (also without any command).
@@ -238,7 +242,8 @@ pub struct KeepArgs {
 /// Options of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Servers, `[LABEL:]KIND[=PATH]` with kinds roomring, floor and those of `peers/`; ratios are to the first.
+    /// Servers, `[LABEL:]KIND[=PATH][+PART…]` with kinds roomring, floor and those of `peers/`, and for a roomring the
+    /// parts tls, tls-resume, deflate, jwt, limits, all; ratios are to the first.
     #[arg(required = true, value_name = "SERVER")]
     pub servers: Vec<Spec>,
     /// How often each server is run.
@@ -352,6 +357,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
+    pub edge: EdgeArgs,
+    #[command(flatten)]
     pub keep: KeepArgs,
     /// No progress on standard error.
     #[arg(long, short)]
@@ -407,7 +414,9 @@ impl RunArgs {
     /// A value that makes no sense, said in a plain sentence.
     pub fn options(&self, scenario: Scenario) -> anyhow::Result<Options> {
         let targets = self.url.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<Vec<_>>>()?;
-        ensure!(self.size >= crate::payload::STAMP_BYTES, "--size must be at least {}", crate::payload::STAMP_BYTES);
+        let edge = self.edge(&targets)?;
+        let (payload, size_min) = (self.edge.payload, self.edge.payload.bytes_min());
+        ensure!(self.size >= size_min, "--size must be at least {size_min}");
         Ok(Options {
             name: self.url[0].clone(),
             targets,
@@ -416,6 +425,9 @@ impl RunArgs {
             connections: self.connections,
             room_size: self.room_size.min(self.connections),
             payload_bytes: self.size,
+            payload,
+            edge,
+            secret: self.edge.jwt_secret.clone(),
             warmup: self.warmup,
             duration: self.duration,
             settle: self.settle,
@@ -439,8 +451,18 @@ impl RunArgs {
             cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
             set: self.server_set.clone(),
             echo: matches!(scenario, Scenario::Echo { .. }),
+            edge: self.edge.edge(),
+            secret: self.edge.jwt_secret.clone(),
             binary: self.dialect == DialectName::Binary || self.raw_binary,
         })
+    }
+
+    /// What stands between the clients and these targets.
+    fn edge(&self, targets: &[Target]) -> anyhow::Result<Edge> {
+        let secure = targets.iter().filter(|target| target.secure).count();
+        ensure!(secure == 0 || secure == targets.len(), "--url: either all begin with wss:// or none");
+        let edge = self.edge.edge();
+        Ok(Edge { tls: edge.tls || secure > 0, ..edge })
     }
 
     fn dialect(&self) -> Dialect {

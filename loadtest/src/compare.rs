@@ -126,7 +126,12 @@ fn table(all: &Comparison) -> String {
     let rounds = all.servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
     let seconds = first.options.duration.as_secs_f64();
     let mut shown = text::bold(&format!("{name}: {what}")) + "\n";
-    shown.push_str(&format!("medians of {rounds} interleaved rounds of {seconds:.1} s, with lowest to highest\n\n"));
+    shown.push_str(&format!("medians of {rounds} interleaved rounds of {seconds:.1} s, with lowest to highest\n"));
+    if all.servers.iter().any(|server| server.name() != server.label) {
+        let names: Vec<String> = all.servers.iter().map(Compared::name).collect();
+        shown.push_str(&format!("servers: {}\n", names.join(", ")));
+    }
+    shown.push('\n');
     let mut heading = vec![String::new()];
     for (index, server) in all.servers.iter().enumerate() {
         heading.extend([server.label.clone(), "range".to_owned()]);

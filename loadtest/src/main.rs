@@ -9,6 +9,7 @@ mod capacity;
 mod clock;
 mod compare;
 mod dialect;
+mod edge;
 mod fleet;
 mod grow;
 mod measure;
@@ -20,6 +21,7 @@ mod scenario;
 mod server;
 mod slow;
 mod suite;
+mod tokens;
 mod worker;
 
 use std::process::ExitCode;
@@ -31,11 +33,12 @@ use clap::Parser as _;
 
 use args::{Cli, Command, ReportArgs, RunArgs};
 use dialect::Dialect;
+use edge::Edge;
 use fleet::address::Target;
 use plan::Scenario;
 use report::kept::{Document, write_html};
 use run::Outcome;
-use server::launch::{Kind, Spec};
+use server::launch::{Conditions, Kind, Spec};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(args::with_default(std::env::args_os().collect()));
@@ -59,6 +62,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Grow(args) => grow::run(&args, &stop_on_interrupt()?),
         Command::Suite(args) => suite::run(&args, &stop_on_interrupt()?),
         Command::Report(args) => render(&args),
+        Command::Edge(args) => edge::command::run(&args, &stop_on_interrupt()?),
         Command::Capacity(args) => capacity::run(&args, &stop_on_interrupt()?),
         Command::Floor(mut args) => {
             args.run.server = Some("floor".parse()?);
@@ -111,7 +115,15 @@ fn start_and_run(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Outcome> {
     let mut options = args.options(scenario)?;
-    let launched = server.map(|spec| spec.launch(&args.conditions(scenario)?)).transpose()?;
+    options.edge = options.edge.and(server.map_or_else(Edge::default, |spec| spec.edge));
+    let edge = options.edge;
+    ensure!(!edge.limits || server.is_some(), "--limits on is for a roomring that is started here: --server roomring");
+    if edge.jwt && options.secret.is_none() {
+        ensure!(server.is_some(), "--jwt: a server that is not started here needs its --jwt-secret");
+        options.secret = Some(edge::new_secret());
+    }
+    let conditions = Conditions { edge, secret: options.secret.clone(), ..args.conditions(scenario)? };
+    let launched = server.map(|spec| spec.launch(&conditions)).transpose()?;
     if let (Some(launched), Some(spec)) = (&launched, server) {
         options.name.clone_from(&spec.label);
         options.targets = vec![Target::parse(&launched.url)?];
@@ -119,6 +131,10 @@ fn start_and_run(
         options.pid = Some(launched.pid());
         options.control = launched.control;
         options.floor = (spec.kind == Kind::Floor).then_some(launched.address);
+    }
+    if let (Dialect::Raw(templates), payload::Kind::Json) = (&options.dialect, options.payload) {
+        let publish = &templates.publish;
+        ensure!(publish == "{data}", "--payload json has quotes, and is to be sent inside of {publish:?}");
     }
     let roomring = !matches!(options.dialect, Dialect::Raw(_));
     ensure!(

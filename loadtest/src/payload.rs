@@ -1,5 +1,10 @@
-//! What publications carry: a stamp that says which publish of which room this is, and padding.
-//! ASCII, so that it fits a JSON string and a binary message alike.
+//! What publications carry: a stamp that says which publish of which room this is, and padding, or a chat message around
+//! it. ASCII, so that it fits a JSON string and a binary message alike.
+
+mod chat;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a stamp: the marker, 8 hex digits of the number, 8 of the room.
 pub const STAMP_BYTES: usize = MARKER.len() + 16;
@@ -47,6 +52,67 @@ impl Stamp {
     }
 }
 
+/// What stands around the stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Dots: the cheapest to make, and no measure for compression.
+    #[default]
+    Dots,
+    /// A JSON object with a name and the words of a chat, other ones in each message.
+    Json,
+}
+
+/// The payload of one publication, but for its stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Bytes of it; those of the smallest one of its kind if that is more.
+    pub bytes: usize,
+    /// What it holds.
+    pub kind: Kind,
+    /// Which words.
+    pub seed: u64,
+}
+
+impl Kind {
+    /// Bytes of the smallest payload of this kind.
+    #[must_use]
+    pub const fn bytes_min(self) -> usize {
+        match self {
+            Kind::Dots => STAMP_BYTES,
+            Kind::Json => chat::BYTES_MIN,
+        }
+    }
+}
+
+impl Payload {
+    /// Bytes that [`Payload::write`] appends.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.bytes.max(self.kind.bytes_min())
+    }
+
+    /// Appends the payload.
+    pub fn write(self, stamp: Stamp, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Dots => stamp.write(self.bytes, out),
+            Kind::Json => chat::write(stamp, self.len(), self.seed, out),
+        }
+    }
+
+    /// Appends the payload as a JSON value.
+    pub fn write_value(self, stamp: Stamp, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Dots => {
+                out.push(b'"');
+                self.write(stamp, out);
+                out.push(b'"');
+            }
+            Kind::Json => self.write(stamp, out),
+        }
+    }
+}
+
 fn hex(number: u32) -> [u8; 8] {
     let mut digits = [0; 8];
     for (index, digit) in digits.iter_mut().enumerate() {
@@ -82,6 +148,24 @@ mod tests {
             assert_eq!(hint, 9);
             assert_eq!(Stamp::find(&message, &mut hint), Some(stamp));
             assert_eq!(Stamp::read(&message), None);
+        }
+    }
+
+    #[test]
+    fn payloads_have_their_size_and_are_json_values() {
+        let stamp = Stamp { number: 77, room: 3 };
+        for kind in [Kind::Dots, Kind::Json] {
+            for bytes in [0, 20, 64, 127, 128, 5_000, 200_000] {
+                let payload = Payload { bytes, kind, seed: 9 };
+                let (mut plain, mut value) = (Vec::new(), Vec::new());
+                payload.write(stamp, &mut plain);
+                payload.write_value(stamp, &mut value);
+                assert_eq!(plain.len(), bytes.max(kind.bytes_min()), "{kind:?}");
+                assert_eq!(plain.len(), payload.len());
+                let value: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
+                assert_eq!(value.is_object(), kind == Kind::Json);
+                assert_eq!(Stamp::find(&plain, &mut 0), Some(stamp));
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
+use crate::edge::Edge;
 use crate::fleet::address::Target;
+use crate::payload::{Kind, Payload};
 
 /// A worker's orders.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +26,12 @@ pub struct Plan {
     pub room_size: u32,
     /// Bytes of payload in a publication.
     pub payload_bytes: usize,
+    /// What they are.
+    pub payload: Kind,
+    /// What stands between clients and rooms.
+    pub edge: Edge,
+    /// Signs the clients' tokens, where they have any.
+    pub secret: Option<String>,
     /// Source addresses in use by this process.
     pub sources: u32,
     /// Connection attempts under way at a time.
@@ -156,6 +164,25 @@ impl Plan {
     #[must_use]
     pub fn room_name(&self, room: u32) -> String {
         format!("lt-{:08x}-{:02x}-{room:05}", self.run, self.shard)
+    }
+
+    /// What a publication carries, beside its stamp.
+    #[must_use]
+    pub fn payload(&self) -> Payload {
+        Payload { bytes: self.payload_bytes, kind: self.payload, seed: self.seed }
+    }
+
+    /// Which target a client of a room connects to, and the path and query that it asks for.
+    #[must_use]
+    pub fn target_of(&self, client: u32, room: u32) -> (usize, String) {
+        let target = client as usize % self.targets.len();
+        let path = &self.targets[target].path;
+        let path = match (&self.dialect, self.edge.jwt) {
+            // A token says who the user is.
+            (Dialect::Json(_) | Dialect::Binary, true) => path.clone(),
+            (dialect, _) => dialect.request_target(path, &self.room_name(room), &self.user_name(client)),
+        };
+        (target, path)
     }
 
     /// A user's name.

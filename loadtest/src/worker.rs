@@ -11,7 +11,7 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, MILLISECOND};
-use crate::fleet::{Fleet, Settings};
+use crate::fleet::{Fleet, FleetEdge, Settings};
 use crate::measure::counters::{Counters, SharedCounters};
 use crate::measure::pulse::{Interval, Pulse, PulseReader};
 use crate::plan::{Phase, Plan, Scenario};
@@ -23,6 +23,7 @@ use crate::scenario::mixed::Mixed;
 use crate::scenario::soak::Soak;
 use crate::scenario::storm::Storm;
 use crate::scenario::{Actor, Findings};
+use crate::tokens;
 
 /// How often the thread's CPU time is read.
 const CPU_SAMPLE_NS: u64 = 20 * MILLISECOND;
@@ -150,6 +151,7 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Puls
         sources: plan.sources,
         connecting_max: plan.connecting_max,
         seed: plan.seed,
+        edge: FleetEdge::of(plan.edge, tokens::sign(&plan)?),
     })?;
     fleet.lines = plan.dialect.divides_lines();
     waker.send((fleet.waker()?, Arc::clone(&fleet.pulse))).context("the control thread is gone")?;

@@ -79,6 +79,27 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
     let output = loadtest(&["idle", "--url", "ws://127.0.0.1:1/", "--control", "127.0.0.1:1", "--quiet"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("GET 127.0.0.1:1/metrics"), "{}", text(&output.stderr));
+    let said = |line: &str| {
+        let output = loadtest(&line.split(' ').collect::<Vec<_>>(), &[]);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        text(&output.stderr)
+    };
+    for (line, wanted) in [
+        ("idle --limits on", "--limits on is for a roomring that is started here"),
+        ("idle --jwt", "needs its --jwt-secret"),
+        ("idle --jwt-secret x", "--jwt"),
+        ("fanout --payload json --size 30", "--size must be at least"),
+        ("idle --url ws://127.0.0.1:1/ --url wss://127.0.0.1:2/", "either all begin with wss:// or none"),
+        ("idle --url http://127.0.0.1:1/", "ws:// or wss://"),
+        ("fanout --server floor --tls", "floor: --tls is for a roomring"),
+        ("compare roomring+tsl -- idle", "\"tsl\" is not one of tls, tls-resume, deflate, jwt, limits, all"),
+        ("idle --dialect raw --payload json --raw-publish [{data}]", "is to be sent inside of \"[{data}]\""),
+        ("edge --server floor", "edge is about a roomring"),
+        ("edge --only nothing", "the scenarios are fanout, 1 in flight; "),
+    ] {
+        let said = said(line);
+        assert!(said.contains(wanted), "{line}: {said}");
+    }
     let missing = format!("roomring={}", folder.path("roomring").display());
     let output = loadtest(&["suite", "--quick", "--server", &missing], &[]);
     assert_eq!(output.status.code(), Some(2));

@@ -1,7 +1,7 @@
 //! Roomring's binary form (PROTOCOL section 6), as a client sees it.
 
 use super::{Delivery, Position, Published, Said, json};
-use crate::payload::Stamp;
+use crate::payload::{Payload, Stamp};
 
 const JOIN: u32 = 1;
 const LEAVE: u32 = 2;
@@ -61,12 +61,12 @@ pub fn write_leave(room: &str, out: &mut Vec<u8>) {
 }
 
 /// Writes a publish.
-pub fn write_publish(room: &str, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
+pub fn write_publish(room: &str, stamp: Stamp, payload: Payload, out: &mut Vec<u8>) {
     out.extend_from_slice(&PUBLISH.to_le_bytes());
     let room_bytes = u16::try_from(room.len()).expect("the generator's room names are short");
     out.extend_from_slice(&room_bytes.to_le_bytes());
     out.extend_from_slice(room.as_bytes());
-    stamp.write(size, out);
+    payload.write(stamp, out);
 }
 
 /// Reads a publication's seq and stamp.
@@ -76,7 +76,12 @@ pub fn delivery(message: &[u8]) -> Option<Delivery> {
         return None;
     }
     let data = MESSAGE_HEAD + usize::from(u16_at(message, 20)?) + usize::from(u16_at(message, 22)?);
-    Some(Delivery { seq: Some(u64_at(message, 4)?), stamp: message.get(data..).and_then(Stamp::read) })
+    Some(Delivery { seq: Some(u64_at(message, 4)?), stamp: message.get(data..).and_then(stamp_of) })
+}
+
+fn stamp_of(data: &[u8]) -> Option<Stamp> {
+    // It begins the data, unless that is JSON.
+    Stamp::read(data).or_else(|| Stamp::find(data, &mut 0))
 }
 
 /// Reads any message.

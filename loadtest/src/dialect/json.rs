@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Delivery, Position, Published, Said};
-use crate::payload::Stamp;
+use crate::payload::{Payload, Stamp};
 
 /// Where the fields of a publication were found last: messages of one room look alike.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -67,16 +67,16 @@ pub fn write_presence(room: &str, out: &mut Vec<u8>) {
 }
 
 /// Writes a publish. Without a wish for a reply it has no `id`: only a refusal comes back.
-pub fn write_publish(room: &str, stamp: Stamp, size: usize, reply: bool, out: &mut Vec<u8>) {
+pub fn write_publish(room: &str, stamp: Stamp, payload: Payload, reply: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"publish","#);
     if reply {
         out.extend_from_slice(br#""id":3,"#);
     }
     out.extend_from_slice(br#""room":""#);
     out.extend_from_slice(room.as_bytes());
-    out.extend_from_slice(br#"","data":""#);
-    stamp.write(size, out);
-    out.extend_from_slice(br#""}"#);
+    out.extend_from_slice(br#"","data":"#);
+    payload.write_value(stamp, out);
+    out.push(b'}');
 }
 
 #[derive(Deserialize)]
@@ -169,6 +169,7 @@ pub fn parse(message: &[u8]) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Kind;
 
     fn message(seq: u64, stamp: Stamp) -> Vec<u8> {
         let mut out = format!(r#"{{"type":"message","room":"r","seq":{seq},"from":"u","at":1,"data":""#).into_bytes();
@@ -222,7 +223,8 @@ mod tests {
         }
         for reply in [true, false] {
             let mut out = Vec::new();
-            write_publish("r", Stamp { number: 1, room: 1 }, 30, reply, &mut out);
+            let payload = Payload { bytes: 30, kind: Kind::Dots, seed: 0 };
+            write_publish("r", Stamp { number: 1, room: 1 }, payload, reply, &mut out);
             let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
             assert_eq!(value["data"].as_str().map(str::len), Some(30));
             assert_eq!(value["id"].is_number(), reply);

@@ -8,7 +8,7 @@ pub mod raw;
 use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
-use crate::payload::Stamp;
+use crate::payload::{Payload, Stamp};
 use raw::Templates;
 
 /// A dialect, and what it needs to remember to read publications fast.
@@ -194,12 +194,12 @@ impl Dialect {
         }
     }
 
-    /// Writes a publish of a stamp with `size` bytes of payload, whose reply is not wanted.
-    pub fn write_publish(&self, room: &str, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
+    /// Writes a publish of a stamp in a payload, whose reply is not wanted.
+    pub fn write_publish(&self, room: &str, stamp: Stamp, payload: Payload, out: &mut Vec<u8>) {
         match self {
-            Dialect::Json(_) => json::write_publish(room, stamp, size, false, out),
-            Dialect::Binary => binary::write_publish(room, stamp, size, out),
-            Dialect::Raw(templates) => templates.write_publish(room, stamp, size, out),
+            Dialect::Json(_) => json::write_publish(room, stamp, payload, false, out),
+            Dialect::Binary => binary::write_publish(room, stamp, payload, out),
+            Dialect::Raw(templates) => templates.write_publish(room, stamp, payload, out),
         }
     }
 

@@ -5,7 +5,7 @@ use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Said};
-use crate::payload::Stamp;
+use crate::payload::{Payload, Stamp};
 
 /// Templates; `{room}`, `{user}` and `{data}` stand for the room's name, the user's and the stamped payload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,10 +73,10 @@ impl Templates {
     }
 
     /// Writes a publish.
-    pub fn write_publish(&self, room: &str, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
+    pub fn write_publish(&self, room: &str, stamp: Stamp, payload: Payload, out: &mut Vec<u8>) {
         let (before, after) = self.publish.split_once("{data}").unwrap_or((&self.publish, ""));
         out.extend_from_slice(before.replace("{room}", room).as_bytes());
-        stamp.write(size, out);
+        payload.write(stamp, out);
         out.extend_from_slice(after.replace("{room}", room).as_bytes());
     }
 
@@ -110,6 +110,7 @@ pub fn answer_rule(text: &str) -> anyhow::Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Kind;
 
     #[test]
     fn templates_are_filled() {
@@ -122,7 +123,8 @@ mod tests {
         assert_eq!(templates.request_target("/", "a", "u"), "/room/a");
         assert_eq!(templates.request_target("/base", "a", "u"), "/base/room/a");
         let mut out = Vec::new();
-        templates.write_publish("a", Stamp { number: 2, room: 5 }, 24, &mut out);
+        let payload = Payload { bytes: 24, kind: Kind::Dots, seed: 0 };
+        templates.write_publish("a", Stamp { number: 2, room: 5 }, payload, &mut out);
         assert!(out.starts_with(br#"["pub","a","~rr1"#) && out.ends_with(br#""]"#));
         let mut reader = templates.clone();
         let delivery = reader.delivery(&out).expect("stamped");

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// A server's address, taken from a `ws://` URL.
+/// A server's address, taken from a `ws://` or `wss://` URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Where to connect.
@@ -14,21 +14,29 @@ pub struct Target {
     pub host: String,
     /// The URL's path, beginning with `/`.
     pub path: String,
+    /// The URL asks for TLS.
+    #[serde(default)]
+    pub secure: bool,
 }
 
 impl Target {
-    /// Reads `ws://HOST:PORT/PATH`.
+    /// Reads `ws://HOST:PORT/PATH` or `wss://HOST:PORT/PATH`.
     ///
     /// # Errors
-    /// The URL is not one, names TLS (not supported), or its host has no address.
+    /// The URL is not one, or its host has no address.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
-        let Some(rest) = url.strip_prefix("ws://") else { bail!("--url must begin with ws://, not {url:?}") };
+        let (rest, secure) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => bail!("--url must begin with ws:// or wss://, not {url:?}"),
+        };
         let (host, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
         ensure!(!host.is_empty(), "--url {url:?} names no host");
-        let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let with_port =
+            if host.contains(':') { host.to_owned() } else { format!("{host}:{}", if secure { 443 } else { 80 }) };
         let mut addresses = with_port.to_socket_addrs().with_context(|| format!("--url {url:?}: no such host"))?;
         let address = addresses.next().with_context(|| format!("--url {url:?}: the host has no address"))?;
-        Ok(Target { address, host: host.to_owned(), path: path.to_owned() })
+        Ok(Target { address, host: host.to_owned(), path: path.to_owned(), secure })
     }
 }
 
@@ -70,6 +78,8 @@ mod tests {
         let target = Target::parse("ws://127.0.0.1:8080/ws").expect("good");
         assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:8080", "/ws"));
         assert_eq!(Target::parse("ws://127.0.0.1").expect("good").address.port(), 80);
+        let secure = Target::parse("wss://127.0.0.1/ws").expect("good");
+        assert!(secure.secure && secure.address.port() == 443 && !target.secure);
         assert!(Target::parse("http://127.0.0.1/").is_err());
         assert!(Target::parse("ws:///x").is_err());
     }

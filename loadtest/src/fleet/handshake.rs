@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use roomring::wire::client::{DEFLATE_OFFER, deflate_agreed};
+
 /// Every connection sends this key (the RFC's own example): the server cannot tell, and the answer is known beforehand.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -27,15 +29,20 @@ pub struct Request {
 pub enum Answer {
     /// More are needed.
     Incomplete,
-    /// The WebSocket is open; its frames begin after this many bytes.
-    Open(usize),
+    /// The WebSocket is open.
+    Open {
+        /// Its frames begin after this many bytes.
+        used: usize,
+        /// Messages may be compressed.
+        deflate: bool,
+    },
     /// It is not; why.
     Refused(String),
 }
 
-/// The bytes of an upgrade request.
+/// The bytes of an upgrade request, with a token where the client has one, and with an offer of permessage-deflate.
 #[must_use]
-pub fn request(request: &Request, host: &str) -> String {
+pub fn request(request: &Request, host: &str, token: Option<&str>, deflate: bool) -> String {
     let mut text = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
@@ -44,13 +51,19 @@ pub fn request(request: &Request, host: &str) -> String {
     if let Some(subprotocol) = request.subprotocol {
         write!(text, "Sec-WebSocket-Protocol: {subprotocol}\r\n").expect("a String takes all writes");
     }
+    if let Some(token) = token {
+        write!(text, "Authorization: Bearer {token}\r\n").expect("a String takes all writes");
+    }
+    if deflate {
+        text.push_str(DEFLATE_OFFER);
+    }
     text.push_str("\r\n");
     text
 }
 
-/// Reads the server's answer.
+/// Reads the server's answer to a request that offered permessage-deflate, or did not.
 #[must_use]
-pub fn answer(received: &[u8]) -> Answer {
+pub fn answer(received: &[u8], deflate: bool) -> Answer {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else {
         if received.len() > HEAD_BYTES_MAX {
             return Answer::Refused("answered with an endless head".to_owned());
@@ -65,13 +78,21 @@ pub fn answer(received: &[u8]) -> Answer {
         let body = String::from_utf8_lossy(&received[end + 4..]);
         return Answer::Refused(format!("answered {status:?} {}", body.trim()));
     }
-    let accept = lines
-        .filter_map(|line| line.split_once(':'))
-        .find_map(|(name, value)| name.eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim().to_owned()));
-    if accept.as_deref() != Some(ACCEPT) {
+    let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
+    let field =
+        |wanted: &str| fields.iter().find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.trim()));
+    let accept = field("sec-websocket-accept");
+    if accept != Some(ACCEPT) {
         return Answer::Refused(format!("answered with Sec-WebSocket-Accept {accept:?}"));
     }
-    Answer::Open(end + 4)
+    let extensions = field("sec-websocket-extensions");
+    if let (false, Some(extensions)) = (deflate, extensions) {
+        return Answer::Refused(format!("answered with extensions that were not offered: {extensions}"));
+    }
+    match deflate_agreed(extensions) {
+        Ok(deflate) => Answer::Open { used: end + 4, deflate },
+        Err(error) => Answer::Refused(format!("answered with {error}: {}", extensions.unwrap_or_default())),
+    }
 }
 
 #[cfg(test)]
@@ -81,15 +102,25 @@ mod tests {
     #[test]
     fn answers_are_judged() {
         let good = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\nframes");
-        assert_eq!(answer(good.as_bytes()), Answer::Open(good.len() - 6));
+        let open = |deflate| Answer::Open { used: good.len() - 6, deflate };
+        assert_eq!(answer(good.as_bytes(), false), open(false));
+        assert_eq!(answer(good.as_bytes(), true), open(false), "it may decline");
         for cut in 0..good.len() - 6 {
-            assert_eq!(answer(&good.as_bytes()[..cut]), Answer::Incomplete);
+            assert_eq!(answer(&good.as_bytes()[..cut], true), Answer::Incomplete);
         }
-        let full = answer(b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"error\":\"overloaded\"}");
+        let extended =
+            |value: &str| good.replace("\r\n\r\n", &format!("\r\nsec-websocket-extensions: {value}\r\n\r\n"));
+        let agreed = extended("permessage-deflate; server_no_context_takeover");
+        assert!(matches!(answer(agreed.as_bytes(), true), Answer::Open { deflate: true, .. }));
+        assert!(matches!(answer(agreed.as_bytes(), false), Answer::Refused(why) if why.contains("not offered")));
+        let kept = extended("permessage-deflate");
+        assert!(matches!(answer(kept.as_bytes(), true), Answer::Refused(why) if why.contains("context takeover")));
+        let full = b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"error\":\"overloaded\"}";
+        let full = answer(full, false);
         assert!(matches!(&full, Answer::Refused(why) if why.contains("503") && why.contains("overloaded")), "{full:?}");
-        let wrong = answer(b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: nonsense\r\n\r\n");
+        let wrong = answer(b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: nonsense\r\n\r\n", false);
         assert!(matches!(wrong, Answer::Refused(_)));
-        assert!(matches!(answer(&vec![b'x'; HEAD_BYTES_MAX + 1]), Answer::Refused(_)));
+        assert!(matches!(answer(&vec![b'x'; HEAD_BYTES_MAX + 1], false), Answer::Refused(_)));
     }
 
     #[test]
@@ -100,7 +131,11 @@ mod tests {
             subprotocol: Some("roomring.v1.json"),
             receive_bytes: None,
         };
-        let text = request(&asked, "h:1");
+        let text = request(&asked, "h:1", None, false);
         assert!(text.starts_with("GET /ws?user=a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("json\r\n\r\n"));
+        let text = request(&asked, "h:1", Some("a.b.c"), false);
+        assert!(text.ends_with("json\r\nAuthorization: Bearer a.b.c\r\n\r\n"), "{text}");
+        let text = request(&asked, "h:1", None, true);
+        assert!(text.contains("\r\nSec-WebSocket-Extensions: permessage-deflate;") && text.ends_with("\r\n\r\n"));
     }
 }

@@ -6,7 +6,8 @@ pub mod handshake;
 mod receive;
 mod slot;
 #[cfg(test)]
-mod tests;
+pub mod tests;
+mod tls;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -22,11 +23,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use roomring::wire::client::{ServerDecoder, append_client_frame};
+use roomring::wire::client::{ServerDecoder, append_client_frame, append_compressed_client_frame};
+use roomring::wire::deflate::{Compressor, Inflater, Window};
 use roomring::wire::frame::Opcode;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Clock;
+use crate::edge::Edge;
 use crate::measure::counters::Counters;
 use crate::measure::pulse::Pulse;
 use address::{Sources, Target};
@@ -48,6 +51,9 @@ const AWAKE_NS: u64 = 80_000;
 
 /// At most one in so many nanoseconds is spent awake for that.
 const AWAKE_SHARE: u64 = 16;
+
+/// How hard clients compress, of 1 to 9: the least, as it is the server that is measured.
+const COMPRESSION_LEVEL: u8 = 1;
 
 /// How a client leaves without closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +121,29 @@ pub struct Settings {
     pub connecting_max: usize,
     /// Seed for masks.
     pub seed: u64,
+    /// Beyond plain WebSockets.
+    pub edge: FleetEdge,
+}
+
+/// What clients do beyond plain WebSockets; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct FleetEdge {
+    /// They speak TLS.
+    pub tls: bool,
+    /// They resume TLS sessions where they can.
+    pub tls_resume: bool,
+    /// They offer permessage-deflate.
+    pub deflate: bool,
+    /// A token for each, or none.
+    pub tokens: Vec<String>,
+}
+
+impl FleetEdge {
+    /// What a plan asks of its clients, with their tokens.
+    #[must_use]
+    pub fn of(edge: Edge, tokens: Vec<String>) -> Self {
+        FleetEdge { tls: edge.tls, tls_resume: edge.tls_resume, deflate: edge.deflate, tokens }
+    }
 }
 
 /// The clients of one thread.
@@ -141,6 +170,12 @@ pub struct Fleet {
     targets: Vec<Target>,
     sources: Sources,
     connecting_max: usize,
+    tls: Option<tls::Clients>,
+    tokens: Vec<String>,
+    /// Clients offer permessage-deflate.
+    deflate: bool,
+    inflater: Inflater,
+    compressor: Compressor,
     /// A message that comes is several, one in each line, and a [`Behaviour`] gets them one by one.
     pub lines: bool,
     /// Seeded: masks, and whatever a scenario draws.
@@ -159,8 +194,10 @@ impl Fleet {
     /// A fleet without connections.
     ///
     /// # Errors
-    /// The kernel refuses an epoll instance or a timer.
+    /// The kernel refuses an epoll instance or a timer, or a target is no name for TLS.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        let FleetEdge { tls, tls_resume, deflate, tokens } = settings.edge;
+        let tls = tls.then(|| tls::Clients::new(&settings.targets, settings.clients, tls_resume)).transpose()?;
         let poll = Poll::new().context("epoll")?;
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).context("timerfd")?;
@@ -185,6 +222,11 @@ impl Fleet {
             targets: settings.targets,
             sources: Sources::new(settings.shard, settings.sources),
             connecting_max: settings.connecting_max,
+            tls,
+            tokens,
+            deflate,
+            inflater: Inflater::default(),
+            compressor: Compressor::new(COMPRESSION_LEVEL),
             rng: Rng::with_seed(settings.seed),
             clock: Clock::start(),
             counters: Counters::default(),
@@ -233,11 +275,22 @@ impl Fleet {
         if held.output.is_empty() {
             self.dirty.push(client);
         }
-        append_client_frame(&mut held.output, opcode, payload, self.rng.u32(..).to_ne_bytes());
+        let mask = self.rng.u32(..).to_ne_bytes();
+        // As browsers do: whatever its size, if it gets smaller.
+        if slot.deflate
+            && !opcode.is_control()
+            && let Some(payload) = self.compressor.compress(Window::Bits15, payload)
+        {
+            return append_compressed_client_frame(&mut held.output, opcode, payload, mask);
+        }
+        append_client_frame(&mut held.output, opcode, payload, mask);
     }
 
     /// Sends what waits for the client, as far as its socket takes it.
     pub fn flush(&mut self, client: u32) {
+        if self.tls.is_some() {
+            return self.flush_sealed(client);
+        }
         let slot = &mut self.slots[client as usize];
         let (Some(stream), Some(held)) = (&mut slot.stream, &mut slot.held) else { return };
         if slot.state == State::Connecting || held.output.is_empty() {
@@ -284,7 +337,11 @@ impl Fleet {
             Leaving::Fin => {}
             Leaving::Reset => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
             // A frame of 100 bytes of which 3 come: what follows it on the wire is the end of the stream.
-            Leaving::MidFrame => drop(stream.write(&[0x82, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7])),
+            Leaving::MidFrame => {
+                let half = [0x82, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7];
+                let sealed = self.tls.as_mut().map(|tls| tls.sealed(client, &half));
+                drop(stream.write(sealed.as_deref().unwrap_or(&half)));
+            }
         }
         self.counters.vanished += 1;
         self.release(client);
@@ -399,7 +456,11 @@ impl Fleet {
     }
 
     fn start(&mut self, client: u32, request: &Request) -> io::Result<()> {
-        let target = &self.targets[request.target % self.targets.len()];
+        let index = request.target % self.targets.len();
+        let target = &self.targets[index];
+        if let Some(tls) = &mut self.tls {
+            tls.begin(client, index).map_err(io::Error::other)?;
+        }
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -418,8 +479,9 @@ impl Fleet {
         let token = Token(client as usize);
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let slot = &mut self.slots[client as usize];
+        let token = self.tokens.get(client as usize).map(String::as_str);
         let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
-        held.output.extend_from_slice(handshake::request(request, &target.host).as_bytes());
+        held.output.extend_from_slice(handshake::request(request, &target.host, token, self.deflate).as_bytes());
         slot.stream = Some(stream);
         slot.state = State::Connecting;
         slot.stalled = false;
@@ -463,7 +525,11 @@ impl Fleet {
 
     fn release(&mut self, client: u32) {
         let slot = &mut self.slots[client as usize];
-        slot.stream = None;
+        let stream = slot.stream.take();
+        if let Some(farewell) = self.tls.as_mut().and_then(|tls| tls.end(client)) {
+            // A socket that does not take it is as good as gone.
+            let _ = stream.map(|mut stream| stream.write(&farewell));
+        }
         match slot.state {
             State::Empty => {}
             State::Connecting | State::Upgrading => self.connecting -= 1,
@@ -471,6 +537,7 @@ impl Fleet {
         }
         slot.state = State::Empty;
         slot.stalled = false;
+        slot.deflate = false;
         if let Some(mut held) = slot.held.take() {
             held.clear();
             self.spare.push(held);

@@ -4,6 +4,7 @@
 use std::io::{self, Read as _};
 
 use roomring::wire::client::ServerMessage;
+use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 
 use super::handshake::{self, Answer};
@@ -31,7 +32,8 @@ impl Fleet {
             reads += 1;
             let slot = &mut self.slots[client as usize];
             let Some(stream) = slot.stream.as_mut().filter(|_| !slot.stalled) else { break };
-            match stream.read(&mut buffer) {
+            let carried = self.tls.as_ref().map_or(0, |tls| tls.carry(client, &mut buffer));
+            match stream.read(&mut buffer[carried..]) {
                 Ok(0) => {
                     self.broken(behaviour, client, "the server ended the stream".to_owned());
                     break;
@@ -40,10 +42,13 @@ impl Fleet {
                     self.counters.receives += 1;
                     self.counters.bytes_received += count as u64;
                     let now = self.clock.now();
-                    self.process(behaviour, client, &buffer[..count], now);
+                    match self.tls {
+                        None => self.process(behaviour, client, &buffer[..count], now),
+                        Some(_) => self.unseal(behaviour, client, &mut buffer[..carried + count], now),
+                    }
                     self.call_if_due(behaviour, now);
                     // A short read has emptied the socket, and what comes later raises a new event.
-                    if count < buffer.len() && !to_end {
+                    if count < buffer.len() - carried && !to_end {
                         break;
                     }
                 }
@@ -58,18 +63,20 @@ impl Fleet {
         self.buffer = buffer;
     }
 
-    fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+    pub(super) fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
         if self.slots[client as usize].state != State::Upgrading {
             return self.process_frames(behaviour, client, received, now);
         }
         let held = self.held(client);
         held.head.extend_from_slice(received);
         let head = std::mem::take(&mut held.head);
-        match handshake::answer(&head) {
+        match handshake::answer(&head, self.deflate) {
             Answer::Incomplete => self.held(client).head = head,
             Answer::Refused(why) => self.fail(behaviour, client, why),
-            Answer::Open(used) => {
-                self.slots[client as usize].state = State::Open;
+            Answer::Open { used, deflate } => {
+                let slot = &mut self.slots[client as usize];
+                slot.state = State::Open;
+                slot.deflate = deflate;
                 self.connecting -= 1;
                 self.counters.opened += 1;
                 self.counters.open += 1;
@@ -80,12 +87,35 @@ impl Fleet {
     }
 
     fn process_frames(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+        let slot = &mut self.slots[client as usize];
+        if slot.deflate {
+            // Nobody else's messages are inflated meanwhile.
+            let mut inflater = std::mem::take(&mut self.inflater);
+            self.decode(behaviour, client, received, Some(&mut inflater), now);
+            self.inflater = inflater;
+        } else {
+            self.decode(behaviour, client, received, None, now);
+        }
+    }
+
+    fn decode(
+        &mut self,
+        behaviour: &mut impl Behaviour,
+        client: u32,
+        received: &[u8],
+        mut inflater: Option<&mut Inflater>,
+        now: u64,
+    ) {
         let own = self.slots[client as usize].held.as_mut().and_then(|held| held.decoder.take());
         let mut decoder = own.unwrap_or_else(|| std::mem::take(&mut self.decoder));
         let mut rest = received;
         // Until it has nothing more to give: only then has it let go of the last message.
         let violation = loop {
-            match decoder.next(rest, MESSAGE_BYTES_MAX) {
+            let next = match &mut inflater {
+                None => decoder.next(rest, MESSAGE_BYTES_MAX),
+                Some(inflater) => decoder.next_inflated(rest, MESSAGE_BYTES_MAX, inflater),
+            };
+            match next {
                 Ok((used, Some(message))) => {
                     rest = &rest[used..];
                     self.take(behaviour, client, message, now);
@@ -116,6 +146,10 @@ impl Fleet {
 
     fn take(&mut self, behaviour: &mut impl Behaviour, client: u32, message: ServerMessage<'_>, now: u64) {
         let state = self.slots[client as usize].state;
+        if message.compressed {
+            self.counters.compressed += 1;
+            self.counters.inflated_bytes += message.payload.len() as u64;
+        }
         match message.opcode {
             Opcode::Text | Opcode::Binary if state == State::Open => {
                 if !self.lines {

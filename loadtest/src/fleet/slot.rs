@@ -28,6 +28,8 @@ pub struct Slot {
     pub state: State,
     /// It does not read.
     pub stalled: bool,
+    /// Messages may be compressed.
+    pub deflate: bool,
     /// What waits, if anything does.
     pub held: Option<Box<Held>>,
 }

@@ -128,6 +128,14 @@ counters! {
     reads,
     /// Connections left by the client without a close frame.
     vanished,
+    /// TLS handshakes with a key exchange that the server's certificate signed.
+    tls_full,
+    /// TLS handshakes that resumed a session.
+    tls_resumed,
+    /// Messages that came compressed.
+    compressed,
+    /// Bytes that they became.
+    inflated_bytes,
     /// Bytes read from sockets.
     bytes_received,
     /// Bytes written to sockets.

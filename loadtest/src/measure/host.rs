@@ -5,6 +5,7 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::edge;
 
 /// Kernel clock ticks in `/proc/PID/stat` are 10 ms on every architecture Linux serves.
 const TICK_NS: u64 = 10_000_000;
@@ -230,7 +231,7 @@ impl HostInfo {
             ],
             open_files: field(&limits, "Max open files"),
             began_unix_s: clock::unix_seconds(),
-            command: std::env::args().collect(),
+            command: edge::masked(std::env::args()),
         }
     }
 }

@@ -47,7 +47,11 @@ const HISTOGRAMS: [(&str, &str); 12] = [
 ];
 
 /// Counters that other rows show, or that are about the generator itself.
-const SHOWN_ELSEWHERE: [&str; 27] = [
+const SHOWN_ELSEWHERE: [&str; 31] = [
+    "tls_full",
+    "tls_resumed",
+    "compressed",
+    "inflated_bytes",
     "storms",
     "returned",
     "storm_ns",
@@ -157,7 +161,29 @@ fn work(outcome: &Outcome) -> Section {
     if are_connected(outcome) {
         section.add("connected and joined", clients, format!("in {:.2} s: {}/s", outcome.connected_in_s, number(rate)));
     }
+    section.rows.extend(on_the_wire(outcome));
     section
+}
+
+/// What came over the wire for a unit of work, and how.
+fn on_the_wire(outcome: &Outcome) -> Vec<Row> {
+    let mut section = Section::new("");
+    let ((count, unit), measured, total) = (outcome.work(), &outcome.measured, &outcome.total);
+    if count > 0 && outcome.storm.is_none() {
+        let each = bytes(ratio(measured.bytes_received, count));
+        section.add(format!("received per {unit}"), each, format!("{} sent", bytes(ratio(measured.bytes_sent, count))));
+    }
+    if outcome.options.edge.deflate {
+        let share = format!("{} %", number(ratio(measured.compressed * 100, measured.delivered)));
+        let inflated = bytes(ratio(total.inflated_bytes, total.compressed));
+        let note = format!("of the messages, {} in the whole run, of {inflated} each", grouped(total.compressed));
+        section.add("compressed", share, note);
+    }
+    if outcome.options.edge.tls {
+        let resumed = format!("{} resumed", grouped(total.tls_resumed));
+        section.add("TLS handshakes", grouped(total.tls_full), format!("full, {resumed}, in the whole run"));
+    }
+    section.rows
 }
 
 fn storms(outcome: &Outcome) -> Option<Section> {
@@ -304,6 +330,10 @@ fn generator(outcome: &Outcome) -> Section {
         if processes > 1 { format!("of a CPU, the busiest of {processes} processes") } else { "of a CPU".to_owned() };
     section.add("CPU share", format!("{:.0} %", outcome.generator_busy * 100.0), of);
     section.add("waited for a CPU", format!("{:.1} %", outcome.generator_waited * 100.0), "of the time");
+    let (count, unit) = outcome.work();
+    if count > 0 && outcome.storm.is_none() {
+        section.add(format!("CPU per {unit}"), format!("{} ns", number(ratio(outcome.measured.cpu_ns, count))), "");
+    }
     let reads = ratio(outcome.measured.delivered, outcome.measured.receives);
     if reads > 0.0 {
         section.add("messages per read", number(reads), "");
@@ -315,6 +345,7 @@ fn generator(outcome: &Outcome) -> Section {
 #[must_use]
 pub fn program(title: &str, outcome: &Outcome) -> Section {
     let mut section = Section::new(title);
+    section.add("edge", outcome.options.edge.told(), "what stands between it and its clients");
     if let Some(program) = &outcome.program {
         let version =
             program.version.as_ref().map_or_else(|| "version not told".to_owned(), |v| format!("version {v}"));

@@ -134,6 +134,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
             worked(run).map(|work| work / run.measured_s)
         }),
     ];
+    all.extend(on_the_wire(unit));
     let names = histogram_names(like).into_iter().filter(|name| !name.starts_with("lag")).map(str::to_owned);
     for name in names {
         let label = histogram_label(&name);
@@ -163,6 +164,35 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
         Figure::new("CPU per idle connection and second", Unit::Micros, Lower, idle_us),
     ]);
     all
+}
+
+/// What comes over the wire for a unit of work, and what that costs the generator.
+fn on_the_wire(unit: &str) -> [Figure; 3] {
+    let each = |count: fn(&Outcome) -> u64| {
+        move |run: &Outcome| {
+            let work = worked(run).filter(|_| run.storm.is_none())?;
+            Some(count(run) as f64 / work).filter(|each| *each > 0.0)
+        }
+    };
+    let compressed = |run: &Outcome| {
+        let share = run.measured.compressed as f64 * 100.0 / worked(run)?;
+        run.options.edge.deflate.then_some(share)
+    };
+    [
+        Figure::new(
+            &format!("received per {unit}"),
+            Unit::Bytes,
+            Better::Lower,
+            each(|run| run.measured.bytes_received),
+        ),
+        Figure::new("compressed", Unit::Plain("%"), Better::Higher, compressed),
+        Figure::new(
+            &format!("generator's CPU per {unit}"),
+            Unit::Plain("ns"),
+            Better::Lower,
+            each(|run| run.measured.cpu_ns),
+        ),
+    ]
 }
 
 /// CPU of the bare send loop alone, per frame, in nanoseconds.

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::args::KeepArgs;
+use crate::edge::Edge;
+use crate::edge::command::EdgeResult;
 use crate::run::Outcome;
 use crate::suite::SuiteResult;
 
@@ -23,6 +25,8 @@ pub enum Document {
     Slow(Slow),
     /// The canonical suite.
     Suite(SuiteResult),
+    /// What the edge costs.
+    Edge(EdgeResult),
 }
 
 /// Several servers under one scenario.
@@ -39,6 +43,15 @@ pub struct Compared {
     pub label: String,
     /// Its runs, in their order.
     pub runs: Vec<Outcome>,
+}
+
+impl Compared {
+    /// Its label, with what stands between it and its clients.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let edge = self.runs.first().map_or_else(Edge::default, |run| run.options.edge);
+        if edge == Edge::default() { self.label.clone() } else { format!("{} ({})", self.label, edge.told()) }
+    }
 }
 
 /// One scenario with one of its options going through several values.

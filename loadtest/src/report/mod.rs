@@ -1,6 +1,7 @@
 //! What a person reads at the end: tables on standard output, kept results, HTML. Figures only; the judging is done
 //! before.
 
+pub mod edge;
 pub mod facts;
 pub mod figures;
 pub mod growth;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::dialect::Dialect;
+use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::measure::counters::Counters;
 use crate::measure::histogram::Durations;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
+use crate::payload::Kind;
 use crate::plan::{Pace, Scenario};
 use crate::run::Outcome;
 use crate::run::options::Options;
@@ -92,6 +94,9 @@ fn options(name: &str) -> Options {
         connections: 1_000,
         room_size: 100,
         payload_bytes: 128,
+        payload: Kind::default(),
+        edge: Edge::default(),
+        secret: None,
         warmup: Duration::from_secs(2),
         duration: Duration::from_secs(10),
         settle: Duration::from_millis(500),

@@ -4,6 +4,8 @@
 use std::io::IsTerminal as _;
 
 use super::facts::Section;
+use crate::edge::Edge;
+use crate::payload::Kind;
 use crate::plan::{Pace, Scenario};
 use crate::run::options::Options;
 
@@ -90,7 +92,11 @@ pub fn words(name: &str) -> String {
 /// What was run, without the server's name: the scenario's name, then its particulars.
 #[must_use]
 pub fn scenario(options: &Options) -> (String, String) {
-    let Options { connections, room_size, payload_bytes, .. } = options;
+    let Options { connections, room_size, .. } = options;
+    let payload_bytes = match options.payload {
+        Kind::Dots => format!("{} B", options.payload_bytes),
+        Kind::Json => format!("{} B of JSON", options.payload_bytes),
+    };
     let pace = |pace: Pace, each: &str| match pace {
         Pace::InFlight(count) => format!("{count} in flight per {each}"),
         Pace::Poisson { per_second } => format!("{} published/s offered (Poisson)", number(per_second)),
@@ -105,14 +111,14 @@ pub fn scenario(options: &Options) -> (String, String) {
                 0 => String::new(),
                 share => format!(", {:.1} % of the readers stalled", f64::from(share) / 10.0),
             };
-            ("fanout", format!("{rooms}, {payload_bytes} B, {}{stalled}", pace(of, "room")))
+            ("fanout", format!("{rooms}, {payload_bytes}, {}{stalled}", pace(of, "room")))
         }
-        Scenario::Echo { pace: of } => ("echo", format!("{clients}, {payload_bytes} B, {}", pace(of, "client"))),
+        Scenario::Echo { pace: of } => ("echo", format!("{clients}, {payload_bytes}, {}", pace(of, "client"))),
         Scenario::Churn => ("churn", format!("connect, join a room of {room_size}, close; {connections} at a time")),
         Scenario::Storm(storm) => {
             let (share, every) = (f64::from(storm.share_per_mille) / 10.0, storm.every_ns as f64 / 1e9);
             let hit = format!("{} % of the readers hit every {every:.1} s", number(share));
-            ("storm", format!("{rooms}, {hit}, {payload_bytes} B, {}", pace(storm.pace, "room")))
+            ("storm", format!("{rooms}, {hit}, {payload_bytes}, {}", pace(storm.pace, "room")))
         }
         Scenario::Mixed(mixed) => {
             let (memberships, zipf, burst) = (mixed.memberships, mixed.zipf, mixed.burst);
@@ -130,7 +136,8 @@ pub fn scenario(options: &Options) -> (String, String) {
 #[must_use]
 pub fn title(options: &Options) -> String {
     let (name, what) = scenario(options);
-    format!("{}  {name}: {what}", options.name)
+    let edge = if options.edge == Edge::default() { String::new() } else { format!(", {}", options.edge.told()) };
+    format!("{}  {name}: {what}{edge}", options.name)
 }
 
 /// Rows under a heading each, labels and values aligned.

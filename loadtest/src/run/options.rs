@@ -7,7 +7,9 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
+use crate::edge::Edge;
 use crate::fleet::address::Target;
+use crate::payload::Kind;
 use crate::plan::{Mixed, Pace, Plan, Scenario, Soak, Storm};
 
 /// Clients of one process: below the usual hard limit of 20,000 open files.
@@ -30,6 +32,15 @@ pub struct Options {
     pub room_size: u32,
     /// Bytes of payload in a publication.
     pub payload_bytes: usize,
+    /// What they are.
+    #[serde(default)]
+    pub payload: Kind,
+    /// What stands between clients and rooms.
+    #[serde(default)]
+    pub edge: Edge,
+    /// Signs the clients' tokens; not kept.
+    #[serde(skip)]
+    pub secret: Option<String>,
     /// Before anything is recorded.
     pub warmup: Duration,
     /// What is recorded.
@@ -86,6 +97,9 @@ impl Options {
                 clients,
                 room_size: self.room_size,
                 payload_bytes: self.payload_bytes,
+                payload: self.payload,
+                edge: self.edge,
+                secret: self.secret.clone(),
                 sources: self.sources,
                 connecting_max: self.connecting_max.div_ceil(processes as usize),
                 run: run_number(self.seed),
@@ -146,6 +160,9 @@ mod tests {
             connections,
             room_size,
             payload_bytes: 128,
+            payload: Kind::default(),
+            edge: Edge::default(),
+            secret: None,
             warmup: Duration::ZERO,
             duration: Duration::from_secs(1),
             settle: Duration::ZERO,

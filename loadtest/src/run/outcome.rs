@@ -237,6 +237,7 @@ impl Outcome {
         if stopped {
             notes.push("ended early".to_owned());
         }
+        notes.extend(self.uncompressed(options));
         if total.connect_failures > 0 {
             notes.push(format!("{} connection attempts failed and were repeated", total.connect_failures));
         }
@@ -264,6 +265,13 @@ impl Outcome {
         reasons.extend(self.lagged(options));
         reasons.extend(self.fell_short(options));
         self.verdict = Verdict { valid: reasons.is_empty(), reasons, notes };
+    }
+
+    /// Whether compression was offered and came to nothing.
+    fn uncompressed(&self, options: &Options) -> Option<String> {
+        let is_so = options.edge.deflate && self.total.delivered > 0 && self.total.compressed == 0;
+        let why = "no message came compressed: the server has not agreed to, or all were below compression.min_bytes";
+        is_so.then(|| why.to_owned())
     }
 
     /// Open loop: whether less was published than offered, beyond what chance explains.

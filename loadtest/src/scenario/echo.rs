@@ -63,7 +63,7 @@ impl Echo {
         let number = self.clients[client as usize].sent.launch(scheduled, 1, self.phase == Phase::Measure);
         let stamp = Stamp { number, room: client };
         self.message.clear();
-        stamp.write(self.plan.payload_bytes, &mut self.message);
+        self.plan.payload().write(stamp, &mut self.message);
         fleet.queue(client, self.opcode, &self.message);
         fleet.counters.published += 1;
         fleet.counters.expected += 1;
@@ -98,7 +98,7 @@ impl Behaviour for Echo {
             fleet.counters.other_messages += 1;
             return;
         };
-        if stamp.room != client || message.len() != self.plan.payload_bytes {
+        if stamp.room != client || message.len() != self.plan.payload().len() {
             fleet.counters.wrong += 1;
             self.complaints.add(|| format!("client {client} got {stamp:?} in {} bytes", message.len()));
             return;

@@ -133,7 +133,7 @@ impl Fanout {
         let number = room.flights.launch(scheduled, room.healthy, measured);
         let stamp = Stamp { number, room: room_index };
         self.message.clear();
-        self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload_bytes, &mut self.message);
+        self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload(), &mut self.message);
         fleet.queue(publisher, self.plan.dialect.opcode(), &self.message);
         fleet.counters.published += 1;
         fleet.counters.expected += u64::from(room.healthy);

@@ -106,8 +106,6 @@ impl Actor for Idle {
 
 /// The upgrade request of a client that will be in one room.
 pub fn request(plan: &Plan, client: u32, room: u32) -> Request {
-    let target = client as usize % plan.targets.len();
-    let path = &plan.targets[target].path;
-    let path = plan.dialect.request_target(path, &plan.room_name(room), &plan.user_name(client));
+    let (target, path) = plan.target_of(client, room);
     Request { target, path, subprotocol: plan.dialect.subprotocol(), receive_bytes: None }
 }

@@ -11,7 +11,7 @@ mod schedule;
 pub mod soak;
 pub mod storm;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::BTreeMap;
 

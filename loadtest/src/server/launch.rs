@@ -13,9 +13,11 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::certificate::Certificate;
 use super::peer::{PEERS, Peer};
 use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
+use crate::edge::Edge;
 
 /// How long a server may take to print its ready line.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -31,7 +33,13 @@ pub enum Kind {
     Peer(&'static Peer),
 }
 
-/// A server to start: `[LABEL:]KIND[=PATH]`.
+/// The secret of a server's tokens, in its environment: a command line can be read by everyone, and is kept with results.
+const SECRET_VARIABLE: &str = "ROOMRING_AUTH__HMAC_SECRET";
+
+/// A rate that counts as any other does and refuses nobody: no generator sends so much.
+const RAISED: &str = "1000000/s";
+
+/// A server to start: `[LABEL:]KIND[=PATH][+PART…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Its name in tables.
@@ -40,6 +48,8 @@ pub struct Spec {
     pub kind: Kind,
     /// Its program (Roomring: two builds can be compared).
     pub path: Option<PathBuf>,
+    /// What stands before it, beside what the scenario's options ask for.
+    pub edge: Edge,
 }
 
 /// How a server is started.
@@ -53,6 +63,10 @@ pub struct Conditions {
     pub echo: bool,
     /// Whether its clients use binary messages.
     pub binary: bool,
+    /// What stands between it and its clients.
+    pub edge: Edge,
+    /// What its clients' tokens are signed with, where they have any.
+    pub secret: Option<String>,
 }
 
 /// A server that runs; ended when dropped.
@@ -67,14 +81,22 @@ pub struct Launched {
     pub url: String,
     /// How it is spoken to.
     pub dialect: Dialect,
+    /// Its certificate, which goes with it.
+    _certificate: Option<Certificate>,
 }
 
 impl std::str::FromStr for Spec {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (rest, path) = text.split_once('=').map_or((text, None), |(rest, path)| (rest, Some(PathBuf::from(path))));
-        let (label, kind) = rest.split_once(':').unwrap_or((rest, rest));
+        let (edge, rest) = Edge::of_name(text)?;
+        let parts = &text[rest.len()..];
+        let (rest, path) = rest.split_once('=').map_or((rest, None), |(rest, path)| (rest, Some(PathBuf::from(path))));
+        // Without a label, the kind and its parts are the name.
+        let (label, kind) = match rest.split_once(':') {
+            Some((label, kind)) => (label.to_owned(), kind),
+            None => (format!("{rest}{parts}"), rest),
+        };
         let kind = match kind {
             "roomring" => Kind::Roomring,
             "floor" => Kind::Floor,
@@ -83,7 +105,7 @@ impl std::str::FromStr for Spec {
                 format!("{other:?} is not one of roomring, floor, {}", peers.join(", "))
             })?),
         };
-        Ok(Spec { label: label.to_owned(), kind, path })
+        Ok(Spec { label, kind, path, edge })
     }
 }
 
@@ -94,8 +116,13 @@ impl Spec {
     /// It is not installed, does not start, or cannot do what is wanted.
     pub fn launch(&self, conditions: &Conditions) -> anyhow::Result<Launched> {
         self.refuse_unable(conditions)?;
-        let mut command = self.command(conditions)?;
-        let program = format!("{command:?}");
+        let certificate = conditions.edge.tls.then(Certificate::new).transpose()?;
+        let mut command = self.command(conditions, certificate.as_ref())?;
+        // Without its arguments and its environment: the message stays short, and the secret unsaid.
+        let program = self.path.as_ref().map_or_else(|| self.label.clone(), |path| path.display().to_string());
+        if let Some(secret) = &conditions.secret {
+            command.env(SECRET_VARIABLE, secret);
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -117,6 +144,7 @@ impl Spec {
             control: None,
             url: String::new(),
             dialect: self.dialect(conditions),
+            _certificate: certificate,
         };
         loop {
             let line = match line.recv_timeout(READY_WITHIN) {
@@ -125,13 +153,14 @@ impl Spec {
                     bail!("{program} printed no ready line within {} s", READY_WITHIN.as_secs())
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    bail!("{program} ended ({}) before it was ready", launched.child.wait()?)
+                    bail!("{program} ended ({}) before it was ready; it said why", launched.child.wait()?)
                 }
             };
             if let Some(address) = value_of(&line, "listen=") {
                 launched.address = address;
                 launched.control = value_of(&line, "control=");
-                launched.url = format!("ws://{address}{}", self.path(conditions));
+                let scheme = if conditions.edge.tls { "wss" } else { "ws" };
+                launched.url = format!("{scheme}://{address}{}", self.path(conditions));
                 return Ok(launched);
             }
         }
@@ -149,6 +178,9 @@ impl Spec {
         };
         ensure!(echo || !conditions.echo, "{} has no echo", self.label);
         ensure!(binary || !conditions.binary, "{} cannot be driven with binary messages", self.label);
+        if let (true, Some(option)) = (self.kind != Kind::Roomring, conditions.edge.options().first()) {
+            bail!("{}: {option} is for a roomring that is started here; this server is started without", self.label);
+        }
         Ok(())
     }
 
@@ -169,7 +201,7 @@ impl Spec {
         }
     }
 
-    fn command(&self, conditions: &Conditions) -> anyhow::Result<Command> {
+    fn command(&self, conditions: &Conditions, certificate: Option<&Certificate>) -> anyhow::Result<Command> {
         let this = std::env::current_exe().context("the path of this program")?;
         let (program, args): (PathBuf, Vec<String>) = match self.kind {
             Kind::Floor => (this, vec!["floor-server".into()]),
@@ -177,7 +209,7 @@ impl Spec {
                 let beside = this.with_file_name("roomring");
                 let program = self.path.clone().unwrap_or(beside);
                 ensure!(program.exists(), "{} is missing: `cargo build --release`", program.display());
-                (program, roomring_args(conditions))
+                (program, roomring_args(conditions, certificate))
             }
             Kind::Peer(peer) => peer.command()?,
         };
@@ -198,16 +230,29 @@ impl Spec {
 }
 
 /// Free ports, no limits that a load test would meet, and what was asked for.
-fn roomring_args(conditions: &Conditions) -> Vec<String> {
+fn roomring_args(conditions: &Conditions, certificate: Option<&Certificate>) -> Vec<String> {
     let mut sets = vec![
         "server.listen=[\"127.0.0.1:0\"]".to_owned(),
         "control.listen=\"127.0.0.1:0\"".to_owned(),
         "store.kind=\"memory\"".to_owned(),
         "log.level=\"warn\"".to_owned(),
     ];
-    let unlimited = ["connect_rate", "connect_rate_per_ip", "message_rate", "command_rate", "message_rate_per_user"];
-    sets.extend(unlimited.map(|key| format!("limits.{key}=\"0\"")));
-    sets.push("limits.connections_per_user=0".to_owned());
+    let rates = ["connect_rate", "connect_rate_per_ip", "message_rate", "command_rate", "message_rate_per_user"];
+    let rate = if conditions.edge.limits { RAISED } else { "0" };
+    sets.extend(rates.map(|key| format!("limits.{key}=\"{rate}\"")));
+    if !conditions.edge.limits {
+        sets.push("limits.connections_per_user=0".to_owned());
+    }
+    if let Some(certificate) = certificate {
+        sets.push(format!("tls.certificate=\"{}\"", certificate.certificate().display()));
+        sets.push(format!("tls.key=\"{}\"", certificate.key().display()));
+    }
+    if conditions.edge.deflate {
+        sets.push("compression.enabled=true".to_owned());
+    }
+    if conditions.edge.jwt {
+        sets.push("auth.mode=\"jwt\"".to_owned());
+    }
     if !conditions.cores.is_empty() {
         // One CPU as a range: a number alone would be the number of executors.
         let cores = match conditions.cores[..] {
@@ -262,6 +307,12 @@ mod tests {
         assert_eq!((spec.label.as_str(), spec.kind), ("before", Kind::Roomring));
         assert_eq!(spec.path.as_deref(), Some(std::path::Path::new("/tmp/old")));
         assert_eq!("uws".parse::<Spec>().expect("good").label, "uws");
+        let spec: Spec = "roomring=/tmp/old+tls+jwt".parse().expect("good");
+        assert_eq!((spec.label.as_str(), spec.edge.tls, spec.edge.jwt), ("roomring+tls+jwt", true, true));
+        assert_eq!(spec.path.as_deref(), Some(std::path::Path::new("/tmp/old")));
+        let spec: Spec = "secure:roomring+tls-resume".parse().expect("good");
+        assert_eq!((spec.label.as_str(), spec.edge.tls_resume, spec.path), ("secure", true, None));
+        assert!("roomring+tsl".parse::<Spec>().is_err());
         let error = "nginx".parse::<Spec>().expect_err("unknown").to_string();
         assert!(error.contains("roomring") && error.contains("nchan"), "{error}");
     }
@@ -278,6 +329,32 @@ mod tests {
         assert_eq!(refused("nchan", echo).as_deref(), Some("nchan has no echo"));
         let words = Some("mine cannot be driven with binary messages");
         assert_eq!(refused("mine:socketio", binary).as_deref(), words);
+    }
+
+    #[test]
+    fn the_edge_is_configured_and_only_where_it_can_be() {
+        let args = |edge| {
+            let certificate = Certificate::new().expect("a certificate");
+            let conditions = Conditions { edge, secret: Some("hush".into()), ..Conditions::default() };
+            roomring_args(&conditions, edge.tls.then_some(&certificate)).join(" ")
+        };
+        let plain = args(Edge::default());
+        assert!(plain.contains("limits.message_rate=\"0\"") && plain.contains("limits.connections_per_user=0"));
+        for key in ["tls.", "auth.", "compression."] {
+            assert!(!plain.contains(key), "{plain}");
+        }
+        let all = args(Edge { tls: true, deflate: true, jwt: true, limits: true, ..Edge::default() });
+        for wanted in ["server.crt\"", "server.key\"", "auth.mode=\"jwt\"", "compression.enabled=true", RAISED] {
+            assert!(all.contains(wanted), "{wanted} is not in {all}");
+        }
+        assert!(!all.contains("hush") && !all.contains("connections_per_user"), "{all}");
+        for (part, option) in [("tls", "--tls"), ("deflate", "--deflate"), ("jwt", "--jwt"), ("limits", "--limits on")]
+        {
+            let (edge, _) = Edge::of_name(&format!("uws+{part}")).expect("known");
+            let spec: Spec = "uws".parse().expect("known");
+            let error = spec.refuse_unable(&Conditions { edge, ..Conditions::default() }).expect_err("no peer has it");
+            assert!(error.to_string().starts_with(&format!("uws: {option} is for a roomring")), "{error}");
+        }
     }
 
     #[test]

@@ -81,10 +81,18 @@ fn serve(listener: &TcpListener, full: &mpsc::Sender<()>) -> std::io::Result<()>
 fn a_client_with_much_to_read_does_not_keep_the_turn() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let target = Target { address, host: address.to_string(), path: "/ws".into() };
+    let target = Target { address, host: address.to_string(), path: "/ws".into(), secure: false };
     let (full_in, full) = mpsc::channel();
     std::thread::spawn(move || serve(&listener, &full_in));
-    let settings = Settings { targets: vec![target], clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1 };
+    let settings = Settings {
+        targets: vec![target],
+        clients: 1,
+        shard: 0,
+        sources: 1,
+        connecting_max: 1,
+        seed: 1,
+        edge: FleetEdge::default(),
+    };
     let mut fleet = Fleet::new(settings).expect("epoll");
     let mut slow = Slow::default();
     fleet.connect(0);

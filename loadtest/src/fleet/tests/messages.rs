@@ -8,7 +8,7 @@ use roomring::wire::handshake::{Head, HttpRequest, accept_response, parse_head};
 
 use super::super::address::Target;
 use super::super::handshake::Request;
-use super::super::{Behaviour, Ended, Fleet, Settings};
+use super::super::{Behaviour, Ended, Fleet, FleetEdge, Settings};
 
 /// Sends `messages` to the one client that comes, and closes.
 fn serve(messages: &'static [&'static [u8]]) -> Target {
@@ -31,7 +31,7 @@ fn serve(messages: &'static [&'static [u8]]) -> Target {
         // Until the client is gone.
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    Target { address, host: address.to_string(), path: "/".into() }
+    Target { address, host: address.to_string(), path: "/".into(), secure: false }
 }
 
 #[derive(Default)]
@@ -70,7 +70,8 @@ impl Behaviour for Recorder {
 /// What one client gets.
 fn received(messages: &'static [&'static [u8]], lines: bool) -> Vec<Vec<u8>> {
     let targets = vec![serve(messages)];
-    let settings = Settings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1 };
+    let settings =
+        Settings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge: FleetEdge::default() };
     let mut fleet = Fleet::new(settings).expect("a fleet");
     fleet.lines = lines;
     let mut recorder = Recorder::default();

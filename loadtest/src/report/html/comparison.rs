@@ -20,7 +20,7 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
     };
     let (scenario, what) = text::scenario(&first.options);
     let rounds = all.servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
-    let names: Vec<&str> = all.servers.iter().map(|server| server.label.as_str()).collect();
+    let names: Vec<String> = all.servers.iter().map(|server| server.name()).collect();
     let mut reasons: Vec<String> = all.reasons().map(|(label, reason)| format!("{label}: {reason}")).collect();
     reasons.dedup();
     let subtitle =

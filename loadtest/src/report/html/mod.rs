@@ -5,6 +5,7 @@ mod axis;
 mod bars;
 mod chart;
 mod comparison;
+mod edge;
 mod growth;
 mod markup;
 mod run;
@@ -34,6 +35,7 @@ pub fn page(documents: &[Document]) -> anyhow::Result<String> {
             Document::Grow(all) => growth::section(all),
             Document::Slow(slow) => comparison::slow_section(slow)?,
             Document::Suite(all) => suite::section(all)?,
+            Document::Edge(all) => edge::section(all)?,
         });
     }
     let head = element("head")
@@ -63,6 +65,7 @@ fn title(documents: &[Document]) -> String {
         [Document::Grow(all)] => format!("loadtest: growth by {}", all.option),
         [Document::Slow(_)] => "loadtest: slow readers".to_owned(),
         [Document::Suite(all)] => format!("loadtest: suite of {}", all.server),
+        [Document::Edge(all)] => format!("loadtest: the edge of {}", all.server),
         _ => "loadtest: results".to_owned(),
     }
 }

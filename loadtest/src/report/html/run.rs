@@ -22,7 +22,8 @@ pub fn section(outcome: &Outcome, name: Option<&str>) -> anyhow::Result<Element>
     let (scenario, what) = text::scenario(&outcome.options);
     let title = name.map_or_else(|| format!("{}: {scenario}", outcome.options.name), str::to_owned);
     let (measured, seed) = (outcome.measured_s, outcome.options.seed);
-    let subtitle = format!("{what}. {measured:.1} s measured, seed {seed}.");
+    let edge = outcome.options.edge.told();
+    let subtitle = format!("{what}. Edge: {edge}. {measured:.1} s measured, seed {seed}.");
     let verdict = &outcome.verdict;
     let strings = |all: &'_ [String]| all.to_vec();
     let (reasons, notes) = (strings(&verdict.reasons), strings(&verdict.notes));

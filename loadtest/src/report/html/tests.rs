@@ -46,6 +46,7 @@ fn documents() -> Vec<Document> {
         Document::Compare(Comparison { servers: vec![compared("new", &[1.0, 1.1]), compared("old", &[1.9, 2.2])] }),
         Document::Slow(Slow { rounds: vec![round] }),
         Document::Suite(suite()),
+        Document::Edge(crate::report::edge::tests::sample()),
         Document::Compare(Comparison { servers: Vec::new() }),
     ]
 }

@@ -15,7 +15,7 @@ use crate::dialect::{Position, Published, Said, binary, json};
 use crate::fleet::handshake::Request;
 use crate::fleet::{Ended, Fleet};
 use crate::measure::histogram::Durations;
-use crate::payload::Stamp;
+use crate::payload::{Payload, Stamp};
 use crate::plan::{Phase, Plan};
 use client::{Client, Membership, Stage};
 use truth::{Sender, Truth};
@@ -88,8 +88,8 @@ impl Crowd {
     /// The upgrade request of a client.
     #[must_use]
     pub fn request(&self, client: u32) -> Request {
-        let target = client as usize % self.plan.targets.len();
-        let path = format!("{}?user={}", self.plan.targets[target].path, self.plan.user_name(client));
+        // Which rooms it will be in shows later.
+        let (target, path) = self.plan.target_of(client, 0);
         let binary = self.clients[client as usize].binary;
         let subprotocol = if binary { "roomring.v1.binary" } else { "roomring.v1.json" };
         Request { target, path, subprotocol: Some(subprotocol), receive_bytes: None }
@@ -139,11 +139,12 @@ impl Crowd {
         let number = self.truth.next_number(Sender { client, generation: state.generation });
         state.unanswered.push_back((room, number));
         let stamp = Stamp { number, room };
+        let payload = Payload { bytes: size, ..self.plan.payload() };
         let name = &self.names[room as usize];
         self.message.clear();
         match state.binary {
-            true => binary::write_publish(name, stamp, size, &mut self.message),
-            false => json::write_publish(name, stamp, size, true, &mut self.message),
+            true => binary::write_publish(name, stamp, payload, &mut self.message),
+            false => json::write_publish(name, stamp, payload, true, &mut self.message),
         }
         fleet.counters.published += 1;
         self.send(fleet, client);

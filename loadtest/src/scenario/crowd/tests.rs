@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::dialect::Dialect;
-use crate::fleet::Settings;
 use crate::fleet::address::Target;
+use crate::fleet::{FleetEdge, Settings};
 use crate::measure::counters::Counters;
 use crate::plan::Scenario;
 
@@ -28,6 +28,9 @@ impl Stage {
             clients: 3,
             room_size: 3,
             payload_bytes: 32,
+            payload: crate::payload::Kind::default(),
+            edge: crate::edge::Edge::default(),
+            secret: None,
             sources: 1,
             connecting_max: 1,
             run: 1,
@@ -35,7 +38,15 @@ impl Stage {
             pid: None,
         };
         let targets = vec![target];
-        let settings = Settings { targets, clients: 3, shard: 0, sources: 1, connecting_max: 1, seed: 1 };
+        let settings = Settings {
+            targets,
+            clients: 3,
+            shard: 0,
+            sources: 1,
+            connecting_max: 1,
+            seed: 1,
+            edge: FleetEdge::default(),
+        };
         let fleet = Fleet::new(settings).expect("epoll");
         let room = plan.room_name(0);
         let mut stage = Stage { crowd: Crowd::new(plan, 1, |client| client == 1), fleet, room };

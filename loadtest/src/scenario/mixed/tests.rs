@@ -75,6 +75,7 @@ fn everyone_has_rooms_and_the_sum_is_as_asked() {
         sources: 1,
         connecting_max: 1,
         seed: 1,
+        edge: crate::fleet::FleetEdge::default(),
     };
     let mut fleet = Fleet::new(settings).expect("epoll");
     let mut mixed = Mixed::new(plan, mixture);

@@ -148,7 +148,7 @@ impl Storm {
         let number = room.flights.launch(scheduled, receivers, measured);
         self.message.clear();
         let stamp = Stamp { number, room: room_index };
-        self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload_bytes, &mut self.message);
+        self.plan.dialect.write_publish(&room.name, stamp, self.plan.payload(), &mut self.message);
         fleet.queue(publisher, self.plan.dialect.opcode(), &self.message);
         fleet.flush(publisher);
         fleet.counters.published += 1;

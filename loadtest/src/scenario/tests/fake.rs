@@ -65,7 +65,7 @@ pub fn serve(fault: Fault) -> Target {
             });
         }
     });
-    Target { address, host: address.to_string(), path: "/ws".into() }
+    Target { address, host: address.to_string(), path: "/ws".into(), secure: false }
 }
 
 fn attend(mut stream: TcpStream, rooms: &Rooms, fault: Fault) -> Option<()> {

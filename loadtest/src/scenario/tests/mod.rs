@@ -5,13 +5,17 @@ pub mod fake;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::echo::Echo;
 use super::fanout::Fanout;
 use super::{Actor, Findings};
 use crate::clock::SECOND;
 use crate::dialect::Dialect;
+use crate::edge::Edge;
 use crate::fleet::address::Target;
-use crate::fleet::{Fleet, Settings};
+use crate::fleet::tests::secure;
+use crate::fleet::{Fleet, FleetEdge, Settings};
 use crate::measure::counters::Counters;
+use crate::payload::Kind;
 use crate::plan::{Pace, Phase, Plan, Scenario};
 use fake::{Fault, serve};
 
@@ -29,6 +33,9 @@ pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> Plan {
         clients: 6,
         room_size: 3,
         payload_bytes: 64,
+        payload: Kind::default(),
+        edge: Edge::default(),
+        secret: None,
         sources: 4,
         connecting_max: 4,
         run: 1,
@@ -47,7 +54,8 @@ pub fn lead<A: Actor>(
 ) -> (Counters, Findings) {
     let clients = plan.clients;
     let targets = plan.targets.clone();
-    let settings = Settings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1 };
+    let edge = FleetEdge::of(plan.edge, Vec::new());
+    let settings = Settings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1, edge };
     let mut fleet = Fleet::new(settings).expect("epoll");
     let waker = fleet.waker().expect("eventfd");
     std::thread::spawn(move || {
@@ -96,6 +104,24 @@ fn a_right_server_passes() {
     for name in ["latency", "last_receiver", "lag"] {
         assert!(findings.histograms.contains_key(name), "{name} was recorded");
     }
+}
+
+#[test]
+fn a_right_server_passes_with_json_over_tls() {
+    let pace = Pace::Even { per_second: 1_000.0 };
+    let edge = Edge { tls: true, ..Edge::default() };
+    let plan = plan_of(Scenario::Echo { pace }, Dialect::json(), secure::serve());
+    let plan = Plan { edge, payload: Kind::Json, payload_bytes: 300, ..plan };
+    let (counters, findings) = lead(plan, |plan| Echo::new(plan, pace), &|counters| counters.published >= 200, LONG);
+    assert_eq!(counters.delivered, counters.expected, "{counters:?} {findings:?}");
+    assert_eq!((counters.lost(), counters.wrong, counters.disconnected), (0, 0, 0), "{counters:?} {findings:?}");
+    assert_eq!((counters.tls_full, counters.tls_resumed), (6, 0));
+    let pace = Pace::Even { per_second: 2_000.0 };
+    let plan = plan_of(Scenario::Fanout { pace, stalled_per_mille: 0 }, Dialect::Binary, serve(Fault::None));
+    let plan = Plan { payload: Kind::Json, payload_bytes: 300, ..plan };
+    let (counters, findings) =
+        lead(plan, |plan| Fanout::new(plan, pace, 0), &|counters| counters.published >= 100, LONG);
+    assert_eq!((counters.delivered, counters.wrong), (counters.expected, 0), "{counters:?} {findings:?}");
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! The tokens that clients show: HS256, one for each, signed before any of them connects.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde::Serialize;
+
+use crate::plan::Plan;
+
+/// Longer than any run.
+const VALID: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Serialize)]
+struct Claims {
+    /// The user.
+    sub: String,
+    /// In seconds since 1970.
+    iat: u64,
+    exp: u64,
+}
+
+/// A token for each client of a plan; none where clients show none.
+///
+/// # Errors
+/// The clock stands before 1970, or a token cannot be signed.
+pub fn sign(plan: &Plan) -> anyhow::Result<Vec<String>> {
+    let Some(secret) = &plan.secret else { return Ok(Vec::new()) };
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock stands before 1970")?;
+    let (iat, exp) = (now.as_secs(), (now + VALID).as_secs());
+    let token = |client| {
+        let claims = Claims { sub: plan.user_name(client), iat, exp };
+        encode(&Header::default(), &claims, &key).context("cannot sign a token")
+    };
+    (0..plan.clients).map(token).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+
+    use super::*;
+    use crate::dialect::Dialect;
+    use crate::fleet::address::Target;
+    use crate::plan::Scenario;
+    use crate::scenario::tests::plan_of;
+
+    #[test]
+    fn each_client_has_a_token_in_its_name() {
+        let target = Target::parse("ws://127.0.0.1:9/").expect("an address");
+        let mut plan = plan_of(Scenario::Idle, Dialect::json(), target);
+        assert!(sign(&plan).expect("nothing to sign").is_empty());
+        plan.secret = Some("a secret of this test".into());
+        let tokens = sign(&plan).expect("signed");
+        assert_eq!(tokens.len(), plan.clients as usize);
+        let read = |secret: &str, token: &str| {
+            let key = DecodingKey::from_secret(secret.as_bytes());
+            decode::<serde_json::Value>(token, &key, &Validation::new(Algorithm::HS256))
+        };
+        for (client, token) in (0..).zip(&tokens) {
+            let claims = read("a secret of this test", token).expect("valid").claims;
+            assert_eq!(claims["sub"].as_str(), Some(plan.user_name(client).as_str()));
+        }
+        assert!(read("another", &tokens[0]).is_err());
+    }
+}
