@@ -184,6 +184,20 @@ fn values_reach_the_engine_in_its_units() {
 }
 
 #[test]
+fn tokens_are_verified_in_mode_jwt_alone() {
+    let rest = "hmac_secret = \"s\"\njwks = \"https://idp/keys\"\naudience = \"a\"\nissuer = \"i\"\nleeway = \"3s\"\n";
+    let auth = plan_of(&format!("[auth]\nmode = \"jwt\"\n{rest}")).auth.expect("tokens");
+    assert_eq!(
+        (auth.secret.as_str(), auth.key_set.as_str(), auth.public_key_file.as_str()),
+        ("s", "https://idp/keys", "")
+    );
+    let expected = auth.expected;
+    assert_eq!((expected.audience.as_str(), expected.issuer.as_str(), expected.leeway_ms), ("a", "i", 3_000));
+    assert_eq!(plan_of(&format!("[auth]\n{rest}")).auth, None);
+    assert_eq!(plan_of("").auth, None);
+}
+
+#[test]
 fn defaults_reach_the_engine() {
     let plan = plan_of("");
     assert_eq!(plan.cpus, [Some(0), Some(1), Some(2), Some(3)]);
