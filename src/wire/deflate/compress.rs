@@ -11,6 +11,9 @@ use crate::wire::frame::{append_server_frame, frames_of, header_len};
 /// Bytes of scratch kept for the next message.
 const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
 
+/// Bytes of output beside what grows with the payload.
+const ROOM_BYTES_MIN: usize = 256;
+
 /// What deflate takes for its books. More compresses messages no better, and takes longer to make ready for each.
 const MEMORY_LEVEL: i32 = 4;
 
@@ -57,8 +60,8 @@ impl Compressor {
     /// The compressed payload of a message, without the tail that receivers add (RFC 7692 section 7.2.1), lent until the
     /// next one; `None` if it is not smaller.
     pub fn compress(&mut self, window: Window, payload: &[u8]) -> Option<&[u8]> {
-        // What does not fit is not smaller: there is room for one byte less, and for the tail.
-        let room = payload.len().saturating_sub(1) + FLUSH_TAIL.len();
+        // Room for more than the worst case (9 bits a byte): zlib-rs 0.6.8 panics at level 1 when its output is full.
+        let room = payload.len() + payload.len() / 4 + ROOM_BYTES_MIN;
         if self.output.len() < room {
             self.output.resize(room, 0);
         } else if self.output.len() > OUTPUT_BYTES_KEPT && room <= OUTPUT_BYTES_KEPT {
@@ -80,11 +83,10 @@ impl Compressor {
         let output = &mut self.output[..room];
         let status = stream.compress(payload, output, DeflateFlush::SyncFlush);
         let (taken, made) = (stream.total_in() as usize, stream.total_out() as usize);
-        // An output that is full may lack the end of the flush.
         if status != Ok(Status::Ok) || taken < payload.len() || made == room {
             return None;
         }
-        output[..made].strip_suffix(&FLUSH_TAIL)
+        output[..made].strip_suffix(&FLUSH_TAIL).filter(|compressed| compressed.len() < payload.len())
     }
 
     /// The same frames (finished ones of a server, in a row) with every message of at least `bytes_min` and at most

@@ -120,6 +120,27 @@ fn what_does_not_get_smaller_is_not_compressed() {
 }
 
 #[test]
+fn whatever_is_compressed_comes_back_or_is_left() {
+    let (noise, json) = (noise(40_000), json(40_000));
+    let mut inflater = Inflater::default();
+    for level in [1, 1, 2, 3, 6, 9] {
+        let mut compressor = Compressor::new(level);
+        for round in 0_usize..40 {
+            // Text and noise by turns, of lengths around those at which buffers fill up.
+            let length = [1, 3, 250, 1_021, 1_024, 4_096, 9_000, 33_000][round % 8] + round / 8;
+            let cut = length * (round % 5) / 4;
+            let payload = [&noise[round..round + length - cut], &json[round..round + cut]].concat();
+            for window in Window::ALL {
+                if let Some(compressed) = compressor.compress(window, &payload).map(<[u8]>::to_vec) {
+                    assert!(compressed.len() < payload.len());
+                    assert_eq!(inflater.inflate(&compressed, length), Ok(&payload[..]), "{level} {window:?} {round}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn bombs_stop_at_the_bound() {
     let mut compressor = Compressor::new(9);
     let bomb = compressor.compress(Window::Bits15, &vec![0; 8 << 20]).expect("smaller").to_vec();

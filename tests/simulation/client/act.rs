@@ -600,7 +600,7 @@ fn put(client: &mut Client, session: &mut Session, opcode: u8, message: &[u8], t
     let fragment = client.rng.chance(client.fragment);
     if fragment {
         session.pings.extend(codec::write_fragments(to, opcode, message, &mut client.rng));
-    } else if session.deflate && message.len() % 3 > 0 {
+    } else if session.deflate && !message.len().is_multiple_of(3) {
         codec::write_compressed(to, opcode, message, &mut session.deflate_rng);
     } else {
         codec::write_message(to, opcode, message, &mut client.rng);
