@@ -6,7 +6,7 @@
 //! clients ──► core 0: glommio executor ── pump ── ring (io_uring) ── Engine { home half, owner half }
 //! clients ──► core 1: the same …                     ▲ lanes: one bounded channel into each core, hops batched per turn ▼
 //!              …                                      core n
-//!                        service thread (tokio, current_thread): control address (/stats, /metrics), signals
+//!                        service thread (tokio, current_thread): control address (/api, /metrics), signals
 //! ```
 //!
 //! - A **core** is a pinned thread with one glommio executor, one io_uring for its sockets and one
@@ -16,7 +16,9 @@
 //!   listen) and an `audience` (the local members) on every core that has members.
 //! - Cores speak by **hops** ([`engine::hop`]) over bounded **lanes** ([`io`]). A hop to a room of the same core is the
 //!   same hop, handled at once: there is one path, however many cores there are.
-//! - The **service thread** does what is not on the message path. It never blocks a core; a core never waits for it.
+//! - The **service thread** does what is not on the message path. It never blocks a core; a core never waits for it. What
+//!   the control address asks of rooms and connections are calls ([`engine::call`]): inputs of an engine like any other,
+//!   bounded in each turn; a publish by the server takes the same way through the room's owner as a member's.
 //!
 //! # The path of one message
 //!
@@ -45,7 +47,7 @@
 //! | [`wire`] | bytes <-> values: frames, messages, handshake, both forms |
 //! | [`engine`] | one core's whole state, sans-IO and deterministic |
 //! | [`io`] | the only floor with glommio, io_uring, clocks, sockets |
-//! | [`control`] | `/stats`, `/metrics`, `/health`, `/ready` |
+//! | [`control`] | `/api`, `/stats`, `/metrics`, `/health`, `/ready` |
 //! | [`server`] | configuration, command line, boot, drain, doctor |
 //!
 //! # What keeps it true

@@ -155,6 +155,17 @@ fn a_publish_is_done_once_and_kept_for_whoever_joins_later() {
 }
 
 #[test]
+fn data_is_taken_however_deep_it_is() {
+    let (_server, api) = start(&[]);
+    let deep = "[".repeat(30_000) + &"]".repeat(30_000);
+    let body = format!(r#"{{"room":"a","data":{deep},"more":{deep}}}"#);
+    let answer = http::send(api.address, "POST", "/api/publish", "Content-Type: application/json\r\n", body.as_bytes());
+    assert_eq!(api.held("post", "publish", 200, &answer)["seq"], 1);
+    let page = http::get(api.address, "/api/rooms/a/history");
+    assert!(page.status == 200 && page.body.contains(&format!(r#""data":{deep}}}"#)));
+}
+
+#[test]
 fn a_broadcast_reaches_many_rooms() {
     let (server, api) = start(&[]);
     let mut client = Client::connect(&server, "ann");

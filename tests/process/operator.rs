@@ -53,7 +53,7 @@ fn a_room_is_seen_and_used_from_the_command_line() {
     let members = done(&server, &["members", room]);
     assert_eq!(members, "USER  STATUS  CONNECTIONS\nann   online            1\nbob   online            1");
     let history = done(&server, &["history", room, "--limit", "1"]);
-    assert!(history.ends_with(r#"server  {"n":1.0}"#) && history.lines().count() == 2, "{history}");
+    assert!(history.ends_with(r#"server  {"n": 1.0}"#) && history.lines().count() == 2, "{history}");
     assert_eq!(done_json(&server, &["history", room, "--after", "1"])["messages"][0]["seq"], 2);
 }
 
@@ -99,6 +99,15 @@ fn a_server_is_drained_from_the_command_line() {
     let finished = operate(&server, &["rooms"]);
     assert_failed(&finished, 1, &[&server.control.to_string(), "--control"]);
     assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+}
+
+#[test]
+fn a_server_without_clients_answers_before_it_ends() {
+    for _ in 0..5 {
+        let mut server = Server::start(&[]);
+        assert_eq!(done_json(&server, &["drain"]), json!({"status": "draining"}));
+        assert_eq!(server.wait().code(), Some(0));
+    }
 }
 
 #[test]

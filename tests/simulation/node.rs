@@ -1,7 +1,7 @@
 //! One machine: its engines, what waits for each of them, and the lanes between its cores. Plain state; the world moves
 //! it on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use roomring::base::counters::CoreCounters;
@@ -67,6 +67,8 @@ pub struct Core {
     pub turn_at_us: Option<u64>,
     /// No turn before this.
     pub stalled_until_us: u64,
+    /// Calls of the control address that have not been answered.
+    pub asked: BTreeSet<u64>,
     /// Carried out and emptied after each turn.
     pub output: Output,
 }
@@ -164,6 +166,7 @@ impl Node {
                 tick_at_us: None,
                 turn_at_us: None,
                 stalled_until_us: 0,
+                asked: BTreeSet::new(),
                 output: Output::default(),
             }
         };

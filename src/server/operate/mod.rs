@@ -55,7 +55,7 @@ pub fn run(operation: &Operation, config: &Config) -> Result<String, Failed> {
     if operation.how.json {
         return Ok(text);
     }
-    let answer: Value = serde_json::from_str(&text).map_err(|_| strange(&base))?;
+    let answer = table::read(&operation.ask, &text).map_err(|_| strange(&base))?;
     Ok(table::render(&operation.ask, &answer))
 }
 

@@ -1,7 +1,9 @@
 //! Answers of the HTTP API as a person reads them: aligned columns, one plain sentence. Nothing that a user of the server
 //! wrote can move the terminal's cursor.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::command::Ask;
 
@@ -61,15 +63,42 @@ const MESSAGES: &[Column] = &[
     ("SEQ", |message| Cell::text(&message["seq"])),
     ("AT", |message| Cell::text(&message["at"])),
     ("FROM", |message| Cell::text(&message["from"])),
-    ("DATA", |message| {
-        let data = message.get("data").map_or_else(|| format!("base64 {}", message["data_b64"]), Value::to_string);
-        let mut text: String = data.chars().take(DATA_CHARS_MAX).collect();
-        if text.len() < data.len() {
-            text.push('…');
-        }
-        Cell { text: plain(&text), is_number: false }
-    }),
+    ("DATA", |message| Cell::text(&message["data"])),
 ];
+
+/// A history as far as it is shown.
+#[derive(Deserialize)]
+struct History {
+    messages: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    seq: u64,
+    at: u64,
+    from: String,
+    /// As it was published: however deep it is, it is not looked into.
+    data: Option<Box<RawValue>>,
+    data_b64: Option<String>,
+}
+
+/// Reads the answer to a command; the data of messages as text.
+pub fn read(ask: &Ask, text: &str) -> Result<Value, serde_json::Error> {
+    if !matches!(ask, Ask::History(_)) {
+        return serde_json::from_str(text);
+    }
+    let History { messages } = serde_json::from_str(text)?;
+    let shown = |message: Message| {
+        let data = match (&message.data, &message.data_b64) {
+            (Some(data), _) => data.get().to_owned(),
+            (None, Some(bytes)) => format!("base64 {bytes}"),
+            (None, None) => "null".to_owned(),
+        };
+        let cut = data.char_indices().nth(DATA_CHARS_MAX).map(|(end, _)| format!("{}…", &data[..end]));
+        json!({"seq": message.seq, "at": message.at, "from": message.from, "data": cut.unwrap_or(data)})
+    };
+    Ok(json!({"messages": messages.into_iter().map(shown).collect::<Vec<_>>()}))
+}
 
 /// The answer to a command in plain text.
 pub fn render(ask: &Ask, answer: &Value) -> String {
@@ -127,7 +156,12 @@ fn table(columns: &[Column], rows: &Value) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Without what a terminal would act on.
+/// Without what a terminal would act on; in one line.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }

@@ -107,13 +107,23 @@ räume        5           12   100         0.2
 a?[2J     1000            1     0         0.0
 there are more: --after 1-7";
     assert_eq!(table::render(&ask::<RoomsArgs>(&[]), &answer), expected);
-    let answer = json!({"messages": [{"seq": 7, "at": 1, "from": "ann", "data": {"text": "\u{9b}31m"}},
-        {"seq": 8, "at": 2, "from": "b", "data_b64": "AAE="}]});
-    let expected = "\
+    let deep = "[".repeat(5_000) + &"]".repeat(5_000);
+    let answer = format!(
+        "{{\"messages\":[{{\"seq\":7,\"at\":1,\"from\":\"ann\",\"data\":{{\"text\":\n\"\u{9b}31m\"}}}},\
+         {{\"seq\":8,\"at\":2,\"from\":\"b\",\"data_b64\":\"AAE=\"}},{{\"seq\":9,\"at\":3,\"from\":\"c\",\"data\":null}},\
+         {{\"seq\":10,\"at\":4,\"from\":\"d\",\"data\":{deep}}}]}}"
+    );
+    let expected = format!(
+        "\
 SEQ  AT  FROM  DATA
-  7   1  ann   {\"text\":\"?31m\"}
-  8   2  b     base64 \"AAE=\"";
-    assert_eq!(table::render(&ask::<HistoryArgs>(&["a"]), &answer), expected);
+  7   1  ann   {{\"text\": \"?31m\"}}
+  8   2  b     base64 AAE=
+  9   3  c     null
+ 10   4  d     {}…",
+        "[".repeat(200)
+    );
+    let history = ask::<HistoryArgs>(&["a"]);
+    assert_eq!(table::render(&history, &table::read(&history, &answer).expect("a history")), expected);
     let none = json!({"connections": []});
     assert!(table::render(&ask::<ConnectionsArgs>(&[]), &none).starts_with("CONNECTION  USER  FORM"));
 }

@@ -37,6 +37,7 @@ impl World {
             self.schedule_read(conn);
         }
         self.run_for(SETTLE_US);
+        self.expect_no_calls();
         for client in &self.clients {
             let Some(session) = client.session.as_ref().filter(|session| session.is_open()) else { continue };
             let (conn, waiting) = (session.conn, session.outstanding());

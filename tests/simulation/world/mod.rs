@@ -1,6 +1,7 @@
 //! The world: nodes, sockets, clients, link and stores under one seeded scheduler with virtual time, in one thread.
 //! Everything that happens is an event at a time; equal seeds give equal runs.
 
+mod call;
 mod end;
 mod fault;
 mod network;
@@ -94,6 +95,8 @@ pub struct World {
     network: Rng,
     faults: Rng,
     lanes: Rng,
+    calls: Rng,
+    next_token: u64,
     digest: u64,
     spins: u32,
 }
@@ -119,6 +122,8 @@ impl World {
             network: salted("network"),
             faults: salted("faults"),
             lanes: salted("lanes"),
+            calls: salted("calls"),
+            next_token: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             spins: 0,
             profile,

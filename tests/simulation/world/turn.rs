@@ -73,6 +73,7 @@ impl World {
         let ticked = core.tick;
         let mut output = std::mem::take(&mut core.output);
         self.handle_inputs(at, &mut output);
+        self.ask_something(at, &mut output);
         let node = &mut self.nodes[at.node];
         let now = node.now(self.now_us);
         let more = node.cores[at.core].engine.finish_turn(now, &mut output);
@@ -212,6 +213,7 @@ impl World {
             let ready_us = self.nodes[at.node].store.ask(self.now_us, at, request);
             self.at(ready_us, Event::StoreWork(at));
         }
+        self.hear_answers(at, output);
         output.ended.clear();
         output.refused.clear();
     }
