@@ -81,7 +81,7 @@ struct Conn {
     rest: Bytes,
     /// Bytes of the send under way; 0: none is.
     in_flight: usize,
-    /// The last state of the lingering, once the engine has let go: when it ends, monotonic microseconds.
+    /// When its lingering ends, monotonic microseconds: the engine has let go of a connection that failed.
     lingers_until_us: Option<u64>,
     flags: Flags,
 }
@@ -231,7 +231,12 @@ impl Tls {
     /// Goes on with the handshake that has waited longest. Whether there was something to do.
     pub fn step(&mut self, tell: &mut impl FnMut(u32, Input<'_>) -> bool) -> bool {
         if let Some(slot) = self.broken.pop() {
-            self.tell_end(slot, tell);
+            // The slot may be another connection's by now.
+            if let Entry::Live(conn) = &self.entries[slot as usize]
+                && conn.flags.failed
+            {
+                self.tell_end(slot, tell);
+            }
             return true;
         }
         let Some(slot) = self.ready.pop_front() else { return false };
