@@ -10,7 +10,6 @@ use bytes::Bytes;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
-use crate::engine::limits::ConnectRefusal;
 use crate::wire::command::{DataKind, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
 use crate::wire::push::LeftReason;
@@ -150,6 +149,25 @@ pub enum ToOwner {
         /// The new state; the old one was the opposite.
         away: bool,
     },
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectRefusal {
+    /// The whole server takes no more upgrades for now.
+    ServerRate {
+        /// When to try again, milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This address asks too often.
+    AddressRate {
+        /// When to try again, milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This address has as many connections as it may.
+    AddressConnections,
+    /// This user has as many connections as one may.
+    UserConnections,
 }
 
 /// From a room's owner to a connection's home.

@@ -3,7 +3,7 @@
 
 //!
 //! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
-//! rooms that hash to this core. Beside them [`limits`] counts for the addresses and users that hash to this core.
+//! rooms that hash to this core. Beside them [`limiter`] counts for the addresses and users that hash to this core.
 
 pub mod access;
 pub mod audience;
@@ -12,7 +12,7 @@ pub mod call;
 pub mod home;
 pub mod hop;
 pub mod input;
-pub mod limits;
+pub mod limiter;
 pub mod outbound;
 pub mod outbox;
 pub mod output;
@@ -21,6 +21,7 @@ pub mod packer;
 pub mod peers;
 pub mod placement;
 pub mod random;
+pub mod rates;
 pub mod session;
 pub mod settings;
 pub mod table;
@@ -33,7 +34,7 @@ use self::call::Call;
 use self::home::{Home, HomeEffects};
 use self::hop::Hop;
 use self::input::Input;
-use self::limits::{Limiter, LimiterEffects};
+use self::limiter::{Limiter, LimiterEffects};
 use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use roomring::engine::limits::{Limits, Rate};
+use roomring::engine::rates::Rate;
+use roomring::engine::settings::Limits;
 use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 

@@ -114,7 +114,7 @@ fn random_stream(random: &mut Random, compressor: &mut Compressor) -> Vec<u8> {
     for _ in 0..=random.below(4) {
         let characters = random.below(400);
         let text = random.text(characters).repeat(1 + random.below(3));
-        let window = Window::ALL[random.below(3)];
+        let window = Window::ALL[random.below(Window::ALL.len())];
         let (mark, payload) = match compressor.compress(window, text.as_bytes()) {
             Some(compressed) if !random.one_in(4) => (0x40, compressed.to_vec()),
             _ => (0, text.into_bytes()),

@@ -10,8 +10,9 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::EARLY_BYTES_MAX;
 use crate::engine::access::Access;
+use crate::engine::hop::ConnectRefusal;
 use crate::engine::hop::{Hop, ToLimiter};
-use crate::engine::limits::{ConnectRefusal, core_of_address, core_of_user};
+use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::handshake::{Refusal, Upgrade, origin_allowed};
 

@@ -34,7 +34,7 @@ use self::timers::Timers;
 use self::tokens::Tokens;
 use super::audience::Audiences;
 use super::budget::Budget;
-use super::limits::Limiter;
+use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;

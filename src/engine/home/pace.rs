@@ -1,5 +1,5 @@
 //! How fast one connection may send: its token buckets for commands and for publishes, and what happens to one that does
-//! not heed them. What its user may do on all connections together is counted in [`crate::engine::limits`].
+//! not heed them. What its user may do on all connections together is counted in [`crate::engine::limiter`].
 
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
@@ -7,8 +7,9 @@ use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::RATE_REFUSALS_MAX;
 use crate::base::time::Now;
 use crate::engine::hop::{ToLimiter, ToOwner};
-use crate::engine::limits::{Bucket, USER_TOO_OFTEN, core_of_user};
+use crate::engine::limiter::{USER_TOO_OFTEN, core_of_user};
 use crate::engine::placement::owner_of;
+use crate::engine::rates::Bucket;
 use crate::engine::session::Marks;
 use crate::wire::command::{Command, ReplyTo};
 

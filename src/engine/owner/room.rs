@@ -15,7 +15,7 @@ use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{ASK_AGAIN_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS};
 use crate::base::time::Now;
-use crate::engine::limits::Bucket;
+use crate::engine::rates::Bucket;
 use crate::engine::settings::{RoomSettings, Settings};
 
 /// Who numbers the room's publications and keeps them.

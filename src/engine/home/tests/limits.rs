@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::engine::limits::{Limits, Rate};
+use crate::engine::rates::Rate;
+use crate::engine::settings::Limits;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 

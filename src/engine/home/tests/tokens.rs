@@ -6,11 +6,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::base::ids::{ConnId, Epoch, Position, RoomName};
+use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{KEYS_WAIT_MS, TOKEN_LOG_AGAIN_MS, TOKEN_WARNING_MS};
 use crate::engine::access::{Expected, Keys, Material, Renewal};
-use crate::engine::hop::{Hop, ToHome, ToOwner};
-use crate::wire::command::ReplyTo;
+use crate::engine::hop::{Hop, MemberRef, ToHome, ToOwner};
 
 const START_S: u64 = 1_700_000_000;
 const CLOSE_4401: [u8; 2] = 4401_u16.to_be_bytes();
@@ -294,29 +293,18 @@ fn a_join_under_way_is_answered_before_the_room_is_left() {
     let said = one.ask(0, &json!({"type": "refresh", "id": 2, "token": narrow}));
     assert!(said.contains("refreshed") && !said.contains(r#""left""#), "{said}");
     let hops = one.engine.take_staged(CoreId(1), Vec::new());
-    let (mut conn, mut replies): (Option<ConnId>, Vec<ReplyTo>) = (None, Vec::new());
-    for hop in hops {
-        match hop {
-            Hop::ToOwner(ToOwner::Join { member, reply, .. }) => {
-                conn = Some(member.conn);
-                replies.push(reply);
-            }
-            Hop::ToOwner(ToOwner::Leave { reply, .. }) => replies.extend(reply),
-            other => panic!("neither join nor leave: {other:?}"),
-        }
-    }
-    let (conn, room) = (conn.expect("joined"), RoomName::new(&room).expect("valid"));
-    let head = Position { epoch: Epoch(7), seq: 3 };
-    let joined = ToHome::Joined {
-        room: room.clone(),
-        conn,
-        head,
-        recovered: false,
-        messages: Vec::new(),
-        members: 1,
-        reply: replies[0],
+    let [
+        Hop::ToOwner(ToOwner::Join { member: MemberRef { conn, .. }, reply, .. }),
+        Hop::ToOwner(ToOwner::Expel { reason, .. }),
+    ] = hops[..]
+    else {
+        panic!("a join and an expulsion: {hops:?}")
     };
-    let left = ToHome::Left { room, conn, reply: replies[1] };
+    let room = RoomName::new(&room).expect("valid");
+    let head = Position { epoch: Epoch(7), seq: 3 };
+    let joined =
+        ToHome::Joined { room: room.clone(), conn, head, recovered: false, messages: Vec::new(), members: 1, reply };
+    let left = ToHome::Expelled { room, conn, reason };
     let mut hops = vec![Hop::ToHome(joined), Hop::ToHome(left)];
     one.handle(Input::Hops { from: CoreId(1), hops: &mut hops });
     let said = one.said();
@@ -400,7 +388,7 @@ fn a_client_that_waits_for_keys_cannot_send_without_end() {
         one.receive(0, &[b'x'; 1_000]);
     }
     let said = one.said();
-    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
     assert_eq!(one.engine.budget.used(), 0);
 }
 

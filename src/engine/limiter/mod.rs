@@ -6,42 +6,23 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{Bucket, Limits, SlidingWindow};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::LIMITER_ENTRY_BYTES;
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
-use crate::engine::hop::{ToHome, ToLimiter, ToOwner};
+use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, ToOwner};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Random};
-use crate::engine::settings::Settings;
+use crate::engine::rates::{Bucket, SlidingWindow};
+use crate::engine::settings::{Limits, Settings};
 
 /// Where upgrades of the whole server are counted.
 const SERVER_CORE: CoreId = CoreId(0);
 
 /// What a user is told who publishes more than one may.
 pub const USER_TOO_OFTEN: &str = "this user publishes too often";
-
-/// Why a connection is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectRefusal {
-    /// The whole server takes no more upgrades for now.
-    ServerRate {
-        /// When to try again, milliseconds.
-        retry_after_ms: u64,
-    },
-    /// This address asks too often.
-    AddressRate {
-        /// When to try again, milliseconds.
-        retry_after_ms: u64,
-    },
-    /// This address has as many connections as it may.
-    AddressConnections,
-    /// This user has as many connections as one may.
-    UserConnections,
-}
 
 /// What the limiter acts through: borrowed from the engine for one call.
 pub struct LimiterEffects<'a> {
@@ -332,3 +313,6 @@ impl Limiter {
 fn refuse_connect(conn: ConnId, refusal: ConnectRefusal, effects: &mut LimiterEffects<'_>) {
     effects.outbound.post_to_home(conn.home, ToHome::ConnectRefused { conn, refusal });
 }
+
+#[cfg(test)]
+mod tests;
