@@ -1,7 +1,7 @@
 //! SIGHUP: what has changed in the configuration, what of it takes effect now, and what waits for the next start.
 
 use super::config::Config;
-use super::config::keys::{KEYS, Reload};
+use super::config::keys::{KEYS, Key, Reload};
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;
@@ -28,9 +28,8 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     let changes = changes(current, &config);
     // A key that waits for the next start counts as changed until then.
     let mut next = current.clone();
-    let switches = switches_tls(current, &config);
-    for (index, key) in KEYS.iter().enumerate().filter(|(_, key)| key.reload == Reload::Hangup) {
-        if key.section != "tls" || !switches {
+    for (index, key) in KEYS.iter().enumerate() {
+        if key.reload == Reload::Hangup && !waits(key, current, &config) {
             next.adopt(index, &config);
         }
     }
@@ -53,10 +52,17 @@ fn refuse(mistakes: &[Mistake]) -> Option<Plan> {
     None
 }
 
-/// What an address speaks stays as it is while it is listened on.
-fn switches_tls(old: &Config, new: &Config) -> bool {
-    let is_on = |config: &Config| !config.get("tls", "certificate").text().is_empty();
-    is_on(old) != is_on(new)
+/// Whether a key that could take effect now waits for another that cannot: what an address speaks, and who may connect
+/// to it, stays as it is while it is listened on.
+fn waits(key: &Key, old: &Config, new: &Config) -> bool {
+    let differs = |section, name, read: fn(&str) -> bool| {
+        read(old.get(section, name).text()) != read(new.get(section, name).text())
+    };
+    match key.section {
+        "tls" => differs("tls", "certificate", str::is_empty),
+        "auth" => key.name != "allowed_origins" && differs("auth", "mode", |mode| mode == "jwt"),
+        _ => false,
+    }
 }
 
 fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {
@@ -73,7 +79,7 @@ fn changes(old: &Config, new: &Config) -> Changes {
         let key = &KEYS[index];
         match key.reload {
             _ if one.value == other.value => {}
-            Reload::Hangup if key.section == "tls" && switches_tls(old, new) => changes.later.push(key.path()),
+            Reload::Hangup if waits(key, old, new) => changes.later.push(key.path()),
             Reload::Hangup => changes.now.push(key.path()),
             Reload::Restart => changes.later.push(key.path()),
         }

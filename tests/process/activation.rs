@@ -35,7 +35,9 @@ fn bind() -> (TcpListener, SocketAddr) {
 /// A server with two cores on a socket that this test keeps.
 fn start(listener: &TcpListener) -> Server {
     let mut command = activated(listener.try_clone().expect("a descriptor is free"), "");
-    for setting in ["server.cores=2", "limits.connections_per_user=0", "limits.connect_rate=0"] {
+    for setting in
+        ["server.cores=2", "limits.connections_per_user=0", "limits.connect_rate=0", "limits.connect_rate_per_ip=0"]
+    {
         command.args(["--set", setting]);
     }
     Server::spawn(command)
