@@ -246,6 +246,7 @@ pub fn settings(shape: &Shape) -> Settings {
         heartbeat_timeout_ms: 60_000,
         rooms: Arc::new(rooms),
         classes: Vec::new(),
+        trace_part: 0,
         linked: false,
         durable: false,
     }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::causes::Causes;
+
 /// A number that one thread writes and any thread may read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -67,6 +69,12 @@ macro_rules! counters {
             pub publish_to_flush: Histogram,
             /// Round-trip time of WebSocket pings.
             pub round_trip: Histogram,
+            /// Time from a socket's acceptance to its WebSocket's opening.
+            pub upgrade: Histogram,
+            /// Time that one turn of the engine takes, from its first input to its end.
+            pub turn: Histogram,
+            /// Closes, refusals and commands by their causes.
+            pub causes: Causes,
         }
 
         /// Whether a number only grows or goes both ways.
@@ -170,6 +178,14 @@ counters! {
     memory_charged: Gauge,
     #[doc = "Thread CPU time of this core, in microseconds."]
     cpu_us: Total,
+    #[doc = "This core's share of the memory budget, in bytes."]
+    memory_budget_bytes: Gauge,
+    #[doc = "Members of the largest room owned by this core."]
+    room_members_max: Gauge,
+    #[doc = "Bytes that wait for the connection of this core that lags most, as seen in one round of the heartbeats."]
+    outbox_bytes_max: Gauge,
+    #[doc = "Spans of sampled publishes that this core dropped because too many waited to be exported."]
+    spans_dropped: Total,
 }
 
 #[cfg(test)]

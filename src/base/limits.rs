@@ -120,6 +120,9 @@ pub const ROOM_BYTES: usize = 512;
 /// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
 pub const SHED_PER_TURN_MAX: usize = 8;
 
+/// Spans that one turn of a core tells; over it they are dropped and counted.
+pub const SPANS_PER_TURN_MAX: usize = 256;
+
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";
 

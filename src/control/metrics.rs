@@ -1,18 +1,18 @@
 //! The text of `/metrics`: every counter of every core, merged when it is asked for. Keeps no metric of its own.
 
 use std::fmt::Error;
-use std::fs;
 use std::sync::Arc;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
-use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Histogram, Kind};
+use super::process::Process;
+use crate::base::breaker::BreakerState;
+use crate::base::causes::{COMMANDS, ENDS, ERRORS, REFUSALS};
+use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
 
 /// The two texts that monitoring systems read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,10 @@ struct Scrape {
     uptime_s: f64,
     draining: bool,
     log_lines_lost: u64,
-    cpu_s: Option<(f64, f64)>,
-    resident_bytes: Option<u64>,
+    breakers: Vec<(&'static str, BreakerState)>,
+    /// Sent, and lost on the way.
+    spans: Option<(u64, u64)>,
+    process: Process,
 }
 
 impl Scrape {
@@ -92,8 +94,9 @@ impl Scrape {
             uptime_s: super::uptime().as_secs_f64(),
             draining: watched.is_draining(),
             log_lines_lost: (watched.log_lines_lost)(),
-            cpu_s: cpu_seconds(),
-            resident_bytes: resident_bytes(),
+            breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
+            spans: watched.spans.as_ref().map(|exported| (exported.sent(), exported.failed())),
+            process: Process::read(),
         }
     }
 
@@ -147,21 +150,53 @@ impl Scrape {
         let help = "Time from a publication's arrival to the flush that hands it to the kernel, per delivery.";
         self.histogram(encoder, "roomring_publish_to_flush_seconds", help, |core| &core.publish_to_flush)?;
         let help = "Round-trip time of WebSocket pings.";
-        self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)
+        self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)?;
+        let help = "Time from a socket's acceptance to its WebSocket's opening.";
+        self.histogram(encoder, "roomring_upgrade_seconds", help, |core| &core.upgrade)?;
+        let help = "Time that one turn of a core takes, from its first input to its end.";
+        self.histogram(encoder, "roomring_turn_seconds", help, |core| &core.turn)
+    }
+
+    /// Closes, refusals, commands and drops: every cause there is, from the start, so that a rate of it is known at once.
+    fn by_cause(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "WebSocket connections that have ended, by close code and cause; code none: the client's own doing.";
+        let ends = self.cores.iter().map(|core| core.causes.ends().collect());
+        let labels =
+            ENDS.iter().map(|(code, cause)| vec![("code", (*code).to_owned()), ("cause", (*cause).to_owned())]);
+        labelled(encoder, "roomring_connections_closed", help, ends, labels)?;
+        let help = "Upgrades refused, by HTTP status and error; status 0: closed without an answer.";
+        let refusals = self.cores.iter().map(|core| core.causes.refusals().collect());
+        let labels =
+            REFUSALS.iter().map(|(status, error)| vec![("status", status.to_string()), ("error", (*error).to_owned())]);
+        labelled(encoder, "roomring_upgrades_refused", help, refusals, labels)?;
+        let help = "Commands answered by an error, by its code.";
+        let errors = self.cores.iter().map(|core| core.causes.errors().collect());
+        let labels = ERRORS.iter().map(|code| vec![("code", code.as_str().to_owned())]);
+        labelled(encoder, "roomring_commands_refused", help, errors, labels)?;
+        let help = "Commands received, by type; bad: not readable, or of an unknown type.";
+        let commands = self.cores.iter().map(|core| core.causes.commands().collect());
+        let labels = COMMANDS.iter().map(|kind| vec![("type", (*kind).to_owned())]);
+        labelled(encoder, "roomring_commands", help, commands, labels)?;
+        let help = "What some member or core was not given, by cause: slow (outbox full), gap (lost to history), \
+                    lane (put off, and made good from history), push (no number, lane full).";
+        let drops = self.cores.iter().map(|core| {
+            let counters = [&core.dropped_slow, &core.dropped_gap, &core.dropped_lane, &core.dropped_push];
+            counters.map(Counter::get).to_vec()
+        });
+        let labels = ["slow", "gap", "lane", "push"].iter().map(|cause| vec![("cause", (*cause).to_owned())]);
+        labelled(encoder, "roomring_drops", help, drops, labels)
+    }
+
+    fn spans(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Some((sent, failed)) = self.spans else { return Ok(()) };
+        let help = "Spans of sampled publishes, by what became of them at the collector.";
+        let mut metric = encoder.encode_descriptor("roomring_spans", help, None, MetricType::Counter)?;
+        counter(&mut metric.encode_family(&[("result", "sent")])?, &sent)?;
+        counter(&mut metric.encode_family(&[("result", "failed")])?, &failed)
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        if let Some((user, system)) = self.cpu_s {
-            let help = "CPU time of the process, in seconds.";
-            let mut metric =
-                encoder.encode_descriptor("roomring_process_cpu_seconds", help, None, MetricType::Counter)?;
-            counter(&mut metric.encode_family(&[("mode", "user")])?, &user)?;
-            counter(&mut metric.encode_family(&[("mode", "system")])?, &system)?;
-        }
-        if let Some(bytes) = self.resident_bytes {
-            let help = "Memory of the process that is in RAM, in bytes.";
-            gauge(encoder, "roomring_process_resident_memory_bytes", help, &bytes)?;
-        }
+        self.process.encode(encoder)?;
         let mut lost = encoder.encode_descriptor(
             "roomring_log_lines_lost",
             "Log lines that found no room in the queue to standard error.",
@@ -169,6 +204,13 @@ impl Scrape {
             MetricType::Counter,
         )?;
         counter(&mut lost, &self.log_lines_lost)?;
+        if !self.breakers.is_empty() {
+            let help = "Circuit breakers: 0 closed, 1 half-open, 2 open.";
+            let mut states = encoder.encode_descriptor("roomring_breaker_state", help, None, MetricType::Gauge)?;
+            for (target, state) in &self.breakers {
+                states.encode_family(&[("target", *target)])?.encode_gauge(&(*state as u64))?;
+            }
+        }
         gauge(encoder, "roomring_uptime_seconds", "Time since the process began.", &self.uptime_s)?;
         gauge(encoder, "roomring_cores", "Cores that serve connections.", &(self.cores.len() as u64))?;
         gauge(encoder, "roomring_draining", "1 while the server is about to end.", &u64::from(self.draining))?;
@@ -193,33 +235,40 @@ impl Collector for Scrape {
         counter(&mut messages.encode_family(&[("direction", "received")])?, &received)?;
         counter(&mut messages.encode_family(&[("direction", "sent")])?, &sent)?;
         self.by_core(&mut encoder)?;
+        self.by_cause(&mut encoder)?;
         self.histograms(&mut encoder)?;
+        self.spans(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
 
-fn counter(metric: &mut MetricEncoder<'_>, value: &impl EncodeCounterValue) -> Result<(), Error> {
+/// One family: for each core a count for each set of labels.
+fn labelled(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    cores: impl Iterator<Item = Vec<u64>>,
+    labels: impl Iterator<Item = Vec<(&'static str, String)>> + Clone,
+) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (core, counts) in cores.enumerate() {
+        for (mut labels, count) in labels.clone().zip(counts) {
+            labels.push(("core", core.to_string()));
+            counter(&mut metric.encode_family(&labels)?, &count)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn counter(metric: &mut MetricEncoder<'_>, value: &impl EncodeCounterValue) -> Result<(), Error> {
     metric.encode_counter::<NoLabelSet, _, f64>(value, None)
 }
 
-fn gauge(
+pub(super) fn gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     value: &impl EncodeGaugeValue,
 ) -> Result<(), Error> {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
-}
-
-/// In user mode and in the kernel.
-fn cpu_seconds() -> Option<(f64, f64)> {
-    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    Some((seconds(usage.user_time()), seconds(usage.system_time())))
-}
-
-fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

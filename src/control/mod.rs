@@ -2,10 +2,12 @@
 //! knows no configuration and no socket of a client.
 
 mod metrics;
+mod process;
 mod serve;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +22,21 @@ use axum::routing::get;
 use serde_json::json;
 
 pub use self::serve::serve;
+pub use self::traces::{Exported, Exporter, TraceSettings, is_endpoint};
+use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
 use crate::io::clock;
+
+/// Something that is read when it is asked for, by its name.
+pub struct Watch<T> {
+    /// As it is shown.
+    pub name: &'static str,
+    /// What it is now.
+    pub read: Box<dyn Fn() -> T + Send + Sync>,
+}
+
+/// A part of the server: `None` while it works, else what is wrong with it, in plain words.
+pub type Part = Watch<Option<String>>;
 
 /// What is watched of the process.
 pub struct Watched {
@@ -31,6 +46,12 @@ pub struct Watched {
     pub cores: Arc<[Arc<CoreCounters>]>,
     /// Whether the process is about to end: not ready for traffic.
     pub draining: AtomicBool,
+    /// Parts beside the cores that the server needs to serve.
+    pub parts: Vec<Part>,
+    /// Circuit breakers.
+    pub breakers: Vec<Watch<BreakerState>>,
+    /// What has become of the spans that were to be sent; `None`: nothing is traced.
+    pub spans: Option<Arc<Exported>>,
     /// Log lines that found no room so far.
     pub log_lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -85,7 +106,18 @@ async fn ready(State(watched): State<Arc<Watched>>) -> Response {
         });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
-    Json(json!({"status": "ready", "parts": {"server": "ready"}})).into_response()
+    let mut parts = serde_json::Map::from_iter([("server".to_owned(), json!("ready"))]);
+    let mut wrong = Vec::new();
+    for part in &watched.parts {
+        let state = (part.read)();
+        parts.insert(part.name.to_owned(), json!(if state.is_some() { "not ready" } else { "ready" }));
+        wrong.extend(state.map(|words| format!("{}: {words}", part.name)));
+    }
+    if wrong.is_empty() {
+        return Json(json!({"status": "ready", "parts": parts})).into_response();
+    }
+    let body = json!({"status": "not ready", "parts": parts, "error": "unavailable", "message": wrong.join("; ")});
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
 async fn not_found() -> Response {

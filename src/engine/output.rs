@@ -1,9 +1,12 @@
 //! What an engine asks of the floors above: values that they carry out in order. No decision is left to them.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::input::Record;
 use super::session::ConnStats;
+use super::trace::Span;
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, Epoch, RoomName, Seq, UserName};
 
@@ -23,16 +26,31 @@ pub struct Send {
 pub struct Ended {
     /// Which.
     pub conn: ConnId,
+    /// Where from.
+    pub peer: IpAddr,
     /// Its user.
     pub user: UserName,
     /// Why it was closed by the server; `None`: the client ended it.
     pub code: Option<CloseCode>,
     /// Plain words.
     pub cause: &'static str,
+    /// The room at fault, where there is one.
+    pub room: Option<RoomName>,
     /// Round-trip time of its last ping, microseconds; 0: never known.
     pub round_trip_us: u32,
     /// What it did.
     pub stats: ConnStats,
+}
+
+/// A request was refused before a WebSocket opened: for the log.
+#[derive(Debug)]
+pub struct Refused {
+    /// Whose.
+    pub peer: IpAddr,
+    /// The HTTP status of the answer; 0 where the socket was closed without one.
+    pub status: u16,
+    /// The error's code (PROTOCOL section 1), or plain words where there was no answer.
+    pub cause: &'static str,
 }
 
 /// Everything one turn asks for. Emptied by whoever carries it out; reused.
@@ -50,6 +68,10 @@ pub struct Output {
     pub store: Vec<StoreRequest>,
     /// To the log.
     pub ended: Vec<Ended>,
+    /// To the log.
+    pub refused: Vec<Refused>,
+    /// To whoever exports traces; at most [`SPANS_PER_TURN_MAX`](crate::base::limits::SPANS_PER_TURN_MAX).
+    pub spans: Vec<Span>,
 }
 
 impl Output {
@@ -62,6 +84,8 @@ impl Output {
             && self.link.is_empty()
             && self.store.is_empty()
             && self.ended.is_empty()
+            && self.refused.is_empty()
+            && self.spans.is_empty()
     }
 }
 

@@ -144,6 +144,7 @@ impl<S: CoreState> Pump<S> {
         counters: Arc<CoreCounters>,
     ) -> Result<Pump<S>, StartError> {
         let bell = Bell(wake.clone());
+        let journal = Journal::new(lanes.core());
         let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
         Ok(Pump {
             state,
@@ -154,7 +155,7 @@ impl<S: CoreState> Pump<S> {
             bell: PollableFd::new(bell).map_err(failed)?,
             services,
             counters,
-            journal: Journal::default(),
+            journal,
             output: Output::default(),
             muted: 0,
             blocked: false,
@@ -175,6 +176,7 @@ impl<S: CoreState> Pump<S> {
         }
         self.sockets.stop_accepting();
         self.sockets.submit();
+        self.journal.finish();
         self.counters.cpu_us.set(clock::thread_cpu_us());
     }
 
@@ -189,8 +191,11 @@ impl<S: CoreState> Pump<S> {
             self.handle(now, Input::Tick);
             worked = true;
         }
-        if worked || self.blocked || self.unfinished {
+        let is_told = self.journal.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
+        if worked || self.blocked || self.unfinished || is_told {
+            let began_us = now.mono_us;
             let now = clock::now();
+            self.counters.turn.record(now.mono_us - began_us, 1);
             self.unfinished = self.state.finish_turn(now, &mut self.output);
             self.carry_out(now);
         }
@@ -267,7 +272,10 @@ impl<S: CoreState> Pump<S> {
             self.sockets.close(slot);
         }
         self.muted = 0;
+        self.journal.write_refused(now, &mut self.output.refused);
         self.journal.write(now, &mut self.output.ended);
+        self.journal.write_state(now, &self.counters);
+        self.services.take_spans(&mut self.output.spans, &self.counters);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         self.blocked = left > 0 || !served;
@@ -311,7 +319,10 @@ impl<S: CoreState> Pump<S> {
     /// When this core has something to do for the time alone.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), again].into_iter().flatten().min()
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.journal.next_due_us(), again]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Waits in the executor until the ring has completions or `timeout` is over.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError};
 
+use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};
 use crate::engine::settings::Settings;
+use crate::engine::trace::Span;
 
 /// What the service thread tells a core.
 #[derive(Debug)]
@@ -35,9 +37,19 @@ pub struct Services {
     pub link: Option<Sender<(CoreId, LinkRequest)>>,
     /// To the store.
     pub store: Option<Sender<(CoreId, StoreRequest)>>,
+    /// To whoever exports traces, at its own pace: it is not woken.
+    pub spans: Option<Sender<Span>>,
 }
 
 impl Services {
+    /// Hands over spans. They are samples: what finds no room is dropped and counted.
+    pub fn take_spans(&self, spans: &mut Vec<Span>, counters: &CoreCounters) {
+        for span in spans.drain(..) {
+            let taken = self.spans.as_ref().is_some_and(|to| to.try_send(span).is_ok());
+            counters.spans_dropped.add(u64::from(!taken));
+        }
+    }
+
     /// Hands over what `output` asks of them. Whether everything went: the rest stays, in order, for the next time.
     pub fn take(&self, core: CoreId, output: &mut Output) -> bool {
         let link = hand_over(self.link.as_ref(), core, &mut output.link, "link");
@@ -73,6 +85,8 @@ mod tests {
 
     use super::*;
     use crate::base::ids::RoomName;
+    use crate::engine::random::Random;
+    use crate::engine::trace::{Mark, Stage};
 
     fn close(room: &str) -> LinkRequest {
         LinkRequest::Close { room: RoomName::new(room).expect("valid") }
@@ -81,13 +95,25 @@ mod tests {
     #[test]
     fn a_full_service_leaves_the_rest_in_order() {
         let (sender, receiver) = bounded(2);
-        let services = Services { link: Some(sender), store: None };
+        let services = Services { link: Some(sender), ..Services::default() };
         let mut output = Output { link: vec![close("a"), close("b"), close("c"), close("d")], ..Output::default() };
         assert!(!services.take(CoreId(1), &mut output));
         assert_eq!(output.link, [close("c"), close("d")]);
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [(CoreId(1), close("a")), (CoreId(1), close("b"))]);
         assert!(services.take(CoreId(1), &mut output));
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn spans_beyond_the_queue_are_dropped_and_counted() {
+        let mark = Mark::draw(u64::MAX, &mut Random::new(1)).expect("all are sampled");
+        let (room, stage) = (RoomName::new("r").expect("valid"), Stage::Flushed { seq: 1, deliveries: 2 });
+        let span = Span { mark, core: CoreId(0), room, stage, began_us: 1, ended_us: 2 };
+        let (sender, receiver) = bounded(2);
+        let (services, counters) = (Services { spans: Some(sender), ..Services::default() }, CoreCounters::default());
+        let mut spans = vec![span.clone(), span.clone(), span];
+        services.take_spans(&mut spans, &counters);
+        assert_eq!((spans.len(), receiver.len(), counters.spans_dropped.get()), (0, 2, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::config::lower::Plan;
@@ -14,6 +15,7 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::Engine;
 use crate::engine::settings::Settings;
+use crate::engine::trace::Span;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
@@ -65,7 +67,11 @@ pub struct Running {
 ///
 /// # Errors
 /// The first thing that cannot be had; what was started ends with the process.
-pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
+pub fn start(
+    plan: &Plan,
+    counters: &[Arc<CoreCounters>],
+    spans: Option<Sender<Span>>,
+) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let cores = plan.settings.cores;
     let listeners = Listeners::bind(&plan.listen, cores).context("server.listen")?;
     let capacity = Capacity::of(plan.settings.connections_max);
@@ -82,7 +88,7 @@ pub fn start(plan: &Plan, counters: &[Arc<CoreCounters>]) -> anyhow::Result<(Run
     let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
-        let services = Services::default();
+        let services = Services { spans: spans.clone(), ..Services::default() };
         let config = CoreConfig { cpu: *cpu, slots, listeners, lanes, wake, services, counters: counters.clone() };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
         let engine = move || Engine::new(settings, core, seed, counters);

@@ -165,6 +165,9 @@ mod tests {
             cores: Arc::new([Arc::new(counters)]),
             draining: AtomicBool::new(false),
             log_lines_lost: Box::new(|| 0),
+            parts: Vec::new(),
+            breakers: Vec::new(),
+            spans: None,
         }
     }
 

@@ -140,9 +140,10 @@ impl Cage {
             }
             Canary::SwapDelivers => hops.swap(at, at + 1),
             Canary::RepeatDeliver => {
-                if let Hop::ToHome(ToHome::Deliver { room, publication, except, arrived_us }) = &hops[at] {
+                if let Hop::ToHome(ToHome::Deliver { room, publication, except, arrived_us, trace }) = &hops[at] {
                     let (room, publication) = (room.clone(), publication.clone());
-                    let again = ToHome::Deliver { room, publication, except: *except, arrived_us: *arrived_us };
+                    let again =
+                        ToHome::Deliver { room, publication, except: *except, arrived_us: *arrived_us, trace: *trace };
                     hops.insert(at, Hop::ToHome(again));
                 }
             }

@@ -200,7 +200,7 @@ impl Home {
 
 impl Home {
     /// The address of a slot's client.
-    fn address(&self, _slot: u32) -> IpAddr {
+    pub(super) fn address(&self, _slot: u32) -> IpAddr {
         IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
     }
 }

@@ -85,7 +85,7 @@ impl Home {
     }
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
-        effects.counters.refused.add(1);
+        self.note_refused(slot, refusal.status, refusal.error, effects);
         self.answer_head(slot, refusal_response(refusal), effects);
     }
 
@@ -99,6 +99,7 @@ impl Home {
     pub(super) fn open(&mut self, slot: u32, upgrade: &Upgrade, user: UserName, effects: &mut HomeEffects<'_>) {
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
         let session = self.sessions.at_mut(slot);
+        let opening_us = session.take_opening_us(effects.now);
         session.phase = Phase::Open;
         session.form = Some(form);
         if upgrade.path != WS_PATH {
@@ -114,6 +115,7 @@ impl Home {
         self.websockets += 1;
         effects.counters.upgrading.sub(1);
         effects.counters.connections.add(1);
+        effects.counters.upgrade.record(opening_us, 1);
         let accept = Outgoing { bytes: accept_response(upgrade), messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);
         if echo {

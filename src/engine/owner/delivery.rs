@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::OwnerEffects;
 use super::history::Held;
 use super::listeners::Behind;
+use super::publish::Arrival;
 use super::room::Room;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::time::Now;
 use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{Record, Stretch};
+use crate::engine::trace::{Mark, Span, Stage};
 use crate::wire::command::Data;
 use crate::wire::publication::{Content, Publication};
 
@@ -21,14 +23,16 @@ impl Room {
         now: Now,
         record: &Record,
         except: Option<ConnId>,
-        arrived_us: u64,
+        arrival: Arrival,
         effects: &mut OwnerEffects<'_>,
     ) {
         self.repair(effects);
-        let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us };
+        let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us: arrival.us };
+        let mut listeners = 0;
         for listener in self.listeners.iter_mut() {
             if listener.behind.is_none() {
-                if effects.outbound.try_post(listener.core, deliver(self.name.clone(), &held)).is_ok() {
+                if effects.outbound.try_post(listener.core, deliver(self.name.clone(), &held, arrival.trace)).is_ok() {
+                    listeners += 1;
                     continue;
                 }
                 listener.behind = Some(Behind::From(record.seq));
@@ -37,6 +41,12 @@ impl Room {
         }
         self.hold(now, held);
         effects.counters.broadcasts.add(1);
+        if let Some(mark) = arrival.trace {
+            let (core, room) = (effects.outbound.core(), self.name.clone());
+            let stage = Stage::Numbered { seq: record.seq, listeners };
+            let span = Span { mark, core, room, stage, began_us: arrival.us, ended_us: now.mono_us };
+            span.tell(effects.spans, effects.counters);
+        }
     }
 
     /// Sends each core that is behind what it missed, as far as its lane takes it.
@@ -60,7 +70,7 @@ impl Room {
                 };
                 let done = match held {
                     Ok(held) => {
-                        effects.outbound.post(listener.core, deliver(room(), held));
+                        effects.outbound.post(listener.core, deliver(room(), held, None));
                         held.publication.seq
                     }
                     Err(from) => {
@@ -136,11 +146,12 @@ impl Room {
     }
 }
 
-fn deliver(room: RoomName, held: &Held) -> Hop {
+fn deliver(room: RoomName, held: &Held, trace: Option<Mark>) -> Hop {
     Hop::ToHome(ToHome::Deliver {
         room,
         publication: Arc::clone(&held.publication),
         except: held.except,
         arrived_us: held.arrived_us,
+        trace,
     })
 }

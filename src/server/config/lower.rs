@@ -10,8 +10,10 @@ use super::classes::Class;
 use super::level::parse_level;
 use super::machine::Machine;
 use super::origin::Mistake;
+use super::part::parse_part;
 use super::units::{self, Share};
 use super::{Config, Setting};
+use crate::control::TraceSettings;
 use crate::engine::limits::{Limits, Rate};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
@@ -39,6 +41,8 @@ pub struct Plan {
     pub shutdown_grace_ms: u64,
     /// For each core.
     pub settings: Arc<Settings>,
+    /// Where spans are sent, if anywhere.
+    pub trace: Option<TraceSettings>,
     /// What is logged.
     pub level: Targets,
     /// How it is logged.
@@ -62,6 +66,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
         settings: Arc::new(settings(config, machine, cores)),
+        trace: trace(config),
         level: level(config),
         format: match config.get("log", "format").text() {
             "text" => LogFormat::Text,
@@ -69,6 +74,21 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
             _ => LogFormat::Auto,
         },
     })
+}
+
+fn trace(config: &Config) -> Option<TraceSettings> {
+    let endpoint = config.get("trace", "otlp_endpoint").text();
+    (!endpoint.is_empty()).then(|| TraceSettings {
+        endpoint: endpoint.to_owned(),
+        queue_max: config.get("trace", "queue_max").count() as usize,
+    })
+}
+
+/// Nothing is traced that nobody is sent.
+fn trace_part(config: &Config) -> u64 {
+    let sample = config.get("trace", "sample").text();
+    let is_wanted = !config.get("trace", "otlp_endpoint").text().is_empty();
+    is_wanted.then(|| parse_part(sample).expect("its kind has read it")).unwrap_or(0)
 }
 
 /// What `log.level` says.
@@ -104,6 +124,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
+        trace_part: trace_part(config),
         linked: config.get("link", "kind").text() != "none",
         durable: config.get("store", "durability").text() == "store",
     }

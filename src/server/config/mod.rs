@@ -11,6 +11,7 @@ pub mod lower;
 pub mod machine;
 mod nearest;
 pub mod origin;
+mod part;
 pub mod print;
 pub mod units;
 

@@ -210,6 +210,8 @@ impl World {
             self.at(ready_us, Event::StoreWork(at));
         }
         output.ended.clear();
+        output.refused.clear();
+        output.spans.clear();
     }
 
     fn conn_in(&self, at: CoreAt, slot: u32) -> Option<usize> {

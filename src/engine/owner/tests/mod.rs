@@ -17,6 +17,7 @@ use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{KeptKey, Record};
 use crate::engine::owner::room::tests::START;
 use crate::engine::settings::RoomSettings;
+use crate::engine::trace::Span;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
 
@@ -27,6 +28,7 @@ const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 struct World {
     owner: Owner,
     outbound: Outbound,
+    spans: Vec<Span>,
     link: Vec<LinkRequest>,
     store: Vec<StoreRequest>,
     counters: CoreCounters,
@@ -44,6 +46,7 @@ impl World {
             budget: Budget::new(settings.memory_bytes_max),
             owner: Owner::new(Arc::new(settings), CoreId(0), 7),
             outbound: Outbound::new(CoreId(0), 3),
+            spans: Vec::new(),
             link: Vec::new(),
             store: Vec::new(),
             counters: CoreCounters::default(),
@@ -58,6 +61,7 @@ impl World {
     fn with<T>(&mut self, call: impl FnOnce(&mut Owner, Now, &mut OwnerEffects<'_>) -> T) -> T {
         let mut effects = OwnerEffects {
             outbound: &mut self.outbound,
+            spans: &mut self.spans,
             link: &mut self.link,
             store: &mut self.store,
             counters: &self.counters,
@@ -131,12 +135,13 @@ impl World {
             echo: true,
             ephemeral: false,
             arrived_us: self.now.mono_us,
+            trace: None,
             reply: REPLY,
         };
         change(&mut publish);
-        let Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply } = publish;
+        let Publish { member, kind, data, key, echo, ephemeral, arrived_us, trace, reply } = publish;
         let room = room();
-        self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, reply });
+        self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, trace, reply });
     }
 
     /// Time passes; every tick that is wanted in it comes.

@@ -1,0 +1,161 @@
+//! Traces of sampled publishes: the mark that rides with one through its hops, and the spans that the cores on its way
+//! tell. A mark names its trace and every span of it, so that no core needs to be told another's ids. Exports nothing.
+
+use std::num::NonZeroU64;
+
+use super::output::Output;
+use super::random::Random;
+use crate::base::counters::CoreCounters;
+use crate::base::ids::{ConnId, CoreId, RoomName, Seq, UserName};
+use crate::base::limits::SPANS_PER_TURN_MAX;
+
+/// Rides with a sampled publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(NonZeroU64);
+
+impl Mark {
+    /// A new one for one publish in so many: `part` is the share of the publishes that are sampled, in 2^-64; 0: none, and
+    /// nothing is drawn.
+    pub fn draw(part: u64, random: &mut Random) -> Option<Mark> {
+        if part == 0 || random.next_u64() > part {
+            return None;
+        }
+        NonZeroU64::new(random.next_u64()).map(Mark)
+    }
+
+    /// The 16 bytes that name the trace; never all zero.
+    #[must_use]
+    pub fn trace_id(self) -> u128 {
+        let upper = Random::salted(self.0.get(), u64::MAX).next_u64();
+        u128::from(upper) << 64 | u128::from(self.0.get())
+    }
+
+    /// The 8 bytes that name a span of the trace; never zero. Stages are numbered by [`Stage::number`].
+    #[must_use]
+    pub fn span_id(self, stage: u64) -> u64 {
+        Random::salted(self.0.get(), stage).next_u64().max(1)
+    }
+}
+
+/// Where a publish was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Taken by its connection's home. The first of the trace.
+    Received {
+        /// Whose.
+        conn: ConnId,
+        /// Of which user.
+        user: UserName,
+        /// Bytes of its data.
+        bytes: usize,
+    },
+    /// Given its number by the room's owner. The second.
+    Numbered {
+        /// Which number.
+        seq: Seq,
+        /// Cores that were sent it.
+        listeners: usize,
+    },
+    /// Handed to the kernel for the members on one core, as far as they could take it at once.
+    Flushed {
+        /// Which number.
+        seq: Seq,
+        /// Members who were given it.
+        deliveries: u64,
+    },
+}
+
+/// What one core says of one publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Of which trace.
+    pub mark: Mark,
+    /// The core that says so.
+    pub core: CoreId,
+    /// The publish's room.
+    pub room: RoomName,
+    /// What.
+    pub stage: Stage,
+    /// When it began, monotonic microseconds.
+    pub began_us: u64,
+    /// When it ended, monotonic microseconds; 0: with the turn it is told in.
+    pub ended_us: u64,
+}
+
+impl Span {
+    /// Names it within its trace.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        match self.stage {
+            Stage::Received { .. } => 1,
+            Stage::Numbered { .. } => 2,
+            Stage::Flushed { .. } => 3 + u64::from(self.core.0),
+        }
+    }
+
+    /// Names what it follows from within its trace; `None`: it is the first.
+    #[must_use]
+    pub fn parent(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Received { .. } => None,
+            Stage::Numbered { .. } => Some(1),
+            Stage::Flushed { .. } => Some(2),
+        }
+    }
+
+    /// Puts it among what a turn asks for. With too many of them already it is dropped and counted.
+    pub fn tell(self, spans: &mut Vec<Span>, counters: &CoreCounters) {
+        if spans.len() < SPANS_PER_TURN_MAX {
+            spans.push(self);
+        } else {
+            counters.spans_dropped.add(1);
+        }
+    }
+}
+
+/// Ends the spans that last as long as their turn.
+pub fn end_turn(now_us: u64, output: &mut Output) {
+    for span in output.spans.iter_mut().filter(|span| span.ended_us == 0) {
+        span.ended_us = now_us;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn as_many_are_sampled_as_asked_for() {
+        let mut random = Random::new(1);
+        assert!((0..1_000).all(|_| Mark::draw(0, &mut random).is_none()));
+        assert_eq!(random.next_u64(), Random::new(1).next_u64(), "nothing is drawn where nothing is sampled");
+        assert!((0..1_000).all(|_| Mark::draw(u64::MAX, &mut random).is_some()));
+        let sampled = (0..100_000).filter(|_| Mark::draw(u64::MAX / 100, &mut random).is_some()).count();
+        assert!((900..1_100).contains(&sampled), "{sampled}");
+    }
+
+    #[test]
+    fn ids_differ_within_and_between_traces() {
+        let mut random = Random::new(7);
+        let marks: Vec<Mark> = (0..100).filter_map(|_| Mark::draw(u64::MAX, &mut random)).collect();
+        let traces: BTreeSet<u128> = marks.iter().map(|mark| mark.trace_id()).collect();
+        assert_eq!(traces.len(), marks.len());
+        let spans: BTreeSet<u64> = marks.iter().flat_map(|mark| (1..70).map(|stage| mark.span_id(stage))).collect();
+        assert_eq!(spans.len(), marks.len() * 69);
+    }
+
+    #[test]
+    fn a_turn_tells_a_bounded_number() {
+        let (counters, mut spans) = (CoreCounters::default(), Vec::new());
+        let mark = Mark::draw(u64::MAX, &mut Random::new(3)).expect("all are sampled");
+        let room = RoomName::new("r").expect("valid");
+        let stage = Stage::Numbered { seq: 1, listeners: 0 };
+        for _ in 0..SPANS_PER_TURN_MAX + 5 {
+            let (room, stage) = (room.clone(), stage.clone());
+            Span { mark, core: CoreId(0), room, stage, began_us: 1, ended_us: 0 }.tell(&mut spans, &counters);
+        }
+        assert_eq!((spans.len(), counters.spans_dropped.get()), (SPANS_PER_TURN_MAX, 5));
+    }
+}
