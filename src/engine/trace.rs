@@ -1,7 +1,7 @@
 //! Traces of sampled publishes: the mark that rides with one through its hops, and the spans that the cores on its way
-//! tell. A mark names its trace and every span of it, so that no core needs to be told another's ids. Exports nothing.
+//! tell. The mark names its trace and every span of it, so that no core needs to be told another's ids. Exports nothing.
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 
 use super::output::Output;
 use super::random::Random;
@@ -9,9 +9,9 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq, UserName};
 use crate::base::limits::SPANS_PER_TURN_MAX;
 
-/// Rides with a sampled publish.
+/// Rides with a sampled publish, beside the time of its arrival, which hops carry anyway: both together name its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark(NonZeroU64);
+pub struct Mark(NonZeroU32);
 
 impl Mark {
     /// A new one for one publish in so many: `part` is the share of the publishes that are sampled, in 2^-64; 0: none, and
@@ -20,20 +20,7 @@ impl Mark {
         if part == 0 || random.next_u64() > part {
             return None;
         }
-        NonZeroU64::new(random.next_u64()).map(Mark)
-    }
-
-    /// The 16 bytes that name the trace; never all zero.
-    #[must_use]
-    pub fn trace_id(self) -> u128 {
-        let upper = Random::salted(self.0.get(), u64::MAX).next_u64();
-        u128::from(upper) << 64 | u128::from(self.0.get())
-    }
-
-    /// The 8 bytes that name a span of the trace; never zero. Stages are numbered by [`Stage::number`].
-    #[must_use]
-    pub fn span_id(self, stage: u64) -> u64 {
-        Random::salted(self.0.get(), stage).next_u64().max(1)
+        NonZeroU32::new(random.next_u64() as u32).map(Mark)
     }
 }
 
@@ -70,6 +57,8 @@ pub enum Stage {
 pub struct Span {
     /// Of which trace.
     pub mark: Mark,
+    /// When the publish arrived, monotonic microseconds: of which trace, too.
+    pub arrived_us: u64,
     /// The core that says so.
     pub core: CoreId,
     /// The publish's room.
@@ -83,23 +72,45 @@ pub struct Span {
 }
 
 impl Span {
-    /// Names it within its trace.
+    /// The 16 bytes that name the trace; never all zero.
     #[must_use]
-    pub fn number(&self) -> u64 {
+    pub fn trace_id(&self) -> u128 {
+        let seed = self.seed();
+        u128::from(Random::salted(seed, 0).next_u64()) << 64 | u128::from(seed)
+    }
+
+    /// The 8 bytes that name the span.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id_of(self.number())
+    }
+
+    /// The 8 bytes that name what it follows from; `None`: it is the first.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<u64> {
+        let parent = match self.stage {
+            Stage::Received { .. } => return None,
+            Stage::Numbered { .. } => 1,
+            Stage::Flushed { .. } => 2,
+        };
+        Some(self.id_of(parent))
+    }
+
+    fn id_of(&self, number: u64) -> u64 {
+        Random::salted(self.seed(), number).next_u64().max(1)
+    }
+
+    /// Of all ids of the trace; never zero.
+    fn seed(&self) -> u64 {
+        Random::salted(self.arrived_us, u64::from(self.mark.0.get())).next_u64().max(1)
+    }
+
+    /// Names it within its trace.
+    fn number(&self) -> u64 {
         match self.stage {
             Stage::Received { .. } => 1,
             Stage::Numbered { .. } => 2,
             Stage::Flushed { .. } => 3 + u64::from(self.core.0),
-        }
-    }
-
-    /// Names what it follows from within its trace; `None`: it is the first.
-    #[must_use]
-    pub fn parent(&self) -> Option<u64> {
-        match self.stage {
-            Stage::Received { .. } => None,
-            Stage::Numbered { .. } => Some(1),
-            Stage::Flushed { .. } => Some(2),
         }
     }
 
@@ -136,25 +147,39 @@ mod tests {
         assert!((900..1_100).contains(&sampled), "{sampled}");
     }
 
+    fn span(mark: Mark, core: u16, stage: Stage) -> Span {
+        let room = RoomName::new("r").expect("valid");
+        Span { mark, arrived_us: 77, core: CoreId(core), room, stage, began_us: 1, ended_us: 0 }
+    }
+
     #[test]
     fn ids_differ_within_and_between_traces() {
         let mut random = Random::new(7);
-        let marks: Vec<Mark> = (0..100).filter_map(|_| Mark::draw(u64::MAX, &mut random)).collect();
-        let traces: BTreeSet<u128> = marks.iter().map(|mark| mark.trace_id()).collect();
-        assert_eq!(traces.len(), marks.len());
-        let spans: BTreeSet<u64> = marks.iter().flat_map(|mark| (1..70).map(|stage| mark.span_id(stage))).collect();
-        assert_eq!(spans.len(), marks.len() * 69);
+        let (mut traces, mut spans) = (BTreeSet::new(), BTreeSet::new());
+        for _ in 0..100 {
+            let mark = Mark::draw(u64::MAX, &mut random).expect("all are sampled");
+            let user = UserName::new("u").expect("valid");
+            let conn = ConnId { home: CoreId(3), slot: 0, generation: 0 };
+            let received = span(mark, 3, Stage::Received { conn, user, bytes: 1 });
+            let numbered = span(mark, 0, Stage::Numbered { seq: 1, listeners: 64 });
+            assert_eq!((received.parent_id(), numbered.parent_id()), (None, Some(received.id())));
+            for core in 0..64 {
+                let flushed = span(mark, core, Stage::Flushed { seq: 1, deliveries: 1 });
+                assert_eq!((flushed.parent_id(), flushed.trace_id()), (Some(numbered.id()), received.trace_id()));
+                spans.insert(flushed.id());
+            }
+            spans.extend([received.id(), numbered.id()]);
+            traces.insert(received.trace_id());
+        }
+        assert_eq!((traces.len(), spans.len()), (100, 6_600));
     }
 
     #[test]
     fn a_turn_tells_a_bounded_number() {
         let (counters, mut spans) = (CoreCounters::default(), Vec::new());
         let mark = Mark::draw(u64::MAX, &mut Random::new(3)).expect("all are sampled");
-        let room = RoomName::new("r").expect("valid");
-        let stage = Stage::Numbered { seq: 1, listeners: 0 };
         for _ in 0..SPANS_PER_TURN_MAX + 5 {
-            let (room, stage) = (room.clone(), stage.clone());
-            Span { mark, core: CoreId(0), room, stage, began_us: 1, ended_us: 0 }.tell(&mut spans, &counters);
+            span(mark, 0, Stage::Numbered { seq: 1, listeners: 0 }).tell(&mut spans, &counters);
         }
         assert_eq!((spans.len(), counters.spans_dropped.get()), (SPANS_PER_TURN_MAX, 5));
     }

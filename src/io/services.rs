@@ -108,7 +108,7 @@ mod tests {
     fn spans_beyond_the_queue_are_dropped_and_counted() {
         let mark = Mark::draw(u64::MAX, &mut Random::new(1)).expect("all are sampled");
         let (room, stage) = (RoomName::new("r").expect("valid"), Stage::Flushed { seq: 1, deliveries: 2 });
-        let span = Span { mark, core: CoreId(0), room, stage, began_us: 1, ended_us: 2 };
+        let span = Span { mark, arrived_us: 1, core: CoreId(0), room, stage, began_us: 1, ended_us: 2 };
         let (sender, receiver) = bounded(2);
         let (services, counters) = (Services { spans: Some(sender), ..Services::default() }, CoreCounters::default());
         let mut spans = vec![span.clone(), span.clone(), span];

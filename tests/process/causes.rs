@@ -52,11 +52,9 @@ fn every_end_of_a_connection_has_its_cause() {
 fn every_refused_upgrade_has_its_status_and_error() {
     let server = Server::start(&["limits.connections_per_user=1"]);
     let address = server.listen;
-    for (status, path, more) in [
-        (404, "/nowhere", ""),
-        (403, "/ws", "Origin: https://elsewhere.example\r\n"),
-        (400, "/ws?user=%ff", ""),
-    ] {
+    for (status, path, more) in
+        [(404, "/nowhere", ""), (403, "/ws", "Origin: https://elsewhere.example\r\n"), (400, "/ws?user=%ff", "")]
+    {
         let answer = http::exchange(address, http::upgrade_head(address, path, more).as_bytes());
         assert_eq!(answer.status, status, "{answer:?}");
     }
@@ -105,13 +103,13 @@ fn the_largest_room_and_the_worst_laggard_are_told_as_numbers_alone() {
     let server = Server::start(&["server.cores=2", "heartbeat.interval=1s", "rooms.presence=false"]);
     let mut clients: Vec<Client> = (0..5).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
     for (index, client) in clients.iter_mut().enumerate() {
-        client.join("crowd");
-        client.join(&format!("own{index}"));
+        client.join("zebras");
+        client.join(&format!("yaks{index}"));
     }
     let text = http::get(server.control, "/metrics").body;
     let largest = text.lines().filter_map(|line| line.strip_prefix("roomring_room_members_max{")?.rsplit(' ').next());
     assert_eq!(largest.filter_map(|value| value.parse().ok()).max(), Some(5_u32), "{text}");
-    for words in ["crowd", "own1", "user1"] {
+    for words in ["zebras", "yaks1", "user1"] {
         assert!(!text.contains(words), "nothing that clients choose is a label: {words}");
     }
     server.metric("roomring_outbox_bytes_max", "");

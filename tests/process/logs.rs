@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::http;
-use crate::server::{Server, eventually};
+use crate::server::{Server, allow_descriptors, eventually};
 
 fn lines(server: &Server, message: &str) -> Vec<Value> {
     let text = server.stderr.get();
@@ -61,6 +61,7 @@ fn a_flood_of_failing_connections_gives_a_bounded_log_that_counts_them_all() {
 #[test]
 fn one_cause_of_many_connections_is_bounded_within_a_minute() {
     const FLOOD: u64 = 700;
+    allow_descriptors(2_000);
     let mut server = Server::start(&["log.format=json"]);
     let mut streams: Vec<_> = (0..FLOOD).map(|_| http::open_websocket(server.listen, "/ws?user=rude")).collect();
     for stream in &mut streams {

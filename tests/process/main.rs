@@ -2,12 +2,12 @@
 //! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
 //! that comes after it on the same path.
 
+mod causes;
 mod client;
 mod command_line;
 mod configuration;
 mod conformance;
 mod control;
-mod causes;
 mod cores;
 mod forms;
 mod heartbeat;

@@ -61,8 +61,7 @@ fn dashboard_and_alerts_name_metrics_that_there_are() {
     let expressions = expressions.join(" ");
     let names: BTreeSet<&str> = named(&expressions).union(&named(&alerts)).copied().collect();
     assert!(names.len() > 25, "names were found: {names:?}");
-    let missing: Vec<_> =
-        names.iter().filter(|name| !there.contains(**name) && !ELSEWHERE.contains(name)).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !there.contains(**name) && !ELSEWHERE.contains(name)).collect();
     assert!(missing.is_empty(), "no such metrics: {missing:?}");
     let idle: Vec<_> = ELSEWHERE.iter().filter(|name| !names.contains(**name)).collect();
     assert!(idle.is_empty(), "nobody reads these: {idle:?}");
@@ -73,7 +72,9 @@ fn collect_expressions(value: &serde_json::Value, into: &mut Vec<String>) {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
                 match value.as_str() {
-                    Some(text) if ["expr", "query", "definition"].contains(&name.as_str()) => into.push(text.to_owned()),
+                    Some(text) if ["expr", "query", "definition"].contains(&name.as_str()) => {
+                        into.push(text.to_owned())
+                    }
                     _ => collect_expressions(value, into),
                 }
             }
@@ -97,7 +98,8 @@ fn prometheus_takes_the_metrics() {
     tool.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("the tool reads");
     let output = tool.wait_with_output().expect("the tool ends");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let faults: Vec<&str> = said.lines().filter(|line| !KNOWN_FAULTS.iter().any(|known| line.starts_with(known))).collect();
+    let faults: Vec<&str> =
+        said.lines().filter(|line| !KNOWN_FAULTS.iter().any(|known| line.starts_with(known))).collect();
     assert!(faults.is_empty(), "{faults:#?}");
     // 0: nothing to say; 3: only faults of style, which are those above.
     assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");

@@ -1,7 +1,7 @@
 //! Traces of sampled publishes (OPERATIONS, "[trace]"), as a collector receives them: OTLP over HTTP, in JSON.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -125,7 +125,10 @@ fn a_publish_is_followed_from_its_connection_to_every_core_that_listens() {
     assert_eq!(attribute(received[0], "enduser.id"), "user3");
     assert!(attribute(received[0], "roomring.connection").is_string());
     let seq = json!(seq.to_string());
-    assert_eq!((attribute(numbered[0], "roomring.seq"), attribute(numbered[0], "roomring.listening_cores")), (&seq, &json!("2")));
+    assert_eq!(
+        (attribute(numbered[0], "roomring.seq"), attribute(numbered[0], "roomring.listening_cores")),
+        (&seq, &json!("2"))
+    );
     let mut deliveries = BTreeMap::new();
     for span in flushed {
         assert_eq!(attribute(span, "roomring.seq"), &seq);
@@ -141,9 +144,7 @@ fn a_publish_is_followed_from_its_connection_to_every_core_that_listens() {
         assert_eq!(attribute(span, "roomring.room"), "news");
         assert!(nanos(received[0], "startTimeUnixNano") <= began, "nothing comes before its cause: {spans:#?}");
     }
-    eventually("it is counted", || {
-        (server.metric("roomring_spans_total", r#"result="sent""#) == 4.0).then_some(())
-    });
+    eventually("it is counted", || (server.metric("roomring_spans_total", r#"result="sent""#) == 4.0).then_some(()));
     assert_eq!(server.metric("roomring_breaker_state", r#"target="otlp""#), 0.0);
 }
 

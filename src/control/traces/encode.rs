@@ -119,9 +119,9 @@ impl OtlpSpan {
         };
         let wall_ns = |mono_us: u64| ((mono_us + wall_offset_us) * 1_000).to_string();
         Self {
-            trace_id: format!("{:032x}", span.mark.trace_id()),
-            span_id: format!("{:016x}", span.mark.span_id(span.number())),
-            parent_span_id: span.parent().map(|parent| format!("{:016x}", span.mark.span_id(parent))),
+            trace_id: format!("{:032x}", span.trace_id()),
+            span_id: format!("{:016x}", span.id()),
+            parent_span_id: span.parent_id().map(|parent| format!("{parent:016x}")),
             name,
             kind,
             start_time_unix_nano: wall_ns(span.began_us),

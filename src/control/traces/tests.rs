@@ -20,7 +20,10 @@ fn spans() -> Vec<Span> {
         (0, Stage::Numbered { seq: 7, listeners: 2 }),
         (1, Stage::Flushed { seq: 7, deliveries: 40 }),
     ];
-    let span = |(core, stage)| Span { mark, core: CoreId(core), room: room.clone(), stage, began_us: 10, ended_us: 25 };
+    let span = |(core, stage)| {
+        let (core, room) = (CoreId(core), room.clone());
+        Span { mark, arrived_us: 10, core, room, stage, began_us: 10, ended_us: 25 }
+    };
     stages.map(span).into()
 }
 

@@ -20,7 +20,7 @@ impl Home {
         match hop {
             ToHome::Deliver { room, publication, except, arrived_us, trace } => {
                 if let Some(mark) = trace {
-                    self.note_traced(mark, &room, publication.seq, effects);
+                    self.note_traced((mark, arrived_us), &room, publication.seq, effects);
                 }
                 self.deliver(&room, publication, except, arrived_us, effects);
             }

@@ -44,7 +44,8 @@ impl Room {
         if let Some(mark) = arrival.trace {
             let (core, room) = (effects.outbound.core(), self.name.clone());
             let stage = Stage::Numbered { seq: record.seq, listeners };
-            let span = Span { mark, core, room, stage, began_us: arrival.us, ended_us: now.mono_us };
+            let (arrived_us, ended_us) = (arrival.us, now.mono_us);
+            let span = Span { mark, arrived_us, core, room, stage, began_us: arrived_us, ended_us };
             span.tell(effects.spans, effects.counters);
         }
     }

@@ -72,7 +72,13 @@ fn a_closed_connection_is_told_with_all_that_is_known_of_it() {
         journal.write(at(0), &mut vec![ended(3, CloseCode::Slow, Some("news")), ended(4, CloseCode::Rate, None)]);
     });
     assert_eq!(lines.len(), 2);
-    for (name, value) in [("room", "news"), ("user", "ann"), ("address", "192.0.2.7"), ("cause", "slow_consumer"), ("why", "slow consumer")] {
+    for (name, value) in [
+        ("room", "news"),
+        ("user", "ann"),
+        ("address", "192.0.2.7"),
+        ("cause", "slow_consumer"),
+        ("why", "slow consumer"),
+    ] {
         assert_eq!(lines[0][name], value, "{lines:?}");
     }
     assert_eq!((&lines[0]["code"], lines[1].get("room")), (&Value::from(4413), None), "{lines:?}");

@@ -88,7 +88,7 @@ fn trace(config: &Config) -> Option<TraceSettings> {
 fn trace_part(config: &Config) -> u64 {
     let sample = config.get("trace", "sample").text();
     let is_wanted = !config.get("trace", "otlp_endpoint").text().is_empty();
-    is_wanted.then(|| parse_part(sample).expect("its kind has read it")).unwrap_or(0)
+    if is_wanted { parse_part(sample).expect("its kind has read it") } else { 0 }
 }
 
 /// What `log.level` says.
