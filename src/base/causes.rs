@@ -2,7 +2,7 @@
 //! whatever outsiders do: nothing that they choose becomes one. Never decides what happened.
 
 use super::codes::{CloseCode, ErrorCode};
-use super::counters::Counter;
+use super::counter::Counter;
 
 /// Why a WebSocket connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,39 +1,7 @@
 //! One core's counters: one writer (that core), relaxed reads by whoever scrapes. Never summed here across cores.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::causes::Causes;
-
-/// A number that one thread writes and any thread may read.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds. Only the owning core calls this, so load and store need no atomic read-modify-write.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    /// Subtracts (gauges).
-    #[inline]
-    pub fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
-    }
-
-    /// Sets (gauges).
-    #[inline]
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// Reads.
-    #[inline]
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use super::counter::Counter;
 
 /// Upper bounds, in microseconds, of a histogram's buckets; one more bucket holds the rest.
 pub const BOUNDS_US: [u64; 16] =

@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod causes;
 pub mod codes;
+pub mod counter;
 pub mod counters;
 pub mod ids;
 pub mod limits;

@@ -4,12 +4,13 @@ use std::fmt::Error;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
 use super::process::Process;
+use super::sample::{counter, gauge};
 use crate::base::breaker::BreakerState;
 use crate::base::causes::{COMMANDS, ENDS, ERRORS, REFUSALS};
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
@@ -258,17 +259,4 @@ fn labelled(
         }
     }
     Ok(())
-}
-
-pub(super) fn counter(metric: &mut MetricEncoder<'_>, value: &impl EncodeCounterValue) -> Result<(), Error> {
-    metric.encode_counter::<NoLabelSet, _, f64>(value, None)
-}
-
-pub(super) fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: &impl EncodeGaugeValue,
-) -> Result<(), Error> {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
 }

@@ -3,6 +3,7 @@
 
 mod metrics;
 mod process;
+mod sample;
 mod serve;
 mod stats;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use nix::sys::time::TimeVal;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::metrics::{counter, gauge};
+use super::sample::{counter, gauge};
 use crate::io::clock;
 
 /// One reading.

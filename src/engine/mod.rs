@@ -160,7 +160,7 @@ impl Engine {
     /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
         let more = self.home.flush(home_effects!(self, now, output));
-        trace::end_turn(now.mono_us, output);
+        trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());
         self.counters.turns.add(1);
         more

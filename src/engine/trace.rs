@@ -3,7 +3,6 @@
 
 use std::num::NonZeroU32;
 
-use super::output::Output;
 use super::random::Random;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq, UserName};
@@ -125,8 +124,8 @@ impl Span {
 }
 
 /// Ends the spans that last as long as their turn.
-pub fn end_turn(now_us: u64, output: &mut Output) {
-    for span in output.spans.iter_mut().filter(|span| span.ended_us == 0) {
+pub fn end_turn(now_us: u64, spans: &mut [Span]) {
+    for span in spans.iter_mut().filter(|span| span.ended_us == 0) {
         span.ended_us = now_us;
     }
 }
