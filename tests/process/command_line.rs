@@ -78,19 +78,16 @@ fn what_is_not_there_yet_is_refused_in_one_sentence() {
     let file = scratch("features").join("file.pem");
     std::fs::write(&file, "").expect("the build's folder for tests can be written");
     let certificate = format!("tls.certificate={}", file.display());
-    let settings: [&str; 12] = [
+    let settings: [&str; 9] = [
         &certificate,
         "control.api_key=secret",
         "auth.mode=jwt",
         "auth.hmac_secret=0123456789abcdef0123456789abcdef",
         "rooms.inboxes=true",
         "rooms.create=admin",
-        "limits.connections_per_user=5",
-        "limits.message_rate=5/s",
         "compression.enabled=true",
         "store.kind=embedded",
         "link.kind=redis",
-        "trace.otlp_endpoint=http://127.0.0.1:4317",
     ];
     for setting in settings {
         let finished = run(&["--set", setting]);
