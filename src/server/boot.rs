@@ -10,8 +10,7 @@ use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use super::config::Config;
 use super::config::load::Sources;
@@ -21,10 +20,9 @@ use super::cores;
 use super::life::{End, Signal, live};
 use super::log::Log;
 use super::reload::reload;
-use crate::base::breaker::BreakerState;
+use super::traces::Traces;
 use crate::base::counters::CoreCounters;
-use crate::control::{self, Exported, Exporter, Watch, Watched};
-use crate::engine::trace::Span;
+use crate::control::{self, Watched};
 use crate::io::clock;
 use crate::io::core::probe;
 
@@ -63,8 +61,8 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
     let control = bind_control(plan.control).await?;
     let control_address = control.local_addr().context("the control address cannot be told")?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
-    let traces = start_traces(plan)?;
-    let spans = traces.as_ref().map(|traces| traces.sender.clone());
+    let traces = Traces::start(plan)?;
+    let spans = traces.as_ref().map(Traces::queue);
     let (mut running, listen) = cores::start(plan, &counters, spans)?;
     let lost = log.lost();
     let watched = Arc::new(Watched {
@@ -74,7 +72,7 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
         parts: Vec::new(),
         breakers: traces.iter().map(Traces::breaker).collect(),
-        spans: traces.as_ref().map(|traces| traces.exported.clone()),
+        spans: traces.as_ref().map(Traces::exported),
     });
     let control = tokio::spawn(control::serve(control, control::router(watched.clone())));
     announce(&listen, control_address, plan);
@@ -82,7 +80,8 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
     let hang_up = || reload(sources, machine, &mut config, log, &cores);
     let end = live(&mut running, &mut signals, &watched, plan.shutdown_grace_ms, hang_up).await;
     control.abort();
-    if let Some(traces) = traces {
+    // Whoever asks for an end at once does not wait for a collector.
+    if let (Some(traces), End::Drained | End::GraceOver) = (traces, &end) {
         traces.finish().await;
     }
     match end {
@@ -90,40 +89,6 @@ async fn run(sources: &Sources, machine: &Machine, mut config: Config, plan: &Pl
         End::Interrupted => bail!("a second signal ended the drain before every connection was closed"),
         End::Failed(why) => bail!("{why}"),
     }
-}
-
-/// The exporter of traces at its work.
-struct Traces {
-    sender: crossbeam_channel::Sender<Span>,
-    exported: Arc<Exported>,
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Traces {
-    fn breaker(&self) -> Watch<BreakerState> {
-        let exported = self.exported.clone();
-        Watch { name: "otlp", read: Box::new(move || exported.breaker()) }
-    }
-
-    /// Sends what the cores have left.
-    async fn finish(self) {
-        // It is there until it is told, and ends within its own time limit.
-        let _ = self.end.send(());
-        let _ = self.task.await;
-    }
-}
-
-fn start_traces(plan: &Plan) -> anyhow::Result<Option<Traces>> {
-    let Some(settings) = &plan.trace else { return Ok(None) };
-    let (exporter, sender) = Exporter::new(settings, &plan.settings.node)
-        .map_err(|why| anyhow::anyhow!("trace.otlp_endpoint: spans cannot be sent: {why}"))?;
-    let exported = exporter.exported();
-    let (end, ended) = oneshot::channel();
-    let ended = async move {
-        let _ = ended.await;
-    };
-    Ok(Some(Traces { sender, exported, end, task: tokio::spawn(exporter.run(ended)) }))
 }
 
 /// The soft limit on open files is low for the sake of programs that use `select`; the hard one is what is allowed.

@@ -9,6 +9,7 @@ pub mod drain;
 mod life;
 pub mod log;
 mod reload;
+mod traces;
 
 use std::ffi::OsString;
 use std::io::Write;

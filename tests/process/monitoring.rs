@@ -15,7 +15,7 @@ use crate::server::Server;
 /// Metrics that only servers with other settings than this test's have.
 const ELSEWHERE: &[&str] = &["roomring_tls_certificate_expiry_timestamp_seconds", "roomring_api_requests_total"];
 
-/// What `promtool` finds fault with: names that are kept for those who read them, and labels that say more than a unit.
+/// What `promtool` finds fault with: names that are kept for those who read them already.
 const KNOWN_FAULTS: &[&str] = &["roomring_cpu_us_total"];
 
 /// Where `./tests/run` puts Prometheus's tool, unless the variable `PROMTOOL` says where it is.

@@ -130,13 +130,17 @@ impl Exporter {
         let mut pause = interval(PAUSE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = std::pin::pin!(ended);
+        let mut may_go_on = false;
         loop {
+            // One batch after another, for as long as more is there than fits in one and the collector takes it; but a
+            // slow collector does not keep the end waiting for more than the request that is under way.
             tokio::select! {
-                _ = pause.tick() => {}
+                biased;
                 () = &mut ended => break,
+                _ = pause.tick(), if !may_go_on => {}
+                () = std::future::ready(()), if may_go_on => {}
             }
-            // One batch after another, for as long as more is there than fits in one and the collector takes it.
-            while self.send_batch().await && !self.spans.is_empty() {}
+            may_go_on = self.send_batch().await && !self.spans.is_empty();
         }
         let last = async { while self.send_batch().await && !self.spans.is_empty() {} };
         if tokio::time::timeout(LAST_TIMEOUT, last).await.is_err() {
