@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::server::{Server, eventually};
+use crate::server::{Server, eventually, program, scratch};
 
 /// Takes whatever is sent to `/v1/traces`.
 struct Collector {
@@ -160,6 +160,34 @@ fn the_last_spans_are_sent_before_the_end() {
     client.close_code();
     assert_eq!(server.wait().code(), Some(0));
     eventually("its three spans have come", || (collector.spans().len() == 3).then_some(()));
+}
+
+#[test]
+fn a_hang_up_changes_how_many_are_traced() {
+    let collector = Collector::start();
+    let file = scratch("traces").join("sample.toml");
+    let write = |sample: &str| {
+        let text = format!("[trace]\notlp_endpoint = \"http://{}\"\nsample = \"{sample}\"\n", collector.address);
+        std::fs::write(&file, text).expect("it can be written");
+    };
+    write("0");
+    let mut command = program();
+    command.arg("--config").arg(&file).args(["--set", "server.cores=1", "--set", "server.pin=false"]);
+    let server = Server::spawn(command);
+    let mut client = Client::connect(&server, "a");
+    client.join("news");
+    let untraced = client.publish("news", json!(1));
+    write("1");
+    server.signal("HUP");
+    let traced = eventually("publishes are traced from now on", || {
+        client.publish("news", json!(2));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        Some(collector.spans()).filter(|spans| !spans.is_empty())
+    });
+    let numbered = traced.iter().filter(|span| span["name"] == "number");
+    for span in numbered {
+        assert_ne!(attribute(span, "roomring.seq"), &json!(untraced.to_string()), "{span}");
+    }
 }
 
 #[test]
