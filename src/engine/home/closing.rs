@@ -113,13 +113,13 @@ impl Home {
     pub(super) fn head_expired(&mut self, slot: u32, generation: u32, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at(slot);
         if session.generation == generation && session.phase == Phase::Head {
-            self.note_refused(slot, 0, "head_timeout", effects);
+            self.note_refusal(slot, 0, "head_timeout", effects);
             self.close_socket(slot, effects);
         }
     }
 
     /// A request is refused before its WebSocket opens: counted and told by cause.
-    pub(super) fn note_refused(&self, slot: u32, status: u16, cause: &'static str, effects: &mut HomeEffects<'_>) {
+    pub(super) fn note_refusal(&self, slot: u32, status: u16, cause: &'static str, effects: &mut HomeEffects<'_>) {
         effects.counters.refused.add(1);
         effects.counters.causes.refused(status, cause);
         effects.output.refused.push(Refused { peer: self.address(slot), status, cause });

@@ -85,7 +85,7 @@ impl Home {
     }
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
-        self.note_refused(slot, refusal.status, refusal.error, effects);
+        self.note_refusal(slot, refusal.status, refusal.error, effects);
         self.answer_head(slot, refusal_response(refusal), effects);
     }
 
