@@ -243,3 +243,76 @@ fn the_script_is_clean_shell() {
         assert!(checked.status.success(), "{}", text(&checked));
     }
 }
+
+/// Where `./tests/run` puts Prometheus's tool, unless the variable `PROMTOOL` says where it is.
+fn promtool() -> PathBuf {
+    let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the build's folder");
+    let here = builds.join("promtool/usr/bin/promtool");
+    let program = std::env::var_os("PROMTOOL").map_or(here, PathBuf::from);
+    assert!(program.is_file(), "promtool is not at {}; ./tests/run brings it", program.display());
+    program
+}
+
+fn prometheus_takes(arguments: &[&str], within: &Path) {
+    let output = Command::new(promtool()).args(arguments).current_dir(within).output();
+    let output = output.expect("the tool can be started");
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+}
+
+#[test]
+fn prometheus_takes_every_alert_and_each_fires_when_it_should() {
+    let within = folder().join("prometheus");
+    prometheus_takes(&["check", "rules", "alerts.yml"], &within);
+    prometheus_takes(&["test", "rules", "alerts_test.yml"], &within);
+    let (alerts, tests) = (read(&within.join("alerts.yml")), read(&within.join("alerts_test.yml")));
+    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        for case in ["fires", "stays silent"] {
+            assert!(tests.contains(&format!("- name: {name} {case}\n")), "{name} has a case where it {case}");
+        }
+    }
+}
+
+/// Every `expr` below a value, as Grafana sends it.
+fn expressions(value: &serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str() {
+                    Some(text) if name == "expr" => {
+                        into.push(text.replace("$__rate_interval", "5m").replace("$instance", ".*"));
+                    }
+                    _ => expressions(value, into),
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| expressions(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn prometheus_takes_every_expression_of_the_dashboard() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read(&folder().join("grafana/roomring.json"))).expect("the dashboard is JSON");
+    let panels = dashboard["panels"].as_array().expect("a list");
+    let mut ids: Vec<u64> = panels.iter().map(|panel| panel["id"].as_u64().expect("a number")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
+    let mut all = Vec::new();
+    expressions(&dashboard, &mut all);
+    assert!(all.len() > 40, "they were found: {}", all.len());
+    // As rules, in JSON, which is YAML too.
+    let rules: Vec<_> = all
+        .iter()
+        .enumerate()
+        .map(|(index, expr)| serde_json::json!({"record": format!("dashboard:{index}"), "expr": expr}))
+        .collect();
+    let scratch = tempfile::tempdir().expect("a folder");
+    let file = scratch.path().join("rules.yml");
+    let text = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]}).to_string();
+    fs::write(file, text).expect("the folder can be written");
+    prometheus_takes(&["check", "rules", "rules.yml"], scratch.path());
+}

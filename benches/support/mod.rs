@@ -251,6 +251,7 @@ pub fn settings(shape: &Shape) -> Settings {
         compression: None,
         rooms: Arc::new(rooms),
         classes: Vec::new(),
+        trace_part: 0,
         linked: false,
         durable: false,
     }

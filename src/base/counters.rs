@@ -1,37 +1,7 @@
 //! One core's counters: one writer (that core), relaxed reads by whoever scrapes. Never summed here across cores.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A number that one thread writes and any thread may read.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds. Only the owning core calls this, so load and store need no atomic read-modify-write.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    /// Subtracts (gauges).
-    #[inline]
-    pub fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
-    }
-
-    /// Sets (gauges).
-    #[inline]
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// Reads.
-    #[inline]
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use super::causes::Causes;
+pub use super::counter::Counter;
 
 /// Upper bounds, in microseconds, of a histogram's buckets; one more bucket holds the rest.
 pub const BOUNDS_US: [u64; 16] =
@@ -67,6 +37,12 @@ macro_rules! counters {
             pub publish_to_flush: Histogram,
             /// Round-trip time of WebSocket pings.
             pub round_trip: Histogram,
+            /// Time from a socket's acceptance to its WebSocket's opening.
+            pub upgrade: Histogram,
+            /// Time that one turn of the engine takes, from its first input to its end.
+            pub turn: Histogram,
+            /// Closes, refusals and commands by their causes.
+            pub causes: Causes,
         }
 
         /// Whether a number only grows or goes both ways.
@@ -198,6 +174,14 @@ counters! {
     memory_charged: Gauge,
     #[doc = "Thread CPU time of this core, in microseconds."]
     cpu_us: Total,
+    #[doc = "This core's share of the memory budget, in bytes."]
+    memory_budget_bytes: Gauge,
+    #[doc = "Members of the largest room owned by this core."]
+    room_members_max: Gauge,
+    #[doc = "Bytes that wait for the connection of this core that lags most, as seen in one round of the heartbeats."]
+    outbox_bytes_max: Gauge,
+    #[doc = "Spans of sampled publishes that this core dropped because too many waited to be exported."]
+    spans_dropped: Total,
 }
 
 #[cfg(test)]

@@ -211,6 +211,8 @@ pub const ROOM_RATE_WINDOW_MS: u64 = 10_000;
 
 /// Bytes of the reason in a close frame (RFC 6455 section 5.5, less the status code).
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+/// Spans that one turn of a core tells; over it they are dropped and counted.
+pub const SPANS_PER_TURN_MAX: usize = 256;
 
 /// Path of the WebSocket endpoint.
 pub const WS_PATH: &str = "/ws";

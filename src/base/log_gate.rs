@@ -1,85 +1,104 @@
-//! Which repeated log lines to let through: each subject (a connection, an address) and cause at most once a minute.
-//! Reads no clock.
+//! Which repeated log lines to let through: each subject (a connection, an address) and cause at most once a minute, and
+//! of each cause a bounded number, so that a flood of one neither fills the log nor hides the others. Counts by cause what
+//! is held back. Reads no clock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A subject's line of one cause is let through again after this.
 pub const LOG_AGAIN_MS: u64 = 60_000;
 
-/// Lines remembered. With more different ones within [`LOG_AGAIN_MS`] further ones are held back, so that a flood of
-/// failing connections cannot flood the log.
-pub const LOG_GATE_ENTRIES_MAX: usize = 4_096;
+/// Lines of one cause let through within [`LOG_AGAIN_MS`].
+pub const LOG_LINES_PER_CAUSE_MAX: usize = 256;
 
-/// What was let through within the last minute, of one core.
+/// What was let through within the last minute, of one core. Causes come from the program alone, so there are few.
 #[derive(Debug)]
 pub struct LogGate<Subject> {
-    admitted: BTreeSet<(Subject, u8)>,
+    by_cause: BTreeMap<&'static str, Lines<Subject>>,
+}
+
+#[derive(Debug)]
+struct Lines<Subject> {
+    admitted: BTreeSet<Subject>,
     /// The same, oldest first, with when it was let through.
-    order: VecDeque<(u64, Subject, u8)>,
+    order: VecDeque<(u64, Subject)>,
     held_back: u64,
 }
 
 impl<Subject> Default for LogGate<Subject> {
+    fn default() -> Self {
+        Self { by_cause: BTreeMap::new() }
+    }
+}
+
+impl<Subject> Default for Lines<Subject> {
     fn default() -> Self {
         Self { admitted: BTreeSet::new(), order: VecDeque::new(), held_back: 0 }
     }
 }
 
 impl<Subject: Copy + Ord> LogGate<Subject> {
-    /// Whether to log. `now_ms` never goes back; `cause` is the caller's numbering.
-    pub fn admit(&mut self, now_ms: u64, subject: Subject, cause: u8) -> bool {
-        while let Some((at_ms, subject, cause)) = self.order.front().copied() {
+    /// Whether to log: if so, with how many lines of this cause were held back and not told yet. `now_ms` never goes back.
+    pub fn admit(&mut self, now_ms: u64, subject: Subject, cause: &'static str) -> Option<u64> {
+        let lines = self.by_cause.entry(cause).or_default();
+        while let Some((at_ms, subject)) = lines.order.front().copied() {
             if now_ms.saturating_sub(at_ms) < LOG_AGAIN_MS {
                 break;
             }
-            self.order.pop_front();
-            self.admitted.remove(&(subject, cause));
+            lines.order.pop_front();
+            lines.admitted.remove(&subject);
         }
-        let admit = self.order.len() < LOG_GATE_ENTRIES_MAX && !self.admitted.contains(&(subject, cause));
-        if admit {
-            self.admitted.insert((subject, cause));
-            self.order.push_back((now_ms, subject, cause));
+        if lines.order.len() < LOG_LINES_PER_CAUSE_MAX && lines.admitted.insert(subject) {
+            lines.order.push_back((now_ms, subject));
+            Some(std::mem::take(&mut lines.held_back))
         } else {
-            self.held_back += 1;
+            lines.held_back += 1;
+            None
         }
-        admit
     }
 
-    /// Lines held back since this was last asked.
-    pub fn take_held_back(&mut self) -> u64 {
-        std::mem::take(&mut self.held_back)
+    /// Whether there is something to tell.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        self.by_cause.values().any(|lines| lines.held_back > 0)
+    }
+
+    /// How many lines of each cause were held back and not told yet.
+    pub fn take_held_back(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.by_cause.iter_mut().map(|(cause, lines)| (*cause, std::mem::take(&mut lines.held_back)));
+        counts.filter(|(_, count)| *count > 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{ConnId, CoreId};
 
-    fn conn(slot: u32) -> ConnId {
-        ConnId { home: CoreId(0), slot, generation: 1 }
+    #[test]
+    fn one_line_a_minute_for_each_subject_and_cause() {
+        let mut gate = LogGate::default();
+        assert_eq!(gate.admit(0, 1, "slow"), Some(0));
+        assert_eq!(gate.admit(59_999, 1, "slow"), None);
+        assert_eq!(gate.admit(59_999, 1, "rate"), Some(0));
+        assert_eq!(gate.admit(59_999, 2, "slow"), Some(1), "the next line tells what was held back");
+        assert_eq!(gate.admit(60_000, 1, "slow"), Some(0));
+        assert!(!gate.holds_back());
+        assert_eq!(gate.admit(60_001, 1, "slow"), None);
+        assert_eq!(gate.admit(60_001, 1, "rate"), None);
+        assert_eq!(gate.admit(60_002, 1, "rate"), None);
+        assert!(gate.holds_back());
+        assert_eq!(gate.take_held_back().collect::<Vec<_>>(), [("rate", 2), ("slow", 1)]);
+        assert_eq!(gate.take_held_back().count(), 0);
     }
 
     #[test]
-    fn one_line_a_minute_for_each_connection_and_cause() {
+    fn a_flood_of_one_cause_is_held_back_and_hides_no_other() {
         let mut gate = LogGate::default();
-        assert!(gate.admit(0, conn(1), 1));
-        assert!(!gate.admit(59_999, conn(1), 1));
-        assert!(gate.admit(59_999, conn(1), 2));
-        assert!(gate.admit(59_999, conn(2), 1));
-        assert!(gate.admit(60_000, conn(1), 1));
-        assert!(!gate.admit(60_001, conn(1), 1));
-        assert_eq!(gate.take_held_back(), 2);
-        assert_eq!(gate.take_held_back(), 0);
-    }
-
-    #[test]
-    fn a_flood_of_connections_is_held_back_and_forgotten() {
-        let mut gate = LogGate::default();
-        let admitted = (0..10_000).filter(|slot| gate.admit(1, conn(*slot), 0)).count();
-        assert_eq!(admitted, LOG_GATE_ENTRIES_MAX);
-        assert_eq!(gate.take_held_back(), 10_000 - LOG_GATE_ENTRIES_MAX as u64);
-        assert!(gate.admit(60_001, conn(9_999), 0));
-        assert_eq!((gate.order.len(), gate.admitted.len()), (1, 1));
+        let admitted = (0..10_000).filter(|subject| gate.admit(1, *subject, "protocol").is_some()).count();
+        assert_eq!(admitted, LOG_LINES_PER_CAUSE_MAX);
+        assert_eq!(gate.admit(1, 9_999, "slow"), Some(0));
+        let held_back = (10_000 - LOG_LINES_PER_CAUSE_MAX) as u64;
+        assert_eq!(gate.admit(60_001, 9_999, "protocol"), Some(held_back));
+        let lines = &gate.by_cause["protocol"];
+        assert_eq!((lines.order.len(), lines.admitted.len()), (1, 1), "what is over is forgotten");
     }
 }

@@ -1,7 +1,9 @@
 //! Floor 0: words and numbers. Standard library only; knows no socket, no protocol byte, no clock.
 
 pub mod breaker;
+pub mod causes;
 pub mod codes;
+pub mod counter;
 pub mod counters;
 pub mod ids;
 pub mod limits;

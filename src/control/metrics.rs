@@ -1,21 +1,21 @@
 //! The text of `/metrics`: every counter of every core, merged when it is asked for. Keeps no metric of its own.
 
 use std::fmt::Error;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
+use super::process::Process;
 use super::requests::Requests;
+use super::sample::{counter, gauge};
 use crate::base::breaker::BreakerState;
-use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Histogram, Kind};
+use crate::base::causes::{COMMANDS, ENDS, ERRORS, REFUSALS};
+use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
 
 /// The two texts that monitoring systems read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +86,11 @@ struct Scrape {
     tls_expires_s: u64,
     log_lines_lost: u64,
     breakers: Vec<(&'static str, BreakerState)>,
-    cpu_s: Option<(f64, f64)>,
-    resident_bytes: Option<u64>,
     /// Of the HTTP API: route, status, count.
     requests: Vec<(&'static str, u16, u64)>,
+    /// Sent, and lost on the way.
+    spans: Option<(u64, u64)>,
+    process: Process,
 }
 
 impl Scrape {
@@ -101,9 +102,9 @@ impl Scrape {
             tls_expires_s: watched.tls_expires_s.load(Ordering::Relaxed),
             log_lines_lost: (watched.log_lines_lost)(),
             breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
-            cpu_s: cpu_seconds(),
-            resident_bytes: resident_bytes(),
             requests: requests.counts(),
+            spans: watched.spans.as_ref().map(|exported| (exported.sent(), exported.failed())),
+            process: Process::read(),
         }
     }
 
@@ -157,7 +158,49 @@ impl Scrape {
         let help = "Time from a publication's arrival to the flush that hands it to the kernel, per delivery.";
         self.histogram(encoder, "roomring_publish_to_flush_seconds", help, |core| &core.publish_to_flush)?;
         let help = "Round-trip time of WebSocket pings.";
-        self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)
+        self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)?;
+        let help = "Time from a socket's acceptance to its WebSocket's opening.";
+        self.histogram(encoder, "roomring_upgrade_seconds", help, |core| &core.upgrade)?;
+        let help = "Time that one turn of a core takes, from its first input to its end.";
+        self.histogram(encoder, "roomring_turn_seconds", help, |core| &core.turn)
+    }
+
+    /// Closes, refusals, commands and drops: every cause there is, from the start, so that a rate of it is known at once.
+    fn by_cause(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "WebSocket connections that have ended, by close code and cause; code none: the client's own doing.";
+        let ends = self.cores.iter().map(|core| core.causes.ends().collect());
+        let labels =
+            ENDS.iter().map(|(code, cause)| vec![("code", (*code).to_owned()), ("cause", (*cause).to_owned())]);
+        labelled(encoder, "roomring_connections_closed", help, ends, labels)?;
+        let help = "Upgrades refused, by HTTP status and error; status 0: closed without an answer.";
+        let refusals = self.cores.iter().map(|core| core.causes.refusals().collect());
+        let labels =
+            REFUSALS.iter().map(|(status, error)| vec![("status", status.to_string()), ("error", (*error).to_owned())]);
+        labelled(encoder, "roomring_upgrades_refused", help, refusals, labels)?;
+        let help = "Commands answered by an error, by its code.";
+        let errors = self.cores.iter().map(|core| core.causes.errors().collect());
+        let labels = ERRORS.iter().map(|code| vec![("code", code.as_str().to_owned())]);
+        labelled(encoder, "roomring_commands_refused", help, errors, labels)?;
+        let help = "Commands received, by type; bad: not readable, or of an unknown type.";
+        let commands = self.cores.iter().map(|core| core.causes.commands().collect());
+        let labels = COMMANDS.iter().map(|kind| vec![("type", (*kind).to_owned())]);
+        labelled(encoder, "roomring_commands", help, commands, labels)?;
+        let help = "What some member or core was not given, by cause: slow (outbox full), gap (lost to history), \
+                    lane (put off, and made good from history), push (no number, lane full).";
+        let drops = self.cores.iter().map(|core| {
+            let counters = [&core.dropped_slow, &core.dropped_gap, &core.dropped_lane, &core.dropped_push];
+            counters.map(Counter::get).to_vec()
+        });
+        let labels = ["slow", "gap", "lane", "push"].iter().map(|cause| vec![("cause", (*cause).to_owned())]);
+        labelled(encoder, "roomring_drops", help, drops, labels)
+    }
+
+    fn spans(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Some((sent, failed)) = self.spans else { return Ok(()) };
+        let help = "Spans of sampled publishes, by what became of them at the collector.";
+        let mut metric = encoder.encode_descriptor("roomring_spans", help, None, MetricType::Counter)?;
+        counter(&mut metric.encode_family(&[("result", "sent")])?, &sent)?;
+        counter(&mut metric.encode_family(&[("result", "failed")])?, &failed)
     }
 
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -171,17 +214,7 @@ impl Scrape {
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        if let Some((user, system)) = self.cpu_s {
-            let help = "CPU time of the process, in seconds.";
-            let mut metric =
-                encoder.encode_descriptor("roomring_process_cpu_seconds", help, None, MetricType::Counter)?;
-            counter(&mut metric.encode_family(&[("mode", "user")])?, &user)?;
-            counter(&mut metric.encode_family(&[("mode", "system")])?, &system)?;
-        }
-        if let Some(bytes) = self.resident_bytes {
-            let help = "Memory of the process that is in RAM, in bytes.";
-            gauge(encoder, "roomring_process_resident_memory_bytes", help, &bytes)?;
-        }
+        self.process.encode(encoder)?;
         let mut lost = encoder.encode_descriptor(
             "roomring_log_lines_lost",
             "Log lines that found no room in the queue to standard error.",
@@ -224,34 +257,28 @@ impl Collector for Scrape {
         counter(&mut messages.encode_family(&[("direction", "received")])?, &received)?;
         counter(&mut messages.encode_family(&[("direction", "sent")])?, &sent)?;
         self.by_core(&mut encoder)?;
+        self.by_cause(&mut encoder)?;
         self.histograms(&mut encoder)?;
         self.requests(&mut encoder)?;
+        self.spans(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
 
-fn counter(metric: &mut MetricEncoder<'_>, value: &impl EncodeCounterValue) -> Result<(), Error> {
-    metric.encode_counter::<NoLabelSet, _, f64>(value, None)
-}
-
-fn gauge(
+/// One family: for each core a count for each set of labels.
+fn labelled(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    value: &impl EncodeGaugeValue,
+    cores: impl Iterator<Item = Vec<u64>>,
+    labels: impl Iterator<Item = Vec<(&'static str, String)>> + Clone,
 ) -> Result<(), Error> {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
-}
-
-/// In user mode and in the kernel.
-fn cpu_seconds() -> Option<(f64, f64)> {
-    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    Some((seconds(usage.user_time()), seconds(usage.system_time())))
-}
-
-fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (core, counts) in cores.enumerate() {
+        for (mut labels, count) in labels.clone().zip(counts) {
+            labels.push(("core", core.to_string()));
+            counter(&mut metric.encode_family(&labels)?, &count)?;
+        }
+    }
+    Ok(())
 }

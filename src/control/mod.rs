@@ -3,11 +3,14 @@
 
 mod api;
 mod metrics;
+mod process;
 mod requests;
+mod sample;
 mod serve;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +26,7 @@ use serde_json::json;
 
 pub use self::api::{Api, ApiSettings, CallCores, KEY_FIELD};
 pub use self::serve::serve;
+pub use self::traces::{Exported, Exporter, TraceSettings, is_endpoint};
 use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
 use crate::io::clock;
@@ -52,6 +56,8 @@ pub struct Watched {
     pub breakers: Vec<Watch<BreakerState>>,
     /// When the TLS certificate in use expires, Unix seconds; 0: there is none.
     pub tls_expires_s: AtomicU64,
+    /// What has become of the spans that were to be sent; `None`: nothing is traced.
+    pub spans: Option<Arc<Exported>>,
     /// Log lines that found no room so far.
     pub log_lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
 }

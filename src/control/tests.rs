@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::*;
+use crate::base::causes::{CommandKind, End};
+use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::{COUNTERS, Kind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
@@ -34,6 +36,7 @@ fn watched() -> Arc<Watched> {
         tls_expires_s: AtomicU64::new(0),
         log_lines_lost: Box::new(|| 17),
         parts: Vec::new(),
+        spans: None,
         breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }],
     })
 }
@@ -144,6 +147,52 @@ async fn prometheus_gets_its_text() {
     assert!(value("roomring_process_cpu_seconds_total{mode=\"system\"}") >= 0.0);
     assert!(value("roomring_process_resident_memory_bytes") > 1e5);
     assert!(value("roomring_uptime_seconds") < 60.0);
+}
+
+#[tokio::test]
+async fn every_cause_is_there_from_the_start_and_counted_under_its_labels() {
+    let watched = watched();
+    watched.cores[0].causes.ended(End::Closed(CloseCode::Slow));
+    watched.cores[0].causes.ended(End::Lost);
+    watched.cores[1].causes.refused(429, "rate_limited");
+    watched.cores[1].causes.command_refused(ErrorCode::NotJoined);
+    watched.cores[1].causes.command(CommandKind::Publish);
+    let (_, _, text) = call(&watched, Method::GET, "/metrics", "*/*").await;
+    for line in [
+        "# TYPE roomring_connections_closed_total counter",
+        "roomring_connections_closed_total{code=\"4413\",cause=\"slow_consumer\",core=\"0\"} 1",
+        "roomring_connections_closed_total{code=\"4413\",cause=\"slow_consumer\",core=\"1\"} 0",
+        "roomring_connections_closed_total{code=\"none\",cause=\"lost\",core=\"0\"} 1",
+        "roomring_connections_closed_total{code=\"none\",cause=\"client\",core=\"0\"} 0",
+        "roomring_upgrades_refused_total{status=\"429\",error=\"rate_limited\",core=\"1\"} 1",
+        "roomring_commands_refused_total{code=\"not_joined\",core=\"1\"} 1",
+        "roomring_commands_total{type=\"publish\",core=\"1\"} 1",
+        "roomring_drops_total{cause=\"slow\",core=\"1\"} 10",
+        "roomring_drops_total{cause=\"gap\",core=\"1\"} 20",
+        "roomring_drops_total{cause=\"lane\",core=\"0\"} 100",
+        "roomring_drops_total{cause=\"push\",core=\"0\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("roomring_spans_total"), "nothing is traced");
+    let mut one = Arc::into_inner(watched).expect("held here alone");
+    one.spans = Some(Arc::default());
+    let (_, _, text) = call(&Arc::new(one), Method::GET, "/metrics", "*/*").await;
+    assert!(text.contains("roomring_spans_total{result=\"failed\"} 0\n"), "{text}");
+}
+
+#[tokio::test]
+async fn the_process_is_told_as_the_system_sees_it() {
+    let (_, _, text) = call(&watched(), Method::GET, "/metrics", "*/*").await;
+    let value = |name: &str| -> f64 {
+        let sample = samples(&text).into_iter().find(|(found, _)| *found == name);
+        sample.unwrap_or_else(|| panic!("no {name}")).1.parse().expect("a number")
+    };
+    let (open, most) = (value("roomring_process_open_fds"), value("roomring_process_max_fds"));
+    assert!(0.0 < open && open <= most, "{open} of {most}");
+    let started = value("roomring_process_start_time_seconds");
+    let now = clock::now().unix_ms as f64 / 1e3;
+    assert!(started <= now && now - started < 3_600.0, "{started} {now}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
+use crate::engine::trace::Mark;
 use crate::wire::command::{DataKind, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
 use crate::wire::push::LeftReason;
@@ -106,6 +107,8 @@ pub enum ToOwner {
         ephemeral: bool,
         /// When it arrived, monotonic microseconds.
         arrived_us: u64,
+        /// Its mark, if it is sampled.
+        trace: Option<Mark>,
         /// Where the reply goes.
         reply: ReplyTo,
     },
@@ -311,6 +314,8 @@ pub enum ToHome {
         except: Option<ConnId>,
         /// When the publish arrived, monotonic microseconds.
         arrived_us: u64,
+        /// The publish's mark, if it is sampled; a delivery made good later has none.
+        trace: Option<Mark>,
     },
     /// Frames for all members on that core that have no number: `ephemeral`, `status`.
     /// Lane full: dropped and counted; nobody repairs it (a `presence` command shows the truth).

@@ -25,6 +25,7 @@ pub mod rates;
 pub mod session;
 pub mod settings;
 pub mod table;
+pub mod trace;
 pub mod trusted;
 
 use std::sync::Arc;
@@ -82,6 +83,7 @@ macro_rules! owner_effects {
     ($engine:ident, $output:ident) => {
         &mut OwnerEffects {
             outbound: &mut $engine.outbound,
+            spans: &mut $output.spans,
             link: &mut $output.link,
             store: &mut $output.store,
             answers: &mut $output.answers,
@@ -103,6 +105,7 @@ impl Engine {
     /// An engine without connections or rooms. `seed` feeds every random choice; the same inputs give the same outputs.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64, counters: Arc<CoreCounters>) -> Self {
+        counters.memory_budget_bytes.set(settings.memory_bytes_max);
         Self {
             home: Home::new(settings.clone(), core, seed),
             owner: Owner::new(settings.clone(), core, seed),
@@ -161,6 +164,7 @@ impl Engine {
     fn set_settings(&mut self, now: Now, settings: &Arc<Settings>, output: &mut Output) {
         debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
         self.budget.set_max(settings.memory_bytes_max);
+        self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
         self.home.set_settings(now, settings.clone());
         self.limiter.set_settings(settings.clone());
         self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));
@@ -186,6 +190,7 @@ impl Engine {
     /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
         let more = self.home.flush(home_effects!(self, now, output));
+        trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());
         self.counters.turns.add(1);
         more

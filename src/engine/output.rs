@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::call::Answer;
 use super::input::Record;
 use super::session::ConnStats;
+use super::trace::Span;
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, Epoch, RoomName, Seq, UserName};
 
@@ -34,6 +35,8 @@ pub struct Ended {
     pub code: Option<CloseCode>,
     /// Plain words.
     pub cause: &'static str,
+    /// The room at fault, where there is one.
+    pub room: Option<RoomName>,
     /// Round-trip time of its last ping, microseconds; 0: never known.
     pub round_trip_us: u32,
     /// What it did.
@@ -83,6 +86,8 @@ pub struct Output {
     pub tokens_refused: Vec<TokenRefused>,
     /// A token names a key that is not known: whoever fetches keys is to look for more, and to answer with `Input::Keys`.
     pub keys_wanted: bool,
+    /// To whoever exports traces; at most [`SPANS_PER_TURN_MAX`](crate::base::limits::SPANS_PER_TURN_MAX).
+    pub spans: Vec<Span>,
 }
 
 impl Output {
@@ -99,6 +104,7 @@ impl Output {
             && self.refused.is_empty()
             && self.tokens_refused.is_empty()
             && !self.keys_wanted
+            && self.spans.is_empty()
     }
 }
 

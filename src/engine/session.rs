@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::base::ids::{ConnId, CoreId, UserName};
+use crate::base::time::Now;
 use crate::wire::message::Decoder;
 use crate::wire::reading::Reading;
 
@@ -121,7 +122,8 @@ pub struct Session {
     pub memberships: SmallVec<[Membership; 1]>,
     /// When a frame last arrived, in [`SEEN_UNIT_MS`] since the start.
     pub last_seen: u32,
-    /// Round-trip time of the last ping, microseconds; 0: not known yet.
+    /// Round-trip time of the last ping, microseconds; 0: not known yet. Until the WebSocket is open: when the socket was
+    /// accepted, the lower half of the monotonic microseconds (a head has far less time than they take to come round).
     pub round_trip_us: u32,
     /// What it has done.
     pub stats: ConnStats,
@@ -135,6 +137,16 @@ impl Session {
     #[must_use]
     pub fn id(&self, home: CoreId, slot: u32) -> ConnId {
         ConnId { home, slot, generation: self.generation }
+    }
+
+    /// The socket was accepted now.
+    pub fn note_accepted(&mut self, now: Now) {
+        self.round_trip_us = now.mono_us as u32;
+    }
+
+    /// Microseconds since the socket was accepted; called once, when the WebSocket opens.
+    pub fn take_opening_us(&mut self, now: Now) -> u64 {
+        u64::from((now.mono_us as u32).wrapping_sub(std::mem::take(&mut self.round_trip_us)))
     }
 
     /// Its place in the room of an audience.

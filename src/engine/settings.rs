@@ -125,6 +125,8 @@ pub struct Settings {
     pub rooms: Arc<RoomSettings>,
     /// Classes in the order of the configuration; the first match counts.
     pub classes: Vec<RoomClass>,
+    /// The part of the publishes whose way is traced, in 2^-64; 0: none.
+    pub trace_part: u64,
     /// Publishes are numbered by the link rather than by their room's owner.
     pub linked: bool,
     /// Publishes are delivered and acknowledged only after the store has committed them.
@@ -199,6 +201,7 @@ impl Settings {
                 message_rate: None,
             }),
             classes: Vec::new(),
+            trace_part: 0,
             linked: false,
             durable: false,
         }

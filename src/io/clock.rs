@@ -19,6 +19,14 @@ pub fn now() -> Now {
     Now { mono_us, unix_ms }
 }
 
+/// What is added to a monotonic time to make it one since 1970, in microseconds, by the wall clock of now.
+#[must_use]
+pub fn wall_offset_us() -> u64 {
+    let mono_us = now().mono_us;
+    let unix_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    unix_us.saturating_sub(mono_us)
+}
+
 /// CPU time that the calling thread has used, in microseconds.
 #[must_use]
 pub fn thread_cpu_us() -> u64 {

@@ -1,26 +1,62 @@
-//! The log lines of connections that have ended and of requests that were refused, at most one a minute for each
-//! connection or address and cause. Decides no close.
+//! One core's log lines: connections that have ended, requests that were refused, memory used up, lanes that were full.
+//! At most one line a minute for each connection or address and cause, and a bounded number for each cause; what is held
+//! back is counted by cause, and told with the cause's next line or within a minute. Decides no close.
 
 use std::net::IpAddr;
 
+use crate::base::causes::End;
 use crate::base::codes::CloseCode;
-use crate::base::ids::ConnId;
-use crate::base::log_gate::LogGate;
+use crate::base::counters::CoreCounters;
+use crate::base::ids::{ConnId, CoreId};
+use crate::base::log_gate::{LOG_AGAIN_MS, LogGate};
 use crate::base::time::Now;
 use crate::engine::output::{Ended, Refused, TokenRefused};
 
-/// Lines that were held back are told at most this often.
-const HELD_BACK_MS: u64 = 60_000;
-
 /// One core's journal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Journal {
-    gate: LogGate<ConnId>,
-    refusals: LogGate<IpAddr>,
-    held_back_due_ms: u64,
+    core: CoreId,
+    closed: LogGate<ConnId>,
+    refused: LogGate<IpAddr>,
+    /// When what is held back is told; `None`: nothing is.
+    due_ms: Option<u64>,
+    memory: Memory,
+    lanes: Lanes,
+}
+
+/// Whether the core's memory budget is used up, as it was told.
+#[derive(Debug, Default)]
+struct Memory {
+    is_over: bool,
+    is_told: bool,
+    /// Since the last line.
+    times: u64,
+    again_ms: u64,
+}
+
+/// What full lanes cost, as it was told.
+#[derive(Debug, Default)]
+struct Lanes {
+    put_off: u64,
+    gaps: u64,
+    pushes: u64,
+    again_ms: u64,
 }
 
 impl Journal {
+    /// Nothing told.
+    #[must_use]
+    pub fn new(core: CoreId) -> Self {
+        Self {
+            core,
+            closed: LogGate::default(),
+            refused: LogGate::default(),
+            due_ms: None,
+            memory: Memory::default(),
+            lanes: Lanes::default(),
+        }
+    }
+
     /// Writes what has ended. What the client did, or a planned stop, is for debugging; what the server had to end is
     /// for the operator.
     pub fn write(&mut self, now: Now, ended: &mut Vec<Ended>) {
@@ -28,43 +64,93 @@ impl Journal {
             match end.code {
                 None | Some(CloseCode::Normal | CloseCode::Restart) => debug(&end),
                 Some(_) if !tracing::enabled!(tracing::Level::INFO) => {}
-                Some(code) => {
-                    // The low byte tells all close codes apart.
-                    if self.gate.admit(now.mono_ms(), end.conn, code.number() as u8) {
-                        info(&end, code);
-                    }
-                }
-            }
-        }
-        if now.mono_ms() >= self.held_back_due_ms {
-            self.held_back_due_ms = now.mono_ms() + HELD_BACK_MS;
-            let lines = self.gate.take_held_back();
-            if lines > 0 {
-                tracing::info!(lines, "held back lines about connections that were closed");
-            }
-            let lines = self.refusals.take_held_back();
-            if lines > 0 {
-                tracing::info!(lines, "held back lines about requests that were refused");
+                Some(code) => match self.closed.admit(now.mono_ms(), end.conn, End::Closed(code).cause()) {
+                    Some(held_back) => info(&end, code, held_back),
+                    None => self.expect(now),
+                },
             }
         }
     }
 
     /// Writes which requests were refused, and whose.
     pub fn write_refused(&mut self, now: Now, refused: &mut Vec<Refused>) {
-        for refusal in refused.drain(..) {
-            let Refused { peer, status, cause } = refusal;
-            // The low byte tells the statuses that are used apart.
-            if tracing::enabled!(tracing::Level::INFO) && self.refusals.admit(now.mono_ms(), peer, status as u8) {
-                tracing::info!(address = %peer, status, cause, "request refused");
+        for Refused { peer, status, cause } in refused.drain(..) {
+            if !tracing::enabled!(tracing::Level::INFO) {
+                continue;
             }
+            match self.refused.admit(now.mono_ms(), peer, cause) {
+                Some(held_back) => tracing::info!(address = %peer, status, cause, held_back, "request refused"),
+                None => self.expect(now),
+            }
+        }
+    }
+
+    /// Writes what has changed of the core's own state, and what was held back for a minute.
+    pub fn write_state(&mut self, now: Now, counters: &CoreCounters) {
+        self.memory.write(now, self.core, counters);
+        self.lanes.write(now, self.core, counters);
+        if self.due_ms.is_some_and(|due_ms| due_ms <= now.mono_ms()) {
+            self.finish();
+        }
+    }
+
+    /// When [`Journal::write_state`] has something to tell for the time alone, monotonic microseconds.
+    #[must_use]
+    pub fn next_due_us(&self) -> Option<u64> {
+        self.due_ms.map(|due_ms| due_ms * 1_000)
+    }
+
+    /// Tells what is held back, whatever the time.
+    pub fn finish(&mut self) {
+        self.due_ms = None;
+        let core = self.core.0;
+        for (cause, lines) in self.closed.take_held_back() {
+            tracing::info!(core, cause, lines, "lines about closed connections held back");
+        }
+        for (cause, lines) in self.refused.take_held_back() {
+            tracing::info!(core, cause, lines, "lines about refused requests held back");
+        }
+    }
+
+    fn expect(&mut self, now: Now) {
+        self.due_ms.get_or_insert(now.mono_ms() + LOG_AGAIN_MS);
+    }
+}
+
+impl Memory {
+    fn write(&mut self, now: Now, core: CoreId, counters: &CoreCounters) {
+        let (charged, budget) = (counters.memory_charged.get(), counters.memory_budget_bytes.get());
+        let is_over = charged > budget;
+        let was_over = std::mem::replace(&mut self.is_over, is_over);
+        self.times += u64::from(is_over && !was_over);
+        if is_over && !self.is_told && now.mono_ms() >= self.again_ms {
+            self.is_told = true;
+            self.again_ms = now.mono_ms() + LOG_AGAIN_MS;
+            let times = std::mem::take(&mut self.times);
+            tracing::warn!(core = core.0, charged, budget, times, "the memory budget is used up: upgrades are refused");
+        } else if !is_over && self.is_told {
+            self.is_told = false;
+            tracing::info!(core = core.0, charged, budget, "the memory budget has room again");
         }
     }
 }
 
-/// Writes which tokens were refused: the engine tells few of them.
-pub fn write_refused(refused: &mut Vec<TokenRefused>) {
-    for TokenRefused { cause, held_back } in refused.drain(..) {
-        tracing::info!(cause, held_back, "token refused");
+impl Lanes {
+    fn write(&mut self, now: Now, core: CoreId, counters: &CoreCounters) {
+        let (put_off, gaps, pushes) =
+            (counters.dropped_lane.get(), counters.dropped_gap.get(), counters.dropped_push.get());
+        let is_same = (self.put_off, self.gaps, self.pushes) == (put_off, gaps, pushes);
+        if is_same || now.mono_ms() < self.again_ms {
+            return;
+        }
+        tracing::warn!(
+            core = core.0,
+            deliveries_put_off = put_off - self.put_off,
+            lost_to_gaps = gaps - self.gaps,
+            pushes_dropped = pushes - self.pushes,
+            "lanes to other cores were full"
+        );
+        *self = Self { put_off, gaps, pushes, again_ms: now.mono_ms() + LOG_AGAIN_MS };
     }
 }
 
@@ -73,7 +159,7 @@ fn debug(end: &Ended) {
         connection = %end.conn,
         address = %end.peer,
         user = %end.user,
-        cause = end.cause,
+        why = end.cause,
         round_trip_us = end.round_trip_us,
         messages_received = end.stats.messages_received,
         messages_sent = end.stats.messages_sent,
@@ -83,13 +169,16 @@ fn debug(end: &Ended) {
     );
 }
 
-fn info(end: &Ended, code: CloseCode) {
+fn info(end: &Ended, code: CloseCode, held_back: u64) {
     tracing::info!(
         connection = %end.conn,
         address = %end.peer,
         user = %end.user,
+        room = end.room.as_deref(),
         code = code.number(),
-        cause = end.cause,
+        cause = End::Closed(code).cause(),
+        why = end.cause,
+        held_back,
         round_trip_us = end.round_trip_us,
         messages_received = end.stats.messages_received,
         messages_sent = end.stats.messages_sent,
@@ -98,3 +187,13 @@ fn info(end: &Ended, code: CloseCode) {
         "connection closed"
     );
 }
+
+/// Writes which tokens were refused: the engine tells few of them.
+pub fn write_tokens_refused(refused: &mut Vec<TokenRefused>) {
+    for TokenRefused { cause, held_back } in refused.drain(..) {
+        tracing::info!(cause, held_back, "token refused");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,7 @@ impl Prefaces {
             Parsed::Malformed(cause) => {
                 self.awaited.remove(&slot);
                 self.counters.refused_preface.add(1);
+                self.counters.causes.refused(0, "preface");
                 tracing::debug!(slot, cause, "connection of a trusted proxy closed");
                 hand_on(Input::Disconnected { slot });
             }

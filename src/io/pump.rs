@@ -160,6 +160,7 @@ impl<S: CoreState> Pump<S> {
         counters: Arc<CoreCounters>,
     ) -> Result<Pump<S>, StartError> {
         let bell = Bell(wake.clone());
+        let journal = Journal::new(lanes.core());
         let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
         Ok(Pump {
             state,
@@ -172,7 +173,7 @@ impl<S: CoreState> Pump<S> {
             bell: PollableFd::new(bell).map_err(failed)?,
             services,
             counters,
-            journal: Journal::default(),
+            journal,
             calls: Calls::default(),
             output: Output::default(),
             muted: 0,
@@ -201,6 +202,7 @@ impl<S: CoreState> Pump<S> {
         }
         self.sockets.stop_accepting();
         self.sockets.submit();
+        self.journal.finish();
         self.counters.cpu_us.set(clock::thread_cpu_us());
     }
 
@@ -217,8 +219,11 @@ impl<S: CoreState> Pump<S> {
             self.handle(now, Input::Tick);
             worked = true;
         }
-        if worked || self.blocked || self.unfinished {
+        let is_told = self.journal.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
+        if worked || self.blocked || self.unfinished || is_told {
+            let began_us = now.mono_us;
             let now = clock::now();
+            self.counters.turn.record(now.mono_us - began_us, 1);
             self.unfinished = self.state.finish_turn(now, &mut self.output);
             self.carry_out(now);
         }
@@ -344,7 +349,9 @@ impl<S: CoreState> Pump<S> {
         self.muted = 0;
         self.journal.write_refused(now, &mut self.output.refused);
         self.journal.write(now, &mut self.output.ended);
-        journal::write_refused(&mut self.output.tokens_refused);
+        self.journal.write_state(now, &self.counters);
+        self.services.take_spans(&mut self.output.spans, &self.counters);
+        journal::write_tokens_refused(&mut self.output.tokens_refused);
         self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
@@ -389,7 +396,8 @@ impl<S: CoreState> Pump<S> {
     /// When this core has something to do for the time alone.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.tls.as_ref().and_then(Tls::next_due_us), again]
+        let tls = self.tls.as_ref().and_then(Tls::next_due_us);
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), tls, self.journal.next_due_us(), again]
             .into_iter()
             .flatten()
             .min()

@@ -9,12 +9,14 @@ use crossbeam_channel::{Sender, TrySendError};
 use rustls::ServerConfig;
 
 use super::calls::Reply;
+use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::access::Keys;
 use crate::engine::call::Call;
 use crate::engine::input::{LinkEvent, StoreEvent};
 use crate::engine::output::{LinkRequest, Output, StoreRequest};
 use crate::engine::settings::Settings;
+use crate::engine::trace::Span;
 
 /// What the service thread tells a core.
 #[derive(Debug)]
@@ -70,9 +72,19 @@ pub struct Services {
     pub store: Option<Sender<(CoreId, StoreRequest)>>,
     /// To whoever fetches keys.
     pub keys: Option<CallForKeys>,
+    /// To whoever exports traces, at its own pace: it is not woken.
+    pub spans: Option<Sender<Span>>,
 }
 
 impl Services {
+    /// Hands over spans. They are samples: what finds no room is dropped and counted.
+    pub fn take_spans(&self, spans: &mut Vec<Span>, counters: &CoreCounters) {
+        for span in spans.drain(..) {
+            let taken = self.spans.as_ref().is_some_and(|to| to.try_send(span).is_ok());
+            counters.spans_dropped.add(u64::from(!taken));
+        }
+    }
+
     /// Hands over what `output` asks of them. Whether everything went: the rest stays, in order, for the next time.
     pub fn take(&self, core: CoreId, output: &mut Output) -> bool {
         if std::mem::take(&mut output.keys_wanted)
@@ -113,6 +125,8 @@ mod tests {
 
     use super::*;
     use crate::base::ids::RoomName;
+    use crate::engine::random::Random;
+    use crate::engine::trace::{Mark, Stage};
 
     fn close(room: &str) -> LinkRequest {
         LinkRequest::Close { room: RoomName::new(room).expect("valid") }
@@ -138,6 +152,18 @@ mod tests {
         let mut output = Output { keys_wanted: true, ..Output::default() };
         assert!(services.take(CoreId(0), &mut output) && services.take(CoreId(0), &mut output));
         assert_eq!((receiver.len(), output.is_empty()), (1, true));
+    }
+
+    #[test]
+    fn spans_beyond_the_queue_are_dropped_and_counted() {
+        let mark = Mark::draw(u64::MAX, &mut Random::new(1)).expect("all are sampled");
+        let (room, stage) = (RoomName::new("r").expect("valid"), Stage::Flushed { seq: 1, deliveries: 2 });
+        let span = Span { mark, arrived_us: 1, core: CoreId(0), room, stage, began_us: 1, ended_us: 2 };
+        let (sender, receiver) = bounded(2);
+        let (services, counters) = (Services { spans: Some(sender), ..Services::default() }, CoreCounters::default());
+        let mut spans = vec![span.clone(), span.clone(), span];
+        services.take_spans(&mut spans, &counters);
+        assert_eq!((spans.len(), receiver.len(), counters.spans_dropped.get()), (0, 2, 1));
     }
 
     #[test]

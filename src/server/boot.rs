@@ -25,6 +25,7 @@ use super::log::Log;
 use super::reload::reload;
 use super::supervisor::Supervisor;
 use super::tls::{Serving, watch_end};
+use super::traces::Traces;
 use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
 use crate::control::{self, Api, ApiSettings, Part, Watch, Watched};
@@ -85,7 +86,12 @@ async fn run(
         tracing::info!(sockets, "listening sockets were handed over: server.listen is not used");
     }
     let auth = plan.auth.clone().map(Auth::new).transpose()?;
-    let parts = Parts { inherited: inherited.clients, tokens: auth.as_ref().map(|auth| &auth.tokens) };
+    let traces = Traces::start(plan)?;
+    let parts = Parts {
+        inherited: inherited.clients,
+        tokens: auth.as_ref().map(|auth| &auth.tokens),
+        spans: traces.as_ref().map(Traces::queue),
+    };
     let (mut running, listen) = cores::start(plan, &counters, parts)?;
     let lost = log.lost();
     let watched = Arc::new(Watched {
@@ -95,7 +101,8 @@ async fn run(
         tls_expires_s: AtomicU64::new(0),
         log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
         parts: auth.iter().map(Auth::part).collect(),
-        breakers: auth.iter().map(Auth::breaker).collect(),
+        breakers: auth.iter().map(Auth::breaker).chain(traces.iter().map(Traces::breaker)).collect(),
+        spans: traces.as_ref().map(Traces::exported),
     });
     let cores = running.cores();
     let drain = move || signal.try_send(Signal::Drain).is_ok();
@@ -123,6 +130,10 @@ async fn run(
     };
     let end = live(&mut running, &mut signals, &watched, &supervisor, plan.shutdown_grace_ms, hang_up).await;
     control.abort();
+    // Whoever asks for an end at once does not wait for a collector.
+    if let (Some(traces), End::Drained | End::GraceOver) = (traces, &end) {
+        traces.finish().await;
+    }
     match end {
         End::Drained | End::GraceOver => Ok(()),
         End::Interrupted => bail!("a second signal ended the drain before every connection was closed"),

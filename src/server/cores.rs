@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
+use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::config::lower::Plan;
@@ -18,6 +19,7 @@ use crate::engine::access::Keys;
 use crate::engine::input::Input;
 use crate::engine::output::Output;
 use crate::engine::settings::Settings;
+use crate::engine::trace::Span;
 use crate::engine::trusted::Trusted;
 use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
@@ -50,6 +52,8 @@ pub struct Parts<'a> {
     pub inherited: Vec<TcpListener>,
     /// `None`: anyone may connect.
     pub tokens: Option<&'a Tokens>,
+    /// Where the spans of sampled publishes go; `None`: nothing is traced.
+    pub spans: Option<Sender<Span>>,
 }
 
 impl Cores {
@@ -102,7 +106,7 @@ pub struct Running {
 pub fn start(
     plan: &Plan,
     counters: &[Arc<CoreCounters>],
-    Parts { inherited, tokens }: Parts<'_>,
+    Parts { inherited, tokens, spans }: Parts<'_>,
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
     let listeners = listen(plan, inherited)?;
@@ -122,7 +126,8 @@ pub fn start(
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
-        let services = Services { keys: tokens.map(|tokens| tokens.call.clone()), ..Services::default() };
+        let keys = tokens.map(|tokens| tokens.call.clone());
+        let services = Services { keys, spans: spans.clone(), ..Services::default() };
         let keys = tokens.map(|tokens| tokens.keys.clone());
         let (cpu, prefaced) = (*cpu, prefaced.clone());
         let of_core = counters.clone();

@@ -211,6 +211,7 @@ mod tests {
             log_lines_lost: Box::new(|| 0),
             parts: Vec::new(),
             breakers: Vec::new(),
+            spans: None,
         }
     }
 

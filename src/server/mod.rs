@@ -15,6 +15,7 @@ mod reload;
 mod supervisor;
 mod tls;
 mod token;
+mod traces;
 
 use std::ffi::OsString;
 use std::io::Write;

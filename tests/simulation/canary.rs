@@ -140,10 +140,12 @@ impl Cage {
             }
             Canary::SwapDelivers => hops.swap(at, at + 1),
             Canary::RepeatDeliver => {
-                if let Hop::ToHome(ToHome::Deliver { room, publication, variants, except, arrived_us }) = &hops[at] {
+                if let Hop::ToHome(ToHome::Deliver { room, publication, variants, except, arrived_us, trace }) =
+                    &hops[at]
+                {
                     let (room, publication, variants) = (room.clone(), publication.clone(), variants.clone());
-                    let (except, arrived_us) = (*except, *arrived_us);
-                    let again = ToHome::Deliver { room, publication, variants, except, arrived_us };
+                    let (except, arrived_us, trace) = (*except, *arrived_us, *trace);
+                    let again = ToHome::Deliver { room, publication, variants, except, arrived_us, trace };
                     hops.insert(at, Hop::ToHome(again));
                 }
             }

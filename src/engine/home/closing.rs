@@ -2,10 +2,12 @@
 //! at once, is counted once, and its slot is closed exactly once.
 
 use super::{Home, HomeEffects};
+use crate::base::causes::End;
 use crate::base::codes::CloseCode;
+use crate::base::ids::RoomName;
 use crate::engine::hop::ToOwner;
 use crate::engine::outbox::{Outgoing, Role};
-use crate::engine::output::Ended;
+use crate::engine::output::{Ended, Refused};
 use crate::engine::session::{NOWHERE, Phase, Session};
 use crate::wire::frame::{Opcode, close_frame, server_frame};
 use crate::wire::message::ProtocolError;
@@ -14,14 +16,14 @@ impl Home {
     /// The peer ended its stream, or the socket failed.
     pub fn disconnected(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase == Phase::Open {
-            self.end_session(slot, None, "connection lost", effects);
+            self.end_session(slot, End::Lost, "connection lost", effects);
         }
         self.close_socket(slot, effects);
     }
 
     /// The client sent a close frame: it is answered with the same status, then the server closes first.
     pub(super) fn close_asked(&mut self, slot: u32, status: Option<(u16, &str)>, effects: &mut HomeEffects<'_>) {
-        self.end_session(slot, None, "closed by the client", effects);
+        self.end_session(slot, End::Client, "closed by the client", effects);
         let answer = match status {
             Some((code, _)) => close_frame(code, ""),
             None => server_frame(Opcode::Close, &[]),
@@ -57,7 +59,7 @@ impl Home {
             CloseCode::Forbidden => effects.counters.closed_forbidden.add(1),
             _ => {}
         }
-        self.end_session(slot, Some(code), cause, effects);
+        self.end_session(slot, End::Closed(code), cause, effects);
         // What waits for a reader that is too slow would only keep the close frame from it.
         if matches!(code, CloseCode::Slow | CloseCode::Heartbeat) {
             self.outboxes.drop_queued(slot, effects.budget);
@@ -67,11 +69,20 @@ impl Home {
         self.timers.expect_close(effects.now, slot, self.sessions.at(slot).generation);
     }
 
+    /// Closes a member that does not read what a room sends it.
+    pub(super) fn fail_slow(&mut self, slot: u32, room: &RoomName, effects: &mut HomeEffects<'_>) {
+        let before = effects.output.ended.len();
+        self.fail(slot, CloseCode::Slow, "outbox full", effects);
+        if let Some(ended) = effects.output.ended.get_mut(before) {
+            ended.room = Some(room.clone());
+        }
+    }
+
     /// The client broke the protocol: its bytes can no longer be read, so no close frame is awaited.
     pub(super) fn fail_protocol(&mut self, slot: u32, error: ProtocolError, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase == Phase::Open {
             effects.counters.closed_protocol.add(1);
-            self.end_session(slot, Some(error.code), error.what, effects);
+            self.end_session(slot, End::Closed(error.code), error.what, effects);
             self.push_last(slot, close_frame(error.code.number(), error.what), effects);
         }
         self.end_after_sending(slot, Phase::Lingering, effects);
@@ -116,13 +127,20 @@ impl Home {
     pub(super) fn head_expired(&mut self, slot: u32, generation: u32, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at(slot);
         if session.generation == generation && session.phase == Phase::Head {
-            effects.counters.refused.add(1);
+            self.note_refusal(slot, 0, "head_timeout", effects);
             self.close_socket(slot, effects);
         }
     }
 
+    /// A request is refused before its WebSocket opens: counted and told by cause.
+    pub(super) fn note_refusal(&self, slot: u32, status: u16, cause: &'static str, effects: &mut HomeEffects<'_>) {
+        effects.counters.refused.add(1);
+        effects.counters.causes.refused(status, cause);
+        effects.output.refused.push(Refused { peer: self.address(slot), status, cause });
+    }
+
     /// A connection stops being open: it leaves its rooms and is counted as ended. What it is still told comes after.
-    fn end_session(&mut self, slot: u32, code: Option<CloseCode>, cause: &'static str, effects: &mut HomeEffects<'_>) {
+    fn end_session(&mut self, slot: u32, end: End, cause: &'static str, effects: &mut HomeEffects<'_>) {
         self.leave_all(slot, effects);
         self.forget_counted(slot, effects);
         self.paces.remove(&slot);
@@ -132,12 +150,17 @@ impl Home {
         self.open -= 1;
         effects.counters.connections.sub(1);
         effects.counters.closed.add(1);
+        effects.counters.causes.ended(end);
         effects.output.ended.push(Ended {
             conn: session.id(self.core, slot),
             peer: self.peers.get(slot),
             user: session.user.clone().expect("an open connection has a user"),
-            code,
+            code: match end {
+                End::Closed(code) => Some(code),
+                End::Client | End::Lost => None,
+            },
             cause,
+            room: None,
             round_trip_us: session.round_trip_us,
             stats: session.stats,
         });
@@ -167,7 +190,7 @@ impl Home {
     }
 
     /// Gives the slot back. The kernel may hand it out again once io has closed it.
-    fn close_socket(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+    pub(super) fn close_socket(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         self.stop_waiting(slot, effects);
         let session = std::mem::take(self.sessions.at_mut(slot));
         match session.phase {
@@ -187,6 +210,9 @@ impl Home {
         }
         self.sockets -= 1;
         self.peers.forget(slot);
+        if self.sockets == 0 {
+            self.timers.worst.reset(effects.counters);
+        }
         self.outboxes.clear(slot, effects.budget);
         effects.output.closes.push(slot);
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::{Home, HomeEffects};
+use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::PAGE_MAX;
@@ -29,6 +30,7 @@ impl Home {
             Ok(request) => (Some(&request.command), request.reply),
             Err(bad) => (None, bad.reply),
         };
+        effects.counters.causes.command(command.map_or(CommandKind::Bad, kind_of));
         if !self.keeps_pace(slot, command, reply, effects) {
             return;
         }
@@ -212,6 +214,13 @@ impl Home {
         if !self.user_keeps_pace(slot, reply, effects) {
             return;
         }
+        let mut trace = None;
+        if self.settings.trace_part > 0
+            && let Some((audience, _)) = self.wanted_membership(slot, room)
+        {
+            let room = self.audiences.at(audience).room.clone();
+            trace = self.sample(slot, &room, publish.data.bytes.len(), effects);
+        }
         self.ask_owner(slot, room, reply, effects, |room, member| ToOwner::Publish {
             room,
             member,
@@ -221,6 +230,7 @@ impl Home {
             echo: publish.echo,
             ephemeral: publish.ephemeral,
             arrived_us,
+            trace,
             reply,
         });
     }
@@ -271,6 +281,20 @@ impl Home {
 
     fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         self.refuse(slot, ErrorCode::NotJoined, "this connection has not joined that room", reply, effects);
+    }
+}
+
+/// As it is counted.
+fn kind_of(command: &Command<'_>) -> CommandKind {
+    match command {
+        Command::Join { .. } => CommandKind::Join,
+        Command::Leave { .. } => CommandKind::Leave,
+        Command::Publish { .. } => CommandKind::Publish,
+        Command::History { .. } => CommandKind::History,
+        Command::Presence { .. } => CommandKind::Presence,
+        Command::Status { .. } => CommandKind::Status,
+        Command::Ping { .. } => CommandKind::Ping,
+        Command::Refresh { .. } => CommandKind::Refresh,
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::{Home, HomeEffects};
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX};
-use crate::engine::output::Refused;
 use crate::engine::session::Phase;
 
 impl Home {
@@ -41,9 +40,8 @@ impl Home {
             let session = self.sessions.at(slot);
             if session.generation == generation && session.phase == Phase::Head {
                 effects.counters.refused_crowded.add(1);
-                let cause = "too many connections without a request";
-                effects.output.refused.push(Refused { peer: self.peers.get(slot), status: 0, cause });
-                self.head_expired(slot, generation, effects);
+                self.note_refusal(slot, 0, "crowded", effects);
+                self.close_socket(slot, effects);
                 return true;
             }
         }

@@ -8,7 +8,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::hops::Joined;
 use super::{Home, HomeEffects, pack};
-use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX};
 use crate::engine::audience::Pending;
@@ -111,6 +110,9 @@ impl Home {
             self.full = full;
         }
         effects.counters.deliveries.add(queued * run.len() as u64);
+        if !self.traced.is_empty() {
+            self.count_traced(stream, first..=last, queued);
+        }
         if queued > 0 {
             self.delivered.extend(run.iter().map(|pending| (pending.arrived_us, queued)));
         }
@@ -135,7 +137,7 @@ impl Home {
             }
             let latest = match policy {
                 SlowPolicy::Disconnect => {
-                    self.fail(slot, CloseCode::Slow, "outbox full", effects);
+                    self.fail_slow(slot, room, effects);
                     return false;
                 }
                 SlowPolicy::Skip => false,
@@ -198,7 +200,7 @@ impl Home {
             queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
             for slot in full.drain(..) {
                 if policy == SlowPolicy::Disconnect {
-                    self.fail(slot, CloseCode::Slow, "outbox full", effects);
+                    self.fail_slow(slot, room, effects);
                 } else {
                     effects.counters.dropped_slow.add(1);
                 }
@@ -245,7 +247,7 @@ impl Home {
             self.outboxes.push_all(members, None, outgoing, &mut full, effects.budget);
             for slot in full.drain(..) {
                 // Without it the connection would take the new numbering for the old one, whatever the policy.
-                self.fail(slot, CloseCode::Slow, "outbox full", effects);
+                self.fail_slow(slot, joined.room, effects);
             }
             self.full = full;
         }

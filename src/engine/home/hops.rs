@@ -18,7 +18,10 @@ impl Home {
     /// A hop from a room's owner.
     pub fn handle_hop(&mut self, hop: ToHome, effects: &mut HomeEffects<'_>) {
         match hop {
-            ToHome::Deliver { room, publication, variants, except, arrived_us } => {
+            ToHome::Deliver { room, publication, variants, except, arrived_us, trace } => {
+                if let Some(mark) = trace {
+                    self.note_traced((mark, arrived_us), &room, publication.seq, effects);
+                }
                 self.deliver(&room, Pending { publication, variants, arrived_us }, except, effects);
             }
             ToHome::Push { room, frames, variants, is_publication, except } => {

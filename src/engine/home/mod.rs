@@ -19,7 +19,9 @@ mod pace;
 mod tests;
 mod timers;
 mod tokens;
+mod traces;
 mod upgrade;
+mod worst;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -32,6 +34,7 @@ use self::admission::Waiting;
 use self::pace::Pace;
 use self::timers::Timers;
 use self::tokens::Tokens;
+use self::traces::Traced;
 use super::audience::Audiences;
 use super::budget::Budget;
 use super::limiter::Limiter;
@@ -111,6 +114,8 @@ pub struct Home {
     pending: Vec<(u32, u32)>,
     /// Arrival and number of the deliveries queued in this turn, for the publish-to-flush time.
     delivered: Vec<(u64, u64)>,
+    /// Sampled publications that came in this turn: none where nothing is traced.
+    traced: Vec<Traced>,
     /// Members whose outbox could not take the frame at hand. Kept for its memory.
     full: Vec<u32>,
     /// Inflates what connections compress. Away while it lends a message.
@@ -144,6 +149,7 @@ impl Home {
             draining: false,
             pending: Vec::new(),
             delivered: Vec::new(),
+            traced: Vec::new(),
             full: Vec::new(),
             inflater: Inflater::default(),
             settings,
@@ -179,6 +185,7 @@ impl Home {
         session.generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
         session.phase = Phase::Head;
+        session.note_accepted(effects.now);
         self.sockets += 1;
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
@@ -224,6 +231,7 @@ impl Home {
     pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         self.put_all_pending(effects);
         self.shed(effects);
+        self.tell_traced(effects);
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
@@ -305,6 +313,7 @@ impl Home {
         effects: &mut HomeEffects<'_>,
     ) {
         effects.counters.errors.add(1);
+        effects.counters.causes.command_refused(code);
         let error = Reply::Error { code, message, retry_after_ms };
         self.say(slot, encode_reply(&error, to), Role::Other, effects);
         if code == ErrorCode::RateLimited {

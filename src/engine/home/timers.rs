@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use bytes::Bytes;
 
+use super::worst::Worst;
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
@@ -38,6 +39,8 @@ pub(super) struct Timers {
     /// The last tick that was done, in [`TICK_MS`] since the start.
     ticked: u64,
     drain: Option<Drain>,
+    /// What lags most.
+    pub(super) worst: Worst,
     /// Kept for its memory between turns.
     pub(super) flushed: Vec<Flushed>,
 }
@@ -76,6 +79,7 @@ impl Timers {
             wheel: (settings.heartbeat_ms / TICK_MS).max(1),
             ticked: 0,
             drain: None,
+            worst: Worst::default(),
             flushed: Vec::new(),
         }
     }
@@ -161,6 +165,7 @@ impl Home {
                 continue;
             }
             self.forget_pace(slot, effects.now);
+            self.timers.worst.see(self.outboxes.bytes(slot));
             let session = self.sessions.at(slot);
             let deadline = u64::from(session.last_seen) * SEEN_UNIT_MS + self.settings.heartbeat_timeout_ms;
             if deadline <= now_ms + self.settings.heartbeat_ms + TICK_MS {
@@ -169,6 +174,7 @@ impl Home {
             due.push(slot);
             self.schedule_expiry(slot, effects.now);
         }
+        self.timers.worst.end_turn(turn, effects.counters);
         if !due.is_empty() {
             let bytes = server_frame(Opcode::Ping, &effects.now.mono_us.to_le_bytes());
             let ping = Outgoing { bytes, messages: 0, role: Role::Other };

@@ -9,7 +9,6 @@ use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
 use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
-use crate::engine::output::Refused;
 use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
@@ -92,12 +91,7 @@ impl Home {
     }
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
-        effects.counters.refused.add(1);
-        effects.output.refused.push(Refused {
-            peer: self.peers.get(slot),
-            status: refusal.status,
-            cause: refusal.error,
-        });
+        self.note_refusal(slot, refusal.status, refusal.error, effects);
         self.answer_head(slot, refusal_response(refusal), effects);
     }
 
@@ -119,6 +113,7 @@ impl Home {
         let form = upgrade.subprotocol.unwrap_or(Form::Json);
         let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
         let session = self.sessions.at_mut(slot);
+        let opening_us = session.take_opening_us(effects.now);
         session.phase = Phase::Open;
         session.reading = Some(Reading::new(form, deflate.map(|offer| offer.window)));
         if upgrade.path != WS_PATH {
@@ -134,6 +129,7 @@ impl Home {
         self.websockets += 1;
         effects.counters.upgrading.sub(1);
         effects.counters.connections.add(1);
+        effects.counters.upgrade.record(opening_us, 1);
         let bytes = if deflate.is_some() { accept_deflate_response(upgrade) } else { accept_response(upgrade) };
         let accept = Outgoing { bytes, messages: 0, role: Role::Opening };
         self.outboxes.push(slot, accept, effects.budget);

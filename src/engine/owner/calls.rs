@@ -50,7 +50,8 @@ impl Owner {
         match ask {
             RoomAsk::Publish { from, kind, data, key, ephemeral } => {
                 let arrived_us = now.mono_us;
-                let publish = Publish { asker, from, kind, data, key, echo: true, ephemeral, arrived_us };
+                let trace = None;
+                let publish = Publish { asker, from, kind, data, key, echo: true, ephemeral, arrived_us, trace };
                 self.publish(now, id, publish, effects);
             }
             RoomAsk::Summary => effects.answers.push((token, Answer::Room(room.summary(now)))),

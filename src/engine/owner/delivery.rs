@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::OwnerEffects;
 use super::history::Held;
 use super::listeners::Behind;
+use super::publish::Arrival;
 use super::room::Room;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::time::Now;
 use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{Record, Stretch};
+use crate::engine::trace::{Mark, Span, Stage};
 use crate::wire::command::Data;
 use crate::wire::publication::{Content, Publication};
 use crate::wire::reading::Variants;
@@ -22,16 +24,18 @@ impl Room {
         now: Now,
         record: &Record,
         except: Option<ConnId>,
-        arrived_us: u64,
+        arrival: Arrival,
         effects: &mut OwnerEffects<'_>,
     ) {
         self.repair(effects);
-        let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us };
+        let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us: arrival.us };
         let variants = effects.packer.variants(self.listeners.readings(), &held.publication.frames, effects.counters);
+        let mut listeners = 0;
         for listener in self.listeners.iter_mut() {
             if listener.behind.is_none() {
-                if effects.outbound.try_post(listener.core, deliver(self.name.clone(), &held, variants.clone())).is_ok()
-                {
+                let hop = deliver(self.name.clone(), &held, variants.clone(), arrival.trace);
+                if effects.outbound.try_post(listener.core, hop).is_ok() {
+                    listeners += 1;
                     continue;
                 }
                 listener.behind = Some(Behind::From(record.seq));
@@ -40,6 +44,13 @@ impl Room {
         }
         self.hold(now, held);
         effects.counters.broadcasts.add(1);
+        if let Some(mark) = arrival.trace {
+            let (core, room) = (effects.outbound.core(), self.name.clone());
+            let stage = Stage::Numbered { seq: record.seq, listeners };
+            let (arrived_us, ended_us) = (arrival.us, now.mono_us);
+            let span = Span { mark, arrived_us, core, room, stage, began_us: arrived_us, ended_us };
+            span.tell(effects.spans, effects.counters);
+        }
     }
 
     /// Sends each core that is behind what it missed, as far as its lane takes it.
@@ -63,7 +74,7 @@ impl Room {
                 };
                 let done = match held {
                     Ok(held) => {
-                        effects.outbound.post(listener.core, deliver(room(), held, None));
+                        effects.outbound.post(listener.core, deliver(room(), held, None, None));
                         held.publication.seq
                     }
                     Err(from) => {
@@ -139,12 +150,13 @@ impl Room {
     }
 }
 
-fn deliver(room: RoomName, held: &Held, variants: Option<Arc<Variants>>) -> Hop {
+fn deliver(room: RoomName, held: &Held, variants: Option<Arc<Variants>>, trace: Option<Mark>) -> Hop {
     Hop::ToHome(ToHome::Deliver {
         room,
         publication: Arc::clone(&held.publication),
         variants,
         except: held.except,
         arrived_us: held.arrived_us,
+        trace,
     })
 }

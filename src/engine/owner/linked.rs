@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::OwnerEffects;
+use super::publish::Arrival;
 use super::room::{Authority, Room};
 use crate::base::ids::{ConnId, Epoch, Position, Seq};
 use crate::base::limits::{
@@ -328,7 +329,7 @@ impl Room {
 
     fn accept_linked(&mut self, now: Now, record: &Record, node: &str, effects: &mut OwnerEffects<'_>) {
         let except = record.except.as_deref().and_then(|except| read_except(except, node));
-        self.accept(now, record, except, now.mono_us, effects);
+        self.accept(now, record, except, Arrival::now(now), effects);
         if let Some(linked) = self.linked() {
             linked.check_ms = now.mono_ms() + POSITION_CHECK_MS;
         }

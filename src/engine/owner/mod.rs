@@ -20,6 +20,7 @@ mod publish;
 mod retention;
 mod room;
 mod rooms;
+mod sizes;
 mod stored;
 
 use std::collections::{BTreeSet, HashMap};
@@ -36,6 +37,7 @@ use self::publish::Publish;
 use self::retention::Retention;
 use self::room::{Authority, Room};
 use self::rooms::{RoomId, Rooms};
+use self::sizes::Sizes;
 use super::budget::Budget;
 use super::call::Answer;
 use super::hop::{MemberRef, ToOwner};
@@ -45,6 +47,7 @@ use super::output::{LinkRequest, StoreRequest};
 use super::packer::Packer;
 use super::random::{NameHashing, Random};
 use super::settings::Settings;
+use super::trace::Span;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, Position, RoomName};
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, PENDING_PER_ROOM_MAX, ROOMS_PER_TICK_MAX, WAITING_BYTES};
@@ -54,6 +57,8 @@ use crate::base::time::Now;
 pub struct OwnerEffects<'a> {
     /// Hops out.
     pub outbound: &'a mut Outbound,
+    /// Of sampled publishes.
+    pub spans: &'a mut Vec<Span>,
     /// To the link.
     pub link: &'a mut Vec<LinkRequest>,
     /// To the store.
@@ -85,6 +90,7 @@ pub struct Owner {
     /// Each room that waits for time, once: when (monotonic milliseconds) and which.
     timers: BTreeSet<(u64, RoomId)>,
     retention: Retention,
+    sizes: Sizes,
     /// By token.
     link_publishes: HashMap<u64, LinkPublish, FixedState>,
     /// The core's number stands in the upper bits: a token is one of its machine's.
@@ -105,6 +111,7 @@ impl Owner {
             hashing,
             timers: BTreeSet::new(),
             retention: Retention::default(),
+            sizes: Sizes::default(),
             link_publishes: HashMap::with_hasher(FixedState::default()),
             next_token: u64::from(core.0) << 48,
         }
@@ -246,9 +253,9 @@ impl Owner {
                 expelled(&room.name, member.conn, reason, effects);
             }
             ToOwner::Away { conn, user, away, .. } => room.set_away(now, conn, &user, away),
-            ToOwner::Publish { member, kind, data, key, echo, ephemeral, arrived_us, reply, .. } => {
+            ToOwner::Publish { member, kind, data, key, echo, ephemeral, arrived_us, trace, reply, .. } => {
                 let asker = Asker::Connection { conn: member.conn, reply };
-                let publish = Publish { asker, from: member.user, kind, data, key, echo, ephemeral, arrived_us };
+                let publish = Publish { asker, from: member.user, kind, data, key, echo, ephemeral, arrived_us, trace };
                 self.publish(now, id, publish, effects);
             }
             ToOwner::History { conn, after, before, limit, reply, .. } => {
@@ -382,8 +389,14 @@ impl Owner {
         let messages = if is_idle { end..end } else { room.history.numbers() };
         retention.update(id, &mut room.entered.messages, messages);
 
-        let has_members = room.listeners.members() > 0;
-        if has_members != std::mem::replace(&mut room.entered.has_members, has_members) {
+        let members = room.listeners.members() as u32;
+        let before = std::mem::replace(&mut room.entered.members, members);
+        if members != before {
+            self.sizes.change(before, members);
+            effects.counters.room_members_max.set(u64::from(self.sizes.max()));
+        }
+        let has_members = members > 0;
+        if has_members != (before > 0) {
             if has_members { effects.counters.rooms.add(1) } else { effects.counters.rooms.sub(1) }
         }
         if is_idle {

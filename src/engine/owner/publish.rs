@@ -11,6 +11,7 @@ use crate::base::limits::KEY_WINDOW_MS;
 use crate::base::time::Now;
 use crate::engine::input::Record;
 use crate::engine::random::NameHashing;
+use crate::engine::trace::Mark;
 use crate::wire::command::{Data, DataKind};
 use crate::wire::publication::{Content, encode_ephemeral};
 
@@ -25,9 +26,30 @@ pub(super) struct Publish {
     pub echo: bool,
     pub ephemeral: bool,
     pub arrived_us: u64,
+    pub trace: Option<Mark>,
+}
+
+/// When a publish came, and whether it is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// Monotonic microseconds.
+    pub us: u64,
+    /// Its mark, if it is sampled.
+    pub trace: Option<Mark>,
+}
+
+impl Arrival {
+    /// What another machine or an earlier run was given comes now.
+    pub const fn now(now: Now) -> Self {
+        Self { us: now.mono_us, trace: None }
+    }
 }
 
 impl Publish {
+    pub fn arrival(&self) -> Arrival {
+        Arrival { us: self.arrived_us, trace: self.trace }
+    }
+
     /// The connection to be spared.
     pub fn except(&self) -> Option<ConnId> {
         self.asker.conn().filter(|_| !self.echo)
@@ -71,7 +93,7 @@ impl Room {
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (asker, except, arrived_us) = (publish.asker, publish.except(), publish.arrived_us);
+        let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
         if let Some(seq) = self.find_key(now, &publish) {
             asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
             return;
@@ -83,7 +105,7 @@ impl Room {
         let seq = self.history.head() + 1;
         let record = self.record(now, publish, seq);
         self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
-        self.accept(now, &record, except, arrived_us, effects);
+        self.accept(now, &record, except, arrival, effects);
         asker.published(&self.name, (self.epoch, Some(seq)), false, effects);
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Entered {
     pub kept_bytes: usize,
     /// Numbers of the messages held.
     pub messages: Range<u64>,
-    pub has_members: bool,
+    pub members: u32,
     /// The time for which the room stands in the timers, monotonic milliseconds.
     pub due_ms: Option<u64>,
 }

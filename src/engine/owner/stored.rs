@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
-use super::publish::Publish;
+use super::publish::{Arrival, Publish};
 use super::room::{Authority, Room};
 use crate::base::ids::{ConnId, Epoch, Seq};
 use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
@@ -24,7 +24,7 @@ struct Pending {
     record: Record,
     asker: Asker,
     except: Option<ConnId>,
-    arrived_us: u64,
+    arrival: Arrival,
     /// Publishes of the same key since: their outcome is this one's.
     duplicates: Vec<Asker>,
 }
@@ -105,7 +105,7 @@ impl Room {
         hashing: &NameHashing,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (asker, except, arrived_us) = (publish.asker, publish.except(), publish.arrived_us);
+        let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
         let (head, known) = (self.history.head(), self.find_key(now, &publish));
         if let Some(seq) = known.filter(|seq| *seq <= head) {
             asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
@@ -130,7 +130,7 @@ impl Room {
         self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
         effects.store.push(StoreRequest::Append { room: self.name.clone(), epoch: self.epoch, record: record.clone() });
         if let Some(stored) = self.stored() {
-            stored.push(Pending { record, asker, except, arrived_us, duplicates: Vec::new() });
+            stored.push(Pending { record, asker, except, arrival, duplicates: Vec::new() });
         }
     }
 
@@ -171,7 +171,7 @@ impl Room {
                 self.skip_to(record.seq - 1, effects);
             }
             self.remember_key(&record.from, record.key.as_deref(), record.seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
-            self.accept(now, record, None, now.mono_us, effects);
+            self.accept(now, record, None, Arrival::now(now), effects);
         }
         if head.seq > self.history.head() {
             self.skip_to(head.seq, effects);
@@ -222,7 +222,7 @@ impl Room {
     fn commit(&mut self, now: Now, seq: Seq, effects: &mut OwnerEffects<'_>) {
         while self.history.head() < seq {
             let Some(pending) = self.stored().and_then(|stored| stored.pop(true)) else { return };
-            self.accept(now, &pending.record, pending.except, pending.arrived_us, effects);
+            self.accept(now, &pending.record, pending.except, pending.arrival, effects);
             let position = (self.epoch, Some(pending.record.seq));
             pending.asker.published(&self.name, position, false, effects);
             for duplicate in pending.duplicates {

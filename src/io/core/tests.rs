@@ -61,6 +61,7 @@ impl Relay {
                 echo: true,
                 ephemeral: false,
                 arrived_us: 0,
+                trace: None,
                 reply: ReplyTo { form: Form::Json, id: None },
             };
             self.outbound.post_to_owner(next, hop);

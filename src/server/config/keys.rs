@@ -162,6 +162,11 @@ const JWKS: Kind = text("the path of a file, an http:// or https:// address, or 
 const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none", |text| {
     text.is_empty() || (text.contains("://") && !text.contains(char::is_whitespace))
 });
+const OTLP: Kind = text("an http or https URL such as \"http://127.0.0.1:4318\", or \"\" for none", |text| {
+    text.is_empty() || crate::control::is_endpoint(text)
+});
+const PART: Kind =
+    text("a part such as \"1/1000\" or \"0.001\", from 0 to 1", |text| super::part::parse_part(text).is_some());
 const NODE: Kind = text("\"auto\", or 1 to 64 letters, digits, '.', '_' and '-'", is_node);
 const ECHO_PATH: Kind =
     text("\"\", or a path that begins with \"/\" and is neither \"/ws\" nor \"/health\"", is_echo_path);
@@ -198,7 +203,6 @@ const INBOXES: &str = "inboxes";
 const ROLES: &str = "membership with roles";
 const STORE: &str = "durable storage";
 const LINK: &str = "the link between machines";
-const TRACE: &str = "tracing over OTLP";
 
 /// Every key, section by section, in the order in which they are printed.
 pub static KEYS: &[Key] = &[
@@ -315,5 +319,8 @@ pub static KEYS: &[Key] = &[
     Key::new("log", "level", LEVEL, "info", "also per target").hangup(),
     Key::new("log", "format", Kind::Choice(&["auto", "text", "json"]), "auto", "auto: text on a terminal, else json"),
     //
-    Key::new("trace", "otlp_endpoint", URL, "", "where spans are sent").needs(TRACE).secrecy(Secrecy::Url),
+    Key::new("trace", "otlp_endpoint", OTLP, "", "where spans of sampled publishes are sent (OTLP/HTTP, JSON)")
+        .secrecy(Secrecy::Url),
+    Key::new("trace", "sample", PART, "1/1000", "the part of the publishes that is traced").hangup(),
+    Key::new("trace", "queue_max", count(1, 1_000_000), "4_096", "spans that wait to be sent; over it they are lost"),
 ];

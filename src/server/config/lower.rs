@@ -11,12 +11,12 @@ use super::level::parse_level;
 use super::machine::Machine;
 use super::networks::parse_network;
 use super::origin::Mistake;
+use super::part::parse_part;
 use super::units::{self, Share};
 use super::{Config, Setting};
-use crate::control::ApiSettings;
+use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::rates::Rate;
-use crate::engine::settings::Limits;
-use crate::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
 use crate::server::tls::Identity;
@@ -55,6 +55,8 @@ pub struct Plan {
     pub settings: Arc<Settings>,
     /// For the HTTP API.
     pub api: ApiSettings,
+    /// Where spans are sent, if anywhere.
+    pub trace: Option<TraceSettings>,
     /// What is logged.
     pub level: Targets,
     /// How it is logged.
@@ -85,6 +87,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         proxy_protocol: config.get("server", "proxy_protocol").flag(),
         auth: (config.get("auth", "mode").text() == "jwt").then(|| auth(config)),
         settings,
+        trace: trace(config),
         level: level(config),
         format: match config.get("log", "format").text() {
             "text" => LogFormat::Text,
@@ -105,6 +108,21 @@ pub fn api_settings(config: &Config, node: String) -> ApiSettings {
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         inboxes: config.get("rooms", "inboxes").flag(),
     }
+}
+
+fn trace(config: &Config) -> Option<TraceSettings> {
+    let endpoint = config.get("trace", "otlp_endpoint").text();
+    (!endpoint.is_empty()).then(|| TraceSettings {
+        endpoint: endpoint.to_owned(),
+        queue_max: config.get("trace", "queue_max").count() as usize,
+    })
+}
+
+/// Nothing is traced that nobody is sent.
+fn trace_part(config: &Config) -> u64 {
+    let sample = config.get("trace", "sample").text();
+    let is_wanted = !config.get("trace", "otlp_endpoint").text().is_empty();
+    if is_wanted { parse_part(sample).expect("its kind has read it") } else { 0 }
 }
 
 /// What `log.level` says.
@@ -144,6 +162,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
+        trace_part: trace_part(config),
         linked: config.get("link", "kind").text() != "none",
         durable: config.get("store", "durability").text() == "store",
     }

@@ -12,6 +12,7 @@ pub mod machine;
 mod nearest;
 pub mod networks;
 pub mod origin;
+mod part;
 pub mod print;
 pub mod units;
 

@@ -216,6 +216,7 @@ impl World {
         self.hear_answers(at, output);
         output.ended.clear();
         output.refused.clear();
+        output.spans.clear();
     }
 
     fn conn_in(&self, at: CoreAt, slot: u32) -> Option<usize> {

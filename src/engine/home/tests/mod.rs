@@ -2,6 +2,7 @@
 
 mod limits;
 mod tokens;
+mod traces;
 
 use std::net::IpAddr;
 use std::sync::Arc;

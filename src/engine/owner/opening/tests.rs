@@ -37,6 +37,7 @@ fn publish(slot: u32) -> ToOwner {
         echo: true,
         ephemeral: false,
         arrived_us: 0,
+        trace: None,
         reply: REPLY,
     }
 }

@@ -17,6 +17,7 @@ use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{KeptKey, Record};
 use crate::engine::owner::room::tests::START;
 use crate::engine::settings::RoomSettings;
+use crate::engine::trace::Span;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
 
@@ -27,6 +28,7 @@ const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 struct World {
     owner: Owner,
     outbound: Outbound,
+    spans: Vec<Span>,
     link: Vec<LinkRequest>,
     store: Vec<StoreRequest>,
     answers: Vec<(u64, Answer)>,
@@ -47,6 +49,7 @@ impl World {
             packer: Packer::new(settings.compression),
             owner: Owner::new(Arc::new(settings), CoreId(0), 7),
             outbound: Outbound::new(CoreId(0), 3),
+            spans: Vec::new(),
             link: Vec::new(),
             store: Vec::new(),
             answers: Vec::new(),
@@ -62,6 +65,7 @@ impl World {
     fn with<T>(&mut self, call: impl FnOnce(&mut Owner, Now, &mut OwnerEffects<'_>) -> T) -> T {
         let mut effects = OwnerEffects {
             outbound: &mut self.outbound,
+            spans: &mut self.spans,
             link: &mut self.link,
             store: &mut self.store,
             answers: &mut self.answers,
@@ -139,11 +143,12 @@ impl World {
             echo: true,
             ephemeral: false,
             arrived_us: self.now.mono_us,
+            trace: None,
         };
         change(&mut publish);
-        let Publish { kind, data, key, echo, ephemeral, arrived_us, .. } = publish;
+        let Publish { kind, data, key, echo, ephemeral, arrived_us, trace, .. } = publish;
         let (room, member, reply) = (room(), member(slot), REPLY);
-        self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, reply });
+        self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, trace, reply });
     }
 
     /// Time passes; every tick that is wanted in it comes.

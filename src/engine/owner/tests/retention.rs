@@ -29,6 +29,7 @@ impl World {
             echo: true,
             ephemeral: false,
             arrived_us: 0,
+            trace: None,
             reply: REPLY,
         });
     }

@@ -131,6 +131,16 @@ fn wrong_values_name_line_key_fault_and_remedy() {
             "log.level: \"loud\" is not valid; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
         ),
         (
+            "trace",
+            "otlp_endpoint = \"grpc://127.0.0.1:4317\"",
+            "trace.otlp_endpoint: the value is not valid; it must be an http or https URL such as \"http://127.0.0.1:4318\", or \"\" for none",
+        ),
+        (
+            "trace",
+            "sample = \"2\"",
+            "trace.sample: \"2\" is not valid; it must be a part such as \"1/1000\" or \"0.001\", from 0 to 1",
+        ),
+        (
             "control",
             "api_key = \"***\"",
             "control.api_key: holds the mask that print-config writes in place of a secret; write the secret itself",
@@ -210,11 +220,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "link",
             "kind = \"redis\"",
             "link.kind: \"redis\" needs the link between machines, which this version does not have yet; it must be \"none\"",
-        ),
-        (
-            "trace",
-            "otlp_endpoint = \"http://127.0.0.1:4317\"",
-            "trace.otlp_endpoint: a value needs tracing over OTLP, which this version does not have yet; it must be \"\"",
         ),
     ] {
         assert_mistake(section, line, sentence);

@@ -73,6 +73,7 @@ impl Clients {
             echo: random.below(5) > 0,
             ephemeral,
             arrived_us: world.now.mono_us,
+            trace: None,
             reply,
         });
     }

@@ -1,0 +1,50 @@
+//! How many of a core's rooms have how many members: what the largest has is known at once, without a look at the others.
+//! Names no room.
+
+use std::collections::BTreeMap;
+
+/// Rooms by their number of members; rooms without any are not in it. There are about as many different sizes as the
+/// square root of twice the memberships, at most.
+#[derive(Debug, Default)]
+pub(super) struct Sizes(BTreeMap<u32, u32>);
+
+impl Sizes {
+    /// A room that had `before` members has `after`.
+    pub fn change(&mut self, before: u32, after: u32) {
+        if after > 0 {
+            *self.0.entry(after).or_default() += 1;
+        }
+        if before > 0 {
+            let rooms = self.0.get_mut(&before).expect("the room was entered with its members");
+            *rooms -= 1;
+            if *rooms == 0 {
+                self.0.remove(&before);
+            }
+        }
+    }
+
+    /// Members of the largest room.
+    pub fn max(&self) -> u32 {
+        self.0.last_key_value().map_or(0, |(members, _)| *members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_is_known_whichever_way_rooms_change() {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.max(), 0);
+        sizes.change(0, 1);
+        sizes.change(1, 2);
+        sizes.change(0, 2);
+        assert_eq!(sizes.max(), 2);
+        sizes.change(2, 3);
+        sizes.change(3, 0);
+        assert_eq!(sizes.max(), 2);
+        sizes.change(2, 0);
+        assert_eq!((sizes.max(), sizes.0.len()), (0, 0));
+    }
+}
