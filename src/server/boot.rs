@@ -93,17 +93,7 @@ async fn run(
         spans: traces.as_ref().map(Traces::queue),
     };
     let (mut running, listen) = cores::start(plan, &counters, parts)?;
-    let lost = log.lost();
-    let watched = Arc::new(Watched {
-        node: plan.settings.node.clone(),
-        cores: counters,
-        draining: AtomicBool::new(false),
-        tls_expires_s: AtomicU64::new(0),
-        log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
-        parts: auth.iter().map(Auth::part).collect(),
-        breakers: auth.iter().map(Auth::breaker).chain(traces.iter().map(Traces::breaker)).collect(),
-        spans: traces.as_ref().map(Traces::exported),
-    });
+    let watched = watch(plan, counters, log, auth.as_ref(), traces.as_ref());
     let cores = running.cores();
     let drain = move || signal.try_send(Signal::Drain).is_ok();
     let api = Arc::new(Api::new(plan.api.clone(), cores.handles(), drain));
@@ -139,6 +129,27 @@ async fn run(
         End::Interrupted => bail!("a second signal ended the drain before every connection was closed"),
         End::Failed(why) => bail!("{why}"),
     }
+}
+
+/// What the control address shows of the process.
+fn watch(
+    plan: &Plan,
+    cores: Arc<[Arc<CoreCounters>]>,
+    log: &Log,
+    auth: Option<&Auth>,
+    traces: Option<&Traces>,
+) -> Arc<Watched> {
+    let lost = log.lost();
+    Arc::new(Watched {
+        node: plan.settings.node.clone(),
+        cores,
+        draining: AtomicBool::new(false),
+        tls_expires_s: AtomicU64::new(0),
+        log_lines_lost: Box::new(move || lost.dropped_lines() as u64),
+        parts: auth.map(Auth::part).into_iter().collect(),
+        breakers: auth.map(Auth::breaker).into_iter().chain(traces.map(Traces::breaker)).collect(),
+        spans: traces.map(Traces::exported),
+    })
 }
 
 /// Verifying tokens, before it runs.
