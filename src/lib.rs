@@ -14,6 +14,8 @@
 //! - A connection's **home** is the core that holds its socket. A room's **owner** is the core that its name hashes to
 //!   ([`engine::placement`]). A room has two halves: the owner's `room` (numbering, history, presence, which cores
 //!   listen) and an `audience` (the local members) on every core that has members.
+//! - What connections of several cores share in limits (addresses, users, the server as a whole) is counted on the one core
+//!   that the key hashes to ([`engine::limiter`]); what one connection may do, beside it.
 //! - Cores speak by **hops** ([`engine::hop`]) over bounded **lanes** ([`io`]). A hop to a room of the same core is the
 //!   same hop, handled at once: there is one path, however many cores there are.
 //! - The **service thread** does what is not on the message path. It never blocks a core; a core never waits for it. What
@@ -22,8 +24,8 @@
 //!
 //! # The path of one message
 //!
-//! 1. [`io`]: bytes arrive in a buffer of the core's ring; the pump hands them to [`engine::Engine::handle`], decrypted
-//!    by [`io::tls`] where clients speak TLS.
+//! 1. [`io`]: bytes arrive in a buffer of the core's ring; the pump hands them to [`engine::Engine::handle`], less a trusted
+//!    proxy's header ([`io::preface`]) and decrypted by [`io::tls`] where clients speak so.
 //! 2. [`wire`]: the frame is unmasked in place, the command decoded; `data` stays the bytes that the client wrote.
 //! 3. [`engine::home`]: the membership is checked; the data is copied once, into a `Publish` hop to the room's owner.
 //! 4. [`io`]: all hops of one turn to one core go in one channel send; that core is woken only if it sleeps.
@@ -47,7 +49,7 @@
 //! | [`wire`] | bytes <-> values: frames, messages, handshake, both forms |
 //! | [`engine`] | one core's whole state, sans-IO and deterministic |
 //! | [`io`] | the only floor with glommio, io_uring, clocks, sockets |
-//! | [`control`] | `/api`, `/stats`, `/metrics`, `/health`, `/ready` |
+//! | [`control`] | `/api`, `/stats`, `/metrics`, `/health`, `/ready`, the export of traces |
 //! | [`server`] | configuration, command line, boot, drain, doctor |
 //!
 //! # What keeps it true

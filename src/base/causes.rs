@@ -15,7 +15,7 @@ pub enum End {
     Closed(CloseCode),
 }
 
-/// The labels `code` and `cause` of each way to end, in the order of [`End::index`].
+/// The labels `code` and `cause` of each way to end, in the order in which they are counted.
 pub const ENDS: [(&str, &str); 16] = [
     ("none", "client"),
     ("none", "lost"),
