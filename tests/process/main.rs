@@ -2,6 +2,7 @@
 //! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
 //! that comes after it on the same path.
 
+mod abuse;
 mod activation;
 mod api;
 mod auth;
