@@ -78,7 +78,7 @@ fn abuse(certificate: Option<&str>) {
     let rss_before = rss_kib(&server);
 
     let stop = Arc::new(AtomicBool::new(false));
-    let attackers: Vec<_> = (0..6_u8)
+    let attackers: Vec<_> = (0..12_u8)
         .map(|number| {
             let (target, stop) = (target.clone(), stop.clone());
             let from = Ipv4Addr::new(127, 0, 1, 10 + number);

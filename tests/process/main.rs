@@ -28,5 +28,6 @@ mod refusals;
 mod rooms;
 mod server;
 mod slow;
+mod stalled;
 mod tls;
 mod upgrade;
