@@ -83,7 +83,8 @@ fn abuse(certificate: Option<&str>) {
             let (target, stop) = (target.clone(), stop.clone());
             let from = Ipv4Addr::new(127, 0, 1, 10 + number);
             let seed = seed.wrapping_mul(1_000).wrapping_add(u64::from(number));
-            thread::spawn(move || attacks::Attacker::new(target, from, seed).run(&stop))
+            let attacker = attacks::Attacker::new(target, from, seed);
+            thread::spawn(move || attacker.run(&stop))
         })
         .collect();
     thread::sleep(duration);

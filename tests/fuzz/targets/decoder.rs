@@ -160,6 +160,7 @@ pub fn run_server(input: &[u8]) {
 }
 
 pub fn server_seeds() -> Vec<Vec<u8>> {
-    let frames = [server_frame(Opcode::Text, b"hello"), server_frame(Opcode::Binary, &[1; 200]), close_frame(1_000, "")];
+    let frames =
+        [server_frame(Opcode::Text, b"hello"), server_frame(Opcode::Binary, &[1; 200]), close_frame(1_000, "")];
     vec![frames.concat(), frames[1].to_vec(), b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00".to_vec(), vec![0x82, 127]]
 }

@@ -194,5 +194,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         b"\x17\x03\x03\0\x20abcdefghijklmnopqrstuvwxyz012345\x15\x03\x03\0\x02\x01\0".to_vec(),
         b"\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10".to_vec(),
     ];
-    [0, 1, 0x7f, 0x85].iter().flat_map(|cut| records.iter().map(move |record| [&[*cut], &record[..]].concat())).collect()
+    [0, 1, 0x7f, 0x85]
+        .iter()
+        .flat_map(|cut| records.iter().map(move |record| [&[*cut], &record[..]].concat()))
+        .collect()
 }

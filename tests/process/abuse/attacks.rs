@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -33,6 +34,12 @@ const KINDS: [&str; 13] = [
     "stalled reader",
     "API",
 ];
+
+/// Two megabytes of one letter in some kilobytes. Made once: without optimisation it takes its time.
+static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let letters = vec![b'x'; 2 << 20];
+    client_frame(0xc1, Compressor::new(1).compress(Window::Bits15, &letters).expect("it gets smaller"))
+});
 
 /// How often each kind of attack was made.
 #[derive(Default)]
@@ -68,16 +75,13 @@ pub struct Attacker {
     kept: Vec<TcpStream>,
     kept_streams: Vec<Stream>,
     done: Done,
-    bomb: Vec<u8>,
 }
 
 impl Attacker {
     pub fn new(target: Target, from: Ipv4Addr, seed: u64) -> Self {
-        // Megabytes of one letter in some kilobytes.
-        let mut compressor = Compressor::new(9);
-        let bomb = compressor.compress(Window::Bits15, &vec![b'x'; 8 << 20]).expect("it gets smaller").to_vec();
+        LazyLock::force(&BOMB);
         let (kept, kept_streams, done) = (Vec::new(), Vec::new(), Done::default());
-        Self { target, from, random: seed, kept, kept_streams, done, bomb: client_frame(0xc1, &bomb) }
+        Self { target, from, random: seed, kept, kept_streams, done }
     }
 
     /// Attacks until told to stop; every socket ends with it.
@@ -173,8 +177,7 @@ impl Attacker {
             "wrong frames" => self.wrong_frames(),
             "bomb" => {
                 let mut stream = self.websocket("", "Sec-WebSocket-Extensions: permessage-deflate\r\n")?;
-                let bomb = self.bomb.clone();
-                stream.write_all(&bomb)
+                stream.write_all(&BOMB)
             }
             "publish flood" => self.publish_flood(),
             "room flood" => {
@@ -259,7 +262,8 @@ impl Attacker {
         let busy = self.busy();
         let mut stream = self.websocket(&format!("&room=mob:{mob}&room={busy}"), "")?;
         let large = "x".repeat(1 + self.below(20_000));
-        let mut bytes = Self::command(&format!(r#"{{"type":"publish","room":"mob:{mob}","data":"{large}"}}"#)).repeat(40);
+        let mut bytes =
+            Self::command(&format!(r#"{{"type":"publish","room":"mob:{mob}","data":"{large}"}}"#)).repeat(40);
         let small = Self::command(&format!(r#"{{"type":"publish","room":"{busy}","data":"hello from the mob"}}"#));
         bytes.extend(small.repeat(10));
         bytes.extend(Self::command(&format!(r#"{{"type":"publish","room":"mob:{mob}","data":1}}"#)).repeat(300));

@@ -1,4 +1,4 @@
-//! Members of three rooms, each of whom says something every 50 ms and hears what all the others say.
+//! Members of three rooms, each of whom says something every 100 ms and hears what all the others say.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpStream};
@@ -21,7 +21,8 @@ pub const ROOMS: [&str; 3] = ["busy:1", "busy:2", "busy:3"];
 const MEMBERS: usize = 4;
 /// Healthy members.
 pub const COUNT: usize = ROOMS.len() * MEMBERS;
-const EVERY: Duration = Duration::from_millis(50);
+/// Half of what a user may say in the long run.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// A socket from an address of its own: limits by address are those of strangers, not of the others.
 pub fn dial(target: &Target, from: Ipv4Addr, receive_bytes: Option<usize>) -> std::io::Result<TcpStream> {
@@ -64,23 +65,14 @@ pub struct Members {
 pub struct Chat(Vec<Heard>);
 
 pub fn start(target: &Target, epoch: Instant) -> Members {
+    // All are in before anyone says something: whoever joins later has missed what was said.
+    let members: Vec<Member> = (0..COUNT).map(|number| Member::join(target, number, epoch)).collect();
     let stop = Arc::new(AtomicBool::new(false));
-    let threads = (0..COUNT)
-        .map(|number| {
-            let tcp = dial(target, Ipv4Addr::new(127, 0, 0, 2), None).expect("the server accepts");
-            tcp.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
-            tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-            let over = stream(target, tcp).expect("the handshake completes");
-            let user = format!("healthy-{number}");
-            let mut client = Client::over(over, target.listen, &format!("/ws?user={user}"), None);
-            client.welcome = client.expect("welcome");
-            let room = ROOMS[number % ROOMS.len()];
-            let joined = client.join(room);
-            let seq = joined["seq"].as_u64().expect("a joined room has a seq");
-            let stop = stop.clone();
-            thread::spawn(move || Member { client, user, room, seq, epoch, heard: HashMap::new() }.chat(&stop))
-        })
-        .collect();
+    let chat = |member: Member| {
+        let stop = stop.clone();
+        thread::spawn(move || member.chat(&stop))
+    };
+    let threads = members.into_iter().map(chat).collect();
     Members { stop, threads }
 }
 
@@ -122,6 +114,19 @@ struct Member {
 }
 
 impl Member {
+    fn join(target: &Target, number: usize, epoch: Instant) -> Member {
+        let tcp = dial(target, Ipv4Addr::new(127, 0, 0, 2), None).expect("the server accepts");
+        tcp.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let over = stream(target, tcp).expect("the handshake completes");
+        let user = format!("healthy-{number}");
+        let mut client = Client::over(over, target.listen, &format!("/ws?user={user}"), None);
+        client.welcome = client.expect("welcome");
+        let room = ROOMS[number % ROOMS.len()];
+        let seq = client.join(room)["seq"].as_u64().expect("a joined room has a seq");
+        Member { client, user, room, seq, epoch, heard: HashMap::new() }
+    }
+
     fn chat(mut self, stop: &AtomicBool) -> Heard {
         let mut latencies = Vec::new();
         let (mut said, mut ended, mut messages) = (0_u64, None, 0);

@@ -3,6 +3,7 @@
 
 #![no_main]
 
+#[expect(dead_code, reason = "libFuzzer mutates in its own way")]
 #[path = "../../targets/mod.rs"]
 mod targets;
 

@@ -161,9 +161,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [&[8][..], &connect(0, 2), &[9, 250, 9, 250, 6, 255, 12], &chat].concat(),
         [&[1][..], &two, &chat, &operate, &[9, 20], &operate, &[9, 255]].concat(),
         [&[0][..], &two, &[12, 0, 12, 1], &chat, &[9, 10], &chat, &[11, 0, 11, 1]].concat(),
-        b"\x00\x00\x00\x03\x00\x20GET / HTTP/1.1\r\n\r\nGARBAGE GARBAGE\x00\x01\x03\x01\x05\x16\x03\x01\x02\x00".to_vec(),
+        b"\x00\x00\x00\x03\x00\x20GET / HTTP/1.1\r\n\r\nGARBAGE GARBAGE\x00\x01\x03\x01\x05\x16\x03\x01\x02\x00"
+            .to_vec(),
         [&[0][..], &two, b"\x04\x00\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\x04\x01\x82\x09\x01\0\0\0lobby"].concat(),
-        [&[0][..], &connect(0, 255), b"\x04\x00\x81\x02hi\x04\x00\x01\x02a\xc3\x04\x00\x80\x01\xbc\x04\x00\x89\x00"].concat(),
+        [&[0][..], &connect(0, 255), b"\x04\x00\x81\x02hi\x04\x00\x01\x02a\xc3\x04\x00\x80\x01\xbc\x04\x00\x89\x00"]
+            .concat(),
         [&[0][..], &two, &chat, &[9, 255, 9, 255, 9, 255]].concat(),
     ]
 }
