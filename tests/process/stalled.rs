@@ -128,8 +128,8 @@ fn thousands_of_stalled_readers_cost_neither_memory_nor_anyone_else() {
     );
     assert!(slowest < Duration::from_secs(10), "a healthy member waited {slowest:?}");
     assert!(shed > 0.0 && shed + slow <= STALLED as f64, "{shed} shed, {slow} slow");
-    // Each turn sheds some, and what is under way for them is charged until they are closed.
-    assert!(charged < 2 * BUDGET_MIB, "{charged} MiB were charged");
+    // A message counts for each who waits for it, each turn sheds some, and what is under way is charged to its end.
+    assert!(charged < 3 * BUDGET_MIB, "{charged} MiB were charged");
     assert!(rss < rss_before + 2 * BUDGET_MIB, "{rss} MiB are resident after {rss_before}");
 
     // With the stalled ones there still: what they held is given back, and newcomers are welcome.
