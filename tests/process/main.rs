@@ -2,6 +2,7 @@
 //! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
 //! that comes after it on the same path.
 
+mod abuse;
 mod activation;
 mod api;
 mod auth;
@@ -30,6 +31,7 @@ mod refusals;
 mod rooms;
 mod server;
 mod slow;
+mod stalled;
 mod tls;
 mod traces;
 mod upgrade;

@@ -21,14 +21,14 @@ use crate::server::{PATIENCE, Server, eventually, program, scratch};
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
 /// A pair of files that the server is shown.
-struct Pair {
+pub struct Pair {
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Pair {
     /// A new certificate in files of this name.
-    fn write(name: &str) -> (Pair, CertificateDer<'static>) {
+    pub fn write(name: &str) -> (Pair, CertificateDer<'static>) {
         let folder = scratch("tls");
         let pair = Pair { certificate: folder.join(format!("{name}.crt")), key: folder.join(format!("{name}.key")) };
         let der = pair.renew();
@@ -43,7 +43,7 @@ impl Pair {
         made.cert.der().clone()
     }
 
-    fn settings(&self) -> [String; 2] {
+    pub fn settings(&self) -> [String; 2] {
         [format!("tls.certificate={}", self.certificate.display()), format!("tls.key={}", self.key.display())]
     }
 }
@@ -56,7 +56,7 @@ fn start(name: &str, more: &[&str]) -> (Server, Pair, CertificateDer<'static>) {
     (Server::start(&settings), pair, der)
 }
 
-fn trusting(der: &CertificateDer<'static>, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+pub fn trusting(der: &CertificateDer<'static>, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(der.clone()).expect("a certificate");
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));

@@ -1,0 +1,83 @@
+//! Every decoder and the whole engine under hostile bytes: each target runs over its corpus (its own seeds, and the
+//! inputs in `corpus/<target>/` that once showed a defect) and a fixed number of seeded mutations of it.
+//!
+//! A failure prints the target, the seed of the one run that failed and its input. To run exactly that one again:
+//! `FUZZ_SEED=<seed> FUZZ_RUNS=1 cargo test --test fuzz <target>`. `FUZZ_RUNS=n` runs n seeds from `FUZZ_SEED` on.
+//! `libfuzzer/` runs the same targets under libFuzzer, by coverage.
+
+mod random;
+mod targets;
+
+use std::path::Path;
+
+use random::{Random, mutated};
+use targets::{TARGETS, Target};
+
+/// Prints what failed, whoever panicked.
+struct Told<'a> {
+    target: &'a str,
+    origin: String,
+    input: &'a [u8],
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { target, origin, input } = self;
+            eprintln!("--- {target} failed on {origin}, {} bytes:\n{}\n---", input.len(), input.escape_ascii());
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number: {text:?}")))
+}
+
+/// The target's seeds and the files that were kept for it.
+fn corpus(target: &Target) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target.name);
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .map(|entries| entries.map(|entry| entry.expect("it can be listed").path()).collect())
+        .unwrap_or_default();
+    files.sort();
+    let kept = files.into_iter().map(|file| std::fs::read(file).expect("it can be read"));
+    (target.seeds)().into_iter().chain(kept).collect()
+}
+
+fn run(name: &str) {
+    let target = TARGETS.iter().find(|target| target.name == name).expect("it is in the list");
+    let corpus = corpus(target);
+    let one = |origin: String, input: &[u8]| {
+        let told = Told { target: name, origin, input };
+        (target.run)(told.input);
+    };
+    let first = number("FUZZ_SEED");
+    if first.is_none() {
+        corpus.iter().enumerate().for_each(|(index, input)| one(format!("its corpus, number {index}"), input));
+    }
+    let first = first.unwrap_or(1);
+    let runs = number("FUZZ_RUNS").unwrap_or(target.runs);
+    println!("{name}: {} inputs of the corpus, {runs} mutations from FUZZ_SEED={first}", corpus.len());
+    for seed in first..first.saturating_add(runs) {
+        let input = mutated(&mut Random(seed), &corpus, target.words);
+        one(format!("FUZZ_SEED={seed}"), &input);
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            run(stringify!($name));
+        })*
+
+        #[test]
+        fn every_target_is_run() {
+            let run = [$(stringify!($name)),*];
+            assert!(TARGETS.iter().map(|target| target.name).eq(run), "{run:?}");
+        }
+    };
+}
+
+tests! { decoder server_frames head head_fields json binary proxy deflate tokens keys configuration tls session }

@@ -1,0 +1,69 @@
+//! Numbers that look random and depend on the seed alone, and the mutations drawn from them. Reads no entropy.
+
+/// A SplitMix64 stream.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// 0 … `bound` - 1; 0 for a bound of 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// Bytes at which parsers decide.
+const EDGES: [u8; 16] = [0, 1, 9, 10, 13, 32, b'"', b',', b'.', b'\\', b'{', 0x7e, 0x7f, 0x80, 0xfe, 0xff];
+
+/// Largest input that mutations make.
+const INPUT_BYTES_MAX: usize = 16 * 1024;
+
+/// One of `corpus`, changed in one to six places.
+pub fn mutated(random: &mut Random, corpus: &[Vec<u8>], words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = random.pick(corpus).clone();
+    for _ in 0..=random.below(6) {
+        mutate(random, &mut bytes, corpus, words);
+    }
+    bytes.truncate(INPUT_BYTES_MAX);
+    bytes
+}
+
+fn mutate(random: &mut Random, bytes: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&[u8]]) {
+    let at = random.below(bytes.len() + 1);
+    let end = at + random.below((bytes.len() - at).min(64) + 1);
+    match random.below(9) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+        1 if at < bytes.len() => bytes[at] = *random.pick(&EDGES),
+        2 => bytes.insert(at, random.next() as u8),
+        3 => drop(bytes.drain(at..end)),
+        4 => bytes.truncate(at),
+        5 => {
+            let copied = bytes[at..end].to_vec();
+            let to = random.below(bytes.len() + 1);
+            bytes.splice(to..to, copied);
+        }
+        6 => {
+            let other = random.pick(corpus);
+            let from = random.below(other.len() + 1);
+            let to = from + random.below((other.len() - from).min(256) + 1);
+            bytes.splice(at..end, other[from..to].iter().copied());
+        }
+        7 if !words.is_empty() => drop(bytes.splice(at..end, random.pick(words).iter().copied())),
+        _ => {
+            let number = random.next() >> random.below(64);
+            let width = 1 << random.below(4);
+            bytes.splice(at..end, number.to_be_bytes()[8 - width..].iter().copied());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Commands in both forms, held to readers of their own: serde_json's values, and a reading of the binary form by offsets.
+
+use roomring::base::ids::check_name;
+use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
+use roomring::wire::binary::{self, command_op};
+use roomring::wire::command::{Command, DataKind, Form, Request};
+use roomring::wire::json::{self, ID_MAX};
+use serde_json::Value;
+
+/// What commands are made of.
+pub const WORDS: &[&[u8]] = &[
+    b"\"type\":",
+    b"\"id\":9007199254740992,",
+    b"\"room\":\"a\",",
+    b"\"data\":null",
+    b"\"\\ud800\"",
+    b"\\u0041",
+    b"1e999",
+    b"-0",
+    b"[[[[[[[[[[[[[[[[",
+    b"{\"a\":{\"a\":",
+    b"true",
+    b"18446744073709551616",
+    b"\xe2\x80\xa8",
+    b"\x03\0\0\0",
+    b"\x04\0\0\0",
+    b"\xff\xff",
+];
+
+/// Why serde_json's values refuse what is JSON by RFC 8259: they recurse, hold numbers as floats, and text as UTF-8.
+const VALUE_LIMITS: [&str; 4] =
+    ["recursion limit", "number out of range", "lone leading surrogate", "unexpected end of hex escape"];
+
+pub fn run_json(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let oracle = serde_json::from_str::<Value>(text);
+    match json::parse_command(text) {
+        Ok(request) => {
+            assert_eq!(request.reply.form, Form::Json);
+            assert!(request.reply.id.is_none_or(|id| id <= ID_MAX));
+            match oracle {
+                Ok(value) => check_command(&request, &value),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(VALUE_LIMITS.iter().any(|limit| error.contains(limit)), "taken, but {error}");
+                }
+            }
+        }
+        Err(error) => {
+            assert!(!error.message.is_empty() && error.message.len() < 700, "{}", error.message);
+            let calls_it_no_object = error.message.starts_with("not a JSON object");
+            assert!(!(calls_it_no_object && oracle.is_ok_and(|value| value.is_object())), "{}", error.message);
+        }
+    }
+}
+
+/// What was understood is what is written.
+fn check_command(request: &Request<'_>, value: &Value) {
+    assert_eq!(request.reply.id, value["id"].as_u64());
+    let kind = value["type"].as_str().expect("a command has a type");
+    let room = |room: &str| {
+        check_name(room).expect("names are checked");
+        assert_eq!(Some(room), value["room"].as_str());
+    };
+    match &request.command {
+        Command::Join { room: name, recover, history } => {
+            room(name);
+            assert_eq!(recover.map(|recover| recover.seq), value["last_received_seq"].as_u64());
+            assert_eq!(history.is_some(), value["history"].is_u64());
+        }
+        Command::Leave { room: name } => room(name),
+        Command::Publish { room: name, data, key, echo, ephemeral } => {
+            room(name);
+            assert_eq!(data.kind, DataKind::Json);
+            assert_eq!(serde_json::from_slice::<Value>(data.bytes).expect("JSON of its own"), value["data"]);
+            assert_eq!(key.as_deref(), value["key"].as_str());
+            assert!(key.as_ref().is_none_or(|key| (1..=KEY_BYTES_MAX).contains(&key.len())));
+            assert_eq!((*echo, *ephemeral), (value["echo"] != false, value["ephemeral"] == true));
+        }
+        Command::History { room: name, after, before, limit } => {
+            room(name);
+            assert_eq!((*after, *before), (value["after"].as_u64(), value["before"].as_u64()));
+            assert!(limit.is_none_or(|limit| (1..=PAGE_MAX).contains(&limit)));
+        }
+        Command::Presence { room: name, limit, after } => {
+            room(name);
+            assert_eq!(after.as_deref(), value["after"].as_str());
+            assert!(limit.is_none_or(|limit| (1..=PAGE_MAX).contains(&limit)));
+        }
+        Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
+        Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
+        Command::Ping { .. } => assert_eq!(kind, "ping"),
+    }
+}
+
+pub fn json_seeds() -> Vec<Vec<u8>> {
+    let deep = format!(r#"{{"type":"publish","room":"r","data":{}1{}}}"#, "[".repeat(300), "]".repeat(300));
+    let long = format!(r#"{{"type":"join","room":"{}"}}"#, "x".repeat(129));
+    let texts = [
+        r#"{"type":"publish","id":1,"room":"r","data":{"a":[1,"ü\u00fc",null]},"key":"k","echo":true}"#,
+        r#"{"type":"publish","room":"a\u0062\ud83d\ude00","data":"\ud800","ephemeral":true,"echo":false}"#,
+        r#" { "type" : "join" , "room":"r","last_received_seq":7,"epoch":"00000000000000ff","history":5}"#,
+        r#"{"type":"leave","room":"räume"}"#,
+        r#"{"type":"history","id":9,"room":"r","after":1,"limit":10}"#,
+        r#"{"type":"history","id":9,"room":"r","before":18446744073709551615}"#,
+        r#"{"type":"presence","room":"r","after":"bob","limit":300}"#,
+        r#"{"type":"status","status":"away"}"#,
+        r#"{"type":"refresh","token":"eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}"#,
+        r#"{"type":"ping","id":9007199254740991}"#,
+        r#"{"type":"later","unknown":[{},{"type":"x"}]}"#,
+        r#"{"type":"publish","room":"r","data":1e999,"later":-0.5E-7}"#,
+        r#"["type","ping"]"#,
+        "null",
+        "",
+        &deep,
+        &long,
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub fn run_binary(input: &[u8]) {
+    let parsed = binary::parse_command(input);
+    let op = input.first_chunk::<4>().map(|op| u32::from_le_bytes(*op));
+    let request = match parsed {
+        Ok(request) => request,
+        Err(error) => {
+            assert!(!error.message.is_empty() && error.message.len() < 200, "{}", error.message);
+            assert_eq!((error.reply.form, error.reply.id), (Form::Binary, None));
+            let is_ping = op == Some(command_op::PING) && input.len() >= 12;
+            return assert!(!is_ping, "refused: {}", error.message);
+        }
+    };
+    assert_eq!(request.reply.form, Form::Binary);
+    let number = |at: usize| u64::from_le_bytes(*input[at..].first_chunk().expect("it was read"));
+    let (room, at) = match &request.command {
+        Command::Join { room, recover: None, history: None } => (room, 4),
+        Command::Join { room, recover: Some(recover), history: None } => {
+            assert_eq!((recover.seq, recover.epoch.map_or(0, |epoch| epoch.0)), (number(4), number(12)));
+            (room, 20)
+        }
+        Command::Leave { room } => (room, 4),
+        Command::Publish { room, data, key: None, echo: true, ephemeral: false } => {
+            let length = usize::from(u16::from_le_bytes([input[4], input[5]]));
+            assert_eq!((data.kind, data.bytes), (DataKind::Binary, &input[6 + length..]));
+            assert_eq!(room.as_bytes(), &input[6..6 + length]);
+            return check_name(room).expect("names are checked");
+        }
+        Command::Ping { value } => return assert_eq!((op, *value), (Some(command_op::PING), number(4))),
+        other => panic!("the binary form has no {other:?}"),
+    };
+    assert_eq!(room.as_bytes(), &input[at..]);
+    check_name(room).expect("names are checked");
+}
+
+pub fn binary_seeds() -> Vec<Vec<u8>> {
+    let message = |op: u32, rest: &[u8]| [&op.to_le_bytes(), rest].concat();
+    vec![
+        message(command_op::JOIN, "räume".as_bytes()),
+        message(command_op::LEAVE, b"lobby"),
+        message(command_op::PUBLISH, b"\x05\0lobby\xff\0any bytes"),
+        message(command_op::PUBLISH, b"\x01\0r"),
+        message(command_op::JOIN_FROM, b"\x09\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0lobby"),
+        message(command_op::PING, b"\x07\0\0\0\0\0\0\0later"),
+        message(200, b"?"),
+        vec![1, 0],
+    ]
+}

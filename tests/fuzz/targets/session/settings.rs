@@ -1,0 +1,79 @@
+//! Everything on, and every bound so near that a script reaches it.
+
+use std::sync::Arc;
+
+use roomring::engine::access::{Expected, Keys, Material, Renewal};
+use roomring::engine::limits::{Limits, Rate};
+use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::trusted::Trusted;
+
+/// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute.
+pub const TOKENS: [&str; 3] = [
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.QbiwXhnmNKRqEXxlb-maSNB6snWsn0-Pfn0LAzGV31U",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IiLCJleHAiOjQxMDI0NDQ4MDAsInJvb21zIjpbImxvYmJ5Iiwic2tpcDoqIl19.LvWLLwY0hQMXWL2C7BYU\
+     9tWksEvKrdh6tQQpp7I7GvY",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYXJvbCIsImV4cCI6MTcwMDAwMDA2MCwicm9vbXMiOnsiKiI6WyJqb2luIiwicHVibGlzaCIsImFkbWluIl19fQ\
+     .dTL-6qT6yakj3VNAGXobUvbyuslxPxoiOZTrP88wOFw",
+];
+
+/// Rooms of all policies, and one whose name every encoder has to escape.
+pub const ROOMS: [&str; 4] = ["lobby", "skip:1", "latest:\"ü\\", "dark:room"];
+
+pub fn keys(renewal: Renewal) -> Arc<Keys> {
+    let expected = Expected { leeway_ms: 5_000, ..Expected::default() };
+    Arc::new(Keys::new(Material::from_secret("fuzz"), expected, renewal))
+}
+
+/// The lowest bits of `choice` take single features away.
+pub fn settings(choice: u8) -> Arc<Settings> {
+    let rate = |count, per_ms| Rate::new(count, per_ms).filter(|_| choice & 1 == 0);
+    let room = |slow_policy, presence, history_count_max| {
+        Arc::new(RoomSettings {
+            history_count_max,
+            history_ttl_ms: 5_000,
+            history_on_join: 3,
+            history_on_join_max: 10,
+            recovery_max: 8,
+            slow_policy,
+            presence,
+            presence_grace_ms: 500,
+            message_rate: rate(20, 1_000),
+        })
+    };
+    let class = |pattern: &str, settings| RoomClass { pattern: pattern.to_owned(), settings };
+    Arc::new(Settings {
+        node: "here".to_owned(),
+        cores: 2,
+        connections_max: 6,
+        sockets_max: 12,
+        warm_connections: 1,
+        message_bytes_max: 4_000,
+        echo_path: "/echo".to_owned(),
+        allowed_origins: Vec::new(),
+        trusted_proxies: Trusted::new(&["10.0.0.0/8".parse().expect("a network")]),
+        outbox_bytes_max: if choice & 2 == 0 { 3_000 } else { 100_000 },
+        rooms_per_connection_max: 3,
+        limits: Limits {
+            connect_rate: rate(50, 1_000),
+            connect_rate_per_address: rate(20, 1_000),
+            connections_per_address_max: 5,
+            connections_per_user_max: 4,
+            message_rate: rate(10, 1_000),
+            command_rate: rate(30, 1_000),
+            user_message_rate: rate(15, 1_000),
+            idle_timeout_ms: 40_000,
+        },
+        memory_bytes_max: if choice & 4 == 0 { 1 << 20 } else { 12_000 },
+        heartbeat_ms: 5_000,
+        heartbeat_timeout_ms: 12_000,
+        compression: (choice & 8 == 0).then_some(Compression { bytes_min: 20, level: 1 }),
+        rooms: room(SlowPolicy::Disconnect, true, 20),
+        classes: vec![
+            class("skip:*", room(SlowPolicy::Skip, true, 5)),
+            class("latest:*", room(SlowPolicy::Latest, true, 5)),
+            class("dark:*", room(SlowPolicy::Skip, false, 0)),
+        ],
+        linked: false,
+        durable: false,
+    })
+}
