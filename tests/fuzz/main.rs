@@ -1,5 +1,6 @@
-//! Every decoder and the whole engine under hostile bytes: each target runs over its corpus (its own seeds, and the
-//! inputs in `corpus/<target>/` that once showed a defect) and a fixed number of seeded mutations of it.
+//! Every decoder and the whole engine under hostile bytes. Each target runs over its corpus and a fixed number of
+//! seeded mutations of it. The corpus is the target's own seeds and the files of `corpus/<target>/`: inputs that once
+//! showed a defect, and some that libFuzzer found to reach far.
 //!
 //! A failure prints the target, the seed of the one run that failed and its input. To run exactly that one again:
 //! `FUZZ_SEED=<seed> FUZZ_RUNS=1 cargo test --test fuzz <target>`. `FUZZ_RUNS=n` runs n seeds from `FUZZ_SEED` on.

@@ -1,4 +1,4 @@
-//! Commands in both forms, held to readers of their own: serde_json's values, and a reading of the binary form by offsets.
+//! Commands in both forms, held to other readers: serde_json's values, and a reading of the binary form by offsets.
 
 use roomring::base::ids::check_name;
 use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};

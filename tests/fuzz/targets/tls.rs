@@ -85,7 +85,6 @@ impl Server {
     }
 
     fn finish_turn(&mut self) {
-        let was_gone = self.let_go;
         for _ in 0..100 {
             let Self { tls, let_go, heard, .. } = self;
             if !tls.step(&mut |_, input| note(&input, let_go, heard)) {
@@ -93,7 +92,6 @@ impl Server {
             }
         }
         assert!(!self.tls.has_steps(), "handshakes come to an end");
-        let _ = was_gone;
     }
 
     /// Carries out what the turn came to; the kernel takes every send.

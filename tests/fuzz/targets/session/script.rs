@@ -1,5 +1,5 @@
-//! What happens to a world, read from any bytes: every input is a script, and short changes of the one are short changes
-//! of the other.
+//! What happens to a world, read from any bytes: every input is a script, and a small change of the one is a small
+//! change of the other.
 
 use super::settings::{ROOMS, TOKENS};
 

@@ -10,9 +10,11 @@ use roomring::engine::trusted::Trusted;
 /// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute.
 pub const TOKENS: [&str; 3] = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.QbiwXhnmNKRqEXxlb-maSNB6snWsn0-Pfn0LAzGV31U",
-    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IiLCJleHAiOjQxMDI0NDQ4MDAsInJvb21zIjpbImxvYmJ5Iiwic2tpcDoqIl19.LvWLLwY0hQMXWL2C7BYU\
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IiLCJleHAiOjQxMDI0NDQ4MDAsInJvb21zIjpbImxvYmJ5Iiwic2tpcDoqIl\
+     19.LvWLLwY0hQMXWL2C7BYU\
      9tWksEvKrdh6tQQpp7I7GvY",
-    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYXJvbCIsImV4cCI6MTcwMDAwMDA2MCwicm9vbXMiOnsiKiI6WyJqb2luIiwicHVibGlzaCIsImFkbWluIl19fQ\
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYXJvbCIsImV4cCI6MTcwMDAwMDA2MCwicm9vbXMiOnsiKiI6WyJqb2luIiwicH\
+     VibGlzaCIsImFkbWluIl19fQ\
      .dTL-6qT6yakj3VNAGXobUvbyuslxPxoiOZTrP88wOFw",
 ];
 
