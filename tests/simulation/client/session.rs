@@ -336,7 +336,6 @@ impl Session {
         let late_us = 2 * faults.stall_us + 2 * faults.tick_late_us + 1_000_000;
         own || match code {
             1012 => faults.drain > 0.0 && self.reconnect.as_deref() == Some("draining"),
-            1001 => profile.settings.limits.idle_timeout_ms > 0,
             1013 => profile.is_tight(),
             4429 => profile.limits_rate(true),
             4408 => silent_us + late_us >= profile.settings.heartbeat_timeout_ms * 1_000,
