@@ -220,7 +220,11 @@ pub(super) async fn disconnect(
             _ => return Err(unexpected()),
         },
     };
-    tracing::info!(?whom, disconnected, "an operator disconnects");
+    let whom = match whom {
+        Whom::User(user) => user.to_string(),
+        Whom::Connection(conn) => conn.to_string(),
+    };
+    tracing::info!(whom, disconnected, "an operator disconnects");
     Ok(Json(Disconnected { disconnected }))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use roomring::engine::access::{Expected, Keys, Material, Renewal};
-use roomring::engine::limits::{Limits, Rate};
-use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::rates::Rate;
+use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 
 /// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute.
@@ -77,5 +77,6 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         ],
         linked: false,
         durable: false,
+        trace_part: u64::MAX / 4,
     })
 }
