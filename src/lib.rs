@@ -68,7 +68,7 @@
 //!   the service thread renews ([`server::auth`]). What they allow stands beside the sessions, in tables that are empty in
 //!   mode `open`.
 //! - **Randomness and time** come into the engine as arguments: one seed gives one run.
-//! - `unsafe` stands in `io/ring.rs` and `wire/mask.rs` only.
+//! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) and `wire/mask.rs` only.
 
 pub mod base;
 pub mod control;

@@ -32,6 +32,12 @@ pub const HALF_OPEN_MAX: u32 = 8_192;
 /// Bytes of incomplete request heads of one core; over it the oldest goes. A usual head comes whole and is not kept.
 pub const HEADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Addresses, and users, looked at in one tick for having nothing to be remembered for; the rest follow in the next turn.
+pub const LIMITER_LOOKS_PER_TICK_MAX: usize = 4_096;
+
+/// Events that one sliding window remembers, 8 bytes each: the largest count of a rate that is kept by one.
+pub const WINDOW_EVENTS_MAX: u64 = 1_000_000;
+
 /// How long a closing connection waits for its peer's close frame, or for its end of stream.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 

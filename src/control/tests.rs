@@ -55,13 +55,8 @@ impl CallCores for Gone {
 }
 
 fn api() -> Arc<Api> {
-    let settings = ApiSettings {
-        node: "web-1".into(),
-        key: String::new(),
-        rate: (0, 1_000),
-        message_bytes_max: 65_536,
-        inboxes: false,
-    };
+    let settings =
+        ApiSettings { node: "web-1".into(), key: String::new(), rate: None, message_bytes_max: 65_536, inboxes: false };
     Arc::new(Api::new(settings, Gone, || true))
 }
 

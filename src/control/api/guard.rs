@@ -8,14 +8,14 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
 use subtle::ConstantTimeEq;
 
-use super::bucket::Bucket;
 use super::refusal::Refusal;
+use crate::engine::rates::{Bucket, Rate};
 
 /// The field that carries the key.
 pub const KEY_FIELD: &str = "x-api-key";
 
 /// Wrong keys taken as 401; over it they are 429. They take nothing from those who know the key.
-const WRONG_KEYS: (u64, u64) = (10, 1_000);
+const WRONG_KEYS: Option<Rate> = Rate::new(10, 1_000);
 
 /// Requests under way at a time; over it 503.
 pub(super) const REQUESTS_MAX: usize = 128;
@@ -28,15 +28,16 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Guard {
     /// Empty: nobody is asked for one.
     key: String,
+    /// `None`: no limit.
+    rate: Option<Rate>,
     requests: Bucket,
     wrong_keys: Bucket,
 }
 
 impl Guard {
-    /// `rate` is how many requests in how many milliseconds; a count of 0 is no limit.
-    pub fn new(key: String, rate: (u64, u64), now_us: u64) -> Self {
-        let requests = Bucket::new(rate.0, rate.1, now_us);
-        Self { key, requests, wrong_keys: Bucket::new(WRONG_KEYS.0, WRONG_KEYS.1, now_us) }
+    /// Nobody has asked yet.
+    pub fn new(key: String, rate: Option<Rate>) -> Self {
+        Self { key, rate, requests: Bucket::default(), wrong_keys: Bucket::default() }
     }
 
     /// Whether a request may go on.
@@ -48,13 +49,13 @@ impl Guard {
             check_host(headers)?;
         } else if !self.has_key(headers) {
             let too_many = |wait_s| Refusal::rate_limited("too many requests without the right X-API-Key", wait_s);
-            self.wrong_keys.take(now_us).map_err(too_many)?;
+            take(&mut self.wrong_keys, WRONG_KEYS, now_us).map_err(too_many)?;
             let message = "this needs the field X-API-Key with the key of the configuration (control.api_key)";
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
         }
         check_origin(headers)?;
         let too_many = |wait_s| Refusal::rate_limited("more requests than control.api_rate allows", wait_s);
-        self.requests.take(now_us).map_err(too_many)
+        take(&mut self.requests, self.rate, now_us).map_err(too_many)
     }
 
     /// Takes as long for a wrong key as for the right one of the same length.
@@ -63,6 +64,12 @@ impl Guard {
         let (Some(key), None) = (given.next(), given.next()) else { return false };
         bool::from(key.as_bytes().ct_eq(self.key.as_bytes()))
     }
+}
+
+/// In how many seconds there will be a token, if there is none.
+fn take(bucket: &mut Bucket, rate: Option<Rate>, now_us: u64) -> Result<(), u64> {
+    let Some(rate) = rate else { return Ok(()) };
+    bucket.try_take(rate, now_us).map_err(|retry_after_ms| retry_after_ms.div_ceil(1_000))
 }
 
 /// A guard that several requests go by.
@@ -141,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_key_is_needed_where_there_is_one() {
-        let mut guard = Guard::new("sesame".into(), (0, 1_000), 0);
+        let mut guard = Guard::new("sesame".into(), None);
         for (fields, expected) in [
             (&[("x-api-key", "sesame")][..], 200),
             (&[("x-api-key", "sesame"), ("host", "api.example.com")], 200),
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn wrong_keys_are_slowed_and_keep_nobody_else_out() {
-        let mut guard = Guard::new("sesame".into(), (0, 1_000), 0);
+        let mut guard = Guard::new("sesame".into(), None);
         let answers: Vec<u16> = (0..30).map(|_| status(&mut guard, &[("x-api-key", "guess")])).collect();
         assert_eq!(answers.iter().filter(|status| **status == 401).count(), 20);
         assert_eq!(answers[29], 429);
@@ -166,7 +173,7 @@ mod tests {
 
     #[test]
     fn without_a_key_only_names_of_this_host_are_answered() {
-        let mut guard = Guard::new(String::new(), (0, 1_000), 0);
+        let mut guard = Guard::new(String::new(), None);
         for host in
             ["localhost", "LOCALHOST:8081", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]", "a.localhost:1"]
         {
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_are_refused() {
-        let mut guard = Guard::new(String::new(), (0, 1_000), 0);
+        let mut guard = Guard::new(String::new(), None);
         let host = ("host", "localhost:8081");
         assert_eq!(status(&mut guard, &[host, ("origin", "http://localhost:8081")]), 200);
         for origin in ["http://localhost:9000", "https://evil.example", "null", ""] {
@@ -190,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_rate_holds_for_all_together() {
-        let mut guard = Guard::new(String::new(), (2, 1_000), 0);
+        let mut guard = Guard::new(String::new(), Rate::new(2, 1_000));
         let answers: Vec<u16> = (0..5).map(|_| status(&mut guard, &[])).collect();
         assert_eq!(answers, [200, 200, 200, 200, 429]);
     }

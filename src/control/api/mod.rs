@@ -4,7 +4,6 @@
 //! `guard` says who may, `input` reads requests, `calls` asks the cores, `refusal` says what was not done; the routes
 //! stand in `publish`, `rooms` and `connections`, and are described by `openapi` from the same types.
 
-mod bucket;
 mod calls;
 mod connections;
 mod guard;
@@ -37,6 +36,7 @@ use self::guard::{Guard, REQUEST_TIMEOUT, REQUESTS_MAX, SharedGuard, check_conte
 use self::refusal::{ErrorBody, Refusal};
 use super::requests::Requests;
 use crate::base::codes::ErrorCode;
+use crate::engine::rates::Rate;
 use crate::io::clock;
 
 /// What the API is told at its start.
@@ -46,8 +46,8 @@ pub struct ApiSettings {
     pub node: String,
     /// `X-API-Key`; empty: nobody is asked for one.
     pub key: String,
-    /// Requests in so many milliseconds; a count of 0 is no limit.
-    pub rate: (u64, u64),
+    /// How often requests may come; `None`: no limit.
+    pub rate: Option<Rate>,
     /// The largest data of a publish.
     pub message_bytes_max: usize,
     /// Whether rooms whose names begin with `@` are users' inboxes; without, nothing may be published there.
@@ -77,7 +77,7 @@ impl Api {
         let bodies_kib = input::bodies_bytes_max(settings.message_bytes_max) / 1_024;
         Self {
             caller: Caller::new(cores),
-            guard: SharedGuard::new(Guard::new(settings.key.clone(), settings.rate, clock::now().mono_us)),
+            guard: SharedGuard::new(Guard::new(settings.key.clone(), settings.rate)),
             places: Semaphore::new(REQUESTS_MAX),
             bodies: Semaphore::new(bodies_kib),
             requests: Requests::default(),
@@ -87,8 +87,8 @@ impl Api {
     }
 
     /// Goes by another key and another rate from now on.
-    pub fn change(&self, key: String, rate: (u64, u64)) {
-        let guard = Guard::new(key, rate, clock::now().mono_us);
+    pub fn change(&self, key: String, rate: Option<Rate>) {
+        let guard = Guard::new(key, rate);
         *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = guard;
     }
 

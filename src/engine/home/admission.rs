@@ -52,15 +52,14 @@ impl Home {
 
     /// What this core can tell by itself.
     fn check_here(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
-        let overloaded = |why| Err(refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S)));
         if self.draining && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
         if self.open >= self.settings.connections_max {
-            return overloaded("the server is at capacity");
+            return Err(at_capacity("the server is at capacity"));
         }
         if effects.budget.is_over() {
-            return overloaded("the server is out of its memory budget");
+            return Err(at_capacity("the server is out of its memory budget"));
         }
         if let Some(origin) = &upgrade.origin
             && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
@@ -73,7 +72,7 @@ impl Home {
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
         if effects.outbound.try_post(core, Hop::ToLimiter(question)).is_err() {
             let why = "too much waits for another core";
-            self.turn_away(slot, &refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S)), effects);
+            self.turn_away(slot, &at_capacity(why), effects);
         }
     }
 
@@ -143,6 +142,10 @@ impl Home {
     }
 
     fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        // Others may have come while it waited.
+        if self.open >= self.settings.connections_max {
+            return self.turn_away(slot, &at_capacity("the server is at capacity"), effects);
+        }
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
         let Waiting { upgrade, user, access, mut early } = *waiting;
         effects.budget.release(early.len());
@@ -191,12 +194,12 @@ impl Home {
     pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         if let Some(waiting) = self.waiting.remove(&slot) {
             effects.budget.release(waiting.early.len());
-            self.forget_counted(slot, effects);
+            self.forget_counted(slot, waiting.user, effects);
         }
     }
 
     /// Tells where a connection was counted that it is no more.
-    pub(super) fn forget_counted(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+    pub(super) fn forget_counted(&mut self, slot: u32, user: Option<UserName>, effects: &mut HomeEffects<'_>) {
         let cores = self.settings.cores;
         let address = self.peers.get(slot);
         let session = self.sessions.at_mut(slot);
@@ -205,10 +208,14 @@ impl Home {
             effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
         }
         if session.marks.take(Marks::COUNTED_USER) {
-            let user = session.user.clone().expect("an open connection has a user");
+            let user = user.expect("established before it was counted");
             effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
         }
     }
+}
+
+fn at_capacity(why: &str) -> Refusal {
+    refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S))
 }
 
 fn refusal(status: u16, error: ErrorCode, message: &str, retry_after_s: Option<u32>) -> Refusal {

@@ -142,7 +142,8 @@ impl Home {
     /// A connection stops being open: it leaves its rooms and is counted as ended. What it is still told comes after.
     fn end_session(&mut self, slot: u32, end: End, cause: &'static str, effects: &mut HomeEffects<'_>) {
         self.leave_all(slot, effects);
-        self.forget_counted(slot, effects);
+        let user = self.sessions.at(slot).user.clone();
+        self.forget_counted(slot, user, effects);
         self.paces.remove(&slot);
         self.forget_token(slot, effects);
         let session = self.sessions.at(slot);

@@ -10,7 +10,7 @@ use crate::engine::hop::{ToLimiter, ToOwner};
 use crate::engine::limiter::{USER_TOO_OFTEN, core_of_user};
 use crate::engine::placement::owner_of;
 use crate::engine::rates::Bucket;
-use crate::engine::session::Marks;
+use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Command, ReplyTo};
 
 /// How fast a connection sends. Kept only while it differs from one that has sent nothing.
@@ -71,6 +71,10 @@ impl Home {
     /// A command was refused for its rate: a connection that goes on regardless is closed.
     pub(super) fn note_rate_refusal(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         effects.counters.rate_limited.add(1);
+        // Being told may have ended it as one that does not read its replies.
+        if self.sessions.at(slot).phase != Phase::Open {
+            return;
+        }
         let pace = self.paces.entry(slot).or_default();
         pace.refused_in_row += 1;
         if pace.refused_in_row >= RATE_REFUSALS_MAX {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
-use crate::base::limits::LIMITER_ENTRY_BYTES;
+use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
 use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, ToOwner};
@@ -265,7 +265,9 @@ impl Limiter {
     /// Forgets whoever has nothing left to be remembered for.
     pub fn tick(&mut self, effects: &mut LimiterEffects<'_>) {
         let now_us = effects.now.mono_us;
-        while let Some((_, key)) = self.addresses_due.pop_front_if(|(due_us, _)| *due_us <= now_us) {
+        for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
+            let due = self.addresses_due.pop_front_if(|(due_us, _)| *due_us <= now_us);
+            let Some((_, key)) = due else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
             let rate = self.settings.limits.connect_rate_per_address;
             if let Some(rate) = rate.filter(|_| !entry.upgrades.is_full(now_us)) {
@@ -278,7 +280,9 @@ impl Limiter {
                 effects.budget.release(LIMITER_ENTRY_BYTES);
             }
         }
-        while let Some((_, user)) = self.users_due.pop_front_if(|(due_us, _)| *due_us <= now_us) {
+        for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
+            let due = self.users_due.pop_front_if(|(due_us, _)| *due_us <= now_us);
+            let Some((_, user)) = due else { break };
             let Some(entry) = self.users.get_mut(&user) else { continue };
             let rate = self.settings.limits.user_message_rate;
             if let Some(rate) = rate.filter(|rate| !entry.messages.forget(*rate, now_us)) {

@@ -20,8 +20,11 @@ const NS_PER_MS: u64 = 1_000_000;
 impl Rate {
     /// A rate; `None` for a count of 0, which means no limit.
     #[must_use]
-    pub fn new(count: u64, per_ms: u64) -> Option<Rate> {
-        NonZeroU64::new(count).map(|count| Rate { count, per_ms: per_ms.max(1) })
+    pub const fn new(count: u64, per_ms: u64) -> Option<Rate> {
+        match NonZeroU64::new(count) {
+            Some(count) => Some(Rate { count, per_ms: if per_ms == 0 { 1 } else { per_ms } }),
+            None => None,
+        }
     }
 
     /// Nanoseconds between two tokens.

@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::origin::{Mistake, Origin};
 use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
+use crate::base::limits::WINDOW_EVENTS_MAX;
 use crate::engine::access::Expected;
 use crate::server::{auth, tls};
 
@@ -21,6 +22,7 @@ pub fn check(config: &Config, machine: &Machine) -> Vec<Mistake> {
     check_auth(config, &mut mistakes);
     check_addresses(config, &mut mistakes);
     check_order(config, &mut mistakes);
+    check_window(config, &mut mistakes);
     check_machine(config, machine, &mut mistakes);
     mistakes
 }
@@ -173,6 +175,18 @@ fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
     for class in std::iter::once(None).chain(config.classes.iter().map(Some)) {
         check_history(config, class, mistakes);
+    }
+}
+
+/// A sliding window remembers each event.
+fn check_window(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let setting = config.get("limits", "message_rate_per_user");
+    if setting.rate().count > WINDOW_EVENTS_MAX {
+        let text = format!(
+            "\"{}\" is over {WINDOW_EVENTS_MAX} publishes in one window; it must be at most that",
+            setting.rate()
+        );
+        mistakes.push(Mistake::refused(&setting.origin, "limits.message_rate_per_user", text));
     }
 }
 

@@ -100,11 +100,10 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
 /// What the HTTP API goes by, on a machine of this name.
 #[must_use]
 pub fn api_settings(config: &Config, node: String) -> ApiSettings {
-    let rate = config.get("control", "api_rate").rate();
     ApiSettings {
         node,
         key: config.get("control", "api_key").text().to_owned(),
-        rate: (rate.count, rate.per_ms),
+        rate: rate(config.get("control", "api_rate")),
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         inboxes: config.get("rooms", "inboxes").flag(),
     }

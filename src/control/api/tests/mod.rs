@@ -19,6 +19,7 @@ use super::calls::CALL_TIMEOUT;
 use super::*;
 use crate::base::ids::{CoreId, Epoch};
 use crate::engine::call::{Answer, Call, RoomAsk};
+use crate::engine::rates::Rate;
 use crate::io::calls::Reply;
 
 /// What a played core does with a call.
@@ -56,7 +57,7 @@ impl CallCores for Cores {
 }
 
 fn settings() -> ApiSettings {
-    ApiSettings { node: "n1".into(), key: String::new(), rate: (0, 1_000), message_bytes_max: 1_000, inboxes: false }
+    ApiSettings { node: "n1".into(), key: String::new(), rate: None, message_bytes_max: 1_000, inboxes: false }
 }
 
 fn api_with(settings: ApiSettings, play: impl Fn(CoreId, &Call) -> Played + Send + Sync + 'static) -> Arc<Api> {
@@ -335,7 +336,7 @@ async fn the_guard_is_asked_first_and_can_be_changed() {
     let body = r#"{"room":"a","data":1}"#;
     let keyed = &[("x-api-key", "sesame"), ("content-type", "application/json"), ("content-length", "21")];
     assert_eq!(post(&api, "/api/publish", body).await.status, 200);
-    api.change("sesame".into(), (2, 60_000));
+    api.change("sesame".into(), Rate::new(2, 60_000));
     for path in ["/api/publish", "/api/nothing"] {
         let answered = post(&api, path, body).await;
         refused(&answered, 401, "unauthorized");

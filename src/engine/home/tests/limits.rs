@@ -222,7 +222,11 @@ struct Two {
 
 impl Two {
     fn new(limits: Limits) -> Two {
-        let settings = Arc::new(Settings { cores: 2, limits, ..Settings::for_tests() });
+        Two::with(Settings { cores: 2, limits, ..Settings::for_tests() })
+    }
+
+    fn with(settings: Settings) -> Two {
+        let settings = Arc::new(settings);
         let engine = |core| Engine::new(settings.clone(), CoreId(core), 1, Arc::default());
         Two { engines: [engine(0), engine(1)], now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 } }
     }
@@ -329,6 +333,26 @@ fn a_socket_that_ends_while_it_waits_is_counted_nowhere() {
         }
         two.handle(0, Input::Tick);
         two.handle(1, Input::Tick);
+        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+    }
+}
+
+#[test]
+fn who_waited_while_the_server_filled_is_turned_away_and_counted_nowhere() {
+    for user in ["ann", "bob", "eve", "kim"] {
+        let limits = Limits { connections_per_user_max: 9, connections_per_address_max: 9, ..Limits::default() };
+        let settings = Settings { cores: 2, connections_max: 1, limits, ..Settings::for_tests() };
+        let mut two = Two::with(settings);
+        let mut output = Output::default();
+        let (engine, now) = (&mut two.engines[0], two.now);
+        for slot in 0..2 {
+            // Both are told that there is room before either is in, where the answer comes from the other core.
+            engine.handle(now, Input::Accepted { slot, peer: PEER }, &mut output);
+            engine.handle(now, Input::Received { slot, bytes: &mut head(user).into_bytes() }, &mut output);
+        }
+        two.handle(0, Input::Tick);
+        assert_eq!(two.engines[0].open_slots(), 1, "{user}");
+        two.handle(0, Input::Disconnected { slot: 0 });
         assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
     }
 }

@@ -390,6 +390,17 @@ fn files_that_are_no_certificate_and_no_key_are_found() {
 }
 
 #[test]
+fn a_window_remembers_so_many() {
+    assert_eq!(
+        mistakes_in("[limits]\nmessage_rate_per_user = \"1000001/h\"\n"),
+        [
+            "roomring.toml:2: limits.message_rate_per_user: \"1000001/1h\" is over 1000000 publishes in one window; it must be at most that"
+        ]
+    );
+    assert_eq!(mistakes_in("[limits]\nmessage_rate_per_user = \"1000000/h\"\n"), [""; 0]);
+}
+
+#[test]
 fn a_small_machine_is_no_mistake_by_default() {
     let small = Machine { cpus: vec![7], parallelism: 1, memory_bytes: 64 << 20, host: None };
     assert_eq!(check(&Config::default(), &small), []);
