@@ -154,7 +154,7 @@ pub const TOKEN_KEYS_MAX: usize = 64;
 /// Keys tried on a token that does not name its key: each costs a verification.
 pub const TOKEN_KEYS_TRIED_MAX: usize = 16;
 
-/// Bytes of a PEM file or a key set.
+/// Bytes of a certificate, key or key set file.
 pub const KEY_FILE_BYTES_MAX: usize = 256 * 1024;
 
 /// An upgrade whose token names a key that may yet be fetched waits for it at most so long, within [`HEAD_TIMEOUT_MS`].

@@ -8,6 +8,7 @@ pub mod config;
 mod cores;
 mod doctor;
 pub mod drain;
+mod file;
 mod life;
 pub mod log;
 mod operate;

@@ -10,6 +10,7 @@ use reqwest::{Client, Url};
 use super::files;
 use crate::base::limits::KEY_FILE_BYTES_MAX;
 use crate::engine::access::Material;
+use crate::server::file;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -68,7 +69,7 @@ async fn fetch_text(address: &str) -> Result<String, String> {
             return Err(format!("the answer is larger than {} KiB", KEY_FILE_BYTES_MAX >> 10));
         }
     }
-    String::from_utf8(body).map_err(|_| "the answer is not text".into())
+    file::text(body).map_err(|wrong| format!("the answer {wrong}"))
 }
 
 /// An error and what caused it, the last of which says most.

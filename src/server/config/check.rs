@@ -18,7 +18,7 @@ use crate::server::{auth, tls};
 pub fn check(config: &Config, machine: &Machine) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     check_parts(config, &mut mistakes);
-    check_files(config, &mut mistakes);
+    mistakes.extend(identity(config).err().into_iter().flatten());
     check_auth(config, &mut mistakes);
     check_addresses(config, &mut mistakes);
     check_order(config, &mut mistakes);
@@ -48,49 +48,19 @@ fn check_parts(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
-    for (section, name) in [("tls", "certificate"), ("tls", "key")] {
-        let setting = config.get(section, name);
-        let path = setting.text();
-        if path.is_empty() || path.contains("://") {
-            continue;
-        }
-        let readable = std::fs::File::open(path).and_then(|file| file.metadata());
-        let wrong = match readable {
-            Ok(metadata) if metadata.is_file() => continue,
-            Ok(_) => "is not a file".to_string(),
-            Err(error) => format!("cannot be read: {error}"),
-        };
-        let text = format!("{path:?} {wrong}; it must be the path of a file that the server may read");
-        mistakes.push(Mistake::refused(&setting.origin, format!("{section}.{name}"), text));
-    }
-    let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
-    if certificate.text().is_empty() != key.text().is_empty() {
-        let (given, missing) = if key.text().is_empty() { (certificate, "tls.key") } else { (key, "tls.certificate") };
-        let text = "is empty; TLS needs both tls.certificate and tls.key";
-        mistakes.push(Mistake::refused(&given.origin, missing, text));
-    }
-    // What cannot be read has been told.
-    for wrong in identity(config).err().unwrap_or_default() {
-        if !mistakes.iter().any(|mistake| mistake.key == wrong.key) {
-            mistakes.push(wrong);
-        }
-    }
-}
-
 /// What clients are shown; `None`: they speak plain TCP.
 ///
 /// # Errors
 /// What is wrong with the files.
 pub fn identity(config: &Config) -> Result<Option<tls::Identity>, Vec<Mistake>> {
     let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
-    if certificate.text().is_empty() || key.text().is_empty() {
+    if certificate.text().is_empty() && key.text().is_empty() {
         return Ok(None);
     }
     tls::Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
         let mistake = |wrong: tls::Wrong| {
-            let at_fault = if wrong.key == "tls.key" { key } else { certificate };
-            Mistake::refused(&at_fault.origin, wrong.key, wrong.text)
+            let (at_fault, other) = if wrong.key == "tls.key" { (key, certificate) } else { (certificate, key) };
+            Mistake::refused(later(at_fault, other), wrong.key, wrong.text)
         };
         wrong.into_iter().map(mistake).collect()
     })

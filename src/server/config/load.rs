@@ -2,8 +2,7 @@
 //! fit together is for `check`.
 
 use std::ffi::OsString;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,9 +13,10 @@ use super::kind::{Raw, Value, raw_of};
 use super::nearest;
 use super::origin::{Mistake, Origin};
 use super::{Config, Setting};
+use crate::server::file;
 
 /// Bytes of a configuration file.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// What a secret looks like where it must not be shown.
 pub const MASK: &str = "***";
@@ -105,7 +105,7 @@ impl Loading {
             },
         };
         let shown: String = path.display().to_string().replace(char::is_control, "?");
-        match read_file(path) {
+        match file::read_text(path, FILE_BYTES_MAX) {
             Ok(text) => self.document(&Lines { path: &shown, text: &text }),
             Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
         }
@@ -241,17 +241,6 @@ fn unknown_key(nearest: &str) -> String {
 /// Without what could break out of the line.
 fn plain(name: &str) -> String {
     name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn read_file(path: &Path) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("is larger than {FILE_BYTES_MAX} bytes"));
-    }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".into())
 }
 
 type Entry<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);

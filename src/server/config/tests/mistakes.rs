@@ -357,7 +357,7 @@ fn tokens_need_a_key_and_keys_need_to_be_readable() {
     for (name, path, words) in [
         ("public_key_file", &text, "holds no PEM block"),
         ("public_key_file", &missing, "cannot be read: No such file"),
-        ("public_key_file", &directory.path().display().to_string(), "is not a file"),
+        ("public_key_file", &directory.path().display().to_string(), "is a directory, not a file"),
         ("jwks", &empty, "is not a JSON Web Key Set"),
         ("jwks", &large, "is larger than 256 KiB"),
         ("jwks", &missing, "cannot be read: No such file"),
