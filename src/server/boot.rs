@@ -32,7 +32,7 @@ use crate::control::{self, Api, ApiSettings, Part, Watch, Watched};
 use crate::io::clock;
 use crate::io::core::{CoreHandle, probe};
 
-/// Signals that wait for the service thread; more of them say nothing new.
+/// Signals and requests to drain that wait for the service thread.
 const SIGNALS_MAX: usize = 16;
 
 /// Runs the server until it is told to end.
@@ -258,8 +258,11 @@ fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> 
         let (mut stream, sender) = (signal(kind)?, sender.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                // With the channel full enough signals wait already.
-                let _ = sender.try_send(meaning);
+                // Waits for room: a termination must not be lost behind many of another kind. Meanwhile more of its own
+                // kind count as one, as signals do.
+                if sender.send(meaning).await.is_err() {
+                    return;
+                }
             }
         });
     }

@@ -197,7 +197,7 @@ struct Draining {
 /// Begin the planned stop
 ///
 /// As SIGTERM does: no new connections; those there are told to reconnect and closed over a while; then the process ends.
-/// Asking again changes nothing.
+/// Asking again changes nothing, nor does the first signal after it; the second one ends the process at once.
 #[utoipa::path(
     post, path = "/api/drain", tag = "server",
     responses(
