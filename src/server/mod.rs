@@ -23,6 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Action, Answer, Request, TokenRequest};
+use self::config::found::Found;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
@@ -77,7 +78,8 @@ fn run(request: Request) -> ExitCode {
     match (request.action, plan) {
         (Action::PrintConfig, _) => print_config(&config, &mistakes),
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
-            print(&format!("the configuration is fine ({})", config.file.as_deref().unwrap_or("no file")))
+            let file = config.file.as_ref().map_or_else(|| "no file".into(), Found::shown);
+            print(&format!("the configuration is fine ({file})"))
         }
         (Action::Serve, Ok(plan)) if mistakes.is_empty() => match boot::serve(&sources, &machine, config, &plan) {
             Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::classes;
+use super::found::{self, Found};
 use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
 use super::kind::{Raw, Value, raw_of};
 use super::nearest;
@@ -26,7 +27,7 @@ pub const MASK: &str = "***";
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
-    /// Without `--config`: the first of these that exists.
+    /// Without `--config`: the first of these that is there.
     pub candidates: Vec<PathBuf>,
     /// The environment; what does not begin with `ROOMRING_` is ignored.
     pub env: Vec<(OsString, OsString)>,
@@ -97,19 +98,28 @@ impl Loading {
     }
 
     fn file(&mut self, sources: &Sources) {
-        let path = match &sources.file {
-            Some(path) => path,
-            None => match sources.candidates.iter().find(|path| path.symlink_metadata().is_ok()) {
-                Some(path) => path,
-                None => return,
-            },
+        let found = match &sources.file {
+            Some(path) => Ok(Some(path)),
+            None => found::first(&sources.candidates),
         };
-        let shown: String = path.display().to_string().replace(char::is_control, "?");
+        let path = match found {
+            Ok(Some(path)) => path,
+            Ok(None) => return,
+            Err((path, why)) => {
+                let shown = found::shown(path);
+                let text =
+                    format!("the configuration file {shown} {why}; make it readable, or name a file by --config");
+                return self.wrong(&Origin::Default, "", text);
+            }
+        };
+        let shown = found::shown(path);
         match file::read_text(path, FILE_BYTES_MAX) {
-            Ok(text) => self.document(&Lines { path: &shown, text: &text }),
+            Ok(text) => {
+                self.document(&Lines { path: &shown, text: &text });
+                self.config.file = Some(Found { path: path.clone(), is_empty: text.trim().is_empty() });
+            }
             Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
         }
-        self.config.file = Some(shown);
     }
 
     fn document(&mut self, lines: &Lines<'_>) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::found::Found;
 use super::super::load::{Sources, load};
 use super::super::units::Cores;
 use super::{Scratch, machine, sentences};
@@ -53,9 +54,44 @@ fn the_first_candidate_that_exists_is_read() {
     let candidates = vec![PathBuf::from("/nonexistent/roomring.toml"), scratch.path()];
     let config = loaded(&Sources { candidates: candidates.clone(), ..Sources::default() });
     assert_eq!(config.get("server", "node").text(), "a");
-    assert_eq!(config.file, Some(scratch.path().display().to_string()));
+    assert_eq!(config.file, Some(Found { path: scratch.path(), is_empty: false }));
     let config = loaded(&Sources { candidates: candidates[..1].to_vec(), ..Sources::default() });
     assert_eq!(config, Config::default());
+}
+
+#[test]
+fn only_a_file_that_is_not_there_is_passed_over() {
+    use std::os::unix::fs::symlink;
+    let scratch = Scratch::new("[server]\nnode = \"a\"\n");
+    let path = |name: &str| scratch.0.path().join(name);
+    std::fs::create_dir(path("folder")).expect("it can be made");
+    for (target, link) in [("loop", "loop"), ("nothing", "dangling"), ("roomring.toml", "fine")] {
+        symlink(target, path(link)).expect("a link can be made");
+    }
+    for absent in ["missing", "missing/missing", "folder/missing"] {
+        let config = loaded(&Sources { candidates: vec![path(absent), path("fine")], ..Sources::default() });
+        assert_eq!(config.get("server", "node").text(), "a", "{absent}");
+    }
+    for (there, words) in [
+        ("folder", "folder is a directory, not a file"),
+        ("dangling", "dangling cannot be read: No such file or directory (os error 2)"),
+        ("loop", "loop cannot be read: Too many levels of symbolic links (os error 40)"),
+        (
+            "loop/x",
+            "loop/x cannot be looked for: Too many levels of symbolic links (os error 40); make it readable, or",
+        ),
+        (
+            "roomring.toml/x",
+            "roomring.toml/x cannot be looked for: Not a directory (os error 20); make it readable, or",
+        ),
+        ("dangling/x", "dangling/x cannot be looked for: dangling is a symbolic link to nothing; make it readable, or"),
+    ] {
+        let (config, mistakes) = load(&Sources { candidates: vec![path(there), path("fine")], ..Sources::default() });
+        let sentences = sentences(&mistakes, scratch.0.path());
+        assert_eq!(sentences.len(), 1, "{there}: {sentences:?}");
+        assert!(sentences[0].starts_with(&format!("the configuration file {words}")), "{sentences:?}");
+        assert_eq!(config, Config::default(), "{there}: none of the others is read instead");
+    }
 }
 
 #[test]
