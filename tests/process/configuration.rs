@@ -217,6 +217,24 @@ fn a_pipe_in_the_place_of_a_file_hangs_nothing() {
 }
 
 #[test]
+fn variables_of_kubernetes_services_keep_no_command_from_starting() {
+    let mut command = program();
+    command.arg("check-config");
+    for (name, value) in [
+        ("ROOMRING_SERVICE_HOST", "10.0.0.1"),
+        ("ROOMRING_CONTROL_SERVICE_HOST", "10.0.0.2"),
+        ("ROOMRING_CONTROL_SERVICE_PORT_API", "8081"),
+        ("ROOMRING_CONTROL_PORT", "tcp://10.0.0.2:8081"),
+        ("ROOMRING_CONTROL_PORT_8081_TCP", "tcp://10.0.0.2:8081"),
+        ("ROOMRING_LOG__LEVEL", "debug\n"),
+    ] {
+        command.env(name, value);
+    }
+    let finished = finish(command);
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
+}
+
+#[test]
 fn a_byte_order_mark_before_the_configuration_is_taken() {
     let file = file("mark.toml", "\u{feff}[server]\nnode = \"marked\"\n");
     let printed = run(&["print-config", "--config", text_of(&file)]);

@@ -165,7 +165,7 @@ impl Kind {
         }
     }
 
-    /// Reads a value of this kind.
+    /// Reads a value of this kind. Blanks around it do not count, but in a text of a file, which is taken as it stands.
     ///
     /// # Errors
     /// What is wrong with it; completes the sentence "`<value>` …". [`Kind::expected`] says what would be right.
@@ -190,13 +190,13 @@ impl Kind {
                 other => Err(wrong_type(other)),
             },
             Kind::Duration { min, max } => match (raw, raw.text()) {
-                (_, Some(text)) => in_range(units::parse_duration(text)?.into(), *min, *max),
+                (_, Some(text)) => in_range(units::parse_duration(text.trim())?.into(), *min, *max),
                 (Raw::Integer(0), _) => in_range(0, *min, *max),
                 (Raw::Integer(_), _) => Err("has no unit".into()),
                 (other, _) => Err(wrong_type(other)),
             },
             Kind::Size { min, max } => match (raw, raw.text()) {
-                (_, Some(text)) => in_range(units::parse_size(text)?.into(), *min, *max),
+                (_, Some(text)) => in_range(units::parse_size(text.trim())?.into(), *min, *max),
                 (Raw::Integer(number), _) => in_range(*number, *min, *max),
                 (other, _) => Err(wrong_type(other)),
             },
@@ -211,7 +211,7 @@ impl Kind {
                 Ok(Value::Texts(texts))
             }
             Kind::Choice(words) => {
-                let text = raw.text().ok_or_else(|| wrong_type(raw))?;
+                let text = raw.text().ok_or_else(|| wrong_type(raw))?.trim();
                 match words.contains(&text) {
                     true => Ok(Value::Text(text.into())),
                     false => Err("is not one of the choices".into()),
@@ -252,11 +252,17 @@ fn quoted_list<T: ToString>(items: &[T]) -> String {
     format!("[{}]", items.join(", "))
 }
 
-/// A word that is written as a TOML string or array is read as one; `[::1]:80` is not and stays a word.
+/// A word without what editors and shells leave around it: blanks, line ends, a byte order mark.
+pub(super) fn trimmed(word: &str) -> &str {
+    word.trim_start_matches('\u{feff}').trim()
+}
+
+/// A word, trimmed. One that is written as a TOML string or array is read as one, which keeps the blanks within;
+/// `[::1]:80` is neither and stays a word.
 fn unwrap_word(word: &str) -> Raw {
-    let trimmed = word.trim();
-    if trimmed.starts_with(['"', '\'', '['])
-        && let Ok(value) = toml::de::DeValue::parse(trimmed)
+    let word = trimmed(word);
+    if word.starts_with(['"', '\'', '['])
+        && let Ok(value) = toml::de::DeValue::parse(word)
     {
         return raw_of(value.get_ref());
     }

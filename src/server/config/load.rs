@@ -10,9 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::classes;
 use super::found::{self, Found};
 use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
-use super::kind::{Raw, Value, raw_of};
+use super::kind::{Raw, Value, raw_of, trimmed};
 use super::nearest;
 use super::origin::{Mistake, Origin};
+use super::services;
 use super::{Config, Setting};
 use crate::server::file;
 
@@ -187,7 +188,7 @@ impl Loading {
         if (section, name) != ("rooms", "class") {
             return self.assign(section, name, &Raw::Word(word.to_owned()), origin);
         }
-        match DeValue::parse(word.trim()) {
+        match DeValue::parse(trimmed(word)) {
             Ok(value) => self.classes(&value, &|_| origin.clone(), origin),
             Err(error) => {
                 let why = error.message().replace('\n', ", ");
@@ -199,18 +200,19 @@ impl Loading {
     fn variable(&mut self, name: &OsString, value: &OsString) {
         let name = name.to_string_lossy();
         let Some(rest) = name.strip_prefix(ENV_PREFIX) else { return };
-        let origin = Origin::Env(plain(&name));
-        let Some(value) = value.to_str() else {
-            return self.wrong(&origin, "", "the value is not UTF-8; it must be text");
-        };
-        if is_service_link(rest, value) {
+        let known = KEYS.iter().find(|key| key.env_name() == name).map(|key| (key.section, key.name));
+        let known = known.or((name == "ROOMRING_ROOMS__CLASS").then_some(("rooms", "class")));
+        let names_section = rest
+            .split_once("__")
+            .is_some_and(|(section, _)| keys::sections().any(|known| known.eq_ignore_ascii_case(section)));
+        if known.is_none() && !names_section && services::is_of_service(&name, &value.to_string_lossy()) {
             return;
         }
-        let known = KEYS.iter().find(|key| key.env_name() == name);
-        match known {
-            Some(key) => self.assign_word(key.section, key.name, value, &origin),
-            None if name == "ROOMRING_ROOMS__CLASS" => self.assign_word("rooms", "class", value, &origin),
-            None => {
+        let origin = Origin::Env(plain(&name));
+        match (known, value.to_str()) {
+            (Some((section, name)), Some(value)) => self.assign_word(section, name, value, &origin),
+            (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
+            (None, _) => {
                 let (variable, key) = nearest::nearest_env(&name);
                 self.wrong(&origin, "", format!("unknown variable; the nearest is {variable}, for {key}"));
             }
@@ -232,16 +234,6 @@ impl Loading {
             }
         }
     }
-}
-
-/// Kubernetes puts `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT` and the like into each container: for a service called
-/// "roomring" they begin as ours do. No key has such a name, since none lacks the double underscore.
-fn is_service_link(rest: &str, value: &str) -> bool {
-    rest == "SERVICE_HOST"
-        || rest == "SERVICE_PORT"
-        || rest.starts_with("SERVICE_PORT_")
-        || (rest == "PORT" && value.contains("://"))
-        || (rest.starts_with("PORT_") && (rest.contains("_TCP") || rest.contains("_UDP")))
 }
 
 fn unknown_key(nearest: &str) -> String {

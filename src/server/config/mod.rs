@@ -15,6 +15,7 @@ pub mod networks;
 pub mod origin;
 mod part;
 pub mod print;
+mod services;
 pub mod units;
 
 #[cfg(test)]

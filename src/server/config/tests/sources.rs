@@ -197,10 +197,85 @@ fn variables_that_kubernetes_makes_for_a_service_are_no_keys() {
             ("ROOMRING_SERVICE_PORT_WS", "8080"),
             ("ROOMRING_PORT", "tcp://10.0.0.1:8080"),
             ("ROOMRING_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("ROOMRING_CONTROL_SERVICE_HOST", "10.0.0.2"),
+            ("ROOMRING_CONTROL_SERVICE_PORT", "8081"),
+            ("ROOMRING_CONTROL_PORT", "tcp://10.0.0.2:8081"),
+            ("ROOMRING_CONTROL_PORT_8081_TCP", "tcp://10.0.0.2:8081"),
+            ("ROOMRING_CONTROL_PORT_8081_TCP_PROTO", "tcp"),
         ]),
         ..Sources::default()
     });
     assert_eq!(config, Config::default());
-    let (_, mistakes) = load(&Sources { env: env(&[("ROOMRING_PORT", "8080")]), ..Sources::default() });
-    assert_eq!(mistakes.len(), 1, "a port that someone meant to set is not ignored");
+    for (name, value, nearest) in [
+        // A port that someone meant to set is not ignored.
+        ("ROOMRING_PORT", "8080", "ROOMRING_"),
+        ("ROOMRING_CONTROL_PORT", "8081", "ROOMRING_CONTROL__"),
+        ("ROOMRING_SERVER__NODE_SERVICE_HOST", "a", "ROOMRING_SERVER__"),
+        ("ROOMRING_CONTROL__PORT", "tcp://10.0.0.2:8081", "ROOMRING_CONTROL__"),
+    ] {
+        let (_, mistakes) = load(&Sources { env: env(&[(name, value)]), ..Sources::default() });
+        let sentences = sentences(&mistakes, std::path::Path::new("/"));
+        assert_eq!(sentences.len(), 1, "{name}");
+        assert!(
+            sentences[0].starts_with(&format!("{name}: unknown variable; the nearest is {nearest}")),
+            "{sentences:?}"
+        );
+    }
+}
+
+/// A value with blanks around it, as files, shells and secret stores leave them.
+fn around(value: &str) -> [String; 4] {
+    [format!("{value}\n"), format!("{value}\r\n"), format!(" {value}\t"), format!("\u{feff}{value} ")]
+}
+
+#[test]
+fn blanks_around_a_word_do_not_count_whatever_its_kind() {
+    for key in super::KEYS {
+        // A value that differs from the default, but for keys that have one alone.
+        let value = match key.path().as_str() {
+            "server.listen" => "127.0.0.1:1,[::1]:2",
+            "control.listen" => "[::1]:9",
+            "server.cores" => "0,2-3",
+            "server.trusted_proxies" => "[\"10.0.0.0/8\"]",
+            "auth.hmac_secret" | "control.api_key" => "sesame",
+            "auth.allowed_origins" => "https://a.example",
+            "rooms.slow_policy" => "skip",
+            "limits.message_rate" => "7/s",
+            "heartbeat.interval" => "7s",
+            "log.level" => "debug",
+            _ => key.default,
+        };
+        let read = |sources: &Sources| loaded(sources).get(key.section, key.name).value.clone();
+        let plain = read(&Sources { env: env(&[(&key.env_name(), value)]), ..Sources::default() });
+        for padded in around(value) {
+            let by_env = Sources { env: env(&[(&key.env_name(), &padded)]), ..Sources::default() };
+            assert_eq!(read(&by_env), plain, "{} {padded:?}", key.env_name());
+            let by_set = Sources { sets: vec![format!("{}={padded}", key.path())], ..Sources::default() };
+            assert_eq!(read(&by_set), plain, "{} {padded:?}", key.path());
+        }
+    }
+    for padded in around("[{pattern = \"a\"}]") {
+        let config = loaded(&Sources { env: env(&[("ROOMRING_ROOMS__CLASS", &padded)]), ..Sources::default() });
+        assert_eq!(config.classes.len(), 1, "{padded:?}");
+    }
+    // Quotes keep them.
+    let quoted =
+        loaded(&Sources { env: env(&[("ROOMRING_AUTH__HMAC_SECRET", "\" sesame \"\n")]), ..Sources::default() });
+    assert_eq!(quoted.get("auth", "hmac_secret").text(), " sesame ");
+}
+
+#[test]
+fn blanks_in_a_file_count_in_texts_alone() {
+    let scratch = Scratch::new(
+        "[auth]\nhmac_secret = \" sesame \"\n[heartbeat]\ninterval = \" 7s \"\n[limits]\nmessage_rate = \" 7/s\"\n\
+         memory_budget = \"50% \"\noutbox_bytes = \" 2MiB\"\n[rooms]\nslow_policy = \"skip \"\n\
+         [control]\nlisten = \" 127.0.0.1:9 \"\n",
+    );
+    let config = loaded(&Sources { file: Some(scratch.path()), ..Sources::default() });
+    assert_eq!(config.get("auth", "hmac_secret").text(), " sesame ");
+    assert_eq!(config.get("heartbeat", "interval").number(), 7_000);
+    assert_eq!(config.get("limits", "message_rate").rate().count, 7);
+    assert_eq!(config.get("limits", "outbox_bytes").number(), 2 << 20);
+    assert_eq!(config.get("rooms", "slow_policy").text(), "skip");
+    assert_eq!(config.get("control", "listen").addresses()[0].port(), 9);
 }
