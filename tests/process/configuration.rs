@@ -49,6 +49,9 @@ fn a_file_in_the_working_directory_is_found() {
     assert!(line.contains(r#""here""#) && line.contains("roomring.toml:2"), "{line}");
 }
 
+/// Puts something else in a file's place.
+type Make = fn(&Path);
+
 /// Every command that reads a configuration.
 const COMMANDS: &[&[&str]] = &[
     &[],
@@ -68,7 +71,7 @@ fn a_file_that_cannot_be_read_is_not_passed_over_by_any_command() {
     let clear = || {
         let _ = std::fs::remove_file(&file).or_else(|_| std::fs::remove_dir(&file));
     };
-    let make: [(fn(&Path), &str); 4] = [
+    let make: [(Make, &str); 4] = [
         (|file| symlink(file, file).expect("a link can be made"), "Too many levels of symbolic links"),
         (|file| symlink("nothing", file).expect("a link can be made"), "No such file or directory"),
         (|file| std::fs::create_dir(file).expect("it can be made"), "is a directory"),

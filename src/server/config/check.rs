@@ -1,6 +1,6 @@
 //! Whether the effective values fit together, this machine and this version. Each value is in its range already.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::classes::Class;
 use super::keys::{KEYS, Secrecy};
@@ -97,6 +97,16 @@ pub fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// Whether a socket on one address takes connections to the other.
+#[must_use]
+pub fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    // `::` takes IPv4 connections too.
+    let covers = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
+    let same_port = one.port() == other.port() && one.port() != 0;
+    same_port && (ip == other_ip || covers(ip, other_ip) || covers(other_ip, ip))
+}
+
 fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
     let (listen, control) = (config.get("server", "listen"), config.get("control", "listen"));
     let mode = config.get("auth", "mode");
@@ -121,9 +131,22 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
         );
         mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
     }
-    if address.port() != 0 && listen.addresses().contains(&address) {
-        let text = format!("{address} is in server.listen too; it must be an address of its own");
-        mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
+    if let Some(other) = listen.addresses().iter().find(|other| is_shared(**other, address)) {
+        let why = if *other == address {
+            "in server.listen too".into()
+        } else {
+            format!("taken by {other} in server.listen")
+        };
+        let text = format!("{address} is {why}; it must be an address of its own");
+        mistakes.push(Mistake::refused(later(control, listen), "control.listen", text));
+    }
+    for (index, address) in listen.addresses().iter().enumerate() {
+        // A `[::]` leaves IPv4 alone where that is listed by itself.
+        let takes = |other: &&SocketAddr| other.is_ipv4() == address.is_ipv4() && is_shared(**other, *address);
+        if let Some(other) = listen.addresses()[..index].iter().find(takes) {
+            let text = format!("{address} is taken by {other} already; list one of them");
+            mistakes.push(Mistake::refused(&listen.origin, "server.listen", text));
+        }
     }
 }
 
@@ -142,6 +165,17 @@ fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
     if warm.number() > most.number() {
         let text = format!("{} is more than server.max_connections, {}", warm.number(), most.number());
         mistakes.push(Mistake::refused(later(warm, most), "server.warm_connections", text));
+    }
+    let (outbox, message) = (config.get("limits", "outbox_bytes"), config.get("server", "max_message_bytes"));
+    let least = 2 * message.number();
+    if outbox.number() < least {
+        let text = format!(
+            "{} is less than twice server.max_message_bytes, {}; it must be at least {}",
+            size_text(outbox.number()),
+            size_text(message.number()),
+            size_text(least)
+        );
+        mistakes.push(Mistake::refused(later(outbox, message), "limits.outbox_bytes", text));
     }
     for class in std::iter::once(None).chain(config.classes.iter().map(Some)) {
         check_history(config, class, mistakes);

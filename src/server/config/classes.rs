@@ -15,6 +15,9 @@ use super::origin::{Mistake, Origin};
 /// Classes in one configuration: each join of a room may try them all.
 pub const CLASSES_MAX: usize = 256;
 
+/// What `rooms.class` must be.
+pub(super) const EXPECTED: &str = "a list of tables such as [[rooms.class]] or [{pattern = \"news:*\"}]";
+
 /// Bytes of a pattern.
 const PATTERN_BYTES_MAX: usize = 256;
 
@@ -49,7 +52,8 @@ pub(super) fn read(
     let mut classes: Vec<Class> = Vec::new();
     let mut mistakes = Vec::new();
     let DeValue::Array(items) = value.get_ref() else {
-        mistakes.push(Mistake::unreadable(origin, "rooms.class", "this must be a list of tables: [[rooms.class]]"));
+        let text = format!("{} is not a list; it must be {EXPECTED}", raw_of(value.get_ref()).shown());
+        mistakes.push(Mistake::unreadable(origin, "rooms.class", text));
         return (classes, mistakes);
     };
     if items.len() > CLASSES_MAX {
@@ -59,7 +63,11 @@ pub(super) fn read(
     for item in items.iter().take(CLASSES_MAX) {
         let at = origin_of(item.span().start);
         let DeValue::Table(table) = item.get_ref() else {
-            mistakes.push(Mistake::unreadable(&at, "rooms.class", "this must be a table: [[rooms.class]]"));
+            let text = format!(
+                "the list holds {}, which is not a table; it must be {EXPECTED}",
+                raw_of(item.get_ref()).shown()
+            );
+            mistakes.push(Mistake::unreadable(&at, "rooms.class", text));
             continue;
         };
         let class = read_class(table, origin_of, &at, &mut mistakes);

@@ -257,7 +257,14 @@ pub static KEYS: &[Key] = &[
         .needs(ROLES)
         .by_class(),
     //
-    Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for one connection").hangup(),
+    Key::new(
+        "limits",
+        "outbox_bytes",
+        size(KIB, GIB),
+        "1MiB",
+        "what may wait for one connection, at least 2 x max_message_bytes",
+    )
+    .hangup(),
     Key::new(
         "limits",
         "socket_send_bytes",

@@ -207,8 +207,11 @@ impl Kind {
             Kind::Addresses => parse_addresses(raw),
             Kind::Text(rule) => check_text(raw.text().ok_or_else(|| wrong_type(raw))?, rule).map(Value::Text),
             Kind::Texts(rule) => {
-                let texts = list(raw)?.iter().map(|text| check_text(text, rule)).collect::<Result<_, _>>()?;
-                Ok(Value::Texts(texts))
+                let check = |text: &String| {
+                    let shown = Raw::Text(text.clone()).shown();
+                    check_text(text, rule).map_err(|wrong| format!("holds {shown}, which {wrong}"))
+                };
+                Ok(Value::Texts(list(raw)?.iter().map(check).collect::<Result<_, _>>()?))
             }
             Kind::Choice(words) => {
                 let text = raw.text().ok_or_else(|| wrong_type(raw))?.trim();
@@ -311,7 +314,20 @@ fn number_or_text<T>(raw: &Raw, parse: impl Fn(&str) -> Result<T, Wrong>) -> Res
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, Wrong> {
-    text.trim().parse().map_err(|_| "is not an IP address with a port".into())
+    let address: SocketAddr = text.trim().parse().map_err(|_| "is not an IP address with a port")?;
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_broadcast() => Err("is the broadcast address".into()),
+        _ if address.ip().is_multicast() => Err("is a multicast address".into()),
+        // A socket of IPv6 that takes no IPv4 cannot be bound to one.
+        SocketAddr::V6(v6) if let Some(ip) = v6.ip().to_ipv4_mapped() => {
+            let plain = SocketAddr::from((ip, v6.port()));
+            Err(format!("is an IPv4 address in the form of IPv6; write \"{plain}\""))
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
+            Err("is a link-local address without its interface; write it as in \"[fe80::1%2]:8080\"".into())
+        }
+        address => Ok(address),
+    }
 }
 
 fn parse_addresses(raw: &Raw) -> Result<Value, Wrong> {

@@ -2,6 +2,7 @@
 //! fit together is for `check`.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -13,6 +14,7 @@ use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
 use super::kind::{Raw, Value, raw_of, trimmed};
 use super::nearest;
 use super::origin::{Mistake, Origin};
+use super::quote::quoted;
 use super::services;
 use super::{Config, Setting};
 use crate::server::file;
@@ -128,8 +130,9 @@ impl Loading {
         if !errors.is_empty() {
             // What a broken document seems to say is no ground for more complaints.
             for error in errors {
-                let origin = lines.origin(error.span().map_or(0, |span| span.start));
-                self.wrong(&origin, "", format!("this is not TOML: {}", error.message().replace('\n', ", ")));
+                let span = error.span().unwrap_or(0..0);
+                let text = not_toml(error.message(), lines.text, span.clone());
+                self.wrong(&lines.origin(span.start), "", text);
             }
             return;
         }
@@ -191,8 +194,9 @@ impl Loading {
         match DeValue::parse(trimmed(word)) {
             Ok(value) => self.classes(&value, &|_| origin.clone(), origin),
             Err(error) => {
-                let why = error.message().replace('\n', ", ");
-                self.wrong(origin, "rooms.class", format!("this is not a TOML list of tables: {why}"));
+                let (shown, why) = (Raw::Word(word.to_owned()).shown(), error.message().replace('\n', ", "));
+                let text = format!("{shown} is not TOML ({why}); it must be {}", classes::EXPECTED);
+                self.wrong(origin, "rooms.class", text);
             }
         }
     }
@@ -220,11 +224,9 @@ impl Loading {
     }
 
     fn set(&mut self, set: &str) {
-        const FORM: &str = "this is not SECTION.KEY=VALUE, such as server.cores=2";
         let Some((path, word)) = set.split_once('=') else {
-            // Shown only where it is a key: it may be a secret.
-            let key = keys::PATHS.iter().find(|path| *path == set).cloned().unwrap_or_default();
-            return self.wrong(&Origin::Set, key, FORM);
+            let text = format!("expected SECTION.KEY=VALUE, such as server.cores=2; got {}", quoted(set));
+            return self.wrong(&Origin::Set, "", text);
         };
         match path.trim().split_once('.') {
             Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
@@ -238,6 +240,20 @@ impl Loading {
 
 fn unknown_key(nearest: &str) -> String {
     format!("unknown key; the nearest is {nearest}")
+}
+
+/// What is wrong with a document, and with which part of it.
+fn not_toml(why: &str, text: &str, span: Range<usize>) -> String {
+    let start = text[..span.start].rfind('\n').map_or(0, |before| before + 1);
+    match (why, text[start..].lines().next().unwrap_or_default()) {
+        ("duplicate key", _) => {
+            let key = plain(text[span].trim_matches(['"', '\'']));
+            format!("this is not TOML: duplicate key {key:?}; it may be written once")
+        }
+        (why, "") => format!("this is not TOML: {why}"),
+        (why, line) => format!("this is not TOML: {why}; got {}", quoted(line)),
+    }
+    .replace('\n', ", ")
 }
 
 /// Without what could break out of the line.

@@ -15,6 +15,7 @@ pub mod networks;
 pub mod origin;
 mod part;
 pub mod print;
+mod quote;
 mod services;
 pub mod units;
 

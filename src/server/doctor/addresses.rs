@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::Subject;
 use super::finding::{Finding, Topic};
 use super::host::{Host, parse_list};
+use crate::server::config::check::is_shared;
 
 /// CAP_NET_BIND_SERVICE in a set of capabilities.
 const BIND_SERVICE: u64 = 1 << 10;
@@ -112,10 +113,7 @@ struct Listener {
 
 impl Listener {
     fn clashes(&self, address: SocketAddr) -> bool {
-        let (one, other) = (self.address.ip().to_canonical(), address.ip().to_canonical());
-        // `::` takes IPv4 connections too.
-        let covers = |any: IpAddr, other: IpAddr| any.is_unspecified() && (any.is_ipv6() || other.is_ipv4());
-        self.address.port() == address.port() && (one == other || covers(one, other) || covers(other, one))
+        is_shared(self.address, address)
     }
 }
 

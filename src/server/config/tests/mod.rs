@@ -107,7 +107,7 @@ fn what_is_printed_reads_as_the_same_configuration() {
     let text = "[server]\nlisten = [\"127.0.0.1:0\", \"[::1]:9000\"]\ncores = \"0,2-3\"\nshutdown_grace = \"1500ms\"\n\
         [auth]\nallowed_origins = [\"https://*.example.com\", \"http://a\\\"b\"]\n\
         [rooms]\nslow_policy = \"skip\"\n[[rooms.class]]\npattern = \"news:\\\\*\"\nhistory_size = 7\n\
-        [limits]\nmemory_budget = \"1536MiB\"\noutbox_bytes = 100_001\n[log]\nlevel = \"warn,roomring::io=debug\"\n";
+        [limits]\nmemory_budget = \"1536MiB\"\noutbox_bytes = 200_001\n[log]\nlevel = \"warn,roomring::io=debug\"\n";
     let first = Scratch::new(text);
     let (config, mistakes) = load(&Sources { file: Some(first.path()), ..Sources::default() });
     assert_eq!(mistakes, []);
@@ -157,7 +157,7 @@ fn values_reach_the_engine_in_its_units() {
          [rooms]\nhistory_size = 10\nhistory_ttl = \"1m\"\nhistory_on_join = 5\nhistory_on_join_max = 6\n\
          recovery_max = 9\nslow_policy = \"latest\"\npresence = false\npresence_grace = \"0\"\n\
          [[rooms.class]]\npattern = \"news:*\"\nhistory_size = 0\nslow_policy = \"skip\"\n\
-         [limits]\noutbox_bytes = 4096\nmemory_budget = \"1GiB\"\nrooms_per_connection = 0\n\
+         [limits]\noutbox_bytes = \"3MiB\"\nmemory_budget = \"1GiB\"\nrooms_per_connection = 0\n\
          [heartbeat]\ninterval = \"1s\"\ntimeout = \"3s\"\n[log]\nformat = \"json\"\n",
     );
     assert_eq!(plan.cpus, [Some(0), Some(1)]);
@@ -169,7 +169,7 @@ fn values_reach_the_engine_in_its_units() {
     assert_eq!(settings.warm_connections, 501);
     assert_eq!((settings.message_bytes_max, settings.echo_path.as_str()), (1 << 20, "/"));
     assert_eq!(settings.allowed_origins, ["*"]);
-    assert_eq!((settings.outbox_bytes_max, settings.rooms_per_connection_max), (4_096, 0));
+    assert_eq!((settings.outbox_bytes_max, settings.rooms_per_connection_max), (3 << 20, 0));
     assert_eq!(settings.memory_bytes_max, 512 << 20);
     assert_eq!((settings.heartbeat_ms, settings.heartbeat_timeout_ms), (1_000, 3_000));
     assert!(!settings.linked && !settings.durable);
