@@ -104,6 +104,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_byte_order_mark_before_an_answer_is_no_part_of_it() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("somebody asks");
+            let _ = socket.read(&mut [0; 1_024]).await.expect("a request");
+            let body = "\u{feff}{\"keys\":[]}";
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            socket.write_all(answer.as_bytes()).await.expect("the client reads");
+            socket
+        });
+        let error = fetch(&format!("http://{address}/keys")).await.expect_err("it has no key");
+        assert!(error.starts_with("the answer holds no public key"), "{error}");
+        drop(server.await);
+    }
+
+    #[tokio::test]
     async fn errors_do_not_tell_the_address() {
         // Port 1 of loopback: nobody listens.
         let error = fetch("http://me:hunter2@127.0.0.1:1/keys?a=hunter2").await.expect_err("nobody listens");

@@ -443,6 +443,7 @@ fn tokens_need_a_key_and_keys_need_to_be_readable() {
         ("public_key_file", &missing, "cannot be read: No such file"),
         ("public_key_file", &directory.path().display().to_string(), "is a directory, not a file"),
         ("jwks", &empty, "is not a JSON Web Key Set"),
+        ("jwks", &file("marked.json", "\u{feff}{\"keys\": []}"), "holds no public key"),
         ("jwks", &large, "is larger than 256 KiB"),
         ("jwks", &missing, "cannot be read: No such file"),
     ] {
@@ -451,6 +452,9 @@ fn tokens_need_a_key_and_keys_need_to_be_readable() {
         let beginning = format!("roomring.toml:3: auth.{name}: {path:?} {words}");
         assert!(mistakes[0].starts_with(&beginning), "{}\ndoes not begin with\n{beginning}", mistakes[0]);
     }
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let marked = file("marked.pem", &format!("\u{feff}{}", key.public_key_pem()));
+    assert_eq!(mistakes_in(&format!("{jwt}public_key_file = \"{marked}\"\n")), [""; 0]);
     let both = mistakes_in(&format!("{jwt}public_key_file = \"{text}\"\njwks = \"{empty}\"\nleeway = \"1h\"\n"));
     assert_eq!(both.len(), 3, "all at once: {both:#?}");
     let scheme = mistakes_in(&format!("{jwt}jwks = \"ftp://idp.example/keys\"\n"));
