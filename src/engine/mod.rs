@@ -43,6 +43,7 @@ use self::packer::Packer;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
+use crate::base::places::Places;
 use crate::base::time::Now;
 
 /// One core's state.
@@ -117,6 +118,14 @@ impl Engine {
             counters,
             cores: settings.cores,
         }
+    }
+
+    /// Counts its open WebSockets in `places`, which all engines of the process share. Called before the first input;
+    /// an engine that is alone keeps its own count.
+    #[must_use]
+    pub fn sharing(mut self, places: Arc<Places>) -> Self {
+        self.home.share(places);
+        self
     }
 
     /// One thing that happened.

@@ -31,6 +31,8 @@ pub(super) struct Waiting {
 /// When to try again after what only less load mends.
 const RETRY_AFTER_S: u32 = 5;
 
+const AT_CAPACITY: &str = "the server is at capacity";
+
 impl Home {
     /// An upgrade was asked for; `early` has come after its head.
     pub(super) fn admit(&mut self, slot: u32, upgrade: Box<Upgrade>, early: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -55,8 +57,8 @@ impl Home {
         if self.draining && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
-        if self.open >= self.settings.connections_max {
-            return Err(at_capacity("the server is at capacity"));
+        if self.is_at_capacity() {
+            return Err(at_capacity(AT_CAPACITY));
         }
         if effects.budget.is_over() {
             return Err(at_capacity("the server is out of its memory budget"));
@@ -67,6 +69,11 @@ impl Home {
             return Err(refusal(403, ErrorCode::Forbidden, "this origin is not allowed", None));
         }
         Ok(())
+    }
+
+    /// Whether there is no place now: asked first, so that a full server does not count or verify whom it refuses.
+    fn is_at_capacity(&self) -> bool {
+        self.open >= self.settings.core_connections_max || self.places.taken() >= self.settings.connections_max
     }
 
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
@@ -141,10 +148,13 @@ impl Home {
         }
     }
 
+    /// The last step, and the one that counts: it takes a place among the connections of the process. An upgrade that
+    /// still waits holds none, so whoever is never let in keeps nobody out.
     fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        // Others may have come while it waited.
-        if self.open >= self.settings.connections_max {
-            return self.turn_away(slot, &at_capacity("the server is at capacity"), effects);
+        // Others may have come while it waited, here or on another core.
+        let has_slot = self.open < self.settings.core_connections_max;
+        if !has_slot || !self.places.try_take(self.settings.connections_max) {
+            return self.turn_away(slot, &at_capacity(AT_CAPACITY), effects);
         }
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
         let Waiting { upgrade, user, access, mut early } = *waiting;

@@ -149,6 +149,7 @@ impl Home {
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);
         self.open -= 1;
+        self.places.give_back();
         effects.counters.connections.sub(1);
         effects.counters.closed.add(1);
         effects.counters.causes.ended(end);

@@ -9,7 +9,7 @@ impl Home {
     /// A socket has come, whose head is not awaited yet: another goes where they have become too many, or the last slots are near. Half of the slots
     /// beside those for connections are kept free.
     pub(super) fn make_way(&mut self, effects: &mut HomeEffects<'_>) {
-        let spare = self.settings.sockets_max.saturating_sub(self.settings.connections_max);
+        let spare = self.settings.sockets_max.saturating_sub(self.settings.core_connections_max);
         let waiting = self.sockets - self.websockets;
         if waiting > HALF_OPEN_MAX || self.sockets > self.settings.sockets_max - spare / 2 {
             self.close_oldest(effects);

@@ -51,6 +51,7 @@ use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName};
 use crate::base::limits::SENDS_PER_TURN_MAX;
+use crate::base::places::Places;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
@@ -107,8 +108,10 @@ pub struct Home {
     sockets: u32,
     /// Slots that hold a WebSocket, closing ones included.
     websockets: u32,
-    /// WebSockets that are open: what the limit on connections counts.
+    /// WebSockets that are open: what the limits on connections count.
     open: u32,
+    /// Those of all cores of the process.
+    places: Arc<Places>,
     draining: bool,
     /// Audiences (index and stream) that have publications pending in this turn.
     pending: Vec<(u32, u32)>,
@@ -146,6 +149,7 @@ impl Home {
             sockets: 0,
             websockets: 0,
             open: 0,
+            places: Arc::default(),
             draining: false,
             pending: Vec::new(),
             delivered: Vec::new(),
@@ -160,6 +164,12 @@ impl Home {
             home.outboxes.reach(last);
         }
         home
+    }
+
+    /// Counts open WebSockets where other cores of the process count theirs.
+    pub fn share(&mut self, places: Arc<Places>) {
+        debug_assert_eq!(self.open, 0, "before the first connection");
+        self.places = places;
     }
 
     /// Other settings hold from now on.

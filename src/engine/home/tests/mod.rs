@@ -146,7 +146,7 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
 #[test]
 fn the_oldest_socket_without_a_request_makes_way() {
     let mut one =
-        One::with(Settings { cores: 1, sockets_max: u32::MAX, connections_max: 100, ..Settings::for_tests() });
+        One::with(Settings { cores: 1, sockets_max: u32::MAX, core_connections_max: 100, ..Settings::for_tests() });
     for slot in 0..HALF_OPEN_MAX {
         one.handle(accepted(slot));
     }
@@ -166,7 +166,7 @@ fn the_oldest_socket_without_a_request_makes_way() {
 
 #[test]
 fn the_last_slots_stay_free_for_whoever_comes() {
-    let mut one = One::with(Settings { cores: 1, sockets_max: 30, connections_max: 20, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, sockets_max: 30, core_connections_max: 20, ..Settings::for_tests() });
     for slot in 0..15 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.as_bytes());
