@@ -132,9 +132,11 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
             Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
-            Input::Peer { slot, peer } => self.home.told_peer(slot, peer),
+            Input::Peer { slot, peer } => self.home.told_peer(slot, peer, home_effects!(self, now, output)),
             Input::Received { slot, bytes } => self.home.received(slot, bytes, home_effects!(self, now, output)),
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
+            Input::Ended { slot } => self.home.ended(slot, home_effects!(self, now, output)),
+            Input::Broken { slot } => self.home.broken(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
             Input::Hops { from: _, hops } => {
                 for hop in hops.drain(..) {

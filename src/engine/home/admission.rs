@@ -41,15 +41,21 @@ impl Home {
         if let Err(refusal) = self.check_here(&upgrade, effects) {
             return self.refuse_head(slot, &refusal, effects);
         }
+        if let Some(retry_after_ms) = self.is_too_often(slot) {
+            effects.counters.refused_limit.add(1);
+            return self.refuse_head(slot, &connect_refusal(ConnectRefusal::AddressRate { retry_after_ms }), effects);
+        }
         let waiting = Box::new(Waiting { upgrade, user: None, access: None, early: early.to_vec() });
         effects.budget.charge(waiting.early.len());
         self.waiting.insert(slot, waiting);
         if !self.settings.limits.gates_connects() {
             return self.authenticate(slot, effects);
         }
-        let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.peers.get(slot));
+        let session = self.sessions.at(slot);
+        let rated = session.marks.has(Marks::COUNTED_CONNECT);
+        let (conn, address) = (session.id(self.core, slot), self.peers.get(slot));
         let core = core_of_address(address, self.settings.cores);
-        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
+        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address, rated }, effects);
     }
 
     /// What this core can tell by itself.
@@ -164,6 +170,10 @@ impl Home {
         if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
             self.receive_messages(slot, &mut early, effects);
         }
+        let session = self.sessions.at(slot);
+        if session.phase == Phase::Open && session.marks.has(Marks::HALF_CLOSED) {
+            self.end_half_closed(slot, effects);
+        }
     }
 
     /// Over a limit.
@@ -172,22 +182,7 @@ impl Home {
             return;
         }
         effects.counters.refused_limit.add(1);
-        let (code, why, retry_after_ms) = match why {
-            ConnectRefusal::ServerRate { retry_after_ms } => {
-                (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
-            }
-            ConnectRefusal::AddressRate { retry_after_ms } => {
-                (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
-            }
-            ConnectRefusal::AddressConnections => {
-                (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
-            }
-            ConnectRefusal::UserConnections => {
-                (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
-            }
-        };
-        let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        self.turn_away(conn.slot, &refusal(429, code, why, Some(retry_after_s)), effects);
+        self.turn_away(conn.slot, &connect_refusal(why), effects);
     }
 
     fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
@@ -195,7 +190,7 @@ impl Home {
         self.refuse_head(slot, refusal, effects);
     }
 
-    fn is_waiting(&self, conn: ConnId) -> bool {
+    pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
         let session = self.sessions.get(conn.slot);
         session.is_some_and(|session| session.generation == conn.generation) && self.waiting.contains_key(&conn.slot)
     }
@@ -222,6 +217,25 @@ impl Home {
             effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
         }
     }
+}
+
+fn connect_refusal(why: ConnectRefusal) -> Refusal {
+    let (code, why, retry_after_ms) = match why {
+        ConnectRefusal::ServerRate { retry_after_ms } => {
+            (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
+        }
+        ConnectRefusal::AddressRate { retry_after_ms } => {
+            (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
+        }
+        ConnectRefusal::AddressConnections => {
+            (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
+        }
+        ConnectRefusal::UserConnections => {
+            (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
+        }
+    };
+    let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+    refusal(429, code, why, Some(retry_after_s))
 }
 
 fn at_capacity(why: &str) -> Refusal {

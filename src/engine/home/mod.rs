@@ -96,6 +96,9 @@ pub struct Home {
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Upgrades that wait to be let in, by slot.
     waiting: HashMap<u32, Box<Waiting>, FixedState>,
+    /// In how many milliseconds those may come back whose address connects too often, by slot, while they still wait to be
+    /// told so: few at any time.
+    too_often: HashMap<u32, u64, FixedState>,
     /// How fast connections send, by slot: of those that have sent of late.
     paces: HashMap<u32, Pace, FixedState>,
     /// Bytes of them.
@@ -143,6 +146,7 @@ impl Home {
             is_last_asking: false,
             heads: HashMap::default(),
             waiting: HashMap::default(),
+            too_often: HashMap::default(),
             paces: HashMap::default(),
             heads_bytes: 0,
             slots_used: 0,
@@ -189,7 +193,6 @@ impl Home {
         self.outboxes.reach(slot);
         self.peers.set(slot, peer);
         self.slots_used = self.slots_used.max(slot + 1);
-        self.forget_met_deadlines();
         let session = self.sessions.at_mut(slot);
         assert_eq!(session.phase, Phase::Free, "io gives a slot out again only after it was closed");
         session.generation = self.next_generation;
@@ -199,14 +202,18 @@ impl Home {
         self.sockets += 1;
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
+        if !self.count_connect(slot, effects) {
+            return;
+        }
         self.make_way(effects);
         self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
     }
 
     /// A proxy has told who is behind a socket.
-    pub fn told_peer(&mut self, slot: u32, peer: IpAddr) {
+    pub fn told_peer(&mut self, slot: u32, peer: IpAddr, effects: &mut HomeEffects<'_>) {
         debug_assert_eq!(self.sessions.at(slot).phase, Phase::Head, "before any byte");
         self.peers.set(slot, peer);
+        self.count_connect(slot, effects);
     }
 
     /// Who is at the other end of a slot in use, as far as it is known: the peer of its socket, or the client that a

@@ -15,7 +15,7 @@ fn limited(limits: Limits) -> One {
     One::with(Settings { cores: 1, limits, ..Settings::for_tests() })
 }
 
-fn head(user: &str) -> String {
+pub(super) fn head(user: &str) -> String {
     HEAD.replace("user=ann", &format!("user={user}&room=a"))
 }
 
@@ -218,27 +218,37 @@ fn other_settings_hold_for_what_comes_after() {
 }
 
 /// Two engines whose hops are carried at once.
-struct Two {
-    engines: [Engine; 2],
-    now: Now,
+pub(super) struct Two {
+    pub(super) engines: [Engine; 2],
+    pub(super) now: Now,
+    /// Slots that were closed.
+    pub(super) closed: Vec<u32>,
 }
 
 impl Two {
-    fn new(limits: Limits) -> Two {
+    pub(super) fn new(limits: Limits) -> Two {
         Two::with(Settings { cores: 2, limits, ..Settings::for_tests() })
     }
 
-    fn with(settings: Settings) -> Two {
+    pub(super) fn with(settings: Settings) -> Two {
         let settings = Arc::new(settings);
         let engine = |core| Engine::new(settings.clone(), CoreId(core), 1, Arc::default());
-        Two { engines: [engine(0), engine(1)], now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 } }
+        let now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
+        Two { engines: [engine(0), engine(1)], now, closed: Vec::new() }
     }
 
     /// One input to one core, and all that follows from it. Gives what each core sends.
-    fn handle(&mut self, core: usize, input: Input<'_>) -> String {
-        let mut text = String::new();
+    pub(super) fn handle(&mut self, core: usize, input: Input<'_>) -> String {
         let mut output = Output::default();
         self.engines[core].handle(self.now, input, &mut output);
+        self.carry(core, output)
+    }
+
+    /// All that follows from what one core asked for. Gives what each core sends.
+    pub(super) fn carry(&mut self, core: usize, output: Output) -> String {
+        let mut text = String::new();
+        let mut outputs = [Output::default(), Output::default()];
+        outputs[core] = output;
         loop {
             let mut carried = false;
             for from in 0..2 {
@@ -246,13 +256,13 @@ impl Two {
                 let mut hops = self.engines[from].take_staged(CoreId(to as u16), Vec::new());
                 carried |= !hops.is_empty();
                 let input = Input::Hops { from: CoreId(from as u16), hops: &mut hops };
-                self.engines[to].handle(self.now, input, &mut output);
-                self.engines[from].finish_turn(self.now, &mut output);
-                for send in output.sends.drain(..) {
+                self.engines[to].handle(self.now, input, &mut outputs[to]);
+                self.engines[from].finish_turn(self.now, &mut outputs[from]);
+                for send in std::mem::take(&mut outputs[from].sends) {
                     text.push_str(&String::from_utf8_lossy(&send.bytes));
-                    let mut after = Output::default();
-                    self.engines[from].handle(self.now, Input::Sent { slot: send.slot }, &mut after);
+                    self.engines[from].handle(self.now, Input::Sent { slot: send.slot }, &mut outputs[from]);
                 }
+                self.closed.append(&mut outputs[from].closes);
             }
             if !carried {
                 return text;
@@ -260,7 +270,18 @@ impl Two {
         }
     }
 
-    fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
+    /// Once every window is over, nobody is remembered.
+    pub(super) fn expect_nothing_counted(&mut self, user: &str) {
+        self.now.mono_us += 10_000_000;
+        for _ in 0..2 {
+            self.handle(0, Input::Tick);
+            self.handle(1, Input::Tick);
+            self.now.mono_us += 10_000_000;
+        }
+        assert_eq!(self.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+    }
+
+    pub(super) fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
         self.handle(core, Input::Accepted { slot, peer: PEER });
         self.handle(core, Input::Received { slot, bytes: &mut head(user).into_bytes() })
     }
@@ -294,13 +315,7 @@ fn limits_are_exact_over_cores() {
         assert!(two.open(0, 3, user).starts_with("HTTP/1.1 101"), "{user}");
         two.handle(0, Input::Disconnected { slot: 0 });
         two.handle(0, Input::Disconnected { slot: 3 });
-        two.now.mono_us += 10_000_000;
-        for _ in 0..2 {
-            two.handle(0, Input::Tick);
-            two.handle(1, Input::Tick);
-            two.now.mono_us += 10_000_000;
-        }
-        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+        two.expect_nothing_counted(user);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod crowd;
+mod ends;
 mod limits;
 mod tokens;
 mod traces;
@@ -16,6 +18,7 @@ use crate::base::limits::{
 use crate::base::time::Now;
 use crate::engine::input::Input;
 use crate::engine::output::{Output, Send};
+use crate::engine::session::Phase;
 use crate::engine::settings::{Settings, SlowPolicy};
 use crate::wire::client::client_frame;
 use crate::wire::frame::Opcode;
