@@ -236,6 +236,7 @@ pub fn settings(shape: &Shape) -> Settings {
         node: "bench".to_owned(),
         cores: shape.cores,
         connections_max: 1_000_000,
+        core_connections_max: 1_000_000,
         sockets_max: u32::MAX,
         warm_connections: 0,
         message_bytes_max: 1 << 20,

@@ -80,7 +80,7 @@ counters! {
     refused: Total,
     #[doc = "Sockets of trusted proxies closed for the lack of a PROXY protocol header."]
     refused_preface: Total,
-    #[doc = "Sockets closed before their upgrade because too many others waited for theirs."]
+    #[doc = "Sockets closed before their upgrade, in their TLS handshake too, because too many others waited for theirs."]
     refused_crowded: Total,
     #[doc = "Upgrades and refreshes refused for their token."]
     auth_refused: Total,
@@ -90,8 +90,6 @@ counters! {
     tls_resumed: Total,
     #[doc = "TLS handshakes that began and did not complete."]
     tls_handshakes_failed: Total,
-    #[doc = "Sockets closed at once because too many TLS handshakes were under way."]
-    tls_handshakes_refused: Total,
     #[doc = "Sockets accepted whose TLS handshake is not complete."]
     tls_handshaking: Gauge,
     #[doc = "WebSocket connections that have ended."]

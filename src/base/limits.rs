@@ -25,8 +25,9 @@ pub const LIMITER_ENTRY_BYTES: usize = 128;
 /// request head; after that the drain does not wait for it.
 pub const HAND_OVER_MS: u64 = 1_000;
 
-/// Sockets of one core that are no WebSocket, before their upgrade or after a refusal; over it the oldest goes. Holds the
-/// clients of a storm that have connected and whose heads are under way: 20,000 a second at 400 ms.
+/// Sockets of one core that are no WebSocket, whatever they wait for: a proxy's header, a TLS handshake, a request head, the
+/// answer to their upgrade, or their peer's end after a refusal or a TLS failure. Over it the oldest goes. Holds the clients
+/// of a storm that have connected and whose heads are under way: 20,000 a second at 400 ms.
 pub const HALF_OPEN_MAX: u32 = 8_192;
 
 /// Bytes of incomplete request heads of one core; over it the oldest goes. A usual head comes whole and is not kept.
@@ -172,10 +173,6 @@ pub const TOKEN_LOG_AGAIN_MS: u64 = 60_000;
 /// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
 pub const SHED_PER_TURN_MAX: usize = 8;
 
-/// TLS handshakes under way on one core, beside which new sockets are closed at once. Those that have sent nothing cost
-/// a few bytes, those that have been answered once about 3 KiB.
-pub const TLS_HANDSHAKES_MAX: usize = 8_192;
-
 /// How long one turn works on TLS handshakes before it goes on with the connections that are open. At least one step is
 /// made, which is one signature and one key exchange at most.
 pub const TLS_HANDSHAKES_US_PER_TURN: u64 = 1_000;
@@ -194,7 +191,12 @@ pub const TLS_OWN_BYTES_MAX: usize = 128 * 1024;
 /// in a form that cannot be shared.
 pub const TLS_SEND_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of TLS records received in part on one core; over it the connections that hold the most end first.
+/// Bytes of TLS handshake messages received in part on one core; over it the handshakes that hold the most end first. More
+/// than [`HALF_OPEN_MAX`] usual first messages.
+pub const TLS_HANDSHAKES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of TLS records received in part on one core, on connections whose handshake is complete; over it the connections
+/// that hold the most end first.
 pub const TLS_PARTIAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Payload of a message that is still compressed; a larger one is sent as it is. At the slowest level this much takes tens
 /// of milliseconds, which everyone on the core waits for.
@@ -227,6 +229,7 @@ pub const WS_PATH: &str = "/ws";
 pub const HEALTH_PATH: &str = "/health";
 
 const _: () = assert!(TLS_SEND_BYTES_MAX >= SEND_BYTES_MAX, "what is merged goes in one send under TLS too");
+const _: () = assert!(TLS_HANDSHAKES_BYTES_MAX >= HALF_OPEN_MAX as usize * 4_096, "usual handshakes all fit");
 const _: () = assert!(LANE_HOPS_MAX >= 10_000, "REQUIREMENTS A5: absorbs 10,000 queued broadcasts");
 const _: () = assert!(HEADS_BYTES_MAX > HEAD_BYTES_MAX, "one head always fits");
 const _: () = assert!(KEYS_WAIT_MS < HEAD_TIMEOUT_MS, "a head that waits for keys gets an answer");

@@ -173,6 +173,16 @@ pub enum ConnectRefusal {
     UserConnections,
 }
 
+/// An address has opened connections faster than its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooOften {
+    /// When to try again, milliseconds.
+    pub retry_after_ms: u64,
+    /// Whether the connection may stay until its request is answered by 429: as many may as the rate lets in. Those beyond
+    /// them are closed without an answer, which costs neither a TLS handshake nor the wait for a head.
+    pub is_answered: bool,
+}
+
 /// From a room's owner to a connection's home.
 #[derive(Debug)]
 pub enum ToHome {
@@ -279,6 +289,14 @@ pub enum ToHome {
         /// The address for which the connection has been counted, if it has: to be told when it ends.
         counted: Option<IpAddr>,
     },
+    /// A connection is one too many for the rate of its address. Lane full: staged all the same (at most one for each
+    /// `Connected`).
+    TooOften {
+        /// Which.
+        conn: ConnId,
+        /// How far over the rate it is.
+        too_often: TooOften,
+    },
     /// A user may have this connection; it has been counted. Lane full: staged all the same (one for each question).
     UserAdmitted {
         /// Whose.
@@ -357,6 +375,15 @@ pub enum ToHome {
 /// From a connection's home to the core where its address, its user or the server as a whole is counted.
 #[derive(Debug)]
 pub enum ToLimiter {
+    /// A connection has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
+    /// asked for it later rides behind this, so its answer comes behind that one. To the core of the address.
+    /// Lane full: not sent; the home has it counted with its upgrade.
+    Connected {
+        /// Which.
+        conn: ConnId,
+        /// Of its client.
+        address: IpAddr,
+    },
     /// An upgrade was asked for. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` where the
     /// whole server's rate is limited. To the core of the address.
     /// Lane full: not sent; the home refuses the upgrade.
@@ -365,6 +392,8 @@ pub enum ToLimiter {
         conn: ConnId,
         /// Of its client.
         address: IpAddr,
+        /// Whether the connection was counted for the rate of its address when it came.
+        rated: bool,
     },
     /// An upgrade that is within the limits of its address. To the first core.
     /// Lane full: staged all the same (one for each `Connect`).

@@ -43,6 +43,7 @@ use self::packer::Packer;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
+use crate::base::places::Places;
 use crate::base::time::Now;
 
 /// One core's state.
@@ -119,13 +120,23 @@ impl Engine {
         }
     }
 
+    /// Counts its open WebSockets in `places`, which all engines of the process share. Called before the first input;
+    /// an engine that is alone keeps its own count.
+    #[must_use]
+    pub fn sharing(mut self, places: Arc<Places>) -> Self {
+        self.home.share(places);
+        self
+    }
+
     /// One thing that happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
             Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
-            Input::Peer { slot, peer } => self.home.told_peer(slot, peer),
+            Input::Peer { slot, peer } => self.home.told_peer(slot, peer, home_effects!(self, now, output)),
             Input::Received { slot, bytes } => self.home.received(slot, bytes, home_effects!(self, now, output)),
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
+            Input::Ended { slot } => self.home.ended(slot, home_effects!(self, now, output)),
+            Input::Broken { slot } => self.home.broken(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
             Input::Hops { from: _, hops } => {
                 for hop in hops.drain(..) {

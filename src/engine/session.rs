@@ -81,6 +81,11 @@ impl Marks {
     /// Its publishes count for its user. Set for its whole life, so that what it says keeps to one way.
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
 
+    /// Its peer has ended its stream: it is closed when everything is sent.
+    pub const HALF_CLOSED: Marks = Marks(1 << 4);
+    /// Counted for the rate of connects of its address.
+    pub const COUNTED_CONNECT: Marks = Marks(1 << 5);
+
     /// Whether all of `marks` are set.
     #[must_use]
     pub const fn has(self, marks: Marks) -> bool {
@@ -147,6 +152,12 @@ impl Session {
     /// Microseconds since the socket was accepted; called once, when the WebSocket opens.
     pub fn take_opening_us(&mut self, now: Now) -> u64 {
         u64::from((now.mono_us as u32).wrapping_sub(std::mem::take(&mut self.round_trip_us)))
+    }
+
+    /// Whether it is a WebSocket, open or closing.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.user.is_some()
     }
 
     /// Its place in the room of an audience.

@@ -93,8 +93,10 @@ pub struct Settings {
     pub node: String,
     /// How many cores this machine's rooms are spread over.
     pub cores: u16,
-    /// Open connections this core takes; above it upgrades get 503.
+    /// WebSockets that all cores of the process hold open together; above it upgrades get 503.
     pub connections_max: u32,
+    /// WebSockets that this core has slots for; above it upgrades get 503.
+    pub core_connections_max: u32,
     /// Sockets this core has slots for: more than connections, so that upgrades can be refused.
     pub sockets_max: u32,
     /// Connection structures prepared at the start.
@@ -176,6 +178,7 @@ impl Settings {
             node: "here".to_owned(),
             cores: 3,
             connections_max: 1_000,
+            core_connections_max: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
             message_bytes_max: 65_536,

@@ -210,8 +210,7 @@ impl<S: CoreState> Pump<S> {
     fn turn(&mut self) -> bool {
         let now = clock::now();
         self.sockets.advance(now.mono_us);
-        let mut worked = self.tls.as_mut().is_some_and(|tls| tls.advance(now.mono_us));
-        worked |= self.take_completions(now);
+        let mut worked = self.take_completions(now);
         worked |= self.take_handshakes(now);
         worked |= self.take_batches(now);
         worked |= self.take_controls(now);
@@ -244,9 +243,13 @@ impl<S: CoreState> Pump<S> {
             taken += 1;
             let (state, output) = (&mut self.state, &mut self.output);
             let tls = &mut self.tls;
-            self.prefaces.pass(input, |input| match tls {
-                None => state.handle(now, input, output),
-                Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
+            let before = output.closes.len();
+            self.prefaces.pass(input, |input| {
+                match tls {
+                    None => state.handle(now, input, output),
+                    Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
+                }
+                output.closes.len() > before
             });
             self.mute_closed();
         }
@@ -342,7 +345,7 @@ impl<S: CoreState> Pump<S> {
         match &mut self.tls {
             None => carry_out_plain(&mut self.output, &mut self.sockets),
             Some(tls) => {
-                carry_out_encrypted(&mut self.output, tls, now, &mut self.sockets);
+                carry_out_encrypted(&mut self.output, tls, &mut self.sockets);
                 self.state.charge_io(tls.held_bytes());
             }
         }
@@ -396,8 +399,7 @@ impl<S: CoreState> Pump<S> {
     /// When this core has something to do for the time alone.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        let tls = self.tls.as_ref().and_then(Tls::next_due_us);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), tls, self.journal.next_due_us(), again]
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.journal.next_due_us(), again]
             .into_iter()
             .flatten()
             .min()
@@ -443,7 +445,7 @@ fn carry_out_plain(output: &mut Output, sockets: &mut Sockets) {
     }
 }
 
-fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, now: Now, sockets: &mut Sockets) {
+fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, sockets: &mut Sockets) {
     for send in output.sends.drain(..) {
         tls.send(send.slot, send.bytes, send.is_last, sockets);
     }
@@ -451,7 +453,7 @@ fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, now: Now, sockets: &m
         tls.shutdown(slot, sockets);
     }
     for slot in output.closes.drain(..) {
-        tls.close(slot, now.mono_us, sockets);
+        tls.close(slot, sockets);
     }
     tls.flush(sockets);
 }

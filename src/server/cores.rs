@@ -14,6 +14,7 @@ use super::config::lower::Plan;
 use super::life;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
+use crate::base::places::Places;
 use crate::engine::Engine;
 use crate::engine::access::Keys;
 use crate::engine::input::Input;
@@ -65,6 +66,15 @@ impl Cores {
 
     /// Other settings hold from now on.
     pub fn configure(&self, settings: &Settings) {
+        if settings.core_connections_max > self.capacity.connections_max {
+            let (connections_max, each_core) = (settings.connections_max, self.capacity.connections_max);
+            tracing::warn!(
+                connections_max,
+                each_core,
+                "server.max_connections is above what the cores' socket tables hold, which are made at the start: \
+                 restart the server to raise it further"
+            );
+        }
         let settings = Arc::new(within(settings, self.capacity));
         self.tell(|| Control::Settings(settings.clone()));
     }
@@ -80,8 +90,8 @@ impl Cores {
 }
 
 fn within(settings: &Settings, capacity: Capacity) -> Settings {
-    let connections_max = settings.connections_max.min(capacity.connections_max);
-    Settings { connections_max, sockets_max: capacity.slots, ..settings.clone() }
+    let core_connections_max = settings.core_connections_max.min(capacity.connections_max);
+    Settings { core_connections_max, sockets_max: capacity.slots, ..settings.clone() }
 }
 
 /// Every core of this process, from start to end.
@@ -110,9 +120,9 @@ pub fn start(
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
     let listeners = listen(plan, inherited)?;
-    let capacity = Capacity::of(plan.settings.connections_max);
-    if capacity.connections_max < plan.settings.connections_max {
-        let (wanted, connections_max) = (plan.settings.connections_max, capacity.connections_max);
+    let capacity = Capacity::of(plan.settings.core_connections_max);
+    if capacity.connections_max < plan.settings.core_connections_max {
+        let (wanted, connections_max) = (plan.settings.core_connections_max, capacity.connections_max);
         tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
     }
     let settings = Arc::new(within(&plan.settings, capacity));
@@ -120,6 +130,7 @@ pub fn start(
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
     let seeds = RandomState::new();
+    let places: Arc<Places> = Arc::default();
     let (sender, ended) = mpsc::channel(plan.cpus.len());
     let mut handles = Vec::new();
     let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
@@ -133,8 +144,9 @@ pub fn start(
         let of_core = counters.clone();
         let config = CoreConfig { cpu, slots, listeners, tls, lanes, prefaced, wake, services, counters: of_core };
         let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
+        let places = places.clone();
         let engine = move || {
-            let mut engine = Engine::new(settings, core, seed, counters);
+            let mut engine = Engine::new(settings, core, seed, counters).sharing(places);
             // Before the first connection is accepted.
             if let Some(keys) = keys {
                 engine.handle(clock::now(), Input::Keys(keys), &mut Output::default());

@@ -189,12 +189,12 @@ mod tests {
 
     #[test]
     fn changes_are_told_by_when_they_take_effect() {
-        let old = config(&["log.level=info", "server.max_connections=5"]);
+        let old = config(&["log.level=info", "server.warm_connections=5"]);
         assert_eq!(changes(&old, &old), Changes::default());
         let new = config(&["log.level=debug", "rooms.class=[{pattern='a'}]", "rooms.presence=true"]);
         let expected = Changes {
             now: vec!["log.level".into()],
-            later: vec!["server.max_connections".into(), "rooms.class".into()],
+            later: vec!["server.warm_connections".into(), "rooms.class".into()],
         };
         assert_eq!(changes(&old, &new), expected);
     }

@@ -6,6 +6,7 @@ mod abuse;
 mod activation;
 mod api;
 mod auth;
+mod capacity;
 mod causes;
 mod client;
 mod command_line;

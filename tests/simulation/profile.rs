@@ -343,7 +343,8 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
     Settings {
         node: String::new(),
         cores,
-        connections_max: if tight && rng.chance(0.5) { 5 } else { 10_000 },
+        connections_max: if tight && rng.chance(0.5) { 5 * u32::from(cores) } else { 10_000 },
+        core_connections_max: 1_000_000,
         sockets_max: u32::MAX,
         warm_connections: *rng.pick(&[0, 3]),
         message_bytes_max: 65_536,

@@ -31,6 +31,8 @@ pub(super) struct Waiting {
 /// When to try again after what only less load mends.
 const RETRY_AFTER_S: u32 = 5;
 
+const AT_CAPACITY: &str = "the server is at capacity";
+
 impl Home {
     /// An upgrade was asked for; `early` has come after its head.
     pub(super) fn admit(&mut self, slot: u32, upgrade: Box<Upgrade>, early: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -39,15 +41,21 @@ impl Home {
         if let Err(refusal) = self.check_here(&upgrade, effects) {
             return self.refuse_head(slot, &refusal, effects);
         }
+        if let Some(retry_after_ms) = self.is_too_often(slot) {
+            effects.counters.refused_limit.add(1);
+            return self.refuse_head(slot, &connect_refusal(ConnectRefusal::AddressRate { retry_after_ms }), effects);
+        }
         let waiting = Box::new(Waiting { upgrade, user: None, access: None, early: early.to_vec() });
         effects.budget.charge(waiting.early.len());
         self.waiting.insert(slot, waiting);
         if !self.settings.limits.gates_connects() {
             return self.authenticate(slot, effects);
         }
-        let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.peers.get(slot));
+        let session = self.sessions.at(slot);
+        let rated = session.marks.has(Marks::COUNTED_CONNECT);
+        let (conn, address) = (session.id(self.core, slot), self.peers.get(slot));
         let core = core_of_address(address, self.settings.cores);
-        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
+        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address, rated }, effects);
     }
 
     /// What this core can tell by itself.
@@ -55,8 +63,8 @@ impl Home {
         if self.draining && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
-        if self.open >= self.settings.connections_max {
-            return Err(at_capacity("the server is at capacity"));
+        if self.is_at_capacity() {
+            return Err(at_capacity(AT_CAPACITY));
         }
         if effects.budget.is_over() {
             return Err(at_capacity("the server is out of its memory budget"));
@@ -67,6 +75,11 @@ impl Home {
             return Err(refusal(403, ErrorCode::Forbidden, "this origin is not allowed", None));
         }
         Ok(())
+    }
+
+    /// Whether there is no place now: asked first, so that a full server does not count or verify whom it refuses.
+    fn is_at_capacity(&self) -> bool {
+        self.open >= self.settings.core_connections_max || self.places.taken() >= self.settings.connections_max
     }
 
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
@@ -141,10 +154,13 @@ impl Home {
         }
     }
 
+    /// The last step, and the one that counts: it takes a place among the connections of the process. An upgrade that
+    /// still waits holds none, so whoever is never let in keeps nobody out.
     fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        // Others may have come while it waited.
-        if self.open >= self.settings.connections_max {
-            return self.turn_away(slot, &at_capacity("the server is at capacity"), effects);
+        // Others may have come while it waited, here or on another core.
+        let has_slot = self.open < self.settings.core_connections_max;
+        if !has_slot || !self.places.try_take(self.settings.connections_max) {
+            return self.turn_away(slot, &at_capacity(AT_CAPACITY), effects);
         }
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
         let Waiting { upgrade, user, access, mut early } = *waiting;
@@ -154,6 +170,10 @@ impl Home {
         if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
             self.receive_messages(slot, &mut early, effects);
         }
+        let session = self.sessions.at(slot);
+        if session.phase == Phase::Open && session.marks.has(Marks::HALF_CLOSED) {
+            self.end_half_closed(slot, effects);
+        }
     }
 
     /// Over a limit.
@@ -162,22 +182,7 @@ impl Home {
             return;
         }
         effects.counters.refused_limit.add(1);
-        let (code, why, retry_after_ms) = match why {
-            ConnectRefusal::ServerRate { retry_after_ms } => {
-                (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
-            }
-            ConnectRefusal::AddressRate { retry_after_ms } => {
-                (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
-            }
-            ConnectRefusal::AddressConnections => {
-                (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
-            }
-            ConnectRefusal::UserConnections => {
-                (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
-            }
-        };
-        let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        self.turn_away(conn.slot, &refusal(429, code, why, Some(retry_after_s)), effects);
+        self.turn_away(conn.slot, &connect_refusal(why), effects);
     }
 
     fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
@@ -185,7 +190,7 @@ impl Home {
         self.refuse_head(slot, refusal, effects);
     }
 
-    fn is_waiting(&self, conn: ConnId) -> bool {
+    pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
         let session = self.sessions.get(conn.slot);
         session.is_some_and(|session| session.generation == conn.generation) && self.waiting.contains_key(&conn.slot)
     }
@@ -212,6 +217,25 @@ impl Home {
             effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
         }
     }
+}
+
+fn connect_refusal(why: ConnectRefusal) -> Refusal {
+    let (code, why, retry_after_ms) = match why {
+        ConnectRefusal::ServerRate { retry_after_ms } => {
+            (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
+        }
+        ConnectRefusal::AddressRate { retry_after_ms } => {
+            (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
+        }
+        ConnectRefusal::AddressConnections => {
+            (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
+        }
+        ConnectRefusal::UserConnections => {
+            (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
+        }
+    };
+    let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+    refusal(429, code, why, Some(retry_after_s))
 }
 
 fn at_capacity(why: &str) -> Refusal {

@@ -29,6 +29,7 @@ impl Home {
                 effects.counters.deliveries.add(if is_publication { queued } else { 0 });
             }
             ToHome::ConnectAdmitted { conn, counted } => self.connect_admitted(conn, counted, effects),
+            ToHome::TooOften { conn, too_often } => self.connects_too_often(conn, too_often, effects),
             ToHome::UserAdmitted { conn, user } => self.user_admitted(conn, user, effects),
             ToHome::ConnectRefused { conn, refusal } => self.connect_refused(conn, refusal, effects),
             ToHome::Passed { hop } => self.passed(*hop, effects),

@@ -51,6 +51,7 @@ use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName};
 use crate::base::limits::SENDS_PER_TURN_MAX;
+use crate::base::places::Places;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
@@ -95,6 +96,9 @@ pub struct Home {
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Upgrades that wait to be let in, by slot.
     waiting: HashMap<u32, Box<Waiting>, FixedState>,
+    /// In how many milliseconds those may come back whose address connects too often, by slot, while they still wait to be
+    /// told so: few at any time.
+    too_often: HashMap<u32, u64, FixedState>,
     /// How fast connections send, by slot: of those that have sent of late.
     paces: HashMap<u32, Pace, FixedState>,
     /// Bytes of them.
@@ -107,8 +111,10 @@ pub struct Home {
     sockets: u32,
     /// Slots that hold a WebSocket, closing ones included.
     websockets: u32,
-    /// WebSockets that are open: what the limit on connections counts.
+    /// WebSockets that are open: what the limits on connections count.
     open: u32,
+    /// Those of all cores of the process.
+    places: Arc<Places>,
     draining: bool,
     /// Audiences (index and stream) that have publications pending in this turn.
     pending: Vec<(u32, u32)>,
@@ -140,12 +146,14 @@ impl Home {
             is_last_asking: false,
             heads: HashMap::default(),
             waiting: HashMap::default(),
+            too_often: HashMap::default(),
             paces: HashMap::default(),
             heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
             websockets: 0,
             open: 0,
+            places: Arc::default(),
             draining: false,
             pending: Vec::new(),
             delivered: Vec::new(),
@@ -160,6 +168,12 @@ impl Home {
             home.outboxes.reach(last);
         }
         home
+    }
+
+    /// Counts open WebSockets where other cores of the process count theirs.
+    pub fn share(&mut self, places: Arc<Places>) {
+        debug_assert_eq!(self.open, 0, "before the first connection");
+        self.places = places;
     }
 
     /// Other settings hold from now on.
@@ -179,7 +193,6 @@ impl Home {
         self.outboxes.reach(slot);
         self.peers.set(slot, peer);
         self.slots_used = self.slots_used.max(slot + 1);
-        self.forget_met_deadlines();
         let session = self.sessions.at_mut(slot);
         assert_eq!(session.phase, Phase::Free, "io gives a slot out again only after it was closed");
         session.generation = self.next_generation;
@@ -189,14 +202,18 @@ impl Home {
         self.sockets += 1;
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
+        if !self.count_connect(slot, effects) {
+            return;
+        }
         self.make_way(effects);
         self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
     }
 
     /// A proxy has told who is behind a socket.
-    pub fn told_peer(&mut self, slot: u32, peer: IpAddr) {
+    pub fn told_peer(&mut self, slot: u32, peer: IpAddr, effects: &mut HomeEffects<'_>) {
         debug_assert_eq!(self.sessions.at(slot).phase, Phase::Head, "before any byte");
         self.peers.set(slot, peer);
+        self.count_connect(slot, effects);
     }
 
     /// Who is at the other end of a slot in use, as far as it is known: the peer of its socket, or the client that a

@@ -12,7 +12,7 @@ use crate::base::codes::CloseCode;
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
-use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
+use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS, Session};
 use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::push::{Push, ReconnectReason, encode_push};
@@ -21,15 +21,17 @@ use crate::wire::push::{Push, ReconnectReason, encode_push};
 const QUEUE_KEPT: usize = 256;
 
 /// When a time limit ends, for which use of which slot.
-type Deadline = (u64, u32, u32);
+pub(super) type Deadline = (u64, u32, u32);
 
 /// Everything that waits for time.
 #[derive(Debug)]
 pub(super) struct Timers {
     /// Request heads that are awaited, by deadline: the limit is one for all.
     pub(super) heads: VecDeque<Deadline>,
-    /// Closing connections, by deadline: the limit is one for all.
+    /// Closing WebSockets, by deadline: the limit is one for all.
     pub(super) closes: VecDeque<Deadline>,
+    /// Sockets that have been told to go without having become a WebSocket, by deadline: the limit is that of `closes`.
+    pub(super) lingers: VecDeque<Deadline>,
     /// When connections are looked at for being idle: the limit is one for all.
     idle: VecDeque<(Deadline, Idle)>,
     /// Connections that will have been silent for too long before the wheel comes to them again.
@@ -74,6 +76,7 @@ impl Timers {
         Self {
             heads: VecDeque::new(),
             closes: VecDeque::new(),
+            lingers: VecDeque::new(),
             idle: VecDeque::new(),
             silent: BinaryHeap::new(),
             wheel: (settings.heartbeat_ms / TICK_MS).max(1),
@@ -88,8 +91,9 @@ impl Timers {
         self.heads.push_back((now.mono_ms() + HEAD_TIMEOUT_MS, slot, generation));
     }
 
-    pub(super) fn expect_close(&mut self, now: Now, slot: u32, generation: u32) {
-        self.closes.push_back((now.mono_ms() + CLOSE_TIMEOUT_MS, slot, generation));
+    pub(super) fn expect_close(&mut self, now: Now, slot: u32, session: &Session) {
+        let queue = if session.is_websocket() { &mut self.closes } else { &mut self.lingers };
+        queue.push_back((now.mono_ms() + CLOSE_TIMEOUT_MS, slot, session.generation));
     }
 }
 
@@ -109,6 +113,9 @@ impl Home {
             self.head_expired(slot, generation, effects);
         }
         while let Some((_, slot, generation)) = take_due(&mut self.timers.closes, now_ms) {
+            self.close_expired(slot, generation, effects);
+        }
+        while let Some((_, slot, generation)) = take_due(&mut self.timers.lingers, now_ms) {
             self.close_expired(slot, generation, effects);
         }
         let tick = now_ms / TICK_MS;
@@ -134,6 +141,7 @@ impl Home {
         while timers.heads.pop_front_if(|head| !awaits(*head, &[Phase::Head])).is_some() {}
         let closing = [Phase::Closing, Phase::Ending, Phase::Lingering];
         while timers.closes.pop_front_if(|close| !awaits(*close, &closing)).is_some() {}
+        while timers.lingers.pop_front_if(|linger| !awaits(*linger, &closing)).is_some() {}
     }
 
     /// Starts the planned stop.

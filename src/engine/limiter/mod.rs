@@ -11,7 +11,7 @@ use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
-use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, ToOwner};
+use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, ToOwner, TooOften};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Random};
@@ -38,7 +38,9 @@ pub struct LimiterEffects<'a> {
 #[derive(Debug, Default)]
 struct Address {
     connections: u32,
-    upgrades: Bucket,
+    connects: Bucket,
+    /// Answers to those that were over the rate.
+    answers: Bucket,
     /// Stands in the queue of those that are looked at again.
     is_queued: bool,
 }
@@ -111,7 +113,12 @@ impl Limiter {
     /// A hop from a home (this core's own included).
     pub fn handle_hop(&mut self, hop: ToLimiter, effects: &mut LimiterEffects<'_>) {
         match hop {
-            ToLimiter::Connect { conn, address } => self.connect(conn, address, effects),
+            ToLimiter::Connected { conn, address } => {
+                if let Err(too_often) = self.try_connect(address, effects.now, effects.budget) {
+                    effects.outbound.post_to_home(conn.home, ToHome::TooOften { conn, too_often });
+                }
+            }
+            ToLimiter::Connect { conn, address, rated } => self.connect((conn, rated), address, effects),
             ToLimiter::ConnectServer { conn, address, counted } => {
                 self.connect_server(conn, address, counted, effects);
             }
@@ -122,13 +129,27 @@ impl Limiter {
         }
     }
 
-    fn connect(&mut self, conn: ConnId, address: IpAddr, effects: &mut LimiterEffects<'_>) {
+    /// Counts a connection, when it comes, for the rate of an address that is counted here.
+    ///
+    /// # Errors
+    /// It is over the rate.
+    pub fn try_connect(&mut self, address: IpAddr, now: Now, budget: &mut Budget) -> Result<(), TooOften> {
+        let Some(rate) = self.settings.limits.connect_rate_per_address else { return Ok(()) };
+        let entry = self.address(network(address), now, budget);
+        entry.connects.try_take(rate, now.mono_us).map_err(|retry_after_ms| {
+            let is_answered = entry.answers.try_take(rate, now.mono_us).is_ok();
+            TooOften { retry_after_ms, is_answered }
+        })
+    }
+
+    fn connect(&mut self, (conn, rated): (ConnId, bool), address: IpAddr, effects: &mut LimiterEffects<'_>) {
         let Limits { connect_rate, connect_rate_per_address, connections_per_address_max, .. } = self.settings.limits;
         let counted = connections_per_address_max > 0;
-        if counted || connect_rate_per_address.is_some() {
-            let entry = self.address(network(address), effects);
-            if let Some(rate) = connect_rate_per_address
-                && let Err(retry_after_ms) = entry.upgrades.try_take(rate, effects.now.mono_us)
+        let rate = connect_rate_per_address.filter(|_| !rated);
+        if counted || rate.is_some() {
+            let entry = self.address(network(address), effects.now, effects.budget);
+            if let Some(rate) = rate
+                && let Err(retry_after_ms) = entry.connects.try_take(rate, effects.now.mono_us)
             {
                 let refusal = ConnectRefusal::AddressRate { retry_after_ms };
                 return refuse_connect(conn, refusal, effects);
@@ -164,16 +185,16 @@ impl Limiter {
         effects.outbound.post_to_home(conn.home, ToHome::ConnectAdmitted { conn, counted });
     }
 
-    fn address(&mut self, key: Ipv6Addr, effects: &mut LimiterEffects<'_>) -> &mut Address {
+    fn address(&mut self, key: Ipv6Addr, now: Now, budget: &mut Budget) -> &mut Address {
         let rate = self.settings.limits.connect_rate_per_address;
         let entry = self.addresses.entry(key).or_insert_with(|| {
-            effects.budget.charge(LIMITER_ENTRY_BYTES);
+            budget.charge(LIMITER_ENTRY_BYTES);
             Address::default()
         });
         if let Some(rate) = rate
             && !std::mem::replace(&mut entry.is_queued, true)
         {
-            self.addresses_due.push_back((effects.now.mono_us + rate.full_ms() * 1_000, key));
+            self.addresses_due.push_back((now.mono_us + rate.full_ms() * 1_000, key));
         }
         entry
     }
@@ -270,7 +291,7 @@ impl Limiter {
             let Some((_, key)) = due else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
             let rate = self.settings.limits.connect_rate_per_address;
-            if let Some(rate) = rate.filter(|_| !entry.upgrades.is_full(now_us)) {
+            if let Some(rate) = rate.filter(|_| !entry.connects.is_full(now_us) || !entry.answers.is_full(now_us)) {
                 self.addresses_due.push_back((now_us + rate.full_ms() * 1_000, key));
                 continue;
             }

@@ -209,7 +209,14 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "listen", Kind::Addresses, "127.0.0.1:8080", "where clients connect; port 0 picks a free one"),
     Key::new("server", "cores", Kind::Cores, "auto", "executors: how many, or on which CPUs"),
     Key::new("server", "pin", Kind::Bool, "true", "keep each executor on a CPU of its own"),
-    Key::new("server", "max_connections", count(1, 16_000_000), "1_000_000", "over it upgrades get 503"),
+    Key::new(
+        "server",
+        "max_connections",
+        count(1, 16_000_000),
+        "1_000_000",
+        "open WebSockets of the process; over it upgrades get 503",
+    )
+    .hangup(),
     Key::new("server", "max_message_bytes", size(256, 64 * MIB), "64KiB", "largest message taken from a client"),
     Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
     Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),

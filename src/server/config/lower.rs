@@ -140,7 +140,8 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
     Settings {
         node: if node == "auto" { auto_node() } else { node.to_owned() },
         cores,
-        connections_max: connections_share(config.get("server", "max_connections").count(), cores),
+        connections_max: config.get("server", "max_connections").count(),
+        core_connections_max: connections_share(config.get("server", "max_connections").count(), cores),
         // Known when the table is made.
         sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
@@ -218,17 +219,18 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
     }
 }
 
-/// How many connections one of `cores` cores takes, so that all take about `most` together.
+/// Every core has slots for at least so many connections, where all may hold that many together: a table of this size
+/// costs the kernel 128 KiB.
+const CORE_CONNECTIONS_LEAST: u32 = 16_384;
+
+/// How many connections one of `cores` cores has slots for, where all may hold `most` together.
 ///
-/// No core knows how many the others hold. The kernel spreads connections over the cores' listening sockets by a hash,
-/// so that one core's part varies by about the square root of its share: each takes its share and four times that
-/// more, lest one core refuses while others have room. One core takes exactly `most`.
+/// The kernel spreads connections over the cores' listening sockets by a hash, so that one core's part varies by about
+/// the square root of its share: each core has slots for its share and four times that more, lest one refuse while others
+/// have room. A table for all of `most` on each core would cost the kernel 8 bytes a slot.
 fn connections_share(most: u32, cores: u16) -> u32 {
-    if cores <= 1 {
-        return most;
-    }
-    let share = most.div_ceil(u32::from(cores));
-    share.saturating_add(4 * share.isqrt() + 8).min(most)
+    let share = most.div_ceil(u32::from(cores.max(1)));
+    share.saturating_add(4 * share.isqrt() + 8).max(CORE_CONNECTIONS_LEAST).min(most)
 }
 
 #[cfg(test)]
@@ -238,9 +240,10 @@ mod tests {
     #[test]
     fn shares_leave_room_for_chance() {
         assert_eq!(connections_share(1_000_000, 1), 1_000_000);
-        assert_eq!(connections_share(50_000, 4), 12_500 + 4 * 111 + 8);
+        assert_eq!(connections_share(200_000, 4), 50_000 + 4 * 223 + 8);
         assert_eq!(connections_share(1, 4), 1);
-        assert_eq!(connections_share(2, 64), 2);
+        assert_eq!(connections_share(16_384, 64), 16_384, "one core may hold them all");
+        assert_eq!(connections_share(50_000, 4), 16_384);
         for cores in 2..=64 {
             assert!(u64::from(connections_share(100_000, cores)) * u64::from(cores) >= 100_000);
         }

@@ -69,7 +69,7 @@ impl Subject {
             pinned: pinned.is_some(),
             cpus: pinned.unwrap_or_else(|| machine.cpus.clone()),
             connections_max: config.get("server", "max_connections").count(),
-            connections_per_core: plan.settings.connections_max,
+            connections_per_core: plan.settings.core_connections_max,
             listen: plan.listen.clone(),
             control: plan.control,
             budget_bytes: plan.settings.memory_bytes_max * plan.cpus.len() as u64,
@@ -108,7 +108,7 @@ pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> ExitC
     // As the server does before it looks at them.
     super::boot::raise_files_limit();
     let host = Host::here();
-    let ring = trial::run(plan.settings.connections_max);
+    let ring = trial::run(plan.settings.core_connections_max);
     let subject = Subject::new(&host, config, plan, machine, ring);
     let findings = examine(&host, &subject);
     let text = if json {

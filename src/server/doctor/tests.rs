@@ -400,7 +400,7 @@ fn profiles_suit_machines_of_their_size() {
         let served: Vec<Option<usize>> = (wanted::house_cpus(cpus)..cpus).map(Some).collect();
         assert_eq!(plan.cpus, served, "{cpus}");
 
-        let slots = Capacity::unlimited(plan.settings.connections_max).slots;
+        let slots = Capacity::unlimited(plan.settings.core_connections_max).slots;
         assert!(u64::from(slots) <= wanted::FILES, "{cpus}: the unit's LimitNOFILE holds {slots} sockets a core");
         let most = u64::from(config.get("server", "max_connections").count());
         let memory = most * (wanted::USER_BYTES + wanted::KERNEL_BYTES)

@@ -3,6 +3,9 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::base::ids::UserName;
+use crate::base::places::Places;
+use crate::engine::call::{Call, Whom};
 use crate::engine::rates::Rate;
 use crate::engine::settings::Limits;
 
@@ -12,7 +15,7 @@ fn limited(limits: Limits) -> One {
     One::with(Settings { cores: 1, limits, ..Settings::for_tests() })
 }
 
-fn head(user: &str) -> String {
+pub(super) fn head(user: &str) -> String {
     HEAD.replace("user=ann", &format!("user={user}&room=a"))
 }
 
@@ -215,27 +218,37 @@ fn other_settings_hold_for_what_comes_after() {
 }
 
 /// Two engines whose hops are carried at once.
-struct Two {
-    engines: [Engine; 2],
-    now: Now,
+pub(super) struct Two {
+    pub(super) engines: [Engine; 2],
+    pub(super) now: Now,
+    /// Slots that were closed.
+    pub(super) closed: Vec<u32>,
 }
 
 impl Two {
-    fn new(limits: Limits) -> Two {
+    pub(super) fn new(limits: Limits) -> Two {
         Two::with(Settings { cores: 2, limits, ..Settings::for_tests() })
     }
 
-    fn with(settings: Settings) -> Two {
+    pub(super) fn with(settings: Settings) -> Two {
         let settings = Arc::new(settings);
         let engine = |core| Engine::new(settings.clone(), CoreId(core), 1, Arc::default());
-        Two { engines: [engine(0), engine(1)], now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 } }
+        let now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
+        Two { engines: [engine(0), engine(1)], now, closed: Vec::new() }
     }
 
     /// One input to one core, and all that follows from it. Gives what each core sends.
-    fn handle(&mut self, core: usize, input: Input<'_>) -> String {
-        let mut text = String::new();
+    pub(super) fn handle(&mut self, core: usize, input: Input<'_>) -> String {
         let mut output = Output::default();
         self.engines[core].handle(self.now, input, &mut output);
+        self.carry(core, output)
+    }
+
+    /// All that follows from what one core asked for. Gives what each core sends.
+    pub(super) fn carry(&mut self, core: usize, output: Output) -> String {
+        let mut text = String::new();
+        let mut outputs = [Output::default(), Output::default()];
+        outputs[core] = output;
         loop {
             let mut carried = false;
             for from in 0..2 {
@@ -243,13 +256,13 @@ impl Two {
                 let mut hops = self.engines[from].take_staged(CoreId(to as u16), Vec::new());
                 carried |= !hops.is_empty();
                 let input = Input::Hops { from: CoreId(from as u16), hops: &mut hops };
-                self.engines[to].handle(self.now, input, &mut output);
-                self.engines[from].finish_turn(self.now, &mut output);
-                for send in output.sends.drain(..) {
+                self.engines[to].handle(self.now, input, &mut outputs[to]);
+                self.engines[from].finish_turn(self.now, &mut outputs[from]);
+                for send in std::mem::take(&mut outputs[from].sends) {
                     text.push_str(&String::from_utf8_lossy(&send.bytes));
-                    let mut after = Output::default();
-                    self.engines[from].handle(self.now, Input::Sent { slot: send.slot }, &mut after);
+                    self.engines[from].handle(self.now, Input::Sent { slot: send.slot }, &mut outputs[from]);
                 }
+                self.closed.append(&mut outputs[from].closes);
             }
             if !carried {
                 return text;
@@ -257,7 +270,18 @@ impl Two {
         }
     }
 
-    fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
+    /// Once every window is over, nobody is remembered.
+    pub(super) fn expect_nothing_counted(&mut self, user: &str) {
+        self.now.mono_us += 10_000_000;
+        for _ in 0..2 {
+            self.handle(0, Input::Tick);
+            self.handle(1, Input::Tick);
+            self.now.mono_us += 10_000_000;
+        }
+        assert_eq!(self.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+    }
+
+    pub(super) fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
         self.handle(core, Input::Accepted { slot, peer: PEER });
         self.handle(core, Input::Received { slot, bytes: &mut head(user).into_bytes() })
     }
@@ -291,13 +315,7 @@ fn limits_are_exact_over_cores() {
         assert!(two.open(0, 3, user).starts_with("HTTP/1.1 101"), "{user}");
         two.handle(0, Input::Disconnected { slot: 0 });
         two.handle(0, Input::Disconnected { slot: 3 });
-        two.now.mono_us += 10_000_000;
-        for _ in 0..2 {
-            two.handle(0, Input::Tick);
-            two.handle(1, Input::Tick);
-            two.now.mono_us += 10_000_000;
-        }
-        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+        two.expect_nothing_counted(user);
     }
 }
 
@@ -341,7 +359,7 @@ fn a_socket_that_ends_while_it_waits_is_counted_nowhere() {
 fn who_waited_while_the_server_filled_is_turned_away_and_counted_nowhere() {
     for user in ["ann", "bob", "eve", "kim"] {
         let limits = Limits { connections_per_user_max: 9, connections_per_address_max: 9, ..Limits::default() };
-        let settings = Settings { cores: 2, connections_max: 1, limits, ..Settings::for_tests() };
+        let settings = Settings { cores: 2, core_connections_max: 1, limits, ..Settings::for_tests() };
         let mut two = Two::with(settings);
         let mut output = Output::default();
         let (engine, now) = (&mut two.engines[0], two.now);
@@ -355,4 +373,74 @@ fn who_waited_while_the_server_filled_is_turned_away_and_counted_nowhere() {
         two.handle(0, Input::Disconnected { slot: 0 });
         assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
     }
+}
+
+#[test]
+fn the_limit_on_connections_is_exact_over_cores_and_places_come_back_whatever_the_end() {
+    let settings = Settings { cores: 2, connections_max: 3, ..Settings::for_tests() };
+    let mut two = Two::with(settings.clone());
+    let places: Arc<Places> = Arc::default();
+    two.engines = two.engines.map(|engine| engine.sharing(places.clone()));
+    let at_capacity = |answer: String| {
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("Retry-After: 5\r\n"), "{answer}");
+    };
+    let mut slots = 0..;
+    let mut open = |two: &mut Two, core: usize| {
+        let slot = slots.next().expect("without end");
+        (slot, two.open(core, slot, "ann"))
+    };
+    // Each kind of end in turn, of a connection on either core: one place comes back, and no more.
+    let ends: [&dyn Fn(&mut Two, usize, u32); 5] = [
+        &|two, core, slot| drop(two.handle(core, Input::Disconnected { slot })),
+        &|two, core, slot| drop(two.say(core, slot, &client_frame(Opcode::Close, &[], [1, 2, 3, 4]))),
+        &|two, core, slot| drop(two.say(core, slot, &[0xff; 8])),
+        &|two, core, _| {
+            let whom = Whom::User(UserName::new("ann").expect("valid"));
+            let call = Call::Disconnect { whom, from: 0, reason: None };
+            two.handle(core, Input::Call { token: 1, call });
+        },
+        &|two, core, _| {
+            // Nothing has come for the whole heartbeat timeout: it is closed, and so is whoever else is silent.
+            for _ in 0..=settings.heartbeat_timeout_ms / TICK_MS + 1 {
+                two.now.mono_us += TICK_MS * 1_000;
+                two.handle(core, Input::Tick);
+            }
+        },
+    ];
+    for end in ends {
+        for core in 0..2 {
+            let (slot, answer) = open(&mut two, core);
+            assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+            let others: Vec<(u32, String)> = (0..2).map(|_| open(&mut two, 1 - core)).collect();
+            assert!(others.iter().all(|(_, answer)| answer.starts_with("HTTP/1.1 101")), "{others:?}");
+            for core in 0..2 {
+                at_capacity(open(&mut two, core).1);
+            }
+            assert_eq!(places.taken(), 3);
+            end(&mut two, core, slot);
+            assert_eq!(places.taken(), 2);
+            let (last, answer) = open(&mut two, core);
+            assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+            at_capacity(open(&mut two, 1 - core).1);
+            two.handle(core, Input::Disconnected { slot: last });
+            for (slot, _) in others {
+                two.handle(1 - core, Input::Disconnected { slot });
+            }
+            assert_eq!(places.taken(), 0);
+        }
+    }
+}
+
+#[test]
+fn another_limit_on_connections_holds_for_whoever_comes_and_cuts_nobody() {
+    let with = |connections_max| Settings { cores: 1, connections_max, ..Settings::for_tests() };
+    let mut one = One::with(with(2));
+    let status = |one: &mut One, slot: u32| one.open(slot, "ann")[9..12].to_owned();
+    assert_eq!([0, 1, 2].map(|slot| status(&mut one, slot)), ["101", "101", "503"]);
+    one.handle(Input::Settings(Arc::new(with(1))));
+    assert!(one.output.ended.is_empty(), "nobody is cut");
+    one.handle(Input::Disconnected { slot: 0 });
+    assert_eq!(status(&mut one, 3), "503", "one is still there, and one is all there may be");
+    one.handle(Input::Settings(Arc::new(with(3))));
+    assert_eq!([4, 5, 6].map(|slot| status(&mut one, slot)), ["101", "101", "503"]);
 }

@@ -1,5 +1,7 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod crowd;
+mod ends;
 mod limits;
 mod tokens;
 mod traces;
@@ -16,6 +18,7 @@ use crate::base::limits::{
 use crate::base::time::Now;
 use crate::engine::input::Input;
 use crate::engine::output::{Output, Send};
+use crate::engine::session::Phase;
 use crate::engine::settings::{Settings, SlowPolicy};
 use crate::wire::client::client_frame;
 use crate::wire::frame::Opcode;
@@ -146,7 +149,7 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
 #[test]
 fn the_oldest_socket_without_a_request_makes_way() {
     let mut one =
-        One::with(Settings { cores: 1, sockets_max: u32::MAX, connections_max: 100, ..Settings::for_tests() });
+        One::with(Settings { cores: 1, sockets_max: u32::MAX, core_connections_max: 100, ..Settings::for_tests() });
     for slot in 0..HALF_OPEN_MAX {
         one.handle(accepted(slot));
     }
@@ -166,7 +169,7 @@ fn the_oldest_socket_without_a_request_makes_way() {
 
 #[test]
 fn the_last_slots_stay_free_for_whoever_comes() {
-    let mut one = One::with(Settings { cores: 1, sockets_max: 30, connections_max: 20, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, sockets_max: 30, core_connections_max: 20, ..Settings::for_tests() });
     for slot in 0..15 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.as_bytes());

@@ -311,6 +311,7 @@ fn describe(hop: &Hop) -> String {
         ToHome::Gap { from, to, .. } => format!("gap {from}..{to}"),
         ToHome::ConnectAdmitted { .. }
         | ToHome::UserAdmitted { .. }
+        | ToHome::TooOften { .. }
         | ToHome::ConnectRefused { .. }
         | ToHome::Passed { .. } => panic!("no owner says this: {hop:?}"),
         ToHome::NewEpoch { head, messages, members, .. } => {

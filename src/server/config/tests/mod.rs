@@ -165,7 +165,7 @@ fn values_reach_the_engine_in_its_units() {
     assert_eq!(plan.format, super::lower::LogFormat::Json);
     let settings = plan.settings;
     assert_eq!((settings.node.as_str(), settings.cores), ("web-1", 2));
-    assert_eq!(settings.connections_max, 10_000 + 400 + 8);
+    assert_eq!((settings.connections_max, settings.core_connections_max), (20_000, 16_384));
     assert_eq!(settings.warm_connections, 501);
     assert_eq!((settings.message_bytes_max, settings.echo_path.as_str()), (1 << 20, "/"));
     assert_eq!(settings.allowed_origins, ["*"]);

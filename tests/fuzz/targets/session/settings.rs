@@ -47,6 +47,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         node: "here".to_owned(),
         cores: 2,
         connections_max: 6,
+        core_connections_max: 6,
         sockets_max: 12,
         warm_connections: 1,
         message_bytes_max: 4_000,

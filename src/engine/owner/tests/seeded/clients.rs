@@ -223,6 +223,7 @@ impl Clients {
             ToHome::Push { frames, .. } => assert!(!frames.is_empty()),
             ToHome::ConnectAdmitted { .. }
             | ToHome::UserAdmitted { .. }
+            | ToHome::TooOften { .. }
             | ToHome::ConnectRefused { .. }
             | ToHome::Passed { .. } => panic!("no owner says this"),
         }
