@@ -3,6 +3,7 @@
 mod limits;
 mod tokens;
 mod traces;
+mod verification;
 
 use std::net::IpAddr;
 use std::sync::Arc;
