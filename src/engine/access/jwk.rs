@@ -27,10 +27,10 @@ const ENCRYPTION: [&str; 3] = ["RSA-OAEP", "RSA1_5", "ECDH-ES"];
 /// Reads a key. `None` for one that is meant for something else than signatures.
 ///
 /// # Errors
-/// Why it cannot be used: completes the sentence "the key …".
+/// Why it cannot be used.
 pub(super) fn read(value: &Value) -> Result<Option<Key>, String> {
     if !value.is_object() {
-        return Err("is not a JSON object".into());
+        return Err("it is not a JSON object".into());
     }
     let alg = text(value, "alg")?;
     if text(value, "use")?.is_some_and(|usage| usage != "sig")
@@ -45,19 +45,20 @@ pub(super) fn read(value: &Value) -> Result<Option<Key>, String> {
         ("EC", Some("P-256")) => (P256, elliptic(value, P256, 32)?),
         ("EC", Some("P-384")) => (P384, elliptic(value, P384, 48)?),
         ("OKP", Some("Ed25519")) => (ED25519, edwards(value)?),
-        ("EC" | "OKP", None) => return Err("has no `crv`".into()),
+        ("EC" | "OKP", None) => return Err("it has no `crv`".into()),
         ("EC" | "OKP", Some(curve)) => {
-            return Err(format!("is of the curve {}; P-256, P-384 and Ed25519 are taken", quoted(curve)));
+            return Err(format!("its `crv` is {}; P-256, P-384 and Ed25519 are taken", quoted(curve)));
         }
-        ("oct", _) => return Err("is symmetric: a secret that is published protects nothing".into()),
-        (kind, _) => return Err(format!("has the `kty` {}; RSA, EC and OKP are taken", quoted(kind))),
+        ("oct", _) => return Err("it is symmetric: a secret that is published protects nothing".into()),
+        (kind, _) => return Err(format!("its `kty` is {}; RSA, EC and OKP are taken", quoted(kind))),
     };
     let algorithms = match alg {
         None => algorithms,
         // The one it is meant for (RFC 7517 section 4.4).
         Some(name) => {
             let meant = algorithm(name).and_then(|meant| algorithms.iter().position(|known| *known == meant));
-            let at = meant.ok_or_else(|| format!("has the `alg` {}, which is not one for its kind", quoted(name)))?;
+            let at =
+                meant.ok_or_else(|| format!("its `alg` is {}, which is not one for its kind of key", quoted(name)))?;
             &algorithms[at..=at]
         }
     };
@@ -71,7 +72,7 @@ pub(super) fn name(value: &Value, place: usize) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    let mut shown: String = text.escape_debug().flat_map(char::escape_default).take(QUOTED_MAX + 1).collect();
+    let mut shown: String = text.escape_default().take(QUOTED_MAX + 1).collect();
     if shown.len() > QUOTED_MAX {
         shown.truncate(QUOTED_MAX);
         shown.push('…');
@@ -83,25 +84,25 @@ fn text<'a>(value: &'a Value, name: &str) -> Result<Option<&'a str>, String> {
     match value.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("has a `{name}` that is not text")),
+        Some(_) => Err(format!("its `{name}` is not text")),
     }
 }
 
 fn required<'a>(value: &'a Value, name: &str) -> Result<&'a str, String> {
-    text(value, name)?.ok_or_else(|| format!("has no `{name}`"))
+    text(value, name)?.ok_or_else(|| format!("it has no `{name}`"))
 }
 
 fn may_verify(value: &Value) -> Result<bool, String> {
     match value.get("key_ops") {
         None | Some(Value::Null) => Ok(true),
         Some(Value::Array(uses)) => Ok(uses.iter().any(|one| one == "verify")),
-        Some(_) => Err("has `key_ops` that are not a list".into()),
+        Some(_) => Err("its `key_ops` are not a list".into()),
     }
 }
 
 fn bytes(value: &Value, name: &str) -> Result<Vec<u8>, String> {
     let text = required(value, name)?.replace('+', "-").replace('/', "_");
-    LENIENT.decode(text).map_err(|_| format!("has an `{name}` that is not base64url"))
+    LENIENT.decode(text).map_err(|_| format!("its `{name}` is not base64url"))
 }
 
 /// An unsigned integer without zeros in front.
@@ -115,14 +116,14 @@ fn integer(value: &Value, name: &str) -> Result<Vec<u8>, String> {
 fn rsa(value: &Value) -> Result<DecodingKey, String> {
     let (modulus, exponent) = (integer(value, "n")?, integer(value, "e")?);
     if !RSA_BYTES.contains(&modulus.len()) {
-        return Err(format!("is of {} bits; RSA keys of 2048 to 8192 bits are taken", modulus.len() * 8));
+        return Err(format!("its `n` has {} bits; RSA keys of 2048 to 8192 bits are taken", modulus.len() * 8));
     }
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
     if !is_odd(&modulus) {
-        return Err("has an `n` that is even, which no RSA modulus is".into());
+        return Err("its `n` is even, which no RSA modulus is".into());
     }
     if !is_odd(&exponent) || exponent == [1] || exponent.len() > 4 {
-        return Err("has an `e` that is not an odd number from 3 to 2^32".into());
+        return Err("its `e` is not an odd number from 3 to 2^32".into());
     }
     Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }
@@ -132,13 +133,13 @@ fn elliptic(value: &Value, algorithms: &[Algorithm], length: usize) -> Result<De
     for name in ["x", "y"] {
         let coordinate = integer(value, name)?;
         if coordinate.len() > length {
-            return Err(format!("has an `{name}` of {} bytes; its curve has {length}", coordinate.len()));
+            return Err(format!("its `{name}` has {} bytes; coordinates of its curve have {length}", coordinate.len()));
         }
         point.resize(point.len() + length - coordinate.len(), 0);
         point.extend(coordinate);
     }
     if !is_on_curve(algorithms, &point) {
-        return Err("has an `x` and a `y` that are no point of its curve".into());
+        return Err("its `x` and `y` are not a point of its curve".into());
     }
     Ok(DecodingKey::from_ec_der(&point))
 }
@@ -148,6 +149,6 @@ fn edwards(value: &Value) -> Result<DecodingKey, String> {
     let point = bytes(value, "x")?;
     match point.len() {
         32 => Ok(DecodingKey::from_ed_der(&point)),
-        length => Err(format!("has an `x` of {length} bytes; Ed25519 has 32")),
+        length => Err(format!("its `x` has {length} bytes; keys of Ed25519 have 32")),
     }
 }

@@ -43,7 +43,7 @@ fn error(text: impl Into<String>) -> KeyError {
 pub struct PassedOver {
     /// Its `kid`, or its place in the set.
     pub key: String,
-    /// Completes the sentence "the key …".
+    /// As a sentence.
     pub why: String,
 }
 
@@ -146,7 +146,7 @@ impl Material {
                 Err(error("holds no public key for signatures (RSA of 2048 bits or more, P-256, P-384, Ed25519)"))
             }
             (0, Some(PassedOver { key, why })) => {
-                Err(error(format!("holds no public key for signatures that can be used: the key {key} {why}")))
+                Err(error(format!("holds no public key for signatures that can be used: {key}: {why}")))
             }
             (1..=TOKEN_KEYS_MAX, _) => Ok(read),
             _ => Err(error(format!("holds more than {TOKEN_KEYS_MAX} keys"))),

@@ -258,7 +258,7 @@ impl Keeper {
         if self.passed_over != set.passed_over() {
             self.passed_over = set.passed_over().to_vec();
             for PassedOver { key, why } in &self.passed_over {
-                tracing::warn!(key, "a key of auth.jwks is not used: the key {key} {why}");
+                tracing::warn!(key, why, "a key of auth.jwks cannot be used");
             }
         }
     }
