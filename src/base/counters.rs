@@ -84,7 +84,7 @@ counters! {
     refused_crowded: Total,
     #[doc = "Upgrades and refreshes refused for their token."]
     auth_refused: Total,
-    #[doc = "Signatures of tokens checked."]
+    #[doc = "Signature checks of tokens: for each token, as many as there were keys that may have signed it."]
     auth_checks: Total,
     #[doc = "TLS handshakes completed."]
     tls_handshakes: Total,

@@ -4,6 +4,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 
 use super::*;
 
+/// How a library writes the bytes of a member.
+type Write = fn(Vec<u8>) -> String;
+
 /// A key set of one key, with some of its members as `change` makes them.
 fn set_with(signer: &Signer, change: impl Fn(&mut Value)) -> Result<Material, KeyError> {
     let mut set: Value = serde_json::from_str(&key_set(&[(signer, Some("k"))])).expect("JSON");
@@ -29,14 +32,13 @@ fn members_are_read_however_their_bytes_are_written() {
     for signer in Signer::one_of_each().iter().filter(|signer| signer.pem().is_some()) {
         let token = signer.sign(signer.algorithms()[0], Some("k"), &ann());
         let is_integer = signer.algorithms()[0] != Algorithm::EdDSA;
-        let zeros = |count| move |bytes: Vec<u8>| BASE64.encode([vec![0; count], bytes].concat());
-        let writings: [(&str, Box<dyn Fn(Vec<u8>) -> String>, bool); 6] = [
-            ("padded", Box::new(|bytes| URL_SAFE.encode(bytes)), true),
-            ("the other alphabet", Box::new(|bytes| STANDARD_NO_PAD.encode(bytes)), true),
-            ("the other alphabet, padded", Box::new(|bytes| STANDARD.encode(bytes)), true),
-            ("a zero in front", Box::new(zeros(1)), is_integer),
-            ("many zeros in front", Box::new(zeros(7)), is_integer),
-            ("both", Box::new(|bytes| STANDARD.encode([vec![0], bytes].concat())), is_integer),
+        let writings: [(&str, Write, bool); 6] = [
+            ("padded", |bytes| URL_SAFE.encode(bytes), true),
+            ("the other alphabet", |bytes| STANDARD_NO_PAD.encode(bytes), true),
+            ("the other alphabet, padded", |bytes| STANDARD.encode(bytes), true),
+            ("a zero in front", |bytes| BASE64.encode([vec![0], bytes].concat()), is_integer),
+            ("many zeros in front", |bytes| BASE64.encode([vec![0; 7], bytes].concat()), is_integer),
+            ("both", |bytes| STANDARD.encode([vec![0], bytes].concat()), is_integer),
         ];
         for (why, write, works) in &writings {
             let set = set_with(signer, |key| {
