@@ -65,7 +65,8 @@
 //!   ([`engine::input`], [`engine::output`]). The engine's rules for both are held by the simulation in `tests/`; the
 //!   server offers neither yet.
 //! - **Tokens** are verified on the core that has the connection, with an immutable set of keys ([`engine::access`]) that
-//!   the service thread renews ([`server::auth`]). What they allow stands beside the sessions, in tables that are empty in
+//!   the service thread renews ([`server::auth`]). A token that no key fits waits for the next set; signature checks are
+//!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are empty in
 //!   mode `open`.
 //! - **Randomness and time** come into the engine as arguments: one seed gives one run.
 //! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) and `wire/mask.rs` only.

@@ -84,6 +84,8 @@ counters! {
     refused_crowded: Total,
     #[doc = "Upgrades and refreshes refused for their token."]
     auth_refused: Total,
+    #[doc = "Signature checks of tokens: for each token, as many as there were keys that may have signed it."]
+    auth_checks: Total,
     #[doc = "TLS handshakes completed."]
     tls_handshakes: Total,
     #[doc = "TLS handshakes completed by resuming an earlier session."]
@@ -110,7 +112,7 @@ counters! {
     refused_limit: Total,
     #[doc = "Commands refused for their rate."]
     rate_limited: Total,
-    #[doc = "Connections closed because their token expired (4401)."]
+    #[doc = "Connections closed because their token expired or several in a row were refused (4401)."]
     closed_token: Total,
     #[doc = "Connections closed by an operator (4403)."]
     closed_forbidden: Total,

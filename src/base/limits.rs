@@ -155,14 +155,45 @@ pub const TOKEN_KEYS_MAX: usize = 64;
 /// Keys tried on a token that does not name its key: each costs a verification.
 pub const TOKEN_KEYS_TRIED_MAX: usize = 16;
 
+/// Signature checks that one connection may cause by `refresh`: so many, twice as many at once, in
+/// [`TOKEN_CHECKS_PER_MS`]. A check takes 15 to 200 microseconds of a core, a hundred times what other commands do. One
+/// token takes as many as there are keys that may have signed it: one where it names its key.
+pub const TOKEN_CHECKS_MAX: u64 = 32;
+
+/// See [`TOKEN_CHECKS_MAX`].
+pub const TOKEN_CHECKS_PER_MS: u64 = 60_000;
+
+/// So many refused tokens in a row on one connection close it (4401).
+pub const TOKEN_REFUSALS_MAX: u8 = 5;
+
+/// Signature checks made in one turn for tokens that have waited for keys, beside the last token's; the rest follow in
+/// the next turn.
+pub const WAITED_CHECKS_PER_TURN_MAX: u32 = 16;
+
+/// Tokens that have waited for keys judged in one turn; the rest follow in the next turn.
+pub const WAITED_TOKENS_PER_TURN_MAX: u32 = 64;
+
+/// Keys of a key set that cannot be used and are named in the log.
+pub const KEYS_PASSED_OVER_TOLD_MAX: usize = 8;
+
 /// Bytes of a certificate, key or key set file.
 pub const KEY_FILE_BYTES_MAX: usize = 256 * 1024;
 
-/// An upgrade whose token names a key that may yet be fetched waits for it at most so long, within [`HEAD_TIMEOUT_MS`].
+/// An upgrade or a refresh whose token may be good by a key that is yet to be fetched waits for it at most so long, within
+/// [`HEAD_TIMEOUT_MS`].
 pub const KEYS_WAIT_MS: u64 = 6_000;
 
-/// Upgrades of one core that wait for keys; more are refused at once.
+/// Upgrades of one core that wait for keys, and likewise connections with a `refresh` that does; more are refused at once.
 pub const KEYS_WAITING_MAX: usize = 1_024;
+
+/// Upgrades of one IPv4 address or IPv6 /64 among those of one core that wait for keys; more are refused at once.
+pub const KEYS_WAITING_PER_ADDRESS_MAX: usize = 128;
+
+/// Refreshes of one connection that wait for keys, or behind one that does; with one more the first is answered at once.
+pub const REFRESHES_WAITING_MAX: usize = 4;
+
+/// Bytes charged to the memory budget for each refresh that waits, beside its token.
+pub const REFRESH_WAITING_BYTES: usize = 256;
 
 /// A core that has asked for keys and got no answer asks again after this.
 pub const KEYS_ASK_AGAIN_MS: u64 = 500;
@@ -232,6 +263,7 @@ const _: () = assert!(TLS_SEND_BYTES_MAX >= SEND_BYTES_MAX, "what is merged goes
 const _: () = assert!(TLS_HANDSHAKES_BYTES_MAX >= HALF_OPEN_MAX as usize * 4_096, "usual handshakes all fit");
 const _: () = assert!(LANE_HOPS_MAX >= 10_000, "REQUIREMENTS A5: absorbs 10,000 queued broadcasts");
 const _: () = assert!(HEADS_BYTES_MAX > HEAD_BYTES_MAX, "one head always fits");
+const _: () = assert!(TOKEN_CHECKS_MAX as usize >= TOKEN_KEYS_TRIED_MAX, "any one token can be checked");
 const _: () = assert!(KEYS_WAIT_MS < HEAD_TIMEOUT_MS, "a head that waits for keys gets an answer");
 const _: () = assert!(PAGE_BYTES_MAX <= LANE_BYTES_MAX / 4, "a few replies do not fill a lane");
 const _: () = assert!(SEND_BYTES_MAX >= SEND_FRAMES_MAX * 256, "a merged send has room for usual frames");

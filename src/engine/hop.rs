@@ -411,6 +411,15 @@ pub enum ToLimiter {
         /// Of its client.
         address: IpAddr,
     },
+    /// Tokens of a client that were not good took so many signature checks: as many upgrades less for its address. To the
+    /// core of the address.
+    /// Lane full: staged all the same (a few for each upgrade or refresh that was admitted).
+    ChargeAddress {
+        /// Of the client.
+        address: IpAddr,
+        /// How many.
+        upgrades: u32,
+    },
     /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`. To the core of the user.
     /// Lane full: not sent; the home refuses the upgrade.
     Register {

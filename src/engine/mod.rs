@@ -164,7 +164,7 @@ impl Engine {
                 self.owner.tick(now, owner_effects!(self, output));
                 self.limiter.tick(limiter_effects!(self, now));
             }
-            Input::Keys(keys) => self.home.set_keys(keys, home_effects!(self, now, output)),
+            Input::Keys(keys) => self.home.set_keys(keys),
             Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
             Input::Settings(settings) => self.set_settings(now, &settings, output),
         }
@@ -200,7 +200,9 @@ impl Engine {
     /// Ends the turn: every connection with something to say and no send under way gets one send, up to
     /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
-        let more = self.home.flush(home_effects!(self, now, output));
+        let judges = self.home.judge_waited(home_effects!(self, now, output));
+        self.handle_own(now, output);
+        let more = self.home.flush(home_effects!(self, now, output)) || judges;
         trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());
         self.counters.turns.add(1);

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::tokens::Identity;
+use super::verification::Identity;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};

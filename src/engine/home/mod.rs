@@ -1,7 +1,8 @@
 //! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
-//! `upgrade` opens a connection once `admission` has let it in, `tokens` knows what it may do and until when, `inbound`
+//! `upgrade` opens a connection once `admission` has let it in, `verification` judges its token, `tokens` knows what that
+//! allows and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
 //! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
 //! `timers` does what time asks for, `calls` what the control address asks for.
@@ -21,6 +22,7 @@ mod timers;
 mod tokens;
 mod traces;
 mod upgrade;
+mod verification;
 mod worst;
 
 use std::collections::HashMap;
@@ -90,8 +92,6 @@ pub struct Home {
     timers: Timers,
     /// Auth mode `jwt`; `None` in mode `open`.
     tokens: Option<Box<Tokens>>,
-    /// The upgrade at hand is being judged for the last time: it does not wait for keys again.
-    is_last_asking: bool,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Upgrades that wait to be let in, by slot.
@@ -143,7 +143,6 @@ impl Home {
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             tokens: None,
-            is_last_asking: false,
             heads: HashMap::default(),
             waiting: HashMap::default(),
             too_often: HashMap::default(),

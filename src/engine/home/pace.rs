@@ -1,15 +1,15 @@
-//! How fast one connection may send: its token buckets for commands and for publishes, and what happens to one that does
+//! How fast one connection may send: its token buckets for commands, publishes and the checks of its tokens, and what happens to one that does
 //! not heed them. What its user may do on all connections together is counted in [`crate::engine::limiter`].
 
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::{ConnId, CoreId};
-use crate::base::limits::RATE_REFUSALS_MAX;
+use crate::base::limits::{RATE_REFUSALS_MAX, TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS};
 use crate::base::time::Now;
 use crate::engine::hop::{ToLimiter, ToOwner};
 use crate::engine::limiter::{USER_TOO_OFTEN, core_of_user};
 use crate::engine::placement::owner_of;
-use crate::engine::rates::Bucket;
+use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Command, ReplyTo};
 
@@ -18,6 +18,8 @@ use crate::wire::command::{Command, ReplyTo};
 pub(super) struct Pace {
     commands: Bucket,
     messages: Bucket,
+    /// Signature checks of its refreshes.
+    checks: Bucket,
     /// Refusals for rate since something was last done.
     refused_in_row: u8,
 }
@@ -38,6 +40,7 @@ impl Home {
         let now_us = effects.now.mono_us;
         let pace = self.paces.entry(slot).or_default();
         let is_message = matches!(command, Some(Command::Publish { .. }));
+        let may_be_refused = is_message || matches!(command, Some(Command::Refresh { .. }));
         let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take(rate, now_us));
         let mut what = "this connection sends too many commands";
         if let (Ok(()), Some(rate), true) = (taken, message_rate, is_message) {
@@ -46,8 +49,8 @@ impl Home {
         }
         match taken {
             Ok(()) => {
-                // A publish may still be refused further on.
-                if !is_message {
+                // By a rate of its own, further on.
+                if !may_be_refused {
                     pace.refused_in_row = 0;
                 }
                 true
@@ -66,6 +69,18 @@ impl Home {
         {
             pace.refused_in_row = 0;
         }
+    }
+
+    /// Takes what a connection may have of signature checks.
+    ///
+    /// # Errors
+    /// It has had them: in how many milliseconds it may have so many.
+    pub(super) fn try_take_checks(&mut self, slot: u32, count: u32, now: Now) -> Result<(), u64> {
+        let rate = Rate::new(TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS).expect("it is not 0");
+        let pace = self.paces.entry(slot).or_default();
+        pace.checks.try_take_many(rate, count, now.mono_us)?;
+        pace.refused_in_row = 0;
+        Ok(())
     }
 
     /// A command was refused for its rate: a connection that goes on regardless is closed.
@@ -88,6 +103,7 @@ impl Home {
             && pace.refused_in_row == 0
             && pace.commands.is_full(now.mono_us)
             && pace.messages.is_full(now.mono_us)
+            && pace.checks.is_full(now.mono_us)
         {
             self.paces.remove(&slot);
         }

@@ -18,6 +18,12 @@ use crate::wire::handshake::{
 use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
 
+/// What `/health` says while every upgrade is refused for lack of keys.
+const NO_KEYS: &str = concat!(
+    r#"{"status":"degraded","error":"unavailable","#,
+    r#""message":"the keys that verify tokens have not been obtained yet: every upgrade is refused"}"#
+);
+
 impl Home {
     pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
         if self.receive_early(slot, bytes, effects) {
@@ -85,6 +91,8 @@ impl Home {
     fn health(&self) -> Bytes {
         if self.draining {
             json_response(503, r#"{"status":"draining"}"#)
+        } else if self.tokens.as_ref().is_some_and(|tokens| tokens.verification.lacks_keys()) {
+            json_response(503, NO_KEYS)
         } else {
             json_response(200, r#"{"status":"ok"}"#)
         }

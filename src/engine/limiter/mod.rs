@@ -81,7 +81,9 @@ pub fn core_of_user(user: &UserName, cores: u16) -> CoreId {
     core_of(user.as_bytes(), cores)
 }
 
-fn network(address: IpAddr) -> Ipv6Addr {
+/// What is counted as one address: an IPv4 address, or the /64 network of an IPv6 one.
+#[must_use]
+pub fn network(address: IpAddr) -> Ipv6Addr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)),
@@ -123,6 +125,7 @@ impl Limiter {
                 self.connect_server(conn, address, counted, effects);
             }
             ToLimiter::ForgetAddress { address } => self.forget_address(address, effects),
+            ToLimiter::ChargeAddress { address, upgrades } => self.charge_address(address, upgrades, effects),
             ToLimiter::Register { conn, user } => self.register(conn, user, effects),
             ToLimiter::ForgetUser { user } => self.forget_user(&user, effects),
             ToLimiter::Pass { hop } => self.pass(hop, effects),
@@ -209,6 +212,12 @@ impl Limiter {
         if entry.connections == 0 && !entry.is_queued {
             self.addresses.remove(&key);
             effects.budget.release(LIMITER_ENTRY_BYTES);
+        }
+    }
+
+    fn charge_address(&mut self, address: IpAddr, upgrades: u32, effects: &mut LimiterEffects<'_>) {
+        if let Some(rate) = self.settings.limits.connect_rate_per_address {
+            self.address(network(address), effects).upgrades.charge(rate, upgrades, effects.now.mono_us);
         }
     }
 

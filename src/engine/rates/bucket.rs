@@ -58,14 +58,29 @@ impl Bucket {
     /// # Errors
     /// There is none: in how many milliseconds there will be one, at least 1.
     pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        self.try_take_many(rate, 1, now_us)
+    }
+
+    /// Takes so many tokens, which must fit into the bucket, or none.
+    ///
+    /// # Errors
+    /// There are not so many: in how many milliseconds there will be, at least 1.
+    pub fn try_take_many(&mut self, rate: Rate, count: u32, now_us: u64) -> Result<(), u64> {
         let now_ns = now_us * NS_PER_US;
-        let full_at_ns = self.full_at_ns.max(now_ns) + rate.interval_ns();
+        let full_at_ns = self.full_at_ns.max(now_ns) + rate.interval_ns() * u64::from(count);
         let latest_ns = now_ns + rate.full_ns();
         if full_at_ns > latest_ns {
             return Err((full_at_ns - latest_ns).div_ceil(NS_PER_MS));
         }
         self.full_at_ns = full_at_ns;
         Ok(())
+    }
+
+    /// Takes so many tokens, those to come too: what is owed is at most what the bucket holds.
+    pub fn charge(&mut self, rate: Rate, count: u32, now_us: u64) {
+        let now_ns = now_us * NS_PER_US;
+        let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(rate.interval_ns().saturating_mul(count.into()));
+        self.full_at_ns = full_at_ns.min(now_ns + 2 * rate.full_ns()).max(self.full_at_ns);
     }
 
     /// Whether it is as good as new.

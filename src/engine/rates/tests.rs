@@ -50,6 +50,28 @@ fn a_bucket_never_gives_more_than_its_rate_over_any_time() {
 }
 
 #[test]
+fn a_bucket_gives_several_tokens_or_none() {
+    let (rate, mut bucket) = (rate(8, 1_000), Bucket::default());
+    assert_eq!(bucket.try_take_many(rate, 16, 0), Ok(()));
+    assert_eq!(bucket.try_take_many(rate, 4, 0), Err(500));
+    assert_eq!((bucket.try_take_many(rate, 4, 499_000), bucket.try_take(rate, 125_000)), (Err(1), Ok(())));
+    assert_eq!(bucket.try_take_many(rate, 4, 500_000), Err(125));
+    assert_eq!(bucket.try_take_many(rate, 4, 625_000), Ok(()));
+}
+
+#[test]
+fn a_bucket_owes_no_more_than_it_holds() {
+    let (rate, mut bucket) = (rate(8, 1_000), Bucket::default());
+    bucket.charge(rate, 15, 0);
+    assert_eq!((bucket.try_take(rate, 0), bucket.try_take(rate, 0)), (Ok(()), Err(125)));
+    bucket.charge(rate, 4, 0);
+    assert_eq!((bucket.try_take(rate, 500_000), bucket.try_take(rate, 625_000)), (Err(125), Ok(())));
+    bucket.charge(rate, u32::MAX, 625_000);
+    bucket.charge(rate, u32::MAX, 625_000);
+    assert_eq!((bucket.try_take(rate, 2_700_000), bucket.try_take(rate, 2_750_000)), (Err(50), Ok(())));
+}
+
+#[test]
 fn a_window_is_exact() {
     let (rate, mut random, mut window) = (rate(5, 1_000), Random::new(9), SlidingWindow::default());
     let (mut now_us, mut model) = (0, VecDeque::new());

@@ -5,6 +5,7 @@ mod ends;
 mod limits;
 mod tokens;
 mod traces;
+mod verification;
 
 use std::net::IpAddr;
 use std::sync::Arc;

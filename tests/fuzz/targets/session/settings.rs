@@ -7,8 +7,9 @@ use roomring::engine::rates::Rate;
 use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 
-/// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute.
-pub const TOKENS: [&str; 3] = [
+/// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute; and one
+/// by a key that is not known.
+pub const TOKENS: [&str; 4] = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.QbiwXhnmNKRqEXxlb-maSNB6snWsn0-Pfn0LAzGV31U",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IiLCJleHAiOjQxMDI0NDQ4MDAsInJvb21zIjpbImxvYmJ5Iiwic2tpcDoqIl\
      19.LvWLLwY0hQMXWL2C7BYU\
@@ -16,6 +17,7 @@ pub const TOKENS: [&str; 3] = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYXJvbCIsImV4cCI6MTcwMDAwMDA2MCwicm9vbXMiOnsiKiI6WyJqb2luIiwicH\
      VibGlzaCIsImFkbWluIl19fQ\
      .dTL-6qT6yakj3VNAGXobUvbyuslxPxoiOZTrP88wOFw",
+    "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.AAAA",
 ];
 
 /// Rooms of all policies, and one whose name every encoder has to escape.
