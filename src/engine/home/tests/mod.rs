@@ -1,6 +1,8 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod addresses;
 mod limits;
+mod refusing;
 mod tokens;
 mod traces;
 

@@ -26,7 +26,7 @@ fn token(ttl_s: u64, more: Value) -> String {
 }
 
 /// A token whose key nobody knows.
-fn strange_token() -> String {
+pub(super) fn strange_token() -> String {
     let part = |value: Value| BASE64.encode(value.to_string());
     let header = json!({"alg": "ES256", "kid": "strange"});
     format!("{}.{}.AAAA", part(header), part(json!({"sub": "ann", "exp": START_S + 60})))
