@@ -62,12 +62,12 @@ impl Places {
         Place(Arc::new(Taken { held: self.held.clone(), key: Mutex::new(key) }))
     }
 
-    /// Ends the connection that has kept the server waiting longest, if there is any.
-    pub fn clear_one(&self, now_ms: u64) {
+    /// Ends the connection that has kept the server waiting longest. Whether there was any.
+    pub fn clear_one(&self, now_ms: u64) -> bool {
         let mut held = lock(&self.held);
-        if let Some(key) = held.slowest(now_ms) {
-            held.end(key);
-        }
+        let slowest = held.slowest(now_ms);
+        slowest.into_iter().for_each(|key| held.end(key));
+        slowest.is_some()
     }
 }
 
@@ -207,11 +207,11 @@ mod tests {
         let places = Places::new(2);
         let connections: Vec<_> = (0..2).map(|_| connect(&places, 0)).collect();
         let _working = connections[0].0.work(0);
-        places.clear_one(1);
+        assert!(places.clear_one(1));
         assert_eq!(ended(&connections).await, [1]);
-        places.clear_one(1);
+        assert!(!places.clear_one(1));
         assert_eq!(ended(&connections).await, [1]);
-        places.clear_one(SLOW_MS);
+        assert!(places.clear_one(SLOW_MS));
         assert_eq!(ended(&connections).await, [0, 1]);
     }
 }

@@ -13,7 +13,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::places::{Place, Places};
@@ -35,7 +35,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// An answer under way at the end of [`LIFETIME`] may take so much longer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
-/// After a failed accept (no descriptors left), before the next; twice as long each time, up to [`ACCEPT_PAUSE_MAX`].
+/// After a failed accept that nobody could make way for, before the next; twice as long each time, up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause.
@@ -58,9 +58,15 @@ pub async fn serve(listener: TcpListener, router: Router) {
             }
             Err(error) => {
                 failures.tell(&error);
-                // A connection that waits for nothing holds a descriptor that the next one needs.
-                places.clear_one(clock::now().mono_ms());
-                sleep(failures.next_pause()).await;
+                let lacks_memory =
+                    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
+                // A client that keeps the server waiting holds a descriptor that the next one needs.
+                if lacks_memory && places.clear_one(clock::now().mono_ms()) {
+                    // It is closed in its own task's turn.
+                    yield_now().await;
+                } else {
+                    sleep(failures.next_pause()).await;
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ mod crowd;
 mod forms;
 mod heartbeat;
 mod hostile;
+mod hosts;
 mod http;
 mod life;
 mod limits;
