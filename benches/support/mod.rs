@@ -9,6 +9,7 @@ use std::sync::Arc;
 use roomring::base::counters::CoreCounters;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
+use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
@@ -19,6 +20,7 @@ use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
 use roomring::wire::client::client_frame;
 use roomring::wire::frame::Opcode;
+use roomring::wire::handshake::ForwardedHeader;
 
 /// What a rig is made of.
 #[derive(Clone, Copy, Debug)]
@@ -242,6 +244,8 @@ pub fn settings(shape: &Shape) -> Settings {
         message_bytes_max: 1 << 20,
         echo_path: String::new(),
         allowed_origins: Vec::new(),
+        allowed_hosts: AllowedHosts::any(),
+        forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::default(),
         outbox_bytes_max: 4 << 20,
         rooms_per_connection_max: 128,

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod call;
 pub mod home;
 pub mod hop;
+pub mod hosts;
 pub mod input;
 pub mod limiter;
 pub mod outbound;

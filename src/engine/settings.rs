@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::hosts::AllowedHosts;
 use super::rates::Rate;
 use super::trusted::Trusted;
+use crate::wire::handshake::ForwardedHeader;
 
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +109,12 @@ pub struct Settings {
     pub echo_path: String,
     /// Origins allowed beside the same host and port; `["*"]` allows any.
     pub allowed_origins: Vec<String>,
+    /// Hosts by which clients may ask for this server.
+    pub allowed_hosts: AllowedHosts,
     /// The proxies in front of this server, whose word about addresses counts.
     pub trusted_proxies: Trusted,
+    /// The header in which they give it.
+    pub forwarded_header: ForwardedHeader,
     /// Bytes that may wait for one connection; one message more when nothing else waits.
     pub outbox_bytes_max: usize,
     /// Rooms one connection may be a member of; 0: no limit.
@@ -184,7 +190,9 @@ impl Settings {
             message_bytes_max: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),
+            allowed_hosts: AllowedHosts::any(),
             trusted_proxies: Trusted::default(),
+            forwarded_header: ForwardedHeader::default(),
             outbox_bytes_max: 1 << 20,
             rooms_per_connection_max: 0,
             limits: Limits::default(),

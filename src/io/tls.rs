@@ -32,6 +32,7 @@ use bytes::Bytes;
 use rustls::ServerConfig;
 
 use self::records::{Broken, Records, Stream};
+use super::clock;
 use super::sockets::Sockets;
 use crate::base::counters::CoreCounters;
 use crate::base::limits::{TLS_HANDSHAKES_BYTES_MAX, TLS_PARTIAL_BYTES_MAX, TLS_SEND_BYTES_MAX};
@@ -349,7 +350,8 @@ impl Tls {
     fn refuse_plain(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
         let message = "this address speaks TLS only: use wss:// or https://";
-        conn.own.extend_from_slice(&refusal_response(&Refusal::new(400, "bad_request", message)));
+        let refusal = Refusal::new(400, "bad_request", message);
+        conn.own.extend_from_slice(&refusal_response(&refusal, clock::now().unix_ms));
         self.fail(slot, &Broken::Tls(rustls::InvalidMessage::InvalidContentType.into()), tell);
     }
 

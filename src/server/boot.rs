@@ -96,7 +96,8 @@ async fn run(
     let watched = watch(plan, counters, log, auth.as_ref(), traces.as_ref());
     let cores = running.cores();
     let drain = move || signal.try_send(Signal::Drain).is_ok();
-    let api = Arc::new(Api::new(plan.api.clone(), cores.handles(), drain));
+    let api = ApiSettings { hosts: plan.api.hosts.clone().listening_on([control_address.ip()]), ..plan.api.clone() };
+    let api = Arc::new(Api::new(api, cores.handles(), drain));
     let control = tokio::spawn(control::serve(control, control::router(watched.clone(), api.clone())));
     let reloads = match auth {
         Some(auth) => Some(auth.run(cores.handles().to_vec()).await),
@@ -238,14 +239,14 @@ fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
     }
 }
 
-/// The key and the rate that have been read again. A key that others than this host need stays until there is another.
+/// The key, the rate and the hosts that have been read again. A key that others than this host need stays until there is another.
 fn change_api(api: &Api, config: &Config, bound: SocketAddr) {
-    let ApiSettings { key, rate, .. } = api_settings(config, String::new());
+    let ApiSettings { key, rate, hosts, .. } = api_settings(config, String::new());
     if key.is_empty() && !is_loopback(&bound) {
         tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
         return;
     }
-    api.change(key, rate);
+    api.change(key, rate, hosts.listening_on([bound.ip()]));
 }
 
 fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {

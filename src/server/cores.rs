@@ -36,6 +36,8 @@ pub struct Cores {
     handles: Arc<[CoreHandle]>,
     /// What fits into each.
     capacity: Capacity,
+    /// What is listened on: as configured, or as it was handed over.
+    listen: Arc<[SocketAddr]>,
 }
 
 /// What cores need to verify tokens.
@@ -75,7 +77,7 @@ impl Cores {
                  restart the server to raise it further"
             );
         }
-        let settings = Arc::new(within(settings, self.capacity));
+        let settings = Arc::new(within(settings, self.capacity, &self.listen));
         self.tell(|| Control::Settings(settings.clone()));
     }
 
@@ -89,9 +91,12 @@ impl Cores {
     }
 }
 
-fn within(settings: &Settings, capacity: Capacity) -> Settings {
+/// The settings as far as this process goes with them.
+fn within(settings: &Settings, capacity: Capacity, listen: &[SocketAddr]) -> Settings {
+    let settings = settings.clone();
     let core_connections_max = settings.core_connections_max.min(capacity.connections_max);
-    Settings { core_connections_max, sockets_max: capacity.slots, ..settings.clone() }
+    let allowed_hosts = settings.allowed_hosts.listening_on(listen.iter().map(SocketAddr::ip));
+    Settings { core_connections_max, sockets_max: capacity.slots, allowed_hosts, ..settings }
 }
 
 /// Every core of this process, from start to end.
@@ -119,13 +124,14 @@ pub fn start(
     Parts { inherited, tokens, spans }: Parts<'_>,
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
-    let listeners = listen(plan, inherited)?;
+    let listeners = listeners(plan, inherited)?;
     let capacity = Capacity::of(plan.settings.core_connections_max);
     if capacity.connections_max < plan.settings.core_connections_max {
         let (wanted, connections_max) = (plan.settings.core_connections_max, capacity.connections_max);
         tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
     }
-    let settings = Arc::new(within(&plan.settings, capacity));
+    let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();
+    let settings = Arc::new(within(&plan.settings, capacity, &listen));
     let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
@@ -160,12 +166,12 @@ pub fn start(
         handles.push(start_core(config, engine, ended)?);
     }
     let left = handles.len();
-    let cores = Cores { handles: handles.into(), capacity };
+    let cores = Cores { handles: handles.into(), capacity, listen };
     let (beats, asked_to_end) = (Cell::new(None), Cell::new(false));
     Ok((Running { cores, ended, left, hands_over, beats, asked_to_end }, listeners.addresses))
 }
 
-fn listen(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
+fn listeners(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
     let cores = plan.settings.cores;
     let listeners = match inherited.is_empty() {
         true => Listeners::bind(&plan.listen, cores).context("server.listen")?,

@@ -7,6 +7,7 @@ use super::command::Form;
 use super::frame::{Opcode, append_frame, header_len};
 use super::publication::{Forms, Frames};
 use super::writer::Writer;
+use crate::base::codes::CloseCode;
 use crate::base::ids::{RoomName, Seq, UserName};
 
 /// A user's standing in a room.
@@ -37,8 +38,12 @@ impl Status {
 pub enum ReconnectReason {
     /// Planned stop.
     Draining,
-    /// The memory budget is used up.
+    /// The memory budget is used up, or there is no place for a connection.
     Overloaded,
+    /// Connections come too often.
+    RateLimited,
+    /// There are as many connections of an address or a user as there may be.
+    LimitExceeded,
 }
 
 impl ReconnectReason {
@@ -48,6 +53,18 @@ impl ReconnectReason {
         match self {
             ReconnectReason::Draining => "draining",
             ReconnectReason::Overloaded => "overloaded",
+            ReconnectReason::RateLimited => "rate_limited",
+            ReconnectReason::LimitExceeded => "limit_exceeded",
+        }
+    }
+
+    /// The close that follows.
+    #[must_use]
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            ReconnectReason::Draining => CloseCode::Restart,
+            ReconnectReason::Overloaded => CloseCode::Overloaded,
+            ReconnectReason::RateLimited | ReconnectReason::LimitExceeded => CloseCode::Rate,
         }
     }
 }

@@ -19,6 +19,7 @@ mod crowd;
 mod forms;
 mod heartbeat;
 mod hostile;
+mod hosts;
 mod http;
 mod life;
 mod limits;

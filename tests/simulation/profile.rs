@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::Limits;
 use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
+use roomring::wire::handshake::ForwardedHeader;
 
 use super::canary::Canary;
 use super::rng::Rng;
@@ -350,6 +352,8 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         message_bytes_max: 65_536,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
+        allowed_hosts: AllowedHosts::any(),
+        forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::default(),
         outbox_bytes_max,
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },

@@ -12,9 +12,10 @@ use crate::base::limits::EARLY_BYTES_MAX;
 use crate::engine::access::Access;
 use crate::engine::hop::ConnectRefusal;
 use crate::engine::hop::{Hop, ToLimiter};
+use crate::engine::hosts::AllowedHosts;
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
-use crate::wire::handshake::{Refusal, Upgrade, origin_allowed};
+use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed};
 
 /// An upgrade that waits to be let in.
 #[derive(Debug)]
@@ -35,11 +36,18 @@ const AT_CAPACITY: &str = "the server is at capacity";
 
 impl Home {
     /// An upgrade was asked for; `early` has come after its head.
-    pub(super) fn admit(&mut self, slot: u32, upgrade: Box<Upgrade>, early: &mut [u8], effects: &mut HomeEffects<'_>) {
-        let client = self.settings.trusted_proxies.client(self.peers.get(slot), &upgrade.forwarded_for);
-        self.peers.set(slot, client);
+    pub(super) fn admit(
+        &mut self,
+        slot: u32,
+        mut upgrade: Box<Upgrade>,
+        early: &mut [u8],
+        effects: &mut HomeEffects<'_>,
+    ) {
+        if let Err(refusal) = self.find_client(slot, std::mem::take(&mut upgrade.forwarded)) {
+            return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
+        }
         if let Err(refusal) = self.check_here(&upgrade, effects) {
-            return self.refuse_head(slot, &refusal, effects);
+            return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
         }
         if let Some(retry_after_ms) = self.is_too_often(slot) {
             effects.counters.refused_limit.add(1);
@@ -58,6 +66,29 @@ impl Home {
         self.ask_limiter(slot, core, ToLimiter::Connect { conn, address, rated }, effects);
     }
 
+    /// Who is behind a trusted proxy. Where the proxy says nothing that makes sense, nobody is let in under its address:
+    /// all its clients would share one.
+    fn find_client(&mut self, slot: u32, forwarded: ForwardedFields) -> Result<(), Refusal> {
+        let peer = self.peers.get(slot);
+        if self.settings.trusted_proxies.contains(peer) {
+            let hops = forwarded.hops(self.settings.forwarded_header);
+            let client = self.settings.trusted_proxies.client(peer, &hops).map_err(|wrong| {
+                let rule = "a proxy in server.trusted_proxies must name its client";
+                Refusal::new(400, "bad_request", format!("{wrong}; {rule}"))
+            })?;
+            self.peers.set(slot, client);
+        }
+        Ok(())
+    }
+
+    /// Whether this server may be asked for by that host.
+    pub(super) fn check_host(&self, host: Option<&str>) -> Result<(), Refusal> {
+        match host.filter(|host| !self.settings.allowed_hosts.allow(host)) {
+            None => Ok(()),
+            Some(host) => Err(refusal(403, ErrorCode::Forbidden, &AllowedHosts::refusal(host), None)),
+        }
+    }
+
     /// What this core can tell by itself.
     fn check_here(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
         if self.draining && !self.hands_over() {
@@ -69,10 +100,13 @@ impl Home {
         if effects.budget.is_over() {
             return Err(at_capacity("the server is out of its memory budget"));
         }
+        // First: a page that was led here by another name has the origin of that name.
+        self.check_host(upgrade.host.as_deref())?;
         if let Some(origin) = &upgrade.origin
             && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
         {
-            return Err(refusal(403, ErrorCode::Forbidden, "this origin is not allowed", None));
+            let words = "this origin is not allowed: it names another host than the request, and auth.allowed_origins does not have it";
+            return Err(refusal(403, ErrorCode::Forbidden, words, None));
         }
         Ok(())
     }
@@ -186,8 +220,8 @@ impl Home {
     }
 
     fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
-        self.stop_waiting(slot, effects);
-        self.refuse_head(slot, refusal, effects);
+        let upgrade = self.stop_waiting(slot, effects).expect("only an upgrade that waits is turned away");
+        self.refuse_upgrade(slot, &upgrade, refusal, effects);
     }
 
     pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
@@ -195,12 +229,12 @@ impl Home {
         session.is_some_and(|session| session.generation == conn.generation) && self.waiting.contains_key(&conn.slot)
     }
 
-    /// The upgrade of a slot waits no longer, whatever becomes of it.
-    pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if let Some(waiting) = self.waiting.remove(&slot) {
-            effects.budget.release(waiting.early.len());
-            self.forget_counted(slot, waiting.user, effects);
-        }
+    /// The upgrade of a slot waits no longer, whatever becomes of it. Gives it back if there was one.
+    pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> Option<Box<Upgrade>> {
+        let waiting = self.waiting.remove(&slot)?;
+        effects.budget.release(waiting.early.len());
+        self.forget_counted(slot, waiting.user, effects);
+        Some(waiting.upgrade)
     }
 
     /// Tells where a connection was counted that it is no more.

@@ -1,8 +1,8 @@
 //! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
-//! `upgrade` opens a connection once `admission` has let it in, `verification` judges its token, `tokens` knows what that
-//! allows and until when, `inbound`
+//! `upgrade` opens a connection once `admission` has let it in, or `refusing` tells it why not; `verification` judges its
+//! token, `tokens` knows what that allows and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
 //! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
 //! `timers` does what time asks for, `calls` what the control address asks for.
@@ -16,6 +16,7 @@ mod delivery;
 mod hops;
 mod inbound;
 mod pace;
+mod refusing;
 #[cfg(test)]
 mod tests;
 mod timers;

@@ -294,16 +294,13 @@ impl Home {
     /// `reconnect`, then close.
     fn send_away(&mut self, slot: u32, after_ms: u64, reason: ReconnectReason, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at(slot);
-        let (code, cause) = match reason {
-            ReconnectReason::Draining => (CloseCode::Restart, "drain"),
-            ReconnectReason::Overloaded => (CloseCode::Overloaded, "memory budget used up"),
-        };
+        let cause = if reason == ReconnectReason::Draining { "drain" } else { "memory budget used up" };
         if !session.marks.has(Marks::ECHO) {
             let form = session.reading.expect("an open connection reads somehow").form();
             let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
             self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);
         }
-        self.fail(slot, code, cause, effects);
+        self.fail(slot, reason.close_code(), cause, effects);
     }
 
     /// While the memory budget is exceeded, the worst laggards go.

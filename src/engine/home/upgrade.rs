@@ -13,7 +13,7 @@ use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
     Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
-    refusal_response,
+    refusal_response, without_content,
 };
 use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
@@ -63,48 +63,65 @@ impl Home {
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
-        match parse_head(received) {
-            Head::Incomplete => self.keep_head(slot, received, effects),
-            Head::Refused(refusal) => self.refuse_head(slot, &refusal, effects),
-            Head::Complete { used, request } => match self.route(request) {
-                Ok(Route::Answer(answer)) => self.answer_head(slot, answer, effects),
-                Ok(Route::Open(upgrade)) => self.admit(slot, upgrade, &mut received[used..], effects),
-                Err(refusal) => self.refuse_head(slot, &refusal, effects),
-            },
+        let (refusal, is_head) = match parse_head(received) {
+            Head::Incomplete => return self.keep_head(slot, received, effects),
+            Head::Refused { refusal, is_head } => (refusal, is_head),
+            Head::Complete { used, request } => {
+                let is_head = matches!(request, HttpRequest::Get { is_head: true, .. });
+                match self.route(request, effects) {
+                    Ok(Route::Answer(answer)) if is_head => {
+                        return self.answer_head(slot, without_content(&answer), effects);
+                    }
+                    Ok(Route::Answer(answer)) => return self.answer_head(slot, answer, effects),
+                    Ok(Route::Open(upgrade)) => return self.admit(slot, upgrade, &mut received[used..], effects),
+                    Err(refusal) => (refusal, is_head),
+                }
+            }
+        };
+        if is_head {
+            self.note_refusal(slot, refusal.status, refusal.error, effects);
+            let answer = refusal_response(&refusal, effects.now.unix_ms);
+            self.answer_head(slot, without_content(&answer), effects);
+        } else {
+            self.refuse_head(slot, &refusal, effects);
         }
     }
 
-    fn route(&self, request: HttpRequest) -> Result<Route, Refusal> {
+    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
-            HttpRequest::Get { path } if path == HEALTH_PATH => Ok(Route::Answer(self.health())),
-            HttpRequest::Get { path } if is_socket(&path) => Err(Refusal::upgrade_required()),
+            HttpRequest::Get { path, host, .. } => {
+                self.check_host(host.as_deref())?;
+                match path.as_str() {
+                    HEALTH_PATH => Ok(Route::Answer(self.health(effects.now.unix_ms))),
+                    path if is_socket(path) => Err(Refusal::upgrade_required()),
+                    _ => Err(Refusal::not_found()),
+                }
+            }
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Route::Open(upgrade)),
-            HttpRequest::Get { .. } | HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => {
-                Err(Refusal::not_found())
-            }
+            HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => Err(Refusal::not_found()),
         }
     }
 
-    fn health(&self) -> Bytes {
+    fn health(&self, unix_ms: u64) -> Bytes {
         if self.draining {
-            json_response(503, r#"{"status":"draining"}"#)
+            json_response(503, r#"{"status":"draining"}"#, unix_ms)
         } else if self.tokens.as_ref().is_some_and(|tokens| tokens.verification.lacks_keys()) {
-            json_response(503, NO_KEYS)
+            json_response(503, NO_KEYS, unix_ms)
         } else {
-            json_response(200, r#"{"status":"ok"}"#)
+            json_response(200, r#"{"status":"ok"}"#, unix_ms)
         }
     }
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
         self.note_refusal(slot, refusal.status, refusal.error, effects);
-        self.answer_head(slot, refusal_response(refusal), effects);
+        self.answer_head(slot, refusal_response(refusal, effects.now.unix_ms), effects);
     }
 
-    /// Answers without opening: the socket ends after it.
-    fn answer_head(&mut self, slot: u32, answer: Bytes, effects: &mut HomeEffects<'_>) {
+    /// Answers without opening a connection: the socket ends after it.
+    pub(super) fn answer_head(&mut self, slot: u32, answer: Bytes, effects: &mut HomeEffects<'_>) {
         effects.counters.upgrading.sub(1);
         self.outboxes.push(slot, Outgoing { bytes: answer, messages: 0, role: Role::Other }, effects.budget);
         self.end_after_sending(slot, Phase::Lingering, effects);

@@ -217,7 +217,8 @@ impl Limiter {
 
     fn charge_address(&mut self, address: IpAddr, upgrades: u32, effects: &mut LimiterEffects<'_>) {
         if let Some(rate) = self.settings.limits.connect_rate_per_address {
-            self.address(network(address), effects).upgrades.charge(rate, upgrades, effects.now.mono_us);
+            let entry = self.address(network(address), effects.now, effects.budget);
+            entry.connects.charge(rate, upgrades, effects.now.mono_us);
         }
     }
 

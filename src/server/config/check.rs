@@ -11,7 +11,9 @@ use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
 use crate::base::limits::WINDOW_EVENTS_MAX;
 use crate::engine::access::Expected;
+use crate::engine::hosts::check_allowed_host;
 use crate::server::{auth, tls};
+use crate::wire::handshake::check_origin_pattern;
 
 /// Everything that keeps the server from running with this configuration on this machine.
 #[must_use]
@@ -21,6 +23,7 @@ pub fn check(config: &Config, machine: &Machine) -> Vec<Mistake> {
     mistakes.extend(identity(config).err().into_iter().flatten());
     check_auth(config, &mut mistakes);
     check_addresses(config, &mut mistakes);
+    check_names(config, &mut mistakes);
     check_order(config, &mut mistakes);
     check_window(config, &mut mistakes);
     check_machine(config, machine, &mut mistakes);
@@ -148,6 +151,30 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
             mistakes.push(Mistake::refused(&listen.origin, "server.listen", text));
         }
     }
+}
+
+/// Origins and hosts that no browser ever sends: whoever wrote them would wonder why they do not count.
+fn check_names(config: &Config, mistakes: &mut Vec<Mistake>) {
+    type Check = fn(&str) -> Result<(), String>;
+    let lists: [(_, _, Check); 2] =
+        [("server", "allowed_hosts", check_allowed_host), ("auth", "allowed_origins", check_origin_pattern)];
+    for (section, name, check) in lists {
+        let setting = config.get(section, name);
+        for text in setting.texts() {
+            if let Err(wrong) = check(text) {
+                let text = format!("{text:?} {wrong}");
+                mistakes.push(Mistake::refused(&setting.origin, format!("{section}.{name}"), text));
+            }
+        }
+    }
+}
+
+/// Whether others than this host can reach the server, by its addresses alone.
+#[must_use]
+pub fn lacks_hosts(config: &Config) -> bool {
+    config.get("server", "allowed_hosts").texts().is_empty()
+        && config.get("auth", "mode").text() == "open"
+        && config.get("server", "listen").addresses().iter().any(|address| !is_loopback(address))
 }
 
 /// Values that must stand in some order to each other.

@@ -176,8 +176,14 @@ const LEVEL: Kind =
     });
 const ORIGINS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
-    check: |text| (1..=255).contains(&text.len()) && !text.contains(char::is_whitespace),
+    // Which of them can ever match, `check` says with the reason.
+    check: |text| (1..=255).contains(&text.len()),
 });
+const HOSTS: Kind = Kind::Texts(TextRule {
+    expected: "\"*\" or a host such as \"chat.example.com\" or \"*.example.com\", of at most 255 bytes",
+    check: |text| (1..=255).contains(&text.len()),
+});
+const FORWARDED: Kind = Kind::Choice(&["X-Forwarded-For", "Forwarded"]);
 const NETWORKS: Kind = Kind::Texts(TextRule {
     expected: "a network such as \"10.0.0.0/8\" or an IP address",
     check: |text| super::networks::parse_network(text).is_some(),
@@ -221,7 +227,10 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
     Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
     Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
-    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks whose word about addresses counts"),
+    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks of proxies that are trusted for client addresses"),
+    Key::new("server", "forwarded_header", FORWARDED, "X-Forwarded-For", "the header in which they name the client"),
+    Key::new("server", "allowed_hosts", HOSTS, "[]", "hosts taken beside the listen addresses and loopback names")
+        .hangup(),
     Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
     Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
     //

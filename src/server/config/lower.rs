@@ -15,11 +15,13 @@ use super::part::parse_part;
 use super::units::{self, Share};
 use super::{Config, Setting};
 use crate::control::{ApiSettings, TraceSettings};
+use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
 use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
 use crate::server::tls::Identity;
+use crate::wire::handshake::ForwardedHeader;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,7 @@ pub fn api_settings(config: &Config, node: String) -> ApiSettings {
         rate: rate(config.get("control", "api_rate")),
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         inboxes: config.get("rooms", "inboxes").flag(),
+        hosts: AllowedHosts::new(config.get("server", "allowed_hosts").texts()),
     }
 }
 
@@ -148,7 +151,12 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
+        allowed_hosts: allowed_hosts(config),
         trusted_proxies: trusted(config),
+        forwarded_header: match config.get("server", "forwarded_header").text() {
+            "Forwarded" => ForwardedHeader::Forwarded,
+            _ => ForwardedHeader::XForwardedFor,
+        },
         outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
@@ -190,6 +198,14 @@ fn rate(setting: &Setting) -> Option<Rate> {
 fn trusted(config: &Config) -> Trusted {
     let networks = config.get("server", "trusted_proxies").texts().iter();
     Trusted::new(&networks.map(|text| parse_network(text).expect("its kind has read it")).collect::<Vec<_>>())
+}
+
+/// The hosts by which clients ask for this server, beside the addresses that it listens on. Where a token is needed any
+/// host will do until some are configured: a page that was led here under another name has none.
+fn allowed_hosts(config: &Config) -> AllowedHosts {
+    let configured = config.get("server", "allowed_hosts").texts();
+    let needs_token = config.get("auth", "mode").text() != "open";
+    if configured.is_empty() && needs_token { AllowedHosts::any() } else { AllowedHosts::new(configured) }
 }
 
 fn compression(config: &Config) -> Option<Compression> {

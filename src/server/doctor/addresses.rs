@@ -20,7 +20,15 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
     addresses
         .chain([("control.listen", subject.control)])
         .map(|(key, address)| judge(host, &listeners, key, address))
+        .chain(subject.lacks_hosts.then(name_hosts))
         .collect()
+}
+
+/// Clients that use a name are refused, which shows only when they come.
+fn name_hosts() -> Finding {
+    Finding::new(Topic::Addresses, "server.allowed_hosts", "empty")
+        .wants("the names by which clients reach this server", "requests for other hosts than its IP addresses get 403")
+        .warn_unless(false, r#"server.allowed_hosts = ["chat.example.com"] in the configuration; ["*"] for any"#)
 }
 
 fn judge(host: &Host, listeners: &[Listener], key: &'static str, address: SocketAddr) -> Finding {

@@ -1,8 +1,10 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod addresses;
 mod crowd;
 mod ends;
 mod limits;
+mod refusing;
 mod tokens;
 mod traces;
 mod verification;

@@ -116,6 +116,36 @@ fn wrong_values_name_line_key_fault_and_remedy() {
             "auth.allowed_origins: the list holds 1, which is a number; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
         ),
         (
+            "auth",
+            "allowed_origins = [\"https://app.example/\"]",
+            "auth.allowed_origins: \"https://app.example/\" goes on behind the host with \"/\", and an origin ends there: write https://app.example",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"*\", \"https://app-*.example\"]",
+            "auth.allowed_origins: \"https://app-*.example\" has a `*` inside the label \"app-*\"; `*` stands for one whole label, as in *.example.com",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"null\"]",
+            "auth.allowed_origins: \"null\" is the origin of anyone: files, sandboxed frames and other pages without an origin send null; only \"*\" allows it",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"https://a.example https://b.example\"]",
+            "auth.allowed_origins: \"https://a.example https://b.example\" holds a blank or a comma, which no origin does; write each origin as a text of its own",
+        ),
+        (
+            "server",
+            "allowed_hosts = [\"chat.example:443\"]",
+            "server.allowed_hosts: \"chat.example:443\" names a port, and ports are not compared: write chat.example",
+        ),
+        (
+            "server",
+            "forwarded_header = \"X-Real-IP\"",
+            "server.forwarded_header: \"X-Real-IP\" is not one of the choices; it must be \"X-Forwarded-For\" or \"Forwarded\"",
+        ),
+        (
             "server",
             "trusted_proxies = [\"10.0.0.1/8\"]",
             "server.trusted_proxies: the list holds \"10.0.0.1/8\", which is not valid; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",

@@ -5,7 +5,7 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
-use super::check::check;
+use super::check::{check, lacks_hosts};
 use super::keys::{self, KEYS};
 use super::kind::Kind;
 use super::load::{Sources, load};
@@ -206,6 +206,32 @@ fn defaults_reach_the_engine() {
     let budget = (8_u64 << 30) / 100 * 75;
     assert_eq!(plan.settings.memory_bytes_max, budget / 4);
     assert_eq!(plan.settings.heartbeat_ms, 25_000);
+}
+
+#[test]
+fn hosts_are_looked_at_where_nobody_needs_a_token() {
+    let allows = |text: &str, host: &str| plan_of(text).settings.allowed_hosts.allow(host);
+    let jwt = "[auth]\nmode = \"jwt\"\nhmac_secret = \"s\"\n";
+    assert!(!allows("", "evil.example") && allows("", "localhost:8080"));
+    assert!(allows(jwt, "chat.example"));
+    let listed = "[server]\nallowed_hosts = [\"chat.example\"]\n";
+    assert!(allows(listed, "chat.example") && !allows(listed, "evil.example"));
+    assert!(!allows(&format!("{listed}{jwt}"), "evil.example"), "a list that is there counts");
+    assert!(allows("[server]\nallowed_hosts = [\"*\"]", "evil.example"));
+    let api = plan_of(&format!("{listed}{jwt}")).api;
+    assert!(api.hosts.allow("chat.example") && !api.hosts.allow("evil.example"));
+    assert!(!plan_of(jwt).api.hosts.allow("evil.example"), "the control address tells more than a token guards");
+}
+
+#[test]
+fn a_public_address_without_hosts_is_pointed_out() {
+    let lacks = |text: &str| {
+        let scratch = Scratch::new(text);
+        lacks_hosts(&load(&Sources { file: Some(scratch.path()), ..Sources::default() }).0)
+    };
+    assert!(!lacks("") && !lacks("[server]\nlisten = \"0.0.0.0:80\"\n[auth]\nmode = \"jwt\""));
+    assert!(lacks("[server]\nlisten = [\"127.0.0.1:80\", \"0.0.0.0:80\"]\n[auth]\nmode = \"open\""));
+    assert!(!lacks("[server]\nlisten = \"0.0.0.0:80\"\nallowed_hosts = \"*\""));
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use roomring::engine::access::{Expected, Keys, Material, Renewal};
+use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
+use roomring::wire::handshake::ForwardedHeader;
 
 /// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute; and one
 /// by a key that is not known.
@@ -55,6 +57,8 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         message_bytes_max: 4_000,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
+        allowed_hosts: AllowedHosts::any(),
+        forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::new(&["10.0.0.0/8".parse().expect("a network")]),
         outbox_bytes_max: if choice & 2 == 0 { 3_000 } else { 100_000 },
         rooms_per_connection_max: 3,
