@@ -101,6 +101,8 @@ async fn serve_connection(stream: TcpStream, router: Router, place: Place) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
+        // A client may end its stream right behind its request.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // How a client's connection ended is the client's business.

@@ -49,7 +49,7 @@ impl Pair {
 }
 
 /// A server with a certificate of its own, and what its clients go by.
-fn start(name: &str, more: &[&str]) -> (Server, Pair, CertificateDer<'static>) {
+pub fn start(name: &str, more: &[&str]) -> (Server, Pair, CertificateDer<'static>) {
     let (pair, der) = Pair::write(name);
     let [certificate, key] = pair.settings();
     let settings = [&[certificate.as_str(), key.as_str()], more].concat();
@@ -64,10 +64,10 @@ pub fn trusting(der: &CertificateDer<'static>, version: &'static SupportedProtoc
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A stream whose handshake is complete, or why it is not.
-fn handshake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream> {
+pub fn handshake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream> {
     let name = ServerName::try_from("localhost").expect("valid");
     let mut tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
     let mut stream = http::open(server.listen);
@@ -77,7 +77,22 @@ fn handshake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<Tls
     Ok(StreamOwned::new(tls, stream))
 }
 
-fn connect(server: &Server, config: &Arc<ClientConfig>, user: &str) -> Client {
+/// A stream whose client knows all that it needs and has not sent its last flight.
+pub fn handshake_but_last_flight(server: &Server, config: &Arc<ClientConfig>) -> TlsStream {
+    let name = ServerName::try_from("localhost").expect("valid");
+    let mut tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
+    let mut stream = http::open(server.listen);
+    while tls.is_handshaking() {
+        while tls.wants_write() {
+            tls.write_tls(&mut stream).expect("the server reads");
+        }
+        tls.read_tls(&mut stream).expect("the server answers");
+        tls.process_new_packets().expect("the server speaks TLS");
+    }
+    StreamOwned::new(tls, stream)
+}
+
+pub fn connect(server: &Server, config: &Arc<ClientConfig>, user: &str) -> Client {
     let stream = Stream::Tls(Box::new(handshake(server, config).expect("the handshake completes")));
     let mut client = Client::over(stream, server.listen, &format!("/ws?user={user}"), None);
     client.welcome = client.expect("welcome");

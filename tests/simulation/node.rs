@@ -29,7 +29,9 @@ pub enum FromSocket {
     Bytes(Vec<u8>),
     /// The last send was taken whole.
     Sent,
-    /// Its peer has gone.
+    /// Its peer has ended its stream.
+    Ended,
+    /// It has failed.
     Disconnected,
 }
 

@@ -157,6 +157,11 @@ fn step_session(client: &mut Client, session: &mut Session, context: &mut Contex
         if client.rng.chance(0.7) {
             codec::write_message(&mut bytes, opcode::CLOSE, &1000_u16.to_be_bytes(), &mut client.rng);
             effects.push(Effect::Write(bytes));
+            session.said_close = true;
+            if client.rng.chance(0.3) {
+                session.ended = true;
+                effects.push(Effect::Fin);
+            }
         } else {
             session.ended = true;
             effects.extend([Effect::Write(bytes), Effect::Fin]);

@@ -117,6 +117,8 @@ pub struct Session {
     pub leaving: bool,
     /// It ended its stream.
     pub ended: bool,
+    /// It wrote a close frame, whole.
+    pub said_close: bool,
     /// It has been a stuck reader.
     pub stuck: bool,
     /// The close code that came.
@@ -155,6 +157,7 @@ impl Session {
             broke: None,
             leaving: false,
             ended: false,
+            said_close: false,
             stuck: false,
             closed: None,
             reconnect: None,
@@ -348,7 +351,9 @@ impl Session {
     pub fn judge_end(&self, excused: bool, context: &mut Context<'_>) {
         let conn = self.conn;
         let broke = self.broke.is_some_and(|codes| codes.contains(&0));
-        let told = self.closed.is_some() || self.phase == Phase::Refused || self.ended;
+        // Whoever ends its stream still gets the answer to its request head and to its close frame.
+        let is_owed = self.phase == Phase::Head || self.said_close;
+        let told = self.closed.is_some() || self.phase == Phase::Refused || (self.ended && !is_owed);
         // A head that never becomes complete, or a slow reader whose close frame never got through.
         let cut_off = (self.phase == Phase::Head && self.broke.is_some()) || self.stuck || context.profile.is_tight();
         context.judge.check(excused || told || broke || cut_off, || {
@@ -357,7 +362,7 @@ impl Session {
                 self.phase, self.broke, self.leaving
             )
         });
-        let whole = self.received.is_empty() || excused || self.ended || self.phase == Phase::Refused || self.stuck;
+        let whole = self.received.is_empty() || excused || self.phase == Phase::Refused || self.stuck;
         context.judge.check(whole || self.broke.is_some(), || {
             format!("connection {conn} ended inside a frame after close {:?}", self.closed)
         });
@@ -374,7 +379,7 @@ impl Session {
             self.ended = true;
             return vec![Effect::Fin];
         }
-        self.leaving = true;
+        (self.leaving, self.said_close) = (true, true);
         // An all-zero mask is legal.
         vec![Effect::Write(vec![0x88, 0x82, 0, 0, 0, 0, 3, 0xe8])]
     }

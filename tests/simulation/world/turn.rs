@@ -129,6 +129,7 @@ impl World {
                         core.engine.handle(now, Input::Received { slot, bytes: &mut bytes }, output);
                     }
                     FromSocket::Sent => core.engine.handle(now, Input::Sent { slot }, output),
+                    FromSocket::Ended => core.engine.handle(now, Input::Ended { slot }, output),
                     FromSocket::Disconnected => core.engine.handle(now, Input::Disconnected { slot }, output),
                 }
                 let closed = output.closes[closes..].contains(&slot);
