@@ -88,8 +88,7 @@ impl Api {
 
     /// Goes by another key and another rate from now on.
     pub fn change(&self, key: String, rate: Option<Rate>) {
-        let guard = Guard::new(key, rate);
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = guard;
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).change(key, rate, clock::now().mono_us);
     }
 
     /// The counts of its requests.
