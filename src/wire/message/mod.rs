@@ -7,7 +7,7 @@ mod header;
 mod tests;
 
 use assembly::Assembly;
-use header::{CLIENT_HEADER_BYTES_MAX, Context, Header};
+use header::{Begun, CLIENT_HEADER_BYTES_MAX, Context, Header};
 
 use super::deflate::{InflateError, Inflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode};
@@ -69,6 +69,9 @@ impl From<InflateError> for ProtocolError {
     fn from(error: InflateError) -> Self {
         match error {
             InflateError::TooBig => Self { code: CloseCode::TooBig, what: "a compressed message over the limit" },
+            InflateError::TooManyBlocks => {
+                Self { code: CloseCode::TooBig, what: "a compressed message of too many blocks" }
+            }
             InflateError::Corrupt => Self::invalid_utf8("a compressed message that cannot be inflated"),
         }
     }
@@ -134,7 +137,7 @@ struct Limits {
 impl Limits {
     fn after(self, message: Option<&Assembly>) -> Context {
         Context {
-            message_bytes: message.map(Assembly::len),
+            message: message.map(|message| Begun { bytes: message.len(), compressed: message.is_compressed() }),
             max_message_bytes: self.max,
             may_compress: self.may_compress,
         }
@@ -157,7 +160,8 @@ impl Decoder {
     }
 
     /// The same on a connection with permessage-deflate: a compressed message is inflated once it is complete, and lent
-    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it before and after.
+    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it inflated; compressed it may be as
+    /// much larger as deflate can make it.
     ///
     /// # Errors
     /// As [`Decoder::next`], and 1007 for what cannot be inflated.
@@ -364,7 +368,7 @@ impl Partial {
         } else {
             let message = self.message.as_mut().expect("a data frame has begun it");
             // A final frame bounds the message; before it only the limit does.
-            let total_max = if fin { message.len() + missing } else { max };
+            let total_max = if fin { message.len() + missing } else { message.bytes_max(max) };
             message.append(chunk, total_max)?;
         }
         if !complete {
