@@ -13,6 +13,7 @@ use super::deflate::{InflateError, Inflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode};
 use super::mask::unmask;
 use crate::base::codes::CloseCode;
+use crate::base::limits::EMPTY_FRAGMENTS_MAX;
 
 /// What one call of [`Decoder::next`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -95,6 +96,8 @@ struct Partial {
     frame: Option<Frame>,
     /// The data message that is not final yet.
     message: Option<Assembly>,
+    /// Frames of it that have come.
+    fragments: usize,
     /// Payload of the control frame in `frame`.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
@@ -299,6 +302,7 @@ impl Partial {
             header_len: 0,
             frame: None,
             message: None,
+            fragments: 0,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
             lent: Lent::Nothing,
@@ -344,7 +348,20 @@ impl Partial {
             Opcode::Binary => self.message = Some(Assembly::binary()),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
         }
+        if header.opcode != Opcode::Continuation && !header.opcode.is_control() {
+            self.fragments = 0;
+        }
         self.frame = Some(Frame { header, arrived: 0 });
+    }
+
+    /// A frame of a message has come that is not its last.
+    fn count_fragment(&mut self) -> Result<(), ProtocolError> {
+        self.fragments += 1;
+        let bytes = self.message.as_ref().map_or(0, Assembly::len);
+        if self.fragments > EMPTY_FRAGMENTS_MAX + bytes {
+            return Err(ProtocolError { code: CloseCode::TooBig, what: "a message of too many empty fragments" });
+        }
+        Ok(())
     }
 
     /// Goes on with the payload of the frame that has begun.
@@ -380,6 +397,7 @@ impl Partial {
             return Ok(Some(Found::Control(opcode)));
         }
         if !fin {
+            self.count_fragment()?;
             return Ok(None);
         }
         self.message.as_ref().expect("a data frame has begun it").check_end()?;
