@@ -134,6 +134,16 @@ pub const ROOMS_PER_TICK_MAX: usize = 4_096;
 /// Bytes charged to the memory budget for a room without members that is kept for its history or keys.
 pub const ROOM_BYTES: usize = 512;
 
+/// Empty fragments of a client's message: so many more fragments than bytes it may have. Only whole messages count for a
+/// client's rates, so without a bound empty fragments would cost it nothing.
+pub const EMPTY_FRAGMENTS_MAX: usize = 1_024;
+
+/// Fields of one command in the JSON form, those that no command knows included: each costs as much as 50 bytes of text.
+pub const COMMAND_FIELDS_MAX: usize = 256;
+
+/// Parameters in the query of a request.
+pub const QUERY_PARAMETERS_MAX: usize = 512;
+
 /// Bytes of a token.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 

@@ -39,6 +39,15 @@ pub struct MemberRef {
     pub reading: Reading,
 }
 
+/// How many connections of a home are open, by what is counted on one core.
+#[derive(Debug, Default)]
+pub struct OpenConnections {
+    /// By the address of their client.
+    pub addresses: Vec<(IpAddr, u32)>,
+    /// By their user.
+    pub users: Vec<(UserName, u32)>,
+}
+
 /// From a connection's home to a room's owner.
 #[derive(Debug)]
 pub enum ToOwner {
@@ -433,6 +442,14 @@ pub enum ToLimiter {
     ForgetUser {
         /// The user.
         user: UserName,
+    },
+    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
+    /// addresses and users.
+    /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
+    /// in meanwhile).
+    Count {
+        /// Which.
+        open: Box<OpenConnections>,
     },
     /// All that a connection says to rooms while its user's publishes are counted on another core than its home: what
     /// must stay in order rides one lane. Comes back by `Passed`, in order; a publish over the limit is answered by

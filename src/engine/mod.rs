@@ -177,8 +177,8 @@ impl Engine {
         debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
         self.budget.set_max(settings.memory_bytes_max);
         self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
-        self.home.set_settings(now, settings.clone());
-        self.limiter.set_settings(settings.clone());
+        self.limiter.set_settings(now, settings.clone());
+        self.home.set_settings(settings.clone(), home_effects!(self, now, output));
         self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));
     }
 

@@ -78,7 +78,7 @@ impl Marks {
     pub const COUNTED_ADDRESS: Marks = Marks(1 << 1);
     /// Counted among the connections of its user.
     pub const COUNTED_USER: Marks = Marks(1 << 2);
-    /// Its publishes count for its user. Set for its whole life, so that what it says keeps to one way.
+    /// Its publishes count for its user. Once set it stays, so that what it says keeps to one way.
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
 
     /// Its peer has ended its stream: it is closed when everything is sent.

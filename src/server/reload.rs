@@ -36,7 +36,10 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
             next.adopt(index, &config);
         }
     }
-    next.file = config.file;
+    next.file.clone_from(&config.file);
+    if same_classes(current, &config, |key| key.reload == Reload::Restart) {
+        next.classes.clone_from(&config.classes);
+    }
     let plan = match plan(&next, machine) {
         Ok(plan) => plan,
         Err(mistakes) => return refuse(&mistakes),
@@ -114,12 +117,18 @@ fn changes(old: &Config, new: &Config) -> Changes {
             Reload::Restart => changes.later.push(key.path()),
         }
     }
-    let same = old.classes.len() == new.classes.len()
-        && old.classes.iter().zip(&new.classes).all(|(one, other)| one.is_same_as(other));
-    if !same {
+    if !same_classes(old, new, |key| key.reload == Reload::Restart) {
         changes.later.push("rooms.class".into());
+    } else if !same_classes(old, new, |_| true) {
+        changes.now.push("rooms.class".into());
     }
     changes
+}
+
+/// Whether both have the same classes, as far as the keys go that count.
+fn same_classes(old: &Config, new: &Config, counts: impl Fn(&Key) -> bool) -> bool {
+    old.classes.len() == new.classes.len()
+        && old.classes.iter().zip(&new.classes).all(|(one, other)| one.is_same_as(other, &counts))
 }
 
 #[cfg(test)]
@@ -197,6 +206,18 @@ mod tests {
             later: vec!["server.warm_connections".into(), "rooms.class".into()],
         };
         assert_eq!(changes(&old, &new), expected);
+    }
+
+    #[test]
+    fn the_rate_of_a_class_takes_effect_now_and_what_else_it_says_at_the_next_start() {
+        let class = |text: &str| config(&[&format!("rooms.class=[{{pattern='a',{text}}}]")]);
+        let old = class("room_message_rate='1/s'");
+        let rooms_class = || vec!["rooms.class".to_owned()];
+        let now = Changes { now: rooms_class(), later: Vec::new() };
+        assert_eq!(changes(&old, &class("room_message_rate='2/s'")), now);
+        assert_eq!(changes(&old, &class("")), now);
+        let later = Changes { now: Vec::new(), later: rooms_class() };
+        assert_eq!(changes(&old, &class("room_message_rate='2/s',presence=false")), later);
     }
 
     #[test]

@@ -39,6 +39,12 @@ impl Guard {
         Self { key, rate, requests: Bucket::default(), wrong_keys: Bucket::default() }
     }
 
+    /// Goes by another key and another rate from now on. What has been taken stays taken.
+    pub fn change(&mut self, key: String, rate: Option<Rate>, now_us: u64) {
+        self.requests.change_rate(self.rate, rate, now_us);
+        (self.key, self.rate) = (key, rate);
+    }
+
     /// Whether a request may go on.
     ///
     /// # Errors
@@ -156,6 +162,22 @@ mod tests {
         let mut guard = Guard::new(String::new(), Rate::new(2, 1_000));
         let answers: Vec<u16> = (0..5).map(|_| status(&mut guard, &[])).collect();
         assert_eq!(answers, [200, 200, 200, 200, 429]);
+    }
+
+    #[test]
+    fn a_change_takes_effect_at_once_and_gives_no_fresh_burst() {
+        let mut guard = Guard::new("sesame".into(), Rate::new(2, 3_600_000));
+        let ask = |guard: &mut Guard, key: &str| status(guard, &[("x-api-key", key)]);
+        assert_eq!([(); 5].map(|()| ask(&mut guard, "sesame")), [200, 200, 200, 200, 429]);
+        assert_eq!([(); 21].map(|()| ask(&mut guard, "guess"))[19..], [401, 429]);
+        guard.change("sesame".into(), Rate::new(2, 3_600_000), 0);
+        assert_eq!((ask(&mut guard, "sesame"), ask(&mut guard, "guess")), (429, 429), "a reload is no way around it");
+        guard.change("sesame".into(), Rate::new(1_000, 1_000), 0);
+        assert_eq!(ask(&mut guard, "sesame"), 200, "looser");
+        guard.change("sesame".into(), Rate::new(1, 1_000), 0);
+        assert_eq!(ask(&mut guard, "sesame"), 429, "tighter");
+        guard.change("other".into(), None, 0);
+        assert_eq!((ask(&mut guard, "sesame"), ask(&mut guard, "other")), (429, 200), "off, and another key");
     }
 
     #[test]

@@ -93,8 +93,7 @@ impl Api {
 
     /// Goes by another key, another rate and other hosts from now on.
     pub fn change(&self, key: String, rate: Option<Rate>, hosts: AllowedHosts) {
-        let guard = Guard::new(key, rate);
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = guard;
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).change(key, rate, clock::now().mono_us);
         *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 

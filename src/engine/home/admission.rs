@@ -201,6 +201,7 @@ impl Home {
         effects.budget.release(early.len());
         let user = user.expect("established before");
         self.open(slot, &upgrade, user, access, effects);
+        self.count_late(slot, effects);
         if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
             self.receive_messages(slot, &mut early, effects);
         }

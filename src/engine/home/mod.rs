@@ -5,7 +5,7 @@
 //! token, `tokens` knows what that allows and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
 //! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
-//! `timers` does what time asks for, `calls` what the control address asks for.
+//! `timers` does what time asks for, `reload` takes over other settings, `calls` what the control address asks for.
 
 mod admission;
 mod calls;
@@ -17,6 +17,7 @@ mod hops;
 mod inbound;
 mod pace;
 mod refusing;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -174,17 +175,6 @@ impl Home {
     pub fn share(&mut self, places: Arc<Places>) {
         debug_assert_eq!(self.open, 0, "before the first connection");
         self.places = places;
-    }
-
-    /// Other settings hold from now on.
-    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
-        self.outboxes.set_bytes_max(settings.outbox_bytes_max);
-        let expects_idle = settings.limits.idle_timeout_ms;
-        let changed = expects_idle != self.settings.limits.idle_timeout_ms;
-        self.settings = settings;
-        if changed {
-            self.expect_all_idle(now);
-        }
     }
 
     /// A socket was accepted from `peer`.

@@ -16,8 +16,8 @@ use crate::wire::command::{Command, ReplyTo};
 /// How fast a connection sends. Kept only while it differs from one that has sent nothing.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    commands: Bucket,
-    messages: Bucket,
+    pub(super) commands: Bucket,
+    pub(super) messages: Bucket,
     /// Signature checks of its refreshes.
     checks: Bucket,
     /// Refusals for rate since something was last done.

@@ -185,8 +185,14 @@ impl Home {
         let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
         let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
         for room in &upgrade.rooms {
-            if self.sessions.at(slot).phase != Phase::Open {
+            let session = self.sessions.at(slot);
+            if session.phase != Phase::Open {
                 return;
+            }
+            // Named before: each join of one room would be answered by its history again.
+            let audience = self.audiences.find(room);
+            if session.memberships.iter().any(|membership| Some(membership.audience) == audience) {
+                continue;
             }
             self.join(slot, room, ask, ReplyTo { id: None, form }, true, effects);
         }

@@ -11,7 +11,7 @@ use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
-use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, ToOwner, TooOften};
+use crate::engine::hop::{ConnectRefusal, OpenConnections, ToHome, ToLimiter, ToOwner, TooOften};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Random};
@@ -107,9 +107,23 @@ impl Limiter {
         }
     }
 
-    /// Other settings hold from now on; what has been counted stays.
-    pub fn set_settings(&mut self, settings: Arc<Settings>) {
-        self.settings = settings;
+    /// Other settings hold from now on; what has been counted stays ([`Bucket::change_rate`]).
+    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
+        let now_us = now.mono_us;
+        let before = std::mem::replace(&mut self.settings, settings);
+        let (from, to) = (&before.limits, &self.settings.limits);
+        self.server.change_rate(from.connect_rate, to.connect_rate, now_us);
+        let (from_rate, to_rate) = (from.connect_rate_per_address, to.connect_rate_per_address);
+        if from_rate != to_rate {
+            for entry in self.addresses.values_mut() {
+                entry.connects.change_rate(from_rate, to_rate, now_us);
+                entry.answers.change_rate(from_rate, to_rate, now_us);
+            }
+            look_by(&mut self.addresses_due, now_us + to_rate.map_or(0, |rate| rate.full_ms() * 1_000));
+        }
+        if from.user_message_rate != to.user_message_rate {
+            look_by(&mut self.users_due, now_us + to.user_message_rate.map_or(0, |rate| rate.per_ms * 1_000));
+        }
     }
 
     /// A hop from a home (this core's own included).
@@ -128,7 +142,18 @@ impl Limiter {
             ToLimiter::ChargeAddress { address, upgrades } => self.charge_address(address, upgrades, effects),
             ToLimiter::Register { conn, user } => self.register(conn, user, effects),
             ToLimiter::ForgetUser { user } => self.forget_user(&user, effects),
+            ToLimiter::Count { open } => self.count(*open, effects),
             ToLimiter::Pass { hop } => self.pass(hop, effects),
+        }
+    }
+
+    /// Counts connections that were let in before they were limited, whatever the limit is.
+    fn count(&mut self, open: OpenConnections, effects: &mut LimiterEffects<'_>) {
+        for (address, connections) in open.addresses {
+            self.address(network(address), effects.now, effects.budget).connections += connections;
+        }
+        for (user, connections) in open.users {
+            self.user(user, effects.budget).connections += connections;
         }
     }
 
@@ -342,6 +367,14 @@ impl Limiter {
     #[cfg(test)]
     pub fn entries(&self) -> usize {
         self.addresses.len() + self.users.len()
+    }
+}
+
+/// Nothing in the queue waits longer than until `due_us`, where what is queued from now on stands: a queue is in the order
+/// of its times.
+fn look_by<T>(queue: &mut VecDeque<(u64, T)>, due_us: u64) {
+    for (queued_us, _) in queue {
+        *queued_us = due_us.min(*queued_us);
     }
 }
 

@@ -60,6 +60,12 @@ impl One {
         }
     }
 
+    /// Other limits hold from now on.
+    fn change(&mut self, limits: Limits) {
+        let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
+        self.limiter.set_settings(self.now, settings);
+    }
+
     fn pass(&mut self, ms: u64) {
         self.now.mono_us += ms * 1_000;
         let Self { limiter, outbound, budget, now } = self;
@@ -147,4 +153,87 @@ fn a_users_publishes_are_forgotten_with_the_window() {
     one.pass(1_000);
     one.pass(1_000);
     assert_eq!((one.limiter.entries(), one.budget.used(), one.limiter.next_tick_us()), (0, 0, None));
+}
+
+const HOUR: u64 = 3_600_000;
+
+#[test]
+fn upgrades_go_by_another_rate_at_once() {
+    let rates = |server, address| Limits {
+        connect_rate: server,
+        connect_rate_per_address: address,
+        connections_per_address_max: 9_999,
+        ..Limits::default()
+    };
+    let mut one = One::new(rates(Rate::new(2, HOUR), None));
+    let admitted = |one: &mut One, tries: usize| (0..tries).filter(|_| one.connect("192.0.2.1").is_ok()).count();
+    assert_eq!(admitted(&mut one, 9), 4);
+    one.change(rates(Rate::new(1_000, 1_000), None));
+    assert_eq!(admitted(&mut one, 100), 100, "loosened for the whole server");
+    one.change(rates(Rate::new(2, HOUR), None));
+    let refused = one.connect("192.0.2.1");
+    assert_eq!(refused, Err(ConnectRefusal::ServerRate { retry_after_ms: HOUR / 2 }), "tightened");
+    one.change(rates(None, Rate::new(1, HOUR)));
+    assert_eq!(admitted(&mut one, 9), 2, "turned on for each address");
+    one.change(rates(None, Rate::new(10, 1_000)));
+    assert_eq!(admitted(&mut one, 99), 18, "loosened for each address, less what it has used");
+    one.change(rates(None, Rate::new(1, HOUR)));
+    assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::AddressRate { retry_after_ms: HOUR }), "tightened");
+    one.change(rates(None, None));
+    assert_eq!(admitted(&mut one, 99), 99, "turned off");
+}
+
+#[test]
+fn a_users_window_goes_by_another_rate_at_once() {
+    let limits = |rate| Limits { user_message_rate: rate, ..Limits::default() };
+    let mut one = One::new(limits(Rate::new(2, HOUR)));
+    let user = UserName::new("ann").expect("a name");
+    let publish = |one: &mut One| one.limiter.try_publish(&user, one.now, &mut one.budget);
+    assert_eq!([(); 3].map(|()| publish(&mut one)), [Ok(()), Ok(()), Err(HOUR)]);
+    one.change(limits(Rate::new(3, HOUR)));
+    assert_eq!([(); 2].map(|()| publish(&mut one)), [Ok(()), Err(HOUR)]);
+    one.change(limits(Rate::new(2, 1_000)));
+    assert_eq!(publish(&mut one), Err(1_000));
+    one.pass(1_000);
+    assert_eq!(publish(&mut one), Ok(()));
+    one.change(limits(None));
+    assert_eq!([(); 9].map(|()| publish(&mut one)), [Ok(()); 9]);
+}
+
+#[test]
+fn what_was_to_be_remembered_for_long_is_forgotten_under_shorter_rates() {
+    let limits = |per_ms| Limits {
+        connect_rate_per_address: Rate::new(3, per_ms),
+        user_message_rate: Rate::new(3, per_ms),
+        ..Limits::default()
+    };
+    for (after, rest_ms) in [(limits(1_000), 2_000), (Limits::default(), 0)] {
+        let mut one = One::new(limits(HOUR));
+        for host in 0..50 {
+            assert!(one.connect(&format!("192.0.2.{host}")).is_ok());
+            let user = UserName::new(&format!("user-{host}")).expect("a name");
+            assert_eq!(one.limiter.try_publish(&user, one.now, &mut one.budget), Ok(()));
+        }
+        one.change(after);
+        assert!(one.connect("198.51.100.1").is_ok(), "one that comes after the change waits for none of them");
+        one.pass(rest_ms);
+        assert_eq!((one.limiter.entries(), one.budget.used(), one.limiter.next_tick_us()), (0, 0, None));
+    }
+}
+
+#[test]
+fn connections_that_were_let_in_before_are_counted_when_a_limit_is_turned_on() {
+    let mut one = One::new(Limits::default());
+    let (address, user) = ("192.0.2.1".parse().expect("an address"), UserName::new("ann").expect("a name"));
+    let open = OpenConnections { addresses: vec![(address, 2)], users: vec![(user.clone(), 3)] };
+    assert!(
+        one.handle(ToLimiter::Count { open: Box::new(open) }).is_empty(),
+        "on cores that still go by other settings"
+    );
+    one.change(Limits { connections_per_address_max: 3, connections_per_user_max: 3, ..Limits::default() });
+    assert!(one.connect("192.0.2.1").is_ok());
+    assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::AddressConnections));
+    assert!(!one.register("ann"));
+    one.handle(ToLimiter::ForgetUser { user });
+    assert!(one.register("ann"));
 }

@@ -124,7 +124,7 @@ impl Owner {
         if !same_rooms {
             for id in self.rooms.all() {
                 if let Some(room) = self.rooms.get_mut(id) {
-                    room.set_settings(&self.settings);
+                    room.set_settings(now, &self.settings);
                 }
                 self.enter(now, id, effects);
             }

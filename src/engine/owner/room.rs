@@ -96,9 +96,10 @@ impl Room {
     }
 
     /// Other settings hold from now on. Whether presence is tracked stays as it was when the room came to be.
-    pub fn set_settings(&mut self, settings: &Settings) {
+    pub fn set_settings(&mut self, now: Now, settings: &Settings) {
         self.page_bytes_max = page_bytes_max(settings);
-        self.settings = Arc::clone(settings.room(&self.name));
+        let before = std::mem::replace(&mut self.settings, Arc::clone(settings.room(&self.name)));
+        self.pace.change_rate(before.message_rate, self.settings.message_rate, now.mono_us);
     }
 
     /// The numbering and its head.

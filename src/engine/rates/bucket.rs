@@ -83,6 +83,25 @@ impl Bucket {
         self.full_at_ns = full_at_ns.min(now_ns + 2 * rate.full_ns()).max(self.full_at_ns);
     }
 
+    /// Takes over another rate; `None` stands for no limit. What was taken stays taken: each token that has not come back
+    /// counts as one under the new rate, up to a whole bucket. So a change of rates gives nobody a fresh burst, and nobody
+    /// waits longer than the new rate asks. Without a limit nothing counts as taken.
+    pub fn change_rate(&mut self, from: Option<Rate>, to: Option<Rate>, now_us: u64) {
+        if from == to {
+            return;
+        }
+        let now_ns = now_us * NS_PER_US;
+        let missing_ns = u128::from(self.full_at_ns.saturating_sub(now_ns));
+        let missing_ns = match (from, to) {
+            (Some(from), Some(to)) => {
+                let rescaled = missing_ns * u128::from(to.interval_ns()) / u128::from(from.interval_ns().max(1));
+                u64::try_from(rescaled).unwrap_or(u64::MAX).min(to.full_ns())
+            }
+            _ => 0,
+        };
+        self.full_at_ns = now_ns + missing_ns;
+    }
+
     /// Whether it is as good as new.
     #[must_use]
     pub const fn is_full(&self, now_us: u64) -> bool {

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Setting;
-use super::keys::KEYS;
+use super::keys::{KEYS, Key};
 use super::kind::{Raw, raw_of};
 use super::load::{in_order, read_value};
 use super::nearest;
@@ -33,11 +33,12 @@ pub struct Class {
 }
 
 impl Class {
-    /// Whether both say the same, wherever they say it.
+    /// Whether both say the same of the keys that count, wherever they say it.
     #[must_use]
-    pub fn is_same_as(&self, other: &Class) -> bool {
+    pub fn is_same_as(&self, other: &Class, counts: impl Fn(&Key) -> bool) -> bool {
         let values = |class: &Class| -> Vec<_> {
-            class.overrides.iter().map(|(index, setting)| (*index, setting.value.clone())).collect()
+            let overrides = class.overrides.iter().filter(|(index, _)| counts(&KEYS[**index]));
+            overrides.map(|(index, setting)| (*index, setting.value.clone())).collect()
         };
         self.pattern == other.pattern && values(self) == values(other)
     }

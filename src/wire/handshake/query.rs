@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::{Refusal, Upgrade};
 use crate::base::ids::check_name;
+use crate::base::limits::QUERY_PARAMETERS_MAX;
 
 /// Reads the query into `upgrade`. An empty `token` counts as none.
 ///
@@ -12,7 +13,10 @@ use crate::base::ids::check_name;
 /// 400, naming the parameter.
 pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
     let mut refuse_as_close = None;
-    for parameter in query.split('&') {
+    for (at, parameter) in query.split('&').enumerate() {
+        if at == QUERY_PARAMETERS_MAX {
+            return Err(Refusal::bad_request(format!("the query has over {QUERY_PARAMETERS_MAX} parameters")));
+        }
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match decode(name).as_deref() {
             Some("token") => set_once("token", &mut upgrade.token, text("token", value)?)?,

@@ -1,6 +1,7 @@
 //! Heads and answers, byte by byte: what is taken, what is refused and with which status.
 
 use super::*;
+use crate::base::limits::QUERY_PARAMETERS_MAX;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const VERSION: &str = "Sec-WebSocket-Version: 13";
@@ -328,6 +329,14 @@ fn bad_query_values_are_named() {
         assert_eq!(status, 400, "{query}");
         assert!(message.contains(&format!("`{name}`")), "{query}: {message}");
     }
+}
+
+#[test]
+fn a_query_has_so_many_parameters_at_most() {
+    let query = |count: usize| format!("/ws?room=a{}", "&".repeat(count - 1));
+    assert_eq!(upgrade_with(&query(QUERY_PARAMETERS_MAX), &[]).rooms, ["a"]);
+    let (status, message) = bad_upgrade(&head(&query(QUERY_PARAMETERS_MAX + 1), &BASE));
+    assert_eq!((status, message.as_str()), (400, "the query has over 512 parameters"));
 }
 
 #[test]

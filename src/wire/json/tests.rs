@@ -1,6 +1,7 @@
 //! Commands as clients write them: each field, each way to get it wrong.
 
 use super::*;
+use crate::base::limits::COMMAND_FIELDS_MAX;
 
 fn read(text: &str) -> Command<'_> {
     parse_command(text).unwrap_or_else(|error| panic!("{text}: {}", error.message)).command
@@ -194,6 +195,20 @@ fn unknown_and_later_types_are_told_apart() {
     }
     let (_, _, message) = fail(&format!(r#"{{"type":"{}"}}"#, "ü\\u0000".repeat(10_000)));
     assert!(message.len() < 600, "{} bytes", message.len());
+}
+
+#[test]
+fn a_command_has_so_many_fields_at_most() {
+    let command = |others: usize| format!(r#"{{{}"type":"ping","id":1}}"#, r#""x":{"a":1,"b":[2]},"#.repeat(others));
+    assert_eq!(read(&command(COMMAND_FIELDS_MAX - 2)), Command::Ping { value: 0 });
+    for text in [command(COMMAND_FIELDS_MAX - 1), format!("{{{}", r#""id":1,"#.repeat(10_000)), command(10_000)] {
+        let message = format!("a command has at most {COMMAND_FIELDS_MAX} fields");
+        assert_eq!(fail(&text), (None, ErrorCode::BadCommand, message));
+    }
+    let data = format!("{{{}\"x\":1}}", r#""x":1,"#.repeat(10_000));
+    let publish = format!(r#"{{"type":"publish","room":"r","data":{data}}}"#);
+    let Command::Publish { data: kept, .. } = read(&publish) else { panic!("a publish") };
+    assert_eq!(kept, json_data(&data), "what is published has as many as it likes");
 }
 
 #[test]

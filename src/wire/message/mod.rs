@@ -7,12 +7,13 @@ mod header;
 mod tests;
 
 use assembly::Assembly;
-use header::{CLIENT_HEADER_BYTES_MAX, Context, Header};
+use header::{Begun, CLIENT_HEADER_BYTES_MAX, Context, Header};
 
 use super::deflate::{InflateError, Inflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode};
 use super::mask::unmask;
 use crate::base::codes::CloseCode;
+use crate::base::limits::EMPTY_FRAGMENTS_MAX;
 
 /// What one call of [`Decoder::next`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,6 +70,9 @@ impl From<InflateError> for ProtocolError {
     fn from(error: InflateError) -> Self {
         match error {
             InflateError::TooBig => Self { code: CloseCode::TooBig, what: "a compressed message over the limit" },
+            InflateError::TooManyBlocks => {
+                Self { code: CloseCode::TooBig, what: "a compressed message of too many blocks" }
+            }
             InflateError::Corrupt => Self::invalid_utf8("a compressed message that cannot be inflated"),
         }
     }
@@ -92,6 +96,8 @@ struct Partial {
     frame: Option<Frame>,
     /// The data message that is not final yet.
     message: Option<Assembly>,
+    /// Frames of it that have come.
+    fragments: usize,
     /// Payload of the control frame in `frame`.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
@@ -134,7 +140,7 @@ struct Limits {
 impl Limits {
     fn after(self, message: Option<&Assembly>) -> Context {
         Context {
-            message_bytes: message.map(Assembly::len),
+            message: message.map(|message| Begun { bytes: message.len(), compressed: message.is_compressed() }),
             max_message_bytes: self.max,
             may_compress: self.may_compress,
         }
@@ -157,7 +163,8 @@ impl Decoder {
     }
 
     /// The same on a connection with permessage-deflate: a compressed message is inflated once it is complete, and lent
-    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it before and after.
+    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it inflated; compressed it may be as
+    /// much larger as deflate can make it.
     ///
     /// # Errors
     /// As [`Decoder::next`], and 1007 for what cannot be inflated.
@@ -295,6 +302,7 @@ impl Partial {
             header_len: 0,
             frame: None,
             message: None,
+            fragments: 0,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
             lent: Lent::Nothing,
@@ -340,7 +348,20 @@ impl Partial {
             Opcode::Binary => self.message = Some(Assembly::binary()),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
         }
+        if header.opcode != Opcode::Continuation && !header.opcode.is_control() {
+            self.fragments = 0;
+        }
         self.frame = Some(Frame { header, arrived: 0 });
+    }
+
+    /// A frame of a message has come that is not its last.
+    fn count_fragment(&mut self) -> Result<(), ProtocolError> {
+        self.fragments += 1;
+        let bytes = self.message.as_ref().map_or(0, Assembly::len);
+        if self.fragments > EMPTY_FRAGMENTS_MAX + bytes {
+            return Err(ProtocolError { code: CloseCode::TooBig, what: "a message of too many empty fragments" });
+        }
+        Ok(())
     }
 
     /// Goes on with the payload of the frame that has begun.
@@ -364,7 +385,7 @@ impl Partial {
         } else {
             let message = self.message.as_mut().expect("a data frame has begun it");
             // A final frame bounds the message; before it only the limit does.
-            let total_max = if fin { message.len() + missing } else { max };
+            let total_max = if fin { message.len() + missing } else { message.bytes_max(max) };
             message.append(chunk, total_max)?;
         }
         if !complete {
@@ -376,6 +397,7 @@ impl Partial {
             return Ok(Some(Found::Control(opcode)));
         }
         if !fin {
+            self.count_fragment()?;
             return Ok(None);
         }
         self.message.as_ref().expect("a data frame has begun it").check_end()?;

@@ -191,30 +191,89 @@ fn idle_connections_are_closed_and_listeners_are_not_idle() {
     assert_eq!((one.output.ended.len(), one.counters().closed_idle.get()), (2, 3));
 }
 
+impl One {
+    /// Other limits hold from now on, for rooms this rate.
+    fn change(&mut self, limits: Limits, room_rate: Option<Rate>) {
+        let mut settings = Settings { cores: 1, limits, ..Settings::for_tests() };
+        Arc::make_mut(&mut settings.rooms).message_rate = room_rate;
+        self.handle(Input::Settings(Arc::new(settings)));
+    }
+
+    /// How many of so many publishes of a connection are done.
+    fn published(&mut self, slot: u32, count: u32) -> usize {
+        (0..count).filter(|id| self.say(slot, &publish(*id)).contains(r#""type":"published""#)).count()
+    }
+}
+
 #[test]
-fn other_settings_hold_for_what_comes_after() {
+fn other_limits_hold_at_once_and_close_nobody() {
     let mut one = limited(Limits::default());
     one.open(0, "ann");
-    let mut settings = Settings { cores: 1, ..Settings::for_tests() };
-    settings.limits = Limits {
-        connections_per_user_max: 1,
-        message_rate: Rate::new(1, 1_000),
-        idle_timeout_ms: 1_000,
-        ..Limits::default()
-    };
-    Arc::make_mut(&mut settings.rooms).message_rate = Rate::new(1, 10_000);
-    one.handle(Input::Settings(Arc::new(settings)));
-    assert!(one.open(1, "ann").starts_with("HTTP/1.1 101"), "who came before is not counted");
-    assert!(one.open(2, "ann").starts_with("HTTP/1.1 429"));
-    assert!(one.say(0, &publish(1)).contains("published") && one.say(0, &publish(2)).contains("published"));
-    assert!(one.say(0, &publish(3)).contains("this connection publishes too often"));
-    assert!(one.say(1, &publish(4)).contains("this room is published to too often"), "rooms that are there too");
+    let limits = Limits { connections_per_user_max: 2, idle_timeout_ms: 1_000, ..Limits::default() };
+    one.change(limits, Rate::new(1, 10_000));
+    assert!(one.open(1, "ann").starts_with("HTTP/1.1 101"));
+    assert!(one.open(2, "ann").starts_with("HTTP/1.1 429"), "who came before is counted");
+    one.change(Limits { connections_per_user_max: 1, ..limits_of(&one) }, Rate::new(1, 10_000));
+    assert!(one.output.ended.is_empty(), "nobody is closed");
     one.handle(Input::Disconnected { slot: 1 });
+    assert!(one.open(3, "ann").starts_with("HTTP/1.1 429"));
+    one.change(Limits { connections_per_user_max: 0, ..limits_of(&one) }, Rate::new(1, 10_000));
+    assert!(one.open(4, "ann").starts_with("HTTP/1.1 101"));
+    one.change(Limits { connections_per_user_max: 3, ..limits_of(&one) }, Rate::new(1, 10_000));
+    assert!(one.open(5, "ann").starts_with("HTTP/1.1 101"));
+    assert!(one.open(6, "ann").starts_with("HTTP/1.1 429"), "who came while it was off is counted, once");
+    for slot in [4, 5] {
+        one.handle(Input::Disconnected { slot });
+    }
+    one.output.ended.clear();
     for _ in 0..20 {
         one.pass(TICK_MS);
     }
     one.turn();
     assert_eq!(one.output.ended.last().map(|ended| (ended.conn.slot, ended.cause)), Some((0, "idle timeout")));
+    one.pass(TICK_MS);
+    assert_eq!(one.engine.limiter.entries(), 0, "everybody counted has been counted out");
+}
+
+fn limits_of(one: &One) -> Limits {
+    one.engine.home.settings.limits.clone()
+}
+
+#[test]
+fn every_rate_of_messages_takes_effect_at_once() {
+    const HOUR: u64 = 3_600_000;
+    type Change = fn(Option<Rate>) -> (Limits, Option<Rate>);
+    let changes: [(&str, u64, Change); 4] = [
+        ("message_rate", 2, |rate| (Limits { message_rate: rate, ..Limits::default() }, None)),
+        ("command_rate", 2, |rate| (Limits { command_rate: rate, ..Limits::default() }, None)),
+        ("message_rate_per_user", 1, |rate| (Limits { user_message_rate: rate, ..Limits::default() }, None)),
+        ("room_message_rate", 2, |rate| (Limits::default(), rate)),
+    ];
+    for (what, bursts, change) in changes {
+        let mut one = limited(Limits::default());
+        one.open(0, "ann");
+        let set = |one: &mut One, rate: Option<Rate>| {
+            let (limits, room_rate) = change(rate);
+            one.change(limits, room_rate);
+        };
+        assert_eq!(one.published(0, 20), 20, "{what}");
+        set(&mut one, Rate::new(3, HOUR));
+        assert_eq!(one.published(0, 20), 3 * bursts as usize, "{what}, turned on");
+        set(&mut one, Rate::new(5, HOUR));
+        assert_eq!(one.published(0, 20), 2 * bursts as usize, "{what}, loosened");
+        set(&mut one, Rate::new(1_000, HOUR));
+        assert_eq!(one.published(0, 20), 20, "{what}, loosened further");
+        set(&mut one, Rate::new(3, HOUR));
+        let refused = one.say(0, &publish(1));
+        assert!(refused.contains("rate_limited"), "{what}, tightened: {refused}");
+        let retry_after_ms: u64 = refused
+            .split_once(r#""retry_after_ms":"#)
+            .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+            .expect("it says when");
+        assert!((1..=HOUR).contains(&retry_after_ms), "{what}: {retry_after_ms}");
+        set(&mut one, None);
+        assert_eq!(one.published(0, 20), 20, "{what}, turned off");
+    }
 }
 
 /// Two engines whose hops are carried at once.
@@ -316,6 +375,39 @@ fn limits_are_exact_over_cores() {
         two.handle(0, Input::Disconnected { slot: 0 });
         two.handle(0, Input::Disconnected { slot: 3 });
         two.expect_nothing_counted(user);
+    }
+}
+
+#[test]
+fn a_users_window_and_connections_that_were_open_before_are_counted_over_cores() {
+    for user in ["ann", "bob", "eve", "kim"] {
+        let mut two = Two::new(Limits::default());
+        assert!(two.open(0, 0, user).starts_with("HTTP/1.1 101"));
+        assert!(two.open(1, 0, user).starts_with("HTTP/1.1 101"));
+        let limits = Limits {
+            connections_per_user_max: 3,
+            connections_per_address_max: 4,
+            user_message_rate: Rate::new(5, 1_000),
+            ..Limits::default()
+        };
+        let settings = Arc::new(Settings { cores: 2, limits, ..Settings::for_tests() });
+        // One core goes by the new settings before the other; an upgrade comes in between.
+        two.handle(0, Input::Settings(settings.clone()));
+        assert!(two.open(0, 1, user).starts_with("HTTP/1.1 101"), "{user}");
+        two.handle(1, Input::Settings(settings));
+        assert!(two.open(1, 1, user).starts_with("HTTP/1.1 429"), "{user}");
+        assert!(two.open(1, 2, "other").starts_with("HTTP/1.1 101"), "{user}");
+        assert!(two.open(0, 2, "third").starts_with("HTTP/1.1 429"), "{user}: of the address");
+        let text: String = (0..10).map(|id| two.say(id as usize % 2, 0, &publish(id))).collect();
+        let published = text.matches(r#""type":"published""#).count();
+        assert_eq!((published, text.matches("rate_limited").count()), (5, 5), "{user}: {text}");
+        for (core, slot) in [(0, 0), (0, 1), (1, 0), (1, 2)] {
+            two.handle(core, Input::Disconnected { slot });
+        }
+        two.now.mono_us += 2_000_000;
+        two.handle(0, Input::Tick);
+        two.handle(1, Input::Tick);
+        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
     }
 }
 
