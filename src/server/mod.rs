@@ -22,7 +22,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Action, Answer, Request, TokenRequest};
-use self::config::check::lacks_hosts;
+use self::config::check::{LACKS_HOSTS, lacks_hosts};
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
@@ -78,13 +78,7 @@ fn run(request: Request) -> ExitCode {
         (Action::PrintConfig, _) => print_config(&config, &mistakes),
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
             let fine = format!("the configuration is fine ({})", config.file.as_deref().unwrap_or("no file"));
-            if !lacks_hosts(&config) {
-                return print(&fine);
-            }
-            print(&format!(
-                "{fine}\nnote: server.allowed_hosts is empty: clients reach this server by its IP addresses only; \
-                 list the names that they use, or \"*\" for any"
-            ))
+            print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
         }
         (Action::Serve, Ok(plan)) if mistakes.is_empty() => match boot::serve(&sources, &machine, config, &plan) {
             Ok(()) => ExitCode::SUCCESS,
