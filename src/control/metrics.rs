@@ -178,7 +178,7 @@ impl Scrape {
         let labels =
             ENDS.iter().map(|(code, cause)| vec![("code", (*code).to_owned()), ("cause", (*cause).to_owned())]);
         labelled(encoder, "roomring_connections_closed", help, ends, labels)?;
-        let help = "Upgrades refused, by HTTP status and error; status 0: closed without an answer.";
+        let help = "Upgrades refused, by HTTP status and error, also where a close frame told; status 0: closed without an answer.";
         let refusals = self.cores.iter().map(|core| core.causes.refusals().collect());
         let labels =
             REFUSALS.iter().map(|(status, error)| vec![("status", status.to_string()), ("error", (*error).to_owned())]);

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::wire::handshake::{check_host_pattern, host_matches, host_of, parse_address};
+use crate::wire::handshake::{check_host_pattern, host_matches, host_of, parse_address, quoted};
 
 /// Hosts that are answered. Loopback addresses and names always are: nobody else's name is one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +63,8 @@ impl AllowedHosts {
     /// Why a host is refused, and what would change that.
     #[must_use]
     pub fn refusal(authority: &str) -> String {
-        let host = host_of(authority).unwrap_or(authority);
-        format!(
-            "this server is not asked for as {host}: if clients reach it by that name, add {host:?} to server.allowed_hosts"
-        )
+        let host = quoted(host_of(authority).unwrap_or(authority).as_bytes());
+        format!("host {host} is not allowed; if clients use it, add it to server.allowed_hosts")
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::activation::Inherited;
 use super::auth::{self, Keeper, Reloads, Wrong};
 use super::config::Config;
-use super::config::check::is_loopback;
+use super::config::check::{LACKS_HOSTS, is_loopback, lacks_hosts};
 use super::config::load::Sources;
 use super::config::lower::{Plan, api_settings};
 use super::config::machine::Machine;
@@ -103,6 +103,9 @@ async fn run(
         Some(auth) => Some(auth.run(cores.handles().to_vec()).await),
         None => None,
     };
+    if lacks_hosts(&config) {
+        tracing::info!("{LACKS_HOSTS}");
+    }
     announce(&listen, control_address, plan);
     let mut tls = Serving::new(plan.tls.clone(), cores.handles().to_vec(), watched.clone());
     tokio::spawn(watch_end(watched.clone()));

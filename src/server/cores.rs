@@ -223,3 +223,17 @@ impl life::Cores for Running {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::hosts::AllowedHosts;
+
+    #[test]
+    fn clients_may_ask_for_what_is_listened_on() {
+        let settings = Settings { allowed_hosts: AllowedHosts::new(&[]), ..Settings::for_tests() };
+        let handed_over = ["192.0.2.1:80".parse().expect("an address")];
+        let hosts = within(&settings, Capacity::of(10), &handed_over).allowed_hosts;
+        assert!(hosts.allow("192.0.2.1:8080") && !hosts.allow("192.0.2.2"));
+    }
+}

@@ -23,7 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Action, Answer, Request, TokenRequest};
-use self::config::check::lacks_hosts;
+use self::config::check::{LACKS_HOSTS, lacks_hosts};
 use self::config::found::Found;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
@@ -81,13 +81,7 @@ fn run(request: Request) -> ExitCode {
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
             let file = config.file.as_ref().map_or_else(|| "no file".into(), Found::shown);
             let fine = format!("the configuration is fine ({file})");
-            if !lacks_hosts(&config) {
-                return print(&fine);
-            }
-            print(&format!(
-                "{fine}\nnote: server.allowed_hosts is empty: clients reach this server by its IP addresses only; \
-                 list the names that they use, or \"*\" for any"
-            ))
+            print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
         }
         (Action::Serve, Ok(plan)) if mistakes.is_empty() => match boot::serve(&sources, &machine, config, &plan) {
             Ok(()) => ExitCode::SUCCESS,

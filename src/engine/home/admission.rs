@@ -15,7 +15,7 @@ use crate::engine::hop::{Hop, ToLimiter};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
-use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed};
+use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed, quoted};
 
 /// An upgrade that waits to be let in.
 #[derive(Debug)]
@@ -105,8 +105,9 @@ impl Home {
         if let Some(origin) = &upgrade.origin
             && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
         {
-            let words = "this origin is not allowed: it names another host than the request, and auth.allowed_origins does not have it";
-            return Err(refusal(403, ErrorCode::Forbidden, words, None));
+            let rule = "it is neither the request's host nor in auth.allowed_origins";
+            let words = format!("origin {} is not allowed: {rule}", quoted(origin.as_bytes()));
+            return Err(refusal(403, ErrorCode::Forbidden, &words, None));
         }
         Ok(())
     }

@@ -63,28 +63,20 @@ impl Home {
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
-        let (refusal, is_head) = match parse_head(received) {
+        let (answer, is_head) = match parse_head(received) {
             Head::Incomplete => return self.keep_head(slot, received, effects),
-            Head::Refused { refusal, is_head } => (refusal, is_head),
+            Head::Refused { refusal, is_head } => (Err(refusal), is_head),
             Head::Complete { used, request } => {
                 let is_head = matches!(request, HttpRequest::Get { is_head: true, .. });
                 match self.route(request, effects) {
-                    Ok(Route::Answer(answer)) if is_head => {
-                        return self.answer_head(slot, without_content(&answer), effects);
-                    }
-                    Ok(Route::Answer(answer)) => return self.answer_head(slot, answer, effects),
                     Ok(Route::Open(upgrade)) => return self.admit(slot, upgrade, &mut received[used..], effects),
-                    Err(refusal) => (refusal, is_head),
+                    Ok(Route::Answer(answer)) => (Ok(answer), is_head),
+                    Err(refusal) => (Err(refusal), is_head),
                 }
             }
         };
-        if is_head {
-            self.note_refusal(slot, refusal.status, refusal.error, effects);
-            let answer = refusal_response(&refusal, effects.now.unix_ms);
-            self.answer_head(slot, without_content(&answer), effects);
-        } else {
-            self.refuse_head(slot, &refusal, effects);
-        }
+        let answer = answer.unwrap_or_else(|refusal| self.refused(slot, &refusal, effects));
+        self.answer_head(slot, if is_head { without_content(&answer) } else { answer }, effects);
     }
 
     fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
@@ -116,8 +108,14 @@ impl Home {
     }
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+        let answer = self.refused(slot, refusal, effects);
+        self.answer_head(slot, answer, effects);
+    }
+
+    /// The answer that says so; it is counted.
+    fn refused(&self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) -> Bytes {
         self.note_refusal(slot, refusal.status, refusal.error, effects);
-        self.answer_head(slot, refusal_response(refusal, effects.now.unix_ms), effects);
+        refusal_response(refusal, effects.now.unix_ms)
     }
 
     /// Answers without opening a connection: the socket ends after it.

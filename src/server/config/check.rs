@@ -169,12 +169,19 @@ fn check_names(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-/// Whether others than this host can reach the server, by its addresses alone.
+/// What to tell whoever runs a server of which [`lacks_hosts`] is true.
+pub const LACKS_HOSTS: &str = "server.allowed_hosts is empty: requests for other hosts than this server's IP addresses and \
+                               loopback names get 403; list the names that clients use, or \"*\" for any";
+
+/// Whether clients are likely to ask for this server by a name that it refuses: anyone may connect, from other hosts or
+/// through a proxy.
 #[must_use]
 pub fn lacks_hosts(config: &Config) -> bool {
-    config.get("server", "allowed_hosts").texts().is_empty()
+    let is_reached = config.get("server", "listen").addresses().iter().any(|address| !is_loopback(address))
+        || !config.get("server", "trusted_proxies").texts().is_empty();
+    is_reached
+        && config.get("server", "allowed_hosts").texts().is_empty()
         && config.get("auth", "mode").text() == "open"
-        && config.get("server", "listen").addresses().iter().any(|address| !is_loopback(address))
 }
 
 /// Values that must stand in some order to each other.

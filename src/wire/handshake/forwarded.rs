@@ -5,12 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::headers::Headers;
 use super::lexer::Lexer;
+use super::quoted;
 
 /// Hops read of one head, nearest first. Each is one proxy on the way.
 const HOPS_MAX: usize = 16;
-
-/// Bytes of an outsider's text that an error quotes.
-const QUOTED_BYTES_MAX: usize = 80;
 
 /// The header by which this server's proxies name the client. The other one comes from the client and counts for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -179,11 +177,6 @@ fn is_node_port(port: &str) -> bool {
 fn clients(address: IpAddr) -> Option<IpAddr> {
     let canonical = IpAddr::to_canonical(&address);
     (!canonical.is_unspecified() && !canonical.is_multicast()).then_some(canonical)
-}
-
-fn quoted(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(QUOTED_BYTES_MAX)]);
-    format!("{text:?}")
 }
 
 #[cfg(test)]

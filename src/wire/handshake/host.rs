@@ -3,11 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::Refusal;
 use super::headers::Headers;
-
-/// Bytes of an invalid value that its error quotes.
-const QUOTED_BYTES_MAX: usize = 80;
+use super::{Refusal, quoted};
 
 /// The host of `host[:port]`, if that is well formed: a name, an IPv4 address, or an IPv6 address in brackets.
 #[must_use]
@@ -74,9 +71,9 @@ pub(super) fn read(headers: Headers<'_>, target: Option<&str>, version: u8) -> R
     }
     for (what, authority) in [("header Host", host), ("the request target's host", target)] {
         if let Some(authority) = authority.filter(|authority| host_of(authority).is_none()) {
-            let quoted = &authority[..authority.floor_char_boundary(QUOTED_BYTES_MAX)];
-            let message =
-                format!("{what} must be a host name or an IP address, with or without a port; got {quoted:?}");
+            let (rule, found) =
+                ("must be a host name or an IP address, with or without a port", quoted(authority.as_bytes()));
+            let message = format!("{what} {rule}; got {found}");
             return Err(Refusal::bad_request(message));
         }
     }

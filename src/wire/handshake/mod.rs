@@ -23,6 +23,9 @@ pub use host::{check_host_pattern, host_matches, host_of, parse_address};
 pub use origin::{check_origin_pattern, origin_allowed};
 pub use response::{accept_deflate_response, accept_response, json_response, refusal_response, without_content};
 
+/// Bytes of a client's text that an error quotes.
+const QUOTED_BYTES_MAX: usize = 80;
+
 /// Header fields of a request head; over it 431. Browsers and proxies send about thirty.
 const HEADERS_MAX: usize = 100;
 
@@ -210,4 +213,10 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), Refusal> {
     }
     let (path, query) = origin_form.split_once('?').unwrap_or((origin_form, ""));
     Ok((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// What a client wrote, as an error quotes it.
+#[must_use]
+pub fn quoted(text: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(&text[..text.len().min(QUOTED_BYTES_MAX)]))
 }

@@ -231,6 +231,10 @@ fn a_public_address_without_hosts_is_pointed_out() {
     };
     assert!(!lacks("") && !lacks("[server]\nlisten = \"0.0.0.0:80\"\n[auth]\nmode = \"jwt\""));
     assert!(lacks("[server]\nlisten = [\"127.0.0.1:80\", \"0.0.0.0:80\"]\n[auth]\nmode = \"open\""));
+    assert!(
+        lacks("[server]\ntrusted_proxies = \"127.0.0.1\""),
+        "a proxy on this host keeps the name that it is asked for"
+    );
     assert!(!lacks("[server]\nlisten = \"0.0.0.0:80\"\nallowed_hosts = \"*\""));
 }
 
