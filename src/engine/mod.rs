@@ -13,6 +13,7 @@ pub mod home;
 pub mod hop;
 pub mod input;
 pub mod limiter;
+pub mod news;
 pub mod outbound;
 pub mod outbox;
 pub mod output;
@@ -189,6 +190,8 @@ impl Engine {
     /// Ends the turn: every connection with something to say and no send under way gets one send, up to
     /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
+        self.home.settle(home_effects!(self, now, output));
+        self.handle_own(now, output);
         let more = self.home.flush(home_effects!(self, now, output));
         trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());

@@ -3,7 +3,8 @@
 //!
 //! `upgrade` opens a connection once `admission` has let it in, `tokens` knows what it may do and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
-//! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
+//! answers, `delivery` what they send to all members and `news` who is there, `late` keeps what
+//! must be told and meets a full lane, `crowd` bounds those that are none yet, `closing` ends it,
 //! `timers` does what time asks for, `calls` what the control address asks for.
 
 mod admission;
@@ -14,6 +15,8 @@ mod crowd;
 mod delivery;
 mod hops;
 mod inbound;
+mod late;
+mod news;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,7 @@ mod traces;
 mod upgrade;
 mod worst;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use self::admission::Waiting;
+use self::late::Late;
 use self::pace::Pace;
 use self::timers::Timers;
 use self::tokens::Tokens;
@@ -118,6 +122,12 @@ pub struct Home {
     traced: Vec<Traced>,
     /// Members whose outbox could not take the frame at hand. Kept for its memory.
     full: Vec<u32>,
+    /// What waits for lanes to be told.
+    late: Late,
+    /// Members (by audience and slot) who have missed news.
+    behind: BTreeSet<(u32, u32)>,
+    /// The first of them to be looked at next.
+    behind_from: (u32, u32),
     /// Inflates what connections compress. Away while it lends a message.
     inflater: Inflater,
 }
@@ -151,6 +161,9 @@ impl Home {
             delivered: Vec::new(),
             traced: Vec::new(),
             full: Vec::new(),
+            late: Late::new(settings.cores),
+            behind: BTreeSet::new(),
+            behind_from: (0, 0),
             inflater: Inflater::default(),
             settings,
         };

@@ -35,10 +35,10 @@ impl Home {
         if command_rate.is_none() && message_rate.is_none() {
             return true;
         }
-        let now_us = effects.now.mono_us;
+        let (now_us, cost) = (effects.now.mono_us, self.cost(slot, command));
         let pace = self.paces.entry(slot).or_default();
         let is_message = matches!(command, Some(Command::Publish { .. }));
-        let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take(rate, now_us));
+        let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take_many(cost, rate, now_us));
         let mut what = "this connection sends too many commands";
         if let (Ok(()), Some(rate), true) = (taken, message_rate, is_message) {
             taken = pace.messages.try_take(rate, now_us);
@@ -56,6 +56,25 @@ impl Home {
                 self.refuse_until(slot, (ErrorCode::RateLimited, what), Some(retry_after_ms), reply, effects);
                 false
             }
+        }
+    }
+
+    /// As how many commands a command counts: a change of status is one in each room.
+    fn cost(&self, slot: u32, command: Option<&Command<'_>>) -> u64 {
+        let session = self.sessions.at(slot);
+        match command {
+            Some(Command::Status { away }) if *away != session.away => session.rooms().max(1) as u64,
+            _ => 1,
+        }
+    }
+
+    /// Rooms that a connection joins as it opens count as commands too, but for the first and up to its rate: none is
+    /// refused for it, and a connection with one room has no pace to be remembered.
+    pub(super) fn count_joins(&mut self, slot: u32, rooms: usize, now: Now) {
+        if let Some(rate) = self.settings.limits.command_rate.filter(|_| rooms > 1) {
+            let count = (rooms as u64 - 1).min(rate.count.get());
+            let taken = self.paces.entry(slot).or_default().commands.try_take_many(count, rate, now.mono_us);
+            debug_assert!(taken.is_ok(), "a connection that opens has sent nothing");
         }
     }
 
@@ -94,7 +113,7 @@ impl Home {
     }
 
     /// The core that a connection's words to rooms pass by: where its user is counted, if that is not here.
-    fn passes_by(&self, slot: u32) -> Option<CoreId> {
+    pub(super) fn passes_by(&self, slot: u32) -> Option<CoreId> {
         let session = self.sessions.at(slot);
         if !session.marks.has(Marks::COUNTED_MESSAGES) {
             return None;
@@ -105,13 +124,17 @@ impl Home {
 
     /// Whether a hop to a room's owner that may be refused would be.
     pub(super) fn is_way_full(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
-        let way = self.passes_by(slot).unwrap_or(owner);
-        way != self.core && effects.outbound.is_full(way)
+        self.is_lane_full(self.passes_by(slot).unwrap_or(owner), effects)
     }
 
     /// Says something to a room's owner for a connection.
     pub(super) fn tell_owner(&self, slot: u32, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
-        match self.passes_by(slot) {
+        Self::tell_owner_by(self.passes_by(slot), owner, hop, effects);
+    }
+
+    /// The same by the core that the connection's words pass by, if they pass by one.
+    pub(super) fn tell_owner_by(passes: Option<CoreId>, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
+        match passes {
             None => effects.outbound.post_to_owner(owner, hop),
             Some(core) => effects.outbound.post_to_limiter(core, ToLimiter::Pass { hop: Box::new(hop) }),
         }

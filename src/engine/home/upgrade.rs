@@ -159,6 +159,7 @@ impl Home {
         let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
         let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
         let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
+        self.count_joins(slot, upgrade.rooms.len(), effects.now);
         for room in &upgrade.rooms {
             if self.sessions.at(slot).phase != Phase::Open {
                 return;

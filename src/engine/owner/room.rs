@@ -152,6 +152,7 @@ impl Room {
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + self.keys.as_ref().map_or(0, |keys| keys.bytes())
             + self.presence.as_ref().map_or(0, Presence::bytes)
+            + self.listeners.missed_bytes()
     }
 
     /// Bytes for the budget.
@@ -187,7 +188,7 @@ impl Room {
             self.presence.as_ref().and_then(Presence::due_ms),
             self.history.next_expiry_ms().map(sweep),
             self.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
-            self.listeners.any_behind().then(|| now.mono_ms() + TICK_MS),
+            (self.listeners.any_behind() || self.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),
         ]
         .into_iter()
         .flatten()

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::wire::push::Status;
+use crate::wire::reply::PresentUser;
 
 const SLOTS: [u32; 9] = [1, 2, 3, 11, 12, 13, 21, 22, 23];
 
@@ -14,6 +16,9 @@ struct Client {
     /// Joins and leaves that are not answered.
     unanswered: u32,
     is_member: bool,
+    away: bool,
+    /// What it has been told of users, by a page of presence or by news.
+    told: BTreeMap<UserName, Status>,
     /// Where it was when it was last told.
     position: Option<Position>,
     asked: Option<Recover>,
@@ -82,8 +87,8 @@ impl Clients {
         let slot = self.pick(random);
         let member = self.member(slot);
         let what = random.below(10);
-        let is_wanted = self.clients[&slot].is_wanted;
-        let (room, away) = (room(), false);
+        let (is_wanted, away) = (self.clients[&slot].is_wanted, self.clients[&slot].away);
+        let room = room();
         if !is_wanted || what == 0 {
             let reply = self.reply(slot);
             let client = self.clients.entry(slot).or_default();
@@ -102,6 +107,10 @@ impl Clients {
         } else if what < 7 {
             self.end(slot);
             world.hop(ToOwner::Leave { room, member, away, reply: None });
+        } else {
+            let MemberRef { conn, user, .. } = member;
+            self.clients.entry(slot).or_default().away = !away;
+            world.hop(ToOwner::Away { room, conn, user, away: !away });
         }
     }
 
@@ -116,8 +125,9 @@ impl Clients {
     pub fn go(&mut self, world: &mut World) {
         for slot in SLOTS {
             let member = self.member(slot);
-            if self.clients[&slot].is_wanted {
-                world.hop(ToOwner::Leave { room: room(), member, away: false, reply: None });
+            let Client { is_wanted, away, .. } = self.clients[&slot];
+            if is_wanted {
+                world.hop(ToOwner::Leave { room: room(), member, away, reply: None });
             }
             self.end(slot);
         }
@@ -170,6 +180,7 @@ impl Clients {
                 if let Some(client) = self.answered(conn, reply) {
                     client.unanswered -= 1;
                     client.is_member = false;
+                    client.told.clear();
                 }
             }
             ToHome::Expelled { .. } => panic!("nobody is put out here"),
@@ -194,8 +205,22 @@ impl Clients {
                 self.answered(conn, reply);
             }
             ToHome::Presence { conn, total, users, reply, .. } => {
-                assert!(users.len() as u64 <= total.min(5));
-                self.answered(conn, reply);
+                assert_eq!(users.len() as u64, total, "there are only three");
+                if let Some(client) = self.answered(conn, reply).filter(|client| client.is_member) {
+                    client.told = (1..=3).map(|index| (user(index), Status::Offline)).collect();
+                    client.told.extend(users.into_iter().map(|user| (user.user, user.status)));
+                }
+            }
+            ToHome::News { news, frames, .. } => {
+                assert!(!frames.is_empty());
+                let members: Vec<_> = self.members(core).collect();
+                for slot in members {
+                    let client = self.clients.entry(slot).or_default();
+                    match &news.changes {
+                        None => client.told.clear(),
+                        Some(changes) => client.told.extend(changes.iter().cloned()),
+                    }
+                }
             }
             ToHome::Deliver { publication, .. } => {
                 let Some(last) = &mut self.last[at] else { return };
@@ -271,6 +296,22 @@ impl Clients {
 
     pub fn assert_answered(&self) {
         assert!(self.asked.is_empty(), "not answered: {:?}", self.asked);
+    }
+
+    /// Whatever members were told of users still holds.
+    pub fn assert_told(&self, present: &[PresentUser]) {
+        for (slot, client) in self.clients.iter().filter(|(_, client)| client.is_member) {
+            for (user, told) in &client.told {
+                let found = present.iter().find(|present| present.user == *user);
+                let holds = found.map_or(Status::Offline, |present| present.status);
+                assert_eq!(*told, holds, "client {slot} of {user}");
+            }
+        }
+    }
+
+    /// How much members were told.
+    pub fn told(&self) -> usize {
+        self.clients.values().map(|client| client.told.len()).sum()
     }
 
     pub fn assert_up_to_date(&self, head: Position) {
