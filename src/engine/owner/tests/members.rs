@@ -275,7 +275,7 @@ fn a_room_with_many_members_is_told_totals_once_a_second() {
     assert_eq!(world.own().pop().expect("a push"), "statuses u1 online, u2 online, u10 online");
     world.join(3);
     world.discard();
-    world.pass(900);
+    world.pass(1_000);
     assert_eq!((world.own(), world.sent(1)), (vec!["total 4".into()], vec!["total 4".into()]));
     world.fill_lane(1);
     for slot in 4..9 {

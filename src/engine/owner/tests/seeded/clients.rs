@@ -17,11 +17,14 @@ struct Client {
     unanswered: u32,
     is_member: bool,
     away: bool,
+    /// The last position at which it has published and wants its message.
+    own: Option<Position>,
     /// What it has been told of users, by a page of presence or by news.
     told: BTreeMap<UserName, Status>,
     /// Where it was when it was last told.
     position: Option<Position>,
-    asked: Option<Recover>,
+    /// From where its joins that are not answered continue, by their ids.
+    asked: BTreeMap<u64, Recover>,
 }
 
 /// All clients, by slot, and what each core's home knows.
@@ -94,7 +97,7 @@ impl Clients {
             let client = self.clients.entry(slot).or_default();
             let recover = client.position.map(|at| Recover { seq: at.seq, epoch: Some(at.epoch) });
             let recover = recover.filter(|_| random.below(3) > 0);
-            client.asked = recover;
+            client.asked.extend(recover.map(|recover| (reply.id.expect("each has one"), recover)));
             client.is_wanted = true;
             client.unanswered += 1;
             world.hop(ToOwner::Join { room, member, away, again: is_wanted, recover, history: None, reply });
@@ -170,16 +173,24 @@ impl Clients {
                     client.unanswered -= 1;
                     client.is_member = client.is_wanted || client.unanswered > 0;
                     client.position = Some(head);
-                    if let Some(asked) = client.asked.take().filter(|_| recovered) {
+                    let asked = client.asked.remove(&reply.id.expect("each has one"));
+                    if let Some(asked) = asked.filter(|_| recovered) {
                         let first = messages.first().map_or(head.seq + 1, |first| first.seq);
                         assert_eq!((asked.seq + 1, asked.epoch), (first, Some(head.epoch)), "exactly what was missed");
                     }
                 }
             }
             ToHome::Left { conn, reply, .. } => {
+                let last = self.last[at];
                 if let Some(client) = self.answered(conn, reply) {
                     client.unanswered -= 1;
-                    client.is_member = false;
+                    let own = client.own.take();
+                    if std::mem::take(&mut client.is_member)
+                        && let Some(own) = own
+                    {
+                        let last = last.expect("a member's core knows where it stands");
+                        assert!(own.epoch != last.epoch || own.seq <= last.seq, "left before its own message {own:?}");
+                    }
                     client.told.clear();
                 }
             }
@@ -197,7 +208,11 @@ impl Clients {
                 if let (Some(seq), Some(data), false) = (seq, self.published.get(&id).cloned(), duplicate) {
                     self.say(epoch, seq, &data);
                 }
-                self.answered(conn, reply);
+                if let (Some(client), Some(seq)) = (self.answered(conn, reply), seq)
+                    && client.own.is_none_or(|own| own.epoch != epoch || own.seq < seq)
+                {
+                    client.own = Some(Position { epoch, seq });
+                }
             }
             ToHome::History { conn, head, first_seq, messages, reply, .. } => {
                 self.check(Position { seq: messages.last().map_or(head.seq, |last| last.seq), ..head }, &messages);
