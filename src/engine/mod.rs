@@ -13,6 +13,8 @@ pub mod home;
 pub mod hop;
 pub mod input;
 pub mod limiter;
+#[cfg(test)]
+mod machine;
 pub mod news;
 pub mod outbound;
 pub mod outbox;

@@ -1,6 +1,8 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
 mod limits;
+mod members;
+mod presence;
 mod tokens;
 mod traces;
 
