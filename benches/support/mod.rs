@@ -231,6 +231,7 @@ pub fn settings(shape: &Shape) -> Settings {
         recovery_max: 1_000,
         slow_policy: SlowPolicy::Disconnect,
         presence: false,
+        presence_names_max: 1_000,
         presence_grace_ms: 2_000,
         message_rate: None,
     };

@@ -98,8 +98,34 @@ pub const HISTORY_ENTRY_BYTES: usize = 288;
 /// Bytes charged to the memory budget for each remembered key, beside its text and its user's name.
 pub const KEY_ENTRY_BYTES: usize = 160;
 
-/// Bytes charged to the memory budget for each user who has left a room and whose grace has not passed.
+/// Bytes charged to the memory budget for each user who has left a room, beside the name, until the members are told: the
+/// user's entry, its place in the order of graces and its place among the changes.
 pub const ABSENT_BYTES: usize = 128;
+
+/// Joins and leaves of one connection that may be unanswered at once; over it joins are refused. Holds a thousand pairs in
+/// one burst.
+pub const UNANSWERED_MAX: usize = 4_096;
+
+/// Expulsions of one membership that may be unanswered at once; over it joins of that room are refused.
+pub const EXPULSIONS_MAX: u8 = 100;
+
+/// Users of one room whose newest status is kept for those who could not be told; over it they are told the total.
+pub const MISSED_NAMES_MAX: usize = 1_024;
+
+/// Bytes charged to the memory budget for each user whose newest status is kept for those who could not be told.
+pub const MISSED_NAME_BYTES: usize = 256;
+
+/// Bytes charged to the memory budget for each member, or core, that has not been told of some status.
+pub const MISSED_MEMBER_BYTES: usize = 64;
+
+/// Members looked at in one tick for statuses that they could not be told; the rest follow at the next tick.
+pub const MISSED_LOOKS_PER_TICK_MAX: usize = 4_096;
+
+/// Memberships looked at in one turn for changes of state that their room's owner has not been told; the rest follow.
+pub const LATE_LOOKS_PER_TURN_MAX: usize = 16_384;
+
+/// Changes of state that met a full lane are offered to it again after this.
+pub const LATE_AGAIN_US: u64 = 1_000;
 
 /// Bytes charged to the memory budget for each hop or publication that waits for the link or the store, beside its data.
 pub const WAITING_BYTES: usize = 256;
@@ -125,8 +151,15 @@ pub const PAST_EPOCHS_MAX: usize = 8;
 /// Expired messages and keys are freed at multiples of this (reads never see them before that either).
 pub const SWEEP_MS: u64 = 5_000;
 
-/// Status changes of one room told in one push; the rest follow at the next tick.
-pub const STATUSES_PER_PUSH_MAX: usize = 1_024;
+/// Members of a room are told of statuses at most once in this time. A change is told within it.
+pub const STATUS_INTERVAL_MS: u64 = 1_000;
+
+/// Status changes of one room put into one frame buffer.
+pub const STATUSES_PER_PUSH_MAX: usize = 128;
+
+/// Status changes of one room told by name at once, where `rooms.presence_names_max` is no higher; over it members are
+/// told the total.
+pub const STATUSES_AT_ONCE_MAX: usize = 1_024;
 
 /// Rooms looked at in one tick; the rest follow in the next turn.
 pub const ROOMS_PER_TICK_MAX: usize = 4_096;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::news::Missed;
 use super::random::NameHashing;
 use super::settings::SlowPolicy;
 use crate::base::ids::{CoreId, RoomName, Seq};
@@ -53,6 +54,8 @@ pub struct Audience {
     pub pending: Vec<Pending>,
     /// Bytes of the frames pending.
     pub pending_bytes: usize,
+    /// News that members (by their slots) have missed; `None`: all have been told everything.
+    pub missed: Option<Box<Missed<u32>>>,
     /// Slots of members who read plain JSON, and of those who read plain binary.
     plain: [Vec<u32>; 2],
     /// Slots of members by each of the compressed ways to read, while there are any.
@@ -175,6 +178,7 @@ impl Audiences {
             last_seq: None,
             pending: Vec::new(),
             pending_bytes: 0,
+            missed: None,
             plain: [Vec::new(), Vec::new()],
             compressed: None,
             memberships: 0,

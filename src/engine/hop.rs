@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
+use crate::engine::news::News;
 use crate::engine::trace::Mark;
 use crate::wire::command::{DataKind, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
@@ -344,8 +345,8 @@ pub enum ToHome {
         /// The publish's mark, if it is sampled; a delivery made good later has none.
         trace: Option<Mark>,
     },
-    /// Frames for all members on that core that have no number: `ephemeral`, `status`.
-    /// Lane full: dropped and counted; nobody repairs it (a `presence` command shows the truth).
+    /// A publication without a number, for all members on that core.
+    /// Lane full: dropped and counted; nobody repairs it.
     Push {
         /// Which room.
         room: RoomName,
@@ -353,10 +354,20 @@ pub enum ToHome {
         frames: Frames,
         /// The same compressed, for members who read so.
         variants: Option<Arc<Variants>>,
-        /// Whether it is somebody's publication, which counts as delivered, rather than the server's own word.
-        is_publication: bool,
         /// A connection that asked to be spared.
         except: Option<ConnId>,
+    },
+    /// Who is there changed, for all members on that core.
+    /// Lane full: put off. The owner notes what the core has missed and sends the newest state at a later tick.
+    News {
+        /// Which room.
+        room: RoomName,
+        /// What: for members who cannot be told now.
+        news: Arc<News>,
+        /// The same in the forms that have members there.
+        frames: Frames,
+        /// The same compressed, for members who read so.
+        variants: Option<Arc<Variants>>,
     },
     /// Members on that core will not get these. Lane full: put off like `Deliver`, and covers more by then.
     Gap {
@@ -506,6 +517,8 @@ impl Hop {
             Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => data(hop),
             Hop::ToHome(ToHome::Deliver { publication, variants, .. }) => publication.bytes() + packed(variants),
             Hop::ToHome(ToHome::Push { frames, variants, .. }) => frames.len() + packed(variants),
+            // Each user's place in the list costs less than the frames that name it.
+            Hop::ToHome(ToHome::News { frames, variants, .. }) => 2 * frames.len() + packed(variants),
             Hop::ToHome(
                 ToHome::Joined { messages, .. } | ToHome::History { messages, .. } | ToHome::NewEpoch { messages, .. },
             ) => all(messages),

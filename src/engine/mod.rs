@@ -14,6 +14,9 @@ pub mod hop;
 pub mod hosts;
 pub mod input;
 pub mod limiter;
+#[cfg(test)]
+mod machine;
+pub mod news;
 pub mod outbound;
 pub mod outbox;
 pub mod output;
@@ -202,6 +205,7 @@ impl Engine {
     /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
         let judges = self.home.judge_waited(home_effects!(self, now, output));
+        self.home.settle(home_effects!(self, now, output));
         self.handle_own(now, output);
         let more = self.home.flush(home_effects!(self, now, output)) || judges;
         trace::end_turn(now.mono_us, &mut output.spans);

@@ -35,6 +35,8 @@ pub struct RoomSettings {
     pub slow_policy: SlowPolicy,
     /// Whether users present are tracked and told.
     pub presence: bool,
+    /// In rooms with more members, changes are told as a total, without names.
+    pub presence_names_max: usize,
     /// How long a user who has gone stays present.
     pub presence_grace_ms: u64,
     /// Publishes to one room.
@@ -208,6 +210,7 @@ impl Settings {
                 recovery_max: 8,
                 slow_policy: SlowPolicy::Disconnect,
                 presence: true,
+                presence_names_max: 1_000,
                 presence_grace_ms: 2_000,
                 message_rate: None,
             }),

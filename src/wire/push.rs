@@ -118,6 +118,13 @@ pub enum Push<'a> {
         /// To what.
         status: Status,
     },
+    /// Who is in a room changed, told without names: what was told by name before may no longer hold.
+    Total {
+        /// Where.
+        room: &'a RoomName,
+        /// Users present.
+        total: u64,
+    },
     /// Messages that this connection was not given.
     Gap {
         /// Where.
@@ -201,6 +208,10 @@ impl Push<'_> {
                 out.text(r#","user":"#).string(user);
                 out.text(r#","status":"#).string(status.as_str());
             }
+            Push::Total { room, total } => {
+                out.text(r#"{"type":"status","room":"#).string(room);
+                out.text(r#","total":"#).integer(total);
+            }
             Push::Gap { room, from, to } => {
                 out.text(r#"{"type":"gap","room":"#).string(room);
                 out.text(r#","from":"#).integer(from);
@@ -224,7 +235,7 @@ impl Push<'_> {
                 out.u32(push_op::GAP).u64(from).u64(to).text(room);
             }
             Push::Welcome { .. } => self.write_json(out.u32(push_op::WELCOME)),
-            Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
+            Push::Status { .. } | Push::Total { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
                 self.write_json(out.u32(push_op::OTHER));
             }
         }
@@ -282,6 +293,7 @@ mod tests {
                 json!({"type": "status", "room": **room, "user": "zoë", "status": "away"}),
                 136,
             ),
+            (Push::Total { room, total: 1_001 }, json!({"type": "status", "room": **room, "total": 1_001}), 136),
             (
                 Push::Gap { room, from: 3, to: u64::MAX },
                 json!({"type": "gap", "room": **room, "from": 3, "to": u64::MAX}),

@@ -325,6 +325,7 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
         recovery_max: *rng.pick(&[3, 50, 1_000]),
         slow_policy,
         presence: rng.chance(0.8),
+        presence_names_max: 1_000,
         presence_grace_ms: *rng.pick(&[0, 200, 2_000]),
         message_rate: None,
     }

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::late::Counted;
 use super::verification::Identity;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
@@ -11,7 +12,7 @@ use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::EARLY_BYTES_MAX;
 use crate::engine::access::Access;
 use crate::engine::hop::ConnectRefusal;
-use crate::engine::hop::{Hop, ToLimiter};
+use crate::engine::hop::ToLimiter;
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
@@ -118,10 +119,12 @@ impl Home {
     }
 
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
-        if effects.outbound.try_post(core, Hop::ToLimiter(question)).is_err() {
+        // A connection that has just ended is counted no more before this one is judged.
+        if self.is_lane_full(core, effects) {
             let why = "too much waits for another core";
-            self.turn_away(slot, &at_capacity(why), effects);
+            return self.turn_away(slot, &at_capacity(why), effects);
         }
+        effects.outbound.post_to_limiter(core, question);
     }
 
     /// Bytes of a client whose upgrade waits. Whether there is one.
@@ -145,8 +148,7 @@ impl Home {
             }
             self.authenticate(conn.slot, effects);
         } else if let Some(address) = counted {
-            let core = core_of_address(address, self.settings.cores);
-            effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+            self.tell_uncounted(Counted::Address(address), effects);
         }
     }
 
@@ -184,8 +186,7 @@ impl Home {
             self.sessions.at_mut(conn.slot).marks.set(Marks::COUNTED_USER);
             self.let_in(conn.slot, effects);
         } else {
-            let core = core_of_user(&user, self.settings.cores);
-            effects.outbound.post_to_limiter(core, ToLimiter::ForgetUser { user });
+            self.tell_uncounted(Counted::User(user), effects);
         }
     }
 
@@ -241,16 +242,13 @@ impl Home {
 
     /// Tells where a connection was counted that it is no more.
     pub(super) fn forget_counted(&mut self, slot: u32, user: Option<UserName>, effects: &mut HomeEffects<'_>) {
-        let cores = self.settings.cores;
         let address = self.peers.get(slot);
-        let session = self.sessions.at_mut(slot);
-        if session.marks.take(Marks::COUNTED_ADDRESS) {
-            let core = core_of_address(address, cores);
-            effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+        if self.sessions.at_mut(slot).marks.take(Marks::COUNTED_ADDRESS) {
+            self.tell_uncounted(Counted::Address(address), effects);
         }
-        if session.marks.take(Marks::COUNTED_USER) {
+        if self.sessions.at_mut(slot).marks.take(Marks::COUNTED_USER) {
             let user = user.expect("established before it was counted");
-            effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
+            self.tell_uncounted(Counted::User(user), effects);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! How a connection ends: closing handshakes (RFC 6455 section 7), failures, resets. Whatever the way, it leaves its rooms
 //! at once, is counted once, and its slot is closed exactly once.
 
+use super::late::Leaving;
 use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;
 use crate::base::ids::RoomName;
-use crate::engine::hop::ToOwner;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
 use crate::engine::session::{Marks, NOWHERE, Phase, Session};
@@ -230,17 +230,12 @@ impl Home {
 
     fn leave_all(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let memberships = std::mem::take(&mut self.sessions.at_mut(slot).memberships);
+        let wanted = memberships.iter().filter(|membership| membership.wanted);
+        let rooms = wanted.map(|membership| (self.audiences.at(membership.audience).room.clone(), membership.away));
+        self.tell_left(slot, Leaving::Gone, rooms.collect(), effects);
         for membership in memberships {
-            let session = self.sessions.at(slot);
-            let away = session.away;
-            let audience = self.audiences.at(membership.audience);
-            if membership.wanted {
-                let leave =
-                    ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: None };
-                self.tell_owner(slot, audience.owner, leave, effects);
-            }
             if membership.place != NOWHERE {
-                self.remove_member(slot, membership.audience, membership.place);
+                self.remove_member(slot, membership.audience, membership.place, effects);
             }
             effects.counters.members.sub(1);
             self.audiences.exit(membership.audience);

@@ -168,19 +168,18 @@ impl Home {
         }
     }
 
-    /// Frames without a number: a member who has no room for them does not get them, unless slow members are closed.
-    /// Returns for how many they were queued.
+    /// A publication without a number: a member who has no room for it does not get it, unless slow members are closed.
     pub(super) fn push(
         &mut self,
         room: &RoomName,
         (frames, variants): (&Frames, Option<&Variants>),
         except: Option<ConnId>,
         effects: &mut HomeEffects<'_>,
-    ) -> u64 {
+    ) {
         let mut queued = 0;
-        let Some(index) = self.audiences.find(room) else { return queued };
+        let Some(index) = self.audiences.find(room) else { return };
         self.put_pending(index, effects);
-        let Some(index) = self.audiences.find(room) else { return queued };
+        let Some(index) = self.audiences.find(room) else { return };
         let audience = self.audiences.at(index);
         let (policy, readings) = (audience.slow_policy, audience.readings());
         let except = self.spared(except);
@@ -207,7 +206,7 @@ impl Home {
             }
             self.full = full;
         }
-        queued
+        effects.counters.deliveries.add(queued);
     }
 
     pub(super) fn gap(&mut self, room: &RoomName, from: Seq, to: Seq, effects: &mut HomeEffects<'_>) {

@@ -24,9 +24,11 @@ impl Home {
                 }
                 self.deliver(&room, Pending { publication, variants, arrived_us }, except, effects);
             }
-            ToHome::Push { room, frames, variants, is_publication, except } => {
-                let queued = self.push(&room, (&frames, variants.as_deref()), except, effects);
-                effects.counters.deliveries.add(if is_publication { queued } else { 0 });
+            ToHome::Push { room, frames, variants, except } => {
+                self.push(&room, (&frames, variants.as_deref()), except, effects);
+            }
+            ToHome::News { room, news, frames, variants } => {
+                self.tell_news(&room, &news, (&frames, variants.as_deref()), effects);
             }
             ToHome::ConnectAdmitted { conn, counted } => self.connect_admitted(conn, counted, effects),
             ToHome::TooOften { conn, too_often } => self.connects_too_often(conn, too_often, effects),
@@ -43,7 +45,7 @@ impl Home {
             }
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
             ToHome::Expelled { room, conn, reason } => {
-                if self.membership_left(&room, conn, effects) {
+                if self.membership_left(&room, conn, true, effects) {
                     effects.counters.kicked.add(u64::from(reason == LeftReason::Kicked));
                     let form = self.sessions.at(conn.slot).reading.expect("an open connection reads somehow").form();
                     let left = encode_push(&Push::Left { room: &room, reason }, form);
@@ -121,7 +123,8 @@ impl Home {
         let membership = &mut session.memberships[index];
         membership.joins -= 1;
         let announce = std::mem::take(&mut membership.announce);
-        if membership.leaves == 0 && membership.place == NOWHERE {
+        // Whoever has asked to leave is a member until that is done, and gets what was published before it.
+        if membership.expulsions == 0 && membership.place == NOWHERE {
             membership.place = self.audiences.at_mut(audience_index).add(slot, reading);
         }
         if reply.wants_reply() || announce {
@@ -134,13 +137,19 @@ impl Home {
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if self.membership_left(room, conn, effects) {
+        if self.membership_left(room, conn, false, effects) {
             self.reply(conn.slot, &Reply::Left { room }, reply, effects);
         }
     }
 
-    /// A leave is done. Whether its connection is still there.
-    fn membership_left(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) -> bool {
+    /// A leave is done, an expulsion or another. Whether its connection is still there.
+    fn membership_left(
+        &mut self,
+        room: &RoomName,
+        conn: ConnId,
+        is_expelled: bool,
+        effects: &mut HomeEffects<'_>,
+    ) -> bool {
         if let Some(index) = self.audiences.find(room) {
             self.put_pending(index, effects);
         }
@@ -152,11 +161,12 @@ impl Home {
         let index = session.membership(audience).expect("kept while a leave is unanswered");
         let membership = &mut session.memberships[index];
         membership.leaves -= 1;
+        membership.expulsions -= u8::from(is_expelled);
         // A join behind this leave may have been refused before the leave was done.
         membership.wanted &= membership.joins > 0 || membership.leaves > 0;
         let place = std::mem::replace(&mut membership.place, NOWHERE);
         if place != NOWHERE {
-            self.remove_member(conn.slot, audience, place);
+            self.remove_member(conn.slot, audience, place, effects);
         }
         self.drop_idle_membership(conn.slot, audience, effects);
         true
@@ -192,7 +202,8 @@ impl Home {
     }
 
     /// Takes a connection off an audience's list.
-    pub(super) fn remove_member(&mut self, slot: u32, audience: u32, place: u32) {
+    pub(super) fn remove_member(&mut self, slot: u32, audience: u32, place: u32, effects: &mut HomeEffects<'_>) {
+        self.forget_missed(slot, audience, effects);
         let reading = self.sessions.at(slot).reading.expect("members are open");
         if let Some(moved) = self.audiences.at_mut(audience).remove(place, reading) {
             let session = self.sessions.at_mut(moved);

@@ -4,8 +4,9 @@
 //! `upgrade` opens a connection once `admission` has let it in, or `refusing` tells it why not; `verification` judges its
 //! token, `tokens` knows what that allows and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
-//! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
-//! `timers` does what time asks for, `reload` takes over other settings, `calls` what the control address asks for.
+//! answers, `delivery` what they send to all members and `news` who is there, `late` keeps what must be told and meets a
+//! full lane, `crowd` bounds those that are none yet, `closing` ends it, `timers` does what time asks for, `reload` takes
+//! over other settings, `calls` what the control address asks for.
 
 mod admission;
 mod calls;
@@ -15,6 +16,8 @@ mod crowd;
 mod delivery;
 mod hops;
 mod inbound;
+mod late;
+mod news;
 mod pace;
 mod refusing;
 mod reload;
@@ -27,7 +30,7 @@ mod upgrade;
 mod verification;
 mod worst;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,6 +38,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use self::admission::Waiting;
+use self::late::Late;
 use self::pace::Pace;
 use self::timers::Timers;
 use self::tokens::Tokens;
@@ -126,6 +130,12 @@ pub struct Home {
     traced: Vec<Traced>,
     /// Members whose outbox could not take the frame at hand. Kept for its memory.
     full: Vec<u32>,
+    /// What waits for lanes to be told.
+    late: Late,
+    /// Members (by audience and slot) who have missed news.
+    behind: BTreeSet<(u32, u32)>,
+    /// The first of them to be looked at next.
+    behind_from: (u32, u32),
     /// Inflates what connections compress. Away while it lends a message.
     inflater: Inflater,
 }
@@ -160,6 +170,9 @@ impl Home {
             delivered: Vec::new(),
             traced: Vec::new(),
             full: Vec::new(),
+            late: Late::new(settings.cores),
+            behind: BTreeSet::new(),
+            behind_from: (0, 0),
             inflater: Inflater::default(),
             settings,
         };

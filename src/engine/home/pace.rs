@@ -37,11 +37,11 @@ impl Home {
         if command_rate.is_none() && message_rate.is_none() {
             return true;
         }
-        let now_us = effects.now.mono_us;
+        let (now_us, cost) = (effects.now.mono_us, self.cost(slot, command));
         let pace = self.paces.entry(slot).or_default();
         let is_message = matches!(command, Some(Command::Publish { .. }));
         let may_be_refused = is_message || matches!(command, Some(Command::Refresh { .. }));
-        let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take(rate, now_us));
+        let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take_many(rate, cost, now_us));
         let mut what = "this connection sends too many commands";
         if let (Ok(()), Some(rate), true) = (taken, message_rate, is_message) {
             taken = pace.messages.try_take(rate, now_us);
@@ -62,6 +62,25 @@ impl Home {
         }
     }
 
+    /// As how many commands a command counts: a change of status is one in each room.
+    fn cost(&self, slot: u32, command: Option<&Command<'_>>) -> u64 {
+        let session = self.sessions.at(slot);
+        match command {
+            Some(Command::Status { away }) if *away != session.away => session.rooms().max(1) as u64,
+            _ => 1,
+        }
+    }
+
+    /// Rooms that a connection joins as it opens count as commands too, but for the first and up to its rate: none is
+    /// refused for it, and a connection with one room has no pace to be remembered.
+    pub(super) fn count_joins(&mut self, slot: u32, rooms: usize, now: Now) {
+        if let Some(rate) = self.settings.limits.command_rate.filter(|_| rooms > 1) {
+            let count = (rooms as u64 - 1).min(rate.count.get());
+            let taken = self.paces.entry(slot).or_default().commands.try_take_many(rate, count, now.mono_us);
+            debug_assert!(taken.is_ok(), "a connection that opens has sent nothing");
+        }
+    }
+
     /// A publish was done.
     pub(super) fn note_published(&mut self, conn: ConnId) {
         if self.session_of(conn).is_some()
@@ -78,7 +97,7 @@ impl Home {
     pub(super) fn try_take_checks(&mut self, slot: u32, count: u32, now: Now) -> Result<(), u64> {
         let rate = Rate::new(TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS).expect("it is not 0");
         let pace = self.paces.entry(slot).or_default();
-        pace.checks.try_take_many(rate, count, now.mono_us)?;
+        pace.checks.try_take_many(rate, count.into(), now.mono_us)?;
         pace.refused_in_row = 0;
         Ok(())
     }
@@ -110,7 +129,7 @@ impl Home {
     }
 
     /// The core that a connection's words to rooms pass by: where its user is counted, if that is not here.
-    fn passes_by(&self, slot: u32) -> Option<CoreId> {
+    pub(super) fn passes_by(&self, slot: u32) -> Option<CoreId> {
         let session = self.sessions.at(slot);
         if !session.marks.has(Marks::COUNTED_MESSAGES) {
             return None;
@@ -121,13 +140,17 @@ impl Home {
 
     /// Whether a hop to a room's owner that may be refused would be.
     pub(super) fn is_way_full(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
-        let way = self.passes_by(slot).unwrap_or(owner);
-        way != self.core && effects.outbound.is_full(way)
+        self.is_lane_full(self.passes_by(slot).unwrap_or(owner), effects)
     }
 
     /// Says something to a room's owner for a connection.
     pub(super) fn tell_owner(&self, slot: u32, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
-        match self.passes_by(slot) {
+        Self::tell_owner_by(self.passes_by(slot), owner, hop, effects);
+    }
+
+    /// The same by the core that the connection's words pass by, if they pass by one.
+    pub(super) fn tell_owner_by(passes: Option<CoreId>, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
+        match passes {
             None => effects.outbound.post_to_owner(owner, hop),
             Some(core) => effects.outbound.post_to_limiter(core, ToLimiter::Pass { hop: Box::new(hop) }),
         }

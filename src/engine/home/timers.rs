@@ -98,10 +98,12 @@ impl Timers {
 }
 
 impl Home {
-    /// When [`Home::tick`] is wanted next; `None` while there is no connection.
+    /// When [`Home::tick`] is wanted next; `None` while there is no connection and nothing to tell of any.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        (self.sockets > 0 || self.timers.drain.is_some()).then_some((self.timers.ticked + 1) * TICK_MS * 1_000)
+        let is_ticking = self.sockets > 0 || self.timers.drain.is_some();
+        let tick_us = is_ticking.then_some((self.timers.ticked + 1) * TICK_MS * 1_000);
+        tick_us.into_iter().chain(self.late.due_us).min()
     }
 
     /// Time has passed.
@@ -127,6 +129,7 @@ impl Home {
         self.expire_silent(effects);
         self.expire_idle(effects);
         self.tick_tokens(effects);
+        self.make_up_news(effects);
         self.drain_some(effects);
     }
 

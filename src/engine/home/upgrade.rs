@@ -182,6 +182,7 @@ impl Home {
         let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
         let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
         let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
+        self.count_joins(slot, upgrade.rooms.len(), effects.now);
         for room in &upgrade.rooms {
             let session = self.sessions.at(slot);
             if session.phase != Phase::Open {

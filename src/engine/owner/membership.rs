@@ -6,11 +6,10 @@ use super::history::PageLimit;
 use super::room::Room;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Seq, UserName};
-use crate::base::limits::{PAGE_MAX, STATUSES_PER_PUSH_MAX};
+use crate::base::limits::PAGE_MAX;
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
 use crate::wire::command::{Recover, ReplyTo};
-use crate::wire::push::{Push, encode_pushes};
 
 /// A join, as its hop says it.
 pub(super) struct Join {
@@ -119,17 +118,17 @@ impl Room {
     }
 
     /// Answers with a page of the users present.
-    pub fn read_presence(&self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
+    pub fn read_presence(&mut self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
         if self.is_stranger(asker) {
             asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
             return;
         }
-        let Some(presence) = &self.presence else {
+        let Some(presence) = &mut self.presence else {
             let refusal = Refusal::new(ErrorCode::Forbidden, "presence is off in this room");
             asker.refuse(&self.name, refusal, effects);
             return;
         };
-        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize);
+        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize, asker.conn().is_some());
         asker.members(&self.name, presence.present(), users, effects);
     }
 
@@ -142,14 +141,9 @@ impl Room {
     pub fn tell_statuses(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
         let Some(presence) = &mut self.presence else { return };
         presence.expire(now.mono_ms());
-        let changes = presence.take_changes(STATUSES_PER_PUSH_MAX, now.mono_ms());
-        if changes.is_empty() || self.listeners.members() == 0 {
-            return;
-        }
-        let room = &self.name;
-        let pushes: Vec<_> =
-            changes.iter().map(|(user, status)| Push::Status { room, user, status: *status }).collect();
-        let frames = encode_pushes(&pushes, self.listeners.readings().forms());
-        self.listeners.push(room, &frames, false, None, effects);
+        self.listeners.make_up(&self.name, effects);
+        let names_max = self.settings.presence_names_max;
+        let Some(news) = presence.take_news(self.listeners.members(), names_max, now.mono_ms()) else { return };
+        self.listeners.tell(&self.name, news, effects);
     }
 }

@@ -11,6 +11,7 @@ mod calls;
 mod delivery;
 mod history;
 mod keys;
+mod leaving;
 mod linked;
 mod listeners;
 mod membership;
@@ -146,7 +147,7 @@ impl Owner {
         if is_opening {
             self.wait(id, hop, effects);
         } else {
-            self.perform(now, id, hop, effects);
+            self.take(now, id, hop, effects);
         }
         self.enter(now, id, effects);
         self.shed(now, effects);
@@ -240,7 +241,31 @@ impl Owner {
         self.rooms.insert(room)
     }
 
-    /// A hop for a room that is open.
+    /// A hop for a room that is open: done now, or once its connection's own publications have come.
+    fn take(&mut self, now: Now, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if room.detains(&hop) {
+            let may_wait = self.retention.kept_bytes + waiting_bytes(&hop) as u64 <= share(effects);
+            if let Err(hop) = room.detain(hop, may_wait) {
+                refuse(hop, Refusal::OVERLOADED, effects);
+            }
+            return;
+        }
+        if let ToOwner::Leave { member, reply: None, .. } = &hop {
+            room.forget_leaver(member.conn);
+        }
+        self.perform(now, id, hop, effects);
+    }
+
+    /// Lets go the members whose own publications have come or failed.
+    fn let_leavers_go(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
+        while let Some(hops) = self.rooms.get_mut(id).and_then(Room::take_leaver) {
+            for hop in hops {
+                self.take(now, id, hop, effects);
+            }
+        }
+    }
+
     fn perform(&mut self, now: Now, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         match hop {
@@ -293,7 +318,7 @@ impl Owner {
                     asker.refuse(&room.name, Refusal::OVERLOADED, effects);
                     return;
                 }
-                linked.add_publishing();
+                linked.add_publishing(asker.conn());
                 let except = publish.except();
                 let mut record = room.record(now, publish, 0);
                 record.except = except.map(|conn| write_except(&self.settings.node, conn).into());
@@ -322,7 +347,7 @@ impl Owner {
                 asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
             }
         }
-        room.handle_linked_publish(now, result.ok().map(|(position, _)| position));
+        room.handle_linked_publish(now, asker.conn(), result.ok().map(|(position, _)| position));
         self.enter(now, id, effects);
     }
 
@@ -366,7 +391,7 @@ impl Owner {
         }
         for waiting in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
             match waiting {
-                Waiting::Hop(hop) => self.perform(now, id, hop, effects),
+                Waiting::Hop(hop) => self.take(now, id, hop, effects),
                 Waiting::Call(token, ask) => self.perform_call(now, id, token, ask, effects),
             }
         }
@@ -375,6 +400,7 @@ impl Owner {
 
     /// Enters in the core's books what has changed in a room, and forgets the room if nothing would be lost.
     fn enter(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
+        self.let_leavers_go(now, id, effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         let is_idle = room.is_idle();
         let (bytes, kept_bytes) = if is_idle { (0, 0) } else { (room.bytes(), room.kept_bytes()) };

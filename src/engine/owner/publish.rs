@@ -79,7 +79,7 @@ impl Room {
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
         let frames = encode_ephemeral(&content, self.listeners.readings().forms());
-        self.listeners.push(&self.name, &frames, true, publish.except(), effects);
+        self.listeners.push(&self.name, &frames, publish.except(), effects);
         effects.counters.broadcasts.add(1);
         publish.asker.published(&self.name, (self.epoch, None), false, effects);
     }

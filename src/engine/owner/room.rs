@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::OwnerEffects;
 use super::history::{History, PageLimit};
 use super::keys::Keys;
+use super::leaving::Leaving;
 use super::linked::Linked;
 use super::listeners::Listeners;
 use super::opening::Opening;
@@ -60,6 +61,8 @@ pub(super) struct Room {
     pub presence: Option<Presence>,
     /// `None`: no key is remembered.
     pub keys: Option<Box<Keys>>,
+    /// `None`: nobody waits for publications of one's own to leave.
+    pub leaving: Option<Box<Leaving>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
     pub authority: Authority,
@@ -88,6 +91,7 @@ impl Room {
             listeners: Listeners::default(),
             presence: room.presence.then(Presence::default),
             keys: None,
+            leaving: None,
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
             authority,
             entered: Entered::default(),
@@ -152,7 +156,9 @@ impl Room {
             + waiting
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + self.keys.as_ref().map_or(0, |keys| keys.bytes())
+            + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
             + self.presence.as_ref().map_or(0, Presence::bytes)
+            + self.listeners.missed_bytes()
     }
 
     /// Bytes for the budget.
@@ -188,7 +194,7 @@ impl Room {
             self.presence.as_ref().and_then(Presence::due_ms),
             self.history.next_expiry_ms().map(sweep),
             self.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
-            self.listeners.any_behind().then(|| now.mono_ms() + TICK_MS),
+            (self.listeners.any_behind() || self.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),
         ]
         .into_iter()
         .flatten()

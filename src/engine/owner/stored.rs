@@ -64,6 +64,20 @@ impl Stored {
         self.doubt.as_ref().map(|doubt| doubt.asked_ms)
     }
 
+    /// The number of the last publish that waits and is this connection's, or stands for one of its own.
+    pub fn last_of(&self, conn: ConnId) -> Option<Seq> {
+        let is_own = |asker: &Asker| asker.conn() == Some(conn);
+        let own =
+            self.pending.iter().rev().find(|pending| is_own(&pending.asker) || pending.duplicates.iter().any(is_own));
+        own.map(|pending| pending.record.seq)
+    }
+
+    /// Whether the publish with this number waits.
+    pub fn is_pending(&self, seq: Seq) -> bool {
+        self.pending.front().is_some_and(|first| first.record.seq <= seq)
+            && self.pending.back().is_some_and(|last| seq <= last.record.seq)
+    }
+
     fn push(&mut self, pending: Pending) {
         self.bytes += WAITING_BYTES + pending.record.data.len();
         self.waiting += 1;

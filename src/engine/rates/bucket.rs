@@ -61,18 +61,20 @@ impl Bucket {
         self.try_take_many(rate, 1, now_us)
     }
 
-    /// Takes so many tokens, which must fit into the bucket, or none.
+    /// Takes `count` tokens at once. More than a full bucket holds are taken from a full one, which then owes the rest.
     ///
     /// # Errors
-    /// There are not so many: in how many milliseconds there will be, at least 1.
-    pub fn try_take_many(&mut self, rate: Rate, count: u32, now_us: u64) -> Result<(), u64> {
+    /// There are too few: in how many milliseconds there will be enough, at least 1.
+    pub fn try_take_many(&mut self, rate: Rate, count: u64, now_us: u64) -> Result<(), u64> {
         let now_ns = now_us * NS_PER_US;
-        let full_at_ns = self.full_at_ns.max(now_ns) + rate.interval_ns() * u64::from(count);
+        let begin_ns = self.full_at_ns.max(now_ns);
+        let held = count.min(BURST * rate.count.get());
         let latest_ns = now_ns + rate.full_ns();
-        if full_at_ns > latest_ns {
-            return Err((full_at_ns - latest_ns).div_ceil(NS_PER_MS));
+        let needed_ns = begin_ns + held * rate.interval_ns();
+        if needed_ns > latest_ns {
+            return Err((needed_ns - latest_ns).div_ceil(NS_PER_MS));
         }
-        self.full_at_ns = full_at_ns;
+        self.full_at_ns = begin_ns.saturating_add(count.saturating_mul(rate.interval_ns()));
         Ok(())
     }
 

@@ -268,6 +268,14 @@ pub static KEYS: &[Key] = &[
     Key::new("rooms", "slow_policy", Kind::Choice(&["disconnect", "skip", "latest"]), "disconnect", "full outboxes")
         .by_class(),
     Key::new("rooms", "presence", Kind::Bool, "true", "whether members are told who is there").by_class(),
+    Key::new(
+        "rooms",
+        "presence_names_max",
+        count(0, 100_000),
+        "1000",
+        "rooms with more members are told totals, not names; 0 = always totals",
+    )
+    .by_class(),
     Key::new("rooms", "presence_grace", duration(0, HOUR), "2s", "a quick reconnect within it is silent").by_class(),
     Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may open a room")
         .needs(ROLES)

@@ -230,6 +230,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
             _ => SlowPolicy::Disconnect,
         },
         presence: get("presence").flag(),
+        presence_names_max: get("presence_names_max").size(),
         presence_grace_ms: get("presence_grace").number(),
         message_rate: rate(config.get_for(class, "limits", "room_message_rate")),
     }

@@ -73,13 +73,15 @@ impl<'a> Reading<'a> {
 
     fn publish(&self) -> Result<Command<'a>, BadRequest> {
         let data = self.fields.get(Field::Data).ok_or_else(|| self.missing(Field::Data))?;
-        Ok(Command::Publish {
-            room: self.room()?,
-            data: Data { kind: DataKind::Json, bytes: data.get().as_bytes() },
-            key: self.key()?,
-            echo: self.boolean(Field::Echo)?.unwrap_or(true),
-            ephemeral: self.boolean(Field::Ephemeral)?.unwrap_or(false),
-        })
+        let (room, key) = (self.room()?, self.key()?);
+        let echo = self.boolean(Field::Echo)?.unwrap_or(true);
+        let ephemeral = self.boolean(Field::Ephemeral)?.unwrap_or(false);
+        // A key promises one message however often it is sent; what is not kept cannot keep that promise.
+        if key.is_some() && ephemeral {
+            return Err(self.wrong(Field::Key, "must not come together with `ephemeral`"));
+        }
+        let data = Data { kind: DataKind::Json, bytes: data.get().as_bytes() };
+        Ok(Command::Publish { room, data, key, echo, ephemeral })
     }
 
     fn join(&self) -> Result<Command<'a>, BadRequest> {

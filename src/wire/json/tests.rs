@@ -50,14 +50,18 @@ fn every_command_is_read_with_its_defaults() {
             },
         ),
         (
-            r#"{"ephemeral":true,"echo":false,"key":"k","data": null ,"room":"r","type":"publish"}"#,
+            r#"{"ephemeral":false,"echo":false,"key":"k","data": null ,"room":"r","type":"publish"}"#,
             Command::Publish {
                 room: room.clone(),
                 data: json_data("null"),
                 key: Some(Cow::Borrowed("k")),
                 echo: false,
-                ephemeral: true,
+                ephemeral: false,
             },
+        ),
+        (
+            r#"{"ephemeral":true,"data":1,"room":"r","type":"publish"}"#,
+            Command::Publish { room: room.clone(), data: json_data("1"), key: None, echo: true, ephemeral: true },
         ),
         (
             r#"{"type":"history","room":"r"}"#,
@@ -158,6 +162,7 @@ fn bad_fields_are_named_and_keep_the_id() {
         (r#""type":"publish","room":"r","data":1,"data":2"#, "data"),
         (r#""type":"publish","room":"r","data":1,"key":"""#, "key"),
         (r#""type":"publish","room":"r","data":1,"key":7"#, "key"),
+        (r#""type":"publish","room":"r","data":1,"key":"k","ephemeral":true"#, "key"),
         (r#""type":"publish","room":"r","data":1,"echo":"no""#, "echo"),
         (r#""type":"publish","room":"r","data":1,"ephemeral":1"#, "ephemeral"),
         (r#""type":"history","room":"r","limit":0"#, "limit"),

@@ -141,6 +141,8 @@ async fn mistakes_are_named_before_anybody_is_asked() {
         ("publish", r#"{"room":"a","data":1,"data_b64":"AA=="}"#, "`data_b64`"),
         ("publish", r#"{"room":"a","data_b64":"?"}"#, "`data_b64`"),
         ("publish", r#"{"room":"a","data":1,"key":""}"#, "`key`"),
+        ("publish", r#"{"room":"a","data":1,"key":"k","ephemeral":true}"#, "`key`"),
+        ("broadcast", r#"{"rooms":["a"],"data":1,"key":"k","ephemeral":true}"#, "`key`"),
         ("publish", r#"{"room":"a","data":1,"from":""}"#, "`from`"),
         ("publish", r#"{"room":"a","data":1,"ephemeral":"yes"}"#, "`ephemeral`"),
         ("broadcast", r#"{"rooms":[],"data":1}"#, "`rooms`"),
@@ -222,7 +224,8 @@ async fn data_goes_to_the_room_as_it_was_written() {
     });
     for body in [
         r#"{"room":"a","data":{"n": 1.0, "n":2 },"extra":1}"#,
-        r#"{"room":"a","data":null,"from":"bot","key":"k","ephemeral":true}"#,
+        r#"{"room":"a","data":null,"from":"bot","key":"k"}"#,
+        r#"{"room":"a","data":1,"ephemeral":true}"#,
         r#"{"room":"a","data_b64":"aGk="}"#,
     ] {
         let answered = post(&api, "/api/publish", body).await;
@@ -230,7 +233,8 @@ async fn data_goes_to_the_room_as_it_was_written() {
     }
     let expected = [
         r#"a server Json {"n": 1.0, "n":2 } None false"#,
-        r#"a bot Json null Some("k") true"#,
+        r#"a bot Json null Some("k") false"#,
+        "a server Json 1 None true",
         "a server Binary hi None false",
     ];
     assert_eq!(*seen.lock().expect("no player panics"), expected);

@@ -4,6 +4,8 @@ mod addresses;
 mod crowd;
 mod ends;
 mod limits;
+mod members;
+mod presence;
 mod refusing;
 mod tokens;
 mod traces;

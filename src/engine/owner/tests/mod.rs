@@ -124,6 +124,14 @@ impl World {
         self.hop(ToOwner::Leave { room: room(), member: member(slot), away: false, reply: None });
     }
 
+    fn away(&mut self, slot: u32, away: bool) {
+        self.hop(ToOwner::Away { room: room(), conn: conn(slot), user: user(slot), away });
+    }
+
+    fn page(&mut self, slot: u32) {
+        self.hop(ToOwner::Presence { room: room(), conn: conn(slot), limit: 9, after: None, reply: REPLY });
+    }
+
     fn publish(&mut self, slot: u32) {
         self.publish_with(slot, |_| {});
     }
@@ -202,10 +210,8 @@ impl World {
 
     fn fill_lane(&mut self, core: u16) {
         let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
-        self.outbound.post_to_home(
-            CoreId(core),
-            ToHome::Push { room: filler_room(), frames, variants: None, is_publication: true, except: None },
-        );
+        self.outbound
+            .post_to_home(CoreId(core), ToHome::Push { room: filler_room(), frames, variants: None, except: None });
         assert!(self.outbound.is_full(CoreId(core)));
     }
 
@@ -308,6 +314,17 @@ fn describe(hop: &Hop) -> String {
             format!("message {}{except}", publication.seq)
         }
         ToHome::Push { frames, .. } => format!("push {}", text(frames)),
+        ToHome::News { news, frames, .. } => {
+            assert!(!frames.is_empty());
+            match &news.changes {
+                None => format!("total {}", news.total),
+                Some(changes) => {
+                    let changes: Vec<_> =
+                        changes.iter().map(|(user, status)| format!("{user} {}", status.as_str())).collect();
+                    format!("statuses {}", changes.join(", "))
+                }
+            }
+        }
         ToHome::Gap { from, to, .. } => format!("gap {from}..{to}"),
         ToHome::ConnectAdmitted { .. }
         | ToHome::UserAdmitted { .. }

@@ -156,7 +156,9 @@ fn values_reach_the_engine_in_its_units() {
          echo_path = \"/\"\nwarm_connections = 1001\nshutdown_grace = \"5s\"\n[auth]\nallowed_origins = [\"*\"]\n\
          [rooms]\nhistory_size = 10\nhistory_ttl = \"1m\"\nhistory_on_join = 5\nhistory_on_join_max = 6\n\
          recovery_max = 9\nslow_policy = \"latest\"\npresence = false\npresence_grace = \"0\"\n\
+         presence_names_max = 20\n\
          [[rooms.class]]\npattern = \"news:*\"\nhistory_size = 0\nslow_policy = \"skip\"\n\
+         presence_names_max = 0\n\
          [limits]\noutbox_bytes = \"3MiB\"\nmemory_budget = \"1GiB\"\nrooms_per_connection = 0\n\
          [heartbeat]\ninterval = \"1s\"\ntimeout = \"3s\"\n[log]\nformat = \"json\"\n",
     );
@@ -176,10 +178,10 @@ fn values_reach_the_engine_in_its_units() {
     let room = settings.room("lobby");
     assert_eq!((room.history_count_max, room.history_ttl_ms, room.recovery_max), (10, 60_000, 9));
     assert_eq!((room.history_on_join, room.history_on_join_max), (5, 6));
-    assert_eq!((room.presence, room.presence_grace_ms), (false, 0));
+    assert_eq!((room.presence, room.presence_grace_ms, room.presence_names_max), (false, 0, 20));
     assert_eq!(room.slow_policy, crate::engine::settings::SlowPolicy::Latest);
     let news = settings.room("news:1");
-    assert_eq!((news.history_count_max, news.history_ttl_ms), (0, 60_000));
+    assert_eq!((news.history_count_max, news.history_ttl_ms, news.presence_names_max), (0, 60_000, 0));
     assert_eq!(news.slow_policy, crate::engine::settings::SlowPolicy::Skip);
 }
 

@@ -42,6 +42,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             recovery_max: 8,
             slow_policy,
             presence,
+            presence_names_max: 4,
             presence_grace_ms: 500,
             message_rate: rate(20, 1_000),
         })
