@@ -224,6 +224,7 @@ pub fn settings(shape: &Shape) -> Settings {
     let rooms = RoomSettings {
         history_count_max: shape.history,
         history_ttl_ms: 86_400_000,
+        numbering_ttl_ms: 86_400_000,
         history_on_join: 0,
         history_on_join_max: 300,
         recovery_max: 1_000,

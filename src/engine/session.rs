@@ -80,6 +80,8 @@ impl Marks {
     pub const COUNTED_USER: Marks = Marks(1 << 2);
     /// Its publishes count for its user. Set for its whole life, so that what it says keeps to one way.
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
+    /// The server has pinged it since it last sent a pong.
+    pub const PINGED: Marks = Marks(1 << 4);
 
     /// Whether all of `marks` are set.
     #[must_use]

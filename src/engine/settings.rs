@@ -23,6 +23,8 @@ pub struct RoomSettings {
     pub history_count_max: usize,
     /// Messages are held this long.
     pub history_ttl_ms: u64,
+    /// How long an idle room's epoch and head are kept. 0: not at all.
+    pub numbering_ttl_ms: u64,
     /// Messages given on joining when the client does not say how many.
     pub history_on_join: u32,
     /// The most a client may ask for on joining.
@@ -192,6 +194,7 @@ impl Settings {
             rooms: Arc::new(RoomSettings {
                 history_count_max: 10,
                 history_ttl_ms: 60_000,
+                numbering_ttl_ms: 0,
                 history_on_join: 3,
                 history_on_join_max: 5,
                 recovery_max: 8,

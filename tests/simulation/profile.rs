@@ -318,6 +318,7 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
     RoomSettings {
         history_count_max: *rng.pick(&[0, 5, 40, 1_000]),
         history_ttl_ms: *rng.pick(&[2_000, 20_000, 60_000]),
+        numbering_ttl_ms: *rng.pick(&[0, 3_000, 60_000]),
         history_on_join: history_on_join_max.min(*rng.pick(&[0, 5, 50])),
         history_on_join_max,
         recovery_max: *rng.pick(&[3, 50, 1_000]),

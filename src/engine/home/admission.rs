@@ -58,7 +58,7 @@ impl Home {
         if self.open >= self.settings.connections_max {
             return Err(at_capacity("the server is at capacity"));
         }
-        if effects.budget.is_over() {
+        if effects.budget.is_tight() {
             return Err(at_capacity("the server is out of its memory budget"));
         }
         if let Some(origin) = &upgrade.origin

@@ -5,6 +5,7 @@ use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;
 use crate::base::ids::RoomName;
+use crate::base::limits::CONNECTION_BYTES;
 use crate::engine::hop::ToOwner;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
@@ -182,7 +183,7 @@ impl Home {
                 self.remove_member(slot, membership.audience, membership.place);
             }
             effects.counters.members.sub(1);
-            self.audiences.exit(membership.audience);
+            self.audiences.exit(membership.audience, effects.budget);
         }
     }
 
@@ -206,9 +207,11 @@ impl Home {
         effects.budget.release(session.decoder.held_bytes());
         // The generation stays, so that hops to the connection that was here find nobody.
         *self.sessions.at_mut(slot) = Session { generation: session.generation, ..Session::default() };
-        if session.user.is_some() {
+        if let Some(user) = &session.user {
             self.websockets -= 1;
+            effects.budget.release_standing(CONNECTION_BYTES + user.len());
         }
+        self.forget_pong(slot, effects);
         self.sockets -= 1;
         self.peers.forget(slot);
         if self.sockets == 0 {

@@ -15,6 +15,8 @@ mod delivery;
 mod hops;
 mod inbound;
 mod pace;
+mod pongs;
+mod shedding;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -32,6 +34,7 @@ use foldhash::fast::FixedState;
 
 use self::admission::Waiting;
 use self::pace::Pace;
+use self::pongs::Pongs;
 use self::timers::Timers;
 use self::tokens::Tokens;
 use self::traces::Traced;
@@ -97,6 +100,10 @@ pub struct Home {
     waiting: HashMap<u32, Box<Waiting>, FixedState>,
     /// How fast connections send, by slot: of those that have sent of late.
     paces: HashMap<u32, Pace, FixedState>,
+    /// Pings that are not answered yet.
+    pongs: Pongs,
+    /// Nobody is looked for to be shed before, monotonic milliseconds.
+    shed_again_ms: u64,
     /// Bytes of them.
     heads_bytes: usize,
     /// Given to the next accepted connection.
@@ -141,6 +148,8 @@ impl Home {
             heads: HashMap::default(),
             waiting: HashMap::default(),
             paces: HashMap::default(),
+            pongs: Pongs::default(),
+            shed_again_ms: 0,
             heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
@@ -222,7 +231,9 @@ impl Home {
 
     /// The kernel has taken the last send whole.
     pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if self.outboxes.sent(slot) {
+        let is_empty = self.outboxes.sent(slot);
+        self.put_pong(slot, effects);
+        if is_empty {
             self.all_sent(slot, effects);
         }
     }
@@ -230,6 +241,7 @@ impl Home {
     /// Hands out the turn's sends. Returns whether more wait than fit in one turn.
     pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         self.put_all_pending(effects);
+        self.put_pongs(effects);
         self.shed(effects);
         self.tell_traced(effects);
         if self.outboxes.has_dirty() {

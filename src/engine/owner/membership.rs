@@ -36,8 +36,13 @@ impl Room {
         let asker = Asker::Connection { conn: member.conn, reply };
         let is_member = self.listeners.contains(member.conn);
         self.repair(effects);
-        if self.listeners.is_behind(member.conn.home) || (again && !is_member) {
+        let is_full = self.listeners.is_behind(member.conn.home) || effects.outbound.is_full(member.conn.home);
+        if is_full || (again && !is_member) {
             asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
+            return;
+        }
+        if effects.budget.is_over() || (!is_member && effects.budget.is_tight()) {
+            asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OUT_OF_MEMORY }, effects);
             return;
         }
         if self.listeners.add(&member)
@@ -107,6 +112,14 @@ impl Room {
         if self.settings.history_count_max == 0 {
             let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
             asker.refuse(&self.name, refusal, effects);
+            return;
+        }
+        if effects.budget.is_over() {
+            asker.refuse(&self.name, Refusal::OUT_OF_MEMORY, effects);
+            return;
+        }
+        if asker.conn().is_some_and(|conn| effects.outbound.is_full(conn.home)) {
+            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
             return;
         }
         self.expire(now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use crate::base::ids::UserName;
-use crate::base::limits::{ABSENT_BYTES, TICK_MS};
+use crate::base::limits::{ABSENT_BYTES, TICK_MS, USER_BYTES};
 use crate::wire::push::Status;
 use crate::wire::reply::PresentUser;
 
@@ -60,7 +60,7 @@ impl Presence {
 
     /// Bytes for the budget, beside those of connections that are members.
     pub fn bytes(&self) -> usize {
-        self.departures.len() * ABSENT_BYTES
+        self.users.len() * USER_BYTES + self.departures.len() * ABSENT_BYTES
     }
 
     /// When [`Presence::expire`] or [`Presence::take_changes`] is wanted, monotonic milliseconds.

@@ -204,6 +204,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
     RoomSettings {
         history_count_max: get("history_size").size(),
         history_ttl_ms: get("history_ttl").number(),
+        numbering_ttl_ms: get("numbering_ttl").number(),
         history_on_join: get("history_on_join").count(),
         history_on_join_max: get("history_on_join_max").count(),
         recovery_max: get("recovery_max").size(),

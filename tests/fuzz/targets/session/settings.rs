@@ -33,6 +33,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         Arc::new(RoomSettings {
             history_count_max,
             history_ttl_ms: 5_000,
+            numbering_ttl_ms: 10_000,
             history_on_join: 3,
             history_on_join_max: 10,
             recovery_max: 8,
