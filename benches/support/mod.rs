@@ -247,6 +247,7 @@ pub fn settings(shape: &Shape) -> Settings {
         rooms_per_connection_max: 128,
         limits: Limits::default(),
         memory_bytes_max: 1 << 40,
+        io_bytes_per_connection: 0,
         heartbeat_ms: 25_000,
         heartbeat_timeout_ms: 60_000,
         compression: None,

@@ -117,6 +117,8 @@ pub struct Settings {
     pub limits: Limits,
     /// This core's share of the memory budget: queued frames, partial messages and history together.
     pub memory_bytes_max: u64,
+    /// What a connection takes of the floor below beside the engine: the state of TLS, where clients speak it.
+    pub io_bytes_per_connection: usize,
     /// How often a connection is pinged.
     pub heartbeat_ms: u64,
     /// A connection without any frame for this long is closed.
@@ -188,6 +190,7 @@ impl Settings {
             rooms_per_connection_max: 0,
             limits: Limits::default(),
             memory_bytes_max: 1 << 30,
+            io_bytes_per_connection: 0,
             heartbeat_ms: 25_000,
             heartbeat_timeout_ms: 60_000,
             compression: None,

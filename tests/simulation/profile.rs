@@ -355,6 +355,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
         limits: if calm || rng.chance(0.6) { Limits::default() } else { draw_limits(rng) },
         memory_bytes_max: if tight { 200_000 } else { 1 << 30 },
+        io_bytes_per_connection: 0,
         heartbeat_ms: *rng.pick(&[2_000, 5_000]),
         heartbeat_timeout_ms: 9_000,
         compression: None,

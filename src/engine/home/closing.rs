@@ -5,7 +5,6 @@ use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;
 use crate::base::ids::RoomName;
-use crate::base::limits::CONNECTION_BYTES;
 use crate::engine::hop::ToOwner;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
@@ -209,7 +208,7 @@ impl Home {
         *self.sessions.at_mut(slot) = Session { generation: session.generation, ..Session::default() };
         if let Some(user) = &session.user {
             self.websockets -= 1;
-            effects.budget.release_standing(CONNECTION_BYTES + user.len());
+            effects.budget.release_standing(self.connection_bytes + user.len());
         }
         self.forget_pong(slot, effects);
         self.sockets -= 1;

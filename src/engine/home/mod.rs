@@ -53,7 +53,7 @@ use super::table::Table;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName};
-use crate::base::limits::SENDS_PER_TURN_MAX;
+use crate::base::limits::{CONNECTION_BYTES, SENDS_PER_TURN_MAX};
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
@@ -112,6 +112,8 @@ pub struct Home {
     slots_used: u32,
     /// Slots that hold a socket.
     sockets: u32,
+    /// What each connection is charged with beside its user's name.
+    connection_bytes: usize,
     /// Slots that hold a WebSocket, closing ones included.
     websockets: u32,
     /// WebSockets that are open: what the limit on connections counts.
@@ -153,6 +155,7 @@ impl Home {
             heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
+            connection_bytes: CONNECTION_BYTES + settings.io_bytes_per_connection,
             websockets: 0,
             open: 0,
             draining: false,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::commands::Ask;
 use super::{Home, HomeEffects};
 use crate::base::ids::{Epoch, UserName};
-use crate::base::limits::{CONNECTION_BYTES, HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
+use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
 use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
@@ -122,7 +122,7 @@ impl Home {
         if self.settings.limits.user_message_rate.is_some() {
             session.marks.set(Marks::COUNTED_MESSAGES);
         }
-        effects.budget.charge_standing(CONNECTION_BYTES + user.len());
+        effects.budget.charge_standing(self.connection_bytes + user.len());
         session.user = Some(user.clone());
         let (id, echo) = (session.id(self.core, slot), session.marks.has(Marks::ECHO));
         self.expect_idle(slot, effects.now);

@@ -16,7 +16,7 @@ use super::presence::Presence;
 use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{
-    ASK_AGAIN_MS, MEMBER_BYTES, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS,
+    ASK_AGAIN_MS, MEMBER_BYTES, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES,
 };
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
@@ -165,7 +165,8 @@ impl Room {
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + self.keys.as_ref().map_or(0, |keys| keys.bytes());
         let members = self.listeners.members();
-        let users = self.presence.as_ref().map_or(0, Presence::bytes);
+        let users = self.presence.as_ref().filter(|presence| !presence.is_empty());
+        let users = users.map_or(0, |presence| USERS_BYTES + presence.bytes());
         let own = ROOM_BYTES + self.name.len() + members * MEMBER_BYTES + users;
         let is_for_history = members == 0 && !self.history.is_empty();
         let (history, standing) = if is_for_history { (own, 0) } else { (0, own) };

@@ -14,6 +14,7 @@ use super::origin::Mistake;
 use super::part::parse_part;
 use super::units::{self, Share};
 use super::{Config, Setting};
+use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::rates::Rate;
 use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
@@ -130,6 +131,11 @@ pub fn level(config: &Config) -> Targets {
     parse_level(config.get("log", "level").text()).expect("its kind has read it")
 }
 
+/// Whether clients speak TLS.
+fn has_tls(config: &Config) -> bool {
+    ["certificate", "key"].iter().all(|name| !config.get("tls", name).text().is_empty())
+}
+
 fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
     let auto_node = || machine.host.clone().unwrap_or_else(|| "roomring".into());
     let node = config.get("server", "node").text();
@@ -152,6 +158,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
         memory_bytes_max: budget / u64::from(cores),
+        io_bytes_per_connection: if has_tls(config) { TLS_CONNECTION_BYTES } else { 0 },
         heartbeat_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
         compression: compression(config),

@@ -1,6 +1,7 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
 mod limits;
+mod memory;
 mod tokens;
 mod traces;
 

@@ -67,6 +67,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             idle_timeout_ms: 40_000,
         },
         memory_bytes_max: if choice & 4 == 0 { 1 << 20 } else { 12_000 },
+        io_bytes_per_connection: 0,
         heartbeat_ms: 5_000,
         heartbeat_timeout_ms: 12_000,
         compression: (choice & 8 == 0).then_some(Compression { bytes_min: 20, level: 1 }),
