@@ -71,11 +71,15 @@ pub const POSITION_CHECK_MS: u64 = 10_000;
 /// A read or an open of the link or store that has not been answered is asked again after this.
 pub const ASK_AGAIN_MS: u64 = 2_000;
 
-/// Hops staged for one core before hops that may be refused are. Holds a burst of 10,000 broadcasts.
+/// Hops staged for one core before hops that may be refused are refused. Holds a burst of 10,000 broadcasts.
 pub const LANE_HOPS_MAX: usize = 16_384;
 
-/// Bytes carried by the hops staged for one core before hops that may be refused are.
+/// Bytes of the hops staged for one core and in the channel to it before hops that may be refused are refused.
 pub const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Joins, questions and their pages fill a lane to one in so many of its hops and bytes; over it they are refused, so that
+/// what is published finds room.
+pub const LANE_QUESTIONS_DIVISOR: usize = 4;
 
 /// Batches of hops in the channel into one core; a full channel leaves the rest staged at the sender.
 pub const LANE_BATCHES_MAX: usize = 256;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::hop::{Hop, ToHome, ToLimiter, ToOwner};
 use crate::base::ids::CoreId;
-use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX};
+use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX, LANE_QUESTIONS_DIVISOR};
 
 /// Places for hops to the core itself that are kept when there are none.
 const OWN_KEPT: usize = 1_024;
@@ -49,6 +49,15 @@ impl Outbound {
     pub fn is_full(&self, to: CoreId) -> bool {
         let lane = &self.lanes[to.index()];
         lane.staged.len() >= LANE_HOPS_MAX || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX
+    }
+
+    /// Whether anything but a publish would be refused that may be: joins, questions and their pages take a part of a lane
+    /// only, so that however many there are, what is published finds room.
+    #[must_use]
+    pub fn is_full_for_questions(&self, to: CoreId) -> bool {
+        let lane = &self.lanes[to.index()];
+        lane.staged.len() >= LANE_HOPS_MAX / LANE_QUESTIONS_DIVISOR
+            || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX / LANE_QUESTIONS_DIVISOR
     }
 
     /// Stages a hop, or gives it back when the lane is full.

@@ -12,9 +12,9 @@ use crate::base::ids::CoreId;
 use crate::base::limits::LANE_BATCHES_MAX;
 use crate::engine::hop::Hop;
 
-/// Emptied vectors kept for the next batches, and the largest that is kept. Together under 13 MB for a core whose every
-/// vector has grown to the bound, which takes bursts from and to many cores.
+/// Emptied vectors kept for the next batches, their bytes together, and the largest that is kept.
 const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const SPARE_HOPS_MAX: usize = 1024;
 
 /// The hops that one core has staged for another in one turn.
@@ -101,19 +101,21 @@ impl Lanes {
         &self.queued[from.index() * self.out.len() + to.index()]
     }
 
-    /// Bytes that this core has sent and other cores have not taken, and that its spare vectors take.
+    /// Bytes that this core has sent and other cores have not taken.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         let row = self.core.index() * self.out.len();
         let queued = &self.queued[row..row + self.out.len()];
-        queued.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>() + self.spare_bytes
+        queued.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes back an emptied vector for a later batch.
     pub fn recycle(&mut self, mut empty: Vec<Hop>) {
         empty.clear();
-        if empty.capacity() > 0 && empty.capacity() <= SPARE_HOPS_MAX && self.spare.len() < SPARE_MAX {
-            self.spare_bytes += empty.capacity() * size_of::<Hop>();
+        let bytes = empty.capacity() * size_of::<Hop>();
+        let has_room = self.spare.len() < SPARE_MAX && self.spare_bytes + bytes <= SPARE_BYTES_MAX;
+        if has_room && bytes > 0 && empty.capacity() <= SPARE_HOPS_MAX {
+            self.spare_bytes += bytes;
             self.spare.push(empty);
         }
     }

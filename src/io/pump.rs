@@ -363,7 +363,7 @@ impl<S: CoreState> Pump<S> {
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         let tls_bytes = self.tls.as_ref().map_or(0, Tls::held_bytes);
-        self.state.charge_io(tls_bytes + self.lanes.held_bytes() as u64);
+        self.state.charge_io(tls_bytes + self.lanes.queued_bytes() as u64);
         self.blocked = left > 0 || !served;
     }
 

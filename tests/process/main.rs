@@ -16,6 +16,7 @@ mod control;
 mod cores;
 mod crowd;
 mod forms;
+mod greedy;
 mod heartbeat;
 mod hostile;
 mod http;

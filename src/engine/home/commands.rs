@@ -112,7 +112,7 @@ impl Home {
             );
         }
         let owner = owner_of(room, self.settings.cores);
-        if self.is_way_full(slot, owner, effects) {
+        if self.is_way_full_for_questions(slot, owner, effects) {
             return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
         }
         if effects.budget.is_over() {
@@ -258,11 +258,16 @@ impl Home {
             return self.refuse_stranger(slot, reply, effects);
         };
         let audience = self.audiences.at(audience);
-        if self.is_way_full(slot, audience.owner, effects) {
+        let owner = audience.owner;
+        if self.is_way_full(slot, owner, effects) {
             return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
         }
         let hop = hop(audience.room.clone(), self.member(slot));
-        self.tell_owner(slot, audience.owner, hop, effects);
+        let is_question = !matches!(hop, ToOwner::Publish { .. });
+        if is_question && self.is_way_full_for_questions(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
+        self.tell_owner(slot, owner, hop, effects);
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {

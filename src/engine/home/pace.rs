@@ -134,6 +134,12 @@ impl Home {
         way != self.core && effects.outbound.is_full(way)
     }
 
+    /// Whether a hop to a room's owner that is no publish would be refused.
+    pub(super) fn is_way_full_for_questions(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
+        let way = self.passes_by(slot).unwrap_or(owner);
+        way != self.core && effects.outbound.is_full_for_questions(way)
+    }
+
     /// Says something to a room's owner for a connection.
     pub(super) fn tell_owner(&self, slot: u32, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         match self.passes_by(slot) {

@@ -25,6 +25,13 @@ impl Home {
             return;
         }
         let mut holders: Vec<Holder> = (0..self.slots_used).filter_map(|slot| self.holder(slot)).collect();
+        let excess = effects.budget.used() - effects.budget.max();
+        let held: usize = holders.iter().map(|holder| holder.bytes).sum();
+        if (held as u64) < excess / 2 {
+            // It is not theirs: ending them would not help.
+            self.shed_again_ms = now_ms + SHED_AGAIN_MS;
+            return;
+        }
         holders.sort_unstable_by_key(|holder| Reverse(*holder));
         // What is under way to those told to go is freed when they are gone, at the latest in the next pass.
         let mut leaving = 0;

@@ -36,7 +36,8 @@ impl Room {
         let asker = Asker::Connection { conn: member.conn, reply };
         let is_member = self.listeners.contains(member.conn);
         self.repair(effects);
-        let is_full = self.listeners.is_behind(member.conn.home) || effects.outbound.is_full(member.conn.home);
+        let home = member.conn.home;
+        let is_full = self.listeners.is_behind(home) || effects.outbound.is_full_for_questions(home);
         if is_full || (again && !is_member) {
             asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
             return;
@@ -118,7 +119,7 @@ impl Room {
             asker.refuse(&self.name, Refusal::OUT_OF_MEMORY, effects);
             return;
         }
-        if asker.conn().is_some_and(|conn| effects.outbound.is_full(conn.home)) {
+        if asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home)) {
             asker.refuse(&self.name, Refusal::OVERLOADED, effects);
             return;
         }
