@@ -226,6 +226,7 @@ pub fn settings(shape: &Shape) -> Settings {
     let rooms = RoomSettings {
         history_count_max: shape.history,
         history_ttl_ms: 86_400_000,
+        numbering_ttl_ms: 86_400_000,
         history_on_join: 0,
         history_on_join_max: 300,
         recovery_max: 1_000,
@@ -252,6 +253,7 @@ pub fn settings(shape: &Shape) -> Settings {
         rooms_per_connection_max: 128,
         limits: Limits::default(),
         memory_bytes_max: 1 << 40,
+        io_bytes_per_connection: 0,
         heartbeat_ms: 25_000,
         heartbeat_timeout_ms: 60_000,
         compression: None,

@@ -39,6 +39,12 @@ pub const LIMITER_LOOKS_PER_TICK_MAX: usize = 4_096;
 /// Events that one sliding window remembers, 8 bytes each: the largest count of a rate that is kept by one.
 pub const WINDOW_EVENTS_MAX: u64 = 1_000_000;
 
+/// Pongs queued for one connection in one turn; of further pings in it only the latest is answered.
+pub const PONGS_PER_TURN_MAX: u8 = 16;
+
+/// Bytes charged to the memory budget for a ping that waits to be answered.
+pub const PONG_BYTES: usize = 256;
+
 /// How long a closing connection waits for its peer's close frame, or for its end of stream.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 
@@ -66,11 +72,15 @@ pub const POSITION_CHECK_MS: u64 = 10_000;
 /// A read or an open of the link or store that has not been answered is asked again after this.
 pub const ASK_AGAIN_MS: u64 = 2_000;
 
-/// Hops staged for one core before hops that may be refused are. Holds a burst of 10,000 broadcasts.
+/// Hops staged for one core before hops that may be refused are refused. Holds a burst of 10,000 broadcasts.
 pub const LANE_HOPS_MAX: usize = 16_384;
 
-/// Bytes carried by the hops staged for one core before hops that may be refused are.
+/// Bytes of the hops staged for one core and in the channel to it before hops that may be refused are refused.
 pub const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Joins, questions and their pages fill a lane to one in so many of its hops and bytes; over it they are refused, so that
+/// what is published finds room.
+pub const LANE_QUESTIONS_DIVISOR: usize = 4;
 
 /// Batches of hops in the channel into one core; a full channel leaves the rest staged at the sender.
 pub const LANE_BATCHES_MAX: usize = 256;
@@ -131,9 +141,12 @@ pub const LATE_AGAIN_US: u64 = 1_000;
 pub const WAITING_BYTES: usize = 256;
 
 /// The part of the memory budget (one in so many) that histories, keys and what waits for link or store may take
-/// together. Over it the oldest messages of the core go first; keys and what waits cannot be let go, and publishes that
-/// would add to them are refused once they alone fill the part.
+/// together. Over it messages go, those of the rooms that hold the most first, then the oldest of the core; keys and what
+/// waits cannot be let go, and publishes that would add to them are refused once they alone fill the part.
 pub const HISTORY_BUDGET_DIVISOR: u64 = 2;
+
+/// The part of the memory budget (one in so many) that messages keep, however many rooms and members there are.
+pub const HISTORY_FLOOR_DIVISOR: u64 = 8;
 
 /// The messages of one `joined` or `history` take at most one in so many bytes of a connection's outbox, so that a reply
 /// alone never makes a slow consumer.
@@ -164,7 +177,8 @@ pub const STATUSES_AT_ONCE_MAX: usize = 1_024;
 /// Rooms looked at in one tick; the rest follow in the next turn.
 pub const ROOMS_PER_TICK_MAX: usize = 4_096;
 
-/// Bytes charged to the memory budget for a room without members that is kept for its history or keys.
+/// Bytes charged to the memory budget for a room at its owner, beside its name, members, users, history and keys. This
+/// and the constants below are held to what an allocator counts by `tests/charges`.
 pub const ROOM_BYTES: usize = 512;
 
 /// Empty fragments of a client's message: so many more fragments than bytes it may have. Only whole messages count for a
@@ -176,6 +190,37 @@ pub const COMMAND_FIELDS_MAX: usize = 256;
 
 /// Parameters in the query of a request.
 pub const QUERY_PARAMETERS_MAX: usize = 512;
+/// Bytes charged to the memory budget for each member of a room at its owner.
+pub const MEMBER_BYTES: usize = 24;
+
+/// Bytes charged to the memory budget for the users of a room together, while there are any.
+pub const USERS_BYTES: usize = 256;
+
+/// Bytes charged to the memory budget for each user of a room whose presence is tracked, beside the name.
+pub const USER_BYTES: usize = 72;
+
+/// Bytes charged to the memory budget for a room's members on one core together, beside the room's name.
+pub const AUDIENCE_BYTES: usize = 320;
+
+/// Bytes charged to the memory budget for each membership of a connection.
+pub const MEMBERSHIP_BYTES: usize = 32;
+
+/// Bytes charged to the memory budget for each connection, beside its user's name.
+pub const CONNECTION_BYTES: usize = 192;
+
+/// Bytes charged to the memory budget for the state of TLS of each connection that speaks it: what the larger of TLS 1.2
+/// and 1.3 makes resident (`tests/tls_memory`).
+pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
+
+/// Bytes charged to the memory budget for the numbering of a room in which nothing is left, beside the room's name.
+pub const NUMBERING_BYTES: usize = 192;
+
+/// The part of the memory budget (one in so many) that those numberings may take together; over it the first that would
+/// end goes.
+pub const NUMBERINGS_BUDGET_DIVISOR: u64 = 8;
+
+/// When a command that was refused for lack of memory may be tried again.
+pub const OVERLOADED_RETRY_MS: u64 = 2_000;
 
 /// Bytes of a token.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -244,8 +289,15 @@ pub const KEYS_ASK_AGAIN_MS: u64 = 500;
 /// A refused token is logged at most this often by each core and for each cause.
 pub const TOKEN_LOG_AGAIN_MS: u64 = 60_000;
 
-/// Connections shed in one turn while the memory budget is exceeded: each costs a look at every outbox.
-pub const SHED_PER_TURN_MAX: usize = 8;
+/// Nobody who holds fewer bytes is shed while the memory budget is exceeded: a healthy reader in the middle of a send.
+pub const SHED_BYTES_MIN: usize = 1_024;
+
+/// While the memory budget is exceeded, one in so many bytes of an outbox may wait for a connection that has not taken what
+/// it was sent.
+pub const STALLED_OUTBOX_DIVISOR: usize = 4;
+
+/// When the memory budget is exceeded and nobody is left to be shed, it is looked again after this.
+pub const SHED_AGAIN_MS: u64 = 100;
 
 /// How long one turn works on TLS handshakes before it goes on with the connections that are open. At least one step is
 /// made, which is one signature and one key exchange at most.

@@ -1,10 +1,20 @@
-//! One core's share of the memory budget: what outsiders can make grow is charged here (queued frames, partial messages,
-//! history). Says whether it is used up; what goes first is decided by whoever holds it.
+//! One core's share of the memory budget: what outsiders can make grow is charged here. Says whether it is used up; what
+//! goes first is decided by whoever holds it.
+//!
+//! Two kinds are told apart. What *stands* stays until its owner lets go of it: connections, rooms, memberships, users,
+//! idempotency keys, numberings. What *passes* is freed by itself or by shedding: queued frames, partial messages, hops,
+//! history. Standing things are refused a little before the budget is used up ([`Budget::is_tight`]), so that what
+//! passes always has room and shedding always helps.
+
+/// The part of the budget (one in so many) that standing things leave to what passes.
+const RESERVE_DIVISOR: u64 = 8;
 
 /// Bytes charged against a bound.
 #[derive(Debug)]
 pub struct Budget {
     used: u64,
+    /// The part of `used` that stands.
+    standing: u64,
     max: u64,
 }
 
@@ -12,15 +22,15 @@ impl Budget {
     /// Nothing charged.
     #[must_use]
     pub const fn new(max: u64) -> Self {
-        Self { used: 0, max }
+        Self { used: 0, standing: 0, max }
     }
 
-    /// Another bound.
+    /// Sets the bound.
     pub fn set_max(&mut self, max: u64) {
         self.max = max;
     }
 
-    /// Charges.
+    /// Charges what passes.
     pub fn charge(&mut self, bytes: usize) {
         self.used += bytes as u64;
     }
@@ -31,10 +41,29 @@ impl Budget {
         self.used = self.used.saturating_sub(bytes as u64);
     }
 
+    /// Charges what stands.
+    pub fn charge_standing(&mut self, bytes: usize) {
+        self.charge(bytes);
+        self.standing += bytes as u64;
+    }
+
+    /// Gives back what was charged as standing before.
+    pub fn release_standing(&mut self, bytes: usize) {
+        self.release(bytes);
+        debug_assert!(self.standing >= bytes as u64, "released more than stands");
+        self.standing = self.standing.saturating_sub(bytes as u64);
+    }
+
     /// Bytes charged.
     #[must_use]
     pub const fn used(&self) -> u64 {
         self.used
+    }
+
+    /// The part of them that stands.
+    #[must_use]
+    pub const fn standing(&self) -> u64 {
+        self.standing
     }
 
     /// Whether more is charged than the bound.
@@ -43,9 +72,40 @@ impl Budget {
         self.used > self.max
     }
 
+    /// Whether nothing more that stands may be added.
+    #[must_use]
+    pub const fn is_tight(&self) -> bool {
+        self.used > self.standing_max()
+    }
+
+    /// The most that may be used while something that stands is added; history leaves what stands so much room too.
+    #[must_use]
+    pub const fn standing_max(&self) -> u64 {
+        self.max - self.max / RESERVE_DIVISOR
+    }
+
     /// The bound.
     #[must_use]
     pub const fn max(&self) -> u64 {
         self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_leaves_room_for_what_passes() {
+        let mut budget = Budget::new(800);
+        budget.charge_standing(700);
+        assert!(!budget.is_tight() && !budget.is_over());
+        budget.charge(1);
+        assert!(budget.is_tight() && !budget.is_over());
+        budget.charge(100);
+        assert!(budget.is_over());
+        budget.release(101);
+        budget.release_standing(300);
+        assert_eq!((budget.used(), budget.standing(), budget.is_tight()), (400, 400, false));
     }
 }

@@ -323,7 +323,7 @@ pub enum ToHome {
         refusal: ConnectRefusal,
     },
     /// What a home had passed by the limiter, less the publishes over their user's limit: the home sends it to the room's
-    /// owner. Lane full: staged all the same (one for each hop passed), as is what the home then sends.
+    /// owner, or refuses it where that lane is full. Lane full: staged all the same (one for each hop passed).
     Passed {
         /// What.
         hop: Box<ToOwner>,
@@ -500,21 +500,27 @@ impl ToOwner {
 }
 
 impl Hop {
-    /// Bytes that the hop keeps alive beside its own size: charged to the lane's bound.
+    /// Bytes that the hop takes and keeps alive: what it is charged with.
     #[must_use]
     pub fn bytes(&self) -> usize {
         fn all(messages: &[Arc<Publication>]) -> usize {
-            messages.iter().map(|message| message.bytes()).sum()
+            messages.iter().map(|message| size_of::<Arc<Publication>>() + message.bytes()).sum()
         }
-        fn data(hop: &ToOwner) -> usize {
-            if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 }
+        fn asked(hop: &ToOwner) -> usize {
+            match hop {
+                ToOwner::Publish { data, key, .. } => data.len() + key.as_ref().map_or(0, |key| key.len()),
+                ToOwner::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
+                _ => 0,
+            }
         }
         fn packed(variants: &Option<Arc<Variants>>) -> usize {
             variants.as_ref().map_or(0, |variants| variants.bytes())
         }
-        match self {
-            Hop::ToOwner(hop) => data(hop),
-            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => data(hop),
+        let more = match self {
+            Hop::ToOwner(hop) => asked(hop),
+            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
+                size_of::<ToOwner>() + asked(hop)
+            }
             Hop::ToHome(ToHome::Deliver { publication, variants, .. }) => publication.bytes() + packed(variants),
             Hop::ToHome(ToHome::Push { frames, variants, .. }) => frames.len() + packed(variants),
             // Each user's place in the list costs less than the frames that name it.
@@ -522,8 +528,10 @@ impl Hop {
             Hop::ToHome(
                 ToHome::Joined { messages, .. } | ToHome::History { messages, .. } | ToHome::NewEpoch { messages, .. },
             ) => all(messages),
+            Hop::ToHome(ToHome::Presence { users, .. }) => size_of_val(&**users),
             _ => 0,
-        }
+        };
+        size_of::<Self>() + more
     }
 }
 

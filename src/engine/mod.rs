@@ -63,6 +63,8 @@ pub struct Engine {
     budget: Budget,
     /// Of the budget, what io has told of.
     io_bytes: usize,
+    /// Of the budget, what is staged for other cores.
+    staged_bytes: usize,
     packer: Packer,
     counters: Arc<CoreCounters>,
     cores: u16,
@@ -118,6 +120,7 @@ impl Engine {
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
             io_bytes: 0,
+            staged_bytes: 0,
             packer: Packer::new(settings.compression),
             counters,
             cores: settings.cores,
@@ -207,6 +210,7 @@ impl Engine {
         let judges = self.home.judge_waited(home_effects!(self, now, output));
         self.home.settle(home_effects!(self, now, output));
         self.handle_own(now, output);
+        self.count_staged();
         let more = self.home.flush(home_effects!(self, now, output)) || judges;
         trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());
@@ -235,9 +239,26 @@ impl Engine {
         empty
     }
 
-    fn count_staged(&self) {
-        let staged: usize = (0..self.cores).map(|core| self.outbound.staged(CoreId(core))).sum();
-        self.counters.lane_depth.set(staged as u64);
+    /// Bytes of what is staged for another core.
+    #[must_use]
+    pub fn staged_bytes(&self, to: CoreId) -> usize {
+        self.outbound.staged_bytes(to)
+    }
+
+    /// So many bytes of hops wait in the channel to another core.
+    pub fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        self.outbound.set_queued_bytes(to, bytes);
+    }
+
+    fn count_staged(&mut self) {
+        let (mut hops, mut bytes) = (0, 0);
+        for core in (0..self.cores).map(CoreId) {
+            hops += self.outbound.staged(core);
+            bytes += self.outbound.staged_bytes(core);
+        }
+        self.counters.lane_depth.set(hops as u64);
+        self.budget.charge(bytes);
+        self.budget.release(std::mem::replace(&mut self.staged_bytes, bytes));
     }
 
     /// Whether anything is staged for another core.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::budget::Budget;
 use super::table::Table;
 use crate::base::ids::{RoomName, Seq};
+use crate::base::limits::STALLED_OUTBOX_DIVISOR;
 
 pub use self::flush::Flushed;
 use self::flush::Merged;
@@ -124,6 +125,8 @@ pub struct Outboxes {
     dirty: Vec<u32>,
     merged: Merged,
     bytes_max: usize,
+    /// What may wait for a connection that has not taken what it was sent.
+    stalled_bytes_max: usize,
 }
 
 impl Outboxes {
@@ -141,12 +144,18 @@ impl Outboxes {
             dirty: Vec::new(),
             merged: Merged::default(),
             bytes_max,
+            stalled_bytes_max: bytes_max,
         }
     }
 
     /// Another bound, for what is queued from now on.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max;
+        (self.bytes_max, self.stalled_bytes_max) = (bytes_max, bytes_max);
+    }
+
+    /// While memory is short, connections that have not taken what they were sent are given a part of the bound only.
+    pub fn set_short_of_memory(&mut self, is_short: bool) {
+        self.stalled_bytes_max = if is_short { self.bytes_max / STALLED_OUTBOX_DIVISOR } else { self.bytes_max };
     }
 
     /// Makes sure that the slot has an outbox.
@@ -167,6 +176,12 @@ impl Outboxes {
         outbox.head == NONE && outbox.sending == 0
     }
 
+    /// Whether a send is under way.
+    #[must_use]
+    pub fn is_sending(&self, slot: u32) -> bool {
+        self.outboxes.at(slot).sending > 0
+    }
+
     /// Whether something waits for a connection that is not in flight yet.
     #[must_use]
     pub fn has_queued(&self, slot: u32) -> bool {
@@ -176,8 +191,10 @@ impl Outboxes {
     /// Whether `bytes` more would be over the bound. A connection for which nothing waits takes any one frame.
     #[must_use]
     pub fn is_full_for(&self, slot: u32, bytes: usize) -> bool {
-        let waiting = self.outboxes.at(slot).bytes as usize;
-        waiting > 0 && waiting + bytes > self.bytes_max
+        let outbox = self.outboxes.at(slot);
+        let waiting = outbox.bytes as usize;
+        let max = if outbox.sending > 0 { self.stalled_bytes_max } else { self.bytes_max };
+        waiting > 0 && waiting + bytes > max
     }
 
     /// Queues a frame for one connection; nothing is checked but what `u32` holds.

@@ -25,6 +25,8 @@ pub struct RoomSettings {
     pub history_count_max: usize,
     /// Messages are held this long.
     pub history_ttl_ms: u64,
+    /// How long an idle room's epoch and head are kept. 0: not at all.
+    pub numbering_ttl_ms: u64,
     /// Messages given on joining when the client does not say how many.
     pub history_on_join: u32,
     /// The most a client may ask for on joining.
@@ -125,6 +127,8 @@ pub struct Settings {
     pub limits: Limits,
     /// This core's share of the memory budget: queued frames, partial messages and history together.
     pub memory_bytes_max: u64,
+    /// What a connection takes of the floor below beside the engine: the state of TLS, where clients speak it.
+    pub io_bytes_per_connection: usize,
     /// How often a connection is pinged.
     pub heartbeat_ms: u64,
     /// A connection without any frame for this long is closed.
@@ -199,12 +203,14 @@ impl Settings {
             rooms_per_connection_max: 0,
             limits: Limits::default(),
             memory_bytes_max: 1 << 30,
+            io_bytes_per_connection: 0,
             heartbeat_ms: 25_000,
             heartbeat_timeout_ms: 60_000,
             compression: None,
             rooms: Arc::new(RoomSettings {
                 history_count_max: 10,
                 history_ttl_ms: 60_000,
+                numbering_ttl_ms: 0,
                 history_on_join: 3,
                 history_on_join_max: 5,
                 recovery_max: 8,

@@ -75,6 +75,14 @@ impl Staged for Engine {
     fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         Engine::put_back(self, to, staged)
     }
+
+    fn staged_bytes(&self, to: CoreId) -> usize {
+        Engine::staged_bytes(self, to)
+    }
+
+    fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        Engine::set_queued_bytes(self, to, bytes);
+    }
 }
 
 impl CoreState for Engine {
@@ -346,7 +354,6 @@ impl<S: CoreState> Pump<S> {
             None => carry_out_plain(&mut self.output, &mut self.sockets),
             Some(tls) => {
                 carry_out_encrypted(&mut self.output, tls, &mut self.sockets);
-                self.state.charge_io(tls.held_bytes());
             }
         }
         self.muted = 0;
@@ -358,6 +365,8 @@ impl<S: CoreState> Pump<S> {
         self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
+        let tls_bytes = self.tls.as_ref().map_or(0, Tls::held_bytes);
+        self.state.charge_io(tls_bytes + self.lanes.queued_bytes() as u64);
         self.blocked = left > 0 || !served;
     }
 

@@ -17,6 +17,7 @@ mod control;
 mod cores;
 mod crowd;
 mod forms;
+mod greedy;
 mod half_close;
 mod heartbeat;
 mod hostile;

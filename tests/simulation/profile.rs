@@ -320,6 +320,7 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
     RoomSettings {
         history_count_max: *rng.pick(&[0, 5, 40, 1_000]),
         history_ttl_ms: *rng.pick(&[2_000, 20_000, 60_000]),
+        numbering_ttl_ms: *rng.pick(&[0, 3_000, 60_000]),
         history_on_join: history_on_join_max.min(*rng.pick(&[0, 5, 50])),
         history_on_join_max,
         recovery_max: *rng.pick(&[3, 50, 1_000]),
@@ -360,6 +361,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
         limits: if calm || rng.chance(0.6) { Limits::default() } else { draw_limits(rng) },
         memory_bytes_max: if tight { 200_000 } else { 1 << 30 },
+        io_bytes_per_connection: 0,
         heartbeat_ms: *rng.pick(&[2_000, 5_000]),
         heartbeat_timeout_ms: 9_000,
         compression: None,

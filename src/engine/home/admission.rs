@@ -98,7 +98,7 @@ impl Home {
         if self.is_at_capacity() {
             return Err(at_capacity(AT_CAPACITY));
         }
-        if effects.budget.is_over() {
+        if effects.budget.is_tight() {
             return Err(at_capacity("the server is out of its memory budget"));
         }
         // First: a page that was led here by another name has the origin of that name.

@@ -238,7 +238,7 @@ impl Home {
                 self.remove_member(slot, membership.audience, membership.place, effects);
             }
             effects.counters.members.sub(1);
-            self.audiences.exit(membership.audience);
+            self.audiences.exit(membership.audience, effects.budget);
         }
     }
 
@@ -277,9 +277,11 @@ impl Home {
         effects.budget.release(session.decoder.held_bytes());
         // The generation stays, so that hops to the connection that was here find nobody.
         *self.sessions.at_mut(slot) = Session { generation: session.generation, ..Session::default() };
-        if session.is_websocket() {
+        if let Some(user) = &session.user {
             self.websockets -= 1;
+            effects.budget.release_standing(self.connection_bytes + user.len());
         }
+        self.forget_pong(slot, effects);
         self.sockets -= 1;
         self.peers.forget(slot);
         if self.sockets == 0 {

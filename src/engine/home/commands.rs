@@ -5,11 +5,12 @@ use bytes::Bytes;
 use smallvec::smallvec;
 
 use super::late::Leaving;
+use super::pace::LANE_FULL;
 use super::{Home, HomeEffects};
 use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
-use crate::base::limits::{EXPULSIONS_MAX, PAGE_MAX, UNANSWERED_MAX};
+use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWERED_MAX};
 use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
@@ -46,6 +47,7 @@ impl Home {
                 let publish = Publish { data, key: key.as_deref(), echo, ephemeral };
                 self.publish(slot, &room, publish, reply, effects);
             }
+            Command::History { .. } if effects.budget.is_over() => self.refuse_for_memory(slot, reply, effects),
             Command::History { room, after, before, limit } => {
                 let limit = limit.unwrap_or(PAGE_MAX);
                 self.ask_owner(slot, &room, reply, effects, |room, member| ToOwner::History {
@@ -109,8 +111,11 @@ impl Home {
             );
         }
         let owner = owner_of(room, self.settings.cores);
-        if self.is_way_full(slot, owner, effects) {
-            return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        if self.is_way_full_for_questions(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
+        if effects.budget.is_over() {
+            return self.refuse_for_memory(slot, reply, effects);
         }
         let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
         let session = self.sessions.at_mut(slot);
@@ -159,11 +164,16 @@ impl Home {
         if found.is_some() {
             return found;
         }
+        if effects.budget.is_tight() {
+            self.refuse_for_memory(slot, reply, effects);
+            return None;
+        }
         let name = match audience {
             Some(audience) => self.audiences.at(audience).room.clone(),
             None => RoomName::new(room).expect("the wire has checked it"),
         };
-        let audience = self.audiences.enter(&name, owner, self.settings.room(room).slow_policy);
+        let policy = self.settings.room(room).slow_policy;
+        let audience = self.audiences.enter(&name, owner, policy, effects.budget);
         let memberships = &mut self.sessions.at_mut(slot).memberships;
         memberships.push(Membership {
             audience,
@@ -259,13 +269,18 @@ impl Home {
         let Some((audience, index)) = self.wanted_membership(slot, room) else {
             return self.refuse_stranger(slot, reply, effects);
         };
-        if self.is_way_full(slot, self.audiences.at(audience).owner, effects) {
-            return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        let owner = self.audiences.at(audience).owner;
+        if self.is_way_full(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
         }
         self.settle_away(slot, index, effects);
         let audience = self.audiences.at(audience);
         let hop = hop(audience.room.clone(), self.member(slot));
-        self.tell_owner(slot, audience.owner, hop, effects);
+        let is_question = !matches!(hop, ToOwner::Publish { .. });
+        if is_question && self.is_way_full_for_questions(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
+        self.tell_owner(slot, owner, hop, effects);
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
@@ -282,6 +297,12 @@ impl Home {
         let session = self.sessions.at(slot);
         let index = session.membership(audience)?;
         session.memberships[index].wanted.then_some((audience, index))
+    }
+
+    /// Refuses what the memory budget leaves no room for.
+    fn refuse_for_memory(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        let words = "the server is out of memory for this; try again later";
+        self.refuse_until(slot, (ErrorCode::Overloaded, words), Some(OVERLOADED_RETRY_MS), reply, effects);
     }
 
     fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {

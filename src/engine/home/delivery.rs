@@ -86,6 +86,7 @@ impl Home {
 
     /// Puts a run of publications, at least one, into the outboxes of a room's members.
     fn put(&mut self, index: u32, run: &[Pending], except: Option<u32>, effects: &mut HomeEffects<'_>) {
+        self.outboxes.set_short_of_memory(effects.budget.is_over());
         let audience = self.audiences.at(index);
         let (stream, policy, room) = (audience.stream, audience.slow_policy, audience.room.clone());
         let readings = audience.readings();
@@ -180,6 +181,7 @@ impl Home {
         let Some(index) = self.audiences.find(room) else { return };
         self.put_pending(index, effects);
         let Some(index) = self.audiences.find(room) else { return };
+        self.outboxes.set_short_of_memory(effects.budget.is_over());
         let audience = self.audiences.at(index);
         let (policy, readings) = (audience.slow_policy, audience.readings());
         let except = self.spared(except);

@@ -173,7 +173,7 @@ impl Home {
     }
 
     /// A join was refused: the membership prepared for it goes, unless it has other reasons to be there.
-    fn join_answered(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) {
+    pub(super) fn join_answered(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) {
         if self.session_of(conn).is_none() {
             return;
         }
@@ -196,8 +196,11 @@ impl Home {
         let membership = memberships[index];
         if !membership.wanted && membership.joins == 0 && membership.leaves == 0 {
             memberships.swap_remove(index);
+            if memberships.spilled() && memberships.len() * 4 <= memberships.capacity() {
+                memberships.shrink_to_fit();
+            }
             effects.counters.members.sub(1);
-            self.audiences.exit(audience);
+            self.audiences.exit(audience, effects.budget);
         }
     }
 

@@ -19,8 +19,10 @@ mod inbound;
 mod late;
 mod news;
 mod pace;
+mod pongs;
 mod refusing;
 mod reload;
+mod shedding;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -40,6 +42,7 @@ use foldhash::fast::FixedState;
 use self::admission::Waiting;
 use self::late::Late;
 use self::pace::Pace;
+use self::pongs::Pongs;
 use self::timers::Timers;
 use self::tokens::Tokens;
 use self::traces::Traced;
@@ -58,7 +61,7 @@ use super::table::Table;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName};
-use crate::base::limits::SENDS_PER_TURN_MAX;
+use crate::base::limits::{CONNECTION_BYTES, SENDS_PER_TURN_MAX};
 use crate::base::places::Places;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
@@ -107,6 +110,10 @@ pub struct Home {
     too_often: HashMap<u32, u64, FixedState>,
     /// How fast connections send, by slot: of those that have sent of late.
     paces: HashMap<u32, Pace, FixedState>,
+    /// Pings that are not answered yet.
+    pongs: Pongs,
+    /// Nobody is looked for to be shed before, monotonic milliseconds.
+    shed_again_ms: u64,
     /// Bytes of them.
     heads_bytes: usize,
     /// Given to the next accepted connection.
@@ -115,6 +122,8 @@ pub struct Home {
     slots_used: u32,
     /// Slots that hold a socket.
     sockets: u32,
+    /// What each connection is charged with beside its user's name.
+    connection_bytes: usize,
     /// Slots that hold a WebSocket, closing ones included.
     websockets: u32,
     /// WebSockets that are open: what the limits on connections count.
@@ -159,9 +168,12 @@ impl Home {
             waiting: HashMap::default(),
             too_often: HashMap::default(),
             paces: HashMap::default(),
+            pongs: Pongs::default(),
+            shed_again_ms: 0,
             heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
+            connection_bytes: CONNECTION_BYTES + settings.io_bytes_per_connection,
             websockets: 0,
             open: 0,
             places: Arc::default(),
@@ -242,7 +254,9 @@ impl Home {
 
     /// The kernel has taken the last send whole.
     pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if self.outboxes.sent(slot) {
+        let is_empty = self.outboxes.sent(slot);
+        self.put_pong(slot, effects);
+        if is_empty {
             self.all_sent(slot, effects);
         }
     }
@@ -250,6 +264,7 @@ impl Home {
     /// Hands out the turn's sends. Returns whether more wait than fit in one turn.
     pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         self.put_all_pending(effects);
+        self.put_pongs(effects);
         self.shed(effects);
         self.tell_traced(effects);
         if self.outboxes.has_dirty() {

@@ -13,6 +13,9 @@ use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Command, ReplyTo};
 
+/// What is said of a command that another core cannot be given now.
+pub(super) const LANE_FULL: &str = "too much waits for the room's core";
+
 /// How fast a connection sends. Kept only while it differs from one that has sent nothing.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -81,6 +84,28 @@ impl Home {
         }
     }
 
+    /// Whether a control frame comes within the rate of commands of its connection. Nothing is said to one that does not,
+    /// but it counts as refused.
+    pub(super) fn control_keeps_pace(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> bool {
+        let Some(rate) = self.settings.limits.command_rate else { return true };
+        let pace = self.paces.entry(slot).or_default();
+        let is_taken = pace.commands.try_take(rate, effects.now.mono_us).is_ok();
+        if !is_taken {
+            self.note_rate_refusal(slot, effects);
+        }
+        is_taken
+    }
+
+    /// Counts empty fragments as commands: they say nothing and could go on for ever.
+    pub(super) fn count_fragments(&mut self, slot: u32, count: u32, effects: &mut HomeEffects<'_>) {
+        for _ in 0..count {
+            if self.sessions.at(slot).phase != Phase::Open {
+                return;
+            }
+            self.control_keeps_pace(slot, effects);
+        }
+    }
+
     /// A publish was done.
     pub(super) fn note_published(&mut self, conn: ConnId) {
         if self.session_of(conn).is_some()
@@ -143,6 +168,12 @@ impl Home {
         self.is_lane_full(self.passes_by(slot).unwrap_or(owner), effects)
     }
 
+    /// Whether a hop to a room's owner that is no publish would be refused.
+    pub(super) fn is_way_full_for_questions(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
+        let way = self.passes_by(slot).unwrap_or(owner);
+        way != self.core && effects.outbound.is_full_for_questions(way)
+    }
+
     /// Says something to a room's owner for a connection.
     pub(super) fn tell_owner(&self, slot: u32, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         Self::tell_owner_by(self.passes_by(slot), owner, hop, effects);
@@ -156,9 +187,27 @@ impl Home {
         }
     }
 
-    /// What was passed by the limiter goes on to its room.
-    pub(super) fn passed(&self, hop: ToOwner, effects: &mut HomeEffects<'_>) {
-        effects.outbound.post_to_owner(owner_of(hop.room(), self.settings.cores), hop);
+    /// What was passed by the limiter goes on to its room. Where that core's lane is full, what may be refused is refused
+    /// here: nothing of it has been done, and what comes after it may find room again.
+    pub(super) fn passed(&mut self, hop: ToOwner, effects: &mut HomeEffects<'_>) {
+        let owner = owner_of(hop.room(), self.settings.cores);
+        if owner == self.core || !effects.outbound.is_full(owner) {
+            return effects.outbound.post_to_owner(owner, hop);
+        }
+        let conn = hop.conn();
+        let reply = match &hop {
+            ToOwner::Publish { reply, .. } | ToOwner::History { reply, .. } | ToOwner::Presence { reply, .. } => *reply,
+            ToOwner::Join { room, reply, .. } => {
+                self.join_answered(room, conn, effects);
+                *reply
+            }
+            ToOwner::Leave { .. } | ToOwner::Expel { .. } | ToOwner::Away { .. } => {
+                return effects.outbound.post_to_owner(owner, hop);
+            }
+        };
+        if self.session_of(conn).is_some() {
+            self.refuse(conn.slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
     }
 
     /// Whether a publish is within the limit of its user, as far as that is told here. If not, it has been refused.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::worst::Worst;
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
-use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
+use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
 use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS, Session};
@@ -183,6 +183,7 @@ impl Home {
                 self.timers.silent.push(Reverse((deadline, slot, session.generation)));
             }
             due.push(slot);
+            self.sessions.at_mut(slot).marks.set(Marks::PINGED);
             self.schedule_expiry(slot, effects.now);
         }
         self.timers.worst.end_turn(turn, effects.counters);
@@ -295,7 +296,13 @@ impl Home {
     }
 
     /// `reconnect`, then close.
-    fn send_away(&mut self, slot: u32, after_ms: u64, reason: ReconnectReason, effects: &mut HomeEffects<'_>) {
+    pub(super) fn send_away(
+        &mut self,
+        slot: u32,
+        after_ms: u64,
+        reason: ReconnectReason,
+        effects: &mut HomeEffects<'_>,
+    ) {
         let session = self.sessions.at(slot);
         let cause = if reason == ReconnectReason::Draining { "drain" } else { "memory budget used up" };
         if !session.marks.has(Marks::ECHO) {
@@ -304,24 +311,6 @@ impl Home {
             self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);
         }
         self.fail(slot, reason.close_code(), cause, effects);
-    }
-
-    /// While the memory budget is exceeded, the worst laggards go.
-    pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
-        for _ in 0..SHED_PER_TURN_MAX {
-            if !effects.budget.is_over() {
-                return;
-            }
-            let open = (0..self.slots_used).filter(|slot| self.sessions.at(*slot).phase == Phase::Open);
-            let held = |slot: u32| self.outboxes.bytes(slot) + self.sessions.at(slot).decoder.held_bytes();
-            let Some(slot) = open.max_by_key(|slot| held(*slot)).filter(|slot| held(*slot) > 0) else { return };
-            self.outboxes.drop_queued(slot, effects.budget);
-            // Without the part of a message that it held, the rest of its bytes cannot be read.
-            effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
-            let after_ms = 1_000 + self.random.below(9_000);
-            self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
-            self.end_after_sending(slot, Phase::Lingering, effects);
-        }
     }
 }
 

@@ -145,6 +145,7 @@ impl Home {
         if self.settings.limits.user_message_rate.is_some() {
             session.marks.set(Marks::COUNTED_MESSAGES);
         }
+        effects.budget.charge_standing(self.connection_bytes + user.len());
         session.user = Some(user.clone());
         let (id, echo) = (session.id(self.core, slot), session.marks.has(Marks::ECHO));
         self.expect_idle(slot, effects.now);

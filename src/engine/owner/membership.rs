@@ -35,8 +35,14 @@ impl Room {
         let asker = Asker::Connection { conn: member.conn, reply };
         let is_member = self.listeners.contains(member.conn);
         self.repair(effects);
-        if self.listeners.is_behind(member.conn.home) || (again && !is_member) {
+        let home = member.conn.home;
+        let is_full = self.listeners.is_behind(home) || effects.outbound.is_full_for_questions(home);
+        if is_full || (again && !is_member) {
             asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
+            return;
+        }
+        if effects.budget.is_over() || (!is_member && effects.budget.is_tight()) {
+            asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OUT_OF_MEMORY }, effects);
             return;
         }
         if self.listeners.add(&member)
@@ -106,6 +112,14 @@ impl Room {
         if self.settings.history_count_max == 0 {
             let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
             asker.refuse(&self.name, refusal, effects);
+            return;
+        }
+        if effects.budget.is_over() {
+            asker.refuse(&self.name, Refusal::OUT_OF_MEMORY, effects);
+            return;
+        }
+        if asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home)) {
+            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
             return;
         }
         self.expire(now);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::base::ids::UserName;
-use crate::base::limits::{ABSENT_BYTES, STATUS_INTERVAL_MS, STATUSES_AT_ONCE_MAX, TICK_MS};
+use crate::base::limits::{ABSENT_BYTES, STATUS_INTERVAL_MS, STATUSES_AT_ONCE_MAX, TICK_MS, USER_BYTES};
 use crate::engine::news::News;
 use crate::wire::push::Status;
 use crate::wire::reply::PresentUser;
@@ -62,7 +62,7 @@ impl Presence {
 
     /// Bytes for the budget, beside those of connections that are members.
     pub fn bytes(&self) -> usize {
-        self.absent_bytes
+        self.users.len() * USER_BYTES + self.absent_bytes
     }
 
     /// When [`Presence::expire`] or [`Presence::take_news`] is wanted, monotonic milliseconds.

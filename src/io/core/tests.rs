@@ -95,6 +95,14 @@ impl Staged for Relay {
     fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         self.outbound.put_back(to, staged)
     }
+
+    fn staged_bytes(&self, to: CoreId) -> usize {
+        self.outbound.staged_bytes(to)
+    }
+
+    fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        self.outbound.set_queued_bytes(to, bytes);
+    }
 }
 
 impl CoreState for Relay {

@@ -258,6 +258,14 @@ pub static KEYS: &[Key] = &[
     //
     Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages held per room").by_class(),
     Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long they are held").by_class(),
+    Key::new(
+        "rooms",
+        "numbering_ttl",
+        duration(0, 3_650 * DAY),
+        "24h",
+        "how long an idle room keeps its epoch and head",
+    )
+    .by_class(),
     Key::new("rooms", "history_on_join", count(0, 10_000), "50", "messages given on joining").by_class(),
     Key::new("rooms", "history_on_join_max", count(0, 10_000), "300", "the most a client may ask for").by_class(),
     Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection"),

@@ -14,6 +14,7 @@ use super::origin::Mistake;
 use super::part::parse_part;
 use super::units::{self, Share};
 use super::{Config, Setting};
+use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
@@ -133,6 +134,11 @@ pub fn level(config: &Config) -> Targets {
     parse_level(config.get("log", "level").text()).expect("its kind has read it")
 }
 
+/// Whether clients speak TLS.
+fn has_tls(config: &Config) -> bool {
+    ["certificate", "key"].iter().all(|name| !config.get("tls", name).text().is_empty())
+}
+
 fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
     let auto_node = || machine.host.clone().unwrap_or_else(|| "roomring".into());
     let node = config.get("server", "node").text();
@@ -161,6 +167,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
         memory_bytes_max: budget / u64::from(cores),
+        io_bytes_per_connection: if has_tls(config) { TLS_CONNECTION_BYTES } else { 0 },
         heartbeat_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
         compression: compression(config),
@@ -221,6 +228,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
     RoomSettings {
         history_count_max: get("history_size").size(),
         history_ttl_ms: get("history_ttl").number(),
+        numbering_ttl_ms: get("numbering_ttl").number(),
         history_on_join: get("history_on_join").count(),
         history_on_join_max: get("history_on_join_max").count(),
         recovery_max: get("recovery_max").size(),

@@ -101,6 +101,8 @@ struct Partial {
     /// Payload of the control frame in `frame`.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
+    /// Fragments without payload that have come and not been counted.
+    empty_fragments: u32,
     /// What the last call lent to its caller and the next one lets go.
     lent: Lent,
 }
@@ -243,6 +245,12 @@ impl Decoder {
         }
     }
 
+    /// How many fragments without payload have come since this was last asked. They bring a message no further, so that
+    /// nothing else bounds them.
+    pub fn take_empty_fragments(&mut self) -> u32 {
+        self.partial.as_mut().map_or(0, |partial| std::mem::take(&mut partial.empty_fragments))
+    }
+
     /// Frees what the last call lent.
     fn let_go(&mut self) {
         let Some(partial) = &mut self.partial else { return };
@@ -305,6 +313,7 @@ impl Partial {
             fragments: 0,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
+            empty_fragments: 0,
             lent: Lent::Nothing,
         })
     }
@@ -398,6 +407,7 @@ impl Partial {
         }
         if !fin {
             self.count_fragment()?;
+            self.empty_fragments += u32::from(missing == 0);
             return Ok(None);
         }
         self.message.as_ref().expect("a data frame has begun it").check_end()?;

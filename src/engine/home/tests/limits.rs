@@ -19,7 +19,7 @@ pub(super) fn head(user: &str) -> String {
     HEAD.replace("user=ann", &format!("user={user}&room=a"))
 }
 
-fn text(command: &str) -> Vec<u8> {
+pub(super) fn text(command: &str) -> Vec<u8> {
     client_frame(Opcode::Text, command.as_bytes(), [1, 2, 3, 4])
 }
 

@@ -5,6 +5,7 @@ mod crowd;
 mod ends;
 mod limits;
 mod members;
+mod memory;
 mod presence;
 mod refusing;
 mod tokens;

@@ -228,7 +228,9 @@ impl World {
     fn assert_empty(&self) {
         assert!(self.owner.rooms.all().is_empty());
         assert_eq!((self.counters.rooms.get(), self.counters.rooms_held.get()), (0, 0));
-        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.kept_bytes), (0, 0, 0));
+        let retention = &self.owner.retention;
+        assert_eq!((self.budget.used(), self.budget.standing()), (0, 0));
+        assert_eq!((retention.bytes, retention.kept_bytes, self.owner.largest.rooms()), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
         assert!(self.owner.link_publishes.is_empty());
     }

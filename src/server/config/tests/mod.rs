@@ -157,7 +157,7 @@ fn values_reach_the_engine_in_its_units() {
          [rooms]\nhistory_size = 10\nhistory_ttl = \"1m\"\nhistory_on_join = 5\nhistory_on_join_max = 6\n\
          recovery_max = 9\nslow_policy = \"latest\"\npresence = false\npresence_grace = \"0\"\n\
          presence_names_max = 20\n\
-         [[rooms.class]]\npattern = \"news:*\"\nhistory_size = 0\nslow_policy = \"skip\"\n\
+         [[rooms.class]]\npattern = \"news:*\"\nhistory_size = 0\nnumbering_ttl = \"2h\"\nslow_policy = \"skip\"\n\
          presence_names_max = 0\n\
          [limits]\noutbox_bytes = \"3MiB\"\nmemory_budget = \"1GiB\"\nrooms_per_connection = 0\n\
          [heartbeat]\ninterval = \"1s\"\ntimeout = \"3s\"\n[log]\nformat = \"json\"\n",
@@ -182,6 +182,8 @@ fn values_reach_the_engine_in_its_units() {
     assert_eq!(room.slow_policy, crate::engine::settings::SlowPolicy::Latest);
     let news = settings.room("news:1");
     assert_eq!((news.history_count_max, news.history_ttl_ms, news.presence_names_max), (0, 60_000, 0));
+    assert_eq!((news.history_count_max, news.history_ttl_ms), (0, 60_000));
+    assert_eq!((room.numbering_ttl_ms, news.numbering_ttl_ms), (24 * 3_600_000, 2 * 3_600_000));
     assert_eq!(news.slow_policy, crate::engine::settings::SlowPolicy::Skip);
 }
 

@@ -37,6 +37,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         Arc::new(RoomSettings {
             history_count_max,
             history_ttl_ms: 5_000,
+            numbering_ttl_ms: 10_000,
             history_on_join: 3,
             history_on_join_max: 10,
             recovery_max: 8,
@@ -74,6 +75,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             idle_timeout_ms: 40_000,
         },
         memory_bytes_max: if choice & 4 == 0 { 1 << 20 } else { 12_000 },
+        io_bytes_per_connection: 0,
         heartbeat_ms: 5_000,
         heartbeat_timeout_ms: 12_000,
         compression: (choice & 8 == 0).then_some(Compression { bytes_min: 20, level: 1 }),
