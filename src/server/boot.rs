@@ -51,6 +51,9 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
     }
+    if lacks_hosts(&config) {
+        tracing::info!("{LACKS_HOSTS}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,9 +106,6 @@ async fn run(
         Some(auth) => Some(auth.run(cores.handles().to_vec()).await),
         None => None,
     };
-    if lacks_hosts(&config) {
-        tracing::info!("{LACKS_HOSTS}");
-    }
     announce(&listen, control_address, plan);
     let mut tls = Serving::new(plan.tls.clone(), cores.handles().to_vec(), watched.clone());
     tokio::spawn(watch_end(watched.clone()));
