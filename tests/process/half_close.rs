@@ -51,7 +51,7 @@ impl Way<'_> {
                     }
                     sock.write_all(&bytes)
                 };
-                if round % 4 == 0 {
+                if round.is_multiple_of(4) {
                     write(&mut sock, &mut conn).expect("the server reads");
                 } else {
                     end_behind(&mut sock, round, |sock| write(sock, &mut conn));
