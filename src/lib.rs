@@ -15,7 +15,8 @@
 //!   ([`engine::placement`]). A room has two halves: the owner's `room` (numbering, history, presence, which cores
 //!   listen) and an `audience` (the local members) on every core that has members.
 //! - What connections of several cores share in limits (addresses, users, the server as a whole) is counted on the one core
-//!   that the key hashes to ([`engine::limiter`]); what one connection may do, beside it.
+//!   that the key hashes to ([`engine::limiter`]); what one connection may do, beside it. How many WebSockets are open in
+//!   the process is one shared number ([`base::places`]), touched when one opens and when it ends.
 //! - Cores speak by **hops** ([`engine::hop`]) over bounded **lanes** ([`io`]). A hop to a room of the same core is the
 //!   same hop, handled at once: there is one path, however many cores there are.
 //! - The **service thread** does what is not on the message path. It never blocks a core; a core never waits for it. What

@@ -99,7 +99,7 @@ pub fn connect(server: &Server, config: &Arc<ClientConfig>, user: &str) -> Clien
     client
 }
 
-fn tls_of(client: &mut Client) -> &mut TlsStream {
+pub fn tls_of(client: &mut Client) -> &mut TlsStream {
     match client.over_what() {
         Stream::Tls(stream) => stream,
         Stream::Plain(_) => unreachable!("every client of these tests speaks TLS"),
@@ -304,7 +304,7 @@ fn what_is_not_tls_gets_an_answer_and_an_end() {
 }
 
 /// The first message of a handshake.
-fn hello(config: &Arc<ClientConfig>) -> Vec<u8> {
+pub fn hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let name = ServerName::try_from("localhost").expect("valid");
     let mut tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
     let mut hello = Vec::new();

@@ -174,6 +174,9 @@ fn an_answer_that_waits_for_another_core_reaches_whoever_has_ended_its_stream() 
     }
 }
 
+/// Brings a connection somewhere.
+type Stage<'a> = &'a dyn Fn(&mut One);
+
 #[test]
 fn whatever_io_can_no_longer_read_is_half_closed_and_waited_for() {
     let kicked = |one: &mut One| {
@@ -181,7 +184,7 @@ fn whatever_io_can_no_longer_read_is_half_closed_and_waited_for() {
         let whom = Whom::User(UserName::new("ann").expect("valid"));
         one.handle(Input::Call { token: 1, call: Call::Disconnect { whom, from: 0, reason: None } });
     };
-    let stages: [(&str, &dyn Fn(&mut One)); 6] = [
+    let stages: [(&str, Stage<'_>); 6] = [
         ("nothing heard", &|one| one.handle(accepted(0))),
         ("half a head", &|one| {
             one.handle(accepted(0));

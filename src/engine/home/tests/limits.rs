@@ -467,6 +467,9 @@ fn who_waited_while_the_server_filled_is_turned_away_and_counted_nowhere() {
     }
 }
 
+/// Ends the connection in a slot of a core.
+type Ending<'a> = &'a dyn Fn(&mut Two, usize, u32);
+
 #[test]
 fn the_limit_on_connections_is_exact_over_cores_and_places_come_back_whatever_the_end() {
     let settings = Settings { cores: 2, connections_max: 3, ..Settings::for_tests() };
@@ -482,7 +485,7 @@ fn the_limit_on_connections_is_exact_over_cores_and_places_come_back_whatever_th
         (slot, two.open(core, slot, "ann"))
     };
     // Each kind of end in turn, of a connection on either core: one place comes back, and no more.
-    let ends: [&dyn Fn(&mut Two, usize, u32); 5] = [
+    let ends: [Ending<'_>; 5] = [
         &|two, core, slot| drop(two.handle(core, Input::Disconnected { slot })),
         &|two, core, slot| drop(two.say(core, slot, &client_frame(Opcode::Close, &[], [1, 2, 3, 4]))),
         &|two, core, slot| drop(two.say(core, slot, &[0xff; 8])),
