@@ -195,12 +195,12 @@ impl Audiences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::random::Random;
+    use crate::engine::random::{Part, Secrets};
     use crate::wire::command::Form;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
         assert_eq!(audiences.enter(&room, CoreId(0), SlowPolicy::Skip), index);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_last_member_takes_the_place_of_the_one_removed() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
         let audience = audiences.at_mut(index);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn members_stand_by_how_they_read() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
         let audience = audiences.at_mut(index);
