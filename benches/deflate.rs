@@ -158,7 +158,7 @@ fn long_codes(bits: &mut Bits) {
     // Every code length from 1 to 15 and the run of zeros (18) has a code of four bits.
     let order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
     order.iter().for_each(|length| bits.push(if matches!(length, 1..=15 | 18) { 4 } else { 0 }, 3));
-    let mut code = |bits: &mut Bits, length: u32| {
+    let code = |bits: &mut Bits, length: u32| {
         let code = if length == 18 { 15 } else { length - 1 };
         bits.push(code.reverse_bits() >> 28, 4);
     };

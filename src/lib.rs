@@ -69,7 +69,9 @@
 //!   the service thread renews ([`server::auth`]). A token that no key fits waits for the next set; signature checks are
 //!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are empty in
 //!   mode `open`.
-//! - **Randomness and time** come into the engine as arguments: one seed gives one run.
+//! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs) comes
+//!   from a cryptographic generator ([`engine::random`]); tables that hold what outsiders choose, and the placement of names
+//!   on cores, have keys that follow from other secrets of the process.
 //! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) and `wire/mask.rs` only.
 
 pub mod base;

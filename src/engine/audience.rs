@@ -226,12 +226,12 @@ impl Audiences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::random::Random;
+    use crate::engine::random::{Part, Secrets};
     use crate::wire::command::Form;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn tables_are_given_back_after_a_crowd() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let rooms: Vec<_> = (0..5_000).map(|room| RoomName::new(&format!("room{room}")).expect("valid")).collect();
         let mut enter =
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_last_member_takes_the_place_of_the_one_removed() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn members_stand_by_how_they_read() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);

@@ -44,6 +44,7 @@ use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
+use self::random::Secrets;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -109,14 +110,21 @@ macro_rules! limiter_effects {
 }
 
 impl Engine {
-    /// An engine without connections or rooms. `seed` feeds every random choice; the same inputs give the same outputs.
+    /// An engine without connections or rooms. Every random choice follows from the secrets, which the cores of a process
+    /// share: the same ones and the same inputs give the same outputs.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64, counters: Arc<CoreCounters>) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        core: CoreId,
+        secrets: impl Into<Secrets>,
+        counters: Arc<CoreCounters>,
+    ) -> Self {
+        let secrets = secrets.into();
         counters.memory_budget_bytes.set(settings.memory_bytes_max);
         Self {
-            home: Home::new(settings.clone(), core, seed),
-            owner: Owner::new(settings.clone(), core, seed),
-            limiter: Limiter::new(settings.clone(), core, seed),
+            home: Home::new(settings.clone(), core, &secrets),
+            owner: Owner::new(settings.clone(), core, &secrets),
+            limiter: Limiter::new(settings.clone(), core, &secrets),
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
             io_bytes: 0,

@@ -1,7 +1,6 @@
 //! The cores of this process as the service thread sees them: started together, told together, ended together.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +18,8 @@ use crate::engine::Engine;
 use crate::engine::access::Keys;
 use crate::engine::input::Input;
 use crate::engine::output::Output;
+use crate::engine::placement;
+use crate::engine::random::Secrets;
 use crate::engine::settings::Settings;
 use crate::engine::trace::Span;
 use crate::engine::trusted::Trusted;
@@ -134,8 +135,7 @@ pub fn start(
     let settings = Arc::new(within(&plan.settings, capacity, &listen));
     let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
-    // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
-    let seeds = RandomState::new();
+    let secrets = choose_secrets()?;
     let places: Arc<Places> = Arc::default();
     let (sender, ended) = mpsc::channel(plan.cpus.len());
     let mut handles = Vec::new();
@@ -149,10 +149,10 @@ pub fn start(
         let (cpu, prefaced) = (*cpu, prefaced.clone());
         let of_core = counters.clone();
         let config = CoreConfig { cpu, slots, listeners, tls, lanes, prefaced, wake, services, counters: of_core };
-        let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
+        let (settings, secrets, sender) = (settings.clone(), secrets.clone(), sender.clone());
         let places = places.clone();
         let engine = move || {
-            let mut engine = Engine::new(settings, core, seed, counters).sharing(places);
+            let mut engine = Engine::new(settings, core, secrets, counters).sharing(places);
             // Before the first connection is accepted.
             if let Some(keys) = keys {
                 engine.handle(clock::now(), Input::Keys(keys), &mut Output::default());
@@ -169,6 +169,18 @@ pub fn start(
     let cores = Cores { handles: handles.into(), capacity, listen };
     let (beats, asked_to_end) = (Cell::new(None), Cell::new(false));
     Ok((Running { cores, ended, left, hands_over, beats, asked_to_end }, listeners.addresses))
+}
+
+/// What the random choices of this process follow from, out of the operating system's randomness.
+fn choose_secrets() -> anyhow::Result<Secrets> {
+    let mut bytes = [0; 32 + 32 + 16];
+    getrandom::fill(&mut bytes).context("the operating system gives no random numbers")?;
+    let (shown, rest) = bytes.split_first_chunk().expect("the first 32 bytes");
+    let (tables, placed) = rest.split_first_chunk().expect("the next 32 bytes");
+    let (one, other) = placed.split_first_chunk().expect("8 of the last 16 bytes");
+    let other = other.first_chunk().expect("the other 8");
+    placement::set_secret([one, other].map(|bytes| u64::from_le_bytes(*bytes)));
+    Ok(Secrets { shown: *shown, tables: *tables })
 }
 
 fn listeners(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {

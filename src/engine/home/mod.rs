@@ -54,7 +54,7 @@ use super::outbox::{Outboxes, Outgoing, Role};
 use super::output::Output;
 use super::packer::Packer;
 use super::peers::Peers;
-use super::random::Random;
+use super::random::{Part, Random, Secrets};
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
 use super::table::Table;
@@ -152,11 +152,12 @@ pub struct Home {
 impl Home {
     /// No connections.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        let mut random = Random::salted(seed, 1);
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let mut random = secrets.shown(core, Part::Home);
         let mut home = Self {
             core,
-            audiences: Audiences::new(random.name_hashing()),
+            audiences: Audiences::new(secrets.tables(core, Part::Home).hashing()),
+            // Then one after the other, so that a slot never has one twice. A connection's id is a name and no secret.
             next_generation: random.next_u64() as u32,
             random,
             sessions: Table::new(),

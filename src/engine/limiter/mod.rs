@@ -14,7 +14,7 @@ use crate::engine::budget::Budget;
 use crate::engine::hop::{ConnectRefusal, OpenConnections, ToHome, ToLimiter, ToOwner, TooOften};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
-use crate::engine::random::{NameHashing, Random};
+use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{Bucket, SlidingWindow};
 use crate::engine::settings::{Limits, Settings};
 
@@ -93,15 +93,14 @@ pub fn network(address: IpAddr) -> Ipv6Addr {
 impl Limiter {
     /// Nothing counted.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        let mut random = Random::salted(seed, 3 | (u64::from(core.0) << 8));
-        let hashing = random.name_hashing();
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let mut keys = secrets.tables(core, Part::Limiter);
         Self {
             settings,
             core,
             server: Bucket::default(),
-            addresses: HashMap::with_hasher(hashing.clone()),
-            users: HashMap::with_hasher(hashing),
+            addresses: HashMap::with_hasher(keys.hashing()),
+            users: HashMap::with_hasher(keys.hashing()),
             addresses_due: VecDeque::new(),
             users_due: VecDeque::new(),
         }

@@ -19,7 +19,7 @@ impl One {
     fn new(limits: Limits) -> One {
         let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
         One {
-            limiter: Limiter::new(settings, CoreId(0), 1),
+            limiter: Limiter::new(settings, CoreId(0), &Secrets::from(1)),
             outbound: Outbound::new(CoreId(0), 1),
             budget: Budget::new(u64::MAX),
             now: Now { mono_us: 5_000_000, unix_ms: 1_700_000_000_000 },

@@ -91,12 +91,13 @@ impl Largest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::CoreId;
     use crate::engine::owner::room::tests::memory_room;
-    use crate::engine::random::Random;
+    use crate::engine::random::{Part, Secrets};
 
     #[test]
     fn the_largest_is_found_whichever_way_rooms_change() {
-        let mut rooms = Rooms::new(Random::new(1).name_hashing());
+        let mut rooms = Rooms::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let ids = ["a", "b", "c"].map(|name| rooms.insert(memory_room(name)));
         let mut largest = Largest::default();
         assert_eq!(largest.take_turn(), None);

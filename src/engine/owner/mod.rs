@@ -50,7 +50,7 @@ use super::input::{KeptKey, LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
 use super::packer::Packer;
-use super::random::{NameHashing, Random};
+use super::random::{Part, Random, Secrets, TableKeys};
 use super::settings::Settings;
 use super::trace::Span;
 use crate::base::codes::ErrorCode;
@@ -94,7 +94,8 @@ struct LinkPublish {
 pub struct Owner {
     settings: Arc<Settings>,
     random: Random,
-    hashing: NameHashing,
+    /// For the rooms' own tables.
+    table_keys: TableKeys,
     rooms: Rooms,
     /// Each room that waits for time, once: when (monotonic milliseconds) and which.
     timers: BTreeSet<(u64, RoomId)>,
@@ -112,19 +113,17 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// No rooms. `seed` feeds epochs and table hashing; the same seed gives the same run.
+    /// No rooms.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        // Cores that are given one seed must not give out the same epochs.
-        let mut random = Random::salted(seed, 2 | (u64::from(core.0) << 8));
-        let hashing = random.name_hashing();
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let mut table_keys = secrets.tables(core, Part::Owner);
         Self {
             settings,
-            random,
-            rooms: Rooms::new(hashing.clone()),
-            numberings: Numberings::new(hashing.clone()),
+            random: secrets.shown(core, Part::Owner),
+            rooms: Rooms::new(table_keys.hashing()),
+            numberings: Numberings::new(table_keys.hashing()),
             numberings_entered: 0,
-            hashing,
+            table_keys,
             timers: BTreeSet::new(),
             retention: Retention::default(),
             largest: Largest::default(),
@@ -341,8 +340,8 @@ impl Owner {
             return;
         }
         match &mut room.authority {
-            Authority::Memory => room.publish_at_once(now, publish, may_remember, &self.hashing, effects),
-            Authority::Store(_) => room.publish_stored(now, publish, may_wait, &self.hashing, effects),
+            Authority::Memory => room.publish_at_once(now, publish, may_remember, &mut self.table_keys, effects),
+            Authority::Store(_) => room.publish_stored(now, publish, may_wait, &mut self.table_keys, effects),
             Authority::Link(linked) => {
                 let asker = publish.asker;
                 if linked.publishing() >= PENDING_PER_ROOM_MAX || !may_wait {
@@ -415,8 +414,8 @@ impl Owner {
         let opening = room.opening.take();
         match (&room.authority, opening.is_some()) {
             (Authority::Memory, _) => {}
-            (Authority::Store(_), true) => room.open_from_store(now, stretch, keys, &self.hashing),
-            (Authority::Store(_), false) => room.handle_loaded(now, stretch, keys, &self.hashing, effects),
+            (Authority::Store(_), true) => room.open_from_store(now, stretch, keys, &mut self.table_keys),
+            (Authority::Store(_), false) => room.handle_loaded(now, stretch, keys, &mut self.table_keys, effects),
             (Authority::Link(_), true) => room.open_from_link(now, stretch, &self.settings.node, effects),
             (Authority::Link(_), false) => room.handle_read(now, stretch, &self.settings.node, effects),
         }

@@ -103,7 +103,8 @@ fn entry_bytes(room: &RoomName) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::random::Random;
+    use crate::base::ids::CoreId;
+    use crate::engine::random::{Part, Secrets};
 
     fn room(name: &str) -> RoomName {
         RoomName::new(name).expect("valid")
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_numbering_is_taken_once_and_forgotten_in_time() {
-        let mut numberings = Numberings::new(Random::new(1).name_hashing());
+        let mut numberings = Numberings::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         for (index, name) in ["a", "b", "c"].into_iter().enumerate() {
             numberings.remember(room(name), at(index as u64), 300 - 100 * index as u64);
         }

@@ -79,8 +79,12 @@ impl Inflater {
             Box::new(State { stream: Inflate::new(false, 15), output: Vec::new(), filled: 0, blocks: 0 })
         });
         state.begin(payload.len(), bytes_max);
-        state.inflate(payload, bytes_max)?;
-        Ok(&state.output[..state.filled])
+        match state.inflate(payload, bytes_max) {
+            Ok(()) => Ok(&state.output[..state.filled]),
+            // Larger than the bound it was taken only because what it says may be within.
+            Err(InflateError::Corrupt) if payload.len() > bytes_max => Err(InflateError::TooBig),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives back what a large message needed: for when the last one that was lent is done with.

@@ -97,6 +97,15 @@ fn the_answer_to_a_close_is_the_last_send() {
 }
 
 #[test]
+fn a_room_that_a_query_names_twice_is_joined_once() {
+    let mut one = One::new();
+    one.handle(accepted(0));
+    one.receive(0, HEAD.replace("user=ann", "user=ann&room=a&room=b&room=a").as_bytes());
+    let text: String = one.turn().iter().map(|send| String::from_utf8_lossy(&send.bytes).into_owned()).collect();
+    assert_eq!(text.matches(r#""type":"joined""#).count(), 2, "{text}");
+}
+
+#[test]
 fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     let mut one = One::new();
     let (begin, end) = HEAD.split_at(40);

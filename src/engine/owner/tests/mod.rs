@@ -47,7 +47,7 @@ impl World {
         Self {
             budget: Budget::new(settings.memory_bytes_max),
             packer: Packer::new(settings.compression),
-            owner: Owner::new(Arc::new(settings), CoreId(0), 7),
+            owner: Owner::new(Arc::new(settings), CoreId(0), &Secrets::from(7)),
             outbound: Outbound::new(CoreId(0), 3),
             spans: Vec::new(),
             link: Vec::new(),
