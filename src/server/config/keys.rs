@@ -283,8 +283,14 @@ pub static KEYS: &[Key] = &[
     Key::new("limits", "connect_rate_per_ip", Kind::Rate, "50/s", "upgrades of one IPv4 address or IPv6 /64").hangup(),
     Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
         .hangup(),
-    Key::new("limits", "command_rate", Kind::Rate, "1000/s", "commands of one connection, twice as many at once")
-        .hangup(),
+    Key::new(
+        "limits",
+        "command_rate",
+        Kind::Rate,
+        "1000/s",
+        "commands of one connection, twice as many at once; a status counts once for each room",
+    )
+    .hangup(),
     Key::new("limits", "message_rate_per_user", Kind::Rate, "200/10s", "publishes of one user, a sliding window")
         .hangup(),
     Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room, twice as many at once")
