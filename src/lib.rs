@@ -58,7 +58,8 @@
 //! - **Order**: whatever must stay ordered rides one lane. `joined` with its messages and the live messages after it leave
 //!   the owner by the same lane, so join, recovery and live delivery have no hole and need no reordering.
 //! - **Bounds**: every queue has one ([`base::limits`], configuration), and every hop says what happens when its lane is
-//!   full and who repairs that. What outsiders can make grow is charged to a memory budget
+//!   full and who repairs that. Who is present is told as the newest state ([`engine::news`]): what a full lane or outbox
+//!   did not take is made good later, and never closes anybody. What outsiders can make grow is charged to a memory budget
 //!   ([`engine::budget`]).
 //! - **Failures** are of four kinds: refusal (an error reply; the connection stays), disconnect (a close code), transient
 //!   (link, store: retried), bug (an assertion ends the process rather than serve wrong data; clients recover by position).

@@ -73,27 +73,27 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. Of one whose join was
-    /// refused it is taken for done.
-    /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
+    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. If the join was refused,
+    /// a no-op. By command it is done once the member's own publications have come.
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Leave {
         /// Which room.
         room: RoomName,
         /// Who.
         member: MemberRef,
-        /// Whether the user was away on this connection.
+        /// What the owner was told last of the user's being away on this connection.
         away: bool,
         /// Where the reply goes.
         reply: Option<ReplyTo>,
     },
-    /// A member is put out of the room. Answered by `Expelled`; of one whose join was refused it is taken for done.
-    /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
+    /// A member is put out of the room. Answered by `Expelled`; if the join was refused, a no-op.
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Expel {
         /// Which room.
         room: RoomName,
         /// Who.
         member: MemberRef,
-        /// Whether the user was away on this connection.
+        /// What the owner was told last of the user's being away on this connection.
         away: bool,
         /// Why.
         reason: LeftReason,
@@ -151,7 +151,7 @@ pub enum ToOwner {
         reply: ReplyTo,
     },
     /// A member's connection went away or came back. No answer.
-    /// Lane full: staged all the same (only changes are sent, and commands are read no faster than turns), never lost.
+    /// Lane full: not sent; the membership stays marked, and the newest state is sent when the lane has room.
     Away {
         /// Which room.
         room: RoomName,
@@ -426,7 +426,8 @@ pub enum ToLimiter {
         counted: bool,
     },
     /// A connection that was counted for its address has ended, or was not let in after all.
-    /// Lane full: staged all the same (one for each connection counted).
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter, which refuses a
+    /// connection after it was counted, stages it all the same (one for each connection counted).
     ForgetAddress {
         /// Of its client.
         address: IpAddr,
@@ -449,7 +450,7 @@ pub enum ToLimiter {
         user: UserName,
     },
     /// A connection that was counted for its user has ended, or was not let in after all.
-    /// Lane full: staged all the same (one for each connection counted).
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room.
     ForgetUser {
         /// The user.
         user: UserName,

@@ -119,6 +119,17 @@ fn connections_of_a_user_are_counted_over_the_cores_until_they_end() {
 }
 
 #[test]
+fn a_closed_connection_makes_way_for_the_next() {
+    for cores in [1, 2, 4] {
+        let limits = ["limits.connections_per_user=1", "limits.connections_per_ip=1"];
+        let server = Server::start(&[&format!("server.cores={cores}"), "server.pin=false", limits[0], limits[1]]);
+        for _ in 0..40 {
+            Client::connect(&server, "ann").close();
+        }
+    }
+}
+
+#[test]
 fn upgrades_over_the_rate_of_an_address_are_told_when_to_come_back() {
     let server = Server::start(&["server.cores=2", "limits.connect_rate_per_ip=3/h"]);
     let clients: Vec<Client> = (0..6).map(|at| Client::connect(&server, &format!("user-{at}"))).collect();

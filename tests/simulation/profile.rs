@@ -153,6 +153,17 @@ impl Profile {
             settings: Settings { compression: draw_compression(seed), ..draw_settings(&mut rng, mode, cores, calm) },
             faults,
         }
+        .with_names()
+    }
+
+    /// In every other run rooms with more than a few members are told totals.
+    fn with_names(mut self) -> Self {
+        let names_max = *Rng::salted(self.seed, "names", 0).pick(&[1_000, 3]);
+        let settings = &mut self.settings;
+        for rooms in settings.classes.iter_mut().map(|class| &mut class.settings).chain([&mut settings.rooms]) {
+            Arc::make_mut(rooms).presence_names_max = names_max;
+        }
+        self
     }
 
     /// Nothing goes wrong, several cores: what canaries are put into.

@@ -72,6 +72,32 @@ fn a_bucket_owes_no_more_than_it_holds() {
 }
 
 #[test]
+fn several_tokens_cost_as_much_as_one_by_one() {
+    let (rate, mut random) = (rate(10, 1_000), Random::new(5));
+    let (mut at_once, mut one_by_one, mut now_us) = (Bucket::default(), Bucket::default(), 0);
+    for _ in 0..1_000 {
+        now_us += random.below(400_000);
+        let count = 1 + random.below(20);
+        let mut trial = one_by_one;
+        let taken = (0..count).try_for_each(|_| trial.try_take(rate, now_us));
+        assert_eq!(at_once.try_take_many(rate, count, now_us).is_ok(), taken.is_ok());
+        if taken.is_ok() {
+            one_by_one = trial;
+        }
+        assert_eq!(at_once, one_by_one);
+    }
+}
+
+#[test]
+fn more_than_a_bucket_holds_is_taken_from_a_full_one_and_owed() {
+    let (rate, mut bucket) = (rate(10, 1_000), Bucket::default());
+    assert_eq!(bucket.try_take_many(rate, 50, 0), Ok(()));
+    assert_eq!(bucket.try_take(rate, 0), Err(3_100), "thirty are owed");
+    assert_eq!(bucket.try_take_many(rate, 50, 4_999_000), Err(1), "not before it is full again");
+    assert_eq!(bucket.try_take_many(rate, 50, 5_000_000), Ok(()));
+}
+
+#[test]
 fn a_window_is_exact() {
     let (rate, mut random, mut window) = (rate(5, 1_000), Random::new(9), SlidingWindow::default());
     let (mut now_us, mut model) = (0, VecDeque::new());

@@ -322,8 +322,14 @@ pub static KEYS: &[Key] = &[
     .hangup(),
     Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
         .hangup(),
-    Key::new("limits", "command_rate", Kind::Rate, "1000/s", "commands of one connection, twice as many at once")
-        .hangup(),
+    Key::new(
+        "limits",
+        "command_rate",
+        Kind::Rate,
+        "1000/s",
+        "commands of one connection, twice as many at once; a status counts once for each room",
+    )
+    .hangup(),
     Key::new("limits", "message_rate_per_user", Kind::Rate, "200/10s", "publishes of one user, a sliding window")
         .hangup(),
     Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room, twice as many at once")

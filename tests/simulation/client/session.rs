@@ -61,8 +61,8 @@ pub enum What {
     Publish(usize),
     /// `history`.
     History(HistoryAsk),
-    /// `presence`.
-    Presence,
+    /// `presence`, of so many users.
+    Presence(u64),
     /// `status`, away or not.
     Status(bool),
     /// `ping`, with the binary form's value.
@@ -107,6 +107,8 @@ pub struct Session {
     pub binary_errors: usize,
     /// JSON commands without `id`: only errors come back.
     pub silent_asks: Vec<Ask>,
+    /// Its publishes that were acknowledged and that it wants to see, by room: the command's number and the position.
+    pub own: Vec<Vec<(u64, (u64, u64))>>,
     /// Rooms of the request's query, whose `joined` come without being asked for again.
     pub query_joins: Vec<(usize, JoinAsk)>,
     /// WebSocket pings that were not answered yet.
@@ -152,6 +154,7 @@ impl Session {
             binary_asks: VecDeque::new(),
             binary_errors: 0,
             silent_asks: Vec::new(),
+            own: vec![Vec::new(); context.rooms.len()],
             query_joins: Vec::new(),
             pings: Vec::new(),
             broke: None,

@@ -132,6 +132,7 @@ impl World {
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };
             session.views[room].on_audit(scene, epoch, head, &mut self.judge);
+            session.views[room].crowd.on_audit(scene, finding.present.as_deref().unwrap_or_default(), &mut self.judge);
             let user = present.entry(session.user.as_deref().unwrap_or_default().to_owned()).or_insert((0, true));
             *user = (user.0 + 1, user.1 && session.away);
         }

@@ -1,6 +1,7 @@
 //! The owner half as a whole: hops and events in, hops and requests out. Outputs are compared as short lines of text.
 
 mod delivery;
+mod leaving;
 mod link;
 mod members;
 mod publishing;
