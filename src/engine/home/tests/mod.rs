@@ -1,5 +1,6 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod lanes;
 mod limits;
 mod memory;
 mod tokens;
