@@ -60,7 +60,8 @@
 //! - **Bounds**: every queue has one ([`base::limits`], configuration), and every hop says what happens when its lane is
 //!   full and who repairs that. Who is present is told as the newest state ([`engine::news`]): what a full lane or outbox
 //!   did not take is made good later, and never closes anybody. What outsiders can make grow is charged to a memory budget
-//!   ([`engine::budget`]).
+//!   at what it takes ([`engine::budget`]): `tests/charges` holds the charges to an allocator's count, and the greedy
+//!   clients of `tests/process` hold a server's resident memory to its budget.
 //! - **Failures** are of four kinds: refusal (an error reply; the connection stays), disconnect (a close code), transient
 //!   (link, store: retried), bug (an assertion ends the process rather than serve wrong data; clients recover by position).
 //! - **Seams**: a publish can be numbered by a link between machines and acknowledged after a store's commit

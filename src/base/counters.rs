@@ -170,7 +170,7 @@ counters! {
     completions: Total,
     #[doc = "Sends submitted to the ring."]
     sends: Total,
-    #[doc = "Bytes of queued frames, partial messages and history held by this core, as charged to its memory budget."]
+    #[doc = "Bytes that clients make this core hold (connections, rooms, queues, history), as charged to its memory budget."]
     memory_charged: Gauge,
     #[doc = "Thread CPU time of this core, in microseconds."]
     cpu_us: Total,

@@ -1,10 +1,10 @@
 //! One core's share of the memory budget: what outsiders can make grow is charged here. Says whether it is used up; what
 //! goes first is decided by whoever holds it.
 //!
-//! Two kinds are told apart. What *stands* stays until its owner lets go of it: connections, rooms, memberships, users,
-//! idempotency keys, numberings. What *passes* is freed by itself or by shedding: queued frames, partial messages, hops,
-//! history. Standing things are refused a little before the budget is used up ([`Budget::is_tight`]), so that what
-//! passes always has room and shedding always helps.
+//! Three kinds are told apart. What *stands* stays until its owner lets go of it: connections, rooms, memberships, users,
+//! idempotency keys, numberings. *History* gives way to it. What *passes* is freed by itself or by shedding: queued
+//! frames, partial messages, hops. Standing things are refused where they and history would leave nothing to what
+//! passes ([`Budget::is_tight`]), so that shedding always helps.
 
 /// The part of the budget (one in so many) that standing things leave to what passes.
 const RESERVE_DIVISOR: u64 = 8;
@@ -15,6 +15,8 @@ pub struct Budget {
     used: u64,
     /// The part of `used` that stands.
     standing: u64,
+    /// The part of `used` that is history.
+    history: u64,
     max: u64,
 }
 
@@ -22,7 +24,7 @@ impl Budget {
     /// Nothing charged.
     #[must_use]
     pub const fn new(max: u64) -> Self {
-        Self { used: 0, standing: 0, max }
+        Self { used: 0, standing: 0, history: 0, max }
     }
 
     /// Sets the bound.
@@ -54,6 +56,19 @@ impl Budget {
         self.standing = self.standing.saturating_sub(bytes as u64);
     }
 
+    /// Charges history.
+    pub fn charge_history(&mut self, bytes: usize) {
+        self.charge(bytes);
+        self.history += bytes as u64;
+    }
+
+    /// Gives back what was charged as history before.
+    pub fn release_history(&mut self, bytes: usize) {
+        self.release(bytes);
+        debug_assert!(self.history >= bytes as u64, "released more than is history");
+        self.history = self.history.saturating_sub(bytes as u64);
+    }
+
     /// Bytes charged.
     #[must_use]
     pub const fn used(&self) -> u64 {
@@ -72,13 +87,13 @@ impl Budget {
         self.used > self.max
     }
 
-    /// Whether nothing more that stands may be added.
+    /// Whether nothing more that stands may be added. Those who read slowly keep nobody out: they are shed.
     #[must_use]
     pub const fn is_tight(&self) -> bool {
-        self.used > self.standing_max()
+        self.standing + self.history > self.standing_max() || self.is_over()
     }
 
-    /// The most that may be used while something that stands is added; history leaves what stands so much room too.
+    /// The most that what stands and history may take together.
     #[must_use]
     pub const fn standing_max(&self) -> u64 {
         self.max - self.max / RESERVE_DIVISOR
@@ -98,14 +113,19 @@ mod tests {
     #[test]
     fn what_stands_leaves_room_for_what_passes() {
         let mut budget = Budget::new(800);
-        budget.charge_standing(700);
-        assert!(!budget.is_tight() && !budget.is_over());
-        budget.charge(1);
-        assert!(budget.is_tight() && !budget.is_over());
+        budget.charge_standing(600);
+        budget.charge_history(100);
         budget.charge(100);
-        assert!(budget.is_over());
+        assert!(!budget.is_tight() && !budget.is_over(), "what passes keeps nobody out");
+        budget.charge(1);
+        assert!(budget.is_tight() && budget.is_over());
         budget.release(101);
-        budget.release_standing(300);
-        assert_eq!((budget.used(), budget.standing(), budget.is_tight()), (400, 400, false));
+        budget.charge_standing(1);
+        assert!(budget.is_tight() && !budget.is_over());
+        budget.release_history(1);
+        assert!(!budget.is_tight());
+        budget.release_standing(601);
+        budget.release_history(99);
+        assert_eq!((budget.used(), budget.standing()), (0, 0));
     }
 }

@@ -197,7 +197,7 @@ pub struct TooOften {
 #[derive(Debug)]
 pub enum ToHome {
     /// The join is done; deliveries after `head` follow on this lane.
-    /// Lane full: staged all the same (there is at most one for each join asked, and joins are refused at a full lane).
+    /// Lane full: the join is `Refused` in its place.
     Joined {
         /// Which room.
         room: RoomName,
@@ -245,7 +245,7 @@ pub enum ToHome {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A page of history. Lane full: staged all the same (one for each request taken).
+    /// A page of history. Lane full: `Refused` in its place.
     History {
         /// Which room.
         room: RoomName,
@@ -260,7 +260,7 @@ pub enum ToHome {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A page of presence. Lane full: staged all the same (one for each request taken).
+    /// A page of presence. Lane full: `Refused` in its place.
     Presence {
         /// Which room.
         room: RoomName,

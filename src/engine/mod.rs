@@ -231,6 +231,7 @@ impl Engine {
         self.budget.release(self.io_bytes);
         self.io_bytes = bytes as usize;
         self.budget.charge(self.io_bytes);
+        self.counters.memory_charged.set(self.budget.used());
     }
 
     /// Everything staged for another core in this turn; empty when there is nothing. `empty` is kept to stage into.
@@ -267,6 +268,7 @@ impl Engine {
         self.counters.lane_depth.set(hops as u64);
         self.budget.charge(bytes);
         self.budget.release(std::mem::replace(&mut self.staged_bytes, bytes));
+        self.counters.memory_charged.set(self.budget.used());
     }
 
     /// Whether anything is staged for another core.

@@ -125,7 +125,7 @@ pub struct Settings {
     pub rooms_per_connection_max: u32,
     /// How much clients may do.
     pub limits: Limits,
-    /// This core's share of the memory budget: queued frames, partial messages and history together.
+    /// This core's share of the memory budget: all that clients make it hold, connections and rooms included.
     pub memory_bytes_max: u64,
     /// What a connection takes of the floor below beside the engine: the state of TLS, where clients speak it.
     pub io_bytes_per_connection: usize,

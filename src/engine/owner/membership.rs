@@ -5,7 +5,7 @@ use super::answer::{Asker, Refusal, left};
 use super::history::PageLimit;
 use super::room::Room;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, Seq, UserName};
+use crate::base::ids::{ConnId, RoomName, Seq, UserName};
 use crate::base::limits::PAGE_MAX;
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
@@ -118,8 +118,7 @@ impl Room {
             asker.refuse(&self.name, Refusal::OUT_OF_MEMORY, effects);
             return;
         }
-        if asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home)) {
-            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
+        if refuse_page(asker, &self.name, effects) {
             return;
         }
         self.expire(now);
@@ -142,6 +141,9 @@ impl Room {
             asker.refuse(&self.name, refusal, effects);
             return;
         };
+        if refuse_page(asker, &self.name, effects) {
+            return;
+        }
         let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize, asker.conn().is_some());
         asker.members(&self.name, presence.present(), users, effects);
     }
@@ -160,4 +162,13 @@ impl Room {
         let Some(news) = presence.take_news(self.listeners.members(), names_max, now.mono_ms()) else { return };
         self.listeners.tell(&self.name, news, effects);
     }
+}
+
+/// Refuses a page for which the asker's lane has no room.
+fn refuse_page(asker: Asker, room: &RoomName, effects: &mut OwnerEffects<'_>) -> bool {
+    let is_full = asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home));
+    if is_full {
+        asker.refuse(room, Refusal::OVERLOADED, effects);
+    }
+    is_full
 }

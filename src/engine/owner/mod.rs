@@ -436,8 +436,8 @@ impl Owner {
         let bytes = if is_idle { Bytes::default() } else { room.bytes() };
         let before = std::mem::replace(&mut room.entered.bytes, bytes);
         let retention = &mut self.retention;
-        effects.budget.charge(bytes.history);
-        effects.budget.release(before.history);
+        effects.budget.charge_history(bytes.history);
+        effects.budget.release_history(before.history);
         effects.budget.charge_standing(bytes.kept + bytes.standing);
         effects.budget.release_standing(before.kept + before.standing);
         retention.bytes = retention.bytes + bytes.history as u64 - before.history as u64;

@@ -304,8 +304,7 @@ pub static KEYS: &[Key] = &[
         "128KiB",
         "what may wait in the kernel for one; 0: its own bound",
     ),
-    Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together")
-        .hangup(),
+    Key::new("limits", "memory_budget", Kind::Share, "75%", "all that clients make the server hold").hangup(),
     Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit").hangup(),
     Key::new("limits", "connections_per_user", count(0, 1_000_000), "16", "0: no limit").hangup(),
     Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "of one IPv4 address or IPv6 /64; 0: no limit")

@@ -3,6 +3,7 @@
 mod addresses;
 mod crowd;
 mod ends;
+mod lanes;
 mod limits;
 mod members;
 mod memory;
