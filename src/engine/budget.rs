@@ -1,6 +1,9 @@
 //! One core's share of the memory budget: what outsiders can make grow is charged here (queued frames, partial messages,
 //! history). Says whether it is used up; what goes first is decided by whoever holds it.
 
+/// The budget is nearly used up when less than one in so many parts is left.
+const NEAR_DIVISOR: u64 = 4;
+
 /// Bytes charged against a bound.
 #[derive(Debug)]
 pub struct Budget {
@@ -41,6 +44,12 @@ impl Budget {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.used > self.max
+    }
+
+    /// Whether most of the bound is used: there is no more patience with slow readers.
+    #[must_use]
+    pub const fn is_near(&self) -> bool {
+        self.used > self.max - self.max / NEAR_DIVISOR
     }
 
     /// The bound.

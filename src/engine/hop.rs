@@ -437,8 +437,9 @@ impl Hop {
     /// Bytes that the hop keeps alive beside its own size: charged to the lane's bound.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        // Their history has them.
         fn all(messages: &[Arc<Publication>]) -> usize {
-            messages.iter().map(|message| message.bytes()).sum()
+            size_of_val(messages)
         }
         fn data(hop: &ToOwner) -> usize {
             if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 }

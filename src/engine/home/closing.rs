@@ -24,6 +24,7 @@ impl Home {
     /// The client sent a close frame: it is answered with the same status, then the server closes first.
     pub(super) fn close_asked(&mut self, slot: u32, status: Option<(u16, &str)>, effects: &mut HomeEffects<'_>) {
         self.end_session(slot, End::Client, "closed by the client", effects);
+        self.outboxes.drop_backlog(slot, effects.budget);
         let answer = match status {
             Some((code, _)) => close_frame(code, ""),
             None => server_frame(Opcode::Close, &[]),
@@ -83,6 +84,7 @@ impl Home {
         if self.sessions.at(slot).phase == Phase::Open {
             effects.counters.closed_protocol.add(1);
             self.end_session(slot, End::Closed(error.code), error.what, effects);
+            self.outboxes.drop_backlog(slot, effects.budget);
             self.push_last(slot, close_frame(error.code.number(), error.what), effects);
         }
         self.end_after_sending(slot, Phase::Lingering, effects);
@@ -187,7 +189,7 @@ impl Home {
     }
 
     fn push_last(&mut self, slot: u32, bytes: bytes::Bytes, effects: &mut HomeEffects<'_>) {
-        self.outboxes.push(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
+        self.outboxes.push_last(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
     }
 
     /// Gives the slot back. The kernel may hand it out again once io has closed it.

@@ -39,7 +39,7 @@ use super::audience::Audiences;
 use super::budget::Budget;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
-use super::outbox::{Outboxes, Outgoing, Role};
+use super::outbox::{Encoder, Outboxes, Outgoing, Role};
 use super::output::Output;
 use super::packer::Packer;
 use super::peers::Peers;
@@ -47,13 +47,14 @@ use super::random::Random;
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
 use super::table::Table;
-use crate::base::codes::{CloseCode, ErrorCode};
+use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
-use crate::base::ids::{ConnId, CoreId, RoomName};
+use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
 use crate::base::limits::SENDS_PER_TURN_MAX;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
+use crate::wire::publication::Publication;
 use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
 use crate::wire::reply::{Reply, encode_reply};
@@ -116,8 +117,10 @@ pub struct Home {
     delivered: Vec<(u64, u64)>,
     /// Sampled publications that came in this turn: none where nothing is traced.
     traced: Vec<Traced>,
-    /// Members whose outbox could not take the frame at hand. Kept for its memory.
-    full: Vec<u32>,
+    /// Members whose queue could not take the frame at hand. Kept for its memory.
+    behind: Vec<u32>,
+    /// Bytes of what connections were told in answer since this was last asked for.
+    said_bytes: usize,
     /// Inflates what connections compress. Away while it lends a message.
     inflater: Inflater,
 }
@@ -150,7 +153,8 @@ impl Home {
             pending: Vec::new(),
             delivered: Vec::new(),
             traced: Vec::new(),
-            full: Vec::new(),
+            behind: Vec::new(),
+            said_bytes: 0,
             inflater: Inflater::default(),
             settings,
         };
@@ -222,7 +226,7 @@ impl Home {
 
     /// The kernel has taken the last send whole.
     pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if self.outboxes.sent(slot) {
+        if self.outboxes.sent(slot, effects.budget) {
             self.all_sent(slot, effects);
         }
     }
@@ -234,15 +238,12 @@ impl Home {
         self.tell_traced(effects);
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
-            let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
-                let reading = sessions.at(slot).reading.expect("only open connections were members");
-                encode_push(&Push::Gap { room, from, to }, reading.form())
-            };
+            let HomeEffects { budget, counters, packer, output, .. } = effects;
+            let mut encoder = Late { sessions, packer, counters };
             let mut flushed = std::mem::take(&mut self.timers.flushed);
-            let sends = &mut effects.output.sends;
+            let sends = &mut output.sends;
             let before = sends.len();
-            outboxes
-                .flush(sends, effects.budget, effects.counters, &mut encode_gap, &mut |handed| flushed.push(handed));
+            outboxes.flush(sends, budget, counters, &mut encoder, &mut |handed| flushed.push(handed));
             for (handed, send) in flushed.drain(..).zip(&mut sends[before..]) {
                 let session = sessions.at_mut(handed.slot);
                 let ends = matches!(session.phase, Phase::Ending | Phase::Lingering);
@@ -277,26 +278,39 @@ impl Home {
     }
 
     /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
-    fn say(&mut self, slot: u32, bytes: Bytes, role: Role, effects: &mut HomeEffects<'_>) {
+    fn say(&mut self, slot: u32, bytes: Bytes, effects: &mut HomeEffects<'_>) {
+        self.say_of(slot, None, bytes, effects);
+    }
+
+    /// The same of what is said about a room: it comes behind everything that the room has said before.
+    fn say_of(&mut self, slot: u32, room: Option<&RoomName>, bytes: Bytes, effects: &mut HomeEffects<'_>) {
         let bytes = match self.sessions.at(slot).reading {
             Some(reading) => pack(reading, bytes, effects),
             None => bytes,
         };
-        if self.outboxes.is_full_for(slot, bytes.len()) {
-            self.make_room(slot, bytes.len(), effects);
+        self.said_bytes += bytes.len();
+        let messages = crate::wire::frame::count_messages(&bytes);
+        let outgoing = Outgoing { bytes, messages, role: Role::Other };
+        match room.filter(|room| self.outboxes.is_behind(slot, room)) {
+            None => self.outboxes.push(slot, outgoing, effects.budget),
+            Some(room) => {
+                let frame = self.outboxes.add(outgoing, effects.budget);
+                self.outboxes.hold(slot, self.source_of(room), frame, effects.budget);
+                self.outboxes.release(frame, effects.budget);
+            }
         }
-        if self.outboxes.is_full_for(slot, bytes.len()) {
-            self.fail(slot, CloseCode::Slow, "does not read its replies", effects);
-        } else {
-            let messages = crate::wire::frame::count_messages(&bytes);
-            self.outboxes.push(slot, Outgoing { bytes, messages, role }, effects.budget);
-        }
+        self.bound_replies(slot, effects);
     }
 
     fn reply(&mut self, slot: u32, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
         if to.wants_reply() {
-            self.say(slot, encode_reply(reply, to), Role::Other, effects);
+            self.say(slot, encode_reply(reply, to), effects);
         }
+    }
+
+    /// Bytes of what connections were told in answer since this was last asked for.
+    pub fn take_said_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.said_bytes)
     }
 
     fn refuse(&mut self, slot: u32, code: ErrorCode, message: &str, to: ReplyTo, effects: &mut HomeEffects<'_>) {
@@ -312,10 +326,22 @@ impl Home {
         to: ReplyTo,
         effects: &mut HomeEffects<'_>,
     ) {
+        self.refuse_of(slot, None, (code, message, retry_after_ms), to, effects);
+    }
+
+    /// The same behind everything that a room has said before.
+    fn refuse_of(
+        &mut self,
+        slot: u32,
+        room: Option<&RoomName>,
+        (code, message, retry_after_ms): (ErrorCode, &str, Option<u64>),
+        to: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+    ) {
         effects.counters.errors.add(1);
         effects.counters.causes.command_refused(code);
         let error = Reply::Error { code, message, retry_after_ms };
-        self.say(slot, encode_reply(&error, to), Role::Other, effects);
+        self.say_of(slot, room, encode_reply(&error, to), effects);
         if code == ErrorCode::RateLimited {
             self.note_rate_refusal(slot, effects);
         }
@@ -324,6 +350,34 @@ impl Home {
 
 /// Finished frames as someone who reads so gets them.
 fn pack(reading: Reading, bytes: Bytes, effects: &mut HomeEffects<'_>) -> Bytes {
+    pack_with(effects.packer, reading, bytes, effects.counters)
+}
+
+fn pack_with(packer: &mut Packer, reading: Reading, bytes: Bytes, counters: &CoreCounters) -> Bytes {
     let Some(window) = reading.window() else { return bytes };
-    effects.packer.pack(window, &bytes, effects.counters).unwrap_or(bytes)
+    packer.pack(window, &bytes, counters).unwrap_or(bytes)
+}
+
+/// Encodes what is not encoded before it goes out.
+struct Late<'a> {
+    sessions: &'a Table<Session>,
+    packer: &'a mut Packer,
+    counters: &'a CoreCounters,
+}
+
+impl Late<'_> {
+    fn reading(&self, slot: u32) -> Reading {
+        self.sessions.at(slot).reading.expect("only connections that were open are members")
+    }
+}
+
+impl Encoder for Late<'_> {
+    fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes {
+        encode_push(&Push::Gap { room, from, to }, self.reading(slot).form())
+    }
+
+    fn message(&mut self, slot: u32, room: &RoomName, message: &Publication) -> Bytes {
+        let reading = self.reading(slot);
+        pack_with(self.packer, reading, message.frame(room, reading.form()), self.counters)
+    }
 }

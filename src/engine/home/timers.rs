@@ -117,6 +117,8 @@ impl Home {
             self.heartbeat((turn % self.timers.wheel) as u32, effects);
         }
         self.timers.ticked = tick;
+        self.outboxes.tick();
+        self.close_slow(effects);
         self.expire_silent(effects);
         self.expire_idle(effects);
         self.tick_tokens(effects);
@@ -178,9 +180,11 @@ impl Home {
         if !due.is_empty() {
             let bytes = server_frame(Opcode::Ping, &effects.now.mono_us.to_le_bytes());
             let ping = Outgoing { bytes, messages: 0, role: Role::Other };
-            // A connection whose outbox is full has enough to show it that the server lives.
-            self.outboxes.push_all(&due, None, ping, &mut self.full, effects.budget);
-            self.full.clear();
+            // A connection whose queue is full has enough to show it that the server lives.
+            let ping = self.outboxes.add(ping, effects.budget);
+            self.outboxes.push_all(&due, None, ping, &mut self.behind, effects.budget);
+            self.outboxes.release(ping, effects.budget);
+            self.behind.clear();
         }
     }
 
@@ -298,10 +302,12 @@ impl Home {
         self.fail(slot, code, cause, effects);
     }
 
-    /// While the memory budget is exceeded, the worst laggards go.
+    /// While the memory budget is exceeded, those for whom most waits go.
     pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
         for _ in 0..SHED_PER_TURN_MAX {
-            if !effects.budget.is_over() {
+            // What is under way to those that go already is on its way out.
+            let ending = self.outboxes.ending_bytes() as u64;
+            if effects.budget.used().saturating_sub(ending) <= effects.budget.max() {
                 return;
             }
             let open = (0..self.slots_used).filter(|slot| self.sessions.at(*slot).phase == Phase::Open);

@@ -14,7 +14,6 @@ use crate::base::limits::{
 };
 use crate::base::time::Now;
 use crate::engine::access::{Access, Allowed, Cause, Denied, Grants, Keys, Renewal};
-use crate::engine::outbox::Role;
 use crate::engine::output::TokenRefused;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table::Table;
@@ -228,7 +227,7 @@ impl Home {
         let form = self.sessions.at(slot).reading.expect("an open connection reads somehow").form();
         let message = "the token is about to expire: send refresh with a new one";
         let error = Reply::Error { code: ErrorCode::TokenExpired, message, retry_after_ms: None };
-        self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), Role::Other, effects);
+        self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), effects);
     }
 
     /// Judges an upgrade that waits for keys once more; where it is the last time, it does not wait again.

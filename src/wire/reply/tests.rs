@@ -46,7 +46,7 @@ fn binary_of(reply: &Reply<'_>) -> Bytes {
 }
 
 fn joined<'a>(room: &'a RoomName, messages: &'a [Arc<Publication>]) -> Reply<'a> {
-    Reply::Joined { room, epoch: Epoch(0xab), seq: 4, recovered: true, messages, members: 3 }
+    Reply::Joined { room, epoch: Epoch(0xab), seq: 4, recovered: true, messages, remaining: 0, members: 3 }
 }
 
 fn shown_messages() -> Vec<Value> {

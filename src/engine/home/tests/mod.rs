@@ -11,7 +11,7 @@ use super::super::Engine;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::limits::{
-    CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HAND_OVER_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX, TICK_MS,
+    CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HAND_OVER_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX, SLOW_AFTER_MS, TICK_MS,
 };
 use crate::base::time::Now;
 use crate::engine::input::Input;
@@ -63,6 +63,10 @@ impl One {
             self.handle(Input::Sent { slot: send.slot });
         }
         sends
+    }
+
+    fn pass_slowly(&mut self, ms: u64) {
+        (0..ms / TICK_MS).for_each(|_| self.pass(TICK_MS));
     }
 
     fn pass(&mut self, ms: u64) {
@@ -123,6 +127,8 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
     one.receive(0, &client_frame(Opcode::Ping, b"", [1, 2, 3, 4]));
     one.engine.finish_turn(one.now, &mut one.output);
     assert_eq!(one.output.sends.drain(..).count(), 1);
+    // It has had its time.
+    one.pass_slowly(SLOW_AFTER_MS + 2 * TICK_MS);
     for id in 0..30 {
         let text = format!(r#"{{"type":"publish","room":"a","id":{id},"data":"{}"}}"#, "x".repeat(1_000));
         one.receive(0, &client_frame(Opcode::Text, text.as_bytes(), [1, 2, 3, 4]));
