@@ -1,6 +1,8 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod flow;
 mod limits;
+mod machine;
 mod tokens;
 mod traces;
 
@@ -117,7 +119,7 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
 
 #[test]
 fn messages_that_may_be_skipped_make_room_for_replies() {
-    let mut settings = Settings { cores: 1, outbox_bytes_max: 8 * 1024, ..Settings::for_tests() };
+    let mut settings = Settings { cores: 1, outbox_bytes_max: 16 * 1024, ..Settings::for_tests() };
     Arc::make_mut(&mut settings.rooms).slow_policy = SlowPolicy::Skip;
     let mut one = One::with(settings);
     one.handle(accepted(0));
