@@ -158,7 +158,9 @@ impl Stuck {
         // Under way, for good.
         stuck.rig.flush();
         (0..PATIENCE_TICKS).for_each(|_| stuck.rig.outboxes.tick());
-        (0..messages).for_each(|_| drop(stuck.push(SlowPolicy::Skip)));
+        for _ in 0..messages {
+            stuck.push(SlowPolicy::Skip);
+        }
         stuck
     }
 

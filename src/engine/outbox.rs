@@ -150,6 +150,13 @@ impl Outboxes {
         self.ending_bytes
     }
 
+    /// What is under way to a connection counts for so many bytes.
+    #[must_use]
+    pub fn bytes_under_way(&self, slot: u32) -> usize {
+        let sending = self.queues.at(slot).sending;
+        if sending == NONE { 0 } else { self.items.cost(sending) }
+    }
+
     /// Whether nothing waits for a connection and nothing is under way.
     #[must_use]
     pub fn is_empty(&self, slot: u32) -> bool {
@@ -298,18 +305,17 @@ impl Outboxes {
     pub fn drop_queued(&mut self, slot: u32, budget: &mut Budget) {
         self.drop_backlog(slot, budget);
         let head = self.queues.at(slot).head;
-        let opening = (head != NONE).then(|| self.queues.place(head).item).filter(
-            |item| matches!(self.items.get(*item), Item::Frame(frame) if frame.role == Role::Opening),
-        );
+        let opening = (head != NONE)
+            .then(|| self.queues.place(head).item)
+            .filter(|item| matches!(self.items.get(*item), Item::Frame(frame) if frame.role == Role::Opening));
         if opening.is_some() {
             self.queues.pop(slot, budget);
         }
         self.drop_chain(slot, budget);
-        let sending = self.queues.at(slot).sending;
-        let cost = if sending == NONE { 0 } else { self.items.cost(sending) };
+        let cost = self.bytes_under_way(slot);
         let outbox = self.queues.at_mut(slot);
         outbox.bytes = cost as u32;
-        if sending != NONE && !outbox.has(ENDING) {
+        if outbox.sending != NONE && !outbox.has(ENDING) {
             outbox.flags |= ENDING;
             self.ending_bytes += cost;
         }

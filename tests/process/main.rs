@@ -6,6 +6,7 @@ mod abuse;
 mod activation;
 mod api;
 mod auth;
+mod bursts;
 mod causes;
 mod client;
 mod command_line;

@@ -154,7 +154,8 @@ impl View {
             judge.fail(|| format!("connection {} room {} jumps to {seq}", scene.conn, scene.room));
             return;
         }
-        let what = || format!("connection {} room {}: {seq} comes where {missing:?} is missing", scene.conn, scene.room);
+        let what =
+            || format!("connection {} room {}: {seq} comes where {missing:?} is missing", scene.conn, scene.room);
         judge.check(missing.is_empty() || missing.start > self.replayed_to, what);
         for missed in missing {
             judge.spared(scene.conn, scene.room, self.epoch, missed);
@@ -233,9 +234,8 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
     }
     let wanted = ask.history.unwrap_or(rooms.history_on_join).min(rooms.history_on_join_max);
     judge.check(count <= u64::from(wanted), || format!("{}: more than {wanted}", what()));
-    let short = count < u64::from(wanted)
-        && first > 1
-        && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
+    let short =
+        count < u64::from(wanted) && first > 1 && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
     judge.check(!short, || format!("{}: fewer than {wanted}, and {} is held", what(), first - 1));
 }
 

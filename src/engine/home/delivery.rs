@@ -166,7 +166,9 @@ impl Home {
         for slot in slow.drain(..) {
             let relief = self.outboxes.relieve_all(slot, effects.budget);
             effects.counters.dropped_slow.add(relief.dropped);
-            if relief.is_over && let Some(room) = self.outboxes.undroppable(slot) {
+            if relief.is_over
+                && let Some(room) = self.outboxes.undroppable(slot)
+            {
                 self.fail_slow(slot, &room, effects);
             }
         }

@@ -76,14 +76,7 @@ impl Home {
         }
     }
 
-    fn answer(
-        &mut self,
-        conn: ConnId,
-        room: &RoomName,
-        reply: &Reply<'_>,
-        to: ReplyTo,
-        effects: &mut HomeEffects<'_>,
-    ) {
+    fn answer(&mut self, conn: ConnId, room: &RoomName, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
         if self.session_of(conn).is_some() && to.wants_reply() {
             self.say_of(conn.slot, Some(room), encode_reply(reply, to), effects);
         }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use super::worst::Worst;
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
-use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SHED_PER_TURN_MAX, TICK_MS};
+use crate::base::limits::{
+    CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SEND_BYTES_MAX, SHED_PER_TURN_MAX, TICK_MS,
+};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
 use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
@@ -318,7 +320,12 @@ impl Home {
             effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
             let after_ms = 1_000 + self.random.below(9_000);
             self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
-            self.end_after_sending(slot, Phase::Lingering, effects);
+            // What is under way keeps its memory until it is taken: a large part of it is not waited for.
+            if self.outboxes.bytes_under_way(slot) > 2 * SEND_BYTES_MAX {
+                self.close_socket(slot, effects);
+            } else {
+                self.end_after_sending(slot, Phase::Lingering, effects);
+            }
         }
     }
 }

@@ -72,13 +72,7 @@ impl Outboxes {
     }
 
     /// Puts publications, if there are any, into a room's backlog: they follow as messages of their own.
-    pub fn replay(
-        &mut self,
-        slot: u32,
-        source: Source<'_>,
-        messages: Vec<Arc<Publication>>,
-        budget: &mut Budget,
-    ) {
+    pub fn replay(&mut self, slot: u32, source: Source<'_>, messages: Vec<Arc<Publication>>, budget: &mut Budget) {
         if !messages.is_empty() {
             let item = self.items.add_replay(messages, budget);
             self.hold_item(slot, source, item, budget);

@@ -247,7 +247,11 @@ fn clearing_gives_everything_back() {
     let room = Fixture::room("other");
     let source = Source { room: &room, policy: SlowPolicy::Disconnect };
     fixture.outboxes.replay(0, source, Fixture::publications(1..=9), &mut fixture.budget);
-    fixture.outboxes.push_last(0, Outgoing { bytes: Bytes::from("x"), messages: 0, role: Role::Other }, &mut fixture.budget);
+    fixture.outboxes.push_last(
+        0,
+        Outgoing { bytes: Bytes::from("x"), messages: 0, role: Role::Other },
+        &mut fixture.budget,
+    );
     fixture.outboxes.clear(0, &mut fixture.budget);
     assert_eq!((fixture.budget.used(), fixture.outboxes.bytes(0)), (0, 0));
     assert!(fixture.outboxes.is_empty(0) && fixture.flush().is_empty());

@@ -249,15 +249,28 @@ pub static KEYS: &[Key] = &[
     Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may write to an inbox")
         .needs(INBOXES),
     Key::new("rooms", "recovery_max", count(0, 1_000_000), "1000", "the most messages replayed on recovery").by_class(),
-    Key::new("rooms", "slow_policy", Kind::Choice(&["disconnect", "skip", "latest"]), "disconnect", "what happens to a slow reader")
-        .by_class(),
+    Key::new(
+        "rooms",
+        "slow_policy",
+        Kind::Choice(&["disconnect", "skip", "latest"]),
+        "disconnect",
+        "what happens to a slow reader",
+    )
+    .by_class(),
     Key::new("rooms", "presence", Kind::Bool, "true", "whether members are told who is there").by_class(),
     Key::new("rooms", "presence_grace", duration(0, HOUR), "2s", "a quick reconnect within it is silent").by_class(),
     Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may open a room")
         .needs(ROLES)
         .by_class(),
     //
-    Key::new("limits", "outbox_bytes", size(KIB, GIB), "1MiB", "what may wait for a connection that takes nothing for a second").hangup(),
+    Key::new(
+        "limits",
+        "outbox_bytes",
+        size(KIB, GIB),
+        "1MiB",
+        "what may wait for a connection that takes nothing for a second",
+    )
+    .hangup(),
     Key::new(
         "limits",
         "socket_send_bytes",

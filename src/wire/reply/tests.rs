@@ -59,6 +59,16 @@ fn shown_messages() -> Vec<Value> {
 }
 
 #[test]
+fn joined_tells_how_many_messages_follow_it() {
+    let (room, messages) = (room(), messages());
+    let Reply::Joined { epoch, seq, recovered, members, .. } = joined(&room, &messages) else { unreachable!() };
+    let reply = Reply::Joined { room: &room, epoch, seq, recovered, messages: &messages, remaining: 9, members };
+    let shown = json_of(&reply, JSON);
+    assert_eq!((shown["messages"].as_array().map(Vec::len), &shown["remaining"]), (Some(4), &json!(9)));
+    assert_eq!(binary_of(&reply)[21..25], 13_u32.to_le_bytes(), "the binary number counts all");
+}
+
+#[test]
 fn joined_in_json_holds_the_messages_verbatim() {
     let (room, messages) = (room(), messages());
     let reply = joined(&room, &messages);

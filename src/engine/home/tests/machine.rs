@@ -286,7 +286,7 @@ impl Reader {
             used += consumed;
             let Some(message) = message else { return };
             match message.opcode {
-                Opcode::Text => self.heard.push(serde_json::from_slice(message.payload).expect("JSON")),
+                Opcode::Text => self.heard.push(parse(std::str::from_utf8(message.payload).expect("UTF-8"))),
                 Opcode::Binary => self.binary.push(message.payload.to_vec()),
                 Opcode::Close => self.closed = Some(u16::from_be_bytes([message.payload[0], message.payload[1]])),
                 _ => {}
@@ -311,6 +311,13 @@ impl Reader {
         }
         seqs
     }
+}
+
+/// What a text message says; of a room's message all but the data, which is nothing to these tests.
+fn parse(text: &str) -> Value {
+    let is_message = text.starts_with(r#"{"type":"message""#);
+    let end = text.find(r#","data":"#).filter(|_| is_message).unwrap_or(text.len() - 1);
+    serde_json::from_str(&format!("{}}}", &text[..end])).expect("JSON")
 }
 
 const _: () = assert!(TURN_BYTES_MAX > RECEIVED_BYTES);

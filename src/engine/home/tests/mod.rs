@@ -13,7 +13,8 @@ use super::super::Engine;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::limits::{
-    CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HAND_OVER_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX, SLOW_AFTER_MS, TICK_MS,
+    CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HAND_OVER_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX, SLOW_AFTER_MS,
+    TICK_MS,
 };
 use crate::base::time::Now;
 use crate::engine::input::Input;

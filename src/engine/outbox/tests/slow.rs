@@ -171,7 +171,11 @@ fn a_replay_comes_before_the_live_messages_and_rooms_take_turns() {
     fixture.outboxes.replay(0, source(&other), Fixture::publications(1_001..=1_300), &mut fixture.budget);
     fixture.message(SlowPolicy::Disconnect, 301);
     fixture.message_in("third", SlowPolicy::Disconnect, &[0], 9_999);
-    fixture.outboxes.push_last(0, Outgoing { bytes: Bytes::from("close;"), messages: 0, role: Role::Other }, &mut fixture.budget);
+    fixture.outboxes.push_last(
+        0,
+        Outgoing { bytes: Bytes::from("close;"), messages: 0, role: Role::Other },
+        &mut fixture.budget,
+    );
     let all = fixture.drain();
     let seqs: Vec<u64> =
         all.split(';').filter_map(|word| word.strip_prefix('m')).map(|seq| seq.parse().expect("a seq")).collect();
