@@ -135,8 +135,7 @@ impl Outboxes {
     /// Drops of a slow connection's outbox what may be dropped of any room, as far as it must be.
     pub fn relieve_all(&mut self, slot: u32, budget: &mut Budget) -> Relief {
         let mut dropped = 0;
-        let droppable = |lag: &&Box<Lag>| lag.droppable > 0;
-        if let Some(lag) = self.lags.get(&slot).filter(droppable) {
+        if let Some(lag) = self.lags.get(&slot).filter(|lag| lag.droppable > 0) {
             let may_drop = |(_, backlog): &(&RoomName, &Backlog)| backlog.policy != SlowPolicy::Disconnect;
             let rooms: Vec<RoomName> = lag.rooms.iter().filter(may_drop).map(|(room, _)| room.clone()).collect();
             for room in rooms {

@@ -272,17 +272,16 @@ impl Reader {
     }
 
     fn read(&mut self, bytes: &[u8]) {
-        let mut bytes = bytes.to_vec();
         let mut used = 0;
         if !self.is_open {
-            self.head.extend_from_slice(&bytes);
+            self.head.extend_from_slice(bytes);
             let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else { return };
             assert!(self.head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&self.head));
             used = end + 4;
             self.is_open = true;
         }
         while used < bytes.len() {
-            let (consumed, message) = self.decoder.next(&mut bytes[used..], 1 << 30).expect("a sound server");
+            let (consumed, message) = self.decoder.next(&bytes[used..], 1 << 30).expect("a sound server");
             used += consumed;
             let Some(message) = message else { return };
             match message.opcode {
