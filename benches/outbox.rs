@@ -8,18 +8,23 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use roomring::base::counters::CoreCounters;
 use roomring::base::ids::RoomName;
+use roomring::base::limits::OUTBOX_ITEM_BYTES;
 use roomring::engine::budget::Budget;
-use roomring::engine::outbox::{Outboxes, Outgoing};
+use roomring::engine::outbox::{Encoder, Outboxes, Outgoing, Source};
 use roomring::engine::output::Send;
+use roomring::engine::settings::SlowPolicy;
 use roomring::wire::command::Form;
 use roomring::wire::frame::{Opcode, server_frame};
+use roomring::wire::publication::Publication;
 use roomring::wire::push::{Push, encode_push};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 const BYTES_MAX: usize = 1 << 20;
-const STREAM: u32 = 1;
+
+/// Ticks after which nobody has patience with a send that was not taken.
+const PATIENCE_TICKS: u32 = 100;
 
 fn main() {
     divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
@@ -43,14 +48,14 @@ fn deliver_16_at_once(bencher: Bencher<'_, '_>, connections: u32) {
 #[divan::bench(args = [16, 256, 4_096])]
 fn stuck_skip(bencher: Bencher<'_, '_>, messages: usize) {
     let mut stuck = Stuck::new(messages);
-    bencher.bench_local(|| stuck.push(false));
+    bencher.bench_local(|| stuck.push(SlowPolicy::Skip));
 }
 
 /// Policy `latest`: the same; all that waited is told by one gap.
 #[divan::bench(args = [16, 256, 4_096])]
 fn stuck_latest(bencher: Bencher<'_, '_>, messages: usize) {
     let mut stuck = Stuck::new(messages);
-    bencher.bench_local(|| stuck.push(true));
+    bencher.bench_local(|| stuck.push(SlowPolicy::Latest));
 }
 
 /// Policy `disconnect`: a full outbox of so many messages is let go; items are messages.
@@ -68,7 +73,7 @@ struct Rig {
     budget: Budget,
     counters: CoreCounters,
     slots: Vec<u32>,
-    full: Vec<u32>,
+    behind: Vec<u32>,
     sends: Vec<Send>,
     frame: Bytes,
     seq: u64,
@@ -84,10 +89,10 @@ impl Rig {
         (0..connections).for_each(|slot| outboxes.reach(slot));
         let mut rig = Rig {
             outboxes,
-            budget: Budget::new(u64::MAX),
+            budget: Budget::new(1 << 40),
             counters: CoreCounters::default(),
             slots: (0..connections).collect(),
-            full: Vec::new(),
+            behind: Vec::new(),
             sends: Vec::new(),
             frame: server_frame(Opcode::Text, &[b'x'; 128]),
             seq: 0,
@@ -99,27 +104,41 @@ impl Rig {
 
     fn message(&mut self) -> Outgoing {
         self.seq += 1;
-        Outgoing::message(STREAM, self.seq, self.frame.clone())
+        Outgoing::messages(self.seq, 1, self.frame.clone())
     }
 
     fn deliver(&mut self, frames: usize) {
         for _ in 0..frames {
             let message = self.message();
-            let queued = self.outboxes.push_all(&self.slots, None, message, &mut self.full, &mut self.budget);
+            let frame = self.outboxes.add(message, &mut self.budget);
+            let queued = self.outboxes.push_all(&self.slots, None, frame, &mut self.behind, &mut self.budget);
+            self.outboxes.release(frame, &mut self.budget);
             assert_eq!(queued as usize, self.slots.len());
         }
         while self.outboxes.has_dirty() {
             self.flush();
             for send in self.sends.drain(..) {
                 drop(black_box(send.bytes));
-                self.outboxes.sent(send.slot);
+                self.outboxes.sent(send.slot, &mut self.budget);
             }
         }
     }
 
     fn flush(&mut self) {
-        let mut gap = |_slot, room: &RoomName, from, to| encode_push(&Push::Gap { room, from, to }, Form::Json);
-        self.outboxes.flush(&mut self.sends, &mut self.budget, &self.counters, &mut gap, &mut |_| {});
+        self.outboxes.flush(&mut self.sends, &mut self.budget, &self.counters, &mut Plain, &mut |_| {});
+    }
+}
+
+/// Everyone reads plain JSON.
+struct Plain;
+
+impl Encoder for Plain {
+    fn gap(&mut self, _: u32, room: &RoomName, from: u64, to: u64) -> Bytes {
+        encode_push(&Push::Gap { room, from, to }, Form::Json)
+    }
+
+    fn message(&mut self, _: u32, room: &RoomName, message: &Publication) -> Bytes {
+        message.frame(room, Form::Json)
     }
 }
 
@@ -131,27 +150,35 @@ struct Stuck {
 
 impl Stuck {
     fn new(messages: usize) -> Stuck {
-        let len = server_frame(Opcode::Text, &[b'x'; 128]).len();
-        let mut rig = Rig::bounded(1, (messages + 1) * len);
-        let first = rig.message();
-        rig.outboxes.push(0, first, &mut rig.budget);
-        // In flight, for good.
-        rig.flush();
-        while !rig.outboxes.is_full_for(0, len) {
-            let message = rig.message();
-            rig.outboxes.push(0, message, &mut rig.budget);
+        let len = server_frame(Opcode::Text, &[b'x'; 128]).len() + OUTBOX_ITEM_BYTES;
+        let rig = Rig::bounded(1, (messages + 1) * len);
+        let mut stuck = Stuck { rig, room: RoomName::new("lobby").expect("valid") };
+        let first = stuck.rig.message();
+        stuck.rig.outboxes.push(0, first, &mut stuck.rig.budget);
+        // Under way, for good.
+        stuck.rig.flush();
+        (0..PATIENCE_TICKS).for_each(|_| stuck.rig.outboxes.tick());
+        for _ in 0..messages {
+            stuck.push(SlowPolicy::Skip);
         }
-        Stuck { rig, room: RoomName::new("lobby").expect("valid") }
+        stuck
     }
 
     /// What a room's message does that finds the outbox as it is. How many messages were dropped.
-    fn push(&mut self, latest: bool) -> u64 {
-        let Rig { outboxes, budget, frame, seq, .. } = &mut self.rig;
-        *seq += 1;
-        if outboxes.is_full_for(0, frame.len()) {
-            return outboxes.push_dropping(0, (STREAM, &self.room, *seq), frame.clone(), latest, budget);
+    fn push(&mut self, policy: SlowPolicy) -> u64 {
+        let message = self.rig.message();
+        let Rig { outboxes, budget, behind, slots, .. } = &mut self.rig;
+        let frame = outboxes.add(message, budget);
+        outboxes.push_all(slots, None, frame, behind, budget);
+        let source = Source { room: &self.room, policy };
+        let mut dropped = 0;
+        for slot in behind.drain(..) {
+            outboxes.hold(slot, source, frame, budget);
+            if outboxes.is_slow(slot, false) {
+                dropped += outboxes.relieve(slot, source, budget).dropped;
+            }
         }
-        outboxes.push(0, Outgoing::message(STREAM, *seq, frame.clone()), budget);
-        0
+        outboxes.release(frame, budget);
+        dropped
     }
 }

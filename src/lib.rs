@@ -62,6 +62,10 @@
 //!   did not take is made good later, and never closes anybody. What outsiders can make grow is charged to a memory budget
 //!   at what it takes ([`engine::budget`]): `tests/charges` holds the charges to an allocator's count, and the greedy
 //!   clients of `tests/process` hold a server's resident memory to its budget.
+//! - **Slow** is who has not taken what was offered: an outbox over its bound is judged only when the kernel has not taken
+//!   the send under way for a second ([`engine::outbox`]). What is more than a queue takes waits in backlogs by room, and
+//!   goes out at the pace of its reader; so does what a join brings. A turn ends when it has taken so much, so that what
+//!   it queues goes out first.
 //! - **Failures** are of four kinds: refusal (an error reply; the connection stays), disconnect (a close code), transient
 //!   (link, store: retried), bug (an assertion ends the process rather than serve wrong data; clients recover by position).
 //! - **Seams**: a publish can be numbered by a link between machines and acknowledged after a store's commit

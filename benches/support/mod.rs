@@ -194,6 +194,7 @@ impl Core {
         while let Some(mut batch) = self.lanes.try_take() {
             let input = Input::Hops { from: batch.from, hops: &mut batch.hops };
             self.engine.handle(now, input, &mut self.output);
+            assert!(batch.hops.is_empty(), "a turn takes all that these publish");
             self.lanes.recycle(batch.hops);
         }
         self.engine.finish_turn(now, &mut self.output);

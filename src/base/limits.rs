@@ -98,6 +98,48 @@ pub const SEND_FRAMES_MAX: usize = 64;
 /// Bytes merged into one send (a larger frame is sent by itself): what a stalled reader keeps in flight for good.
 pub const SEND_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes of a frame sent at once: a larger one goes in several sends, so that a reader on a slow link is seen to take it.
+pub const SEND_PART_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes that wait in the queue of one connection before what rooms send it goes to its backlog: as much as one in so
+/// many bytes of its outbox, and at most so many.
+pub const QUEUE_OUTBOX_DIVISOR: usize = 4;
+/// See [`QUEUE_OUTBOX_DIVISOR`].
+pub const QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes charged for each frame, gap or replay that waits for connections, beside its own bytes. Counts in the outbox of
+/// each of them too, so that it bounds how many small ones wait there.
+pub const OUTBOX_ITEM_BYTES: usize = 96;
+
+/// Bytes charged for each place in a connection's queue or backlog.
+pub const OUTBOX_PLACE_BYTES: usize = 8;
+
+/// Bytes charged for a connection's backlog, and for that of each room in it.
+pub const BACKLOG_BYTES: usize = 320;
+
+/// Bytes charged for a publication that a replay keeps, beside its frames: it may have left its history.
+pub const REPLAYED_BYTES: usize = 320;
+
+/// Bytes of the messages in one `joined`; the others follow as pushes.
+pub const JOINED_BYTES_MAX: usize = 64 * 1024;
+
+/// A reader is slow when its outbox is over its bound and the kernel has not taken the send that is under way for so
+/// long, and longer by the time that its bytes take at [`SLOW_BYTES_PER_SECOND`].
+pub const SLOW_AFTER_MS: u64 = 1_000;
+
+/// See [`SLOW_AFTER_MS`].
+pub const SLOW_BYTES_PER_SECOND: usize = 16 * 1024;
+
+/// The same where the memory budget is nearly used up.
+pub const SLOW_NEAR_BUDGET_MS: u64 = 100;
+
+/// Bytes that one turn takes from sockets, with what they are answered, and likewise from other cores: then it ends, and
+/// what it queued goes out before the next one takes more.
+pub const TURN_BYTES_MAX: usize = 256 * 1024;
+
+/// Places, or frames, of a core's outboxes that are kept when fewer are in use.
+pub const OUTBOX_ARENA_KEPT: usize = 4_096;
+
 /// Shortest and longest time between two ticks of an engine that has something to wait for.
 pub const TICK_MS: u64 = 100;
 
@@ -148,11 +190,11 @@ pub const HISTORY_BUDGET_DIVISOR: u64 = 2;
 /// The part of the memory budget (one in so many) that messages keep, however many rooms and members there are.
 pub const HISTORY_FLOOR_DIVISOR: u64 = 8;
 
-/// The messages of one `joined` or `history` take at most one in so many bytes of a connection's outbox, so that a reply
-/// alone never makes a slow consumer.
+/// The messages of one `history` take at most one in so many bytes of a connection's outbox, so that a reply alone never
+/// fills it.
 pub const PAGE_OUTBOX_DIVISOR: usize = 2;
 
-/// Bytes of the messages in one `joined` or `history`, whatever the outbox holds.
+/// Bytes of the messages in one `history`, whatever the outbox holds.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Records asked from the link in one read.
@@ -292,11 +334,8 @@ pub const TOKEN_LOG_AGAIN_MS: u64 = 60_000;
 /// Nobody who holds fewer bytes is shed while the memory budget is exceeded: a healthy reader in the middle of a send.
 pub const SHED_BYTES_MIN: usize = 1_024;
 
-/// While the memory budget is exceeded, one in so many bytes of an outbox may wait for a connection that has not taken what
-/// it was sent.
-pub const STALLED_OUTBOX_DIVISOR: usize = 4;
-
-/// When the memory budget is exceeded and nobody is left to be shed, it is looked again after this.
+/// When the memory budget is exceeded and nobody is left to be shed, it is looked again after this. Whoever was told to go
+/// has as long to take the last of what it is sent, before it is cut off.
 pub const SHED_AGAIN_MS: u64 = 100;
 
 /// How long one turn works on TLS handshakes before it goes on with the connections that are open. At least one step is
@@ -361,4 +400,5 @@ const _: () = assert!(HEADS_BYTES_MAX > HEAD_BYTES_MAX, "one head always fits");
 const _: () = assert!(TOKEN_CHECKS_MAX as usize >= TOKEN_KEYS_TRIED_MAX, "any one token can be checked");
 const _: () = assert!(KEYS_WAIT_MS < HEAD_TIMEOUT_MS, "a head that waits for keys gets an answer");
 const _: () = assert!(PAGE_BYTES_MAX <= LANE_BYTES_MAX / 4, "a few replies do not fill a lane");
+const _: () = assert!(SEND_PART_BYTES_MAX >= SEND_BYTES_MAX, "what is merged goes at once");
 const _: () = assert!(SEND_BYTES_MAX >= SEND_FRAMES_MAX * 256, "a merged send has room for usual frames");

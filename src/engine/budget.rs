@@ -9,6 +9,9 @@
 /// The part of the budget (one in so many) that standing things leave to what passes.
 const RESERVE_DIVISOR: u64 = 8;
 
+/// The budget is nearly used up when less than one in so many parts of what passing things may take is left.
+const NEAR_DIVISOR: u64 = 4;
+
 /// Bytes charged against a bound.
 #[derive(Debug)]
 pub struct Budget {
@@ -97,6 +100,14 @@ impl Budget {
     #[must_use]
     pub const fn standing_max(&self) -> u64 {
         self.max - self.max / RESERVE_DIVISOR
+    }
+
+    /// Whether most of what standing things and history leave is used: there is no more patience with slow readers.
+    #[must_use]
+    pub const fn is_near(&self) -> bool {
+        let lasting = self.standing + self.history;
+        let left = self.max.saturating_sub(lasting);
+        self.used.saturating_sub(lasting) > left - left / NEAR_DIVISOR
     }
 
     /// The bound.

@@ -504,8 +504,9 @@ impl Hop {
     /// Bytes that the hop takes and keeps alive: what it is charged with.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        // Their history has them.
         fn all(messages: &[Arc<Publication>]) -> usize {
-            messages.iter().map(|message| size_of::<Arc<Publication>>() + message.bytes()).sum()
+            size_of_val(messages)
         }
         fn asked(hop: &ToOwner) -> usize {
             match hop {

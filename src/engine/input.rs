@@ -60,7 +60,7 @@ pub enum Input<'a> {
         /// Which.
         slot: u32,
     },
-    /// Hops from another core, in order. The vector is drained.
+    /// Hops from another core, in order. Those that the turn does not take are left, for the next one.
     Hops {
         /// From which.
         from: CoreId,

@@ -48,13 +48,15 @@ use self::random::Secrets;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
+use crate::base::limits::TURN_BYTES_MAX;
 use crate::base::places::Places;
 use crate::base::time::Now;
 
 /// One core's state.
 ///
-/// A turn is: any number of [`Engine::handle`], then one [`Engine::finish_turn`]; then the caller carries out the
-/// [`Output`] (sends, shutdowns, closes, in this order) and moves the staged hops into the lanes.
+/// A turn is: [`Engine::handle`] as often as [`Engine::takes_input`] and [`Engine::takes_hops`] allow, then one
+/// [`Engine::finish_turn`]; then the caller carries out the [`Output`] (sends, shutdowns, closes, in this order) and moves
+/// the staged hops into the lanes.
 #[derive(Debug)]
 pub struct Engine {
     home: Home,
@@ -69,6 +71,14 @@ pub struct Engine {
     packer: Packer,
     counters: Arc<CoreCounters>,
     cores: u16,
+    /// Bytes that this turn has taken from sockets, with what they were answered, and from other cores likewise.
+    taken: Taken,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    input: usize,
+    hops: usize,
 }
 
 /// Borrows what the home half acts through.
@@ -132,6 +142,7 @@ impl Engine {
             packer: Packer::new(settings.compression),
             counters,
             cores: settings.cores,
+            taken: Taken::default(),
         }
     }
 
@@ -143,22 +154,34 @@ impl Engine {
         self
     }
 
+    /// Whether this turn takes more from sockets: what it has queued is to go out before too much more is.
+    #[must_use]
+    pub const fn takes_input(&self) -> bool {
+        self.taken.input < TURN_BYTES_MAX
+    }
+
+    /// Whether this turn takes more hops from other cores.
+    #[must_use]
+    pub const fn takes_hops(&self) -> bool {
+        self.taken.hops < TURN_BYTES_MAX
+    }
+
     /// One thing that happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
             Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
             Input::Peer { slot, peer } => self.home.told_peer(slot, peer, home_effects!(self, now, output)),
-            Input::Received { slot, bytes } => self.home.received(slot, bytes, home_effects!(self, now, output)),
+            Input::Received { slot, bytes } => {
+                self.taken.input += bytes.len();
+                self.home.received(slot, bytes, home_effects!(self, now, output));
+                self.handle_own(now, output);
+                self.taken.input += self.home.take_said_bytes();
+            }
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
             Input::Ended { slot } => self.home.ended(slot, home_effects!(self, now, output)),
             Input::Broken { slot } => self.home.broken(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
-            Input::Hops { from: _, hops } => {
-                for hop in hops.drain(..) {
-                    self.handle_hop(now, hop, output);
-                    self.handle_own(now, output);
-                }
-            }
+            Input::Hops { from: _, hops } => self.handle_hops(now, hops, output),
             Input::Link(event) => self.owner.handle_link(now, event, owner_effects!(self, output)),
             Input::Store(event) => self.owner.handle_store(now, event, owner_effects!(self, output)),
             Input::Call { token, call } => match call {
@@ -184,6 +207,23 @@ impl Engine {
             Input::Settings(settings) => self.set_settings(now, &settings, output),
         }
         self.handle_own(now, output);
+    }
+
+    /// Handles hops of another core in order, and leaves those that this turn does not take.
+    fn handle_hops(&mut self, now: Now, hops: &mut Vec<Hop>, output: &mut Output) {
+        let mut all = hops.drain(..);
+        let mut left = Vec::new();
+        while let Some(hop) = all.next() {
+            self.taken.hops += hop.bytes();
+            self.handle_hop(now, hop, output);
+            self.handle_own(now, output);
+            self.taken.hops += self.home.take_said_bytes();
+            if !self.takes_hops() {
+                left.extend(all.by_ref());
+            }
+        }
+        drop(all);
+        hops.append(&mut left);
     }
 
     /// What is limited from now on; whoever is in stays in.
@@ -220,6 +260,8 @@ impl Engine {
         self.handle_own(now, output);
         self.count_staged();
         let more = self.home.flush(home_effects!(self, now, output)) || judges;
+        self.home.take_said_bytes();
+        self.taken = Taken::default();
         trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());
         self.counters.turns.add(1);

@@ -41,6 +41,11 @@ impl<T: Default> Table<T> {
         &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
+    /// The values of all slots that have been reached.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flatten()
+    }
+
     /// The value of a slot, if it has been reached.
     #[must_use]
     pub fn get(&self, slot: u32) -> Option<&T> {

@@ -21,7 +21,7 @@ use super::calls::Calls;
 use super::clock;
 use super::error::StartError;
 use super::journal::{self, Journal};
-use super::lanes::{Lanes, Staged};
+use super::lanes::{Batch, Lanes, Staged};
 use super::preface::Prefaces;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
@@ -61,6 +61,10 @@ pub trait CoreState: Staged {
     fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool;
     /// When a tick is wanted next.
     fn next_tick_us(&self, now: Now) -> Option<u64>;
+    /// Whether this turn takes more from sockets.
+    fn takes_input(&self) -> bool;
+    /// Whether this turn takes more hops.
+    fn takes_hops(&self) -> bool;
     /// Connections that a drain waits for.
     fn open_slots(&self) -> usize;
     /// How many bytes are held below for outsiders.
@@ -96,6 +100,14 @@ impl CoreState for Engine {
 
     fn next_tick_us(&self, now: Now) -> Option<u64> {
         Engine::next_tick_us(self, now)
+    }
+
+    fn takes_input(&self) -> bool {
+        Engine::takes_input(self)
+    }
+
+    fn takes_hops(&self) -> bool {
+        Engine::takes_hops(self)
     }
 
     fn open_slots(&self) -> usize {
@@ -135,6 +147,8 @@ pub struct Pump<S> {
     /// Between the sockets and the engine, where clients are to speak TLS.
     tls: Option<Tls>,
     lanes: Lanes,
+    /// Hops that were taken from a lane, and of which a turn has left some.
+    begun: Option<Batch>,
     control: Receiver<Control>,
     wake: Arc<Wake>,
     bell: PollableFd<Bell>,
@@ -176,6 +190,7 @@ impl<S: CoreState> Pump<S> {
             prefaces: Prefaces::new(Trusted::default(), counters.clone()),
             tls,
             lanes,
+            begun: None,
             control,
             wake,
             bell: PollableFd::new(bell).map_err(failed)?,
@@ -246,6 +261,7 @@ impl<S: CoreState> Pump<S> {
     fn take_completions(&mut self, now: Now) -> bool {
         let mut taken = 0;
         while taken < COMPLETIONS_PER_TURN
+            && self.state.takes_input()
             && let Some(input) = self.sockets.take_input()
         {
             taken += 1;
@@ -295,11 +311,16 @@ impl<S: CoreState> Pump<S> {
     fn take_batches(&mut self, now: Now) -> bool {
         let mut taken = 0;
         while taken < BATCHES_PER_TURN
-            && let Some(mut batch) = self.lanes.try_take()
+            && self.state.takes_hops()
+            && let Some(mut batch) = self.begun.take().or_else(|| self.lanes.try_take())
         {
             taken += 1;
             self.handle(now, Input::Hops { from: batch.from, hops: &mut batch.hops });
-            self.lanes.recycle(batch.hops);
+            if batch.hops.is_empty() {
+                self.lanes.recycle(batch.hops);
+            } else {
+                self.begun = Some(batch);
+            }
         }
         taken > 0
     }
@@ -382,7 +403,8 @@ impl<S: CoreState> Pump<S> {
 
     /// Nothing waits in the channels.
     fn is_quiet(&self) -> bool {
-        self.lanes.is_empty()
+        self.begun.is_none()
+            && self.lanes.is_empty()
             && self.control.is_empty()
             && !(self.stage == Stage::Drained && self.lanes.have_all_left())
     }

@@ -101,6 +101,8 @@ pub struct Ring {
     batch: VecDeque<Entry>,
     /// The buffer named by the completion returned last, and its length.
     lent: Option<(u16, usize)>,
+    /// Buffers given back to the kernel since this was last asked for.
+    given: usize,
     /// Who the completion returned last was accepted from.
     peer: IpAddr,
     deferred: bool,
@@ -138,6 +140,7 @@ impl Ring {
             unsubmitted: VecDeque::new(),
             batch: VecDeque::with_capacity(BATCH),
             lent: None,
+            given: 0,
             peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             deferred,
             counters,
@@ -376,7 +379,14 @@ impl Ring {
     fn give_back(&mut self) {
         if let Some((id, _)) = self.lent.take() {
             self.buffers.give(id);
+            self.given += 1;
         }
+    }
+
+    /// How many buffers have been given back to the kernel since this was last asked for.
+    pub fn take_given(&mut self) -> usize {
+        self.give_back();
+        mem::take(&mut self.given)
     }
 
     fn start(&mut self, entry: squeue::Entry, token: Token) {

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use self::accept::Acceptor;
 use self::slot::{Mode, Slot};
 use super::error::{StartError, files_limit};
-use super::ring::{Completion, Kind, Ring, Token};
+use super::ring::{Completion, Kind, RECEIVE_BUFFERS, Ring, Token};
 use super::wake::Wake;
 use crate::base::counters::CoreCounters;
 use crate::engine::input::Input;
@@ -94,6 +94,8 @@ pub struct Sockets {
     streaming: u32,
     /// Slots that found no buffer.
     starved: Vec<u32>,
+    /// Buffers given back for which none of them has asked again.
+    buffers: usize,
     acceptor: Acceptor,
     wake: Arc<Wake>,
     sweep_at: usize,
@@ -127,6 +129,7 @@ impl Sockets {
             open: 0,
             streaming: 0,
             starved: Vec::new(),
+            buffers: 0,
             acceptor,
             wake,
             sweep_at: 0,
@@ -395,11 +398,15 @@ impl Sockets {
         }
     }
 
-    /// Starts what had to wait for something that there may be now: accepts for slots or for time, receives for buffers,
-    /// all of which have been given back.
+    /// Starts what had to wait for something that there may be now: accepts for slots or for time, receives for buffers
+    /// that have been given back. What completed and has not been taken yet holds the others.
     fn start_what_waits(&mut self) {
         self.acceptor.resume(&mut self.ring, self.now_us, self.capacity - self.open);
-        while let Some(slot) = self.starved.pop() {
+        self.buffers = (self.buffers + self.ring.take_given()).min(usize::from(RECEIVE_BUFFERS));
+        while self.buffers > 0
+            && let Some(slot) = self.starved.pop()
+        {
+            self.buffers -= 1;
             let state = &self.slots[slot as usize];
             if state.mode == Mode::Starved && !state.closing {
                 let many = state.is_busy(self.second());

@@ -140,6 +140,13 @@ impl Publication {
         self.frames.len()
     }
 
+    /// About the bytes of its frame in one form.
+    #[must_use]
+    pub fn bytes_in(&self, form: Form) -> usize {
+        // Data written in binary is a third longer in JSON.
+        self.frames.get(form).map_or_else(|| self.frames.len() / 3 * 4 + 64, Bytes::len)
+    }
+
     /// Writes the JSON `message` object: the shared frame's payload, or made now.
     pub(super) fn write_json(&self, room: &str, out: &mut Writer<'_>) {
         match &self.frames.json {

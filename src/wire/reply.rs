@@ -39,6 +39,8 @@ pub enum Reply<'a> {
         recovered: bool,
         /// Oldest first.
         messages: &'a [Arc<Publication>],
+        /// How many more follow as pushes, before the live ones.
+        remaining: usize,
         /// Users present, the joiner included.
         members: u64,
     },
@@ -162,11 +164,14 @@ impl Reply<'_> {
 
     fn write_json_fields(&self, out: &mut Writer<'_>) {
         match *self {
-            Reply::Joined { room, epoch, seq, recovered, messages, members } => {
+            Reply::Joined { room, epoch, seq, recovered, messages, remaining, members } => {
                 write_room_and_epoch(room, epoch, out);
                 out.text(r#","seq":"#).integer(seq);
                 out.text(r#","recovered":"#).boolean(recovered);
                 write_messages(room, messages, out);
+                if remaining > 0 {
+                    out.text(r#","remaining":"#).integer(remaining as u64);
+                }
                 out.text(r#","members":"#).integer(members);
                 out.text(r#","role":"#).string(ROLE);
             }
@@ -212,8 +217,8 @@ impl Reply<'_> {
     /// Writes the payload of the (first) binary frame.
     fn write_binary(&self, id: Option<u64>, out: &mut Writer<'_>) {
         match *self {
-            Reply::Joined { room, epoch, seq, recovered, messages, .. } => {
-                let count = u32::try_from(messages.len()).expect("a history is bounded far below");
+            Reply::Joined { room, epoch, seq, recovered, messages, remaining, .. } => {
+                let count = u32::try_from(messages.len() + remaining).expect("a history is bounded far below");
                 out.u32(push_op::JOINED).u64(epoch.0).u64(seq).raw(&[u8::from(recovered)]).u32(count).text(room);
             }
             Reply::Left { room } => {

@@ -6,6 +6,7 @@ mod abuse;
 mod activation;
 mod api;
 mod auth;
+mod bursts;
 mod capacity;
 mod causes;
 mod client;

@@ -125,6 +125,9 @@ fn check_policy(policy: &str) {
     let mut stalled = stalled_member(&server, "lobby");
     eventually("the stalled one is a member", || (server.stat("members") == 3).then_some(()));
     publish_all(&mut publisher, &mut healthy, "lobby");
+    eventually("the stalled one is found slow", || {
+        (server.metric("roomring_dropped_slow_total", "") > 0.0).then_some(())
+    });
     // That it is given this one shows that it is a member still.
     publisher.publish("lobby", json!("last"));
     let (came, told) = account(&mut stalled, MESSAGES + 1);
@@ -222,6 +225,9 @@ fn held_for_a_stalled_member(socket_send_bytes: &str) -> usize {
         publisher.publish("lobby", json!(data));
         publisher.messages("lobby", 1);
     }
+    eventually("the stalled one is found slow", || {
+        (server.metric("roomring_dropped_slow_total", "") > 0.0).then_some(())
+    });
     let mut received = Vec::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {

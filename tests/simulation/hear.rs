@@ -51,6 +51,8 @@ pub struct Joined {
     pub members: Option<u64>,
     /// Oldest first.
     pub messages: Vec<Message>,
+    /// How many more follow as messages of their own; all of them in the binary form.
+    pub remaining: u64,
 }
 
 /// A `history` reply.
@@ -155,6 +157,7 @@ struct Any<'a> {
     recovered: Option<bool>,
     duplicate: Option<bool>,
     members: Option<u64>,
+    remaining: Option<u64>,
     #[serde(borrow)]
     messages: Option<Vec<JsonMessage<'a>>>,
     first_seq: Option<u64>,
@@ -219,6 +222,7 @@ fn read_any(any: Any<'_>) -> Result<Heard, String> {
                 recovered: need(any.recovered, "recovered")?,
                 members: Some(need(any.members, "members")?),
                 messages: messages.into_iter().map(|message| message.read(&room)).collect::<Result<_, _>>()?,
+                remaining: any.remaining.unwrap_or(0),
                 room,
             })
         }
@@ -337,66 +341,27 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Turns messages into [`Heard`], putting a binary `joined` together with the messages that follow it.
-#[derive(Debug, Default)]
-pub struct Listener {
-    joining: Option<(Joined, usize)>,
+/// Reads a message of the server.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(form: Form, payload: &[u8]) -> Result<Heard, String> {
+    if form == Form::Json {
+        let text = std::str::from_utf8(payload).map_err(|error| error.to_string())?;
+        return read_text(text);
+    }
+    let mut fields = Fields(payload);
+    let op = fields.number(4)?;
+    read_binary(op, fields)
 }
 
-impl Listener {
-    /// Reads a message of the server; `None` while a binary `joined` is not complete.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn read(&mut self, form: Form, payload: &[u8]) -> Result<Option<Heard>, String> {
-        if form == Form::Json {
-            self.check_not_joining()?;
-            let text = std::str::from_utf8(payload).map_err(|error| error.to_string())?;
-            return read_text(text).map(Some);
-        }
-        let mut fields = Fields(payload);
-        let op = fields.number(4)?;
-        if op != 131 {
-            self.check_not_joining()?;
-        }
-        match op {
-            129 => {
-                let (epoch, seq, recovered) = (fields.number(8)?, fields.number(8)?, fields.number(1)? != 0);
-                let count = fields.number(4)? as usize;
-                let (messages, members, room) = (Vec::new(), None, fields.rest()?);
-                let joined = Joined { to: To::Binary, room, epoch, seq, recovered, members, messages };
-                self.joining = Some((joined, count));
-                Ok(self.take_joined())
-            }
-            131 => self.read_message(fields),
-            _ => read_binary(op, fields).map(Some),
-        }
-    }
-
-    fn check_not_joining(&self) -> Result<(), String> {
-        self.joining.as_ref().map_or(Ok(()), |(joined, count)| {
-            Err(format!("something else between a 129 of {:?} and its last {count} messages", joined.room))
-        })
-    }
-
-    fn take_joined(&mut self) -> Option<Heard> {
-        self.joining.take_if(|(_, count)| *count == 0).map(|(joined, _)| Heard::Joined(joined))
-    }
-
-    fn read_message(&mut self, mut fields: Fields<'_>) -> Result<Option<Heard>, String> {
-        let (seq, at) = (fields.number(8)?, fields.number(8)?);
-        let (room_len, from_len) = (fields.number(2)? as usize, fields.number(2)? as usize);
-        let room = Fields::text(fields.take(room_len)?)?;
-        let from = Fields::text(fields.take(from_len)?)?;
-        let message = Message { seq, at, from, key: None, data: fields.0.to_vec(), kind: None };
-        let Some((joined, count)) = &mut self.joining else { return Ok(Some(Heard::Message { room, message })) };
-        if joined.room != room {
-            return Err(format!("a message of {room:?} after a 129 of {:?}", joined.room));
-        }
-        joined.messages.push(message);
-        *count -= 1;
-        Ok(self.take_joined())
-    }
+fn read_message(mut fields: Fields<'_>) -> Result<Heard, String> {
+    let (seq, at) = (fields.number(8)?, fields.number(8)?);
+    let (room_len, from_len) = (fields.number(2)? as usize, fields.number(2)? as usize);
+    let room = Fields::text(fields.take(room_len)?)?;
+    let from = Fields::text(fields.take(from_len)?)?;
+    let message = Message { seq, at, from, key: None, data: fields.0.to_vec(), kind: None };
+    Ok(Heard::Message { room, message })
 }
 
 fn read_binary(op: u64, mut fields: Fields<'_>) -> Result<Heard, String> {
@@ -406,7 +371,13 @@ fn read_binary(op: u64, mut fields: Fields<'_>) -> Result<Heard, String> {
             welcome @ Heard::Welcome { .. } => welcome,
             other => return Err(format!("{other:?} as op 128")),
         },
+        129 => {
+            let (epoch, seq, recovered) = (fields.number(8)?, fields.number(8)?, fields.number(1)? != 0);
+            let (remaining, messages, members) = (fields.number(4)?, Vec::new(), None);
+            Heard::Joined(Joined { to, room: fields.rest()?, epoch, seq, recovered, members, messages, remaining })
+        }
         130 => Heard::Left { to, room: fields.rest()? },
+        131 => read_message(fields)?,
         132 => {
             let seq = Some(fields.number(8)?).filter(|seq| *seq != 0);
             Heard::Published { to, room: fields.rest()?, seq, epoch: None, duplicate: false }

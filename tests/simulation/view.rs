@@ -59,6 +59,8 @@ pub struct View {
     pub epoch: u64,
     /// Everything up to here was given, spared or told by `gap`.
     pub last: u64,
+    /// Up to here messages come that the last `joined` did not hold itself: every one of them, or a `gap`.
+    replayed_to: u64,
     past: Vec<u64>,
     /// What it was told of who is there.
     pub crowd: Crowd,
@@ -130,8 +132,10 @@ impl View {
         let what = || format!("connection {conn} room {room}: {}", brief(joined));
         check_run(&joined.messages, judge, what);
         if let Some(last) = joined.messages.last() {
-            judge.check(last.seq == joined.seq, || format!("{}: its messages end at {}", what(), last.seq));
+            let ends = last.seq + joined.remaining;
+            judge.check(ends == joined.seq, || format!("{}: its messages end at {ends}", what()));
         }
+        judge.check(joined.remaining <= joined.seq, || format!("{}: more than there are", what()));
         judge.check(joined.members != Some(0), || format!("{}: no members", what()));
         let back = self.past.contains(&joined.epoch)
             || (self.member && self.epoch == joined.epoch && joined.seq < self.last && self.fading.is_none());
@@ -158,8 +162,9 @@ impl View {
         self.member = true;
         // A leave that was sent behind this join is still to come.
         self.fading = self.fading.filter(|leave| ask.is_none_or(|ask| ask.number < *leave));
-        self.last = joined.seq;
-        if joined.recovered && !joined.messages.is_empty() {
+        self.last = joined.seq.saturating_sub(joined.remaining);
+        self.replayed_to = if joined.remaining > 0 { joined.seq } else { 0 };
+        if joined.recovered && given(joined) > 0 {
             judge.seen.recovered += 1;
         }
         for message in &joined.messages {
@@ -182,9 +187,10 @@ impl View {
         judge.check(message.seq > self.last, || {
             format!("connection {conn} room {room} got {} after {view:?}", message.seq)
         });
+        let live = message.seq > self.replayed_to;
         self.skip_to(scene, message.seq, judge);
         self.last = self.last.max(message.seq);
-        judge.seen(conn, room, self.epoch, message, true);
+        judge.seen(conn, room, self.epoch, message, live);
     }
 
     /// A told gap.
@@ -206,6 +212,9 @@ impl View {
             judge.fail(|| format!("connection {} room {} jumps to {seq}", scene.conn, scene.room));
             return;
         }
+        let what =
+            || format!("connection {} room {}: {seq} comes where {missing:?} is missing", scene.conn, scene.room);
+        judge.check(missing.is_empty() || missing.start > self.replayed_to, what);
         for missed in missing {
             judge.spared(scene.conn, scene.room, self.epoch, missed);
         }
@@ -225,8 +234,15 @@ impl View {
 /// A `joined` in few words.
 fn brief(joined: &Joined) -> String {
     let seqs = joined.messages.first().map(|first| (first.seq, joined.messages.len()));
-    let Joined { to, epoch, seq, recovered, members, .. } = joined;
-    format!("joined {to:?} {epoch:016x} seq {seq} recovered {recovered} members {members:?} messages {seqs:?}")
+    let Joined { to, epoch, seq, recovered, members, remaining, .. } = joined;
+    format!(
+        "joined {to:?} {epoch:016x} seq {seq} recovered {recovered} members {members:?} messages {seqs:?} and {remaining}"
+    )
+}
+
+/// How many messages a `joined` brings, those that follow it too.
+fn given(joined: &Joined) -> u64 {
+    joined.messages.len() as u64 + joined.remaining
 }
 
 /// Messages come oldest first without holes.
@@ -259,8 +275,8 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
     let rooms = profile.settings.room(&Profile::room_name(room)).clone();
     let what = || format!("connection {conn} room {room} asked {ask:?} and got {}", brief(joined));
     check_heads(scene, joined.epoch, joined.seq, &ask.heads, judge, what);
-    let count = joined.messages.len() as u64;
-    let first = joined.messages.first().map_or(joined.seq + 1, |message| message.seq);
+    let count = given(joined);
+    let first = (joined.seq + 1).saturating_sub(count);
     if joined.recovered {
         let Some((after, epoch)) = ask.recover else { return judge.fail(|| format!("{}: not asked for", what())) };
         let exact = epoch.is_none_or(|epoch| epoch == joined.epoch) && first == after + 1;
@@ -271,23 +287,14 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
         let comparable = epoch.is_none_or(|epoch| epoch == joined.epoch) && after <= joined.seq;
         let missed = joined.seq.saturating_sub(after);
         let held = missed == 0 || must_be_held(scene, joined.epoch, after + 1, joined.seq, judge);
-        let fit = fit_one_reply(scene, joined.epoch, after + 1..=joined.seq, judge);
-        let possible = comparable && missed <= rooms.recovery_max as u64 && held && fit && !is_cut_short(scene, joined);
+        let possible = comparable && missed <= rooms.recovery_max as u64 && held;
         judge.check(!possible, || format!("{}: could have been recovered", what()));
     }
     let wanted = ask.history.unwrap_or(rooms.history_on_join).min(rooms.history_on_join_max);
     judge.check(count <= u64::from(wanted), || format!("{}: more than {wanted}", what()));
-    let short = count < u64::from(wanted)
-        && first > 1
-        && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge)
-        && fit_one_reply(scene, joined.epoch, first - 1..=joined.seq, judge)
-        && !is_cut_short(scene, joined);
+    let short =
+        count < u64::from(wanted) && first > 1 && must_be_held(scene, joined.epoch, first - 1, joined.seq, judge);
     judge.check(!short, || format!("{}: fewer than {wanted}, and {} is held", what(), first - 1));
-}
-
-/// A reader with much waiting is given a `joined` without messages: better than none, and it is not called recovered.
-fn is_cut_short(scene: Scene<'_>, joined: &Joined) -> bool {
-    joined.messages.is_empty() && !scene.profile.is_calm()
 }
 
 /// One node's room cannot stand below what somebody saw before the question was asked.

@@ -92,6 +92,8 @@ struct Object<'a> {
     total: Option<u64>,
     #[serde(default)]
     recovered: bool,
+    #[serde(default)]
+    remaining: u32,
     #[serde(default, borrow)]
     messages: Vec<Entry<'a>>,
     #[serde(default, borrow)]
@@ -143,8 +145,8 @@ pub fn parse(message: &[u8]) -> Said {
         }
         ("joined", Some(seq)) => {
             let messages = entries(&object.room);
-            let (epoch, recovered) = (object.epoch, object.recovered);
-            Said::Joined { room: object.room, epoch, seq, recovered, messages, following: 0 }
+            let (epoch, recovered, following) = (object.epoch, object.recovered, object.remaining);
+            Said::Joined { room: object.room, epoch, seq, recovered, messages, following }
         }
         ("history", _) if object.head_seq.is_some() => {
             let messages = entries(&object.room);
@@ -197,10 +199,10 @@ mod tests {
     #[test]
     fn replies_and_pushes_are_read() {
         let joined = br#"{"type":"joined","id":1,"room":"r","epoch":"00ff","seq":4,"recovered":true,
-            "messages":[{"seq":4,"from":"u","at":1,"data":[1,2]}],"members":1,"role":"member"}"#;
+            "messages":[{"seq":4,"from":"u","at":1,"data":[1,2]}],"remaining":6,"members":1,"role":"member"}"#;
         let entry = Published { room: "r".into(), seq: 4, data: b"[1,2]".to_vec() };
         let (room, epoch) = ("r".to_owned(), "00ff".to_owned());
-        let expected = Said::Joined { room, epoch, seq: 4, recovered: true, messages: vec![entry], following: 0 };
+        let expected = Said::Joined { room, epoch, seq: 4, recovered: true, messages: vec![entry], following: 6 };
         assert_eq!(parse(joined), expected);
         let encoded = br#"{"type":"message","room":"r","seq":1,"from":"u","at":1,"data_b64":"fnJyMQ=="}"#;
         assert_eq!(parse(encoded), Said::Message(Published { room: "r".into(), seq: 1, data: b"~rr1".to_vec() }));

@@ -74,6 +74,7 @@ impl Home {
             return self.end_after_sending(slot, Phase::Ending, effects);
         }
         self.end_session(slot, End::Client, "closed by the client", effects);
+        self.outboxes.drop_backlog(slot, effects.budget);
         let answer = match status {
             Some((code, _)) => close_frame(code, ""),
             None => server_frame(Opcode::Close, &[]),
@@ -136,6 +137,7 @@ impl Home {
         if self.sessions.at(slot).phase == Phase::Open {
             effects.counters.closed_protocol.add(1);
             self.end_session(slot, End::Closed(error.code), error.what, effects);
+            self.outboxes.drop_backlog(slot, effects.budget);
             self.push_last(slot, close_frame(error.code.number(), error.what), effects);
         }
         self.end_after_sending(slot, Phase::Lingering, effects);
@@ -253,7 +255,7 @@ impl Home {
     }
 
     fn push_last(&mut self, slot: u32, bytes: bytes::Bytes, effects: &mut HomeEffects<'_>) {
-        self.outboxes.push(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
+        self.outboxes.push_last(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
     }
 
     fn drop_head(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {

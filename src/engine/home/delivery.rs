@@ -8,12 +8,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::hops::Joined;
 use super::{Home, HomeEffects, pack};
+use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, Seq};
-use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX};
+use crate::base::limits::{JOINED_BYTES_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};
 use crate::engine::audience::Pending;
-use crate::engine::outbox::{Outgoing, Role};
+use crate::engine::outbox::{Outgoing, Role, Source};
 use crate::engine::settings::SlowPolicy;
-use crate::wire::command::ReplyTo;
+use crate::wire::command::{Form, ReplyTo};
 use crate::wire::frame::count_messages;
 use crate::wire::publication::Frames;
 use crate::wire::reading::{Reading, Variants};
@@ -86,7 +87,6 @@ impl Home {
 
     /// Puts a run of publications, at least one, into the outboxes of a room's members.
     fn put(&mut self, index: u32, run: &[Pending], except: Option<u32>, effects: &mut HomeEffects<'_>) {
-        self.outboxes.set_short_of_memory(effects.budget.is_over());
         let audience = self.audiences.at(index);
         let (stream, policy, room) = (audience.stream, audience.slow_policy, audience.room.clone());
         let readings = audience.readings();
@@ -101,14 +101,16 @@ impl Home {
             if members.is_empty() {
                 continue;
             }
-            let role = Role::Messages { stream, from: first, to: last };
-            let outgoing = Outgoing { bytes: run_bytes(run, &room, reading), messages: run.len() as u32, role };
-            let mut full = std::mem::take(&mut self.full);
-            queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
-            for slot in full.drain(..) {
-                queued += u64::from(self.put_by_one(slot, (stream, &room), run, reading, policy, effects));
+            let frame = self.outboxes.add(outgoing(run, &room, reading), effects.budget);
+            let mut behind = std::mem::take(&mut self.lagging);
+            queued += u64::from(self.outboxes.push_all(members, except, frame, &mut behind, effects.budget));
+            if !behind.is_empty() {
+                let source = Source { room: &room, policy };
+                queued += self.put_behind(&behind, source, frame, (run, reading), effects);
+                behind.clear();
             }
-            self.full = full;
+            self.lagging = behind;
+            self.outboxes.release(frame, effects.budget);
         }
         effects.counters.deliveries.add(queued * run.len() as u64);
         if !self.traced.is_empty() {
@@ -119,57 +121,72 @@ impl Home {
         }
     }
 
-    /// Puts a run into an outbox that has no room for all of it, message by message, by the room's policy. Returns
-    /// whether the connection is still there.
-    fn put_by_one(
+    /// Puts a run into the backlogs of members whose queue does not take it. The slow ones among them lose what the
+    /// room's policy drops, or are closed. Returns for how many it was queued.
+    fn put_behind(
         &mut self,
-        slot: u32,
-        (stream, room): (u32, &RoomName),
-        run: &[Pending],
-        reading: Reading,
-        policy: SlowPolicy,
+        behind: &[u32],
+        source: Source<'_>,
+        frame: u32,
+        (run, reading): (&[Pending], Reading),
         effects: &mut HomeEffects<'_>,
-    ) -> bool {
-        for pending in run {
-            let (seq, bytes) = (pending.publication.seq, pending.frame(room, reading));
-            if !self.outboxes.is_full_for(slot, bytes.len()) {
-                self.outboxes.push(slot, Outgoing::message(stream, seq, bytes), effects.budget);
-                continue;
+    ) -> u64 {
+        // Of a run in a room of `latest` only its last message may be left.
+        let split = (source.policy == SlowPolicy::Latest && run.len() > 1).then(|| run.split_at(run.len() - 1));
+        let parts = split.map(|(older, newest)| {
+            [older, newest].map(|part| self.outboxes.add(outgoing(part, source.room, reading), effects.budget))
+        });
+        let frames = parts.as_ref().map_or(std::slice::from_ref(&frame), |parts| &parts[..]);
+        let near_budget = effects.budget.is_near();
+        let mut queued = 0;
+        for &slot in behind {
+            for &frame in frames {
+                self.outboxes.hold(slot, source, frame, effects.budget);
             }
-            let latest = match policy {
-                SlowPolicy::Disconnect => {
-                    self.fail_slow(slot, room, effects);
-                    return false;
+            queued += 1;
+            if self.outboxes.is_slow(slot, near_budget) {
+                let relief = self.outboxes.relieve(slot, source, effects.budget);
+                effects.counters.dropped_slow.add(relief.dropped);
+                if relief.is_over && source.policy == SlowPolicy::Disconnect {
+                    self.fail_slow(slot, source.room, effects);
+                    queued -= 1;
                 }
-                SlowPolicy::Skip => false,
-                SlowPolicy::Latest => true,
-            };
-            let dropped = self.outboxes.push_dropping(slot, (stream, room, seq), bytes, latest, effects.budget);
-            effects.counters.dropped_slow.add(dropped);
+            }
         }
-        true
+        for frame in parts.into_iter().flatten() {
+            self.outboxes.release(frame, effects.budget);
+        }
+        queued
     }
 
-    /// Makes room for a reply of `bytes` in a full outbox, as far as what fills it are messages that their rooms' policies
-    /// let go of: in such rooms nobody is closed for messages that he has not read.
-    pub(super) fn make_room(&mut self, slot: u32, bytes: usize, effects: &mut HomeEffects<'_>) {
-        let Self { audiences, outboxes, sessions, .. } = self;
-        for membership in &sessions.at(slot).memberships {
-            let audience = audiences.at(membership.audience);
-            let latest = match audience.slow_policy {
-                SlowPolicy::Disconnect => continue,
-                SlowPolicy::Skip => false,
-                SlowPolicy::Latest => true,
-            };
-            let room = (audience.stream, &audience.room);
-            effects.counters.dropped_slow.add(outboxes.make_room(slot, room, bytes, latest, effects.budget));
-            if !outboxes.is_full_for(slot, bytes) {
-                return;
+    /// Closes whoever has not taken in time what was offered and for whom too much waits that may not be dropped.
+    pub(super) fn close_slow(&mut self, effects: &mut HomeEffects<'_>) {
+        let mut slow = std::mem::take(&mut self.lagging);
+        self.outboxes.find_slow(effects.budget.is_near(), &mut slow);
+        for slot in slow.drain(..) {
+            let relief = self.outboxes.relieve_all(slot, effects.budget);
+            effects.counters.dropped_slow.add(relief.dropped);
+            if relief.is_over
+                && let Some(room) = self.outboxes.undroppable(slot)
+            {
+                self.fail_slow(slot, &room, effects);
+            }
+        }
+        self.lagging = slow;
+    }
+
+    /// Closes one that does not read its replies: where rooms may drop what else waits for it, that goes first.
+    pub(super) fn bound_replies(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        if self.outboxes.is_slow(slot, effects.budget.is_near()) {
+            let relief = self.outboxes.relieve_all(slot, effects.budget);
+            effects.counters.dropped_slow.add(relief.dropped);
+            if relief.is_over {
+                self.fail(slot, CloseCode::Slow, "does not read its replies", effects);
             }
         }
     }
 
-    /// A publication without a number: a member who has no room for it does not get it, unless slow members are closed.
+    /// Frames of a publication without a number. A slow member does not get them, and is not closed for that.
     pub(super) fn push(
         &mut self,
         room: &RoomName,
@@ -181,32 +198,32 @@ impl Home {
         let Some(index) = self.audiences.find(room) else { return };
         self.put_pending(index, effects);
         let Some(index) = self.audiences.find(room) else { return };
-        self.outboxes.set_short_of_memory(effects.budget.is_over());
         let audience = self.audiences.at(index);
-        let (policy, readings) = (audience.slow_policy, audience.readings());
+        let source = Source { room, policy: audience.slow_policy };
         let except = self.spared(except);
-        for reading in readings {
-            // Closing a slow member may have ended the audience.
-            if self.audiences.find(room) != Some(index) {
-                break;
-            }
-            let members = self.audiences.at(index).members(reading);
+        for reading in audience.readings() {
+            let members = audience.members(reading);
             let packed = variants.and_then(|variants| variants.get(reading));
             let Some(bytes) = packed.or_else(|| frames.get(reading.form())) else { continue };
             if members.is_empty() {
                 continue;
             }
-            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
-            let mut full = std::mem::take(&mut self.full);
-            queued += u64::from(self.outboxes.push_all(members, except, outgoing, &mut full, effects.budget));
-            for slot in full.drain(..) {
-                if policy == SlowPolicy::Disconnect {
-                    self.fail_slow(slot, room, effects);
-                } else {
+            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Loose };
+            let frame = self.outboxes.add(outgoing, effects.budget);
+            queued += u64::from(self.outboxes.push_all(members, except, frame, &mut self.lagging, effects.budget));
+            for slot in self.lagging.drain(..) {
+                if self.outboxes.is_slow(slot, effects.budget.is_near()) {
                     effects.counters.dropped_slow.add(1);
+                    continue;
+                }
+                queued += 1;
+                if self.outboxes.is_behind(slot, room) {
+                    self.outboxes.hold(slot, source, frame, effects.budget);
+                } else {
+                    self.outboxes.push_frame(slot, frame, effects.budget);
                 }
             }
-            self.full = full;
+            self.outboxes.release(frame, effects.budget);
         }
         effects.counters.deliveries.add(queued);
     }
@@ -217,47 +234,62 @@ impl Home {
         let Some(index) = self.audiences.find(room) else { return };
         self.audiences.at_mut(index).last_seq = Some(to);
         let audience = self.audiences.at(index);
+        let source = Source { room, policy: audience.slow_policy };
         for reading in audience.readings() {
             for &slot in audience.members(reading) {
-                self.outboxes.push_gap(slot, audience.stream, room, from, to);
+                self.outboxes.push_gap(slot, source, (from, to), effects.budget);
             }
         }
     }
 
-    pub(super) fn new_epoch(&mut self, joined: &Joined<'_>, effects: &mut HomeEffects<'_>) {
-        let Some(index) = self.audiences.find(joined.room) else { return };
+    pub(super) fn new_epoch(&mut self, mut joined: Joined<'_>, effects: &mut HomeEffects<'_>) {
+        let room = joined.room;
+        let Some(index) = self.audiences.find(room) else { return };
         self.put_pending(index, effects);
-        let Some(index) = self.audiences.find(joined.room) else { return };
-        let audience = self.audiences.at_mut(index);
-        audience.last_seq = Some(joined.head.seq);
-        let role = Role::Start { stream: audience.stream };
-        let readings = audience.readings();
-        for reading in readings {
-            // Closing a slow member may have ended the audience.
-            if self.audiences.find(joined.room) != Some(index) {
-                break;
-            }
-            let members = self.audiences.at(index).members(reading);
+        let Some(index) = self.audiences.find(room) else { return };
+        self.audiences.at_mut(index).last_seq = Some(joined.head.seq);
+        let audience = self.audiences.at(index);
+        let source = Source { room, policy: audience.slow_policy };
+        let rest = joined.split_off(JOINED_BYTES_MAX, Form::Json);
+        for reading in audience.readings() {
+            let members = audience.members(reading);
             if members.is_empty() {
                 continue;
             }
-            let bytes = encode_reply(&joined.reply(), ReplyTo { id: None, form: reading.form() });
+            let bytes = encode_reply(&joined.reply(rest.len()), ReplyTo { id: None, form: reading.form() });
             let bytes = pack(reading, bytes, effects);
-            let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role };
-            let mut full = std::mem::take(&mut self.full);
-            self.outboxes.push_all(members, None, outgoing, &mut full, effects.budget);
-            for slot in full.drain(..) {
+            let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role: Role::Other };
+            let frame = self.outboxes.add(outgoing, effects.budget);
+            self.outboxes.push_all(members, None, frame, &mut self.lagging, effects.budget);
+            for slot in self.lagging.drain(..) {
                 // Without it the connection would take the new numbering for the old one, whatever the policy.
-                self.fail_slow(slot, joined.room, effects);
+                self.outboxes.hold(slot, source, frame, effects.budget);
             }
-            self.full = full;
+            self.outboxes.release(frame, effects.budget);
+            for &slot in members {
+                self.outboxes.replay(slot, source, rest.clone(), effects.budget);
+            }
         }
+    }
+
+    /// A room, for backlogs.
+    pub(super) fn source_of<'a>(&self, room: &'a RoomName) -> Source<'a> {
+        let policy = match self.audiences.find(room) {
+            Some(index) => self.audiences.at(index).slow_policy,
+            None => self.settings.room(room).slow_policy,
+        };
+        Source { room, policy }
     }
 
     /// The slot of a connection that asked to be spared, if it is here.
     fn spared(&self, except: Option<ConnId>) -> Option<u32> {
         except.filter(|conn| conn.home == self.core && self.session_of(*conn).is_some()).map(|conn| conn.slot)
     }
+}
+
+/// A run of publications, to be queued for those who read in one way.
+fn outgoing(run: &[Pending], room: &RoomName, reading: Reading) -> Outgoing {
+    Outgoing::messages(run[0].publication.seq, run.len() as u32, run_bytes(run, room, reading))
 }
 
 /// A run as finished frames for one way of reading: the shared frame itself if it is one, else all of them in one buffer.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName};
+use crate::base::limits::JOINED_BYTES_MAX;
 use crate::engine::audience::Pending;
 use crate::engine::hop::ToHome;
-use crate::engine::outbox::Role;
-use crate::engine::session::NOWHERE;
-use crate::wire::command::ReplyTo;
+use crate::engine::session::{NOWHERE, Phase};
+use crate::wire::command::{Form, ReplyTo};
 use crate::wire::publication::Publication;
 use crate::wire::push::{LeftReason, Push, encode_push};
 use crate::wire::reply::{Reply, encode_reply};
@@ -37,11 +37,12 @@ impl Home {
             ToHome::Passed { hop } => self.passed(*hop, effects),
             ToHome::Published { room, conn, position: (epoch, seq), duplicate, reply } => {
                 self.note_published(conn);
-                self.answer(conn, &Reply::Published { room: &room, seq, epoch, duplicate }, reply, effects);
+                let published = Reply::Published { room: &room, seq, epoch, duplicate };
+                self.answer(conn, &room, &published, reply, effects);
             }
             ToHome::Joined { room, conn, head, recovered, messages, members, reply } => {
-                let joined = Joined { room: &room, head, recovered, messages: &messages, members };
-                self.joined(conn, &joined, reply, effects);
+                let joined = Joined { room: &room, head, recovered, messages, members };
+                self.joined(conn, joined, reply, effects);
             }
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
             ToHome::Expelled { room, conn, reason } => {
@@ -49,53 +50,63 @@ impl Home {
                     effects.counters.kicked.add(u64::from(reason == LeftReason::Kicked));
                     let form = self.sessions.at(conn.slot).reading.expect("an open connection reads somehow").form();
                     let left = encode_push(&Push::Left { room: &room, reason }, form);
-                    self.say(conn.slot, left, Role::Other, effects);
+                    self.say_of(conn.slot, Some(&room), left, effects);
                 }
             }
             ToHome::History { room, conn, head, first_seq, messages, reply } => {
                 let (epoch, head_seq) = (head.epoch, head.seq);
                 let page = Reply::History { room: &room, epoch, first_seq, head_seq, messages: &messages };
-                self.answer_page(conn, &page, reply, effects);
+                self.answer_page(conn, &room, &page, reply, effects);
             }
             ToHome::Presence { room, conn, total, users, reply } => {
-                self.answer_page(conn, &Reply::Presence { room: &room, total, users: &users }, reply, effects);
+                let page = Reply::Presence { room: &room, total, users: &users };
+                self.answer_page(conn, &room, &page, reply, effects);
             }
             ToHome::Refused { room, conn, unjoin, code, message, retry_after_ms, reply } => {
                 if unjoin {
                     self.join_answered(&room, conn, effects);
                 }
                 if self.session_of(conn).is_some() {
-                    self.refuse_until(conn.slot, (code, message), retry_after_ms, reply, effects);
+                    let refusal = (code, message, retry_after_ms);
+                    self.refuse_of(conn.slot, Some(&room), refusal, reply, effects);
                 }
             }
             ToHome::Gap { room, from, to } => self.gap(&room, from, to, effects),
             ToHome::NewEpoch { room, head, messages, members } => {
-                let joined = Joined { room: &room, head, recovered: false, messages: &messages, members };
-                self.new_epoch(&joined, effects);
+                let joined = Joined { room: &room, head, recovered: false, messages, members };
+                self.new_epoch(joined, effects);
             }
         }
     }
 
-    fn answer(&mut self, conn: ConnId, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if self.session_of(conn).is_some() {
-            self.reply(conn.slot, reply, to, effects);
+    fn answer(&mut self, conn: ConnId, room: &RoomName, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if self.session_of(conn).is_some() && to.wants_reply() {
+            self.say_of(conn.slot, Some(room), encode_reply(reply, to), effects);
         }
     }
 
     /// An answer that may be large: a reader who has too much waiting is told so instead.
-    fn answer_page(&mut self, conn: ConnId, page: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+    fn answer_page(
+        &mut self,
+        conn: ConnId,
+        room: &RoomName,
+        page: &Reply<'_>,
+        to: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+    ) {
         if self.session_of(conn).is_none() || !to.wants_reply() {
             return;
         }
         let bytes = encode_reply(page, to);
         if self.outboxes.is_full_for(conn.slot, bytes.len()) {
-            self.refuse(conn.slot, ErrorCode::Overloaded, "too much waits to be read by this client", to, effects);
+            let refusal = (ErrorCode::Overloaded, "too much waits to be read by this client", None);
+            self.refuse_of(conn.slot, Some(room), refusal, to, effects);
         } else {
-            self.say(conn.slot, bytes, Role::Other, effects);
+            self.say_of(conn.slot, Some(room), bytes, effects);
         }
     }
 
-    fn joined(&mut self, conn: ConnId, joined: &Joined<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+    fn joined(&mut self, conn: ConnId, joined: Joined<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         if let Some(index) = self.audiences.find(joined.room) {
             self.put_pending(index, effects);
         }
@@ -116,7 +127,7 @@ impl Home {
             return;
         }
         let audience_index = audience_index.expect("an open connection's join holds a membership");
-        let (slot, stream) = (conn.slot, self.audiences.at(audience_index).stream);
+        let slot = conn.slot;
         let session = self.sessions.at_mut(slot);
         let reading = session.reading.expect("an open connection reads somehow");
         let index = session.membership(audience_index).expect("kept while a join is unanswered");
@@ -128,17 +139,22 @@ impl Home {
             membership.place = self.audiences.at_mut(audience_index).add(slot, reading);
         }
         if reply.wants_reply() || announce {
-            let mut bytes = encode_reply(&joined.reply(), reply);
-            if self.outboxes.is_full_for(slot, bytes.len()) {
-                bytes = encode_reply(&Joined { recovered: false, messages: &[], ..*joined }.reply(), reply);
-            }
-            self.say(slot, bytes, Role::Start { stream }, effects);
+            self.say_joined(slot, joined, reply, effects);
+        }
+    }
+
+    /// Says a `joined` with as many of its messages as the queue takes; the others follow as the connection reads.
+    fn say_joined(&mut self, slot: u32, mut joined: Joined<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+        let rest = joined.split_off(self.outboxes.queue_room(slot).min(JOINED_BYTES_MAX), to.form);
+        self.say_of(slot, Some(joined.room), encode_reply(&joined.reply(rest.len()), to), effects);
+        if self.sessions.at(slot).phase == Phase::Open {
+            self.outboxes.replay(slot, self.source_of(joined.room), rest, effects.budget);
         }
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         if self.membership_left(room, conn, false, effects) {
-            self.reply(conn.slot, &Reply::Left { room }, reply, effects);
+            self.answer(conn, room, &Reply::Left { room }, reply, effects);
         }
     }
 
@@ -217,23 +233,34 @@ impl Home {
 }
 
 /// What a `joined` says.
-#[derive(Clone, Copy)]
 pub(super) struct Joined<'a> {
     pub(super) room: &'a RoomName,
     pub(super) head: Position,
     recovered: bool,
-    messages: &'a [Arc<Publication>],
+    pub(super) messages: Vec<Arc<Publication>>,
     members: u64,
 }
 
-impl<'a> Joined<'a> {
-    pub(super) fn reply(&self) -> Reply<'a> {
+impl Joined<'_> {
+    /// Takes off the messages that would make more than so many bytes.
+    pub(super) fn split_off(&mut self, bytes_max: usize, form: Form) -> Vec<Arc<Publication>> {
+        let mut bytes = 0;
+        let first = self.messages.iter().take_while(|message| {
+            bytes += message.bytes_in(form);
+            bytes <= bytes_max
+        });
+        let first = first.count();
+        self.messages.split_off(first)
+    }
+
+    pub(super) fn reply(&self, remaining: usize) -> Reply<'_> {
         Reply::Joined {
             room: self.room,
             epoch: self.head.epoch,
             seq: self.head.seq,
             recovered: self.recovered,
-            messages: self.messages,
+            messages: &self.messages,
+            remaining,
             members: self.members,
         }
     }

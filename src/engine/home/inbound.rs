@@ -1,7 +1,6 @@
 //! From a connection's bytes to what it asks: messages, control frames, commands.
 
 use super::{Home, HomeEffects};
-use crate::engine::outbox::Role;
 use crate::engine::session::{Marks, Phase};
 use crate::wire::deflate::Inflater;
 use crate::wire::frame::{Opcode, server_frame};
@@ -75,7 +74,7 @@ impl Home {
             Event::Text(text) => {
                 self.count_message(slot, effects);
                 if self.sessions.at(slot).marks.has(Marks::ECHO) {
-                    self.say(slot, server_frame(Opcode::Text, text.as_bytes()), Role::Other, effects);
+                    self.say(slot, server_frame(Opcode::Text, text.as_bytes()), effects);
                 } else {
                     self.handle_request(slot, json::parse_command(text), effects);
                 }
@@ -83,7 +82,7 @@ impl Home {
             Event::Binary(message) => {
                 self.count_message(slot, effects);
                 if self.sessions.at(slot).marks.has(Marks::ECHO) {
-                    self.say(slot, server_frame(Opcode::Binary, message), Role::Other, effects);
+                    self.say(slot, server_frame(Opcode::Binary, message), effects);
                 } else {
                     self.handle_request(slot, binary::parse_command(message), effects);
                 }

@@ -43,6 +43,7 @@ use self::admission::Waiting;
 use self::late::Late;
 use self::pace::Pace;
 use self::pongs::Pongs;
+use self::shedding::Shedding;
 use self::timers::Timers;
 use self::tokens::Tokens;
 use self::traces::Traced;
@@ -50,7 +51,7 @@ use super::audience::Audiences;
 use super::budget::Budget;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
-use super::outbox::{Outboxes, Outgoing, Role};
+use super::outbox::{Encoder, Outboxes, Outgoing, Role};
 use super::output::Output;
 use super::packer::Packer;
 use super::peers::Peers;
@@ -58,14 +59,15 @@ use super::random::{Part, Random, Secrets};
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
 use super::table::Table;
-use crate::base::codes::{CloseCode, ErrorCode};
+use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
-use crate::base::ids::{ConnId, CoreId, RoomName};
+use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
 use crate::base::limits::{CONNECTION_BYTES, SENDS_PER_TURN_MAX};
 use crate::base::places::Places;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
+use crate::wire::publication::Publication;
 use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
 use crate::wire::reply::{Reply, encode_reply};
@@ -112,8 +114,7 @@ pub struct Home {
     paces: HashMap<u32, Pace, FixedState>,
     /// Pings that are not answered yet.
     pongs: Pongs,
-    /// Nobody is looked for to be shed before, monotonic milliseconds.
-    shed_again_ms: u64,
+    shedding: Shedding,
     /// Bytes of them.
     heads_bytes: usize,
     /// Given to the next accepted connection.
@@ -137,8 +138,10 @@ pub struct Home {
     delivered: Vec<(u64, u64)>,
     /// Sampled publications that came in this turn: none where nothing is traced.
     traced: Vec<Traced>,
-    /// Members whose outbox could not take the frame at hand. Kept for its memory.
-    full: Vec<u32>,
+    /// Members whose queue could not take the frame at hand. Kept for its memory.
+    lagging: Vec<u32>,
+    /// Bytes of what connections were told in answer since this was last asked for.
+    said_bytes: usize,
     /// What waits for lanes to be told.
     late: Late,
     /// Members (by audience and slot) who have missed news.
@@ -170,7 +173,7 @@ impl Home {
             too_often: HashMap::default(),
             paces: HashMap::default(),
             pongs: Pongs::default(),
-            shed_again_ms: 0,
+            shedding: Shedding::default(),
             heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
@@ -182,7 +185,8 @@ impl Home {
             pending: Vec::new(),
             delivered: Vec::new(),
             traced: Vec::new(),
-            full: Vec::new(),
+            lagging: Vec::new(),
+            said_bytes: 0,
             late: Late::new(settings.cores),
             behind: BTreeSet::new(),
             behind_from: (0, 0),
@@ -255,8 +259,10 @@ impl Home {
 
     /// The kernel has taken the last send whole.
     pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        let is_empty = self.outboxes.sent(slot);
-        self.put_pong(slot, effects);
+        let is_empty = self.outboxes.sent(slot, effects.budget);
+        if !self.outboxes.is_sending(slot) {
+            self.put_pong(slot, effects);
+        }
         if is_empty {
             self.all_sent(slot, effects);
         }
@@ -270,15 +276,12 @@ impl Home {
         self.tell_traced(effects);
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
-            let mut encode_gap = |slot: u32, room: &RoomName, from, to| {
-                let reading = sessions.at(slot).reading.expect("only open connections were members");
-                encode_push(&Push::Gap { room, from, to }, reading.form())
-            };
+            let HomeEffects { budget, counters, packer, output, .. } = effects;
+            let mut encoder = LateEncoder { sessions, packer, counters };
             let mut flushed = std::mem::take(&mut self.timers.flushed);
-            let sends = &mut effects.output.sends;
+            let sends = &mut output.sends;
             let before = sends.len();
-            outboxes
-                .flush(sends, effects.budget, effects.counters, &mut encode_gap, &mut |handed| flushed.push(handed));
+            outboxes.flush(sends, budget, counters, &mut encoder, &mut |handed| flushed.push(handed));
             for (handed, send) in flushed.drain(..).zip(&mut sends[before..]) {
                 let session = sessions.at_mut(handed.slot);
                 let ends = matches!(session.phase, Phase::Ending | Phase::Lingering);
@@ -313,26 +316,39 @@ impl Home {
     }
 
     /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
-    fn say(&mut self, slot: u32, bytes: Bytes, role: Role, effects: &mut HomeEffects<'_>) {
+    fn say(&mut self, slot: u32, bytes: Bytes, effects: &mut HomeEffects<'_>) {
+        self.say_of(slot, None, bytes, effects);
+    }
+
+    /// The same of what is said about a room: it comes behind everything that the room has said before.
+    fn say_of(&mut self, slot: u32, room: Option<&RoomName>, bytes: Bytes, effects: &mut HomeEffects<'_>) {
         let bytes = match self.sessions.at(slot).reading {
             Some(reading) => pack(reading, bytes, effects),
             None => bytes,
         };
-        if self.outboxes.is_full_for(slot, bytes.len()) {
-            self.make_room(slot, bytes.len(), effects);
+        self.said_bytes += bytes.len();
+        let messages = crate::wire::frame::count_messages(&bytes);
+        let outgoing = Outgoing { bytes, messages, role: Role::Other };
+        match room.filter(|room| self.outboxes.is_behind(slot, room)) {
+            None => self.outboxes.push(slot, outgoing, effects.budget),
+            Some(room) => {
+                let frame = self.outboxes.add(outgoing, effects.budget);
+                self.outboxes.hold(slot, self.source_of(room), frame, effects.budget);
+                self.outboxes.release(frame, effects.budget);
+            }
         }
-        if self.outboxes.is_full_for(slot, bytes.len()) {
-            self.fail(slot, CloseCode::Slow, "does not read its replies", effects);
-        } else {
-            let messages = crate::wire::frame::count_messages(&bytes);
-            self.outboxes.push(slot, Outgoing { bytes, messages, role }, effects.budget);
-        }
+        self.bound_replies(slot, effects);
     }
 
     fn reply(&mut self, slot: u32, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
         if to.wants_reply() {
-            self.say(slot, encode_reply(reply, to), Role::Other, effects);
+            self.say(slot, encode_reply(reply, to), effects);
         }
+    }
+
+    /// Bytes of what connections were told in answer since this was last asked for.
+    pub fn take_said_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.said_bytes)
     }
 
     fn refuse(&mut self, slot: u32, code: ErrorCode, message: &str, to: ReplyTo, effects: &mut HomeEffects<'_>) {
@@ -348,10 +364,22 @@ impl Home {
         to: ReplyTo,
         effects: &mut HomeEffects<'_>,
     ) {
+        self.refuse_of(slot, None, (code, message, retry_after_ms), to, effects);
+    }
+
+    /// The same behind everything that a room has said before.
+    fn refuse_of(
+        &mut self,
+        slot: u32,
+        room: Option<&RoomName>,
+        (code, message, retry_after_ms): (ErrorCode, &str, Option<u64>),
+        to: ReplyTo,
+        effects: &mut HomeEffects<'_>,
+    ) {
         effects.counters.errors.add(1);
         effects.counters.causes.command_refused(code);
         let error = Reply::Error { code, message, retry_after_ms };
-        self.say(slot, encode_reply(&error, to), Role::Other, effects);
+        self.say_of(slot, room, encode_reply(&error, to), effects);
         if code == ErrorCode::RateLimited {
             self.note_rate_refusal(slot, effects);
         }
@@ -360,6 +388,34 @@ impl Home {
 
 /// Finished frames as someone who reads so gets them.
 fn pack(reading: Reading, bytes: Bytes, effects: &mut HomeEffects<'_>) -> Bytes {
+    pack_with(effects.packer, reading, bytes, effects.counters)
+}
+
+fn pack_with(packer: &mut Packer, reading: Reading, bytes: Bytes, counters: &CoreCounters) -> Bytes {
     let Some(window) = reading.window() else { return bytes };
-    effects.packer.pack(window, &bytes, effects.counters).unwrap_or(bytes)
+    packer.pack(window, &bytes, counters).unwrap_or(bytes)
+}
+
+/// Encodes what is not encoded before it goes out.
+struct LateEncoder<'a> {
+    sessions: &'a Table<Session>,
+    packer: &'a mut Packer,
+    counters: &'a CoreCounters,
+}
+
+impl LateEncoder<'_> {
+    fn reading(&self, slot: u32) -> Reading {
+        self.sessions.at(slot).reading.expect("only connections that were open are members")
+    }
+}
+
+impl Encoder for LateEncoder<'_> {
+    fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes {
+        encode_push(&Push::Gap { room, from, to }, self.reading(slot).form())
+    }
+
+    fn message(&mut self, slot: u32, room: &RoomName, message: &Publication) -> Bytes {
+        let reading = self.reading(slot);
+        pack_with(self.packer, reading, message.frame(room, reading.form()), self.counters)
+    }
 }

@@ -29,7 +29,7 @@ impl Home {
         // Closing a slow member may have ended the audience.
         let Some(index) = self.audiences.find(room) else { return };
         let audience = self.audiences.at(index);
-        let mut full = std::mem::take(&mut self.full);
+        let mut full = std::mem::take(&mut self.lagging);
         for reading in audience.readings() {
             let members = audience.members(reading);
             let packed = variants.and_then(|variants| variants.get(reading));
@@ -37,7 +37,9 @@ impl Home {
                 continue;
             };
             let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Other };
-            self.outboxes.push_all(members, None, outgoing, &mut full, effects.budget);
+            let frame = self.outboxes.add(outgoing, effects.budget);
+            self.outboxes.push_all(members, None, frame, &mut full, effects.budget);
+            self.outboxes.release(frame, effects.budget);
         }
         let audience = self.audiences.at_mut(index);
         if audience.missed.is_some() || !full.is_empty() {
@@ -47,7 +49,7 @@ impl Home {
             effects.budget.charge(missed.bytes());
         }
         self.behind.extend(full.drain(..).map(|slot| (index, slot)));
-        self.full = full;
+        self.lagging = full;
     }
 
     /// Tells members the newest state of what they have missed, as far as there is room for it by now.
@@ -64,7 +66,7 @@ impl Home {
     fn make_up_for(&mut self, index: u32, slot: u32, effects: &mut HomeEffects<'_>) {
         let reading = self.sessions.at(slot).reading.expect("members are open");
         let wanted = SEND_BYTES_MAX.min(self.settings.outbox_bytes_max / ROOM_DIVISOR);
-        while !self.outboxes.is_full_for(slot, wanted) {
+        while self.outboxes.queue_room(slot) >= wanted {
             let audience = self.audiences.at_mut(index);
             let room = audience.room.clone();
             let Some(missed) = audience.missed.as_mut().filter(|missed| missed.is_behind(slot)) else {

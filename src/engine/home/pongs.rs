@@ -7,7 +7,6 @@ use foldhash::fast::FixedState;
 
 use super::{Home, HomeEffects};
 use crate::base::limits::{PONG_BYTES, PONGS_PER_TURN_MAX};
-use crate::engine::outbox::Role;
 use crate::engine::session::{Marks, Phase};
 use crate::wire::frame::{Opcode, server_frame};
 
@@ -48,7 +47,7 @@ impl Home {
             pinged.latest = Some(payload.into());
         } else {
             pinged.answered += 1;
-            self.say(slot, server_frame(Opcode::Pong, payload), Role::Other, effects);
+            self.say(slot, server_frame(Opcode::Pong, payload), effects);
         }
     }
 
@@ -69,7 +68,7 @@ impl Home {
         if let Some(payload) = self.forget_pong(slot, effects)
             && self.sessions.at(slot).phase == Phase::Open
         {
-            self.say(slot, server_frame(Opcode::Pong, &payload), Role::Other, effects);
+            self.say(slot, server_frame(Opcode::Pong, &payload), effects);
         }
     }
 

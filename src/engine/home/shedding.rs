@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{Home, HomeEffects};
-use crate::base::limits::{SHED_AGAIN_MS, SHED_BYTES_MIN};
+use crate::base::limits::{SEND_BYTES_MAX, SHED_AGAIN_MS, SHED_BYTES_MIN};
 use crate::engine::session::Phase;
 use crate::wire::push::ReconnectReason;
 
@@ -16,25 +16,47 @@ struct Holder {
     slot: Reverse<u32>,
 }
 
+/// When shedding does what, monotonic milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Shedding {
+    /// Nobody is looked for before.
+    again_ms: u64,
+    /// Those told to go are not cut off before.
+    cut_off_ms: u64,
+}
+
 impl Home {
-    /// While the budget is exceeded, ends the connections that hold the most until it is not. Whoever has been told to go
-    /// and has not is cut off first. Those who hold little are never ended: it would not help.
+    /// While the budget is exceeded, ends the connections that hold the most until it is not. Whoever was told to go some
+    /// time ago and has not is cut off first. Those who hold little are never ended: it would not help.
     pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
-        let now_ms = effects.now.mono_ms();
-        if !effects.budget.is_over() || now_ms < self.shed_again_ms {
+        if !effects.budget.is_over() {
             return;
         }
-        let mut holders: Vec<Holder> = (0..self.slots_used).filter_map(|slot| self.holder(slot)).collect();
-        let excess = effects.budget.used() - effects.budget.max();
+        let now_ms = effects.now.mono_ms();
+        if now_ms < self.shedding.again_ms {
+            return;
+        }
+        let cuts_off = now_ms >= self.shedding.cut_off_ms;
+        // What is under way to those told to go counts as gone for as long as they have to take it.
+        let mut leaving = if cuts_off { 0 } else { self.outboxes.ending_bytes() as u64 };
+        let excess = effects.budget.used().saturating_sub(leaving + effects.budget.max());
+        if excess == 0 {
+            return;
+        }
+        let mut holders: Vec<Holder> = (0..self.slots_used)
+            .filter_map(|slot| self.holder(slot))
+            .filter(|holder| cuts_off || !holder.is_leaving)
+            .collect();
         let held: usize = holders.iter().map(|holder| holder.bytes).sum();
         if (held as u64) < excess / 2 {
             // It is not theirs: ending them would not help.
-            self.shed_again_ms = now_ms + SHED_AGAIN_MS;
+            self.shedding.again_ms = now_ms + SHED_AGAIN_MS;
             return;
         }
+        if cuts_off {
+            self.shedding.cut_off_ms = now_ms + SHED_AGAIN_MS;
+        }
         holders.sort_unstable_by_key(|holder| Reverse(*holder));
-        // What is under way to those told to go is freed when they are gone, at the latest in the next pass.
-        let mut leaving = 0;
         for holder in holders {
             let left = effects.budget.used().saturating_sub(leaving);
             if left <= effects.budget.max() {
@@ -43,7 +65,7 @@ impl Home {
             leaving += self.shed_one(holder, effects) as u64;
         }
         // Nobody is left who would free anything: what remains is looked for again in a while, not in every turn.
-        self.shed_again_ms = now_ms + SHED_AGAIN_MS;
+        self.shedding.again_ms = now_ms + SHED_AGAIN_MS;
     }
 
     /// What a slot holds beside what stands, if that is worth ending it.
@@ -68,9 +90,14 @@ impl Home {
         self.outboxes.drop_queued(slot, effects.budget);
         // Without the part of a message that it held, the rest of its bytes cannot be read.
         effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
-        let under_way = self.outboxes.bytes(slot);
+        let under_way = self.outboxes.bytes_under_way(slot);
         let after_ms = 1_000 + self.random.below(9_000);
         self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
+        if under_way > 2 * SEND_BYTES_MAX {
+            // It keeps its memory until it is taken: so much of it is not waited for.
+            self.close_socket(slot, effects);
+            return 0;
+        }
         self.end_after_sending(slot, Phase::Lingering, effects);
         under_way
     }

@@ -126,6 +126,8 @@ impl Home {
             self.heartbeat((turn % self.timers.wheel) as u32, effects);
         }
         self.timers.ticked = tick;
+        self.outboxes.tick();
+        self.close_slow(effects);
         self.expire_silent(effects);
         self.expire_idle(effects);
         self.tick_tokens(effects);
@@ -190,9 +192,11 @@ impl Home {
         if !due.is_empty() {
             let bytes = server_frame(Opcode::Ping, &effects.now.mono_us.to_le_bytes());
             let ping = Outgoing { bytes, messages: 0, role: Role::Other };
-            // A connection whose outbox is full has enough to show it that the server lives.
-            self.outboxes.push_all(&due, None, ping, &mut self.full, effects.budget);
-            self.full.clear();
+            // A connection whose queue is full has enough to show it that the server lives.
+            let ping = self.outboxes.add(ping, effects.budget);
+            self.outboxes.push_all(&due, None, ping, &mut self.lagging, effects.budget);
+            self.outboxes.release(ping, effects.budget);
+            self.lagging.clear();
         }
     }
 

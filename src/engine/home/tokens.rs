@@ -14,7 +14,6 @@ use crate::base::limits::{TICK_MS, TOKEN_REFUSALS_MAX, TOKEN_WARNING_MS};
 use crate::base::time::Now;
 use crate::engine::access::{Access, Allowed, Grants, Keys};
 use crate::engine::budget::Budget;
-use crate::engine::outbox::Role;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table::Table;
 use crate::wire::command::ReplyTo;
@@ -161,7 +160,7 @@ impl Home {
         let form = self.sessions.at(slot).reading.expect("an open connection reads somehow").form();
         let message = "the token is about to expire: send refresh with a new one";
         let error = Reply::Error { code: ErrorCode::TokenExpired, message, retry_after_ms: None };
-        self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), Role::Other, effects);
+        self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), effects);
     }
 
     /// Leaves the rooms that the token does not allow.

@@ -175,7 +175,7 @@ impl Home {
             max_message_bytes: self.settings.message_bytes_max as u64,
         };
         let welcome = encode_push(&welcome, form);
-        self.say(slot, welcome, Role::Other, effects);
+        self.say(slot, welcome, effects);
         self.join_by_query(slot, upgrade, form, effects);
     }
 

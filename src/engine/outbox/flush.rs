@@ -1,21 +1,32 @@
 //! From queues to sends: one for each connection with something to say, made once for all that wait for the same frames.
-//! Queues nothing.
+//! Queues nothing new.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{GAP_BIT, GAP_BYTES, NONE, Node, Outboxes};
+use super::items::Item;
+use super::queue::{DIRTY, LAGS, PARTED, Place};
+use super::{NONE, Outboxes, Outgoing, Role};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
-use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
+use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SEND_PART_BYTES_MAX, SENDS_PER_TURN_MAX};
 use crate::engine::budget::Budget;
 use crate::engine::output::Send;
+use crate::wire::publication::Publication;
+
+/// Makes the finished frames of what waits in another form, for the connection that it waits for.
+pub trait Encoder {
+    /// A `gap`.
+    fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes;
+    /// A room's message.
+    fn message(&mut self, slot: u32, room: &RoomName, message: &Publication) -> Bytes;
+}
 
 /// The last merged send of this flush: members of one room usually wait for the same frames, so it is made once.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
-    items: Vec<u32>,
-    bytes: Bytes,
-    messages: u32,
+    pub items: Vec<u32>,
+    /// What they were merged to.
+    frame: u32,
 }
 
 /// What a flush says of one connection.
@@ -30,29 +41,37 @@ pub struct Flushed {
 }
 
 impl Outboxes {
-    /// Hands out one send for every connection with something queued and nothing in flight, up to
-    /// [`SENDS_PER_TURN_MAX`] of them ([`Outboxes::has_dirty`] tells whether more wait). `encode_gap` makes the finished
-    /// frame of a gap for a connection; `flushed` hears of each send.
+    /// Hands out one send for every connection with something queued and nothing under way, up to
+    /// [`SENDS_PER_TURN_MAX`] of them ([`Outboxes::has_dirty`] tells whether more wait). `flushed` hears of each send.
     pub fn flush(
         &mut self,
         sends: &mut Vec<Send>,
         budget: &mut Budget,
         counters: &CoreCounters,
-        encode_gap: &mut dyn FnMut(u32, &RoomName, Seq, Seq) -> Bytes,
+        encoder: &mut impl Encoder,
         flushed: &mut dyn FnMut(Flushed),
     ) {
         self.merged.items.clear();
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.queues.dirty);
         let count = dirty.len().min(SENDS_PER_TURN_MAX);
         for slot in dirty.drain(..count) {
-            let outbox = self.outboxes.at_mut(slot);
-            outbox.dirty = false;
-            if outbox.sending > 0 || outbox.head == NONE {
-                continue;
+            let outbox = self.queues.at(slot);
+            if outbox.has(LAGS) && outbox.sending == NONE {
+                self.refill(slot, encoder, budget);
             }
-            let (bytes, messages) = self.take_send(slot, budget, encode_gap);
+            let outbox = self.queues.at_mut(slot);
+            outbox.flags &= !DIRTY;
+            outbox.offered = if outbox.sending == NONE || outbox.has(PARTED) { self.tick } else { outbox.offered };
+            let (bytes, messages) = if outbox.has(PARTED) {
+                (self.next_part(slot), 0)
+            } else if outbox.sending == NONE && outbox.head != NONE {
+                let frame = self.take_send(slot, budget, encoder);
+                self.queues.at_mut(slot).sending = frame;
+                self.take_bytes(slot, frame)
+            } else {
+                continue;
+            };
             let len = bytes.len() as u32;
-            self.outboxes.at_mut(slot).sending = len;
             counters.messages_sent.add(u64::from(messages));
             counters.bytes_sent.add(u64::from(len));
             flushed(Flushed { slot, messages, bytes: len });
@@ -61,90 +80,123 @@ impl Outboxes {
         if dirty.is_empty() && dirty.capacity() > 4 * SENDS_PER_TURN_MAX {
             dirty = Vec::new();
         }
-        self.dirty = dirty;
+        self.queues.dirty = dirty;
     }
 
-    /// Takes the front of a queue as one send. The outbox's bytes stay charged until [`Outboxes::sent`].
-    fn take_send(
-        &mut self,
-        slot: u32,
-        budget: &mut Budget,
-        encode_gap: &mut dyn FnMut(u32, &RoomName, Seq, Seq) -> Bytes,
-    ) -> (Bytes, u32) {
-        let head = self.outboxes.at(slot).head;
-        let first = self.nodes[head as usize];
-        if first.next == NONE && first.item & GAP_BIT == 0 {
-            self.pop(slot);
-            return self.take_reference(first.item, budget);
+    /// The bytes of a frame that is to be under way, or the first part of them, and how many messages it is. The last
+    /// one who refers to the frame takes them without counting.
+    fn take_bytes(&mut self, slot: u32, frame: u32) -> (Bytes, u32) {
+        let may_merge = frame == self.merged.frame && !self.merged.items.is_empty();
+        let frame = self.items.frame_mut(frame);
+        let messages = frame.messages;
+        let is_last = frame.references == 1 && !may_merge;
+        let mut bytes = if is_last { std::mem::take(&mut frame.bytes) } else { frame.bytes.clone() };
+        if bytes.len() > SEND_PART_BYTES_MAX {
+            let part = bytes.split_to(SEND_PART_BYTES_MAX);
+            self.parts.insert(slot, bytes);
+            self.queues.at_mut(slot).flags |= PARTED;
+            return (part, messages);
         }
-        let (count, total, gaps) = self.measure_send(head);
-        if count == 1 && gaps == 0 {
-            self.pop(slot);
-            return self.take_reference(first.item, budget);
-        }
-        if gaps == 0 && self.is_merged(head, count) {
-            for _ in 0..count {
-                let item = self.pop(slot);
-                self.drop_reference(item, budget);
-            }
-            return (self.merged.bytes.clone(), self.merged.messages);
-        }
-        let mut buffer = BytesMut::with_capacity(total);
-        let (mut messages, mut charged) = (0, 0);
-        self.merged.items.clear();
-        for _ in 0..count {
-            let item = self.pop(slot);
-            if item & GAP_BIT == 0 {
-                let frame = self.frame(item);
-                buffer.put_slice(&frame.bytes);
-                charged += frame.bytes.len();
-                messages += frame.messages;
-                self.drop_reference(item, budget);
-                self.merged.items.push(item);
-            } else {
-                let gap = self.remove_gap(item & !GAP_BIT);
-                buffer.put_slice(&encode_gap(slot, &gap.room, gap.from, gap.to));
-                charged += GAP_BYTES;
-                messages += 1;
-            }
-        }
-        let bytes = buffer.freeze();
-        // A gap is charged by an estimate while queued; from here on what counts is what is in flight.
-        let outbox = self.outboxes.at_mut(slot);
-        outbox.bytes = outbox.bytes - charged as u32 + bytes.len() as u32;
-        if gaps > 0 {
-            self.merged.items.clear();
-        }
-        self.merged.bytes = bytes.clone();
-        self.merged.messages = messages;
         (bytes, messages)
     }
 
-    /// How many items from `node` on go in one send, their bytes, and how many are gaps.
-    fn measure_send(&self, mut node: u32) -> (usize, usize, usize) {
+    fn next_part(&mut self, slot: u32) -> Bytes {
+        let rest = self.parts.get_mut(&slot).expect("a frame that is sent in parts has a rest");
+        if rest.len() > SEND_PART_BYTES_MAX {
+            return rest.split_to(SEND_PART_BYTES_MAX);
+        }
+        self.queues.at_mut(slot).flags &= !PARTED;
+        self.parts.remove(&slot).expect("just seen")
+    }
+
+    /// Takes the front of a queue as one frame. It counts in the outbox until [`Outboxes::sent`].
+    fn take_send(&mut self, slot: u32, budget: &mut Budget, encoder: &mut impl Encoder) -> u32 {
+        let head = self.queues.at(slot).head;
+        let (count, total, gaps) = self.measure_send(head);
+        if count == 1 && gaps == 0 {
+            return self.queues.pop(slot, budget);
+        }
+        let mut cost = 0;
+        if gaps == 0 && self.is_merged(head, count) {
+            for _ in 0..count {
+                let item = self.queues.pop(slot, budget);
+                cost += self.items.cost(item);
+                self.items.release(item, budget);
+            }
+            let frame = self.merged.frame;
+            self.items.frame_mut(frame).references += 1;
+            self.recount(slot, cost, frame);
+            return frame;
+        }
+        let mut buffer = BytesMut::with_capacity(total);
+        let mut messages = 0;
+        let mut merged = std::mem::take(&mut self.merged.items);
+        merged.clear();
+        for _ in 0..count {
+            let item = self.queues.pop(slot, budget);
+            cost += self.items.cost(item);
+            match self.items.get(item) {
+                Item::Frame(frame) => {
+                    buffer.put_slice(&frame.bytes);
+                    messages += frame.messages;
+                    merged.push(item);
+                }
+                Item::Gap(gap) => {
+                    buffer.put_slice(&encoder.gap(slot, &gap.room, gap.from, gap.to));
+                    messages += 1;
+                }
+                Item::Replay(_) => unreachable!("replays wait in backlogs"),
+            }
+            self.items.release(item, budget);
+        }
+        let outgoing = Outgoing { bytes: buffer.freeze(), messages, role: Role::Other };
+        let frame = self.items.add_frame(outgoing, budget);
+        self.recount(slot, cost, frame);
+        if gaps > 0 {
+            merged.clear();
+        }
+        self.merged.items = merged;
+        self.merged.frame = frame;
+        frame
+    }
+
+    /// What an outbox counted for some items it counts for the frame that they were merged to.
+    fn recount(&mut self, slot: u32, cost: usize, frame: u32) {
+        let merged = self.items.cost(frame);
+        let outbox = self.queues.at_mut(slot);
+        outbox.bytes = outbox.bytes - cost as u32 + merged as u32;
+    }
+
+    /// How many items from `place` on go in one send, their bytes, and how many are gaps.
+    fn measure_send(&self, mut place: u32) -> (usize, usize, usize) {
         let (mut count, mut total, mut gaps) = (0, 0, 0);
-        while node != NONE && count < SEND_FRAMES_MAX {
-            let Node { item, next } = self.nodes[node as usize];
-            let is_gap = item & GAP_BIT != 0;
-            let len = if is_gap { GAP_BYTES } else { self.frame(item).bytes.len() };
+        while place != NONE && count < SEND_FRAMES_MAX {
+            let Place { item, next } = self.queues.place(place);
+            let (len, is_gap) = match self.items.get(item) {
+                Item::Frame(frame) => (frame.len as usize, false),
+                Item::Gap(_) | Item::Replay(_) => (GAP_BYTES_USUAL, true),
+            };
             if count > 0 && total + len > SEND_BYTES_MAX {
                 break;
             }
             total += len;
             count += 1;
             gaps += usize::from(is_gap);
-            node = next;
+            place = next;
         }
         (count, total, gaps)
     }
 
-    /// Whether the first `count` items from `node` on are those of the last merged send.
-    fn is_merged(&self, mut node: u32, count: usize) -> bool {
+    /// Whether the first `count` items from `place` on are those of the last merged send.
+    fn is_merged(&self, mut place: u32, count: usize) -> bool {
         self.merged.items.len() == count
             && self.merged.items.iter().all(|item| {
-                let Node { item: mine, next } = self.nodes[node as usize];
-                node = next;
+                let Place { item: mine, next } = self.queues.place(place);
+                place = next;
                 mine == *item
             })
     }
 }
+
+/// About what an encoded gap takes.
+const GAP_BYTES_USUAL: usize = 64;

@@ -1,26 +1,57 @@
-//! Outboxes alone: order, bounds, what the slow policies leave behind.
+//! Outboxes alone: order, who is slow, what the slow policies leave behind, what is charged for how long.
 
 mod seeded;
+mod slow;
+
+use std::sync::Arc;
 
 use super::*;
 use crate::base::counters::CoreCounters;
-use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
+use crate::base::ids::{RoomName, UserName};
+use crate::base::limits::{OUTBOX_ITEM_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
+use crate::engine::settings::SlowPolicy;
+use crate::wire::command::{Data, DataKind};
+use crate::wire::publication::{Content, Forms, Publication};
 
-const MAX: usize = 1_000;
+/// Of each outbox. A quarter of it is the queue.
+const MAX: usize = 20_000;
+/// What one message of these tests counts for.
+const COST: usize = 100 + OUTBOX_ITEM_BYTES;
+/// Messages that the queue takes.
+const QUEUED: u64 = (MAX / QUEUE_OUTBOX_DIVISOR / COST) as u64;
+/// Messages that the outbox takes.
+const FULL: u64 = (MAX / COST) as u64;
+
+/// Shows gaps and messages as words.
+struct Words;
+
+impl Encoder for Words {
+    fn gap(&mut self, _: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes {
+        let room = if &**room == "room" { "" } else { &format!("{room}.") };
+        format!("gap{room}{from}-{to};").into()
+    }
+
+    fn message(&mut self, _: u32, _: &RoomName, message: &Publication) -> Bytes {
+        Fixture::bytes(message.seq)
+    }
+}
 
 struct Fixture {
     outboxes: Outboxes,
     budget: Budget,
     counters: CoreCounters,
-    room: RoomName,
+    dropped: u64,
 }
 
 impl Fixture {
     fn new() -> Self {
         let mut outboxes = Outboxes::new(MAX);
         outboxes.reach(0);
-        let room = RoomName::new("room").expect("valid");
-        Self { outboxes, budget: Budget::new(u64::MAX), counters: CoreCounters::default(), room }
+        Self { outboxes, budget: Budget::new(1 << 40), counters: CoreCounters::default(), dropped: 0 }
+    }
+
+    fn room(name: &str) -> RoomName {
+        RoomName::new(name).expect("valid")
     }
 
     /// A message of 100 bytes that begin with its seq.
@@ -28,18 +59,35 @@ impl Fixture {
         format!("{:<100}", format!("m{seq};")).into()
     }
 
-    fn message(&mut self, slots: &[u32], seq: Seq) -> Vec<u32> {
-        let mut full = Vec::new();
-        let outgoing = Outgoing::message(1, seq, Self::bytes(seq));
-        self.outboxes.push_all(slots, None, outgoing, &mut full, &mut self.budget);
-        full
+    fn publications(seqs: std::ops::RangeInclusive<Seq>) -> Vec<Arc<Publication>> {
+        let (room, from) = (Self::room("room"), UserName::new("ann").expect("valid"));
+        let data = Data { kind: DataKind::Json, bytes: b"1" };
+        let content = Content { room: &room, from: &from, at: 1, key: None, data };
+        let encode = |seq| Arc::new(Publication::encode(&content, seq, Forms { json: true, binary: false }));
+        seqs.map(encode).collect()
     }
 
-    fn message_dropping(&mut self, seq: Seq, latest: bool) {
-        if !self.message(&[0], seq).is_empty() {
-            let room = self.room.clone();
-            self.outboxes.push_dropping(0, (1, &room, seq), Self::bytes(seq), latest, &mut self.budget);
+    /// A room's message to all of these; those that are slow are relieved. Returns who is to be closed.
+    fn message_in(&mut self, room: &str, policy: SlowPolicy, slots: &[u32], seq: Seq) -> Vec<u32> {
+        let (mut behind, mut over) = (Vec::new(), Vec::new());
+        let frame = self.outboxes.add(Outgoing::messages(seq, 1, Self::bytes(seq)), &mut self.budget);
+        self.outboxes.push_all(slots, None, frame, &mut behind, &mut self.budget);
+        let room = Self::room(room);
+        let source = Source { room: &room, policy };
+        for slot in behind {
+            self.outboxes.hold(slot, source, frame, &mut self.budget);
+            if self.outboxes.is_slow(slot, self.budget.is_near()) {
+                let relief = self.outboxes.relieve(slot, source, &mut self.budget);
+                self.dropped += relief.dropped;
+                over.extend(relief.is_over.then_some(slot));
+            }
         }
+        self.outboxes.release(frame, &mut self.budget);
+        over
+    }
+
+    fn message(&mut self, policy: SlowPolicy, seq: Seq) {
+        self.message_in("room", policy, &[0], seq);
     }
 
     fn other(&mut self, slot: u32, text: &str, role: Role) {
@@ -47,28 +95,52 @@ impl Fixture {
         self.outboxes.push(slot, Outgoing { bytes, messages: 1, role }, &mut self.budget);
     }
 
-    fn flush(&mut self) -> Vec<(u32, String)> {
+    fn sends(&mut self) -> Vec<crate::engine::output::Send> {
         let mut sends = Vec::new();
-        let mut gap = |_: u32, _: &RoomName, from: Seq, to: Seq| Bytes::from(format!("gap{from}-{to};"));
-        self.outboxes.flush(&mut sends, &mut self.budget, &self.counters, &mut gap, &mut |_| {});
+        self.outboxes.flush(&mut sends, &mut self.budget, &self.counters, &mut Words, &mut |_| {});
+        sends
+    }
+
+    fn flush(&mut self) -> Vec<(u32, String)> {
         let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("ascii").replace(' ', "");
-        sends.iter().map(|send| (send.slot, text(&send.bytes))).collect()
+        self.sends().iter().map(|send| (send.slot, text(&send.bytes))).collect()
+    }
+
+    fn sent(&mut self, slot: u32) -> bool {
+        self.outboxes.sent(slot, &mut self.budget)
+    }
+
+    /// A send is under way that the kernel does not take.
+    fn stall(&mut self) {
+        self.other(0, "stuck", Role::Other);
+        assert_eq!(self.flush().len(), 1);
+        self.pass(SLOW_AFTER_MS + TICK_MS);
+    }
+
+    fn pass(&mut self, ms: u64) {
+        (0..=ms / TICK_MS).for_each(|_| self.outboxes.tick());
     }
 
     /// Everything that comes out of slot 0, sent to the end.
     fn drain(&mut self) -> String {
         let mut all = String::new();
+        self.sent(0);
         loop {
             for (_, text) in self.flush() {
                 all += &text;
             }
-            if self.outboxes.sent(0) {
-                assert_eq!(self.outboxes.bytes(0), 0, "all is sent and nothing stays charged");
-                assert_eq!(self.budget.used(), 0);
+            if self.sent(0) {
+                assert_eq!(self.outboxes.bytes(0), 0, "all is sent and nothing stays counted");
+                assert_eq!(self.budget.used(), 0, "nothing stays charged");
+                assert_eq!(self.outboxes.items.used(), 0);
                 return all;
             }
         }
     }
+}
+
+fn words(seqs: std::ops::RangeInclusive<u64>) -> String {
+    seqs.map(|seq| format!("m{seq};")).collect()
 }
 
 #[test]
@@ -77,170 +149,114 @@ fn one_send_is_out_at_a_time_and_merges_what_waits() {
     fixture.other(0, "a", Role::Other);
     assert_eq!(fixture.flush(), [(0, "a;".to_owned())]);
     fixture.other(0, "b", Role::Other);
-    fixture.message(&[0], 1);
+    fixture.message(SlowPolicy::Skip, 1);
     assert_eq!(fixture.flush(), [], "one send is out");
-    assert!(!fixture.outboxes.sent(0));
+    assert!(!fixture.sent(0));
     assert_eq!(fixture.flush(), [(0, "b;m1;".to_owned())]);
-    assert!(fixture.outboxes.sent(0));
+    assert!(fixture.sent(0));
     assert_eq!(fixture.counters.messages_sent.get(), 3);
 }
 
 #[test]
-fn members_with_the_same_queue_share_one_merged_send() {
+fn members_with_the_same_queue_share_one_merged_send_that_is_charged_until_the_last_has_taken_it() {
     let mut fixture = Fixture::new();
-    fixture.message(&[0, 1, 2], 1);
-    fixture.message(&[0, 1, 2], 2);
+    for seq in [1, 2] {
+        fixture.message_in("room", SlowPolicy::Skip, &[0, 1, 2], seq);
+    }
     fixture.other(2, "mine", Role::Other);
-    let mut sends = Vec::new();
-    let mut gap = |_: u32, _: &RoomName, _: Seq, _: Seq| Bytes::new();
-    fixture.outboxes.flush(&mut sends, &mut fixture.budget, &fixture.counters, &mut gap, &mut |_| {});
+    let sends = fixture.sends();
     assert_eq!(sends[0].bytes.as_ptr(), sends[1].bytes.as_ptr());
     assert_eq!(sends[2].bytes.len(), sends[0].bytes.len() + 5);
-    assert_eq!(fixture.budget.used(), 0, "nothing is queued any more");
+    let (shared, own) = (200 + OUTBOX_ITEM_BYTES, 205 + OUTBOX_ITEM_BYTES);
+    assert_eq!(fixture.budget.used() as usize, shared + own, "what is under way, shared bytes once");
+    fixture.sent(0);
+    assert_eq!(fixture.budget.used() as usize, shared + own);
+    fixture.sent(1);
+    assert_eq!(fixture.budget.used() as usize, own);
+    fixture.sent(2);
+    assert_eq!(fixture.budget.used(), 0);
 }
 
 #[test]
-fn a_merged_send_is_bounded_and_a_large_frame_goes_by_itself() {
+fn a_frame_is_charged_until_its_last_reader_has_taken_it() {
     let mut fixture = Fixture::new();
-    let large = Bytes::from(vec![b'x'; SEND_BYTES_MAX * 3]);
+    fixture.message_in("room", SlowPolicy::Skip, &[0, 1], 1);
+    fixture.flush();
+    fixture.sent(1);
+    assert_eq!(fixture.budget.used() as usize, COST);
+    assert_eq!(fixture.outboxes.bytes(0), COST);
+    fixture.outboxes.clear(0, &mut fixture.budget);
+    assert_eq!(fixture.budget.used(), 0);
+}
+
+#[test]
+fn a_merged_send_is_bounded_and_a_large_frame_goes_by_itself_in_parts() {
+    let mut fixture = Fixture::new();
+    let large = Bytes::from(vec![b'x'; SEND_PART_BYTES_MAX * 2 + 7]);
     fixture.outboxes.push(0, Outgoing { bytes: large, messages: 1, role: Role::Other }, &mut fixture.budget);
     for seq in 0..SEND_FRAMES_MAX as u64 + 1 {
-        fixture.message(&[0], seq);
-        let room = fixture.room.clone();
-        fixture.outboxes.push(
-            0,
-            Outgoing { bytes: Fixture::bytes(seq), messages: 1, role: Role::Other },
-            &mut fixture.budget,
-        );
-        drop(room);
+        fixture.outboxes.push(0, Outgoing::messages(seq + 1, 1, Fixture::bytes(seq)), &mut fixture.budget);
     }
-    let lens: Vec<usize> = std::iter::from_fn(|| {
-        let len = fixture.flush().first().map(|(_, text)| text.len());
-        fixture.outboxes.sent(0);
-        len
-    })
-    .collect();
-    assert_eq!(lens[0], SEND_BYTES_MAX * 3);
-    assert!(lens.len() >= 3, "{lens:?}");
+    let mut lens = Vec::new();
+    while let [send] = &fixture.sends()[..] {
+        lens.push(send.bytes.len());
+        assert_eq!(fixture.outboxes.bytes(0) > 0, fixture.outboxes.has_queued(0) || !fixture.sent(0));
+        if lens.len() < 3 {
+            assert!(!fixture.outboxes.is_empty(0));
+            fixture.sent(0);
+        }
+    }
+    assert_eq!(lens[..3], [SEND_PART_BYTES_MAX, SEND_PART_BYTES_MAX, 7]);
+    assert!(lens[3..].iter().all(|len| *len <= SEND_BYTES_MAX), "{lens:?}");
 }
 
 #[test]
-fn an_empty_outbox_takes_any_frame_and_a_full_one_none() {
+fn an_empty_queue_takes_any_frame_and_a_full_one_none() {
     let mut fixture = Fixture::new();
     assert!(!fixture.outboxes.is_full_for(0, MAX * 10));
-    for seq in 1..=10 {
-        assert!(fixture.message(&[0], seq).is_empty());
+    for seq in 1..=QUEUED {
+        fixture.message(SlowPolicy::Skip, seq);
     }
-    assert_eq!(fixture.message(&[0], 11), [0]);
+    assert!(!fixture.outboxes.is_behind(0, "room"));
+    fixture.message(SlowPolicy::Skip, QUEUED + 1);
+    assert!(fixture.outboxes.is_behind(0, "room"));
+    assert_eq!(fixture.drain(), words(1..=QUEUED + 1));
 }
 
 #[test]
-fn bytes_in_flight_count() {
+fn gaps_told_by_the_owner_stay_in_their_place() {
     let mut fixture = Fixture::new();
-    for seq in 1..=10 {
-        fixture.message(&[0], seq);
+    let room = Fixture::room("room");
+    let source = Source { room: &room, policy: SlowPolicy::Disconnect };
+    fixture.message(source.policy, 1);
+    fixture.outboxes.push_gap(0, source, (2, 5), &mut fixture.budget);
+    for seq in 6..40 {
+        fixture.message(source.policy, seq);
     }
-    fixture.flush();
-    assert_eq!(fixture.message(&[0], 11), [0]);
-    fixture.outboxes.sent(0);
-    assert!(fixture.message(&[0], 11).is_empty());
-}
-
-#[test]
-fn skip_drops_the_oldest_and_tells_one_gap_in_their_place() {
-    let mut fixture = Fixture::new();
-    fixture.other(0, "reply", Role::Other);
-    for seq in 1..=11 {
-        fixture.message_dropping(seq, false);
-    }
-    let all = fixture.drain();
-    assert!(all.starts_with("reply;gap1-"), "{all}");
-    assert!(all.ends_with("m10;m11;"), "{all}");
-    let to: u64 = all["reply;gap1-".len()..].split(';').next().expect("a gap").parse().expect("a seq");
-    assert!(all.contains(&format!("gap1-{to};m{};", to + 1)), "the gap ends where the messages go on: {all}");
-}
-
-#[test]
-fn a_long_stall_is_told_by_one_gap() {
-    let mut fixture = Fixture::new();
-    for seq in 1..=500 {
-        fixture.message_dropping(seq, false);
-    }
-    let all = fixture.drain();
-    assert_eq!(all.matches("gap").count(), 1, "{all}");
-    assert!(all.starts_with("gap1-") && all.ends_with("m500;"), "{all}");
-}
-
-#[test]
-fn latest_keeps_only_the_newest() {
-    let mut fixture = Fixture::new();
-    for seq in 1..=12 {
-        fixture.message_dropping(seq, true);
-    }
-    assert_eq!(fixture.drain(), "gap1-10;m11;m12;");
-}
-
-#[test]
-fn a_message_that_does_not_fit_beside_others_is_told_as_missing() {
-    let mut fixture = Fixture::new();
-    for _ in 0..10 {
-        fixture.other(0, &"o".repeat(98), Role::Other);
-    }
-    fixture.message_dropping(1, false);
-    fixture.message_dropping(2, false);
-    let all = fixture.drain();
-    assert!(all.ends_with("o;gap1-2;"), "{all}");
-}
-
-#[test]
-fn a_gap_does_not_reach_across_a_new_start() {
-    let mut fixture = Fixture::new();
-    fixture.message(&[0], 1);
-    fixture.other(0, "joined", Role::Start { stream: 1 });
-    for seq in 2..=30 {
-        fixture.message_dropping(seq, true);
-    }
-    let all = fixture.drain();
-    assert!(all.starts_with("gap1-1;joined;gap2-"), "{all}");
-}
-
-#[test]
-fn gaps_told_by_the_owner_join_the_dropped_run() {
-    let mut fixture = Fixture::new();
-    fixture.message(&[0], 1);
-    let room = fixture.room.clone();
-    fixture.outboxes.push_gap(0, 1, &room, 2, 5);
-    for seq in 6..=30 {
-        fixture.message_dropping(seq, false);
-    }
-    let all = fixture.drain();
-    assert_eq!(all.matches("gap").count(), 1, "{all}");
-    assert!(all.starts_with("gap1-"), "{all}");
-}
-
-#[test]
-fn other_rooms_are_left_alone() {
-    let mut fixture = Fixture::new();
-    fixture.other(0, "theirs", Role::Messages { stream: 2, from: 7, to: 7 });
-    for seq in 1..=20 {
-        fixture.message_dropping(seq, true);
-    }
-    assert!(fixture.drain().starts_with("theirs;gap1-"));
+    fixture.outboxes.push_gap(0, source, (40, 41), &mut fixture.budget);
+    assert_eq!(fixture.drain(), format!("m1;gap2-5;{}gap40-41;", words(6..=39)));
 }
 
 #[test]
 fn clearing_gives_everything_back() {
     let mut fixture = Fixture::new();
-    for seq in 1..=20 {
-        fixture.message_dropping(seq, false);
+    fixture.stall();
+    for seq in 1..=FULL * 2 {
+        fixture.message(SlowPolicy::Skip, seq);
     }
-    fixture.flush();
-    fixture.message(&[0], 21);
+    let room = Fixture::room("other");
+    let source = Source { room: &room, policy: SlowPolicy::Disconnect };
+    fixture.outboxes.replay(0, source, Fixture::publications(1..=9), &mut fixture.budget);
+    fixture.outboxes.push_last(
+        0,
+        Outgoing { bytes: Bytes::from("x"), messages: 0, role: Role::Other },
+        &mut fixture.budget,
+    );
     fixture.outboxes.clear(0, &mut fixture.budget);
     assert_eq!((fixture.budget.used(), fixture.outboxes.bytes(0)), (0, 0));
-    assert!(fixture.flush().is_empty());
+    assert!(fixture.outboxes.is_empty(0) && fixture.flush().is_empty());
     fixture.other(0, "next", Role::Other);
-    assert_eq!(fixture.drain(), "next;");
+    assert_eq!(fixture.flush(), [(0, "next;".to_owned())]);
 }
 
 #[test]
@@ -248,9 +264,9 @@ fn the_answer_to_the_handshake_is_never_dropped() {
     let mut fixture = Fixture::new();
     fixture.other(0, "101", Role::Opening);
     fixture.other(0, "welcome", Role::Other);
-    fixture.message(&[0], 1);
+    fixture.message(SlowPolicy::Skip, 1);
     fixture.outboxes.drop_queued(0, &mut fixture.budget);
-    assert_eq!(fixture.outboxes.bytes(0), "101;".len());
+    assert_eq!(fixture.outboxes.bytes(0), "101;".len() + OUTBOX_ITEM_BYTES);
     fixture.other(0, "close", Role::Other);
     assert_eq!(fixture.drain(), "101;close;");
     fixture.other(0, "101", Role::Opening);
@@ -260,11 +276,22 @@ fn the_answer_to_the_handshake_is_never_dropped() {
 }
 
 #[test]
+fn what_ends_is_known_for_what_it_has_under_way() {
+    let mut fixture = Fixture::new();
+    fixture.stall();
+    fixture.outboxes.drop_queued(0, &mut fixture.budget);
+    fixture.outboxes.drop_queued(0, &mut fixture.budget);
+    assert_eq!(fixture.outboxes.ending_bytes() as u64, fixture.budget.used());
+    fixture.sent(0);
+    assert_eq!((fixture.outboxes.ending_bytes(), fixture.budget.used()), (0, 0));
+}
+
+#[test]
 fn a_turn_hands_out_so_many_sends_and_the_next_the_rest() {
     let mut fixture = Fixture::new();
     let members: Vec<u32> = (0..SENDS_PER_TURN_MAX as u32 + 10).collect();
     fixture.outboxes.reach(members.len() as u32);
-    fixture.message(&members, 1);
+    fixture.message_in("room", SlowPolicy::Skip, &members, 1);
     assert_eq!(fixture.flush().len(), SENDS_PER_TURN_MAX);
     assert!(fixture.outboxes.has_dirty());
     assert_eq!(fixture.flush().len(), 10);
@@ -272,16 +299,30 @@ fn a_turn_hands_out_so_many_sends_and_the_next_the_rest() {
 }
 
 #[test]
-fn a_run_is_dropped_whole_and_told_whole() {
+fn arenas_shrink_after_a_crowd_around_what_still_waits() {
     let mut fixture = Fixture::new();
-    let bytes = Bytes::from(format!("{:<300}", "run1-3;"));
-    let run = Outgoing { bytes, messages: 3, role: Role::Messages { stream: 1, from: 1, to: 3 } };
-    fixture.outboxes.push_all(&[0], None, run, &mut Vec::new(), &mut fixture.budget);
-    for seq in 4..=10 {
-        fixture.message_dropping(seq, true);
+    fixture.outboxes.reach(3);
+    let crowd = 3 * crate::base::limits::OUTBOX_ARENA_KEPT;
+    for number in 0..crowd {
+        fixture.other(0, &format!("c{number}"), Role::Other);
+        if number % 3_000 == 0 {
+            fixture.other(1, &format!("kept{number}"), Role::Other);
+        }
     }
-    let room = fixture.room.clone();
-    let bytes = Fixture::bytes(11);
-    assert_eq!(fixture.outboxes.push_dropping(0, (1, &room, 11), bytes, true, &mut fixture.budget), 10);
-    assert_eq!(fixture.drain(), "gap1-10;m11;");
+    fixture.message_in("room", SlowPolicy::Skip, &[2, 3], 1);
+    fixture.flush();
+    let room = Fixture::room("room");
+    let source = Source { room: &room, policy: SlowPolicy::Skip };
+    fixture.outboxes.replay(2, source, Fixture::publications(2..=3), &mut fixture.budget);
+    fixture.other(1, "behind", Role::Other);
+    fixture.outboxes.clear(0, &mut fixture.budget);
+    assert!(fixture.outboxes.items.is_sparse() && fixture.outboxes.queues.is_sparse());
+    fixture.outboxes.tick();
+    assert!(!fixture.outboxes.items.is_sparse() && !fixture.outboxes.queues.is_sparse());
+    for slot in 1..=3 {
+        fixture.sent(slot);
+    }
+    assert_eq!(fixture.flush(), [(1, "behind;".to_owned()), (2, "m2;m3;".to_owned())]);
+    (1..=2).for_each(|slot| assert!(fixture.sent(slot)));
+    assert_eq!((fixture.budget.used(), fixture.outboxes.items.used()), (0, 0));
 }

@@ -58,14 +58,14 @@ impl Room {
         if !self.listeners.any_behind() {
             return;
         }
-        let (head, members, limit) = (self.head(), self.members(), self.page(self.settings.history_on_join));
+        let (head, members, count) = (self.head(), self.members(), self.settings.history_on_join as usize);
         let room = || self.name.clone();
         for listener in self.listeners.iter_mut() {
             while let Some(behind) = listener.behind.filter(|_| !effects.outbound.is_full(listener.core)) {
                 let held = match behind {
                     Behind::From(next) => self.history.get(next).ok_or(next),
                     Behind::NewEpoch => {
-                        let messages = self.history.newest(limit);
+                        let messages = self.history.newest(count);
                         let hop = ToHome::NewEpoch { room: room(), head, messages, members };
                         effects.outbound.post_to_home(listener.core, hop);
                         listener.behind = None;

@@ -125,37 +125,17 @@ impl History {
         self.entries.get(usize::try_from(index).ok()?).map(|entry| &entry.held)
     }
 
-    /// Everything above `seq`, if all of it is held and within the limit.
-    pub fn since(&self, seq: Seq, limit: PageLimit) -> Option<Vec<Arc<Publication>>> {
+    /// Everything above `seq`, if all of it is held and no more than so many.
+    pub fn since(&self, seq: Seq, count_max: usize) -> Option<Vec<Arc<Publication>>> {
         let missed = self.head.checked_sub(seq)?;
-        if seq + 1 < self.first_seq() || missed > limit.count as u64 {
-            return None;
-        }
-        let mut bytes = 0;
-        let mut page = Vec::with_capacity(missed as usize);
-        for publication in self.from(seq + 1) {
-            bytes += publication.bytes();
-            if bytes > limit.bytes {
-                return None;
-            }
-            page.push(Arc::clone(publication));
-        }
-        Some(page)
+        let is_held = seq + 1 >= self.first_seq() && missed <= count_max as u64;
+        is_held.then(|| self.from(seq + 1).cloned().collect())
     }
 
-    /// The newest that fit the limit, oldest first. May be none.
-    pub fn newest(&self, limit: PageLimit) -> Vec<Arc<Publication>> {
-        let mut bytes = 0;
-        let newest = self.entries.iter().rev().take(limit.count).map(|entry| &entry.held.publication);
-        let mut page: Vec<_> = newest
-            .take_while(|publication| {
-                bytes += publication.bytes();
-                bytes <= limit.bytes
-            })
-            .map(Arc::clone)
-            .collect();
-        page.reverse();
-        page
+    /// The newest, at most so many, oldest first.
+    pub fn newest(&self, count: usize) -> Vec<Arc<Publication>> {
+        let first = self.entries.len().saturating_sub(count);
+        self.entries.range(first..).map(|entry| Arc::clone(&entry.held.publication)).collect()
     }
 
     /// The oldest above `after` and below `before`, oldest first. Holds at least one if there is one, whatever its bytes,

@@ -2,7 +2,6 @@
 
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal, left};
-use super::history::PageLimit;
 use super::room::Room;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, RoomName, Seq, UserName};
@@ -53,13 +52,12 @@ impl Room {
         self.expire(now);
         let recovered = recover.and_then(|recover| {
             let own = recover.epoch.is_none_or(|epoch| epoch == self.epoch);
-            let limit = PageLimit { count: self.settings.recovery_max, bytes: self.page_bytes_max };
-            own.then(|| self.history.since(recover.seq, limit)).flatten()
+            own.then(|| self.history.since(recover.seq, self.settings.recovery_max)).flatten()
         });
         let is_recovered = recovered.is_some();
         let messages = recovered.unwrap_or_else(|| {
             let count = history.unwrap_or(self.settings.history_on_join).min(self.settings.history_on_join_max);
-            self.history.newest(self.page(count))
+            self.history.newest(count as usize)
         });
         effects.outbound.post_to_home(
             member.conn.home,

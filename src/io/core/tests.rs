@@ -106,6 +106,14 @@ impl Staged for Relay {
 }
 
 impl CoreState for Relay {
+    fn takes_input(&self) -> bool {
+        true
+    }
+
+    fn takes_hops(&self) -> bool {
+        true
+    }
+
     fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         let core = self.outbound.core();
         match input {

@@ -273,8 +273,14 @@ pub static KEYS: &[Key] = &[
     Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may write to an inbox")
         .needs(INBOXES),
     Key::new("rooms", "recovery_max", count(0, 1_000_000), "1000", "the most messages replayed on recovery").by_class(),
-    Key::new("rooms", "slow_policy", Kind::Choice(&["disconnect", "skip", "latest"]), "disconnect", "full outboxes")
-        .by_class(),
+    Key::new(
+        "rooms",
+        "slow_policy",
+        Kind::Choice(&["disconnect", "skip", "latest"]),
+        "disconnect",
+        "what happens to a slow reader",
+    )
+    .by_class(),
     Key::new("rooms", "presence", Kind::Bool, "true", "whether members are told who is there").by_class(),
     Key::new(
         "rooms",
@@ -294,7 +300,7 @@ pub static KEYS: &[Key] = &[
         "outbox_bytes",
         size(KIB, GIB),
         "1MiB",
-        "what may wait for one connection, at least 2 x max_message_bytes",
+        "what may wait for a connection that takes nothing for a second; at least 2 x max_message_bytes",
     )
     .hangup(),
     Key::new(

@@ -46,7 +46,7 @@ fn binary_of(reply: &Reply<'_>) -> Bytes {
 }
 
 fn joined<'a>(room: &'a RoomName, messages: &'a [Arc<Publication>]) -> Reply<'a> {
-    Reply::Joined { room, epoch: Epoch(0xab), seq: 4, recovered: true, messages, members: 3 }
+    Reply::Joined { room, epoch: Epoch(0xab), seq: 4, recovered: true, messages, remaining: 0, members: 3 }
 }
 
 fn shown_messages() -> Vec<Value> {
@@ -56,6 +56,16 @@ fn shown_messages() -> Vec<Value> {
             json!({"type": "message", "room": *room(), "seq": seq, "from": "bob", "at": 9, name: data, "key": "k"})
         })
         .collect()
+}
+
+#[test]
+fn joined_tells_how_many_messages_follow_it() {
+    let (room, messages) = (room(), messages());
+    let Reply::Joined { epoch, seq, recovered, members, .. } = joined(&room, &messages) else { unreachable!() };
+    let reply = Reply::Joined { room: &room, epoch, seq, recovered, messages: &messages, remaining: 9, members };
+    let shown = json_of(&reply, JSON);
+    assert_eq!((shown["messages"].as_array().map(Vec::len), &shown["remaining"]), (Some(4), &json!(9)));
+    assert_eq!(binary_of(&reply)[21..25], 13_u32.to_le_bytes(), "the binary number counts all");
 }
 
 #[test]

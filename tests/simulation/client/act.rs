@@ -139,7 +139,8 @@ fn step_session(client: &mut Client, session: &mut Session, context: &mut Contex
     if client.rng.chance(faults.stuck) {
         session.stuck = true;
         let for_ever = client.rng.chance(0.3);
-        effects.push(Effect::Stick(if for_ever { u64::MAX } else { client.rng.wait(1_000_000) }));
+        // Some for long enough to be found slow, and to read on after that.
+        effects.push(Effect::Stick(if for_ever { u64::MAX } else { client.rng.wait(5_000_000) }));
     }
     let mut bytes = commands(client, session, context);
     if client.rng.chance(faults.garbage) {

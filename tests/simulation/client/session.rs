@@ -6,7 +6,7 @@ use std::rc::Rc;
 use roomring::wire::command::Form;
 
 use super::super::codec::{self, ServerFrame, opcode};
-use super::super::hear::{Heard, Listener};
+use super::super::hear::{self, Heard};
 use super::super::judge::ConnKey;
 use super::super::profile::Mode;
 use super::super::rng::Rng;
@@ -78,7 +78,6 @@ pub struct Session {
     /// What it waits for.
     pub phase: Phase,
     received: Vec<u8>,
-    listener: Listener,
     /// The form of pushes.
     pub form: Form,
     /// The status that the request head must get; 101 for a WebSocket.
@@ -139,7 +138,6 @@ impl Session {
             conn,
             phase: Phase::Head,
             received: Vec::new(),
-            listener: Listener::default(),
             form: Form::Json,
             expected_status: 101,
             expected_upgrade: (String::new(), None),
@@ -265,9 +263,8 @@ impl Session {
         match frame.opcode {
             opcode::TEXT | opcode::BINARY => {
                 let form = if frame.opcode == opcode::TEXT { Form::Json } else { Form::Binary };
-                match self.listener.read(form, &frame.payload) {
-                    Ok(Some(heard)) => self.hear(heard, client, context),
-                    Ok(None) => {}
+                match hear::read(form, &frame.payload) {
+                    Ok(heard) => self.hear(heard, client, context),
                     Err(what) => context.judge.fail(|| format!("connection {conn}: {what}")),
                 }
             }
@@ -345,7 +342,8 @@ impl Session {
             1013 => profile.is_tight(),
             4429 => profile.limits_rate(true),
             4408 => silent_us + late_us >= profile.settings.heartbeat_timeout_ms * 1_000,
-            4413 => !profile.is_calm(),
+            // Whoever reads is not slow, whatever waits.
+            4413 => self.stuck || profile.is_tight(),
             _ => false,
         }
     }

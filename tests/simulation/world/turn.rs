@@ -6,13 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use roomring::base::ids::CoreId;
 use roomring::base::limits::{
-    HEAD_BYTES_MAX, HISTORY_ENTRY_BYTES, LANE_HOPS_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SEND_BYTES_MAX,
-    SEND_FRAMES_MAX,
+    BACKLOG_BYTES, HEAD_BYTES_MAX, HISTORY_ENTRY_BYTES, JOINED_BYTES_MAX, LANE_HOPS_MAX, OUTBOX_ITEM_BYTES,
+    PAGE_OUTBOX_DIVISOR, REPLAYED_BYTES, ROOM_BYTES, SEND_PART_BYTES_MAX,
 };
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 
-use super::super::codec;
 use super::super::link::CoreAt;
 use super::super::node::{Batch, FromSocket};
 use super::super::profile::Mode;
@@ -28,9 +27,6 @@ enum Source {
     Tick,
     Drain,
 }
-
-/// Queued gaps are counted by an estimate: so much more may a merged send hold.
-const GAPS_BYTES: usize = SEND_FRAMES_MAX * 256;
 
 /// Most inputs of one turn.
 const INPUTS_MAX: u64 = 200;
@@ -115,6 +111,9 @@ impl World {
         let closes = output.closes.len();
         match source {
             Source::Socket(slot) => {
+                if !core.engine.takes_input() {
+                    return false;
+                }
                 let Some(queue) = core.sockets.get_mut(&slot) else { return false };
                 let Some(input) = queue.pop_front() else { return false };
                 if queue.is_empty() {
@@ -136,11 +135,18 @@ impl World {
                 self.judge.check(closed || !disconnected, || format!("{at:?}: slot {slot} stays after Disconnected"));
             }
             Source::Lane(from) => {
+                if !core.engine.takes_hops() {
+                    return false;
+                }
                 let lane = &mut core.lanes[from];
                 let Some(batch) = lane.pop_front_if(|batch| batch.ready_us <= now_us) else { return false };
                 let mut hops = batch.hops;
                 core.engine.handle(now, Input::Hops { from: CoreId(from as u16), hops: &mut hops }, output);
-                self.judge.check(hops.is_empty(), || format!("{at:?}: hops are left over"));
+                if !hops.is_empty() {
+                    let (ready_us, left) = (batch.ready_us, core.engine.takes_hops());
+                    core.lanes[from].push_front(Batch { ready_us, hops });
+                    self.judge.check(!left, || format!("{at:?}: hops are left over"));
+                }
             }
             Source::Link => {
                 let Some(event) = core.link.pop_front() else { return false };
@@ -179,7 +185,7 @@ impl World {
             let ended = socket.server_fin || socket.server_said_last;
             let allowed = socket.sending.is_none() && !ended && !send.bytes.is_empty();
             self.judge.check(allowed, || format!("{at:?}: a send for slot {} out of turn", send.slot));
-            let bounded = send.bytes.len() <= SEND_BYTES_MAX + GAPS_BYTES || is_one_reply(&send.bytes);
+            let bounded = send.bytes.len() <= SEND_PART_BYTES_MAX;
             self.judge.check(bounded, || format!("{at:?}: a send of {} bytes", send.bytes.len()));
             let spoilt = self.cage.as_mut().and_then(|cage| cage.spoil_frames(&send.bytes));
             self.sockets[conn].server_said_last = send.is_last;
@@ -269,16 +275,20 @@ impl World {
         let core = &self.nodes[at.node].cores[at.core];
         let sockets = core.slots.iter().flatten().count();
         let frame = self.profile.frame_bytes_max();
-        let outbox = settings.outbox_bytes_max + settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR + 2 * frame;
+        let pages = settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR + JOINED_BYTES_MAX;
+        let rooms_of_each = 2 * self.rooms.len() * (BACKLOG_BYTES + 8 * 1_000);
+        let outbox = settings.outbox_bytes_max + pages + rooms_of_each + 2 * frame;
         let connections = sockets * (outbox + HEAD_BYTES_MAX + settings.message_bytes_max);
         let room = |name: &String| {
             let count = settings.room(name).history_count_max;
             ROOM_BYTES + count * (2 * frame + HISTORY_ENTRY_BYTES)
         };
         let rooms: usize = self.rooms.iter().map(room).sum();
+        // Whatever was published may still wait for somebody who reads on, in each form, by itself and merged.
+        let waiting = self.judge.seen.publishes as usize * (6 * frame + 2 * OUTBOX_ITEM_BYTES + REPLAYED_BYTES);
         // Each publish may leave a key, each client a user present.
         let names = self.judge.seen.publishes as usize * 400 + self.clients.len() * self.rooms.len() * 400;
-        let (held, max) = (core.counters.memory_charged.get() as usize, connections + rooms + names);
+        let (held, max) = (core.counters.memory_charged.get() as usize, connections + rooms + waiting + names);
         self.judge.check(held <= max, || format!("{at:?} holds {held} bytes for {sockets} sockets, at most {max}"));
     }
 
@@ -311,14 +321,6 @@ impl World {
         core.tick_at_us = Some(time_us);
         self.at(time_us, Event::Tick(at));
     }
-}
-
-/// Whether a send over the bound is a single frame, or a binary `joined` with its messages.
-fn is_one_reply(bytes: &[u8]) -> bool {
-    let Ok(Some(header)) = codec::read_header(bytes) else { return false };
-    let is_joined =
-        || codec::payload_of(bytes, &header).is_ok_and(|payload| payload.starts_with(&129_u32.to_le_bytes()));
-    header.total() == bytes.len() || is_joined()
 }
 
 /// A batch in few words.

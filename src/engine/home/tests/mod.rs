@@ -3,8 +3,10 @@
 mod addresses;
 mod crowd;
 mod ends;
+mod flow;
 mod lanes;
 mod limits;
+mod machine;
 mod members;
 mod memory;
 mod presence;
@@ -20,7 +22,8 @@ use super::super::Engine;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::limits::{
-    CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HAND_OVER_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX, TICK_MS,
+    CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HAND_OVER_MS, HEAD_BYTES_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX, SLOW_AFTER_MS,
+    TICK_MS,
 };
 use crate::base::time::Now;
 use crate::engine::input::Input;
@@ -73,6 +76,10 @@ impl One {
             self.handle(Input::Sent { slot: send.slot });
         }
         sends
+    }
+
+    fn pass_slowly(&mut self, ms: u64) {
+        (0..ms / TICK_MS).for_each(|_| self.pass(TICK_MS));
     }
 
     fn pass(&mut self, ms: u64) {
@@ -132,7 +139,7 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
 
 #[test]
 fn messages_that_may_be_skipped_make_room_for_replies() {
-    let mut settings = Settings { cores: 1, outbox_bytes_max: 8 * 1024, ..Settings::for_tests() };
+    let mut settings = Settings { cores: 1, outbox_bytes_max: 16 * 1024, ..Settings::for_tests() };
     Arc::make_mut(&mut settings.rooms).slow_policy = SlowPolicy::Skip;
     let mut one = One::with(settings);
     one.handle(accepted(0));
@@ -142,6 +149,8 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
     one.receive(0, &client_frame(Opcode::Ping, b"", [1, 2, 3, 4]));
     one.engine.finish_turn(one.now, &mut one.output);
     assert_eq!(one.output.sends.drain(..).count(), 1);
+    // It has had its time.
+    one.pass_slowly(SLOW_AFTER_MS + 2 * TICK_MS);
     for id in 0..30 {
         let text = format!(r#"{{"type":"publish","room":"a","id":{id},"data":"{}"}}"#, "x".repeat(1_000));
         one.receive(0, &client_frame(Opcode::Text, text.as_bytes(), [1, 2, 3, 4]));

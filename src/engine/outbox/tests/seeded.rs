@@ -13,14 +13,15 @@ struct View {
 }
 
 impl View {
-    /// Takes what came out, as `m<room>.<from>-<to>;`, `gap<room>.<from>-<to>;` or `joined<room>.<head>;`.
+    /// Takes what came out, as `m<room>.<from>-<to>;`, `gap<room>.<from>-<to>;` or `joined<room>.<from>-<head>;`, after
+    /// which the numbers above `from` are given again.
     fn hear(&mut self, word: &str, seed: u64) {
         let (what, range) = word.split_once('.').expect("a room and numbers");
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         let (from, to): (Seq, Seq) = (from.parse().expect("a seq"), to.parse().expect("a seq"));
         if what.starts_with("joined") {
             // What came before it does not matter to who joins anew, but it never goes back.
-            assert!(from >= self.last, "seed {seed}: {word} after {}", self.last);
+            assert!(to >= self.last, "seed {seed}: {word} after {}", self.last);
             self.last = from;
             return;
         }
@@ -42,23 +43,42 @@ struct World {
     views: Vec<[View; 2]>,
     sending: Vec<bool>,
     told: Vec<u64>,
-    latest: [bool; 2],
+    policies: [SlowPolicy; 2],
 }
 
 const READERS: u32 = 3;
 
+/// Names each room's messages and gaps.
+struct Numbered;
+
+impl Encoder for Numbered {
+    fn gap(&mut self, _: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes {
+        format!("gap{room}.{from}-{to};").into()
+    }
+
+    fn message(&mut self, _: u32, room: &RoomName, message: &Publication) -> Bytes {
+        let seq = message.seq;
+        format!("m{room}.{seq}-{seq};").into()
+    }
+}
+
+/// What the home half does for each that lags. Returns how many messages were dropped.
+fn relieve(outboxes: &mut Outboxes, slot: u32, source: Source<'_>, budget: &mut Budget) -> u64 {
+    if outboxes.is_slow(slot, true) { outboxes.relieve(slot, source, budget).dropped } else { 0 }
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let mut outboxes = Outboxes::new(200 + random.below(1_500) as usize);
+        let mut outboxes = Outboxes::new(1_000 + random.below(9_000) as usize);
         outboxes.reach(READERS - 1);
         World {
             seed,
             outboxes,
-            budget: Budget::new(u64::MAX),
+            budget: Budget::new(1 << 40),
             counters: CoreCounters::default(),
             rooms: ["0", "1"].map(|name| RoomName::new(name).expect("valid")),
-            latest: [random.below(2) == 0, random.below(2) == 0],
+            policies: [0, 1].map(|_| [SlowPolicy::Skip, SlowPolicy::Latest][random.below(2) as usize]),
             random,
             heads: [0; 2],
             views: vec![[View::default(); 2]; READERS as usize],
@@ -73,72 +93,77 @@ impl World {
         format!("{words:<size$}").into()
     }
 
-    /// A run of the room's next messages to everyone, as the home half puts it: whole where it fits, else one by one.
+    /// A run of the room's next messages to everyone, as the home half puts it.
     fn publish(&mut self, room: usize) {
         let count = 1 + self.random.below(4);
         let (from, to) = (self.heads[room] + 1, self.heads[room] + count);
         self.heads[room] = to;
-        let frames: Vec<Bytes> = (from..=to).map(|seq| self.bytes(&format!("m{room}.{seq};"))).collect();
-        let stream = room as u32;
-        let role = Role::Messages { stream, from, to };
-        let outgoing = Outgoing { bytes: frames.concat().into(), messages: count as u32, role };
-        let (mut full, slots) = (Vec::new(), (0..READERS).collect::<Vec<_>>());
-        self.outboxes.push_all(&slots, None, outgoing, &mut full, &mut self.budget);
-        for slot in full {
-            for (seq, bytes) in (from..=to).zip(&frames) {
-                if self.outboxes.is_full_for(slot, bytes.len()) {
-                    let at = (stream, &self.rooms[room], seq);
-                    let latest = self.latest[room];
-                    let dropped = self.outboxes.push_dropping(slot, at, bytes.clone(), latest, &mut self.budget);
-                    self.told[slot as usize] += dropped;
-                } else {
-                    let message = Outgoing::message(stream, seq, bytes.clone());
-                    self.outboxes.push(slot, message, &mut self.budget);
-                }
-            }
+        let bytes = self.bytes(&format!("m{room}.{from}-{to};"));
+        let frame = self.outboxes.add(Outgoing::messages(from, count as u32, bytes), &mut self.budget);
+        let (mut behind, slots) = (Vec::new(), (0..READERS).collect::<Vec<_>>());
+        self.outboxes.push_all(&slots, None, frame, &mut behind, &mut self.budget);
+        let source = Source { room: &self.rooms[room], policy: self.policies[room] };
+        for slot in behind {
+            self.outboxes.hold(slot, source, frame, &mut self.budget);
+            self.told[slot as usize] += relieve(&mut self.outboxes, slot, source, &mut self.budget);
         }
+        self.outboxes.release(frame, &mut self.budget);
     }
 
     /// The owner tells of numbers that are lost to all.
     fn lose(&mut self, room: usize) {
         let (from, to) = (self.heads[room] + 1, self.heads[room] + 1 + self.random.below(3));
         self.heads[room] = to;
+        let source = Source { room: &self.rooms[room], policy: self.policies[room] };
         for slot in 0..READERS {
-            self.outboxes.push_gap(slot, room as u32, &self.rooms[room], from, to);
+            self.outboxes.push_gap(slot, source, (from, to), &mut self.budget);
             self.told[slot as usize] += to + 1 - from;
         }
     }
 
+    /// A reply, or a `joined` of which some messages follow as a replay: the reader is given those again.
     fn other(&mut self, room: usize) {
         let slot = self.random.below(u64::from(READERS)) as u32;
-        let joins = self.random.below(2) == 0;
-        let (words, role) = match joins {
-            true => (format!("joined{room}.{};", self.heads[room]), Role::Start { stream: room as u32 }),
-            false => (String::from("other;"), Role::Other),
+        let again = self.random.below(self.heads[room].min(20) + 1);
+        let head = self.heads[room];
+        let (words, again) = match self.random.below(2) == 0 {
+            true => (format!("joined{room}.{}-{head};", head - again), again),
+            false => (String::from("other;"), 0),
         };
         let bytes = self.bytes(&words);
-        self.outboxes.push(slot, Outgoing { bytes, messages: 1, role }, &mut self.budget);
+        let frame = self.outboxes.add(Outgoing { bytes, messages: 1, role: Role::Other }, &mut self.budget);
+        let source = Source { room: &self.rooms[room], policy: self.policies[room] };
+        if self.outboxes.is_behind(slot, &self.rooms[room]) {
+            self.outboxes.hold(slot, source, frame, &mut self.budget);
+        } else {
+            self.outboxes.push_frame(slot, frame, &mut self.budget);
+        }
+        self.outboxes.release(frame, &mut self.budget);
+        if again > 0 {
+            let messages = Fixture::publications(head - again + 1..=head);
+            self.outboxes.replay(slot, source, messages, &mut self.budget);
+        }
+        self.told[slot as usize] += relieve(&mut self.outboxes, slot, source, &mut self.budget);
     }
 
     fn flush(&mut self) {
         let mut sends = Vec::new();
-        let mut gap = |_: u32, room: &RoomName, from: Seq, to: Seq| Bytes::from(format!("gap{room}.{from}-{to};"));
-        self.outboxes.flush(&mut sends, &mut self.budget, &self.counters, &mut gap, &mut |_| {});
+        let mut encoder = Numbered;
+        self.outboxes.flush(&mut sends, &mut self.budget, &self.counters, &mut encoder, &mut |_| {});
         for send in sends {
-            let slot = send.slot as usize;
-            assert!(!std::mem::replace(&mut self.sending[slot], true), "one send at a time");
-            let text = String::from_utf8(send.bytes.to_vec()).expect("ascii").replace(' ', "");
-            for word in text.split_terminator(';').filter(|word| *word != "other") {
-                let name = word.split_once('.').expect("a room").0;
-                let room = usize::from(name.ends_with('1'));
-                self.views[slot][room].hear(word, self.seed);
+            assert!(!std::mem::replace(&mut self.sending[send.slot as usize], true), "one send at a time");
+            let text = std::str::from_utf8(&send.bytes).expect("ascii").to_owned();
+            for word in text.split(';').map(str::trim).filter(|word| !word.is_empty() && *word != "other") {
+                let (room, _) = word.split_once('.').expect("it names its room");
+                let room = usize::from(room.ends_with('1'));
+                self.views[send.slot as usize][room].hear(word, self.seed);
             }
         }
     }
 
     fn sent(&mut self, slot: u32) {
         if std::mem::take(&mut self.sending[slot as usize]) {
-            self.outboxes.sent(slot);
+            self.outboxes.sent(slot, &mut self.budget);
         }
     }
 
@@ -148,7 +173,8 @@ impl World {
             0..10 => self.publish(room),
             10 => self.lose(room),
             11..13 => self.other(room),
-            13..17 => self.flush(),
+            13..16 => self.flush(),
+            16 => self.outboxes.tick(),
             // The last reader reads seldom.
             _ => {
                 let slot = self.random.below(u64::from(READERS) + 2) as u32;

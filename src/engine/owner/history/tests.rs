@@ -60,14 +60,14 @@ fn it_is_bounded_by_age() {
 fn without_history_the_numbers_go_on() {
     let history = history(4, 0);
     assert_eq!((history.first_seq(), history.head(), history.bytes()), (5, 4, 0));
-    assert_eq!(history.since(4, WIDE).map(|page| page.len()), Some(0));
-    assert!(history.since(3, WIDE).is_none());
+    assert_eq!(history.since(4, 100).map(|page| page.len()), Some(0));
+    assert!(history.since(3, 100).is_none());
 }
 
 #[test]
 fn recovery_is_all_or_nothing() {
     let history = history(9, 5);
-    let since = |seq| history.since(seq, WIDE).map(|page| seqs(&page));
+    let since = |seq| history.since(seq, 100).map(|page| seqs(&page));
     assert_eq!(since(9), Some(vec![]));
     assert_eq!(since(7), Some(vec![8, 9]));
     assert_eq!(since(4), Some(vec![5, 6, 7, 8, 9]), "the first missed is the oldest held");
@@ -75,20 +75,16 @@ fn recovery_is_all_or_nothing() {
     assert_eq!(since(0), None);
     assert_eq!(since(10), None, "above the head");
     assert_eq!(since(Seq::MAX), None);
-    assert!(history.since(4, PageLimit { count: 4, ..WIDE }).is_none(), "one more than may be recovered");
-    assert!(history.since(4, PageLimit { count: 5, ..WIDE }).is_some());
-    assert!(history.since(7, PageLimit { bytes: 2 * one_bytes(), ..WIDE }).is_some());
-    assert!(history.since(6, PageLimit { bytes: 2 * one_bytes(), ..WIDE }).is_none());
+    assert!(history.since(4, 4).is_none(), "one more than may be recovered");
+    assert!(history.since(4, 5).is_some());
 }
 
 #[test]
-fn the_newest_fit_the_limit() {
+fn the_newest_are_as_many_as_asked() {
     let history = history(9, 5);
-    assert_eq!(seqs(&history.newest(WIDE)), [5, 6, 7, 8, 9]);
-    assert_eq!(seqs(&history.newest(PageLimit { count: 2, ..WIDE })), [8, 9]);
-    assert_eq!(seqs(&history.newest(PageLimit { bytes: 3 * one_bytes() + 1, ..WIDE })), [7, 8, 9]);
-    assert!(history.newest(PageLimit { bytes: 1, ..WIDE }).is_empty());
-    assert!(history.newest(PageLimit { count: 0, ..WIDE }).is_empty());
+    assert_eq!(seqs(&history.newest(100)), [5, 6, 7, 8, 9]);
+    assert_eq!(seqs(&history.newest(2)), [8, 9]);
+    assert!(history.newest(0).is_empty());
 }
 
 #[test]

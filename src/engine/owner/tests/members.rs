@@ -92,7 +92,7 @@ fn recovery_ends_where_history_does() {
 }
 
 #[test]
-fn a_reply_is_bounded_in_bytes() {
+fn a_page_is_bounded_in_bytes_and_what_a_join_brings_in_number_only() {
     let mut world = World::new(|settings, _| settings.outbox_bytes_max = 8_192);
     world.join(1);
     for _ in 0..3 {
@@ -101,11 +101,11 @@ fn a_reply_is_bounded_in_bytes() {
     world.own();
     world.join_from(2, recover(1, None), None);
     world.join_from(3, recover(0, None), None);
-    assert_eq!(world.own(), ["2 recovered at 3 [2, 3] of 2", "3 joined at 3 [2, 3] of 3"]);
+    assert_eq!(world.own(), ["2 recovered at 3 [2, 3] of 2", "3 recovered at 3 [1, 2, 3] of 3"]);
     world.publish_with(1, |publish| publish.data = Bytes::from(vec![b'1'; 9_000]));
     world.own();
     world.join_from(4, recover(3, None), None);
-    assert_eq!(world.own(), ["4 joined at 4 [] of 4"], "none at all rather than a part of the gap");
+    assert_eq!(world.own(), ["4 recovered at 4 [4] of 4"]);
     world.hop(ToOwner::History {
         room: room(),
         conn: conn(1),
