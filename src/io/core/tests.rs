@@ -77,7 +77,7 @@ impl Relay {
     fn answer(&mut self, conn: ConnId, data: &[u8]) {
         if let Some(state) = self.slots.get_mut(&conn.slot).filter(|state| state.generation == conn.generation) {
             state.waiting.extend_from_slice(data);
-            state.owed -= data.len();
+            state.owed = state.owed.saturating_sub(data.len());
         }
     }
 
@@ -134,7 +134,12 @@ impl CoreState for Relay {
             Input::Sent { slot } => self.slots.get_mut(&slot).expect("told of open slots only").is_sending = false,
             // What is under way around the cores still comes back to it.
             Input::Ended { slot } => self.slots.get_mut(&slot).expect("told of open slots only").has_ended = true,
-            Input::Disconnected { slot } | Input::Broken { slot } => self.close(slot, output),
+            Input::Broken { slot } => {
+                let state = self.slots.get_mut(&slot).expect("told of open slots only");
+                (state.waiting, state.is_sending, state.owed) = (Vec::new(), false, 0);
+                output.shutdowns.push(slot);
+            }
+            Input::Disconnected { slot } => self.close(slot, output),
             Input::Hops { hops, .. } => {
                 for hop in hops.drain(..) {
                     let Hop::ToOwner(ToOwner::Publish { member, data, .. }) = hop else {
