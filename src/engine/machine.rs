@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::call::{Answer, Call, RoomAsk};
+use super::hop::Hop;
 use super::input::Input;
 use super::output::{Output, StoreRequest};
 use super::placement::owner_of;
@@ -31,6 +32,8 @@ pub struct Machine {
     pub heard: HashMap<(u16, u32), String>,
     pub answers: BTreeMap<u64, Answer>,
     pub store: Vec<StoreRequest>,
+    /// Hops that a core has not taken, by receiver and sender.
+    arrived: BTreeMap<(u16, u16), Vec<Hop>>,
     next_token: u64,
 }
 
@@ -57,6 +60,7 @@ impl Machine {
             heard: HashMap::new(),
             answers: BTreeMap::new(),
             store: Vec::new(),
+            arrived: BTreeMap::new(),
             next_token: 100,
         }
     }
@@ -81,7 +85,8 @@ impl Machine {
 
     fn turn(&mut self, core: u16) -> bool {
         let at = usize::from(core);
-        let mut worked = self.engines[at].finish_turn(self.now, &mut self.outputs[at]);
+        let mut worked = self.take_arrived(core);
+        worked |= self.engines[at].finish_turn(self.now, &mut self.outputs[at]);
         for (token, answer) in std::mem::take(&mut self.outputs[at].answers) {
             assert!(self.answers.insert(token, answer).is_none(), "a call is answered once");
         }
@@ -101,7 +106,21 @@ impl Machine {
                 self.engines[at].put_back(CoreId(to), hops);
             } else if !hops.is_empty() {
                 worked = true;
-                self.handle(to, Input::Hops { from: CoreId(core), hops: &mut hops });
+                self.arrived.entry((to, core)).or_default().append(&mut hops);
+            }
+        }
+        worked
+    }
+
+    /// A core takes as many hops as its turn does; the rest stays for the next one.
+    fn take_arrived(&mut self, core: u16) -> bool {
+        let mut worked = false;
+        for from in 0..self.engines.len() as u16 {
+            let Some(mut hops) = self.arrived.remove(&(core, from)) else { continue };
+            worked = true;
+            self.handle(core, Input::Hops { from: CoreId(from), hops: &mut hops });
+            if !hops.is_empty() {
+                self.arrived.insert((core, from), hops);
             }
         }
         worked

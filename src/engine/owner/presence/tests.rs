@@ -111,11 +111,11 @@ fn a_user_has_one_grace_however_often_one_comes_and_goes() {
     let mut presence = Presence::default();
     for now_ms in 0..60_000 {
         presence.join(&user("ann"), false, now_ms);
-        assert_eq!((presence.bytes(), presence.graces.len()), (0, 0));
+        assert_eq!((presence.bytes(), presence.graces.len()), (USER_BYTES, 0));
         presence.leave(&user("ann"), false, GRACE_MS, now_ms);
         presence.expire(now_ms);
         let held = (presence.bytes(), presence.graces.len(), presence.changed.len(), presence.users.len());
-        assert_eq!(held, (ABSENT_BYTES + 3, 1, 1, 1));
+        assert_eq!(held, (USER_BYTES + ABSENT_BYTES + 3, 1, 1, 1));
     }
     assert_eq!(told(&mut presence, 60_000), ["ann online"]);
     presence.expire(59_999 + GRACE_MS - 1);
@@ -134,7 +134,7 @@ fn graces_of_other_lengths_end_in_their_own_time() {
     assert_eq!(told(&mut presence, 100).len(), 2);
     presence.leave(&user("ann"), false, 60_000, 1_000);
     presence.leave(&user("bob"), false, 1_000, 1_000);
-    assert_eq!((presence.due_ms(), presence.bytes()), (Some(2_000), 2 * (ABSENT_BYTES + 3)));
+    assert_eq!((presence.due_ms(), presence.bytes()), (Some(2_000), 2 * (USER_BYTES + ABSENT_BYTES + 3)));
     presence.expire(2_000);
     assert_eq!(told(&mut presence, 2_100), ["bob offline"]);
     assert_eq!(page(&mut presence, None, 9), ["ann online 0"]);
