@@ -19,8 +19,6 @@ struct Presenter {
     connections: u32,
     /// Those of them that say they are away.
     away: u32,
-    /// When the grace of the last connection that has gone ends, monotonic milliseconds. Of those without connections.
-    grace_ms: u64,
     /// What holds now; kept through the grace.
     status: Status,
     /// What the members were told last.
@@ -31,6 +29,9 @@ struct Presenter {
     changed: bool,
 }
 
+// There is one for each membership of a user: README and DESIGN section 8 promise bytes per idle connection.
+const _: () = assert!(size_of::<Presenter>() <= 12);
+
 /// The users of one room.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
@@ -39,8 +40,10 @@ pub(super) struct Presence {
     present: u64,
     /// Bytes for the budget of users without connections.
     absent_bytes: usize,
-    /// Graces under way, by their ends: at most one for each user.
+    /// Graces under way, by their ends (monotonic milliseconds): at most one for each user.
     graces: BTreeSet<(u64, UserName)>,
+    /// When they end. Beside `users`, most of whom are there.
+    grace_ends: BTreeMap<UserName, u64>,
     /// Users whose status may differ from what was told, in the order of their changes.
     changed: VecDeque<UserName>,
     /// When they are told, monotonic milliseconds.
@@ -78,7 +81,6 @@ impl Presence {
                 let presenter = Presenter {
                     connections: 0,
                     away: 0,
-                    grace_ms: 0,
                     status: Status::Offline,
                     told: Status::Offline,
                     shown: false,
@@ -87,7 +89,9 @@ impl Presence {
                 self.users.insert(user.clone(), presenter);
             }
             Some(presenter) if presenter.connections == 0 => {
-                self.graces.remove(&(presenter.grace_ms, user.clone()));
+                if let Some(due_ms) = self.grace_ends.remove(user) {
+                    self.graces.remove(&(due_ms, user.clone()));
+                }
                 self.absent_bytes -= absent_bytes(user);
             }
             Some(_) => {}
@@ -110,8 +114,8 @@ impl Presence {
             self.update(user, now_ms);
             return;
         }
-        presenter.grace_ms = now_ms + grace_ms;
-        self.graces.insert((presenter.grace_ms, user.clone()));
+        self.graces.insert((now_ms + grace_ms, user.clone()));
+        self.grace_ends.insert(user.clone(), now_ms + grace_ms);
         self.absent_bytes += absent_bytes(user);
         self.expire(now_ms);
     }
@@ -128,6 +132,7 @@ impl Presence {
     pub fn expire(&mut self, now_ms: u64) {
         while self.graces.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
             let Some((_, user)) = self.graces.pop_first() else { break };
+            self.grace_ends.remove(&user);
             let Some(presenter) = self.users.get_mut(&user) else { continue };
             presenter.status = Status::Offline;
             self.present -= 1;

@@ -111,7 +111,7 @@ fn a_user_has_one_grace_however_often_one_comes_and_goes() {
     let mut presence = Presence::default();
     for now_ms in 0..60_000 {
         presence.join(&user("ann"), false, now_ms);
-        assert_eq!((presence.bytes(), presence.graces.len()), (USER_BYTES, 0));
+        assert_eq!((presence.bytes(), presence.graces.len(), presence.grace_ends.len()), (USER_BYTES, 0, 0));
         presence.leave(&user("ann"), false, GRACE_MS, now_ms);
         presence.expire(now_ms);
         let held = (presence.bytes(), presence.graces.len(), presence.changed.len(), presence.users.len());
