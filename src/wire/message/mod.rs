@@ -297,8 +297,17 @@ impl Decoder {
             *used = end;
             return Ok(Some(Found::Input { opcode: header.opcode, compressed: header.compressed, start, end }));
         }
+        let partial = self.partial.get_or_insert_with(Partial::boxed);
+        if rest.len() >= end {
+            // A whole fragment: small ones cost less than a frame that is kept.
+            let payload = &mut rest[header.len..end];
+            unmask(payload, header.key, 0);
+            *used += end;
+            partial.begin_message(header);
+            return partial.add(payload, header.payload_len, header.fin, limits.max);
+        }
         *used += header.len;
-        self.partial.get_or_insert_with(Partial::boxed).begin_frame(header);
+        partial.begin_frame(header);
         Ok(None)
     }
 }
@@ -351,16 +360,19 @@ impl Partial {
     }
 
     fn begin_frame(&mut self, header: Header) {
-        match header.opcode {
-            opcode if header.compressed => self.message = Some(Assembly::compressed(opcode)),
-            Opcode::Text => self.message = Some(Assembly::text()),
-            Opcode::Binary => self.message = Some(Assembly::binary()),
-            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
-        }
-        if header.opcode != Opcode::Continuation && !header.opcode.is_control() {
-            self.fragments = 0;
-        }
+        self.begin_message(header);
         self.frame = Some(Frame { header, arrived: 0 });
+    }
+
+    /// At a frame that may be the first of a message.
+    fn begin_message(&mut self, header: Header) {
+        self.message = Some(match header.opcode {
+            opcode if header.compressed => Assembly::compressed(opcode),
+            Opcode::Text => Assembly::text(),
+            Opcode::Binary => Assembly::binary(),
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => return,
+        });
+        self.fragments = 0;
     }
 
     /// A frame of a message has come that is not its last.
@@ -384,33 +396,41 @@ impl Partial {
         *used += more;
         let (fin, opcode) = (frame.header.fin, frame.header.opcode);
         let complete = more == missing;
-        if opcode.is_control() {
-            let from = usize::from(self.control_len);
-            self.control[from..from + more].copy_from_slice(chunk);
-            self.control_len += more as u8;
-            if opcode == Opcode::Close {
-                check_close_so_far(self.control())?;
-            }
-        } else {
-            let message = self.message.as_mut().expect("a data frame has begun it");
-            // A final frame bounds the message; before it only the limit does.
-            let total_max = if fin { message.len() + missing } else { message.bytes_max(max) };
-            message.append(chunk, total_max)?;
+        if complete {
+            self.frame = None;
+        }
+        if !opcode.is_control() {
+            return self.add(chunk, missing, fin, max);
+        }
+        let from = usize::from(self.control_len);
+        self.control[from..from + more].copy_from_slice(chunk);
+        self.control_len += more as u8;
+        if opcode == Opcode::Close {
+            check_close_so_far(self.control())?;
         }
         if !complete {
             return Ok(None);
         }
-        self.frame = None;
-        if opcode.is_control() {
-            self.lent = Lent::Control;
-            return Ok(Some(Found::Control(opcode)));
+        self.lent = Lent::Control;
+        Ok(Some(Found::Control(opcode)))
+    }
+
+    /// Adds to the message what has come of a frame's payload, of which `missing` bytes were missing.
+    #[inline]
+    fn add(&mut self, chunk: &[u8], missing: usize, fin: bool, max: usize) -> Result<Option<Found>, ProtocolError> {
+        let message = self.message.as_mut().expect("a data frame has begun it");
+        // A final frame bounds the message; before it only the limit does.
+        let total_max = if fin { message.len() + missing } else { message.bytes_max(max) };
+        message.append(chunk, total_max)?;
+        if chunk.len() < missing {
+            return Ok(None);
         }
         if !fin {
             self.count_fragment()?;
             self.empty_fragments += u32::from(missing == 0);
             return Ok(None);
         }
-        self.message.as_ref().expect("a data frame has begun it").check_end()?;
+        message.check_end()?;
         self.lent = Lent::Message;
         Ok(Some(Found::Message))
     }
