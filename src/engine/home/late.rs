@@ -235,7 +235,7 @@ impl Home {
                 continue;
             }
             let owner = self.audiences.at(membership.audience).owner;
-            if self.is_way_full(slot, owner, effects) {
+            if self.is_way_full(slot, owner, effects) || self.is_way_full_for_questions(slot, owner, effects) {
                 is_settled = false;
             } else {
                 self.settle_away(slot, index, effects);

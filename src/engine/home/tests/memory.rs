@@ -63,7 +63,10 @@ fn of_pings_that_wait_the_latest_is_answered_and_they_cost_nothing() {
         one.receive(0, &ping(number.to_string().as_bytes()));
         if number % 1_000 == 0 {
             assert!(one.stall().is_empty(), "a send is under way");
-            assert!(one.engine.budget.used() <= idle + PONG_BYTES as u64 + 192, "a pong that is under way, and a ping that waits");
+            assert!(
+                one.engine.budget.used() <= idle + PONG_BYTES as u64 + 192,
+                "a pong that is under way, and a ping that waits"
+            );
         }
     }
     one.handle(Input::Sent { slot: 0 });
