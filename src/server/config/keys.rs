@@ -279,7 +279,14 @@ pub static KEYS: &[Key] = &[
     Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "of one IPv4 address or IPv6 /64; 0: no limit")
         .hangup(),
     Key::new("limits", "connect_rate", Kind::Rate, "1000/s", "upgrades, whole server").hangup(),
-    Key::new("limits", "connect_rate_per_ip", Kind::Rate, "50/s", "connections of one IPv4 address or IPv6 /64, whether they ask for an upgrade or not; behind a proxy, its clients' upgrades").hangup(),
+    Key::new(
+        "limits",
+        "connect_rate_per_ip",
+        Kind::Rate,
+        "50/s",
+        "connections of one IPv4 address or IPv6 /64; behind a trusted proxy, of the client that it names",
+    )
+    .hangup(),
     Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
         .hangup(),
     Key::new("limits", "command_rate", Kind::Rate, "1000/s", "commands of one connection, twice as many at once")
