@@ -20,7 +20,7 @@ use support::{Shape, text_frame};
 /// The most that may be held for each 100 bytes charged. Tables that have just doubled are half empty.
 const HELD_PERCENT_MAX: i64 = 100;
 /// The least: what is charged far too high would turn clients away for nothing.
-const HELD_PERCENT_MIN: i64 = 45;
+const HELD_PERCENT_MIN: i64 = 35;
 
 /// One engine, whose sends the kernel takes at once.
 struct One {

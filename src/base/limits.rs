@@ -233,7 +233,7 @@ pub const COMMAND_FIELDS_MAX: usize = 256;
 /// Parameters in the query of a request.
 pub const QUERY_PARAMETERS_MAX: usize = 512;
 /// Bytes charged to the memory budget for each member of a room at its owner.
-pub const MEMBER_BYTES: usize = 24;
+pub const MEMBER_BYTES: usize = 28;
 
 /// Bytes charged to the memory budget for the users of a room together, while there are any.
 pub const USERS_BYTES: usize = 256;
