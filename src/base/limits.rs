@@ -78,9 +78,13 @@ pub const LANE_HOPS_MAX: usize = 16_384;
 /// Bytes of the hops staged for one core and in the channel to it before hops that may be refused are refused.
 pub const LANE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Joins, questions and their pages fill a lane to one in so many of its hops and bytes; over it they are refused, so that
-/// what is published finds room.
+/// Joins and questions fill a lane to one in so many of its hops; over it they are refused, so that what is published finds
+/// room. States and leaves then wait.
 pub const LANE_QUESTIONS_DIVISOR: usize = 4;
+
+/// Publishes of more bytes fill a lane to half of its bytes, and joins and questions to three quarters: the rest is left to
+/// small publishes, so that large ones crowd nobody out.
+pub const LANE_LARGE_BYTES: usize = 4 * 1024;
 
 /// Batches of hops in the channel into one core; a full channel leaves the rest staged at the sender.
 pub const LANE_BATCHES_MAX: usize = 256;

@@ -1,14 +1,14 @@
 //! Hops staged in this turn for each core, its own included, until the lanes take them.
 //!
-//! Bounded in hops and in bytes, those included that wait in the channel: over either, [`Outbound::try_post`] refuses, and what then happens stands on the hop's
-//! variant. [`Outbound::post`] is for the hops that must not be lost; each of them answers to something that was itself
+//! Bounded in hops and in bytes, those included that wait in the channel: over either, [`Outbound::try_post`] refuses, and
+//! what then happens stands on the hop's variant. [`Outbound::post`] is for the hops that must not be lost; each of them answers to something that was itself
 //! admitted under the bound, which bounds them too.
 
 use std::collections::VecDeque;
 
 use super::hop::{Hop, ToHome, ToLimiter, ToOwner};
 use crate::base::ids::CoreId;
-use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX, LANE_QUESTIONS_DIVISOR};
+use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX, LANE_LARGE_BYTES, LANE_QUESTIONS_DIVISOR};
 
 /// Places for hops to the core itself that are kept when there are none.
 const OWN_KEPT: usize = 1_024;
@@ -51,13 +51,26 @@ impl Outbound {
         lane.staged.len() >= LANE_HOPS_MAX || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX
     }
 
-    /// Whether anything but a publish would be refused that may be: joins, questions and their pages take a part of a lane
-    /// only, so that however many there are, what is published finds room.
+    /// Whether a join or a question would be refused: they take a part of a lane only, so that however many there are, what
+    /// is published finds room.
     #[must_use]
     pub fn is_full_for_questions(&self, to: CoreId) -> bool {
         let lane = &self.lanes[to.index()];
-        lane.staged.len() >= LANE_HOPS_MAX / LANE_QUESTIONS_DIVISOR
-            || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX / LANE_QUESTIONS_DIVISOR
+        self.is_full_for_changes(to) || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX / 4 * 3
+    }
+
+    /// Whether a change of state waits for room: it is small, and never refused.
+    #[must_use]
+    pub fn is_full_for_changes(&self, to: CoreId) -> bool {
+        self.lanes[to.index()].staged.len() >= LANE_HOPS_MAX / LANE_QUESTIONS_DIVISOR
+    }
+
+    /// Whether a publish of so many bytes would be refused: a large one leaves a part of the lane to others.
+    #[must_use]
+    pub fn is_full_for(&self, to: CoreId, bytes: usize) -> bool {
+        let lane = &self.lanes[to.index()];
+        let is_large = bytes > LANE_LARGE_BYTES && lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX / 2;
+        is_large || self.is_full(to)
     }
 
     /// Stages a hop, or gives it back when the lane is full.

@@ -254,10 +254,7 @@ impl Outboxes {
             if Some(slot) == except {
                 continue;
             }
-            let outbox = self.queues.at(slot);
-            let fits = outbox.bytes == 0 || outbox.bytes as usize + cost <= self.queue_bytes_max;
-            if fits && !outbox.has(LAGS) {
-                self.queues.append(slot, frame, cost);
+            if self.queues.try_append(slot, frame, cost, self.queue_bytes_max) {
                 queued += 1;
             } else {
                 behind.push(slot);
@@ -280,16 +277,17 @@ impl Outboxes {
 
     /// The kernel has taken what was under way. Returns whether nothing waits any more.
     pub fn sent(&mut self, slot: u32, budget: &mut Budget) -> bool {
-        if self.queues.at(slot).has(PARTED) {
+        if let Some(is_empty) = self.queues.end(slot, &mut self.items, budget) {
+            return is_empty;
+        }
+        if !self.queues.at(slot).has(PARTED) {
+            self.let_go_of_sending(slot, budget);
+        }
+        let has_queued = self.has_queued(slot);
+        if has_queued {
             self.queues.note_dirty(slot);
-            return false;
         }
-        self.let_go_of_sending(slot, budget);
-        if !self.has_queued(slot) {
-            return true;
-        }
-        self.queues.note_dirty(slot);
-        false
+        !has_queued
     }
 
     fn let_go_of_sending(&mut self, slot: u32, budget: &mut Budget) {
@@ -315,7 +313,8 @@ impl Outboxes {
             .then(|| self.queues.place(head).item)
             .filter(|item| matches!(self.items.get(*item), Item::Frame(frame) if frame.role == Role::Opening));
         if opening.is_some() {
-            self.queues.pop(slot, budget);
+            self.queues.pop(slot);
+            budget.release(OUTBOX_PLACE_BYTES);
         }
         self.drop_chain(slot, budget);
         let cost = self.bytes_under_way(slot);
@@ -333,8 +332,9 @@ impl Outboxes {
 
     fn drop_chain(&mut self, slot: u32, budget: &mut Budget) {
         while self.queues.at(slot).head != NONE {
-            let item = self.queues.pop(slot, budget);
+            let item = self.queues.pop(slot);
             self.items.release(item, budget);
+            budget.release(OUTBOX_PLACE_BYTES);
         }
     }
 

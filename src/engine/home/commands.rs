@@ -50,7 +50,7 @@ impl Home {
             Command::History { .. } if effects.budget.is_over() => self.refuse_for_memory(slot, reply, effects),
             Command::History { room, after, before, limit } => {
                 let limit = limit.unwrap_or(PAGE_MAX);
-                self.ask_owner(slot, &room, reply, effects, |room, member| ToOwner::History {
+                self.ask_owner(slot, &room, None, reply, effects, |room, member| ToOwner::History {
                     room,
                     conn: member.conn,
                     after,
@@ -61,7 +61,7 @@ impl Home {
             }
             Command::Presence { room, limit, after } => {
                 let limit = limit.unwrap_or(PAGE_MAX);
-                self.ask_owner(slot, &room, reply, effects, |room, member| ToOwner::Presence {
+                self.ask_owner(slot, &room, None, reply, effects, |room, member| ToOwner::Presence {
                     room,
                     conn: member.conn,
                     limit,
@@ -243,7 +243,7 @@ impl Home {
             let room = self.audiences.at(audience).room.clone();
             trace = self.sample(slot, &room, publish.data.bytes.len(), effects);
         }
-        self.ask_owner(slot, room, reply, effects, |room, member| ToOwner::Publish {
+        self.ask_owner(slot, room, Some(publish.data.bytes.len()), reply, effects, |room, member| ToOwner::Publish {
             room,
             member,
             kind: publish.data.kind,
@@ -257,11 +257,12 @@ impl Home {
         });
     }
 
-    /// Sends a member's question to the room's owner, or answers why not.
+    /// Sends a member's question to the room's owner, or what it publishes (so many bytes), or answers why not.
     fn ask_owner(
         &mut self,
         slot: u32,
         room: &str,
+        published: Option<usize>,
         reply: ReplyTo,
         effects: &mut HomeEffects<'_>,
         hop: impl FnOnce(RoomName, MemberRef) -> ToOwner,
@@ -270,16 +271,15 @@ impl Home {
             return self.refuse_stranger(slot, reply, effects);
         };
         let owner = self.audiences.at(audience).owner;
-        if self.is_way_full(slot, owner, effects) {
+        let is_full = match published {
+            Some(bytes) => self.is_way_full(slot, owner, bytes, effects),
+            None => self.is_way_full_for_questions(slot, owner, effects),
+        };
+        if is_full {
             return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
         }
         self.settle_away(slot, index, effects);
-        let audience = self.audiences.at(audience);
-        let hop = hop(audience.room.clone(), self.member(slot));
-        let is_question = !matches!(hop, ToOwner::Publish { .. });
-        if is_question && self.is_way_full_for_questions(slot, owner, effects) {
-            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
-        }
+        let hop = hop(self.audiences.at(audience).room.clone(), self.member(slot));
         self.tell_owner(slot, owner, hop, effects);
     }
 

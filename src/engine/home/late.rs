@@ -5,9 +5,10 @@
 //! Whether a connection is away is a mark of each membership beside what the owner was told last, so however often it
 //! changes, a membership has at most one hop of it in a turn.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::{Home, HomeEffects};
@@ -56,6 +57,9 @@ pub(super) struct Late {
     changes: VecDeque<Change>,
     /// Changes by the core whose lane they wait for: a change of several rooms counts for each.
     waiting: Vec<u32>,
+    /// Open connections that have left rooms by themselves or been put out of them, by slot, with how many of those changes
+    /// wait: what they say next must not overtake them.
+    holding: HashMap<u32, u32, FixedState>,
     /// Connections with the mark [`Marks::RESTLESS`], by slot and generation.
     restless: VecDeque<(u32, u32)>,
     /// When the lanes are tried again, monotonic microseconds.
@@ -65,23 +69,41 @@ pub(super) struct Late {
 impl Late {
     pub(super) fn new(cores: u16) -> Self {
         let waiting = vec![0; usize::from(cores)];
-        Self { changes: VecDeque::new(), waiting, restless: VecDeque::new(), due_us: None }
+        let (changes, restless) = (VecDeque::new(), VecDeque::new());
+        Self { changes, waiting, holding: HashMap::default(), restless, due_us: None }
     }
 
     fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.restless.is_empty()
     }
+
+    /// Whether a change waits that what a connection says next must not overtake.
+    pub(super) fn holds(&self, slot: u32) -> bool {
+        !self.holding.is_empty() && self.holding.contains_key(&slot)
+    }
+
+    fn hold(&mut self, slot: u32) {
+        *self.holding.entry(slot).or_default() += 1;
+    }
+
+    fn let_go(&mut self, slot: u32) {
+        let held = self.holding.get_mut(&slot).expect("held before");
+        *held -= 1;
+        if *held == 0 {
+            self.holding.remove(&slot);
+        }
+    }
 }
 
 impl Home {
-    /// Whether something that may be refused finds no way to another core.
+    /// Whether a question that no connection waits for yet finds no way to another core: none overtakes what waits.
     pub(super) fn is_lane_full(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
         core != self.core && (self.late.waiting[core.index()] > 0 || effects.outbound.is_full(core))
     }
 
     /// Whether something that is kept here else would be staged beyond the lane's bound.
     fn is_staging_full(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
-        core != self.core && effects.outbound.is_full(core)
+        core != self.core && effects.outbound.is_full_for_changes(core)
     }
 
     /// Memberships of one connection end: their owners hear of it now, or as soon as the lanes have room.
@@ -104,6 +126,9 @@ impl Home {
             self.late.waiting[way.index()] += 1;
         }
         if !rooms.is_empty() {
+            if !matches!(how, Leaving::Gone) {
+                self.late.hold(member.conn.slot);
+            }
             self.late.changes.push_back(Change::Left { member, passes, how, rooms });
         }
     }
@@ -216,6 +241,9 @@ impl Home {
                     let way = passes.unwrap_or(owner_of(room, self.settings.cores));
                     self.late.waiting[way.index()] -= 1;
                 }
+                if !matches!(how, Leaving::Gone) {
+                    self.late.let_go(member.conn.slot);
+                }
                 self.put_left(member, passes, how, rooms, effects);
                 looks
             }
@@ -235,7 +263,7 @@ impl Home {
                 continue;
             }
             let owner = self.audiences.at(membership.audience).owner;
-            if self.is_way_full(slot, owner, effects) || self.is_way_full_for_questions(slot, owner, effects) {
+            if self.is_way_full_for_changes(slot, owner, effects) {
                 is_settled = false;
             } else {
                 self.settle_away(slot, index, effects);

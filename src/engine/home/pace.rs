@@ -163,15 +163,22 @@ impl Home {
         Some(core_of_user(user, self.settings.cores)).filter(|core| *core != self.core)
     }
 
-    /// Whether a hop to a room's owner that may be refused would be.
-    pub(super) fn is_way_full(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
-        self.is_lane_full(self.passes_by(slot).unwrap_or(owner), effects)
+    /// Whether a publish of so many bytes would be refused on its way to a room's owner.
+    pub(super) fn is_way_full(&self, slot: u32, owner: CoreId, bytes: usize, effects: &HomeEffects<'_>) -> bool {
+        let way = self.passes_by(slot).unwrap_or(owner);
+        way != self.core && (self.late.holds(slot) || effects.outbound.is_full_for(way, bytes))
     }
 
-    /// Whether a hop to a room's owner that is no publish would be refused.
+    /// Whether a join or a question would be.
     pub(super) fn is_way_full_for_questions(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
         let way = self.passes_by(slot).unwrap_or(owner);
-        way != self.core && effects.outbound.is_full_for_questions(way)
+        way != self.core && (self.late.holds(slot) || effects.outbound.is_full_for_questions(way))
+    }
+
+    /// Whether a change of state waits on its way to a room's owner.
+    pub(super) fn is_way_full_for_changes(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
+        let way = self.passes_by(slot).unwrap_or(owner);
+        way != self.core && (self.late.holds(slot) || effects.outbound.is_full_for_changes(way))
     }
 
     /// Says something to a room's owner for a connection.

@@ -4,11 +4,13 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::items::Item;
-use super::queue::{DIRTY, LAGS, PARTED, Place};
+use super::queue::{Begun, DIRTY, PARTED, Place};
 use super::{NONE, Outboxes, Outgoing, Role};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
-use crate::base::limits::{SEND_BYTES_MAX, SEND_FRAMES_MAX, SEND_PART_BYTES_MAX, SENDS_PER_TURN_MAX};
+use crate::base::limits::{
+    OUTBOX_PLACE_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX, SEND_PART_BYTES_MAX, SENDS_PER_TURN_MAX,
+};
 use crate::engine::budget::Budget;
 use crate::engine::output::Send;
 use crate::wire::publication::Publication;
@@ -52,24 +54,26 @@ impl Outboxes {
         flushed: &mut dyn FnMut(Flushed),
     ) {
         self.merged.items.clear();
+        let mut places = 0;
         let mut dirty = std::mem::take(&mut self.queues.dirty);
         let count = dirty.len().min(SENDS_PER_TURN_MAX);
         for slot in dirty.drain(..count) {
-            let outbox = self.queues.at(slot);
-            if outbox.has(LAGS) && outbox.sending == NONE {
-                self.refill(slot, encoder, budget);
-            }
-            let outbox = self.queues.at_mut(slot);
-            outbox.flags &= !DIRTY;
-            outbox.offered = if outbox.sending == NONE || outbox.has(PARTED) { self.tick } else { outbox.offered };
-            let (bytes, messages) = if outbox.has(PARTED) {
-                (self.next_part(slot), 0)
-            } else if outbox.sending == NONE && outbox.head != NONE {
-                let frame = self.take_send(slot, budget, encoder);
-                self.queues.at_mut(slot).sending = frame;
-                self.take_bytes(slot, frame)
-            } else {
-                continue;
+            let (bytes, messages) = match self.queues.begin(slot, self.tick) {
+                Begun::Only(item) if matches!(self.items.get(item), Item::Frame(_)) => {
+                    places += 1;
+                    self.take_bytes(slot, item)
+                }
+                Begun::Nothing => continue,
+                Begun::Only(gap) => {
+                    // It goes through the same hands as one among others.
+                    self.queues.put_back(slot, gap);
+                    self.begin_merged(slot, &mut places, budget, encoder)
+                }
+                Begun::Several => self.begin_merged(slot, &mut places, budget, encoder),
+                Begun::Odd => match self.begin_odd(slot, &mut places, budget, encoder) {
+                    Some(begun) => begun,
+                    None => continue,
+                },
             };
             let len = bytes.len() as u32;
             counters.messages_sent.add(u64::from(messages));
@@ -77,6 +81,7 @@ impl Outboxes {
             flushed(Flushed { slot, messages, bytes: len });
             sends.push(Send { slot, bytes, is_last: false });
         }
+        budget.release(places * OUTBOX_PLACE_BYTES);
         if dirty.is_empty() && dirty.capacity() > 4 * SENDS_PER_TURN_MAX {
             dirty = Vec::new();
         }
@@ -109,31 +114,72 @@ impl Outboxes {
         self.parts.remove(&slot).expect("just seen")
     }
 
-    /// Takes the front of a queue as one frame. It counts in the outbox until [`Outboxes::sent`].
-    fn take_send(&mut self, slot: u32, budget: &mut Budget, encoder: &mut impl Encoder) -> u32 {
+    /// Begins a send of several items, or of one that is no frame yet.
+    fn begin_merged(
+        &mut self,
+        slot: u32,
+        places: &mut usize,
+        budget: &mut Budget,
+        encoder: &mut impl Encoder,
+    ) -> (Bytes, u32) {
+        let (frame, taken) = self.merge_send(slot, budget, encoder);
+        *places += taken;
+        self.queues.at_mut(slot).sending = frame;
+        self.take_bytes(slot, frame)
+    }
+
+    /// Begins a send for a connection that has a backlog, or is sent a frame in parts. `None`: there is nothing to send
+    /// now.
+    fn begin_odd(
+        &mut self,
+        slot: u32,
+        places: &mut usize,
+        budget: &mut Budget,
+        encoder: &mut impl Encoder,
+    ) -> Option<(Bytes, u32)> {
+        let outbox = self.queues.at_mut(slot);
+        if outbox.has(PARTED) {
+            outbox.flags &= !DIRTY;
+            outbox.offered = self.tick;
+            return Some((self.next_part(slot), 0));
+        }
+        if outbox.sending == NONE {
+            self.refill(slot, encoder, budget);
+        }
+        let outbox = self.queues.at_mut(slot);
+        outbox.flags &= !DIRTY;
+        if outbox.sending != NONE || outbox.head == NONE {
+            return None;
+        }
+        outbox.offered = self.tick;
+        Some(self.begin_merged(slot, places, budget, encoder))
+    }
+
+    /// Takes the front of a queue as one frame, and tells how many places that stood in. It counts in the outbox until
+    /// [`Outboxes::sent`].
+    fn merge_send(&mut self, slot: u32, budget: &mut Budget, encoder: &mut impl Encoder) -> (u32, usize) {
         let head = self.queues.at(slot).head;
         let (count, total, gaps) = self.measure_send(head);
         if count == 1 && gaps == 0 {
-            return self.queues.pop(slot, budget);
+            return (self.queues.pop(slot), 1);
         }
         let mut cost = 0;
         if gaps == 0 && self.is_merged(head, count) {
             for _ in 0..count {
-                let item = self.queues.pop(slot, budget);
-                cost += self.items.cost(item);
-                self.items.release(item, budget);
+                let item = self.queues.pop(slot);
+                cost += self.items.release_frame(item, budget);
             }
             let frame = self.merged.frame;
             self.items.frame_mut(frame).references += 1;
             self.recount(slot, cost, frame);
-            return frame;
+            return (frame, count);
         }
         let mut buffer = BytesMut::with_capacity(total);
         let mut messages = 0;
         let mut merged = std::mem::take(&mut self.merged.items);
         merged.clear();
         for _ in 0..count {
-            let item = self.queues.pop(slot, budget);
+            let item = self.queues.pop(slot);
             cost += self.items.cost(item);
             match self.items.get(item) {
                 Item::Frame(frame) => {
@@ -157,7 +203,7 @@ impl Outboxes {
         }
         self.merged.items = merged;
         self.merged.frame = frame;
-        frame
+        (frame, count)
     }
 
     /// What an outbox counted for some items it counts for the frame that they were merged to.

@@ -131,19 +131,23 @@ impl Items {
         (self.items.len() - 1) as u32
     }
 
+    #[inline]
     pub fn get(&self, item: u32) -> &Item {
         self.items[item as usize].as_ref().expect("a place refers to it")
     }
 
+    #[inline]
     pub fn get_mut(&mut self, item: u32) -> &mut Item {
         self.items[item as usize].as_mut().expect("a place refers to it")
     }
 
+    #[inline]
     pub fn frame(&self, item: u32) -> &Frame {
         let Item::Frame(frame) = self.get(item) else { unreachable!("the caller knows it for a frame") };
         frame
     }
 
+    #[inline]
     pub fn frame_mut(&mut self, item: u32) -> &mut Frame {
         let Item::Frame(frame) = self.get_mut(item) else { unreachable!("the caller knows it for a frame") };
         frame
@@ -156,6 +160,18 @@ impl Items {
             Item::Gap(_) => GAP_BYTES + OUTBOX_ITEM_BYTES,
             Item::Replay(replay) => replay.bytes + OUTBOX_ITEM_BYTES,
         }
+    }
+
+    /// One place less refers to a frame. What it counts for.
+    #[inline]
+    pub fn release_frame(&mut self, item: u32, budget: &mut Budget) -> usize {
+        let frame = self.frame_mut(item);
+        let cost = frame.len as usize + OUTBOX_ITEM_BYTES;
+        frame.references -= 1;
+        if frame.references == 0 {
+            self.take(item, budget);
+        }
+        cost
     }
 
     /// One place less refers to it.

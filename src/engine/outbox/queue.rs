@@ -2,7 +2,8 @@
 //! they refer to goes out. Knows what an item counts for, not what it is.
 
 use super::NONE;
-use crate::base::limits::{OUTBOX_ARENA_KEPT, OUTBOX_PLACE_BYTES};
+use super::items::Items;
+use crate::base::limits::OUTBOX_ARENA_KEPT;
 use crate::engine::budget::Budget;
 use crate::engine::table::Table;
 
@@ -47,19 +48,80 @@ impl Outbox {
     }
 }
 
+/// The places of all queues, those that are free in a chain of their own.
 #[derive(Debug)]
-pub(super) struct Queues {
-    outboxes: Table<Outbox>,
+struct Places {
     places: Vec<Place>,
     free: u32,
     used: usize,
+}
+
+impl Places {
+    #[inline]
+    fn add(&mut self, item: u32) -> u32 {
+        let place = Place { item, next: NONE };
+        self.used += 1;
+        if self.free == NONE {
+            self.places.push(place);
+            return (self.places.len() - 1) as u32;
+        }
+        let index = self.free;
+        self.free = std::mem::replace(&mut self.places[index as usize], place).next;
+        index
+    }
+
+    /// Frees a place. What it held, and the place behind it.
+    #[inline]
+    fn remove(&mut self, place: u32) -> (u32, u32) {
+        self.used -= 1;
+        let freed = Place { item: NONE, next: self.free };
+        self.free = place;
+        let Place { item, next } = std::mem::replace(&mut self.places[place as usize], freed);
+        (item, next)
+    }
+}
+
+/// Puts an item behind the others of a queue. Whether it is to be flushed for that.
+#[inline]
+fn append(outbox: &mut Outbox, places: &mut Places, item: u32, cost: usize) -> bool {
+    let place = places.add(item);
+    if outbox.head == NONE {
+        outbox.head = place;
+    } else {
+        places.places[outbox.tail as usize].next = place;
+    }
+    outbox.tail = place;
+    outbox.bytes += cost as u32;
+    let is_new = outbox.flags & DIRTY == 0 && outbox.sending == NONE;
+    outbox.flags |= if is_new { DIRTY } else { 0 };
+    is_new
+}
+
+/// How a send begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// There is nothing to send, or something is under way.
+    Nothing,
+    /// The only item is under way.
+    Only(u32),
+    /// Several wait.
+    Several,
+    /// There is a backlog, or more of a frame that is sent in parts.
+    Odd,
+}
+
+#[derive(Debug)]
+pub(super) struct Queues {
+    outboxes: Table<Outbox>,
+    places: Places,
     /// Outboxes to flush.
     pub dirty: Vec<u32>,
 }
 
 impl Queues {
     pub fn new() -> Self {
-        Self { outboxes: Table::new(), places: Vec::new(), free: NONE, used: 0, dirty: Vec::new() }
+        let places = Places { places: Vec::new(), free: NONE, used: 0 };
+        Self { outboxes: Table::new(), places, dirty: Vec::new() }
     }
 
     pub fn reach(&mut self, slot: u32) {
@@ -77,23 +139,27 @@ impl Queues {
     }
 
     pub fn place(&self, place: u32) -> Place {
-        self.places[place as usize]
+        self.places.places[place as usize]
+    }
+
+    /// Puts an item behind the others, for which its place is charged already, if the queue takes it: while there is no
+    /// backlog and with no more than so many bytes, or as the only one.
+    #[inline]
+    pub fn try_append(&mut self, slot: u32, item: u32, cost: usize, bytes_max: usize) -> bool {
+        let outbox = self.outboxes.at_mut(slot);
+        let fits = outbox.bytes == 0 || outbox.bytes as usize + cost <= bytes_max;
+        if !fits || outbox.has(LAGS) {
+            return false;
+        }
+        if append(outbox, &mut self.places, item, cost) {
+            self.dirty.push(slot);
+        }
+        true
     }
 
     /// Puts an item behind the others, for which its place is charged already.
-    #[inline]
     pub fn append(&mut self, slot: u32, item: u32, cost: usize) {
-        let place = self.new_place(item);
-        let outbox = self.outboxes.at_mut(slot);
-        if outbox.head == NONE {
-            outbox.head = place;
-        } else {
-            self.places[outbox.tail as usize].next = place;
-        }
-        outbox.tail = place;
-        outbox.bytes += cost as u32;
-        if outbox.flags & DIRTY == 0 && outbox.sending == NONE {
-            outbox.flags |= DIRTY;
+        if append(self.outboxes.at_mut(slot), &mut self.places, item, cost) {
             self.dirty.push(slot);
         }
     }
@@ -107,47 +173,72 @@ impl Queues {
         }
     }
 
-    /// Takes the first item out. What it counts for is left to the caller.
-    pub fn pop(&mut self, slot: u32, budget: &mut Budget) -> u32 {
+    /// Takes the first item out. What it counts for, and the charge of its place, are left to the caller.
+    #[inline]
+    pub fn pop(&mut self, slot: u32) -> u32 {
         let outbox = self.outboxes.at_mut(slot);
-        let place = outbox.head;
-        let Place { item, next } = self.places[place as usize];
+        let (item, next) = self.places.remove(outbox.head);
         outbox.head = next;
         if next == NONE {
             outbox.tail = NONE;
         }
-        self.free_place(place, budget);
         item
     }
 
-    fn new_place(&mut self, item: u32) -> u32 {
-        let place = Place { item, next: NONE };
-        self.used += 1;
-        if self.free == NONE {
-            self.places.push(place);
-            return (self.places.len() - 1) as u32;
+    /// Begins a send of what is first in a queue that nothing is known to be odd about: where that is the only item, it
+    /// is under way from here on.
+    #[inline]
+    pub fn begin(&mut self, slot: u32, tick: u16) -> Begun {
+        let outbox = self.outboxes.at_mut(slot);
+        if outbox.has(LAGS | PARTED) {
+            return Begun::Odd;
         }
-        let index = self.free;
-        self.free = self.places[index as usize].next;
-        self.places[index as usize] = place;
-        index
+        outbox.flags &= !DIRTY;
+        if outbox.sending != NONE || outbox.head == NONE {
+            return Begun::Nothing;
+        }
+        outbox.offered = tick;
+        if outbox.head != outbox.tail {
+            return Begun::Several;
+        }
+        let (item, _) = self.places.remove(outbox.head);
+        (outbox.head, outbox.tail, outbox.sending) = (NONE, NONE, item);
+        Begun::Only(item)
     }
 
-    fn free_place(&mut self, place: u32, budget: &mut Budget) {
-        budget.release(OUTBOX_PLACE_BYTES);
-        self.used -= 1;
-        self.places[place as usize].next = self.free;
-        self.free = place;
+    /// Undoes the beginning of a send of an only item.
+    pub fn put_back(&mut self, slot: u32, item: u32) {
+        let outbox = self.outboxes.at_mut(slot);
+        let place = self.places.add(item);
+        (outbox.head, outbox.tail, outbox.sending) = (place, place, NONE);
+    }
+
+    /// What was under way has been taken. Whether that is all there is to do: nothing waits, and nothing is odd.
+    #[inline]
+    pub fn end(&mut self, slot: u32, items: &mut Items, budget: &mut Budget) -> Option<bool> {
+        let outbox = self.outboxes.at_mut(slot);
+        if outbox.has(LAGS | PARTED | ENDING) || outbox.sending == NONE {
+            return None;
+        }
+        let sending = std::mem::replace(&mut outbox.sending, NONE);
+        outbox.bytes -= items.release_frame(sending, budget) as u32;
+        let is_empty = outbox.head == NONE;
+        if !is_empty && !outbox.has(DIRTY) {
+            outbox.flags |= DIRTY;
+            self.dirty.push(slot);
+        }
+        Some(is_empty)
     }
 
     /// Whether far more memory is held than is in use.
     pub fn is_sparse(&self) -> bool {
-        self.places.capacity() > OUTBOX_ARENA_KEPT && self.used * 4 < self.places.capacity()
+        let Places { places, used, .. } = &self.places;
+        places.capacity() > OUTBOX_ARENA_KEPT && used * 4 < places.capacity()
     }
 
     /// Gives memory back. Items are where `moved` says.
     pub fn compact(&mut self, moved: &[u32]) {
-        let mut kept: Vec<Place> = Vec::with_capacity(self.used);
+        let mut kept: Vec<Place> = Vec::with_capacity(self.places.used);
         for outbox in self.outboxes.iter_mut() {
             if outbox.sending != NONE {
                 outbox.sending = moved[outbox.sending as usize];
@@ -157,14 +248,14 @@ impl Queues {
                 outbox.head = kept.len() as u32;
             }
             while place != NONE {
-                let Place { item, next } = self.places[place as usize];
+                let Place { item, next } = self.places.places[place as usize];
                 outbox.tail = kept.len() as u32;
                 let next_kept = if next == NONE { NONE } else { outbox.tail + 1 };
                 kept.push(Place { item: moved[item as usize], next: next_kept });
                 place = next;
             }
         }
-        (self.places, self.free) = (kept, NONE);
+        (self.places.places, self.places.free) = (kept, NONE);
     }
 }
 

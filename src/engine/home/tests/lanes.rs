@@ -106,7 +106,7 @@ fn questions_leave_room_in_a_lane_for_what_is_published() {
     let head = HEAD.replace("user=ann", &format!("user={user}&room={room}"));
     three.handle(HOME, Input::Received { slot: 0, bytes: &mut head.into_bytes() });
     three.settle();
-    let waiting = LANE_BYTES_MAX / crate::base::limits::LANE_QUESTIONS_DIVISOR;
+    let waiting = LANE_BYTES_MAX / 4 * 3;
     three.engines[HOME].outbound.set_queued_bytes(CoreId(0), waiting);
     for (what, more) in [("history", ""), ("join", ""), ("publish", r#","data":1"#)] {
         let command = format!(r#"{{"type":"{what}","room":"{room}","id":1{more}}}"#);
