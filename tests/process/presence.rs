@@ -206,10 +206,15 @@ fn connect_with_small_buffer(server: &Server, user: &str) -> Client {
 
 #[test]
 fn a_reader_who_stalls_is_told_later_what_holds() {
-    let settings = ["rooms.presence_grace=0", "limits.outbox_bytes=16KiB", "limits.socket_send_bytes=4KiB"];
+    let settings = [
+        "rooms.presence_grace=0",
+        "server.max_message_bytes=8KiB",
+        "limits.outbox_bytes=16KiB",
+        "limits.socket_send_bytes=4KiB",
+    ];
     for policy in ["disconnect", "skip", "latest"] {
         let policy = format!("rooms.slow_policy={policy}");
-        let server = Server::start(&[&policy, settings[0], settings[1], settings[2]]);
+        let server = Server::start(&[&policy, settings[0], settings[1], settings[2], settings[3]]);
         let mut alice = connect_with_small_buffer(&server, "alice");
         let mut bob = Client::connect(&server, "bob");
         // Each change of his is told in so many rooms with so long names that it does not fit into what may wait for her.
