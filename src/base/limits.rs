@@ -1,6 +1,8 @@
 //! Every maximum and every default that is not a configuration key, with what it protects. Numbers only.
 //! Keys of OPERATIONS.md have their ranges and defaults beside them in `server::config`.
 
+use std::num::NonZeroU64;
+
 /// Bytes of a room's or user's name.
 pub const NAME_BYTES_MAX: usize = 128;
 
@@ -15,6 +17,10 @@ pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 
 /// Bytes from a client whose upgrade waits to be let in; over it the connection ends.
 pub const EARLY_BYTES_MAX: usize = 16 * 1024;
+
+/// An address may open so many sockets for each upgrade that `limits.connect_rate_per_ip` allows: health checks, requests
+/// that are refused. Those beyond are refused when they come.
+pub const SOCKETS_PER_CONNECT: NonZeroU64 = NonZeroU64::new(4).expect("it is not 0");
 
 /// So many refusals for rate in a row close a connection (4429).
 pub const RATE_REFUSALS_MAX: u8 = 100;

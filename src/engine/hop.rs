@@ -412,8 +412,6 @@ pub enum ToLimiter {
         conn: ConnId,
         /// Of its client.
         address: IpAddr,
-        /// Whether the connection was counted for the rate of its address when it came.
-        rated: bool,
     },
     /// An upgrade that is within the limits of its address. To the first core.
     /// Lane full: staged all the same (one for each `Connect`).

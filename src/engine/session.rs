@@ -86,12 +86,10 @@ impl Marks {
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
     /// Its peer has ended its stream: it is closed when everything is sent.
     pub const HALF_CLOSED: Marks = Marks(1 << 4);
-    /// Counted for the rate of connects of its address.
-    pub const COUNTED_CONNECT: Marks = Marks(1 << 5);
     /// Some owner has not been told yet that it went away or came back.
-    pub const RESTLESS: Marks = Marks(1 << 6);
+    pub const RESTLESS: Marks = Marks(1 << 5);
     /// The server has pinged it since it last sent a pong.
-    pub const PINGED: Marks = Marks(1 << 7);
+    pub const PINGED: Marks = Marks(1 << 6);
 
     /// Whether all of `marks` are set.
     #[must_use]

@@ -129,12 +129,12 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 fn silent_sockets_over_the_rate_of_their_address_are_closed_at_once() {
     for cores in ["server.cores=1", "server.cores=2"] {
         let server = Server::start(&[cores, "limits.connect_rate_per_ip=10/h"]);
-        let mut silent: Vec<TcpStream> = (0..60).map(|_| open_from(&server, 9)).collect();
-        // Twice the rate at once, and as many more that may wait to be told.
+        let mut silent: Vec<TcpStream> = (0..130).map(|_| open_from(&server, 9)).collect();
+        // Eight times the rate at once, and twice the rate that may wait to be told.
         let left = |silent: &mut [TcpStream]| {
             silent.iter_mut().filter_map(|stream| (!is_closed(stream)).then_some(())).count()
         };
-        eventually("the others are closed", || (left(&mut silent) == 40).then_some(()));
+        eventually("the others are closed", || (left(&mut silent) == 100).then_some(()));
         let head = http::upgrade_head(server.listen, "/ws", "");
         let mut statuses = Vec::new();
         for stream in silent.iter_mut().filter_map(|stream| (!is_closed(stream)).then_some(stream)) {
@@ -142,12 +142,12 @@ fn silent_sockets_over_the_rate_of_their_address_are_closed_at_once() {
             statuses.push(http::read_head(stream)[9..12].to_owned());
         }
         let count = |status: &str| statuses.iter().filter(|its| *its == status).count();
-        assert_eq!((count("101"), count("429")), (20, 20), "{statuses:?}");
+        assert_eq!((count("101"), count("429")), (20, 80), "{statuses:?}");
         // Nobody else is concerned.
         let mut other = open_from(&server, 10);
         other.write_all(head.as_bytes()).expect("the server reads");
         assert!(http::read_head(&mut other).starts_with("HTTP/1.1 101 "));
         let refused = server.metric("roomring_refused_limit_total", "");
-        assert_eq!(refused, 40.0, "20 with an answer, 20 without");
+        assert_eq!(refused, 110.0, "80 with an answer, 30 without");
     }
 }

@@ -61,10 +61,9 @@ impl Home {
             return self.authenticate(slot, effects);
         }
         let session = self.sessions.at(slot);
-        let rated = session.marks.has(Marks::COUNTED_CONNECT);
         let (conn, address) = (session.id(self.core, slot), self.peers.get(slot));
         let core = core_of_address(address, self.settings.cores);
-        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address, rated }, effects);
+        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
     }
 
     /// Who is behind a trusted proxy. Where the proxy says nothing that makes sense, nobody is let in under its address:

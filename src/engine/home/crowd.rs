@@ -10,11 +10,11 @@ use crate::base::ids::ConnId;
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX};
 use crate::engine::hop::{ConnectRefusal, Hop, ToLimiter, TooOften};
 use crate::engine::limiter::core_of_address;
-use crate::engine::session::{Marks, Phase};
+use crate::engine::session::Phase;
 
 impl Home {
-    /// Counts a connection for the rate of its address, once that is known: a proxy's own address is not its clients', and
-    /// theirs are counted when the proxy has named them. Whether the connection stays, as far as that is known already.
+    /// Counts a socket for the rate of its address, once that is known: a proxy's own address is not its clients', and
+    /// theirs are counted when the proxy has named them. Whether the socket stays, as far as that is known already.
     pub(super) fn count_connect(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> bool {
         let address = self.peers.get(slot);
         if self.settings.limits.connect_rate_per_address.is_none() || self.settings.trusted_proxies.contains(address) {
@@ -23,13 +23,12 @@ impl Home {
         let core = core_of_address(address, self.settings.cores);
         let conn = self.sessions.at(slot).id(self.core, slot);
         if core == self.core {
-            let counted = effects.limiter.try_connect(address, effects.now, effects.budget);
-            self.sessions.at_mut(slot).marks.set(Marks::COUNTED_CONNECT);
-            if let Err(too_often) = counted {
+            if let Err(too_often) = effects.limiter.try_connect(address, effects.now, effects.budget) {
                 self.connects_too_often(conn, too_often, effects);
             }
-        } else if effects.outbound.try_post(core, Hop::ToLimiter(ToLimiter::Connected { conn, address })).is_ok() {
-            self.sessions.at_mut(slot).marks.set(Marks::COUNTED_CONNECT);
+        } else {
+            // A full lane has other worries: the number of sockets is bounded all the same.
+            let _ = effects.outbound.try_post(core, Hop::ToLimiter(ToLimiter::Connected { conn, address }));
         }
         self.sessions.at(slot).phase == Phase::Head
     }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
-use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
+use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX, SOCKETS_PER_CONNECT};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
 use crate::engine::hop::{ConnectRefusal, OpenConnections, ToHome, ToLimiter, ToOwner, TooOften};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
-use crate::engine::rates::{Bucket, SlidingWindow};
+use crate::engine::rates::{Bucket, Rate, SlidingWindow};
 use crate::engine::settings::{Limits, Settings};
 
 /// Where upgrades of the whole server are counted.
@@ -38,11 +38,21 @@ pub struct LimiterEffects<'a> {
 #[derive(Debug, Default)]
 struct Address {
     connections: u32,
+    /// Upgrades.
     connects: Bucket,
+    /// Sockets, whatever they ask for.
+    sockets: Bucket,
     /// Answers to those that were over the rate.
     answers: Bucket,
     /// Stands in the queue of those that are looked at again.
     is_queued: bool,
+}
+
+impl Address {
+    /// Whether nothing needs to be remembered of its rates.
+    fn is_full(&self, now_us: u64) -> bool {
+        self.connects.is_full(now_us) && self.sockets.is_full(now_us) && self.answers.is_full(now_us)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +126,8 @@ impl Limiter {
         if from_rate != to_rate {
             for entry in self.addresses.values_mut() {
                 entry.connects.change_rate(from_rate, to_rate, now_us);
+                let of_sockets = |rate: Option<Rate>| rate.map(|rate| rate.times(SOCKETS_PER_CONNECT));
+                entry.sockets.change_rate(of_sockets(from_rate), of_sockets(to_rate), now_us);
                 entry.answers.change_rate(from_rate, to_rate, now_us);
             }
             look_by(&mut self.addresses_due, now_us + to_rate.map_or(0, |rate| rate.full_ms() * 1_000));
@@ -133,7 +145,7 @@ impl Limiter {
                     effects.outbound.post_to_home(conn.home, ToHome::TooOften { conn, too_often });
                 }
             }
-            ToLimiter::Connect { conn, address, rated } => self.connect((conn, rated), address, effects),
+            ToLimiter::Connect { conn, address } => self.connect(conn, address, effects),
             ToLimiter::ConnectServer { conn, address, counted } => {
                 self.connect_server(conn, address, counted, effects);
             }
@@ -156,23 +168,23 @@ impl Limiter {
         }
     }
 
-    /// Counts a connection, when it comes, for the rate of an address that is counted here.
+    /// Counts a socket, when it comes, for the rate of an address that is counted here: it may open several for each upgrade.
     ///
     /// # Errors
     /// It is over the rate.
     pub fn try_connect(&mut self, address: IpAddr, now: Now, budget: &mut Budget) -> Result<(), TooOften> {
         let Some(rate) = self.settings.limits.connect_rate_per_address else { return Ok(()) };
         let entry = self.address(network(address), now, budget);
-        entry.connects.try_take(rate, now.mono_us).map_err(|retry_after_ms| {
+        entry.sockets.try_take(rate.times(SOCKETS_PER_CONNECT), now.mono_us).map_err(|retry_after_ms| {
             let is_answered = entry.answers.try_take(rate, now.mono_us).is_ok();
             TooOften { retry_after_ms, is_answered }
         })
     }
 
-    fn connect(&mut self, (conn, rated): (ConnId, bool), address: IpAddr, effects: &mut LimiterEffects<'_>) {
+    fn connect(&mut self, conn: ConnId, address: IpAddr, effects: &mut LimiterEffects<'_>) {
         let Limits { connect_rate, connect_rate_per_address, connections_per_address_max, .. } = self.settings.limits;
         let counted = connections_per_address_max > 0;
-        let rate = connect_rate_per_address.filter(|_| !rated);
+        let rate = connect_rate_per_address;
         if counted || rate.is_some() {
             let entry = self.address(network(address), effects.now, effects.budget);
             if let Some(rate) = rate
@@ -325,7 +337,7 @@ impl Limiter {
             let Some((_, key)) = due else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
             let rate = self.settings.limits.connect_rate_per_address;
-            if let Some(rate) = rate.filter(|_| !entry.connects.is_full(now_us) || !entry.answers.is_full(now_us)) {
+            if let Some(rate) = rate.filter(|_| !entry.is_full(now_us)) {
                 self.addresses_due.push_back((now_us + rate.full_ms() * 1_000, key));
                 continue;
             }

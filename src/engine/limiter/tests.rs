@@ -44,7 +44,7 @@ impl One {
 
     fn connect(&mut self, address: &str) -> Result<Option<IpAddr>, ConnectRefusal> {
         let address = address.parse().expect("an address");
-        match &self.handle(ToLimiter::Connect { conn: CONN, address, rated: false })[..] {
+        match &self.handle(ToLimiter::Connect { conn: CONN, address })[..] {
             [ToHome::ConnectAdmitted { conn: CONN, counted }] => Ok(*counted),
             [ToHome::ConnectRefused { conn: CONN, refusal }] => Err(*refusal),
             other => panic!("one answer: {other:?}"),

@@ -27,6 +27,12 @@ impl Rate {
         }
     }
 
+    /// So many times as many in the same time.
+    #[must_use]
+    pub const fn times(self, factor: NonZeroU64) -> Rate {
+        Rate { count: self.count.saturating_mul(factor), per_ms: self.per_ms }
+    }
+
     /// Nanoseconds between two tokens.
     const fn interval_ns(self) -> u64 {
         self.per_ms * NS_PER_MS / self.count.get()

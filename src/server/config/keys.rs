@@ -321,8 +321,8 @@ pub static KEYS: &[Key] = &[
         "connect_rate_per_ip",
         Kind::Rate,
         "50/s",
-        "connections of one IPv4 address or IPv6 /64, behind a trusted proxy of the client that it names; each check of a \
-         bad token takes one",
+        "upgrades of one IPv4 address or IPv6 /64, which may open four times as many sockets; each check of a bad token \
+         takes one",
     )
     .hangup(),
     Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
