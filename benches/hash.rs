@@ -1,14 +1,15 @@
-//! Names into numbers: where a room is placed, and how a room is found among many, by the hash in use and by the one of
-//! the standard library. `cargo bench --bench hash`.
+//! Names into numbers: where a room is placed, and how a room is found among many, by the hash in use (SipHash-1-3) and by
+//! one that is faster and no match for those who choose the names. `cargo bench --bench hash`.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use roomring::base::ids::RoomName;
-use roomring::engine::placement::{self, owner_of};
+use roomring::base::ids::{CoreId, RoomName};
+use roomring::engine::placement::owner_of;
+use roomring::engine::random::{NameHashing, Part, Secrets};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -24,42 +25,54 @@ fn main() {
     divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// Which core owns a room: the stable hash.
+/// Which core owns a room.
 #[divan::bench(args = LENGTHS)]
 fn placement(bencher: Bencher<'_, '_>, length: usize) {
     let name = "r".repeat(length);
     bencher.bench_local(|| owner_of(black_box(&name), black_box(96)));
 }
 
-/// The stable hash alone.
+/// The hash of the engine's tables.
 #[divan::bench(args = LENGTHS)]
-fn stable(bencher: Bencher<'_, '_>, length: usize) {
-    let name = "r".repeat(length);
-    bencher.bench_local(|| placement::hash(black_box(name.as_bytes())));
+fn siphash(bencher: Bencher<'_, '_>, length: usize) {
+    hash(bencher, &hashing(), length);
 }
 
-/// The seeded hash of the engine's tables.
+/// The faster one.
 #[divan::bench(args = LENGTHS)]
 fn foldhash(bencher: Bencher<'_, '_>, length: usize) {
     hash(bencher, &foldhash::fast::RandomState::default(), length);
 }
 
-/// The standard library's.
-#[divan::bench(args = LENGTHS)]
-fn siphash(bencher: Bencher<'_, '_>, length: usize) {
-    hash(bencher, &RandomState::new(), length);
+/// A room found by its name among so many; items are lookups.
+#[divan::bench(args = [100, 10_000, 1_000_000])]
+fn find_by_siphash(bencher: Bencher<'_, '_>, rooms: usize) {
+    find(bencher, rooms, hashing());
 }
 
-/// A room found by its name among so many; items are lookups.
+/// The same by the faster hash.
 #[divan::bench(args = [100, 10_000, 1_000_000])]
 fn find_by_foldhash(bencher: Bencher<'_, '_>, rooms: usize) {
     find(bencher, rooms, foldhash::fast::RandomState::default());
 }
 
-/// The same by the standard library's hash.
-#[divan::bench(args = [100, 10_000, 1_000_000])]
-fn find_by_siphash(bencher: Bencher<'_, '_>, rooms: usize) {
-    find(bencher, rooms, RandomState::new());
+/// As many names as a connection's rate allows it to join in half a minute, made a table of; items are names. Chosen: they
+/// share 10 bits of their hash under a key that is not the table's.
+#[divan::bench(args = ["random", "chosen"])]
+fn insert_25_600_names(bencher: Bencher<'_, '_>, names: &str) {
+    let known = Secrets::from(2).tables(CoreId(0), Part::Owner).hashing();
+    let is_wanted = |name: &String| names == "random" || known.hash_one(name.as_str()) % 1_024 == 0;
+    let names = (0_u32..).map(|index| format!("room-{index}")).filter(is_wanted).take(25_600);
+    let names: Vec<RoomName> = names.map(|name| RoomName::new(&name).expect("valid")).collect();
+    bencher.counter(ItemsCount::new(names.len())).bench_local(|| {
+        let mut table = HashMap::with_hasher(hashing());
+        table.extend(names.iter().map(|name| (name.clone(), 0)));
+        table.len()
+    });
+}
+
+fn hashing() -> NameHashing {
+    Secrets::from(1).tables(CoreId(0), Part::Owner).hashing()
 }
 
 fn hash(bencher: Bencher<'_, '_>, state: &impl BuildHasher, length: usize) {

@@ -86,6 +86,12 @@ impl Staged for Stage {
     fn put_back(&mut self, _to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         std::mem::replace(&mut self.0, staged)
     }
+
+    fn staged_bytes(&self, _to: CoreId) -> usize {
+        self.0.len() * size_of::<Hop>()
+    }
+
+    fn set_queued_bytes(&mut self, _to: CoreId, _bytes: usize) {}
 }
 
 /// One core's end.

@@ -15,7 +15,8 @@
 //!   ([`engine::placement`]). A room has two halves: the owner's `room` (numbering, history, presence, which cores
 //!   listen) and an `audience` (the local members) on every core that has members.
 //! - What connections of several cores share in limits (addresses, users, the server as a whole) is counted on the one core
-//!   that the key hashes to ([`engine::limiter`]); what one connection may do, beside it.
+//!   that the key hashes to ([`engine::limiter`]); what one connection may do, beside it. How many WebSockets are open in
+//!   the process is one shared number ([`base::places`]), touched when one opens and when it ends.
 //! - Cores speak by **hops** ([`engine::hop`]) over bounded **lanes** ([`io`]). A hop to a room of the same core is the
 //!   same hop, handled at once: there is one path, however many cores there are.
 //! - The **service thread** does what is not on the message path. It never blocks a core; a core never waits for it. What
@@ -57,8 +58,10 @@
 //! - **Order**: whatever must stay ordered rides one lane. `joined` with its messages and the live messages after it leave
 //!   the owner by the same lane, so join, recovery and live delivery have no hole and need no reordering.
 //! - **Bounds**: every queue has one ([`base::limits`], configuration), and every hop says what happens when its lane is
-//!   full and who repairs that. What outsiders can make grow is charged to a memory budget
-//!   ([`engine::budget`]).
+//!   full and who repairs that. Who is present is told as the newest state ([`engine::news`]): what a full lane or outbox
+//!   did not take is made good later, and never closes anybody. What outsiders can make grow is charged to a memory budget
+//!   at what it takes ([`engine::budget`]): `tests/charges` holds the charges to an allocator's count, and the greedy
+//!   clients of `tests/process` hold a server's resident memory to its budget.
 //! - **Slow** is who has not taken what was offered: an outbox over its bound is judged only when the kernel has not taken
 //!   the send under way for a second ([`engine::outbox`]). What is more than a queue takes waits in backlogs by room, and
 //!   goes out at the pace of its reader; so does what a join brings. A turn ends when it has taken so much, so that what
@@ -69,9 +72,12 @@
 //!   ([`engine::input`], [`engine::output`]). The engine's rules for both are held by the simulation in `tests/`; the
 //!   server offers neither yet.
 //! - **Tokens** are verified on the core that has the connection, with an immutable set of keys ([`engine::access`]) that
-//!   the service thread renews ([`server::auth`]). What they allow stands beside the sessions, in tables that are empty in
+//!   the service thread renews ([`server::auth`]). A token that no key fits waits for the next set; signature checks are
+//!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are empty in
 //!   mode `open`.
-//! - **Randomness and time** come into the engine as arguments: one seed gives one run.
+//! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs) comes
+//!   from a cryptographic generator ([`engine::random`]); tables that hold what outsiders choose, and the placement of names
+//!   on cores, have keys that follow from other secrets of the process.
 //! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) and `wire/mask.rs` only.
 
 pub mod base;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use roomring::base::counters::CoreCounters;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
+use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
@@ -19,6 +20,7 @@ use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
 use roomring::wire::client::client_frame;
 use roomring::wire::frame::Opcode;
+use roomring::wire::handshake::ForwardedHeader;
 
 /// What a rig is made of.
 #[derive(Clone, Copy, Debug)]
@@ -225,11 +227,13 @@ pub fn settings(shape: &Shape) -> Settings {
     let rooms = RoomSettings {
         history_count_max: shape.history,
         history_ttl_ms: 86_400_000,
+        numbering_ttl_ms: 86_400_000,
         history_on_join: 0,
         history_on_join_max: 300,
         recovery_max: 1_000,
         slow_policy: SlowPolicy::Disconnect,
         presence: false,
+        presence_names_max: 1_000,
         presence_grace_ms: 2_000,
         message_rate: None,
     };
@@ -237,16 +241,20 @@ pub fn settings(shape: &Shape) -> Settings {
         node: "bench".to_owned(),
         cores: shape.cores,
         connections_max: 1_000_000,
+        core_connections_max: 1_000_000,
         sockets_max: u32::MAX,
         warm_connections: 0,
         message_bytes_max: 1 << 20,
         echo_path: String::new(),
         allowed_origins: Vec::new(),
+        allowed_hosts: AllowedHosts::any(),
+        forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::default(),
         outbox_bytes_max: 4 << 20,
         rooms_per_connection_max: 128,
         limits: Limits::default(),
         memory_bytes_max: 1 << 40,
+        io_bytes_per_connection: 0,
         heartbeat_ms: 25_000,
         heartbeat_timeout_ms: 60_000,
         compression: None,

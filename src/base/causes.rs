@@ -68,7 +68,7 @@ impl End {
 
 /// HTTP status and error of every refusal before a WebSocket opens (PROTOCOL section 1). Status 0: the socket was closed
 /// without an answer. What is not listed counts as the last.
-pub const REFUSALS: [(u16, &str); 17] = [
+pub const REFUSALS: [(u16, &str); 18] = [
     (0, "head_timeout"),
     (400, "bad_request"),
     (401, "invalid_token"),
@@ -85,6 +85,7 @@ pub const REFUSALS: [(u16, &str); 17] = [
     (500, "internal"),
     (0, "preface"),
     (0, "crowded"),
+    (0, "rate_limited"),
     (0, "other"),
 ];
 

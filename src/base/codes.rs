@@ -89,7 +89,7 @@ pub enum CloseCode {
     Restart = 1012,
     /// Overloaded: try again later.
     Overloaded = 1013,
-    /// Token expired or revoked.
+    /// Token expired, or several in a row were refused.
     Token = 4401,
     /// Kicked by an operator.
     Forbidden = 4403,

@@ -80,18 +80,18 @@ counters! {
     refused: Total,
     #[doc = "Sockets of trusted proxies closed for the lack of a PROXY protocol header."]
     refused_preface: Total,
-    #[doc = "Sockets closed before their upgrade because too many others waited for theirs."]
+    #[doc = "Sockets closed before their upgrade, in their TLS handshake too, because too many others waited for theirs."]
     refused_crowded: Total,
     #[doc = "Upgrades and refreshes refused for their token."]
     auth_refused: Total,
+    #[doc = "Signature checks of tokens: for each token, as many as there were keys that may have signed it."]
+    auth_checks: Total,
     #[doc = "TLS handshakes completed."]
     tls_handshakes: Total,
     #[doc = "TLS handshakes completed by resuming an earlier session."]
     tls_resumed: Total,
     #[doc = "TLS handshakes that began and did not complete."]
     tls_handshakes_failed: Total,
-    #[doc = "Sockets closed at once because too many TLS handshakes were under way."]
-    tls_handshakes_refused: Total,
     #[doc = "Sockets accepted whose TLS handshake is not complete."]
     tls_handshaking: Gauge,
     #[doc = "WebSocket connections that have ended."]
@@ -112,7 +112,7 @@ counters! {
     refused_limit: Total,
     #[doc = "Commands refused for their rate."]
     rate_limited: Total,
-    #[doc = "Connections closed because their token expired (4401)."]
+    #[doc = "Connections closed because their token expired or several in a row were refused (4401)."]
     closed_token: Total,
     #[doc = "Connections closed by an operator (4403)."]
     closed_forbidden: Total,
@@ -170,7 +170,7 @@ counters! {
     completions: Total,
     #[doc = "Sends submitted to the ring."]
     sends: Total,
-    #[doc = "Bytes of queued frames, partial messages and history held by this core, as charged to its memory budget."]
+    #[doc = "Bytes that clients make this core hold (connections, rooms, queues, history), as charged to its memory budget."]
     memory_charged: Gauge,
     #[doc = "Thread CPU time of this core, in microseconds."]
     cpu_us: Total,

@@ -8,4 +8,5 @@ pub mod counters;
 pub mod ids;
 pub mod limits;
 pub mod log_gate;
+pub mod places;
 pub mod time;

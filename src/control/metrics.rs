@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Watched;
+use super::accept::{Media, wish};
 use super::process::Process;
 use super::requests::Requests;
 use super::sample::{counter, gauge};
@@ -27,11 +28,16 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one to answer with, by the request's `Accept` headers.
-    pub fn accepted<'a>(mut headers: impl Iterator<Item = &'a str>) -> Self {
-        match headers.any(|header| header.contains("application/openmetrics-text")) {
-            true => Format::OpenMetrics,
-            false => Format::Prometheus,
+    /// The one to answer with, by the request's `Accept` headers: the one that is wanted more. OpenMetrics, which says
+    /// more, goes to those who name it; the older text to everyone else, whatever they ask for.
+    pub fn accepted(headers: &[&[u8]]) -> Self {
+        let newer = wish(headers, Media { kind: "application", subtype: "openmetrics-text", version: "1.0.0" });
+        let older = wish(headers, Media { kind: "text", subtype: "plain", version: "0.0.4" });
+        let names_newer = newer.quality > 0 && newer.precision >= 2;
+        if names_newer && (newer.quality, newer.precision) >= (older.quality, older.precision) {
+            Format::OpenMetrics
+        } else {
+            Format::Prometheus
         }
     }
 
@@ -172,7 +178,7 @@ impl Scrape {
         let labels =
             ENDS.iter().map(|(code, cause)| vec![("code", (*code).to_owned()), ("cause", (*cause).to_owned())]);
         labelled(encoder, "roomring_connections_closed", help, ends, labels)?;
-        let help = "Upgrades refused, by HTTP status and error; status 0: closed without an answer.";
+        let help = "Upgrades refused, by HTTP status and error, also where a close frame told; status 0: closed without an answer.";
         let refusals = self.cores.iter().map(|core| core.causes.refusals().collect());
         let labels =
             REFUSALS.iter().map(|(status, error)| vec![("status", status.to_string()), ("error", (*error).to_owned())]);

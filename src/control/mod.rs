@@ -1,8 +1,11 @@
 //! Control address: what an operator and a monitoring system see, and what they have done. Reads the cores' counters,
 //! asks the cores by calls and never stops one; knows no configuration and no socket of a client.
 
+mod accept;
 mod api;
+mod host;
 mod metrics;
+mod places;
 mod process;
 mod requests;
 mod sample;
@@ -19,7 +22,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -86,7 +90,7 @@ impl FromRef<Served> for Arc<Watched> {
     }
 }
 
-/// The routes of the control address.
+/// The routes of the control address. On each one the host that is asked for is looked at first.
 pub fn router(watched: Arc<Watched>, api: Arc<Api>) -> Router {
     Router::new()
         .merge(api::router(&api))
@@ -96,6 +100,7 @@ pub fn router(watched: Arc<Watched>, api: Arc<Api>) -> Router {
         .route("/ready", get(ready))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(api.clone(), host::check))
         .with_state(Served { watched, api })
 }
 
@@ -104,8 +109,8 @@ async fn stats(State(watched): State<Arc<Watched>>) -> Response {
 }
 
 async fn metrics(State(Served { watched, api }): State<Served>, headers: HeaderMap) -> Response {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = metrics::Format::accepted(accepted);
+    let accepted: Vec<&[u8]> = headers.get_all(ACCEPT).iter().map(|value| value.as_bytes()).collect();
+    let format = metrics::Format::accepted(&accepted);
     let text = metrics::render(&watched, api.requests(), format);
     ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }
@@ -140,7 +145,11 @@ async fn ready(State(watched): State<Arc<Watched>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
-async fn not_found() -> Response {
+async fn not_found(method: Method, uri: Uri) -> Response {
+    // Of the server as a whole (RFC 9110 section 9.3.7).
+    if method == Method::OPTIONS && uri.path() == "*" {
+        return method_not_allowed().await;
+    }
     refusal(
         StatusCode::NOT_FOUND,
         "not_found",

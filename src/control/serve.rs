@@ -1,18 +1,26 @@
-//! HTTP/1.1 on the control address. Every wait and every buffer has a bound, so that no client of it can hold the
-//! service thread's memory or keep others out for long.
+//! HTTP/1.1 on the control address. Every wait and every buffer has a bound, and whoever keeps the server waiting longest
+//! makes way, so that no client of it can hold the service thread's memory or keep others out.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-/// Connections at a time; more wait in the listening socket.
+use super::places::{Place, Places};
+use crate::base::log_gate::LogGate;
+use crate::io::clock;
+
+/// Connections at a time; over it the one that has kept the server waiting longest makes way.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes of a request head.
@@ -27,38 +35,74 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// An answer under way at the end of [`LIFETIME`] may take so much longer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
-/// After a failed accept (no descriptors left), before the next.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After a failed accept that nobody could make way for, before the next; twice as long each time, up to [`ACCEPT_PAUSE_MAX`].
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until the future is dropped, which ends its connections too.
 pub async fn serve(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = tokio::task::JoinSet::new();
+    let places = Places::new(CONNECTIONS_MAX);
+    let mut connections = JoinSet::new();
+    let mut failures = Failures::default();
     loop {
-        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
+        match accepted {
             Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    serve_connection(stream, router).await;
-                    drop(place);
-                });
+                failures.pause = None;
+                let place = places.take(clock::now().mono_ms());
+                let task = connections.spawn(serve_connection(stream, router.clone(), place.clone()));
+                place.hold(task);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept on the control address");
-                sleep(ACCEPT_PAUSE).await;
+                failures.tell(&error);
+                let lacks_memory =
+                    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
+                // A client that keeps the server waiting holds a descriptor that the next one needs.
+                if lacks_memory && places.clear_one(clock::now().mono_ms()) {
+                    // It is closed in its own task's turn.
+                    yield_now().await;
+                } else {
+                    sleep(failures.next_pause()).await;
+                }
             }
         }
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router) {
-    let service = TowerToHyperService::new(router);
+/// Accepts that failed in a row.
+#[derive(Default)]
+struct Failures {
+    /// The last pause.
+    pause: Option<Duration>,
+    gate: LogGate<Option<i32>>,
+}
+
+impl Failures {
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause.map_or(ACCEPT_PAUSE, |last| (last * 2).min(ACCEPT_PAUSE_MAX));
+        self.pause = Some(pause);
+        pause
+    }
+
+    /// Logs each kind of error once a minute.
+    fn tell(&mut self, error: &std::io::Error) {
+        if let Some(held_back) = self.gate.admit(clock::now().mono_ms(), error.raw_os_error(), "accept") {
+            tracing::warn!(%error, held_back, "cannot accept on the control address");
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, place: Place) {
+    let service = Tracked { service: TowerToHyperService::new(router), place };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
+        // A client may end its stream right behind its request.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // How a client's connection ended is the client's business.
@@ -66,5 +110,29 @@ async fn serve_connection(stream: TcpStream, router: Router) {
     if !ended {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(LAST_ANSWER, connection).await;
+    }
+}
+
+/// Tells when a connection's request is being worked on, and when its client is waited for.
+struct Tracked {
+    service: TowerToHyperService<Router>,
+    place: Place,
+}
+
+type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Service<Request<Incoming>> for Tracked {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = Answering<Result<Self::Response, Self::Error>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let working = self.place.work(clock::now().mono_ms());
+        let answer = self.service.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(working);
+            answer
+        })
     }
 }

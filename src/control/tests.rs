@@ -12,6 +12,7 @@ use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::{COUNTERS, Kind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
+use crate::engine::hosts::AllowedHosts;
 use crate::io::calls::Reply;
 
 fn watched() -> Arc<Watched> {
@@ -55,13 +56,20 @@ impl CallCores for Gone {
 }
 
 fn api() -> Arc<Api> {
-    let settings =
-        ApiSettings { node: "web-1".into(), key: String::new(), rate: None, message_bytes_max: 65_536, inboxes: false };
+    let settings = ApiSettings {
+        node: "web-1".into(),
+        key: String::new(),
+        rate: None,
+        message_bytes_max: 65_536,
+        inboxes: false,
+        hosts: AllowedHosts::new(&["ops.example".to_owned()]),
+    };
     Arc::new(Api::new(settings, Gone, || true))
 }
 
 async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {
-    let request = Request::builder().method(method).uri(path).header("accept", accept).body(Body::empty());
+    let request = Request::builder().method(method).uri(path).header("host", "localhost").header("accept", accept);
+    let request = request.body(Body::empty());
     let response = router(watched.clone(), api()).oneshot(request.expect("well formed")).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 1 << 20).await.expect("a whole body");
@@ -201,6 +209,34 @@ async fn open_metrics_is_given_to_who_asks_for_it() {
 }
 
 #[tokio::test]
+async fn the_text_that_is_wanted_more_is_given() {
+    let (newer, older) =
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8");
+    for (accept, expected) in [
+        ("Application/OpenMetrics-Text; Version=1.0.0", newer),
+        ("application/openmetrics-text", newer),
+        ("application/openmetrics-text, text/plain", newer),
+        ("application/openmetrics-text;q=0.3, text/plain;q=0.2, */*;q=0.1", newer),
+        (
+            "application/vnd.google.protobuf;q=0.7, application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6, text/plain;version=0.0.4;q=0.3",
+            newer,
+        ),
+        ("application/openmetrics-text;q=0.2, text/plain;q=0.3", older),
+        ("application/openmetrics-text;q=0, */*", older),
+        ("application/openmetrics-text;q=0", older),
+        ("application/openmetrics-text;version=2.0.0", older),
+        ("application/openmetrics-textual", older),
+        ("text/plain", older),
+        ("*/*", older),
+        ("", older),
+        ("application/json", older),
+    ] {
+        let (status, headers, _) = call(&watched(), Method::GET, "/metrics", accept).await;
+        assert_eq!((status, headers[CONTENT_TYPE].as_bytes()), (StatusCode::OK, expected.as_bytes()), "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn every_counter_is_exposed_once_for_each_core_and_described() {
     for accept in ["*/*", "application/openmetrics-text"] {
         let (_, _, text) = call(&watched(), Method::GET, "/metrics", accept).await;
@@ -263,15 +299,105 @@ async fn what_is_not_served_is_said_in_json() {
     assert_eq!(body["error"], "method_not_allowed");
     let (status, _, body) = call(&watched, Method::HEAD, "/health", "*/*").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
+    for (path, allowed) in [
+        ("/stats", "GET, HEAD"),
+        ("*", "GET, HEAD"),
+        ("/api/openapi.json", "GET, HEAD"),
+        ("/api/rooms", "GET, HEAD"),
+        ("/api/publish", "POST"),
+    ] {
+        let (status, headers, body) = call(&watched, Method::OPTIONS, path, "*/*").await;
+        assert_eq!(
+            (status, headers[ALLOW].as_bytes()),
+            (StatusCode::METHOD_NOT_ALLOWED, allowed.as_bytes()),
+            "{path}: {body}"
+        );
+    }
+}
+
+/// The answer to `GET path` with these fields: its status and what it says.
+async fn get_with(path: &str, fields: &[&str]) -> (u16, String) {
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let answer = exchange(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{fields}\r\n").as_bytes()).await;
+    (answer[9..12].parse().expect("a status"), answer)
+}
+
+#[tokio::test]
+async fn every_route_looks_at_the_host_that_is_asked_for() {
+    for path in ["/metrics", "/stats", "/health", "/ready", "/api/rooms", "/api/openapi.json", "/nothing"] {
+        let (status, answer) = get_with(path, &["Host: evil.example:8081"]).await;
+        assert!(
+            status == 403 && answer.contains("evil.example") && answer.contains("server.allowed_hosts"),
+            "{answer}"
+        );
+        for host in ["localhost:8081", "127.0.0.1", "[::1]:1", "ops.example"] {
+            let (status, answer) = get_with(path, &[&format!("Host: {host}")]).await;
+            assert_ne!(status, 403, "{answer}");
+        }
+        for fields in [&[][..], &["Host: localhost", "Host: localhost"], &["Host: a b"], &["Host:"]] {
+            let (status, answer) = get_with(path, fields).await;
+            assert!(status == 400 && answer.contains("Host"), "{fields:?}: {answer}");
+        }
+    }
+    assert_eq!(get_with("http://evil.example/health", &["Host: localhost"]).await.0, 403, "the target counts");
+    assert_eq!(get_with("http://localhost/health", &["Host: evil.example"]).await.0, 200);
+    assert!(exchange(b"GET /health HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn every_answer_says_when_it_was_given_and_head_has_no_content() {
+    let answer = exchange(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains("\r\ndate: ") && answer.contains("\r\ncontent-length: 15\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    let answer = exchange(b"HEAD /nothing HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+/// A publish with this body; `ends`: and then the end of what is sent.
+async fn post(fields: &str, body: &str, ends: bool) -> String {
+    let head =
+        "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    exchange_and(format!("{head}{fields}\r\n{body}").as_bytes(), ends).await
+}
+
+#[tokio::test]
+async fn a_body_that_is_malformed_is_400_and_one_too_large_413() {
+    for body in
+        ["zz\r\n{}\r\n0\r\n\r\n", "2\r\n{}x\r\n0\r\n\r\n", "ffffffffffffffffff\r\n{}", "2\r\n{}\r\nnonsense\r\n"]
+    {
+        let answer = post("Transfer-Encoding: chunked\r\n", body, false).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("chunks"), "{body:?}: {answer}");
+    }
+    let answer = post("Content-Length: 100000000\r\n", "{", false).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let large = format!("{:x}\r\n{}\r\n0\r\n\r\n", 2 << 20, "x".repeat(2 << 20));
+    let answer = post("Transfer-Encoding: chunked\r\n", &large, false).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_400() {
+    for (fields, body) in [("Content-Length: 50\r\n", "{\"room\""), ("Transfer-Encoding: chunked\r\n", "8\r\n{\"ro")] {
+        let answer = post(fields, body, true).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("incomplete"), "{answer}");
+    }
 }
 
 async fn exchange(request: &[u8]) -> String {
+    exchange_and(request, false).await
+}
+
+/// The same; `ends`: what is sent ends with the request.
+async fn exchange_and(request: &[u8], ends: bool) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let server = tokio::spawn(serve(listener, router(watched(), api())));
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
     // The server may answer and close before it has taken everything.
     let _ = stream.write_all(request).await;
+    if ends {
+        let _ = stream.shutdown().await;
+    }
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     server.abort();
@@ -280,7 +406,7 @@ async fn exchange(request: &[u8]) -> String {
 
 #[tokio::test]
 async fn connections_are_served_over_sockets() {
-    let answer = exchange(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let answer = exchange(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
 }
 
@@ -295,4 +421,36 @@ async fn oversized_heads_and_garbage_end_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_never_ends_ends_the_connection() {
     assert_eq!(exchange(b"GET /health HTTP/1.1\r\nHost: a\r\n").await, "");
+}
+
+/// A server whose places are all held by connections that were sent `held` and nothing more.
+async fn besieged(held: &[u8]) -> (std::net::SocketAddr, Vec<tokio::net::TcpStream>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(serve(listener, router(watched(), api())));
+    let mut streams = Vec::new();
+    for _ in 0..300 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
+        stream.write_all(held).await.expect("taken");
+        streams.push(stream);
+    }
+    (address, streams)
+}
+
+#[tokio::test]
+async fn idle_connections_and_slow_bodies_keep_nobody_out() {
+    let slow_body = b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    for held in [&b""[..], b"GET /health HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", slow_body] {
+        let (address, streams) = besieged(held).await;
+        for path in ["/health", "/metrics", "/stats"] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("taken");
+            let mut answer = String::new();
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer));
+            read.await.expect("nobody is kept waiting").expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        }
+        drop(streams);
+    }
 }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::budget::Budget;
+use super::news::Missed;
 use super::random::NameHashing;
 use super::settings::SlowPolicy;
 use crate::base::ids::{CoreId, RoomName, Seq};
+use crate::base::limits::{AUDIENCE_BYTES, MEMBERSHIP_BYTES};
 use crate::wire::publication::Publication;
 use crate::wire::reading::{Reading, Variants};
 
@@ -53,6 +56,8 @@ pub struct Audience {
     pub pending: Vec<Pending>,
     /// Bytes of the frames pending.
     pub pending_bytes: usize,
+    /// News that members (by their slots) have missed; `None`: all have been told everything.
+    pub missed: Option<Box<Missed<u32>>>,
     /// Slots of members who read plain JSON, and of those who read plain binary.
     plain: [Vec<u32>; 2],
     /// Slots of members by each of the compressed ways to read, while there are any.
@@ -103,16 +108,23 @@ impl Audience {
         let members = self.members_mut(reading);
         members.swap_remove(place as usize);
         let moved = members.get(place as usize).copied();
+        // What a crowd needed is given back after it.
+        if members.capacity() > 64 && members.len() * 8 < members.capacity() {
+            members.shrink_to(members.len() * 2);
+        }
         self.compressed.take_if(|compressed| compressed.iter().all(Vec::is_empty));
         moved
     }
 }
 
+/// Places that tables keep when few audiences are left.
+const TABLE_KEPT: usize = 1_024;
+
 /// All audiences of a core.
 #[derive(Debug)]
 pub struct Audiences {
     by_room: HashMap<RoomName, u32, NameHashing>,
-    audiences: Vec<Option<Audience>>,
+    audiences: Vec<Option<Box<Audience>>>,
     free: Vec<u32>,
     next_stream: u32,
 }
@@ -133,41 +145,59 @@ impl Audiences {
     /// An audience that has memberships.
     #[must_use]
     pub fn at(&self, index: u32) -> &Audience {
-        self.audiences[index as usize].as_ref().expect("a membership refers to it")
+        self.audiences[index as usize].as_deref().expect("a membership refers to it")
     }
 
     /// The audience at an index, if it is the one with this stream: another may have taken its place.
     #[must_use]
     pub fn is_at(&self, index: u32, stream: u32) -> bool {
-        self.audiences[index as usize].as_ref().is_some_and(|audience| audience.stream == stream)
+        let audience = self.audiences.get(index as usize).and_then(Option::as_deref);
+        audience.is_some_and(|audience| audience.stream == stream)
     }
 
     /// An audience that has memberships.
     pub fn at_mut(&mut self, index: u32) -> &mut Audience {
-        self.audiences[index as usize].as_mut().expect("a membership refers to it")
+        self.audiences[index as usize].as_deref_mut().expect("a membership refers to it")
     }
 
     /// Takes a membership of a room, with the audience made if this is its first.
-    pub fn enter(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy) -> u32 {
-        let index = self.find(room).unwrap_or_else(|| self.add(room, owner, slow_policy));
+    pub fn enter(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy, budget: &mut Budget) -> u32 {
+        let index = self.find(room).unwrap_or_else(|| {
+            budget.charge_standing(AUDIENCE_BYTES + room.len());
+            self.add(room, owner, slow_policy)
+        });
+        budget.charge_standing(MEMBERSHIP_BYTES);
         self.at_mut(index).memberships += 1;
         index
     }
 
     /// Gives up a membership; the audience goes with its last.
-    pub fn exit(&mut self, index: u32) {
+    pub fn exit(&mut self, index: u32, budget: &mut Budget) {
+        budget.release_standing(MEMBERSHIP_BYTES);
         let audience = self.at_mut(index);
         audience.memberships -= 1;
         if audience.memberships == 0 {
             let audience = self.audiences[index as usize].take().expect("just used");
             debug_assert!(audience.is_empty());
+            budget.release_standing(AUDIENCE_BYTES + audience.room.len());
             self.by_room.remove(&audience.room);
             self.free.push(index);
+            self.shrink();
+        }
+    }
+
+    /// Gives back what a crowd needed.
+    fn shrink(&mut self) {
+        if self.by_room.capacity() > TABLE_KEPT && self.by_room.len() * 8 < self.by_room.capacity() {
+            self.by_room.shrink_to(self.by_room.len() * 2);
+        }
+        if self.by_room.is_empty() && self.audiences.capacity() > TABLE_KEPT {
+            (self.audiences, self.free) = (Vec::new(), Vec::new());
         }
     }
 
     fn add(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy) -> u32 {
-        let audience = Some(Audience {
+        let audience = Some(Box::new(Audience {
             room: room.clone(),
             owner,
             stream: self.next_stream,
@@ -175,10 +205,11 @@ impl Audiences {
             last_seq: None,
             pending: Vec::new(),
             pending_bytes: 0,
+            missed: None,
             plain: [Vec::new(), Vec::new()],
             compressed: None,
             memberships: 0,
-        });
+        }));
         self.next_stream = self.next_stream.wrapping_add(1);
         let index = if let Some(index) = self.free.pop() {
             self.audiences[index as usize] = audience;
@@ -195,26 +226,44 @@ impl Audiences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::random::Random;
+    use crate::engine::random::{Part, Secrets};
     use crate::wire::command::Form;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
+        let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
-        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
-        assert_eq!(audiences.enter(&room, CoreId(0), SlowPolicy::Skip), index);
-        audiences.exit(index);
+        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
+        assert_eq!(audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget), index);
+        audiences.exit(index, &mut budget);
         assert_eq!(audiences.find("a"), Some(index));
-        audiences.exit(index);
-        assert_eq!(audiences.find("a"), None);
+        assert_eq!(budget.standing() as usize, AUDIENCE_BYTES + 1 + MEMBERSHIP_BYTES);
+        audiences.exit(index, &mut budget);
+        assert_eq!((audiences.find("a"), budget.used()), (None, 0));
+    }
+
+    #[test]
+    fn tables_are_given_back_after_a_crowd() {
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
+        let mut budget = Budget::new(u64::MAX);
+        let rooms: Vec<_> = (0..5_000).map(|room| RoomName::new(&format!("room{room}")).expect("valid")).collect();
+        let mut enter =
+            |audiences: &mut Audiences, room| audiences.enter(room, CoreId(0), SlowPolicy::Skip, &mut budget);
+        let indices: Vec<_> = rooms.iter().map(|room| enter(&mut audiences, room)).collect();
+        let stream = audiences.at(4_000).stream;
+        indices.into_iter().for_each(|index| audiences.exit(index, &mut budget));
+        assert_eq!((audiences.audiences.capacity(), audiences.free.capacity(), budget.used()), (0, 0, 0));
+        assert!(audiences.by_room.capacity() <= 2 * TABLE_KEPT, "{}", audiences.by_room.capacity());
+        assert!(!audiences.is_at(4_000, stream), "its place is gone");
     }
 
     #[test]
     fn the_last_member_takes_the_place_of_the_one_removed() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
+        let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
-        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
+        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
         let audience = audiences.at_mut(index);
         let json = Reading::from(Form::Json);
         assert_eq!([10, 11, 12].map(|slot| audience.add(slot, json)), [0, 1, 2]);
@@ -225,9 +274,10 @@ mod tests {
 
     #[test]
     fn members_stand_by_how_they_read() {
-        let mut audiences = Audiences::new(Random::new(1).name_hashing());
+        let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
+        let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
-        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip);
+        let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
         let audience = audiences.at_mut(index);
         assert_eq!(audience.readings().count(), 2);
         for (slot, reading) in Reading::PLAIN.into_iter().chain(Reading::COMPRESSED).enumerate() {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
+use crate::engine::news::News;
 use crate::engine::trace::Mark;
 use crate::wire::command::{DataKind, Recover, ReplyTo};
 use crate::wire::publication::{Frames, Publication};
@@ -39,6 +40,15 @@ pub struct MemberRef {
     pub reading: Reading,
 }
 
+/// How many connections of a home are open, by what is counted on one core.
+#[derive(Debug, Default)]
+pub struct OpenConnections {
+    /// By the address of their client.
+    pub addresses: Vec<(IpAddr, u32)>,
+    /// By their user.
+    pub users: Vec<(UserName, u32)>,
+}
+
 /// From a connection's home to a room's owner.
 #[derive(Debug)]
 pub enum ToOwner {
@@ -63,27 +73,27 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. Of one whose join was
-    /// refused it is taken for done.
-    /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
+    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. If the join was refused,
+    /// a no-op. By command it is done once the member's own publications have come.
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Leave {
         /// Which room.
         room: RoomName,
         /// Who.
         member: MemberRef,
-        /// Whether the user was away on this connection.
+        /// What the owner was told last of the user's being away on this connection.
         away: bool,
         /// Where the reply goes.
         reply: Option<ReplyTo>,
     },
-    /// A member is put out of the room. Answered by `Expelled`; of one whose join was refused it is taken for done.
-    /// Lane full: staged all the same (there is at most one for each membership), so it is never lost.
+    /// A member is put out of the room. Answered by `Expelled`; if the join was refused, a no-op.
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Expel {
         /// Which room.
         room: RoomName,
         /// Who.
         member: MemberRef,
-        /// Whether the user was away on this connection.
+        /// What the owner was told last of the user's being away on this connection.
         away: bool,
         /// Why.
         reason: LeftReason,
@@ -141,7 +151,7 @@ pub enum ToOwner {
         reply: ReplyTo,
     },
     /// A member's connection went away or came back. No answer.
-    /// Lane full: staged all the same (only changes are sent, and commands are read no faster than turns), never lost.
+    /// Lane full: not sent; the membership stays marked, and the newest state is sent when the lane has room.
     Away {
         /// Which room.
         room: RoomName,
@@ -173,11 +183,21 @@ pub enum ConnectRefusal {
     UserConnections,
 }
 
+/// An address has opened connections faster than its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooOften {
+    /// When to try again, milliseconds.
+    pub retry_after_ms: u64,
+    /// Whether the connection may stay until its request is answered by 429: as many may as the rate lets in. Those beyond
+    /// them are closed without an answer, which costs neither a TLS handshake nor the wait for a head.
+    pub is_answered: bool,
+}
+
 /// From a room's owner to a connection's home.
 #[derive(Debug)]
 pub enum ToHome {
     /// The join is done; deliveries after `head` follow on this lane.
-    /// Lane full: staged all the same (there is at most one for each join asked, and joins are refused at a full lane).
+    /// Lane full: the join is `Refused` in its place.
     Joined {
         /// Which room.
         room: RoomName,
@@ -225,7 +245,7 @@ pub enum ToHome {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A page of history. Lane full: staged all the same (one for each request taken).
+    /// A page of history. Lane full: `Refused` in its place.
     History {
         /// Which room.
         room: RoomName,
@@ -240,7 +260,7 @@ pub enum ToHome {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A page of presence. Lane full: staged all the same (one for each request taken).
+    /// A page of presence. Lane full: `Refused` in its place.
     Presence {
         /// Which room.
         room: RoomName,
@@ -279,6 +299,14 @@ pub enum ToHome {
         /// The address for which the connection has been counted, if it has: to be told when it ends.
         counted: Option<IpAddr>,
     },
+    /// A connection is one too many for the rate of its address. Lane full: staged all the same (at most one for each
+    /// `Connected`).
+    TooOften {
+        /// Which.
+        conn: ConnId,
+        /// How far over the rate it is.
+        too_often: TooOften,
+    },
     /// A user may have this connection; it has been counted. Lane full: staged all the same (one for each question).
     UserAdmitted {
         /// Whose.
@@ -295,7 +323,7 @@ pub enum ToHome {
         refusal: ConnectRefusal,
     },
     /// What a home had passed by the limiter, less the publishes over their user's limit: the home sends it to the room's
-    /// owner. Lane full: staged all the same (one for each hop passed), as is what the home then sends.
+    /// owner, or refuses it where that lane is full. Lane full: staged all the same (one for each hop passed).
     Passed {
         /// What.
         hop: Box<ToOwner>,
@@ -317,8 +345,8 @@ pub enum ToHome {
         /// The publish's mark, if it is sampled; a delivery made good later has none.
         trace: Option<Mark>,
     },
-    /// Frames for all members on that core that have no number: `ephemeral`, `status`.
-    /// Lane full: dropped and counted; nobody repairs it (a `presence` command shows the truth).
+    /// A publication without a number, for all members on that core.
+    /// Lane full: dropped and counted; nobody repairs it.
     Push {
         /// Which room.
         room: RoomName,
@@ -326,10 +354,20 @@ pub enum ToHome {
         frames: Frames,
         /// The same compressed, for members who read so.
         variants: Option<Arc<Variants>>,
-        /// Whether it is somebody's publication, which counts as delivered, rather than the server's own word.
-        is_publication: bool,
         /// A connection that asked to be spared.
         except: Option<ConnId>,
+    },
+    /// Who is there changed, for all members on that core.
+    /// Lane full: put off. The owner notes what the core has missed and sends the newest state at a later tick.
+    News {
+        /// Which room.
+        room: RoomName,
+        /// What: for members who cannot be told now.
+        news: Arc<News>,
+        /// The same in the forms that have members there.
+        frames: Frames,
+        /// The same compressed, for members who read so.
+        variants: Option<Arc<Variants>>,
     },
     /// Members on that core will not get these. Lane full: put off like `Deliver`, and covers more by then.
     Gap {
@@ -357,6 +395,15 @@ pub enum ToHome {
 /// From a connection's home to the core where its address, its user or the server as a whole is counted.
 #[derive(Debug)]
 pub enum ToLimiter {
+    /// A connection has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
+    /// asked for it later rides behind this, so its answer comes behind that one. To the core of the address.
+    /// Lane full: not sent; the home has it counted with its upgrade.
+    Connected {
+        /// Which.
+        conn: ConnId,
+        /// Of its client.
+        address: IpAddr,
+    },
     /// An upgrade was asked for. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` where the
     /// whole server's rate is limited. To the core of the address.
     /// Lane full: not sent; the home refuses the upgrade.
@@ -365,6 +412,8 @@ pub enum ToLimiter {
         conn: ConnId,
         /// Of its client.
         address: IpAddr,
+        /// Whether the connection was counted for the rate of its address when it came.
+        rated: bool,
     },
     /// An upgrade that is within the limits of its address. To the first core.
     /// Lane full: staged all the same (one for each `Connect`).
@@ -377,10 +426,20 @@ pub enum ToLimiter {
         counted: bool,
     },
     /// A connection that was counted for its address has ended, or was not let in after all.
-    /// Lane full: staged all the same (one for each connection counted).
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter, which refuses a
+    /// connection after it was counted, stages it all the same (one for each connection counted).
     ForgetAddress {
         /// Of its client.
         address: IpAddr,
+    },
+    /// Tokens of a client that were not good took so many signature checks: as many upgrades less for its address. To the
+    /// core of the address.
+    /// Lane full: staged all the same (a few for each upgrade or refresh that was admitted).
+    ChargeAddress {
+        /// Of the client.
+        address: IpAddr,
+        /// How many.
+        upgrades: u32,
     },
     /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`. To the core of the user.
     /// Lane full: not sent; the home refuses the upgrade.
@@ -391,10 +450,18 @@ pub enum ToLimiter {
         user: UserName,
     },
     /// A connection that was counted for its user has ended, or was not let in after all.
-    /// Lane full: staged all the same (one for each connection counted).
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room.
     ForgetUser {
         /// The user.
         user: UserName,
+    },
+    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
+    /// addresses and users.
+    /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
+    /// in meanwhile).
+    Count {
+        /// Which.
+        open: Box<OpenConnections>,
     },
     /// All that a connection says to rooms while its user's publishes are counted on another core than its home: what
     /// must stay in order rides one lane. Comes back by `Passed`, in order; a publish over the limit is answered by
@@ -434,29 +501,39 @@ impl ToOwner {
 }
 
 impl Hop {
-    /// Bytes that the hop keeps alive beside its own size: charged to the lane's bound.
+    /// Bytes that the hop takes and keeps alive: what it is charged with.
     #[must_use]
     pub fn bytes(&self) -> usize {
         // Their history has them.
         fn all(messages: &[Arc<Publication>]) -> usize {
             size_of_val(messages)
         }
-        fn data(hop: &ToOwner) -> usize {
-            if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 }
+        fn asked(hop: &ToOwner) -> usize {
+            match hop {
+                ToOwner::Publish { data, key, .. } => data.len() + key.as_ref().map_or(0, |key| key.len()),
+                ToOwner::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
+                _ => 0,
+            }
         }
         fn packed(variants: &Option<Arc<Variants>>) -> usize {
             variants.as_ref().map_or(0, |variants| variants.bytes())
         }
-        match self {
-            Hop::ToOwner(hop) => data(hop),
-            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => data(hop),
+        let more = match self {
+            Hop::ToOwner(hop) => asked(hop),
+            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
+                size_of::<ToOwner>() + asked(hop)
+            }
             Hop::ToHome(ToHome::Deliver { publication, variants, .. }) => publication.bytes() + packed(variants),
             Hop::ToHome(ToHome::Push { frames, variants, .. }) => frames.len() + packed(variants),
+            // Each user's place in the list costs less than the frames that name it.
+            Hop::ToHome(ToHome::News { frames, variants, .. }) => 2 * frames.len() + packed(variants),
             Hop::ToHome(
                 ToHome::Joined { messages, .. } | ToHome::History { messages, .. } | ToHome::NewEpoch { messages, .. },
             ) => all(messages),
+            Hop::ToHome(ToHome::Presence { users, .. }) => size_of_val(&**users),
             _ => 0,
-        }
+        };
+        size_of::<Self>() + more
     }
 }
 

@@ -42,7 +42,20 @@ pub enum Input<'a> {
         /// Which.
         slot: u32,
     },
-    /// The peer ended its stream, or the socket failed. The engine answers with a close.
+    /// The peer has ended its stream: no bytes come any more, but it may still read. At most once. The engine closes
+    /// when everything is sent that it has to say.
+    Ended {
+        /// Which.
+        slot: u32,
+    },
+    /// What the peer sends can no longer be read, and nothing of the engine's can be sent: neither [`Input::Received`] nor
+    /// [`Input::Sent`] follows. io has last words of its own, which go out before the half-close that the engine answers
+    /// with; the engine closes when the peer has gone, or has had time enough.
+    Broken {
+        /// Which.
+        slot: u32,
+    },
+    /// The socket failed: nothing can be sent any more. The engine answers with a close.
     Disconnected {
         /// Which.
         slot: u32,

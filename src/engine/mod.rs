@@ -11,8 +11,12 @@ pub mod budget;
 pub mod call;
 pub mod home;
 pub mod hop;
+pub mod hosts;
 pub mod input;
 pub mod limiter;
+#[cfg(test)]
+mod machine;
+pub mod news;
 pub mod outbound;
 pub mod outbox;
 pub mod output;
@@ -40,10 +44,12 @@ use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
+use self::random::Secrets;
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::limits::TURN_BYTES_MAX;
+use crate::base::places::Places;
 use crate::base::time::Now;
 
 /// One core's state.
@@ -60,6 +66,8 @@ pub struct Engine {
     budget: Budget,
     /// Of the budget, what io has told of.
     io_bytes: usize,
+    /// Of the budget, what is staged for other cores.
+    staged_bytes: usize,
     packer: Packer,
     counters: Arc<CoreCounters>,
     cores: u16,
@@ -112,22 +120,38 @@ macro_rules! limiter_effects {
 }
 
 impl Engine {
-    /// An engine without connections or rooms. `seed` feeds every random choice; the same inputs give the same outputs.
+    /// An engine without connections or rooms. Every random choice follows from the secrets, which the cores of a process
+    /// share: the same ones and the same inputs give the same outputs.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64, counters: Arc<CoreCounters>) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        core: CoreId,
+        secrets: impl Into<Secrets>,
+        counters: Arc<CoreCounters>,
+    ) -> Self {
+        let secrets = secrets.into();
         counters.memory_budget_bytes.set(settings.memory_bytes_max);
         Self {
-            home: Home::new(settings.clone(), core, seed),
-            owner: Owner::new(settings.clone(), core, seed),
-            limiter: Limiter::new(settings.clone(), core, seed),
+            home: Home::new(settings.clone(), core, &secrets),
+            owner: Owner::new(settings.clone(), core, &secrets),
+            limiter: Limiter::new(settings.clone(), core, &secrets),
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
             io_bytes: 0,
+            staged_bytes: 0,
             packer: Packer::new(settings.compression),
             counters,
             cores: settings.cores,
             taken: Taken::default(),
         }
+    }
+
+    /// Counts its open WebSockets in `places`, which all engines of the process share. Called before the first input;
+    /// an engine that is alone keeps its own count.
+    #[must_use]
+    pub fn sharing(mut self, places: Arc<Places>) -> Self {
+        self.home.share(places);
+        self
     }
 
     /// Whether this turn takes more from sockets: what it has queued is to go out before too much more is.
@@ -146,7 +170,7 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
             Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
-            Input::Peer { slot, peer } => self.home.told_peer(slot, peer),
+            Input::Peer { slot, peer } => self.home.told_peer(slot, peer, home_effects!(self, now, output)),
             Input::Received { slot, bytes } => {
                 self.taken.input += bytes.len();
                 self.home.received(slot, bytes, home_effects!(self, now, output));
@@ -154,6 +178,8 @@ impl Engine {
                 self.taken.input += self.home.take_said_bytes();
             }
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
+            Input::Ended { slot } => self.home.ended(slot, home_effects!(self, now, output)),
+            Input::Broken { slot } => self.home.broken(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
             Input::Hops { from: _, hops } => self.handle_hops(now, hops, output),
             Input::Link(event) => self.owner.handle_link(now, event, owner_effects!(self, output)),
@@ -176,7 +202,7 @@ impl Engine {
                 self.owner.tick(now, owner_effects!(self, output));
                 self.limiter.tick(limiter_effects!(self, now));
             }
-            Input::Keys(keys) => self.home.set_keys(keys, home_effects!(self, now, output)),
+            Input::Keys(keys) => self.home.set_keys(keys),
             Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
             Input::Settings(settings) => self.set_settings(now, &settings, output),
         }
@@ -205,8 +231,8 @@ impl Engine {
         debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
         self.budget.set_max(settings.memory_bytes_max);
         self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
-        self.home.set_settings(now, settings.clone());
-        self.limiter.set_settings(settings.clone());
+        self.limiter.set_settings(now, settings.clone());
+        self.home.set_settings(settings.clone(), home_effects!(self, now, output));
         self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));
     }
 
@@ -229,7 +255,11 @@ impl Engine {
     /// Ends the turn: every connection with something to say and no send under way gets one send, up to
     /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
-        let more = self.home.flush(home_effects!(self, now, output));
+        let judges = self.home.judge_waited(home_effects!(self, now, output));
+        self.home.settle(home_effects!(self, now, output));
+        self.handle_own(now, output);
+        self.count_staged();
+        let more = self.home.flush(home_effects!(self, now, output)) || judges;
         self.home.take_said_bytes();
         self.taken = Taken::default();
         trace::end_turn(now.mono_us, &mut output.spans);
@@ -243,6 +273,7 @@ impl Engine {
         self.budget.release(self.io_bytes);
         self.io_bytes = bytes as usize;
         self.budget.charge(self.io_bytes);
+        self.counters.memory_charged.set(self.budget.used());
     }
 
     /// Everything staged for another core in this turn; empty when there is nothing. `empty` is kept to stage into.
@@ -259,9 +290,27 @@ impl Engine {
         empty
     }
 
-    fn count_staged(&self) {
-        let staged: usize = (0..self.cores).map(|core| self.outbound.staged(CoreId(core))).sum();
-        self.counters.lane_depth.set(staged as u64);
+    /// Bytes of what is staged for another core.
+    #[must_use]
+    pub fn staged_bytes(&self, to: CoreId) -> usize {
+        self.outbound.staged_bytes(to)
+    }
+
+    /// So many bytes of hops wait in the channel to another core.
+    pub fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        self.outbound.set_queued_bytes(to, bytes);
+    }
+
+    fn count_staged(&mut self) {
+        let (mut hops, mut bytes) = (0, 0);
+        for core in (0..self.cores).map(CoreId) {
+            hops += self.outbound.staged(core);
+            bytes += self.outbound.staged_bytes(core);
+        }
+        self.counters.lane_depth.set(hops as u64);
+        self.budget.charge(bytes);
+        self.budget.release(std::mem::replace(&mut self.staged_bytes, bytes));
+        self.counters.memory_charged.set(self.budget.used());
     }
 
     /// Whether anything is staged for another core.

@@ -1,6 +1,6 @@
 //! Hops staged in this turn for each core, its own included, until the lanes take them.
 //!
-//! Bounded in hops and bytes: over either, [`Outbound::try_post`] refuses, and what then happens stands on the hop's
+//! Bounded in hops and in bytes, those included that wait in the channel: over either, [`Outbound::try_post`] refuses, and what then happens stands on the hop's
 //! variant. [`Outbound::post`] is for the hops that must not be lost; each of them answers to something that was itself
 //! admitted under the bound, which bounds them too.
 
@@ -8,12 +8,18 @@ use std::collections::VecDeque;
 
 use super::hop::{Hop, ToHome, ToLimiter, ToOwner};
 use crate::base::ids::CoreId;
-use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX};
+use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX, LANE_QUESTIONS_DIVISOR};
+
+/// Places for hops to the core itself that are kept when there are none.
+const OWN_KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 struct Lane {
     staged: Vec<Hop>,
+    /// Bytes of them.
     bytes: usize,
+    /// Bytes that were sent and that the other core has not taken yet, as was last told.
+    queued_bytes: usize,
 }
 
 /// Staged hops by receiving core.
@@ -42,7 +48,16 @@ impl Outbound {
     #[must_use]
     pub fn is_full(&self, to: CoreId) -> bool {
         let lane = &self.lanes[to.index()];
-        lane.staged.len() >= LANE_HOPS_MAX || lane.bytes >= LANE_BYTES_MAX
+        lane.staged.len() >= LANE_HOPS_MAX || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX
+    }
+
+    /// Whether anything but a publish would be refused that may be: joins, questions and their pages take a part of a lane
+    /// only, so that however many there are, what is published finds room.
+    #[must_use]
+    pub fn is_full_for_questions(&self, to: CoreId) -> bool {
+        let lane = &self.lanes[to.index()];
+        lane.staged.len() >= LANE_HOPS_MAX / LANE_QUESTIONS_DIVISOR
+            || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX / LANE_QUESTIONS_DIVISOR
     }
 
     /// Stages a hop, or gives it back when the lane is full.
@@ -85,7 +100,11 @@ impl Outbound {
 
     /// The next hop to this core itself.
     pub fn take_own(&mut self) -> Option<Hop> {
-        self.own.pop_front()
+        let hop = self.own.pop_front();
+        if hop.is_none() && self.own.capacity() > OWN_KEPT {
+            self.own = VecDeque::new();
+        }
+        hop
     }
 
     /// Everything staged for another core, leaving `empty` to stage into.
@@ -102,6 +121,17 @@ impl Outbound {
         debug_assert!(lane.staged.is_empty());
         lane.bytes = staged.iter().map(Hop::bytes).sum();
         std::mem::replace(&mut lane.staged, staged)
+    }
+
+    /// So many bytes wait in the channel to another core.
+    pub fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        self.lanes[to.index()].queued_bytes = bytes;
+    }
+
+    /// Bytes staged for another core.
+    #[must_use]
+    pub fn staged_bytes(&self, to: CoreId) -> usize {
+        self.lanes[to.index()].bytes
     }
 
     /// Hops staged for another core.

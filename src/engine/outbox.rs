@@ -157,6 +157,12 @@ impl Outboxes {
         if sending == NONE { 0 } else { self.items.cost(sending) }
     }
 
+    /// Whether a send is under way.
+    #[must_use]
+    pub fn is_sending(&self, slot: u32) -> bool {
+        self.queues.at(slot).sending != NONE
+    }
+
     /// Whether nothing waits for a connection and nothing is under way.
     #[must_use]
     pub fn is_empty(&self, slot: u32) -> bool {

@@ -84,7 +84,7 @@ pub struct Output {
     pub refused: Vec<Refused>,
     /// To the log.
     pub tokens_refused: Vec<TokenRefused>,
-    /// A token names a key that is not known: whoever fetches keys is to look for more, and to answer with `Input::Keys`.
+    /// A token that no key fits waits: whoever fetches keys is to look for more, and to answer with `Input::Keys`.
     pub keys_wanted: bool,
     /// To whoever exports traces; at most [`SPANS_PER_TURN_MAX`](crate::base::limits::SPANS_PER_TURN_MAX).
     pub spans: Vec<Span>,

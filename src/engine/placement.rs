@@ -1,26 +1,46 @@
-//! Which core a key belongs to (a room to its owner): a pure function of the key and the number of cores. Stable: golden tests hold it, because
-//! two versions of the server that disagree could not share a machine's rooms.
+//! Which core a key belongs to (a room to its owner): a pure function of the key, the number of cores and a secret of the
+//! process, which all its cores share. Nothing that outlives the process goes by it.
+
+use std::hash::Hasher;
+use std::sync::OnceLock;
+
+use siphasher::sip::SipHasher13;
 
 use crate::base::ids::CoreId;
 
-/// FNV-1a (64 bit) over the name, mixed by the finalizer of `splitmix64` (FNV's high bits are weak on short names).
+/// Nobody outside can tell where a name belongs, and so put all of them on one core.
+static SECRET: OnceLock<[u64; 2]> = OnceLock::new();
+
+/// Chooses the secret of this process: before its first core starts, and once. Without it, names are placed as they are in
+/// every run that can be repeated.
+///
+/// # Panics
+/// There is one already: the cores that go by it would not agree with those that come.
+pub fn set_secret(secret: [u64; 2]) {
+    SECRET.set(secret).expect("chosen once, before the cores");
+}
+
+/// SipHash-1-3 of the key under the secret of this process.
 #[must_use]
 pub fn hash(key: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in key {
-        hash ^= u64::from(*byte);
-        hash = hash.wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    hash_under(SECRET.get().copied().unwrap_or_default(), key)
+}
+
+fn hash_under([one, other]: [u64; 2], key: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(one, other);
+    hasher.write(key);
+    hasher.finish()
 }
 
 /// The core that a key hashes to among `cores` cores (at least 1).
 #[must_use]
 pub fn core_of(key: &[u8], cores: u16) -> CoreId {
-    // Multiply-shift: the hash as a fraction of the cores, without a division and without bias for few cores.
-    let scaled = (u128::from(hash(key)) * u128::from(cores.max(1))) >> 64;
+    core_of_hash(hash(key), cores)
+}
+
+/// Multiply-shift: the hash as a fraction of the cores, without a division and without bias for few cores.
+fn core_of_hash(hash: u64, cores: u16) -> CoreId {
+    let scaled = (u128::from(hash) * u128::from(cores.max(1))) >> 64;
     CoreId(scaled as u16)
 }
 
@@ -35,17 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn golden() {
-        let owners = |cores| ["", "a", "lobby", "news:1", "räume", "room-00042"].map(|room| owner_of(room, cores).0);
-        assert_eq!(hash(b"lobby"), GOLDEN_LOBBY);
-        assert_eq!(owners(1), [0; 6]);
-        assert_eq!(owners(2), GOLDEN_2);
-        assert_eq!(owners(96), GOLDEN_96);
+    fn the_hash_is_siphash_1_3() {
+        // The empty text under the key 00 01 … 0f, by the reference implementation with one and three rounds.
+        assert_eq!(hash_under([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908], b""), 0xabac_0158_050f_c4dc);
     }
-
-    const GOLDEN_LOBBY: u64 = 0x9cef_5397_b504_887d;
-    const GOLDEN_2: [u16; 6] = [1, 0, 1, 1, 0, 0];
-    const GOLDEN_96: [u16; 6] = [91, 1, 58, 52, 11, 19];
 
     #[test]
     fn rooms_spread_evenly() {
@@ -54,5 +67,17 @@ mod tests {
             counts[owner_of(&format!("room-{index}"), 7).index()] += 1;
         }
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+        assert!(["", "a", "lobby"].iter().all(|room| owner_of(room, 1) == CoreId(0)));
+    }
+
+    #[test]
+    fn names_chosen_for_one_core_spread_under_another_secret() {
+        let names = (0_u32..).map(|index| format!("room-{index}"));
+        let on_core_0 = |secret, name: &str| core_of_hash(hash_under(secret, name.as_bytes()), 8) == CoreId(0);
+        let chosen: Vec<String> = names.filter(|name| on_core_0([1, 2], name)).take(4_000).collect();
+        for secret in [[1, 3], [2, 2], [u64::MAX, 0]] {
+            let still = chosen.iter().filter(|name| on_core_0(secret, name)).count();
+            assert!((400..600).contains(&still), "{still} of 4,000 on one core of eight");
+        }
     }
 }

@@ -1,37 +1,86 @@
-//! The engine's only source of randomness: seeded, so that a run can be repeated. Not for secrets.
+//! The engine's only source of randomness: a cryptographic generator (ChaCha20), so that whatever is seen of its numbers
+//! tells nothing of the next ones. Seeded, so that a run can be repeated.
 
-use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
+use std::fmt;
+use std::hash::BuildHasher;
 
-use crate::base::ids::Epoch;
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use siphasher::sip::SipHasher13;
 
-/// How tables hash names that outsiders choose.
-pub type NameHashing = SeedableRandomState;
+use crate::base::ids::{CoreId, Epoch};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): every state is visited once, so that epochs of one seed do not repeat.
-#[derive(Debug)]
-pub struct Random(u64);
+/// What the random choices of a process follow from. Two secrets: nothing that clients see is drawn from the one that
+/// keys the tables.
+#[derive(Clone)]
+pub struct Secrets {
+    /// For what is shown: ids, epochs, names of guests, delays.
+    pub shown: [u8; 32],
+    /// For the tables.
+    pub tables: [u8; 32],
+}
 
-impl Random {
-    /// A sequence; the same seed gives the same one.
+/// Who draws: each part of each core has a sequence of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The connections of a core.
+    Home = 1,
+    /// The rooms of a core.
+    Owner = 2,
+    /// What a core counts for its connections' addresses and users.
+    Limiter = 3,
+}
+
+impl Secrets {
+    /// Numbers for what clients see.
     #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
+    pub fn shown(&self, core: CoreId, part: Part) -> Random {
+        Random::of(self.shown, core, part)
     }
 
-    /// A sequence of its own for one purpose among those of a seed.
+    /// Keys for tables.
     #[must_use]
-    pub fn salted(seed: u64, salt: u64) -> Self {
-        Self(Self(seed ^ salt).next_u64())
+    pub fn tables(&self, core: CoreId, part: Part) -> TableKeys {
+        TableKeys(Random::of(self.tables, core, part))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+/// For runs that can be repeated: anyone who knows the number knows what follows.
+impl From<u64> for Secrets {
+    fn from(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        Self { shown: random.bytes(), tables: random.bytes() }
+    }
+}
+
+/// A sequence of numbers.
+#[derive(Debug)]
+pub struct Random(ChaCha20Rng);
+
+impl Random {
+    /// A sequence that anyone who knows the seed can repeat.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        Self(ChaCha20Rng::from_seed(key))
+    }
+
+    fn of(secret: [u8; 32], core: CoreId, part: Part) -> Self {
+        let mut generator = ChaCha20Rng::from_seed(secret);
+        generator.set_stream(part as u64 | u64::from(core.0) << 8);
+        Self(generator)
     }
 
     /// Any number.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound`, which is at least 1.
@@ -50,31 +99,138 @@ impl Random {
         }
     }
 
-    /// Hashing that outsiders cannot predict. Called once for each core: the seed it shares lives as long as the process.
-    pub fn name_hashing(&mut self) -> NameHashing {
-        // A secret seed per table alone would not do: names that collide under foldhash's fixed shared seed collide
-        // under every table's seed.
-        let shared: &'static SharedSeed = Box::leak(Box::new(SharedSeed::from_u64(self.next_u64())));
-        NameHashing::with_seed(self.next_u64(), shared)
+    fn bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// Gives each table a key of its own.
+#[derive(Debug)]
+pub struct TableKeys(Random);
+
+impl TableKeys {
+    /// For one table.
+    pub fn hashing(&mut self) -> NameHashing {
+        NameHashing { key: [self.0.next_u64(), self.0.next_u64()] }
+    }
+}
+
+/// How tables hash what outsiders choose: SipHash-1-3 under a secret key. Made to withstand those who choose the names and
+/// watch how long it takes, which faster hashes are not.
+#[derive(Clone)]
+pub struct NameHashing {
+    key: [u64; 2],
+}
+
+impl BuildHasher for NameHashing {
+    type Hasher = SipHasher13;
+
+    #[inline]
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.key[0], self.key[1])
+    }
+}
+
+impl fmt::Debug for NameHashing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NameHashing").finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn the_sequence_is_splitmix64() {
-        let mut random = Random::new(1_234_567);
-        let first = [random.next_u64(), random.next_u64(), random.next_u64()];
-        // Test values published with Vigna's reference implementation.
-        assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    fn the_sequence_is_chacha20() {
+        // RFC 8439, appendix A.1, test vector 1: the key, nonce and counter of zeros.
+        assert_eq!(Random::new(0).next_u64().to_le_bytes(), [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90]);
     }
 
     #[test]
-    fn an_epoch_is_never_the_unknown_one() {
-        // The state whose mix is 0 is the state 0.
-        let mut random = Random::new(0_u64.wrapping_sub(0x9e37_79b9_7f4a_7c15));
-        assert_ne!(random.epoch(), Epoch::UNKNOWN);
+    fn one_seed_gives_one_run_and_every_part_of_every_core_its_own() {
+        let numbers = |seed: u64| -> Vec<u64> {
+            let secrets = Secrets::from(seed);
+            let mut numbers = Vec::new();
+            for core in (0..300).map(CoreId) {
+                for part in [Part::Home, Part::Owner, Part::Limiter] {
+                    numbers.push(secrets.shown(core, part).next_u64());
+                    let mut tables = secrets.tables(core, part);
+                    numbers.extend([tables.hashing().key, tables.hashing().key].concat());
+                }
+            }
+            numbers
+        };
+        let (one, again, other) = (numbers(1), numbers(1), numbers(2));
+        assert_eq!(one, again);
+        let distinct: BTreeSet<u64> = one.iter().chain(&other).copied().collect();
+        assert_eq!(distinct.len(), one.len() + other.len(), "no number comes twice");
+    }
+
+    #[test]
+    fn tables_and_what_is_shown_do_not_follow_from_one_another() {
+        let key = |secrets: &Secrets| secrets.tables(CoreId(0), Part::Home).hashing().key;
+        let shown = |secrets: &Secrets| secrets.shown(CoreId(0), Part::Home).next_u64();
+        let one = Secrets::from(1);
+        let other_tables = Secrets { tables: Secrets::from(2).tables, ..one.clone() };
+        let other_shown = Secrets { shown: Secrets::from(2).shown, ..one.clone() };
+        assert!(shown(&other_tables) == shown(&one) && key(&other_tables) != key(&one));
+        assert!(shown(&other_shown) != shown(&one) && key(&other_shown) == key(&one));
+    }
+
+    /// The state of SplitMix64 (Steele, Lea, Flood 2014) after it gave `output`: what clients saw came from it once.
+    fn state_of_splitmix64(output: u64) -> u64 {
+        let unshift = |mixed: u64, by: u32| (0..64 / by).fold(mixed, |state, _| mixed ^ (state >> by));
+        let inverse = |odd: u64| {
+            (0..6).fold(odd, |inverse: u64, _| inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse))))
+        };
+        let mixed = unshift(output, 31).wrapping_mul(inverse(0x94d0_49bb_1331_11eb));
+        let mixed = unshift(mixed, 27).wrapping_mul(inverse(0xbf58_476d_1ce4_e5b9));
+        unshift(mixed, 30)
+    }
+
+    fn splitmix64(state: u64) -> u64 {
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    #[test]
+    fn what_was_seen_does_not_tell_the_next_number() {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let state = 1_234_567_u64.wrapping_add(STEP);
+        // A test value published with Vigna's reference implementation.
+        assert_eq!(splitmix64(state), 6_457_827_717_110_365_317);
+        assert_eq!(state_of_splitmix64(6_457_827_717_110_365_317), state, "the attack works where it should");
+        let mut random = Secrets::from(1).shown(CoreId(0), Part::Home);
+        let seen: Vec<u64> = (0..10_000).map(|_| random.next_u64()).collect();
+        for pair in seen.windows(2) {
+            assert_ne!(splitmix64(state_of_splitmix64(pair[0]).wrapping_add(STEP)), pair[1]);
+        }
+    }
+
+    #[test]
+    fn names_that_collide_under_one_key_do_not_under_another() {
+        const BUCKETS: u64 = 256;
+        let known = Secrets::from(1).tables(CoreId(0), Part::Owner).hashing();
+        let names = (0_u32..).map(|number| format!("room-{number}"));
+        let chosen: Vec<String> =
+            names.filter(|name| known.hash_one(name.as_str()) % BUCKETS == 7).take(2_000).collect();
+        let mut others = Secrets::from(2).tables(CoreId(0), Part::Owner);
+        let next_table = Secrets::from(1);
+        let mut next_table = next_table.tables(CoreId(0), Part::Owner);
+        next_table.hashing();
+        for other in [others.hashing(), others.hashing(), next_table.hashing()] {
+            let mut counts = [0; BUCKETS as usize];
+            for name in &chosen {
+                counts[(other.hash_one(name.as_str()) % BUCKETS) as usize] += 1;
+            }
+            let most = counts.iter().max().expect("there are buckets");
+            assert!(*most <= 30, "{most} of 2,000 names in one of 256 buckets");
+        }
     }
 }

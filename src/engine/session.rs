@@ -37,11 +37,15 @@ pub struct Membership {
     /// Place in the audience's list of members, or [`NOWHERE`].
     pub place: u32,
     /// Joins asked and not answered.
-    pub joins: u8,
-    /// Leaves asked and not answered.
-    pub leaves: u8,
+    pub joins: u16,
+    /// Leaves asked and not answered, expulsions included.
+    pub leaves: u16,
+    /// Of the leaves, expulsions: until they are answered the connection gets nothing of the room.
+    pub expulsions: u8,
     /// The connection's last word was to join.
     pub wanted: bool,
+    /// What the owner has been told of the connection's being away.
+    pub away: bool,
     /// The next `joined` is pushed although no `id` asked for it (joined by the query of `/ws`).
     pub announce: bool,
 }
@@ -78,8 +82,16 @@ impl Marks {
     pub const COUNTED_ADDRESS: Marks = Marks(1 << 1);
     /// Counted among the connections of its user.
     pub const COUNTED_USER: Marks = Marks(1 << 2);
-    /// Its publishes count for its user. Set for its whole life, so that what it says keeps to one way.
+    /// Its publishes count for its user. Once set it stays, so that what it says keeps to one way.
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
+    /// Its peer has ended its stream: it is closed when everything is sent.
+    pub const HALF_CLOSED: Marks = Marks(1 << 4);
+    /// Counted for the rate of connects of its address.
+    pub const COUNTED_CONNECT: Marks = Marks(1 << 5);
+    /// Some owner has not been told yet that it went away or came back.
+    pub const RESTLESS: Marks = Marks(1 << 6);
+    /// The server has pinged it since it last sent a pong.
+    pub const PINGED: Marks = Marks(1 << 7);
 
     /// Whether all of `marks` are set.
     #[must_use]
@@ -149,12 +161,34 @@ impl Session {
         u64::from((now.mono_us as u32).wrapping_sub(std::mem::take(&mut self.round_trip_us)))
     }
 
+    /// Whether it is a WebSocket, open or closing.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Rooms that the connection wants to be a member of: what the limit counts, so that a place is free when it is left.
+    #[must_use]
+    pub fn rooms(&self) -> usize {
+        self.memberships.iter().filter(|membership| membership.wanted).count()
+    }
+
+    /// Joins and leaves asked and not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        let unanswered = self.memberships.iter().map(|membership| membership.joins + membership.leaves);
+        unanswered.map(usize::from).sum()
+    }
+
     /// Its place in the room of an audience.
     #[must_use]
     pub fn membership(&self, audience: u32) -> Option<usize> {
         self.memberships.iter().position(|membership| membership.audience == audience)
     }
 }
+
+// A connection may be in many rooms.
+const _: () = assert!(size_of::<Membership>() <= 16);
 
 // README and DESIGN section 8 promise bytes per idle connection; this is the largest part.
 const _: () = assert!(size_of::<Session>() <= 80);

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::hosts::AllowedHosts;
 use super::rates::Rate;
 use super::trusted::Trusted;
+use crate::wire::handshake::ForwardedHeader;
 
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct RoomSettings {
     pub history_count_max: usize,
     /// Messages are held this long.
     pub history_ttl_ms: u64,
+    /// How long an idle room's epoch and head are kept. 0: not at all.
+    pub numbering_ttl_ms: u64,
     /// Messages given on joining when the client does not say how many.
     pub history_on_join: u32,
     /// The most a client may ask for on joining.
@@ -33,6 +37,8 @@ pub struct RoomSettings {
     pub slow_policy: SlowPolicy,
     /// Whether users present are tracked and told.
     pub presence: bool,
+    /// In rooms with more members, changes are told as a total, without names.
+    pub presence_names_max: usize,
     /// How long a user who has gone stays present.
     pub presence_grace_ms: u64,
     /// Publishes to one room.
@@ -93,8 +99,10 @@ pub struct Settings {
     pub node: String,
     /// How many cores this machine's rooms are spread over.
     pub cores: u16,
-    /// Open connections this core takes; above it upgrades get 503.
+    /// WebSockets that all cores of the process hold open together; above it upgrades get 503.
     pub connections_max: u32,
+    /// WebSockets that this core has slots for; above it upgrades get 503.
+    pub core_connections_max: u32,
     /// Sockets this core has slots for: more than connections, so that upgrades can be refused.
     pub sockets_max: u32,
     /// Connection structures prepared at the start.
@@ -105,16 +113,22 @@ pub struct Settings {
     pub echo_path: String,
     /// Origins allowed beside the same host and port; `["*"]` allows any.
     pub allowed_origins: Vec<String>,
+    /// Hosts by which clients may ask for this server.
+    pub allowed_hosts: AllowedHosts,
     /// The proxies in front of this server, whose word about addresses counts.
     pub trusted_proxies: Trusted,
+    /// The header in which they give it.
+    pub forwarded_header: ForwardedHeader,
     /// Bytes that may wait for one connection; one message more when nothing else waits.
     pub outbox_bytes_max: usize,
     /// Rooms one connection may be a member of; 0: no limit.
     pub rooms_per_connection_max: u32,
     /// How much clients may do.
     pub limits: Limits,
-    /// This core's share of the memory budget: queued frames, partial messages and history together.
+    /// This core's share of the memory budget: all that clients make it hold, connections and rooms included.
     pub memory_bytes_max: u64,
+    /// What a connection takes of the floor below beside the engine: the state of TLS, where clients speak it.
+    pub io_bytes_per_connection: usize,
     /// How often a connection is pinged.
     pub heartbeat_ms: u64,
     /// A connection without any frame for this long is closed.
@@ -176,27 +190,33 @@ impl Settings {
             node: "here".to_owned(),
             cores: 3,
             connections_max: 1_000,
+            core_connections_max: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
             message_bytes_max: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),
+            allowed_hosts: AllowedHosts::any(),
             trusted_proxies: Trusted::default(),
+            forwarded_header: ForwardedHeader::default(),
             outbox_bytes_max: 1 << 20,
             rooms_per_connection_max: 0,
             limits: Limits::default(),
             memory_bytes_max: 1 << 30,
+            io_bytes_per_connection: 0,
             heartbeat_ms: 25_000,
             heartbeat_timeout_ms: 60_000,
             compression: None,
             rooms: Arc::new(RoomSettings {
                 history_count_max: 10,
                 history_ttl_ms: 60_000,
+                numbering_ttl_ms: 0,
                 history_on_join: 3,
                 history_on_join_max: 5,
                 recovery_max: 8,
                 slow_policy: SlowPolicy::Disconnect,
                 presence: true,
+                presence_names_max: 1_000,
                 presence_grace_ms: 2_000,
                 message_rate: None,
             }),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::wire::handshake::Hop;
+
 /// The networks of the proxies in front of this server. What others claim about where they come from counts for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted(Box<[IpNet]>);
@@ -28,18 +30,21 @@ impl Trusted {
         self.0.iter().any(|network| network.contains(&peer))
     }
 
-    /// Who the client behind `peer` is, by the addresses that the proxies on the way have written down, nearest first:
-    /// the first one that is not a proxy, or the farthest if all are. `peer` itself where it is no proxy.
-    #[must_use]
-    pub fn client(&self, peer: IpAddr, forwarded: &[IpAddr]) -> IpAddr {
+    /// Who the client behind `peer` is, by what the proxies on the way have written down, nearest first: the first
+    /// address that is not a proxy's, or the farthest if all are. `peer` itself where it is no proxy, and where it has
+    /// written nothing: a proxy that checks this server's health speaks for itself.
+    ///
+    /// # Errors
+    /// What a trusted proxy has written in place of an address. What is behind the client is not looked at.
+    pub fn client(&self, peer: IpAddr, hops: &[Hop]) -> Result<IpAddr, String> {
         let mut client = peer;
-        for address in forwarded {
+        for hop in hops {
             if !self.contains(client) {
                 break;
             }
-            client = address.to_canonical();
+            client = hop.as_ref().map_err(Clone::clone)?.to_canonical();
         }
-        client
+        Ok(client)
     }
 }
 
@@ -86,7 +91,19 @@ mod tests {
             ("203.0.113.1", &["198.51.100.1"], "203.0.113.1"),
             ("10.0.0.1", &["::ffff:10.0.0.2", "2001:db8::1"], "2001:db8::1"),
         ] {
-            assert_eq!(trusted.client(ips(&[peer])[0], &ips(forwarded)), ips(&[client])[0], "{peer} {forwarded:?}");
+            let hops: Vec<Hop> = ips(forwarded).into_iter().map(Ok).collect();
+            assert_eq!(trusted.client(ips(&[peer])[0], &hops), Ok(ips(&[client])[0]), "{peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn nonsense_counts_only_where_a_proxy_has_written_it() {
+        let trusted = trusted(&["10.0.0.0/8"]);
+        let [proxy, other, stranger] = ips(&["10.0.0.1", "10.0.0.2", "203.0.113.9"])[..] else { panic!("three") };
+        let nonsense = || Hop::Err("nonsense".to_owned());
+        assert_eq!(trusted.client(proxy, &[nonsense(), Ok(stranger)]), Err("nonsense".to_owned()));
+        assert_eq!(trusted.client(proxy, &[Ok(other), nonsense()]), Err("nonsense".to_owned()));
+        assert_eq!(trusted.client(proxy, &[Ok(stranger), nonsense()]), Ok(stranger), "a stranger's word");
+        assert_eq!(trusted.client(stranger, &[nonsense()]), Ok(stranger));
     }
 }

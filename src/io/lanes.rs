@@ -12,9 +12,9 @@ use crate::base::ids::CoreId;
 use crate::base::limits::LANE_BATCHES_MAX;
 use crate::engine::hop::Hop;
 
-/// Emptied vectors kept for the next batches, and the largest that is kept. Together under 13 MB for a core whose every
-/// vector has grown to the bound, which takes bursts from and to many cores.
+/// Emptied vectors kept for the next batches, their bytes together, and the largest that is kept.
 const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const SPARE_HOPS_MAX: usize = 1024;
 
 /// The hops that one core has staged for another in one turn.
@@ -24,6 +24,8 @@ pub struct Batch {
     pub from: CoreId,
     /// In order.
     pub hops: Vec<Hop>,
+    /// Bytes that they take.
+    bytes: usize,
 }
 
 /// Where staged hops come from, and go back to when a lane is full: see `Engine::take_staged` and `Engine::put_back`.
@@ -32,6 +34,10 @@ pub trait Staged {
     fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop>;
     /// Stages again what was not taken; gives back the vector that was left.
     fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop>;
+    /// Bytes of what is staged for `to`.
+    fn staged_bytes(&self, to: CoreId) -> usize;
+    /// So many bytes wait in the channel to `to`.
+    fn set_queued_bytes(&mut self, to: CoreId, bytes: usize);
 }
 
 /// One core's ends of the lanes.
@@ -42,6 +48,10 @@ pub struct Lanes {
     out: Vec<(Sender<Batch>, Arc<Wake>)>,
     into: Receiver<Batch>,
     spare: Vec<Vec<Hop>>,
+    /// Bytes of the spare vectors.
+    spare_bytes: usize,
+    /// Bytes in the channels, by sending and receiving core.
+    queued: Arc<[AtomicUsize]>,
     /// Cores that have not left.
     staying: Arc<AtomicUsize>,
 }
@@ -53,11 +63,14 @@ impl Lanes {
         let (senders, receivers): (Vec<_>, Vec<_>) = wakes.iter().map(|_| bounded(LANE_BATCHES_MAX)).unzip();
         let out: Vec<_> = senders.into_iter().zip(wakes.iter().cloned()).collect();
         let staying = Arc::new(AtomicUsize::new(wakes.len()));
+        let queued: Arc<[AtomicUsize]> = (0..wakes.len() * wakes.len()).map(|_| AtomicUsize::new(0)).collect();
         let lanes = receivers.into_iter().enumerate().map(|(index, into)| Lanes {
             core: CoreId(index as u16),
             out: out.clone(),
             into,
             spare: Vec::new(),
+            spare_bytes: 0,
+            queued: queued.clone(),
             staying: staying.clone(),
         });
         lanes.collect()
@@ -78,13 +91,31 @@ impl Lanes {
     /// The next batch for this core. Its vector comes back by [`Lanes::recycle`].
     #[must_use]
     pub fn try_take(&mut self) -> Option<Batch> {
-        self.into.try_recv().ok()
+        let batch = self.into.try_recv().ok()?;
+        self.queued(batch.from, self.core).fetch_sub(batch.bytes, Ordering::Relaxed);
+        Some(batch)
+    }
+
+    /// Bytes in the channel from one core to another.
+    fn queued(&self, from: CoreId, to: CoreId) -> &AtomicUsize {
+        &self.queued[from.index() * self.out.len() + to.index()]
+    }
+
+    /// Bytes that this core has sent and other cores have not taken.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        let row = self.core.index() * self.out.len();
+        let queued = &self.queued[row..row + self.out.len()];
+        queued.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes back an emptied vector for a later batch.
     pub fn recycle(&mut self, mut empty: Vec<Hop>) {
         empty.clear();
-        if empty.capacity() > 0 && empty.capacity() <= SPARE_HOPS_MAX && self.spare.len() < SPARE_MAX {
+        let bytes = empty.capacity() * size_of::<Hop>();
+        let has_room = self.spare.len() < SPARE_MAX && self.spare_bytes + bytes <= SPARE_BYTES_MAX;
+        if has_room && bytes > 0 && empty.capacity() <= SPARE_HOPS_MAX {
+            self.spare_bytes += bytes;
             self.spare.push(empty);
         }
     }
@@ -99,14 +130,23 @@ impl Lanes {
                 continue;
             }
             let empty = self.spare.pop().unwrap_or_default();
+            self.spare_bytes -= empty.capacity() * size_of::<Hop>();
+            let bytes = staged.staged_bytes(to);
             let hops = staged.take_staged(to, empty);
+            staged.set_queued_bytes(to, self.queued(self.core, to).load(Ordering::Relaxed));
             if hops.is_empty() {
                 self.recycle(hops);
                 continue;
             }
             let count = hops.len();
+            // Counted before the other core can have taken it.
+            self.queued(self.core, to).fetch_add(bytes, Ordering::Relaxed);
             let (sender, wake) = &self.out[index];
-            match sender.try_send(Batch { from: self.core, hops }) {
+            let sent = sender.try_send(Batch { from: self.core, hops, bytes });
+            if sent.is_err() {
+                self.queued(self.core, to).fetch_sub(bytes, Ordering::Relaxed);
+            }
+            match sent {
                 Ok(()) => {
                     counters.hops.add(count as u64);
                     counters.hop_batches.add(1);

@@ -31,16 +31,18 @@ impl Prefaces {
     }
 
     /// Passes on what happened, but for the header's bytes; instead of them [`Input::Peer`], or [`Input::Disconnected`]
-    /// for a header that is none.
+    /// for a header that is none. `hand_on` says whether the slot was let go of in answer.
     #[inline]
-    pub fn pass(&mut self, input: Input<'_>, mut hand_on: impl FnMut(Input<'_>)) {
+    pub fn pass(&mut self, input: Input<'_>, mut hand_on: impl FnMut(Input<'_>) -> bool) {
         match input {
             Input::Accepted { slot, peer } if !self.trusted.is_empty() => {
                 self.accepted(slot, peer);
                 hand_on(Input::Accepted { slot, peer });
             }
             Input::Received { slot, bytes } if !self.awaited.is_empty() => self.received(slot, bytes, &mut hand_on),
-            other => hand_on(other),
+            other => {
+                hand_on(other);
+            }
         }
     }
 
@@ -61,8 +63,11 @@ impl Prefaces {
         }
     }
 
-    fn received(&mut self, slot: u32, bytes: &mut [u8], hand_on: &mut impl FnMut(Input<'_>)) {
-        let Some(part) = self.awaited.get_mut(&slot) else { return hand_on(Input::Received { slot, bytes }) };
+    fn received(&mut self, slot: u32, bytes: &mut [u8], hand_on: &mut impl FnMut(Input<'_>) -> bool) {
+        let Some(part) = self.awaited.get_mut(&slot) else {
+            hand_on(Input::Received { slot, bytes });
+            return;
+        };
         let before = part.len();
         // Nearly always the header comes whole, and nothing is copied.
         let parsed = if before == 0 {
@@ -76,8 +81,10 @@ impl Prefaces {
             Parsed::Incomplete => {}
             Parsed::Complete { used, client } => {
                 self.awaited.remove(&slot);
-                if let Some(peer) = client {
-                    hand_on(Input::Peer { slot, peer });
+                if let Some(peer) = client
+                    && hand_on(Input::Peer { slot, peer })
+                {
+                    return;
                 }
                 let rest = &mut bytes[used - before..];
                 if !rest.is_empty() {
@@ -102,6 +109,9 @@ mod tests {
     const HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 10.0.0.1 4660 80\r\n";
     const PROXY: [u8; 4] = [10, 0, 0, 1];
 
+    /// A client that the engine lets go of as soon as it is named.
+    const REFUSED: [u8; 4] = [203, 0, 113, 66];
+
     /// What the engine would hear, as text.
     struct Heard {
         prefaces: Prefaces,
@@ -120,6 +130,7 @@ mod tests {
         fn pass(&mut self, input: Input<'_>) {
             let Self { prefaces, inputs, .. } = self;
             prefaces.pass(input, |input| {
+                let is_refused = matches!(input, Input::Peer { peer, .. } if peer == IpAddr::from(REFUSED));
                 inputs.push(match input {
                     Input::Accepted { slot, peer } => format!("{slot} from {peer}"),
                     Input::Peer { slot, peer } => format!("{slot} is {peer}"),
@@ -127,6 +138,7 @@ mod tests {
                     Input::Disconnected { slot } => format!("{slot} ended"),
                     other => format!("{other:?}"),
                 });
+                is_refused
             });
         }
 
@@ -183,6 +195,14 @@ mod tests {
         heard.accept(1, PROXY);
         heard.receive(1, b"PROXY UNKNOWN\r\nGET");
         assert_eq!(heard.take(), ["1 from 10.0.0.1", "1: GET"]);
+    }
+
+    #[test]
+    fn nothing_is_heard_of_a_client_that_is_refused_when_it_is_named() {
+        let mut heard = Heard::new(&["10.0.0.0/8"]);
+        heard.accept(1, PROXY);
+        heard.receive(1, b"PROXY TCP4 203.0.113.66 10.0.0.1 4660 80\r\nGET");
+        assert_eq!(heard.take(), ["1 from 10.0.0.1", "1 is 203.0.113.66"]);
     }
 
     #[test]

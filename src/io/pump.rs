@@ -79,6 +79,14 @@ impl Staged for Engine {
     fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         Engine::put_back(self, to, staged)
     }
+
+    fn staged_bytes(&self, to: CoreId) -> usize {
+        Engine::staged_bytes(self, to)
+    }
+
+    fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        Engine::set_queued_bytes(self, to, bytes);
+    }
 }
 
 impl CoreState for Engine {
@@ -225,8 +233,7 @@ impl<S: CoreState> Pump<S> {
     fn turn(&mut self) -> bool {
         let now = clock::now();
         self.sockets.advance(now.mono_us);
-        let mut worked = self.tls.as_mut().is_some_and(|tls| tls.advance(now.mono_us));
-        worked |= self.take_completions(now);
+        let mut worked = self.take_completions(now);
         worked |= self.take_handshakes(now);
         worked |= self.take_batches(now);
         worked |= self.take_controls(now);
@@ -260,9 +267,13 @@ impl<S: CoreState> Pump<S> {
             taken += 1;
             let (state, output) = (&mut self.state, &mut self.output);
             let tls = &mut self.tls;
-            self.prefaces.pass(input, |input| match tls {
-                None => state.handle(now, input, output),
-                Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
+            let before = output.closes.len();
+            self.prefaces.pass(input, |input| {
+                match tls {
+                    None => state.handle(now, input, output),
+                    Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
+                }
+                output.closes.len() > before
             });
             self.mute_closed();
         }
@@ -363,8 +374,7 @@ impl<S: CoreState> Pump<S> {
         match &mut self.tls {
             None => carry_out_plain(&mut self.output, &mut self.sockets),
             Some(tls) => {
-                carry_out_encrypted(&mut self.output, tls, now, &mut self.sockets);
-                self.state.charge_io(tls.held_bytes());
+                carry_out_encrypted(&mut self.output, tls, &mut self.sockets);
             }
         }
         self.muted = 0;
@@ -376,6 +386,8 @@ impl<S: CoreState> Pump<S> {
         self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
+        let tls_bytes = self.tls.as_ref().map_or(0, Tls::held_bytes);
+        self.state.charge_io(tls_bytes + self.lanes.queued_bytes() as u64);
         self.blocked = left > 0 || !served;
     }
 
@@ -418,8 +430,7 @@ impl<S: CoreState> Pump<S> {
     /// When this core has something to do for the time alone.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        let tls = self.tls.as_ref().and_then(Tls::next_due_us);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), tls, self.journal.next_due_us(), again]
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.journal.next_due_us(), again]
             .into_iter()
             .flatten()
             .min()
@@ -465,7 +476,7 @@ fn carry_out_plain(output: &mut Output, sockets: &mut Sockets) {
     }
 }
 
-fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, now: Now, sockets: &mut Sockets) {
+fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, sockets: &mut Sockets) {
     for send in output.sends.drain(..) {
         tls.send(send.slot, send.bytes, send.is_last, sockets);
     }
@@ -473,7 +484,7 @@ fn carry_out_encrypted(output: &mut Output, tls: &mut Tls, now: Now, sockets: &m
         tls.shutdown(slot, sockets);
     }
     for slot in output.closes.drain(..) {
-        tls.close(slot, now.mono_us, sockets);
+        tls.close(slot, sockets);
     }
     tls.flush(sockets);
 }

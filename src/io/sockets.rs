@@ -79,6 +79,7 @@ enum Happened {
     Accepted(u32),
     Received(u32),
     Sent(u32),
+    Ended(u32),
     Disconnected(u32),
 }
 
@@ -175,6 +176,7 @@ impl Sockets {
                 Happened::Accepted(slot) => return Some(Input::Accepted { slot, peer: self.ring.peer() }),
                 Happened::Received(slot) => return Some(Input::Received { slot, bytes: self.ring.received() }),
                 Happened::Sent(slot) => return Some(Input::Sent { slot }),
+                Happened::Ended(slot) => return Some(Input::Ended { slot }),
                 Happened::Disconnected(slot) => return Some(Input::Disconnected { slot }),
             }
         }
@@ -323,7 +325,8 @@ impl Sockets {
             return Happened::Nothing;
         }
         match completion.result {
-            0 => return self.disconnected(slot),
+            // Nothing is awaited from it any more; what is sent to it tells whether it is still there.
+            0 => return if state.muted { Happened::Nothing } else { Happened::Ended(slot) },
             1.. => {
                 state.note_received(second);
                 let busy = state.is_busy(second);

@@ -6,17 +6,19 @@
 //! become one send at the end of the turn, `own` first, in the order of their encryption. So a turn's fan-out still costs
 //! one send per member, and a member that does not read holds one send in encrypted form.
 //!
-//! **Handshakes.** The engine's limit on request heads bounds each in time, from its accept on. Their number is bounded
-//! ([`TLS_HANDSHAKES_MAX`]), and so is what each turn does for them: a socket in handshake that has received something
-//! waits in a queue ([`Tls::step`]), so that a flood of handshakes takes its share of each turn and no more.
+//! **Handshakes.** To the engine a socket in handshake is one whose request head is awaited: it bounds their time and their
+//! number. What each turn does for them is bounded here: a socket in handshake that has received something waits in a
+//! queue ([`Tls::step`]), so that a flood of handshakes takes its share of each turn and no more.
 //!
-//! **Ends.** A send that is the last carries the close_notify. After a failure the alert goes out and the socket is kept
+//! **Ends.** A send that is the last carries the close_notify. The peer's close_notify, or the end of its stream, ends one
+//! direction only: the engine still answers. After a failure nothing but the alert goes out; the engine keeps the socket
 //! until its peer has ended its stream too, or for a while, because closing with unread bytes would reset the connection
-//! and could take back the alert; the engine has forgotten it by then.
+//! and could take back the alert.
 //!
 //! **Memory.** Between records a connection holds no buffer: rustls's own state is 2.3 KiB of heap for TLS 1.2 and 2.4 KiB
 //! for TLS 1.3 (`tests/tls_memory.rs`), beside 16 bytes for each slot. What records received in part and sends under way hold is
-//! told ([`Tls::held_bytes`]) and bounded.
+//! told ([`Tls::held_bytes`]) and bounded: for handshakes and for open connections each by itself, so that handshakes that
+//! do not go on end no connection that is open.
 
 mod records;
 #[cfg(test)]
@@ -30,9 +32,10 @@ use bytes::Bytes;
 use rustls::ServerConfig;
 
 use self::records::{Broken, Records, Stream};
+use super::clock;
 use super::sockets::Sockets;
 use crate::base::counters::CoreCounters;
-use crate::base::limits::{CLOSE_TIMEOUT_MS, TLS_HANDSHAKES_MAX, TLS_PARTIAL_BYTES_MAX, TLS_SEND_BYTES_MAX};
+use crate::base::limits::{TLS_HANDSHAKES_BYTES_MAX, TLS_PARTIAL_BYTES_MAX, TLS_SEND_BYTES_MAX};
 use crate::engine::input::Input;
 use crate::wire::handshake::{Refusal, refusal_response};
 
@@ -81,15 +84,13 @@ struct Conn {
     rest: Bytes,
     /// Bytes of the send under way; 0: none is.
     in_flight: usize,
-    /// When its lingering ends, monotonic microseconds: the engine has let go of a connection that failed.
-    lingers_until_us: Option<u64>,
     flags: Flags,
 }
 
 /// What has happened to a connection.
 #[derive(Clone, Copy, Default)]
 struct Flags {
-    /// Counted among the handshakes.
+    /// Counted among the handshakes: neither complete nor failed.
     handshaking: bool,
     /// In the queue of handshakes.
     queued: bool,
@@ -105,10 +106,35 @@ struct Flags {
     shuts: bool,
     /// TLS cannot go on.
     failed: bool,
-    /// The peer has ended its stream, or the socket failed.
+    /// The socket's stream has ended.
+    ended: bool,
+    /// The engine knows that nothing more comes, by close_notify or with the stream.
+    told_ended: bool,
+    /// The socket failed.
     gone: bool,
     /// The engine has let go.
     muted: bool,
+}
+
+/// Bytes held for what has been received in part.
+#[derive(Clone, Copy, Default)]
+struct Partial {
+    handshakes: usize,
+    records: usize,
+}
+
+impl Partial {
+    fn of(&mut self, conn: &Conn) -> &mut usize {
+        if conn.flags.handshaking { &mut self.handshakes } else { &mut self.records }
+    }
+
+    fn add(&mut self, conn: &Conn) {
+        *self.of(conn) += conn.records.held();
+    }
+
+    fn remove(&mut self, conn: &Conn) {
+        *self.of(conn) -= conn.records.held();
+    }
 }
 
 /// TLS for the sockets of one core.
@@ -118,22 +144,16 @@ pub struct Tls {
     entries: Vec<Entry>,
     /// Sockets whose handshake is not complete.
     handshaking: usize,
-    handshakes_max: usize,
-    partial_bytes_max: usize,
+    partial: Partial,
+    partial_max: Partial,
     /// Slots in handshake that have received something.
     ready: VecDeque<u32>,
     /// Slots that have something to send.
     dirty: Vec<u32>,
-    /// Slots to be closed that the engine does not know.
-    closes: Vec<u32>,
     /// Slots whose connection broke while sending: the engine is to be told.
     broken: Vec<u32>,
-    /// Ends of lingerings, in order: the time is one for all.
-    lingering: VecDeque<(u64, u32)>,
     /// Plaintext of one receive. Kept for its memory.
     plain: Vec<u8>,
-    /// Bytes held for records received in part.
-    partial_bytes: usize,
     /// Bytes of sends under way.
     in_flight_bytes: usize,
 }
@@ -147,15 +167,12 @@ impl Tls {
             counters,
             entries: Vec::new(),
             handshaking: 0,
-            handshakes_max: TLS_HANDSHAKES_MAX,
-            partial_bytes_max: TLS_PARTIAL_BYTES_MAX,
+            partial: Partial::default(),
+            partial_max: Partial { handshakes: TLS_HANDSHAKES_BYTES_MAX, records: TLS_PARTIAL_BYTES_MAX },
             ready: VecDeque::new(),
             dirty: Vec::new(),
-            closes: Vec::new(),
             broken: Vec::new(),
-            lingering: VecDeque::new(),
             plain: Vec::new(),
-            partial_bytes: 0,
             in_flight_bytes: 0,
         }
     }
@@ -168,7 +185,7 @@ impl Tls {
     /// Bytes held for outsiders: records received in part, encrypted sends under way.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        (self.partial_bytes + self.in_flight_bytes) as u64
+        (self.partial.handshakes + self.partial.records + self.in_flight_bytes) as u64
     }
 
     /// Takes what happened to a socket. `tell` hands on what that comes to, nothing or several things, and says whether
@@ -176,12 +193,12 @@ impl Tls {
     pub fn take(&mut self, input: Input<'_>, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match input {
             Input::Accepted { slot, .. } => {
-                if self.accepted(slot) {
-                    tell(slot, input);
-                }
+                self.accepted(slot);
+                tell(slot, input);
             }
             Input::Received { slot, bytes } => self.received(slot, bytes, tell),
             Input::Sent { slot } => self.sent(slot, tell),
+            Input::Ended { slot } => self.ended(slot, tell),
             Input::Disconnected { slot } => self.disconnected(slot, tell),
             Input::Peer { slot, .. } => {
                 tell(slot, input);
@@ -202,26 +219,6 @@ impl Tls {
         }
     }
 
-    /// Does what is due for the time alone. Whether there was something.
-    pub fn advance(&mut self, now_us: u64) -> bool {
-        let mut worked = false;
-        while let Some((until_us, slot)) = self.lingering.pop_front_if(|(until_us, _)| *until_us <= now_us) {
-            if let Entry::Live(conn) = &self.entries[slot as usize]
-                && conn.lingers_until_us == Some(until_us)
-            {
-                self.end(slot);
-                worked = true;
-            }
-        }
-        worked
-    }
-
-    /// When [`Tls::advance`] is wanted next, monotonic microseconds.
-    #[must_use]
-    pub fn next_due_us(&self) -> Option<u64> {
-        self.lingering.front().map(|(until_us, _)| *until_us)
-    }
-
     /// Whether [`Tls::step`] has something to do.
     #[must_use]
     pub fn has_steps(&self) -> bool {
@@ -235,7 +232,7 @@ impl Tls {
             if let Entry::Live(conn) = &self.entries[slot as usize]
                 && conn.flags.failed
             {
-                self.tell_end(slot, tell);
+                self.tell_broken(slot, tell);
             }
             return true;
         }
@@ -245,10 +242,13 @@ impl Tls {
             && !conn.flags.muted
             && !conn.flags.failed
         {
-            let excess = conn.flags.excess;
+            let Flags { excess, ended, .. } = conn.flags;
             self.process(slot, &mut [], tell);
             if excess {
                 self.fail(slot, &Broken::TooLong, tell);
+            }
+            if ended {
+                self.tell_ended(slot, tell);
             }
         }
         true
@@ -279,61 +279,45 @@ impl Tls {
     }
 
     /// Closes a slot that the engine has let go of.
-    pub fn close(&mut self, slot: u32, now_us: u64, carrier: &mut impl Carrier) {
+    pub fn close(&mut self, slot: u32, carrier: &mut impl Carrier) {
         self.mute(slot);
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else {
-            self.entries[slot as usize] = Entry::Free;
-            return carrier.close(slot);
-        };
-        if conn.flags.failed && !conn.flags.gone {
-            let until_us = now_us + CLOSE_TIMEOUT_MS * 1_000;
-            conn.lingers_until_us = Some(until_us);
-            conn.flags.shuts = true;
-            self.lingering.push_back((until_us, slot));
-            return self.flush_one(slot, carrier);
-        }
-        if conn.in_flight == 0 {
-            if !conn.flags.gone {
-                conn.notify();
-            }
+        if let Entry::Live(conn) = &mut self.entries[slot as usize]
+            && conn.in_flight == 0
+            && !conn.flags.gone
+        {
+            conn.notify();
             // A socket with room takes it before the close.
             if !conn.own.is_empty() {
                 carrier.send(slot, Bytes::from(mem::take(&mut conn.own)), true);
             }
         }
-        self.forget(slot);
-        self.entries[slot as usize] = Entry::Free;
+        if let Entry::Live(conn) = mem::replace(&mut self.entries[slot as usize], Entry::Free) {
+            self.partial.remove(&conn);
+            self.in_flight_bytes -= conn.in_flight;
+            if conn.flags.handshaking {
+                self.counters.tls_handshakes_failed.add(1);
+                self.count_handshakes(-1);
+            }
+        }
         carrier.close(slot);
     }
 
-    /// Sends what waits and closes what has ended: once in a turn, after what the engine asked for.
+    /// Sends what waits: once in a turn, after what the engine asked for.
     pub fn flush(&mut self, carrier: &mut impl Carrier) {
         let mut dirty = mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
             self.flush_one(slot, carrier);
         }
         self.dirty = dirty;
-        for slot in self.closes.drain(..) {
-            self.entries[slot as usize] = Entry::Free;
-            carrier.close(slot);
-        }
     }
 
-    /// Whether the socket is taken.
-    fn accepted(&mut self, slot: u32) -> bool {
+    fn accepted(&mut self, slot: u32) {
         if self.entries.len() <= slot as usize {
             self.entries.resize_with(slot as usize + 1, || Entry::Free);
         }
         debug_assert!(matches!(self.entries[slot as usize], Entry::Free), "slot {slot} is in use");
-        if self.handshaking >= self.handshakes_max {
-            self.counters.tls_handshakes_refused.add(1);
-            self.entries[slot as usize] = Entry::Ending;
-            self.closes.push(slot);
-            return false;
-        }
         self.entries[slot as usize] = Entry::Fresh;
         self.count_handshakes(1);
-        true
     }
 
     fn received(&mut self, slot: u32, bytes: &mut [u8], tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
@@ -345,16 +329,17 @@ impl Tls {
             }
         }
         let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
-        if conn.flags.muted || conn.flags.failed {
+        // What follows a close_notify is nobody's.
+        if conn.flags.muted || conn.flags.failed || conn.flags.told_ended {
             return;
         }
         if !conn.flags.handshaking {
             return self.process(slot, bytes, tell);
         }
-        let before = conn.records.held();
+        self.partial.remove(conn);
         // What has been kept may be reason enough to end; that is found in its turn.
         conn.flags.excess |= conn.records.keep(bytes).is_err();
-        self.partial_bytes = self.partial_bytes + conn.records.held() - before;
+        self.partial.add(conn);
         if !mem::replace(&mut conn.flags.queued, true) {
             self.ready.push_back(slot);
         }
@@ -365,7 +350,8 @@ impl Tls {
     fn refuse_plain(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
         let message = "this address speaks TLS only: use wss:// or https://";
-        conn.own.extend_from_slice(&refusal_response(&Refusal::new(400, "bad_request", message)));
+        let refusal = Refusal::new(400, "bad_request", message);
+        conn.own.extend_from_slice(&refusal_response(&refusal, clock::now().unix_ms));
         self.fail(slot, &Broken::Tls(rustls::InvalidMessage::InvalidContentType.into()), tell);
     }
 
@@ -373,14 +359,15 @@ impl Tls {
     fn process(&mut self, slot: u32, bytes: &mut [u8], tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
         let mut plain = mem::take(&mut self.plain);
-        let before = conn.records.held();
+        self.partial.remove(conn);
         let stream = conn.records.receive(bytes, &mut plain, &mut conn.own);
-        self.partial_bytes = self.partial_bytes + conn.records.held() - before;
+        let is_complete = conn.flags.handshaking && stream.is_ok() && !conn.records.is_handshaking();
+        conn.flags.handshaking &= !is_complete;
+        self.partial.add(conn);
         if !conn.own.is_empty() {
             self.dirty.push(slot);
         }
-        if conn.flags.handshaking && stream.is_ok() && !conn.records.is_handshaking() {
-            conn.flags.handshaking = false;
+        if is_complete {
             let is_resumed = conn.records.is_resumed();
             self.counters.tls_handshakes.add(1);
             self.counters.tls_resumed.add(u64::from(is_resumed));
@@ -394,7 +381,7 @@ impl Tls {
         }
         match stream {
             Ok(Stream::Open) => self.shed(tell),
-            Ok(Stream::Ended) => self.tell_end(slot, tell),
+            Ok(Stream::Ended) => self.tell_ended(slot, tell),
             Err(broken) => self.fail(slot, &broken, tell),
         }
     }
@@ -413,28 +400,71 @@ impl Tls {
         }
     }
 
-    fn disconnected(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
+    /// The socket's stream has ended, with or without a close_notify before.
+    fn ended(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) if conn.lingers_until_us.is_some() => self.end(slot),
             Entry::Live(conn) => {
-                conn.flags.gone = true;
-                self.tell_end(slot, tell);
+                conn.flags.ended = true;
+                // What came before it may still wait for its turn.
+                if !conn.flags.queued {
+                    self.tell_ended(slot, tell);
+                }
             }
             Entry::Fresh => self.tell_end(slot, tell),
             Entry::Free | Entry::Ending => {}
         }
     }
 
-    /// TLS cannot go on: the engine closes, and what is left to say goes out after that.
+    fn disconnected(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
+        if let Entry::Live(conn) = &mut self.entries[slot as usize] {
+            conn.flags.gone = true;
+        }
+        self.tell_end(slot, tell);
+    }
+
+    /// TLS cannot go on: what is left to say is TLS's own.
     fn fail(&mut self, slot: u32, broken: &Broken, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
-        if conn.flags.failed {
-            return;
+        if self.note_failed(slot, broken) {
+            self.tell_broken(slot, tell);
+        }
+    }
+
+    /// Whether it is news.
+    fn note_failed(&mut self, slot: u32, broken: &Broken) -> bool {
+        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return false };
+        if mem::replace(&mut conn.flags.failed, true) {
+            return false;
         }
         tracing::debug!(slot, handshaking = conn.flags.handshaking, error = %broken, "TLS has failed");
-        conn.flags.failed = true;
         conn.rest = Bytes::new();
-        self.tell_end(slot, tell);
+        self.partial.remove(conn);
+        conn.records.forget_partial();
+        if mem::take(&mut conn.flags.handshaking) {
+            self.counters.tls_handshakes_failed.add(1);
+            self.count_handshakes(-1);
+        }
+        true
+    }
+
+    fn tell_broken(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
+        if let Entry::Live(conn) = &self.entries[slot as usize]
+            && !conn.flags.muted
+            && tell(slot, Input::Broken { slot })
+        {
+            self.mute(slot);
+        }
+    }
+
+    /// The peer sends no more.
+    fn tell_ended(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
+        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        // Whoever has not completed the handshake cannot be answered.
+        if conn.flags.handshaking {
+            return self.tell_end(slot, tell);
+        }
+        if !conn.flags.muted && !mem::replace(&mut conn.flags.told_ended, true) && tell(slot, Input::Ended { slot }) {
+            self.mute(slot);
+        }
     }
 
     fn tell_end(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
@@ -466,50 +496,44 @@ impl Tls {
         if is_all && mem::take(&mut conn.flags.shuts) {
             carrier.shutdown(slot);
         }
-        if let Err(broken) = result {
-            tracing::debug!(slot, error = %broken, "TLS has failed");
-            conn.flags.failed = true;
+        if let Err(broken) = result
+            && self.note_failed(slot, &broken)
+        {
             self.broken.push(slot);
         }
     }
 
-    /// Above the bound, the connections that hold the most of what is not complete end, down to three quarters of it.
+    /// Above a bound, those who hold the most of what is not complete end, down to three quarters of it: handshakes
+    /// above theirs, connections above theirs.
     fn shed(&mut self, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if self.partial_bytes <= self.partial_bytes_max {
-            return;
+        if self.partial.handshakes > self.partial_max.handshakes {
+            self.shed_some(true, self.partial.handshakes - self.partial_max.handshakes / 4 * 3, tell);
         }
+        if self.partial.records > self.partial_max.records {
+            self.shed_some(false, self.partial.records - self.partial_max.records / 4 * 3, tell);
+        }
+    }
+
+    fn shed_some(&mut self, handshaking: bool, bytes: usize, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let held = |(slot, entry): (usize, &Entry)| match entry {
-            Entry::Live(conn) if !conn.flags.muted => Some((conn.records.held(), slot as u32)),
+            Entry::Live(conn) if conn.flags.handshaking == handshaking => Some((conn.records.held(), slot as u32)),
             _ => None,
         };
         let mut holders: Vec<(usize, u32)> =
             self.entries.iter().enumerate().filter_map(held).filter(|(held, _)| *held > 0).collect();
         holders.sort_unstable();
-        let mut left = self.partial_bytes;
-        while left > self.partial_bytes_max / 4 * 3
+        let mut left = bytes;
+        while left > 0
             && let Some((held, slot)) = holders.pop()
         {
-            left -= held;
+            left = left.saturating_sub(held);
             tracing::debug!(slot, "too much of TLS records has come in part");
-            self.tell_end(slot, tell);
-        }
-    }
-
-    /// Ends a connection that the engine has let go of.
-    fn end(&mut self, slot: u32) {
-        self.forget(slot);
-        self.closes.push(slot);
-    }
-
-    /// Nothing is held for the connection any more; its close is to follow.
-    fn forget(&mut self, slot: u32) {
-        if let Entry::Live(conn) = mem::replace(&mut self.entries[slot as usize], Entry::Ending) {
-            self.partial_bytes -= conn.records.held();
-            self.in_flight_bytes -= conn.in_flight;
-            if conn.flags.handshaking {
-                self.counters.tls_handshakes_failed.add(1);
-                self.count_handshakes(-1);
+            // At once, so that nobody ends for what is about to go.
+            if let Entry::Live(conn) = &mut self.entries[slot as usize] {
+                self.partial.remove(conn);
+                conn.records.forget_partial();
             }
+            self.tell_end(slot, tell);
         }
     }
 
@@ -526,7 +550,6 @@ impl Conn {
             own: Vec::new(),
             rest: Bytes::new(),
             in_flight: 0,
-            lingers_until_us: None,
             flags: Flags { handshaking: true, ..Flags::default() },
         }
     }

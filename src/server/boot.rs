@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::activation::Inherited;
 use super::auth::{self, Keeper, Reloads, Wrong};
 use super::config::Config;
-use super::config::check::is_loopback;
+use super::config::check::{LACKS_HOSTS, is_loopback, lacks_hosts};
 use super::config::load::Sources;
 use super::config::lower::{Plan, api_settings};
 use super::config::machine::Machine;
@@ -32,7 +32,7 @@ use crate::control::{self, Api, ApiSettings, Part, Watch, Watched};
 use crate::io::clock;
 use crate::io::core::{CoreHandle, probe};
 
-/// Signals that wait for the service thread; more of them say nothing new.
+/// Signals and requests to drain that wait for the service thread.
 const SIGNALS_MAX: usize = 16;
 
 /// Runs the server until it is told to end.
@@ -50,6 +50,9 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
+    }
+    if lacks_hosts(&config) {
+        tracing::info!("{LACKS_HOSTS}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -96,7 +99,8 @@ async fn run(
     let watched = watch(plan, counters, log, auth.as_ref(), traces.as_ref());
     let cores = running.cores();
     let drain = move || signal.try_send(Signal::Drain).is_ok();
-    let api = Arc::new(Api::new(plan.api.clone(), cores.handles(), drain));
+    let api = ApiSettings { hosts: plan.api.hosts.clone().listening_on([control_address.ip()]), ..plan.api.clone() };
+    let api = Arc::new(Api::new(api, cores.handles(), drain));
     let control = tokio::spawn(control::serve(control, control::router(watched.clone(), api.clone())));
     let reloads = match auth {
         Some(auth) => Some(auth.run(cores.handles().to_vec()).await),
@@ -238,14 +242,14 @@ fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
     }
 }
 
-/// The key and the rate that have been read again. A key that others than this host need stays until there is another.
+/// The key, the rate and the hosts that have been read again. A key that others than this host need stays until there is another.
 fn change_api(api: &Api, config: &Config, bound: SocketAddr) {
-    let ApiSettings { key, rate, .. } = api_settings(config, String::new());
+    let ApiSettings { key, rate, hosts, .. } = api_settings(config, String::new());
     if key.is_empty() && !is_loopback(&bound) {
         tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
         return;
     }
-    api.change(key, rate);
+    api.change(key, rate, hosts.listening_on([bound.ip()]));
 }
 
 fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
@@ -258,8 +262,11 @@ fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> 
         let (mut stream, sender) = (signal(kind)?, sender.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                // With the channel full enough signals wait already.
-                let _ = sender.try_send(meaning);
+                // Waits for room: a termination must not be lost behind many of another kind. Meanwhile more of its own
+                // kind count as one, as signals do.
+                if sender.send(meaning).await.is_err() {
+                    return;
+                }
             }
         });
     }

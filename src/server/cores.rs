@@ -1,7 +1,6 @@
 //! The cores of this process as the service thread sees them: started together, told together, ended together.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +13,13 @@ use super::config::lower::Plan;
 use super::life;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
+use crate::base::places::Places;
 use crate::engine::Engine;
 use crate::engine::access::Keys;
 use crate::engine::input::Input;
 use crate::engine::output::Output;
+use crate::engine::placement;
+use crate::engine::random::Secrets;
 use crate::engine::settings::Settings;
 use crate::engine::trace::Span;
 use crate::engine::trusted::Trusted;
@@ -35,6 +37,8 @@ pub struct Cores {
     handles: Arc<[CoreHandle]>,
     /// What fits into each.
     capacity: Capacity,
+    /// What is listened on: as configured, or as it was handed over.
+    listen: Arc<[SocketAddr]>,
 }
 
 /// What cores need to verify tokens.
@@ -65,7 +69,16 @@ impl Cores {
 
     /// Other settings hold from now on.
     pub fn configure(&self, settings: &Settings) {
-        let settings = Arc::new(within(settings, self.capacity));
+        if settings.core_connections_max > self.capacity.connections_max {
+            let (connections_max, each_core) = (settings.connections_max, self.capacity.connections_max);
+            tracing::warn!(
+                connections_max,
+                each_core,
+                "server.max_connections is above what the cores' socket tables hold, which are made at the start: \
+                 restart the server to raise it further"
+            );
+        }
+        let settings = Arc::new(within(settings, self.capacity, &self.listen));
         self.tell(|| Control::Settings(settings.clone()));
     }
 
@@ -79,9 +92,12 @@ impl Cores {
     }
 }
 
-fn within(settings: &Settings, capacity: Capacity) -> Settings {
-    let connections_max = settings.connections_max.min(capacity.connections_max);
-    Settings { connections_max, sockets_max: capacity.slots, ..settings.clone() }
+/// The settings as far as this process goes with them.
+fn within(settings: &Settings, capacity: Capacity, listen: &[SocketAddr]) -> Settings {
+    let settings = settings.clone();
+    let core_connections_max = settings.core_connections_max.min(capacity.connections_max);
+    let allowed_hosts = settings.allowed_hosts.listening_on(listen.iter().map(SocketAddr::ip));
+    Settings { core_connections_max, sockets_max: capacity.slots, allowed_hosts, ..settings }
 }
 
 /// Every core of this process, from start to end.
@@ -109,17 +125,18 @@ pub fn start(
     Parts { inherited, tokens, spans }: Parts<'_>,
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
-    let listeners = listen(plan, inherited)?;
-    let capacity = Capacity::of(plan.settings.connections_max);
-    if capacity.connections_max < plan.settings.connections_max {
-        let (wanted, connections_max) = (plan.settings.connections_max, capacity.connections_max);
+    let listeners = listeners(plan, inherited)?;
+    let capacity = Capacity::of(plan.settings.core_connections_max);
+    if capacity.connections_max < plan.settings.core_connections_max {
+        let (wanted, connections_max) = (plan.settings.core_connections_max, capacity.connections_max);
         tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
     }
-    let settings = Arc::new(within(&plan.settings, capacity));
+    let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();
+    let settings = Arc::new(within(&plan.settings, capacity, &listen));
     let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
-    // Keyed by the operating system's randomness, so that nobody can tell what the engines will choose.
-    let seeds = RandomState::new();
+    let secrets = choose_secrets()?;
+    let places: Arc<Places> = Arc::default();
     let (sender, ended) = mpsc::channel(plan.cpus.len());
     let mut handles = Vec::new();
     let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
@@ -132,9 +149,10 @@ pub fn start(
         let (cpu, prefaced) = (*cpu, prefaced.clone());
         let of_core = counters.clone();
         let config = CoreConfig { cpu, slots, listeners, tls, lanes, prefaced, wake, services, counters: of_core };
-        let (settings, seed, sender) = (settings.clone(), seeds.hash_one(core.0), sender.clone());
+        let (settings, secrets, sender) = (settings.clone(), secrets.clone(), sender.clone());
+        let places = places.clone();
         let engine = move || {
-            let mut engine = Engine::new(settings, core, seed, counters);
+            let mut engine = Engine::new(settings, core, secrets, counters).sharing(places);
             // Before the first connection is accepted.
             if let Some(keys) = keys {
                 engine.handle(clock::now(), Input::Keys(keys), &mut Output::default());
@@ -148,12 +166,24 @@ pub fn start(
         handles.push(start_core(config, engine, ended)?);
     }
     let left = handles.len();
-    let cores = Cores { handles: handles.into(), capacity };
+    let cores = Cores { handles: handles.into(), capacity, listen };
     let (beats, asked_to_end) = (Cell::new(None), Cell::new(false));
     Ok((Running { cores, ended, left, hands_over, beats, asked_to_end }, listeners.addresses))
 }
 
-fn listen(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
+/// What the random choices of this process follow from, out of the operating system's randomness.
+fn choose_secrets() -> anyhow::Result<Secrets> {
+    let mut bytes = [0; 32 + 32 + 16];
+    getrandom::fill(&mut bytes).context("the operating system gives no random numbers")?;
+    let (shown, rest) = bytes.split_first_chunk().expect("the first 32 bytes");
+    let (tables, placed) = rest.split_first_chunk().expect("the next 32 bytes");
+    let (one, other) = placed.split_first_chunk().expect("8 of the last 16 bytes");
+    let other = other.first_chunk().expect("the other 8");
+    placement::set_secret([one, other].map(|bytes| u64::from_le_bytes(*bytes)));
+    Ok(Secrets { shown: *shown, tables: *tables })
+}
+
+fn listeners(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
     let cores = plan.settings.cores;
     let listeners = match inherited.is_empty() {
         true => Listeners::bind(&plan.listen, cores).context("server.listen")?,
@@ -203,5 +233,19 @@ impl life::Cores for Running {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::hosts::AllowedHosts;
+
+    #[test]
+    fn clients_may_ask_for_what_is_listened_on() {
+        let settings = Settings { allowed_hosts: AllowedHosts::new(&[]), ..Settings::for_tests() };
+        let handed_over = ["192.0.2.1:80".parse().expect("an address")];
+        let hosts = within(&settings, Capacity::of(10), &handed_over).allowed_hosts;
+        assert!(hosts.allow("192.0.2.1:8080") && !hosts.allow("192.0.2.2"));
     }
 }

@@ -18,7 +18,8 @@ pub enum Signal {
     Terminate,
     /// SIGHUP.
     Hangup,
-    /// The control address: as the first [`Signal::Terminate`], and nothing more when a drain is under way.
+    /// A drain asked for through the control address. Not counted as a [`Signal::Terminate`]: a service manager drains
+    /// first and sends SIGTERM then.
     Drain,
 }
 
@@ -41,7 +42,7 @@ pub enum End {
     Drained,
     /// The grace was over before that.
     GraceOver,
-    /// A second signal ended the drain.
+    /// A second [`Signal::Terminate`] ended the drain.
     Interrupted,
     /// A core ended that should not have.
     Failed(String),
@@ -67,14 +68,15 @@ pub async fn live(
     let mut rate = AcceptRate::default();
     let mut sample = interval(SAMPLE);
     sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let terminated = loop {
         tokio::select! {
             ended = cores.ended() => {
                 return End::Failed(ended.err().unwrap_or_else(|| "the cores ended without being asked to".into()));
             }
             Some(signal) = signals.recv() => match signal {
                 Signal::Hangup => hang_up(),
-                Signal::Terminate | Signal::Drain => break,
+                Signal::Terminate => break true,
+                Signal::Drain => break false,
             },
             now = sample.tick() => {
                 let now_ms = now.saturating_duration_since(*began.get_or_insert(now)).as_millis() as u64;
@@ -86,11 +88,11 @@ pub async fn live(
                 tracing::warn!("a core does not answer");
             }
         }
-    }
+    };
     let connections = sum(watched, |core| core.connections.get() + core.upgrading.get());
     supervisor.stopping(&format!("draining {connections} connections"));
     tokio::select! {
-        end = drain(cores, signals, watched, grace_ms, rate) => end,
+        end = drain(cores, signals, watched, (grace_ms, rate), terminated) => end,
         // The grace bounds a drain; that cores end one after the other is its purpose.
         () = async { loop { heart.due().await; supervisor.beat() } } => unreachable!("it goes on"),
     }
@@ -121,8 +123,8 @@ async fn drain(
     cores: &mut impl Cores,
     signals: &mut Receiver<Signal>,
     watched: &Watched,
-    grace_ms: u64,
-    rate: AcceptRate,
+    (grace_ms, rate): (u64, AcceptRate),
+    mut terminated: bool,
 ) -> End {
     watched.draining.store(true, Ordering::Relaxed);
     let connections = sum(watched, |core| core.connections.get() + core.upgrading.get());
@@ -134,8 +136,13 @@ async fn drain(
     loop {
         tokio::select! {
             ended = cores.ended() => return ended.map_or_else(End::Failed, |()| End::Drained),
-            Some(signal) = signals.recv() => if signal == Signal::Terminate {
-                return End::Interrupted;
+            Some(signal) = signals.recv() => match signal {
+                Signal::Terminate if terminated => return End::Interrupted,
+                Signal::Terminate => {
+                    terminated = true;
+                    tracing::info!("the drain that is under way goes on; another signal ends it at once");
+                }
+                Signal::Drain | Signal::Hangup => {}
             },
             () = &mut grace_over => {
                 let left = sum(watched, |core| core.connections.get());
@@ -270,8 +277,23 @@ mod tests {
         assert_eq!(live_with(&mut cores, &[Signal::Drain; 3], &watched).await, (End::GraceOver, 0));
         assert_eq!(began.elapsed().as_secs(), 30);
         assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
-        let signals = [Signal::Drain, Signal::Drain, Signal::Terminate];
-        assert_eq!(live_with(&mut Fake::new(), &signals, &watched).await, (End::Interrupted, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_signal_after_a_drain_was_asked_for_changes_nothing_and_the_second_ends_it() {
+        use Signal::{Drain, Terminate};
+        for (signals, end, seconds) in [
+            (&[Drain, Terminate][..], End::GraceOver, 30),
+            (&[Drain, Drain, Terminate, Drain], End::GraceOver, 30),
+            (&[Terminate, Drain], End::GraceOver, 30),
+            (&[Drain, Terminate, Terminate], End::Interrupted, 0),
+            (&[Terminate, Drain, Terminate], End::Interrupted, 0),
+        ] {
+            let (mut cores, watched) = (Fake::new(), watched());
+            let began = Instant::now();
+            assert_eq!(live_with(&mut cores, signals, &watched).await, (end, 0), "{signals:?}");
+            assert_eq!(began.elapsed().as_secs(), seconds, "the grace is that of the first, {signals:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

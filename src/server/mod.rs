@@ -8,6 +8,7 @@ pub mod config;
 mod cores;
 mod doctor;
 pub mod drain;
+mod file;
 mod life;
 pub mod log;
 mod operate;
@@ -22,6 +23,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Action, Answer, Request, TokenRequest};
+use self::config::check::{LACKS_HOSTS, lacks_hosts};
+use self::config::found::Found;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
@@ -76,7 +79,9 @@ fn run(request: Request) -> ExitCode {
     match (request.action, plan) {
         (Action::PrintConfig, _) => print_config(&config, &mistakes),
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
-            print(&format!("the configuration is fine ({})", config.file.as_deref().unwrap_or("no file")))
+            let file = config.file.as_ref().map_or_else(|| "no file".into(), Found::shown);
+            let fine = format!("the configuration is fine ({file})");
+            print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
         }
         (Action::Serve, Ok(plan)) if mistakes.is_empty() => match boot::serve(&sources, &machine, config, &plan) {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,14 @@
 //! SIGHUP: what has changed in the configuration, what of it takes effect now, and what waits for the next start.
 
+use std::path::PathBuf;
+
 use super::config::Config;
+use super::config::found::{self, Found};
 use super::config::keys::{KEYS, Key, Reload};
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;
-use super::config::origin::Mistake;
+use super::config::origin::{Mistake, Origin};
 use super::cores::Cores;
 use super::log::Log;
 
@@ -21,7 +24,7 @@ struct Changes {
 /// Reads the sources again. With any mistake everything stays as it is; otherwise what can change while the server runs
 /// does so at once, and `current` becomes what holds now. Gives what holds now, for the parts that take it over.
 pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log, cores: &Cores) -> Option<Plan> {
-    let config = match read(sources, machine) {
+    let config = match read(sources, machine, current) {
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes),
     };
@@ -33,6 +36,10 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
             next.adopt(index, &config);
         }
     }
+    next.file.clone_from(&config.file);
+    if same_classes(current, &config, |key| key.reload == Reload::Restart) {
+        next.classes.clone_from(&config.classes);
+    }
     let plan = match plan(&next, machine) {
         Ok(plan) => plan,
         Err(mistakes) => return refuse(&mistakes),
@@ -41,7 +48,9 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     cores.configure(&plan.settings);
     *current = next;
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
-    tracing::info!(changed, needs_restart, "configuration read again");
+    let file = current.file.as_ref().map_or_else(|| "none".into(), Found::shown);
+    tracing::info!(file, changed, needs_restart, "configuration read again");
+    warn_of_another(sources, current);
     Some(plan)
 }
 
@@ -65,12 +74,36 @@ fn waits(key: &Key, old: &Config, new: &Config) -> bool {
     }
 }
 
-fn read(sources: &Sources, machine: &Machine) -> Result<Config, Vec<Mistake>> {
-    let (config, mistakes) = load(sources);
+/// The sources as they are now. A file that has been read stays the one that is read, and must still say something: where
+/// it was taken away or is being replaced, its keys and limits must not fall back to the defaults.
+fn read(sources: &Sources, machine: &Machine, current: &Config) -> Result<Config, Vec<Mistake>> {
+    let before = current.file.as_ref();
+    let file = before.map(|file| file.path.clone()).or_else(|| sources.file.clone());
+    let (config, mut mistakes) = load(&Sources { file, ..sources.clone() });
+    if let (Some(before), Some(now)) = (before, &config.file)
+        && now.is_empty
+        && !before.is_empty
+    {
+        let text = format!("the configuration file {} is empty, and was not when it was last read", now.shown());
+        mistakes.push(Mistake::unreadable(&Origin::Default, "", text));
+    }
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
     plan(&config, machine).map(|_| config)
+}
+
+/// Says which file the next start would read in place of the one in use.
+fn warn_of_another(sources: &Sources, current: &Config) {
+    let Some(used) = current.file.as_ref().filter(|_| sources.file.is_none()) else { return };
+    if let Some(other) = another(sources, used) {
+        tracing::warn!(used = used.shown(), other = %other.display(), "the next start reads another configuration file");
+    }
+}
+
+fn another<'a>(sources: &'a Sources, used: &Found) -> Option<&'a PathBuf> {
+    let first = found::first(&sources.candidates).unwrap_or_else(|(path, _)| Some(path));
+    first.filter(|path| **path != used.path)
 }
 
 fn changes(old: &Config, new: &Config) -> Changes {
@@ -84,17 +117,77 @@ fn changes(old: &Config, new: &Config) -> Changes {
             Reload::Restart => changes.later.push(key.path()),
         }
     }
-    let same = old.classes.len() == new.classes.len()
-        && old.classes.iter().zip(&new.classes).all(|(one, other)| one.is_same_as(other));
-    if !same {
+    if !same_classes(old, new, |key| key.reload == Reload::Restart) {
         changes.later.push("rooms.class".into());
+    } else if !same_classes(old, new, |_| true) {
+        changes.now.push("rooms.class".into());
     }
     changes
+}
+
+/// Whether both have the same classes, as far as the keys go that count.
+fn same_classes(old: &Config, new: &Config, counts: impl Fn(&Key) -> bool) -> bool {
+    old.classes.len() == new.classes.len()
+        && old.classes.iter().zip(&new.classes).all(|(one, other)| one.is_same_as(other, &counts))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_that_was_read_must_still_say_something() {
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let path = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("writable");
+        let machine = Machine::detect();
+        let sources = Sources { candidates: vec![path("near.toml"), path("far.toml")], ..Sources::default() };
+        let keys = "[control]\napi_key = \"sesame\"\n";
+
+        // None at first: one that appears is read, and from then on is the one.
+        let none = read(&sources, &machine, &Config::default()).expect("nothing is wrong");
+        assert_eq!(none.file, None);
+        write("far.toml", keys);
+        let far = read(&sources, &machine, &none).expect("nothing is wrong");
+        assert_eq!(far.get("control", "api_key").text(), "sesame");
+        assert_eq!(another(&sources, far.file.as_ref().expect("it was read")), None);
+        write("near.toml", "[control]\napi_key = \"other\"\n");
+        let again = read(&sources, &machine, &far).expect("nothing is wrong");
+        assert_eq!(again.get("control", "api_key").text(), "sesame");
+        assert_eq!(another(&sources, again.file.as_ref().expect("it was read")), Some(&path("near.toml")));
+
+        let refused = |why: &str| {
+            let mistakes = read(&sources, &machine, &far).expect_err(why);
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            let sentence = mistakes[0].to_string();
+            assert!(sentence.starts_with(&format!("the configuration file {} {why}", path("far.toml").display())));
+        };
+        for empty in ["", " \n\t\n", "\u{feff}"] {
+            write("far.toml", empty);
+            refused("is empty, and was not when it was last read");
+        }
+        std::fs::remove_file(path("far.toml")).expect("it was there");
+        refused("cannot be read: No such file or directory");
+        std::os::unix::fs::symlink("far.toml", path("far.toml")).expect("a link can be made");
+        refused("cannot be read: Too many levels of symbolic links");
+        std::fs::remove_file(path("far.toml")).expect("it was there");
+        std::fs::create_dir(path("far.toml")).expect("it can be made");
+        refused("is a directory, not a file");
+    }
+
+    #[test]
+    fn a_file_that_never_said_anything_may_stay_empty() {
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let file = folder.path().join("roomring.toml");
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        std::fs::write(&file, "").expect("writable");
+        let (empty, mistakes) = load(&sources);
+        assert_eq!(mistakes, []);
+        assert!(read(&sources, &Machine::detect(), &empty).is_ok());
+        std::fs::write(&file, "# defaults\n").expect("writable");
+        let commented = read(&sources, &Machine::detect(), &empty).expect("nothing is wrong");
+        assert!(read(&sources, &Machine::detect(), &commented).is_ok(), "a comment is something");
+    }
 
     fn config(sets: &[&str]) -> Config {
         let sets = sets.iter().map(ToString::to_string).collect();
@@ -105,14 +198,26 @@ mod tests {
 
     #[test]
     fn changes_are_told_by_when_they_take_effect() {
-        let old = config(&["log.level=info", "server.max_connections=5"]);
+        let old = config(&["log.level=info", "server.warm_connections=5"]);
         assert_eq!(changes(&old, &old), Changes::default());
         let new = config(&["log.level=debug", "rooms.class=[{pattern='a'}]", "rooms.presence=true"]);
         let expected = Changes {
             now: vec!["log.level".into()],
-            later: vec!["server.max_connections".into(), "rooms.class".into()],
+            later: vec!["server.warm_connections".into(), "rooms.class".into()],
         };
         assert_eq!(changes(&old, &new), expected);
+    }
+
+    #[test]
+    fn the_rate_of_a_class_takes_effect_now_and_what_else_it_says_at_the_next_start() {
+        let class = |text: &str| config(&[&format!("rooms.class=[{{pattern='a',{text}}}]")]);
+        let old = class("room_message_rate='1/s'");
+        let rooms_class = || vec!["rooms.class".to_owned()];
+        let now = Changes { now: rooms_class(), later: Vec::new() };
+        assert_eq!(changes(&old, &class("room_message_rate='2/s'")), now);
+        assert_eq!(changes(&old, &class("")), now);
+        let later = Changes { now: Vec::new(), later: rooms_class() };
+        assert_eq!(changes(&old, &class("room_message_rate='2/s',presence=false")), later);
     }
 
     #[test]

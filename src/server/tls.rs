@@ -5,7 +5,6 @@
 mod tests;
 mod validity;
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +16,8 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{Error, InconsistentKeys, ServerConfig};
 
 use self::validity::Validity;
+use super::file;
+use crate::base::limits::KEY_FILE_BYTES_MAX;
 use crate::control::Watched;
 use crate::io::clock;
 use crate::io::core::CoreHandle;
@@ -58,7 +59,7 @@ fn wrong(key: &'static str, text: String) -> Wrong {
 }
 
 impl Identity {
-    /// Reads and checks both files.
+    /// Reads and checks both files, neither of which may be left out.
     ///
     /// # Errors
     /// Which files are wrong, and how.
@@ -111,11 +112,12 @@ impl Identity {
 }
 
 fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Wrong> {
-    let failed = |error| {
-        let text = format!("{path:?} cannot be read: {error}; it must be the path of a file that the server may read");
-        wrong(key, text)
-    };
-    fs::read(path).map_err(failed)
+    if path.is_empty() {
+        return Err(wrong(key, "is empty; TLS needs both tls.certificate and tls.key".into()));
+    }
+    file::read_pem(path, KEY_FILE_BYTES_MAX).map_err(|unreadable| {
+        wrong(key, format!("{path:?} {unreadable}; it must be the path of a file that the server may read"))
+    })
 }
 
 fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, Wrong> {

@@ -169,6 +169,7 @@ impl ServerDecoder {
         if compressed {
             message.payload = inflater.inflate(message.payload, max_message_bytes).map_err(|error| match error {
                 InflateError::TooBig => ServerError("a message over the limit"),
+                InflateError::TooManyBlocks => ServerError("a compressed message of too many blocks"),
                 InflateError::Corrupt => ServerError("a compressed message that cannot be inflated"),
             })?;
         }

@@ -18,6 +18,12 @@ pub struct Forms {
     pub binary: bool,
 }
 
+impl From<Form> for Forms {
+    fn from(form: Form) -> Self {
+        Self { json: form == Form::Json, binary: form == Form::Binary }
+    }
+}
+
 /// The same push as a finished frame (or several in a row) in each form that somebody reads.
 #[derive(Clone, Debug, Default)]
 pub struct Frames {

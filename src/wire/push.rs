@@ -7,6 +7,7 @@ use super::command::Form;
 use super::frame::{Opcode, append_frame, header_len};
 use super::publication::{Forms, Frames};
 use super::writer::Writer;
+use crate::base::codes::CloseCode;
 use crate::base::ids::{RoomName, Seq, UserName};
 
 /// A user's standing in a room.
@@ -37,8 +38,12 @@ impl Status {
 pub enum ReconnectReason {
     /// Planned stop.
     Draining,
-    /// The memory budget is used up.
+    /// The memory budget is used up, or there is no place for a connection.
     Overloaded,
+    /// Connections come too often.
+    RateLimited,
+    /// There are as many connections of an address or a user as there may be.
+    LimitExceeded,
 }
 
 impl ReconnectReason {
@@ -48,6 +53,18 @@ impl ReconnectReason {
         match self {
             ReconnectReason::Draining => "draining",
             ReconnectReason::Overloaded => "overloaded",
+            ReconnectReason::RateLimited => "rate_limited",
+            ReconnectReason::LimitExceeded => "limit_exceeded",
+        }
+    }
+
+    /// The close that follows.
+    #[must_use]
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            ReconnectReason::Draining => CloseCode::Restart,
+            ReconnectReason::Overloaded => CloseCode::Overloaded,
+            ReconnectReason::RateLimited | ReconnectReason::LimitExceeded => CloseCode::Rate,
         }
     }
 }
@@ -100,6 +117,13 @@ pub enum Push<'a> {
         user: &'a UserName,
         /// To what.
         status: Status,
+    },
+    /// Who is in a room changed, told without names: what was told by name before may no longer hold.
+    Total {
+        /// Where.
+        room: &'a RoomName,
+        /// Users present.
+        total: u64,
     },
     /// Messages that this connection was not given.
     Gap {
@@ -184,6 +208,10 @@ impl Push<'_> {
                 out.text(r#","user":"#).string(user);
                 out.text(r#","status":"#).string(status.as_str());
             }
+            Push::Total { room, total } => {
+                out.text(r#"{"type":"status","room":"#).string(room);
+                out.text(r#","total":"#).integer(total);
+            }
             Push::Gap { room, from, to } => {
                 out.text(r#"{"type":"gap","room":"#).string(room);
                 out.text(r#","from":"#).integer(from);
@@ -207,7 +235,7 @@ impl Push<'_> {
                 out.u32(push_op::GAP).u64(from).u64(to).text(room);
             }
             Push::Welcome { .. } => self.write_json(out.u32(push_op::WELCOME)),
-            Push::Status { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
+            Push::Status { .. } | Push::Total { .. } | Push::Left { .. } | Push::Reconnect { .. } => {
                 self.write_json(out.u32(push_op::OTHER));
             }
         }
@@ -265,6 +293,7 @@ mod tests {
                 json!({"type": "status", "room": **room, "user": "zoë", "status": "away"}),
                 136,
             ),
+            (Push::Total { room, total: 1_001 }, json!({"type": "status", "room": **room, "total": 1_001}), 136),
             (
                 Push::Gap { room, from: 3, to: u64::MAX },
                 json!({"type": "gap", "room": **room, "from": 3, "to": u64::MAX}),

@@ -4,7 +4,7 @@
 //! The seed is printed; `ABUSE_SEED=n` runs another one, `ABUSE_SECONDS=n` goes on for longer.
 
 mod attacks;
-mod healthy;
+pub mod healthy;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const P99_MAX: Duration = Duration::from_secs(5);
 /// the budget of queued frames is 64 MiB.
 const RSS_KIB_MAX: u64 = 400 * 1024;
 
-fn number(variable: &str, otherwise: u64) -> u64 {
+pub fn number(variable: &str, otherwise: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number: {text:?}")),
         Err(_) => otherwise,
@@ -59,6 +59,7 @@ const SETTINGS: &[&str] = &[
     "limits.message_rate_per_user=200/10s",
     "limits.memory_budget=64MiB",
     "rooms.history_ttl=2s",
+    "rooms.numbering_ttl=2s",
     "rooms.presence_grace=1s",
 ];
 

@@ -1,6 +1,7 @@
 //! Tokens on the real server (PROTOCOL section 1; OPERATIONS, `[auth]` and `roomring token`).
 
 mod key_server;
+mod refused;
 mod rotation;
 mod token_command;
 

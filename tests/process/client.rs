@@ -112,6 +112,14 @@ impl Client {
         self.send_message(Message::text(command.to_string()));
     }
 
+    /// Sends JSON values in one write, so that they come in as few segments as they fit into.
+    pub fn send_at_once(&mut self, commands: &[Value]) {
+        for command in commands {
+            self.socket.write(Message::text(command.to_string())).expect("the connection is open");
+        }
+        self.socket.flush().expect("the connection is open");
+    }
+
     pub fn send_message(&mut self, message: Message) {
         self.socket.send(message).expect("the connection is open");
     }

@@ -274,6 +274,31 @@ fn code_for(server: &Server, bytes: &[u8]) -> u16 {
 }
 
 #[test]
+fn a_message_within_the_limit_may_be_larger_when_it_is_compressed() {
+    let server = Server::start(&[ENABLED]);
+    let command = |bytes: usize| {
+        let frame = r#"{"type":"ping","id":7,"noise":""}"#;
+        frame.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - frame.len())))
+    };
+    // Blocks of what could not be compressed, as deflate writes them (RFC 1951 section 3.2.4).
+    let stored = |text: &str| -> Vec<u8> {
+        let mut payload = Vec::new();
+        for chunk in text.as_bytes().chunks(500) {
+            let length = u16::try_from(chunk.len()).expect("at most 500");
+            payload.extend([&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), chunk].concat());
+        }
+        payload.push(0);
+        payload
+    };
+    let most = stored(&command(65_536));
+    assert!(most.len() > 66_000, "{} bytes", most.len());
+    let mut alice = Reader::connect(&server, "alice", "", "");
+    alice.stream.write_all(&client_frame(0xc1, &most)).expect("the server reads");
+    assert_eq!(alice.wait_for_text("\"pong\"").json()["id"], 7);
+    assert_eq!(code_for(&server, &client_frame(0xc1, &stored(&command(65_537)))), 1009, "not one byte more");
+}
+
+#[test]
 fn bombs_and_broken_messages_cost_their_sender_the_connection() {
     let server = Server::start(&[ENABLED]);
     let resident = || server.metric("roomring_process_resident_memory_bytes", "");
@@ -287,6 +312,9 @@ fn bombs_and_broken_messages_cost_their_sender_the_connection() {
         ("a mark in the middle", [client_frame(0x01, b"a"), client_frame(0xc0, b"b")].concat(), 1002),
         ("another reserved bit", client_frame(0xa1, b"a"), 1002),
         ("too large before inflating", client_frame(0xc2, &[7; 65_537]), 1009),
+        ("larger than deflate makes any message", client_frame(0xc2, &[0; 80_000]), 1009),
+        ("blocks marked as the last", client_frame(0xc2, &b"\x03\x00".repeat(32_700)), 1007),
+        ("empty blocks", client_frame(0xc2, &[0x02, 0x08, 0x20, 0x80, 0x00].repeat(13_000)), 1009),
     ];
     for (what, bytes, code) in &cases {
         assert_eq!(code_for(&server, bytes), *code, "{what}");

@@ -47,7 +47,7 @@ fn check(name: &str, included: &[String], cases: usize, more: &[&str]) {
     let settings = [
         "server.echo_path=/",
         "server.max_message_bytes=64MiB",
-        "limits.outbox_bytes=64MiB",
+        "limits.outbox_bytes=128MiB",
         "heartbeat.interval=1h",
         "heartbeat.timeout=2h",
     ];

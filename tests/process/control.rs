@@ -1,5 +1,7 @@
 //! What operators read: `/stats`, `/metrics`, `/health`, `/ready` (OPERATIONS, "Endpoints of the control address").
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -113,6 +115,42 @@ fn health_and_readiness_are_told() {
     assert_eq!((status_of("/health"), status_of("/ready"), status_of("/nowhere")), (200, 200, 404));
     let stats: Value = http::get(server.control, "/stats").json();
     assert!(stats.is_object());
+}
+
+#[test]
+fn whoever_holds_connections_keeps_no_monitoring_out() {
+    let server = Server::start(&["log.format=text"]);
+    let slow_body = format!(
+        "POST /api/kick HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{",
+        server.control
+    );
+    for held in ["", "GET /health HTTP/1.1\r\nX: ", &slow_body] {
+        let streams: Vec<_> = (0..300)
+            .map(|_| {
+                let mut stream = http::open(server.control);
+                std::io::Write::write_all(&mut stream, held.as_bytes()).expect("it is sent");
+                stream
+            })
+            .collect();
+        for path in ["/health", "/metrics", "/stats"] {
+            assert_eq!(http::get(server.control, path).status, 200, "{path} beside 300 times {held:?}");
+        }
+        drop(streams);
+    }
+    // With no descriptors left, the oldest connections make way and the log is told once.
+    let pid = server.pid();
+    let descriptors = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the kernel tells").count();
+    let open = eventually("the connections have ended", || Some(descriptors()).filter(|open| *open < 100));
+    let limit = format!("--nofile={}", open + 10);
+    let lowered =
+        Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status().expect("util-linux has it");
+    assert!(lowered.success());
+    let _streams: Vec<_> = (0..100).map(|_| http::open(server.control)).collect();
+    for path in ["/health", "/metrics", "/stats"] {
+        assert_eq!(http::get(server.control, path).status, 200, "{path} without descriptors");
+    }
+    let log = eventually("the log tells", || Some(server.stderr.get()).filter(|log| log.contains("cannot accept")));
+    assert_eq!(log.matches("cannot accept on the control address").count(), 1, "{log}");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn recovery_and_live_messages_meet_without_a_hole_across_cores() {
 
 #[test]
 fn the_echo_path_answers_with_the_same_message() {
-    let server = Server::start(&["server.echo_path=/", "server.max_message_bytes=1MiB"]);
+    let server = Server::start(&["server.echo_path=/", "server.max_message_bytes=1MiB", "limits.outbox_bytes=2MiB"]);
     let mut stream = http::open_websocket(server.listen, "/");
     let long = vec![b'x'; 300_000];
     for (first, payload) in [(0x81, b"hello".as_slice()), (0x82, &[0, 255, 1]), (0x81, b""), (0x82, &long)] {

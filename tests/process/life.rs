@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{Arrived, Client};
-use crate::command_line::assert_failed;
+use crate::command_line::{assert_failed, run};
 use crate::http;
 use crate::server::{Server, clean, eventually, finish, program, scratch};
 
@@ -109,10 +109,60 @@ fn a_drain_tells_everybody_and_ends_well() {
 }
 
 /// A member that never answers the close frame keeps a drain going until its grace is over.
+fn silent_member(server: &Server) -> std::net::TcpStream {
+    http::open_websocket(server.listen, "/ws?user=silent")
+}
+
 fn hold_the_drain(server: &Server) -> std::net::TcpStream {
-    let silent = http::open_websocket(server.listen, "/ws?user=silent");
+    let silent = silent_member(server);
     server.signal("TERM");
     silent
+}
+
+/// By the HTTP API, as by a `preStop` of Kubernetes.
+fn drain_by_request(server: &Server) {
+    assert_eq!(http::send(server.control, "POST", "/api/drain", "", b"").status, 202);
+}
+
+/// By the command, as by an `ExecStop` of systemd.
+fn drain_by_command(server: &Server) {
+    let finished = run(&["drain", "--control", &server.control.to_string()]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+}
+
+/// Waits until the first signal has reached the drain: two at once may count as one.
+fn wait_for_first_signal(server: &Server) {
+    eventually("the signal is logged", || server.stderr.get().contains("another signal ends it at once").then_some(()));
+}
+
+#[test]
+fn a_drain_that_was_asked_for_survives_the_first_signal() {
+    for drain in [drain_by_request, drain_by_command] {
+        let mut server = Server::start(&["server.cores=2", "server.shutdown_grace=3s"]);
+        let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(&server, "user")).collect();
+        let _silent = silent_member(&server);
+        drain(&server);
+        server.signal("TERM");
+        for client in &mut clients {
+            assert_eq!(client.expect("reconnect")["reason"], "draining");
+            assert_eq!(client.close_code(), 1012);
+        }
+        wait_for_first_signal(&server);
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_drain_that_was_asked_for_is_ended_by_the_second_signal() {
+    let mut server = Server::start(&["server.shutdown_grace=1h"]);
+    let _silent = silent_member(&server);
+    drain_by_request(&server);
+    server.signal("TERM");
+    wait_for_first_signal(&server);
+    drain_by_request(&server);
+    assert_eq!(server.ended(), None, "a request is no signal");
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(1));
 }
 
 #[test]

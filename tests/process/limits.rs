@@ -2,6 +2,7 @@
 //! that nothing comes back while a test runs, however slow the machine is.
 
 use std::fs;
+use std::io::Write;
 
 use serde_json::{Value, json};
 
@@ -118,6 +119,17 @@ fn connections_of_a_user_are_counted_over_the_cores_until_they_end() {
 }
 
 #[test]
+fn a_closed_connection_makes_way_for_the_next() {
+    for cores in [1, 2, 4] {
+        let limits = ["limits.connections_per_user=1", "limits.connections_per_ip=1"];
+        let server = Server::start(&[&format!("server.cores={cores}"), "server.pin=false", limits[0], limits[1]]);
+        for _ in 0..40 {
+            Client::connect(&server, "ann").close();
+        }
+    }
+}
+
+#[test]
 fn upgrades_over_the_rate_of_an_address_are_told_when_to_come_back() {
     let server = Server::start(&["server.cores=2", "limits.connect_rate_per_ip=3/h"]);
     let clients: Vec<Client> = (0..6).map(|at| Client::connect(&server, &format!("user-{at}"))).collect();
@@ -200,4 +212,46 @@ fn limits_are_read_again_on_hangup_and_a_bad_file_changes_nothing() {
     write("0");
     read_again("configuration read again", 2);
     assert_eq!(published(&mut other, "a", 5), 5);
+}
+
+#[test]
+fn rates_and_connections_go_by_what_a_hangup_sets_for_those_who_are_there_too() {
+    let file = scratch("limits").join("rates.toml");
+    let write = |limits: &str, of_class: &str| {
+        let class = format!("[[rooms.class]]\npattern = \"news:*\"\nroom_message_rate = \"{of_class}\"\n");
+        let text = format!("[limits]\nconnections_per_user = 0\n{limits}\n{class}");
+        fs::write(&file, text).expect("the build's folder for tests can be written");
+    };
+    write("connect_rate = \"2/h\"", "1/h");
+    let mut command = program();
+    command.arg("--config").arg(&file).args(["--set", "server.cores=2", "--set", "server.pin=false"]);
+    let server = Server::spawn(command);
+    let head = http::upgrade_head(server.listen, "/ws?user=late", "");
+    let ask = || {
+        let mut socket = http::open(server.listen);
+        socket.write_all(head.as_bytes()).expect("the server takes a head");
+        http::parse(http::read_head(&mut socket).as_bytes())
+    };
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(&server, "ann")).collect();
+    let refused = ask();
+    let seconds: u64 = refused.field("Retry-After").and_then(|seconds| seconds.parse().ok()).expect("seconds");
+    assert!(refused.status == 429 && seconds > 1_700, "two an hour: {refused:?}");
+    clients[0].join("news:1");
+    assert_eq!(published(&mut clients[0], "news:1", 5), 2);
+
+    write("connect_rate = \"1000/s\"", "1000/h");
+    server.signal("HUP");
+    clients.push(eventually("the loosened rate lets connections in", || {
+        (ask().status == 101).then(|| Client::connect(&server, "ann"))
+    }));
+    eventually("the loosened rate of the class", || (published(&mut clients[0], "news:1", 1) == 1).then_some(()));
+
+    write("connect_rate = \"0\"\nconnections_per_ip = 4", "1000/h");
+    server.signal("HUP");
+    eventually("those who are there count", || (ask().status == 429).then_some(()));
+    for client in &mut clients {
+        assert_eq!(client.request(json!({"type": "ping"}))["type"], "pong", "nobody is closed");
+    }
+    clients.drain(..2).for_each(Client::close);
+    eventually("two have gone", || (ask().status == 101).then_some(()));
 }

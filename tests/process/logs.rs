@@ -82,7 +82,8 @@ fn one_cause_of_many_connections_is_bounded_within_a_minute() {
 
 #[test]
 fn a_slow_consumer_is_told_with_its_room_and_memory_with_its_numbers() {
-    let settings = ["log.format=json", "limits.outbox_bytes=16KiB", "rooms.presence=false", "rooms.history_size=10"];
+    let queue = ["server.max_message_bytes=16KiB", "limits.outbox_bytes=32KiB", "rooms.history_size=10"];
+    let settings = [&["log.format=json", "rooms.presence=false"][..], &queue].concat();
     let server = Server::start(&settings);
     let mut stalled = http::open_websocket(server.listen, "/ws?user=stalled&room=news");
     let mut publisher = Client::connect(&server, "publisher");

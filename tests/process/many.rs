@@ -100,6 +100,7 @@ fn thousands_of_short_lives_leave_every_gauge_at_zero() {
         "rooms.presence_grace=50ms",
         "rooms.history_size=20",
         "rooms.history_ttl=2s",
+        "rooms.numbering_ttl=2s",
         "heartbeat.interval=1s",
         "heartbeat.timeout=10s",
     ]);

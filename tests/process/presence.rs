@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
-use crate::client::{Arrived, Client};
+use crate::client::{Arrived, Client, Stream};
 use crate::server::{Server, eventually};
 
 /// Waits for the push that says that a user has this status.
@@ -141,4 +142,114 @@ fn a_room_class_can_do_without_presence() {
         alice.publish("quiet:1", json!(index));
     }
     assert_eq!(alice.request(json!({"type": "history", "room": "quiet:1"}))["first_seq"], 4);
+}
+
+#[test]
+fn what_a_page_has_shown_and_is_undone_is_told() {
+    for cores in [1, 2] {
+        let cores = format!("server.cores={cores}");
+        let server = Server::start(&[&cores, "server.pin=false", "rooms.presence_grace=0"]);
+        let mut alice = Client::connect(&server, "alice");
+        let mut bob = Client::connect(&server, "bob");
+        for round in 0..5 {
+            let room = format!("room{round}");
+            alice.join(&room);
+            bob.join(&room);
+            wait_for_status(&mut alice, "bob", "online");
+            bob.request(json!({"type": "status", "status": "away"}));
+            // His own page is asked behind it, so that the owner knows; hers shows it, or was told in time.
+            presence(&mut bob, &room);
+            let page = presence(&mut alice, &room);
+            assert_eq!(page["users"][1]["status"], "away", "{cores}: {page}");
+            bob.request(json!({"type": "status", "status": "online"}));
+            alice.json_where("the change that was undone", |message| {
+                message["type"] == "status" && message["room"] == room.as_str() && message["status"] == "online"
+            });
+        }
+    }
+}
+
+#[test]
+fn large_rooms_are_told_totals() {
+    for cores in [1, 2] {
+        let cores = format!("server.cores={cores}");
+        let settings = ["rooms.presence_names_max=3", "rooms.presence_grace=0"];
+        let server = Server::start(&[&cores, "server.pin=false", settings[0], settings[1]]);
+        let mut clients: Vec<_> = (0..3).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
+        clients.iter_mut().for_each(|client| {
+            client.join("lobby");
+        });
+        wait_for_status(&mut clients[0], "user2", "online");
+        let mut more: Vec<_> = (3..8).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
+        more.iter_mut().for_each(|client| {
+            client.join("lobby");
+        });
+        let told = clients[0].json_where("the total", |message| message["total"] == 8);
+        assert_eq!(told, json!({"type": "status", "room": "lobby", "total": 8}));
+        more.into_iter().for_each(Client::close);
+        // Names come again once the room is small: whoever asks knows all of them, and is told of each change.
+        eventually("the room is small again", || (presence(&mut clients[0], "lobby")["total"] == 3).then_some(()));
+        clients.pop().expect("user2").close();
+        wait_for_status(&mut clients[0], "user2", "offline");
+    }
+}
+
+/// A client whose receive buffer is small, so that little is under way to it when it does not read.
+fn connect_with_small_buffer(server: &Server, user: &str) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("it can be set");
+    socket.connect(&server.listen.into()).expect("the server accepts");
+    let mut client = Client::over(Stream::Plain(socket.into()), server.listen, &format!("/ws?user={user}"), None);
+    client.expect("welcome");
+    client
+}
+
+#[test]
+fn a_reader_who_stalls_is_told_later_what_holds() {
+    let settings = ["rooms.presence_grace=0", "limits.outbox_bytes=16KiB", "limits.socket_send_bytes=4KiB"];
+    for policy in ["disconnect", "skip", "latest"] {
+        let policy = format!("rooms.slow_policy={policy}");
+        let server = Server::start(&[&policy, settings[0], settings[1], settings[2]]);
+        let mut alice = connect_with_small_buffer(&server, "alice");
+        let mut bob = Client::connect(&server, "bob");
+        // Each change of his is told in so many rooms with so long names that it does not fit into what may wait for her.
+        let rooms: Vec<String> = (0..100).map(|index| format!("{index:0>100}")).collect();
+        let is_told = |client: &mut Client, room: &str, status: &str| {
+            client.json_where(&format!("{status} in {room}"), |message| {
+                message["type"] == "status"
+                    && message["room"] == room
+                    && message["user"] == "bob"
+                    && message["status"] == status
+            });
+        };
+        for room in &rooms {
+            alice.join(room);
+            bob.join(room);
+        }
+        for room in &rooms {
+            is_told(&mut alice, room, "online");
+            is_told(&mut bob, room, "online");
+        }
+        for status in ["away", "online", "away", "online", "away"] {
+            bob.request(json!({"type": "status", "status": status}));
+            rooms.iter().for_each(|room| is_told(&mut bob, room, status));
+        }
+        bob.request(json!({"type": "leave", "room": rooms[0]}));
+        is_told(&mut alice, &rooms[0], "offline");
+        for room in &rooms[1..] {
+            eventually("the last that she was told is what holds", || {
+                // Reads what has come by then.
+                presence(&mut alice, room);
+                let is_status = |message: &&Value| {
+                    message["type"] == "status" && message["room"] == room.as_str() && message["user"] == "bob"
+                };
+                let statuses = alice.kept().filter_map(|arrived| match arrived {
+                    Arrived::Json(message) => Some(message).filter(is_status),
+                    _ => None,
+                });
+                (statuses.last()?["status"] == "away").then_some(())
+            });
+        }
+        assert_eq!(server.metric("roomring_closed_slow_total", ""), 0.0);
+    }
 }

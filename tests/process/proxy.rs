@@ -85,7 +85,7 @@ fn a_header_is_demanded_of_proxies_and_refused_of_others() {
     let answer = http::parse(&http::read_to_end(&mut stream));
     assert_eq!(answer.status, 400, "{answer:?}");
     let mut healthy = open_from(&server, 1);
-    healthy.write_all(&[V1, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"].concat()).expect("the server reads");
+    healthy.write_all(&[V1, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()).expect("the server reads");
     assert_eq!(http::parse(&http::read_to_end(&mut healthy)).status, 200);
     server.wait_until_empty();
 }
@@ -96,11 +96,49 @@ fn forwarded_addresses_are_believed_of_proxies_alone() {
     let address = |user: &str, last: u8, more: &str| address_of(&server, open_from(&server, last), user, b"", more);
     assert_eq!(address("ann", 1, "X-Forwarded-For: 198.51.100.1, 203.0.113.9\r\n"), "203.0.113.9");
     assert_eq!(address("bob", 1, "X-Forwarded-For: 203.0.113.9, 127.0.1.7\r\n"), "203.0.113.9", "two proxies");
-    assert_eq!(address("cid", 1, "Forwarded: for=\"[2001:db8::9]:80\";proto=https\r\n"), "2001:db8::9");
-    assert_eq!(address("dan", 1, "X-Forwarded-For: 203.0.113.9, nonsense\r\n"), "127.0.0.1");
+    assert_eq!(address("dan", 1, "X-Forwarded-For: \", 203.0.113.9\r\n"), "203.0.113.9", "a quote is a character");
     assert_eq!(address("eve", 2, "X-Forwarded-For: 203.0.113.9\r\n"), "127.0.0.2", "a stranger's word");
-    assert_eq!(address("fay", 1, "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=198.51.100.1\r\n"), "127.0.0.1");
+    assert_eq!(address("fay", 1, "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=198.51.100.1\r\n"), "203.0.113.9");
+    assert_eq!(address("gus", 1, "Forwarded: for=198.51.100.1\r\n"), "127.0.0.1", "that header does not count here");
+    assert_eq!(address("hal", 1, ""), "127.0.0.1", "a proxy that checks the server's health");
     server.wait_until_empty();
+}
+
+#[test]
+fn the_standard_header_counts_where_it_is_configured() {
+    let settings =
+        ["server.trusted_proxies=127.0.0.1", "server.forwarded_header=Forwarded", "log.format=text", "log.level=debug"];
+    let server = Server::start(&settings);
+    let address = |user: &str, more: &str| address_of(&server, open_from(&server, 1), user, b"", more);
+    assert_eq!(address("ann", "Forwarded: for=\"[2001:db8::9]:80\";proto=https\r\n"), "2001:db8::9");
+    assert_eq!(address("bob", "Forwarded: for=_x, for=\"203.0.113.9:_secret\";by=\"a\\\",b\"\r\n"), "203.0.113.9");
+    assert_eq!(address("cid", "Forwarded: for=198.51.100.1\r\nForwarded: for=203.0.113.9\r\n"), "203.0.113.9");
+    assert_eq!(address("dan", "X-Forwarded-For: 198.51.100.1\r\nForwarded: for=203.0.113.9\r\n"), "203.0.113.9");
+    assert_eq!(address("eve", "X-Forwarded-For: 198.51.100.1\r\n"), "127.0.0.1", "that header does not count here");
+    server.wait_until_empty();
+}
+
+#[test]
+fn nonsense_of_a_trusted_proxy_lets_nobody_in_under_its_address() {
+    for (header, fields) in [
+        ("X-Forwarded-For", &["X-Forwarded-For: 203.0.113.9, nonsense\r\n", "X-Forwarded-For: unknown\r\n"][..]),
+        (
+            "Forwarded",
+            &["Forwarded: for=unknown\r\n", "Forwarded: for=\"x, for=203.0.113.9\r\n", "Forwarded: proto=https\r\n"],
+        ),
+    ] {
+        let server = Server::start(&["server.trusted_proxies=127.0.0.1", &format!("server.forwarded_header={header}")]);
+        for field in fields {
+            let head = http::upgrade_head(server.listen, "/ws", field);
+            let answer = http::exchange(server.listen, head.as_bytes());
+            assert_eq!((answer.status, &answer.json()["error"]), (400, &"bad_request".into()), "{field}: {answer:?}");
+            let message = answer.json()["message"].to_string();
+            assert!(message.contains(header) && message.contains("server.trusted_proxies"), "{message}");
+        }
+        let mut stranger = open_from(&server, 2);
+        stranger.write_all(http::upgrade_head(server.listen, "/ws", fields[0]).as_bytes()).expect("the server reads");
+        assert!(http::read_head(&mut stranger).starts_with("HTTP/1.1 101 "), "of a stranger nothing is read");
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn a_bad_field_is_named() {
         (json!({"type": "publish", "room": "lobby", "data": 1, "echo": "no"}), "echo"),
         (json!({"type": "publish", "room": "lobby", "data": 1, "ephemeral": 1}), "ephemeral"),
         (json!({"type": "publish", "room": "lobby", "data": 1, "key": 1}), "key"),
+        (json!({"type": "publish", "room": "lobby", "data": 1, "key": "k", "ephemeral": true}), "`key`"),
         (json!({"type": "history", "room": "lobby", "limit": 301}), "limit"),
         (json!({"type": "status", "status": "asleep"}), "status"),
         (json!({"type": "status"}), "status"),

@@ -319,3 +319,67 @@ fn an_empty_room_is_no_room() {
     alice.close();
     server.wait_until_empty();
 }
+
+fn join(room: &str, id: u64) -> Value {
+    json!({"type": "join", "room": room, "id": id})
+}
+
+fn leave(room: &str, id: u64) -> Value {
+    json!({"type": "leave", "room": room, "id": id})
+}
+
+#[test]
+fn a_place_is_free_for_the_command_behind_the_leave() {
+    for cores in [1, 2] {
+        let cores = format!("server.cores={cores}");
+        let server = Server::start(&[&cores, "server.pin=false", "limits.rooms_per_connection=1"]);
+        let mut alice = Client::connect(&server, "alice");
+        alice.join("room0");
+        for round in 0..80_u64 {
+            let (here, next) = (format!("room{round}"), format!("room{}", round + 1));
+            alice.send_at_once(&[leave(&here, 1_000 + round), join(&next, 2_000 + round)]);
+            let reply = alice.json_where("the reply", |message| message["id"] == 2_000 + round);
+            assert_eq!(reply["type"], "joined", "{cores} round {round}: {reply}");
+        }
+        let refused = alice.refused(join("elsewhere", 0), "limit_exceeded");
+        assert!(refused["message"].as_str().is_some_and(|text| text.contains("(1)")), "{refused}");
+    }
+}
+
+#[test]
+fn a_thousand_joins_and_leaves_at_once_are_done() {
+    for cores in [1, 2, 4] {
+        let server = Server::start(&[&format!("server.cores={cores}"), "server.pin=false", "limits.command_rate=0"]);
+        for rooms in [1, 1_000] {
+            let mut alice = Client::connect(&server, "alice");
+            let pairs = (0..1_000_u64).flat_map(|index| {
+                let room = format!("room{}", index % rooms);
+                [join(&room, 2 * index), leave(&room, 2 * index + 1)]
+            });
+            alice.send_at_once(&pairs.collect::<Vec<_>>());
+            for id in 0..2_000 {
+                let reply = alice.json_where("the reply", |message| message["id"] == id);
+                assert_ne!(reply["type"], "error", "{cores} cores, {rooms} rooms: {reply}");
+            }
+            alice.close();
+        }
+        server.wait_until_empty();
+    }
+}
+
+#[test]
+fn whoever_leaves_gets_what_it_published_before() {
+    for (cores, rate) in [(1, "0"), (2, "0"), (4, "0"), (2, "1000/1s"), (4, "1000/1s")] {
+        let rate = format!("limits.message_rate_per_user={rate}");
+        let server = Server::start(&[&format!("server.cores={cores}"), "server.pin=false", &rate]);
+        let mut alice = Client::connect(&server, "alice");
+        for round in 0..40_u64 {
+            let room = format!("room{round}");
+            let publish = json!({"type": "publish", "room": room, "data": round, "id": 3});
+            alice.send_at_once(&[join(&room, 1), publish, leave(&room, 2)]);
+            let message = alice.json_where("its own message", |message| message["type"] == "message");
+            assert_eq!((&message["room"], &message["data"]), (&json!(room), &json!(round)), "{cores} cores, {rate}");
+            alice.json_where("the leave", |message| message["id"] == 2 && message["type"] == "left");
+        }
+    }
+}

@@ -49,7 +49,7 @@ impl Pair {
 }
 
 /// A server with a certificate of its own, and what its clients go by.
-fn start(name: &str, more: &[&str]) -> (Server, Pair, CertificateDer<'static>) {
+pub fn start(name: &str, more: &[&str]) -> (Server, Pair, CertificateDer<'static>) {
     let (pair, der) = Pair::write(name);
     let [certificate, key] = pair.settings();
     let settings = [&[certificate.as_str(), key.as_str()], more].concat();
@@ -64,10 +64,10 @@ pub fn trusting(der: &CertificateDer<'static>, version: &'static SupportedProtoc
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A stream whose handshake is complete, or why it is not.
-fn handshake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream> {
+pub fn handshake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream> {
     let name = ServerName::try_from("localhost").expect("valid");
     let mut tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
     let mut stream = http::open(server.listen);
@@ -77,14 +77,29 @@ fn handshake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<Tls
     Ok(StreamOwned::new(tls, stream))
 }
 
-fn connect(server: &Server, config: &Arc<ClientConfig>, user: &str) -> Client {
+/// A stream whose client knows all that it needs and has not sent its last flight.
+pub fn handshake_but_last_flight(server: &Server, config: &Arc<ClientConfig>) -> TlsStream {
+    let name = ServerName::try_from("localhost").expect("valid");
+    let mut tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
+    let mut stream = http::open(server.listen);
+    while tls.is_handshaking() {
+        while tls.wants_write() {
+            tls.write_tls(&mut stream).expect("the server reads");
+        }
+        tls.read_tls(&mut stream).expect("the server answers");
+        tls.process_new_packets().expect("the server speaks TLS");
+    }
+    StreamOwned::new(tls, stream)
+}
+
+pub fn connect(server: &Server, config: &Arc<ClientConfig>, user: &str) -> Client {
     let stream = Stream::Tls(Box::new(handshake(server, config).expect("the handshake completes")));
     let mut client = Client::over(stream, server.listen, &format!("/ws?user={user}"), None);
     client.welcome = client.expect("welcome");
     client
 }
 
-fn tls_of(client: &mut Client) -> &mut TlsStream {
+pub fn tls_of(client: &mut Client) -> &mut TlsStream {
     match client.over_what() {
         Stream::Tls(stream) => stream,
         Stream::Plain(_) => unreachable!("every client of these tests speaks TLS"),
@@ -133,7 +148,7 @@ fn the_end_is_announced_by_close_notify() {
         let config = trusting(&der, version);
         // After an answer of HTTP, after a closing handshake, after a drain.
         let mut stream = handshake(&server, &config).expect("the handshake completes");
-        write!(stream, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is sent");
+        write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an end without a close_notify would be an error");
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
@@ -289,7 +304,7 @@ fn what_is_not_tls_gets_an_answer_and_an_end() {
 }
 
 /// The first message of a handshake.
-fn hello(config: &Arc<ClientConfig>) -> Vec<u8> {
+pub fn hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let name = ServerName::try_from("localhost").expect("valid");
     let mut tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
     let mut hello = Vec::new();

@@ -147,6 +147,76 @@ fn health_is_told_on_the_data_port() {
     let server = Server::start(&[]);
     let answer = http::get(server.listen, "/health");
     assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"status": "ok"})));
+    assert!(answer.field("Date").is_some_and(|date| date.ends_with(" GMT") && date.len() == 29), "{answer:?}");
+    for (path, status) in [("/health", 200), ("/nowhere", 404), ("/ws", 426)] {
+        let (whole, head) = (http::get(server.listen, path), http::send(server.listen, "HEAD", path, "", b""));
+        assert_eq!((head.status, head.body.as_str()), (status, ""), "{path}: {head:?}");
+        assert_eq!(head.field("Content-Length"), Some(whole.body.len().to_string().as_str()), "{head:?}");
+    }
+    for request in ["OPTIONS /health HTTP/1.1", "OPTIONS * HTTP/1.1", "OPTIONS /ws HTTP/1.1"] {
+        for address in [server.listen, server.control] {
+            let head = format!("{request}\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            let answer = http::exchange(address, head.as_bytes());
+            if address == server.control && request.contains("/ws") {
+                assert_eq!(answer.status, 404, "{answer:?}");
+            } else {
+                assert_eq!((answer.status, answer.field("Allow")), (405, Some("GET, HEAD")), "{answer:?}");
+            }
+        }
+    }
+    for host in ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host:\r\n"] {
+        for address in [server.listen, server.control] {
+            let head = format!("GET /health HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+            let answer = http::exchange(address, head.as_bytes());
+            assert_eq!((answer.status, &answer.json()["error"]), (400, &"bad_request".into()), "{host:?}: {answer:?}");
+        }
+    }
+}
+
+/// An upgrade that is refused by a close frame: its code, and the `reconnect` before it.
+fn closed(server: &Server, query: &str, more: &str) -> (u16, Option<serde_json::Value>) {
+    let mut stream = http::open(server.listen);
+    let head = http::upgrade_head(server.listen, &format!("/ws?refuse=close&{query}"), more);
+    stream.write_all(head.as_bytes()).expect("the server reads");
+    let head = http::read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let frames = http::server_frames(&http::read_to_end(&mut stream));
+    let (last, close) = frames.last().expect("a close frame");
+    assert!(*last == 0x88 && close.len() > 2, "a code and a reason: {frames:?}");
+    let push = match &frames[..frames.len() - 1] {
+        [] => None,
+        [(0x81, json)] => Some(serde_json::from_slice(json).expect("JSON")),
+        [(0x82, binary)] => Some(serde_json::from_slice(&binary[4..]).expect("JSON")),
+        other => panic!("one push at most: {other:?}"),
+    };
+    (u16::from_be_bytes([close[0], close[1]]), push)
+}
+
+#[test]
+fn browsers_can_have_refusals_as_close_frames() {
+    let secret = "auth.hmac_secret=0123456789abcdef0123456789abcdef";
+    let guarded = Server::start(&["auth.mode=jwt", secret]);
+    assert_eq!(closed(&guarded, "", ""), (4401, None));
+    assert_eq!(closed(&guarded, "token=nonsense", ""), (4401, None));
+    let server = Server::start(&["limits.connections_per_user=1", "server.max_connections=2"]);
+    assert_eq!(closed(&server, "", "Origin: http://evil.example\r\n"), (4403, None));
+    let _first = Client::connect(&server, "ann");
+    for form in ["json", "binary"] {
+        let more = format!("Sec-WebSocket-Protocol: roomring.v1.{form}\r\n");
+        let (code, push) = closed(&server, "user=ann&room=lobby", &more);
+        let push = push.expect("a word before");
+        assert_eq!((code, &push["type"]), (4429, &"reconnect".into()), "{push}");
+        assert!(push["after_ms"].as_u64() >= Some(1_000), "{push}");
+    }
+    let _second = Client::connect(&server, "bob");
+    let (code, push) = closed(&server, "user=cid", "");
+    assert_eq!((code, &push.expect("a word before")["reason"]), (1013, &"overloaded".into()));
+    for _ in 0..50 {
+        assert_eq!(closed(&server, "user=cid&room=lobby", "").0, 1013);
+    }
+    assert_eq!((server.stat("connections"), server.stat("members")), (2, 0));
+    assert_eq!(server.metric("roomring_connections_closed_total", ""), 0.0);
+    assert_eq!(server.metric("roomring_upgrades_refused_total", "overloaded"), 51.0);
 }
 
 #[test]

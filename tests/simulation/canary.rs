@@ -23,6 +23,8 @@ pub enum Canary {
     WrongRoom,
     /// One core is shown other data than the others.
     OtherData,
+    /// From some point on, no `News` arrives.
+    LoseNews,
     /// A `Leave` is lost.
     LoseLeave,
     /// A `Joined` is lost.
@@ -47,12 +49,13 @@ pub enum Canary {
 
 impl Canary {
     /// Every one.
-    pub const ALL: [Canary; 15] = [
+    pub const ALL: [Canary; 16] = [
         Canary::LoseDeliver,
         Canary::RepeatDeliver,
         Canary::SwapDelivers,
         Canary::WrongRoom,
         Canary::OtherData,
+        Canary::LoseNews,
         Canary::LoseLeave,
         Canary::LoseJoined,
         Canary::LosePublished,
@@ -104,6 +107,10 @@ impl Cage {
 
     /// Puts the defect into a batch of hops.
     pub fn spoil_hops(&mut self, hops: &mut Vec<Hop>, rooms: &[String]) {
+        if self.canary == Canary::LoseNews && self.sung {
+            hops.retain(|hop| !matches!(hop, Hop::ToHome(ToHome::News { .. })));
+            return;
+        }
         let mut at = 0;
         while at < hops.len() {
             let fits = self.fits(&hops[at..]);
@@ -122,6 +129,7 @@ impl Cage {
                 Hop::ToHome(ToHome::Deliver { .. }),
                 Canary::LoseDeliver | Canary::RepeatDeliver | Canary::WrongRoom | Canary::OtherData,
             )
+            | (Hop::ToHome(ToHome::News { .. }), Canary::LoseNews)
             | (Hop::ToOwner(ToOwner::Leave { .. }), Canary::LoseLeave)
             | (Hop::ToHome(ToHome::Joined { .. }), Canary::LoseJoined) => true,
             (Hop::ToHome(ToHome::Deliver { .. }), Canary::SwapDelivers) => are_neighbours(hops),
@@ -135,7 +143,7 @@ impl Cage {
 
     fn spoil(&self, hops: &mut Vec<Hop>, at: usize, rooms: &[String]) {
         match self.canary {
-            Canary::LoseDeliver | Canary::LoseLeave | Canary::LoseJoined | Canary::LosePublished => {
+            Canary::LoseDeliver | Canary::LoseNews | Canary::LoseLeave | Canary::LoseJoined | Canary::LosePublished => {
                 hops.remove(at);
             }
             Canary::SwapDelivers => hops.swap(at, at + 1),

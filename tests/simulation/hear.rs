@@ -106,6 +106,8 @@ pub enum Heard {
     Ephemeral { room: String, message: Message },
     /// Somebody's standing changed.
     Status { room: String, user: String, status: String },
+    /// Somebody's standing changed in a room that is told totals.
+    Total { room: String, total: u64 },
     /// Messages not given.
     Gap { room: String, from: u64, to: u64 },
     /// The server will close.
@@ -250,6 +252,12 @@ fn read_any(any: Any<'_>) -> Result<Heard, String> {
             total: need(any.total, "total")?,
             users: need(any.users, "users")?,
         },
+        "status" if any.room.is_some() && any.total.is_some() => {
+            if any.user.is_some() || any.status.is_some() {
+                return Err("a total with a name".to_owned());
+            }
+            Heard::Total { room: need(any.room, "room")?, total: need(any.total, "total")? }
+        }
         "status" if any.room.is_some() => Heard::Status {
             room: need(any.room, "room")?,
             user: need(any.user, "user")?,

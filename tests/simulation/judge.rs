@@ -82,11 +82,15 @@ pub struct Seen {
     pub closes: u64,
     /// Compressed messages.
     pub compressed: u64,
+    /// Statuses that clients were told and that were held against the truth in the end.
+    pub statuses: u64,
+    /// Totals pushed.
+    pub totals: u64,
 }
 
 impl Seen {
     /// Each number with its name.
-    pub fn numbers(&self) -> [(&'static str, u64); 11] {
+    pub fn numbers(&self) -> [(&'static str, u64); 13] {
         [
             ("publishes", self.publishes),
             ("acknowledged", self.acknowledged),
@@ -99,6 +103,8 @@ impl Seen {
             ("epochs", self.epochs),
             ("closes", self.closes),
             ("compressed", self.compressed),
+            ("statuses", self.statuses),
+            ("totals", self.totals),
         ]
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use roomring::base::counters::CoreCounters;
 use roomring::base::ids::CoreId;
+use roomring::base::places::Places;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
 use roomring::engine::hop::Hop;
@@ -28,7 +29,9 @@ pub enum FromSocket {
     Bytes(Vec<u8>),
     /// The last send was taken whole.
     Sent,
-    /// Its peer has gone.
+    /// Its peer has ended its stream.
+    Ended,
+    /// It has failed.
     Disconnected,
 }
 
@@ -150,11 +153,13 @@ impl Node {
         self.life += 1;
         self.started_us = now_us;
         let settings = profile.settings(index);
+        let places: Arc<Places> = Arc::default();
         let mut seeds = Rng::salted(profile.seed, "engine", (index as u64) << 32 | u64::from(self.life));
         let core = |core| {
             let counters = Arc::new(CoreCounters::default());
+            let engine = Engine::new(settings.clone(), CoreId(core), seeds.next(), counters.clone());
             Core {
-                engine: Engine::new(settings.clone(), CoreId(core), seeds.next(), counters.clone()),
+                engine: engine.sharing(places.clone()),
                 counters,
                 slots: Vec::new(),
                 sockets: BTreeMap::new(),

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::Limits;
 use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
+use roomring::wire::handshake::ForwardedHeader;
 
 use super::canary::Canary;
 use super::rng::Rng;
@@ -151,6 +153,17 @@ impl Profile {
             settings: Settings { compression: draw_compression(seed), ..draw_settings(&mut rng, mode, cores, calm) },
             faults,
         }
+        .with_names()
+    }
+
+    /// In every other run rooms with more than a few members are told totals.
+    fn with_names(mut self) -> Self {
+        let names_max = *Rng::salted(self.seed, "names", 0).pick(&[1_000, 3]);
+        let settings = &mut self.settings;
+        for rooms in settings.classes.iter_mut().map(|class| &mut class.settings).chain([&mut settings.rooms]) {
+            Arc::make_mut(rooms).presence_names_max = names_max;
+        }
+        self
     }
 
     /// Nothing goes wrong, several cores: what canaries are put into.
@@ -318,11 +331,13 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
     RoomSettings {
         history_count_max: *rng.pick(&[0, 5, 40, 1_000]),
         history_ttl_ms: *rng.pick(&[2_000, 20_000, 60_000]),
+        numbering_ttl_ms: *rng.pick(&[0, 3_000, 60_000]),
         history_on_join: history_on_join_max.min(*rng.pick(&[0, 5, 50])),
         history_on_join_max,
         recovery_max: *rng.pick(&[3, 50, 1_000]),
         slow_policy,
         presence: rng.chance(0.8),
+        presence_names_max: 1_000,
         presence_grace_ms: *rng.pick(&[0, 200, 2_000]),
         message_rate: None,
     }
@@ -343,17 +358,21 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
     Settings {
         node: String::new(),
         cores,
-        connections_max: if tight && rng.chance(0.5) { 5 } else { 10_000 },
+        connections_max: if tight && rng.chance(0.5) { 5 * u32::from(cores) } else { 10_000 },
+        core_connections_max: 1_000_000,
         sockets_max: u32::MAX,
         warm_connections: *rng.pick(&[0, 3]),
         message_bytes_max: 65_536,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
+        allowed_hosts: AllowedHosts::any(),
+        forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::default(),
         outbox_bytes_max,
         rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
         limits: if calm || rng.chance(0.6) { Limits::default() } else { draw_limits(rng) },
         memory_bytes_max: if tight { 200_000 } else { 1 << 30 },
+        io_bytes_per_connection: 0,
         heartbeat_ms: *rng.pick(&[2_000, 5_000]),
         heartbeat_timeout_ms: 9_000,
         compression: None,

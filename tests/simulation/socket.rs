@@ -10,8 +10,10 @@ use bytes::Bytes;
 pub enum Up {
     /// Bytes.
     Bytes(Vec<u8>),
-    /// The client's stream ends here, in order or by reset.
+    /// The client's stream ends here; it still reads.
     End,
+    /// The client has reset the connection.
+    Reset,
 }
 
 /// A connection, from the client's connect to the end of both sides.
@@ -51,6 +53,8 @@ pub struct Socket {
     pub vanished_us: Option<u64>,
     /// A read by the client is scheduled.
     pub reading: bool,
+    /// When the `Ended` input was handed to the engine.
+    pub told_ended_us: Option<u64>,
     /// The `Disconnected` input was handed to the engine.
     pub told_disconnected: bool,
 }
@@ -76,6 +80,7 @@ impl Socket {
             client_gone: false,
             vanished_us: None,
             reading: false,
+            told_ended_us: None,
             told_disconnected: false,
         }
     }

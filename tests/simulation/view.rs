@@ -1,9 +1,11 @@
 //! One connection's view of one room: what it must see next (PROTOCOL sections 4.1, 4.2 and 4.6). Every message,
 //! `joined`, `gap` and page of history is held against it.
 
+use std::collections::BTreeMap;
+
 use roomring::base::limits::{PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR};
 
-use super::hear::{History, Joined, Message};
+use super::hear::{History, Joined, Message, Present};
 use super::judge::{ConnKey, Judge};
 use super::profile::{Mode, Profile};
 
@@ -60,6 +62,59 @@ pub struct View {
     /// Up to here messages come that the last `joined` did not hold itself: every one of them, or a `gap`.
     replayed_to: u64,
     past: Vec<u64>,
+    /// What it was told of who is there.
+    pub crowd: Crowd,
+}
+
+/// What one connection was told of who is in one room, by `presence` replies and the pushes after them.
+#[derive(Clone, Debug, Default)]
+pub struct Crowd {
+    /// By user: `online`, `away` or `offline`.
+    told: BTreeMap<String, String>,
+    /// Whoever is not in `told` is not there.
+    whole: bool,
+}
+
+impl Crowd {
+    /// A `presence` reply to a question for `limit` users from the beginning.
+    pub fn on_page(&mut self, users: &[Present], limit: u64) {
+        self.whole |= (users.len() as u64) < limit;
+        let last = users.last().filter(|_| users.len() as u64 == limit).map(|last| last.user.clone());
+        for (user, status) in &mut self.told {
+            if last.as_ref().is_none_or(|last| user.as_bytes() <= last.as_bytes()) {
+                "offline".clone_into(status);
+            }
+        }
+        self.told.extend(users.iter().map(|user| (user.user.clone(), user.status.clone())));
+    }
+
+    /// A push with a name.
+    pub fn on_status(&mut self, user: String, status: String) {
+        self.told.insert(user, status);
+    }
+
+    /// A push without names: those from before do not count any more.
+    pub fn on_total(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whatever was told holds when nothing moves any more. Auditors come and go.
+    pub fn on_audit(&self, scene: Scene<'_>, present: &[Present], judge: &mut Judge) {
+        let is_client = |user: &str| !user.starts_with("auditor-");
+        let truth: BTreeMap<&str, &str> =
+            present.iter().map(|user| (user.user.as_str(), user.status.as_str())).collect();
+        let Scene { conn, room, .. } = scene;
+        for (user, status) in self.told.iter().filter(|(user, _)| is_client(user)) {
+            let holds = truth.get(user.as_str()).copied().unwrap_or("offline");
+            judge.seen.statuses += 1;
+            judge.check(status == holds, || {
+                format!("connection {conn} room {room} was told last that {user} is {status}, who is {holds}")
+            });
+        }
+        for user in truth.keys().filter(|user| self.whole && is_client(user) && !self.told.contains_key(**user)) {
+            judge.fail(|| format!("connection {conn} room {room} was shown everybody, and never told of {user}"));
+        }
+    }
 }
 
 impl View {
@@ -100,6 +155,9 @@ impl View {
                 judge.check(legal, || format!("{}: a new epoch after {view:?}", what()));
             }
             self.epoch = joined.epoch;
+        }
+        if !self.member || self.fading.is_some() {
+            self.crowd = Crowd::default();
         }
         self.member = true;
         // A leave that was sent behind this join is still to come.

@@ -2,7 +2,7 @@
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};
-use roomring::wire::deflate::{Compressor, Window};
+use roomring::wire::deflate::{Compressor, Window, compressed_bytes_max};
 use roomring::wire::frame::Opcode;
 
 use crate::support::{Outcome, Owned, Random, decode_inflated};
@@ -96,16 +96,44 @@ fn what_cannot_be_taken_is_refused_when_it_is_complete_or_too_long() {
     refused_at(&corrupt, MAX, CloseCode::InvalidUtf8, corrupt.len());
     let half_a_character = framed(0xc1, b"\x00\x01\x00\xfe\xff\xc3\x00");
     refused_at(&half_a_character, MAX, CloseCode::InvalidUtf8, half_a_character.len());
-    let too_long_before = framed(0xc1, &[0; 101]);
-    refused_at(&too_long_before, 100, CloseCode::TooBig, 2);
-    let in_fragments = [framed(0x42, &[0; 60]), framed(0x00, &[0; 41])].concat();
-    refused_at(&in_fragments, 100, CloseCode::TooBig, 68);
+    // Deflate may enlarge a message: by how much is bounded, as what comes out of it is.
+    let (most, key_bytes) = (compressed_bytes_max(1_000), 8);
+    let too_long_before = framed(0xc1, &vec![0; most + 1]);
+    refused_at(&too_long_before, 1_000, CloseCode::TooBig, 4);
+    let in_fragments = [framed(0x42, &vec![0; most - 40]), framed(0x00, &[0; 41])].concat();
+    refused_at(&in_fragments, 1_000, CloseCode::TooBig, most - 40 + key_bytes + 2);
     let hello = framed(0xc1, b"\xf2\x48\xcd\xc9\xc9\x07\x00");
-    refused_at(&hello, 4, CloseCode::TooBig, 2);
+    refused_at(&hello, 4, CloseCode::TooBig, hello.len());
+    let plain = [framed(0x02, &[0; 900]), framed(0x00, &[0; 101])].concat();
+    refused_at(&plain, 1_000, CloseCode::TooBig, 900 + key_bytes + 2);
     let mut compressor = Compressor::new(9);
     let bomb = compressor.compress(Window::Bits15, &vec![0; MAX + 1]).expect("smaller");
     let bomb = framed(0xc2, bomb);
     refused_at(&bomb, MAX, CloseCode::TooBig, bomb.len());
+}
+
+#[test]
+fn a_message_within_the_limit_is_taken_although_deflate_makes_it_larger() {
+    let text = "x7Q!".repeat(25);
+    // One stored block: five bytes more, and the byte that begins the tail.
+    let stored = [b"\x00\x64\x00\x9b\xff", text.as_bytes(), b"\x00"].concat();
+    let (begin, end) = stored.split_at(101);
+    for stream in [framed(0xc1, &stored), [framed(0x41, begin), framed(0x80, end)].concat()] {
+        for sizes in [usize::MAX, 1, 7] {
+            let (outcome, _) = decode_inflated(&stream, std::iter::repeat(sizes), text.len());
+            assert_eq!((outcome.error, &outcome.events[..]), (None, &[Owned::Text(text.clone())][..]));
+        }
+        refused_at(&stream, text.len() - 1, CloseCode::TooBig, stream.len());
+    }
+}
+
+#[test]
+fn blocks_without_end_are_refused() {
+    let last = framed(0xc1, &b"\x03\x00".repeat(32_700));
+    refused_at(&last, MAX, CloseCode::InvalidUtf8, last.len());
+    // Four empty blocks with fixed codes, of ten bits each, and so on.
+    let fixed = framed(0xc1, &[0x02, 0x08, 0x20, 0x80, 0x00].repeat(1_000));
+    refused_at(&fixed, MAX, CloseCode::TooBig, fixed.len());
 }
 
 /// Messages of all kinds, many of them compressed and cut into frames; with damage in the later seeds.

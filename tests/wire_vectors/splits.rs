@@ -77,9 +77,9 @@ fn a_head_is_decided_once() {
                 complete += 1;
                 assert_eq!(decided.as_ref(), Some(&whole), "seed {seed}");
             }
-            (Head::Refused(_), decided) => {
+            (Head::Refused { .. }, decided) => {
                 refused += 1;
-                assert!(matches!(decided, Some(Head::Refused(_))), "seed {seed}");
+                assert!(matches!(decided, Some(Head::Refused { .. })), "seed {seed}");
             }
             (Head::Incomplete, decided) => assert_eq!(decided, None, "seed {seed}"),
         }

@@ -152,14 +152,14 @@ impl Floor {
         let request = match parse_head(&connection.head) {
             Head::Incomplete => return true,
             Head::Complete { request, .. } => request,
-            Head::Refused(_) => return false,
+            Head::Refused { .. } => return false,
         };
         let upgrade = match request {
             HttpRequest::Upgrade(upgrade) => upgrade,
             HttpRequest::BadUpgrade { .. } => return false,
             HttpRequest::Get { .. } => {
                 let body = serde_json::to_string(&self.counters).expect("plain integers");
-                let answer = json_response(200, &body);
+                let answer = json_response(200, &body, clock::unix_seconds() * 1_000);
                 let _ = connection.stream.write_all(&answer);
                 return false;
             }

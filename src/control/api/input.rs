@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http_body_util::LengthLimitError;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
@@ -59,7 +60,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Body<T> {
         })?;
         let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not come in time");
         let body = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), announced)).await.map_err(late)?;
-        read(&body.map_err(|_| too_large())?).map(Body)
+        let body = body.map_err(|error| match std::error::Error::source(&error) {
+            Some(source) if source.is::<LengthLimitError>() => too_large(),
+            // Framing that is no HTTP, or an end before the end.
+            _ => Refusal::bad("the body is incomplete, or its chunks are malformed"),
+        })?;
+        read(&body).map(Body)
     }
 }
 

@@ -15,7 +15,7 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -36,6 +36,7 @@ use self::guard::{Guard, REQUEST_TIMEOUT, REQUESTS_MAX, SharedGuard, check_conte
 use self::refusal::{ErrorBody, Refusal};
 use super::requests::Requests;
 use crate::base::codes::ErrorCode;
+use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
 use crate::io::clock;
 
@@ -50,6 +51,8 @@ pub struct ApiSettings {
     pub rate: Option<Rate>,
     /// The largest data of a publish.
     pub message_bytes_max: usize,
+    /// Hosts by which the control address may be asked for, on every route.
+    pub hosts: AllowedHosts,
     /// Whether rooms whose names begin with `@` are users' inboxes; without, nothing may be published there.
     pub inboxes: bool,
 }
@@ -59,6 +62,7 @@ pub struct Api {
     settings: ApiSettings,
     caller: Caller,
     guard: SharedGuard,
+    hosts: RwLock<AllowedHosts>,
     /// Requests under way.
     places: Semaphore,
     /// KiB of the bodies of requests under way.
@@ -78,6 +82,7 @@ impl Api {
         Self {
             caller: Caller::new(cores),
             guard: SharedGuard::new(Guard::new(settings.key.clone(), settings.rate)),
+            hosts: RwLock::new(settings.hosts.clone()),
             places: Semaphore::new(REQUESTS_MAX),
             bodies: Semaphore::new(bodies_kib),
             requests: Requests::default(),
@@ -86,10 +91,15 @@ impl Api {
         }
     }
 
-    /// Goes by another key and another rate from now on.
-    pub fn change(&self, key: String, rate: Option<Rate>) {
-        let guard = Guard::new(key, rate);
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = guard;
+    /// Goes by another key, another rate and other hosts from now on.
+    pub fn change(&self, key: String, rate: Option<Rate>, hosts: AllowedHosts) {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).change(key, rate, clock::now().mono_us);
+        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts;
+    }
+
+    /// Whether a request may ask for this host.
+    pub fn allows(&self, authority: &str) -> bool {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner).allow(authority)
     }
 
     /// The counts of its requests.
@@ -197,7 +207,7 @@ struct Draining {
 /// Begin the planned stop
 ///
 /// As SIGTERM does: no new connections; those there are told to reconnect and closed over a while; then the process ends.
-/// Asking again changes nothing.
+/// Asking again changes nothing, nor does the first signal after it; the second one ends the process at once.
 #[utoipa::path(
     post, path = "/api/drain", tag = "server",
     responses(

@@ -12,7 +12,9 @@ use utoipa::{Modify, OpenApi};
     info(
         title = "Roomring control API",
         description = "What an application's backend and an operator have the server do. Every answer from 400 on is \
-                       `{\"error\", \"message\"}`; 429 and 503 say in `Retry-After` when to try again. Every time is Unix milliseconds.",
+                       `{\"error\", \"message\"}`; 429 and 503 say in `Retry-After` when to try again. \
+                       Requests must ask for the control address by its IP address, a loopback name or a host of \
+                       `server.allowed_hosts` (else 403). Every time is Unix milliseconds.",
     ),
     paths(
         super::publish::publish,

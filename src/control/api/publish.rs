@@ -44,7 +44,7 @@ pub(super) struct Publish {
     /// In whose name; `server` where it is missing
     #[schema(example = "server")]
     from: Option<String>,
-    /// Not numbered and not kept: for those who are there now
+    /// Not numbered and not kept: for those who are there now. Not together with `key`
     #[serde(default)]
     ephemeral: bool,
 }
@@ -65,7 +65,7 @@ pub(super) struct Broadcast {
     key: Option<String>,
     /// In whose name; `server` where it is missing
     from: Option<String>,
-    /// Not numbered and not kept: for those who are there now
+    /// Not numbered and not kept: for those who are there now. Not together with `key`
     #[serde(default)]
     ephemeral: bool,
 }
@@ -185,7 +185,11 @@ fn read_message(
 ) -> Result<RoomAsk, Refusal> {
     let (kind, data) = input::data(json, base64, api.settings.message_bytes_max)?;
     let from = input::user("from", from.unwrap_or(FROM))?;
-    Ok(RoomAsk::Publish { from, kind, data, key: input::key(key)?, ephemeral })
+    let key = input::key(key)?;
+    if key.is_some() && ephemeral {
+        return Err(Refusal::bad("`key` must not come together with `ephemeral`"));
+    }
+    Ok(RoomAsk::Publish { from, kind, data, key, ephemeral })
 }
 
 async fn publish_one(api: &Api, room: RoomName, ask: RoomAsk) -> Result<Published, Refusal> {

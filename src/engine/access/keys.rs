@@ -6,15 +6,12 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use smallvec::SmallVec;
 
 use super::claims::Claims;
-use super::{Access, Cause, Denied, Material};
-use crate::base::limits::{TOKEN_BYTES_MAX, TOKEN_KEYS_TRIED_MAX};
+use super::{Access, Cause, Denied, Material, Token};
+use crate::base::limits::{TOKEN_KEYS_MAX, TOKEN_KEYS_TRIED_MAX};
 
 /// What a token must say beside being signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +34,35 @@ pub enum Renewal {
     Renewed,
     /// A key set is to be read and never has been yet.
     Awaited,
+}
+
+/// Some keys of one [`Keys`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which(u64);
+
+const _: () = assert!(TOKEN_KEYS_MAX <= u64::BITS as usize, "each key has its bit");
+
+impl Which {
+    /// None of them.
+    pub const NONE: Which = Which(0);
+    /// All of them.
+    pub const ALL: Which = Which(u64::MAX);
+
+    const fn has(self, place: usize) -> bool {
+        self.0 >> place & 1 == 1
+    }
+}
+
+/// The keys that may have signed a token, the likeliest first: their places.
+#[derive(Clone, Debug)]
+pub struct Candidates(SmallVec<[u8; TOKEN_KEYS_TRIED_MAX]>);
+
+impl Candidates {
+    /// How many: the signature checks that verifying may take.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.len() as u32
+    }
 }
 
 /// One key.
@@ -62,16 +88,6 @@ pub struct Keys {
     expected: Expected,
     renewal: Renewal,
     as_of_ms: u64,
-}
-
-/// A token's header (RFC 7515 section 4). What else it may hold is not looked at: least of all keys or addresses of keys.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    #[serde(default)]
-    kid: Option<String>,
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
 }
 
 impl Keys {
@@ -106,53 +122,78 @@ impl Keys {
         self.keys.len()
     }
 
+    /// The keys that `before` does not have.
+    #[must_use]
+    pub fn added_to(&self, before: &Keys) -> Which {
+        let is_new = |key: &Key| !before.keys.iter().any(|known| known.is_same_as(key));
+        let added = self.keys.iter().enumerate().filter(|(_, key)| is_new(key));
+        Which(added.fold(0, |added, (place, _)| added | 1 << place))
+    }
+
+    /// The keys among `which` that may have signed a token: those that it names, then those for its algorithm alone, then
+    /// the rest of its kind; at most [`TOKEN_KEYS_TRIED_MAX`].
+    #[must_use]
+    pub fn candidates(&self, token: &Token<'_>, which: Which) -> Candidates {
+        let id = token.key_id.as_deref();
+        let mut ranked: SmallVec<[(u8, u8); TOKEN_KEYS_TRIED_MAX]> = self
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(place, key)| which.has(*place) && key.may_have_signed(id, token.algorithm))
+            .map(|(place, key)| {
+                let is_named = id.is_some() && key.id.as_deref() == id;
+                let rank = if is_named { 0 } else { key.algorithms.len() as u8 };
+                (rank, place as u8)
+            })
+            .collect();
+        ranked.sort_unstable();
+        Candidates(ranked.into_iter().take(TOKEN_KEYS_TRIED_MAX).map(|(_, place)| place).collect())
+    }
+
     /// Reads and verifies a token at a time.
     ///
     /// # Errors
     /// Why it is refused, in words that hold nothing of it.
     pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Access, Denied> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(Denied::new(Cause::Malformed, format!("the token is longer than {TOKEN_BYTES_MAX} bytes")));
-        }
-        let malformed = || Denied::new(Cause::Malformed, "the token is not a JWT of three parts");
-        let (message, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-        let (header, payload) = message.split_once('.').ok_or_else(malformed)?;
-        let header = BASE64.decode(header).map_err(|_| malformed())?;
-        let payload = BASE64.decode(payload).map_err(|_| malformed())?;
-        let header = serde_json::from_slice(&header)
-            .map_err(|_| Denied::new(Cause::Malformed, "the token's header is not a JSON object with a text `alg`"))?;
-        self.check_signature(&header, message, signature)?;
-        self.check_claims(Claims::read(&payload)?, now_unix_ms)
+        let token = Token::read(token)?;
+        self.verify_by(&self.candidates(&token, Which::ALL), &token, now_unix_ms)
     }
 
-    fn check_signature(&self, header: &Header, message: &str, signature: &str) -> Result<(), Denied> {
-        if header.crit.is_some() {
-            return Err(Denied::new(Cause::Malformed, "the token's header has `crit`, and no extension is understood"));
-        }
-        let algorithm = algorithm(&header.alg).ok_or_else(|| {
-            let taken = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
-            Denied::new(Cause::Algorithm, format!("the token's `alg` is not one of {taken}"))
-        })?;
-        let mut tried = 0;
-        for key in self.keys.iter().filter(|key| key.may_have_signed(header.kid.as_deref(), algorithm)) {
-            tried += 1;
-            if tried > TOKEN_KEYS_TRIED_MAX {
-                break;
-            }
+    /// Verifies a token at a time by its [`Keys::candidates`].
+    ///
+    /// # Errors
+    /// Why it is refused, in words that hold nothing of it.
+    pub fn verify_by(&self, candidates: &Candidates, token: &Token<'_>, now_unix_ms: u64) -> Result<Access, Denied> {
+        let has_signed = |place: &u8| {
+            let key = &self.keys[usize::from(*place)].key;
             // An error is a signature that cannot be read.
-            if jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm) == Ok(true) {
-                return Ok(());
-            }
+            jsonwebtoken::crypto::verify(token.signature, token.message.as_bytes(), key, token.algorithm) == Ok(true)
+        };
+        if !candidates.0.iter().any(has_signed) {
+            return Err(self.unverified(candidates, token));
         }
-        if tried > 0 {
-            return Err(Denied::new(Cause::Signature, "the token's signature is wrong"));
+        self.check_claims(Claims::read(&token.claims)?, now_unix_ms)
+    }
+
+    fn unverified(&self, candidates: &Candidates, token: &Token<'_>) -> Denied {
+        if candidates.count() > 0 {
+            return Denied::new(Cause::Signature, "the token's signature is wrong");
         }
-        let takes_algorithm = self.keys.iter().any(|key| key.algorithms.contains(&algorithm));
-        Err(if takes_algorithm || self.renewal != Renewal::None {
+        let may_come = self.renewal != Renewal::None && !token.is_by_secret();
+        if may_come || self.keys.iter().any(|key| key.algorithms.contains(&token.algorithm)) {
             Denied::new(Cause::UnknownKey, "the token is signed with a key that this server does not know")
         } else {
             Denied::new(Cause::Algorithm, "the token's `alg` is not one that this server has a key for")
-        })
+        }
+    }
+
+    /// Whether a token that no key fits may be good by a key that is yet to come: one that is not refused whatever signed
+    /// it.
+    #[must_use]
+    pub fn may_come_to_fit(&self, token: &Token<'_>, now_unix_ms: u64) -> bool {
+        self.renewal != Renewal::None
+            && !token.is_by_secret()
+            && Claims::read(&token.claims).and_then(|claims| self.check_claims(claims, now_unix_ms)).is_ok()
     }
 
     fn check_claims(&self, claims: Claims, now_unix_ms: u64) -> Result<Access, Denied> {
@@ -179,6 +220,19 @@ impl Key {
     fn may_have_signed(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
         let ids_differ = matches!((id, self.id.as_deref()), (Some(one), Some(other)) if one != other);
         self.algorithms.contains(&algorithm) && !ids_differ
+    }
+
+    /// Whether it verifies exactly what the other one does.
+    fn is_same_as(&self, other: &Key) -> bool {
+        let is_same = match (self.key.kind(), other.key.kind()) {
+            (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => one == other,
+            (
+                DecodingKeyKind::RsaModulusExponent { n, e },
+                DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e },
+            ) => n == other_n && e == other_e,
+            _ => false,
+        };
+        is_same && self.id == other.id && self.algorithms == other.algorithms
     }
 }
 

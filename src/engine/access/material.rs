@@ -2,25 +2,25 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::keys::{Key, algorithm};
-use crate::base::limits::TOKEN_KEYS_MAX;
+use super::jwk;
+use super::keys::Key;
+use crate::base::limits::{KEYS_PASSED_OVER_TOLD_MAX, TOKEN_KEYS_MAX};
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-const RSA: &[Algorithm] =
+pub(super) const RSA: &[Algorithm] =
     &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
-const P256: &[Algorithm] = &[Algorithm::ES256];
-const P384: &[Algorithm] = &[Algorithm::ES384];
-const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
+pub(super) const P256: &[Algorithm] = &[Algorithm::ES256];
+pub(super) const P384: &[Algorithm] = &[Algorithm::ES384];
+pub(super) const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
 
 /// Bytes of an RSA modulus that are taken (RFC 7518 section 3.3: at least 2048 bits).
-const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
+pub(super) const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
 /// Why there is no key in a text. Completes the sentence "the file …"; holds nothing of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +38,27 @@ fn error(text: impl Into<String>) -> KeyError {
     KeyError(text.into())
 }
 
+/// A key of a key set that verifies nothing here, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its `kid`, or its place in the set.
+    pub key: String,
+    /// As a sentence.
+    pub why: String,
+}
+
 /// Keys, from whatever they were read.
 #[derive(Clone, Debug, Default)]
 pub struct Material {
     keys: Vec<Key>,
+    passed_over: Vec<PassedOver>,
 }
 
 impl Material {
     /// No keys.
     #[must_use]
     pub const fn new() -> Self {
-        Self { keys: Vec::new() }
+        Self { keys: Vec::new(), passed_over: Vec::new() }
     }
 
     /// How many.
@@ -57,12 +67,19 @@ impl Material {
         self.keys.len()
     }
 
+    /// The first keys of a set that cannot be used although they seem to be meant for signatures.
+    #[must_use]
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
+    }
+
     /// All of both.
     ///
     /// # Errors
     /// More than [`TOKEN_KEYS_MAX`].
     pub fn and(mut self, other: Material) -> Result<Self, KeyError> {
         self.keys.extend(other.keys);
+        self.passed_over.extend(other.passed_over);
         if self.keys.len() > TOKEN_KEYS_MAX {
             return Err(error(format!("brings the keys to more than {TOKEN_KEYS_MAX}")));
         }
@@ -77,7 +94,7 @@ impl Material {
     #[must_use]
     pub fn from_secret(secret: &str) -> Self {
         let key = DecodingKey::from_secret(secret.as_bytes());
-        Self { keys: vec![Key { id: None, algorithms: HMAC, key }] }
+        Self { keys: vec![Key { id: None, algorithms: HMAC, key }], ..Self::default() }
     }
 
     /// Public keys in PEM: RSA (`PUBLIC KEY` or `RSA PUBLIC KEY`), P-256, P-384 or Ed25519 (`PUBLIC KEY`), one or more.
@@ -97,13 +114,13 @@ impl Material {
         }
         match keys.len() {
             0 => Err(error("holds no PEM block, such as -----BEGIN PUBLIC KEY-----")),
-            1..=TOKEN_KEYS_MAX => Ok(Self { keys }),
+            1..=TOKEN_KEYS_MAX => Ok(Self { keys, ..Self::default() }),
             _ => Err(error(format!("holds more than {TOKEN_KEYS_MAX} keys"))),
         }
     }
 
-    /// The public signature keys of a JSON Web Key Set. Keys of other uses and kinds are passed over, symmetric ones too:
-    /// what is published is no secret.
+    /// The public signature keys of a JSON Web Key Set. Keys for other uses are ignored; those that cannot be used are
+    /// passed over, symmetric ones too: what is published is no secret.
     ///
     /// # Errors
     /// It is no key set, or has no key for signatures.
@@ -114,10 +131,24 @@ impl Material {
         }
         let set: KeySet =
             serde_json::from_str(text).map_err(|_| error("is not a JSON Web Key Set, an object with a list `keys`"))?;
-        let keys: Vec<Key> = set.keys.into_iter().filter_map(key_of_jwk).collect();
-        match keys.len() {
-            0 => Err(error("holds no public key for signatures (RSA of 2048 bits or more, P-256, P-384, Ed25519)")),
-            1..=TOKEN_KEYS_MAX => Ok(Self { keys }),
+        let mut read = Self::default();
+        for (place, value) in set.keys.iter().enumerate() {
+            match jwk::read(value) {
+                Ok(key) => read.keys.extend(key),
+                Err(why) if read.passed_over.len() < KEYS_PASSED_OVER_TOLD_MAX => {
+                    read.passed_over.push(PassedOver { key: jwk::name(value, place), why });
+                }
+                Err(_) => {}
+            }
+        }
+        match (read.keys.len(), read.passed_over.first()) {
+            (0, None) => {
+                Err(error("holds no public key for signatures (RSA of 2048 bits or more, P-256, P-384, Ed25519)"))
+            }
+            (0, Some(PassedOver { key, why })) => {
+                Err(error(format!("holds no public key for signatures that can be used: {key}: {why}")))
+            }
+            (1..=TOKEN_KEYS_MAX, _) => Ok(read),
             _ => Err(error(format!("holds more than {TOKEN_KEYS_MAX} keys"))),
         }
     }
@@ -149,7 +180,11 @@ fn key_of_pem(label: &str, block: &str) -> Result<Key, KeyError> {
     }
     let (key, algorithms) = match (DecodingKey::from_ec_pem(bytes), DecodingKey::from_ed_pem(bytes)) {
         (Ok(key), _) => {
-            let algorithms = key.try_get_as_bytes().ok().and_then(curve_of_point).ok_or_else(unusable)?;
+            let point = key.try_get_as_bytes().map_err(|_| unusable())?;
+            let algorithms = curve_of_point(point).ok_or_else(unusable)?;
+            if !is_on_curve(algorithms, point) {
+                return Err(error("holds a public key whose point is not on its curve"));
+            }
             (key, algorithms)
         }
         (_, Ok(key)) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 32) => (key, ED25519),
@@ -167,59 +202,8 @@ fn curve_of_point(point: &[u8]) -> Option<&'static [Algorithm]> {
     }
 }
 
-/// The members of a key that matter here; any other type than text makes the key none of ours.
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    #[serde(default)]
-    kid: Option<String>,
-    #[serde(default)]
-    alg: Option<String>,
-    #[serde(default, rename = "use")]
-    usage: Option<String>,
-    #[serde(default)]
-    key_ops: Option<Vec<String>>,
-    #[serde(default)]
-    crv: String,
-    #[serde(default)]
-    n: String,
-    #[serde(default)]
-    e: String,
-    #[serde(default)]
-    x: String,
-    #[serde(default)]
-    y: String,
-}
-
-fn key_of_jwk(value: Value) -> Option<Key> {
-    let jwk: Jwk = serde_json::from_value(value).ok()?;
-    if jwk.usage.as_ref().is_some_and(|usage| usage != "sig")
-        || jwk.key_ops.as_ref().is_some_and(|uses| !uses.iter().any(|one| one == "verify"))
-    {
-        return None;
-    }
-    let has_bytes = |text: &str, length: usize| BASE64.decode(text).is_ok_and(|bytes| bytes.len() == length);
-    let (algorithms, key) = match (jwk.kty.as_str(), jwk.crv.as_str()) {
-        ("RSA", _) if BASE64.decode(&jwk.n).is_ok_and(|modulus| RSA_BYTES.contains(&modulus.len())) => {
-            (RSA, DecodingKey::from_rsa_components(&jwk.n, &jwk.e).ok()?)
-        }
-        ("EC", "P-256") if has_bytes(&jwk.x, 32) && has_bytes(&jwk.y, 32) => {
-            (P256, DecodingKey::from_ec_components(&jwk.x, &jwk.y).ok()?)
-        }
-        ("EC", "P-384") if has_bytes(&jwk.x, 48) && has_bytes(&jwk.y, 48) => {
-            (P384, DecodingKey::from_ec_components(&jwk.x, &jwk.y).ok()?)
-        }
-        ("OKP", "Ed25519") if has_bytes(&jwk.x, 32) => (ED25519, DecodingKey::from_ed_components(&jwk.x).ok()?),
-        _ => return None,
-    };
-    let algorithms = match &jwk.alg {
-        None => algorithms,
-        // The one it is meant for (RFC 7517 section 4.4).
-        Some(name) => {
-            let meant = algorithm(name)?;
-            let at = algorithms.iter().position(|known| *known == meant)?;
-            &algorithms[at..=at]
-        }
-    };
-    Some(Key { id: jwk.kid.map(String::into_boxed_str), algorithms, key })
+/// Whether an uncompressed point is one of the curve that these algorithms use.
+pub(super) fn is_on_curve(algorithms: &[Algorithm], point: &[u8]) -> bool {
+    let verification = if algorithms == P384 { &ECDSA_P384_SHA384_FIXED } else { &ECDSA_P256_SHA256_FIXED };
+    ParsedPublicKey::new(verification, point).is_ok()
 }

@@ -1,15 +1,17 @@
 //! Who may connect and what they may do: tokens (JWT, RFC 7519) verified with this server's keys. Values and pure
 //! functions: fetches no key, reads no clock, remembers no token.
 //!
-//! `keys` verifies, `material` makes keys of files and key sets, `claims` reads what a token says, `grants` is what it
-//! allows.
+//! `token` takes a token apart, `keys` verifies it, `claims` reads what it says, `grants` is what it allows; `material`
+//! makes keys of files and key sets, `jwk` those of a set one by one.
 
 mod claims;
 mod grants;
+mod jwk;
 mod keys;
 mod material;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::borrow::Cow;
 
@@ -17,8 +19,9 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::UserName;
 
 pub use grants::{Allowed, Grants};
-pub use keys::{Expected, Keys, Renewal};
-pub use material::{KeyError, Material};
+pub use keys::{Candidates, Expected, Keys, Renewal, Which};
+pub use material::{KeyError, Material, PassedOver};
+pub use token::Token;
 
 /// What a verified token says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Tokens against keys: every algorithm, confusions between them, key ids, times at their edges, claims of every type.
 
 mod claims;
+mod jwk;
 mod signer;
 
 use base64::Engine as _;
@@ -9,7 +10,9 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::base::limits::{KEY_FILE_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_KEYS_MAX, TOKEN_KEYS_TRIED_MAX};
+use crate::base::limits::{
+    KEY_FILE_BYTES_MAX, KEYS_PASSED_OVER_TOLD_MAX, TOKEN_BYTES_MAX, TOKEN_KEYS_MAX, TOKEN_KEYS_TRIED_MAX,
+};
 use signer::{Signer, forged, key_set};
 
 const NOW_S: u64 = 1_700_000_000;
@@ -177,6 +180,50 @@ fn keys_tried_on_one_token_are_bounded() {
     assert!(too_many.len() < KEY_FILE_BYTES_MAX && Material::from_key_set(&too_many).is_err());
     let full = Material::from_key_set(&key_set(&vec![(&wrong, None); TOKEN_KEYS_MAX])).expect("just as many");
     assert!(full.and(Material::from_secret("one more")).is_err());
+}
+
+/// However many keys may have signed a token: those that it names are tried first, then those for its algorithm alone.
+#[test]
+fn the_likeliest_keys_are_tried_first() {
+    let (wrong, right) = (Signer::ed25519(), Signer::ed25519());
+    let token = right.sign(Algorithm::EdDSA, Some("right"), &ann());
+    let mut keys = vec![(&wrong, None); TOKEN_KEYS_TRIED_MAX];
+    keys.push((&right, Some("right")));
+    let keys = keys_of(Material::from_key_set(&key_set(&keys)).expect("keys"));
+    assert!(keys.verify(&token, NOW_MS).is_ok());
+    let count = |text: &str, which| keys.candidates(&Token::read(text).expect("a JWT"), which).count();
+    assert_eq!(count(&token, Which::ALL), TOKEN_KEYS_TRIED_MAX as u32);
+    assert_eq!(count(&token, Which::NONE), 0);
+    assert_eq!(count(&Signer::p256().sign(Algorithm::ES256, None, &ann()), Which::ALL), 0, "of another kind");
+    let signer = Signer::rsa();
+    let mut set: Value = serde_json::from_str(&key_set(&vec![(signer, None); TOKEN_KEYS_TRIED_MAX + 1])).expect("JSON");
+    for (place, key) in set["keys"].as_array_mut().expect("a list").iter_mut().enumerate() {
+        match place {
+            TOKEN_KEYS_TRIED_MAX => key["alg"] = json!("PS256"),
+            // Another key of RSA: a byte in the middle of the modulus differs.
+            _ => key["n"] = json!(key["n"].as_str().expect("text").replacen(['B', 'C', 'D'], "E", 1)),
+        }
+    }
+    let keys = keys_of(Material::from_key_set(&set.to_string()).expect("keys"));
+    assert!(keys.verify(&signer.sign(Algorithm::PS256, None, &ann()), NOW_MS).is_ok());
+    assert_eq!(cause(&keys, &signer.sign(Algorithm::RS256, None, &ann())), Cause::Signature);
+}
+
+#[test]
+fn keys_that_were_there_before_are_not_new() {
+    let (one, two) = (Signer::p256(), Signer::rsa());
+    let keys = |set: &[(&Signer, Option<&str>)]| keys_of(Material::from_key_set(&key_set(set)).expect("keys"));
+    let before = keys(&[(&one, Some("1")), (two, None)]);
+    assert_eq!(keys(&[(two, None), (&one, Some("1"))]).added_to(&before), Which::NONE);
+    let same = Signer::one_of_each();
+    let all = || same.iter().try_fold(Material::new(), |all, one| all.and(one.material())).expect("few");
+    assert_eq!(keys_of(all()).added_to(&keys_of(all())), Which::NONE);
+    let renamed = keys(&[(&one, Some("2")), (two, None)]);
+    let token = one.sign(Algorithm::ES256, Some("2"), &ann());
+    let added = renamed.added_to(&before);
+    assert_ne!(added, Which::NONE);
+    assert_eq!(renamed.candidates(&Token::read(&token).expect("a JWT"), added).count(), 1);
+    assert_eq!(before.added_to(&keys_of(Material::new())), renamed.added_to(&keys_of(Material::new())));
 }
 
 #[test]

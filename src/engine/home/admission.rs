@@ -4,17 +4,19 @@
 
 use std::net::IpAddr;
 
-use super::tokens::Identity;
+use super::late::Counted;
+use super::verification::Identity;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::EARLY_BYTES_MAX;
 use crate::engine::access::Access;
 use crate::engine::hop::ConnectRefusal;
-use crate::engine::hop::{Hop, ToLimiter};
+use crate::engine::hop::ToLimiter;
+use crate::engine::hosts::AllowedHosts;
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
-use crate::wire::handshake::{Refusal, Upgrade, origin_allowed};
+use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed, quoted};
 
 /// An upgrade that waits to be let in.
 #[derive(Debug)]
@@ -31,13 +33,26 @@ pub(super) struct Waiting {
 /// When to try again after what only less load mends.
 const RETRY_AFTER_S: u32 = 5;
 
+const AT_CAPACITY: &str = "the server is at capacity";
+
 impl Home {
     /// An upgrade was asked for; `early` has come after its head.
-    pub(super) fn admit(&mut self, slot: u32, upgrade: Box<Upgrade>, early: &mut [u8], effects: &mut HomeEffects<'_>) {
-        let client = self.settings.trusted_proxies.client(self.peers.get(slot), &upgrade.forwarded_for);
-        self.peers.set(slot, client);
+    pub(super) fn admit(
+        &mut self,
+        slot: u32,
+        mut upgrade: Box<Upgrade>,
+        early: &mut [u8],
+        effects: &mut HomeEffects<'_>,
+    ) {
+        if let Err(refusal) = self.find_client(slot, std::mem::take(&mut upgrade.forwarded)) {
+            return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
+        }
         if let Err(refusal) = self.check_here(&upgrade, effects) {
-            return self.refuse_head(slot, &refusal, effects);
+            return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
+        }
+        if let Some(retry_after_ms) = self.is_too_often(slot) {
+            effects.counters.refused_limit.add(1);
+            return self.refuse_head(slot, &connect_refusal(ConnectRefusal::AddressRate { retry_after_ms }), effects);
         }
         let waiting = Box::new(Waiting { upgrade, user: None, access: None, early: early.to_vec() });
         effects.budget.charge(waiting.early.len());
@@ -45,9 +60,34 @@ impl Home {
         if !self.settings.limits.gates_connects() {
             return self.authenticate(slot, effects);
         }
-        let (conn, address) = (self.sessions.at(slot).id(self.core, slot), self.peers.get(slot));
+        let session = self.sessions.at(slot);
+        let rated = session.marks.has(Marks::COUNTED_CONNECT);
+        let (conn, address) = (session.id(self.core, slot), self.peers.get(slot));
         let core = core_of_address(address, self.settings.cores);
-        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
+        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address, rated }, effects);
+    }
+
+    /// Who is behind a trusted proxy. Where the proxy says nothing that makes sense, nobody is let in under its address:
+    /// all its clients would share one.
+    fn find_client(&mut self, slot: u32, forwarded: ForwardedFields) -> Result<(), Refusal> {
+        let peer = self.peers.get(slot);
+        if self.settings.trusted_proxies.contains(peer) {
+            let hops = forwarded.hops(self.settings.forwarded_header);
+            let client = self.settings.trusted_proxies.client(peer, &hops).map_err(|wrong| {
+                let rule = "a proxy in server.trusted_proxies must name its client";
+                Refusal::new(400, "bad_request", format!("{wrong}; {rule}"))
+            })?;
+            self.peers.set(slot, client);
+        }
+        Ok(())
+    }
+
+    /// Whether this server may be asked for by that host.
+    pub(super) fn check_host(&self, host: Option<&str>) -> Result<(), Refusal> {
+        match host.filter(|host| !self.settings.allowed_hosts.allow(host)) {
+            None => Ok(()),
+            Some(host) => Err(refusal(403, ErrorCode::Forbidden, &AllowedHosts::refusal(host), None)),
+        }
     }
 
     /// What this core can tell by itself.
@@ -55,25 +95,36 @@ impl Home {
         if self.draining && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
-        if self.open >= self.settings.connections_max {
-            return Err(at_capacity("the server is at capacity"));
+        if self.is_at_capacity() {
+            return Err(at_capacity(AT_CAPACITY));
         }
-        if effects.budget.is_over() {
+        if effects.budget.is_tight() {
             return Err(at_capacity("the server is out of its memory budget"));
         }
+        // First: a page that was led here by another name has the origin of that name.
+        self.check_host(upgrade.host.as_deref())?;
         if let Some(origin) = &upgrade.origin
             && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
         {
-            return Err(refusal(403, ErrorCode::Forbidden, "this origin is not allowed", None));
+            let rule = "it is neither the request's host nor in auth.allowed_origins";
+            let words = format!("origin {} is not allowed: {rule}", quoted(origin.as_bytes()));
+            return Err(refusal(403, ErrorCode::Forbidden, &words, None));
         }
         Ok(())
     }
 
+    /// Whether there is no place now: asked first, so that a full server does not count or verify whom it refuses.
+    fn is_at_capacity(&self) -> bool {
+        self.open >= self.settings.core_connections_max || self.places.taken() >= self.settings.connections_max
+    }
+
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
-        if effects.outbound.try_post(core, Hop::ToLimiter(question)).is_err() {
+        // A connection that has just ended is counted no more before this one is judged.
+        if self.is_lane_full(core, effects) {
             let why = "too much waits for another core";
-            self.turn_away(slot, &at_capacity(why), effects);
+            return self.turn_away(slot, &at_capacity(why), effects);
         }
+        effects.outbound.post_to_limiter(core, question);
     }
 
     /// Bytes of a client whose upgrade waits. Whether there is one.
@@ -97,8 +148,7 @@ impl Home {
             }
             self.authenticate(conn.slot, effects);
         } else if let Some(address) = counted {
-            let core = core_of_address(address, self.settings.cores);
-            effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+            self.tell_uncounted(Counted::Address(address), effects);
         }
     }
 
@@ -136,23 +186,30 @@ impl Home {
             self.sessions.at_mut(conn.slot).marks.set(Marks::COUNTED_USER);
             self.let_in(conn.slot, effects);
         } else {
-            let core = core_of_user(&user, self.settings.cores);
-            effects.outbound.post_to_limiter(core, ToLimiter::ForgetUser { user });
+            self.tell_uncounted(Counted::User(user), effects);
         }
     }
 
+    /// The last step, and the one that counts: it takes a place among the connections of the process. An upgrade that
+    /// still waits holds none, so whoever is never let in keeps nobody out.
     fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        // Others may have come while it waited.
-        if self.open >= self.settings.connections_max {
-            return self.turn_away(slot, &at_capacity("the server is at capacity"), effects);
+        // Others may have come while it waited, here or on another core.
+        let has_slot = self.open < self.settings.core_connections_max;
+        if !has_slot || !self.places.try_take(self.settings.connections_max) {
+            return self.turn_away(slot, &at_capacity(AT_CAPACITY), effects);
         }
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
         let Waiting { upgrade, user, access, mut early } = *waiting;
         effects.budget.release(early.len());
         let user = user.expect("established before");
         self.open(slot, &upgrade, user, access, effects);
+        self.count_late(slot, effects);
         if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
             self.receive_messages(slot, &mut early, effects);
+        }
+        let session = self.sessions.at(slot);
+        if session.phase == Phase::Open && session.marks.has(Marks::HALF_CLOSED) {
+            self.end_half_closed(slot, effects);
         }
     }
 
@@ -162,56 +219,57 @@ impl Home {
             return;
         }
         effects.counters.refused_limit.add(1);
-        let (code, why, retry_after_ms) = match why {
-            ConnectRefusal::ServerRate { retry_after_ms } => {
-                (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
-            }
-            ConnectRefusal::AddressRate { retry_after_ms } => {
-                (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
-            }
-            ConnectRefusal::AddressConnections => {
-                (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
-            }
-            ConnectRefusal::UserConnections => {
-                (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
-            }
-        };
-        let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        self.turn_away(conn.slot, &refusal(429, code, why, Some(retry_after_s)), effects);
+        self.turn_away(conn.slot, &connect_refusal(why), effects);
     }
 
     fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
-        self.stop_waiting(slot, effects);
-        self.refuse_head(slot, refusal, effects);
+        let upgrade = self.stop_waiting(slot, effects).expect("only an upgrade that waits is turned away");
+        self.refuse_upgrade(slot, &upgrade, refusal, effects);
     }
 
-    fn is_waiting(&self, conn: ConnId) -> bool {
+    pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
         let session = self.sessions.get(conn.slot);
         session.is_some_and(|session| session.generation == conn.generation) && self.waiting.contains_key(&conn.slot)
     }
 
-    /// The upgrade of a slot waits no longer, whatever becomes of it.
-    pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if let Some(waiting) = self.waiting.remove(&slot) {
-            effects.budget.release(waiting.early.len());
-            self.forget_counted(slot, waiting.user, effects);
-        }
+    /// The upgrade of a slot waits no longer, whatever becomes of it. Gives it back if there was one.
+    pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> Option<Box<Upgrade>> {
+        let waiting = self.waiting.remove(&slot)?;
+        effects.budget.release(waiting.early.len());
+        self.forget_counted(slot, waiting.user, effects);
+        Some(waiting.upgrade)
     }
 
     /// Tells where a connection was counted that it is no more.
     pub(super) fn forget_counted(&mut self, slot: u32, user: Option<UserName>, effects: &mut HomeEffects<'_>) {
-        let cores = self.settings.cores;
         let address = self.peers.get(slot);
-        let session = self.sessions.at_mut(slot);
-        if session.marks.take(Marks::COUNTED_ADDRESS) {
-            let core = core_of_address(address, cores);
-            effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address });
+        if self.sessions.at_mut(slot).marks.take(Marks::COUNTED_ADDRESS) {
+            self.tell_uncounted(Counted::Address(address), effects);
         }
-        if session.marks.take(Marks::COUNTED_USER) {
+        if self.sessions.at_mut(slot).marks.take(Marks::COUNTED_USER) {
             let user = user.expect("established before it was counted");
-            effects.outbound.post_to_limiter(core_of_user(&user, cores), ToLimiter::ForgetUser { user });
+            self.tell_uncounted(Counted::User(user), effects);
         }
     }
+}
+
+fn connect_refusal(why: ConnectRefusal) -> Refusal {
+    let (code, why, retry_after_ms) = match why {
+        ConnectRefusal::ServerRate { retry_after_ms } => {
+            (ErrorCode::RateLimited, "the server takes no more connections at the moment", retry_after_ms)
+        }
+        ConnectRefusal::AddressRate { retry_after_ms } => {
+            (ErrorCode::RateLimited, "this address connects too often", retry_after_ms)
+        }
+        ConnectRefusal::AddressConnections => {
+            (ErrorCode::LimitExceeded, "this address has as many connections as it may", 1_000)
+        }
+        ConnectRefusal::UserConnections => {
+            (ErrorCode::LimitExceeded, "this user has as many connections as one may", 1_000)
+        }
+    };
+    let retry_after_s = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+    refusal(429, code, why, Some(retry_after_s))
 }
 
 fn at_capacity(why: &str) -> Refusal {

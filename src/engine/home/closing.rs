@@ -1,19 +1,64 @@
 //! How a connection ends: closing handshakes (RFC 6455 section 7), failures, resets. Whatever the way, it leaves its rooms
 //! at once, is counted once, and its slot is closed exactly once.
 
+use super::late::Leaving;
 use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;
 use crate::base::ids::RoomName;
-use crate::engine::hop::ToOwner;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
-use crate::engine::session::{NOWHERE, Phase, Session};
+use crate::engine::session::{Marks, NOWHERE, Phase, Session};
 use crate::wire::frame::{Opcode, close_frame, server_frame};
 use crate::wire::message::ProtocolError;
 
 impl Home {
-    /// The peer ended its stream, or the socket failed.
+    /// The peer has ended its stream and may still read. An answer that it is owed goes out first: clients may end their
+    /// stream right behind a request.
+    pub fn ended(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let session = self.sessions.at_mut(slot);
+        session.marks.set(Marks::HALF_CLOSED);
+        match session.phase {
+            Phase::Free => debug_assert!(false, "the end of a slot without a socket"),
+            // Its upgrade is answered first.
+            Phase::Head if self.waiting.contains_key(&slot) => {}
+            Phase::Head => self.close_socket(slot, effects),
+            Phase::Open => self.end_half_closed(slot, effects),
+            Phase::Ending => {}
+            Phase::Closing | Phase::Lingering => self.end_after_sending(slot, Phase::Ending, effects),
+        }
+    }
+
+    /// A client has ended its stream without a close frame (RFC 6455 section 7.1.5, code 1006). It gets what is queued and
+    /// then the end of the server's stream, without a close frame that it could not answer.
+    pub(super) fn end_half_closed(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        self.put_pending_of(slot, effects);
+        if self.sessions.at(slot).phase == Phase::Open {
+            self.end_session(slot, End::Lost, "connection ended without a close frame", effects);
+        }
+        self.end_after_sending(slot, Phase::Ending, effects);
+    }
+
+    /// Nothing can be read from the socket any more, and io has the last word on it.
+    pub fn broken(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        match self.sessions.at(slot).phase {
+            Phase::Free => return debug_assert!(false, "a failure of a slot without a socket"),
+            Phase::Head => {
+                effects.counters.upgrading.sub(1);
+                self.stop_waiting(slot, effects);
+                self.drop_head(slot, effects);
+            }
+            Phase::Open => self.end_session(slot, End::Lost, "TLS failed", effects),
+            // Half-closed already, and under its time limit.
+            Phase::Lingering if self.outboxes.is_empty(slot) => return,
+            Phase::Closing | Phase::Ending | Phase::Lingering => {}
+        }
+        self.outboxes.clear(slot, effects.budget);
+        self.sessions.at_mut(slot).phase = Phase::Lingering;
+        self.all_sent(slot, effects);
+    }
+
+    /// The socket failed.
     pub fn disconnected(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase == Phase::Open {
             self.end_session(slot, End::Lost, "connection lost", effects);
@@ -23,6 +68,11 @@ impl Home {
 
     /// The client sent a close frame: it is answered with the same status, then the server closes first.
     pub(super) fn close_asked(&mut self, slot: u32, status: Option<(u16, &str)>, effects: &mut HomeEffects<'_>) {
+        self.put_pending_of(slot, effects);
+        if self.sessions.at(slot).phase != Phase::Open {
+            // It did not take what its rooms had for it: the close frame that says so is its answer.
+            return self.end_after_sending(slot, Phase::Ending, effects);
+        }
         self.end_session(slot, End::Client, "closed by the client", effects);
         self.outboxes.drop_backlog(slot, effects.budget);
         let answer = match status {
@@ -66,8 +116,11 @@ impl Home {
             self.outboxes.drop_queued(slot, effects.budget);
         }
         self.push_last(slot, close_frame(code.number(), reason.unwrap_or(code.reason())), effects);
+        if self.sessions.at(slot).marks.has(Marks::HALF_CLOSED) {
+            return self.end_after_sending(slot, Phase::Ending, effects);
+        }
         self.sessions.at_mut(slot).phase = Phase::Closing;
-        self.timers.expect_close(effects.now, slot, self.sessions.at(slot).generation);
+        self.expect_close(slot, effects);
     }
 
     /// Closes a member that does not read what a room sends it.
@@ -92,24 +145,31 @@ impl Home {
 
     /// Moves to `Ending` or `Lingering` and goes on as soon as everything queued is sent.
     pub(super) fn end_after_sending(&mut self, slot: u32, phase: Phase, effects: &mut HomeEffects<'_>) {
-        let session = self.sessions.at_mut(slot);
-        session.phase = phase;
-        let generation = session.generation;
+        self.sessions.at_mut(slot).phase = phase;
         if self.outboxes.is_empty(slot) {
             self.all_sent(slot, effects);
         } else {
-            self.timers.expect_close(effects.now, slot, generation);
+            self.expect_close(slot, effects);
         }
+    }
+
+    /// Whatever the end of a connection waits for has so long to come.
+    fn expect_close(&mut self, slot: u32, effects: &HomeEffects<'_>) {
+        let session = self.sessions.at(slot);
+        self.timers.expect_close(effects.now, slot, session);
     }
 
     /// Everything queued for the connection has been taken by the kernel.
     pub(super) fn all_sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         match self.sessions.at(slot).phase {
             Phase::Ending => self.close_socket(slot, effects),
+            Phase::Lingering if self.sessions.at(slot).marks.has(Marks::HALF_CLOSED) => {
+                self.close_socket(slot, effects)
+            }
             Phase::Lingering => {
                 // Closing with unread bytes would reset the connection and could take back what was just sent.
                 effects.output.shutdowns.push(slot);
-                self.timers.expect_close(effects.now, slot, self.sessions.at(slot).generation);
+                self.expect_close(slot, effects);
             }
             Phase::Free | Phase::Head | Phase::Open | Phase::Closing => {}
         }
@@ -151,6 +211,7 @@ impl Home {
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);
         self.open -= 1;
+        self.places.give_back();
         effects.counters.connections.sub(1);
         effects.counters.closed.add(1);
         effects.counters.causes.ended(end);
@@ -171,25 +232,36 @@ impl Home {
 
     fn leave_all(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let memberships = std::mem::take(&mut self.sessions.at_mut(slot).memberships);
+        let wanted = memberships.iter().filter(|membership| membership.wanted);
+        let rooms = wanted.map(|membership| (self.audiences.at(membership.audience).room.clone(), membership.away));
+        self.tell_left(slot, Leaving::Gone, rooms.collect(), effects);
         for membership in memberships {
-            let session = self.sessions.at(slot);
-            let away = session.away;
-            let audience = self.audiences.at(membership.audience);
-            if membership.wanted {
-                let leave =
-                    ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: None };
-                self.tell_owner(slot, audience.owner, leave, effects);
-            }
             if membership.place != NOWHERE {
-                self.remove_member(slot, membership.audience, membership.place);
+                self.remove_member(slot, membership.audience, membership.place, effects);
             }
             effects.counters.members.sub(1);
-            self.audiences.exit(membership.audience);
+            self.audiences.exit(membership.audience, effects.budget);
+        }
+    }
+
+    /// Whoever is closed is given what its rooms have for it in this turn, its own messages among it. That may close it as
+    /// a slow consumer.
+    fn put_pending_of(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let mut next = 0;
+        while let Some(membership) = self.sessions.at(slot).memberships.get(next) {
+            next += 1;
+            self.put_pending(membership.audience, effects);
         }
     }
 
     fn push_last(&mut self, slot: u32, bytes: bytes::Bytes, effects: &mut HomeEffects<'_>) {
         self.outboxes.push_last(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
+    }
+
+    fn drop_head(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        if let Some(head) = self.take_head(slot) {
+            effects.budget.release(head.len());
+        }
     }
 
     /// Gives the slot back. The kernel may hand it out again once io has closed it.
@@ -202,15 +274,16 @@ impl Home {
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
         self.forget_token(slot, effects);
-        if let Some(head) = self.take_head(slot) {
-            effects.budget.release(head.len());
-        }
+        self.drop_head(slot, effects);
+        self.forget_too_often(slot);
         effects.budget.release(session.decoder.held_bytes());
         // The generation stays, so that hops to the connection that was here find nobody.
         *self.sessions.at_mut(slot) = Session { generation: session.generation, ..Session::default() };
-        if session.user.is_some() {
+        if let Some(user) = &session.user {
             self.websockets -= 1;
+            effects.budget.release_standing(self.connection_bytes + user.len());
         }
+        self.forget_pong(slot, effects);
         self.sockets -= 1;
         self.peers.forget(slot);
         if self.sockets == 0 {

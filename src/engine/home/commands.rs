@@ -2,12 +2,15 @@
 //! that core does.
 
 use bytes::Bytes;
+use smallvec::smallvec;
 
+use super::late::Leaving;
+use super::pace::LANE_FULL;
 use super::{Home, HomeEffects};
 use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
-use crate::base::limits::PAGE_MAX;
+use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWERED_MAX};
 use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
@@ -15,9 +18,6 @@ use crate::engine::session::{Membership, NOWHERE};
 use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
 use crate::wire::push::{LeftReason, Status};
 use crate::wire::reply::Reply;
-
-/// Joins or leaves of one room by one connection that may be unanswered at once.
-const UNANSWERED_MAX: u8 = 100;
 
 impl Home {
     pub(super) fn handle_request(
@@ -47,6 +47,7 @@ impl Home {
                 let publish = Publish { data, key: key.as_deref(), echo, ephemeral };
                 self.publish(slot, &room, publish, reply, effects);
             }
+            Command::History { .. } if effects.budget.is_over() => self.refuse_for_memory(slot, reply, effects),
             Command::History { room, after, before, limit } => {
                 let limit = limit.unwrap_or(PAGE_MAX);
                 self.ask_owner(slot, &room, reply, effects, |room, member| ToOwner::History {
@@ -110,19 +111,23 @@ impl Home {
             );
         }
         let owner = owner_of(room, self.settings.cores);
-        if self.is_way_full(slot, owner, effects) {
-            return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        if self.is_way_full_for_questions(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
+        if effects.budget.is_over() {
+            return self.refuse_for_memory(slot, reply, effects);
         }
         let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
         let session = self.sessions.at_mut(slot);
-        let membership = &mut session.memberships[index];
-        if membership.joins >= UNANSWERED_MAX {
-            return self.refuse(slot, ErrorCode::Overloaded, "too many joins are unanswered", reply, effects);
-        }
+        let (membership, away) = (&mut session.memberships[index], session.away);
         membership.joins += 1;
         membership.announce |= announce;
         let again = std::mem::replace(&mut membership.wanted, true);
-        let away = session.away;
+        if again {
+            self.settle_away(slot, index, effects);
+        } else {
+            membership.away = away;
+        }
         let Ask { recover, history } = ask;
         let room = self.audiences.at(audience).room.clone();
         let member = self.member(slot);
@@ -141,29 +146,45 @@ impl Home {
     ) -> Option<(u32, usize)> {
         let audience = self.audiences.find(room);
         let session = self.sessions.at(slot);
-        if let Some(audience) = audience
-            && let Some(index) = session.membership(audience)
-        {
-            return Some((audience, index));
-        }
+        let found = audience.and_then(|audience| Some((audience, session.membership(audience)?)));
+        let membership = found.map(|(_, index)| session.memberships[index]);
         let max = self.settings.rooms_per_connection_max as usize;
-        if max > 0 && session.memberships.len() >= max {
-            self.refuse(
-                slot,
-                ErrorCode::LimitExceeded,
-                "this connection is in as many rooms as it may",
-                reply,
-                effects,
-            );
+        let is_new = membership.is_none_or(|membership| !membership.wanted);
+        if max > 0 && is_new && session.rooms() >= max {
+            let words = format!("this connection has joined the maximum number of rooms ({max})");
+            self.refuse(slot, ErrorCode::LimitExceeded, &words, reply, effects);
+            return None;
+        }
+        let expulsions = membership.map_or(0, |membership| membership.expulsions);
+        if session.unanswered() >= UNANSWERED_MAX || expulsions >= EXPULSIONS_MAX {
+            let words = "too many joins and leaves of this connection are unanswered";
+            self.refuse(slot, ErrorCode::Overloaded, words, reply, effects);
+            return None;
+        }
+        if found.is_some() {
+            return found;
+        }
+        if effects.budget.is_tight() {
+            self.refuse_for_memory(slot, reply, effects);
             return None;
         }
         let name = match audience {
             Some(audience) => self.audiences.at(audience).room.clone(),
             None => RoomName::new(room).expect("the wire has checked it"),
         };
-        let audience = self.audiences.enter(&name, owner, self.settings.room(room).slow_policy);
+        let policy = self.settings.room(room).slow_policy;
+        let audience = self.audiences.enter(&name, owner, policy, effects.budget);
         let memberships = &mut self.sessions.at_mut(slot).memberships;
-        memberships.push(Membership { audience, place: NOWHERE, joins: 0, leaves: 0, wanted: false, announce: false });
+        memberships.push(Membership {
+            audience,
+            place: NOWHERE,
+            joins: 0,
+            leaves: 0,
+            expulsions: 0,
+            wanted: false,
+            away: false,
+            announce: false,
+        });
         effects.counters.members.add(1);
         Some((audience, memberships.len() - 1))
     }
@@ -172,17 +193,7 @@ impl Home {
         let Some((audience, index)) = self.wanted_membership(slot, room) else {
             return self.refuse_stranger(slot, reply, effects);
         };
-        let session = self.sessions.at_mut(slot);
-        let membership = &mut session.memberships[index];
-        if membership.leaves >= UNANSWERED_MAX {
-            return self.refuse(slot, ErrorCode::Overloaded, "too many leaves are unanswered", reply, effects);
-        }
-        membership.leaves += 1;
-        membership.wanted = false;
-        let away = session.away;
-        let audience = self.audiences.at(audience);
-        let leave = ToOwner::Leave { room: audience.room.clone(), member: self.member(slot), away, reply: Some(reply) };
-        self.tell_owner(slot, audience.owner, leave, effects);
+        self.end_membership(slot, (audience, index), Leaving::Asked(reply), effects);
     }
 
     /// Puts a member out of a room: from here on it gets nothing more of it, and is told so once the owner has answered
@@ -191,18 +202,29 @@ impl Home {
         let session = self.sessions.at_mut(slot);
         let index = session.membership(audience).expect("the caller has found it");
         let membership = &mut session.memberships[index];
-        // Bounded like the joins in between, of which each expulsion needs one.
-        membership.leaves = membership.leaves.checked_add(1).expect("a join comes before each");
-        membership.wanted = false;
+        // Bounded where rooms are joined: each expulsion needs a join before it.
+        membership.expulsions += 1;
         let place = std::mem::replace(&mut membership.place, NOWHERE);
-        let away = session.away;
         if place != NOWHERE {
-            self.remove_member(slot, audience, place);
+            self.remove_member(slot, audience, place, effects);
         }
-        let member = self.member(slot);
-        let audience = self.audiences.at(audience);
-        let expel = ToOwner::Expel { room: audience.room.clone(), member, away, reason };
-        self.tell_owner(slot, audience.owner, expel, effects);
+        self.end_membership(slot, (audience, index), Leaving::Expelled(reason), effects);
+    }
+
+    /// The connection no longer wants a membership, or may no longer have it. Its place is free for the next command.
+    fn end_membership(
+        &mut self,
+        slot: u32,
+        (audience, index): (u32, usize),
+        how: Leaving,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        let membership = &mut self.sessions.at_mut(slot).memberships[index];
+        membership.leaves += 1;
+        membership.wanted = false;
+        let away = membership.away;
+        let room = self.audiences.at(audience).room.clone();
+        self.tell_left(slot, how, smallvec![(room, away)], effects);
     }
 
     fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
@@ -244,28 +266,26 @@ impl Home {
         effects: &mut HomeEffects<'_>,
         hop: impl FnOnce(RoomName, MemberRef) -> ToOwner,
     ) {
-        let Some((audience, _)) = self.wanted_membership(slot, room) else {
+        let Some((audience, index)) = self.wanted_membership(slot, room) else {
             return self.refuse_stranger(slot, reply, effects);
         };
-        let audience = self.audiences.at(audience);
-        if self.is_way_full(slot, audience.owner, effects) {
-            return self.refuse(slot, ErrorCode::Overloaded, "too much waits for the room's core", reply, effects);
+        let owner = self.audiences.at(audience).owner;
+        if self.is_way_full(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
         }
+        self.settle_away(slot, index, effects);
+        let audience = self.audiences.at(audience);
         let hop = hop(audience.room.clone(), self.member(slot));
-        self.tell_owner(slot, audience.owner, hop, effects);
+        let is_question = !matches!(hop, ToOwner::Publish { .. });
+        if is_question && self.is_way_full_for_questions(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
+        self.tell_owner(slot, owner, hop, effects);
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        let session = self.sessions.at_mut(slot);
-        if std::mem::replace(&mut session.away, away) != away {
-            let session = self.sessions.at(slot);
-            let user = session.user.as_ref().expect("an open connection has a user");
-            for membership in session.memberships.iter().filter(|membership| membership.wanted) {
-                let audience = self.audiences.at(membership.audience);
-                let conn = session.id(self.core, slot);
-                let hop = ToOwner::Away { room: audience.room.clone(), conn, user: user.clone(), away };
-                self.tell_owner(slot, audience.owner, hop, effects);
-            }
+        if std::mem::replace(&mut self.sessions.at_mut(slot).away, away) != away {
+            self.mark_restless(slot);
         }
         let status = if away { Status::Away } else { Status::Online };
         self.reply(slot, &Reply::Status { status }, reply, effects);
@@ -277,6 +297,12 @@ impl Home {
         let session = self.sessions.at(slot);
         let index = session.membership(audience)?;
         session.memberships[index].wanted.then_some((audience, index))
+    }
+
+    /// Refuses what the memory budget leaves no room for.
+    fn refuse_for_memory(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        let words = "the server is out of memory for this; try again later";
+        self.refuse_until(slot, (ErrorCode::Overloaded, words), Some(OVERLOADED_RETRY_MS), reply, effects);
     }
 
     fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {

@@ -102,14 +102,14 @@ impl Home {
                 continue;
             }
             let frame = self.outboxes.add(outgoing(run, &room, reading), effects.budget);
-            let mut behind = std::mem::take(&mut self.behind);
+            let mut behind = std::mem::take(&mut self.lagging);
             queued += u64::from(self.outboxes.push_all(members, except, frame, &mut behind, effects.budget));
             if !behind.is_empty() {
                 let source = Source { room: &room, policy };
                 queued += self.put_behind(&behind, source, frame, (run, reading), effects);
                 behind.clear();
             }
-            self.behind = behind;
+            self.lagging = behind;
             self.outboxes.release(frame, effects.budget);
         }
         effects.counters.deliveries.add(queued * run.len() as u64);
@@ -161,7 +161,7 @@ impl Home {
 
     /// Closes whoever has not taken in time what was offered and for whom too much waits that may not be dropped.
     pub(super) fn close_slow(&mut self, effects: &mut HomeEffects<'_>) {
-        let mut slow = std::mem::take(&mut self.behind);
+        let mut slow = std::mem::take(&mut self.lagging);
         self.outboxes.find_slow(effects.budget.is_near(), &mut slow);
         for slot in slow.drain(..) {
             let relief = self.outboxes.relieve_all(slot, effects.budget);
@@ -172,7 +172,7 @@ impl Home {
                 self.fail_slow(slot, &room, effects);
             }
         }
-        self.behind = slow;
+        self.lagging = slow;
     }
 
     /// Closes one that does not read its replies: where rooms may drop what else waits for it, that goes first.
@@ -186,23 +186,20 @@ impl Home {
         }
     }
 
-    /// Frames without a number. A slow member does not get them, and is not closed for that. Returns for how many they
-    /// were queued.
+    /// Frames of a publication without a number. A slow member does not get them, and is not closed for that.
     pub(super) fn push(
         &mut self,
         room: &RoomName,
         (frames, variants): (&Frames, Option<&Variants>),
-        is_publication: bool,
         except: Option<ConnId>,
         effects: &mut HomeEffects<'_>,
-    ) -> u64 {
+    ) {
         let mut queued = 0;
-        let Some(index) = self.audiences.find(room) else { return queued };
+        let Some(index) = self.audiences.find(room) else { return };
         self.put_pending(index, effects);
-        let Some(index) = self.audiences.find(room) else { return queued };
+        let Some(index) = self.audiences.find(room) else { return };
         let audience = self.audiences.at(index);
         let source = Source { room, policy: audience.slow_policy };
-        let role = if is_publication { Role::Loose } else { Role::Other };
         let except = self.spared(except);
         for reading in audience.readings() {
             let members = audience.members(reading);
@@ -211,10 +208,10 @@ impl Home {
             if members.is_empty() {
                 continue;
             }
-            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role };
+            let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Loose };
             let frame = self.outboxes.add(outgoing, effects.budget);
-            queued += u64::from(self.outboxes.push_all(members, except, frame, &mut self.behind, effects.budget));
-            for slot in self.behind.drain(..) {
+            queued += u64::from(self.outboxes.push_all(members, except, frame, &mut self.lagging, effects.budget));
+            for slot in self.lagging.drain(..) {
                 if self.outboxes.is_slow(slot, effects.budget.is_near()) {
                     effects.counters.dropped_slow.add(1);
                     continue;
@@ -228,7 +225,7 @@ impl Home {
             }
             self.outboxes.release(frame, effects.budget);
         }
-        queued
+        effects.counters.deliveries.add(queued);
     }
 
     pub(super) fn gap(&mut self, room: &RoomName, from: Seq, to: Seq, effects: &mut HomeEffects<'_>) {
@@ -263,8 +260,8 @@ impl Home {
             let bytes = pack(reading, bytes, effects);
             let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role: Role::Other };
             let frame = self.outboxes.add(outgoing, effects.budget);
-            self.outboxes.push_all(members, None, frame, &mut self.behind, effects.budget);
-            for slot in self.behind.drain(..) {
+            self.outboxes.push_all(members, None, frame, &mut self.lagging, effects.budget);
+            for slot in self.lagging.drain(..) {
                 // Without it the connection would take the new numbering for the old one, whatever the policy.
                 self.outboxes.hold(slot, source, frame, effects.budget);
             }

@@ -24,11 +24,14 @@ impl Home {
                 }
                 self.deliver(&room, Pending { publication, variants, arrived_us }, except, effects);
             }
-            ToHome::Push { room, frames, variants, is_publication, except } => {
-                let queued = self.push(&room, (&frames, variants.as_deref()), is_publication, except, effects);
-                effects.counters.deliveries.add(if is_publication { queued } else { 0 });
+            ToHome::Push { room, frames, variants, except } => {
+                self.push(&room, (&frames, variants.as_deref()), except, effects);
+            }
+            ToHome::News { room, news, frames, variants } => {
+                self.tell_news(&room, &news, (&frames, variants.as_deref()), effects);
             }
             ToHome::ConnectAdmitted { conn, counted } => self.connect_admitted(conn, counted, effects),
+            ToHome::TooOften { conn, too_often } => self.connects_too_often(conn, too_often, effects),
             ToHome::UserAdmitted { conn, user } => self.user_admitted(conn, user, effects),
             ToHome::ConnectRefused { conn, refusal } => self.connect_refused(conn, refusal, effects),
             ToHome::Passed { hop } => self.passed(*hop, effects),
@@ -43,7 +46,7 @@ impl Home {
             }
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
             ToHome::Expelled { room, conn, reason } => {
-                if self.membership_left(&room, conn, effects) {
+                if self.membership_left(&room, conn, true, effects) {
                     effects.counters.kicked.add(u64::from(reason == LeftReason::Kicked));
                     let form = self.sessions.at(conn.slot).reading.expect("an open connection reads somehow").form();
                     let left = encode_push(&Push::Left { room: &room, reason }, form);
@@ -131,7 +134,8 @@ impl Home {
         let membership = &mut session.memberships[index];
         membership.joins -= 1;
         let announce = std::mem::take(&mut membership.announce);
-        if membership.leaves == 0 && membership.place == NOWHERE {
+        // Whoever has asked to leave is a member until that is done, and gets what was published before it.
+        if membership.expulsions == 0 && membership.place == NOWHERE {
             membership.place = self.audiences.at_mut(audience_index).add(slot, reading);
         }
         if reply.wants_reply() || announce {
@@ -149,13 +153,19 @@ impl Home {
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if self.membership_left(room, conn, effects) {
+        if self.membership_left(room, conn, false, effects) {
             self.answer(conn, room, &Reply::Left { room }, reply, effects);
         }
     }
 
-    /// A leave is done. Whether its connection is still there.
-    fn membership_left(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) -> bool {
+    /// A leave is done, an expulsion or another. Whether its connection is still there.
+    fn membership_left(
+        &mut self,
+        room: &RoomName,
+        conn: ConnId,
+        is_expelled: bool,
+        effects: &mut HomeEffects<'_>,
+    ) -> bool {
         if let Some(index) = self.audiences.find(room) {
             self.put_pending(index, effects);
         }
@@ -167,18 +177,19 @@ impl Home {
         let index = session.membership(audience).expect("kept while a leave is unanswered");
         let membership = &mut session.memberships[index];
         membership.leaves -= 1;
+        membership.expulsions -= u8::from(is_expelled);
         // A join behind this leave may have been refused before the leave was done.
         membership.wanted &= membership.joins > 0 || membership.leaves > 0;
         let place = std::mem::replace(&mut membership.place, NOWHERE);
         if place != NOWHERE {
-            self.remove_member(conn.slot, audience, place);
+            self.remove_member(conn.slot, audience, place, effects);
         }
         self.drop_idle_membership(conn.slot, audience, effects);
         true
     }
 
     /// A join was refused: the membership prepared for it goes, unless it has other reasons to be there.
-    fn join_answered(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) {
+    pub(super) fn join_answered(&mut self, room: &RoomName, conn: ConnId, effects: &mut HomeEffects<'_>) {
         if self.session_of(conn).is_none() {
             return;
         }
@@ -201,13 +212,17 @@ impl Home {
         let membership = memberships[index];
         if !membership.wanted && membership.joins == 0 && membership.leaves == 0 {
             memberships.swap_remove(index);
+            if memberships.spilled() && memberships.len() * 4 <= memberships.capacity() {
+                memberships.shrink_to_fit();
+            }
             effects.counters.members.sub(1);
-            self.audiences.exit(audience);
+            self.audiences.exit(audience, effects.budget);
         }
     }
 
     /// Takes a connection off an audience's list.
-    pub(super) fn remove_member(&mut self, slot: u32, audience: u32, place: u32) {
+    pub(super) fn remove_member(&mut self, slot: u32, audience: u32, place: u32, effects: &mut HomeEffects<'_>) {
+        self.forget_missed(slot, audience, effects);
         let reading = self.sessions.at(slot).reading.expect("members are open");
         if let Some(moved) = self.audiences.at_mut(audience).remove(place, reading) {
             let session = self.sessions.at_mut(moved);

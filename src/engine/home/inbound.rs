@@ -51,7 +51,10 @@ impl Home {
                 Some(inflater) => decoder.next_inflated(rest, bytes_max, inflater)?,
             };
             used += decoded.used;
-            let Some(event) = decoded.event else { return Ok(()) };
+            let Some(event) = decoded.event else {
+                self.count_fragments(slot, decoder.take_empty_fragments(), effects);
+                return Ok(());
+            };
             match self.sessions.at(slot).phase {
                 Phase::Open => self.handle_event(slot, event, effects),
                 Phase::Closing => {
@@ -62,6 +65,7 @@ impl Home {
                 }
                 Phase::Free | Phase::Head | Phase::Ending | Phase::Lingering => return Ok(()),
             }
+            self.count_fragments(slot, decoder.take_empty_fragments(), effects);
         }
     }
 
@@ -83,8 +87,8 @@ impl Home {
                     self.handle_request(slot, binary::parse_command(message), effects);
                 }
             }
-            Event::Ping(payload) => self.say(slot, server_frame(Opcode::Pong, payload), effects),
-            Event::Pong(payload) => self.hear_pong(slot, payload, effects),
+            Event::Ping(payload) => self.hear_ping(slot, payload, effects),
+            Event::Pong(payload) => self.hear_any_pong(slot, payload, effects),
             Event::Close(status) => self.close_asked(slot, status, effects),
         }
     }

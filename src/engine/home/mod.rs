@@ -1,10 +1,12 @@
 //! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
-//! `upgrade` opens a connection once `admission` has let it in, `tokens` knows what it may do and until when, `inbound`
+//! `upgrade` opens a connection once `admission` has let it in, or `refusing` tells it why not; `verification` judges its
+//! token, `tokens` knows what that allows and until when, `inbound`
 //! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
-//! answers and `delivery` what they send to all members, `crowd` bounds those that are none yet, `closing` ends it,
-//! `timers` does what time asks for, `calls` what the control address asks for.
+//! answers, `delivery` what they send to all members and `news` who is there, `late` keeps what must be told and meets a
+//! full lane, `crowd` bounds those that are none yet, `closing` ends it, `timers` does what time asks for, `reload` takes
+//! over other settings, `calls` what the control address asks for.
 
 mod admission;
 mod calls;
@@ -14,16 +16,23 @@ mod crowd;
 mod delivery;
 mod hops;
 mod inbound;
+mod late;
+mod news;
 mod pace;
+mod pongs;
+mod refusing;
+mod reload;
+mod shedding;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod tokens;
 mod traces;
 mod upgrade;
+mod verification;
 mod worst;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,7 +40,10 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use self::admission::Waiting;
+use self::late::Late;
 use self::pace::Pace;
+use self::pongs::Pongs;
+use self::shedding::Shedding;
 use self::timers::Timers;
 use self::tokens::Tokens;
 use self::traces::Traced;
@@ -43,14 +55,15 @@ use super::outbox::{Encoder, Outboxes, Outgoing, Role};
 use super::output::Output;
 use super::packer::Packer;
 use super::peers::Peers;
-use super::random::Random;
+use super::random::{Part, Random, Secrets};
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
 use super::table::Table;
 use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
-use crate::base::limits::SENDS_PER_TURN_MAX;
+use crate::base::limits::{CONNECTION_BYTES, SENDS_PER_TURN_MAX};
+use crate::base::places::Places;
 use crate::base::time::Now;
 use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
@@ -90,14 +103,18 @@ pub struct Home {
     timers: Timers,
     /// Auth mode `jwt`; `None` in mode `open`.
     tokens: Option<Box<Tokens>>,
-    /// The upgrade at hand is being judged for the last time: it does not wait for keys again.
-    is_last_asking: bool,
     /// Request heads of which a part has arrived, by slot: few at any time.
     heads: HashMap<u32, Box<[u8]>, FixedState>,
     /// Upgrades that wait to be let in, by slot.
     waiting: HashMap<u32, Box<Waiting>, FixedState>,
+    /// In how many milliseconds those may come back whose address connects too often, by slot, while they still wait to be
+    /// told so: few at any time.
+    too_often: HashMap<u32, u64, FixedState>,
     /// How fast connections send, by slot: of those that have sent of late.
     paces: HashMap<u32, Pace, FixedState>,
+    /// Pings that are not answered yet.
+    pongs: Pongs,
+    shedding: Shedding,
     /// Bytes of them.
     heads_bytes: usize,
     /// Given to the next accepted connection.
@@ -106,10 +123,14 @@ pub struct Home {
     slots_used: u32,
     /// Slots that hold a socket.
     sockets: u32,
+    /// What each connection is charged with beside its user's name.
+    connection_bytes: usize,
     /// Slots that hold a WebSocket, closing ones included.
     websockets: u32,
-    /// WebSockets that are open: what the limit on connections counts.
+    /// WebSockets that are open: what the limits on connections count.
     open: u32,
+    /// Those of all cores of the process.
+    places: Arc<Places>,
     draining: bool,
     /// Audiences (index and stream) that have publications pending in this turn.
     pending: Vec<(u32, u32)>,
@@ -118,9 +139,15 @@ pub struct Home {
     /// Sampled publications that came in this turn: none where nothing is traced.
     traced: Vec<Traced>,
     /// Members whose queue could not take the frame at hand. Kept for its memory.
-    behind: Vec<u32>,
+    lagging: Vec<u32>,
     /// Bytes of what connections were told in answer since this was last asked for.
     said_bytes: usize,
+    /// What waits for lanes to be told.
+    late: Late,
+    /// Members (by audience and slot) who have missed news.
+    behind: BTreeSet<(u32, u32)>,
+    /// The first of them to be looked at next.
+    behind_from: (u32, u32),
     /// Inflates what connections compress. Away while it lends a message.
     inflater: Inflater,
 }
@@ -128,11 +155,12 @@ pub struct Home {
 impl Home {
     /// No connections.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        let mut random = Random::salted(seed, 1);
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let mut random = secrets.shown(core, Part::Home);
         let mut home = Self {
             core,
-            audiences: Audiences::new(random.name_hashing()),
+            audiences: Audiences::new(secrets.tables(core, Part::Home).hashing()),
+            // Then one after the other, so that a slot never has one twice. A connection's id is a name and no secret.
             next_generation: random.next_u64() as u32,
             random,
             sessions: Table::new(),
@@ -140,21 +168,28 @@ impl Home {
             outboxes: Outboxes::new(settings.outbox_bytes_max),
             timers: Timers::new(&settings),
             tokens: None,
-            is_last_asking: false,
             heads: HashMap::default(),
             waiting: HashMap::default(),
+            too_often: HashMap::default(),
             paces: HashMap::default(),
+            pongs: Pongs::default(),
+            shedding: Shedding::default(),
             heads_bytes: 0,
             slots_used: 0,
             sockets: 0,
+            connection_bytes: CONNECTION_BYTES + settings.io_bytes_per_connection,
             websockets: 0,
             open: 0,
+            places: Arc::default(),
             draining: false,
             pending: Vec::new(),
             delivered: Vec::new(),
             traced: Vec::new(),
-            behind: Vec::new(),
+            lagging: Vec::new(),
             said_bytes: 0,
+            late: Late::new(settings.cores),
+            behind: BTreeSet::new(),
+            behind_from: (0, 0),
             inflater: Inflater::default(),
             settings,
         };
@@ -166,15 +201,10 @@ impl Home {
         home
     }
 
-    /// Other settings hold from now on.
-    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
-        self.outboxes.set_bytes_max(settings.outbox_bytes_max);
-        let expects_idle = settings.limits.idle_timeout_ms;
-        let changed = expects_idle != self.settings.limits.idle_timeout_ms;
-        self.settings = settings;
-        if changed {
-            self.expect_all_idle(now);
-        }
+    /// Counts open WebSockets where other cores of the process count theirs.
+    pub fn share(&mut self, places: Arc<Places>) {
+        debug_assert_eq!(self.open, 0, "before the first connection");
+        self.places = places;
     }
 
     /// A socket was accepted from `peer`.
@@ -183,7 +213,6 @@ impl Home {
         self.outboxes.reach(slot);
         self.peers.set(slot, peer);
         self.slots_used = self.slots_used.max(slot + 1);
-        self.forget_met_deadlines();
         let session = self.sessions.at_mut(slot);
         assert_eq!(session.phase, Phase::Free, "io gives a slot out again only after it was closed");
         session.generation = self.next_generation;
@@ -193,14 +222,18 @@ impl Home {
         self.sockets += 1;
         effects.counters.accepted.add(1);
         effects.counters.upgrading.add(1);
+        if !self.count_connect(slot, effects) {
+            return;
+        }
         self.make_way(effects);
         self.timers.expect_head(effects.now, slot, self.sessions.at(slot).generation);
     }
 
     /// A proxy has told who is behind a socket.
-    pub fn told_peer(&mut self, slot: u32, peer: IpAddr) {
+    pub fn told_peer(&mut self, slot: u32, peer: IpAddr, effects: &mut HomeEffects<'_>) {
         debug_assert_eq!(self.sessions.at(slot).phase, Phase::Head, "before any byte");
         self.peers.set(slot, peer);
+        self.count_connect(slot, effects);
     }
 
     /// Who is at the other end of a slot in use, as far as it is known: the peer of its socket, or the client that a
@@ -226,7 +259,11 @@ impl Home {
 
     /// The kernel has taken the last send whole.
     pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if self.outboxes.sent(slot, effects.budget) {
+        let is_empty = self.outboxes.sent(slot, effects.budget);
+        if !self.outboxes.is_sending(slot) {
+            self.put_pong(slot, effects);
+        }
+        if is_empty {
             self.all_sent(slot, effects);
         }
     }
@@ -234,12 +271,13 @@ impl Home {
     /// Hands out the turn's sends. Returns whether more wait than fit in one turn.
     pub fn flush(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         self.put_all_pending(effects);
+        self.put_pongs(effects);
         self.shed(effects);
         self.tell_traced(effects);
         if self.outboxes.has_dirty() {
             let Self { outboxes, sessions, .. } = self;
             let HomeEffects { budget, counters, packer, output, .. } = effects;
-            let mut encoder = Late { sessions, packer, counters };
+            let mut encoder = LateEncoder { sessions, packer, counters };
             let mut flushed = std::mem::take(&mut self.timers.flushed);
             let sends = &mut output.sends;
             let before = sends.len();
@@ -359,19 +397,19 @@ fn pack_with(packer: &mut Packer, reading: Reading, bytes: Bytes, counters: &Cor
 }
 
 /// Encodes what is not encoded before it goes out.
-struct Late<'a> {
+struct LateEncoder<'a> {
     sessions: &'a Table<Session>,
     packer: &'a mut Packer,
     counters: &'a CoreCounters,
 }
 
-impl Late<'_> {
+impl LateEncoder<'_> {
     fn reading(&self, slot: u32) -> Reading {
         self.sessions.at(slot).reading.expect("only connections that were open are members")
     }
 }
 
-impl Encoder for Late<'_> {
+impl Encoder for LateEncoder<'_> {
     fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes {
         encode_push(&Push::Gap { room, from, to }, self.reading(slot).form())
     }

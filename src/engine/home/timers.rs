@@ -9,12 +9,10 @@ use bytes::Bytes;
 use super::worst::Worst;
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
-use crate::base::limits::{
-    CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, SEND_BYTES_MAX, SHED_PER_TURN_MAX, TICK_MS,
-};
+use crate::base::limits::{CLOSE_TIMEOUT_MS, HAND_OVER_MS, HEAD_TIMEOUT_MS, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
-use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
+use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS, Session};
 use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::push::{Push, ReconnectReason, encode_push};
@@ -23,15 +21,17 @@ use crate::wire::push::{Push, ReconnectReason, encode_push};
 const QUEUE_KEPT: usize = 256;
 
 /// When a time limit ends, for which use of which slot.
-type Deadline = (u64, u32, u32);
+pub(super) type Deadline = (u64, u32, u32);
 
 /// Everything that waits for time.
 #[derive(Debug)]
 pub(super) struct Timers {
     /// Request heads that are awaited, by deadline: the limit is one for all.
     pub(super) heads: VecDeque<Deadline>,
-    /// Closing connections, by deadline: the limit is one for all.
+    /// Closing WebSockets, by deadline: the limit is one for all.
     pub(super) closes: VecDeque<Deadline>,
+    /// Sockets that have been told to go without having become a WebSocket, by deadline: the limit is that of `closes`.
+    pub(super) lingers: VecDeque<Deadline>,
     /// When connections are looked at for being idle: the limit is one for all.
     idle: VecDeque<(Deadline, Idle)>,
     /// Connections that will have been silent for too long before the wheel comes to them again.
@@ -76,6 +76,7 @@ impl Timers {
         Self {
             heads: VecDeque::new(),
             closes: VecDeque::new(),
+            lingers: VecDeque::new(),
             idle: VecDeque::new(),
             silent: BinaryHeap::new(),
             wheel: (settings.heartbeat_ms / TICK_MS).max(1),
@@ -90,16 +91,19 @@ impl Timers {
         self.heads.push_back((now.mono_ms() + HEAD_TIMEOUT_MS, slot, generation));
     }
 
-    pub(super) fn expect_close(&mut self, now: Now, slot: u32, generation: u32) {
-        self.closes.push_back((now.mono_ms() + CLOSE_TIMEOUT_MS, slot, generation));
+    pub(super) fn expect_close(&mut self, now: Now, slot: u32, session: &Session) {
+        let queue = if session.is_websocket() { &mut self.closes } else { &mut self.lingers };
+        queue.push_back((now.mono_ms() + CLOSE_TIMEOUT_MS, slot, session.generation));
     }
 }
 
 impl Home {
-    /// When [`Home::tick`] is wanted next; `None` while there is no connection.
+    /// When [`Home::tick`] is wanted next; `None` while there is no connection and nothing to tell of any.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        (self.sockets > 0 || self.timers.drain.is_some()).then_some((self.timers.ticked + 1) * TICK_MS * 1_000)
+        let is_ticking = self.sockets > 0 || self.timers.drain.is_some();
+        let tick_us = is_ticking.then_some((self.timers.ticked + 1) * TICK_MS * 1_000);
+        tick_us.into_iter().chain(self.late.due_us).min()
     }
 
     /// Time has passed.
@@ -113,6 +117,9 @@ impl Home {
         while let Some((_, slot, generation)) = take_due(&mut self.timers.closes, now_ms) {
             self.close_expired(slot, generation, effects);
         }
+        while let Some((_, slot, generation)) = take_due(&mut self.timers.lingers, now_ms) {
+            self.close_expired(slot, generation, effects);
+        }
         let tick = now_ms / TICK_MS;
         let first = (self.timers.ticked + 1).max((tick + 1).saturating_sub(self.timers.wheel));
         for turn in first..=tick {
@@ -124,6 +131,7 @@ impl Home {
         self.expire_silent(effects);
         self.expire_idle(effects);
         self.tick_tokens(effects);
+        self.make_up_news(effects);
         self.drain_some(effects);
     }
 
@@ -138,6 +146,7 @@ impl Home {
         while timers.heads.pop_front_if(|head| !awaits(*head, &[Phase::Head])).is_some() {}
         let closing = [Phase::Closing, Phase::Ending, Phase::Lingering];
         while timers.closes.pop_front_if(|close| !awaits(*close, &closing)).is_some() {}
+        while timers.lingers.pop_front_if(|linger| !awaits(*linger, &closing)).is_some() {}
     }
 
     /// Starts the planned stop.
@@ -176,6 +185,7 @@ impl Home {
                 self.timers.silent.push(Reverse((deadline, slot, session.generation)));
             }
             due.push(slot);
+            self.sessions.at_mut(slot).marks.set(Marks::PINGED);
             self.schedule_expiry(slot, effects.now);
         }
         self.timers.worst.end_turn(turn, effects.counters);
@@ -184,9 +194,9 @@ impl Home {
             let ping = Outgoing { bytes, messages: 0, role: Role::Other };
             // A connection whose queue is full has enough to show it that the server lives.
             let ping = self.outboxes.add(ping, effects.budget);
-            self.outboxes.push_all(&due, None, ping, &mut self.behind, effects.budget);
+            self.outboxes.push_all(&due, None, ping, &mut self.lagging, effects.budget);
             self.outboxes.release(ping, effects.budget);
-            self.behind.clear();
+            self.lagging.clear();
         }
     }
 
@@ -290,43 +300,21 @@ impl Home {
     }
 
     /// `reconnect`, then close.
-    fn send_away(&mut self, slot: u32, after_ms: u64, reason: ReconnectReason, effects: &mut HomeEffects<'_>) {
+    pub(super) fn send_away(
+        &mut self,
+        slot: u32,
+        after_ms: u64,
+        reason: ReconnectReason,
+        effects: &mut HomeEffects<'_>,
+    ) {
         let session = self.sessions.at(slot);
-        let (code, cause) = match reason {
-            ReconnectReason::Draining => (CloseCode::Restart, "drain"),
-            ReconnectReason::Overloaded => (CloseCode::Overloaded, "memory budget used up"),
-        };
+        let cause = if reason == ReconnectReason::Draining { "drain" } else { "memory budget used up" };
         if !session.marks.has(Marks::ECHO) {
             let form = session.reading.expect("an open connection reads somehow").form();
             let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
             self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);
         }
-        self.fail(slot, code, cause, effects);
-    }
-
-    /// While the memory budget is exceeded, those for whom most waits go.
-    pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
-        for _ in 0..SHED_PER_TURN_MAX {
-            // What is under way to those that go already is on its way out.
-            let ending = self.outboxes.ending_bytes() as u64;
-            if effects.budget.used().saturating_sub(ending) <= effects.budget.max() {
-                return;
-            }
-            let open = (0..self.slots_used).filter(|slot| self.sessions.at(*slot).phase == Phase::Open);
-            let held = |slot: u32| self.outboxes.bytes(slot) + self.sessions.at(slot).decoder.held_bytes();
-            let Some(slot) = open.max_by_key(|slot| held(*slot)).filter(|slot| held(*slot) > 0) else { return };
-            self.outboxes.drop_queued(slot, effects.budget);
-            // Without the part of a message that it held, the rest of its bytes cannot be read.
-            effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
-            let after_ms = 1_000 + self.random.below(9_000);
-            self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
-            // What is under way keeps its memory until it is taken: a large part of it is not waited for.
-            if self.outboxes.bytes_under_way(slot) > 2 * SEND_BYTES_MAX {
-                self.close_socket(slot, effects);
-            } else {
-                self.end_after_sending(slot, Phase::Lingering, effects);
-            }
-        }
+        self.fail(slot, reason.close_code(), cause, effects);
     }
 }
 

@@ -1,39 +1,32 @@
-//! Connections that stand on a token (auth mode `jwt`): who they are, what they may do, and until when. All of it lives
-//! beside the sessions, in tables that are there only in that mode.
+//! Connections that stand on a token (auth mode `jwt`): what they may do, and until when. All of it lives beside the
+//! sessions, in tables that are there only in that mode. Tokens are judged in `verification`.
 //!
 //! No timer stands for a connection: the heartbeat's wheel passes each one once a round, and only what happens to it
 //! before the next round is put in order of time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::verification::Verification;
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::limits::{
-    KEYS_ASK_AGAIN_MS, KEYS_WAIT_MS, KEYS_WAITING_MAX, TICK_MS, TOKEN_LOG_AGAIN_MS, TOKEN_WARNING_MS,
-};
+use crate::base::limits::{TICK_MS, TOKEN_REFUSALS_MAX, TOKEN_WARNING_MS};
 use crate::base::time::Now;
-use crate::engine::access::{Access, Allowed, Cause, Denied, Grants, Keys, Renewal};
-use crate::engine::output::TokenRefused;
+use crate::engine::access::{Access, Allowed, Grants, Keys};
+use crate::engine::budget::Budget;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table::Table;
 use crate::wire::command::ReplyTo;
-use crate::wire::handshake::{Refusal, Upgrade};
 use crate::wire::push::LeftReason;
 use crate::wire::reply::{Reply, encode_reply};
 
 /// What a core knows of tokens.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    keys: Arc<Keys>,
+    pub(super) verification: Verification,
     pub(super) held: Table<Held>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
     pub(super) due: BTreeSet<(u64, u32)>,
-    /// Upgrades that wait for keys, with when their patience ends, monotonic milliseconds.
-    waiting: BTreeMap<u32, u64>,
-    /// Keys were asked for then, monotonic milliseconds, and the answer has not come.
-    asked_ms: Option<u64>,
-    refusals: [Refusals; Cause::COUNT],
 }
 
 /// What one connection's token gave it. Empty in slots without one.
@@ -45,36 +38,13 @@ pub(super) struct Held {
     /// Its entry in `due`; 0: none.
     due_ms: u64,
     warned: bool,
-}
-
-/// Refusals for one cause, for the log.
-#[derive(Clone, Copy, Debug, Default)]
-struct Refusals {
-    told_ms: Option<u64>,
-    held_back: u64,
-}
-
-/// How an upgrade stands.
-#[derive(Debug)]
-pub(super) enum Identity {
-    /// Whoever it says it is.
-    Open,
-    /// Whom the token names.
-    Token(Box<Access>),
-    /// The token names a key that is being fetched: to be asked again when it is there.
-    Wait,
+    /// Tokens refused since the last one that was not.
+    refused: u8,
 }
 
 impl Tokens {
-    fn new(keys: Arc<Keys>) -> Self {
-        Self {
-            keys,
-            held: Table::new(),
-            due: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            asked_ms: None,
-            refusals: [Refusals::default(); Cause::COUNT],
-        }
+    pub(super) fn new(keys: Arc<Keys>) -> Self {
+        Self { verification: Verification::new(keys), held: Table::new(), due: BTreeSet::new() }
     }
 
     /// Puts what happens to a connection next in order, if that is before the wheel's next round.
@@ -95,89 +65,56 @@ impl Tokens {
             self.due.insert((next_ms, slot));
         }
     }
+
+    fn let_go(&mut self, slot: u32, budget: &mut Budget) {
+        if self.held.get(slot).is_some() {
+            let held = std::mem::take(self.held.at_mut(slot));
+            self.due.remove(&(held.due_ms, slot));
+            budget.release(held.grants.bytes());
+        }
+    }
 }
 
 impl Home {
-    /// Verification keys: from here on each upgrade needs a token that they verify. Connections that are there stay.
-    pub fn set_keys(&mut self, keys: Arc<Keys>, effects: &mut HomeEffects<'_>) {
-        match &mut self.tokens {
-            None => self.tokens = Some(Box::new(Tokens::new(keys))),
-            Some(tokens) => {
-                tokens.keys = keys;
-                tokens.asked_ms = None;
-            }
-        }
-        let Some(tokens) = &self.tokens else { return };
-        // Whoever came while the keys were being read may wait for the next ones.
-        let as_of_ms = tokens.keys.as_of_ms();
-        let is_answered = |until_ms: u64| as_of_ms >= until_ms.saturating_sub(KEYS_WAIT_MS);
-        let waiting: Vec<_> = tokens.waiting.iter().map(|(slot, until)| (*slot, is_answered(*until))).collect();
-        for (slot, is_answered) in waiting {
-            self.ask_again(slot, is_answered, effects);
-        }
-    }
-
-    /// Who asks for an upgrade.
-    ///
-    /// # Errors
-    /// 401: the token is missing or refused. 503: there are no keys yet that could tell.
-    pub(super) fn identify(
-        &mut self,
-        slot: u32,
-        upgrade: &Upgrade,
-        effects: &mut HomeEffects<'_>,
-    ) -> Result<Identity, Refusal> {
-        let Some(tokens) = &mut self.tokens else { return Ok(Identity::Open) };
-        let missing = || {
-            let ways = "as `token` in the query, as `Authorization: Bearer`, or as subprotocol `bearer.<token>`";
-            Denied::new(Cause::Missing, format!("a token is needed: {ways}"))
-        };
-        let verified = match &upgrade.token {
-            Some(token) => tokens.keys.verify(token, effects.now.unix_ms),
-            None => Err(missing()),
-        };
-        let denied = match verified {
-            Ok(access) => return Ok(Identity::Token(Box::new(access))),
-            Err(denied) => denied,
-        };
-        if denied.cause == Cause::UnknownKey && tokens.keys.renewal() != Renewal::None {
-            let has_place = tokens.waiting.contains_key(&slot) || tokens.waiting.len() < KEYS_WAITING_MAX;
-            if has_place && !self.is_last_asking {
-                tokens.waiting.entry(slot).or_insert(effects.now.mono_ms() + KEYS_WAIT_MS);
-                self.want_keys(effects);
-                return Ok(Identity::Wait);
-            }
-            if tokens.keys.renewal() == Renewal::Awaited {
-                self.note_refused(denied.cause, effects);
-                let words = "the keys that verify tokens have not been obtained yet";
-                let code = ErrorCode::Unavailable.as_str();
-                return Err(Refusal { retry_after_s: Some(2), ..Refusal::new(503, code, words) });
-            }
-        }
-        self.note_refused(denied.cause, effects);
-        Err(Refusal::new(401, denied.code().as_str(), denied.message))
-    }
-
     /// What the token of a connection that has just opened gives it.
     pub(super) fn hold_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         let is_told = !self.sessions.at(slot).marks.has(Marks::ECHO);
         let Some(tokens) = &mut self.tokens else { return };
-        tokens.waiting.remove(&slot);
         tokens.held.reach(slot);
         effects.budget.charge(access.grants.bytes());
         let ends_ms = mono_ms_of(access.ends_at, effects.now);
-        *tokens.held.at_mut(slot) = Held { grants: access.grants, ends_ms, due_ms: 0, warned: false };
+        *tokens.held.at_mut(slot) = Held { grants: access.grants, ends_ms, ..Held::default() };
         tokens.schedule(slot, is_told, effects.now, self.settings.heartbeat_ms);
     }
 
     /// A slot's connection, or its upgrade, has ended.
     pub(super) fn forget_token(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
-        tokens.waiting.remove(&slot);
-        if tokens.held.get(slot).is_some() {
-            let held = std::mem::take(tokens.held.at_mut(slot));
-            tokens.due.remove(&(held.due_ms, slot));
-            effects.budget.release(held.grants.bytes());
+        tokens.verification.forget(slot, effects.budget);
+        tokens.let_go(slot, effects.budget);
+    }
+
+    /// A new token takes the place of the one before.
+    pub(super) fn replace_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
+        if let Some(tokens) = &mut self.tokens {
+            tokens.let_go(slot, effects.budget);
+        }
+        self.hold_token(slot, access, effects);
+    }
+
+    /// A token was refused to an open connection. One that goes on regardless is closed.
+    pub(super) fn note_token_refused(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        // Being told may have ended it as one that does not read its replies.
+        if self.sessions.at(slot).phase != Phase::Open {
+            return;
+        }
+        let Some(tokens) = &mut self.tokens else { return };
+        tokens.held.reach(slot);
+        let held = tokens.held.at_mut(slot);
+        held.refused += 1;
+        if held.refused >= TOKEN_REFUSALS_MAX {
+            let reason = "too many refused tokens";
+            self.fail_saying(slot, CloseCode::Token, Some(reason), reason, effects);
         }
     }
 
@@ -200,7 +137,7 @@ impl Home {
         }
     }
 
-    /// Warnings, ends, and upgrades that have waited long enough.
+    /// Warnings, ends, and tokens that have waited long enough for keys.
     pub(super) fn tick_tokens(&mut self, effects: &mut HomeEffects<'_>) {
         let now_ms = effects.now.mono_ms();
         while let Some(tokens) = &mut self.tokens {
@@ -216,11 +153,7 @@ impl Home {
             tokens.schedule(slot, true, effects.now, self.settings.heartbeat_ms);
             self.warn(slot, effects);
         }
-        let waiting = self.tokens.iter().flat_map(|tokens| &tokens.waiting);
-        let over: Vec<u32> = waiting.filter(|(_, until_ms)| **until_ms <= now_ms).map(|(slot, _)| *slot).collect();
-        for slot in over {
-            self.ask_again(slot, true, effects);
-        }
+        self.expire_waits(now_ms);
     }
 
     fn warn(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
@@ -230,48 +163,8 @@ impl Home {
         self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), effects);
     }
 
-    /// Judges an upgrade that waits for keys once more; where it is the last time, it does not wait again.
-    fn ask_again(&mut self, slot: u32, is_last: bool, effects: &mut HomeEffects<'_>) {
-        if let Some(tokens) = self.tokens.as_mut().filter(|_| is_last) {
-            tokens.waiting.remove(&slot);
-        }
-        self.is_last_asking = is_last;
-        self.authenticate(slot, effects);
-        self.is_last_asking = false;
-    }
-
-    /// The command `refresh`: a new token takes the place of the one before. A refused one changes nothing.
-    pub(super) fn refresh(&mut self, slot: u32, token: &str, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        let Some(tokens) = &self.tokens else {
-            let words = "this server takes no tokens: its auth.mode is open";
-            return self.refuse(slot, ErrorCode::InvalidToken, words, reply, effects);
-        };
-        let verified = tokens.keys.verify(token, effects.now.unix_ms).and_then(|access| {
-            match self.sessions.at(slot).user.as_ref() == Some(&access.user) {
-                true => Ok(access),
-                false => Err(Denied::new(Cause::OtherUser, "the token's claim `sub` is not this connection's user")),
-            }
-        });
-        match verified {
-            Ok(access) => {
-                let expires_at = access.expires_at;
-                self.forget_token(slot, effects);
-                self.hold_token(slot, access, effects);
-                self.reply(slot, &Reply::Refreshed { expires_at }, reply, effects);
-                self.leave_forbidden(slot, effects);
-            }
-            Err(denied) => {
-                if denied.cause == Cause::UnknownKey {
-                    self.want_keys(effects);
-                }
-                self.note_refused(denied.cause, effects);
-                self.refuse(slot, denied.code(), &denied.message, reply, effects);
-            }
-        }
-    }
-
     /// Leaves the rooms that the token does not allow.
-    fn leave_forbidden(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+    pub(super) fn leave_forbidden(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let memberships = &self.sessions.at(slot).memberships;
         let wanted = memberships.iter().filter(|membership| membership.wanted);
         let rooms: Vec<u32> = wanted.map(|membership| membership.audience).collect();
@@ -289,30 +182,6 @@ impl Home {
                 self.expel(slot, audience, LeftReason::Token, effects);
             }
         }
-    }
-
-    fn want_keys(&mut self, effects: &mut HomeEffects<'_>) {
-        let Some(tokens) = &mut self.tokens else { return };
-        let now_ms = effects.now.mono_ms();
-        if tokens.asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms + KEYS_ASK_AGAIN_MS) {
-            tokens.asked_ms = Some(now_ms);
-            effects.output.keys_wanted = true;
-        }
-    }
-
-    /// Counts a refusal, and lets the log tell of it now and then.
-    fn note_refused(&mut self, cause: Cause, effects: &mut HomeEffects<'_>) {
-        effects.counters.auth_refused.add(1);
-        let Some(tokens) = &mut self.tokens else { return };
-        let refusals = &mut tokens.refusals[cause as usize];
-        let now_ms = effects.now.mono_ms();
-        if refusals.told_ms.is_some_and(|told_ms| now_ms < told_ms + TOKEN_LOG_AGAIN_MS) {
-            refusals.held_back += 1;
-            return;
-        }
-        refusals.told_ms = Some(now_ms);
-        let held_back = std::mem::take(&mut refusals.held_back);
-        effects.output.tokens_refused.push(TokenRefused { cause: cause.as_str(), held_back });
     }
 }
 

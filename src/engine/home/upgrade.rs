@@ -13,10 +13,16 @@ use crate::engine::session::{Marks, Phase};
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
     Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
-    refusal_response,
+    refusal_response, without_content,
 };
 use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
+
+/// What `/health` says while every upgrade is refused for lack of keys.
+const NO_KEYS: &str = concat!(
+    r#"{"status":"degraded","error":"unavailable","#,
+    r#""message":"the keys that verify tokens have not been obtained yet: every upgrade is refused"}"#
+);
 
 impl Home {
     pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -57,46 +63,63 @@ impl Home {
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
-        match parse_head(received) {
-            Head::Incomplete => self.keep_head(slot, received, effects),
-            Head::Refused(refusal) => self.refuse_head(slot, &refusal, effects),
-            Head::Complete { used, request } => match self.route(request) {
-                Ok(Route::Answer(answer)) => self.answer_head(slot, answer, effects),
-                Ok(Route::Open(upgrade)) => self.admit(slot, upgrade, &mut received[used..], effects),
-                Err(refusal) => self.refuse_head(slot, &refusal, effects),
-            },
-        }
+        let (answer, is_head) = match parse_head(received) {
+            Head::Incomplete => return self.keep_head(slot, received, effects),
+            Head::Refused { refusal, is_head } => (Err(refusal), is_head),
+            Head::Complete { used, request } => {
+                let is_head = matches!(request, HttpRequest::Get { is_head: true, .. });
+                match self.route(request, effects) {
+                    Ok(Route::Open(upgrade)) => return self.admit(slot, upgrade, &mut received[used..], effects),
+                    Ok(Route::Answer(answer)) => (Ok(answer), is_head),
+                    Err(refusal) => (Err(refusal), is_head),
+                }
+            }
+        };
+        let answer = answer.unwrap_or_else(|refusal| self.refused(slot, &refusal, effects));
+        self.answer_head(slot, if is_head { without_content(&answer) } else { answer }, effects);
     }
 
-    fn route(&self, request: HttpRequest) -> Result<Route, Refusal> {
+    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
-            HttpRequest::Get { path } if path == HEALTH_PATH => Ok(Route::Answer(self.health())),
-            HttpRequest::Get { path } if is_socket(&path) => Err(Refusal::upgrade_required()),
+            HttpRequest::Get { path, host, .. } => {
+                self.check_host(host.as_deref())?;
+                match path.as_str() {
+                    HEALTH_PATH => Ok(Route::Answer(self.health(effects.now.unix_ms))),
+                    path if is_socket(path) => Err(Refusal::upgrade_required()),
+                    _ => Err(Refusal::not_found()),
+                }
+            }
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Route::Open(upgrade)),
-            HttpRequest::Get { .. } | HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => {
-                Err(Refusal::not_found())
-            }
+            HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => Err(Refusal::not_found()),
         }
     }
 
-    fn health(&self) -> Bytes {
+    fn health(&self, unix_ms: u64) -> Bytes {
         if self.draining {
-            json_response(503, r#"{"status":"draining"}"#)
+            json_response(503, r#"{"status":"draining"}"#, unix_ms)
+        } else if self.tokens.as_ref().is_some_and(|tokens| tokens.verification.lacks_keys()) {
+            json_response(503, NO_KEYS, unix_ms)
         } else {
-            json_response(200, r#"{"status":"ok"}"#)
+            json_response(200, r#"{"status":"ok"}"#, unix_ms)
         }
     }
 
     pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
-        self.note_refusal(slot, refusal.status, refusal.error, effects);
-        self.answer_head(slot, refusal_response(refusal), effects);
+        let answer = self.refused(slot, refusal, effects);
+        self.answer_head(slot, answer, effects);
     }
 
-    /// Answers without opening: the socket ends after it.
-    fn answer_head(&mut self, slot: u32, answer: Bytes, effects: &mut HomeEffects<'_>) {
+    /// The answer that says so; it is counted.
+    fn refused(&self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) -> Bytes {
+        self.note_refusal(slot, refusal.status, refusal.error, effects);
+        refusal_response(refusal, effects.now.unix_ms)
+    }
+
+    /// Answers without opening a connection: the socket ends after it.
+    pub(super) fn answer_head(&mut self, slot: u32, answer: Bytes, effects: &mut HomeEffects<'_>) {
         effects.counters.upgrading.sub(1);
         self.outboxes.push(slot, Outgoing { bytes: answer, messages: 0, role: Role::Other }, effects.budget);
         self.end_after_sending(slot, Phase::Lingering, effects);
@@ -122,6 +145,7 @@ impl Home {
         if self.settings.limits.user_message_rate.is_some() {
             session.marks.set(Marks::COUNTED_MESSAGES);
         }
+        effects.budget.charge_standing(self.connection_bytes + user.len());
         session.user = Some(user.clone());
         let (id, echo) = (session.id(self.core, slot), session.marks.has(Marks::ECHO));
         self.expect_idle(slot, effects.now);
@@ -159,9 +183,16 @@ impl Home {
         let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
         let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
         let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
+        self.count_joins(slot, upgrade.rooms.len(), effects.now);
         for room in &upgrade.rooms {
-            if self.sessions.at(slot).phase != Phase::Open {
+            let session = self.sessions.at(slot);
+            if session.phase != Phase::Open {
                 return;
+            }
+            // Named before: each join of one room would be answered by its history again.
+            let audience = self.audiences.find(room);
+            if session.memberships.iter().any(|membership| Some(membership.audience) == audience) {
+                continue;
             }
             self.join(slot, room, ask, ReplyTo { id: None, form }, true, effects);
         }

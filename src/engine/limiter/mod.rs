@@ -11,10 +11,10 @@ use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
-use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, ToOwner};
+use crate::engine::hop::{ConnectRefusal, OpenConnections, ToHome, ToLimiter, ToOwner, TooOften};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
-use crate::engine::random::{NameHashing, Random};
+use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{Bucket, SlidingWindow};
 use crate::engine::settings::{Limits, Settings};
 
@@ -38,7 +38,9 @@ pub struct LimiterEffects<'a> {
 #[derive(Debug, Default)]
 struct Address {
     connections: u32,
-    upgrades: Bucket,
+    connects: Bucket,
+    /// Answers to those that were over the rate.
+    answers: Bucket,
     /// Stands in the queue of those that are looked at again.
     is_queued: bool,
 }
@@ -79,7 +81,9 @@ pub fn core_of_user(user: &UserName, cores: u16) -> CoreId {
     core_of(user.as_bytes(), cores)
 }
 
-fn network(address: IpAddr) -> Ipv6Addr {
+/// What is counted as one address: an IPv4 address, or the /64 network of an IPv6 one.
+#[must_use]
+pub fn network(address: IpAddr) -> Ipv6Addr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)),
@@ -89,46 +93,90 @@ fn network(address: IpAddr) -> Ipv6Addr {
 impl Limiter {
     /// Nothing counted.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        let mut random = Random::salted(seed, 3 | (u64::from(core.0) << 8));
-        let hashing = random.name_hashing();
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let mut keys = secrets.tables(core, Part::Limiter);
         Self {
             settings,
             core,
             server: Bucket::default(),
-            addresses: HashMap::with_hasher(hashing.clone()),
-            users: HashMap::with_hasher(hashing),
+            addresses: HashMap::with_hasher(keys.hashing()),
+            users: HashMap::with_hasher(keys.hashing()),
             addresses_due: VecDeque::new(),
             users_due: VecDeque::new(),
         }
     }
 
-    /// Other settings hold from now on; what has been counted stays.
-    pub fn set_settings(&mut self, settings: Arc<Settings>) {
-        self.settings = settings;
+    /// Other settings hold from now on; what has been counted stays ([`Bucket::change_rate`]).
+    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
+        let now_us = now.mono_us;
+        let before = std::mem::replace(&mut self.settings, settings);
+        let (from, to) = (&before.limits, &self.settings.limits);
+        self.server.change_rate(from.connect_rate, to.connect_rate, now_us);
+        let (from_rate, to_rate) = (from.connect_rate_per_address, to.connect_rate_per_address);
+        if from_rate != to_rate {
+            for entry in self.addresses.values_mut() {
+                entry.connects.change_rate(from_rate, to_rate, now_us);
+                entry.answers.change_rate(from_rate, to_rate, now_us);
+            }
+            look_by(&mut self.addresses_due, now_us + to_rate.map_or(0, |rate| rate.full_ms() * 1_000));
+        }
+        if from.user_message_rate != to.user_message_rate {
+            look_by(&mut self.users_due, now_us + to.user_message_rate.map_or(0, |rate| rate.per_ms * 1_000));
+        }
     }
 
     /// A hop from a home (this core's own included).
     pub fn handle_hop(&mut self, hop: ToLimiter, effects: &mut LimiterEffects<'_>) {
         match hop {
-            ToLimiter::Connect { conn, address } => self.connect(conn, address, effects),
+            ToLimiter::Connected { conn, address } => {
+                if let Err(too_often) = self.try_connect(address, effects.now, effects.budget) {
+                    effects.outbound.post_to_home(conn.home, ToHome::TooOften { conn, too_often });
+                }
+            }
+            ToLimiter::Connect { conn, address, rated } => self.connect((conn, rated), address, effects),
             ToLimiter::ConnectServer { conn, address, counted } => {
                 self.connect_server(conn, address, counted, effects);
             }
             ToLimiter::ForgetAddress { address } => self.forget_address(address, effects),
+            ToLimiter::ChargeAddress { address, upgrades } => self.charge_address(address, upgrades, effects),
             ToLimiter::Register { conn, user } => self.register(conn, user, effects),
             ToLimiter::ForgetUser { user } => self.forget_user(&user, effects),
+            ToLimiter::Count { open } => self.count(*open, effects),
             ToLimiter::Pass { hop } => self.pass(hop, effects),
         }
     }
 
-    fn connect(&mut self, conn: ConnId, address: IpAddr, effects: &mut LimiterEffects<'_>) {
+    /// Counts connections that were let in before they were limited, whatever the limit is.
+    fn count(&mut self, open: OpenConnections, effects: &mut LimiterEffects<'_>) {
+        for (address, connections) in open.addresses {
+            self.address(network(address), effects.now, effects.budget).connections += connections;
+        }
+        for (user, connections) in open.users {
+            self.user(user, effects.budget).connections += connections;
+        }
+    }
+
+    /// Counts a connection, when it comes, for the rate of an address that is counted here.
+    ///
+    /// # Errors
+    /// It is over the rate.
+    pub fn try_connect(&mut self, address: IpAddr, now: Now, budget: &mut Budget) -> Result<(), TooOften> {
+        let Some(rate) = self.settings.limits.connect_rate_per_address else { return Ok(()) };
+        let entry = self.address(network(address), now, budget);
+        entry.connects.try_take(rate, now.mono_us).map_err(|retry_after_ms| {
+            let is_answered = entry.answers.try_take(rate, now.mono_us).is_ok();
+            TooOften { retry_after_ms, is_answered }
+        })
+    }
+
+    fn connect(&mut self, (conn, rated): (ConnId, bool), address: IpAddr, effects: &mut LimiterEffects<'_>) {
         let Limits { connect_rate, connect_rate_per_address, connections_per_address_max, .. } = self.settings.limits;
         let counted = connections_per_address_max > 0;
-        if counted || connect_rate_per_address.is_some() {
-            let entry = self.address(network(address), effects);
-            if let Some(rate) = connect_rate_per_address
-                && let Err(retry_after_ms) = entry.upgrades.try_take(rate, effects.now.mono_us)
+        let rate = connect_rate_per_address.filter(|_| !rated);
+        if counted || rate.is_some() {
+            let entry = self.address(network(address), effects.now, effects.budget);
+            if let Some(rate) = rate
+                && let Err(retry_after_ms) = entry.connects.try_take(rate, effects.now.mono_us)
             {
                 let refusal = ConnectRefusal::AddressRate { retry_after_ms };
                 return refuse_connect(conn, refusal, effects);
@@ -164,16 +212,16 @@ impl Limiter {
         effects.outbound.post_to_home(conn.home, ToHome::ConnectAdmitted { conn, counted });
     }
 
-    fn address(&mut self, key: Ipv6Addr, effects: &mut LimiterEffects<'_>) -> &mut Address {
+    fn address(&mut self, key: Ipv6Addr, now: Now, budget: &mut Budget) -> &mut Address {
         let rate = self.settings.limits.connect_rate_per_address;
         let entry = self.addresses.entry(key).or_insert_with(|| {
-            effects.budget.charge(LIMITER_ENTRY_BYTES);
+            budget.charge(LIMITER_ENTRY_BYTES);
             Address::default()
         });
         if let Some(rate) = rate
             && !std::mem::replace(&mut entry.is_queued, true)
         {
-            self.addresses_due.push_back((effects.now.mono_us + rate.full_ms() * 1_000, key));
+            self.addresses_due.push_back((now.mono_us + rate.full_ms() * 1_000, key));
         }
         entry
     }
@@ -188,6 +236,13 @@ impl Limiter {
         if entry.connections == 0 && !entry.is_queued {
             self.addresses.remove(&key);
             effects.budget.release(LIMITER_ENTRY_BYTES);
+        }
+    }
+
+    fn charge_address(&mut self, address: IpAddr, upgrades: u32, effects: &mut LimiterEffects<'_>) {
+        if let Some(rate) = self.settings.limits.connect_rate_per_address {
+            let entry = self.address(network(address), effects.now, effects.budget);
+            entry.connects.charge(rate, upgrades, effects.now.mono_us);
         }
     }
 
@@ -270,7 +325,7 @@ impl Limiter {
             let Some((_, key)) = due else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
             let rate = self.settings.limits.connect_rate_per_address;
-            if let Some(rate) = rate.filter(|_| !entry.upgrades.is_full(now_us)) {
+            if let Some(rate) = rate.filter(|_| !entry.connects.is_full(now_us) || !entry.answers.is_full(now_us)) {
                 self.addresses_due.push_back((now_us + rate.full_ms() * 1_000, key));
                 continue;
             }
@@ -311,6 +366,14 @@ impl Limiter {
     #[cfg(test)]
     pub fn entries(&self) -> usize {
         self.addresses.len() + self.users.len()
+    }
+}
+
+/// Nothing in the queue waits longer than until `due_us`, where what is queued from now on stands: a queue is in the order
+/// of its times.
+fn look_by<T>(queue: &mut VecDeque<(u64, T)>, due_us: u64) {
+    for (queued_us, _) in queue {
+        *queued_us = due_us.min(*queued_us);
     }
 }
 

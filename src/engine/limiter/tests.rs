@@ -19,7 +19,7 @@ impl One {
     fn new(limits: Limits) -> One {
         let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
         One {
-            limiter: Limiter::new(settings, CoreId(0), 1),
+            limiter: Limiter::new(settings, CoreId(0), &Secrets::from(1)),
             outbound: Outbound::new(CoreId(0), 1),
             budget: Budget::new(u64::MAX),
             now: Now { mono_us: 5_000_000, unix_ms: 1_700_000_000_000 },
@@ -44,7 +44,7 @@ impl One {
 
     fn connect(&mut self, address: &str) -> Result<Option<IpAddr>, ConnectRefusal> {
         let address = address.parse().expect("an address");
-        match &self.handle(ToLimiter::Connect { conn: CONN, address })[..] {
+        match &self.handle(ToLimiter::Connect { conn: CONN, address, rated: false })[..] {
             [ToHome::ConnectAdmitted { conn: CONN, counted }] => Ok(*counted),
             [ToHome::ConnectRefused { conn: CONN, refusal }] => Err(*refusal),
             other => panic!("one answer: {other:?}"),
@@ -58,6 +58,12 @@ impl One {
             [ToHome::ConnectRefused { conn: CONN, refusal: ConnectRefusal::UserConnections }] => false,
             other => panic!("one answer: {other:?}"),
         }
+    }
+
+    /// Other limits hold from now on.
+    fn change(&mut self, limits: Limits) {
+        let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
+        self.limiter.set_settings(self.now, settings);
     }
 
     fn pass(&mut self, ms: u64) {
@@ -147,4 +153,87 @@ fn a_users_publishes_are_forgotten_with_the_window() {
     one.pass(1_000);
     one.pass(1_000);
     assert_eq!((one.limiter.entries(), one.budget.used(), one.limiter.next_tick_us()), (0, 0, None));
+}
+
+const HOUR: u64 = 3_600_000;
+
+#[test]
+fn upgrades_go_by_another_rate_at_once() {
+    let rates = |server, address| Limits {
+        connect_rate: server,
+        connect_rate_per_address: address,
+        connections_per_address_max: 9_999,
+        ..Limits::default()
+    };
+    let mut one = One::new(rates(Rate::new(2, HOUR), None));
+    let admitted = |one: &mut One, tries: usize| (0..tries).filter(|_| one.connect("192.0.2.1").is_ok()).count();
+    assert_eq!(admitted(&mut one, 9), 4);
+    one.change(rates(Rate::new(1_000, 1_000), None));
+    assert_eq!(admitted(&mut one, 100), 100, "loosened for the whole server");
+    one.change(rates(Rate::new(2, HOUR), None));
+    let refused = one.connect("192.0.2.1");
+    assert_eq!(refused, Err(ConnectRefusal::ServerRate { retry_after_ms: HOUR / 2 }), "tightened");
+    one.change(rates(None, Rate::new(1, HOUR)));
+    assert_eq!(admitted(&mut one, 9), 2, "turned on for each address");
+    one.change(rates(None, Rate::new(10, 1_000)));
+    assert_eq!(admitted(&mut one, 99), 18, "loosened for each address, less what it has used");
+    one.change(rates(None, Rate::new(1, HOUR)));
+    assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::AddressRate { retry_after_ms: HOUR }), "tightened");
+    one.change(rates(None, None));
+    assert_eq!(admitted(&mut one, 99), 99, "turned off");
+}
+
+#[test]
+fn a_users_window_goes_by_another_rate_at_once() {
+    let limits = |rate| Limits { user_message_rate: rate, ..Limits::default() };
+    let mut one = One::new(limits(Rate::new(2, HOUR)));
+    let user = UserName::new("ann").expect("a name");
+    let publish = |one: &mut One| one.limiter.try_publish(&user, one.now, &mut one.budget);
+    assert_eq!([(); 3].map(|()| publish(&mut one)), [Ok(()), Ok(()), Err(HOUR)]);
+    one.change(limits(Rate::new(3, HOUR)));
+    assert_eq!([(); 2].map(|()| publish(&mut one)), [Ok(()), Err(HOUR)]);
+    one.change(limits(Rate::new(2, 1_000)));
+    assert_eq!(publish(&mut one), Err(1_000));
+    one.pass(1_000);
+    assert_eq!(publish(&mut one), Ok(()));
+    one.change(limits(None));
+    assert_eq!([(); 9].map(|()| publish(&mut one)), [Ok(()); 9]);
+}
+
+#[test]
+fn what_was_to_be_remembered_for_long_is_forgotten_under_shorter_rates() {
+    let limits = |per_ms| Limits {
+        connect_rate_per_address: Rate::new(3, per_ms),
+        user_message_rate: Rate::new(3, per_ms),
+        ..Limits::default()
+    };
+    for (after, rest_ms) in [(limits(1_000), 2_000), (Limits::default(), 0)] {
+        let mut one = One::new(limits(HOUR));
+        for host in 0..50 {
+            assert!(one.connect(&format!("192.0.2.{host}")).is_ok());
+            let user = UserName::new(&format!("user-{host}")).expect("a name");
+            assert_eq!(one.limiter.try_publish(&user, one.now, &mut one.budget), Ok(()));
+        }
+        one.change(after);
+        assert!(one.connect("198.51.100.1").is_ok(), "one that comes after the change waits for none of them");
+        one.pass(rest_ms);
+        assert_eq!((one.limiter.entries(), one.budget.used(), one.limiter.next_tick_us()), (0, 0, None));
+    }
+}
+
+#[test]
+fn connections_that_were_let_in_before_are_counted_when_a_limit_is_turned_on() {
+    let mut one = One::new(Limits::default());
+    let (address, user) = ("192.0.2.1".parse().expect("an address"), UserName::new("ann").expect("a name"));
+    let open = OpenConnections { addresses: vec![(address, 2)], users: vec![(user.clone(), 3)] };
+    assert!(
+        one.handle(ToLimiter::Count { open: Box::new(open) }).is_empty(),
+        "on cores that still go by other settings"
+    );
+    one.change(Limits { connections_per_address_max: 3, connections_per_user_max: 3, ..Limits::default() });
+    assert!(one.connect("192.0.2.1").is_ok());
+    assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::AddressConnections));
+    assert!(!one.register("ann"));
+    one.handle(ToLimiter::ForgetUser { user });
+    assert!(one.register("ann"));
 }

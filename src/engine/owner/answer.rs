@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::OwnerEffects;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq};
+use crate::base::limits::OVERLOADED_RETRY_MS;
 use crate::engine::call::Answer;
 use crate::engine::hop::ToHome;
 use crate::wire::command::ReplyTo;
@@ -35,6 +36,11 @@ impl Refusal {
     pub const NOT_JOINED: Self = Self::new(ErrorCode::NotJoined, "not a member of this room");
     pub const NOT_FOUND: Self = Self::new(ErrorCode::RoomNotFound, "there is no such room");
     pub const OVERLOADED: Self = Self::new(ErrorCode::Overloaded, "too much is waiting; nothing was done");
+    /// The memory budget is used up.
+    pub const OUT_OF_MEMORY: Self = Self {
+        retry_after_ms: Some(OVERLOADED_RETRY_MS),
+        ..Self::new(ErrorCode::Overloaded, "the server is out of memory for this; try again later")
+    };
 
     pub const fn new(code: ErrorCode, message: &'static str) -> Self {
         Self { code, message, retry_after_ms: None, unjoin: false }

@@ -20,6 +20,9 @@ impl Owner {
         let may_be_made = matches!(ask, RoomAsk::Publish { .. }) || self.settings.linked || self.settings.durable;
         let id = match self.rooms.find(&room) {
             Some(id) => id,
+            None if may_be_made && effects.budget.is_tight() => {
+                return Asker::Call(token).refuse(&room, Refusal::OUT_OF_MEMORY, effects);
+            }
             None if may_be_made => self.create(now, room, effects),
             None => return Asker::Call(token).refuse(&room, Refusal::NOT_FOUND, effects),
         };

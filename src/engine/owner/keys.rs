@@ -114,14 +114,15 @@ fn entry_bytes(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::random::Random;
+    use crate::base::ids::CoreId;
+    use crate::engine::random::{Part, Secrets};
 
     fn user(name: &str) -> UserName {
         UserName::new(name).expect("valid")
     }
 
     fn keys() -> Keys {
-        Keys::new(Random::new(1).name_hashing())
+        Keys::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing())
     }
 
     #[test]

@@ -11,8 +11,9 @@
 //!   old numbering back, and a room that was misled by one finds its way again;
 //! - an answer is lost: it is asked for again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::OwnerEffects;
@@ -32,6 +33,21 @@ enum Question {
     Read,
 }
 
+/// What the link owes a connection.
+#[derive(Debug, Default)]
+struct Own {
+    unanswered: usize,
+    /// The last position that an answer named.
+    last: Option<Position>,
+}
+
+impl Own {
+    /// Whether a publication is still to come, in a room that stands at `head`. One that was lost with its numbering is not.
+    fn is_owed(&self, head: Position) -> bool {
+        self.unanswered > 0 || self.last.is_some_and(|last| last.epoch == head.epoch && last.seq > head.seq)
+    }
+}
+
 /// What a room has with the link.
 #[derive(Debug)]
 pub(super) struct Linked {
@@ -46,6 +62,8 @@ pub(super) struct Linked {
     check_ms: u64,
     /// Publishes handed to the link and not answered.
     publishing: usize,
+    /// Connections whose publishes the link has not answered, or whose publications have not come.
+    own: HashMap<ConnId, Own, FixedState>,
     past: SmallVec<[Epoch; 1]>,
     /// Answers in a row that named a past numbering.
     past_answers: u32,
@@ -63,6 +81,7 @@ impl Linked {
             asked: None,
             check_ms: now.mono_ms() + POSITION_CHECK_MS,
             publishing: 0,
+            own: HashMap::with_hasher(FixedState::default()),
             past: SmallVec::new(),
             past_answers: 0,
         }
@@ -89,7 +108,7 @@ impl Linked {
 
     /// Bytes for the budget.
     pub fn bytes(&self) -> usize {
-        self.ahead_bytes + self.publishing * WAITING_BYTES
+        self.ahead_bytes + (self.publishing + self.own.len()) * WAITING_BYTES
     }
 
     /// When the link must be asked, monotonic milliseconds.
@@ -102,8 +121,17 @@ impl Linked {
         self.publishing
     }
 
-    pub fn add_publishing(&mut self) {
+    /// The link is given a publish, of a connection or of none.
+    pub fn add_publishing(&mut self, conn: Option<ConnId>) {
         self.publishing += 1;
+        if let Some(conn) = conn {
+            self.own.entry(conn).or_default().unanswered += 1;
+        }
+    }
+
+    /// Whether publications of a connection are still to come, in a room that stands at `head`.
+    pub fn owes(&self, conn: ConnId, head: Position) -> bool {
+        self.own.get(&conn).is_some_and(|own| own.is_owed(head))
     }
 
     /// Holds a publication back. Of too many the last goes: it is read later.
@@ -230,12 +258,27 @@ impl Room {
     }
 
     /// A publish of this room has been answered; with the position it was given, if it was.
-    pub fn handle_linked_publish(&mut self, now: Now, position: Option<Position>) {
-        let own = self.head();
+    pub fn handle_linked_publish(&mut self, now: Now, conn: Option<ConnId>, position: Option<Position>) {
+        let head = self.head();
         let Some(linked) = self.linked() else { return };
         linked.publishing -= 1;
+        if let Some(conn) = conn
+            && let Some(own) = linked.own.get_mut(&conn)
+        {
+            own.unanswered -= 1;
+            // Of one numbering the last; a duplicate names an earlier one.
+            let is_later = |last: Position| {
+                position.is_some_and(|position| position.epoch != last.epoch || position.seq > last.seq)
+            };
+            if own.last.is_none_or(is_later) {
+                own.last = position.or(own.last);
+            }
+            if !own.is_owed(head) {
+                linked.own.remove(&conn);
+            }
+        }
         let Some(position) = position else { return };
-        if position.epoch != own.epoch || position.seq > own.seq {
+        if position.epoch != head.epoch || position.seq > head.seq {
             linked.check_soon(now);
         }
     }
@@ -249,10 +292,12 @@ impl Room {
 
     /// Asks again for what was not answered, and for the head when there was no news for long.
     pub fn check_link(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
+        let head = self.head();
         let Some(linked) = self.linked() else { return };
         if now.mono_ms() < linked.due_ms() {
             return;
         }
+        linked.own.retain(|_, own| own.is_owed(head));
         let question = linked.asked.take().map_or(Question::Read, |(question, _)| question);
         self.ask(question, now, effects);
     }

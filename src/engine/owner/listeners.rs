@@ -2,15 +2,18 @@
 //! gets one hop for all its members. Knows no user and no history.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::OwnerEffects;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
+use crate::base::limits::STATUSES_PER_PUSH_MAX;
 use crate::engine::hop::{Hop, MemberRef, ToHome};
+use crate::engine::news::{Missed, News};
 use crate::wire::publication::Frames;
-use crate::wire::reading::{Reading, Readings};
+use crate::wire::reading::{Reading, Readings, Variants};
 
 /// What a core has not been sent because its lane was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,15 @@ impl Listener {
         }
     }
 
+    /// Of frames, those in the forms that are read there.
+    fn wanted(&self, frames: &Frames) -> Frames {
+        let forms = self.readings().forms();
+        Frames {
+            json: frames.json.clone().filter(|_| forms.json),
+            binary: frames.binary.clone().filter(|_| forms.binary),
+        }
+    }
+
     fn readings(&self) -> Readings {
         let mut readings = Readings::default();
         let compressed = self.compressed.iter().flat_map(|counts| counts.iter().zip(Reading::COMPRESSED));
@@ -63,6 +75,8 @@ impl Listener {
 pub(super) struct Listeners {
     cores: SmallVec<[Listener; 1]>,
     members: usize,
+    /// News that cores have not been sent because their lanes were full; `None`: all have everything.
+    missed: Option<Box<Missed<CoreId>>>,
 }
 
 impl Listeners {
@@ -104,6 +118,10 @@ impl Listeners {
         self.members -= 1;
         if listener.members.is_empty() {
             self.cores.remove(at);
+            if let Some(missed) = &mut self.missed {
+                missed.forget(conn.home);
+            }
+            self.missed.take_if(|missed| missed.is_empty());
         } else if listener.members.capacity() > 64 && listener.members.len() * 8 < listener.members.capacity() {
             listener.members.shrink_to(listener.members.len() * 2);
         }
@@ -113,6 +131,16 @@ impl Listeners {
     /// How members read.
     pub fn readings(&self) -> Readings {
         self.cores.iter().map(Listener::readings).fold(Readings::default(), Readings::union)
+    }
+
+    /// Whether some core has missed news.
+    pub fn has_missed(&self) -> bool {
+        self.missed.is_some()
+    }
+
+    /// Bytes for the budget of the news that cores have missed.
+    pub fn missed_bytes(&self) -> usize {
+        self.missed.as_ref().map_or(0, |missed| missed.bytes())
     }
 
     /// Whether some core is behind.
@@ -129,34 +157,89 @@ impl Listeners {
         self.cores.iter_mut()
     }
 
-    /// Sends frames without a number to each core, in the forms that are read there. What a full lane does not take is
-    /// counted and gone.
-    pub fn push(
-        &self,
-        room: &RoomName,
-        frames: &Frames,
-        is_publication: bool,
-        except: Option<ConnId>,
-        effects: &mut OwnerEffects<'_>,
-    ) {
+    /// Sends a publication without a number to each core, in the forms that are read there. What a full lane does not take
+    /// is counted and gone.
+    pub fn push(&self, room: &RoomName, frames: &Frames, except: Option<ConnId>, effects: &mut OwnerEffects<'_>) {
         let variants = effects.packer.variants(self.readings(), frames, effects.counters);
         for listener in &self.cores {
-            let forms = listener.readings().forms();
-            let frames = Frames {
-                json: frames.json.clone().filter(|_| forms.json),
-                binary: frames.binary.clone().filter(|_| forms.binary),
-            };
-            let (room, variants) = (room.clone(), variants.clone());
-            let hop = Hop::ToHome(ToHome::Push { room, frames, variants, is_publication, except });
+            let (room, frames, variants) = (room.clone(), listener.wanted(frames), variants.clone());
+            let hop = Hop::ToHome(ToHome::Push { room, frames, variants, except });
             if effects.outbound.try_post(listener.core, hop).is_err() {
                 effects.counters.dropped_push.add(1);
             }
         }
     }
 
+    /// Sends news to each core. One whose lane is full is sent the newest state later.
+    pub fn tell(&mut self, room: &RoomName, news: News, effects: &mut OwnerEffects<'_>) {
+        for part in parts(news) {
+            let is_behind = |core| self.missed.as_ref().is_some_and(|missed| missed.is_behind(core));
+            let mut full: SmallVec<[CoreId; 4]> = SmallVec::new();
+            let told = Told::new(room, part, self.readings(), effects);
+            for listener in &self.cores {
+                // What it has missed goes first.
+                if is_behind(listener.core) || !told.send(listener, room, effects) {
+                    full.push(listener.core);
+                }
+            }
+            if !full.is_empty() {
+                self.missed.get_or_insert_default().note(&told.news, full);
+            }
+        }
+    }
+
+    /// Sends cores the newest state of what they have missed, as far as their lanes take it.
+    pub fn make_up(&mut self, room: &RoomName, effects: &mut OwnerEffects<'_>) {
+        let Some(missed) = &mut self.missed else { return };
+        for listener in &self.cores {
+            while missed.is_behind(listener.core) && !effects.outbound.is_full(listener.core) {
+                for news in missed.take(listener.core, STATUSES_PER_PUSH_MAX) {
+                    let told = Told::new(room, news, listener.readings(), effects);
+                    effects.outbound.post(listener.core, told.hop(listener, room));
+                }
+            }
+        }
+        self.missed.take_if(|missed| missed.is_empty());
+    }
+
     fn find(&self, core: CoreId) -> Result<usize, usize> {
         self.cores.binary_search_by_key(&core, |listener| listener.core)
     }
+}
+
+/// News ready to be sent.
+struct Told {
+    news: Arc<News>,
+    frames: Frames,
+    variants: Option<Arc<Variants>>,
+}
+
+impl Told {
+    fn new(room: &RoomName, news: News, readings: Readings, effects: &mut OwnerEffects<'_>) -> Self {
+        let frames = news.encode(room, readings.forms());
+        let variants = effects.packer.variants(readings, &frames, effects.counters);
+        Self { news: Arc::new(news), frames, variants }
+    }
+
+    fn hop(&self, listener: &Listener, room: &RoomName) -> Hop {
+        let (news, variants) = (Arc::clone(&self.news), self.variants.clone());
+        Hop::ToHome(ToHome::News { room: room.clone(), news, frames: listener.wanted(&self.frames), variants })
+    }
+
+    /// Whether the lane took it.
+    fn send(&self, listener: &Listener, room: &RoomName, effects: &mut OwnerEffects<'_>) -> bool {
+        effects.outbound.try_post(listener.core, self.hop(listener, room)).is_ok()
+    }
+}
+
+/// News in parts that go into one frame buffer each.
+fn parts(news: News) -> impl Iterator<Item = News> {
+    let News { total, changes } = news;
+    let is_total = changes.is_none();
+    let mut changes = changes.unwrap_or_default().into_iter();
+    let parts = changes.len().div_ceil(STATUSES_PER_PUSH_MAX);
+    let named = (0..parts).map(move |_| Some(changes.by_ref().take(STATUSES_PER_PUSH_MAX).collect()));
+    is_total.then_some(None).into_iter().chain(named).map(move |changes| News { total, changes })
 }
 
 #[cfg(test)]

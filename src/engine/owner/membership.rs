@@ -4,12 +4,11 @@ use super::OwnerEffects;
 use super::answer::{Asker, Refusal, left};
 use super::room::Room;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, Seq, UserName};
-use crate::base::limits::{PAGE_MAX, STATUSES_PER_PUSH_MAX};
+use crate::base::ids::{ConnId, RoomName, Seq, UserName};
+use crate::base::limits::PAGE_MAX;
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
 use crate::wire::command::{Recover, ReplyTo};
-use crate::wire::push::{Push, encode_pushes};
 
 /// A join, as its hop says it.
 pub(super) struct Join {
@@ -35,8 +34,14 @@ impl Room {
         let asker = Asker::Connection { conn: member.conn, reply };
         let is_member = self.listeners.contains(member.conn);
         self.repair(effects);
-        if self.listeners.is_behind(member.conn.home) || (again && !is_member) {
+        let home = member.conn.home;
+        let is_full = self.listeners.is_behind(home) || effects.outbound.is_full_for_questions(home);
+        if is_full || (again && !is_member) {
             asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
+            return;
+        }
+        if effects.budget.is_over() || (!is_member && effects.budget.is_tight()) {
+            asker.refuse(&self.name, Refusal { unjoin: true, ..Refusal::OUT_OF_MEMORY }, effects);
             return;
         }
         if self.listeners.add(&member)
@@ -107,6 +112,13 @@ impl Room {
             asker.refuse(&self.name, refusal, effects);
             return;
         }
+        if effects.budget.is_over() {
+            asker.refuse(&self.name, Refusal::OUT_OF_MEMORY, effects);
+            return;
+        }
+        if refuse_page(asker, &self.name, effects) {
+            return;
+        }
         self.expire(now);
         let limit = self.page(range.limit.clamp(1, PAGE_MAX));
         let messages = match range.after {
@@ -117,17 +129,20 @@ impl Room {
     }
 
     /// Answers with a page of the users present.
-    pub fn read_presence(&self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
+    pub fn read_presence(&mut self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
         if self.is_stranger(asker) {
             asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
             return;
         }
-        let Some(presence) = &self.presence else {
+        let Some(presence) = &mut self.presence else {
             let refusal = Refusal::new(ErrorCode::Forbidden, "presence is off in this room");
             asker.refuse(&self.name, refusal, effects);
             return;
         };
-        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize);
+        if refuse_page(asker, &self.name, effects) {
+            return;
+        }
+        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize, asker.conn().is_some());
         asker.members(&self.name, presence.present(), users, effects);
     }
 
@@ -140,14 +155,18 @@ impl Room {
     pub fn tell_statuses(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
         let Some(presence) = &mut self.presence else { return };
         presence.expire(now.mono_ms());
-        let changes = presence.take_changes(STATUSES_PER_PUSH_MAX, now.mono_ms());
-        if changes.is_empty() || self.listeners.members() == 0 {
-            return;
-        }
-        let room = &self.name;
-        let pushes: Vec<_> =
-            changes.iter().map(|(user, status)| Push::Status { room, user, status: *status }).collect();
-        let frames = encode_pushes(&pushes, self.listeners.readings().forms());
-        self.listeners.push(room, &frames, false, None, effects);
+        self.listeners.make_up(&self.name, effects);
+        let names_max = self.settings.presence_names_max;
+        let Some(news) = presence.take_news(self.listeners.members(), names_max, now.mono_ms()) else { return };
+        self.listeners.tell(&self.name, news, effects);
     }
+}
+
+/// Refuses a page for which the asker's lane has no room.
+fn refuse_page(asker: Asker, room: &RoomName, effects: &mut OwnerEffects<'_>) -> bool {
+    let is_full = asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home));
+    if is_full {
+        asker.refuse(room, Refusal::OVERLOADED, effects);
+    }
+    is_full
 }

@@ -11,9 +11,12 @@ mod calls;
 mod delivery;
 mod history;
 mod keys;
+mod largest;
+mod leaving;
 mod linked;
 mod listeners;
 mod membership;
+mod numberings;
 mod opening;
 mod presence;
 mod publish;
@@ -30,12 +33,14 @@ use foldhash::fast::FixedState;
 
 use self::answer::{Asker, Refusal, expelled, left};
 use self::keys::key_bytes;
+use self::largest::Largest;
 use self::linked::write_except;
 use self::membership::{HistoryRange, Join};
+use self::numberings::{Numbering, Numberings};
 use self::opening::{Waiting, waiting_bytes};
 use self::publish::Publish;
 use self::retention::Retention;
-use self::room::{Authority, Room};
+use self::room::{Authority, Bytes, Room};
 use self::rooms::{RoomId, Rooms};
 use self::sizes::Sizes;
 use super::budget::Budget;
@@ -45,12 +50,16 @@ use super::input::{KeptKey, LinkEvent, LinkFailure, StoreEvent, Stretch};
 use super::outbound::Outbound;
 use super::output::{LinkRequest, StoreRequest};
 use super::packer::Packer;
-use super::random::{NameHashing, Random};
+use super::random::{Part, Random, Secrets, TableKeys};
 use super::settings::Settings;
 use super::trace::Span;
+use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, Position, RoomName};
-use crate::base::limits::{HISTORY_BUDGET_DIVISOR, PENDING_PER_ROOM_MAX, ROOMS_PER_TICK_MAX, WAITING_BYTES};
+use crate::base::limits::{
+    HISTORY_BUDGET_DIVISOR, HISTORY_FLOOR_DIVISOR, NUMBERINGS_BUDGET_DIVISOR, PENDING_PER_ROOM_MAX, ROOMS_PER_TICK_MAX,
+    WAITING_BYTES,
+};
 use crate::base::time::Now;
 
 /// What the owner half acts through: borrowed from the engine for one call.
@@ -85,11 +94,17 @@ struct LinkPublish {
 pub struct Owner {
     settings: Arc<Settings>,
     random: Random,
-    hashing: NameHashing,
+    /// For the rooms' own tables.
+    table_keys: TableKeys,
     rooms: Rooms,
     /// Each room that waits for time, once: when (monotonic milliseconds) and which.
     timers: BTreeSet<(u64, RoomId)>,
     retention: Retention,
+    largest: Largest,
+    /// Of rooms in which nothing is left.
+    numberings: Numberings,
+    /// Bytes charged for them.
+    numberings_entered: usize,
     sizes: Sizes,
     /// By token.
     link_publishes: HashMap<u64, LinkPublish, FixedState>,
@@ -98,19 +113,20 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// No rooms. `seed` feeds epochs and table hashing; the same seed gives the same run.
+    /// No rooms.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, seed: u64) -> Self {
-        // Cores that are given one seed must not give out the same epochs.
-        let mut random = Random::salted(seed, 2 | (u64::from(core.0) << 8));
-        let hashing = random.name_hashing();
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let mut table_keys = secrets.tables(core, Part::Owner);
         Self {
             settings,
-            random,
-            rooms: Rooms::new(hashing.clone()),
-            hashing,
+            random: secrets.shown(core, Part::Owner),
+            rooms: Rooms::new(table_keys.hashing()),
+            numberings: Numberings::new(table_keys.hashing()),
+            numberings_entered: 0,
+            table_keys,
             timers: BTreeSet::new(),
             retention: Retention::default(),
+            largest: Largest::default(),
             sizes: Sizes::default(),
             link_publishes: HashMap::with_hasher(FixedState::default()),
             next_token: u64::from(core.0) << 48,
@@ -124,7 +140,7 @@ impl Owner {
         if !same_rooms {
             for id in self.rooms.all() {
                 if let Some(room) = self.rooms.get_mut(id) {
-                    room.set_settings(&self.settings);
+                    room.set_settings(now, &self.settings);
                 }
                 self.enter(now, id, effects);
             }
@@ -134,8 +150,16 @@ impl Owner {
 
     /// A hop from a home (this core's own included).
     pub fn handle_hop(&mut self, now: Now, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        if effects.budget.is_tight() {
+            // Numberings and messages make room for what comes, before it is refused.
+            self.shed(now, effects);
+        }
         let id = match (self.rooms.find(hop.room()), &hop) {
             (Some(id), _) => id,
+            (None, ToOwner::Join { again: false, .. }) if effects.budget.is_tight() => {
+                refuse(hop, Refusal::OUT_OF_MEMORY, effects);
+                return;
+            }
             (None, ToOwner::Join { again: false, room, .. }) => self.create(now, room.clone(), effects),
             (None, _) => {
                 refuse(hop, Refusal::NOT_JOINED, effects);
@@ -146,7 +170,7 @@ impl Owner {
         if is_opening {
             self.wait(id, hop, effects);
         } else {
-            self.perform(now, id, hop, effects);
+            self.take(now, id, hop, effects);
         }
         self.enter(now, id, effects);
         self.shed(now, effects);
@@ -220,17 +244,24 @@ impl Owner {
             room.ask_again(now, effects);
             self.enter(now, id, effects);
         }
+        self.numberings.expire(now.mono_ms(), ROOMS_PER_TICK_MAX);
+        self.enter_numberings(effects);
         self.shed(now, effects);
     }
 
     /// When `tick` is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
-        self.timers.first().map(|(due_ms, _)| due_ms.saturating_mul(1_000).max(now.mono_us))
+        let room = self.timers.first().map(|(due_ms, _)| *due_ms);
+        let numbering = self.numberings.next_expiry_ms();
+        let due_ms = room.into_iter().chain(numbering).min()?;
+        Some(due_ms.saturating_mul(1_000).max(now.mono_us))
     }
 
     fn create(&mut self, now: Now, name: RoomName, effects: &mut OwnerEffects<'_>) -> RoomId {
-        let mut room = Room::new(name, &self.settings, self.random.epoch(), now);
+        let numbering = self.numberings.take(&name).unwrap_or_else(|| Numbering::new(self.random.epoch()));
+        self.enter_numberings(effects);
+        let mut room = Room::new(name, &self.settings, numbering, now);
         match room.authority {
             Authority::Memory => {}
             Authority::Store(_) => room.ask_store(now, effects),
@@ -240,7 +271,31 @@ impl Owner {
         self.rooms.insert(room)
     }
 
-    /// A hop for a room that is open.
+    /// A hop for a room that is open: done now, or once its connection's own publications have come.
+    fn take(&mut self, now: Now, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        let may_wait = self.may_keep(waiting_bytes(&hop), effects);
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if room.detains(&hop) {
+            if let Err(hop) = room.detain(hop, may_wait) {
+                refuse(hop, Refusal::OVERLOADED, effects);
+            }
+            return;
+        }
+        if let ToOwner::Leave { member, reply: None, .. } = &hop {
+            room.forget_leaver(member.conn);
+        }
+        self.perform(now, id, hop, effects);
+    }
+
+    /// Lets go the members whose own publications have come or failed.
+    fn let_leavers_go(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
+        while let Some(hops) = self.rooms.get_mut(id).and_then(Room::take_leaver) {
+            for hop in hops {
+                self.take(now, id, hop, effects);
+            }
+        }
+    }
+
     fn perform(&mut self, now: Now, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         match hop {
@@ -285,15 +340,15 @@ impl Owner {
             return;
         }
         match &mut room.authority {
-            Authority::Memory => room.publish_at_once(now, publish, may_remember, &self.hashing, effects),
-            Authority::Store(_) => room.publish_stored(now, publish, may_wait, &self.hashing, effects),
+            Authority::Memory => room.publish_at_once(now, publish, may_remember, &mut self.table_keys, effects),
+            Authority::Store(_) => room.publish_stored(now, publish, may_wait, &mut self.table_keys, effects),
             Authority::Link(linked) => {
                 let asker = publish.asker;
                 if linked.publishing() >= PENDING_PER_ROOM_MAX || !may_wait {
                     asker.refuse(&room.name, Refusal::OVERLOADED, effects);
                     return;
                 }
-                linked.add_publishing();
+                linked.add_publishing(asker.conn());
                 let except = publish.except();
                 let mut record = room.record(now, publish, 0);
                 record.except = except.map(|conn| write_except(&self.settings.node, conn).into());
@@ -322,7 +377,7 @@ impl Owner {
                 asker.refuse(&room.name, Refusal::unavailable(retry_after_ms), effects);
             }
         }
-        room.handle_linked_publish(now, result.ok().map(|(position, _)| position));
+        room.handle_linked_publish(now, asker.conn(), result.ok().map(|(position, _)| position));
         self.enter(now, id, effects);
     }
 
@@ -359,14 +414,14 @@ impl Owner {
         let opening = room.opening.take();
         match (&room.authority, opening.is_some()) {
             (Authority::Memory, _) => {}
-            (Authority::Store(_), true) => room.open_from_store(now, stretch, keys, &self.hashing),
-            (Authority::Store(_), false) => room.handle_loaded(now, stretch, keys, &self.hashing, effects),
+            (Authority::Store(_), true) => room.open_from_store(now, stretch, keys, &mut self.table_keys),
+            (Authority::Store(_), false) => room.handle_loaded(now, stretch, keys, &mut self.table_keys, effects),
             (Authority::Link(_), true) => room.open_from_link(now, stretch, &self.settings.node, effects),
             (Authority::Link(_), false) => room.handle_read(now, stretch, &self.settings.node, effects),
         }
         for waiting in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
             match waiting {
-                Waiting::Hop(hop) => self.perform(now, id, hop, effects),
+                Waiting::Hop(hop) => self.take(now, id, hop, effects),
                 Waiting::Call(token, ask) => self.perform_call(now, id, token, ask, effects),
             }
         }
@@ -375,15 +430,18 @@ impl Owner {
 
     /// Enters in the core's books what has changed in a room, and forgets the room if nothing would be lost.
     fn enter(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
+        self.let_leavers_go(now, id, effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         let is_idle = room.is_idle();
-        let (bytes, kept_bytes) = if is_idle { (0, 0) } else { (room.bytes(), room.kept_bytes()) };
+        let bytes = if is_idle { Bytes::default() } else { room.bytes() };
+        let before = std::mem::replace(&mut room.entered.bytes, bytes);
         let retention = &mut self.retention;
-        effects.budget.charge(bytes);
-        effects.budget.release(room.entered.bytes);
-        retention.bytes = retention.bytes + bytes as u64 - room.entered.bytes as u64;
-        retention.kept_bytes = retention.kept_bytes + kept_bytes as u64 - room.entered.kept_bytes as u64;
-        (room.entered.bytes, room.entered.kept_bytes) = (bytes, kept_bytes);
+        effects.budget.charge_history(bytes.history);
+        effects.budget.release_history(before.history);
+        effects.budget.charge_standing(bytes.kept + bytes.standing);
+        effects.budget.release_standing(before.kept + before.standing);
+        retention.bytes = retention.bytes + bytes.history as u64 - before.history as u64;
+        retention.kept_bytes = retention.kept_bytes + bytes.kept as u64 - before.kept as u64;
 
         let end = room.entered.messages.end;
         let messages = if is_idle { end..end } else { room.history.numbers() };
@@ -399,23 +457,38 @@ impl Owner {
         if has_members != (before > 0) {
             if has_members { effects.counters.rooms.add(1) } else { effects.counters.rooms.sub(1) }
         }
+        self.largest.update(&mut self.rooms, id, bytes.history);
         if is_idle {
-            self.forget(id, effects);
+            self.forget(now, id, effects);
         } else {
             self.schedule(now, id);
         }
         self.retention.compact(|id| self.rooms.messages(id));
     }
 
-    fn forget(&mut self, id: RoomId, effects: &mut OwnerEffects<'_>) {
+    /// Lets a room go. Of one that this core numbers and keeps by itself the numbering stays for a while.
+    fn forget(&mut self, now: Now, id: RoomId, effects: &mut OwnerEffects<'_>) {
         let Some(room) = self.rooms.remove(id) else { return };
         if let Some(due_ms) = room.entered.due_ms {
             self.timers.remove(&(due_ms, id));
         }
-        if matches!(room.authority, Authority::Link(_)) {
-            effects.link.push(LinkRequest::Close { room: room.name.clone() });
+        match room.authority {
+            Authority::Memory if room.settings.numbering_ttl_ms > 0 => {
+                let expires_ms = now.mono_ms().saturating_add(room.settings.numbering_ttl_ms);
+                self.numberings.remember(room.name.clone(), room.numbering(), expires_ms);
+                self.enter_numberings(effects);
+            }
+            Authority::Memory | Authority::Store(_) => {}
+            Authority::Link(_) => effects.link.push(LinkRequest::Close { room: room.name.clone() }),
         }
         effects.counters.rooms_held.sub(1);
+    }
+
+    /// Charges what the numberings take now.
+    fn enter_numberings(&mut self, effects: &mut OwnerEffects<'_>) {
+        let bytes = self.numberings.bytes();
+        effects.budget.charge_standing(bytes);
+        effects.budget.release_standing(std::mem::replace(&mut self.numberings_entered, bytes));
     }
 
     /// Puts the room into the timers. It may stand there for too early a time: then it is looked at once more, which
@@ -435,25 +508,56 @@ impl Owner {
 
     /// Whether so many bytes may be taken in that cannot be let go to make room: publishes that wait, keys.
     fn may_keep(&self, bytes: usize, effects: &OwnerEffects<'_>) -> bool {
-        self.retention.kept_bytes + bytes as u64 <= share(effects)
+        self.retention.kept_bytes + bytes as u64 <= effects.budget.max() / HISTORY_BUDGET_DIVISOR
+            && !effects.budget.is_tight()
     }
 
-    /// Lets the oldest messages of the core go while its rooms hold more than their share of the budget. A room that is
-    /// kept for its messages alone goes with the last of them.
+    /// Lets go of numberings and messages while they take more than is left for them. A room that is kept for its
+    /// messages alone goes with the last of them.
     fn shed(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        while self.retention.bytes > share(effects) {
-            let Some(id) = self.retention.oldest(|id| self.rooms.messages(id)) else { return };
+        while self.numberings.bytes() as u64 > self.numberings_share(effects) && self.numberings.drop_first() {
+            self.enter_numberings(effects);
+        }
+        loop {
+            let share = self.history_share(effects);
+            if self.retention.bytes <= share {
+                return;
+            }
+            let Some(id) = self.next_to_shed(share) else { return };
             if let Some(room) = self.rooms.get_mut(id) {
                 room.history.drop_oldest();
             }
             self.enter(now, id, effects);
         }
     }
-}
 
-/// The part of the core's budget that its rooms may take.
-fn share(effects: &OwnerEffects<'_>) -> u64 {
-    effects.budget.max() / HISTORY_BUDGET_DIVISOR
+    /// The part of the core's budget that messages may take: half of it less what else is kept of rooms, and no more than
+    /// what stands leaves, but an eighth in any case.
+    fn history_share(&self, effects: &OwnerEffects<'_>) -> u64 {
+        let budget = &effects.budget;
+        let left = budget.standing_max().saturating_sub(budget.standing());
+        let half = (budget.max() / HISTORY_BUDGET_DIVISOR).saturating_sub(self.retention.kept_bytes);
+        half.min(left.max(budget.max() / HISTORY_FLOOR_DIVISOR))
+    }
+
+    /// The part that numberings may take: an eighth, and none of it where messages and what stands fill the budget.
+    fn numberings_share(&self, effects: &OwnerEffects<'_>) -> u64 {
+        let others = self.retention.bytes + effects.budget.standing() - self.numberings_entered as u64;
+        let left = effects.budget.standing_max().saturating_sub(others);
+        (effects.budget.max() / NUMBERINGS_BUDGET_DIVISOR).min(left)
+    }
+
+    /// The room that loses its oldest message: one of the largest, if it holds more than twice as much as each room might
+    /// if all held the same; otherwise the one with the oldest message of the core.
+    fn next_to_shed(&mut self, share: u64) -> Option<RoomId> {
+        let largest = self.largest.take_turn()?;
+        let fair = share / self.largest.rooms();
+        let held = self.rooms.get(largest).map_or(0, |room| room.entered.bytes.history as u64);
+        if held > 2 * fair && !self.rooms.messages(largest).is_empty() {
+            return Some(largest);
+        }
+        self.retention.oldest(|id| self.rooms.messages(id))
+    }
 }
 
 /// Answers a hop that is not done, of a connection that is no member of a room that is open.
@@ -467,7 +571,8 @@ fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
         ToOwner::Leave { reply: None, .. } | ToOwner::Away { .. } => {}
         ToOwner::Join { room, member, reply, .. } => {
             // One that counts on an earlier join was refused with it, for the same reason.
-            let refusal = Refusal { unjoin: true, ..Refusal::OVERLOADED };
+            let refusal = if refusal.code == ErrorCode::NotJoined { Refusal::OVERLOADED } else { refusal };
+            let refusal = Refusal { unjoin: true, ..refusal };
             Asker::Connection { conn: member.conn, reply }.refuse(&room, refusal, effects);
         }
         ToOwner::Publish { room, member: MemberRef { conn, .. }, reply, .. }

@@ -1,11 +1,15 @@
 //! Who is in one room: users, not connections, and which of them changed since the members were told. Knows no
 //! connection by name and sends nothing.
+//!
+//! Members are told in rounds, at most one in [`STATUS_INTERVAL_MS`]: a first change within a tick, those after it
+//! together. A change that was undone before its round is not told, unless a `presence` reply has shown it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::base::ids::UserName;
-use crate::base::limits::{ABSENT_BYTES, TICK_MS};
+use crate::base::limits::{ABSENT_BYTES, STATUS_INTERVAL_MS, STATUSES_AT_ONCE_MAX, TICK_MS, USER_BYTES};
+use crate::engine::news::News;
 use crate::wire::push::Status;
 use crate::wire::reply::PresentUser;
 
@@ -15,23 +19,18 @@ struct Presenter {
     connections: u32,
     /// Those of them that say they are away.
     away: u32,
-    /// How often the last connection has gone: tells a grace that counts from one that a return has ended.
-    departures: u32,
     /// What holds now; kept through the grace.
     status: Status,
     /// What the members were told last.
     told: Status,
+    /// Somebody has been shown something else than `told` since.
+    shown: bool,
     /// Whether the user stands in `changed`.
     changed: bool,
 }
 
-#[derive(Debug)]
-struct Departure {
-    /// When the grace ends, monotonic milliseconds.
-    due_ms: u64,
-    user: UserName,
-    number: u32,
-}
+// There is one for each membership of a user: README and DESIGN section 8 promise bytes per idle connection.
+const _: () = assert!(size_of::<Presenter>() <= 12);
 
 /// The users of one room.
 #[derive(Debug, Default)]
@@ -39,12 +38,18 @@ pub(super) struct Presence {
     users: BTreeMap<UserName, Presenter>,
     /// Users who are not offline.
     present: u64,
-    /// Graces under way, in the order in which they end (all graces of a room are equally long).
-    departures: VecDeque<Departure>,
+    /// Bytes for the budget of users without connections.
+    absent_bytes: usize,
+    /// Graces under way, by their ends (monotonic milliseconds): at most one for each user.
+    graces: BTreeSet<(u64, UserName)>,
+    /// When they end. Beside `users`, most of whom are there.
+    grace_ends: BTreeMap<UserName, u64>,
     /// Users whose status may differ from what was told, in the order of their changes.
     changed: VecDeque<UserName>,
     /// When they are told, monotonic milliseconds.
     tell_ms: Option<u64>,
+    /// The next round comes no sooner, monotonic milliseconds.
+    rest_until_ms: u64,
 }
 
 impl Presence {
@@ -60,25 +65,38 @@ impl Presence {
 
     /// Bytes for the budget, beside those of connections that are members.
     pub fn bytes(&self) -> usize {
-        self.departures.len() * ABSENT_BYTES
+        self.users.len() * USER_BYTES + self.absent_bytes
     }
 
-    /// When [`Presence::expire`] or [`Presence::take_changes`] is wanted, monotonic milliseconds.
+    /// When [`Presence::expire`] or [`Presence::take_news`] is wanted, monotonic milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
-        let grace = self.departures.front().map(|departure| departure.due_ms);
+        let grace = self.graces.first().map(|(due_ms, _)| *due_ms);
         grace.into_iter().chain(self.tell_ms).min()
     }
 
     /// One more connection of a user.
     pub fn join(&mut self, user: &UserName, away: bool, now_ms: u64) {
-        let presenter = self.users.entry(user.clone()).or_insert(Presenter {
-            connections: 0,
-            away: 0,
-            departures: 0,
-            status: Status::Offline,
-            told: Status::Offline,
-            changed: false,
-        });
+        match self.users.get(user) {
+            None => {
+                let presenter = Presenter {
+                    connections: 0,
+                    away: 0,
+                    status: Status::Offline,
+                    told: Status::Offline,
+                    shown: false,
+                    changed: false,
+                };
+                self.users.insert(user.clone(), presenter);
+            }
+            Some(presenter) if presenter.connections == 0 => {
+                if let Some(due_ms) = self.grace_ends.remove(user) {
+                    self.graces.remove(&(due_ms, user.clone()));
+                }
+                self.absent_bytes -= absent_bytes(user);
+            }
+            Some(_) => {}
+        }
+        let Some(presenter) = self.users.get_mut(user) else { return };
         if presenter.status == Status::Offline {
             self.present += 1;
         }
@@ -96,9 +114,9 @@ impl Presence {
             self.update(user, now_ms);
             return;
         }
-        presenter.departures = presenter.departures.wrapping_add(1);
-        let departure = Departure { due_ms: now_ms + grace_ms, user: user.clone(), number: presenter.departures };
-        self.departures.push_back(departure);
+        self.graces.insert((now_ms + grace_ms, user.clone()));
+        self.grace_ends.insert(user.clone(), now_ms + grace_ms);
+        self.absent_bytes += absent_bytes(user);
         self.expire(now_ms);
     }
 
@@ -112,59 +130,61 @@ impl Presence {
 
     /// Ends the graces that have passed.
     pub fn expire(&mut self, now_ms: u64) {
-        while self.departures.front().is_some_and(|departure| departure.due_ms <= now_ms) {
-            let Some(Departure { user, number, .. }) = self.departures.pop_front() else { break };
+        while self.graces.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
+            let Some((_, user)) = self.graces.pop_first() else { break };
+            self.grace_ends.remove(&user);
             let Some(presenter) = self.users.get_mut(&user) else { continue };
-            if presenter.connections > 0 || presenter.departures != number {
-                continue;
-            }
             presenter.status = Status::Offline;
             self.present -= 1;
             self.mark(&user, now_ms);
         }
     }
 
-    /// The changes to be told, if it is time: at most `count`, the rest at the next tick. A change that was undone in
-    /// between is none.
-    pub fn take_changes(&mut self, count: usize, now_ms: u64) -> Vec<(UserName, Status)> {
-        if self.tell_ms.is_none_or(|tell_ms| tell_ms > now_ms) {
-            return Vec::new();
-        }
-        let mut changes = Vec::new();
-        while changes.len() < count {
-            let Some(user) = self.changed.pop_front() else { break };
+    /// The next round, if it is time and there is anything to tell: by name, or the total where there are more than
+    /// `names_max` members, or more changes than are told at once.
+    pub fn take_news(&mut self, members: usize, names_max: usize, now_ms: u64) -> Option<News> {
+        self.tell_ms.take_if(|tell_ms| *tell_ms <= now_ms)?;
+        let by_name = members <= names_max && self.changed.len() <= names_max.max(STATUSES_AT_ONCE_MAX);
+        let (mut changes, mut any) = (Vec::new(), false);
+        for user in std::mem::take(&mut self.changed) {
             let Some(presenter) = self.users.get_mut(&user) else { continue };
             presenter.changed = false;
-            let (status, told) = (presenter.status, std::mem::replace(&mut presenter.told, presenter.status));
+            let status = presenter.status;
+            let is_news = std::mem::take(&mut presenter.shown) || status != presenter.told;
+            presenter.told = status;
             if status == Status::Offline {
                 self.users.remove(&user);
+                self.absent_bytes -= absent_bytes(&user);
             }
-            if status != told {
+            any |= is_news;
+            if is_news && by_name {
                 changes.push((user, status));
             }
         }
-        if self.changed.is_empty() {
-            self.changed = VecDeque::new();
-            self.tell_ms = None;
-        } else {
-            self.tell_ms = Some(now_ms + TICK_MS);
+        if !any {
+            return None;
         }
-        changes
+        self.rest_until_ms = now_ms + STATUS_INTERVAL_MS;
+        Some(News { total: self.present, changes: by_name.then_some(changes) })
     }
 
-    /// Users present whose names sort after `after`, by name, at most `count`.
-    pub fn page(&self, after: Option<&str>, count: usize) -> Vec<PresentUser> {
+    /// Users present whose names sort after `after`, by name, at most `count`. A member who is shown them (`is_told`) is
+    /// told whatever does not stay so.
+    pub fn page(&mut self, after: Option<&str>, count: usize, is_told: bool) -> Vec<PresentUser> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let present = self.users.range::<str, _>((start, Bound::Unbounded));
-        let present = present.filter(|(_, presenter)| presenter.status != Status::Offline);
-        present
-            .take(count)
-            .map(|(user, presenter)| PresentUser {
-                user: user.clone(),
-                status: presenter.status,
-                connections: presenter.connections,
-            })
-            .collect()
+        let mut page = Vec::new();
+        for (user, presenter) in self.users.range_mut::<str, _>((start, Bound::Unbounded)) {
+            if page.len() == count {
+                break;
+            }
+            // That a user is missing from the page is shown too.
+            presenter.shown |= is_told && presenter.status != presenter.told;
+            if presenter.status != Status::Offline {
+                let (user, status) = (user.clone(), presenter.status);
+                page.push(PresentUser { user, status, connections: presenter.connections });
+            }
+        }
+        page
     }
 
     fn update(&mut self, user: &UserName, now_ms: u64) {
@@ -181,8 +201,12 @@ impl Presence {
         }
         presenter.changed = true;
         self.changed.push_back(user.clone());
-        self.tell_ms.get_or_insert(now_ms + TICK_MS);
+        self.tell_ms.get_or_insert(self.rest_until_ms.max(now_ms + TICK_MS));
     }
+}
+
+fn absent_bytes(user: &UserName) -> usize {
+    ABSENT_BYTES + user.len()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::base::ids::{ConnId, Seq, UserName};
 use crate::base::limits::KEY_WINDOW_MS;
 use crate::base::time::Now;
 use crate::engine::input::Record;
-use crate::engine::random::NameHashing;
+use crate::engine::random::TableKeys;
 use crate::engine::trace::Mark;
 use crate::wire::command::{Data, DataKind};
 use crate::wire::publication::{Content, encode_ephemeral};
@@ -79,7 +79,7 @@ impl Room {
             data: Data { kind: publish.kind, bytes: &publish.data },
         };
         let frames = encode_ephemeral(&content, self.listeners.readings().forms());
-        self.listeners.push(&self.name, &frames, true, publish.except(), effects);
+        self.listeners.push(&self.name, &frames, publish.except(), effects);
         effects.counters.broadcasts.add(1);
         publish.asker.published(&self.name, (self.epoch, None), false, effects);
     }
@@ -90,7 +90,7 @@ impl Room {
         now: Now,
         publish: Publish,
         may_remember: bool,
-        hashing: &NameHashing,
+        table_keys: &mut TableKeys,
         effects: &mut OwnerEffects<'_>,
     ) {
         let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
@@ -104,7 +104,7 @@ impl Room {
         }
         let seq = self.history.head() + 1;
         let record = self.record(now, publish, seq);
-        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
+        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, table_keys);
         self.accept(now, &record, except, arrival, effects);
         asker.published(&self.name, (self.epoch, Some(seq)), false, effects);
     }
@@ -123,10 +123,10 @@ impl Room {
         key: Option<&str>,
         seq: Seq,
         expires_ms: u64,
-        hashing: &NameHashing,
+        table_keys: &mut TableKeys,
     ) {
         if let Some(key) = key {
-            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(hashing.clone())));
+            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(table_keys.hashing())));
             keys.remember(user, key, seq, expires_ms);
         }
     }

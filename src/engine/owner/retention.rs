@@ -57,12 +57,13 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::CoreId;
     use crate::engine::owner::room::tests::memory_room;
     use crate::engine::owner::rooms::Rooms;
-    use crate::engine::random::Random;
+    use crate::engine::random::{Part, Secrets};
 
     fn rooms() -> [RoomId; 2] {
-        let mut rooms = Rooms::new(Random::new(1).name_hashing());
+        let mut rooms = Rooms::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         ["a", "b"].map(|name| rooms.insert(memory_room(name)))
     }
 

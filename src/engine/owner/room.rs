@@ -7,13 +7,18 @@ use std::sync::Arc;
 use super::OwnerEffects;
 use super::history::{History, PageLimit};
 use super::keys::Keys;
+use super::largest::Filed;
+use super::leaving::Leaving;
 use super::linked::Linked;
 use super::listeners::Listeners;
+use super::numberings::Numbering;
 use super::opening::Opening;
 use super::presence::Presence;
 use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
-use crate::base::limits::{ASK_AGAIN_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS};
+use crate::base::limits::{
+    ASK_AGAIN_MS, MEMBER_BYTES, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES,
+};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
 use crate::engine::settings::{RoomSettings, Settings};
@@ -29,11 +34,23 @@ pub(super) enum Authority {
     Link(Box<Linked>),
 }
 
+/// Bytes of a room for the budget, by what can become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bytes {
+    /// Can be let go to make room: the messages, and the room itself where it is there for them alone.
+    pub history: usize,
+    /// Cannot, and is refused before it fills the share of histories: keys and what waits for the link or the store.
+    pub kept: usize,
+    /// The room, its members and users: bounded with joins.
+    pub standing: usize,
+}
+
 /// What [`super::Owner`] has last entered for the room in the core's own books.
 #[derive(Debug, Default)]
 pub(super) struct Entered {
-    pub bytes: usize,
-    pub kept_bytes: usize,
+    pub bytes: Bytes,
+    /// Where it stands among the largest.
+    pub filed: Filed,
     /// Numbers of the messages held.
     pub messages: Range<u64>,
     pub members: u32,
@@ -60,6 +77,8 @@ pub(super) struct Room {
     pub presence: Option<Presence>,
     /// `None`: no key is remembered.
     pub keys: Option<Box<Keys>>,
+    /// `None`: nobody waits for publications of one's own to leave.
+    pub leaving: Option<Box<Leaving>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
     pub authority: Authority,
@@ -67,8 +86,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// A room in which nothing has happened. With a store or a link it is still to be opened.
-    pub fn new(name: RoomName, settings: &Settings, epoch: Epoch, now: Now) -> Self {
+    /// A room that goes on where `numbering` stands. With a store or a link it is still to be opened.
+    pub fn new(name: RoomName, settings: &Settings, numbering: Numbering, now: Now) -> Self {
         let authority = if settings.linked {
             Authority::Link(Box::new(Linked::new(now)))
         } else if settings.durable {
@@ -80,14 +99,15 @@ impl Room {
         let room = Arc::clone(settings.room(&name));
         Self {
             name,
-            epoch,
+            epoch: numbering.head.epoch,
             page_bytes_max: page_bytes_max(settings),
             pace: Bucket::default(),
-            last_at: 0,
-            history: History::new(0),
+            last_at: numbering.last_at,
+            history: History::new(numbering.head.seq),
             listeners: Listeners::default(),
             presence: room.presence.then(Presence::default),
             keys: None,
+            leaving: None,
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
             authority,
             entered: Entered::default(),
@@ -96,9 +116,10 @@ impl Room {
     }
 
     /// Other settings hold from now on. Whether presence is tracked stays as it was when the room came to be.
-    pub fn set_settings(&mut self, settings: &Settings) {
+    pub fn set_settings(&mut self, now: Now, settings: &Settings) {
         self.page_bytes_max = page_bytes_max(settings);
-        self.settings = Arc::clone(settings.room(&self.name));
+        let before = std::mem::replace(&mut self.settings, Arc::clone(settings.room(&self.name)));
+        self.pace.change_rate(before.message_rate, self.settings.message_rate, now.mono_us);
     }
 
     /// The numbering and its head.
@@ -138,25 +159,30 @@ impl Room {
         }
     }
 
-    /// Bytes for the budget that cannot be let go to make room: all but the messages, and but the members themselves, who
-    /// are bounded with their connections.
-    pub fn kept_bytes(&self) -> usize {
-        let memberless = if self.listeners.members() == 0 { ROOM_BYTES } else { 0 };
+    /// Bytes for the budget.
+    pub fn bytes(&self) -> Bytes {
         let waiting = match &self.authority {
             Authority::Memory => 0,
             Authority::Store(stored) => stored.bytes(),
             Authority::Link(linked) => linked.bytes(),
         };
-        memberless
-            + waiting
+        let kept = waiting
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + self.keys.as_ref().map_or(0, |keys| keys.bytes())
-            + self.presence.as_ref().map_or(0, Presence::bytes)
+            + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
+            + self.listeners.missed_bytes();
+        let members = self.listeners.members();
+        let users = self.presence.as_ref().filter(|presence| !presence.is_empty());
+        let users = users.map_or(0, |presence| USERS_BYTES + presence.bytes());
+        let own = ROOM_BYTES + self.name.len() + members * MEMBER_BYTES + users;
+        let is_for_history = members == 0 && !self.history.is_empty();
+        let (history, standing) = if is_for_history { (own, 0) } else { (0, own) };
+        Bytes { history: history + self.history.bytes(), kept, standing }
     }
 
-    /// Bytes for the budget.
-    pub fn bytes(&self) -> usize {
-        self.history.bytes() + self.kept_bytes()
+    /// Where the numbering stands, to be remembered when the room goes.
+    pub fn numbering(&self) -> Numbering {
+        Numbering { head: self.head(), last_at: self.last_at }
     }
 
     /// Whether nothing would be lost by forgetting the room.
@@ -187,7 +213,7 @@ impl Room {
             self.presence.as_ref().and_then(Presence::due_ms),
             self.history.next_expiry_ms().map(sweep),
             self.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
-            self.listeners.any_behind().then(|| now.mono_ms() + TICK_MS),
+            (self.listeners.any_behind() || self.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),
         ]
         .into_iter()
         .flatten()

@@ -102,11 +102,12 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::CoreId;
     use crate::engine::owner::room::tests::memory_room;
-    use crate::engine::random::Random;
+    use crate::engine::random::{Part, Secrets};
 
     fn rooms() -> Rooms {
-        Rooms::new(Random::new(1).name_hashing())
+        Rooms::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing())
     }
 
     #[test]

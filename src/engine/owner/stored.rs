@@ -16,7 +16,7 @@ use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::engine::input::{KeptKey, Record, Stretch};
 use crate::engine::output::StoreRequest;
-use crate::engine::random::NameHashing;
+use crate::engine::random::TableKeys;
 
 /// A publish that the store has been given.
 #[derive(Debug)]
@@ -64,6 +64,20 @@ impl Stored {
         self.doubt.as_ref().map(|doubt| doubt.asked_ms)
     }
 
+    /// The number of the last publish that waits and is this connection's, or stands for one of its own.
+    pub fn last_of(&self, conn: ConnId) -> Option<Seq> {
+        let is_own = |asker: &Asker| asker.conn() == Some(conn);
+        let own =
+            self.pending.iter().rev().find(|pending| is_own(&pending.asker) || pending.duplicates.iter().any(is_own));
+        own.map(|pending| pending.record.seq)
+    }
+
+    /// Whether the publish with this number waits.
+    pub fn is_pending(&self, seq: Seq) -> bool {
+        self.pending.front().is_some_and(|first| first.record.seq <= seq)
+            && self.pending.back().is_some_and(|last| seq <= last.record.seq)
+    }
+
     fn push(&mut self, pending: Pending) {
         self.bytes += WAITING_BYTES + pending.record.data.len();
         self.waiting += 1;
@@ -102,7 +116,7 @@ impl Room {
         now: Now,
         publish: Publish,
         may_wait: bool,
-        hashing: &NameHashing,
+        table_keys: &mut TableKeys,
         effects: &mut OwnerEffects<'_>,
     ) {
         let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
@@ -127,7 +141,7 @@ impl Room {
             return;
         }
         let record = self.record(now, publish, seq);
-        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
+        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, table_keys);
         effects.store.push(StoreRequest::Append { room: self.name.clone(), epoch: self.epoch, record: record.clone() });
         if let Some(stored) = self.stored() {
             stored.push(Pending { record, asker, except, arrival, duplicates: Vec::new() });
@@ -135,9 +149,9 @@ impl Room {
     }
 
     /// The store has opened the room.
-    pub fn open_from_store(&mut self, now: Now, stretch: &Stretch, keys: &[KeptKey], hashing: &NameHashing) {
+    pub fn open_from_store(&mut self, now: Now, stretch: &Stretch, keys: &[KeptKey], table_keys: &mut TableKeys) {
         self.fill(now, stretch);
-        self.remember_kept(now, keys, hashing);
+        self.remember_kept(now, keys, table_keys);
     }
 
     /// The store tells what it holds: the answer to the question after a failure, or one that nobody waits for.
@@ -146,7 +160,7 @@ impl Room {
         now: Now,
         stretch: &Stretch,
         keys: &[KeptKey],
-        hashing: &NameHashing,
+        table_keys: &mut TableKeys,
         effects: &mut OwnerEffects<'_>,
     ) {
         let Some(doubt) = self.stored().and_then(|stored| stored.doubt.take()) else { return };
@@ -158,7 +172,7 @@ impl Room {
             self.refuse_from(0, doubt.retry_after_ms, effects);
             self.renumber(now, stretch, effects);
             self.keys = None;
-            self.remember_kept(now, keys, hashing);
+            self.remember_kept(now, keys, table_keys);
             return;
         }
         self.commit(now, head.seq, effects);
@@ -170,7 +184,13 @@ impl Room {
             if record.seq > self.history.head() + 1 {
                 self.skip_to(record.seq - 1, effects);
             }
-            self.remember_key(&record.from, record.key.as_deref(), record.seq, now.mono_ms() + KEY_WINDOW_MS, hashing);
+            self.remember_key(
+                &record.from,
+                record.key.as_deref(),
+                record.seq,
+                now.mono_ms() + KEY_WINDOW_MS,
+                table_keys,
+            );
             self.accept(now, record, None, Arrival::now(now), effects);
         }
         if head.seq > self.history.head() {
@@ -249,11 +269,11 @@ impl Room {
         failed.len()
     }
 
-    fn remember_kept(&mut self, now: Now, keys: &[KeptKey], hashing: &NameHashing) {
+    fn remember_kept(&mut self, now: Now, keys: &[KeptKey], table_keys: &mut TableKeys) {
         for KeptKey { from, key, seq, at } in keys {
             let age_ms = now.unix_ms.saturating_sub(*at);
             if age_ms < KEY_WINDOW_MS {
-                self.remember_key(from, Some(key), *seq, now.mono_ms() + KEY_WINDOW_MS - age_ms, hashing);
+                self.remember_key(from, Some(key), *seq, now.mono_ms() + KEY_WINDOW_MS - age_ms, table_keys);
             }
         }
     }

@@ -58,14 +58,50 @@ impl Bucket {
     /// # Errors
     /// There is none: in how many milliseconds there will be one, at least 1.
     pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        self.try_take_many(rate, 1, now_us)
+    }
+
+    /// Takes `count` tokens at once. More than a full bucket holds are taken from a full one, which then owes the rest.
+    ///
+    /// # Errors
+    /// There are too few: in how many milliseconds there will be enough, at least 1.
+    pub fn try_take_many(&mut self, rate: Rate, count: u64, now_us: u64) -> Result<(), u64> {
         let now_ns = now_us * NS_PER_US;
-        let full_at_ns = self.full_at_ns.max(now_ns) + rate.interval_ns();
+        let begin_ns = self.full_at_ns.max(now_ns);
+        let held = count.min(BURST * rate.count.get());
         let latest_ns = now_ns + rate.full_ns();
-        if full_at_ns > latest_ns {
-            return Err((full_at_ns - latest_ns).div_ceil(NS_PER_MS));
+        let needed_ns = begin_ns + held * rate.interval_ns();
+        if needed_ns > latest_ns {
+            return Err((needed_ns - latest_ns).div_ceil(NS_PER_MS));
         }
-        self.full_at_ns = full_at_ns;
+        self.full_at_ns = begin_ns.saturating_add(count.saturating_mul(rate.interval_ns()));
         Ok(())
+    }
+
+    /// Takes so many tokens, those to come too: what is owed is at most what the bucket holds.
+    pub fn charge(&mut self, rate: Rate, count: u32, now_us: u64) {
+        let now_ns = now_us * NS_PER_US;
+        let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(rate.interval_ns().saturating_mul(count.into()));
+        self.full_at_ns = full_at_ns.min(now_ns + 2 * rate.full_ns()).max(self.full_at_ns);
+    }
+
+    /// Takes over another rate; `None` stands for no limit. What was taken stays taken: each token that has not come back
+    /// counts as one under the new rate, up to a whole bucket. So a change of rates gives nobody a fresh burst, and nobody
+    /// waits longer than the new rate asks. Without a limit nothing counts as taken.
+    pub fn change_rate(&mut self, from: Option<Rate>, to: Option<Rate>, now_us: u64) {
+        if from == to {
+            return;
+        }
+        let now_ns = now_us * NS_PER_US;
+        let missing_ns = u128::from(self.full_at_ns.saturating_sub(now_ns));
+        let missing_ns = match (from, to) {
+            (Some(from), Some(to)) => {
+                let rescaled = missing_ns * u128::from(to.interval_ns()) / u128::from(from.interval_ns().max(1));
+                u64::try_from(rescaled).unwrap_or(u64::MAX).min(to.full_ns())
+            }
+            _ => 0,
+        };
+        self.full_at_ns = now_ns + missing_ns;
     }
 
     /// Whether it is as good as new.

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::Rate;
 
-/// Events of the last `per_ms`, at most the rate's count of them.
+/// Events of the last `per_ms`, at most the rate's count of them. The rate may change from one call to the next: events
+/// that the new rate's window holds count under it, so nobody waits longer than its `per_ms`.
 #[derive(Debug, Default)]
 pub struct SlidingWindow {
     /// Monotonic microseconds, oldest first.

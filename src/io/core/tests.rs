@@ -32,6 +32,10 @@ struct Relayed {
     waiting: Vec<u8>,
     /// Closed by the drain once nothing waits.
     is_leaving: bool,
+    /// Its peer has ended its stream.
+    has_ended: bool,
+    /// Bytes received and not answered yet.
+    owed: usize,
 }
 
 /// Answers with what it receives, after sending it around all cores; closes on `!`. Every rule of the engine's contract
@@ -73,6 +77,7 @@ impl Relay {
     fn answer(&mut self, conn: ConnId, data: &[u8]) {
         if let Some(state) = self.slots.get_mut(&conn.slot).filter(|state| state.generation == conn.generation) {
             state.waiting.extend_from_slice(data);
+            state.owed = state.owed.saturating_sub(data.len());
         }
     }
 
@@ -89,6 +94,14 @@ impl Staged for Relay {
 
     fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         self.outbound.put_back(to, staged)
+    }
+
+    fn staged_bytes(&self, to: CoreId) -> usize {
+        self.outbound.staged_bytes(to)
+    }
+
+    fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        self.outbound.set_queued_bytes(to, bytes);
     }
 }
 
@@ -115,9 +128,17 @@ impl CoreState for Relay {
                     return self.close(slot, output);
                 }
                 let conn = ConnId { home: core, slot, generation };
+                self.slots.get_mut(&slot).expect("it is there").owed += bytes.len();
                 self.pass_on(conn, Bytes::copy_from_slice(bytes));
             }
             Input::Sent { slot } => self.slots.get_mut(&slot).expect("told of open slots only").is_sending = false,
+            // What is under way around the cores still comes back to it.
+            Input::Ended { slot } => self.slots.get_mut(&slot).expect("told of open slots only").has_ended = true,
+            Input::Broken { slot } => {
+                let state = self.slots.get_mut(&slot).expect("told of open slots only");
+                (state.waiting, state.is_sending, state.owed) = (Vec::new(), false, 0);
+                output.shutdowns.push(slot);
+            }
             Input::Disconnected { slot } => self.close(slot, output),
             Input::Hops { hops, .. } => {
                 for hop in hops.drain(..) {
@@ -156,7 +177,7 @@ impl CoreState for Relay {
                     bytes: std::mem::take(&mut state.waiting).into(),
                     is_last: false,
                 });
-            } else if state.is_leaving {
+            } else if state.is_leaving || (state.has_ended && state.owed == 0) {
                 leaving.push(*slot);
             }
         }

@@ -31,6 +31,8 @@ fn number(hop: &Hop) -> usize {
 struct Stage {
     to: CoreId,
     hops: Vec<Hop>,
+    /// As was last told.
+    queued: usize,
 }
 
 impl Staged for Stage {
@@ -43,6 +45,16 @@ impl Staged for Stage {
         assert_eq!(to, self.to);
         std::mem::replace(&mut self.hops, staged)
     }
+
+    fn staged_bytes(&self, _to: CoreId) -> usize {
+        self.hops.iter().map(Hop::bytes).sum()
+    }
+
+    fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
+        if to == self.to {
+            self.queued = bytes;
+        }
+    }
 }
 
 fn mesh(cores: usize) -> (Vec<Lanes>, Vec<Arc<Wake>>) {
@@ -54,7 +66,7 @@ fn mesh(cores: usize) -> (Vec<Lanes>, Vec<Arc<Wake>>) {
 fn a_full_lane_gives_back_and_keeps_the_order() {
     let (mut lanes, _) = mesh(3);
     let counters = CoreCounters::default();
-    let mut stage = Stage { to: CoreId(2), hops: Vec::new() };
+    let mut stage = Stage { to: CoreId(2), hops: Vec::new(), queued: 0 };
     for sent in 0..LANE_BATCHES_MAX {
         stage.hops.push(hop(sent));
         assert_eq!(lanes[0].flush(&mut stage, &counters), 0);
@@ -79,7 +91,7 @@ fn a_full_lane_gives_back_and_keeps_the_order() {
 fn only_a_sleeper_is_woken_and_once() {
     let (mut lanes, wakes) = mesh(2);
     let counters = CoreCounters::default();
-    let mut stage = Stage { to: CoreId(1), hops: vec![hop(1)] };
+    let mut stage = Stage { to: CoreId(1), hops: vec![hop(1)], queued: 0 };
     lanes[0].flush(&mut stage, &counters);
     assert_eq!(counters.wakes.get(), 0, "awake");
     wakes[1].fall_asleep(Sleep::Ring);
@@ -101,7 +113,7 @@ fn no_wake_up_is_lost() {
     let wake = wakes[1].clone();
     let sending = thread::spawn(move || {
         let counters = CoreCounters::default();
-        let mut stage = Stage { to: CoreId(1), hops: Vec::new() };
+        let mut stage = Stage { to: CoreId(1), hops: Vec::new(), queued: 0 };
         let mut waiting: VecDeque<usize> = (0..ROUNDS).collect();
         while let Some(next) = waiting.pop_front() {
             stage.hops.push(hop(next));
@@ -134,4 +146,27 @@ fn no_wake_up_is_lost() {
         wake.get_up();
     }
     assert!(sending.join().expect("sends") > 0, "it never slept");
+}
+
+#[test]
+fn what_waits_in_a_channel_is_told_until_it_is_taken() {
+    let (mut lanes, _) = mesh(2);
+    let counters = CoreCounters::default();
+    let mut stage = Stage { to: CoreId(1), hops: vec![hop(0), hop(1)], queued: 0 };
+    let bytes = stage.staged_bytes(CoreId(1));
+    assert!(bytes >= 2 * size_of::<Hop>());
+    lanes[0].flush(&mut stage, &counters);
+    lanes[0].flush(&mut stage, &counters);
+    assert_eq!((stage.queued, lanes[0].queued_bytes(), lanes[1].queued_bytes()), (bytes, bytes, 0));
+    lanes[1].try_take().expect("it was sent");
+    assert_eq!(lanes[0].queued_bytes(), 0);
+    lanes[0].flush(&mut stage, &counters);
+    assert_eq!(stage.queued, 0);
+    // What a full channel does not take is not counted there.
+    for sent in 0..=LANE_BATCHES_MAX {
+        stage.hops.push(hop(sent));
+        let left = lanes[0].flush(&mut stage, &counters);
+        assert_eq!(left, usize::from(sent == LANE_BATCHES_MAX));
+    }
+    assert_eq!(lanes[0].queued_bytes(), LANE_BATCHES_MAX * bytes / 2);
 }

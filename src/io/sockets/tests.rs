@@ -32,6 +32,8 @@ struct Echo {
     received: usize,
     /// Answers each receive with this instead.
     answer: Option<Bytes>,
+    /// Slots whose peers have ended their streams: closed when everything is echoed.
+    ended: Vec<u32>,
 }
 
 impl Echo {
@@ -66,6 +68,7 @@ impl Echo {
             closed: 0,
             received: 0,
             answer: None,
+            ended: Vec::new(),
         }
     }
 
@@ -87,6 +90,10 @@ impl Echo {
                     state.waiting.extend_from_slice(self.answer.as_deref().unwrap_or(bytes));
                 }
                 Input::Sent { slot } => self.slots[slot as usize].as_mut().expect("accepted").sending = false,
+                Input::Ended { slot } => {
+                    assert!(self.slots[slot as usize].is_some() && !self.ended.contains(&slot), "told once");
+                    self.ended.push(slot);
+                }
                 Input::Disconnected { slot } => {
                     assert!(self.slots[slot as usize].is_some(), "told once");
                     closes.push(slot);
@@ -101,6 +108,10 @@ impl Echo {
                 self.sockets.send(slot as u32, Bytes::from(std::mem::take(&mut state.waiting)), false);
             }
         }
+        let is_done = |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|state| !state.sending);
+        closes.extend(self.ended.iter().copied().filter(is_done));
+        closes.sort_unstable();
+        closes.dedup();
         for slot in closes {
             self.close(slot);
         }
@@ -111,6 +122,7 @@ impl Echo {
 
     fn close(&mut self, slot: u32) {
         self.slots[slot as usize] = None;
+        self.ended.retain(|ended| *ended != slot);
         self.closed += 1;
         self.sockets.close(slot);
     }
@@ -348,6 +360,51 @@ fn half_close_lets_the_peer_go_on() {
     assert!(all[..5] == *b"first" && all[5..] == long);
     drop(client);
     echo.turn_until("the end is seen", |echo| echo.closed == 1);
+    echo.turn_until_empty();
+}
+
+#[test]
+fn whoever_ends_its_stream_behind_a_request_is_answered() {
+    let mut echo = Echo::new(64);
+    with_clients(&mut echo, |address| {
+        for round in 0..120_usize {
+            let mut client = TcpStream::connect(address).expect("connects");
+            client.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+            // The end in the same segment, behind the bytes in another one, and on a socket that polls by then.
+            let socket = SockRef::from(&client);
+            socket.set_tcp_cork(round % 3 == 0).expect("set");
+            socket.set_tcp_nodelay(true).expect("set");
+            let sent = pattern(1 + round * 700);
+            if round % 3 == 2 {
+                client.write_all(&sent[..1]).expect("written");
+                let mut first = [0];
+                client.read_exact(&mut first).expect("echoed");
+                client.write_all(&sent[1..]).expect("written");
+            } else {
+                client.write_all(&sent).expect("written");
+            }
+            client.shutdown(std::net::Shutdown::Write).expect("ended");
+            let mut echoed = if round % 3 == 2 { sent[..1].to_vec() } else { Vec::new() };
+            client.read_to_end(&mut echoed).expect("an end in order");
+            assert!(echoed == sent, "round {round}: {} of {} bytes", echoed.len(), sent.len());
+        }
+    });
+    echo.turn_until_empty();
+}
+
+#[test]
+fn a_reset_behind_the_end_of_a_stream_is_told_by_the_send() {
+    let mut echo = Echo::new(8);
+    echo.answer = Some(pattern(64 << 20).into());
+    let mut client = TcpStream::connect(echo.address).expect("connects");
+    client.write_all(b"x").expect("written");
+    client.shutdown(std::net::Shutdown::Write).expect("ended");
+    echo.turn_until("the end is seen with the answer under way", |echo| {
+        echo.ended == [0] && echo.sockets.ring().sends_in_flight() == 1
+    });
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("set");
+    drop(client);
+    echo.turn_until("it is closed", |echo| echo.closed == 1);
     echo.turn_until_empty();
 }
 

@@ -75,6 +75,11 @@ impl Records {
         self.partial.capacity()
     }
 
+    /// Nothing of what has been received in part is used any more.
+    pub(super) fn forget_partial(&mut self) {
+        self.partial = Vec::new();
+    }
+
     /// Keeps received bytes for a later [`Records::receive`].
     ///
     /// # Errors

@@ -130,6 +130,8 @@ enum Told {
     Accepted,
     Received(Vec<u8>),
     Sent,
+    Ended,
+    Broken,
     Disconnected,
 }
 
@@ -138,22 +140,59 @@ struct Server {
     tls: Tls,
     wire: Wire,
     told: Vec<(u32, Told)>,
-    /// The engine has let go of these in this turn.
-    let_go: Vec<u32>,
-    now_us: u64,
+    engine: Engine,
     counters: Arc<CoreCounters>,
+}
+
+/// What an engine would ask for in answer to what it is told.
+#[derive(Default)]
+struct Engine {
+    /// Let go of in this turn.
+    let_go: Vec<u32>,
+    /// Half-closed in this turn.
+    shuts: Vec<u32>,
+    /// It has something to say to peers that have ended their streams.
+    owes_answers: bool,
+}
+
+impl Engine {
+    /// Whether it lets go of the slot in answer.
+    fn hear(&mut self, slot: u32, input: Input<'_>, told: &mut Vec<(u32, Told)>) -> bool {
+        assert!(!self.let_go.contains(&slot), "nothing is said about a slot that was let go of: {input:?}");
+        let what = match input {
+            Input::Accepted { .. } => Told::Accepted,
+            Input::Received { bytes, .. } => {
+                assert!(!bytes.is_empty());
+                Told::Received(bytes.to_vec())
+            }
+            Input::Sent { .. } => Told::Sent,
+            Input::Ended { .. } => Told::Ended,
+            Input::Broken { .. } => Told::Broken,
+            Input::Disconnected { .. } => Told::Disconnected,
+            other => panic!("sockets do not say {other:?}"),
+        };
+        let ends = what == Told::Disconnected || (what == Told::Ended && !self.owes_answers);
+        if what == Told::Broken {
+            self.shuts.push(slot);
+        }
+        told.push((slot, what));
+        if ends {
+            self.let_go.push(slot);
+        }
+        ends
+    }
 }
 
 impl Server {
     fn new(config: Arc<ServerConfig>) -> Server {
         let counters = Arc::new(CoreCounters::default());
         let tls = Tls::new(config, counters.clone());
-        Server { tls, wire: Wire::default(), told: Vec::new(), let_go: Vec::new(), now_us: 0, counters }
+        Server { tls, wire: Wire::default(), told: Vec::new(), engine: Engine::default(), counters }
     }
 
     fn take(&mut self, input: Input<'_>) {
-        let Server { tls, told, let_go, .. } = self;
-        tls.take(input, &mut |slot, input| note(slot, input, told, let_go));
+        let Server { tls, told, engine, .. } = self;
+        tls.take(input, &mut |slot, input| engine.hear(slot, input, told));
     }
 
     fn accept(&mut self, slot: u32) {
@@ -166,8 +205,8 @@ impl Server {
     }
 
     fn step(&mut self) -> bool {
-        let Server { tls, told, let_go, .. } = self;
-        tls.step(&mut |slot, input| note(slot, input, told, let_go))
+        let Server { tls, told, engine, .. } = self;
+        tls.step(&mut |slot, input| engine.hear(slot, input, told))
     }
 
     /// Ends a turn as the pump does.
@@ -177,8 +216,11 @@ impl Server {
     }
 
     fn carry_out(&mut self) {
-        for slot in std::mem::take(&mut self.let_go) {
-            self.tls.close(slot, self.now_us, &mut self.wire);
+        for slot in std::mem::take(&mut self.engine.shuts) {
+            self.tls.shutdown(slot, &mut self.wire);
+        }
+        for slot in std::mem::take(&mut self.engine.let_go) {
+            self.tls.close(slot, &mut self.wire);
         }
         self.tls.flush(&mut self.wire);
     }
@@ -190,7 +232,7 @@ impl Server {
 
     /// The engine lets go of its own accord.
     fn close(&mut self, slot: u32) {
-        self.let_go.push(slot);
+        self.engine.let_go.push(slot);
         self.carry_out();
     }
 
@@ -251,27 +293,6 @@ impl Server {
         assert_eq!((self.tls.held_bytes(), self.tls.handshaking), (0, 0));
         assert_eq!(self.counters.tls_handshaking.get(), 0);
     }
-}
-
-/// An engine's part: it lets go of whoever ends.
-fn note(slot: u32, input: Input<'_>, told: &mut Vec<(u32, Told)>, let_go: &mut Vec<u32>) -> bool {
-    assert!(!let_go.contains(&slot), "nothing is said about a slot that was let go of: {input:?}");
-    let what = match input {
-        Input::Accepted { .. } => Told::Accepted,
-        Input::Received { bytes, .. } => {
-            assert!(!bytes.is_empty());
-            Told::Received(bytes.to_vec())
-        }
-        Input::Sent { .. } => Told::Sent,
-        Input::Disconnected { .. } => Told::Disconnected,
-        other => panic!("sockets do not say {other:?}"),
-    };
-    let ends = what == Told::Disconnected;
-    told.push((slot, what));
-    if ends {
-        let_go.push(slot);
-    }
-    ends
 }
 
 /// The record types and lengths of finished records.

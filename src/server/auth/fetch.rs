@@ -10,6 +10,7 @@ use reqwest::{Client, Url};
 use super::files;
 use crate::base::limits::KEY_FILE_BYTES_MAX;
 use crate::engine::access::Material;
+use crate::server::file;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -68,7 +69,7 @@ async fn fetch_text(address: &str) -> Result<String, String> {
             return Err(format!("the answer is larger than {} KiB", KEY_FILE_BYTES_MAX >> 10));
         }
     }
-    String::from_utf8(body).map_err(|_| "the answer is not text".into())
+    file::text(body).map_err(|wrong| format!("the answer {wrong}"))
 }
 
 /// An error and what caused it, the last of which says most.
@@ -100,6 +101,24 @@ mod tests {
         ] {
             assert_eq!(is_plain_and_remote(address), is_unsafe, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_before_an_answer_is_no_part_of_it() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("somebody asks");
+            let _ = socket.read(&mut [0; 1_024]).await.expect("a request");
+            let body = "\u{feff}{\"keys\":[]}";
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            socket.write_all(answer.as_bytes()).await.expect("the client reads");
+            socket
+        });
+        let error = fetch(&format!("http://{address}/keys")).await.expect_err("it has no key");
+        assert!(error.starts_with("the answer holds no public key"), "{error}");
+        drop(server.await);
     }
 
     #[tokio::test]

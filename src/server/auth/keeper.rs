@@ -1,5 +1,6 @@
 //! Keeps the cores' keys as they should be: reads the key set when the schedule says so, and everything again on SIGHUP.
-//! What cannot be read leaves the keys as they were.
+//! What cannot be read leaves the keys as they were, unless they came from somewhere else: the keys of a source that is
+//! no longer configured are dropped at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -11,7 +12,7 @@ use tokio::time::sleep;
 use super::schedule::Schedule;
 use super::{Settings, Wrong, fetch};
 use crate::base::breaker::BreakerState;
-use crate::engine::access::{Keys, Material, Renewal};
+use crate::engine::access::{Keys, Material, PassedOver, Renewal};
 use crate::io::clock;
 use crate::io::core::CoreHandle;
 use crate::io::services::{CallForKeys, Control};
@@ -79,6 +80,8 @@ pub struct Keeper {
     /// Somebody waits for keys.
     is_called: bool,
     logged_ms: Option<u64>,
+    /// Keys of the set that cannot be used, as the log has them.
+    passed_over: Vec<PassedOver>,
 }
 
 impl Keeper {
@@ -97,6 +100,7 @@ impl Keeper {
             reloads,
             is_called: false,
             logged_ms: None,
+            passed_over: Vec::new(),
             settings,
         };
         keeper.show();
@@ -168,7 +172,11 @@ impl Keeper {
         let began_ms = clock::now().mono_ms();
         if self.schedule.try_begin(began_ms) {
             self.show();
-            let read = fetch::fetch(&self.settings.key_set).await;
+            let read = tokio::select! {
+                read = fetch::fetch(&self.settings.key_set) => read,
+                // Told to read from somewhere else, perhaps: what is under way is no longer wanted.
+                Ok(()) = self.reloads.changed() => return self.reload(cores).await,
+            };
             let read = read.and_then(|set| {
                 // Both together must be within the bound.
                 self.fixed.clone().and(set.clone()).map(|_| set).map_err(|error| format!("the set {error}"))
@@ -181,6 +189,7 @@ impl Keeper {
                         tracing::info!(keys = set.count(), "the key set of auth.jwks has been read");
                     }
                     self.logged_ms = None;
+                    self.tell_passed_over(&set);
                     self.renewed = Some(set);
                     has_news = true;
                 }
@@ -196,6 +205,7 @@ impl Keeper {
 
     async fn reload(&mut self, cores: &[CoreHandle]) {
         let settings = self.reloads.borrow_and_update().clone();
+        self.schedule.restart(clock::now().mono_ms());
         match settings.read_fixed() {
             Ok(fixed) => self.fixed = fixed,
             Err(Wrong { key, text }) => {
@@ -203,13 +213,20 @@ impl Keeper {
             }
         }
         settings.warn();
-        if settings.key_set.is_empty() {
-            self.renewed = None;
+        if settings.key_set != self.settings.key_set {
+            let dropped = self.renewed.take().map_or(0, |set| set.count());
+            self.logged_ms = None;
+            if !settings.key_set.is_empty() {
+                let words = "auth.jwks names another key set: the keys of the former one no longer count, and the server is \
+                             not ready until the new one has been read";
+                tracing::warn!(dropped, "{words}");
+            }
         }
         self.settings = settings;
-        self.schedule.restart(clock::now().mono_ms());
         self.show();
-        let keys = self.keys();
+        // Whoever waits for keys waits on where a set is about to be read.
+        let as_of_ms = if self.settings.key_set.is_empty() { u64::MAX } else { 0 };
+        let keys = Arc::new(self.make_keys().as_of(as_of_ms));
         tracing::info!(keys = keys.count(), "the keys of tokens have been read again");
         tell(cores, &keys).await;
     }
@@ -223,8 +240,26 @@ impl Keeper {
     fn complain(&mut self, now_ms: u64, why: &str) {
         if self.logged_ms.is_none_or(|logged_ms| now_ms >= logged_ms + LOG_AGAIN_MS) {
             self.logged_ms = Some(now_ms);
-            let kept = self.renewed.as_ref().map_or(0, Material::count);
-            tracing::warn!(why, kept, "the key set of auth.jwks cannot be read; the keys of before are kept");
+            match &self.renewed {
+                Some(set) => {
+                    let kept = set.count();
+                    tracing::warn!(why, kept, "the key set of auth.jwks cannot be read; the keys of before are kept");
+                }
+                None => {
+                    let others = self.fixed.count();
+                    tracing::warn!(why, others, "the key set of auth.jwks cannot be read, and never was: not ready");
+                }
+            }
+        }
+    }
+
+    /// Names the keys of a set that cannot be used, once.
+    fn tell_passed_over(&mut self, set: &Material) {
+        if self.passed_over != set.passed_over() {
+            self.passed_over = set.passed_over().to_vec();
+            for PassedOver { key, why } in &self.passed_over {
+                tracing::warn!(key, why, "a key of auth.jwks cannot be used");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the effective values fit together, this machine and this version. Each value is in its range already.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::classes::Class;
 use super::keys::{KEYS, Secrecy};
@@ -11,16 +11,19 @@ use super::units::{CORES_MAX, Cores, Share, duration_text, size_text};
 use super::{Config, Setting};
 use crate::base::limits::WINDOW_EVENTS_MAX;
 use crate::engine::access::Expected;
+use crate::engine::hosts::check_allowed_host;
 use crate::server::{auth, tls};
+use crate::wire::handshake::check_origin_pattern;
 
 /// Everything that keeps the server from running with this configuration on this machine.
 #[must_use]
 pub fn check(config: &Config, machine: &Machine) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     check_parts(config, &mut mistakes);
-    check_files(config, &mut mistakes);
+    mistakes.extend(identity(config).err().into_iter().flatten());
     check_auth(config, &mut mistakes);
     check_addresses(config, &mut mistakes);
+    check_names(config, &mut mistakes);
     check_order(config, &mut mistakes);
     check_window(config, &mut mistakes);
     check_machine(config, machine, &mut mistakes);
@@ -48,49 +51,19 @@ fn check_parts(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-fn check_files(config: &Config, mistakes: &mut Vec<Mistake>) {
-    for (section, name) in [("tls", "certificate"), ("tls", "key")] {
-        let setting = config.get(section, name);
-        let path = setting.text();
-        if path.is_empty() || path.contains("://") {
-            continue;
-        }
-        let readable = std::fs::File::open(path).and_then(|file| file.metadata());
-        let wrong = match readable {
-            Ok(metadata) if metadata.is_file() => continue,
-            Ok(_) => "is not a file".to_string(),
-            Err(error) => format!("cannot be read: {error}"),
-        };
-        let text = format!("{path:?} {wrong}; it must be the path of a file that the server may read");
-        mistakes.push(Mistake::refused(&setting.origin, format!("{section}.{name}"), text));
-    }
-    let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
-    if certificate.text().is_empty() != key.text().is_empty() {
-        let (given, missing) = if key.text().is_empty() { (certificate, "tls.key") } else { (key, "tls.certificate") };
-        let text = "is empty; TLS needs both tls.certificate and tls.key";
-        mistakes.push(Mistake::refused(&given.origin, missing, text));
-    }
-    // What cannot be read has been told.
-    for wrong in identity(config).err().unwrap_or_default() {
-        if !mistakes.iter().any(|mistake| mistake.key == wrong.key) {
-            mistakes.push(wrong);
-        }
-    }
-}
-
 /// What clients are shown; `None`: they speak plain TCP.
 ///
 /// # Errors
 /// What is wrong with the files.
 pub fn identity(config: &Config) -> Result<Option<tls::Identity>, Vec<Mistake>> {
     let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
-    if certificate.text().is_empty() || key.text().is_empty() {
+    if certificate.text().is_empty() && key.text().is_empty() {
         return Ok(None);
     }
     tls::Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
         let mistake = |wrong: tls::Wrong| {
-            let at_fault = if wrong.key == "tls.key" { key } else { certificate };
-            Mistake::refused(&at_fault.origin, wrong.key, wrong.text)
+            let (at_fault, other) = if wrong.key == "tls.key" { (key, certificate) } else { (certificate, key) };
+            Mistake::refused(later(at_fault, other), wrong.key, wrong.text)
         };
         wrong.into_iter().map(mistake).collect()
     })
@@ -127,6 +100,16 @@ pub fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// Whether a socket on one address takes connections to the other.
+#[must_use]
+pub fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    // `::` takes IPv4 connections too.
+    let covers = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
+    let same_port = one.port() == other.port() && one.port() != 0;
+    same_port && (ip == other_ip || covers(ip, other_ip) || covers(other_ip, ip))
+}
+
 fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
     let (listen, control) = (config.get("server", "listen"), config.get("control", "listen"));
     let mode = config.get("auth", "mode");
@@ -151,10 +134,54 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
         );
         mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
     }
-    if address.port() != 0 && listen.addresses().contains(&address) {
-        let text = format!("{address} is in server.listen too; it must be an address of its own");
-        mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
+    if let Some(other) = listen.addresses().iter().find(|other| is_shared(**other, address)) {
+        let why = if *other == address {
+            "in server.listen too".into()
+        } else {
+            format!("taken by {other} in server.listen")
+        };
+        let text = format!("{address} is {why}; it must be an address of its own");
+        mistakes.push(Mistake::refused(later(control, listen), "control.listen", text));
     }
+    for (index, address) in listen.addresses().iter().enumerate() {
+        // A `[::]` leaves IPv4 alone where that is listed by itself.
+        let takes = |other: &&SocketAddr| other.is_ipv4() == address.is_ipv4() && is_shared(**other, *address);
+        if let Some(other) = listen.addresses()[..index].iter().find(takes) {
+            let text = format!("{address} is taken by {other} already; list one of them");
+            mistakes.push(Mistake::refused(&listen.origin, "server.listen", text));
+        }
+    }
+}
+
+/// Origins and hosts that no browser ever sends: whoever wrote them would wonder why they do not count.
+fn check_names(config: &Config, mistakes: &mut Vec<Mistake>) {
+    type Check = fn(&str) -> Result<(), String>;
+    let lists: [(_, _, Check); 2] =
+        [("server", "allowed_hosts", check_allowed_host), ("auth", "allowed_origins", check_origin_pattern)];
+    for (section, name, check) in lists {
+        let setting = config.get(section, name);
+        for text in setting.texts() {
+            if let Err(wrong) = check(text) {
+                let text = format!("{text:?} {wrong}");
+                mistakes.push(Mistake::refused(&setting.origin, format!("{section}.{name}"), text));
+            }
+        }
+    }
+}
+
+/// What to tell whoever runs a server of which [`lacks_hosts`] is true.
+pub const LACKS_HOSTS: &str = "server.allowed_hosts is empty: requests for other hosts than this server's IP addresses and \
+                               loopback names get 403; list the names that clients use, or \"*\" for any";
+
+/// Whether clients are likely to ask for this server by a name that it refuses: anyone may connect, from other hosts or
+/// through a proxy.
+#[must_use]
+pub fn lacks_hosts(config: &Config) -> bool {
+    let is_reached = config.get("server", "listen").addresses().iter().any(|address| !is_loopback(address))
+        || !config.get("server", "trusted_proxies").texts().is_empty();
+    is_reached
+        && config.get("server", "allowed_hosts").texts().is_empty()
+        && config.get("auth", "mode").text() == "open"
 }
 
 /// Values that must stand in some order to each other.
@@ -172,6 +199,17 @@ fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
     if warm.number() > most.number() {
         let text = format!("{} is more than server.max_connections, {}", warm.number(), most.number());
         mistakes.push(Mistake::refused(later(warm, most), "server.warm_connections", text));
+    }
+    let (outbox, message) = (config.get("limits", "outbox_bytes"), config.get("server", "max_message_bytes"));
+    let least = 2 * message.number();
+    if outbox.number() < least {
+        let text = format!(
+            "{} is less than twice server.max_message_bytes, {}; it must be at least {}",
+            size_text(outbox.number()),
+            size_text(message.number()),
+            size_text(least)
+        );
+        mistakes.push(Mistake::refused(later(outbox, message), "limits.outbox_bytes", text));
     }
     for class in std::iter::once(None).chain(config.classes.iter().map(Some)) {
         check_history(config, class, mistakes);

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Setting;
-use super::keys::KEYS;
+use super::keys::{KEYS, Key};
 use super::kind::{Raw, raw_of};
 use super::load::{in_order, read_value};
 use super::nearest;
@@ -14,6 +14,9 @@ use super::origin::{Mistake, Origin};
 
 /// Classes in one configuration: each join of a room may try them all.
 pub const CLASSES_MAX: usize = 256;
+
+/// What `rooms.class` must be.
+pub(super) const EXPECTED: &str = "a list of tables such as [[rooms.class]] or [{pattern = \"news:*\"}]";
 
 /// Bytes of a pattern.
 const PATTERN_BYTES_MAX: usize = 256;
@@ -30,11 +33,12 @@ pub struct Class {
 }
 
 impl Class {
-    /// Whether both say the same, wherever they say it.
+    /// Whether both say the same of the keys that count, wherever they say it.
     #[must_use]
-    pub fn is_same_as(&self, other: &Class) -> bool {
+    pub fn is_same_as(&self, other: &Class, counts: impl Fn(&Key) -> bool) -> bool {
         let values = |class: &Class| -> Vec<_> {
-            class.overrides.iter().map(|(index, setting)| (*index, setting.value.clone())).collect()
+            let overrides = class.overrides.iter().filter(|(index, _)| counts(&KEYS[**index]));
+            overrides.map(|(index, setting)| (*index, setting.value.clone())).collect()
         };
         self.pattern == other.pattern && values(self) == values(other)
     }
@@ -49,7 +53,8 @@ pub(super) fn read(
     let mut classes: Vec<Class> = Vec::new();
     let mut mistakes = Vec::new();
     let DeValue::Array(items) = value.get_ref() else {
-        mistakes.push(Mistake::unreadable(origin, "rooms.class", "this must be a list of tables: [[rooms.class]]"));
+        let text = format!("{} is not a list; it must be {EXPECTED}", raw_of(value.get_ref()).shown());
+        mistakes.push(Mistake::unreadable(origin, "rooms.class", text));
         return (classes, mistakes);
     };
     if items.len() > CLASSES_MAX {
@@ -59,7 +64,11 @@ pub(super) fn read(
     for item in items.iter().take(CLASSES_MAX) {
         let at = origin_of(item.span().start);
         let DeValue::Table(table) = item.get_ref() else {
-            mistakes.push(Mistake::unreadable(&at, "rooms.class", "this must be a table: [[rooms.class]]"));
+            let text = format!(
+                "the list holds {}, which is not a table; it must be {EXPECTED}",
+                raw_of(item.get_ref()).shown()
+            );
+            mistakes.push(Mistake::unreadable(&at, "rooms.class", text));
             continue;
         };
         let class = read_class(table, origin_of, &at, &mut mistakes);

@@ -176,8 +176,14 @@ const LEVEL: Kind =
     });
 const ORIGINS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
-    check: |text| (1..=255).contains(&text.len()) && !text.contains(char::is_whitespace),
+    // Which of them can ever match, `check` says with the reason.
+    check: |text| (1..=255).contains(&text.len()),
 });
+const HOSTS: Kind = Kind::Texts(TextRule {
+    expected: "\"*\" or a host such as \"chat.example.com\" or \"*.example.com\", of at most 255 bytes",
+    check: |text| (1..=255).contains(&text.len()),
+});
+const FORWARDED: Kind = Kind::Choice(&["X-Forwarded-For", "Forwarded"]);
 const NETWORKS: Kind = Kind::Texts(TextRule {
     expected: "a network such as \"10.0.0.0/8\" or an IP address",
     check: |text| super::networks::parse_network(text).is_some(),
@@ -209,12 +215,22 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "listen", Kind::Addresses, "127.0.0.1:8080", "where clients connect; port 0 picks a free one"),
     Key::new("server", "cores", Kind::Cores, "auto", "executors: how many, or on which CPUs"),
     Key::new("server", "pin", Kind::Bool, "true", "keep each executor on a CPU of its own"),
-    Key::new("server", "max_connections", count(1, 16_000_000), "1_000_000", "over it upgrades get 503"),
+    Key::new(
+        "server",
+        "max_connections",
+        count(1, 16_000_000),
+        "1_000_000",
+        "open WebSockets of the process; over it upgrades get 503",
+    )
+    .hangup(),
     Key::new("server", "max_message_bytes", size(256, 64 * MIB), "64KiB", "largest message taken from a client"),
     Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
     Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
     Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
-    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks whose word about addresses counts"),
+    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks of proxies that are trusted for client addresses"),
+    Key::new("server", "forwarded_header", FORWARDED, "X-Forwarded-For", "the header in which they name the client"),
+    Key::new("server", "allowed_hosts", HOSTS, "[]", "hosts taken beside the listen addresses and loopback names")
+        .hangup(),
     Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
     Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
     //
@@ -242,6 +258,14 @@ pub static KEYS: &[Key] = &[
     //
     Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages held per room").by_class(),
     Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long they are held").by_class(),
+    Key::new(
+        "rooms",
+        "numbering_ttl",
+        duration(0, 3_650 * DAY),
+        "24h",
+        "how long an idle room keeps its epoch and head",
+    )
+    .by_class(),
     Key::new("rooms", "history_on_join", count(0, 10_000), "50", "messages given on joining").by_class(),
     Key::new("rooms", "history_on_join_max", count(0, 10_000), "300", "the most a client may ask for").by_class(),
     Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection"),
@@ -258,6 +282,14 @@ pub static KEYS: &[Key] = &[
     )
     .by_class(),
     Key::new("rooms", "presence", Kind::Bool, "true", "whether members are told who is there").by_class(),
+    Key::new(
+        "rooms",
+        "presence_names_max",
+        count(0, 100_000),
+        "1000",
+        "rooms with more members are told totals, not names; 0 = always totals",
+    )
+    .by_class(),
     Key::new("rooms", "presence_grace", duration(0, HOUR), "2s", "a quick reconnect within it is silent").by_class(),
     Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may open a room")
         .needs(ROLES)
@@ -268,7 +300,7 @@ pub static KEYS: &[Key] = &[
         "outbox_bytes",
         size(KIB, GIB),
         "1MiB",
-        "what may wait for a connection that takes nothing for a second",
+        "what may wait for a connection that takes nothing for a second; at least 2 x max_message_bytes",
     )
     .hangup(),
     Key::new(
@@ -278,18 +310,31 @@ pub static KEYS: &[Key] = &[
         "128KiB",
         "what may wait in the kernel for one; 0: its own bound",
     ),
-    Key::new("limits", "memory_budget", Kind::Share, "75%", "queued frames, partial messages and history together")
-        .hangup(),
+    Key::new("limits", "memory_budget", Kind::Share, "75%", "all that clients make the server hold").hangup(),
     Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit").hangup(),
     Key::new("limits", "connections_per_user", count(0, 1_000_000), "16", "0: no limit").hangup(),
     Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "of one IPv4 address or IPv6 /64; 0: no limit")
         .hangup(),
     Key::new("limits", "connect_rate", Kind::Rate, "1000/s", "upgrades, whole server").hangup(),
-    Key::new("limits", "connect_rate_per_ip", Kind::Rate, "50/s", "upgrades of one IPv4 address or IPv6 /64").hangup(),
+    Key::new(
+        "limits",
+        "connect_rate_per_ip",
+        Kind::Rate,
+        "50/s",
+        "connections of one IPv4 address or IPv6 /64, behind a trusted proxy of the client that it names; each check of a \
+         bad token takes one",
+    )
+    .hangup(),
     Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
         .hangup(),
-    Key::new("limits", "command_rate", Kind::Rate, "1000/s", "commands of one connection, twice as many at once")
-        .hangup(),
+    Key::new(
+        "limits",
+        "command_rate",
+        Kind::Rate,
+        "1000/s",
+        "commands of one connection, twice as many at once; a status counts once for each room",
+    )
+    .hangup(),
     Key::new("limits", "message_rate_per_user", Kind::Rate, "200/10s", "publishes of one user, a sliding window")
         .hangup(),
     Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room, twice as many at once")

@@ -165,7 +165,7 @@ impl Kind {
         }
     }
 
-    /// Reads a value of this kind.
+    /// Reads a value of this kind. Blanks around it do not count, but in a text of a file, which is taken as it stands.
     ///
     /// # Errors
     /// What is wrong with it; completes the sentence "`<value>` …". [`Kind::expected`] says what would be right.
@@ -190,13 +190,13 @@ impl Kind {
                 other => Err(wrong_type(other)),
             },
             Kind::Duration { min, max } => match (raw, raw.text()) {
-                (_, Some(text)) => in_range(units::parse_duration(text)?.into(), *min, *max),
+                (_, Some(text)) => in_range(units::parse_duration(text.trim())?.into(), *min, *max),
                 (Raw::Integer(0), _) => in_range(0, *min, *max),
                 (Raw::Integer(_), _) => Err("has no unit".into()),
                 (other, _) => Err(wrong_type(other)),
             },
             Kind::Size { min, max } => match (raw, raw.text()) {
-                (_, Some(text)) => in_range(units::parse_size(text)?.into(), *min, *max),
+                (_, Some(text)) => in_range(units::parse_size(text.trim())?.into(), *min, *max),
                 (Raw::Integer(number), _) => in_range(*number, *min, *max),
                 (other, _) => Err(wrong_type(other)),
             },
@@ -207,11 +207,14 @@ impl Kind {
             Kind::Addresses => parse_addresses(raw),
             Kind::Text(rule) => check_text(raw.text().ok_or_else(|| wrong_type(raw))?, rule).map(Value::Text),
             Kind::Texts(rule) => {
-                let texts = list(raw)?.iter().map(|text| check_text(text, rule)).collect::<Result<_, _>>()?;
-                Ok(Value::Texts(texts))
+                let check = |text: &String| {
+                    let shown = Raw::Text(text.clone()).shown();
+                    check_text(text, rule).map_err(|wrong| format!("holds {shown}, which {wrong}"))
+                };
+                Ok(Value::Texts(list(raw)?.iter().map(check).collect::<Result<_, _>>()?))
             }
             Kind::Choice(words) => {
-                let text = raw.text().ok_or_else(|| wrong_type(raw))?;
+                let text = raw.text().ok_or_else(|| wrong_type(raw))?.trim();
                 match words.contains(&text) {
                     true => Ok(Value::Text(text.into())),
                     false => Err("is not one of the choices".into()),
@@ -252,11 +255,17 @@ fn quoted_list<T: ToString>(items: &[T]) -> String {
     format!("[{}]", items.join(", "))
 }
 
-/// A word that is written as a TOML string or array is read as one; `[::1]:80` is not and stays a word.
+/// A word without what editors and shells leave around it: blanks, line ends, a byte order mark.
+pub(super) fn trimmed(word: &str) -> &str {
+    word.trim_start_matches('\u{feff}').trim()
+}
+
+/// A word, trimmed. One that is written as a TOML string or array is read as one, which keeps the blanks within;
+/// `[::1]:80` is neither and stays a word.
 fn unwrap_word(word: &str) -> Raw {
-    let trimmed = word.trim();
-    if trimmed.starts_with(['"', '\'', '['])
-        && let Ok(value) = toml::de::DeValue::parse(trimmed)
+    let word = trimmed(word);
+    if word.starts_with(['"', '\'', '['])
+        && let Ok(value) = toml::de::DeValue::parse(word)
     {
         return raw_of(value.get_ref());
     }
@@ -305,7 +314,20 @@ fn number_or_text<T>(raw: &Raw, parse: impl Fn(&str) -> Result<T, Wrong>) -> Res
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, Wrong> {
-    text.trim().parse().map_err(|_| "is not an IP address with a port".into())
+    let address: SocketAddr = text.trim().parse().map_err(|_| "is not an IP address with a port")?;
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_broadcast() => Err("is the broadcast address".into()),
+        _ if address.ip().is_multicast() => Err("is a multicast address".into()),
+        // A socket of IPv6 that takes no IPv4 cannot be bound to one.
+        SocketAddr::V6(v6) if let Some(ip) = v6.ip().to_ipv4_mapped() => {
+            let plain = SocketAddr::from((ip, v6.port()));
+            Err(format!("is an IPv4 address in the form of IPv6; write \"{plain}\""))
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
+            Err("is a link-local address without its interface; write it as in \"[fe80::1%2]:8080\"".into())
+        }
+        address => Ok(address),
+    }
 }
 
 fn parse_addresses(raw: &Raw) -> Result<Value, Wrong> {

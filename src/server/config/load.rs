@@ -2,21 +2,25 @@
 //! fit together is for `check`.
 
 use std::ffi::OsString;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::classes;
+use super::found::{self, Found};
 use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
-use super::kind::{Raw, Value, raw_of};
+use super::kind::{Raw, Value, raw_of, trimmed};
 use super::nearest;
 use super::origin::{Mistake, Origin};
+use super::quote::quoted;
+use super::services;
 use super::{Config, Setting};
+use crate::server::file;
 
 /// Bytes of a configuration file.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// What a secret looks like where it must not be shown.
 pub const MASK: &str = "***";
@@ -26,7 +30,7 @@ pub const MASK: &str = "***";
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
-    /// Without `--config`: the first of these that exists.
+    /// Without `--config`: the first of these that is there.
     pub candidates: Vec<PathBuf>,
     /// The environment; what does not begin with `ROOMRING_` is ignored.
     pub env: Vec<(OsString, OsString)>,
@@ -97,19 +101,28 @@ impl Loading {
     }
 
     fn file(&mut self, sources: &Sources) {
-        let path = match &sources.file {
-            Some(path) => path,
-            None => match sources.candidates.iter().find(|path| path.symlink_metadata().is_ok()) {
-                Some(path) => path,
-                None => return,
-            },
+        let found = match &sources.file {
+            Some(path) => Ok(Some(path)),
+            None => found::first(&sources.candidates),
         };
-        let shown: String = path.display().to_string().replace(char::is_control, "?");
-        match read_file(path) {
-            Ok(text) => self.document(&Lines { path: &shown, text: &text }),
+        let path = match found {
+            Ok(Some(path)) => path,
+            Ok(None) => return,
+            Err((path, why)) => {
+                let shown = found::shown(path);
+                let text =
+                    format!("the configuration file {shown} {why}; make it readable, or name a file by --config");
+                return self.wrong(&Origin::Default, "", text);
+            }
+        };
+        let shown = found::shown(path);
+        match file::read_text(path, FILE_BYTES_MAX) {
+            Ok(text) => {
+                self.document(&Lines { path: &shown, text: &text });
+                self.config.file = Some(Found { path: path.clone(), is_empty: text.trim().is_empty() });
+            }
             Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
         }
-        self.config.file = Some(shown);
     }
 
     fn document(&mut self, lines: &Lines<'_>) {
@@ -117,8 +130,9 @@ impl Loading {
         if !errors.is_empty() {
             // What a broken document seems to say is no ground for more complaints.
             for error in errors {
-                let origin = lines.origin(error.span().map_or(0, |span| span.start));
-                self.wrong(&origin, "", format!("this is not TOML: {}", error.message().replace('\n', ", ")));
+                let span = error.span().unwrap_or(0..0);
+                let text = not_toml(error.message(), lines.text, span.clone());
+                self.wrong(&lines.origin(span.start), "", text);
             }
             return;
         }
@@ -177,11 +191,12 @@ impl Loading {
         if (section, name) != ("rooms", "class") {
             return self.assign(section, name, &Raw::Word(word.to_owned()), origin);
         }
-        match DeValue::parse(word.trim()) {
+        match DeValue::parse(trimmed(word)) {
             Ok(value) => self.classes(&value, &|_| origin.clone(), origin),
             Err(error) => {
-                let why = error.message().replace('\n', ", ");
-                self.wrong(origin, "rooms.class", format!("this is not a TOML list of tables: {why}"));
+                let (shown, why) = (Raw::Word(word.to_owned()).shown(), error.message().replace('\n', ", "));
+                let text = format!("{shown} is not TOML ({why}); it must be {}", classes::EXPECTED);
+                self.wrong(origin, "rooms.class", text);
             }
         }
     }
@@ -189,18 +204,19 @@ impl Loading {
     fn variable(&mut self, name: &OsString, value: &OsString) {
         let name = name.to_string_lossy();
         let Some(rest) = name.strip_prefix(ENV_PREFIX) else { return };
-        let origin = Origin::Env(plain(&name));
-        let Some(value) = value.to_str() else {
-            return self.wrong(&origin, "", "the value is not UTF-8; it must be text");
-        };
-        if is_service_link(rest, value) {
+        let known = KEYS.iter().find(|key| key.env_name() == name).map(|key| (key.section, key.name));
+        let known = known.or((name == "ROOMRING_ROOMS__CLASS").then_some(("rooms", "class")));
+        let names_section = rest
+            .split_once("__")
+            .is_some_and(|(section, _)| keys::sections().any(|known| known.eq_ignore_ascii_case(section)));
+        if known.is_none() && !names_section && services::is_of_service(&name, &value.to_string_lossy()) {
             return;
         }
-        let known = KEYS.iter().find(|key| key.env_name() == name);
-        match known {
-            Some(key) => self.assign_word(key.section, key.name, value, &origin),
-            None if name == "ROOMRING_ROOMS__CLASS" => self.assign_word("rooms", "class", value, &origin),
-            None => {
+        let origin = Origin::Env(plain(&name));
+        match (known, value.to_str()) {
+            (Some((section, name)), Some(value)) => self.assign_word(section, name, value, &origin),
+            (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
+            (None, _) => {
                 let (variable, key) = nearest::nearest_env(&name);
                 self.wrong(&origin, "", format!("unknown variable; the nearest is {variable}, for {key}"));
             }
@@ -208,11 +224,9 @@ impl Loading {
     }
 
     fn set(&mut self, set: &str) {
-        const FORM: &str = "this is not SECTION.KEY=VALUE, such as server.cores=2";
         let Some((path, word)) = set.split_once('=') else {
-            // Shown only where it is a key: it may be a secret.
-            let key = keys::PATHS.iter().find(|path| *path == set).cloned().unwrap_or_default();
-            return self.wrong(&Origin::Set, key, FORM);
+            let text = format!("expected SECTION.KEY=VALUE, such as server.cores=2; got {}", quoted(set));
+            return self.wrong(&Origin::Set, "", text);
         };
         match path.trim().split_once('.') {
             Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
@@ -224,34 +238,27 @@ impl Loading {
     }
 }
 
-/// Kubernetes puts `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT` and the like into each container: for a service called
-/// "roomring" they begin as ours do. No key has such a name, since none lacks the double underscore.
-fn is_service_link(rest: &str, value: &str) -> bool {
-    rest == "SERVICE_HOST"
-        || rest == "SERVICE_PORT"
-        || rest.starts_with("SERVICE_PORT_")
-        || (rest == "PORT" && value.contains("://"))
-        || (rest.starts_with("PORT_") && (rest.contains("_TCP") || rest.contains("_UDP")))
-}
-
 fn unknown_key(nearest: &str) -> String {
     format!("unknown key; the nearest is {nearest}")
+}
+
+/// What is wrong with a document, and with which part of it.
+fn not_toml(why: &str, text: &str, span: Range<usize>) -> String {
+    let start = text[..span.start].rfind('\n').map_or(0, |before| before + 1);
+    match (why, text[start..].lines().next().unwrap_or_default()) {
+        ("duplicate key", _) => {
+            let key = plain(text[span].trim_matches(['"', '\'']));
+            format!("this is not TOML: duplicate key {key:?}; it may be written once")
+        }
+        (why, "") => format!("this is not TOML: {why}"),
+        (why, line) => format!("this is not TOML: {why}; got {}", quoted(line)),
+    }
+    .replace('\n', ", ")
 }
 
 /// Without what could break out of the line.
 fn plain(name: &str) -> String {
     name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn read_file(path: &Path) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("is larger than {FILE_BYTES_MAX} bytes"));
-    }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".into())
 }
 
 type Entry<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);

@@ -14,12 +14,15 @@ use super::origin::Mistake;
 use super::part::parse_part;
 use super::units::{self, Share};
 use super::{Config, Setting};
+use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
+use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
 use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
 use crate::server::tls::Identity;
+use crate::wire::handshake::ForwardedHeader;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,7 @@ pub fn api_settings(config: &Config, node: String) -> ApiSettings {
         rate: rate(config.get("control", "api_rate")),
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         inboxes: config.get("rooms", "inboxes").flag(),
+        hosts: AllowedHosts::new(config.get("server", "allowed_hosts").texts()),
     }
 }
 
@@ -130,6 +134,11 @@ pub fn level(config: &Config) -> Targets {
     parse_level(config.get("log", "level").text()).expect("its kind has read it")
 }
 
+/// Whether clients speak TLS.
+fn has_tls(config: &Config) -> bool {
+    ["certificate", "key"].iter().all(|name| !config.get("tls", name).text().is_empty())
+}
+
 fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
     let auto_node = || machine.host.clone().unwrap_or_else(|| "roomring".into());
     let node = config.get("server", "node").text();
@@ -140,18 +149,25 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
     Settings {
         node: if node == "auto" { auto_node() } else { node.to_owned() },
         cores,
-        connections_max: connections_share(config.get("server", "max_connections").count(), cores),
+        connections_max: config.get("server", "max_connections").count(),
+        core_connections_max: connections_share(config.get("server", "max_connections").count(), cores),
         // Known when the table is made.
         sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
         message_bytes_max: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
+        allowed_hosts: allowed_hosts(config),
         trusted_proxies: trusted(config),
+        forwarded_header: match config.get("server", "forwarded_header").text() {
+            "Forwarded" => ForwardedHeader::Forwarded,
+            _ => ForwardedHeader::XForwardedFor,
+        },
         outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
         rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
         memory_bytes_max: budget / u64::from(cores),
+        io_bytes_per_connection: if has_tls(config) { TLS_CONNECTION_BYTES } else { 0 },
         heartbeat_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
         compression: compression(config),
@@ -191,6 +207,14 @@ fn trusted(config: &Config) -> Trusted {
     Trusted::new(&networks.map(|text| parse_network(text).expect("its kind has read it")).collect::<Vec<_>>())
 }
 
+/// The hosts by which clients ask for this server, beside the addresses that it listens on. Where a token is needed any
+/// host will do until some are configured: a page that was led here under another name has none.
+fn allowed_hosts(config: &Config) -> AllowedHosts {
+    let configured = config.get("server", "allowed_hosts").texts();
+    let needs_token = config.get("auth", "mode").text() != "open";
+    if configured.is_empty() && needs_token { AllowedHosts::any() } else { AllowedHosts::new(configured) }
+}
+
 fn compression(config: &Config) -> Option<Compression> {
     let get = |name| config.get("compression", name);
     get("enabled").flag().then(|| Compression {
@@ -204,6 +228,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
     RoomSettings {
         history_count_max: get("history_size").size(),
         history_ttl_ms: get("history_ttl").number(),
+        numbering_ttl_ms: get("numbering_ttl").number(),
         history_on_join: get("history_on_join").count(),
         history_on_join_max: get("history_on_join_max").count(),
         recovery_max: get("recovery_max").size(),
@@ -213,22 +238,24 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
             _ => SlowPolicy::Disconnect,
         },
         presence: get("presence").flag(),
+        presence_names_max: get("presence_names_max").size(),
         presence_grace_ms: get("presence_grace").number(),
         message_rate: rate(config.get_for(class, "limits", "room_message_rate")),
     }
 }
 
-/// How many connections one of `cores` cores takes, so that all take about `most` together.
+/// Every core has slots for at least so many connections, where all may hold that many together: a table of this size
+/// costs the kernel 128 KiB.
+const CORE_CONNECTIONS_LEAST: u32 = 16_384;
+
+/// How many connections one of `cores` cores has slots for, where all may hold `most` together.
 ///
-/// No core knows how many the others hold. The kernel spreads connections over the cores' listening sockets by a hash,
-/// so that one core's part varies by about the square root of its share: each takes its share and four times that
-/// more, lest one core refuses while others have room. One core takes exactly `most`.
+/// The kernel spreads connections over the cores' listening sockets by a hash, so that one core's part varies by about
+/// the square root of its share: each core has slots for its share and four times that more, lest one refuse while others
+/// have room. A table for all of `most` on each core would cost the kernel 8 bytes a slot.
 fn connections_share(most: u32, cores: u16) -> u32 {
-    if cores <= 1 {
-        return most;
-    }
-    let share = most.div_ceil(u32::from(cores));
-    share.saturating_add(4 * share.isqrt() + 8).min(most)
+    let share = most.div_ceil(u32::from(cores.max(1)));
+    share.saturating_add(4 * share.isqrt() + 8).max(CORE_CONNECTIONS_LEAST).min(most)
 }
 
 #[cfg(test)]
@@ -238,9 +265,10 @@ mod tests {
     #[test]
     fn shares_leave_room_for_chance() {
         assert_eq!(connections_share(1_000_000, 1), 1_000_000);
-        assert_eq!(connections_share(50_000, 4), 12_500 + 4 * 111 + 8);
+        assert_eq!(connections_share(200_000, 4), 50_000 + 4 * 223 + 8);
         assert_eq!(connections_share(1, 4), 1);
-        assert_eq!(connections_share(2, 64), 2);
+        assert_eq!(connections_share(16_384, 64), 16_384, "one core may hold them all");
+        assert_eq!(connections_share(50_000, 4), 16_384);
         for cores in 2..=64 {
             assert!(u64::from(connections_share(100_000, cores)) * u64::from(cores) >= 100_000);
         }

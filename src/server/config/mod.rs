@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod classes;
+pub mod found;
 pub mod keys;
 pub mod kind;
 pub mod level;
@@ -14,6 +15,8 @@ pub mod networks;
 pub mod origin;
 mod part;
 pub mod print;
+mod quote;
+mod services;
 pub mod units;
 
 #[cfg(test)]
@@ -22,6 +25,7 @@ mod tests;
 use std::net::SocketAddr;
 
 use self::classes::Class;
+use self::found::Found;
 use self::keys::KEYS;
 use self::kind::Value;
 use self::origin::Origin;
@@ -44,7 +48,7 @@ pub struct Config {
     /// In the order of the file; the first match counts.
     pub classes: Vec<Class>,
     /// The file that was read, if any.
-    pub file: Option<String>,
+    pub file: Option<Found>,
 }
 
 impl Default for Config {

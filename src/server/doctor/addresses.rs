@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::Subject;
 use super::finding::{Finding, Topic};
 use super::host::{Host, parse_list};
+use crate::server::config::check::is_shared;
 
 /// CAP_NET_BIND_SERVICE in a set of capabilities.
 const BIND_SERVICE: u64 = 1 << 10;
@@ -19,7 +20,15 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
     addresses
         .chain([("control.listen", subject.control)])
         .map(|(key, address)| judge(host, &listeners, key, address))
+        .chain(subject.lacks_hosts.then(name_hosts))
         .collect()
+}
+
+/// Clients that use a name are refused, which shows only when they come.
+fn name_hosts() -> Finding {
+    Finding::new(Topic::Addresses, "server.allowed_hosts", "empty")
+        .wants("the names by which clients reach this server", "requests for other hosts than its IP addresses get 403")
+        .warn_unless(false, r#"server.allowed_hosts = ["chat.example.com"] in the configuration; ["*"] for any"#)
 }
 
 fn judge(host: &Host, listeners: &[Listener], key: &'static str, address: SocketAddr) -> Finding {
@@ -112,10 +121,7 @@ struct Listener {
 
 impl Listener {
     fn clashes(&self, address: SocketAddr) -> bool {
-        let (one, other) = (self.address.ip().to_canonical(), address.ip().to_canonical());
-        // `::` takes IPv4 connections too.
-        let covers = |any: IpAddr, other: IpAddr| any.is_unspecified() && (any.is_ipv6() || other.is_ipv4());
-        self.address.port() == address.port() && (one == other || covers(one, other) || covers(other, one))
+        is_shared(self.address, address)
     }
 }
 

@@ -24,6 +24,7 @@ use self::host::{Host, list_text};
 use self::report::Summary;
 use self::wanted::Sysctl;
 use super::config::Config;
+use super::config::check::lacks_hosts;
 use super::config::lower::Plan;
 use super::config::machine::Machine;
 use crate::io::error::StartError;
@@ -47,6 +48,8 @@ struct Subject {
     connections_per_core: u32,
     listen: Vec<SocketAddr>,
     control: SocketAddr,
+    /// Clients can ask for it by its addresses alone.
+    lacks_hosts: bool,
     /// `limits.memory_budget`, in bytes.
     budget_bytes: u64,
     /// Of the machine or the control group, in bytes.
@@ -69,9 +72,10 @@ impl Subject {
             pinned: pinned.is_some(),
             cpus: pinned.unwrap_or_else(|| machine.cpus.clone()),
             connections_max: config.get("server", "max_connections").count(),
-            connections_per_core: plan.settings.connections_max,
+            connections_per_core: plan.settings.core_connections_max,
             listen: plan.listen.clone(),
             control: plan.control,
+            lacks_hosts: lacks_hosts(config),
             budget_bytes: plan.settings.memory_bytes_max * plan.cpus.len() as u64,
             memory_bytes: machine.memory_bytes,
             page_bytes: page.unwrap_or(4) * 1024,
@@ -108,7 +112,7 @@ pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> ExitC
     // As the server does before it looks at them.
     super::boot::raise_files_limit();
     let host = Host::here();
-    let ring = trial::run(plan.settings.connections_max);
+    let ring = trial::run(plan.settings.core_connections_max);
     let subject = Subject::new(&host, config, plan, machine, ring);
     let findings = examine(&host, &subject);
     let text = if json {

@@ -26,6 +26,7 @@ impl Fake {
             connections_per_core: 200_000,
             listen: vec!["10.0.0.5:8080".parse().expect("an address")],
             control: "127.0.0.1:8081".parse().expect("an address"),
+            lacks_hosts: false,
             budget_bytes: 8 << 30,
             memory_bytes: 32 << 30,
             page_bytes: 4_096,
@@ -264,6 +265,8 @@ fn addresses_in_use_not_there_or_not_allowed() {
     fake.sysctl("net.ipv4.ip_local_reserved_ports", "");
     fake.subject.listen = vec!["127.0.0.9:40000".parse().expect("an address")];
     fake.assert_wrong("server.listen", WARN, "40000 free", "ip_local_reserved_ports = 40000");
+    fake.subject.lacks_hosts = true;
+    fake.assert_wrong("server.allowed_hosts", WARN, "empty", "chat.example.com");
 }
 
 #[test]
@@ -400,7 +403,7 @@ fn profiles_suit_machines_of_their_size() {
         let served: Vec<Option<usize>> = (wanted::house_cpus(cpus)..cpus).map(Some).collect();
         assert_eq!(plan.cpus, served, "{cpus}");
 
-        let slots = Capacity::unlimited(plan.settings.connections_max).slots;
+        let slots = Capacity::unlimited(plan.settings.core_connections_max).slots;
         assert!(u64::from(slots) <= wanted::FILES, "{cpus}: the unit's LimitNOFILE holds {slots} sockets a core");
         let most = u64::from(config.get("server", "max_connections").count());
         let memory = most * (wanted::USER_BYTES + wanted::KERNEL_BYTES)

@@ -151,7 +151,7 @@ pub struct PublishArgs {
     #[arg(long)]
     key: Option<String>,
     /// Only for those who are there now: not numbered, not kept
-    #[arg(long)]
+    #[arg(long, conflicts_with = "key")]
     ephemeral: bool,
 }
 

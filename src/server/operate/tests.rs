@@ -45,11 +45,12 @@ fn each_command_asks_for_what_it_says() {
         (ask::<PublishArgs>(&["a", "hello"]), post("publish", json!({"room": "a", "data": "hello"}))),
         (ask::<PublishArgs>(&["a", "-5"]), post("publish", json!({"room": "a", "data": -5}))),
         (
-            ask::<PublishArgs>(&["a\"", r#"{"x":[1]}"#, "--from=bot", "--key=k\"1", "--ephemeral"]),
-            post(
-                "publish",
-                json!({"room": "a\"", "data": {"x": [1]}, "from": "bot", "key": "k\"1", "ephemeral": true}),
-            ),
+            ask::<PublishArgs>(&["a\"", r#"{"x":[1]}"#, "--from=bot", "--key=k\"1"]),
+            post("publish", json!({"room": "a\"", "data": {"x": [1]}, "from": "bot", "key": "k\"1"})),
+        ),
+        (
+            ask::<PublishArgs>(&["a", "1", "--ephemeral"]),
+            post("publish", json!({"room": "a", "data": 1, "ephemeral": true})),
         ),
     ] {
         assert_eq!(asked(found), expected);

@@ -1,5 +1,6 @@
 //! Pairs of files as operators have them, right and wrong.
 
+use std::fs;
 use std::path::Path;
 
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -78,6 +79,15 @@ fn a_chain_is_as_good_as_its_shortest_part() {
 }
 
 #[test]
+fn byte_order_marks_hide_no_certificate_and_no_key() {
+    let files = Files::new();
+    let (own, other) = (key(), key());
+    let chain = files.write("a.crt", format!("\u{feff}{}\u{feff}{}", certificate(&own), certificate(&other)));
+    let private = files.write("a.key", format!("\u{feff}{}", own.serialize_pem()));
+    assert_eq!(Identity::load(&chain, &private).expect("they fit").chain.len(), 2);
+}
+
+#[test]
 fn each_mistake_names_its_file() {
     let files = Files::new();
     let (own, other) = (key(), key());
@@ -96,7 +106,7 @@ fn each_mistake_names_its_file() {
     let strange = files.write("strange.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     for (certificate, file, says) in [
         (&nowhere, "none", "cannot be read: No such file"),
-        (&folder, folder.as_str(), "cannot be read"),
+        (&folder, folder.as_str(), "is a directory, not a file"),
         (&empty, "empty.pem", "holds no certificate"),
         (&text, "text.pem", "holds no certificate"),
         (&binary, "binary.pem", "holds no certificate"),

@@ -16,6 +16,14 @@ const FLUSH_TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// The first byte's bit that says that a message is compressed.
 pub const COMPRESSED_BIT: u8 = 0x40;
 
+/// The most bytes that any deflate makes of a message of `bytes_max`: one that finds nothing to compress and has no
+/// memory for blocks that say so takes 9 bits for each byte and some more for each block. zlib's own bound is a little
+/// lower (`deflateBound` for any memory level).
+#[must_use]
+pub const fn compressed_bytes_max(bytes_max: usize) -> usize {
+    bytes_max.saturating_add(bytes_max / 8 + bytes_max / 64 + 64)
+}
+
 /// How far back a compressed message may refer: the part of an agreement that decides how the server compresses. A few
 /// only, for each is a broadcast's compression of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -155,12 +155,110 @@ fn bombs_stop_at_the_bound() {
     assert_eq!(inflater.inflate(b"\x00", 100), Ok(&b""[..]));
     let held = inflater.held_bytes();
     assert!(held <= OUTPUT_KEPT, "{held} bytes held after a large message");
-    // Many blocks marked as the last make no way around it.
-    let many = b"\xf3\x48\xcd\xc9\xc9\x07\x00".repeat(1_000);
-    assert_eq!(inflater.inflate(&many, 4_999), Err(InflateError::TooBig));
-    assert_eq!(inflater.inflate(&many, 5_000).map(<[u8]>::len), Ok(5_000));
-    let empty_blocks = b"\x00\x00\x00\xff\xff".repeat(10_000);
-    assert_eq!(inflater.inflate(&[&empty_blocks[..], b"\x00"].concat(), 0), Ok(&b""[..]));
+    // Blocks behind one marked as the last make no way around it.
+    let twice = b"\xf3\x48\xcd\xc9\xc9\x07\x00".repeat(2);
+    assert_eq!(inflater.inflate(&twice, 9), Err(InflateError::TooBig));
+    assert_eq!(inflater.inflate(&twice, 10).map(<[u8]>::len), Ok(10));
+}
+
+#[test]
+fn only_one_block_marked_as_the_last_is_followed_by_others() {
+    let (last, plain, padding) =
+        (&b"\xf3\x48\xcd\xc9\xc9\x07\x00"[..], &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"\x00"[..]);
+    for (parts, expected) in [
+        (&[last][..], Ok("Hello")),
+        (&[last, padding], Ok("Hello")),
+        (&[last, plain], Ok("HelloHello")),
+        (&[last, last], Ok("HelloHello")),
+        (&[last, last, padding], Ok("HelloHello")),
+        (&[last, last, last], Err(InflateError::Corrupt)),
+        (&[last, last, plain], Err(InflateError::Corrupt)),
+        (&[last, plain, last, plain], Err(InflateError::Corrupt)),
+        (&[last, padding, padding], Err(InflateError::Corrupt)),
+    ] {
+        assert_eq!(inflated(&parts.concat(), MAX), expected.map(|text| text.as_bytes().to_vec()), "{parts:?}");
+    }
+    let empty = b"\x03\x00".repeat(32_700);
+    assert_eq!(inflated(&empty, MAX), Err(InflateError::Corrupt));
+}
+
+/// Bits, the lowest of each number first (RFC 1951 section 3.1.1).
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Bits {
+    fn push(&mut self, value: u32, count: usize) {
+        for at in 0..count {
+            if self.len.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            let last = self.bytes.last_mut().expect("pushed above");
+            *last |= ((value >> at & 1) as u8) << (self.len % 8);
+            self.len += 1;
+        }
+    }
+
+    /// An empty block with codes of its own, of 90 bits.
+    fn push_dynamic_block(&mut self) {
+        self.push(0b100, 3);
+        // 257 literals, one distance, and 18 lengths of code lengths, of which only 18 and 1 have codes.
+        self.push(14 << 10, 14);
+        (0..18).for_each(|at| self.push(u32::from(at == 2 || at == 17), 3));
+        // 138 and 118 lengths of zero; one bit for the end of the block, one for a distance; the end of the block.
+        self.push(1 | 127 << 1, 8);
+        self.push(1 | 107 << 1, 8);
+        self.push(0, 3);
+    }
+
+    /// The payload of a message: ends with an empty stored block, less its tail.
+    fn payload(mut self) -> Vec<u8> {
+        self.push(0, 3);
+        self.bytes
+    }
+}
+
+#[test]
+fn a_message_has_no_more_blocks_than_a_compressor_makes() {
+    let blocks = |count: usize, push: fn(&mut Bits)| {
+        let mut bits = Bits::default();
+        (0..count).for_each(|_| push(&mut bits));
+        inflated(&bits.payload(), MAX)
+    };
+    let kinds: [fn(&mut Bits); 2] = [Bits::push_dynamic_block, |bits| bits.push(0b010, 10)];
+    for push in kinds {
+        assert_eq!(blocks(20, push), Ok(Vec::new()), "a few do no harm");
+        assert_eq!(blocks(5_000, push), Err(InflateError::TooManyBlocks));
+    }
+    let flushed = [b"\x00\x00\x00\xff\xff".repeat(10_000), vec![0]].concat();
+    assert_eq!(inflated(&flushed, 0), Ok(Vec::new()), "what flushes leave behind costs nothing");
+}
+
+#[test]
+fn whatever_zlib_makes_of_a_message_is_taken() {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (json, noise) = (json(20_000), noise(20_000));
+    let base64: Vec<u8> = noise.iter().map(|byte| ALPHABET[usize::from(byte % 64)]).collect();
+    let digits: Vec<u8> = noise.iter().map(|byte| b'0' + byte % 10).collect();
+    for (what, payload) in [("json", &json), ("noise", &noise), ("base64", &base64), ("digits", &digits)] {
+        for (mem_level, level) in (1..=9).flat_map(|mem_level| [0, 1, 9].map(|level| (mem_level, level))) {
+            for length in [0, 1, 300, payload.len()] {
+                let config =
+                    zlib_rs::DeflateConfig { level, mem_level, window_bits: -15, ..zlib_rs::DeflateConfig::default() };
+                let mut output = vec![0; 2 * length + 1_000];
+                let mut stream = zlib_rs::Deflate::new_with_config(config);
+                let status = stream.compress(&payload[..length], &mut output, zlib_rs::DeflateFlush::SyncFlush);
+                assert_eq!(status, Ok(zlib_rs::Status::Ok));
+                let made = &output[..stream.total_out() as usize];
+                let compressed = made.strip_suffix(&FLUSH_TAIL).expect("a flush ends so");
+                let about = format!("{what} of {length}, memory level {mem_level}, level {level}");
+                assert!(compressed.len() <= compressed_bytes_max(length), "{about}: {} bytes", compressed.len());
+                assert!(inflated(compressed, length).as_deref() == Ok(&payload[..length]), "{about}");
+            }
+        }
+    }
 }
 
 const OUTPUT_KEPT: usize = 64 * 1024;

@@ -3,6 +3,7 @@
 
 use super::Refusal;
 use super::headers::Headers;
+use super::lexer::{Lexer, is_token};
 use crate::wire::deflate::Window;
 
 /// An offer of permessage-deflate that can be taken. Neither side keeps its context from one message to the next.
@@ -34,11 +35,11 @@ pub(super) fn read(headers: Headers<'_>) -> Result<Option<DeflateOffer>, Refusal
     let malformed = || Refusal::bad_request("header Sec-WebSocket-Extensions is not a list of extensions");
     let mut taken = None;
     for value in headers.all("sec-websocket-extensions") {
-        let mut rest = Scanner(value);
+        let mut rest = Lexer(value);
         loop {
             rest.skip_blanks();
-            if !rest.0.is_empty() && rest.0[0] != b',' {
-                let offer = rest.extension().ok_or_else(malformed)?;
+            if !matches!(rest.peek(), None | Some(b',')) {
+                let offer = extension(&mut rest).ok_or_else(malformed)?;
                 taken = taken.or(offer);
             }
             if !rest.take(b',') {
@@ -96,73 +97,21 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// What is left of a header's value.
-struct Scanner<'a>(&'a [u8]);
-
-impl<'a> Scanner<'a> {
-    fn skip_blanks(&mut self) {
-        self.0 = self.0.trim_ascii_start();
-    }
-
-    /// Goes past a separator and the blanks around it, if it is next.
-    fn take(&mut self, separator: u8) -> bool {
-        self.skip_blanks();
-        let is_next = self.0.first() == Some(&separator);
-        if is_next {
-            self.0 = &self.0[1..];
-            self.skip_blanks();
+/// One extension with its parameters: the outer `None` is malformed, the inner one is passed over.
+#[expect(clippy::option_option, reason = "two reasons for there being no offer")]
+fn extension(lexer: &mut Lexer<'_>) -> Option<Option<DeflateOffer>> {
+    let is_deflate = lexer.token()? == b"permessage-deflate";
+    let mut parameters = Parameters::default();
+    while lexer.take(b';') {
+        let name = lexer.token()?;
+        let value = if lexer.take(b'=') { Some(lexer.token_or_quoted()?) } else { None };
+        // A value in quotes must say a token too (RFC 6455 section 9.1).
+        if value.as_ref().is_some_and(|value| value.is_empty() || !value.iter().all(|byte| is_token(*byte))) {
+            return None;
         }
-        is_next
+        parameters.add(name, value.as_deref());
     }
-
-    /// One extension with its parameters: the outer `None` is malformed, the inner one is passed over.
-    #[expect(clippy::option_option, reason = "two reasons for there being no offer")]
-    fn extension(&mut self) -> Option<Option<DeflateOffer>> {
-        let is_deflate = self.token()? == b"permessage-deflate";
-        let mut parameters = Parameters::default();
-        while self.take(b';') {
-            let name = self.token()?;
-            if !self.take(b'=') {
-                parameters.add(name, None);
-            } else if self.0.first() == Some(&b'"') {
-                parameters.add(name, Some(&self.quoted()?));
-            } else {
-                parameters.add(name, Some(self.token()?));
-            }
-        }
-        Some(parameters.offer().filter(|_| is_deflate))
-    }
-
-    /// RFC 9110 section 5.6.2.
-    fn token(&mut self) -> Option<&'a [u8]> {
-        let end = self.0.iter().position(|byte| !is_token(*byte)).unwrap_or(self.0.len());
-        let (token, rest) = self.0.split_at(end);
-        self.0 = rest;
-        (!token.is_empty()).then_some(token)
-    }
-
-    /// A quoted string, which must say a token.
-    fn quoted(&mut self) -> Option<Vec<u8>> {
-        let mut said = Vec::new();
-        let mut bytes = self.0.iter().copied().enumerate().skip(1);
-        loop {
-            let (at, byte) = bytes.next()?;
-            match byte {
-                b'"' => {
-                    self.0 = &self.0[at + 1..];
-                    return (!said.is_empty()).then_some(said);
-                }
-                b'\\' => said.push(bytes.next().map(|(_, escaped)| escaped).filter(|byte| is_token(*byte))?),
-                byte if is_token(byte) => said.push(byte),
-                _ => return None,
-            }
-        }
-    }
-}
-
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    Some(parameters.offer().filter(|_| is_deflate))
 }
 
 #[cfg(test)]

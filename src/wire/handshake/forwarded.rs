@@ -1,73 +1,180 @@
 //! What proxies have written about where a request comes from: `X-Forwarded-For`, and `Forwarded` (RFC 7239). Reads what
-//! is there; whose word counts is decided above.
+//! is there; which proxies are trusted is decided above.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::headers::Headers;
+use super::lexer::Lexer;
+use super::quoted;
 
-/// Addresses read of one head, nearest first. Each is one proxy on the way.
+/// Hops read of one head, nearest first. Each is one proxy on the way.
 const HOPS_MAX: usize = 16;
 
-/// The addresses that proxies have written, the nearest one's first, up to the first that is none. Empty where the two
-/// headers are both there and differ: one of them then comes from the client, who may write what it likes.
-pub(super) fn addresses(headers: Headers<'_>) -> Vec<IpAddr> {
-    let common = up_to_nonsense(elements(headers, "x-forwarded-for").map(|element| node(&element)).collect());
-    let standard = up_to_nonsense(elements(headers, "forwarded").map(|element| forwarded_for(&element)).collect());
-    match (common, standard) {
-        (None, None) => Vec::new(),
-        (Some(addresses), None) | (None, Some(addresses)) => addresses,
-        (Some(one), Some(other)) if one == other => one,
-        (Some(_), Some(_)) => Vec::new(),
-    }
+/// The header by which this server's proxies name the client. The other one comes from the client and counts for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// A list of addresses: the usual one.
+    #[default]
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
 }
 
-/// `None` where there was no header at all.
-fn up_to_nonsense(written: Vec<Option<IpAddr>>) -> Option<Vec<IpAddr>> {
-    let is_there = !written.is_empty();
-    let nearest_first = written.into_iter().rev().take(HOPS_MAX);
-    is_there.then(|| nearest_first.map_while(|address| address).collect())
-}
-
-/// The elements of every field of that name, cut at commas outside of quotes. A field that is not text is one that makes
-/// no sense: it is there all the same.
-fn elements(headers: Headers<'_>, name: &'static str) -> impl Iterator<Item = String> {
-    let texts = headers.all(name).map(|value| std::str::from_utf8(value).unwrap_or("?"));
-    texts
-        .flat_map(|text| split_unquoted(text, ',').map(str::trim_ascii))
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-}
-
-/// The `for` parameter of one element, if it is an address.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut found = None;
-    for pair in split_unquoted(element, ';').map(str::trim_ascii).filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=')?;
-        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
-            return None;
+impl ForwardedHeader {
+    /// As proxies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            ForwardedHeader::XForwardedFor => "X-Forwarded-For",
+            ForwardedHeader::Forwarded => "Forwarded",
         }
     }
-    let value = found?;
-    let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    node(unquoted.unwrap_or(value))
 }
 
-/// Cuts at a character that is not within quotes. No address holds an escape, so a `\` makes an element that is none.
-fn split_unquoted<'a>(text: &'a str, at: char) -> impl Iterator<Item = &'a str> + use<'a> {
-    let mut quoted = false;
-    text.split(move |c: char| {
-        quoted ^= c == '"';
-        c == at && !quoted
-    })
+/// For whom one proxy forwarded, or why that is no address.
+pub type Hop = Result<IpAddr, String>;
+
+/// Both headers of a request, as they came: the fields of a name are one list (RFC 9110 section 5.3).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ForwardedFields {
+    common: Option<Box<[u8]>>,
+    standard: Option<Box<[u8]>>,
 }
 
-/// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
-fn node(text: &str) -> Option<IpAddr> {
-    let text = text.trim_ascii();
+impl ForwardedFields {
+    pub(super) fn read(headers: Headers<'_>) -> Self {
+        let list = |name| {
+            let mut values = headers.all(name);
+            let mut list = values.next()?.to_vec();
+            values.for_each(|value| list.extend([b", ", value].concat()));
+            Some(list.into_boxed_slice())
+        };
+        Self { common: list("x-forwarded-for"), standard: list("forwarded") }
+    }
+
+    /// The hops by one of the headers, the nearest first. None: the header is absent, or its list is empty.
+    #[must_use]
+    pub fn hops(&self, header: ForwardedHeader) -> Vec<Hop> {
+        match header {
+            ForwardedHeader::XForwardedFor => self.common.as_deref().map_or_else(Vec::new, common_hops),
+            ForwardedHeader::Forwarded => match self.standard.as_deref().map(standard_hops) {
+                None => Vec::new(),
+                Some(Ok(hops)) => hops,
+                Some(Err(rest)) => {
+                    vec![Err(format!("header Forwarded is not written as RFC 7239 has it, from {} on", quoted(rest)))]
+                }
+            },
+        }
+    }
+}
+
+/// `X-Forwarded-For` has no quotes: a comma always separates.
+fn common_hops(list: &[u8]) -> Vec<Hop> {
+    let elements = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty());
+    let hop = |element: &[u8]| {
+        let address = std::str::from_utf8(element).ok().and_then(common_address);
+        address
+            .and_then(clients)
+            .ok_or_else(|| format!("header X-Forwarded-For: {} is not a client's IP address", quoted(element)))
+    };
+    elements.rev().take(HOPS_MAX).map(hop).collect()
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+fn common_address(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    let address = text.parse().ok().or_else(bracketed).or_else(with_port)?;
-    // What is nobody's address cannot be a client's.
+    text.parse().ok().or_else(bracketed).or_else(with_port)
+}
+
+/// RFC 7239 section 4: elements of pairs of a token and a token or quoted string.
+///
+/// # Errors
+/// What follows the last thing that could be read.
+fn standard_hops(list: &[u8]) -> Result<Vec<Hop>, &[u8]> {
+    let mut lexer = Lexer(list);
+    let mut hops = Vec::new();
+    loop {
+        let is_there = !matches!(lexer.peek(), None | Some(b','));
+        let named = element(&mut lexer).ok_or(lexer.0)?;
+        if is_there {
+            hops.push(named);
+        }
+        if !lexer.take(b',') {
+            break;
+        }
+    }
+    if !lexer.0.is_empty() {
+        return Err(lexer.0);
+    }
+    let hop = |named: Option<Vec<u8>>| {
+        let Some(named) = named else {
+            return Err("header Forwarded: its last proxy names no client (for=)".to_owned());
+        };
+        let address = std::str::from_utf8(&named).ok().and_then(standard_address);
+        address
+            .and_then(clients)
+            .ok_or_else(|| format!("header Forwarded: for={} is not a client's IP address", quoted(&named)))
+    };
+    Ok(hops.into_iter().rev().take(HOPS_MAX).map(hop).collect())
+}
+
+/// One element's `for`, unquoted. `None`: malformed, or a name comes twice.
+#[expect(clippy::option_option, reason = "malformed, or without the pair")]
+fn element(lexer: &mut Lexer<'_>) -> Option<Option<Vec<u8>>> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut found = None;
+    loop {
+        lexer.skip_blanks();
+        if !matches!(lexer.peek(), None | Some(b',' | b';')) {
+            let name = lexer.token()?;
+            if names.iter().any(|known| known.eq_ignore_ascii_case(name)) || !lexer.skip(b'=') {
+                return None;
+            }
+            names.push(name);
+            let value = lexer.token_or_quoted()?;
+            if name.eq_ignore_ascii_case(b"for") {
+                found = Some(value);
+            }
+        }
+        if !lexer.take(b';') {
+            return Some(found);
+        }
+    }
+}
+
+/// The address of a node (RFC 7239 section 6). `None` also for one that hides itself: `unknown`, `_hidden`.
+fn standard_address(node: &str) -> Option<IpAddr> {
+    let (name, port) = match node.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            (IpAddr::V6(address.parse().ok()?), rest)
+        }
+        None => {
+            let end = node.find(':').unwrap_or(node.len());
+            (IpAddr::V4(node[..end].parse::<Ipv4Addr>().ok()?), &node[end..])
+        }
+    };
+    let is_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(port) => is_node_port(port),
+    };
+    is_port.then_some(name)
+}
+
+/// Up to five digits, or `_` and letters, digits, `.`, `_` and `-`.
+fn is_node_port(port: &str) -> bool {
+    match port.strip_prefix('_') {
+        Some(obfuscated) => {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            !obfuscated.is_empty() && obfuscated.bytes().all(is_part)
+        }
+        None => port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok(),
+    }
+}
+
+/// An address that can be a client's, never an IPv4 address in IPv6's form.
+fn clients(address: IpAddr) -> Option<IpAddr> {
     let canonical = IpAddr::to_canonical(&address);
     (!canonical.is_unspecified() && !canonical.is_multicast()).then_some(canonical)
 }
@@ -76,32 +183,52 @@ fn node(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn read(fields: &[(&str, &str)]) -> Vec<String> {
+    fn read(header: ForwardedHeader, fields: &[(&str, &str)]) -> Vec<String> {
         let fields: Vec<httparse::Header<'_>> =
             fields.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
-        addresses(Headers(&fields)).iter().map(IpAddr::to_string).collect()
+        let hops = ForwardedFields::read(Headers(&fields)).hops(header);
+        hops.into_iter()
+            .map(|hop| hop.map_or_else(|wrong| format!("! {wrong}"), |address| address.to_string()))
+            .collect()
     }
 
     fn common(value: &str) -> Vec<String> {
-        read(&[("X-Forwarded-For", value)])
+        read(ForwardedHeader::XForwardedFor, &[("X-Forwarded-For", value)])
     }
 
     fn standard(value: &str) -> Vec<String> {
-        read(&[("Forwarded", value)])
+        read(ForwardedHeader::Forwarded, &[("Forwarded", value)])
+    }
+
+    fn is_nonsense(hop: &str) -> bool {
+        hop.starts_with("! ")
     }
 
     #[test]
     fn the_nearest_comes_first() {
-        assert!(read(&[]).is_empty());
+        assert!(read(ForwardedHeader::XForwardedFor, &[]).is_empty());
         assert_eq!(common("203.0.113.9"), ["203.0.113.9"]);
         assert_eq!(common("203.0.113.9, 10.0.0.1 ,10.0.0.2"), ["10.0.0.2", "10.0.0.1", "203.0.113.9"]);
-        let two = [("x-forwarded-for", "203.0.113.9"), ("X-FORWARDED-FOR", "10.0.0.1,10.0.0.2")];
-        assert_eq!(read(&two), ["10.0.0.2", "10.0.0.1", "203.0.113.9"]);
+        let lines = [("x-forwarded-for", "203.0.113.9"), ("Via", "x"), ("X-FORWARDED-FOR", "10.0.0.1,10.0.0.2")];
+        assert_eq!(read(ForwardedHeader::XForwardedFor, &lines), ["10.0.0.2", "10.0.0.1", "203.0.113.9"]);
         assert_eq!(standard("for=203.0.113.9;proto=https, For=\"10.0.0.1:80\""), ["10.0.0.1", "203.0.113.9"]);
+        let lines = [("forwarded", "for=203.0.113.9"), ("FORWARDED", "for=10.0.0.1, for=10.0.0.2")];
+        assert_eq!(read(ForwardedHeader::Forwarded, &lines), ["10.0.0.2", "10.0.0.1", "203.0.113.9"]);
+        let long = ["10.0.0.1"; 1_000].join(",");
+        assert_eq!(common(&long).len(), HOPS_MAX);
     }
 
     #[test]
-    fn every_form_of_an_address_is_read() {
+    fn only_the_header_that_counts_is_read() {
+        let both = [("X-Forwarded-For", "203.0.113.9"), ("Forwarded", "for=198.51.100.1")];
+        assert_eq!(read(ForwardedHeader::XForwardedFor, &both), ["203.0.113.9"]);
+        assert_eq!(read(ForwardedHeader::Forwarded, &both), ["198.51.100.1"]);
+        assert!(read(ForwardedHeader::Forwarded, &both[..1]).is_empty());
+        assert!(read(ForwardedHeader::XForwardedFor, &both[1..]).is_empty());
+    }
+
+    #[test]
+    fn every_common_form_of_an_address_is_read() {
         for (text, address) in [
             ("192.0.2.1", "192.0.2.1"),
             ("192.0.2.1:65535", "192.0.2.1"),
@@ -109,22 +236,24 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1"),
             ("[2001:db8::1]:80", "2001:db8::1"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
+            (",, 192.0.2.1 , ", "192.0.2.1"),
         ] {
             assert_eq!(common(text), [address], "{text}");
-            assert_eq!(standard(&format!("by=a;for=\"{text}\"")), [address], "{text}");
         }
-        assert_eq!(standard("; for=192.0.2.1 ;,,"), ["192.0.2.1"], "empty parts are allowed (RFC 7239 section 4)");
-        assert_eq!(standard("by=\"a,b;for=1.1.1.1\";for=192.0.2.1"), ["192.0.2.1"], "quotes are whole");
+        assert!(common("").is_empty() && common(" , ").is_empty(), "an empty list is as good as no header");
     }
 
     #[test]
-    fn nonsense_ends_what_is_read() {
+    fn x_forwarded_for_has_no_quotes() {
+        assert_eq!(common("\", 203.0.113.9")[0], "203.0.113.9");
+        assert_eq!(common("\"a, 198.51.100.1\", 203.0.113.9")[0], "203.0.113.9");
         for text in [
             "unknown",
             "_hidden",
             "192.0.2",
             "192.0.2.1:",
             "192.0.2.1:99999",
+            "192.0.2.01",
             "[2001:db8::1",
             "[192.0.2.1]",
             "1.2.3.4 5.6.7.8",
@@ -134,32 +263,105 @@ mod tests {
             "fe80::1%eth0",
             "\"192.0.2.1\"",
             "localhost",
+            "for=192.0.2.1",
+            "\u{fc}",
         ] {
-            assert!(common(text).is_empty(), "{text}");
-            assert_eq!(common(&format!("203.0.113.9, {text}, 10.0.0.1")), ["10.0.0.1"], "{text}");
+            let hops = common(&format!("203.0.113.9, {text}, 10.0.0.1"));
+            assert_eq!((hops[0].as_str(), hops[2].as_str()), ("10.0.0.1", "203.0.113.9"), "{text}");
+            assert!(is_nonsense(&hops[1]) && hops[1].contains(&format!("{text:?}")), "{}", hops[1]);
         }
-        for text in ["for=", "for", "for=unknown", "for=1.1.1.1;for=2.2.2.2", "proto=https", "for=\"1.1.1.1", "=;", ";"]
-        {
-            assert!(standard(text).is_empty(), "{text}");
-            let open_quote = text.contains('"');
-            let nearest = if open_quote { vec![] } else { vec!["10.0.0.1"] };
-            assert_eq!(standard(&format!("for=203.0.113.9, {text}, for=10.0.0.1")), nearest, "{text}");
-        }
-        let garbled = [
-            httparse::Header { name: "X-Forwarded-For", value: b"\xff, 10.0.0.1" },
-            httparse::Header { name: "Forwarded", value: b"for=203.0.113.9" },
-        ];
-        assert!(addresses(Headers(&garbled)).is_empty(), "a field that is not text is there");
-        let long = ["10.0.0.1"; 1_000].join(",");
-        assert_eq!(common(&long).len(), HOPS_MAX);
+        let garbled = [httparse::Header { name: "X-Forwarded-For", value: b"\xff, 10.0.0.1" }];
+        let hops = ForwardedFields::read(Headers(&garbled)).hops(ForwardedHeader::XForwardedFor);
+        assert!(hops[0].is_ok() && hops[1].is_err());
     }
 
     #[test]
-    fn two_headers_count_only_if_they_agree() {
-        let both = |one, other| read(&[("X-Forwarded-For", one), ("Forwarded", other)]);
-        assert_eq!(both("203.0.113.9", "for=203.0.113.9"), ["203.0.113.9"]);
-        assert!(both("203.0.113.9", "for=198.51.100.1").is_empty());
-        assert!(both("203.0.113.9", "for=unknown").is_empty());
-        assert!(both("unknown", "for=203.0.113.9").is_empty());
+    fn nodes_are_read_as_rfc_7239_has_them() {
+        for (element, address) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("FOR=\"192.0.2.1\"", "192.0.2.1"),
+            ("for=\"192.0.2.1:65535\"", "192.0.2.1"),
+            ("for=\"192.0.2.1:_x\"", "192.0.2.1"),
+            ("for=\"192.0.2.1:_a.B_c-9\"", "192.0.2.1"),
+            ("for=\"[2001:DB8::1]\"", "2001:db8::1"),
+            ("for=\"[2001:db8::1]:80\"", "2001:db8::1"),
+            ("for=\"[2001:db8::1]:_x\"", "2001:db8::1"),
+            ("for=\"[::ffff:192.0.2.1]\"", "192.0.2.1"),
+            ("for=\"1\\92.0\\.2.1\"", "192.0.2.1"),
+            ("for=\"\\[2001:db8\\:\\:1]\"", "2001:db8::1"),
+            ("by=\"a,b;for=1.1.1.1\";for=192.0.2.1", "192.0.2.1"),
+            ("by=\"a\\\",b;for=1.1.1.1\";for=192.0.2.1", "192.0.2.1"),
+            ("by=\"\\\\\";for=192.0.2.1", "192.0.2.1"),
+            ("by=\"\";for=192.0.2.1", "192.0.2.1"),
+            (";for=192.0.2.1;;", "192.0.2.1"),
+            ("proto=http; for=192.0.2.1 ; x=y", "192.0.2.1"),
+            ("for=192.0.2.1,,", "192.0.2.1"),
+        ] {
+            assert_eq!(standard(element), [address], "{element}");
+        }
+        assert!(standard("").is_empty() && standard(",,").is_empty());
+    }
+
+    #[test]
+    fn what_names_no_address_is_told_with_its_text() {
+        for node in [
+            "unknown",
+            "\"unknown:80\"",
+            "_hidden",
+            "\"_hidden:_x\"",
+            "\"\"",
+            "192.0.2",
+            "\"192.0.2.1:\"",
+            "\"192.0.2.1:99999\"",
+            "\"192.0.2.1:_\"",
+            "\"192.0.2.1:_a b\"",
+            "\"192.0.2.1:+1\"",
+            "\"2001:db8::1\"",
+            "\"[192.0.2.1]\"",
+            "\"[::1]80\"",
+            "0.0.0.0",
+            "\"[::]\"",
+            "224.0.0.1",
+            "\"[fe80::1%eth0]\"",
+            "\" 192.0.2.1\"",
+        ] {
+            let hops = standard(&format!("for=203.0.113.9, for={node}, for=10.0.0.1"));
+            assert_eq!((hops[0].as_str(), hops[2].as_str()), ("10.0.0.1", "203.0.113.9"), "{node}");
+            assert!(is_nonsense(&hops[1]) && hops[1].contains("for="), "{}", hops[1]);
+        }
+        for element in [";", "proto=https", "by=1.1.1.1"] {
+            assert!(is_nonsense(&standard(&format!("for=203.0.113.9, {element}"))[0]), "{element}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_malformed_anywhere_names_nobody() {
+        for list in [
+            "for",
+            "for=",
+            "for =1.1.1.1",
+            "for= 1.1.1.1",
+            "=1.1.1.1",
+            "for=1.1.1.1;for=2.2.2.2",
+            "for=1.1.1.1;by=a;BY=b",
+            "for=1.1.1.1:80",
+            "for=[::1]",
+            "for=\"1.1.1.1",
+            "for=\"1.1.1.1\\",
+            "for=\"1.1.1.1\"2",
+            "for=\"1.1.1.1\"\"2\"",
+            "for=\"1.1\u{7f}\"",
+            "for=1.1.1.1 for=2.2.2.2",
+            "1.1.1.1",
+            "\"",
+        ] {
+            for list in [list.to_owned(), format!("{list}, for=203.0.113.9")] {
+                let hops = standard(&list);
+                assert!(hops.len() == 1 && is_nonsense(&hops[0]) && hops[0].contains("RFC 7239"), "{list}: {hops:?}");
+            }
+        }
+        // A quote that a client opens takes what the proxy adds with it: that is nonsense, never another address.
+        let hidden = standard("for=\"x, for=\"[2001:db8::9]:80\"");
+        assert!(hidden.len() == 1 && is_nonsense(&hidden[0]), "{hidden:?}");
     }
 }

@@ -4,6 +4,8 @@
 mod extensions;
 mod forwarded;
 mod headers;
+mod host;
+pub mod lexer;
 mod origin;
 mod query;
 mod response;
@@ -11,15 +13,18 @@ mod response;
 mod tests;
 mod upgrade;
 
-use std::net::IpAddr;
-
 use super::command::Form;
 use crate::base::limits::HEAD_BYTES_MAX;
 use headers::Headers;
 
 pub use extensions::DeflateOffer;
-pub use origin::origin_allowed;
-pub use response::{accept_deflate_response, accept_response, json_response, refusal_response};
+pub use forwarded::{ForwardedFields, ForwardedHeader, Hop};
+pub use host::{check_host_pattern, host_matches, host_of, parse_address};
+pub use origin::{check_origin_pattern, origin_allowed};
+pub use response::{accept_deflate_response, accept_response, json_response, refusal_response, without_content};
+
+/// Bytes of a client's text that an error quotes.
+const QUOTED_BYTES_MAX: usize = 80;
 
 /// Header fields of a request head; over it 431. Browsers and proxies send about thirty.
 const HEADERS_MAX: usize = 100;
@@ -37,16 +42,25 @@ pub enum Head {
         request: HttpRequest,
     },
     /// It is not, or will not be, a head that can be served.
-    Refused(Refusal),
+    Refused {
+        /// The answer.
+        refusal: Refusal,
+        /// The answer goes without its content: the method is HEAD.
+        is_head: bool,
+    },
 }
 
 /// A well-formed request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum HttpRequest {
-    /// `GET` of a path without asking for an upgrade.
+    /// `GET` or `HEAD` of a path without asking for an upgrade.
     Get {
         /// Without the query.
         path: String,
+        /// The host asked for, perhaps with a port. `None` only for HTTP/1.0.
+        host: Option<String>,
+        /// The answer goes without its content: the method is HEAD.
+        is_head: bool,
     },
     /// A correct RFC 6455 opening handshake, at any path.
     Upgrade(Box<Upgrade>),
@@ -72,7 +86,7 @@ pub struct Upgrade {
     pub deflate: Option<DeflateOffer>,
     /// `Origin`, if any.
     pub origin: Option<String>,
-    /// `Host`, if any.
+    /// The host asked for, perhaps with a port.
     pub host: Option<String>,
     /// `token` of the query, `Authorization: Bearer`, or subprotocol `bearer.…`, in this order.
     pub token: Option<String>,
@@ -84,8 +98,10 @@ pub struct Upgrade {
     pub last_received_seq: Option<u64>,
     /// Query parameter `epoch`.
     pub epoch: Option<String>,
-    /// Where the request comes from by the word of the proxies on its way, nearest first. Anyone may write such fields.
-    pub forwarded_for: Vec<IpAddr>,
+    /// Query parameter `refuse=close`: a refusal is told by a close frame, because browsers show no page an HTTP status.
+    pub refuse_as_close: bool,
+    /// Where the request comes from by the word of the proxies on its way. Anyone may write such fields.
+    pub forwarded: ForwardedFields,
 }
 
 /// An answer that ends the attempt.
@@ -136,22 +152,24 @@ pub fn parse_head(received: &[u8]) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(within);
-    if parsed.is_ok() && request.method.is_some_and(|method| method != "GET") {
-        return Head::Refused(Refusal::new(405, "method_not_allowed", "only GET is served"));
+    let is_head = request.method == Some("HEAD");
+    let refused = |refusal| Head::Refused { refusal, is_head };
+    if parsed.is_ok() && request.method.is_some_and(|method| !matches!(method, "GET" | "HEAD")) {
+        return refused(Refusal::new(405, "method_not_allowed", "only GET and HEAD are served"));
     }
     match parsed {
         Ok(httparse::Status::Complete(used)) => match read_request(&request) {
             Ok(request) => Head::Complete { used, request },
-            Err(refusal) => Head::Refused(refusal),
+            Err(refusal) => refused(refusal),
         },
         Ok(httparse::Status::Partial) if within.len() == HEAD_BYTES_MAX => {
-            Head::Refused(Refusal::head_too_large("the request head is over 16 KiB"))
+            refused(Refusal::head_too_large("the request head is over 16 KiB"))
         }
         Ok(httparse::Status::Partial) => Head::Incomplete,
         Err(httparse::Error::TooManyHeaders) => {
-            Head::Refused(Refusal::head_too_large("the request head has over 100 header fields"))
+            refused(Refusal::head_too_large("the request head has over 100 header fields"))
         }
-        Err(error) => Head::Refused(Refusal::bad_request(format!("not an HTTP/1.1 request: {error}"))),
+        Err(error) => refused(Refusal::bad_request(format!("not an HTTP/1.1 request: {error}"))),
     }
 }
 
@@ -159,33 +177,46 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<HttpRequest, Refu
     let (Some(target), Some(version)) = (request.path, request.version) else {
         return Err(Refusal::bad_request("not an HTTP/1.1 request"));
     };
-    let (path, query) = path_and_query(target)?;
-    let path = path.to_owned();
     let headers = Headers(request.headers);
-    if !headers.has_token("upgrade", "websocket") {
-        return Ok(HttpRequest::Get { path });
+    let (authority, path, query) = split_target(target)?;
+    let (host, path) = (host::read(headers, authority, version)?, path.to_owned());
+    let is_head = request.method == Some("HEAD");
+    let is_upgrade = headers.has_token("upgrade", "websocket");
+    if is_upgrade && is_head {
+        return Err(Refusal::new(405, "method_not_allowed", "a WebSocket is opened by GET"));
     }
-    Ok(match upgrade::read(&path, query, version, headers) {
+    if !is_upgrade {
+        return Ok(HttpRequest::Get { path, host, is_head });
+    }
+    Ok(match upgrade::read(&path, query, (version, host), headers) {
         Ok(upgrade) => HttpRequest::Upgrade(Box::new(upgrade)),
         Err(refusal) => HttpRequest::BadUpgrade { path, refusal },
     })
 }
 
-/// Splits a request target in origin form or absolute form (RFC 9112 section 3.2).
-fn path_and_query(target: &str) -> Result<(&str, &str), Refusal> {
+/// Splits a request target in origin form or absolute form (RFC 9112 section 3.2): its authority, if it has one, its path
+/// and its query.
+fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), Refusal> {
     let bad_target = || Refusal::bad_request("the request target is neither a path nor an http URL");
-    let origin_form = if target.starts_with('/') {
-        target
+    let (authority, origin_form) = if target.starts_with('/') {
+        (None, target)
     } else {
         let (scheme, rest) = target.split_once("://").ok_or_else(bad_target)?;
         if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(bad_target());
         }
-        rest.find(['/', '?']).map_or("", |authority_end| &rest[authority_end..])
+        let (authority, origin_form) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        (Some(authority), origin_form)
     };
     if origin_form.contains('#') {
         return Err(bad_target());
     }
     let (path, query) = origin_form.split_once('?').unwrap_or((origin_form, ""));
-    Ok((if path.is_empty() { "/" } else { path }, query))
+    Ok((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// What a client wrote, as an error quotes it.
+#[must_use]
+pub fn quoted(text: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(&text[..text.len().min(QUOTED_BYTES_MAX)]))
 }

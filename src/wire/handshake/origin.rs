@@ -1,5 +1,7 @@
 //! Whether a page of some origin may connect (RFC 6455 section 10.2). Compares text; resolves no names.
 
+use super::host::{check_host_pattern, host_matches};
+
 /// An origin or a pattern: `scheme://host:port`, the scheme and the port as far as they are written.
 struct Parts<'a> {
     scheme: Option<&'a str>,
@@ -69,17 +71,75 @@ pub fn origin_allowed(origin: &str, host: Option<&str>, patterns: &[String]) -> 
         })
 }
 
-fn host_matches(pattern: &str, host: &str) -> bool {
-    let mut labels = host.split('.');
-    let mut wanted = pattern.split('.');
-    loop {
-        match (wanted.next(), labels.next()) {
-            (None, None) => return true,
-            (Some("*"), Some(label)) if !label.is_empty() => {}
-            (Some(wanted), Some(label)) if wanted.eq_ignore_ascii_case(label) => {}
-            _ => return false,
+/// Whether a pattern can match an origin that a browser sends.
+///
+/// # Errors
+/// Why it never will; completes "`<pattern>` …".
+pub fn check_origin_pattern(pattern: &str) -> Result<(), String> {
+    if pattern == "*" {
+        return Ok(());
+    }
+    if pattern.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if pattern.contains([',', ' ', '\t']) {
+        return Err("holds a blank or a comma, which no origin does; write each origin as a text of its own".to_owned());
+    }
+    if pattern.eq_ignore_ascii_case("null") {
+        let who = "files, sandboxed frames and other pages without an origin send null";
+        return Err(format!("is the origin of anyone: {who}; only \"*\" allows it"));
+    }
+    let (scheme, authority) = match pattern.split_once("://") {
+        Some((scheme, authority)) => (Some(scheme), authority),
+        None => (None, pattern),
+    };
+    if let Some(scheme) = scheme {
+        check_scheme(scheme, authority)?;
+    }
+    if let Some(end) = authority.find(['/', '?', '#']) {
+        let origin = &pattern[..pattern.len() - authority.len() + end];
+        return Err(format!(
+            "goes on behind the host with {:?}, and an origin ends there: write {origin}",
+            &authority[end..]
+        ));
+    }
+    if authority.contains('@') {
+        return Err("names a user before the host, which no origin does".to_owned());
+    }
+    let host_end = authority.find(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match authority[host_end..].rsplit_once(':') {
+        Some((before, port)) => (&authority[..host_end + before.len()], Some(port)),
+        None => (authority, None),
+    };
+    if let Some(port) = port
+        && !(port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0))
+    {
+        return Err(format!("has the port {port:?}; a port is a number from 1 to 65535"));
+    }
+    // The hosts of other schemes are what their application makes of them.
+    let is_web = scheme.is_none_or(|scheme| ["http", "https"].iter().any(|web| web.eq_ignore_ascii_case(scheme)));
+    if is_web {
+        check_host_pattern(host)?;
+    }
+    if Parts::read(pattern).is_some() { Ok(()) } else { Err("has no host".to_owned()) }
+}
+
+fn check_scheme(scheme: &str, authority: &str) -> Result<(), String> {
+    if scheme == "*" {
+        return Err(format!("has a `*` for its scheme; a pattern without a scheme matches any: write {authority}"));
+    }
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme) {
+        return Err(format!("has the scheme {scheme:?}, which is none"));
+    }
+    for (socket, page) in [("ws", "http"), ("wss", "https")] {
+        if scheme.eq_ignore_ascii_case(socket) {
+            return Err(format!(
+                "has the scheme of a WebSocket; an origin has that of its page: write {page}://{authority}"
+            ));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -160,5 +220,74 @@ mod tests {
         }
         assert!(allowed("http://host", "host", &["https://other.com"]), "patterns add to the own host");
         assert!(allowed("https://b.com", "host", &["https://a.com", "https://b.com"]));
+    }
+
+    #[test]
+    fn patterns_that_can_match_are_taken() {
+        for pattern in [
+            "*",
+            "https://app.example",
+            "HTTPS://App.Example:443",
+            "https://*.example.com",
+            "*.example.com:8080",
+            "localhost",
+            "http://localhost:3000",
+            "http://127.0.0.1:3000",
+            "http://[::1]:3000",
+            "[::1]",
+            "https://xn--bcher-kva.example",
+            "https://a_b.example.",
+            "*.*.example",
+            "chrome-extension://abcdefghijklmnop",
+            "capacitor://localhost",
+            "app://.",
+        ] {
+            assert_eq!(check_origin_pattern(pattern), Ok(()), "{pattern}");
+            let origin = pattern.replace('*', "a");
+            let origin = if origin.contains("://") { origin } else { format!("http://{origin}") };
+            assert!(allowed(&origin, "host", &[pattern]), "{origin} for {pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_can_never_match_are_told_why() {
+        for (pattern, why) in [
+            ("", "is empty"),
+            ("https://app.example/", "write https://app.example"),
+            ("https://app.example/chat", "\"/chat\""),
+            ("https://app.example?x", "write https://app.example"),
+            ("https://app.example#", "write https://app.example"),
+            ("app.example/", "write app.example"),
+            ("https://app-*.example", "\"app-*\""),
+            ("https://**.example", "one whole label"),
+            ("null", "only \"*\""),
+            ("https://a.example,https://b.example", "text of its own"),
+            ("https://a.example https://b.example", "text of its own"),
+            (" https://a.example", "blank"),
+            ("*://a.example", "write a.example"),
+            ("https://a.example:*", "port \"*\""),
+            ("https://a.example:", "port \"\""),
+            ("https://a.example:0", "1 to 65535"),
+            ("https://a.example:65536", "1 to 65535"),
+            ("https:a.example", "port \"a.example\""),
+            ("https:/a.example", "write https:"),
+            ("wss://a.example", "write https://a.example"),
+            ("ws://a.example:80", "write http://a.example:80"),
+            ("https://", "no host"),
+            ("file://", "no host"),
+            ("://a.example", "scheme \"\""),
+            ("1http://a.example", "scheme \"1http\""),
+            ("https://user@a.example", "names a user"),
+            ("https://a..example", "empty label"),
+            ("https://.example", "empty label"),
+            ("https://b\u{fc}cher.example", "write xn--bcher-kva.example"),
+            ("https://[::1", "does not close"),
+            ("https://[0::1]", "[::1]"),
+            ("https://127.1", "IPv4"),
+            ("https://a\"b", "'\"'"),
+        ] {
+            let wrong = check_origin_pattern(pattern).expect_err(pattern);
+            assert!(wrong.contains(why), "{pattern}: {wrong}");
+        }
     }
 }

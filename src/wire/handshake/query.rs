@@ -5,13 +5,18 @@ use std::borrow::Cow;
 
 use super::{Refusal, Upgrade};
 use crate::base::ids::check_name;
+use crate::base::limits::QUERY_PARAMETERS_MAX;
 
 /// Reads the query into `upgrade`. An empty `token` counts as none.
 ///
 /// # Errors
 /// 400, naming the parameter.
 pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
-    for parameter in query.split('&') {
+    let mut refuse_as_close = None;
+    for (at, parameter) in query.split('&').enumerate() {
+        if at == QUERY_PARAMETERS_MAX {
+            return Err(Refusal::bad_request(format!("the query has over {QUERY_PARAMETERS_MAX} parameters")));
+        }
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match decode(name).as_deref() {
             Some("token") => set_once("token", &mut upgrade.token, text("token", value)?)?,
@@ -21,10 +26,20 @@ pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
                 let seq = integer("last_received_seq", value)?;
                 set_once("last_received_seq", &mut upgrade.last_received_seq, seq)?;
             }
+            Some("refuse") => {
+                let way = text("refuse", value)?;
+                let as_close = if way == "close" {
+                    Ok(true)
+                } else {
+                    Err(wrong("refuse", format!("must be `close`; got {way:?}")))
+                };
+                set_once("refuse", &mut refuse_as_close, as_close?)?;
+            }
             Some("epoch") => set_once("epoch", &mut upgrade.epoch, text("epoch", value)?)?,
             _ => {}
         }
     }
+    upgrade.refuse_as_close = refuse_as_close.unwrap_or_default();
     upgrade.token.take_if(|token| token.is_empty());
     if upgrade.last_received_seq.is_some() && upgrade.rooms.len() > 1 {
         return Err(wrong("last_received_seq", "applies to a single room"));

@@ -1,6 +1,7 @@
 //! Heads and answers, byte by byte: what is taken, what is refused and with which status.
 
 use super::*;
+use crate::base::limits::QUERY_PARAMETERS_MAX;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const VERSION: &str = "Sec-WebSocket-Version: 13";
@@ -35,7 +36,7 @@ fn upgrade_with(target: &str, more: &[&str]) -> Upgrade {
 
 fn refused(head: &[u8]) -> u16 {
     match parse_head(head) {
-        Head::Refused(refusal) => refusal.status,
+        Head::Refused { refusal, .. } => refusal.status,
         other => panic!("{}: {other:?}", String::from_utf8_lossy(head)),
     }
 }
@@ -114,20 +115,66 @@ fn names_lists_and_tokens_are_read_in_any_case() {
 fn requests_without_an_upgrade_are_gets() {
     for (head, path) in [
         (head("/health", &["Host: h"]), "/health"),
-        (head("/health?x=1", &[]), "/health"),
-        (b"GET /health HTTP/1.0\r\n\r\n".to_vec(), "/health"),
+        (head("/health?x=1", &["Host: h"]), "/health"),
         (head("/ws", &["Host: h", "Connection: Upgrade", "Upgrade: h2c"]), "/ws"),
         (head("http://h?x", &["Host: h"]), "/"),
     ] {
-        assert_eq!(request(&head), HttpRequest::Get { path: path.to_owned() });
+        let host = Some("h".to_owned());
+        assert_eq!(request(&head), HttpRequest::Get { path: path.to_owned(), host: host.clone(), is_head: false });
+        let by_head = String::from_utf8(head).expect("ASCII").replace("GET ", "HEAD ");
+        assert_eq!(request(by_head.as_bytes()), HttpRequest::Get { path: path.to_owned(), host, is_head: true });
     }
+    let old = HttpRequest::Get { path: "/health".to_owned(), host: None, is_head: false };
+    assert_eq!(request(b"GET /health HTTP/1.0\r\n\r\n"), old);
+}
+
+#[test]
+fn the_target_names_the_host_before_the_field_does() {
+    for (target, field, host) in [
+        ("/health", "a.example:80", "a.example:80"),
+        ("http://b.example:81/", "a.example", "b.example:81"),
+        ("/", "[::1]", "[::1]"),
+    ] {
+        let HttpRequest::Get { host: found, .. } = request(&head(target, &[&format!("Host: {field}")])) else {
+            panic!("a GET")
+        };
+        assert_eq!(found.as_deref(), Some(host), "{target}");
+    }
+}
+
+#[test]
+fn a_host_that_is_missing_double_or_none_is_400() {
+    for fields in [
+        &[][..],
+        &["Host:"],
+        &["Host: a", "Host: a"],
+        &["Host: a", "hOST: b"],
+        &["Host: a, b"],
+        &["Host: a b"],
+        &["Host: http://a"],
+        &["Host: a:b"],
+        &["Host: a:99999"],
+        &["Host: user@a"],
+        &["Host: ::1"],
+        &["Host: [::1"],
+        &["Host: \u{fc}"],
+    ] {
+        for target in ["/health", "/ws"] {
+            assert_eq!(refused(&head(target, fields)), 400, "{fields:?}");
+        }
+        let upgrade: Vec<&str> = BASE[1..].iter().chain(fields).copied().collect();
+        assert_eq!(refused(&head("/ws", &upgrade)), 400, "{fields:?}");
+    }
+    assert_eq!(refused(&head("http://user@a/", &["Host: a"])), 400);
+    assert_eq!(refused(&head("http:///", &["Host: a"])), 400);
+    assert_eq!(refused(b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
+    let Head::Refused { refusal, .. } = parse_head(&head("/", &["Host: a b"])) else { panic!("refused") };
+    assert!(refusal.message.contains("\"a b\""), "{}", refusal.message);
 }
 
 #[test]
 fn malformed_upgrades_are_400_and_other_versions_426() {
     let cases = [
-        (replaced("Host", &[]), 400, "Host"),
-        (replaced("Host", &["Host: a", "Host: b"]), 400, "host"),
         (replaced("Connection", &[]), 400, "Connection"),
         (replaced("Connection", &["Connection: keep-alive"]), 400, "Connection"),
         (replaced("Sec-WebSocket-Key", &[]), 400, "Sec-WebSocket-Key"),
@@ -175,8 +222,24 @@ fn what_is_not_http_is_refused_as_soon_as_it_shows() {
 
 #[test]
 fn other_methods_are_405_before_their_head_is_whole() {
-    for bytes in [&b"POST /ws"[..], b"HEAD / HTTP/1.1\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n", b"get / "] {
+    for bytes in [&b"POST /ws"[..], b"OPTIONS * HTTP/1.1\r\n", b"get / ", b"CONNECT a:80 HTTP/1.1\r\n"] {
         assert_eq!(refused(bytes), 405, "{}", String::from_utf8_lossy(bytes));
+    }
+    let upgrade = String::from_utf8(head("/ws", &BASE)).expect("ASCII").replace("GET ", "HEAD ");
+    assert_eq!(refused(upgrade.as_bytes()), 405, "RFC 6455 section 4.1 demands GET");
+}
+
+#[test]
+fn a_refused_head_request_is_known_as_one() {
+    for (bytes, expected) in [
+        (&b"HEAD / HTTP/1.1\r\n\r\n"[..], true),
+        (b"HEAD / HTTP/1.1\r\nHost : a\r\n", true),
+        (b"GET / HTTP/1.1\r\n\r\n", false),
+        (b"HEADER / HTTP/1.1\r\n", false),
+        (b"\0", false),
+    ] {
+        let Head::Refused { is_head, .. } = parse_head(bytes) else { panic!("refused") };
+        assert_eq!(is_head, expected, "{}", String::from_utf8_lossy(bytes));
     }
 }
 
@@ -231,6 +294,7 @@ fn query_parameters_are_decoded() {
     assert_eq!(upgrade.epoch.as_deref(), Some("00ff"));
     assert_eq!(upgrade.last_received_seq, Some(7));
     assert_eq!(upgrade_with("/ws?room=a&ro%6fm=b&room=a", &[]).rooms, ["a", "b", "a"]);
+    assert!(!upgrade.refuse_as_close && upgrade_with("/ws?refuse=close", &[]).refuse_as_close);
 }
 
 #[test]
@@ -257,6 +321,9 @@ fn bad_query_values_are_named() {
         ("token=%", "token"),
         ("token=a&token=b", "token"),
         ("epoch=%", "epoch"),
+        ("refuse=", "refuse"),
+        ("refuse=http", "refuse"),
+        ("refuse=close&refuse=close", "refuse"),
     ] {
         let (status, message) = bad_upgrade(&head(&format!("/ws?{query}"), &BASE));
         assert_eq!(status, 400, "{query}");
@@ -265,38 +332,46 @@ fn bad_query_values_are_named() {
 }
 
 #[test]
+fn a_query_has_so_many_parameters_at_most() {
+    let query = |count: usize| format!("/ws?room=a{}", "&".repeat(count - 1));
+    assert_eq!(upgrade_with(&query(QUERY_PARAMETERS_MAX), &[]).rooms, ["a"]);
+    let (status, message) = bad_upgrade(&head(&query(QUERY_PARAMETERS_MAX + 1), &BASE));
+    assert_eq!((status, message.as_str()), (400, "the query has over 512 parameters"));
+}
+
+#[test]
 fn answers_are_complete_http() {
     let mut refusal = Refusal::new(503, "overloaded", "a \"quoted\"\r\nInjected: yes");
     refusal.retry_after_s = Some(3);
     assert_eq!(
-        std::str::from_utf8(&refusal_response(&refusal)),
+        std::str::from_utf8(&refusal_response(&refusal, 784_111_777_999)),
         Ok(concat!(
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 64\r\n",
+            "HTTP/1.1 503 Service Unavailable\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: application/json\r\nContent-Length: 64\r\n",
             "Connection: close\r\nRetry-After: 3\r\n\r\n",
             r#"{"error":"overloaded","message":"a \"quoted\"\r\nInjected: yes"}"#
         ))
     );
-    assert_eq!(
-        &json_response(200, r#"{"status":"ok"}"#)[..],
-        concat!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\nConnection: close\r\n\r\n",
-            r#"{"status":"ok"}"#
-        )
-        .as_bytes()
+    let head = concat!(
+        "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: application/json\r\n",
+        "Content-Length: 15\r\nConnection: close\r\n\r\n"
     );
+    let answer = json_response(200, r#"{"status":"ok"}"#, 0);
+    assert_eq!(std::str::from_utf8(&answer), Ok(format!("{head}{{\"status\":\"ok\"}}").as_str()));
+    assert_eq!(&without_content(&answer)[..], head.as_bytes(), "HEAD is told the same length");
+    assert!(json_response(200, "{}", u64::MAX).starts_with(b"HTTP/1.1 200 OK\r\nDate: Fri, 31 Dec 9999"));
 }
 
 #[test]
 fn statuses_bring_their_headers() {
     for (status, line) in [
         (401, "WWW-Authenticate: Bearer"),
-        (405, "Allow: GET"),
+        (405, "Allow: GET, HEAD"),
         (426, "Sec-WebSocket-Version: 13"),
         (426, "Upgrade: websocket"),
         (426, "Connection: close, Upgrade"),
         (431, "Connection: close"),
     ] {
-        let answer = refusal_response(&Refusal::new(status, "code", "words"));
+        let answer = refusal_response(&Refusal::new(status, "code", "words"), 0);
         let text = std::str::from_utf8(&answer).expect("ASCII");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.split("\r\n").any(|l| l == line), "{text}");

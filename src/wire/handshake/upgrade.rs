@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tungstenite::handshake::derive_accept_key;
 
+use super::forwarded::ForwardedFields;
 use super::headers::Headers;
-use super::{Refusal, Upgrade, extensions, forwarded, query};
+use super::{Refusal, Upgrade, extensions, query};
 use crate::wire::command::Form;
 
 /// Subprotocol whose pushes are JSON.
@@ -17,11 +18,16 @@ pub(super) const SUBPROTOCOL_BINARY: &str = "roomring.v1.binary";
 /// A token offered as a subprotocol begins so.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
 
-/// Reads a request that asks for a WebSocket. `version` is the minor one of HTTP/1.
+/// Reads a request that asks for a WebSocket at `host`. `version` is the minor one of HTTP/1.
 ///
 /// # Errors
 /// 400 or 426.
-pub(super) fn read(path: &str, query: &str, version: u8, headers: Headers<'_>) -> Result<Upgrade, Refusal> {
+pub(super) fn read(
+    path: &str,
+    query: &str,
+    (version, host): (u8, Option<String>),
+    headers: Headers<'_>,
+) -> Result<Upgrade, Refusal> {
     if version != 1 {
         return Err(Refusal::bad_request("an upgrade needs HTTP/1.1"));
     }
@@ -30,15 +36,14 @@ pub(super) fn read(path: &str, query: &str, version: u8, headers: Headers<'_>) -
     }
     refuse_body(headers)?;
     check_websocket_version(headers)?;
-    let host = headers.single("host")?.ok_or_else(|| Refusal::bad_request("header Host is missing"))?;
     let mut upgrade = Upgrade {
         path: path.to_owned(),
         accept: accept_key(headers)?,
         subprotocol: subprotocol(headers),
         deflate: extensions::read(headers)?,
         origin: headers.single("origin")?.map(str::to_owned),
-        host: Some(host.to_owned()),
-        forwarded_for: forwarded::addresses(headers),
+        host,
+        forwarded: ForwardedFields::read(headers),
         ..Upgrade::default()
     };
     query::read(query, &mut upgrade)?;

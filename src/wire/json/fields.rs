@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::base::limits::COMMAND_FIELDS_MAX;
 
 macro_rules! fields {
     ($($variant:ident = $name:literal,)*) => {
@@ -55,14 +57,30 @@ fields! {
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     values: [Option<&'a RawValue>; FIELDS],
+    /// Fields that came, whether some command knows them or not.
+    count: usize,
     /// A known field that came more than once: the `id` if it did, otherwise the first that did.
     pub(super) repeated: Option<Field>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads a whole text as one object. Nested values are skipped without recursion, however deep.
-    pub(super) fn read(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    ///
+    /// # Errors
+    /// What is wrong with it, without anything of what it says.
+    pub(super) fn read(text: &'a str) -> Result<Self, String> {
+        let mut fields = Fields::default();
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let read = deserializer.deserialize_map(FieldsVisitor(&mut fields)).and_then(|()| deserializer.end());
+        match read {
+            Ok(()) => Ok(fields),
+            Err(_) if fields.count > COMMAND_FIELDS_MAX => {
+                Err(format!("a command has at most {COMMAND_FIELDS_MAX} fields"))
+            }
+            // The text of a syntax error holds nothing of the input; that of a wrong type would repeat it at any length.
+            Err(error) if error.is_data() => Err("not a JSON object".to_owned()),
+            Err(error) => Err(format!("not a JSON object: {error}")),
+        }
     }
 
     /// The field's value, if it is there.
@@ -71,24 +89,22 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Deserialize<'a> for Fields<'a> {
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
+struct FieldsVisitor<'f, 'a>(&'f mut Fields<'a>);
 
-struct FieldsVisitor;
-
-impl<'a> Visitor<'a> for FieldsVisitor {
-    type Value = Fields<'a>;
+impl<'a> Visitor<'a> for FieldsVisitor<'_, 'a> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Fields<'a>, A::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(fields) = self;
         while let Some(FieldName(field)) = map.next_key()? {
+            fields.count += 1;
+            if fields.count > COMMAND_FIELDS_MAX {
+                return Err(A::Error::custom("too many fields"));
+            }
             let Some(field) = field else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -99,7 +115,7 @@ impl<'a> Visitor<'a> for FieldsVisitor {
                 fields.repeated = Some(field);
             }
         }
-        Ok(fields)
+        Ok(())
     }
 }
 

@@ -27,12 +27,7 @@ const TYPE_SHOWN_BYTES_MAX: usize = 64;
 /// What is wrong and where the error reply goes.
 pub fn parse_command(text: &str) -> Result<Request<'_>, BadRequest> {
     let mut reply = ReplyTo { id: None, form: Form::Json };
-    let fields = match Fields::read(text) {
-        Ok(fields) => fields,
-        // The text of a syntax error holds nothing of the input; that of a wrong type would repeat it at any length.
-        Err(error) if error.is_data() => return Err(bad(reply, "not a JSON object".to_owned())),
-        Err(error) => return Err(bad(reply, format!("not a JSON object: {error}"))),
-    };
+    let fields = Fields::read(text).map_err(|message| bad(reply, message))?;
     if let Some(raw) = fields.get(Field::Id) {
         let id = integer(raw).filter(|id| *id <= ID_MAX && fields.repeated != Some(Field::Id));
         let Some(id) = id else { return Err(bad(reply, "`id` must be one integer from 0 to 2^53-1".to_owned())) };
@@ -78,13 +73,15 @@ impl<'a> Reading<'a> {
 
     fn publish(&self) -> Result<Command<'a>, BadRequest> {
         let data = self.fields.get(Field::Data).ok_or_else(|| self.missing(Field::Data))?;
-        Ok(Command::Publish {
-            room: self.room()?,
-            data: Data { kind: DataKind::Json, bytes: data.get().as_bytes() },
-            key: self.key()?,
-            echo: self.boolean(Field::Echo)?.unwrap_or(true),
-            ephemeral: self.boolean(Field::Ephemeral)?.unwrap_or(false),
-        })
+        let (room, key) = (self.room()?, self.key()?);
+        let echo = self.boolean(Field::Echo)?.unwrap_or(true);
+        let ephemeral = self.boolean(Field::Ephemeral)?.unwrap_or(false);
+        // A key promises one message however often it is sent; what is not kept cannot keep that promise.
+        if key.is_some() && ephemeral {
+            return Err(self.wrong(Field::Key, "must not come together with `ephemeral`"));
+        }
+        let data = Data { kind: DataKind::Json, bytes: data.get().as_bytes() };
+        Ok(Command::Publish { room, data, key, echo, ephemeral })
     }
 
     fn join(&self) -> Result<Command<'a>, BadRequest> {

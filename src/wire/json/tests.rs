@@ -1,6 +1,7 @@
 //! Commands as clients write them: each field, each way to get it wrong.
 
 use super::*;
+use crate::base::limits::COMMAND_FIELDS_MAX;
 
 fn read(text: &str) -> Command<'_> {
     parse_command(text).unwrap_or_else(|error| panic!("{text}: {}", error.message)).command
@@ -49,14 +50,18 @@ fn every_command_is_read_with_its_defaults() {
             },
         ),
         (
-            r#"{"ephemeral":true,"echo":false,"key":"k","data": null ,"room":"r","type":"publish"}"#,
+            r#"{"ephemeral":false,"echo":false,"key":"k","data": null ,"room":"r","type":"publish"}"#,
             Command::Publish {
                 room: room.clone(),
                 data: json_data("null"),
                 key: Some(Cow::Borrowed("k")),
                 echo: false,
-                ephemeral: true,
+                ephemeral: false,
             },
+        ),
+        (
+            r#"{"ephemeral":true,"data":1,"room":"r","type":"publish"}"#,
+            Command::Publish { room: room.clone(), data: json_data("1"), key: None, echo: true, ephemeral: true },
         ),
         (
             r#"{"type":"history","room":"r"}"#,
@@ -157,6 +162,7 @@ fn bad_fields_are_named_and_keep_the_id() {
         (r#""type":"publish","room":"r","data":1,"data":2"#, "data"),
         (r#""type":"publish","room":"r","data":1,"key":"""#, "key"),
         (r#""type":"publish","room":"r","data":1,"key":7"#, "key"),
+        (r#""type":"publish","room":"r","data":1,"key":"k","ephemeral":true"#, "key"),
         (r#""type":"publish","room":"r","data":1,"echo":"no""#, "echo"),
         (r#""type":"publish","room":"r","data":1,"ephemeral":1"#, "ephemeral"),
         (r#""type":"history","room":"r","limit":0"#, "limit"),
@@ -194,6 +200,20 @@ fn unknown_and_later_types_are_told_apart() {
     }
     let (_, _, message) = fail(&format!(r#"{{"type":"{}"}}"#, "ü\\u0000".repeat(10_000)));
     assert!(message.len() < 600, "{} bytes", message.len());
+}
+
+#[test]
+fn a_command_has_so_many_fields_at_most() {
+    let command = |others: usize| format!(r#"{{{}"type":"ping","id":1}}"#, r#""x":{"a":1,"b":[2]},"#.repeat(others));
+    assert_eq!(read(&command(COMMAND_FIELDS_MAX - 2)), Command::Ping { value: 0 });
+    for text in [command(COMMAND_FIELDS_MAX - 1), format!("{{{}", r#""id":1,"#.repeat(10_000)), command(10_000)] {
+        let message = format!("a command has at most {COMMAND_FIELDS_MAX} fields");
+        assert_eq!(fail(&text), (None, ErrorCode::BadCommand, message));
+    }
+    let data = format!("{{{}\"x\":1}}", r#""x":1,"#.repeat(10_000));
+    let publish = format!(r#"{{"type":"publish","room":"r","data":{data}}}"#);
+    let Command::Publish { data: kept, .. } = read(&publish) else { panic!("a publish") };
+    assert_eq!(kept, json_data(&data), "what is published has as many as it likes");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! twice. Knows no frames.
 
 use super::{Event, ProtocolError, Whole};
+use crate::wire::deflate::compressed_bytes_max;
 use crate::wire::frame::Opcode;
 
 /// What has arrived of a data message.
@@ -29,6 +30,15 @@ impl Assembly {
     /// Of a message that a frame of this opcode begins.
     pub(super) const fn compressed(opcode: Opcode) -> Self {
         Self::Compressed { opcode, bytes: Vec::new() }
+    }
+
+    pub(super) const fn is_compressed(&self) -> bool {
+        matches!(self, Self::Compressed { .. })
+    }
+
+    /// Most bytes that may come, where a whole message has at most `max` once it is inflated.
+    pub(super) const fn bytes_max(&self, max: usize) -> usize {
+        if self.is_compressed() { compressed_bytes_max(max) } else { max }
     }
 
     /// Bytes that have arrived.

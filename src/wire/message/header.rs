@@ -2,7 +2,7 @@
 
 use super::ProtocolError;
 use crate::base::codes::CloseCode;
-use crate::wire::deflate::COMPRESSED_BIT;
+use crate::wire::deflate::{COMPRESSED_BIT, compressed_bytes_max};
 use crate::wire::frame::{CONTROL_BYTES_MAX, Opcode};
 
 /// Bytes of a frame header with 64-bit length and mask key.
@@ -25,11 +25,20 @@ pub(super) struct Header {
     pub(super) len: usize,
 }
 
+/// What has come of a fragmented message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// Bytes of payload.
+    pub(super) bytes: usize,
+    /// Whether it is compressed.
+    pub(super) compressed: bool,
+}
+
 /// What came before the header, and the limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
-    /// Bytes of the fragmented message that is under way, if one is.
-    pub(super) message_bytes: Option<usize>,
+    /// The fragmented message that is under way, if one is.
+    pub(super) message: Option<Begun>,
     /// Most bytes of a whole message.
     pub(super) max_message_bytes: usize,
     /// Compression was negotiated.
@@ -49,19 +58,24 @@ impl Header {
         if second & 0x80 == 0 {
             return Err(ProtocolError::violation("a frame without mask"));
         }
+        let compressed = first & COMPRESSED_BIT != 0;
         let short = second & 0x7f;
         if opcode.is_control() {
             control_length(opcode, short)?;
         }
         let Some((payload_len, key_at)) = payload_length(&bytes[2..], short)? else { return Ok(None) };
         if !opcode.is_control() {
-            let before = context.message_bytes.unwrap_or(0) as u64;
-            if before.saturating_add(payload_len) > context.max_message_bytes as u64 {
+            let (before, compressed) = match context.message {
+                Some(message) => (message.bytes as u64, message.compressed),
+                None => (0, compressed),
+            };
+            let max = context.max_message_bytes;
+            let max = if compressed { compressed_bytes_max(max) } else { max };
+            if before.saturating_add(payload_len) > max as u64 {
                 return Err(ProtocolError { code: CloseCode::TooBig, what: "a message over the limit" });
             }
         }
         let Some(key) = bytes[key_at..].first_chunk::<4>() else { return Ok(None) };
-        let compressed = first & COMPRESSED_BIT != 0;
         Ok(Some(Header { fin, compressed, opcode, key: *key, payload_len: payload_len as usize, len: key_at + 4 }))
     }
 
@@ -79,7 +93,7 @@ fn first_byte(first: u8, context: Context) -> Result<(bool, Opcode), ProtocolErr
         return Err(ProtocolError::violation("a reserved opcode"));
     };
     let fin = first & 0x80 != 0;
-    let in_message = context.message_bytes.is_some();
+    let in_message = context.message.is_some();
     match opcode {
         Opcode::Close | Opcode::Ping | Opcode::Pong if !fin => {
             Err(ProtocolError::violation("a fragmented control frame"))

@@ -7,12 +7,13 @@ mod header;
 mod tests;
 
 use assembly::Assembly;
-use header::{CLIENT_HEADER_BYTES_MAX, Context, Header};
+use header::{Begun, CLIENT_HEADER_BYTES_MAX, Context, Header};
 
 use super::deflate::{InflateError, Inflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode};
 use super::mask::unmask;
 use crate::base::codes::CloseCode;
+use crate::base::limits::EMPTY_FRAGMENTS_MAX;
 
 /// What one call of [`Decoder::next`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,6 +70,9 @@ impl From<InflateError> for ProtocolError {
     fn from(error: InflateError) -> Self {
         match error {
             InflateError::TooBig => Self { code: CloseCode::TooBig, what: "a compressed message over the limit" },
+            InflateError::TooManyBlocks => {
+                Self { code: CloseCode::TooBig, what: "a compressed message of too many blocks" }
+            }
             InflateError::Corrupt => Self::invalid_utf8("a compressed message that cannot be inflated"),
         }
     }
@@ -92,9 +96,13 @@ struct Partial {
     frame: Option<Frame>,
     /// The data message that is not final yet.
     message: Option<Assembly>,
+    /// Frames of it that have come.
+    fragments: usize,
     /// Payload of the control frame in `frame`.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
+    /// Fragments without payload that have come and not been counted.
+    empty_fragments: u32,
     /// What the last call lent to its caller and the next one lets go.
     lent: Lent,
 }
@@ -134,7 +142,7 @@ struct Limits {
 impl Limits {
     fn after(self, message: Option<&Assembly>) -> Context {
         Context {
-            message_bytes: message.map(Assembly::len),
+            message: message.map(|message| Begun { bytes: message.len(), compressed: message.is_compressed() }),
             max_message_bytes: self.max,
             may_compress: self.may_compress,
         }
@@ -157,7 +165,8 @@ impl Decoder {
     }
 
     /// The same on a connection with permessage-deflate: a compressed message is inflated once it is complete, and lent
-    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it before and after.
+    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it inflated; compressed it may be as
+    /// much larger as deflate can make it.
     ///
     /// # Errors
     /// As [`Decoder::next`], and 1007 for what cannot be inflated.
@@ -236,6 +245,12 @@ impl Decoder {
         }
     }
 
+    /// How many fragments without payload have come since this was last asked. They bring a message no further, so that
+    /// nothing else bounds them.
+    pub fn take_empty_fragments(&mut self) -> u32 {
+        self.partial.as_mut().map_or(0, |partial| std::mem::take(&mut partial.empty_fragments))
+    }
+
     /// Frees what the last call lent.
     fn let_go(&mut self) {
         let Some(partial) = &mut self.partial else { return };
@@ -282,8 +297,17 @@ impl Decoder {
             *used = end;
             return Ok(Some(Found::Input { opcode: header.opcode, compressed: header.compressed, start, end }));
         }
+        let partial = self.partial.get_or_insert_with(Partial::boxed);
+        if rest.len() >= end {
+            // A whole fragment: small ones cost less than a frame that is kept.
+            let payload = &mut rest[header.len..end];
+            unmask(payload, header.key, 0);
+            *used += end;
+            partial.begin_message(header);
+            return partial.add(payload, header.payload_len, header.fin, limits.max);
+        }
         *used += header.len;
-        self.partial.get_or_insert_with(Partial::boxed).begin_frame(header);
+        partial.begin_frame(header);
         Ok(None)
     }
 }
@@ -295,8 +319,10 @@ impl Partial {
             header_len: 0,
             frame: None,
             message: None,
+            fragments: 0,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
+            empty_fragments: 0,
             lent: Lent::Nothing,
         })
     }
@@ -334,13 +360,29 @@ impl Partial {
     }
 
     fn begin_frame(&mut self, header: Header) {
-        match header.opcode {
-            opcode if header.compressed => self.message = Some(Assembly::compressed(opcode)),
-            Opcode::Text => self.message = Some(Assembly::text()),
-            Opcode::Binary => self.message = Some(Assembly::binary()),
-            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
-        }
+        self.begin_message(header);
         self.frame = Some(Frame { header, arrived: 0 });
+    }
+
+    /// At a frame that may be the first of a message.
+    fn begin_message(&mut self, header: Header) {
+        self.message = Some(match header.opcode {
+            opcode if header.compressed => Assembly::compressed(opcode),
+            Opcode::Text => Assembly::text(),
+            Opcode::Binary => Assembly::binary(),
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => return,
+        });
+        self.fragments = 0;
+    }
+
+    /// A frame of a message has come that is not its last.
+    fn count_fragment(&mut self) -> Result<(), ProtocolError> {
+        self.fragments += 1;
+        let bytes = self.message.as_ref().map_or(0, Assembly::len);
+        if self.fragments > EMPTY_FRAGMENTS_MAX + bytes {
+            return Err(ProtocolError { code: CloseCode::TooBig, what: "a message of too many empty fragments" });
+        }
+        Ok(())
     }
 
     /// Goes on with the payload of the frame that has begun.
@@ -354,31 +396,41 @@ impl Partial {
         *used += more;
         let (fin, opcode) = (frame.header.fin, frame.header.opcode);
         let complete = more == missing;
-        if opcode.is_control() {
-            let from = usize::from(self.control_len);
-            self.control[from..from + more].copy_from_slice(chunk);
-            self.control_len += more as u8;
-            if opcode == Opcode::Close {
-                check_close_so_far(self.control())?;
-            }
-        } else {
-            let message = self.message.as_mut().expect("a data frame has begun it");
-            // A final frame bounds the message; before it only the limit does.
-            let total_max = if fin { message.len() + missing } else { max };
-            message.append(chunk, total_max)?;
+        if complete {
+            self.frame = None;
+        }
+        if !opcode.is_control() {
+            return self.add(chunk, missing, fin, max);
+        }
+        let from = usize::from(self.control_len);
+        self.control[from..from + more].copy_from_slice(chunk);
+        self.control_len += more as u8;
+        if opcode == Opcode::Close {
+            check_close_so_far(self.control())?;
         }
         if !complete {
             return Ok(None);
         }
-        self.frame = None;
-        if opcode.is_control() {
-            self.lent = Lent::Control;
-            return Ok(Some(Found::Control(opcode)));
-        }
-        if !fin {
+        self.lent = Lent::Control;
+        Ok(Some(Found::Control(opcode)))
+    }
+
+    /// Adds to the message what has come of a frame's payload, of which `missing` bytes were missing.
+    #[inline]
+    fn add(&mut self, chunk: &[u8], missing: usize, fin: bool, max: usize) -> Result<Option<Found>, ProtocolError> {
+        let message = self.message.as_mut().expect("a data frame has begun it");
+        // A final frame bounds the message; before it only the limit does.
+        let total_max = if fin { message.len() + missing } else { message.bytes_max(max) };
+        message.append(chunk, total_max)?;
+        if chunk.len() < missing {
             return Ok(None);
         }
-        self.message.as_ref().expect("a data frame has begun it").check_end()?;
+        if !fin {
+            self.count_fragment()?;
+            self.empty_fragments += u32::from(missing == 0);
+            return Ok(None);
+        }
+        message.check_end()?;
         self.lent = Lent::Message;
         Ok(Some(Found::Message))
     }

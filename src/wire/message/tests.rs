@@ -72,6 +72,23 @@ fn tiny_fragments_grow_by_doubling_and_stay_below_the_limit() {
 }
 
 #[test]
+fn empty_fragments_have_an_end() {
+    let fragment = |opcode, payload: &[u8]| client_fragment(opcode, payload, KEY);
+    let begin = fragment(Opcode::Text, b"ab");
+    let end = client_frame(Opcode::Continuation, b"c", KEY);
+    let stream = |empty: usize| [&begin[..], &fragment(Opcode::Continuation, b"").repeat(empty), &end].concat();
+    let mut decoder = Decoder::default();
+    // A message has as many as it likes to, and the next one again.
+    for _ in 0..2 {
+        let mut input = stream(EMPTY_FRAGMENTS_MAX);
+        let decoded = decoder.next(&mut input, 10).expect("within the bound");
+        assert_eq!(decoded.event, Some(Event::Text("abc")));
+    }
+    let mut input = stream(EMPTY_FRAGMENTS_MAX + 2);
+    assert_eq!(decoder.next(&mut input, 10).map_err(|error| error.code), Err(CloseCode::TooBig));
+}
+
+#[test]
 fn a_control_frame_between_fragments_leaves_the_message_alone() {
     let mut decoder = Decoder::default();
     let mut first = client_fragment(Opcode::Text, "ü".as_bytes().split_at(1).0, KEY);

@@ -2,7 +2,7 @@
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{ServerDecoder, append_compressed_client_frame, client_fragment, client_frame};
-use roomring::wire::deflate::{Compressor, Inflater, Window};
+use roomring::wire::deflate::{Compressor, Inflater, Window, compressed_bytes_max};
 use roomring::wire::frame::{Opcode, close_frame, count_messages, server_frame};
 use roomring::wire::message::{Decoder, Event};
 
@@ -46,6 +46,7 @@ type Outcome = (Vec<Kept>, Option<CloseCode>, bool);
 /// Decodes in pieces whose sizes follow from `pieces`: 0 stands for everything at once.
 fn decode(stream: &[u8], mut pieces: u32, max: usize, inflater: &mut Option<Inflater>) -> Outcome {
     let mut decoder = Decoder::default();
+    let held_max = DECODER_BYTES + if inflater.is_some() { compressed_bytes_max(max) } else { max };
     let mut stream = stream.to_vec();
     let mut events = Vec::new();
     let mut at = 0;
@@ -68,7 +69,7 @@ fn decode(stream: &[u8], mut pieces: u32, max: usize, inflater: &mut Option<Infl
                 Err(error) => return (events, Some(error.code), false),
             };
             let (used, event) = (decoded.used, decoded.event.as_ref().map(kept));
-            assert!(decoder.held_bytes() <= max + DECODER_BYTES, "{} bytes held of {max}", decoder.held_bytes());
+            assert!(decoder.held_bytes() <= held_max, "{} bytes held of {max}", decoder.held_bytes());
             rest = &mut rest[used..];
             match event {
                 Some((kind, bytes)) => {

@@ -42,7 +42,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let mut compressor = Compressor::new(9);
     let small = compressor.compress(Window::Bits15, &text).expect("smaller").to_vec();
     let bomb = compressor.compress(Window::Bits12, &bomb).expect("smaller").to_vec();
-    let bodies: [&[u8]; 8] = [
+    let last = b"\x03\x00".repeat(50);
+    let fixed = [0x02, 0x08, 0x20, 0x80, 0x00].repeat(50);
+    let flushed = b"\x00\x00\x00\xff\xff".repeat(50);
+    let bodies: [&[u8]; 11] = [
+        // Blocks that say nothing.
+        &last,
+        &fixed,
+        &flushed,
         &text,
         &small,
         &bomb,

@@ -2,8 +2,8 @@
 
 use roomring::base::ids::check_name;
 use roomring::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, origin_allowed, parse_head,
-    refusal_response,
+    ForwardedHeader, Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response,
+    check_origin_pattern, host_of, origin_allowed, parse_head, refusal_response, without_content,
 };
 
 /// What heads are made of.
@@ -25,6 +25,10 @@ pub const WORDS: &[&[u8]] = &[
     b"&room=%41",
     b"&last_received_seq=18446744073709551615",
     b"for=\"[2001:db8::1]:80\";by=x,",
+    b"for=\"1.2.3.4:_x\";",
+    b"\\\"",
+    b", for=unknown",
+    b"&refuse=close",
     b"::ffff:1.2.3.4, ",
     b"http://*.a:80",
 ];
@@ -54,7 +58,7 @@ pub fn run(input: &[u8]) {
             assert_eq!(parse_head(&input[..*used]), whole, "its own end completes it");
             assert!(decided.as_ref() == Some(&whole), "decided before: {decided:?}");
         }
-        Head::Refused(_) => assert!(matches!(decided, Some(Head::Refused(_))), "decided before: {decided:?}"),
+        Head::Refused { .. } => assert!(matches!(decided, Some(Head::Refused { .. })), "decided before: {decided:?}"),
         Head::Incomplete => assert_eq!(decided, None),
     }
     check(&whole);
@@ -62,8 +66,9 @@ pub fn run(input: &[u8]) {
 
 fn check(head: &Head) {
     match head {
-        Head::Incomplete | Head::Complete { request: HttpRequest::Get { .. }, .. } => {}
-        Head::Refused(refusal) | Head::Complete { request: HttpRequest::BadUpgrade { refusal, .. }, .. } => {
+        Head::Incomplete => {}
+        Head::Complete { request: HttpRequest::Get { host, .. }, .. } => check_host(host.as_deref()),
+        Head::Refused { refusal, .. } | Head::Complete { request: HttpRequest::BadUpgrade { refusal, .. }, .. } => {
             check_refusal(refusal);
         }
         Head::Complete { request: HttpRequest::Upgrade(upgrade), .. } => check_upgrade(upgrade),
@@ -72,11 +77,13 @@ fn check(head: &Head) {
 
 fn check_refusal(refusal: &Refusal) {
     assert!((400..=505).contains(&refusal.status));
-    let answer = refusal_response(refusal);
+    let answer = refusal_response(refusal, 1_700_000_000_000);
     let text = std::str::from_utf8(&answer).expect("an answer is text");
     let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
     assert!(head.starts_with(&format!("HTTP/1.1 {} ", refusal.status)), "{head}");
     assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head} tells {} bytes", body.len());
+    assert!(head.contains("\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"), "{head}");
+    assert_eq!(without_content(&answer).len(), answer.len() - body.len());
     let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
     assert_eq!((&body["error"], &body["message"]), (&refusal.error.into(), &refusal.message.as_str().into()));
 }
@@ -91,14 +98,33 @@ fn check_upgrade(upgrade: &Upgrade) {
     upgrade.user.iter().chain(&upgrade.rooms).for_each(|name| check_name(name).expect("names are checked"));
     assert!(upgrade.last_received_seq.is_none() || upgrade.rooms.len() < 2);
     assert!(upgrade.token.as_ref().is_none_or(|token| !token.is_empty()));
-    let mapped = |address: &std::net::IpAddr| address.to_canonical() != *address;
-    assert!(!upgrade.forwarded_for.iter().any(mapped), "an IPv4 address never in IPv6's form");
+    for header in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded] {
+        for hop in upgrade.forwarded.hops(header) {
+            match hop {
+                Ok(address) => {
+                    assert!(!address.is_unspecified() && !address.is_multicast(), "{address}");
+                    assert_eq!(address.to_canonical(), address, "an IPv4 address never in IPv6's form");
+                }
+                Err(wrong) => assert!(wrong.contains(header.name()) && wrong.len() < 1_000, "{wrong}"),
+            }
+        }
+    }
+    check_host(upgrade.host.as_deref());
     if let Some(origin) = &upgrade.origin {
         let host = upgrade.host.as_deref();
         let any = origin_allowed(origin, host, &["*".to_owned()]);
         let itself = origin_allowed(origin, host, &[origin.clone(), "*.example.com".to_owned()]);
         assert!(any && (itself || !origin_allowed(origin, host, &[])), "patterns only add");
+        // What is taken as a pattern matches itself, wherever it is an origin and no pattern for several.
+        let is_one = origin.contains("://") && !origin.contains('*');
+        if is_one && let Ok(()) = check_origin_pattern(origin) {
+            assert!(itself, "{origin:?} was taken and matches not even itself");
+        }
     }
+}
+
+fn check_host(host: Option<&str>) {
+    assert!(host.is_none_or(|host| host_of(host).is_some()), "a host is checked: {host:?}");
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
@@ -132,7 +158,7 @@ pub fn run_fields(input: &[u8]) {
 pub fn field_seeds() -> Vec<Vec<u8>> {
     let lines = [
         "user=%C3%BC&room=a&room=b+c&token=x\npermessage-deflate; server_max_window_bits=10, permessage-deflate\n\
-         1.2.3.4, 5.6.7.8\nfor=\"[::1]:80\";by=\"a\\\"b\", for=_hidden\nroomring.v1.binary\nhttp://a.example.com\na:80",
+         1.2.3.4, 5.6.7.8\nfor=\"[::1]:_x\";by=\"a\\\"b\", for=_hidden, for=\"1\\.2.3.4\"\nroomring.v1.binary\nhttp://a.example.com\na:80",
         "room=a&last_received_seq=9&epoch=0\n\
          foo; bar=\"x\\\"y\", permessage-deflate; client_max_window_bits=\"15\"; server_no_context_takeover\n\
          ::ffff:1.2.3.4\n\nbearer.x, roomring.v1.json\nnull\n[::1]:8080",

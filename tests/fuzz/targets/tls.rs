@@ -73,21 +73,22 @@ struct Server {
     tls: Tls,
     wire: Wire,
     let_go: bool,
+    /// It is to be half-closed.
+    shuts: bool,
     heard: usize,
-    now_us: u64,
 }
 
 impl Server {
     fn take(&mut self, input: Input<'_>) {
-        let Self { tls, let_go, heard, .. } = self;
-        tls.take(input, &mut |_, input| note(&input, let_go, heard));
+        let Self { tls, let_go, shuts, heard, .. } = self;
+        tls.take(input, &mut |_, input| note(&input, (let_go, shuts), heard));
         self.finish_turn();
     }
 
     fn finish_turn(&mut self) {
         for _ in 0..100 {
-            let Self { tls, let_go, heard, .. } = self;
-            if !tls.step(&mut |_, input| note(&input, let_go, heard)) {
+            let Self { tls, let_go, shuts, heard, .. } = self;
+            if !tls.step(&mut |_, input| note(&input, (let_go, shuts), heard)) {
                 break;
             }
         }
@@ -96,8 +97,11 @@ impl Server {
 
     /// Carries out what the turn came to; the kernel takes every send.
     fn carry_out(&mut self, closing: &mut bool) {
+        if std::mem::take(&mut self.shuts) && !*closing {
+            self.tls.shutdown(0, &mut self.wire);
+        }
         if self.let_go && !std::mem::replace(closing, true) {
-            self.tls.close(0, self.now_us, &mut self.wire);
+            self.tls.close(0, &mut self.wire);
         }
         self.tls.flush(&mut self.wire);
         while !self.wire.closed && std::mem::take(&mut self.wire.sending) {
@@ -105,19 +109,20 @@ impl Server {
             self.tls.flush(&mut self.wire);
         }
         if self.let_go && !std::mem::replace(closing, true) {
-            self.tls.close(0, self.now_us, &mut self.wire);
+            self.tls.close(0, &mut self.wire);
         }
     }
 }
 
-fn note(input: &Input<'_>, let_go: &mut bool, heard: &mut usize) -> bool {
+fn note(input: &Input<'_>, (let_go, shuts): (&mut bool, &mut bool), heard: &mut usize) -> bool {
     assert!(!*let_go, "nothing is said about a slot that was let go of: {input:?}");
     match input {
         Input::Received { bytes, .. } => {
             assert!(!bytes.is_empty());
             *heard += bytes.len();
         }
-        Input::Disconnected { .. } => *let_go = true,
+        Input::Ended { .. } | Input::Disconnected { .. } => *let_go = true,
+        Input::Broken { .. } => assert!(!std::mem::replace(shuts, true), "it breaks once"),
         _ => {}
     }
     *let_go
@@ -128,7 +133,7 @@ pub fn run(input: &[u8]) {
     let (choice, rest) = byte_of(input);
     let counters = Arc::new(CoreCounters::default());
     let tls = Tls::new(ENDS.0.clone(), counters.clone());
-    let mut server = Server { tls, wire: Wire::default(), let_go: false, heard: 0, now_us: 0 };
+    let mut server = Server { tls, wire: Wire::default(), let_go: false, shuts: false, heard: 0 };
     let mut closing = false;
     server.take(Input::Accepted { slot: 0, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) });
     if choice & 0x80 != 0 {
@@ -143,12 +148,9 @@ pub fn run(input: &[u8]) {
     }
     assert_eq!(server.heard, 0, "what nobody encrypted is not heard");
     if !server.wire.closed {
-        server.take(Input::Disconnected { slot: 0 });
+        server.take(Input::Ended { slot: 0 });
         server.carry_out(&mut closing);
     }
-    server.now_us += 60_000_000;
-    server.tls.advance(server.now_us);
-    server.carry_out(&mut closing);
     assert!(server.wire.closed, "it ends");
     assert_eq!((server.tls.held_bytes(), counters.tls_handshaking.get()), (0, 0), "nothing is left");
 }

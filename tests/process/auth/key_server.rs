@@ -16,19 +16,28 @@ use serde_json::{Value, json};
 
 use super::claims;
 
-/// A key with its id, which signs.
+/// A key with its id, if it has one, which signs.
 pub struct Key {
     pair: KeyPair,
-    id: &'static str,
+    id: Option<&'static str>,
 }
 
 impl Key {
     pub fn new(id: &'static str) -> Self {
-        Self { pair: KeyPair::generate_for(&PKCS_ED25519).expect("a key"), id }
+        Self { id: Some(id), ..Self::unnamed() }
+    }
+
+    /// Neither its tokens nor the set say which key it is.
+    pub fn unnamed() -> Self {
+        Self { pair: KeyPair::generate_for(&PKCS_ED25519).expect("a key"), id: None }
+    }
+
+    pub fn pem(&self) -> String {
+        self.pair.public_key_pem()
     }
 
     pub fn token(&self, user: &str) -> String {
-        let header = Header { kid: Some(self.id.into()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header { kid: self.id.map(str::to_owned), ..Header::new(Algorithm::EdDSA) };
         let key = EncodingKey::from_ed_pem(self.pair.serialize_pem().as_bytes()).expect("its own key");
         encode(&header, &claims(user, 600, json!({})), &key).expect("signed")
     }
@@ -37,7 +46,11 @@ impl Key {
 pub fn key_set(keys: &[&Key]) -> String {
     let jwk = |key: &&Key| -> Value {
         let x = BASE64.encode(key.pair.public_key_raw());
-        json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.id, "x": x})
+        let mut jwk = json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "x": x});
+        if let Some(id) = key.id {
+            jwk["kid"] = json!(id);
+        }
+        jwk
     };
     json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()}).to_string()
 }

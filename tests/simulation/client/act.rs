@@ -158,6 +158,11 @@ fn step_session(client: &mut Client, session: &mut Session, context: &mut Contex
         if client.rng.chance(0.7) {
             codec::write_message(&mut bytes, opcode::CLOSE, &1000_u16.to_be_bytes(), &mut client.rng);
             effects.push(Effect::Write(bytes));
+            session.said_close = true;
+            if client.rng.chance(0.3) {
+                session.ended = true;
+                effects.push(Effect::Fin);
+            }
         } else {
             session.ended = true;
             effects.extend([Effect::Write(bytes), Effect::Fin]);
@@ -208,7 +213,7 @@ pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec
                 Some((What::Join(ask), format!("\"type\":\"join\",\"room\":{name}")))
             }
             Some(finding) if finding.present.is_none() && settings.presence => {
-                Some((What::Presence, format!("\"type\":\"presence\",\"room\":{name}")))
+                Some((What::Presence(300), format!("\"type\":\"presence\",\"room\":{name}")))
             }
             Some(finding) if !finding.read && settings.history_count_max > 0 => {
                 let ask = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads };
@@ -314,8 +319,9 @@ fn command(
             put_json(client, session, room, What::History(ask), true, &body, to);
         }
         Kind::Presence => {
-            let body = format!("\"type\":\"presence\",\"limit\":{},\"room\":{name}", client.rng.range(1, 300));
-            put_json(client, session, room, What::Presence, true, &body, to);
+            let limit = client.rng.range(1, 300);
+            let body = format!("\"type\":\"presence\",\"limit\":{limit},\"room\":{name}");
+            put_json(client, session, room, What::Presence(limit), true, &body, to);
         }
         Kind::Status => {
             let away = client.rng.chance(0.5);

@@ -47,11 +47,13 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
             let Some((ask, _)) = take_id(session, id, &room, context) else { return };
             let ordered = users.windows(2).all(|pair| pair[0].user.as_bytes() < pair[1].user.as_bytes());
             let known = |status: &str| status == "online" || status == "away";
-            let sound = matches!(ask.what, What::Presence)
+            let What::Presence(limit) = ask.what else { return wrong_reply(session, &ask, "presence", context) };
+            let sound = users.len() as u64 <= limit
                 && ordered
                 && total >= users.len() as u64
                 && users.iter().all(|user| known(&user.status));
             context.judge.check(sound, || format!("connection {conn} room {room}: presence {total} {users:?}"));
+            session.views[ask.room].crowd.on_page(&users, limit);
             if let Some(finding) = &mut client.findings[ask.room] {
                 finding.present = Some(users);
             }
@@ -72,6 +74,16 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
             context.judge.check(member && tracked && known, || {
                 format!("connection {conn} heard {user} {status} in room {room}: member {member}, presence {tracked}")
             });
+            session.views[scene.room].crowd.on_status(user, status);
+        }
+        Heard::Total { room, total } => {
+            let Some(scene) = scene(session, &room, context) else { return };
+            let (member, tracked) = (session.views[scene.room].member, context.profile.settings.room(&room).presence);
+            context.judge.check(member && tracked, || {
+                format!("connection {conn} heard total {total} in room {room}: member {member}, presence {tracked}")
+            });
+            context.judge.seen.totals += 1;
+            session.views[scene.room].crowd.on_total();
         }
         Heard::Gap { room, from, to } => {
             let Some(scene) = scene(session, &room, context) else { return };
@@ -189,9 +201,22 @@ fn hear_left(session: &mut Session, to: To, name: &str, context: &mut Context<'_
     };
     let sound = ask.as_ref().is_some_and(|ask| matches!(ask.what, What::Leave));
     context.judge.check(sound, || format!("connection {conn}: left {name} answers {ask:?}"));
+    check_own(session, scene.room, ask.as_ref(), context);
     let view = &mut session.views[scene.room];
     view.member = false;
     view.fading = view.fading.filter(|leave| ask.is_none_or(|ask| ask.number < *leave));
+}
+
+/// Whoever has left got what it published before, or was told of a gap.
+fn check_own(session: &mut Session, room: usize, leave: Option<&Ask>, context: &mut Context<'_>) {
+    let Some(leave) = leave else { return };
+    let (conn, view) = (session.conn, session.views[room].clone());
+    for (number, (epoch, seq)) in std::mem::take(&mut session.own[room]) {
+        let is_given = number > leave.number || epoch != view.epoch || seq <= view.last;
+        context.judge.check(is_given, || {
+            format!("connection {conn} has left room {room} at {view:?} and was not given its own message {seq}")
+        });
+    }
 }
 
 struct Position {
@@ -215,9 +240,12 @@ fn hear_published(
         To::Binary => return hear_published_binary(session, scene, position, context),
         To::Nothing => None,
     };
-    let Some(Ask { what: What::Publish(content), .. }) = ask else {
+    let Some(Ask { what: What::Publish(content), number, .. }) = ask else {
         return context.judge.fail(|| format!("connection {conn}: published in {name} answers {ask:?}"));
     };
+    if let (Some(seq), Some(epoch), true) = (position.seq, position.epoch, context.judge.content(content).echo) {
+        session.own[scene.room].push((number, (epoch, seq)));
+    }
     client.unacknowledged.retain(|(waiting, _)| *waiting != content);
     let ephemeral = context.judge.content(content).ephemeral;
     context.judge.check(ephemeral == position.seq.is_none(), || {
@@ -328,7 +356,7 @@ fn hear_error(session: &mut Session, to: To, code: &str, retry_after_ms: Option<
 fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
     let profile = context.profile;
     let settings = &profile.settings;
-    let needs_member = matches!(ask.what, What::Leave | What::Publish(_) | What::History(_) | What::Presence);
+    let needs_member = matches!(ask.what, What::Leave | What::Publish(_) | What::History(_) | What::Presence(_));
     match (&ask.what, code) {
         (What::Wrong(codes), _) if codes.contains(&code) => true,
         (What::Wrong(_) | What::Publish(_), "rate_limited") => profile.limits_rate(true),
@@ -341,7 +369,7 @@ fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
         (What::Join(_), "limit_exceeded") => {
             settings.rooms_per_connection_max > 0 && ask.rooms >= settings.rooms_per_connection_max as usize
         }
-        (What::Presence, "forbidden") => !settings.room(&context.rooms[ask.room]).presence,
+        (What::Presence(_), "forbidden") => !settings.room(&context.rooms[ask.room]).presence,
         (What::History(_), "history_unavailable") => settings.room(&context.rooms[ask.room]).history_count_max == 0,
         _ => false,
     }

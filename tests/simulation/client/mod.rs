@@ -169,8 +169,13 @@ impl Client {
             bytes.extend(act::commands(self, &mut session, context));
         }
         session.wrote(context.now_us);
+        let mut effects = vec![Effect::Write(bytes)];
+        if self.role == Role::Random && !context.settling && self.rng.chance(0.03) {
+            (session.leaving, session.ended) = (true, true);
+            effects.push(Effect::Fin);
+        }
         self.session = Some(session);
-        vec![Effect::Write(bytes)]
+        effects
     }
 
     fn form(&mut self, pushes: Form, mixed: f64) -> Form {

@@ -61,8 +61,8 @@ pub enum What {
     Publish(usize),
     /// `history`.
     History(HistoryAsk),
-    /// `presence`.
-    Presence,
+    /// `presence`, of so many users.
+    Presence(u64),
     /// `status`, away or not.
     Status(bool),
     /// `ping`, with the binary form's value.
@@ -106,6 +106,8 @@ pub struct Session {
     pub binary_errors: usize,
     /// JSON commands without `id`: only errors come back.
     pub silent_asks: Vec<Ask>,
+    /// Its publishes that were acknowledged and that it wants to see, by room: the command's number and the position.
+    pub own: Vec<Vec<(u64, (u64, u64))>>,
     /// Rooms of the request's query, whose `joined` come without being asked for again.
     pub query_joins: Vec<(usize, JoinAsk)>,
     /// WebSocket pings that were not answered yet.
@@ -116,6 +118,8 @@ pub struct Session {
     pub leaving: bool,
     /// It ended its stream.
     pub ended: bool,
+    /// It wrote a close frame, whole.
+    pub said_close: bool,
     /// It has been a stuck reader.
     pub stuck: bool,
     /// The close code that came.
@@ -148,11 +152,13 @@ impl Session {
             binary_asks: VecDeque::new(),
             binary_errors: 0,
             silent_asks: Vec::new(),
+            own: vec![Vec::new(); context.rooms.len()],
             query_joins: Vec::new(),
             pings: Vec::new(),
             broke: None,
             leaving: false,
             ended: false,
+            said_close: false,
             stuck: false,
             closed: None,
             reconnect: None,
@@ -346,7 +352,9 @@ impl Session {
     pub fn judge_end(&self, excused: bool, context: &mut Context<'_>) {
         let conn = self.conn;
         let broke = self.broke.is_some_and(|codes| codes.contains(&0));
-        let told = self.closed.is_some() || self.phase == Phase::Refused || self.ended;
+        // Whoever ends its stream still gets the answer to its request head and to its close frame.
+        let is_owed = self.phase == Phase::Head || self.said_close;
+        let told = self.closed.is_some() || self.phase == Phase::Refused || (self.ended && !is_owed);
         // A head that never becomes complete, or a slow reader whose close frame never got through.
         let cut_off = (self.phase == Phase::Head && self.broke.is_some()) || self.stuck || context.profile.is_tight();
         context.judge.check(excused || told || broke || cut_off, || {
@@ -355,7 +363,7 @@ impl Session {
                 self.phase, self.broke, self.leaving
             )
         });
-        let whole = self.received.is_empty() || excused || self.ended || self.phase == Phase::Refused || self.stuck;
+        let whole = self.received.is_empty() || excused || self.phase == Phase::Refused || self.stuck;
         context.judge.check(whole || self.broke.is_some(), || {
             format!("connection {conn} ended inside a frame after close {:?}", self.closed)
         });
@@ -372,7 +380,7 @@ impl Session {
             self.ended = true;
             return vec![Effect::Fin];
         }
-        self.leaving = true;
+        (self.leaving, self.said_close) = (true, true);
         // An all-zero mask is legal.
         vec![Effect::Write(vec![0x88, 0x82, 0, 0, 0, 0, 3, 0xe8])]
     }

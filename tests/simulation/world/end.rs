@@ -132,6 +132,7 @@ impl World {
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };
             session.views[room].on_audit(scene, epoch, head, &mut self.judge);
+            session.views[room].crowd.on_audit(scene, finding.present.as_deref().unwrap_or_default(), &mut self.judge);
             let user = present.entry(session.user.as_deref().unwrap_or_default().to_owned()).or_insert((0, true));
             *user = (user.0 + 1, user.1 && session.away);
         }
@@ -185,7 +186,10 @@ impl World {
         self.leave_all(false);
         let settings = &self.profile.settings;
         let kept = settings.classes.iter().map(|class| &class.settings).chain([&settings.rooms]);
-        let kept_ms = kept.map(|rooms| rooms.history_ttl_ms + rooms.presence_grace_ms).max().unwrap_or(0);
+        let kept_ms = kept
+            .map(|rooms| rooms.history_ttl_ms + rooms.presence_grace_ms + rooms.numbering_ttl_ms)
+            .max()
+            .unwrap_or(0);
         let jump_ms = self.nodes.iter().map(|node| node.wall_offset_ms.unsigned_abs()).max().unwrap_or(0);
         self.run_for((kept_ms + KEY_WINDOW_MS + jump_ms + 20_000 + 2 * CLOSE_TIMEOUT_MS) * 1_000);
         self.judge.finish();

@@ -150,15 +150,16 @@ impl World {
         }
     }
 
-    /// A client that vanished is noticed, and its slot given back, after the heartbeat's and the handshakes' limits.
+    /// A client that vanished is noticed, and its slot given back, after the heartbeat's and the handshakes' limits; one that
+    /// has ended its stream keeps its slot no longer than an answer may take.
     fn look_at_vanished(&mut self) {
         let settings = &self.profile.settings;
         let limit_ms = 10_000 + settings.heartbeat_timeout_ms + settings.heartbeat_ms + 2 * CLOSE_TIMEOUT_MS + 1_000;
         let limit_us = limit_ms * 1_000 + 3 * self.profile.faults.stall_us + 3 * self.profile.faults.tick_late_us;
         for (conn, socket) in self.sockets.iter().enumerate() {
-            let gone_us = socket.vanished_us.filter(|_| socket.slot.is_some());
+            let gone_us = socket.vanished_us.or(socket.told_ended_us).filter(|_| socket.slot.is_some());
             if gone_us.is_some_and(|gone_us| self.now_us > gone_us + limit_us) {
-                self.judge.fail(|| format!("connection {conn} vanished long ago and still holds {:?}", socket.slot));
+                self.judge.fail(|| format!("connection {conn} left long ago and still holds {:?}", socket.slot));
             }
         }
     }

@@ -109,12 +109,12 @@ impl World {
             let client = self.sockets[conn].client;
             match effect {
                 Effect::Write(bytes) => self.write(conn, &bytes),
-                Effect::Fin => self.end_up(conn),
+                Effect::Fin => self.send_up(conn, Up::End),
                 Effect::Reset => {
                     let lost = self.network.index(self.sockets[conn].up.len() + 1);
                     let kept = self.sockets[conn].up.len() - lost;
                     self.sockets[conn].up.truncate(kept);
-                    self.end_up(conn);
+                    self.send_up(conn, Up::Reset);
                     self.sockets[conn].cut = true;
                     self.sockets[conn].client_gone = true;
                     self.clients[client].forget_session();
@@ -155,11 +155,6 @@ impl World {
         }
     }
 
-    /// The client's stream ends behind what was written.
-    pub(super) fn end_up(&mut self, conn: usize) {
-        self.send_up(conn, Up::End);
-    }
-
     fn send_up(&mut self, conn: usize, up: Up) {
         let delay_us = self.network.below(DELAY_US);
         let socket = &mut self.sockets[conn];
@@ -180,6 +175,11 @@ impl World {
         match up {
             Up::Bytes(bytes) => self.hear_socket(conn, FromSocket::Bytes(bytes)),
             Up::End => {
+                if socket.told_ended_us.replace(now_us).is_none() {
+                    self.hear_socket(conn, FromSocket::Ended);
+                }
+            }
+            Up::Reset => {
                 socket.told_disconnected = true;
                 self.hear_socket(conn, FromSocket::Disconnected);
             }
@@ -227,7 +227,7 @@ impl World {
             self.judge.note(|| format!("connection {conn} reads the end"));
             let excused = self.sockets[conn].cut;
             self.clients[index].read_end(excused, context!(self));
-            self.end_up(conn);
+            self.send_up(conn, Up::End);
             self.sockets[conn].client_gone = true;
         }
     }

@@ -77,6 +77,7 @@ impl World {
         self.nodes[at.node].cores[at.core].output = output;
         self.send_hops(at);
         self.check_memory(at);
+        self.check_connections(at);
         self.schedule_tick(at, ticked);
         if more || self.nodes[at.node].cores[at.core].is_ready(self.now_us) {
             self.wake(at);
@@ -127,6 +128,7 @@ impl World {
                         core.engine.handle(now, Input::Received { slot, bytes: &mut bytes }, output);
                     }
                     FromSocket::Sent => core.engine.handle(now, Input::Sent { slot }, output),
+                    FromSocket::Ended => core.engine.handle(now, Input::Ended { slot }, output),
                     FromSocket::Disconnected => core.engine.handle(now, Input::Disconnected { slot }, output),
                 }
                 let closed = output.closes[closes..].contains(&slot);
@@ -288,6 +290,14 @@ impl World {
         let names = self.judge.seen.publishes as usize * 400 + self.clients.len() * self.rooms.len() * 400;
         let (held, max) = (core.counters.memory_charged.get() as usize, connections + rooms + waiting + names);
         self.judge.check(held <= max, || format!("{at:?} holds {held} bytes for {sockets} sockets, at most {max}"));
+    }
+
+    /// All cores of a machine together hold at most as many WebSockets as it may.
+    fn check_connections(&mut self, at: CoreAt) {
+        let cores = &self.nodes[at.node].cores;
+        let open: u64 = cores.iter().map(|core| core.counters.connections.get()).sum();
+        let most = u64::from(self.profile.settings.connections_max);
+        self.judge.check(open <= most, || format!("node {} holds {open} connections, at most {most}", at.node));
     }
 
     fn schedule_tick(&mut self, at: CoreAt, ticked: bool) {

@@ -1,10 +1,19 @@
 //! Opening and ending of connections, seen through the engine's inputs and outputs.
 
+mod addresses;
+mod crowd;
+mod ends;
 mod flow;
+mod lanes;
 mod limits;
 mod machine;
+mod members;
+mod memory;
+mod presence;
+mod refusing;
 mod tokens;
 mod traces;
+mod verification;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +28,7 @@ use crate::base::limits::{
 use crate::base::time::Now;
 use crate::engine::input::Input;
 use crate::engine::output::{Output, Send};
+use crate::engine::session::Phase;
 use crate::engine::settings::{Settings, SlowPolicy};
 use crate::wire::client::client_frame;
 use crate::wire::frame::Opcode;
@@ -95,6 +105,15 @@ fn the_answer_to_a_close_is_the_last_send() {
 }
 
 #[test]
+fn a_room_that_a_query_names_twice_is_joined_once() {
+    let mut one = One::new();
+    one.handle(accepted(0));
+    one.receive(0, HEAD.replace("user=ann", "user=ann&room=a&room=b&room=a").as_bytes());
+    let text: String = one.turn().iter().map(|send| String::from_utf8_lossy(&send.bytes).into_owned()).collect();
+    assert_eq!(text.matches(r#""type":"joined""#).count(), 2, "{text}");
+}
+
+#[test]
 fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     let mut one = One::new();
     let (begin, end) = HEAD.split_at(40);
@@ -155,7 +174,7 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
 #[test]
 fn the_oldest_socket_without_a_request_makes_way() {
     let mut one =
-        One::with(Settings { cores: 1, sockets_max: u32::MAX, connections_max: 100, ..Settings::for_tests() });
+        One::with(Settings { cores: 1, sockets_max: u32::MAX, core_connections_max: 100, ..Settings::for_tests() });
     for slot in 0..HALF_OPEN_MAX {
         one.handle(accepted(slot));
     }
@@ -175,7 +194,7 @@ fn the_oldest_socket_without_a_request_makes_way() {
 
 #[test]
 fn the_last_slots_stay_free_for_whoever_comes() {
-    let mut one = One::with(Settings { cores: 1, sockets_max: 30, connections_max: 20, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, sockets_max: 30, core_connections_max: 20, ..Settings::for_tests() });
     for slot in 0..15 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.as_bytes());

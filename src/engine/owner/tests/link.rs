@@ -120,7 +120,8 @@ fn a_publish_that_the_link_could_not_do_is_refused() {
 #[test]
 fn tokens_of_two_cores_differ() {
     let settings = Arc::new(Settings::for_tests());
-    let [first, second] = [0, 1].map(|core| Owner::new(Arc::clone(&settings), CoreId(core), 7).next_token);
+    let [first, second] =
+        [0, 1].map(|core| Owner::new(Arc::clone(&settings), CoreId(core), &Secrets::from(7)).next_token);
     assert_ne!(first, second);
 }
 

@@ -189,18 +189,128 @@ fn statuses_are_told_to_the_cores_that_listen_in_one_push() {
     world.join(10);
     world.pass(100);
     let push = world.own().pop().expect("a push");
-    assert!(push.contains(r#""user":"u1","status":"online""#), "{push}");
-    assert!(push.contains(r#""user":"u10","status":"online""#), "{push}");
+    assert_eq!(push, "statuses u1 online, u10 online");
     assert_eq!(world.sent(1), ["10 joined at 0 [] of 2".to_owned(), push]);
     assert!(world.sent(2).is_empty());
-    world.hop(ToOwner::Away { room: room(), conn: conn(10), user: user(10), away: true });
-    world.pass(100);
-    assert!(world.own()[0].contains("away"));
+    world.away(10, true);
+    world.pass(1_000);
+    assert_eq!(world.own(), ["statuses u10 away"]);
     world.gone(10);
     world.pass(1_000);
     world.join(10);
     world.pass(5_000);
-    assert_eq!(world.own().len(), 1, "the reconnect is silent but for the away that ended");
+    assert_eq!(world.own(), ["statuses u10 online"], "the reconnect is silent but for the away that ended");
+}
+
+#[test]
+fn a_page_that_does_not_stay_true_is_made_true() {
+    for grace_ms in [0, 2_000] {
+        let mut world = World::new(|_, rooms| rooms.presence_grace_ms = grace_ms);
+        world.join(1);
+        world.join(10);
+        world.pass(5_000);
+        world.discard();
+        world.away(10, true);
+        world.page(1);
+        world.away(10, false);
+        world.pass(100);
+        assert_eq!(world.own(), ["1 presence u1,u10 of 2", "statuses u10 online"]);
+        // She leaves, is shown to be missing once her grace is over, and comes back before anybody was told.
+        world.pass(5_000);
+        world.discard();
+        world.gone(10);
+        world.pass(grace_ms);
+        world.page(1);
+        world.join(10);
+        world.pass(1_000);
+        assert_eq!(world.own(), ["1 presence u1 of 1", "statuses u10 online"], "{grace_ms}");
+    }
+}
+
+#[test]
+fn a_core_whose_lane_was_full_is_told_the_newest_state() {
+    let mut world = World::memory();
+    for slot in [1, 10, 20] {
+        world.join(slot);
+    }
+    world.pass(100);
+    world.discard();
+    world.fill_lane(1);
+    world.away(20, true);
+    world.pass(1_000);
+    assert_eq!((world.own(), world.sent(2)), (vec!["statuses u20 away".into()], vec!["statuses u20 away".into()]));
+    world.join(2);
+    world.pass(1_000);
+    assert_eq!(world.own().pop().expect("a push"), "statuses u2 online");
+    world.fill_lane(1);
+    world.away(20, false);
+    world.pass(1_000);
+    assert_eq!(world.sent(2).pop().expect("a push"), "statuses u20 online");
+    assert!(world.sent(1).is_empty(), "the lane was full throughout");
+    world.pass(100);
+    assert_eq!(world.sent(1), ["statuses u2 online, u20 online"], "in the order of their last changes, each once");
+    assert!(world.budget.used() > 0 || world.owner.next_tick_us(world.now).is_none());
+    world.fill_lane(1);
+    world.away(20, true);
+    world.pass(1_000);
+    world.gone(10);
+    world.sent(1);
+    world.pass(5_000);
+    assert!(world.sent(1).is_empty(), "nobody is there any more");
+    for slot in [1, 2, 20] {
+        world.gone(slot);
+    }
+    world.pass(10_000);
+    world.discard();
+    world.assert_empty();
+}
+
+#[test]
+fn a_room_with_many_members_is_told_totals_once_a_second() {
+    let mut world = World::new(|_, rooms| rooms.presence_names_max = 3);
+    for slot in [1, 2, 10] {
+        world.join(slot);
+    }
+    world.pass(100);
+    assert_eq!(world.own().pop().expect("a push"), "statuses u1 online, u2 online, u10 online");
+    world.join(3);
+    world.discard();
+    world.pass(1_000);
+    assert_eq!((world.own(), world.sent(1)), (vec!["total 4".into()], vec!["total 4".into()]));
+    world.fill_lane(1);
+    for slot in 4..9 {
+        world.join(slot);
+        world.pass(100);
+    }
+    world.pass(500);
+    assert_eq!(world.own().pop().expect("a push"), "total 9");
+    assert!(world.sent(1).is_empty());
+    world.pass(100);
+    assert_eq!(world.sent(1), ["total 9"]);
+    for slot in 4..9 {
+        world.gone(slot);
+    }
+    world.gone(3);
+    world.pass(5_000);
+    assert_eq!(world.own().len(), 1);
+}
+
+#[test]
+fn a_thousand_joins_of_a_large_room_cost_a_few_pushes() {
+    let mut world = World::memory();
+    for slot in 1_000..2_001 {
+        world.join(slot);
+    }
+    world.pass(1_000);
+    world.discard();
+    for slot in 2_001..3_001 {
+        world.join(slot);
+        world.pass(2);
+    }
+    world.pass(1_000);
+    let told = world.own().into_iter().filter(|line| !line.contains("joined")).collect::<Vec<_>>();
+    assert!(told.len() <= 4 && told.iter().all(|line| line.starts_with("total")), "{told:?}");
+    assert_eq!(told.last().expect("told"), "total 2001");
 }
 
 #[test]

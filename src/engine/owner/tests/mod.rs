@@ -1,6 +1,7 @@
 //! The owner half as a whole: hops and events in, hops and requests out. Outputs are compared as short lines of text.
 
 mod delivery;
+mod leaving;
 mod link;
 mod members;
 mod publishing;
@@ -47,7 +48,7 @@ impl World {
         Self {
             budget: Budget::new(settings.memory_bytes_max),
             packer: Packer::new(settings.compression),
-            owner: Owner::new(Arc::new(settings), CoreId(0), 7),
+            owner: Owner::new(Arc::new(settings), CoreId(0), &Secrets::from(7)),
             outbound: Outbound::new(CoreId(0), 3),
             spans: Vec::new(),
             link: Vec::new(),
@@ -122,6 +123,14 @@ impl World {
 
     fn gone(&mut self, slot: u32) {
         self.hop(ToOwner::Leave { room: room(), member: member(slot), away: false, reply: None });
+    }
+
+    fn away(&mut self, slot: u32, away: bool) {
+        self.hop(ToOwner::Away { room: room(), conn: conn(slot), user: user(slot), away });
+    }
+
+    fn page(&mut self, slot: u32) {
+        self.hop(ToOwner::Presence { room: room(), conn: conn(slot), limit: 9, after: None, reply: REPLY });
     }
 
     fn publish(&mut self, slot: u32) {
@@ -202,10 +211,8 @@ impl World {
 
     fn fill_lane(&mut self, core: u16) {
         let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
-        self.outbound.post_to_home(
-            CoreId(core),
-            ToHome::Push { room: filler_room(), frames, variants: None, is_publication: true, except: None },
-        );
+        self.outbound
+            .post_to_home(CoreId(core), ToHome::Push { room: filler_room(), frames, variants: None, except: None });
         assert!(self.outbound.is_full(CoreId(core)));
     }
 
@@ -222,7 +229,9 @@ impl World {
     fn assert_empty(&self) {
         assert!(self.owner.rooms.all().is_empty());
         assert_eq!((self.counters.rooms.get(), self.counters.rooms_held.get()), (0, 0));
-        assert_eq!((self.budget.used(), self.owner.retention.bytes, self.owner.retention.kept_bytes), (0, 0, 0));
+        let retention = &self.owner.retention;
+        assert_eq!((self.budget.used(), self.budget.standing()), (0, 0));
+        assert_eq!((retention.bytes, retention.kept_bytes, self.owner.largest.rooms()), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
         assert!(self.owner.link_publishes.is_empty());
     }
@@ -308,9 +317,21 @@ fn describe(hop: &Hop) -> String {
             format!("message {}{except}", publication.seq)
         }
         ToHome::Push { frames, .. } => format!("push {}", text(frames)),
+        ToHome::News { news, frames, .. } => {
+            assert!(!frames.is_empty());
+            match &news.changes {
+                None => format!("total {}", news.total),
+                Some(changes) => {
+                    let changes: Vec<_> =
+                        changes.iter().map(|(user, status)| format!("{user} {}", status.as_str())).collect();
+                    format!("statuses {}", changes.join(", "))
+                }
+            }
+        }
         ToHome::Gap { from, to, .. } => format!("gap {from}..{to}"),
         ToHome::ConnectAdmitted { .. }
         | ToHome::UserAdmitted { .. }
+        | ToHome::TooOften { .. }
         | ToHome::ConnectRefused { .. }
         | ToHome::Passed { .. } => panic!("no owner says this: {hop:?}"),
         ToHome::NewEpoch { head, messages, members, .. } => {

@@ -1,11 +1,14 @@
 //! What goes when the memory budget, age or keys ask for it.
 
 use super::*;
-use crate::base::limits::HISTORY_ENTRY_BYTES;
+use crate::base::limits::{HISTORY_ENTRY_BYTES, NUMBERING_BYTES};
 
 fn named(name: &str) -> RoomName {
     RoomName::new(name).expect("valid")
 }
+
+/// Of a usual message: far more than what a room takes beside it.
+const DATA_BYTES: usize = 4_000;
 
 impl World {
     fn join_room(&mut self, slot: u32, name: &str) {
@@ -20,11 +23,15 @@ impl World {
     }
 
     fn publish_room(&mut self, slot: u32, name: &str, key: Option<&str>) {
+        self.publish_bytes(slot, name, key, DATA_BYTES);
+    }
+
+    fn publish_bytes(&mut self, slot: u32, name: &str, key: Option<&str>, bytes: usize) {
         self.hop(ToOwner::Publish {
             room: named(name),
             member: member(slot),
             kind: DataKind::Json,
-            data: Bytes::from_static(b"1"),
+            data: Bytes::from(vec![b'1'; bytes]),
             key: key.map(Box::from),
             echo: true,
             ephemeral: false,
@@ -43,8 +50,20 @@ impl World {
 
     fn assert_booked(&self) {
         let rooms = self.owner.rooms.all();
-        let bytes: usize = rooms.iter().filter_map(|id| self.owner.rooms.get(*id)).map(Room::bytes).sum();
-        assert_eq!((self.budget.used(), self.owner.retention.bytes), (bytes as u64, bytes as u64));
+        let rooms = rooms.iter().filter_map(|id| self.owner.rooms.get(*id));
+        let (mut history, mut kept, mut standing) = (0, 0, self.owner.numberings.bytes());
+        for bytes in rooms.map(Room::bytes) {
+            (history, kept) = (history + bytes.history, kept + bytes.kept);
+            standing += bytes.kept + bytes.standing;
+        }
+        let retention = &self.owner.retention;
+        assert_eq!((retention.bytes, retention.kept_bytes), (history as u64, kept as u64));
+        assert_eq!((self.budget.used(), self.budget.standing()), ((history + standing) as u64, standing as u64));
+    }
+
+    /// Bytes that rooms hold beside what stands.
+    fn held_bytes(&self) -> u64 {
+        self.owner.retention.bytes + self.owner.retention.kept_bytes
     }
 }
 
@@ -53,8 +72,8 @@ fn room_for(messages: usize) -> World {
     let mut world = World::memory();
     world.join_room(1, "a");
     world.publish_room(1, "a", None);
-    let one = world.budget.used() as usize;
-    assert!(one > HISTORY_ENTRY_BYTES + 50, "{one}");
+    let one = world.held_bytes() as usize;
+    assert!(one > HISTORY_ENTRY_BYTES + DATA_BYTES, "{one}");
     World::new(|settings, rooms| {
         settings.memory_bytes_max = ((messages * one + 100) as u64) * HISTORY_BUDGET_DIVISOR;
         rooms.presence = false;
@@ -116,7 +135,7 @@ fn a_room_without_members_goes_with_its_last_message() {
 #[test]
 fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 100 * 2_048;
+        settings.memory_bytes_max = 500 * 2_048;
         rooms.presence = false;
     });
     for index in 0..5_000 {
@@ -125,7 +144,7 @@ fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
         world.publish_room(1, &name, None);
         world.leave_room(1, &name);
         world.own();
-        assert!(world.budget.used() <= world.budget.max() / HISTORY_BUDGET_DIVISOR, "{index}");
+        assert!(world.held_bytes() <= world.budget.max() / HISTORY_BUDGET_DIVISOR, "{index}");
     }
     let held = world.holds();
     assert!((20..200).contains(&held.len()), "{}", held.len());
@@ -143,7 +162,7 @@ fn keys_that_cannot_be_remembered_are_not_taken() {
     world.own();
     for index in 0..100 {
         world.publish_key(1, &format!("k{index}"));
-        assert!(world.budget.used() <= world.budget.max() / HISTORY_BUDGET_DIVISOR, "{index}");
+        assert!(world.held_bytes() <= world.budget.max() / HISTORY_BUDGET_DIVISOR, "{index}");
     }
     let answers = world.own();
     let refused = answers.iter().filter(|answer| *answer == "1 overloaded").count();
@@ -191,4 +210,162 @@ fn many_rooms_due_at_once_are_looked_at_in_several_ticks() {
     assert_eq!(world.owner.next_tick_us(world.now), Some(world.now.mono_us), "at once");
     world.with(|owner, now, effects| owner.tick(now, effects));
     world.assert_empty();
+}
+
+/// What the rooms whose names begin so hold.
+fn of<'a>(held: &'a [String], name: &str) -> Vec<&'a str> {
+    held.iter().map(String::as_str).filter(|room| room.starts_with(name)).collect()
+}
+
+#[test]
+fn one_room_with_large_messages_pays_for_itself() {
+    let mut world = World::new(|settings, rooms| {
+        settings.memory_bytes_max = 2 << 20;
+        rooms.history_count_max = 1_000;
+    });
+    for index in 0..20 {
+        let name = format!("small{index}");
+        world.join_room(1, &name);
+        (0..5).for_each(|_| world.publish_room(1, &name, None));
+    }
+    world.join_room(2, "large");
+    for _ in 0..200 {
+        world.publish_bytes(2, "large", None, 64 << 10);
+        world.own();
+    }
+    let held = world.holds();
+    assert_eq!(of(&held, "small").iter().filter(|room| room.ends_with(" 1..5")).count(), 20, "{held:?}");
+    assert!(held.iter().any(|room| room.starts_with("large ") && !room.ends_with(" 201..200")), "{held:?}");
+    world.assert_booked();
+}
+
+#[test]
+fn one_user_with_many_large_rooms_pays_for_them() {
+    let mut world = World::new(|settings, rooms| {
+        settings.memory_bytes_max = 4 << 20;
+        rooms.history_count_max = 1_000;
+        rooms.presence = false;
+    });
+    for index in 0..50 {
+        let name = format!("small{index}");
+        world.join_room(1, &name);
+        (0..2).for_each(|_| world.publish_room(1, &name, None));
+    }
+    for round in 0..3 {
+        for index in 0..30 {
+            let name = format!("large{index}");
+            if round == 0 {
+                world.join_room(2, &name);
+            }
+            world.publish_bytes(2, &name, None, 64 << 10);
+            world.own();
+        }
+    }
+    let held = world.holds();
+    assert_eq!(of(&held, "small").iter().filter(|room| room.ends_with(" 1..2")).count(), 50, "{held:?}");
+    world.assert_booked();
+}
+
+/// Rooms that are remembered for an hour after the last message has gone.
+fn remembering(memory_bytes_max: u64) -> World {
+    World::new(|settings, rooms| {
+        settings.memory_bytes_max = memory_bytes_max;
+        rooms.numbering_ttl_ms = 3_600_000;
+    })
+}
+
+#[test]
+fn an_idle_room_keeps_its_numbering_for_a_while() {
+    let mut world = remembering(1 << 30);
+    world.join(1);
+    let empty = world.epoch();
+    world.gone(1);
+    world.pass(10_000);
+    assert!(!world.has_room(), "what is remembered is no room");
+    assert_eq!((world.counters.rooms.get(), world.counters.rooms_held.get()), (0, 0));
+    assert_eq!(world.budget.used(), (NUMBERING_BYTES + "lobby".len()) as u64);
+
+    // Nothing was missed at seq 0, nor after every message has expired.
+    world.own();
+    world.join_from(1, Some(Recover { seq: 0, epoch: Some(empty) }), None);
+    assert_eq!((world.epoch(), world.own()), (empty, vec!["1 recovered at 0 [] of 1".to_owned()]));
+    world.publish(1);
+    world.publish(1);
+    world.gone(1);
+    world.pass(3_000_000);
+    assert!(!world.has_room());
+    world.own();
+    world.join_from(1, Some(Recover { seq: 2, epoch: Some(empty) }), None);
+    assert_eq!((world.epoch(), world.own()), (empty, vec!["1 recovered at 2 [] of 1".to_owned()]));
+    world.gone(1);
+    world.join_from(2, Some(Recover { seq: 1, epoch: Some(empty) }), None);
+    assert!(world.own().contains(&"2 joined at 2 [] of 2".to_owned()), "message 2 is gone");
+    world.gone(2);
+    world.assert_booked();
+
+    world.pass(3_620_000);
+    world.assert_empty();
+    world.join_from(1, Some(Recover { seq: 2, epoch: Some(empty) }), None);
+    assert_ne!(world.epoch(), empty, "its time is over");
+    assert_eq!(world.own(), ["1 joined at 0 [] of 1"]);
+}
+
+#[test]
+fn numberings_go_first_where_memory_is_tight() {
+    let mut world = remembering(1 << 20);
+    for index in 0..5_000 {
+        let name = format!("room{index}");
+        world.join_room(1, &name);
+        world.leave_room(1, &name);
+        world.own();
+        if index % 100 == 0 {
+            world.pass(2_100);
+        }
+    }
+    world.pass(10_000);
+    world.assert_booked();
+    let remembered = world.budget.used();
+    assert!((100_000..=(1 << 20) / NUMBERINGS_BUDGET_DIVISOR).contains(&remembered), "{remembered}");
+    assert!(world.owner.numberings.take("room0").is_none(), "the oldest went first");
+    assert!(world.owner.numberings.take("room4999").is_some());
+    world.with(|owner, _, effects| owner.enter_numberings(effects));
+    // What stands takes their place.
+    let others = world.budget.standing() as usize - world.owner.numberings.bytes();
+    world.budget.charge_standing(world.budget.standing_max() as usize - 10_000 - others);
+    world.join_room(1, "one");
+    let left = world.owner.numberings.bytes();
+    assert!(left < 10_000, "{left}");
+}
+
+#[test]
+fn where_what_stands_fills_the_budget_no_more_is_taken_in() {
+    let mut world = World::new(|settings, _| settings.memory_bytes_max = 1 << 20);
+    world.join(1);
+    world.publish(1);
+    let stands = world.budget.standing_max() - world.budget.used() + 1;
+    world.budget.charge_standing(stands as usize);
+    world.own();
+    world.join(2);
+    world.join_room(3, "another");
+    assert_eq!(world.own(), ["2 overloaded for 2000 unjoin", "3 overloaded for 2000 unjoin"]);
+    assert_eq!(world.owner.rooms.all().len(), 1, "no room was made");
+    world.join_again(1);
+    world.publish(1);
+    assert_eq!(world.own(), ["1 joined at 1 [] of 1", "message 2", "1 published 2"], "members go on");
+    // Over the budget pages and recovery are refused too.
+    world.budget.charge(1 << 20);
+    world.join_again(1);
+    world.hop(ToOwner::History { room: room(), conn: conn(1), after: None, before: None, limit: 5, reply: REPLY });
+    assert_eq!(world.own(), ["1 overloaded for 2000 unjoin", "1 overloaded for 2000"]);
+}
+
+#[test]
+fn a_page_does_not_enter_a_full_lane() {
+    let mut world = World::memory();
+    world.join(10);
+    world.sent(1);
+    world.fill_lane(1);
+    world.hop(ToOwner::History { room: room(), conn: conn(10), after: None, before: None, limit: 5, reply: REPLY });
+    world.join(11);
+    assert_eq!(world.sent(1), ["10 overloaded", "11 overloaded unjoin"]);
 }

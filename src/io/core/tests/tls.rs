@@ -107,6 +107,8 @@ fn a_peer_that_stops_reading_keeps_nobody_waiting() {
     let (server, config) = configs();
     let running = Running::start_with(1, None, Some(server));
     let mut stalled = connect(running.address, &config);
+    // A client of the server's waits for an answer before it says much.
+    echoed(&mut stalled, b"hello");
     // More than the sockets take of the relay's answers.
     for _ in 0..200 {
         stalled.write_all(&[b'x'; 100_000]).expect("the relay takes everything");

@@ -50,7 +50,7 @@ fn a_half_close_says_so_once() {
         client.say(b"on");
         server.talk(0, &mut client);
         assert_eq!(server.received(0), b"on");
-        server.take(Input::Disconnected { slot: 0 });
+        server.take(Input::Ended { slot: 0 });
         server.finish_turn();
         server.assert_empty();
     }
@@ -87,7 +87,7 @@ fn the_clients_close_notify_ends_after_its_last_words() {
         let mut bytes = client.take_output();
         bytes.extend_from_slice(b"and nobody's bytes");
         server.receive(0, &bytes);
-        assert_eq!(server.told[1..], [(0, Told::Received(b"last words".to_vec())), (0, Told::Disconnected)]);
+        assert_eq!(server.told[1..], [(0, Told::Received(b"last words".to_vec())), (0, Told::Ended)]);
         server.finish_turn();
         assert_eq!(server.wire.closes, [0]);
         let answer = server.take_send(0).expect("a close_notify for a close_notify");
@@ -111,9 +111,9 @@ fn an_engine_that_lets_go_within_a_receive_hears_no_end() {
         true
     });
     assert_eq!(told, 1);
-    server.take(Input::Disconnected { slot: 0 });
+    server.take(Input::Ended { slot: 0 });
     server.close(0);
-    assert_eq!(server.count_told(0, &Told::Disconnected), 0);
+    assert_eq!(server.count_told(0, &Told::Ended), 0);
     server.assert_empty();
 }
 
@@ -126,25 +126,26 @@ fn garbage_gets_an_alert_and_the_socket_waits_for_its_end() {
         server.accept(0);
         server.receive(0, garbage);
         server.finish_turn();
-        assert_eq!(server.told, [(0, Told::Accepted), (0, Told::Disconnected)], "{garbage:?}");
+        assert_eq!(server.told, [(0, Told::Accepted), (0, Told::Broken)], "{garbage:?}");
         assert_eq!(server.wire.shutdowns, [0]);
         assert_eq!(server.wire.closes, [] as [u32; 0], "a close now could take back the alert");
+        assert_eq!(server.counters.tls_handshakes_failed.get(), 1);
+        assert_eq!((server.counters.tls_handshaking.get(), server.tls.partial.handshakes), (0, 0));
         let alert = server.take_send(0).expect("an alert");
         assert_eq!(records(&alert), [(21, 2)]);
         server.receive(0, b"whatever follows is not heard");
+        // Its peer ends as well, or the engine has waited long enough.
         if ends {
-            server.take(Input::Disconnected { slot: 0 });
+            server.take(Input::Ended { slot: 0 });
         } else {
-            assert!(!server.tls.advance(CLOSE_TIMEOUT_MS * 1_000 - 1));
-            assert_eq!(server.tls.next_due_us(), Some(CLOSE_TIMEOUT_MS * 1_000));
-            assert!(server.tls.advance(CLOSE_TIMEOUT_MS * 1_000));
+            server.engine.let_go.push(0);
         }
         server.finish_turn();
+        assert_eq!(server.told.len(), if ends { 3 } else { 2 });
         assert_eq!(server.wire.closes, [0]);
         assert_eq!(server.counters.tls_handshakes_failed.get(), 1);
         assert_eq!(server.wire.shutdowns, [0]);
         server.assert_empty();
-        assert!(!server.tls.advance(u64::MAX));
     }
 }
 
@@ -162,7 +163,7 @@ fn a_record_that_was_changed_ends_the_connection() {
         *bytes.last_mut().expect("it is not empty") ^= 1;
         server.receive(0, &bytes);
         server.finish_turn();
-        assert_eq!(server.told[1..], [(0, Told::Received(b"good".to_vec())), (0, Told::Disconnected)]);
+        assert_eq!(server.told[1..], [(0, Told::Received(b"good".to_vec())), (0, Told::Broken)]);
         let alert = server.take_send(0).expect("an alert");
         let heard = client.hear(&alert);
         assert_eq!(heard, Err(rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)));
@@ -194,11 +195,7 @@ fn seeded_garbage_never_panics_and_always_ends() {
             server.finish_turn();
         }
         while server.take_send(0).is_some() {}
-        if server.count_told(0, &Told::Disconnected) == 0 {
-            server.take(Input::Disconnected { slot: 0 });
-        }
-        server.finish_turn();
-        server.tls.advance(u64::MAX);
+        server.take(Input::Ended { slot: 0 });
         server.finish_turn();
         assert_eq!(server.wire.closes, [0]);
         server.assert_empty();
@@ -211,9 +208,9 @@ fn garbage_with_its_end_right_behind_gets_its_alert_too() {
     let mut server = Server::new(world.server());
     server.accept(0);
     server.receive(0, &[0; 64]);
-    server.step();
-    server.take(Input::Disconnected { slot: 0 });
+    server.take(Input::Ended { slot: 0 });
     server.finish_turn();
+    assert_eq!(server.told[1..], [(0, Told::Broken), (0, Told::Ended)]);
     assert_eq!(server.wire.closes, [0]);
     assert_eq!(records(&server.take_send(0).expect("an alert")), [(21, 2)]);
     server.assert_empty();
@@ -229,7 +226,7 @@ fn a_flood_before_the_handshake_is_answered_all_the_same() {
     }
     assert!(server.tls.held_bytes() <= 128 * 1024, "{}", server.tls.held_bytes());
     server.finish_turn();
-    assert_eq!(server.count_told(0, &Told::Disconnected), 1);
+    assert_eq!(server.count_told(0, &Told::Broken), 1);
     assert_eq!(records(&server.take_send(0).expect("an alert")), [(21, 2)]);
     // What could go on as a handshake ends all the same.
     server.accept(1);
@@ -240,7 +237,7 @@ fn a_flood_before_the_handshake_is_answered_all_the_same() {
         server.receive(1, &[0; 2_048]);
     }
     server.finish_turn();
-    assert_eq!(server.count_told(1, &Told::Disconnected), 1);
+    assert_eq!(server.count_told(1, &Told::Broken), 1);
     assert_eq!(server.counters.tls_handshakes.get(), 0);
 }
 
@@ -256,7 +253,75 @@ fn plain_http_is_told_what_to_speak() {
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
     assert!(answer.contains(r#"{"error":"bad_request","message":"this address speaks TLS only"#), "{answer}");
     assert_eq!(server.wire.shutdowns, [0]);
-    server.take(Input::Disconnected { slot: 0 });
+    server.take(Input::Ended { slot: 0 });
     server.finish_turn();
     server.assert_empty();
+}
+
+#[test]
+fn whoever_has_ended_its_stream_is_still_answered() {
+    let world = World::new();
+    // By close_notify, by the end of the socket's stream, by both; in one piece with the end of the handshake, or after it.
+    for version in VERSIONS {
+        for (notifies, ends, at_once) in
+            [(true, false, false), (false, true, false), (true, true, false), (true, true, true), (false, true, true)]
+        {
+            let mut server = Server::new(world.server());
+            server.engine.owes_answers = true;
+            let mut client = Client::new(&world.client(version));
+            server.accept(0);
+            if at_once {
+                // All but its last flight.
+                while client.tls.is_handshaking() {
+                    let output = client.take_output();
+                    server.receive(0, &output);
+                    server.finish_turn();
+                    while let Some(bytes) = server.take_send(0) {
+                        client.hear(&bytes).expect("TLS");
+                    }
+                }
+            } else {
+                server.talk(0, &mut client);
+            }
+            client.say(b"request");
+            if notifies {
+                client.tls.send_close_notify();
+            }
+            let output = client.take_output();
+            server.receive(0, &output);
+            if notifies {
+                server.receive(0, b"nobody's bytes");
+            }
+            if ends {
+                server.take(Input::Ended { slot: 0 });
+            }
+            server.finish_turn();
+            assert_eq!(server.told[1..], [(0, Told::Received(b"request".to_vec())), (0, Told::Ended)]);
+            server.send(0, b"answer", true);
+            server.finish_turn();
+            while let Some(bytes) = server.take_send(0) {
+                client.hear(&bytes).expect("TLS");
+            }
+            assert!(client.heard == b"answer" && client.ended, "{notifies} {ends} {at_once}");
+            assert_eq!(server.told[3..], [(0, Told::Sent)]);
+            server.close(0);
+            server.assert_empty();
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_ends_within_the_handshake_is_answered_by_nobody() {
+    let world = World::new();
+    let hello = Client::new(&world.client(&TLS13)).take_output();
+    for length in [0, 1, hello.len() - 1, hello.len()] {
+        let mut server = Server::new(world.server());
+        server.engine.owes_answers = true;
+        server.accept(0);
+        server.receive(0, &hello[..length]);
+        server.take(Input::Ended { slot: 0 });
+        server.finish_turn();
+        assert_eq!(server.told[1..], [(0, Told::Disconnected)], "{length}");
+        server.assert_empty();
+    }
 }

@@ -167,7 +167,7 @@ fn a_flood_of_key_updates_ends_the_connection() {
         server.receive(0, piece);
     }
     server.finish_turn();
-    assert_eq!(server.count_told(0, &Told::Disconnected), 1);
+    assert_eq!(server.count_told(0, &Told::Broken), 1);
     let answered: usize = server.wire.sends.iter().map(|(_, bytes, _)| bytes.len()).sum();
     assert!(answered < 1_024, "what it asked for is not all answered: {answered} bytes");
 }
@@ -220,7 +220,7 @@ fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
     let mut server = server_with_soon_exhausted_keys(&world, &TLS12);
     let mut client = server.connect(0, &world.client(&TLS12));
     let mut sent = 0;
-    while server.count_told(0, &Told::Disconnected) == 0 {
+    while server.count_told(0, &Told::Broken) == 0 {
         server.send(0, b"z", false);
         sent += 1;
         server.talk(0, &mut client);
@@ -237,7 +237,7 @@ fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
 fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
     let world = World::new();
     let mut server = Server::new(world.server());
-    server.tls.partial_bytes_max = 20_000;
+    server.tls.partial_max.records = 20_000;
     let config = world.client(&TLS13);
     let mut clients: Vec<Client> = (0..4).map(|slot| server.connect(slot, &config)).collect();
     for (client, part) in clients.iter_mut().zip([1_000, 8_000, 2_000, 14_000]) {
@@ -250,4 +250,45 @@ fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
     let ended: Vec<u32> = (0..4).filter(|slot| server.count_told(*slot, &Told::Disconnected) > 0).collect();
     assert_eq!(ended, [3]);
     assert!(server.tls.held_bytes() <= 15_000, "{}", server.tls.held_bytes());
+}
+
+#[test]
+fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
+    let world = World::new();
+    let mut server = Server::new(world.server());
+    server.tls.partial_max = Partial { handshakes: 400_000, records: 20_000 };
+    let config = world.client(&TLS13);
+    // Open, in the middle of a record that is longer than what any of the others has sent.
+    let mut open = server.connect(0, &config);
+    open.say(&[1; 16_000]);
+    let record = open.take_output();
+    server.receive(0, &record[..15_000]);
+    // In its handshake, with half of its first message.
+    let mut bystander = Client::new(&config);
+    let hello = bystander.take_output();
+    server.accept(1);
+    server.receive(1, &hello[..hello.len() / 2]);
+    // All that comes in one turn: each has most of a first message that is as long as may be.
+    let half = [&[22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60][..], &[0; 12_000]].concat();
+    for slot in 2..200 {
+        server.accept(slot);
+        server.receive(slot, &half);
+        let (held, max) = (server.tls.partial.handshakes, server.tls.partial_max.handshakes);
+        assert!(held <= max, "{held} bytes are held by handshakes");
+    }
+    server.finish_turn();
+    let ended = (2..200).filter(|slot| server.count_told(*slot, &Told::Disconnected) > 0).count();
+    assert!((165..180).contains(&ended), "as many as the bound asks for: {ended}");
+    assert!((0..2).all(|slot| server.count_told(slot, &Told::Disconnected) == 0));
+    server.receive(0, &record[15_000..]);
+    assert_eq!(server.received(0).len(), 16_000);
+    server.receive(1, &hello[hello.len() / 2..]);
+    server.finish_turn();
+    server.talk(1, &mut bystander);
+    assert!(!bystander.tls.is_handshaking());
+    (2..200).for_each(|slot| server.take(Input::Disconnected { slot }));
+    server.take(Input::Disconnected { slot: 0 });
+    server.take(Input::Disconnected { slot: 1 });
+    server.carry_out();
+    server.assert_empty();
 }

@@ -108,7 +108,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "auth",
             "allowed_origins = [\"\"]",
-            "auth.allowed_origins: the list is not valid; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
+            "auth.allowed_origins: the list holds \"\", which is not valid; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
         ),
         (
             "auth",
@@ -116,9 +116,39 @@ fn wrong_values_name_line_key_fault_and_remedy() {
             "auth.allowed_origins: the list holds 1, which is a number; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
         ),
         (
+            "auth",
+            "allowed_origins = [\"https://app.example/\"]",
+            "auth.allowed_origins: \"https://app.example/\" goes on behind the host with \"/\", and an origin ends there: write https://app.example",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"*\", \"https://app-*.example\"]",
+            "auth.allowed_origins: \"https://app-*.example\" has a `*` inside the label \"app-*\"; `*` stands for one whole label, as in *.example.com",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"null\"]",
+            "auth.allowed_origins: \"null\" is the origin of anyone: files, sandboxed frames and other pages without an origin send null; only \"*\" allows it",
+        ),
+        (
+            "auth",
+            "allowed_origins = [\"https://a.example https://b.example\"]",
+            "auth.allowed_origins: \"https://a.example https://b.example\" holds a blank or a comma, which no origin does; write each origin as a text of its own",
+        ),
+        (
+            "server",
+            "allowed_hosts = [\"chat.example:443\"]",
+            "server.allowed_hosts: \"chat.example:443\" names a port, and ports are not compared: write chat.example",
+        ),
+        (
+            "server",
+            "forwarded_header = \"X-Real-IP\"",
+            "server.forwarded_header: \"X-Real-IP\" is not one of the choices; it must be \"X-Forwarded-For\" or \"Forwarded\"",
+        ),
+        (
             "server",
             "trusted_proxies = [\"10.0.0.1/8\"]",
-            "server.trusted_proxies: the list is not valid; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",
+            "server.trusted_proxies: the list holds \"10.0.0.1/8\", which is not valid; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",
         ),
         (
             "server",
@@ -177,11 +207,30 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
 
 #[test]
 fn broken_files_are_refused_by_line() {
-    let mistakes = mistakes_in("[server]\ncores = 2\ncores = 3\n");
-    assert_eq!(mistakes.len(), 1);
-    assert!(mistakes[0].starts_with("roomring.toml:3: this is not TOML: duplicate key"), "{mistakes:?}");
-    let mistakes = mistakes_in("[server\ncores = ");
-    assert!(mistakes[0].starts_with("roomring.toml:1: this is not TOML: "), "{mistakes:?}");
+    for (text, sentence) in [
+        ("[server]\ncores = 2\ncores = 3\n", "3: this is not TOML: duplicate key \"cores\"; it may be written once"),
+        ("[server]\n[log]\n[server]\n", "3: this is not TOML: duplicate key \"server\"; it may be written once"),
+        (
+            "[auth]\nhmac_secret = 'a'\n\"hmac_secret\" = 'hunter2'",
+            "3: this is not TOML: duplicate key \"hmac_secret\"; it may be written once",
+        ),
+        (
+            "[[rooms.class]]\npattern = 'a'\npattern = 'b'\n",
+            "3: this is not TOML: duplicate key \"pattern\"; it may be written once",
+        ),
+        ("[server]\ncores\n", "2: this is not TOML: key with no value, expected `=`; got \"cores\""),
+        (
+            "[server]\nnode = web 1\n",
+            "2: this is not TOML: string values must be quoted, expected literal string; got \"node = web 1\"",
+        ),
+        (
+            "[auth]\nhmac_secret = hunter2\n",
+            "2: this is not TOML: string values must be quoted, expected literal string; got \"hmac_secret\"…",
+        ),
+        ("[server\ncores = ", "1: this is not TOML: unclosed table, expected `]`; got \"[server\""),
+    ] {
+        assert_eq!(mistakes_in(text)[0], format!("roomring.toml:{sentence}"), "{text}");
+    }
     let scratch = Scratch::new("");
     std::fs::write(scratch.path(), b"\xff").expect("writable");
     let (_, mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
@@ -275,7 +324,7 @@ fn values_that_do_not_fit_together_are_refused() {
         ),
         (
             "[server]\nlisten = [\"127.0.0.1:8081\"]",
-            "control.listen: 127.0.0.1:8081 is in server.listen too; it must be an address of its own",
+            "roomring.toml:2: control.listen: 127.0.0.1:8081 is in server.listen too; it must be an address of its own",
         ),
         (
             "[control]\nlisten = \"0.0.0.0:1\"",
@@ -286,7 +335,70 @@ fn values_that_do_not_fit_together_are_refused() {
     }
     assert_eq!(mistakes_in("[server]\nlisten = [\"0.0.0.0:1\"]\n[auth]\nmode = \"open\""), [""; 0]);
     assert_eq!(mistakes_in("[control]\nlisten = \"0.0.0.0:1\"\napi_key = \"sesame\""), [""; 0]);
-    assert_eq!(mistakes_in("[server]\nlisten = [\"[::ffff:127.0.0.1]:1\", \"[::1]:1\", \"127.9.9.9:1\"]"), [""; 0]);
+    assert_eq!(mistakes_in("[server]\nlisten = [\"[::1]:1\", \"127.9.9.9:1\"]"), [""; 0]);
+}
+
+#[test]
+fn addresses_that_nobody_can_connect_to_are_refused_with_the_reason() {
+    for (address, why) in [
+        ("[::ffff:127.0.0.1]:8080", "is an IPv4 address in the form of IPv6; write \"127.0.0.1:8080\""),
+        ("[::ffff:0.0.0.0]:0", "is an IPv4 address in the form of IPv6; write \"0.0.0.0:0\""),
+        ("224.0.0.1:8080", "is a multicast address"),
+        ("[ff02::1]:8080", "is a multicast address"),
+        ("255.255.255.255:8080", "is the broadcast address"),
+        ("[fe80::1]:8080", "is a link-local address without its interface; write it as in \"[fe80::1%2]:8080\""),
+        ("localhost:8080", "is not an IP address with a port"),
+        ("127.0.0.1", "is not an IP address with a port"),
+    ] {
+        let listen = mistakes_in(&format!("[server]\nlisten = [\"127.0.0.1:1\", \"{address}\"]"));
+        assert_eq!(listen.len(), 1, "{listen:?}");
+        let beginning =
+            format!("roomring.toml:2: server.listen: the list holds \"{address}\", which {why}; it must be");
+        assert!(listen[0].starts_with(&beginning), "{listen:?}\n{beginning}");
+        let control = mistakes_in(&format!("[control]\nlisten = \"{address}\""));
+        assert_eq!(control.len(), 1, "{control:?}");
+        let beginning = format!("roomring.toml:2: control.listen: \"{address}\" {why}; it must be");
+        assert!(control[0].starts_with(&beginning), "{control:?}\n{beginning}");
+    }
+    assert_eq!(mistakes_in("[auth]\nmode = \"open\"\n[server]\nlisten = [\"[fe80::1%2]:8080\"]"), [""; 0]);
+}
+
+#[test]
+fn addresses_that_take_each_others_port_are_refused() {
+    let mistakes = |listen: &str, control: &str| {
+        let text = format!("[auth]\nmode = \"open\"\n[server]\nlisten = [{listen}]\n[control]\nlisten = \"{control}\"");
+        mistakes_in(&text)
+            .iter()
+            .map(|sentence| sentence.split_once(": ").expect("a place").1.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let own = "127.0.0.1:9";
+    for listen in ["\"0.0.0.0:1\", \"[::]:1\"", "\"127.0.0.1:1\", \"[::]:1\"", "\"0.0.0.0:0\", \"127.0.0.1:0\""] {
+        assert_eq!(mistakes(listen, own), [""; 0], "{listen}");
+    }
+    for (listen, sentence) in [
+        ("\"0.0.0.0:1\", \"127.0.0.1:1\"", "127.0.0.1:1 is taken by 0.0.0.0:1 already; list one of them"),
+        ("\"[::1]:1\", \"127.0.0.1:1\", \"[::]:1\"", "[::]:1 is taken by [::1]:1 already; list one of them"),
+    ] {
+        assert_eq!(mistakes(listen, own), [format!("server.listen: {sentence}")], "{listen}");
+    }
+    for (listen, control) in [("0.0.0.0:9", own), ("[::]:9", own), ("[::]:9", "[::1]:9")] {
+        let sentence = format!(
+            "control.listen: {control} is taken by {listen} in server.listen; it must be an address of its own"
+        );
+        assert_eq!(mistakes(&format!("\"{listen}\""), control), [sentence], "{listen}");
+    }
+}
+
+#[test]
+fn a_queue_holds_two_of_the_largest_messages() {
+    let sentence =
+        "limits.outbox_bytes: 131071 is less than twice server.max_message_bytes, 64KiB; it must be at least 128KiB";
+    assert_eq!(mistakes_in("[limits]\noutbox_bytes = 131_071"), [format!("roomring.toml:2: {sentence}")]);
+    assert_eq!(mistakes_in("[limits]\noutbox_bytes = \"128KiB\""), [""; 0]);
+    let sentence =
+        "limits.outbox_bytes: 1MiB is less than twice server.max_message_bytes, 1MiB; it must be at least 2MiB";
+    assert_eq!(mistakes_in("[server]\nmax_message_bytes = \"1MiB\""), [format!("roomring.toml:2: {sentence}")]);
 }
 
 #[test]
@@ -308,7 +420,9 @@ fn bad_classes_are_refused() {
     assert_eq!(mistakes, expected);
     assert_eq!(
         mistakes_in("[rooms]\nclass = 3"),
-        ["roomring.toml:2: rooms.class: this must be a list of tables: [[rooms.class]]"]
+        [
+            "roomring.toml:2: rooms.class: 3 is not a list; it must be a list of tables such as [[rooms.class]] or [{pattern = \"news:*\"}]"
+        ]
     );
 }
 
@@ -357,8 +471,9 @@ fn tokens_need_a_key_and_keys_need_to_be_readable() {
     for (name, path, words) in [
         ("public_key_file", &text, "holds no PEM block"),
         ("public_key_file", &missing, "cannot be read: No such file"),
-        ("public_key_file", &directory.path().display().to_string(), "is not a file"),
+        ("public_key_file", &directory.path().display().to_string(), "is a directory, not a file"),
         ("jwks", &empty, "is not a JSON Web Key Set"),
+        ("jwks", &file("marked.json", "\u{feff}{\"keys\": []}"), "holds no public key"),
         ("jwks", &large, "is larger than 256 KiB"),
         ("jwks", &missing, "cannot be read: No such file"),
     ] {
@@ -367,6 +482,9 @@ fn tokens_need_a_key_and_keys_need_to_be_readable() {
         let beginning = format!("roomring.toml:3: auth.{name}: {path:?} {words}");
         assert!(mistakes[0].starts_with(&beginning), "{}\ndoes not begin with\n{beginning}", mistakes[0]);
     }
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let marked = file("marked.pem", &format!("\u{feff}{}", key.public_key_pem()));
+    assert_eq!(mistakes_in(&format!("{jwt}public_key_file = \"{marked}\"\n")), [""; 0]);
     let both = mistakes_in(&format!("{jwt}public_key_file = \"{text}\"\njwks = \"{empty}\"\nleeway = \"1h\"\n"));
     assert_eq!(both.len(), 3, "all at once: {both:#?}");
     let scheme = mistakes_in(&format!("{jwt}jwks = \"ftp://idp.example/keys\"\n"));

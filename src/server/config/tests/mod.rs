@@ -5,7 +5,7 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
-use super::check::check;
+use super::check::{check, lacks_hosts};
 use super::keys::{self, KEYS};
 use super::kind::Kind;
 use super::load::{Sources, load};
@@ -107,7 +107,7 @@ fn what_is_printed_reads_as_the_same_configuration() {
     let text = "[server]\nlisten = [\"127.0.0.1:0\", \"[::1]:9000\"]\ncores = \"0,2-3\"\nshutdown_grace = \"1500ms\"\n\
         [auth]\nallowed_origins = [\"https://*.example.com\", \"http://a\\\"b\"]\n\
         [rooms]\nslow_policy = \"skip\"\n[[rooms.class]]\npattern = \"news:\\\\*\"\nhistory_size = 7\n\
-        [limits]\nmemory_budget = \"1536MiB\"\noutbox_bytes = 100_001\n[log]\nlevel = \"warn,roomring::io=debug\"\n";
+        [limits]\nmemory_budget = \"1536MiB\"\noutbox_bytes = 200_001\n[log]\nlevel = \"warn,roomring::io=debug\"\n";
     let first = Scratch::new(text);
     let (config, mistakes) = load(&Sources { file: Some(first.path()), ..Sources::default() });
     assert_eq!(mistakes, []);
@@ -118,7 +118,7 @@ fn what_is_printed_reads_as_the_same_configuration() {
         assert_eq!(one.value, other.value, "{}", KEYS[index].path());
     }
     assert_eq!((config.classes.len(), again.classes.len()), (1, 1));
-    assert!(config.classes[0].is_same_as(&again.classes[0]));
+    assert!(config.classes[0].is_same_as(&again.classes[0], |_| true));
 }
 
 #[test]
@@ -156,8 +156,10 @@ fn values_reach_the_engine_in_its_units() {
          echo_path = \"/\"\nwarm_connections = 1001\nshutdown_grace = \"5s\"\n[auth]\nallowed_origins = [\"*\"]\n\
          [rooms]\nhistory_size = 10\nhistory_ttl = \"1m\"\nhistory_on_join = 5\nhistory_on_join_max = 6\n\
          recovery_max = 9\nslow_policy = \"latest\"\npresence = false\npresence_grace = \"0\"\n\
-         [[rooms.class]]\npattern = \"news:*\"\nhistory_size = 0\nslow_policy = \"skip\"\n\
-         [limits]\noutbox_bytes = 4096\nmemory_budget = \"1GiB\"\nrooms_per_connection = 0\n\
+         presence_names_max = 20\n\
+         [[rooms.class]]\npattern = \"news:*\"\nhistory_size = 0\nnumbering_ttl = \"2h\"\nslow_policy = \"skip\"\n\
+         presence_names_max = 0\n\
+         [limits]\noutbox_bytes = \"3MiB\"\nmemory_budget = \"1GiB\"\nrooms_per_connection = 0\n\
          [heartbeat]\ninterval = \"1s\"\ntimeout = \"3s\"\n[log]\nformat = \"json\"\n",
     );
     assert_eq!(plan.cpus, [Some(0), Some(1)]);
@@ -165,21 +167,23 @@ fn values_reach_the_engine_in_its_units() {
     assert_eq!(plan.format, super::lower::LogFormat::Json);
     let settings = plan.settings;
     assert_eq!((settings.node.as_str(), settings.cores), ("web-1", 2));
-    assert_eq!(settings.connections_max, 10_000 + 400 + 8);
+    assert_eq!((settings.connections_max, settings.core_connections_max), (20_000, 16_384));
     assert_eq!(settings.warm_connections, 501);
     assert_eq!((settings.message_bytes_max, settings.echo_path.as_str()), (1 << 20, "/"));
     assert_eq!(settings.allowed_origins, ["*"]);
-    assert_eq!((settings.outbox_bytes_max, settings.rooms_per_connection_max), (4_096, 0));
+    assert_eq!((settings.outbox_bytes_max, settings.rooms_per_connection_max), (3 << 20, 0));
     assert_eq!(settings.memory_bytes_max, 512 << 20);
     assert_eq!((settings.heartbeat_ms, settings.heartbeat_timeout_ms), (1_000, 3_000));
     assert!(!settings.linked && !settings.durable);
     let room = settings.room("lobby");
     assert_eq!((room.history_count_max, room.history_ttl_ms, room.recovery_max), (10, 60_000, 9));
     assert_eq!((room.history_on_join, room.history_on_join_max), (5, 6));
-    assert_eq!((room.presence, room.presence_grace_ms), (false, 0));
+    assert_eq!((room.presence, room.presence_grace_ms, room.presence_names_max), (false, 0, 20));
     assert_eq!(room.slow_policy, crate::engine::settings::SlowPolicy::Latest);
     let news = settings.room("news:1");
+    assert_eq!((news.history_count_max, news.history_ttl_ms, news.presence_names_max), (0, 60_000, 0));
     assert_eq!((news.history_count_max, news.history_ttl_ms), (0, 60_000));
+    assert_eq!((room.numbering_ttl_ms, news.numbering_ttl_ms), (24 * 3_600_000, 2 * 3_600_000));
     assert_eq!(news.slow_policy, crate::engine::settings::SlowPolicy::Skip);
 }
 
@@ -206,6 +210,36 @@ fn defaults_reach_the_engine() {
     let budget = (8_u64 << 30) / 100 * 75;
     assert_eq!(plan.settings.memory_bytes_max, budget / 4);
     assert_eq!(plan.settings.heartbeat_ms, 25_000);
+}
+
+#[test]
+fn hosts_are_looked_at_where_nobody_needs_a_token() {
+    let allows = |text: &str, host: &str| plan_of(text).settings.allowed_hosts.allow(host);
+    let jwt = "[auth]\nmode = \"jwt\"\nhmac_secret = \"s\"\n";
+    assert!(!allows("", "evil.example") && allows("", "localhost:8080"));
+    assert!(allows(jwt, "chat.example"));
+    let listed = "[server]\nallowed_hosts = [\"chat.example\"]\n";
+    assert!(allows(listed, "chat.example") && !allows(listed, "evil.example"));
+    assert!(!allows(&format!("{listed}{jwt}"), "evil.example"), "a list that is there counts");
+    assert!(allows("[server]\nallowed_hosts = [\"*\"]", "evil.example"));
+    let api = plan_of(&format!("{listed}{jwt}")).api;
+    assert!(api.hosts.allow("chat.example") && !api.hosts.allow("evil.example"));
+    assert!(!plan_of(jwt).api.hosts.allow("evil.example"), "the control address tells more than a token guards");
+}
+
+#[test]
+fn a_public_address_without_hosts_is_pointed_out() {
+    let lacks = |text: &str| {
+        let scratch = Scratch::new(text);
+        lacks_hosts(&load(&Sources { file: Some(scratch.path()), ..Sources::default() }).0)
+    };
+    assert!(!lacks("") && !lacks("[server]\nlisten = \"0.0.0.0:80\"\n[auth]\nmode = \"jwt\""));
+    assert!(lacks("[server]\nlisten = [\"127.0.0.1:80\", \"0.0.0.0:80\"]\n[auth]\nmode = \"open\""));
+    assert!(
+        lacks("[server]\ntrusted_proxies = \"127.0.0.1\""),
+        "a proxy on this host keeps the name that it is asked for"
+    );
+    assert!(!lacks("[server]\nlisten = \"0.0.0.0:80\"\nallowed_hosts = \"*\""));
 }
 
 #[test]

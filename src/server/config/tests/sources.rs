@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::found::Found;
 use super::super::load::{Sources, load};
 use super::super::units::Cores;
 use super::{Scratch, machine, sentences};
@@ -53,9 +54,44 @@ fn the_first_candidate_that_exists_is_read() {
     let candidates = vec![PathBuf::from("/nonexistent/roomring.toml"), scratch.path()];
     let config = loaded(&Sources { candidates: candidates.clone(), ..Sources::default() });
     assert_eq!(config.get("server", "node").text(), "a");
-    assert_eq!(config.file, Some(scratch.path().display().to_string()));
+    assert_eq!(config.file, Some(Found { path: scratch.path(), is_empty: false }));
     let config = loaded(&Sources { candidates: candidates[..1].to_vec(), ..Sources::default() });
     assert_eq!(config, Config::default());
+}
+
+#[test]
+fn only_a_file_that_is_not_there_is_passed_over() {
+    use std::os::unix::fs::symlink;
+    let scratch = Scratch::new("[server]\nnode = \"a\"\n");
+    let path = |name: &str| scratch.0.path().join(name);
+    std::fs::create_dir(path("folder")).expect("it can be made");
+    for (target, link) in [("loop", "loop"), ("nothing", "dangling"), ("roomring.toml", "fine")] {
+        symlink(target, path(link)).expect("a link can be made");
+    }
+    for absent in ["missing", "missing/missing", "folder/missing"] {
+        let config = loaded(&Sources { candidates: vec![path(absent), path("fine")], ..Sources::default() });
+        assert_eq!(config.get("server", "node").text(), "a", "{absent}");
+    }
+    for (there, words) in [
+        ("folder", "folder is a directory, not a file"),
+        ("dangling", "dangling cannot be read: No such file or directory (os error 2)"),
+        ("loop", "loop cannot be read: Too many levels of symbolic links (os error 40)"),
+        (
+            "loop/x",
+            "loop/x cannot be looked for: Too many levels of symbolic links (os error 40); make it readable, or",
+        ),
+        (
+            "roomring.toml/x",
+            "roomring.toml/x cannot be looked for: Not a directory (os error 20); make it readable, or",
+        ),
+        ("dangling/x", "dangling/x cannot be looked for: dangling is a symbolic link to nothing; make it readable, or"),
+    ] {
+        let (config, mistakes) = load(&Sources { candidates: vec![path(there), path("fine")], ..Sources::default() });
+        let sentences = sentences(&mistakes, scratch.0.path());
+        assert_eq!(sentences.len(), 1, "{there}: {sentences:?}");
+        assert!(sentences[0].starts_with(&format!("the configuration file {words}")), "{sentences:?}");
+        assert_eq!(config, Config::default(), "{there}: none of the others is read instead");
+    }
 }
 
 #[test]
@@ -123,7 +159,7 @@ fn every_bad_source_is_named() {
             ("ROOMRING_ROOMS__CLASS", "nonsense"),
             ("ROOMRING_AUTH__HMAC_SECRET", "a\u{7}secret"),
         ]),
-        sets: sets(&["server.pin=maybe", "server.core=2", "cores=2", "secret", "heartbeat.timeout=1", "log.level"]),
+        sets: sets(&["server.pin=maybe", "server.core=2", "cores=2", "nonsense", "heartbeat.timeout=1", "log.level"]),
         ..Sources::default()
     });
     assert_eq!(config.settings().filter(|(_, s)| s.origin != super::Origin::Default).count(), 0);
@@ -133,17 +169,17 @@ fn every_bad_source_is_named() {
          control characters",
         "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; the nearest is ROOMRING_HEARTBEAT__INTERVAL, for \
          heartbeat.interval",
-        "ROOMRING_ROOMS__CLASS: rooms.class: this is not a TOML list of tables: ",
+        "ROOMRING_ROOMS__CLASS: rooms.class: \"nonsense\" is not TOML (",
         "ROOMRING_SERVER_CORES: unknown variable; the nearest is ROOMRING_SERVER__CORES, for server.cores",
         "ROOMRING_SERVER__CORES: server.cores: \"many\" is neither \"auto\", a number nor a list of CPUs; it must be \
          \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
         "--set server.pin: \"maybe\" is neither true nor false; it must be true or false",
         "--set server.core: unknown key; the nearest is server.cores",
         "--set cores: unknown key; the nearest is server.cores",
-        "--set: this is not SECTION.KEY=VALUE, such as server.cores=2",
+        "--set: expected SECTION.KEY=VALUE, such as server.cores=2; got \"nonsense\"",
         "--set heartbeat.timeout: \"1\" has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from \
          100ms to 2h",
-        "--set log.level: this is not SECTION.KEY=VALUE, such as server.cores=2",
+        "--set: expected SECTION.KEY=VALUE, such as server.cores=2; got \"log.level\"",
     ];
     let sentences = sentences(&mistakes, std::path::Path::new("/"));
     assert_eq!(sentences.len(), expected.len(), "{sentences:#?}");
@@ -161,10 +197,85 @@ fn variables_that_kubernetes_makes_for_a_service_are_no_keys() {
             ("ROOMRING_SERVICE_PORT_WS", "8080"),
             ("ROOMRING_PORT", "tcp://10.0.0.1:8080"),
             ("ROOMRING_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("ROOMRING_CONTROL_SERVICE_HOST", "10.0.0.2"),
+            ("ROOMRING_CONTROL_SERVICE_PORT", "8081"),
+            ("ROOMRING_CONTROL_PORT", "tcp://10.0.0.2:8081"),
+            ("ROOMRING_CONTROL_PORT_8081_TCP", "tcp://10.0.0.2:8081"),
+            ("ROOMRING_CONTROL_PORT_8081_TCP_PROTO", "tcp"),
         ]),
         ..Sources::default()
     });
     assert_eq!(config, Config::default());
-    let (_, mistakes) = load(&Sources { env: env(&[("ROOMRING_PORT", "8080")]), ..Sources::default() });
-    assert_eq!(mistakes.len(), 1, "a port that someone meant to set is not ignored");
+    for (name, value, nearest) in [
+        // A port that someone meant to set is not ignored.
+        ("ROOMRING_PORT", "8080", "ROOMRING_"),
+        ("ROOMRING_CONTROL_PORT", "8081", "ROOMRING_CONTROL__"),
+        ("ROOMRING_SERVER__NODE_SERVICE_HOST", "a", "ROOMRING_SERVER__"),
+        ("ROOMRING_CONTROL__PORT", "tcp://10.0.0.2:8081", "ROOMRING_CONTROL__"),
+    ] {
+        let (_, mistakes) = load(&Sources { env: env(&[(name, value)]), ..Sources::default() });
+        let sentences = sentences(&mistakes, std::path::Path::new("/"));
+        assert_eq!(sentences.len(), 1, "{name}");
+        assert!(
+            sentences[0].starts_with(&format!("{name}: unknown variable; the nearest is {nearest}")),
+            "{sentences:?}"
+        );
+    }
+}
+
+/// A value with blanks around it, as files, shells and secret stores leave them.
+fn around(value: &str) -> [String; 4] {
+    [format!("{value}\n"), format!("{value}\r\n"), format!(" {value}\t"), format!("\u{feff}{value} ")]
+}
+
+#[test]
+fn blanks_around_a_word_do_not_count_whatever_its_kind() {
+    for key in super::KEYS {
+        // A value that differs from the default, but for keys that have one alone.
+        let value = match key.path().as_str() {
+            "server.listen" => "127.0.0.1:1,[::1]:2",
+            "control.listen" => "[::1]:9",
+            "server.cores" => "0,2-3",
+            "server.trusted_proxies" => "[\"10.0.0.0/8\"]",
+            "auth.hmac_secret" | "control.api_key" => "sesame",
+            "auth.allowed_origins" => "https://a.example",
+            "rooms.slow_policy" => "skip",
+            "limits.message_rate" => "7/s",
+            "heartbeat.interval" => "7s",
+            "log.level" => "debug",
+            _ => key.default,
+        };
+        let read = |sources: &Sources| loaded(sources).get(key.section, key.name).value.clone();
+        let plain = read(&Sources { env: env(&[(&key.env_name(), value)]), ..Sources::default() });
+        for padded in around(value) {
+            let by_env = Sources { env: env(&[(&key.env_name(), &padded)]), ..Sources::default() };
+            assert_eq!(read(&by_env), plain, "{} {padded:?}", key.env_name());
+            let by_set = Sources { sets: vec![format!("{}={padded}", key.path())], ..Sources::default() };
+            assert_eq!(read(&by_set), plain, "{} {padded:?}", key.path());
+        }
+    }
+    for padded in around("[{pattern = \"a\"}]") {
+        let config = loaded(&Sources { env: env(&[("ROOMRING_ROOMS__CLASS", &padded)]), ..Sources::default() });
+        assert_eq!(config.classes.len(), 1, "{padded:?}");
+    }
+    // Quotes keep them.
+    let quoted =
+        loaded(&Sources { env: env(&[("ROOMRING_AUTH__HMAC_SECRET", "\" sesame \"\n")]), ..Sources::default() });
+    assert_eq!(quoted.get("auth", "hmac_secret").text(), " sesame ");
+}
+
+#[test]
+fn blanks_in_a_file_count_in_texts_alone() {
+    let scratch = Scratch::new(
+        "[auth]\nhmac_secret = \" sesame \"\n[heartbeat]\ninterval = \" 7s \"\n[limits]\nmessage_rate = \" 7/s\"\n\
+         memory_budget = \"50% \"\noutbox_bytes = \" 2MiB\"\n[rooms]\nslow_policy = \"skip \"\n\
+         [control]\nlisten = \" 127.0.0.1:9 \"\n",
+    );
+    let config = loaded(&Sources { file: Some(scratch.path()), ..Sources::default() });
+    assert_eq!(config.get("auth", "hmac_secret").text(), " sesame ");
+    assert_eq!(config.get("heartbeat", "interval").number(), 7_000);
+    assert_eq!(config.get("limits", "message_rate").rate().count, 7);
+    assert_eq!(config.get("limits", "outbox_bytes").number(), 2 << 20);
+    assert_eq!(config.get("rooms", "slow_policy").text(), "skip");
+    assert_eq!(config.get("control", "listen").addresses()[0].port(), 9);
 }

@@ -112,14 +112,19 @@ pub fn upgrade(kind: u8) -> String {
         _ => "user=erin&room=dark:room".to_owned(),
     };
     let path = if kind == 255 { "/echo" } else { "/ws" };
+    let refuse = if kind & 128 == 0 { "" } else { "&refuse=close" };
     let form = if kind & 16 == 0 { "json" } else { "binary" };
     let deflate = match kind & 32 {
         0 => "",
         _ => "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=12\r\n",
     };
-    let forwarded = if kind & 64 == 0 { "" } else { "X-Forwarded-For: 203.0.113.7\r\n" };
+    let forwarded = match kind & 72 {
+        64 => "X-Forwarded-For: 203.0.113.7\r\n",
+        72 => "X-Forwarded-For: \", _hidden\r\n",
+        _ => "",
+    };
     format!(
-        "GET {path}?{query} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path}?{query}{refuse} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Protocol: roomring.v1.{form}\r\n{deflate}{forwarded}\r\n"
     )

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use roomring::engine::access::{Expected, Keys, Material, Renewal};
+use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
+use roomring::wire::handshake::ForwardedHeader;
 
-/// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute.
-pub const TOKENS: [&str; 3] = [
+/// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute; and one
+/// by a key that is not known.
+pub const TOKENS: [&str; 4] = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.QbiwXhnmNKRqEXxlb-maSNB6snWsn0-Pfn0LAzGV31U",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IiLCJleHAiOjQxMDI0NDQ4MDAsInJvb21zIjpbImxvYmJ5Iiwic2tpcDoqIl\
      19.LvWLLwY0hQMXWL2C7BYU\
@@ -16,6 +19,7 @@ pub const TOKENS: [&str; 3] = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYXJvbCIsImV4cCI6MTcwMDAwMDA2MCwicm9vbXMiOnsiKiI6WyJqb2luIiwicH\
      VibGlzaCIsImFkbWluIl19fQ\
      .dTL-6qT6yakj3VNAGXobUvbyuslxPxoiOZTrP88wOFw",
+    "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.AAAA",
 ];
 
 /// Rooms of all policies, and one whose name every encoder has to escape.
@@ -33,11 +37,13 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         Arc::new(RoomSettings {
             history_count_max,
             history_ttl_ms: 5_000,
+            numbering_ttl_ms: 10_000,
             history_on_join: 3,
             history_on_join_max: 10,
             recovery_max: 8,
             slow_policy,
             presence,
+            presence_names_max: 4,
             presence_grace_ms: 500,
             message_rate: rate(20, 1_000),
         })
@@ -47,11 +53,14 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         node: "here".to_owned(),
         cores: 2,
         connections_max: 6,
+        core_connections_max: 6,
         sockets_max: 12,
         warm_connections: 1,
         message_bytes_max: 4_000,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
+        allowed_hosts: AllowedHosts::any(),
+        forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::new(&["10.0.0.0/8".parse().expect("a network")]),
         outbox_bytes_max: if choice & 2 == 0 { 3_000 } else { 100_000 },
         rooms_per_connection_max: 3,
@@ -66,6 +75,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             idle_timeout_ms: 40_000,
         },
         memory_bytes_max: if choice & 4 == 0 { 1 << 20 } else { 12_000 },
+        io_bytes_per_connection: 0,
         heartbeat_ms: 5_000,
         heartbeat_timeout_ms: 12_000,
         compression: (choice & 8 == 0).then_some(Compression { bytes_min: 20, level: 1 }),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use roomring::base::counters::CoreCounters;
 use roomring::base::ids::{CoreId, RoomName, UserName};
+use roomring::base::places::Places;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
 use roomring::engine::access::Renewal;
@@ -38,6 +39,10 @@ struct Client {
     sending: bool,
     /// Nothing may be sent any more.
     said_last: bool,
+    /// Nothing comes from it any more.
+    ended: bool,
+    /// Nor can it be read, or told anything.
+    broken: bool,
     reader: Reader,
 }
 
@@ -107,9 +112,11 @@ pub struct World {
 impl World {
     pub fn new(choice: u8) -> Self {
         let settings = settings(choice);
+        let places: Arc<Places> = Arc::default();
         let cores = [0, 1].map(|core| {
             let counters = Arc::new(CoreCounters::default());
-            let mut engine = Engine::new(settings.clone(), CoreId(core), 7, counters.clone());
+            let engine = Engine::new(settings.clone(), CoreId(core), 7, counters.clone());
+            let mut engine = engine.sharing(places.clone());
             let (now, mut output) = (Now { mono_us: 0, unix_ms: UNIX_MS }, Output::default());
             if choice & 16 == 0 {
                 engine.handle(now, Input::Keys(keys(Renewal::None)), &mut output);
@@ -154,7 +161,7 @@ impl World {
             }
             Step::Leave { client } => {
                 if let Some(client) = self.client(client) {
-                    self.leave(client);
+                    self.end_somehow(client);
                 }
             }
             Step::Jam { core } => self.cores[core].jammed = 30,
@@ -169,15 +176,43 @@ impl World {
         self.cores[core].slots[slot] = Some(self.clients.len());
         let slot = slot as u32;
         let reader = Reader::default();
-        self.clients.push(Client { core, slot, stalled: false, sending: false, said_last: false, reader });
+        self.clients.push(Client {
+            core,
+            slot,
+            stalled: false,
+            sending: false,
+            said_last: false,
+            ended: false,
+            broken: false,
+            reader,
+        });
         let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, address));
         self.turn(core, Some(Input::Accepted { slot, peer }));
     }
 
     fn receive(&mut self, client: usize, mut bytes: Vec<u8>) {
         let Some(client) = self.client(client).filter(|_| !bytes.is_empty()) else { return };
-        let Client { core, slot, .. } = self.clients[client];
+        let Client { core, slot, ended, broken, .. } = self.clients[client];
+        if ended || broken {
+            return;
+        }
         self.turn(core, Some(Input::Received { slot, bytes: &mut bytes }));
+    }
+
+    /// A client ends its stream, or sends what cannot be read, or its socket fails.
+    fn end_somehow(&mut self, client: usize) {
+        let Client { core, slot, ended, broken, .. } = self.clients[client];
+        match self.number % 3 {
+            0 if !ended => {
+                self.clients[client].ended = true;
+                self.turn(core, Some(Input::Ended { slot }));
+            }
+            1 if !ended && !broken => {
+                self.clients[client].broken = true;
+                self.turn(core, Some(Input::Broken { slot }));
+            }
+            _ => self.leave(client),
+        }
     }
 
     fn leave(&mut self, client: usize) {
@@ -188,8 +223,8 @@ impl World {
 
     /// The kernel takes the send under way, if its reader reads.
     fn go_on(&mut self, client: usize) {
-        let Client { core, slot, sending, stalled, .. } = self.clients[client];
-        if sending && !stalled && self.cores[core].slots[slot as usize] == Some(client) {
+        let Client { core, slot, sending, stalled, broken, .. } = self.clients[client];
+        if sending && !stalled && !broken && self.cores[core].slots[slot as usize] == Some(client) {
             self.clients[client].sending = false;
             self.turn(core, Some(Input::Sent { slot }));
         }
@@ -263,6 +298,8 @@ impl World {
         }
         assert!(!more, "sends come to an end");
         self.cores[at].output = output;
+        let open: u64 = self.cores.iter().map(|core| core.counters.connections.get()).sum();
+        assert!(open <= u64::from(settings(self.choice).connections_max), "{open} connections");
         let wanted = self.cores[at].engine.next_tick_us(now);
         assert!(!is_tick || wanted.is_none_or(|wanted| wanted > now.mono_us), "a tick right after a tick");
         self.cores[at].tick_at_us = wanted;
@@ -274,7 +311,8 @@ impl World {
         for send in output.sends.drain(..) {
             let client = self.cores[at].slots[send.slot as usize].expect("a send for a slot that holds a socket");
             let client_state = &mut self.clients[client];
-            assert!(!client_state.sending && !client_state.said_last && !send.bytes.is_empty(), "a send out of turn");
+            let may_send = !client_state.sending && !client_state.said_last && !client_state.broken;
+            assert!(may_send && !send.bytes.is_empty(), "a send out of turn");
             client_state.sending = true;
             client_state.said_last = send.is_last;
             client_state.reader.take(&send.bytes);

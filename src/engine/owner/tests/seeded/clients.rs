@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::wire::push::Status;
+use crate::wire::reply::PresentUser;
 
 const SLOTS: [u32; 9] = [1, 2, 3, 11, 12, 13, 21, 22, 23];
 
@@ -14,9 +16,15 @@ struct Client {
     /// Joins and leaves that are not answered.
     unanswered: u32,
     is_member: bool,
+    away: bool,
+    /// The last position at which it has published and wants its message.
+    own: Option<Position>,
+    /// What it has been told of users, by a page of presence or by news.
+    told: BTreeMap<UserName, Status>,
     /// Where it was when it was last told.
     position: Option<Position>,
-    asked: Option<Recover>,
+    /// From where its joins that are not answered continue, by their ids.
+    asked: BTreeMap<u64, Recover>,
 }
 
 /// All clients, by slot, and what each core's home knows.
@@ -82,14 +90,14 @@ impl Clients {
         let slot = self.pick(random);
         let member = self.member(slot);
         let what = random.below(10);
-        let is_wanted = self.clients[&slot].is_wanted;
-        let (room, away) = (room(), false);
+        let (is_wanted, away) = (self.clients[&slot].is_wanted, self.clients[&slot].away);
+        let room = room();
         if !is_wanted || what == 0 {
             let reply = self.reply(slot);
             let client = self.clients.entry(slot).or_default();
             let recover = client.position.map(|at| Recover { seq: at.seq, epoch: Some(at.epoch) });
             let recover = recover.filter(|_| random.below(3) > 0);
-            client.asked = recover;
+            client.asked.extend(recover.map(|recover| (reply.id.expect("each has one"), recover)));
             client.is_wanted = true;
             client.unanswered += 1;
             world.hop(ToOwner::Join { room, member, away, again: is_wanted, recover, history: None, reply });
@@ -102,6 +110,10 @@ impl Clients {
         } else if what < 7 {
             self.end(slot);
             world.hop(ToOwner::Leave { room, member, away, reply: None });
+        } else {
+            let MemberRef { conn, user, .. } = member;
+            self.clients.entry(slot).or_default().away = !away;
+            world.hop(ToOwner::Away { room, conn, user, away: !away });
         }
     }
 
@@ -116,8 +128,9 @@ impl Clients {
     pub fn go(&mut self, world: &mut World) {
         for slot in SLOTS {
             let member = self.member(slot);
-            if self.clients[&slot].is_wanted {
-                world.hop(ToOwner::Leave { room: room(), member, away: false, reply: None });
+            let Client { is_wanted, away, .. } = self.clients[&slot];
+            if is_wanted {
+                world.hop(ToOwner::Leave { room: room(), member, away, reply: None });
             }
             self.end(slot);
         }
@@ -160,16 +173,25 @@ impl Clients {
                     client.unanswered -= 1;
                     client.is_member = client.is_wanted || client.unanswered > 0;
                     client.position = Some(head);
-                    if let Some(asked) = client.asked.take().filter(|_| recovered) {
+                    let asked = client.asked.remove(&reply.id.expect("each has one"));
+                    if let Some(asked) = asked.filter(|_| recovered) {
                         let first = messages.first().map_or(head.seq + 1, |first| first.seq);
                         assert_eq!((asked.seq + 1, asked.epoch), (first, Some(head.epoch)), "exactly what was missed");
                     }
                 }
             }
             ToHome::Left { conn, reply, .. } => {
+                let last = self.last[at];
                 if let Some(client) = self.answered(conn, reply) {
                     client.unanswered -= 1;
-                    client.is_member = false;
+                    let own = client.own.take();
+                    if std::mem::take(&mut client.is_member)
+                        && let Some(own) = own
+                    {
+                        let last = last.expect("a member's core knows where it stands");
+                        assert!(own.epoch != last.epoch || own.seq <= last.seq, "left before its own message {own:?}");
+                    }
+                    client.told.clear();
                 }
             }
             ToHome::Expelled { .. } => panic!("nobody is put out here"),
@@ -186,7 +208,11 @@ impl Clients {
                 if let (Some(seq), Some(data), false) = (seq, self.published.get(&id).cloned(), duplicate) {
                     self.say(epoch, seq, &data);
                 }
-                self.answered(conn, reply);
+                if let (Some(client), Some(seq)) = (self.answered(conn, reply), seq)
+                    && client.own.is_none_or(|own| own.epoch != epoch || own.seq < seq)
+                {
+                    client.own = Some(Position { epoch, seq });
+                }
             }
             ToHome::History { conn, head, first_seq, messages, reply, .. } => {
                 self.check(Position { seq: messages.last().map_or(head.seq, |last| last.seq), ..head }, &messages);
@@ -194,8 +220,22 @@ impl Clients {
                 self.answered(conn, reply);
             }
             ToHome::Presence { conn, total, users, reply, .. } => {
-                assert!(users.len() as u64 <= total.min(5));
-                self.answered(conn, reply);
+                assert_eq!(users.len() as u64, total, "there are only three");
+                if let Some(client) = self.answered(conn, reply).filter(|client| client.is_member) {
+                    client.told = (1..=3).map(|index| (user(index), Status::Offline)).collect();
+                    client.told.extend(users.into_iter().map(|user| (user.user, user.status)));
+                }
+            }
+            ToHome::News { news, frames, .. } => {
+                assert!(!frames.is_empty());
+                let members: Vec<_> = self.members(core).collect();
+                for slot in members {
+                    let client = self.clients.entry(slot).or_default();
+                    match &news.changes {
+                        None => client.told.clear(),
+                        Some(changes) => client.told.extend(changes.iter().cloned()),
+                    }
+                }
             }
             ToHome::Deliver { publication, .. } => {
                 let Some(last) = &mut self.last[at] else { return };
@@ -223,6 +263,7 @@ impl Clients {
             ToHome::Push { frames, .. } => assert!(!frames.is_empty()),
             ToHome::ConnectAdmitted { .. }
             | ToHome::UserAdmitted { .. }
+            | ToHome::TooOften { .. }
             | ToHome::ConnectRefused { .. }
             | ToHome::Passed { .. } => panic!("no owner says this"),
         }
@@ -271,6 +312,22 @@ impl Clients {
 
     pub fn assert_answered(&self) {
         assert!(self.asked.is_empty(), "not answered: {:?}", self.asked);
+    }
+
+    /// Whatever members were told of users still holds.
+    pub fn assert_told(&self, present: &[PresentUser]) {
+        for (slot, client) in self.clients.iter().filter(|(_, client)| client.is_member) {
+            for (user, told) in &client.told {
+                let found = present.iter().find(|present| present.user == *user);
+                let holds = found.map_or(Status::Offline, |present| present.status);
+                assert_eq!(*told, holds, "client {slot} of {user}");
+            }
+        }
+    }
+
+    /// How much members were told.
+    pub fn told(&self) -> usize {
+        self.clients.values().map(|client| client.told.len()).sum()
     }
 
     pub fn assert_up_to_date(&self, head: Position) {

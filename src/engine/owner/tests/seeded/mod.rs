@@ -32,7 +32,9 @@ impl Run {
             settings.durable = mode == Mode::Store;
             settings.linked = mode == Mode::Link;
             rooms.history_count_max = [0, 3, 10, 50][random.below(4) as usize];
-            rooms.presence = random.below(2) == 0;
+            rooms.presence = random.below(3) > 0;
+            rooms.presence_grace_ms = [0, 200, 2_000][random.below(3) as usize];
+            rooms.presence_names_max = [1_000, 3][random.below(2) as usize];
             rooms.history_ttl_ms = if random.below(4) == 0 { 3_000 } else { 60_000 };
             rooms.recovery_max = 20;
             if tight {
@@ -77,7 +79,8 @@ impl Run {
     }
 }
 
-fn run(mode: Mode, seed: u64) {
+/// Returns how much members had been told about users at the end.
+fn run(mode: Mode, seed: u64) -> usize {
     let mut run = Run::new(mode, seed);
     for _ in 0..2_000 {
         run.step();
@@ -86,7 +89,11 @@ fn run(mode: Mode, seed: u64) {
     run.clients.assert_answered();
     if run.world.has_room() {
         let id = run.world.owner.rooms.find(&room()).expect("just asked");
-        let head = run.world.owner.rooms.get(id).expect("found").head();
+        let found = run.world.owner.rooms.get_mut(id).expect("found");
+        let head = found.head();
+        if let Some(presence) = &mut found.presence {
+            run.clients.assert_told(&presence.page(None, 10, false));
+        }
         run.clients.assert_up_to_date(head);
         match mode {
             Mode::Memory => {}
@@ -94,12 +101,14 @@ fn run(mode: Mode, seed: u64) {
             Mode::Link => assert_eq!(run.link.head(), head, "the link and the room agree"),
         }
     }
+    let told = run.clients.told();
     run.clients.go(&mut run.world);
     for _ in 0..4 {
         run.calm_down();
     }
     run.world.pass(200_000);
     run.world.assert_empty();
+    told
 }
 
 fn run_all(mode: Mode) {
@@ -110,10 +119,12 @@ fn run_all(mode: Mode) {
         }
         Err(_) => 0..25,
     };
+    let mut told = 0;
     for seed in seeds {
         eprintln!("{mode:?} OWNER_SEED={seed}");
-        run(mode, seed);
+        told += run(mode, seed);
     }
+    assert!(told > 0 || std::env::var_os("OWNER_SEED").is_some(), "nobody was told anything about users");
 }
 
 #[test]

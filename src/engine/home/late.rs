@@ -1,0 +1,260 @@
+//! Changes of state that others must hear of whatever their lanes hold: that a connection went away or came back, has
+//! left a room, is gone. None is ever refused, and none is staged beyond a lane's bound: what meets a full lane is kept
+//! here in a few bytes and sent as soon as the lane has room, before any command that goes the same way.
+//!
+//! Whether a connection is away is a mark of each membership beside what the owner was told last, so however often it
+//! changes, a membership has at most one hop of it in a turn.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use super::{Home, HomeEffects};
+use crate::base::ids::{CoreId, RoomName, UserName};
+use crate::base::limits::{LATE_AGAIN_US, LATE_LOOKS_PER_TURN_MAX};
+use crate::engine::hop::{MemberRef, ToLimiter, ToOwner};
+use crate::engine::limiter::{core_of_address, core_of_user};
+use crate::engine::placement::owner_of;
+use crate::engine::session::{Marks, Phase};
+use crate::wire::command::ReplyTo;
+use crate::wire::push::LeftReason;
+
+/// How a membership ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leaving {
+    /// By command.
+    Asked(ReplyTo),
+    /// By the server.
+    Expelled(LeftReason),
+    /// With its connection.
+    Gone,
+}
+
+/// Rooms of one connection, each with what its owner knows of the connection's being away.
+pub(super) type Rooms = SmallVec<[(RoomName, bool); 1]>;
+
+/// What a connection is no more counted for.
+#[derive(Clone, Debug)]
+pub(super) enum Counted {
+    Address(IpAddr),
+    User(UserName),
+}
+
+/// A change that waits for lanes.
+#[derive(Debug)]
+enum Change {
+    /// Memberships of one connection end.
+    Left { member: MemberRef, passes: Option<CoreId>, how: Leaving, rooms: Rooms },
+    /// One connection less.
+    Uncounted(Counted),
+}
+
+/// What waits for lanes.
+#[derive(Debug)]
+pub(super) struct Late {
+    changes: VecDeque<Change>,
+    /// Changes by the core whose lane they wait for: a change of several rooms counts for each.
+    waiting: Vec<u32>,
+    /// Connections with the mark [`Marks::RESTLESS`], by slot and generation.
+    restless: VecDeque<(u32, u32)>,
+    /// When the lanes are tried again, monotonic microseconds.
+    pub(super) due_us: Option<u64>,
+}
+
+impl Late {
+    pub(super) fn new(cores: u16) -> Self {
+        let waiting = vec![0; usize::from(cores)];
+        Self { changes: VecDeque::new(), waiting, restless: VecDeque::new(), due_us: None }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.restless.is_empty()
+    }
+}
+
+impl Home {
+    /// Whether something that may be refused finds no way to another core.
+    pub(super) fn is_lane_full(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
+        core != self.core && (self.late.waiting[core.index()] > 0 || effects.outbound.is_full(core))
+    }
+
+    /// Whether something that is kept here else would be staged beyond the lane's bound.
+    fn is_staging_full(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
+        core != self.core && effects.outbound.is_full(core)
+    }
+
+    /// Memberships of one connection end: their owners hear of it now, or as soon as the lanes have room.
+    pub(super) fn tell_left(&mut self, slot: u32, how: Leaving, rooms: Rooms, effects: &mut HomeEffects<'_>) {
+        let (member, passes) = (self.member(slot), self.passes_by(slot));
+        self.put_left(member, passes, how, rooms, effects);
+    }
+
+    fn put_left(
+        &mut self,
+        member: MemberRef,
+        passes: Option<CoreId>,
+        how: Leaving,
+        rooms: Rooms,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        let rooms = self.leave_rooms(&member, passes, how, rooms, effects);
+        for (room, _) in &rooms {
+            let way = passes.unwrap_or(owner_of(room, self.settings.cores));
+            self.late.waiting[way.index()] += 1;
+        }
+        if !rooms.is_empty() {
+            self.late.changes.push_back(Change::Left { member, passes, how, rooms });
+        }
+    }
+
+    /// Sends leaves as far as lanes take them; returns the rooms that are left.
+    fn leave_rooms(
+        &self,
+        member: &MemberRef,
+        passes: Option<CoreId>,
+        how: Leaving,
+        mut rooms: Rooms,
+        effects: &mut HomeEffects<'_>,
+    ) -> Rooms {
+        rooms.retain(|(room, away)| {
+            let owner = owner_of(room, self.settings.cores);
+            if self.is_staging_full(passes.unwrap_or(owner), effects) {
+                return true;
+            }
+            let (room, member, away) = (room.clone(), member.clone(), *away);
+            let hop = match how {
+                Leaving::Asked(reply) => ToOwner::Leave { room, member, away, reply: Some(reply) },
+                Leaving::Expelled(reason) => ToOwner::Expel { room, member, away, reason },
+                Leaving::Gone => ToOwner::Leave { room, member, away, reply: None },
+            };
+            Self::tell_owner_by(passes, owner, hop, effects);
+            false
+        });
+        rooms
+    }
+
+    /// A connection is no more: where it was counted hears of it now, or as soon as the lane has room.
+    pub(super) fn tell_uncounted(&mut self, counted: Counted, effects: &mut HomeEffects<'_>) {
+        let core = self.core_of(&counted);
+        if self.is_staging_full(core, effects) {
+            self.late.waiting[core.index()] += 1;
+            self.late.changes.push_back(Change::Uncounted(counted));
+        } else {
+            uncount(core, counted, effects);
+        }
+    }
+
+    fn core_of(&self, counted: &Counted) -> CoreId {
+        match counted {
+            Counted::Address(address) => core_of_address(*address, self.settings.cores),
+            Counted::User(user) => core_of_user(user, self.settings.cores),
+        }
+    }
+
+    /// A connection went away or came back: the owners of its rooms hear of it at the end of the turn.
+    pub(super) fn mark_restless(&mut self, slot: u32) {
+        let session = self.sessions.at_mut(slot);
+        if !session.marks.has(Marks::RESTLESS) {
+            session.marks.set(Marks::RESTLESS);
+            self.late.restless.push_back((slot, session.generation));
+        }
+    }
+
+    /// Tells a room's owner whether a member is away, if that is not what it was told last.
+    pub(super) fn settle_away(&mut self, slot: u32, index: usize, effects: &mut HomeEffects<'_>) {
+        let session = self.sessions.at_mut(slot);
+        let (membership, away) = (&mut session.memberships[index], session.away);
+        if std::mem::replace(&mut membership.away, away) != away {
+            let audience = self.audiences.at(membership.audience);
+            let (room, owner) = (audience.room.clone(), audience.owner);
+            let MemberRef { conn, user, .. } = self.member(slot);
+            self.tell_owner(slot, owner, ToOwner::Away { room, conn, user, away }, effects);
+        }
+    }
+
+    /// Sends what waits, as far as lanes take it.
+    pub fn settle(&mut self, effects: &mut HomeEffects<'_>) {
+        if self.late.is_empty() {
+            self.late.due_us = None;
+            return;
+        }
+        let mut looks = LATE_LOOKS_PER_TURN_MAX;
+        for _ in 0..self.late.changes.len() {
+            if looks == 0 {
+                break;
+            }
+            let Some(change) = self.late.changes.pop_front() else { break };
+            looks = looks.saturating_sub(self.settle_change(change, effects));
+        }
+        for _ in 0..self.late.restless.len() {
+            if looks == 0 {
+                break;
+            }
+            let Some((slot, generation)) = self.late.restless.pop_front() else { break };
+            looks = looks.saturating_sub(self.settle_restless(slot, generation, effects));
+        }
+        let is_done = self.late.is_empty();
+        if is_done {
+            (self.late.changes, self.late.restless) = (VecDeque::new(), VecDeque::new());
+        }
+        self.late.due_us = (!is_done).then_some(effects.now.mono_us + LATE_AGAIN_US);
+    }
+
+    /// Sends a change, or the part of it that lanes take; returns how many hops that might have been.
+    fn settle_change(&mut self, change: Change, effects: &mut HomeEffects<'_>) -> usize {
+        match change {
+            Change::Uncounted(counted) => {
+                let core = self.core_of(&counted);
+                self.late.waiting[core.index()] -= 1;
+                self.tell_uncounted(counted, effects);
+                1
+            }
+            Change::Left { member, passes, how, rooms } => {
+                let looks = rooms.len();
+                for (room, _) in &rooms {
+                    let way = passes.unwrap_or(owner_of(room, self.settings.cores));
+                    self.late.waiting[way.index()] -= 1;
+                }
+                self.put_left(member, passes, how, rooms, effects);
+                looks
+            }
+        }
+    }
+
+    fn settle_restless(&mut self, slot: u32, generation: u32, effects: &mut HomeEffects<'_>) -> usize {
+        let session = self.sessions.at(slot);
+        if session.generation != generation || session.phase != Phase::Open {
+            return 1;
+        }
+        let mut is_settled = true;
+        for index in 0..self.sessions.at(slot).memberships.len() {
+            let session = self.sessions.at(slot);
+            let membership = session.memberships[index];
+            if !membership.wanted || membership.away == session.away {
+                continue;
+            }
+            let owner = self.audiences.at(membership.audience).owner;
+            if self.is_way_full(slot, owner, effects) || self.is_way_full_for_questions(slot, owner, effects) {
+                is_settled = false;
+            } else {
+                self.settle_away(slot, index, effects);
+            }
+        }
+        if is_settled {
+            self.sessions.at_mut(slot).marks.take(Marks::RESTLESS);
+        } else {
+            self.late.restless.push_back((slot, generation));
+        }
+        self.sessions.at(slot).memberships.len().max(1)
+    }
+}
+
+/// Tells the limiter that one connection is no more.
+fn uncount(core: CoreId, counted: Counted, effects: &mut HomeEffects<'_>) {
+    let hop = match counted {
+        Counted::Address(address) => ToLimiter::ForgetAddress { address },
+        Counted::User(user) => ToLimiter::ForgetUser { user },
+    };
+    effects.outbound.post_to_limiter(core, hop);
+}

@@ -1,0 +1,104 @@
+//! What is done while the memory budget is exceeded: those who hold the most go, in one pass, until it is not.
+
+use std::cmp::Reverse;
+
+use super::{Home, HomeEffects};
+use crate::base::limits::{SEND_BYTES_MAX, SHED_AGAIN_MS, SHED_BYTES_MIN};
+use crate::engine::session::Phase;
+use crate::wire::push::ReconnectReason;
+
+/// Someone who holds memory that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Holder {
+    /// Has been told to go already: goes first.
+    is_leaving: bool,
+    bytes: usize,
+    slot: Reverse<u32>,
+}
+
+/// When shedding does what, monotonic milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Shedding {
+    /// Nobody is looked for before.
+    again_ms: u64,
+    /// Those told to go are not cut off before.
+    cut_off_ms: u64,
+}
+
+impl Home {
+    /// While the budget is exceeded, ends the connections that hold the most until it is not. Whoever was told to go some
+    /// time ago and has not is cut off first. Those who hold little are never ended: it would not help.
+    pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
+        if !effects.budget.is_over() {
+            return;
+        }
+        let now_ms = effects.now.mono_ms();
+        if now_ms < self.shedding.again_ms {
+            return;
+        }
+        let cuts_off = now_ms >= self.shedding.cut_off_ms;
+        // What is under way to those told to go counts as gone for as long as they have to take it.
+        let mut leaving = if cuts_off { 0 } else { self.outboxes.ending_bytes() as u64 };
+        let excess = effects.budget.used().saturating_sub(leaving + effects.budget.max());
+        if excess == 0 {
+            return;
+        }
+        let mut holders: Vec<Holder> = (0..self.slots_used)
+            .filter_map(|slot| self.holder(slot))
+            .filter(|holder| cuts_off || !holder.is_leaving)
+            .collect();
+        let held: usize = holders.iter().map(|holder| holder.bytes).sum();
+        if (held as u64) < excess / 2 {
+            // It is not theirs: ending them would not help.
+            self.shedding.again_ms = now_ms + SHED_AGAIN_MS;
+            return;
+        }
+        if cuts_off {
+            self.shedding.cut_off_ms = now_ms + SHED_AGAIN_MS;
+        }
+        holders.sort_unstable_by_key(|holder| Reverse(*holder));
+        for holder in holders {
+            let left = effects.budget.used().saturating_sub(leaving);
+            if left <= effects.budget.max() {
+                return;
+            }
+            leaving += self.shed_one(holder, effects) as u64;
+        }
+        // Nobody is left who would free anything: what remains is looked for again in a while, not in every turn.
+        self.shedding.again_ms = now_ms + SHED_AGAIN_MS;
+    }
+
+    /// What a slot holds beside what stands, if that is worth ending it.
+    fn holder(&self, slot: u32) -> Option<Holder> {
+        let session = self.sessions.at(slot);
+        let is_leaving = match session.phase {
+            Phase::Open => false,
+            Phase::Closing | Phase::Ending | Phase::Lingering => true,
+            Phase::Free | Phase::Head => return None,
+        };
+        let bytes = self.outboxes.bytes(slot) + session.decoder.held_bytes();
+        (bytes >= SHED_BYTES_MIN).then_some(Holder { is_leaving, bytes, slot: Reverse(slot) })
+    }
+
+    /// Ends one connection; gives what it still holds until its socket is closed.
+    fn shed_one(&mut self, holder: Holder, effects: &mut HomeEffects<'_>) -> usize {
+        let Reverse(slot) = holder.slot;
+        if holder.is_leaving {
+            self.close_socket(slot, effects);
+            return 0;
+        }
+        self.outboxes.drop_queued(slot, effects.budget);
+        // Without the part of a message that it held, the rest of its bytes cannot be read.
+        effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
+        let under_way = self.outboxes.bytes_under_way(slot);
+        let after_ms = 1_000 + self.random.below(9_000);
+        self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
+        if under_way > 2 * SEND_BYTES_MAX {
+            // It keeps its memory until it is taken: so much of it is not waited for.
+            self.close_socket(slot, effects);
+            return 0;
+        }
+        self.end_after_sending(slot, Phase::Lingering, effects);
+        under_way
+    }
+}

@@ -1,0 +1,131 @@
+//! The numberings of rooms in which nothing is left: epoch and head, so that a client who comes back knows whether it has
+//! missed anything. Bounded by age here and by bytes through the core's budget; holds no room and no message.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::ids::{Epoch, Position, RoomName};
+use crate::base::limits::NUMBERING_BYTES;
+use crate::engine::random::NameHashing;
+
+/// Where a room's numbering stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Numbering {
+    pub head: Position,
+    /// The latest `at` given, Unix milliseconds.
+    pub last_at: u64,
+}
+
+impl Numbering {
+    /// A numbering that begins.
+    pub const fn new(epoch: Epoch) -> Self {
+        Self { head: Position { epoch, seq: 0 }, last_at: 0 }
+    }
+}
+
+/// When a numbering is forgotten (monotonic milliseconds), and a number that no other has.
+type End = (u64, u64);
+
+/// The numberings of one core's idle rooms.
+#[derive(Debug)]
+pub(super) struct Numberings {
+    by_room: HashMap<RoomName, (Numbering, End), NameHashing>,
+    by_end: BTreeMap<End, RoomName>,
+    next_number: u64,
+    bytes: usize,
+}
+
+impl Numberings {
+    /// None.
+    pub fn new(hashing: NameHashing) -> Self {
+        Self { by_room: HashMap::with_hasher(hashing), by_end: BTreeMap::new(), next_number: 0, bytes: 0 }
+    }
+
+    /// Bytes for the budget.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Remembers where the numbering of a room stands that has none here.
+    pub fn remember(&mut self, room: RoomName, numbering: Numbering, expires_ms: u64) {
+        let end = (expires_ms, self.next_number);
+        self.next_number += 1;
+        self.bytes += entry_bytes(&room);
+        self.by_end.insert(end, room.clone());
+        let earlier = self.by_room.insert(room, (numbering, end));
+        debug_assert!(earlier.is_none(), "it was taken when the room came to be");
+    }
+
+    /// The numbering of a room that comes to be again.
+    pub fn take(&mut self, room: &str) -> Option<Numbering> {
+        let (numbering, end) = self.by_room.remove(room)?;
+        self.by_end.remove(&end);
+        self.bytes -= NUMBERING_BYTES + room.len();
+        self.shrink();
+        Some(numbering)
+    }
+
+    /// When the first ends, monotonic milliseconds.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.by_end.first_key_value().map(|((expires_ms, _), _)| *expires_ms)
+    }
+
+    /// Forgets at most `count` of those that have ended.
+    pub fn expire(&mut self, now_ms: u64, count: usize) {
+        for _ in 0..count {
+            if self.next_expiry_ms().is_none_or(|expires_ms| expires_ms > now_ms) {
+                break;
+            }
+            self.drop_first();
+        }
+    }
+
+    /// Forgets the one that would end first. Whether there was one.
+    pub fn drop_first(&mut self) -> bool {
+        let Some((_, room)) = self.by_end.pop_first() else { return false };
+        self.by_room.remove(&*room);
+        self.bytes -= entry_bytes(&room);
+        self.shrink();
+        true
+    }
+
+    /// Gives back the memory of many that have gone.
+    fn shrink(&mut self) {
+        if self.by_room.capacity() > 1_024 && self.by_room.len() * 8 < self.by_room.capacity() {
+            self.by_room.shrink_to(self.by_room.len() * 2);
+        }
+    }
+}
+
+fn entry_bytes(room: &RoomName) -> usize {
+    NUMBERING_BYTES + room.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::CoreId;
+    use crate::engine::random::{Part, Secrets};
+
+    fn room(name: &str) -> RoomName {
+        RoomName::new(name).expect("valid")
+    }
+
+    fn at(seq: u64) -> Numbering {
+        Numbering { head: Position { epoch: Epoch(7), seq }, last_at: seq }
+    }
+
+    #[test]
+    fn a_numbering_is_taken_once_and_forgotten_in_time() {
+        let mut numberings = Numberings::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
+        for (index, name) in ["a", "b", "c"].into_iter().enumerate() {
+            numberings.remember(room(name), at(index as u64), 300 - 100 * index as u64);
+        }
+        assert_eq!(numberings.bytes(), 3 * (NUMBERING_BYTES + 1));
+        assert_eq!((numberings.take("b"), numberings.take("b")), (Some(at(1)), None));
+        assert_eq!(numberings.next_expiry_ms(), Some(100));
+        numberings.expire(299, 10);
+        assert_eq!((numberings.take("c"), numberings.next_expiry_ms()), (None, Some(300)));
+        assert!(numberings.drop_first() && !numberings.drop_first());
+        assert_eq!((numberings.take("a"), numberings.bytes()), (None, 0));
+    }
+}
