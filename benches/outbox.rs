@@ -81,11 +81,7 @@ struct Rig {
 
 impl Rig {
     fn new(connections: u32) -> Rig {
-        Rig::bounded(connections, BYTES_MAX)
-    }
-
-    fn bounded(connections: u32, bytes_max: usize) -> Rig {
-        let mut outboxes = Outboxes::new(bytes_max);
+        let mut outboxes = Outboxes::new(BYTES_MAX);
         (0..connections).for_each(|slot| outboxes.reach(slot));
         let mut rig = Rig {
             outboxes,
@@ -151,7 +147,8 @@ struct Stuck {
 impl Stuck {
     fn new(messages: usize) -> Stuck {
         let len = server_frame(Opcode::Text, &[b'x'; 128]).len() + OUTBOX_ITEM_BYTES;
-        let rig = Rig::bounded(1, (messages + 1) * len);
+        let mut rig = Rig::new(1);
+        rig.outboxes.set_bytes_max((messages + 1) * len);
         let mut stuck = Stuck { rig, room: RoomName::new("lobby").expect("valid") };
         let first = stuck.rig.message();
         stuck.rig.outboxes.push(0, first, &mut stuck.rig.budget);
