@@ -22,6 +22,9 @@ pub const EARLY_BYTES_MAX: usize = 16 * 1024;
 /// that are refused. Those beyond are refused when they come.
 pub const SOCKETS_PER_CONNECT: NonZeroU64 = NonZeroU64::new(4).expect("it is not 0");
 
+/// A frame of more bytes that waits for a connection is charged to the memory budget with half of them again.
+pub const LARGE_FRAME_BYTES: usize = 128 * 1024;
+
 /// So many refusals for rate in a row close a connection (4429).
 pub const RATE_REFUSALS_MAX: u8 = 100;
 

@@ -115,6 +115,11 @@ fn thousands_of_stalled_readers_cost_neither_memory_nor_anyone_else() {
     eventually("those whose room drops nothing are closed", || {
         (count("roomring_closed_slow_total") == in_first).then_some(())
     });
+    eventually("the other rooms drop what the stalled have not taken", || {
+        seq += 1;
+        speak(&mut members, seq, &data);
+        (count("roomring_dropped_slow_total") > 0.0).then_some(())
+    });
     let (shed, dropped) = (count("roomring_closed_overloaded_total"), count("roomring_dropped_slow_total"));
     println!(
         "{seq} rounds, slowest {slowest:?}; {charged} MiB charged and {rss_before} -> {rss} MiB resident at most; \

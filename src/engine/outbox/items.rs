@@ -10,7 +10,9 @@ use foldhash::fast::FixedState;
 
 use super::{NONE, Outgoing, Role};
 use crate::base::ids::{RoomName, Seq};
-use crate::base::limits::{OUTBOX_ARENA_KEPT, OUTBOX_ITEM_BYTES, OUTBOX_PLACE_BYTES, REPLAYED_BYTES};
+use crate::base::limits::{
+    LARGE_FRAME_BYTES, OUTBOX_ARENA_KEPT, OUTBOX_ITEM_BYTES, OUTBOX_PLACE_BYTES, REPLAYED_BYTES,
+};
 use crate::engine::budget::Budget;
 use crate::wire::publication::Publication;
 
@@ -61,12 +63,18 @@ pub(super) struct Items {
     replayed: HashMap<usize, u32, FixedState>,
 }
 
+/// What a frame of so many bytes takes of the memory: blocks as large as pages of history differ in size, and what is
+/// given back of them leaves holes that others do not fill.
+const fn held(len: usize) -> usize {
+    if len > LARGE_FRAME_BYTES { len + len / 2 } else { len }
+}
+
 impl Items {
     /// Takes a finished frame that one place refers to.
     pub fn add_frame(&mut self, outgoing: Outgoing, budget: &mut Budget) -> u32 {
         let Outgoing { bytes, messages, role } = outgoing;
         let len = u32::try_from(bytes.len()).expect("a send has fewer bytes");
-        budget.charge(bytes.len());
+        budget.charge(held(bytes.len()));
         self.add(Item::Frame(Frame { bytes, len, references: 1, messages, role }), budget)
     }
 
@@ -191,7 +199,7 @@ impl Items {
         self.free.push(item);
         budget.release(OUTBOX_ITEM_BYTES);
         match &mut taken {
-            Item::Frame(frame) => budget.release(frame.len as usize),
+            Item::Frame(frame) => budget.release(held(frame.len as usize)),
             Item::Gap(_) => {}
             Item::Replay(replay) => {
                 budget.release(replay.places * OUTBOX_PLACE_BYTES);
