@@ -252,7 +252,7 @@ pub const MEMBER_BYTES: usize = 28;
 pub const USERS_BYTES: usize = 256;
 
 /// Bytes charged to the memory budget for each user of a room whose presence is tracked, beside the name.
-pub const USER_BYTES: usize = 72;
+pub const USER_BYTES: usize = 80;
 
 /// Bytes charged to the memory budget for a room's members on one core together, beside the room's name.
 pub const AUDIENCE_BYTES: usize = 320;
