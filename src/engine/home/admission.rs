@@ -52,7 +52,8 @@ impl Home {
         }
         if let Some(retry_after_ms) = self.is_too_often(slot) {
             effects.counters.refused_limit.add(1);
-            return self.refuse_head(slot, &connect_refusal(ConnectRefusal::AddressRate { retry_after_ms }), effects);
+            let refusal = connect_refusal(ConnectRefusal::AddressRate { retry_after_ms });
+            return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
         }
         let waiting = Box::new(Waiting { upgrade, user: None, access: None, early: early.to_vec() });
         effects.budget.charge(waiting.early.len());
@@ -119,7 +120,7 @@ impl Home {
 
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
         // A connection that has just ended is counted no more before this one is judged.
-        if self.is_lane_full(core, effects) {
+        if self.is_way_full_for_upgrades(core, effects) {
             let why = "too much waits for another core";
             return self.turn_away(slot, &at_capacity(why), effects);
         }

@@ -1,6 +1,6 @@
 //! Changes of state that others must hear of whatever their lanes hold: that a connection went away or came back, has
 //! left a room, is gone. None is ever refused, and none is staged beyond a lane's bound: what meets a full lane is kept
-//! here in a few bytes and sent as soon as the lane has room, before any command that goes the same way.
+//! here in a few bytes and sent as soon as the lane has room, before anything that the same connection says next.
 //!
 //! Whether a connection is away is a mark of each membership beside what the owner was told last, so however often it
 //! changes, a membership has at most one hop of it in a turn.
@@ -55,8 +55,8 @@ enum Change {
 #[derive(Debug)]
 pub(super) struct Late {
     changes: VecDeque<Change>,
-    /// Changes by the core whose lane they wait for: a change of several rooms counts for each.
-    waiting: Vec<u32>,
+    /// Connections that are no more and still counted, by the core that counts them.
+    uncounted: Vec<u32>,
     /// Open connections that have left rooms by themselves or been put out of them, by slot, with how many of those changes
     /// wait: what they say next must not overtake them.
     holding: HashMap<u32, u32, FixedState>,
@@ -68,9 +68,8 @@ pub(super) struct Late {
 
 impl Late {
     pub(super) fn new(cores: u16) -> Self {
-        let waiting = vec![0; usize::from(cores)];
         let (changes, restless) = (VecDeque::new(), VecDeque::new());
-        Self { changes, waiting, holding: HashMap::default(), restless, due_us: None }
+        Self { changes, uncounted: vec![0; usize::from(cores)], holding: HashMap::default(), restless, due_us: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -96,9 +95,10 @@ impl Late {
 }
 
 impl Home {
-    /// Whether a question that no connection waits for yet finds no way to another core: none overtakes what waits.
-    pub(super) fn is_lane_full(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
-        core != self.core && (self.late.waiting[core.index()] > 0 || effects.outbound.is_full(core))
+    /// Whether another core cannot be asked about an upgrade now: its lane is full, or it still counts connections that
+    /// are no more.
+    pub(super) fn is_way_full_for_upgrades(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
+        core != self.core && (self.late.uncounted[core.index()] > 0 || effects.outbound.is_full(core))
     }
 
     /// Whether something that is kept here else would be staged beyond the lane's bound.
@@ -121,10 +121,6 @@ impl Home {
         effects: &mut HomeEffects<'_>,
     ) {
         let rooms = self.leave_rooms(&member, passes, how, rooms, effects);
-        for (room, _) in &rooms {
-            let way = passes.unwrap_or(owner_of(room, self.settings.cores));
-            self.late.waiting[way.index()] += 1;
-        }
         if !rooms.is_empty() {
             if !matches!(how, Leaving::Gone) {
                 self.late.hold(member.conn.slot);
@@ -163,7 +159,7 @@ impl Home {
     pub(super) fn tell_uncounted(&mut self, counted: Counted, effects: &mut HomeEffects<'_>) {
         let core = self.core_of(&counted);
         if self.is_staging_full(core, effects) {
-            self.late.waiting[core.index()] += 1;
+            self.late.uncounted[core.index()] += 1;
             self.late.changes.push_back(Change::Uncounted(counted));
         } else {
             uncount(core, counted, effects);
@@ -231,16 +227,12 @@ impl Home {
         match change {
             Change::Uncounted(counted) => {
                 let core = self.core_of(&counted);
-                self.late.waiting[core.index()] -= 1;
+                self.late.uncounted[core.index()] -= 1;
                 self.tell_uncounted(counted, effects);
                 1
             }
             Change::Left { member, passes, how, rooms } => {
                 let looks = rooms.len();
-                for (room, _) in &rooms {
-                    let way = passes.unwrap_or(owner_of(room, self.settings.cores));
-                    self.late.waiting[way.index()] -= 1;
-                }
                 if !matches!(how, Leaving::Gone) {
                     self.late.let_go(member.conn.slot);
                 }

@@ -2,11 +2,11 @@
 //! closes and hops. Never numbers a message and never knows who else is in a room.
 //!
 //! `upgrade` opens a connection once `admission` has let it in, or `refusing` tells it why not; `verification` judges its
-//! token, `tokens` knows what that allows and until when, `inbound`
-//! turns its bytes into commands, `commands` carries them out at the `pace` that they may have, `hops` hears the owners'
-//! answers, `delivery` what they send to all members and `news` who is there, `late` keeps what must be told and meets a
-//! full lane, `crowd` bounds those that are none yet, `closing` ends it, `timers` does what time asks for, `reload` takes
-//! over other settings, `calls` what the control address asks for.
+//! token, `tokens` knows what that allows and until when. `inbound` turns its bytes into commands, `commands` carries them
+//! out at the `pace` that they may have, `pongs` answers its pings. `hops` hears the owners' answers, `delivery` what they
+//! send to all members, `news` who is there; `late` keeps what must be told and meets a full lane. `crowd` bounds sockets
+//! that are no WebSocket, `closing` ends a connection, `shedding` ends those that hold the most when memory is short.
+//! `timers` does what time asks for, `reload` takes over other settings, `calls` does what the control address asks for.
 
 mod admission;
 mod calls;
@@ -114,8 +114,9 @@ pub struct Home {
     paces: HashMap<u32, Pace, FixedState>,
     /// Pings that are not answered yet.
     pongs: Pongs,
+    /// What is done when memory is short.
     shedding: Shedding,
-    /// Bytes of them.
+    /// Bytes of `heads`.
     heads_bytes: usize,
     /// Given to the next accepted connection.
     next_generation: u32,

@@ -127,6 +127,17 @@ fn limits_are_4429_and_say_when() {
 }
 
 #[test]
+fn an_address_that_has_opened_too_many_sockets_is_4429() {
+    let limits = Limits { connect_rate_per_address: Rate::new(1, 3_000), ..Limits::default() };
+    let mut one = One::with(Settings { cores: 1, limits, ..Settings::for_tests() });
+    // As many sockets as its rate allows, which ask for nothing.
+    (0..8).for_each(|slot| one.handle(accepted(slot)));
+    let (code, reason, before) = closed(&ask(&mut one, 8, "refuse=close", ""));
+    assert!(code == 4429 && reason.contains("address"), "{reason}");
+    assert!((1_000..2_000).contains(&after_ms(&before, "rate_limited")), "{before}");
+}
+
+#[test]
 fn a_full_server_is_1013_and_one_that_drains_1012() {
     let mut one = One::with(Settings { cores: 1, connections_max: 1, ..Settings::for_tests() });
     ask(&mut one, 0, "user=ann", "");
