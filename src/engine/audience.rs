@@ -10,6 +10,7 @@ use super::budget::Budget;
 use super::news::Missed;
 use super::random::NameHashing;
 use super::settings::SlowPolicy;
+use super::table;
 use crate::base::ids::{CoreId, RoomName, Seq};
 use crate::base::limits::{AUDIENCE_BYTES, MEMBERSHIP_BYTES};
 use crate::wire::publication::Publication;
@@ -117,8 +118,8 @@ impl Audience {
     }
 }
 
-/// Places that tables keep when few audiences are left.
-const TABLE_KEPT: usize = 1_024;
+/// Places that are kept when no audience is left.
+const PLACES_KEPT: usize = 1_024;
 
 /// All audiences of a core.
 #[derive(Debug)]
@@ -188,10 +189,8 @@ impl Audiences {
 
     /// Gives back what a crowd needed.
     fn shrink(&mut self) {
-        if self.by_room.capacity() > TABLE_KEPT && self.by_room.len() * 8 < self.by_room.capacity() {
-            self.by_room.shrink_to(self.by_room.len() * 2);
-        }
-        if self.by_room.is_empty() && self.audiences.capacity() > TABLE_KEPT {
+        table::shrink(&mut self.by_room);
+        if self.by_room.is_empty() && self.audiences.capacity() > PLACES_KEPT {
             (self.audiences, self.free) = (Vec::new(), Vec::new());
         }
     }
@@ -254,7 +253,7 @@ mod tests {
         let stream = audiences.at(4_000).stream;
         indices.into_iter().for_each(|index| audiences.exit(index, &mut budget));
         assert_eq!((audiences.audiences.capacity(), audiences.free.capacity(), budget.used()), (0, 0, 0));
-        assert!(audiences.by_room.capacity() <= 2 * TABLE_KEPT, "{}", audiences.by_room.capacity());
+        assert!(audiences.by_room.capacity() <= 2 * PLACES_KEPT, "{}", audiences.by_room.capacity());
         assert!(!audiences.is_at(4_000, stream), "its place is gone");
     }
 

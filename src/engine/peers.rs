@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
 
-use super::table::Table;
+use super::table::{self, Table};
 
 /// The addresses of a core's connections, by slot.
 #[derive(Debug, Default)]
@@ -49,13 +49,8 @@ impl Peers {
     /// Nobody is there any more.
     pub fn forget(&mut self, slot: u32) {
         self.short.reach(slot);
-        if std::mem::replace(self.short.at_mut(slot), ELSEWHERE) == ELSEWHERE
-            && self.long.remove(&slot).is_some()
-            && self.long.capacity() > 256
-            && self.long.len() * 8 < self.long.capacity()
-        {
-            // What many needed is given back after them.
-            self.long.shrink_to(self.long.len() * 2);
+        if std::mem::replace(self.short.at_mut(slot), ELSEWHERE) == ELSEWHERE && self.long.remove(&slot).is_some() {
+            table::shrink(&mut self.long);
         }
     }
 }

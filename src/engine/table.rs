@@ -1,6 +1,21 @@
-//! A table indexed by slot that grows by whole chunks: no copy and no doubling when thousands of connections arrive.
+//! Tables of a core: one indexed by slot that grows by whole chunks, with no copy and no doubling when thousands of
+//! connections arrive; and how hash tables give back what a crowd needed.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
 
 const CHUNK: usize = 1024;
+
+/// Places that a hash table keeps when few entries are left.
+const PLACES_KEPT: usize = 1_024;
+
+/// Gives back most of a hash table's memory when an eighth of it is left in use. Called after each removal: the cost of
+/// moving what is left is spread over the removals before it.
+pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if map.capacity() > PLACES_KEPT && map.len() * 8 < map.capacity() {
+        map.shrink_to(map.len() * 2);
+    }
+}
 
 /// Values for slots made by `Default` a chunk at a time.
 #[derive(Debug)]
@@ -56,6 +71,19 @@ impl<T: Default> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hash_table_gives_back_what_a_crowd_needed() {
+        let mut map: HashMap<u32, u32> = (0..100_000).map(|key| (key, key)).collect();
+        for key in 0..99_000 {
+            map.remove(&key);
+            shrink(&mut map);
+        }
+        assert!(map.len() == 1_000 && map.capacity() < 20_000, "{}", map.capacity());
+        map.clear();
+        shrink(&mut map);
+        assert!(map.capacity() <= PLACES_KEPT, "{}", map.capacity());
+    }
 
     #[test]
     fn grows_to_the_slot_and_keeps_values() {

@@ -1,16 +1,15 @@
 //! Clients that connect and never ask, or ask a byte at a time, by the thousand: whoever comes meanwhile is served at once.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustls::version::TLS13;
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
 use crate::http;
-use crate::server::{PATIENCE, Server, allow_descriptors, eventually};
+use crate::server::{Server, allow_descriptors, eventually};
 use crate::tls;
 
 /// More than the server keeps for connections that are no WebSocket when it is told of a hundred.
@@ -104,16 +103,6 @@ fn first_messages_of_tls_that_never_end_keep_nobody_from_theirs() {
     server.wait_until_empty();
 }
 
-/// A connection from one of the loopback's addresses.
-fn open_from(server: &Server, last: u8) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).expect("loopback is ours");
-    socket.connect(&server.listen.into()).expect("the server accepts");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    stream
-}
-
 /// Whether the server has ended a connection on which it says nothing.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).expect("it can be set");
@@ -129,7 +118,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 fn silent_sockets_over_the_rate_of_their_address_are_closed_at_once() {
     for cores in ["server.cores=1", "server.cores=2"] {
         let server = Server::start(&[cores, "limits.connect_rate_per_ip=10/h"]);
-        let mut silent: Vec<TcpStream> = (0..130).map(|_| open_from(&server, 9)).collect();
+        let mut silent: Vec<TcpStream> = (0..130).map(|_| server.open_from(9)).collect();
         // Eight times the rate at once, and twice the rate that may wait to be told.
         let left = |silent: &mut [TcpStream]| {
             silent.iter_mut().filter_map(|stream| (!is_closed(stream)).then_some(())).count()
@@ -144,7 +133,7 @@ fn silent_sockets_over_the_rate_of_their_address_are_closed_at_once() {
         let count = |status: &str| statuses.iter().filter(|its| *its == status).count();
         assert_eq!((count("101"), count("429")), (20, 80), "{statuses:?}");
         // Nobody else is concerned.
-        let mut other = open_from(&server, 10);
+        let mut other = server.open_from(10);
         other.write_all(head.as_bytes()).expect("the server reads");
         assert!(http::read_head(&mut other).starts_with("HTTP/1.1 101 "));
         let refused = server.metric("roomring_refused_limit_total", "");

@@ -32,6 +32,7 @@ mod monitoring;
 mod operator;
 mod presence;
 mod proxy;
+mod random;
 mod refusals;
 mod rooms;
 mod server;

@@ -2,29 +2,17 @@
 //! and nobody else. Seen through the log, which names the address.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-
-use socket2::{Domain, Socket, Type};
+use std::net::TcpStream;
 
 use crate::client::Client;
 use crate::http;
-use crate::server::{PATIENCE, Server, eventually};
+use crate::server::{Server, eventually};
 
 /// A server that logs whatever ends, and trusts `networks`.
 fn start(networks: &str, proxy_protocol: bool) -> Server {
     let (trusted, protocol) =
         (format!("server.trusted_proxies={networks}"), format!("server.proxy_protocol={proxy_protocol}"));
     Server::start(&[&trusted, &protocol, "log.format=text", "log.level=debug"])
-}
-
-/// A connection from one of the loopback's addresses.
-fn open_from(server: &Server, last: u8) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).expect("loopback is ours");
-    socket.connect(&server.listen.into()).expect("the server accepts");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    stream
 }
 
 /// Opens a WebSocket behind `preface`, sent in pieces, with header fields `more`, ends it, and waits for the line that
@@ -60,8 +48,7 @@ fn v2(command: u8) -> Vec<u8> {
 #[test]
 fn a_trusted_proxys_header_names_the_client() {
     let server = start("127.0.0.1", true);
-    let address =
-        |user: &str, last: u8, preface: &[u8]| address_of(&server, open_from(&server, last), user, preface, "");
+    let address = |user: &str, last: u8, preface: &[u8]| address_of(&server, server.open_from(last), user, preface, "");
     assert_eq!(address("ann", 1, V1), "203.0.113.9");
     assert_eq!(address("bob", 1, &v2(0x21)), "2001:db8::9");
     assert_eq!(address("cid", 1, &v2(0x20)), "127.0.0.1", "LOCAL is the proxy itself");
@@ -75,16 +62,16 @@ fn a_header_is_demanded_of_proxies_and_refused_of_others() {
     let server = start("127.0.0.1", true);
     for garbage in [b"GET /ws HTTP/1.1\r\n\r\n".as_slice(), b"PROXY TCP4 ::1 ::1 1 1\r\n", b"\r\n\r\n\0\r\nQUIT\n\x11"]
     {
-        let mut stream = open_from(&server, 1);
+        let mut stream = server.open_from(1);
         stream.write_all(garbage).expect("the server reads");
         assert_eq!(http::read_to_end(&mut stream), b"", "closed without a word");
     }
     assert_eq!(server.metric("roomring_refused_preface_total", ""), 3.0);
-    let mut stream = open_from(&server, 2);
+    let mut stream = server.open_from(2);
     stream.write_all(V1).expect("the server reads");
     let answer = http::parse(&http::read_to_end(&mut stream));
     assert_eq!(answer.status, 400, "{answer:?}");
-    let mut healthy = open_from(&server, 1);
+    let mut healthy = server.open_from(1);
     healthy.write_all(&[V1, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()).expect("the server reads");
     assert_eq!(http::parse(&http::read_to_end(&mut healthy)).status, 200);
     server.wait_until_empty();
@@ -93,7 +80,7 @@ fn a_header_is_demanded_of_proxies_and_refused_of_others() {
 #[test]
 fn forwarded_addresses_are_believed_of_proxies_alone() {
     let server = start("127.0.0.1,127.0.1.0/24", false);
-    let address = |user: &str, last: u8, more: &str| address_of(&server, open_from(&server, last), user, b"", more);
+    let address = |user: &str, last: u8, more: &str| address_of(&server, server.open_from(last), user, b"", more);
     assert_eq!(address("ann", 1, "X-Forwarded-For: 198.51.100.1, 203.0.113.9\r\n"), "203.0.113.9");
     assert_eq!(address("bob", 1, "X-Forwarded-For: 203.0.113.9, 127.0.1.7\r\n"), "203.0.113.9", "two proxies");
     assert_eq!(address("dan", 1, "X-Forwarded-For: \", 203.0.113.9\r\n"), "203.0.113.9", "a quote is a character");
@@ -109,7 +96,7 @@ fn the_standard_header_counts_where_it_is_configured() {
     let settings =
         ["server.trusted_proxies=127.0.0.1", "server.forwarded_header=Forwarded", "log.format=text", "log.level=debug"];
     let server = Server::start(&settings);
-    let address = |user: &str, more: &str| address_of(&server, open_from(&server, 1), user, b"", more);
+    let address = |user: &str, more: &str| address_of(&server, server.open_from(1), user, b"", more);
     assert_eq!(address("ann", "Forwarded: for=\"[2001:db8::9]:80\";proto=https\r\n"), "2001:db8::9");
     assert_eq!(address("bob", "Forwarded: for=_x, for=\"203.0.113.9:_secret\";by=\"a\\\",b\"\r\n"), "203.0.113.9");
     assert_eq!(address("cid", "Forwarded: for=198.51.100.1\r\nForwarded: for=203.0.113.9\r\n"), "203.0.113.9");
@@ -135,7 +122,7 @@ fn nonsense_of_a_trusted_proxy_lets_nobody_in_under_its_address() {
             let message = answer.json()["message"].to_string();
             assert!(message.contains(header) && message.contains("server.trusted_proxies"), "{message}");
         }
-        let mut stranger = open_from(&server, 2);
+        let mut stranger = server.open_from(2);
         stranger.write_all(http::upgrade_head(server.listen, "/ws", fields[0]).as_bytes()).expect("the server reads");
         assert!(http::read_head(&mut stranger).starts_with("HTTP/1.1 101 "), "of a stranger nothing is read");
     }

@@ -1,7 +1,7 @@
 //! The real server as a process of its own: started on free ports, watched, stopped. Knows nothing of what it serves.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::http;
 
@@ -104,6 +105,16 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Server {
+    /// A connection from one of the loopback's addresses.
+    pub fn open_from(&self, last: u8) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).expect("loopback is ours");
+        socket.connect(&self.listen.into()).expect("the server accepts");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+    }
+
     /// One core, free ports, rates off; `settings` are `section.key=value` and win.
     pub fn start(settings: &[&str]) -> Self {
         let mut command = program();

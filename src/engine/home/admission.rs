@@ -16,6 +16,7 @@ use crate::engine::hop::ToLimiter;
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::session::{Marks, Phase};
+use crate::engine::table;
 use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed, quoted};
 
 /// An upgrade that waits to be let in.
@@ -28,6 +29,13 @@ pub(super) struct Waiting {
     access: Option<Box<Access>>,
     /// What the client has sent after its head.
     early: Vec<u8>,
+}
+
+impl Waiting {
+    /// Bytes for the budget.
+    fn bytes(&self) -> usize {
+        self.upgrade.bytes() + self.early.len()
+    }
 }
 
 /// When to try again after what only less load mends.
@@ -56,7 +64,7 @@ impl Home {
             return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
         }
         let waiting = Box::new(Waiting { upgrade, user: None, access: None, early: early.to_vec() });
-        effects.budget.charge(waiting.early.len());
+        effects.budget.charge(waiting.bytes());
         self.waiting.insert(slot, waiting);
         if !self.settings.limits.gates_connects() {
             return self.authenticate(slot, effects);
@@ -199,8 +207,9 @@ impl Home {
             return self.turn_away(slot, &at_capacity(AT_CAPACITY), effects);
         }
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");
+        table::shrink(&mut self.waiting);
+        effects.budget.release(waiting.bytes());
         let Waiting { upgrade, user, access, mut early } = *waiting;
-        effects.budget.release(early.len());
         let user = user.expect("established before");
         self.open(slot, &upgrade, user, access, effects);
         self.count_late(slot, effects);
@@ -235,7 +244,8 @@ impl Home {
     /// The upgrade of a slot waits no longer, whatever becomes of it. Gives it back if there was one.
     pub(super) fn stop_waiting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> Option<Box<Upgrade>> {
         let waiting = self.waiting.remove(&slot)?;
-        effects.budget.release(waiting.early.len());
+        table::shrink(&mut self.waiting);
+        effects.budget.release(waiting.bytes());
         self.forget_counted(slot, waiting.user, effects);
         Some(waiting.upgrade)
     }

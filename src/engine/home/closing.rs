@@ -9,6 +9,7 @@ use crate::base::ids::RoomName;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
 use crate::engine::session::{Marks, NOWHERE, Phase, Session};
+use crate::engine::table;
 use crate::wire::frame::{Opcode, close_frame, server_frame};
 use crate::wire::message::ProtocolError;
 
@@ -207,6 +208,7 @@ impl Home {
         let user = self.sessions.at(slot).user.clone();
         self.forget_counted(slot, user, effects);
         self.paces.remove(&slot);
+        table::shrink(&mut self.paces);
         self.forget_token(slot, effects);
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);

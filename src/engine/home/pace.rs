@@ -11,6 +11,7 @@ use crate::engine::limiter::{USER_TOO_OFTEN, core_of_user};
 use crate::engine::placement::owner_of;
 use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
+use crate::engine::table;
 use crate::wire::command::{Command, ReplyTo};
 
 /// What is said of a command that another core cannot be given now.
@@ -150,6 +151,7 @@ impl Home {
             && pace.checks.is_full(now.mono_us)
         {
             self.paces.remove(&slot);
+            table::shrink(&mut self.paces);
         }
     }
 

@@ -8,10 +8,11 @@ use foldhash::fast::FixedState;
 use super::{Home, HomeEffects};
 use crate::base::limits::{PONG_BYTES, PONGS_PER_TURN_MAX};
 use crate::engine::session::{Marks, Phase};
+use crate::engine::table;
 use crate::wire::frame::{Opcode, server_frame};
 
-/// Places that the table keeps when few pings wait.
-const TABLE_KEPT: usize = 256;
+/// Places that the list of a turn's pings keeps.
+const HEARD_KEPT: usize = 256;
 
 /// Connections that have sent pings in this turn, or whose latest ping waits for a send to end.
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ impl Home {
                 self.put_pong(slot, effects);
             }
         }
-        heard.shrink_to(TABLE_KEPT);
+        heard.shrink_to(HEARD_KEPT);
         self.pongs.heard = heard;
     }
 
@@ -80,9 +81,7 @@ impl Home {
         }
         let pinged = by_slot.remove(&slot)?;
         effects.budget.release(PONG_BYTES);
-        if by_slot.capacity() > TABLE_KEPT && by_slot.len() * 8 < by_slot.capacity() {
-            by_slot.shrink_to(by_slot.len() * 2);
-        }
+        table::shrink(by_slot);
         pinged.latest
     }
 

@@ -10,6 +10,7 @@ use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
 use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
+use crate::engine::table;
 use crate::wire::command::{Form, Recover, ReplyTo};
 use crate::wire::handshake::{
     Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
@@ -48,10 +49,7 @@ impl Home {
     pub(super) fn take_head(&mut self, slot: u32) -> Option<Box<[u8]>> {
         let head = self.heads.remove(&slot);
         self.heads_bytes -= head.as_ref().map_or(0, |head| head.len());
-        // What many slow heads needed is given back after them.
-        if head.is_some() && self.heads.capacity() > 256 && self.heads.len() * 8 < self.heads.capacity() {
-            self.heads.shrink_to(self.heads.len() * 2);
-        }
+        table::shrink(&mut self.heads);
         head
     }
 

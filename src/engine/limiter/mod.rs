@@ -17,6 +17,7 @@ use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{Bucket, Rate, SlidingWindow};
 use crate::engine::settings::{Limits, Settings};
+use crate::engine::table;
 
 /// Where upgrades of the whole server are counted.
 const SERVER_CORE: CoreId = CoreId(0);
@@ -184,10 +185,9 @@ impl Limiter {
     fn connect(&mut self, conn: ConnId, address: IpAddr, effects: &mut LimiterEffects<'_>) {
         let Limits { connect_rate, connect_rate_per_address, connections_per_address_max, .. } = self.settings.limits;
         let counted = connections_per_address_max > 0;
-        let rate = connect_rate_per_address;
-        if counted || rate.is_some() {
+        if counted || connect_rate_per_address.is_some() {
             let entry = self.address(network(address), effects.now, effects.budget);
-            if let Some(rate) = rate
+            if let Some(rate) = connect_rate_per_address
                 && let Err(retry_after_ms) = entry.connects.try_take(rate, effects.now.mono_us)
             {
                 let refusal = ConnectRefusal::AddressRate { retry_after_ms };
@@ -247,6 +247,7 @@ impl Limiter {
         entry.connections -= 1;
         if entry.connections == 0 && !entry.is_queued {
             self.addresses.remove(&key);
+            table::shrink(&mut self.addresses);
             effects.budget.release(LIMITER_ENTRY_BYTES);
         }
     }
@@ -283,6 +284,7 @@ impl Limiter {
         entry.connections -= 1;
         if entry.connections == 0 && !entry.is_queued {
             self.users.remove(user);
+            table::shrink(&mut self.users);
             effects.budget.release(LIMITER_ENTRY_BYTES);
         }
     }
@@ -344,6 +346,7 @@ impl Limiter {
             entry.is_queued = false;
             if entry.connections == 0 {
                 self.addresses.remove(&key);
+                table::shrink(&mut self.addresses);
                 effects.budget.release(LIMITER_ENTRY_BYTES);
             }
         }
@@ -361,6 +364,7 @@ impl Limiter {
             effects.budget.release(std::mem::take(&mut entry.charged));
             if entry.connections == 0 {
                 self.users.remove(&user);
+                table::shrink(&mut self.users);
                 effects.budget.release(LIMITER_ENTRY_BYTES);
             }
         }

@@ -16,6 +16,7 @@ use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::{BACKLOG_BYTES, OUTBOX_PLACE_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX};
 use crate::engine::budget::Budget;
 use crate::engine::settings::SlowPolicy;
+use crate::engine::table;
 use crate::wire::publication::Publication;
 
 /// What waits of one room for one connection.
@@ -282,9 +283,7 @@ impl Outboxes {
         self.lags.remove(&slot);
         budget.release(BACKLOG_BYTES);
         self.queues.at_mut(slot).flags &= !LAGS;
-        if self.lags.capacity() > 256 && self.lags.len() * 8 < self.lags.capacity() {
-            self.lags.shrink_to(self.lags.len() * 2);
-        }
+        table::shrink(&mut self.lags);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::base::limits::{
     LARGE_FRAME_BYTES, OUTBOX_ARENA_KEPT, OUTBOX_ITEM_BYTES, OUTBOX_PLACE_BYTES, REPLAYED_BYTES,
 };
 use crate::engine::budget::Budget;
+use crate::engine::table;
 use crate::wire::publication::Publication;
 
 /// What a waiting `gap` counts for in an outbox.
@@ -122,10 +123,7 @@ impl Items {
         if *count == 0 {
             self.replayed.remove(&Arc::as_ptr(message).addr());
             budget.release(message.bytes() + REPLAYED_BYTES);
-            // What a storm of recoveries needed is given back after it.
-            if self.replayed.capacity() > OUTBOX_ARENA_KEPT && self.replayed.len() * 8 < self.replayed.capacity() {
-                self.replayed.shrink_to(self.replayed.len() * 2);
-            }
+            table::shrink(&mut self.replayed);
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::NUMBERING_BYTES;
 use crate::engine::random::NameHashing;
+use crate::engine::table;
 
 /// Where a room's numbering stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,8 @@ impl Numberings {
     pub fn take(&mut self, room: &str) -> Option<Numbering> {
         let (numbering, end) = self.by_room.remove(room)?;
         self.by_end.remove(&end);
-        self.bytes -= NUMBERING_BYTES + room.len();
-        self.shrink();
+        self.bytes -= entry_bytes(room);
+        table::shrink(&mut self.by_room);
         Some(numbering)
     }
 
@@ -84,19 +85,12 @@ impl Numberings {
         let Some((_, room)) = self.by_end.pop_first() else { return false };
         self.by_room.remove(&*room);
         self.bytes -= entry_bytes(&room);
-        self.shrink();
+        table::shrink(&mut self.by_room);
         true
-    }
-
-    /// Gives back the memory of many that have gone.
-    fn shrink(&mut self) {
-        if self.by_room.capacity() > 1_024 && self.by_room.len() * 8 < self.by_room.capacity() {
-            self.by_room.shrink_to(self.by_room.len() * 2);
-        }
     }
 }
 
-fn entry_bytes(room: &RoomName) -> usize {
+fn entry_bytes(room: &str) -> usize {
     NUMBERING_BYTES + room.len()
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::room::Room;
 use crate::base::ids::RoomName;
 use crate::engine::random::NameHashing;
+use crate::engine::table;
 
 /// A room of this core. The id of a room that has been removed finds nothing, also when its place has a new room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +75,7 @@ impl Rooms {
         let room = self.places[id.index as usize].room.take()?;
         self.ids.remove(&*room.name);
         self.free.push(id.index);
-        if self.ids.capacity() > 1_024 && self.ids.len() * 8 < self.ids.capacity() {
-            self.ids.shrink_to(self.ids.len() * 2);
-        }
+        table::shrink(&mut self.ids);
         Some(room)
     }
 

@@ -104,6 +104,17 @@ pub struct Upgrade {
     pub forwarded: ForwardedFields,
 }
 
+impl Upgrade {
+    /// Bytes that its texts take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let optional = [&self.origin, &self.host, &self.token, &self.user, &self.epoch];
+        let rooms: usize = self.rooms.iter().map(|room| size_of::<String>() + room.len()).sum();
+        let optional: usize = optional.into_iter().flatten().map(String::len).sum();
+        size_of::<Self>() + self.path.len() + self.accept.len() + optional + rooms
+    }
+}
+
 /// An answer that ends the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

@@ -13,6 +13,7 @@ use super::Target;
 use super::healthy::{ROOMS, dial, stream};
 use crate::client::Stream;
 use crate::http::{client_frame, upgrade_head};
+use crate::random::Random;
 
 /// How long an attacker waits for anything.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -71,7 +72,7 @@ impl fmt::Debug for Done {
 pub struct Attacker {
     target: Target,
     from: Ipv4Addr,
-    random: u64,
+    random: Random,
     kept: Vec<TcpStream>,
     kept_streams: Vec<Stream>,
     done: Done,
@@ -81,39 +82,27 @@ impl Attacker {
     pub fn new(target: Target, from: Ipv4Addr, seed: u64) -> Self {
         LazyLock::force(&BOMB);
         let (kept, kept_streams, done) = (Vec::new(), Vec::new(), Done::default());
-        Self { target, from, random: seed, kept, kept_streams, done }
+        Self { target, from, random: Random::new(seed), kept, kept_streams, done }
     }
 
     /// Attacks until told to stop; every socket ends with it.
     pub fn run(mut self, stop: &AtomicBool) -> Done {
-        let mut turn = self.below(KINDS.len());
+        let mut turn = self.random.below(KINDS.len());
         while !stop.load(Ordering::Relaxed) {
             // Each kind comes, in an order and with contents of the seed.
-            turn = (turn + 1 + 5 * self.below(2)) % KINDS.len();
+            turn = (turn + 1 + 5 * self.random.below(2)) % KINDS.len();
             // A refusal, a reset, a limit: that is what was asked for.
             let _ = self.attack(turn);
             self.done.0[turn] += 1;
-            let pause = self.below(10) as u64;
+            let pause = self.random.below(10) as u64;
             std::thread::sleep(Duration::from_millis(pause));
         }
         self.done
     }
 
-    fn next(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
     fn garbage(&mut self, max: usize) -> Vec<u8> {
-        let count = 1 + self.below(max);
-        (0..count).map(|_| (self.next() >> 32) as u8).collect()
+        let count = 1 + self.random.below(max);
+        (0..count).map(|_| (self.random.next() >> 32) as u8).collect()
     }
 
     fn tcp(&mut self, receive_bytes: Option<usize>) -> std::io::Result<TcpStream> {
@@ -131,7 +120,7 @@ impl Attacker {
     /// An upgrade; whatever the answer, what follows is sent.
     fn websocket(&mut self, query: &str, more: &str) -> std::io::Result<Stream> {
         let mut stream = self.connect()?;
-        let user = self.below(1_000);
+        let user = self.random.below(1_000);
         let head = upgrade_head(self.target.listen, &format!("/ws?user=mob-{user}{query}"), more);
         stream.write_all(head.as_bytes())?;
         let _ = stream.read(&mut [0; 4_096])?;
@@ -140,7 +129,7 @@ impl Attacker {
 
     fn keep(&mut self, stream: Stream) {
         if self.kept_streams.len() == KEPT_MAX {
-            let at = self.below(KEPT_MAX);
+            let at = self.random.below(KEPT_MAX);
             self.kept_streams.swap_remove(at);
         }
         self.kept_streams.push(stream);
@@ -151,7 +140,7 @@ impl Attacker {
     }
 
     fn busy(&mut self) -> &'static str {
-        ROOMS[self.below(ROOMS.len())]
+        ROOMS[self.random.below(ROOMS.len())]
     }
 
     fn attack(&mut self, kind: usize) -> std::io::Result<()> {
@@ -182,7 +171,7 @@ impl Attacker {
             "publish flood" => self.publish_flood(),
             "room flood" => {
                 let mut stream = self.websocket("", "")?;
-                let first = self.below(1_000_000);
+                let first = self.random.below(1_000_000);
                 let joins = (first..first + 300)
                     .flat_map(|room| Self::command(&format!(r#"{{"type":"join","room":"mob:{room}","id":1}}"#)));
                 stream.write_all(&joins.collect::<Vec<u8>>())?;
@@ -207,7 +196,7 @@ impl Attacker {
     /// A head, or a TLS record, of which the rest does not come; some come on byte by byte.
     fn slow_head(&mut self) -> std::io::Result<()> {
         let mut tcp = self.tcp(None)?;
-        let part: &[u8] = if self.target.tls.is_some() && self.below(4) > 0 {
+        let part: &[u8] = if self.target.tls.is_some() && self.random.below(4) > 0 {
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"
         } else {
             b"GET /ws HTTP/1.1\r\nHost: slow\r\nX-Slow: a"
@@ -227,13 +216,14 @@ impl Attacker {
     fn reset(&mut self) -> std::io::Result<()> {
         for _ in 0..5 {
             let room = self.busy();
-            let mut stream = if self.below(3) == 0 {
+            let mut stream = if self.random.below(3) == 0 {
                 self.connect()?
             } else {
-                self.websocket(&format!("&room={room}&room=mob:{}", self.random % 50), "")?
+                let rooms = format!("&room={room}&room=mob:{}", self.random.below(50));
+                self.websocket(&rooms, "")?
             };
             let frame = client_frame(0x01, br#"{"type":"publish","room":"#);
-            let part = self.below(frame.len());
+            let part = self.random.below(frame.len());
             let _ = stream.write_all(&frame[..part]);
             socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO))?;
         }
@@ -243,14 +233,14 @@ impl Attacker {
     fn wrong_frames(&mut self) -> std::io::Result<()> {
         let mut stream = self.websocket("&room=busy:1", "")?;
         let mut frame = client_frame(0x81, br#"{"type":"ping","id":1}"#);
-        match self.below(5) {
+        match self.random.below(5) {
             0 => frame[1] &= 0x7f,
-            1 => frame[0] = self.next() as u8,
-            2 => frame = [&[0x82, 0xff][..], &self.next().to_be_bytes(), &[0; 4]].concat(),
+            1 => frame[0] = self.random.next() as u8,
+            2 => frame = [&[0x82, 0xff][..], &self.random.next().to_be_bytes(), &[0; 4]].concat(),
             3 => frame = client_frame(0x81, b"\xed\xa0\x80"),
             _ => {
-                let at = self.below(frame.len());
-                frame[at] ^= 1 << self.below(8);
+                let at = self.random.below(frame.len());
+                frame[at] ^= 1 << self.random.below(8);
             }
         }
         stream.write_all(&frame)?;
@@ -258,17 +248,17 @@ impl Attacker {
     }
 
     fn publish_flood(&mut self) -> std::io::Result<()> {
-        let mob = self.below(20);
+        let mob = self.random.below(20);
         let busy = self.busy();
         let mut stream = self.websocket(&format!("&room=mob:{mob}&room={busy}"), "")?;
-        let large = "x".repeat(1 + self.below(20_000));
+        let large = "x".repeat(1 + self.random.below(20_000));
         let mut bytes =
             Self::command(&format!(r#"{{"type":"publish","room":"mob:{mob}","data":"{large}"}}"#)).repeat(40);
         let small = Self::command(&format!(r#"{{"type":"publish","room":"{busy}","data":"hello from the mob"}}"#));
         bytes.extend(small.repeat(10));
         bytes.extend(Self::command(&format!(r#"{{"type":"publish","room":"mob:{mob}","data":1}}"#)).repeat(300));
         stream.write_all(&bytes)?;
-        if self.below(3) == 0 {
+        if self.random.below(3) == 0 {
             self.keep(stream);
         }
         Ok(())
@@ -279,7 +269,8 @@ impl Attacker {
         let tcp = self.tcp(Some(4_096))?;
         let mut stream = stream(&self.target, tcp)?;
         let rooms: String = ROOMS.iter().map(|room| format!("&room={room}")).collect();
-        let head = upgrade_head(self.target.listen, &format!("/ws?user=stalled-{}{rooms}&room=mob:1", self.random), "");
+        let head =
+            upgrade_head(self.target.listen, &format!("/ws?user=stalled-{}{rooms}&room=mob:1", self.random.next()), "");
         stream.write_all(head.as_bytes())?;
         self.keep(stream);
         Ok(())
@@ -290,13 +281,14 @@ impl Attacker {
         let mut tcp = TcpStream::connect(self.target.control)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_write_timeout(Some(PATIENCE))?;
-        let bytes = match self.below(4) {
+        let bytes = match self.random.below(4) {
             0 => self.garbage(2_000),
             1 => b"POST /v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n{\"room\":".to_vec(),
             2 => b"POST /v1/users/healthy-0/disconnect HTTP/1.1\r\nHost: localhost\r\nX-API-Key: open\r\n\
                    Content-Length: 2\r\n\r\n{}"
                 .to_vec(),
-            _ => format!("GET /v1/{} HTTP/1.1\r\nHost: evil\r\n\r\n", "../".repeat(self.below(3_000))).into_bytes(),
+            _ => format!("GET /v1/{} HTTP/1.1\r\nHost: evil\r\n\r\n", "../".repeat(self.random.below(3_000)))
+                .into_bytes(),
         };
         tcp.write_all(&bytes)?;
         let _ = tcp.read(&mut [0; 4_096])?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::abuse::{Target, healthy};
 use crate::http::{client_frame, upgrade_head};
+use crate::random::Random;
 
 /// What a family does.
 pub struct Family {
@@ -83,7 +84,7 @@ pub const ALL: &[Family] = &[
         pause_ms: 1,
         open: |_, _| ("&room=grace".to_owned(), Vec::new()),
         round: |greedy, index| {
-            let room = if greedy.below(2) == 0 { "grace".to_owned() } else { format!("grace:{index}") };
+            let room = if greedy.random.below(2) == 0 { "grace".to_owned() } else { format!("grace:{index}") };
             let toggle = ["leave", "join"].map(|what| command(&format!(r#"{{"type":"{what}","room":"{room}"}}"#)));
             toggle.concat().repeat(2)
         },
@@ -110,7 +111,7 @@ pub const ALL: &[Family] = &[
         round: |greedy, _| {
             let empty = client_frame(0x00, b"").repeat(20);
             let tiny = client_frame(0x00, b"x").repeat(20);
-            if greedy.below(4) == 0 { empty } else { tiny }
+            if greedy.random.below(4) == 0 { empty } else { tiny }
         },
     },
     Family {
@@ -121,7 +122,7 @@ pub const ALL: &[Family] = &[
         pause_ms: 1,
         open: |_, index| (format!("&room=large:{}", index % 10), Vec::new()),
         round: |greedy, index| {
-            let data = "x".repeat(40_000 + greedy.below(20_000));
+            let data = "x".repeat(40_000 + greedy.random.below(20_000));
             let room = format!("large:{}", index % 10);
             command(&format!(r#"{{"type":"publish","room":"{room}","data":"{data}"}}"#))
         },
@@ -135,7 +136,7 @@ pub const ALL: &[Family] = &[
         open: |_, index| (format!("&room=keys:{index}"), Vec::new()),
         round: |greedy, index| {
             let key = "k".repeat(90);
-            let number = greedy.next();
+            let number = greedy.random.next();
             let text = r#""type":"publish","echo":false,"data":1"#;
             command(&format!(r#"{{{text},"room":"keys:{index}","key":"{key}{number}"}}"#))
         },
@@ -148,7 +149,7 @@ pub const ALL: &[Family] = &[
         pause_ms: 15,
         open: |greedy, index| {
             let rooms: String = (0..128).map(|room| format!("&room=crowd:{room}")).collect();
-            let room = greedy.below(128);
+            let room = greedy.random.below(128);
             let data = "x".repeat(2_000);
             let publish = command(&format!(r#"{{"type":"publish","room":"crowd:{room}","data":"{data}"}}"#));
             (rooms, publish.repeat(if index < 800 { 10 } else { 0 }))
@@ -186,7 +187,7 @@ fn command(text: &str) -> Vec<u8> {
 pub struct Greedy {
     target: Target,
     from: Ipv4Addr,
-    random: u64,
+    random: Random,
     /// Number of its first connection among all.
     first: usize,
     connections: Vec<Option<TcpStream>>,
@@ -198,7 +199,7 @@ pub struct Greedy {
 
 impl Greedy {
     pub fn new(target: Target, from: Ipv4Addr, seed: u64, first: usize) -> Self {
-        Self { target, from, random: seed, first, connections: Vec::new(), opened: 0, sent: 0 }
+        Self { target, from, random: Random::new(seed), first, connections: Vec::new(), opened: 0, sent: 0 }
     }
 
     /// Plays until told to stop; the connections stay as they are.
@@ -235,7 +236,8 @@ impl Greedy {
             } else if family.tls {
                 b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec()
             } else {
-                [b"GET /ws HTTP/1.1\r\nHost: slow\r\nX-Slow: ".as_slice(), &vec![b'a'; 1 + self.below(8_000)]].concat()
+                [b"GET /ws HTTP/1.1\r\nHost: slow\r\nX-Slow: ".as_slice(), &vec![b'a'; 1 + self.random.below(8_000)]]
+                    .concat()
             };
             self.opened += 1;
             self.connections[at] = Some(stream);
@@ -259,17 +261,5 @@ impl Greedy {
     fn joins(&self, index: usize, count: usize) -> Vec<u8> {
         let join = |room| command(&format!(r#"{{"type":"join","room":"own:{index}:{room}"}}"#));
         (0..count).flat_map(join).collect()
-    }
-
-    fn next(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }
