@@ -73,12 +73,12 @@
 //!   server offers neither yet.
 //! - **Tokens** are verified on the core that has the connection, with an immutable set of keys ([`engine::access`]) that
 //!   the service thread renews ([`server::auth`]). A token that no key fits waits for the next set; signature checks are
-//!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are empty in
-//!   mode `open`.
+//!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are
+//!   empty in mode `open`.
 //! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs) comes
 //!   from a cryptographic generator ([`engine::random`]); tables that hold what outsiders choose, and the placement of names
 //!   on cores, have keys that follow from other secrets of the process.
-//! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) and `wire/mask.rs` only.
+//! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) only.
 
 pub mod base;
 pub mod control;

@@ -35,7 +35,8 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// An answer under way at the end of [`LIFETIME`] may take so much longer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
-/// After a failed accept that nobody could make way for, before the next; twice as long each time, up to [`ACCEPT_PAUSE_MAX`].
+/// After a failed accept that nobody could make way for, before the next; twice as long each time, up to
+/// [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause.

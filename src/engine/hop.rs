@@ -73,8 +73,8 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. If the join was refused,
-    /// a no-op. By command it is done once the member's own publications have come.
+    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. If the join was
+    /// refused, a no-op. By command it is done once the member's own publications have come.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Leave {
         /// Which room.
@@ -137,7 +137,8 @@ pub enum ToOwner {
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A member asks who is here. Answered by `Presence`, or `Refused` (`forbidden` where the room tracks no presence). Lane full: not sent; the home answers `overloaded`.
+    /// A member asks who is here. Answered by `Presence`, or `Refused` (`forbidden` where the room tracks no presence).
+    /// Lane full: not sent; the home answers `overloaded`.
     Presence {
         /// Which room.
         room: RoomName,
@@ -395,9 +396,9 @@ pub enum ToHome {
 /// From a connection's home to the core where its address, its user or the server as a whole is counted.
 #[derive(Debug)]
 pub enum ToLimiter {
-    /// A connection has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
+    /// A socket has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
     /// asked for it later rides behind this, so its answer comes behind that one. To the core of the address.
-    /// Lane full: not sent; the home has it counted with its upgrade.
+    /// Lane full: not sent, and the socket is not counted; how many there may be is bounded all the same.
     Connected {
         /// Which.
         conn: ConnId,

@@ -1,8 +1,8 @@
 //! Hops staged in this turn for each core, its own included, until the lanes take them.
 //!
 //! Bounded in hops and in bytes, those included that wait in the channel: over either, [`Outbound::try_post`] refuses, and
-//! what then happens stands on the hop's variant. [`Outbound::post`] is for the hops that must not be lost; each of them answers to something that was itself
-//! admitted under the bound, which bounds them too.
+//! what then happens stands on the hop's variant. [`Outbound::post`] is for the hops that must not be lost; each of them
+//! answers to something that was itself admitted under the bound, which bounds them too.
 
 use std::collections::VecDeque;
 

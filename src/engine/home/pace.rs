@@ -1,5 +1,6 @@
 //! How fast one connection may send: its token buckets for commands, publishes and the checks of its tokens, and what
-//! happens to one that does not heed them. What its user may do on all connections together is counted in [`crate::engine::limiter`].
+//! happens to one that does not heed them. What its user may do on all connections together is counted in
+//! [`crate::engine::limiter`].
 
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};

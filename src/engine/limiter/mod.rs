@@ -169,7 +169,8 @@ impl Limiter {
         }
     }
 
-    /// Counts a socket, when it comes, for the rate of an address that is counted here: it may open several for each upgrade.
+    /// Counts a socket, when it comes, for the rate of an address that is counted here: it may open several for each
+    /// upgrade.
     ///
     /// # Errors
     /// It is over the rate.
