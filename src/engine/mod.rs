@@ -14,6 +14,7 @@ pub mod hop;
 pub mod hosts;
 pub mod input;
 pub mod limiter;
+pub mod link_port;
 #[cfg(test)]
 mod machine;
 pub mod news;
@@ -26,8 +27,10 @@ pub mod peers;
 pub mod placement;
 pub mod random;
 pub mod rates;
+pub mod record;
 pub mod session;
 pub mod settings;
+pub mod store_port;
 pub mod table;
 pub mod trace;
 pub mod trusted;

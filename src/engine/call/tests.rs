@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::base::limits::{CALL_ENDS_MAX, CALL_SCAN_MAX};
-use crate::engine::input::{Input, Record, StoreEvent, Stretch};
+use crate::engine::input::Input;
 use crate::engine::machine::Machine;
-use crate::engine::output::StoreRequest;
 use crate::engine::placement::owner_of;
+use crate::engine::record::{Record, Stretch};
+use crate::engine::store_port::StoreEvent;
+use crate::engine::store_port::StoreRequest;
 
 fn named(room: &str) -> RoomName {
     RoomName::new(room).expect("valid")

@@ -11,7 +11,7 @@ use super::room::Room;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::time::Now;
 use crate::engine::hop::{Hop, ToHome};
-use crate::engine::input::{Record, Stretch};
+use crate::engine::record::{Record, Stretch};
 use crate::engine::trace::{Mark, Span, Stage};
 use crate::wire::command::Data;
 use crate::wire::publication::{Content, Publication};

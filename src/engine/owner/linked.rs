@@ -24,8 +24,8 @@ use crate::base::limits::{
     AHEAD_PER_ROOM_MAX, ASK_AGAIN_MS, LINK_READ_MAX, PAST_EPOCHS_MAX, POSITION_CHECK_MS, WAITING_BYTES,
 };
 use crate::base::time::Now;
-use crate::engine::input::{Record, Stretch};
-use crate::engine::output::LinkRequest;
+use crate::engine::link_port::LinkRequest;
+use crate::engine::record::{Record, Stretch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {

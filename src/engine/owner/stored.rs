@@ -14,9 +14,10 @@ use super::room::{Authority, Room};
 use crate::base::ids::{ConnId, Epoch, Seq};
 use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
 use crate::base::time::Now;
-use crate::engine::input::{KeptKey, Record, Stretch};
-use crate::engine::output::StoreRequest;
 use crate::engine::random::TableKeys;
+use crate::engine::record::{Record, Stretch};
+use crate::engine::store_port::KeptKey;
+use crate::engine::store_port::StoreRequest;
 
 /// A publish that the store has been given.
 #[derive(Debug)]

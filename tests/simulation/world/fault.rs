@@ -1,7 +1,7 @@
 //! Faults of the machines themselves: stalls, crashes, drains, clocks that jump, the link cut off or without its data.
 
 use roomring::base::limits::CLOSE_TIMEOUT_MS;
-use roomring::engine::input::LinkEvent;
+use roomring::engine::link_port::LinkEvent;
 
 use super::super::canary::Canary;
 use super::super::node::Standing;
