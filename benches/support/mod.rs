@@ -14,7 +14,7 @@ use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
 use roomring::engine::settings::Limits;
-use roomring::engine::settings::{RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{KeepingMode, NumberingMode, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
@@ -261,7 +261,7 @@ pub fn settings(shape: &Shape) -> Settings {
         rooms: Arc::new(rooms),
         classes: Vec::new(),
         trace_part: 0,
-        linked: false,
-        durable: false,
+        numbering: NumberingMode::Own,
+        keeping: KeepingMode::None,
     }
 }

@@ -92,6 +92,28 @@ impl Limits {
     }
 }
 
+/// Who numbers the publications of rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NumberingMode {
+    /// The owner of each room.
+    #[default]
+    Own,
+    /// The link, for all machines that share it.
+    Link,
+}
+
+/// Who keeps the publications of rooms beyond the history in memory, and when a publisher is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeepingMode {
+    /// Nobody; or the link, where that numbers.
+    #[default]
+    None,
+    /// The store, written behind: publishers are answered before the commit.
+    Behind,
+    /// The store: publishers are answered after the commit.
+    Commit,
+}
+
 /// Everything an engine needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -141,10 +163,10 @@ pub struct Settings {
     pub classes: Vec<RoomClass>,
     /// The part of the publishes whose way is traced, in 2^-64; 0: none.
     pub trace_part: u64,
-    /// Publishes are numbered by the link rather than by their room's owner.
-    pub linked: bool,
-    /// Publishes are delivered and acknowledged only after the store has committed them.
-    pub durable: bool,
+    /// Who numbers publications.
+    pub numbering: NumberingMode,
+    /// Who keeps them beyond this process.
+    pub keeping: KeepingMode,
 }
 
 impl Settings {
@@ -222,8 +244,8 @@ impl Settings {
             }),
             classes: Vec::new(),
             trace_part: 0,
-            linked: false,
-            durable: false,
+            numbering: NumberingMode::Own,
+            keeping: KeepingMode::None,
         }
     }
 }

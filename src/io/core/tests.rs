@@ -195,6 +195,10 @@ impl CoreState for Relay {
         self.slots.len()
     }
 
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     fn charge_io(&mut self, bytes: u64) {
         assert!(bytes < 1 << 30, "{bytes} bytes are held below");
     }

@@ -18,7 +18,9 @@ use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
-use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::settings::{
+    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
 use crate::server::tls::Identity;
@@ -178,8 +180,15 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
         trace_part: trace_part(config),
-        linked: config.get("link", "kind").text() != "none",
-        durable: config.get("store", "durability").text() == "store",
+        numbering: match config.get("link", "kind").text() {
+            "none" => NumberingMode::Own,
+            _ => NumberingMode::Link,
+        },
+        keeping: match (config.get("store", "kind").text(), config.get("store", "durability").text()) {
+            ("memory", _) => KeepingMode::None,
+            (_, "store") => KeepingMode::Commit,
+            _ => KeepingMode::Behind,
+        },
     }
 }
 

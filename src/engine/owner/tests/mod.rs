@@ -12,12 +12,14 @@ mod store;
 use bytes::Bytes;
 
 use super::*;
+use crate::base::ids::Position;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Hop, ToHome};
+use crate::engine::link_port::LinkFailure;
 use crate::engine::owner::room::tests::START;
-use crate::engine::record::Record;
-use crate::engine::settings::RoomSettings;
+use crate::engine::record::{Record, Stretch};
+use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
 use crate::engine::store_port::KeptKey;
 use crate::engine::trace::Span;
 use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
@@ -29,6 +31,7 @@ const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 /// 1, 20 to 29 on core 2, all others on core 0. Their users are `u<slot>`.
 struct World {
     owner: Owner,
+    tables: TableKeys,
     outbound: Outbound,
     spans: Vec<Span>,
     link: Vec<LinkRequest>,
@@ -46,10 +49,13 @@ impl World {
         let mut rooms = RoomSettings::clone(&settings.rooms);
         change(&mut settings, &mut rooms);
         settings.rooms = Arc::new(rooms);
+        let secrets = Secrets::from(7);
+        let mut tables = secrets.tables(CoreId(0), Part::Owner);
         Self {
             budget: Budget::new(settings.memory_bytes_max),
             packer: Packer::new(settings.compression),
-            owner: Owner::new(Arc::new(settings), CoreId(0), &Secrets::from(7)),
+            owner: Owner::new(Arc::new(settings), CoreId(0), &secrets, &mut tables),
+            tables,
             outbound: Outbound::new(CoreId(0), 3),
             spans: Vec::new(),
             link: Vec::new(),
@@ -64,8 +70,11 @@ impl World {
         Self::new(|_, _| {})
     }
 
-    fn with<T>(&mut self, call: impl FnOnce(&mut Owner, Now, &mut OwnerEffects<'_>) -> T) -> T {
+    fn with<T>(&mut self, call: impl FnOnce(&mut Owner, &mut OwnerEffects<'_>) -> T) -> T {
         let mut effects = OwnerEffects {
+            now: self.now,
+            node: "here",
+            tables: &mut self.tables,
             outbound: &mut self.outbound,
             spans: &mut self.spans,
             link: &mut self.link,
@@ -75,19 +84,19 @@ impl World {
             budget: &mut self.budget,
             packer: &mut self.packer,
         };
-        call(&mut self.owner, self.now, &mut effects)
+        call(&mut self.owner, &mut effects)
     }
 
     fn hop(&mut self, hop: ToOwner) {
-        self.with(|owner, now, effects| owner.handle_hop(now, hop, effects));
+        self.with(|owner, effects| owner.handle_hop(hop, effects));
     }
 
     fn link_event(&mut self, event: LinkEvent) {
-        self.with(|owner, now, effects| owner.handle_link(now, event, effects));
+        self.with(|owner, effects| owner.handle_link(event, effects));
     }
 
     fn store_event(&mut self, event: StoreEvent) {
-        self.with(|owner, now, effects| owner.handle_store(now, event, effects));
+        self.with(|owner, effects| owner.handle_store(event, effects));
     }
 
     fn join(&mut self, slot: u32) {
@@ -167,7 +176,7 @@ impl World {
         while let Some(due_us) = self.owner.next_tick_us(self.now).filter(|due_us| *due_us <= end_us) {
             let before = self.now;
             self.set_mono(due_us);
-            self.with(|owner, now, effects| owner.tick(now, effects));
+            self.with(|owner, effects| owner.tick(effects));
             assert!(
                 self.owner.next_tick_us(self.now).is_none_or(|next_us| next_us > before.mono_us),
                 "a tick leaves nothing due in the past"
@@ -219,7 +228,7 @@ impl World {
 
     fn epoch(&mut self) -> Epoch {
         let id = self.owner.rooms.find(&room()).expect("the room is there");
-        self.owner.rooms.get(id).expect("the room is there").epoch
+        self.owner.rooms.get(id).expect("the room is there").stream.epoch
     }
 
     fn has_room(&self) -> bool {
@@ -234,7 +243,7 @@ impl World {
         assert_eq!((self.budget.used(), self.budget.standing()), (0, 0));
         assert_eq!((retention.bytes, retention.kept_bytes, self.owner.largest.rooms()), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
-        assert!(self.owner.link_publishes.is_empty());
+        assert!(self.owner.awaited.is_empty());
     }
 }
 

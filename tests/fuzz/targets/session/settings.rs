@@ -5,7 +5,9 @@ use std::sync::Arc;
 use roomring::engine::access::{Expected, Keys, Material, Renewal};
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
-use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{
+    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use roomring::engine::trusted::Trusted;
 use roomring::wire::handshake::ForwardedHeader;
 
@@ -85,8 +87,8 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             class("latest:*", room(SlowPolicy::Latest, true, 5)),
             class("dark:*", room(SlowPolicy::Skip, false, 0)),
         ],
-        linked: false,
-        durable: false,
+        numbering: NumberingMode::Own,
+        keeping: KeepingMode::None,
         trace_part: u64::MAX / 4,
     })
 }
