@@ -130,13 +130,13 @@ impl Engine {
         counters: Arc<CoreCounters>,
     ) -> Self {
         let secrets = secrets.into();
-        counters.memory_budget_bytes.set(settings.memory_bytes_max);
+        counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         Self {
             home: Home::new(settings.clone(), core, &secrets),
             owner: Owner::new(settings.clone(), core, &secrets),
             limiter: Limiter::new(settings.clone(), core, &secrets),
             outbound: Outbound::new(core, settings.cores),
-            budget: Budget::new(settings.memory_bytes_max),
+            budget: Budget::new(settings.memory_budget_bytes),
             io_bytes: 0,
             staged_bytes: 0,
             packer: Packer::new(settings.compression),
@@ -229,8 +229,8 @@ impl Engine {
     /// What is limited from now on; whoever is in stays in.
     fn set_settings(&mut self, now: Now, settings: &Arc<Settings>, output: &mut Output) {
         debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
-        self.budget.set_max(settings.memory_bytes_max);
-        self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
+        self.budget.set_max(settings.memory_budget_bytes);
+        self.counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         self.limiter.set_settings(now, settings.clone());
         self.home.set_settings(settings.clone(), home_effects!(self, now, output));
         self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));

@@ -146,7 +146,7 @@ impl Room {
         let age_ms = now.unix_ms.saturating_sub(held.publication.at);
         let expires_ms = now.mono_ms().saturating_add(self.settings.history_ttl_ms.saturating_sub(age_ms));
         self.history.expire(now.mono_ms());
-        self.history.append(held, expires_ms, self.settings.history_count_max);
+        self.history.append(held, expires_ms, self.settings.history_size);
     }
 }
 

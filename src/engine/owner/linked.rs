@@ -307,7 +307,7 @@ impl Room {
         if let Some(opening) = &mut self.opening {
             opening.asked_ms = now.mono_ms();
         }
-        effects.link.push(LinkRequest::Open { room: self.name.clone(), count: self.settings.history_count_max });
+        effects.link.push(LinkRequest::Open { room: self.name.clone(), count: self.settings.history_size });
     }
 
     /// One question at a time; an open asks for more than a read.

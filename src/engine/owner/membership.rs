@@ -107,7 +107,7 @@ impl Room {
             asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
             return;
         }
-        if self.settings.history_count_max == 0 {
+        if self.settings.history_size == 0 {
             let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
             asker.refuse(&self.name, refusal, effects);
             return;

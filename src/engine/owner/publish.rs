@@ -140,7 +140,7 @@ impl Room {
 
     /// Refuses what is more than one room may carry.
     pub fn refuse_haste(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) -> bool {
-        let Some(rate) = self.settings.message_rate else { return false };
+        let Some(rate) = self.settings.room_message_rate else { return false };
         let Err(retry_after_ms) = self.pace.try_take(rate, now.mono_us) else { return false };
         publish.asker.refuse(&self.name, Refusal::too_often(retry_after_ms), effects);
         true

@@ -119,7 +119,7 @@ impl Room {
     pub fn set_settings(&mut self, now: Now, settings: &Settings) {
         self.page_bytes_max = page_bytes_max(settings);
         let before = std::mem::replace(&mut self.settings, Arc::clone(settings.room(&self.name)));
-        self.pace.change_rate(before.message_rate, self.settings.message_rate, now.mono_us);
+        self.pace.change_rate(before.room_message_rate, self.settings.room_message_rate, now.mono_us);
     }
 
     /// The numbering and its head.
@@ -223,7 +223,7 @@ impl Room {
 
 /// Bytes of the messages in one reply.
 fn page_bytes_max(settings: &Settings) -> usize {
-    (settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
+    (settings.outbox_bytes / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
 }
 
 #[cfg(test)]

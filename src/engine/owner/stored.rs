@@ -218,7 +218,7 @@ impl Room {
             return;
         }
         let failed = self.refuse_from(seq, retry_after_ms, effects);
-        let count = self.settings.history_count_max;
+        let count = self.settings.history_size;
         let Some(stored) = self.stored().filter(|_| failed > 0) else { return };
         if stored.doubt.is_none() {
             stored.doubt = Some(Doubt { asked_ms: now.mono_ms(), retry_after_ms, count: count.max(failed) });
@@ -228,7 +228,7 @@ impl Room {
 
     /// Asks the store (again) for what it holds.
     pub fn ask_store(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        let mut count = self.settings.history_count_max;
+        let mut count = self.settings.history_size;
         if let Some(opening) = &mut self.opening {
             opening.asked_ms = now.mono_ms();
         } else if let Some(doubt) = self.stored().and_then(|stored| stored.doubt.as_mut()) {

@@ -46,7 +46,7 @@ impl World {
         change(&mut settings, &mut rooms);
         settings.rooms = Arc::new(rooms);
         Self {
-            budget: Budget::new(settings.memory_bytes_max),
+            budget: Budget::new(settings.memory_budget_bytes),
             packer: Packer::new(settings.compression),
             owner: Owner::new(Arc::new(settings), CoreId(0), &Secrets::from(7)),
             outbound: Outbound::new(CoreId(0), 3),
