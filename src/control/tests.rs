@@ -58,11 +58,11 @@ impl CallCores for Gone {
 fn api() -> Arc<Api> {
     let settings = ApiSettings {
         node: "web-1".into(),
-        key: String::new(),
-        rate: None,
-        message_bytes_max: 65_536,
+        api_key: String::new(),
+        api_rate: None,
+        max_message_bytes: 65_536,
         inboxes: false,
-        hosts: AllowedHosts::new(&["ops.example".to_owned()]),
+        allowed_hosts: AllowedHosts::new(&["ops.example".to_owned()]),
     };
     Arc::new(Api::new(settings, Gone, || true))
 }

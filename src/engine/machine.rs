@@ -45,7 +45,7 @@ impl Machine {
 
     pub fn with(cores: u16, change: impl FnOnce(&mut Settings, &mut RoomSettings)) -> Self {
         let mut settings =
-            Settings { cores, connections_max: 100_000, core_connections_max: 100_000, ..Settings::for_tests() };
+            Settings { cores, max_connections: 100_000, max_connections_per_core: 100_000, ..Settings::for_tests() };
         let mut rooms = RoomSettings::clone(&settings.rooms);
         change(&mut settings, &mut rooms);
         settings.rooms = Arc::new(rooms);

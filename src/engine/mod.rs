@@ -141,7 +141,7 @@ impl Engine {
     ) -> Self {
         let secrets = secrets.into();
         let mut tables = secrets.tables(core, Part::Owner);
-        counters.memory_budget_bytes.set(settings.memory_bytes_max);
+        counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         Self {
             home: Home::new(settings.clone(), core, &secrets),
             owner: Owner::new(settings.clone(), core, &secrets, &mut tables),
@@ -149,7 +149,7 @@ impl Engine {
             node: settings.node.clone(),
             tables,
             outbound: Outbound::new(core, settings.cores),
-            budget: Budget::new(settings.memory_bytes_max),
+            budget: Budget::new(settings.memory_budget_bytes),
             io_bytes: 0,
             staged_bytes: 0,
             packer: Packer::new(settings.compression),
@@ -242,8 +242,8 @@ impl Engine {
     /// What is limited from now on; whoever is in stays in.
     fn set_settings(&mut self, now: Now, settings: &Arc<Settings>, output: &mut Output) {
         debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
-        self.budget.set_max(settings.memory_bytes_max);
-        self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
+        self.budget.set_max(settings.memory_budget_bytes);
+        self.counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         self.limiter.set_settings(now, settings.clone());
         self.home.set_settings(settings.clone(), home_effects!(self, now, output));
         self.owner.set_settings(settings.clone(), owner_effects!(self, now, output));

@@ -138,7 +138,7 @@ fn pages_of_a_room_are_those_of_its_members() {
 fn what_a_room_does_not_have_is_refused() {
     let mut machine = Machine::with(1, |_, rooms| {
         rooms.presence = false;
-        rooms.history_count_max = 0;
+        rooms.history_size = 0;
     });
     let history = RoomAsk::History { after: None, before: None, limit: 1 };
     let members = RoomAsk::Members { after: None, limit: 1 };
@@ -423,7 +423,7 @@ fn rooms_that_stay_are_listed_once_whatever_comes_and_goes() {
 
 #[test]
 fn the_busiest_rooms_are_found_run_by_run() {
-    let mut machine = Machine::with(1, |_, rooms| rooms.history_count_max = 100);
+    let mut machine = Machine::with(1, |_, rooms| rooms.history_size = 100);
     for index in 0..CALL_SCAN_MAX + 50 {
         machine.call_room(&format!("r{index:04}"), publish("1"));
     }

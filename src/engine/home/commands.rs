@@ -148,7 +148,7 @@ impl Home {
         let session = self.sessions.at(slot);
         let found = audience.and_then(|audience| Some((audience, session.membership(audience)?)));
         let membership = found.map(|(_, index)| session.memberships[index]);
-        let max = self.settings.rooms_per_connection_max as usize;
+        let max = self.settings.rooms_per_connection as usize;
         let is_new = membership.is_none_or(|membership| !membership.wanted);
         if max > 0 && is_new && session.rooms() >= max {
             let words = format!("this connection has joined the maximum number of rooms ({max})");
@@ -237,7 +237,7 @@ impl Home {
             return;
         }
         let mut trace = None;
-        if self.settings.trace_part > 0
+        if self.settings.trace_sample > 0
             && let Some((audience, _)) = self.wanted_membership(slot, room)
         {
             let room = self.audiences.at(audience).room.clone();

@@ -166,7 +166,7 @@ impl Home {
             random,
             sessions: Table::new(),
             peers: Peers::default(),
-            outboxes: Outboxes::new(settings.outbox_bytes_max),
+            outboxes: Outboxes::new(settings.outbox_bytes),
             timers: Timers::new(&settings),
             tokens: None,
             heads: HashMap::default(),

@@ -65,7 +65,7 @@ impl Home {
 
     fn make_up_for(&mut self, index: u32, slot: u32, effects: &mut HomeEffects<'_>) {
         let reading = self.sessions.at(slot).reading.expect("members are open");
-        let wanted = SEND_BYTES_MAX.min(self.settings.outbox_bytes_max / ROOM_DIVISOR);
+        let wanted = SEND_BYTES_MAX.min(self.settings.outbox_bytes / ROOM_DIVISOR);
         while self.outboxes.queue_room(slot) >= wanted {
             let audience = self.audiences.at_mut(index);
             let room = audience.room.clone();

@@ -79,7 +79,7 @@ impl Timers {
             lingers: VecDeque::new(),
             idle: VecDeque::new(),
             silent: BinaryHeap::new(),
-            wheel: (settings.heartbeat_ms / TICK_MS).max(1),
+            wheel: (settings.heartbeat_interval_ms / TICK_MS).max(1),
             ticked: 0,
             drain: None,
             worst: Worst::default(),
@@ -181,7 +181,7 @@ impl Home {
             self.timers.worst.see(self.outboxes.bytes(slot));
             let session = self.sessions.at(slot);
             let deadline = u64::from(session.last_seen) * SEEN_UNIT_MS + self.settings.heartbeat_timeout_ms;
-            if deadline <= now_ms + self.settings.heartbeat_ms + TICK_MS {
+            if deadline <= now_ms + self.settings.heartbeat_interval_ms + TICK_MS {
                 self.timers.silent.push(Reverse((deadline, slot, session.generation)));
             }
             due.push(slot);

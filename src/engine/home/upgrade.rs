@@ -140,7 +140,7 @@ impl Home {
         if upgrade.path != WS_PATH {
             session.marks.set(Marks::ECHO);
         }
-        if self.settings.limits.user_message_rate.is_some() {
+        if self.settings.limits.message_rate_per_user.is_some() {
             session.marks.set(Marks::COUNTED_MESSAGES);
         }
         effects.budget.charge_standing(self.connection_bytes + user.len());
@@ -169,8 +169,8 @@ impl Home {
             name: name.as_deref(),
             session: &session,
             node: &self.settings.node,
-            heartbeat_ms: self.settings.heartbeat_ms,
-            max_message_bytes: self.settings.message_bytes_max as u64,
+            heartbeat_ms: self.settings.heartbeat_interval_ms,
+            max_message_bytes: self.settings.max_message_bytes as u64,
         };
         let welcome = encode_push(&welcome, form);
         self.say(slot, welcome, effects);

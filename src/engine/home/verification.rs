@@ -429,7 +429,7 @@ impl Home {
 
     /// Signature checks of a token that was not good take as many upgrades from the rate of its client's address.
     fn charge_address(&self, slot: u32, checks: u32, effects: &mut HomeEffects<'_>) {
-        if checks > 0 && self.settings.limits.connect_rate_per_address.is_some() {
+        if checks > 0 && self.settings.limits.connect_rate_per_ip.is_some() {
             let address = self.peers.get(slot);
             let core = core_of_address(address, self.settings.cores);
             effects.outbound.post_to_limiter(core, ToLimiter::ChargeAddress { address, upgrades: checks });

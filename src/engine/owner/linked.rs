@@ -381,7 +381,7 @@ impl Linked {
 
 /// Asks the link to open a room (again).
 pub(super) fn ask_to_open(stream: &Stream, effects: &mut OwnerEffects<'_>) {
-    let (room, count) = (stream.name.clone(), stream.settings.history_count_max);
+    let (room, count) = (stream.name.clone(), stream.settings.history_size);
     effects.link.push(LinkRequest::Open { room, count });
 }
 

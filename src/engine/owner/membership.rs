@@ -101,7 +101,7 @@ impl Room {
             asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
             return;
         }
-        if self.stream.settings.history_count_max == 0 {
+        if self.stream.settings.history_size == 0 {
             let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
             asker.refuse(&self.stream.name, refusal, effects);
             return;

@@ -104,7 +104,7 @@ impl Room {
         if self.is_stranger(publish.asker) {
             return Err(Refusal::NOT_JOINED);
         }
-        match self.stream.settings.message_rate {
+        match self.stream.settings.room_message_rate {
             Some(rate) => self.pace.try_take(rate, now.mono_us).map_err(Refusal::too_often),
             None => Ok(()),
         }

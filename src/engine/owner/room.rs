@@ -106,7 +106,7 @@ impl Room {
     /// Replaces the settings.
     pub fn set_settings(&mut self, now: Now, settings: &Settings) {
         let before = self.stream.set_settings(settings);
-        self.pace.change_rate(before.message_rate, self.stream.settings.message_rate, now.mono_us);
+        self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
     }
 
     /// Asks the link or the store to open the room (again).
@@ -117,7 +117,7 @@ impl Room {
         match (&self.numbering, &self.keeping) {
             (Numbering::Link(_), _) => linked::ask_to_open(&self.stream, effects),
             (Numbering::Own, Keeping::Store(_)) => {
-                stored::ask_to_load(&self.stream, self.stream.settings.history_count_max, effects);
+                stored::ask_to_load(&self.stream, self.stream.settings.history_size, effects);
             }
             (Numbering::Own, Keeping::None) => {}
         }

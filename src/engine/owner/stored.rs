@@ -183,7 +183,7 @@ impl Stored {
         let failed = self.uncommitted.len() - first;
         let answered = self.refuse_from(stream, first, retry_after_ms, effects);
         if self.doubt.is_none() {
-            let count = stream.settings.history_count_max.max(failed);
+            let count = stream.settings.history_size.max(failed);
             self.doubt = Some(Doubt { since_ms: effects.now.mono_ms(), retry_after_ms, count });
             if self.is_numbered_here {
                 self.ask(stream, effects);

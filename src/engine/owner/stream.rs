@@ -240,7 +240,7 @@ impl Stream {
         let age_ms = now.unix_ms.saturating_sub(held.publication.at);
         let expires_ms = now.mono_ms().saturating_add(self.settings.history_ttl_ms.saturating_sub(age_ms));
         self.history.expire(now.mono_ms());
-        self.history.append(held, expires_ms, self.settings.history_count_max);
+        self.history.append(held, expires_ms, self.settings.history_size);
     }
 
     /// The seq given before to this user's idempotency key.
@@ -281,7 +281,7 @@ impl Stream {
 
 /// Bytes of the messages in one reply.
 fn page_bytes_max(settings: &Settings) -> usize {
-    (settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
+    (settings.outbox_bytes / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
 }
 
 fn deliver(room: RoomName, held: &Held, variants: Option<Arc<Variants>>, trace: Option<Mark>) -> Hop {

@@ -156,7 +156,8 @@ impl World {
     /// has ended its stream keeps its slot no longer than an answer may take.
     fn look_at_vanished(&mut self) {
         let settings = &self.profile.settings;
-        let limit_ms = 10_000 + settings.heartbeat_timeout_ms + settings.heartbeat_ms + 2 * CLOSE_TIMEOUT_MS + 1_000;
+        let limit_ms =
+            10_000 + settings.heartbeat_timeout_ms + settings.heartbeat_interval_ms + 2 * CLOSE_TIMEOUT_MS + 1_000;
         let limit_us = limit_ms * 1_000 + 3 * self.profile.faults.stall_us + 3 * self.profile.faults.tick_late_us;
         for (conn, socket) in self.sockets.iter().enumerate() {
             let gone_us = socket.vanished_us.or(socket.told_ended_us).filter(|_| socket.slot.is_some());

@@ -40,7 +40,7 @@ fn members_keep_a_room_and_are_charged() {
 #[test]
 fn a_page_is_half_an_outbox_at_most() {
     assert_eq!(memory_room("a").stream.page(7).bytes, 1 << 19);
-    let settings = Settings { outbox_bytes_max: 1 << 30, ..Settings::for_tests() };
+    let settings = Settings { outbox_bytes: 1 << 30, ..Settings::for_tests() };
     let room = Room::new(RoomName::new("a").expect("valid"), &settings, LastHead::new(Epoch(1)), START);
     assert_eq!(room.stream.page(7).bytes, PAGE_BYTES_MAX);
 }

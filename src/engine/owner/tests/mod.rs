@@ -52,7 +52,7 @@ impl World {
         let secrets = Secrets::from(7);
         let mut tables = secrets.tables(CoreId(0), Part::Owner);
         Self {
-            budget: Budget::new(settings.memory_bytes_max),
+            budget: Budget::new(settings.memory_budget_bytes),
             packer: Packer::new(settings.compression),
             owner: Owner::new(Arc::new(settings), CoreId(0), &secrets, &mut tables),
             tables,

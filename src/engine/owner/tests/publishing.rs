@@ -120,7 +120,7 @@ fn a_key_is_published_once_within_its_window() {
 
 #[test]
 fn keys_keep_an_empty_room_for_their_window() {
-    let mut world = World::new(|_, rooms| rooms.history_count_max = 0);
+    let mut world = World::new(|_, rooms| rooms.history_size = 0);
     world.join(1);
     world.publish_key(1, "k");
     world.gone(1);

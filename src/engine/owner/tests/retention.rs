@@ -80,7 +80,7 @@ fn room_for(messages: usize) -> World {
     let one = world.held_bytes() as usize;
     assert!(one > HISTORY_ENTRY_BYTES + DATA_BYTES, "{one}");
     World::new(|settings, rooms| {
-        settings.memory_bytes_max = ((messages * one + 100) as u64) * HISTORY_BUDGET_DIVISOR;
+        settings.memory_budget_bytes = ((messages * one + 100) as u64) * HISTORY_BUDGET_DIVISOR;
         rooms.presence = false;
     })
 }
@@ -140,7 +140,7 @@ fn a_room_without_members_goes_with_its_last_message() {
 #[test]
 fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 500 * 2_048;
+        settings.memory_budget_bytes = 500 * 2_048;
         rooms.presence = false;
     });
     for index in 0..5_000 {
@@ -162,7 +162,7 @@ fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
 
 #[test]
 fn keys_that_cannot_be_remembered_are_not_taken() {
-    let mut world = World::new(|settings, _| settings.memory_bytes_max = 20_000);
+    let mut world = World::new(|settings, _| settings.memory_budget_bytes = 20_000);
     world.join(1);
     world.own();
     for index in 0..100 {
@@ -225,8 +225,8 @@ fn of<'a>(held: &'a [String], name: &str) -> Vec<&'a str> {
 #[test]
 fn one_room_with_large_messages_pays_for_itself() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 2 << 20;
-        rooms.history_count_max = 1_000;
+        settings.memory_budget_bytes = 2 << 20;
+        rooms.history_size = 1_000;
     });
     for index in 0..20 {
         let name = format!("small{index}");
@@ -247,8 +247,8 @@ fn one_room_with_large_messages_pays_for_itself() {
 #[test]
 fn one_user_with_many_large_rooms_pays_for_them() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 4 << 20;
-        rooms.history_count_max = 1_000;
+        settings.memory_budget_bytes = 4 << 20;
+        rooms.history_size = 1_000;
         rooms.presence = false;
     });
     for index in 0..50 {
@@ -272,9 +272,9 @@ fn one_user_with_many_large_rooms_pays_for_them() {
 }
 
 /// Rooms that are remembered for an hour after the last message has gone.
-fn remembering(memory_bytes_max: u64) -> World {
+fn remembering(memory_budget_bytes: u64) -> World {
     World::new(|settings, rooms| {
-        settings.memory_bytes_max = memory_bytes_max;
+        settings.memory_budget_bytes = memory_budget_bytes;
         rooms.numbering_ttl_ms = 3_600_000;
     })
 }
@@ -344,7 +344,7 @@ fn numberings_go_first_where_memory_is_tight() {
 
 #[test]
 fn where_what_stands_fills_the_budget_no_more_is_taken_in() {
-    let mut world = World::new(|settings, _| settings.memory_bytes_max = 1 << 20);
+    let mut world = World::new(|settings, _| settings.memory_budget_bytes = 1 << 20);
     world.join(1);
     world.publish(1);
     let stands = world.budget.standing_max() - world.budget.used() + 1;

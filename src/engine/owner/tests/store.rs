@@ -276,7 +276,7 @@ fn what_waits_for_the_store_is_bounded() {
     assert_eq!(world.asked().len(), PENDING_PER_ROOM_MAX);
     let mut world = World::new(|settings, _| {
         settings.keeping = KeepingMode::Commit;
-        settings.memory_bytes_max = 8_000;
+        settings.memory_budget_bytes = 8_000;
     });
     world.join(1);
     world.loaded(None, vec![]);

@@ -299,7 +299,7 @@ impl World {
         assert!(!more, "sends come to an end");
         self.cores[at].output = output;
         let open: u64 = self.cores.iter().map(|core| core.counters.connections.get()).sum();
-        assert!(open <= u64::from(settings(self.choice).connections_max), "{open} connections");
+        assert!(open <= u64::from(settings(self.choice).max_connections), "{open} connections");
         let wanted = self.cores[at].engine.next_tick_us(now);
         assert!(!is_tick || wanted.is_none_or(|wanted| wanted > now.mono_us), "a tick right after a tick");
         self.cores[at].tick_at_us = wanted;

@@ -35,14 +35,14 @@ impl Run {
             if mode == Mode::Link {
                 settings.numbering = NumberingMode::Link;
             }
-            rooms.history_count_max = [0, 3, 10, 50][random.below(4) as usize];
+            rooms.history_size = [0, 3, 10, 50][random.below(4) as usize];
             rooms.presence = random.below(3) > 0;
             rooms.presence_grace_ms = [0, 200, 2_000][random.below(3) as usize];
             rooms.presence_names_max = [1_000, 3][random.below(2) as usize];
             rooms.history_ttl_ms = if random.below(4) == 0 { 3_000 } else { 60_000 };
             rooms.recovery_max = 20;
             if tight {
-                settings.memory_bytes_max = 12_000;
+                settings.memory_budget_bytes = 12_000;
             }
         });
         Self { world, random, clients: Clients::default(), store: StoreModel::default(), link: LinkModel::new() }
