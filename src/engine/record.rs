@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::ids::{Position, Seq, UserName};
-use crate::wire::command::DataKind;
+use crate::wire::publication::DataKind;
 
 /// What is numbered by a link or kept by a store: a publication, not yet or no longer encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]

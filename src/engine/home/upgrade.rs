@@ -11,12 +11,13 @@ use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table;
-use crate::wire::command::{Form, Recover, ReplyTo};
+use crate::wire::encode::encode_push;
+use crate::wire::form::Form;
 use crate::wire::handshake::{
     Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
     refusal_response, without_content,
 };
-use crate::wire::push::{Push, encode_push};
+use crate::wire::protocol::{Push, Recover, ReplyTo};
 use crate::wire::reading::Reading;
 
 /// What `/health` says while every upgrade is refused for lack of keys.

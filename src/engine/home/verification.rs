@@ -18,9 +18,8 @@ use crate::engine::hop::ToLimiter;
 use crate::engine::limiter::{core_of_address, network};
 use crate::engine::output::TokenRefused;
 use crate::engine::session::Phase;
-use crate::wire::command::ReplyTo;
 use crate::wire::handshake::{Refusal, Upgrade};
-use crate::wire::reply::Reply;
+use crate::wire::protocol::{Reply, ReplyTo};
 
 /// What is said where there are no keys, and when to try again.
 const NO_KEYS: &str = "the keys that verify tokens have not been obtained yet";

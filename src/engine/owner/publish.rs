@@ -18,8 +18,8 @@ use crate::base::time::Now;
 use crate::engine::link_port::{LinkFailure, LinkRequest};
 use crate::engine::record::Record;
 use crate::engine::trace::Mark;
-use crate::wire::command::{Data, DataKind};
-use crate::wire::publication::{Content, encode_ephemeral};
+use crate::wire::encode::encode_ephemeral;
+use crate::wire::publication::{Content, Data, DataKind};
 
 /// A publish, as its hop or its call says it.
 pub(super) struct Publish {
@@ -158,13 +158,9 @@ fn may_link(linked: &Linked, keeping: &Keeping, memory: Memory) -> Result<(), Re
 
 /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
 fn publish_ephemeral(stream: &Stream, publish: &Publish, effects: &mut OwnerEffects<'_>) {
-    let content = Content {
-        room: &stream.name,
-        from: &publish.from,
-        at: stream.last_at.max(effects.now.unix_ms),
-        key: None,
-        data: Data { kind: publish.kind, bytes: &publish.data },
-    };
+    let at = stream.last_at.max(effects.now.unix_ms);
+    let data = Data { kind: publish.kind, bytes: &publish.data };
+    let content = Content::new(&stream.name, 0, &publish.from, at, data);
     let frames = encode_ephemeral(&content, stream.listeners.readings().forms());
     stream.listeners.push(&stream.name, &frames, publish.except(), effects);
     effects.counters.broadcasts.add(1);

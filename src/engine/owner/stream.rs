@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::OwnerEffects;
-use super::history::{Held, History, PageLimit};
+use super::history::{History, PageLimit};
 use super::keys::Keys;
 use super::listeners::{Behind, Listeners};
 use super::numberings::LastHead;
@@ -15,13 +15,11 @@ use super::presence::Presence;
 use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq, UserName};
 use crate::base::limits::{KEY_WINDOW_MS, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR};
 use crate::base::time::Now;
-use crate::engine::hop::{Hop, ToHome};
+use crate::engine::hop::{Delivery, Hop, ToHome};
 use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::{RoomSettings, Settings};
 use crate::engine::trace::{Mark, Span, Stage};
-use crate::wire::command::Data;
-use crate::wire::publication::{Content, Publication};
-use crate::wire::reading::Variants;
+use crate::wire::publication::{Content, Data, Publication};
 
 /// When a publish arrived, and whether it is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +120,14 @@ impl Stream {
         effects: &mut OwnerEffects<'_>,
     ) {
         self.repair(effects);
-        let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us: arrival.us };
-        let variants = effects.packer.variants(self.listeners.readings(), &held.publication.frames, effects.counters);
+        let publication = self.encode(record, except, arrival.us);
+        let variants = effects.packer.variants(self.listeners.readings(), &publication.frames, effects.counters);
         let mut listeners = 0;
         for listener in self.listeners.iter_mut() {
             if listener.behind.is_none() {
-                let hop = deliver(self.name.clone(), &held, variants.clone(), arrival.trace);
+                let (publication, variants) = (Arc::clone(&publication), variants.clone());
+                let delivery = Delivery { publication, variants, trace: arrival.trace };
+                let hop = Hop::ToHome(ToHome::Deliver { room: self.name.clone(), delivery });
                 if effects.outbound.try_post(listener.core, hop).is_ok() {
                     listeners += 1;
                     continue;
@@ -136,7 +136,7 @@ impl Stream {
             }
             effects.counters.dropped_lane.add(1);
         }
-        self.hold(held, effects.now);
+        self.hold(publication, effects.now);
         effects.counters.broadcasts.add(1);
         if let Some(mark) = arrival.trace {
             let (core, room) = (effects.outbound.core(), self.name.clone());
@@ -167,9 +167,10 @@ impl Stream {
                     }
                 };
                 let done = match held {
-                    Ok(held) => {
-                        effects.outbound.post(listener.core, deliver(room(), held, None, None));
-                        held.publication.seq
+                    Ok(publication) => {
+                        let delivery = Delivery { publication: Arc::clone(publication), variants: None, trace: None };
+                        effects.outbound.post_to_home(listener.core, ToHome::Deliver { room: room(), delivery });
+                        publication.seq
                     }
                     Err(from) => {
                         let to = self.history.first_seq() - 1;
@@ -216,31 +217,33 @@ impl Stream {
         let records = &records[records.len() - run..];
         self.history.reset(head.seq - records.len() as u64);
         for record in records {
-            let publication = Arc::new(self.encode(record));
-            self.hold(Held { publication, except: None, arrived_us: now.mono_us }, now);
+            self.hold(self.encode(record, None, now.mono_us), now);
         }
         // Held longer than the room's own time: another machine, or this one before a restart, may keep them longer.
         self.history.expire(now.mono_ms());
     }
 
-    fn encode(&self, record: &Record) -> Publication {
+    fn encode(&self, record: &Record, except: Option<ConnId>, arrived_us: u64) -> Arc<Publication> {
         let content = Content {
             room: &self.name,
+            seq: record.seq,
             from: &record.from,
             at: record.at,
             key: record.key.as_deref(),
             data: Data { kind: record.kind, bytes: &record.data },
+            except,
+            arrived_us,
         };
-        Publication::encode(&content, record.seq, self.listeners.readings().forms())
+        Arc::new(Publication::encode(&content, self.listeners.readings().forms()))
     }
 
     /// Keeps a publication in history, for as long as its age leaves.
-    fn hold(&mut self, held: Held, now: Now) {
-        self.last_at = self.last_at.max(held.publication.at);
-        let age_ms = now.unix_ms.saturating_sub(held.publication.at);
+    fn hold(&mut self, publication: Arc<Publication>, now: Now) {
+        self.last_at = self.last_at.max(publication.at);
+        let age_ms = now.unix_ms.saturating_sub(publication.at);
         let expires_ms = now.mono_ms().saturating_add(self.settings.history_ttl_ms.saturating_sub(age_ms));
         self.history.expire(now.mono_ms());
-        self.history.append(held, expires_ms, self.settings.history_size);
+        self.history.append(publication, expires_ms, self.settings.history_size);
     }
 
     /// The seq given before to this user's idempotency key.
@@ -282,15 +285,4 @@ impl Stream {
 /// Bytes of the messages in one reply.
 fn page_bytes_max(settings: &Settings) -> usize {
     (settings.outbox_bytes / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
-}
-
-fn deliver(room: RoomName, held: &Held, variants: Option<Arc<Variants>>, trace: Option<Mark>) -> Hop {
-    Hop::ToHome(ToHome::Deliver {
-        room,
-        publication: Arc::clone(&held.publication),
-        variants,
-        except: held.except,
-        arrived_us: held.arrived_us,
-        trace,
-    })
 }

@@ -5,7 +5,7 @@ use crate::base::ids::Position;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::PAGE_BYTES_MAX;
 use crate::engine::hop::MemberRef;
-use crate::wire::command::Form;
+use crate::wire::form::Form;
 
 pub(in crate::engine::owner) const START: Now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
 

@@ -15,15 +15,16 @@ use super::*;
 use crate::base::ids::Position;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
-use crate::engine::hop::{Hop, ToHome};
+use crate::engine::hop::{Delivery, Hop, ToHome};
 use crate::engine::link_port::LinkFailure;
 use crate::engine::owner::room::tests::START;
 use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
 use crate::engine::store_port::KeptKey;
 use crate::engine::trace::Span;
-use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
-use crate::wire::publication::{Frames, Publication};
+use crate::wire::form::{Form, Frames};
+use crate::wire::protocol::{Recover, ReplyTo};
+use crate::wire::publication::{DataKind, Publication};
 
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 
@@ -220,7 +221,8 @@ impl World {
     }
 
     fn fill_lane(&mut self, core: u16) {
-        let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
+        let mut frames = Frames::default();
+        frames.set(Form::Json, Bytes::from(vec![0; LANE_BYTES_MAX]));
         self.outbound
             .post_to_home(CoreId(core), ToHome::Push { room: filler_room(), frames, variants: None, except: None });
         assert!(self.outbound.is_full(CoreId(core)));
@@ -294,7 +296,7 @@ fn seqs(messages: &[Arc<Publication>]) -> Vec<Seq> {
 }
 
 fn text(frames: &Frames) -> String {
-    let frame = frames.json.as_ref().map_or(&[][..], |frame| frame);
+    let frame = frames.get(Form::Json).map_or(&[][..], |frame| frame);
     String::from_utf8_lossy(frame).chars().filter(|character| character.is_ascii_graphic()).collect()
 }
 
@@ -322,7 +324,9 @@ fn describe(hop: &Hop) -> String {
             let retry = retry_after_ms.map_or(String::new(), |ms| format!(" for {ms}"));
             format!("{} {}{retry}{}", conn.slot, code.as_str(), if *unjoin { " unjoin" } else { "" })
         }
-        ToHome::Deliver { publication, except, .. } => {
+        ToHome::Deliver { delivery, .. } => {
+            let publication = &delivery.publication;
+            let except = publication.except;
             let except = except.map_or(String::new(), |conn| format!(" but {}", conn.slot));
             format!("message {}{except}", publication.seq)
         }
