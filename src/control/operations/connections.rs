@@ -1,26 +1,36 @@
-//! `GET connections`, `POST disconnect`, `POST kick`: who is connected, and who is not to be.
+//! `connections`, `disconnect`, `kick`: who is connected, and who is not to be.
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::Json;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::Api;
-use super::calls::{Cursor, unexpected};
-use super::input::{self, Body, Params};
-use super::refusal::{ErrorBody, Refusal};
-use super::rooms::{PAGE_USUAL, TOP_USUAL};
+use super::caller::{Cursor, unexpected};
+use super::catalogue::Catalogue;
+use super::field;
+use super::refused::{ErrorBody, Refused};
+use super::state::Operations;
 use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
 use crate::engine::call::{Answer, Call, ConnOrder, ConnSummary, Whom};
 use crate::io::clock;
 
+#[derive(OpenApi)]
+#[openapi(paths(connections, disconnect, kick))]
+struct Description;
+
+/// Hands the operations of this file to `catalogue`.
+pub(super) fn list(catalogue: &mut impl Catalogue) {
+    catalogue.describe(Description::openapi());
+    catalogue.with_query("connections", connections);
+    catalogue.with_body("disconnect", disconnect);
+    catalogue.with_body("kick", kick);
+}
+
 /// By what the first connections are chosen
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ConnectionSort {
+pub enum ConnectionSort {
     /// The laggards: most bytes waiting first
     Queued,
 }
@@ -28,57 +38,58 @@ pub(super) enum ConnectionSort {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ConnectionsQuery {
+pub struct ConnectionsRequest {
     /// How many at most: 100, at most 1,000; with `sort` 10, at most 100
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u64>,
+    pub limit: Option<u64>,
     /// The `next` of the page before; not with `sort`
-    after: Option<String>,
+    pub after: Option<String>,
     /// Only this user's
-    user: Option<String>,
+    pub user: Option<String>,
     /// Only members of this room
-    room: Option<String>,
+    pub room: Option<String>,
     /// The laggards of all connections rather than a page of them
-    sort: Option<ConnectionSort>,
+    pub sort: Option<ConnectionSort>,
 }
 
 /// An open WebSocket
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Connection {
+#[schema(as = Connection)]
+pub struct ConnectionView {
     /// Its id, as in `welcome`
     #[schema(example = "0-12-345")]
-    connection: String,
+    pub connection: String,
     /// Whose
-    user: String,
+    pub user: String,
     /// The machine that holds it
-    node: String,
+    pub node: String,
     /// The core of that machine
-    core: u16,
+    pub core: u16,
     /// In which form it reads pushes: `json` or `binary`
     #[schema(example = "json")]
-    form: &'static str,
+    pub form: &'static str,
     /// Rooms that it has joined
-    rooms: u32,
+    pub rooms: u32,
     /// Whether its user said to be away on it
-    away: bool,
+    pub away: bool,
     /// When anything of it last arrived, Unix milliseconds
-    last_seen_at: u64,
+    pub last_seen_at: u64,
     /// Round-trip time of its last ping, milliseconds; absent before the first
     #[serde(skip_serializing_if = "Option::is_none")]
-    round_trip_ms: Option<f64>,
+    pub round_trip_ms: Option<f64>,
     /// WebSocket messages received
-    messages_received: u32,
+    pub messages_received: u32,
     /// WebSocket messages sent
-    messages_sent: u32,
+    pub messages_sent: u32,
     /// Bytes received
-    bytes_received: u64,
+    pub bytes_received: u64,
     /// Bytes sent
-    bytes_sent: u64,
+    pub bytes_sent: u64,
     /// Bytes that wait to be read by it
-    queued_bytes: u64,
+    pub queued_bytes: u64,
 }
 
-impl Connection {
+impl ConnectionView {
     fn new(summary: &ConnSummary, node: &str, unix_ms: u64) -> Self {
         let round_trip = f64::from(summary.round_trip_us) / 1_000.0;
         Self {
@@ -102,44 +113,42 @@ impl Connection {
 
 /// Open WebSockets of this machine
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Connections {
+#[schema(as = Connections)]
+pub struct ConnectionsPage {
     /// By core and place; with `sort` the worst laggards first
-    connections: Vec<Connection>,
+    pub connections: Vec<ConnectionView>,
     /// Where the next page begins; absent in the last one
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// List connections, or the worst laggards of them
 #[utoipa::path(
-    get, path = "/api/connections", tag = "connections", params(ConnectionsQuery),
+    get, path = "/api/connections", tag = "connections", params(ConnectionsRequest),
     responses(
-        (status = 200, description = "A page of connections", body = Connections),
+        (status = 200, description = "A page of connections", body = ConnectionsPage),
         (status = "4XX", description = "The request must be another one", body = ErrorBody),
         (status = "5XX", description = "Not now", body = ErrorBody),
     )
 )]
-pub(super) async fn connections(
-    State(api): State<Arc<Api>>,
-    Params(query): Params<ConnectionsQuery>,
-) -> Result<Json<Connections>, Refusal> {
-    let (order, is_page) = match query.sort {
+pub async fn connections(operations: Arc<Operations>, request: ConnectionsRequest) -> Result<ConnectionsPage, Refused> {
+    let (order, is_page) = match request.sort {
         None => (ConnOrder::Slot, true),
         Some(ConnectionSort::Queued) => (ConnOrder::Queued, false),
     };
-    if !is_page && query.after.is_some() {
-        return Err(Refusal::bad("`after` must not come together with `sort`"));
+    if !is_page && request.after.is_some() {
+        return Err(Refused::bad("`after` must not come together with `sort`"));
     }
-    let (usual, most) = if is_page { (PAGE_USUAL, LISTING_MAX) } else { (TOP_USUAL, TOP_MAX) };
-    let limit = input::limit(query.limit, usual, most)?;
-    let user = query.user.map(|user| input::user("user", &user)).transpose()?;
-    let room = query.room.map(|room| input::room("room", &room)).transpose()?;
+    let (usual, most) = if is_page { (field::PAGE_USUAL, LISTING_MAX) } else { (field::TOP_USUAL, TOP_MAX) };
+    let limit = field::limit(request.limit, usual, most)?;
+    let user = request.user.map(|user| field::user("user", &user)).transpose()?;
+    let room = request.room.map(|room| field::room("room", &room)).transpose()?;
     let left = |found: &Vec<ConnSummary>| if is_page { limit - found.len() as u32 } else { limit };
     let mut found: Vec<ConnSummary> = Vec::new();
-    let next = api
-        .caller
+    let next = operations
+        .cores
         .scan(
-            Cursor::read(query.after.as_deref())?,
+            Cursor::read(request.after.as_deref())?,
             &mut found,
             |found, from| {
                 let (user, room) = (user.clone(), room.clone());
@@ -157,61 +166,59 @@ pub(super) async fn connections(
             |found| is_page && found.len() as u32 >= limit,
         )
         .await?;
-    let (node, unix_ms) = (&api.settings.node, clock::now().unix_ms);
-    let connections = found.iter().map(|summary| Connection::new(summary, node, unix_ms)).collect();
-    Ok(Json(Connections { connections, next: next.map(Cursor::text) }))
+    let (node, unix_ms) = (&operations.settings.node, clock::now().unix_ms);
+    let connections = found.iter().map(|summary| ConnectionView::new(summary, node, unix_ms)).collect();
+    Ok(ConnectionsPage { connections, next: next.map(Cursor::text) })
 }
 
 /// Whose connections to close: a user's, or one
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Disconnect {
+#[schema(as = Disconnect)]
+pub struct DisconnectRequest {
     /// All connections of this user; this or `connection`
     #[schema(example = "alice")]
-    user: Option<String>,
+    pub user: Option<String>,
     /// The connection with this id
-    connection: Option<String>,
+    pub connection: Option<String>,
     /// Told to the client in the close frame, up to 123 bytes
-    reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Connections that are being closed with 4403
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Disconnected {
+pub struct Disconnected {
     /// How many
-    disconnected: u32,
+    pub disconnected: u32,
 }
 
 /// Close a user's connections, or one connection
 ///
 /// Each gets what waits for it, then the close code 4403: its client should not reconnect.
 #[utoipa::path(
-    post, path = "/api/disconnect", tag = "connections", request_body = Disconnect,
+    post, path = "/api/disconnect", tag = "connections", request_body = DisconnectRequest,
     responses(
         (status = 200, description = "How many are being closed", body = Disconnected),
         (status = "4XX", description = "The request must be another one", body = ErrorBody),
         (status = "5XX", description = "Some may have been closed: try again", body = ErrorBody),
     )
 )]
-pub(super) async fn disconnect(
-    State(api): State<Arc<Api>>,
-    Body(request): Body<Disconnect>,
-) -> Result<Json<Disconnected>, Refusal> {
-    let Disconnect { user, connection, reason } = request;
+pub async fn disconnect(operations: Arc<Operations>, request: DisconnectRequest) -> Result<Disconnected, Refused> {
+    let DisconnectRequest { user, connection, reason } = request;
     let reason = reason.map(read_reason).transpose()?;
     let whom = match (user, connection) {
-        (Some(user), None) => Whom::User(input::user("user", &user)?),
+        (Some(user), None) => Whom::User(field::user("user", &user)?),
         (None, Some(connection)) => {
             let conn = ConnId::from_text(&connection);
-            Whom::Connection(conn.ok_or_else(|| Refusal::bad("`connection` must be an id such as \"0-12-345\""))?)
+            Whom::Connection(conn.ok_or_else(|| Refused::bad("`connection` must be an id such as \"0-12-345\""))?)
         }
-        (None, None) => return Err(Refusal::bad("`user` or `connection` is missing")),
-        (Some(_), Some(_)) => return Err(Refusal::bad("`connection` must not come together with `user`")),
+        (None, None) => return Err(Refused::bad("`user` or `connection` is missing")),
+        (Some(_), Some(_)) => return Err(Refused::bad("`connection` must not come together with `user`")),
     };
     let call = |from| Call::Disconnect { whom: whom.clone(), from, reason: reason.clone() };
     let disconnected = match &whom {
-        Whom::User(_) => end_all(&api, call).await?,
-        Whom::Connection(conn) if conn.home.0 >= api.caller.cores() => 0,
-        Whom::Connection(conn) => match api.caller.ask(conn.home, call(0)).await? {
+        Whom::User(_) => end_all(&operations, call).await?,
+        Whom::Connection(conn) if conn.home.0 >= operations.cores.cores() => 0,
+        Whom::Connection(conn) => match operations.cores.ask(conn.home, call(0)).await? {
             Answer::Ended { count, .. } => count,
             _ => return Err(unexpected()),
         },
@@ -221,63 +228,64 @@ pub(super) async fn disconnect(
         Whom::Connection(conn) => conn.to_string(),
     };
     tracing::info!(whom, disconnected, "an operator disconnects");
-    Ok(Json(Disconnected { disconnected }))
+    Ok(Disconnected { disconnected })
 }
 
-fn read_reason(reason: String) -> Result<Box<str>, Refusal> {
+fn read_reason(reason: String) -> Result<Box<str>, Refused> {
     if reason.len() > CLOSE_REASON_BYTES_MAX {
-        return Err(Refusal::too_large(format!("`reason` must be at most {CLOSE_REASON_BYTES_MAX} bytes")));
+        return Err(Refused::too_large(format!("`reason` must be at most {CLOSE_REASON_BYTES_MAX} bytes")));
     }
     Ok(reason.into_boxed_str())
 }
 
 /// Who is to leave which room
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Kick {
+#[schema(as = Kick)]
+pub struct KickRequest {
     /// Which room
     #[schema(example = "lobby")]
-    room: String,
+    pub room: String,
     /// Whom
     #[schema(example = "alice")]
-    user: String,
+    pub user: String,
 }
 
 /// Connections that have been put out of a room
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Kicked {
+pub struct Kicked {
     /// Which room
-    room: String,
+    pub room: String,
     /// Whom
-    user: String,
+    pub user: String,
     /// How many of the user's connections
-    kicked: u32,
+    pub kicked: u32,
 }
 
 /// Put a user out of a room
 ///
 /// Each of the user's connections in the room gets the push `left` with reason `kicked`. It stays connected.
 #[utoipa::path(
-    post, path = "/api/kick", tag = "connections", request_body = Kick,
+    post, path = "/api/kick", tag = "connections", request_body = KickRequest,
     responses(
         (status = 200, description = "How many were put out; 0: the user was not there", body = Kicked),
         (status = "4XX", description = "The request must be another one", body = ErrorBody),
         (status = "5XX", description = "Some may have been put out: try again", body = ErrorBody),
     )
 )]
-pub(super) async fn kick(State(api): State<Arc<Api>>, Body(request): Body<Kick>) -> Result<Json<Kicked>, Refusal> {
-    let (room, user) = (input::room("room", &request.room)?, input::user("user", &request.user)?);
-    let kicked = end_all(&api, |from| Call::Kick { room: room.clone(), user: user.clone(), from }).await?;
+pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<Kicked, Refused> {
+    let (room, user) = (field::room("room", &request.room)?, field::user("user", &request.user)?);
+    let kicked = end_all(&operations, |from| Call::Kick { room: room.clone(), user: user.clone(), from }).await?;
     tracing::info!(%room, %user, kicked, "an operator kicks");
-    Ok(Json(Kicked { room: room.to_string(), user: user.to_string(), kicked }))
+    Ok(Kicked { room: room.to_string(), user: user.to_string(), kicked })
 }
 
 /// Does the same on every core, run by run of its slots; how many it met.
-async fn end_all(api: &Api, call: impl Fn(u32) -> Call) -> Result<u32, Refusal> {
+async fn end_all(operations: &Operations, call: impl Fn(u32) -> Call) -> Result<u32, Refused> {
     let mut ended = 0;
-    for core in 0..api.caller.cores() {
+    for core in 0..operations.cores.cores() {
         let mut from = Some(0);
         while let Some(place) = from {
-            let Answer::Ended { count, next } = api.caller.ask(CoreId(core), call(place)).await? else {
+            let Answer::Ended { count, next } = operations.cores.ask(CoreId(core), call(place)).await? else {
                 return Err(unexpected());
             };
             ended += count;
