@@ -1,13 +1,8 @@
 //! What stands between a client and the rooms: TLS, compression, tokens, limits. Which of them a run has, by options or
 //! behind a server's name. Only says so: the fleet does it, and the launch tells the server.
 
-pub mod command;
-
 use anyhow::bail;
-use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-
-use crate::payload::Kind;
 
 /// Of these, what a run has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,60 +20,9 @@ pub struct Edge {
     pub limits: bool,
 }
 
-/// Whether limits are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Limits {
-    /// The server counts nothing.
-    #[default]
-    Off,
-    /// It counts, and has room for what a load test does.
-    On,
-}
-
-/// Options about it, of every scenario.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Edge")]
-pub struct EdgeArgs {
-    /// Clients speak TLS (as with a `wss://` URL) and trust any certificate; a Roomring that is started here gets one.
-    #[arg(long)]
-    pub tls: bool,
-    /// TLS, and a client that connects again resumes a session where it can.
-    #[arg(long)]
-    pub tls_resume: bool,
-    /// Clients offer permessage-deflate (RFC 7692), compress what they send, and inflate what comes compressed.
-    #[arg(long)]
-    pub deflate: bool,
-    /// Clients show HS256 tokens, signed before they connect; a Roomring that is started here gets a secret for them.
-    #[arg(long)]
-    pub jwt: bool,
-    /// The secret that signs them, for a server that is not started here.
-    #[arg(long, value_name = "SECRET", requires = "jwt")]
-    pub jwt_secret: Option<String>,
-    /// A Roomring that is started here counts against its limits; the rates are raised so far that none refuses.
-    #[arg(long, value_enum, default_value_t)]
-    pub limits: Limits,
-    /// What publications carry: dots, or JSON objects with the words of a chat.
-    #[arg(long, value_enum, default_value_t)]
-    pub payload: Kind,
-}
-
 /// The word of each part behind a server's name, and how it is told.
 const PARTS: [(&str, &str); 5] =
     [("tls", "TLS"), ("tls-resume", "TLS resumed"), ("deflate", "deflate"), ("jwt", "JWT"), ("limits", "limits")];
-
-impl EdgeArgs {
-    /// What these options ask for.
-    #[must_use]
-    pub fn edge(&self) -> Edge {
-        Edge {
-            tls: self.tls || self.tls_resume,
-            tls_resume: self.tls_resume,
-            deflate: self.deflate,
-            jwt: self.jwt,
-            limits: self.limits == Limits::On,
-        }
-    }
-}
 
 impl Edge {
     /// What either has.

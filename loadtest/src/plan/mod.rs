@@ -1,5 +1,7 @@
 //! What one generator process is to do: the parent writes it, the worker reads it.
 
+pub mod options;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;

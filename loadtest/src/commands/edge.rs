@@ -5,62 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{bail, ensure};
-use clap::Args;
-use serde::{Deserialize, Serialize};
 
-use super::Edge;
-use crate::args::{Command, DialectName, KeepArgs, RunArgs};
-use crate::compare;
+use super::compare;
+use super::keep::keep;
+use super::standard::{self, default_cpu};
+use crate::cli::{Command, EdgeCommandArgs, RunArgs, scenario_of};
+use crate::edge::Edge;
 use crate::report;
-use crate::report::kept::{Compared, Comparison, Document};
-use crate::scenario_of;
+use crate::results::comparison::{Compared, Comparison};
+use crate::results::document::Document;
+use crate::results::edge::{EdgeResult, EdgeScenario};
 use crate::server::launch::{Kind, Spec};
-use crate::suite::{default_cpu, shorten};
-
-/// Options of `edge`.
-#[derive(Clone, Debug, Args)]
-pub struct EdgeCommandArgs {
-    /// The server: `roomring` or `roomring=PATH`.
-    #[arg(long, default_value = "roomring")]
-    pub server: Spec,
-    /// What is measured beside plain: of tls, tls-resume, deflate, jwt, limits and all, or several with + between.
-    #[arg(long, value_delimiter = ',', default_value = "tls,deflate,jwt,limits,all", value_name = "LIST")]
-    pub parts: Vec<String>,
-    /// Only the scenarios whose name holds this.
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
-    /// How often each is run.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-    /// Bytes of payload in a publication, JSON of a chat; compression leaves small messages alone.
-    #[arg(long, default_value_t = 512)]
-    pub size: usize,
-    /// CPUs of the server; by default the first one, when there are two.
-    #[arg(long, value_name = "LIST")]
-    pub server_cores: Option<String>,
-    /// Configuration of the server, with and without the parts.
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub server_set: Vec<String>,
-    /// CPUs of the generator; by default the second one, when there are two.
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<String>,
-    /// How it is spoken to: `json` or `binary`.
-    #[arg(long, value_enum, default_value_t = DialectName::Json)]
-    pub dialect: DialectName,
-    /// One short round: to see that all works, not for figures.
-    #[arg(long)]
-    pub quick: bool,
-    /// Repeats the random choices of another run.
-    #[arg(long)]
-    pub seed: Option<u64>,
-    #[command(flatten)]
-    pub keep: KeepArgs,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s";
 
 /// Names of the scenarios, and their command lines; `FAST` stands for the options that most share.
 const SCENARIOS: [(&str, &str); 5] = [
@@ -73,50 +28,6 @@ const SCENARIOS: [(&str, &str); 5] = [
 
 /// What only those who come again can do: measured where that is the scenario.
 const RESUMED: (&str, &str) = ("churn", "tls-resume");
-
-/// What all of it costs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EdgeResult {
-    /// The server's name.
-    pub server: String,
-    /// Bytes of payload in a publication.
-    pub payload_bytes: usize,
-    /// One for each scenario.
-    pub scenarios: Vec<EdgeScenario>,
-}
-
-/// One scenario with and without the parts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EdgeScenario {
-    /// Its name.
-    pub name: String,
-    /// The command line that does the same, without the parts.
-    pub command: Vec<String>,
-    /// Plain first; the others by their parts.
-    pub compared: Comparison,
-    /// Parts that could not be run, and why.
-    pub failed: Vec<(String, String)>,
-}
-
-impl EdgeResult {
-    /// Why some of it cannot be believed, or is not there.
-    #[must_use]
-    pub fn reasons(&self) -> Vec<String> {
-        let of = |scenario: &EdgeScenario| {
-            let failed = scenario.failed.iter().map(|(label, why)| (label.as_str(), why.as_str()));
-            let all = scenario.compared.reasons().chain(failed);
-            all.map(|(label, why)| format!("{}, {label}: {why}", scenario.name)).collect::<Vec<_>>()
-        };
-        self.scenarios.iter().flat_map(of).collect()
-    }
-
-    /// Whether everything was run and can be believed.
-    #[must_use]
-    pub fn valid(&self) -> bool {
-        let mut runs = self.scenarios.iter().flat_map(|scenario| &scenario.compared.servers).flat_map(|of| &of.runs);
-        runs.next().is_some() && self.reasons().is_empty()
-    }
-}
 
 /// Runs all of it and prints a table for each scenario. True when everything was run and can be believed.
 ///
@@ -140,7 +51,7 @@ pub fn run(args: &EdgeCommandArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<boo
     }
     print!("{}", report::edge::table(&all));
     let valid = all.valid();
-    Document::Edge(all).keep(&args.keep)?;
+    keep(&Document::Edge(all), &args.keep)?;
     Ok(valid)
 }
 
@@ -163,12 +74,7 @@ fn variants(args: &EdgeCommandArgs, name: &str) -> anyhow::Result<Vec<Spec>> {
 
 /// The words of a scenario's command line.
 fn words(args: &EdgeCommandArgs, arguments: &str) -> Vec<String> {
-    let all = format!("{} --payload json --size {}", arguments.replace("FAST", FAST), args.size);
-    let mut words: Vec<String> = all.split_whitespace().map(str::to_owned).collect();
-    if args.quick {
-        shorten(&mut words);
-    }
-    words
+    standard::words(&format!("{arguments} --payload json --size {}", args.size), args.quick)
 }
 
 fn scenario(
@@ -240,7 +146,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::args::Cli;
+    use crate::cli::Cli;
 
     fn args(line: &str) -> EdgeCommandArgs {
         let Command::Edge(args) = Cli::try_parse_from(line.split(' ')).expect("good").command else { panic!("edge") };
@@ -254,7 +160,7 @@ mod tests {
             let mut command = compare::scenario_command(&words(&args, arguments)).expect(name);
             conditions(&args, &mut command);
             let (scenario, run) = scenario_of(&command).expect("a single run");
-            let options = run.options(scenario).expect("good");
+            let options = run.single(scenario).expect("good").options;
             assert_eq!((options.payload_bytes, options.seed, options.cores.as_slice()), (700, 4, &[1][..]), "{name}");
             assert!(options.duration.as_secs() <= 1, "{name}: it is to be quick");
         }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
+use super::{Mixed, Pace, Plan, Scenario, Soak, Storm};
 use crate::dialect::Dialect;
 use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::payload::Kind;
-use crate::plan::{Mixed, Pace, Plan, Scenario, Soak, Storm};
 
 /// Clients of one process: below the usual hard limit of 20,000 open files.
 pub const CLIENTS_PER_PROCESS_MAX: u32 = 19_900;

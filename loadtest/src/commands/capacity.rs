@@ -5,21 +5,17 @@ mod model;
 mod show;
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Args, Parser as _};
+use clap::Parser as _;
 use serde::Serialize;
 
-use crate::args::{Cli, core_list, duration};
-use crate::report::kept::write_json;
-use crate::report::text::grouped;
-use crate::run::Outcome;
-use crate::server::launch::Spec;
-use crate::{scenario_of, start_and_run};
+use crate::cli::{CapacityArgs, Cli, core_list, scenario_of};
+use crate::results::document::write_json;
+use crate::results::outcome::Outcome;
+use crate::text::grouped;
 use model::{Costs, Estimate, Host, IdleRun, Pattern, Range, bytes_per_connection};
 
 /// Messages per read at a receiver above which a run shows merged sends, and publishes per second and room below which
@@ -29,62 +25,6 @@ const MERGED_RATE: f64 = 100.0;
 
 /// Pings come so often in the idle runs, in seconds, so that a short one sees enough of them.
 const PING_S: f64 = 2.0;
-
-/// Options of `capacity`.
-#[derive(Debug, Args)]
-pub struct CapacityArgs {
-    /// Cores of the server to estimate for; by default as many as are measured.
-    #[arg(long, value_name = "N")]
-    pub for_cores: Option<usize>,
-    /// Share of each core that may be used.
-    #[arg(long, default_value_t = 60.0, value_name = "PERCENT")]
-    pub busy: f64,
-    /// Members of a room.
-    #[arg(long, short, default_value_t = 100)]
-    pub room_size: u32,
-    /// Messages that each connection publishes, per second.
-    #[arg(long, default_value_t = 0.02, value_name = "PER_SECOND")]
-    pub rate_per_user: f64,
-    /// Bytes of payload in a message.
-    #[arg(long, default_value_t = 128, value_name = "BYTES")]
-    pub payload: usize,
-    /// Time between two pings of a connection (`heartbeat.interval`).
-    #[arg(long, default_value = "25s", value_parser = duration)]
-    pub heartbeat: Duration,
-    /// Share of the readers that stop reading at the same time.
-    #[arg(long, default_value_t = 1.0, value_name = "PERCENT")]
-    pub stalled: f64,
-    /// `RLIMIT_NOFILE` that the server will have; by default this process's hard limit.
-    #[arg(long, value_name = "N")]
-    pub open_files: Option<u64>,
-    /// Memory to estimate for, in GiB; by default this host's.
-    #[arg(long, value_name = "GIB")]
-    pub memory: Option<f64>,
-    /// The server's program: `roomring` or `roomring=PATH`.
-    #[arg(long, default_value = "roomring")]
-    pub server: Spec,
-    /// CPUs of the server while it is measured.
-    #[arg(long, default_value = "0", value_name = "LIST")]
-    pub server_cores: String,
-    /// CPUs of the generator; by default the first one that the server does not use.
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<String>,
-    /// Connections of the larger runs; the smaller idle run has a fifth of them.
-    #[arg(long, short, default_value_t = 10_000)]
-    pub connections: u32,
-    /// Time that each run records.
-    #[arg(long, short, default_value = "4s", value_parser = duration)]
-    pub duration: Duration,
-    /// How often everything is measured; the range is over these.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-    /// Writes costs, bounds and assumptions to a file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
 
 /// What one round measured.
 struct Round {
@@ -248,7 +188,7 @@ impl<'a> Runs<'a> {
         if !self.args.quiet {
             eprintln!("  {}", words.join(" "));
         }
-        let outcome = start_and_run(run_args, scenario, Some(&self.args.server), self.stop)?;
+        let outcome = run_args.single(scenario)?.start(Some(&self.args.server), self.stop)?;
         self.doubts.extend(doubts(&outcome).into_iter().map(|doubt| format!("{}: {doubt}", words[0])));
         Ok(outcome)
     }
@@ -354,7 +294,7 @@ mod tests {
         for wrong in ["--rounds 0", "--busy 0", "--busy 101", "--room-size 0", "--for-cores 0", "--connections 5"] {
             let words = ["loadtest", "capacity"].into_iter().chain(wrong.split(' '));
             let cli = Cli::try_parse_from(words).expect("clap takes it");
-            let crate::args::Command::Capacity(args) = cli.command else { panic!("another command") };
+            let crate::cli::Command::Capacity(args) = cli.command else { panic!("another command") };
             assert!(Runs::new(&args, &Arc::default()).is_err(), "{wrong}");
         }
     }

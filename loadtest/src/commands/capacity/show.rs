@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{Bound, Costs, Estimate, HOPS_SHARE, Host, MEMORY_SHARE, Pattern, Range, connection_ns};
-use crate::report::text::grouped;
+use crate::text::grouped;
 
 const WRITES: &str = "a String takes all writes";
 

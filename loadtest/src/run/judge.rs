@@ -1,20 +1,16 @@
-//! The result of a run: what was measured, and whether it can be believed.
+//! Puts the result of a run together from what its processes found, and judges whether it can be believed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::options::Options;
-use super::series::Sample;
-use super::server::{Reading, ServerFigures, per_unit};
+use super::server::{Reading, per_unit};
 use crate::measure::counters::Counters;
-use crate::measure::histogram::{Durations, Summary};
-use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
-use crate::measure::metrics::Metrics;
+use crate::measure::histogram::Durations;
+use crate::measure::host::{HostInfo, MemorySample};
+use crate::plan::options::Options;
 use crate::plan::{Mixed, Pace, Scenario, Storm};
-use crate::scenario::storm::StormFigures;
-use crate::server::floor::FloorCounters;
+use crate::results::outcome::{Outcome, ServerFigures, Verdict};
+use crate::results::storm::StormFigures;
 use crate::worker::Answer;
 
 /// What was read at one end of the measured time.
@@ -27,94 +23,6 @@ pub struct Mark {
     pub per_shard: Vec<Counters>,
     /// The server.
     pub server: Reading,
-}
-
-/// The result of a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Version of the generator.
-    pub loadtest: String,
-    /// What was asked.
-    pub options: Options,
-    /// Where it was run.
-    pub host: HostInfo,
-    /// From the first connect to the last join.
-    pub connected_in_s: f64,
-    /// Length of the measured time.
-    pub measured_s: f64,
-    /// In the measured time.
-    pub measured: Counters,
-    /// In the whole run, drained.
-    pub total: Counters,
-    /// Busiest generator thread in the measured time, as a share of its CPU.
-    pub generator_busy: f64,
-    /// Largest share of the measured time that a generator thread waited for a CPU.
-    pub generator_waited: f64,
-    /// Percentiles, in microseconds.
-    pub durations: BTreeMap<String, Summary>,
-    /// The same as HdrHistogram V2, base64.
-    pub histograms: BTreeMap<String, String>,
-    /// The server's program, when it is known.
-    #[serde(default)]
-    pub program: Option<ProgramInfo>,
-    /// The server's process, when it is known.
-    pub server: Option<ServerFigures>,
-    /// The server's process in the measured time.
-    pub server_sample: Option<ProcessSample>,
-    /// What a Roomring told about the measured time: counters by how much they grew, the rest as it was at its end.
-    #[serde(default)]
-    pub metrics: Option<Metrics>,
-    /// Of these, what grew with the work, per unit of it: `submissions`, `operations`, `turns`, `hops` …
-    #[serde(default)]
-    pub per_unit: BTreeMap<String, f64>,
-    /// What a floor server did in the measured time.
-    pub floor: Option<FloorCounters>,
-    /// What storms cost.
-    #[serde(default)]
-    pub storm: Option<StormFigures>,
-    /// What the server still counted when all clients had gone.
-    pub left_behind: Option<String>,
-    /// Whether it can be believed.
-    pub verdict: Verdict,
-    /// Plain sentences about what went wrong.
-    pub complaints: Vec<String>,
-    /// How it went over time.
-    #[serde(default)]
-    pub series: Vec<Sample>,
-}
-
-/// Whether a run can be believed.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Verdict {
-    /// No reason against it.
-    pub valid: bool,
-    /// Why not.
-    pub reasons: Vec<String>,
-    /// Worth knowing.
-    pub notes: Vec<String>,
-}
-
-/// What a unit of a scenario's work is called, and what counts it.
-#[must_use]
-pub fn unit_of(scenario: Scenario) -> (&'static str, fn(&Counters) -> u64) {
-    match scenario {
-        Scenario::Echo { .. } => ("echo", |counters| counters.delivered),
-        Scenario::Churn => ("cycle", |counters| counters.cycles),
-        Scenario::Storm(_) => ("reconnect", |counters| counters.returned),
-        Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) | Scenario::Mixed(_) => {
-            ("delivery", |counters| counters.delivered)
-        }
-    }
-}
-
-/// The plural of a unit of work.
-#[must_use]
-pub fn plural(unit: &str) -> String {
-    match unit.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None if unit.ends_with("ho") => format!("{unit}es"),
-        None => format!("{unit}s"),
-    }
 }
 
 impl Outcome {
@@ -174,13 +82,6 @@ impl Outcome {
             complaints,
             series: Vec::new(),
         })
-    }
-
-    /// Units of work in the measured time, and what they are called.
-    #[must_use]
-    pub fn work(&self) -> (u64, &'static str) {
-        let (unit, count) = unit_of(self.options.scenario);
-        (count(&self.measured), unit)
     }
 
     /// Adds the figures of the server's process.

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::ensure;
 
-use crate::args::PacedArgs;
+use super::keep::keep;
+use crate::cli::PacedArgs;
 use crate::plan::Scenario;
-use crate::report::kept::{Document, Slow, SlowRound};
-use crate::{report, start_and_run};
+use crate::report::run::table;
+use crate::results::comparison::{Slow, SlowRound};
+use crate::results::document::Document;
 
 /// Rounds of both runs: the median round's ratio is the result.
 const ROUNDS: usize = 3;
@@ -25,14 +27,14 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
         println!("ended before a round was whole: nothing to compare");
     }
     if let Some(round) = slow.median() {
-        print!("{}\n{}\n", report::table(&round.without), report::table(&round.with));
+        print!("{}\n{}\n", table(&round.without), table(&round.with));
         println!(
             "p99.9 of healthy readers with / without: {:.2} (median of {} rounds)",
             round.ratio(),
             slow.rounds.len()
         );
     }
-    Document::Slow(slow).keep(&args.run.keep)?;
+    keep(&Document::Slow(slow), &args.run.keep)?;
     Ok(valid)
 }
 
@@ -48,7 +50,7 @@ pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow:
     for round in 0..count {
         let leg = |stalled_per_mille| {
             let scenario = Scenario::Fanout { pace, stalled_per_mille };
-            start_and_run(&args.run, scenario, args.run.server.as_ref(), stop)
+            args.run.single(scenario)?.start(args.run.server.as_ref(), stop)
         };
         // Turn about: neither profits from its place.
         let order = if round % 2 == 0 { [0, stalled_per_mille] } else { [stalled_per_mille, 0] };

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{bail, ensure};
 
-use crate::args::{Command, GrowArgs};
-use crate::compare;
+use super::compare;
+use super::keep::keep;
+use crate::cli::{Command, GrowArgs, scenario_of};
 use crate::report::growth::table;
-use crate::report::kept::{Compared, Comparison, Document, Growth, Step};
-use crate::scenario_of;
+use crate::results::comparison::{Compared, Comparison, Growth, Step};
+use crate::results::document::Document;
 
 /// Runs all rounds and prints a row for each value and server. True when every run can be believed.
 ///
@@ -48,7 +49,7 @@ pub fn run(args: &GrowArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     }
     print!("{}", table(&growth));
     let valid = growth.reasons().next().is_none();
-    Document::Grow(growth).keep(&args.keep)?;
+    keep(&Document::Grow(growth), &args.keep)?;
     Ok(valid)
 }
 

@@ -1,84 +1,22 @@
-//! The command line.
+//! Options of the scenarios, and the run that they describe.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
 
-use crate::capacity::CapacityArgs;
+use super::edge::EdgeArgs;
+use super::keep::KeepArgs;
+use super::values::{core_list, duration};
 use crate::dialect::Dialect;
 use crate::dialect::raw::{self, Templates};
-use crate::edge::command::EdgeCommandArgs;
-use crate::edge::{Edge, EdgeArgs};
+use crate::edge::Edge;
 use crate::fleet::address::Target;
+use crate::plan::options::Options;
 use crate::plan::{Mixed, Pace, Scenario, Soak, Storm};
-use crate::run::options::Options;
+use crate::run::single::SingleRun;
 use crate::server::launch::{Conditions, Spec};
-use crate::suite::SuiteArgs;
-
-/// Load generator for Roomring and other WebSocket servers.
-#[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
-#[command(after_help = "Without a command: the suite, with its options, as in `loadtest --quick --html report.html`.")]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The words of a command line with `suite` where no command is named.
-pub fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
-    let about_all = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| word == flag);
-    let names_command = words.get(1).is_some_and(|word| about_all(word) || !word.to_string_lossy().starts_with('-'));
-    if !names_command {
-        words.insert(words.len().min(1), "suite".into());
-    }
-    words
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Clients join rooms and stay: memory per connection, CPU of an idle server.
-    Idle(RunArgs),
-    /// One publisher per room, every member receives: throughput and latency of the fan-out.
-    Fanout(PacedArgs),
-    /// Every client sends and gets the same back.
-    Echo(PacedArgs),
-    /// Clients connect, join and close, over and over (`--connections` at a time).
-    Churn(RunArgs),
-    /// Readers stall: what the healthy ones feel, against the same run without.
-    Slow(PacedArgs),
-    /// All readers lose their connections at once and recover by position, over and over.
-    Storm(StormArgs),
-    /// A chat: rooms of all sizes, bursts, reads, comings and goings (Roomring only).
-    Mixed(MixedArgs),
-    /// Random clients that join, publish, vanish and recover, in both forms; everything is checked (Roomring only).
-    Soak(SoakArgs),
-    /// The bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
-    Floor(PacedArgs),
-    /// Runs one scenario against several servers in turn, round by round, and compares medians.
-    Compare(CompareArgs),
-    /// What TLS, compression, tokens and limits cost: a standard set of scenarios with and without each.
-    Edge(EdgeCommandArgs),
-    /// Runs one scenario with one of its options going through several values: how the cost grows.
-    Grow(GrowArgs),
-    /// Every scenario for a few seconds, each figure against its target (also without any command).
-    Suite(SuiteArgs),
-    /// Renders results kept by `--json` again.
-    Report(ReportArgs),
-    /// Estimates what this host will hold, from short runs against a Roomring that is started for each.
-    Capacity(CapacityArgs),
-    /// A generator process (started by the others).
-    #[command(hide = true)]
-    Worker,
-    /// The server of `floor`.
-    #[command(hide = true)]
-    FloorServer,
-}
 
 /// Options of scenarios that publish.
 #[derive(Debug, Args)]
@@ -228,55 +166,6 @@ fn nanoseconds(time: Duration) -> anyhow::Result<u64> {
     u64::try_from(time.as_nanos()).context("too long")
 }
 
-/// Where a result is kept.
-#[derive(Clone, Debug, Default, Args)]
-pub struct KeepArgs {
-    /// Writes the whole result, with histograms, to a file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Writes a report with plots to a file.
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
-}
-
-/// Options of `compare`.
-#[derive(Debug, Args)]
-pub struct CompareArgs {
-    /// Servers, `[LABEL:]KIND[=PATH][+PART…]` with kinds roomring, floor and those of `peers/`, and for a roomring the
-    /// parts tls, tls-resume, deflate, jwt, limits, all; ratios are to the first.
-    #[arg(required = true, value_name = "SERVER")]
-    pub servers: Vec<Spec>,
-    /// How often each server is run.
-    #[arg(long, default_value_t = 5)]
-    pub rounds: u32,
-    #[command(flatten)]
-    pub keep: KeepArgs,
-    /// The scenario with its options, as `fanout --in-flight 16`.
-    #[arg(last = true, required = true, value_name = "SCENARIO")]
-    pub scenario: Vec<String>,
-}
-
-/// Options of `grow`: those of `compare`, and what grows.
-#[derive(Debug, Args)]
-pub struct GrowArgs {
-    /// The option and its values, as `connections=1000,5000,20000` or `server-cores=0,0-1`.
-    #[arg(long, value_name = "OPTION=VALUE,…")]
-    pub over: String,
-    #[command(flatten)]
-    pub compare: CompareArgs,
-}
-
-/// Options of `report`.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// Results that `--json` has kept; several single runs are compared as well.
-    #[arg(required = true, value_name = "FILE")]
-    pub results: Vec<PathBuf>,
-    /// Where the report goes.
-    #[arg(long, value_name = "FILE")]
-    pub html: PathBuf,
-}
-
 /// How open-loop arrivals are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Arrivals {
@@ -412,7 +301,12 @@ impl RunArgs {
     ///
     /// # Errors
     /// A value that makes no sense, said in a plain sentence.
-    pub fn options(&self, scenario: Scenario) -> anyhow::Result<Options> {
+    pub fn single(&self, scenario: Scenario) -> anyhow::Result<SingleRun> {
+        let (options, conditions) = (self.options(scenario)?, self.conditions(scenario)?);
+        Ok(SingleRun { options, conditions, shows_progress: !self.quiet })
+    }
+
+    fn options(&self, scenario: Scenario) -> anyhow::Result<Options> {
         let targets = self.url.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<Vec<_>>>()?;
         let edge = self.edge(&targets)?;
         let (payload, size_min) = (self.edge.payload, self.edge.payload.bytes_min());
@@ -443,10 +337,7 @@ impl RunArgs {
     }
 
     /// How a server is to be started for these options.
-    ///
-    /// # Errors
-    /// A list of CPUs that is none.
-    pub fn conditions(&self, scenario: Scenario) -> anyhow::Result<Conditions> {
+    fn conditions(&self, scenario: Scenario) -> anyhow::Result<Conditions> {
         Ok(Conditions {
             cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
             set: self.server_set.clone(),
@@ -480,70 +371,5 @@ impl RunArgs {
                 hint: 0,
             }),
         }
-    }
-}
-
-/// Reads `10s`, `250ms`, `2m`.
-///
-/// # Errors
-/// It is not such a duration.
-pub fn duration(text: &str) -> anyhow::Result<Duration> {
-    let split = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().context("not a duration like 10s, 250ms or 2m")?;
-    let seconds = match unit {
-        "ms" => number / 1_000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        _ => bail!("not a duration like 10s, 250ms or 2m"),
-    };
-    Duration::try_from_secs_f64(seconds).context("too long")
-}
-
-/// Reads `0,2-5`.
-///
-/// # Errors
-/// It is not such a list.
-pub fn core_list(text: &str) -> anyhow::Result<Vec<usize>> {
-    let mut cores = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let wrong = || format!("{text:?} is not a list of CPUs like 0,2-5");
-        let (first, last): (usize, usize) =
-            (first.trim().parse().with_context(wrong)?, last.trim().parse().with_context(wrong)?);
-        cores.extend(first..=last);
-    }
-    Ok(cores)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn without_a_command_it_is_the_suite() {
-        let words = |line: &str| with_default(line.split(' ').map(OsString::from).collect());
-        let parsed = |line: &str| Cli::try_parse_from(words(line)).map(|cli| cli.command);
-        assert!(matches!(parsed("loadtest"), Ok(Command::Suite(SuiteArgs { quick: false, .. }))));
-        assert!(matches!(parsed("loadtest --quick --seed 3"), Ok(Command::Suite(SuiteArgs { quick: true, .. }))));
-        assert!(matches!(parsed("loadtest idle -c 5"), Ok(Command::Idle(_))));
-        let help = parsed("loadtest --help").expect_err("is no command");
-        assert!(help.to_string().contains("fanout"), "help is about all commands: {help}");
-        assert!(parsed("loadtest fly").is_err());
-    }
-
-    #[test]
-    fn durations_and_lists_are_read() {
-        assert_eq!(duration("250ms").expect("good"), Duration::from_millis(250));
-        assert_eq!(duration("1.5m").expect("good"), Duration::from_secs(90));
-        assert!(duration("10").is_err() && duration("s").is_err() && duration("-1s").is_err());
-        assert_eq!(core_list("0,2-4").expect("good"), [0, 2, 3, 4]);
-        assert!(core_list("a").is_err() && core_list("").is_err());
     }
 }
