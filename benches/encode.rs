@@ -9,7 +9,7 @@ use roomring::base::ids::{Epoch, RoomName, UserName};
 use roomring::wire::encode::{encode_push, encode_reply};
 use roomring::wire::form::{Form, Forms};
 use roomring::wire::frame::{Opcode, close_frame, server_frame};
-use roomring::wire::protocol::{Push, Reply, ReplyTo};
+use roomring::wire::protocol::{Answer, Push, Reply, ReplyTo};
 use roomring::wire::publication::{Content, Data, DataKind, Publication};
 
 #[global_allocator]
@@ -62,7 +62,8 @@ fn publication(bencher: Bencher<'_, '_>, kind: DataKind, forms: Forms, size: usi
 fn reply_published(bencher: Bencher<'_, '_>, form: Form) {
     let to = ReplyTo { id: (form == Form::Json).then_some(7), form };
     let epoch = Epoch(0x0123_4567_89ab_cdef);
-    let reply = Reply::Published { room: "room-00042", seq: Some(1_234_567), epoch, duplicate: false };
+    let (room, answer) = (names().0, Answer::Published { epoch, seq: Some(1_234_567), duplicate: false });
+    let reply = Reply::Answer { room: &room, answer: &answer };
     bencher.bench_local(|| encode_reply(black_box(&reply), to));
 }
 

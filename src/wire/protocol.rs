@@ -8,11 +8,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::form::Form;
-use super::publication::{Data, Publication};
+use super::publication::{DataKind, Publication};
 use crate::base::causes::COMMAND_KINDS_MAX;
 use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::ids::{Epoch, RoomName, Seq, UserName};
+use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 
 /// How a command is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +69,8 @@ pub enum Command<'a> {
     Join { room: Cow<'a, str>, recover: Option<Recover>, history: Option<u32> },
     /// Stop being a member.
     Leave { room: Cow<'a, str> },
-    /// Send data to all members, to this connection too if `echo` is set. `key` is an idempotency key of at most
-    /// `KEY_BYTES_MAX`; an `ephemeral` message is neither numbered nor kept.
-    Publish { room: Cow<'a, str>, data: Data<'a>, key: Option<Cow<'a, str>>, echo: bool, ephemeral: bool },
-    /// Read held messages: the oldest above `after`, or the newest below `before`, or (neither is set) the newest.
-    History { room: Cow<'a, str>, after: Option<Seq>, before: Option<Seq>, limit: Option<u32> },
-    /// List the users present, from the first whose name sorts (by bytes) after `after`.
-    Presence { room: Cow<'a, str>, limit: Option<u32>, after: Option<Cow<'a, str>> },
+    /// Ask something of a room, or publish to it, as a member.
+    Ask { room: Cow<'a, str>, ask: Ask },
     /// Tell whether the user is `away` rather than `online`.
     Status { away: bool },
     /// Say who the connection's user is, by a token or, in mode `open`, by name. Only dialects that identify by message
@@ -88,7 +85,7 @@ pub enum Command<'a> {
 /// The metric label of each kind of command, at its [`Command::index`]. The last one is that of messages that are no
 /// command.
 pub const COMMANDS: [&str; 10] =
-    ["join", "leave", "publish", "history", "presence", "status", "ping", "refresh", "identify", "bad"];
+    ["join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "bad"];
 
 /// Place in [`COMMANDS`] of messages that are no command.
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
@@ -102,15 +99,124 @@ impl Command<'_> {
         match self {
             Command::Join { .. } => 0,
             Command::Leave { .. } => 1,
-            Command::Publish { .. } => 2,
-            Command::History { .. } => 3,
-            Command::Presence { .. } => 4,
-            Command::Status { .. } => 5,
-            Command::Ping { .. } => 6,
-            Command::Refresh { .. } => 7,
-            Command::Identify { .. } => 8,
+            Command::Status { .. } => 2,
+            Command::Ping { .. } => 3,
+            Command::Refresh { .. } => 4,
+            Command::Identify { .. } => 5,
+            Command::Ask { ask, .. } => ask.index(),
         }
     }
+}
+
+/// What is asked of one room, by a member's command or through the control address. Its owner performs it and answers
+/// with an [`Answer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Ask {
+    /// Send data to all members.
+    Publish(Publish),
+    /// Read held messages: the oldest above `after`, or the newest below `before`, or (neither is set) the newest.
+    History { after: Option<Seq>, before: Option<Seq>, limit: u32 },
+    /// List the users present, from the first whose name sorts (by bytes) after `after`.
+    Presence { after: Option<Box<str>>, limit: u32 },
+    /// Describe the room. Only the control address asks it.
+    Summary,
+}
+
+/// A publish: the data, copied once from the message that it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// How the data was written.
+    pub kind: DataKind,
+    /// The data, verbatim.
+    pub data: Bytes,
+    /// An idempotency key of at most `KEY_BYTES_MAX`.
+    pub key: Option<Box<str>>,
+    /// Whether the publishing connection gets the message too.
+    pub echo: bool,
+    /// Neither numbered nor kept.
+    pub ephemeral: bool,
+}
+
+impl Ask {
+    /// Place of its kind in [`COMMANDS`].
+    const fn index(&self) -> usize {
+        match self {
+            Ask::Publish(_) => 6,
+            Ask::History { .. } => 7,
+            Ask::Presence { .. } => 8,
+            Ask::Summary => BAD_COMMAND,
+        }
+    }
+
+    /// Whether it sends something to members: it counts in the message rates, and needs the permission to publish.
+    #[must_use]
+    pub const fn is_message(&self) -> bool {
+        matches!(self, Ask::Publish(_))
+    }
+
+    /// Bytes that it takes beside its own size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Ask::Publish(Publish { data, key, .. }) => data.len() + key.as_ref().map_or(0, |key| key.len()),
+            Ask::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
+            Ask::History { .. } | Ask::Summary => 0,
+        }
+    }
+}
+
+/// What a room's owner says to an [`Ask`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Answer {
+    /// The message is numbered, in history, and on its way to members; an ephemeral one has no `seq`. `duplicate` says
+    /// that its key was known and that `seq` is the first one's.
+    Published { epoch: Epoch, seq: Option<Seq>, duplicate: bool },
+    /// A page of held messages. `head` is the room's numbering and head; `first_seq` is the oldest held (`head.seq` + 1 if
+    /// none is).
+    History { head: Position, first_seq: Seq, messages: Vec<Arc<Publication>> },
+    /// A page of the users present, by name.
+    Presence { total: u64, users: Vec<PresentUser> },
+    /// The room.
+    Summary(RoomSummary),
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error's code.
+    pub code: ErrorCode,
+    /// The error's text.
+    pub message: &'static str,
+    /// How long the client should wait before it tries again.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal that says nothing of another attempt.
+    #[must_use]
+    pub const fn new(code: ErrorCode, message: &'static str) -> Self {
+        Self { code, message, retry_after_ms: None }
+    }
+}
+
+/// A room as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Its name.
+    pub room: RoomName,
+    /// Users present; connections where presence is off.
+    pub members: u64,
+    /// Connections that are members.
+    pub connections: u64,
+    /// Its numbering and head.
+    pub head: Position,
+    /// Messages per 1,000 seconds, of the last `ROOM_RATE_WINDOW_MS` as far as they are still held; 0 in a room that keeps
+    /// no history.
+    pub rate_milli: u64,
 }
 
 /// A user's presence in a room.
@@ -165,13 +271,8 @@ pub enum Reply<'a> {
     },
     /// The connection is no longer a member.
     Left { room: &'a str },
-    /// The message is numbered, in history, and on its way to members; an ephemeral one has no `seq`. `duplicate` says
-    /// that its key was known and that `seq` is the first one's.
-    Published { room: &'a str, seq: Option<Seq>, epoch: Epoch, duplicate: bool },
-    /// A page of held messages. `first_seq` is the oldest held (`head_seq` + 1 if none is), `head_seq` the newest numbered.
-    History { room: &'a RoomName, epoch: Epoch, first_seq: Seq, head_seq: Seq, messages: &'a [Arc<Publication>] },
-    /// A page of the users present, by name.
-    Presence { room: &'a str, total: u64, users: &'a [PresentUser] },
+    /// What a room's owner says.
+    Answer { room: &'a RoomName, answer: &'a Answer },
     /// The status is set.
     Status { status: Status },
     /// The new token is in force until `expires_at`, Unix milliseconds.

@@ -11,7 +11,7 @@ use roomring::wire::encode::{encode_push, encode_reply};
 use roomring::wire::form::{Form, Forms};
 use roomring::wire::frame::Opcode;
 use roomring::wire::json;
-use roomring::wire::protocol::{Command, Push, Reply, ReplyTo, Status};
+use roomring::wire::protocol::{Ask, Command, Publish, Push, Reply, ReplyTo, Status};
 use roomring::wire::publication::{Content, Data, DataKind, Publication};
 use serde_json::{Value, json};
 
@@ -108,11 +108,12 @@ fn data_passes_through_byte_for_byte() {
         let data = random_json(&mut random);
         let name = random.text(5);
         let command = format!(r#"{{"type":"publish","room":{},"data":{data}}}"#, json!(name));
-        let Ok(Command::Publish { room, data: read, .. }) =
+        let Ok(Command::Ask { room, ask: Ask::Publish(Publish { kind, data: read, .. }) }) =
             json::parse_command(&command).map(|request| request.command)
         else {
             panic!("seed {seed}: a publish");
         };
+        let read = Data { kind, bytes: &read };
         assert_eq!(room, name, "seed {seed}");
         let (room, from) = (RoomName::new(&room).expect("a name"), UserName::new("u").expect("a name"));
         let publication = Publication::encode(&Content::new(&room, 1, &from, 1, read), Forms::ALL);

@@ -1,13 +1,15 @@
-//! Reads commands in the binary form (PROTOCOL section 6): a little-endian op and its payload. Never copies data.
+//! Reads commands in the binary form (PROTOCOL section 6): a little-endian op and its payload.
 
 use std::borrow::Cow;
+
+use bytes::Bytes;
 
 use super::command_op;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, check_name};
 use crate::wire::form::Form;
-use crate::wire::protocol::{BadRequest, Command, Recover, ReplyTo, Request};
-use crate::wire::publication::{Data, DataKind};
+use crate::wire::protocol::{Ask, BadRequest, Command, Publish, Recover, ReplyTo, Request};
+use crate::wire::publication::DataKind;
 
 const REPLY: ReplyTo = ReplyTo { id: None, form: Form::Binary };
 
@@ -42,13 +44,10 @@ fn publish(payload: &[u8]) -> Result<Command<'_>, BadRequest> {
     let Some((name, data)) = rest.split_at_checked(room_len) else {
         return Err(bad(format!("`room` has {room_len} bytes by its length, and {} are there", rest.len())));
     };
-    Ok(Command::Publish {
-        room: room(name)?,
-        data: Data { kind: DataKind::Binary, bytes: data },
-        key: None,
-        echo: true,
-        ephemeral: false,
-    })
+    let room = room(name)?;
+    let data = Bytes::copy_from_slice(data);
+    let publish = Publish { kind: DataKind::Binary, data, key: None, echo: true, ephemeral: false };
+    Ok(Command::Ask { room, ask: Ask::Publish(publish) })
 }
 
 fn room(name: &[u8]) -> Result<Cow<'_, str>, BadRequest> {
@@ -118,12 +117,12 @@ mod tests {
     fn published_data_is_any_bytes_and_may_be_empty() {
         for data in [&b""[..], b"\xff\x00"] {
             let bytes = message(3, &[&1_u16.to_le_bytes(), b"r", data]);
-            let Ok(Request { command: Command::Publish { room, data: read, key, echo, ephemeral }, .. }) =
-                parse_command(&bytes)
+            let Ok(Request { command: Command::Ask { room, ask: Ask::Publish(publish) }, .. }) = parse_command(&bytes)
             else {
                 panic!("a publish");
             };
-            assert_eq!((&*room, read), ("r", Data { kind: DataKind::Binary, bytes: data }));
+            let Publish { kind, data: read, key, echo, ephemeral } = publish;
+            assert_eq!((&*room, kind, &read[..]), ("r", DataKind::Binary, data));
             assert_eq!((key, echo, ephemeral), (None, true, false));
         }
     }

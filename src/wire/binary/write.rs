@@ -8,7 +8,7 @@ use crate::base::ids::RoomName;
 use crate::wire::form::Form;
 use crate::wire::form_writer::FormWriter;
 use crate::wire::json::Json;
-use crate::wire::protocol::{Push, Reply};
+use crate::wire::protocol::{Answer, Push, Refusal, Reply};
 use crate::wire::publication::{Content, Publication};
 use crate::wire::writer::Writer;
 
@@ -27,8 +27,11 @@ impl FormWriter for Binary {
             Reply::Left { room } => {
                 out.u32(push_op::LEFT).text(room);
             }
-            Reply::Published { room, seq, .. } => {
+            Reply::Answer { room, answer: Answer::Published { seq, .. } } => {
                 out.u32(push_op::PUBLISHED).u64(seq.unwrap_or(0)).text(room);
+            }
+            Reply::Answer { answer: Answer::Refused(Refusal { code, message, .. }), .. } => {
+                out.u32(push_op::ERROR).u16(*code as u16).text(message);
             }
             Reply::Pong { value, .. } => {
                 out.u32(push_op::PONG).u64(value);

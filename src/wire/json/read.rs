@@ -1,8 +1,9 @@
 //! Reads commands in the JSON form (PROTOCOL section 2). `data` is validated as one JSON value and kept as written.
-//! Optional fields are absent, not null. Never copies data.
+//! Optional fields are absent, not null.
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, fields};
@@ -10,8 +11,8 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, Seq, check_name};
 use crate::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
 use crate::wire::form::Form;
-use crate::wire::protocol::{BadRequest, Command, Recover, ReplyTo, Request};
-use crate::wire::publication::{Data, DataKind};
+use crate::wire::protocol::{Ask, BadRequest, Command, Publish, Recover, ReplyTo, Request};
+use crate::wire::publication::DataKind;
 
 /// Largest `id`: the largest integer that every JSON reader keeps exactly (2^53 - 1).
 pub const ID_MAX: u64 = (1 << 53) - 1;
@@ -99,8 +100,9 @@ impl<'a> CommandReader<'a> {
         if key.is_some() && ephemeral {
             return Err(self.wrong(Field::Key, "must not come together with `ephemeral`"));
         }
-        let data = Data { kind: DataKind::Json, bytes: data.get().as_bytes() };
-        Ok(Command::Publish { room, data, key, echo, ephemeral })
+        let data = Bytes::copy_from_slice(data.get().as_bytes());
+        let key = key.map(Box::from);
+        Ok(Command::Ask { room, ask: Ask::Publish(Publish { kind: DataKind::Json, data, key, echo, ephemeral }) })
     }
 
     fn join(&self) -> Result<Command<'a>, BadRequest> {
@@ -119,7 +121,7 @@ impl<'a> CommandReader<'a> {
         if after.is_some() && before.is_some() {
             return Err(self.wrong(Field::Before, "must not come together with `after`"));
         }
-        Ok(Command::History { room, after, before, limit: self.limit()? })
+        Ok(Command::Ask { room, ask: Ask::History { after, before, limit: self.limit()? } })
     }
 
     fn presence(&self) -> Result<Command<'a>, BadRequest> {
@@ -128,7 +130,7 @@ impl<'a> CommandReader<'a> {
         if let Some(Err(error)) = after.as_deref().map(check_name) {
             return Err(self.wrong(Field::After, error));
         }
-        Ok(Command::Presence { room, limit: self.limit()?, after })
+        Ok(Command::Ask { room, ask: Ask::Presence { after: after.map(Box::from), limit: self.limit()? } })
     }
 
     fn status(&self) -> Result<Command<'a>, BadRequest> {
@@ -160,10 +162,10 @@ impl<'a> CommandReader<'a> {
         }
     }
 
-    fn limit(&self) -> Result<Option<u32>, BadRequest> {
+    fn limit(&self) -> Result<u32, BadRequest> {
         match self.integer(Field::Limit)? {
-            None => Ok(None),
-            Some(limit @ 1..) if limit <= u64::from(PAGE_MAX) => Ok(Some(limit as u32)),
+            None => Ok(PAGE_MAX),
+            Some(limit @ 1..) if limit <= u64::from(PAGE_MAX) => Ok(limit as u32),
             Some(_) => Err(self.wrong(Field::Limit, format_args!("must be from 1 to {PAGE_MAX}"))),
         }
     }
