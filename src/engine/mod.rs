@@ -51,6 +51,7 @@ use crate::base::ids::CoreId;
 use crate::base::limits::TURN_BYTES_MAX;
 use crate::base::places::Places;
 use crate::base::time::Now;
+use crate::wire::deflate::Inflater;
 
 /// One core's state.
 ///
@@ -69,6 +70,7 @@ pub struct Engine {
     /// Of the budget, what is staged for other cores.
     staged_bytes: usize,
     packer: Packer,
+    inflater: Inflater,
     counters: Arc<CoreCounters>,
     cores: u16,
     /// Bytes that this turn has taken from sockets, with what they were answered, and from other cores likewise.
@@ -79,6 +81,8 @@ pub struct Engine {
 struct Taken {
     input: usize,
     hops: usize,
+    /// What connections were told in answer, until it is added to one of the others.
+    said: usize,
 }
 
 /// Borrows what the home half acts through.
@@ -90,6 +94,8 @@ macro_rules! home_effects {
             limiter: &mut $engine.limiter,
             budget: &mut $engine.budget,
             packer: &mut $engine.packer,
+            inflater: &mut $engine.inflater,
+            said_bytes: &mut $engine.taken.said,
             counters: &$engine.counters,
             output: $output,
         }
@@ -140,6 +146,7 @@ impl Engine {
             io_bytes: 0,
             staged_bytes: 0,
             packer: Packer::new(settings.compression),
+            inflater: Inflater::default(),
             counters,
             cores: settings.cores,
             taken: Taken::default(),
@@ -175,7 +182,7 @@ impl Engine {
                 self.taken.input += bytes.len();
                 self.home.received(slot, bytes, home_effects!(self, now, output));
                 self.handle_own(now, output);
-                self.taken.input += self.home.take_said_bytes();
+                self.taken.input += std::mem::take(&mut self.taken.said);
             }
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
             Input::Ended { slot } => self.home.ended(slot, home_effects!(self, now, output)),
@@ -217,7 +224,7 @@ impl Engine {
             self.taken.hops += hop.bytes();
             self.handle_hop(now, hop, output);
             self.handle_own(now, output);
-            self.taken.hops += self.home.take_said_bytes();
+            self.taken.hops += std::mem::take(&mut self.taken.said);
             if !self.takes_hops() {
                 left.extend(all.by_ref());
             }
@@ -260,7 +267,6 @@ impl Engine {
         self.handle_own(now, output);
         self.count_staged();
         let more = self.home.flush(home_effects!(self, now, output)) || judges;
-        self.home.take_said_bytes();
         self.taken = Taken::default();
         trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use smallvec::smallvec;
 
 use super::late::Leaving;
-use super::pace::LANE_FULL;
+use super::routing::LANE_FULL;
 use super::{Home, HomeEffects};
 use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;

@@ -15,10 +15,10 @@ impl Home {
         let is_compressed = session.reading.is_some_and(|reading| reading.window().is_some());
         effects.budget.release(decoder.held_bytes());
         let result = if is_compressed {
-            let mut inflater = std::mem::take(&mut self.inflater);
+            let mut inflater = std::mem::take(effects.inflater);
             let result = self.receive_all(slot, &mut decoder, Some(&mut inflater), bytes, effects);
             inflater.let_go();
-            self.inflater = inflater;
+            *effects.inflater = inflater;
             result
         } else {
             self.receive_all(slot, &mut decoder, None, bytes, effects)

@@ -91,4 +91,15 @@ impl Home {
             self.hear_pong(slot, payload, effects);
         }
     }
+
+    /// A pong that answers one of this server's pings tells the round-trip time.
+    fn hear_pong(&mut self, slot: u32, payload: &[u8], effects: &HomeEffects<'_>) {
+        let Ok(sent_us) = payload.try_into().map(u64::from_le_bytes) else { return };
+        if let Some(round_trip_us) = effects.now.mono_us.checked_sub(sent_us)
+            && round_trip_us <= self.settings.heartbeat_timeout_ms * 1_000
+        {
+            effects.counters.round_trip.record(round_trip_us, 1);
+            self.sessions.at_mut(slot).round_trip_us = round_trip_us.clamp(1, u64::from(u32::MAX)) as u32;
+        }
+    }
 }

@@ -24,12 +24,12 @@ impl Home {
     pub fn set_settings(&mut self, settings: Arc<Settings>, effects: &mut HomeEffects<'_>) {
         self.outboxes.set_bytes_max(settings.outbox_bytes_max);
         let before = std::mem::replace(&mut self.settings, settings);
-        self.change_rates(&before.limits, effects.now.mono_us);
+        self.paces.change_rates(&before.limits, &self.settings.limits, effects.now.mono_us);
         if before.limits.idle_timeout_ms != self.settings.limits.idle_timeout_ms {
             self.expect_all_idle(effects.now);
         }
         let mut uncounted = Uncounted::default();
-        for slot in 0..self.slots_used {
+        for slot in self.slots.range() {
             if self.sessions.at(slot).phase == Phase::Open {
                 self.take_uncounted(slot, &mut uncounted);
             }
@@ -47,24 +47,13 @@ impl Home {
         }
     }
 
-    fn change_rates(&mut self, from: &Limits, now_us: u64) {
-        let to = &self.settings.limits;
-        if from.command_rate == to.command_rate && from.message_rate == to.message_rate {
-            return;
-        }
-        for pace in self.paces.values_mut() {
-            pace.commands.change_rate(from.command_rate, to.command_rate, now_us);
-            pace.messages.change_rate(from.message_rate, to.message_rate, now_us);
-        }
-    }
-
     /// Marks an open connection as counted by every limit there is; notes those that have not counted it so far.
     fn take_uncounted(&mut self, slot: u32, uncounted: &mut Uncounted) {
         let limited = limited(&self.settings.limits);
         let session = self.sessions.at_mut(slot);
         let is_new = |mark| limited.has(mark) && !session.marks.has(mark);
         if is_new(Marks::COUNTED_ADDRESS) {
-            *uncounted.addresses.entry(self.peers.get(slot)).or_default() += 1;
+            *uncounted.addresses.entry(self.slots.address(slot)).or_default() += 1;
         }
         if is_new(Marks::COUNTED_USER) {
             let user = session.user.clone().expect("an open connection has a user");

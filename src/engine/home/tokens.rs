@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::refresh::Refreshes;
 use super::verification::Verification;
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
@@ -24,6 +25,7 @@ use crate::wire::reply::{Reply, encode_reply};
 #[derive(Debug)]
 pub(super) struct Tokens {
     pub(super) verification: Verification,
+    pub(super) refreshes: Refreshes,
     pub(super) held: Table<Held>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
     pub(super) due: BTreeSet<(u64, u32)>,
@@ -44,7 +46,12 @@ pub(super) struct Held {
 
 impl Tokens {
     pub(super) fn new(keys: Arc<Keys>) -> Self {
-        Self { verification: Verification::new(keys), held: Table::new(), due: BTreeSet::new() }
+        Self {
+            verification: Verification::new(keys),
+            refreshes: Refreshes::default(),
+            held: Table::new(),
+            due: BTreeSet::new(),
+        }
     }
 
     /// Puts what happens to a connection next in order, if that is before the wheel's next round.
@@ -90,7 +97,8 @@ impl Home {
     /// A slot's connection, or its upgrade, has ended.
     pub(super) fn forget_token(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
-        tokens.verification.forget(slot, effects.budget);
+        tokens.verification.forget(slot);
+        tokens.refreshes.forget(slot, effects.budget);
         tokens.let_go(slot, effects.budget);
     }
 

@@ -226,7 +226,7 @@ fn whatever_io_can_no_longer_read_is_half_closed_and_waited_for() {
                 _ => {}
             }
             assert_eq!(one.output.closes, [0], "{stage}, {how}");
-            assert_eq!((one.engine.open_slots(), one.engine.home.heads_bytes), (0, 0), "{stage}");
+            assert_eq!((one.engine.open_slots(), one.engine.home.lobby.heads.bytes()), (0, 0), "{stage}");
         }
     }
 }

@@ -111,7 +111,7 @@ fn the_pace_of_a_connection_that_rests_is_forgotten() {
     for _ in 0..=heartbeat_ms / TICK_MS {
         one.pass(TICK_MS);
     }
-    assert!(one.engine.home.paces.is_empty());
+    assert_eq!(one.engine.home.paces.len(), 0);
 }
 
 #[test]

@@ -3,21 +3,13 @@
 
 use bytes::Bytes;
 
-use super::commands::Ask;
-use super::{Home, HomeEffects};
-use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
-use crate::engine::access::Access;
+use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
-use crate::engine::session::{Marks, Phase};
-use crate::engine::table;
-use crate::wire::command::{Form, Recover, ReplyTo};
+use crate::engine::session::Phase;
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
-    refusal_response, without_content,
+    Head, HttpRequest, Refusal, Upgrade, json_response, parse_head, refusal_response, without_content,
 };
-use crate::wire::push::{Push, encode_push};
-use crate::wire::reading::Reading;
 
 /// What `/health` says while every upgrade is refused for lack of keys.
 const NO_KEYS: &str = concat!(
@@ -26,14 +18,13 @@ const NO_KEYS: &str = concat!(
 );
 
 impl Home {
-    pub(super) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
+    pub(in crate::engine::home) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
         if self.receive_early(slot, bytes, effects) {
             return;
         }
-        let Some(part) = self.take_head(slot) else {
+        let Some(part) = self.lobby.heads.take(slot, effects.budget) else {
             return self.read_head(slot, bytes, effects);
         };
-        effects.budget.release(part.len());
         let mut whole = part.into_vec();
         let new = whole.len();
         whole.extend_from_slice(bytes);
@@ -45,18 +36,8 @@ impl Home {
         }
     }
 
-    /// The part of a request head that has arrived.
-    pub(super) fn take_head(&mut self, slot: u32) -> Option<Box<[u8]>> {
-        let head = self.heads.remove(&slot);
-        self.heads_bytes -= head.as_ref().map_or(0, |head| head.len());
-        table::shrink(&mut self.heads);
-        head
-    }
-
     fn keep_head(&mut self, slot: u32, received: &[u8], effects: &mut HomeEffects<'_>) {
-        effects.budget.charge(received.len());
-        self.heads_bytes += received.len();
-        self.heads.insert(slot, received.into());
+        self.lobby.heads.keep(slot, received, effects.budget);
         self.bound_heads(effects);
     }
 
@@ -96,7 +77,7 @@ impl Home {
     }
 
     fn health(&self, unix_ms: u64) -> Bytes {
-        if self.draining {
+        if self.is_draining() {
             json_response(503, r#"{"status":"draining"}"#, unix_ms)
         } else if self.tokens.as_ref().is_some_and(|tokens| tokens.verification.lacks_keys()) {
             json_response(503, NO_KEYS, unix_ms)
@@ -121,79 +102,6 @@ impl Home {
         effects.counters.upgrading.sub(1);
         self.outboxes.push(slot, Outgoing { bytes: answer, messages: 0, role: Role::Other }, effects.budget);
         self.end_after_sending(slot, Phase::Lingering, effects);
-    }
-
-    pub(super) fn open(
-        &mut self,
-        slot: u32,
-        upgrade: &Upgrade,
-        user: UserName,
-        access: Option<Box<Access>>,
-        effects: &mut HomeEffects<'_>,
-    ) {
-        let form = upgrade.subprotocol.unwrap_or(Form::Json);
-        let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
-        let session = self.sessions.at_mut(slot);
-        let opening_us = session.take_opening_us(effects.now);
-        session.phase = Phase::Open;
-        session.reading = Some(Reading::new(form, deflate.map(|offer| offer.window)));
-        if upgrade.path != WS_PATH {
-            session.marks.set(Marks::ECHO);
-        }
-        if self.settings.limits.user_message_rate.is_some() {
-            session.marks.set(Marks::COUNTED_MESSAGES);
-        }
-        effects.budget.charge_standing(self.connection_bytes + user.len());
-        session.user = Some(user.clone());
-        let (id, echo) = (session.id(self.core, slot), session.marks.has(Marks::ECHO));
-        self.expect_idle(slot, effects.now);
-        self.open += 1;
-        self.websockets += 1;
-        effects.counters.upgrading.sub(1);
-        effects.counters.connections.add(1);
-        effects.counters.upgrade.record(opening_us, 1);
-        let bytes = if deflate.is_some() { accept_deflate_response(upgrade) } else { accept_response(upgrade) };
-        let accept = Outgoing { bytes, messages: 0, role: Role::Opening };
-        self.outboxes.push(slot, accept, effects.budget);
-        let name = access.as_ref().and_then(|access| access.name.clone());
-        if let Some(access) = access {
-            self.hold_token(slot, *access, effects);
-        }
-        if echo {
-            return;
-        }
-        let session = format!("{:016x}{:016x}", self.random.next_u64(), self.random.next_u64());
-        let welcome = Push::Welcome {
-            connection: &id.to_string(),
-            user: &user,
-            name: name.as_deref(),
-            session: &session,
-            node: &self.settings.node,
-            heartbeat_ms: self.settings.heartbeat_ms,
-            max_message_bytes: self.settings.message_bytes_max as u64,
-        };
-        let welcome = encode_push(&welcome, form);
-        self.say(slot, welcome, effects);
-        self.join_by_query(slot, upgrade, form, effects);
-    }
-
-    fn join_by_query(&mut self, slot: u32, upgrade: &Upgrade, form: Form, effects: &mut HomeEffects<'_>) {
-        let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
-        let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
-        let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
-        self.count_joins(slot, upgrade.rooms.len(), effects.now);
-        for room in &upgrade.rooms {
-            let session = self.sessions.at(slot);
-            if session.phase != Phase::Open {
-                return;
-            }
-            // Named before: each join of one room would be answered by its history again.
-            let audience = self.audiences.find(room);
-            if session.memberships.iter().any(|membership| Some(membership.audience) == audience) {
-                continue;
-            }
-            self.join(slot, room, ask, ReplyTo { id: None, form }, true, effects);
-        }
     }
 }
 

@@ -4,9 +4,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::limits::WS_PATH;
+use crate::engine::home::{Home, HomeEffects};
 use crate::wire::command::Form;
 use crate::wire::frame::close_frame;
 use crate::wire::handshake::{Refusal, Upgrade, accept_response};
@@ -46,7 +46,7 @@ impl Home {
                 let reason = match status {
                     429 if refusal.error == ErrorCode::RateLimited.as_str() => ReconnectReason::RateLimited,
                     429 => ReconnectReason::LimitExceeded,
-                    503 if self.draining => ReconnectReason::Draining,
+                    503 if self.is_draining() => ReconnectReason::Draining,
                     503 => ReconnectReason::Overloaded,
                     _ => return None,
                 };
