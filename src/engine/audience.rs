@@ -13,6 +13,7 @@ use super::settings::SlowPolicy;
 use super::table;
 use crate::base::ids::{CoreId, RoomName, Seq};
 use crate::base::limits::{AUDIENCE_BYTES, MEMBERSHIP_BYTES};
+use crate::wire::form::Form;
 use crate::wire::publication::Publication;
 use crate::wire::reading::{Reading, Variants};
 
@@ -59,9 +60,9 @@ pub struct Audience {
     pub pending_bytes: usize,
     /// News that members (by their slots) have missed; `None`: all have been told everything.
     pub missed: Option<Box<Missed<u32>>>,
-    /// Slots of members who read plain JSON, and of those who read plain binary.
-    plain: [Vec<u32>; 2],
-    /// Slots of members by each of the compressed ways to read, while there are any.
+    /// Slots of the members who read each form without compression.
+    plain: [Vec<u32>; Form::COUNT],
+    /// Slots of the members who read each of the compressed readings, while there are any.
     compressed: Option<Box<[Vec<u32>; Reading::COMPRESSED.len()]>>,
     /// Memberships, of any standing.
     memberships: u32,
@@ -205,7 +206,7 @@ impl Audiences {
             pending: Vec::new(),
             pending_bytes: 0,
             missed: None,
-            plain: [Vec::new(), Vec::new()],
+            plain: Default::default(),
             compressed: None,
             memberships: 0,
         }));
@@ -226,7 +227,6 @@ impl Audiences {
 mod tests {
     use super::*;
     use crate::engine::random::{Part, Secrets};
-    use crate::wire::command::Form;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
@@ -278,7 +278,7 @@ mod tests {
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
         let audience = audiences.at_mut(index);
-        assert_eq!(audience.readings().count(), 2);
+        assert_eq!(audience.readings().count(), Form::COUNT);
         for (slot, reading) in Reading::PLAIN.into_iter().chain(Reading::COMPRESSED).enumerate() {
             assert_eq!(audience.add(slot as u32, reading), 0);
         }
@@ -292,6 +292,6 @@ mod tests {
             assert!(audience.members(reading).is_empty());
         }
         assert!(audience.is_empty());
-        assert_eq!(audience.readings().count(), 2, "nothing is held for readings that nobody has");
+        assert_eq!(audience.readings().count(), Form::COUNT, "nothing is held for readings that nobody has");
     }
 }

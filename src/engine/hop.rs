@@ -12,11 +12,10 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
 use crate::engine::news::News;
 use crate::engine::trace::Mark;
-use crate::wire::command::{DataKind, Recover, ReplyTo};
-use crate::wire::publication::{Frames, Publication};
-use crate::wire::push::LeftReason;
+use crate::wire::form::Frames;
+use crate::wire::protocol::{LeftReason, PresentUser, Recover, ReplyTo};
+use crate::wire::publication::{DataKind, Publication};
 use crate::wire::reading::{Reading, Variants};
-use crate::wire::reply::PresentUser;
 
 /// A hop in any direction.
 #[derive(Debug)]

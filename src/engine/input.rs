@@ -10,7 +10,7 @@ use super::call::Call;
 use super::hop::Hop;
 use super::settings::Settings;
 use crate::base::ids::{CoreId, Epoch, Position, RoomName, Seq, UserName};
-use crate::wire::command::DataKind;
+use crate::wire::publication::DataKind;
 
 /// One thing that happened. `slot` is a socket's index on this core; io never mentions a slot between the engine's
 /// `Output::close` for it and the next `Accepted`.

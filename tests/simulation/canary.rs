@@ -230,14 +230,14 @@ fn are_neighbours(hops: &[Hop]) -> bool {
 /// The same publication with one digit of its data changed in its frames, lengths kept.
 fn other_data(publication: &Publication) -> Publication {
     let mut other = publication.clone();
-    for frame in [&mut other.frames.json, &mut other.frames.binary].into_iter().flatten() {
+    for (form, frame) in publication.frames.iter() {
         let mut bytes = frame.to_vec();
         let data = bytes.windows(publication.data.len()).rposition(|window| *window == *publication.data);
         let (start, len) = data.map_or((0, bytes.len()), |start| (start, publication.data.len()));
         let digit = bytes[start..start + len].iter().position(u8::is_ascii_digit);
         let digit = start + digit.unwrap_or(0);
         bytes[digit] = if bytes[digit] == b'7' { b'3' } else { b'7' };
-        *frame = bytes.into();
+        other.frames.set(form, bytes.into());
     }
     other
 }

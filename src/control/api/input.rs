@@ -18,7 +18,7 @@ use super::Api;
 use super::refusal::Refusal;
 use crate::base::ids::{NameError, RoomName, UserName};
 use crate::base::limits::KEY_BYTES_MAX;
-use crate::wire::command::DataKind;
+use crate::wire::publication::DataKind;
 
 /// A body must have come by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,9 +13,10 @@ use crate::base::limits::CLOSE_TIMEOUT_MS;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
 use crate::engine::session::{Marks, NOWHERE, Phase, Session};
+use crate::wire::encode::encode_push;
 use crate::wire::frame::{Opcode, close_frame, server_frame};
 use crate::wire::message::ProtocolError;
-use crate::wire::push::{Push, ReconnectReason, encode_push};
+use crate::wire::protocol::{Push, ReconnectReason};
 
 /// Why the server closes a connection.
 struct Failure<'a> {

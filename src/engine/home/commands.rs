@@ -7,7 +7,6 @@ use smallvec::smallvec;
 use super::late::Leaving;
 use super::routing::LANE_FULL;
 use super::{Home, HomeEffects};
-use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWERED_MAX};
@@ -15,9 +14,8 @@ use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Membership, NOWHERE};
-use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
-use crate::wire::push::{LeftReason, Status};
-use crate::wire::reply::Reply;
+use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status};
+use crate::wire::publication::Data;
 
 impl Home {
     pub(super) fn handle_request(
@@ -30,7 +28,7 @@ impl Home {
             Ok(request) => (Some(&request.command), request.reply),
             Err(bad) => (None, bad.reply),
         };
-        effects.counters.causes.command(command.map_or(CommandKind::Bad, kind_of));
+        effects.counters.causes.command(command.map_or(BAD_COMMAND, Command::index));
         if !self.keeps_pace(slot, command, reply, effects) {
             return;
         }
@@ -307,20 +305,6 @@ impl Home {
 
     fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         self.refuse(slot, ErrorCode::NotJoined, "this connection has not joined that room", reply, effects);
-    }
-}
-
-/// As it is counted.
-fn kind_of(command: &Command<'_>) -> CommandKind {
-    match command {
-        Command::Join { .. } => CommandKind::Join,
-        Command::Leave { .. } => CommandKind::Leave,
-        Command::Publish { .. } => CommandKind::Publish,
-        Command::History { .. } => CommandKind::History,
-        Command::Presence { .. } => CommandKind::Presence,
-        Command::Status { .. } => CommandKind::Status,
-        Command::Ping { .. } => CommandKind::Ping,
-        Command::Refresh { .. } => CommandKind::Refresh,
     }
 }
 

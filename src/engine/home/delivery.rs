@@ -14,11 +14,11 @@ use crate::base::limits::{JOINED_BYTES_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};
 use crate::engine::audience::Pending;
 use crate::engine::outbox::{Outgoing, Role, Source};
 use crate::engine::settings::SlowPolicy;
-use crate::wire::command::{Form, ReplyTo};
+use crate::wire::encode::encode_reply;
+use crate::wire::form::{Form, Frames};
 use crate::wire::frame::count_messages;
-use crate::wire::publication::Frames;
+use crate::wire::protocol::ReplyTo;
 use crate::wire::reading::{Reading, Variants};
-use crate::wire::reply::encode_reply;
 
 impl Home {
     pub(super) fn deliver(

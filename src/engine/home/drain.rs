@@ -6,7 +6,7 @@ use crate::base::ids::CoreId;
 use crate::base::limits::{HAND_OVER_MS, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::session::Phase;
-use crate::wire::push::ReconnectReason;
+use crate::wire::protocol::ReconnectReason;
 
 /// A drain that has begun.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use crate::base::limits::JOINED_BYTES_MAX;
 use crate::engine::audience::Pending;
 use crate::engine::hop::ToHome;
 use crate::engine::session::{NOWHERE, Phase};
-use crate::wire::command::{Form, ReplyTo};
+use crate::wire::encode::{encode_push, encode_reply};
+use crate::wire::form::Form;
+use crate::wire::protocol::{LeftReason, Push, Reply, ReplyTo};
 use crate::wire::publication::Publication;
-use crate::wire::push::{LeftReason, Push, encode_push};
-use crate::wire::reply::{Reply, encode_reply};
 
 impl Home {
     /// A hop from a room's owner.

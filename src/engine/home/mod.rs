@@ -69,8 +69,9 @@ use crate::base::limits::SENDS_PER_TURN_MAX;
 use crate::base::places::Places;
 use crate::base::time::Now;
 use crate::wire::deflate::Inflater;
+use crate::wire::encode::encode_push;
+use crate::wire::protocol::Push;
 use crate::wire::publication::Publication;
-use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
 
 /// What the home half acts through: borrowed from the engine for one call.

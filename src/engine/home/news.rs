@@ -8,8 +8,8 @@ use crate::base::ids::RoomName;
 use crate::base::limits::{MISSED_LOOKS_PER_TICK_MAX, SEND_BYTES_MAX};
 use crate::engine::news::News;
 use crate::engine::outbox::{Outgoing, Role};
+use crate::wire::form::Frames;
 use crate::wire::frame::count_messages;
-use crate::wire::publication::Frames;
 use crate::wire::reading::Variants;
 
 /// So many statuses that a member missed are told together.

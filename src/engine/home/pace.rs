@@ -16,7 +16,7 @@ use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::settings::Limits;
 use crate::engine::table;
-use crate::wire::command::{Command, ReplyTo};
+use crate::wire::protocol::{Command, ReplyTo};
 
 /// How fast connections send, by slot: those that differ from one that has sent nothing.
 #[derive(Debug, Default)]

@@ -10,8 +10,7 @@ use crate::base::limits::{REFRESH_WAITING_BYTES, REFRESHES_WAITING_MAX};
 use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
 use crate::engine::budget::Budget;
 use crate::engine::session::Phase;
-use crate::wire::command::ReplyTo;
-use crate::wire::reply::Reply;
+use crate::wire::protocol::{Reply, ReplyTo};
 
 /// Refreshes that wait, by slot. The first of a connection waits for keys and the others behind it.
 #[derive(Debug, Default)]

@@ -8,10 +8,10 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::RoomName;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::packer::Packer;
-use crate::wire::command::ReplyTo;
+use crate::wire::encode::encode_reply;
 use crate::wire::frame::count_messages;
+use crate::wire::protocol::{Reply, ReplyTo};
 use crate::wire::reading::Reading;
-use crate::wire::reply::{Reply, encode_reply};
 
 impl Home {
     /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.

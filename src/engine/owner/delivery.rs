@@ -13,8 +13,7 @@ use crate::base::time::Now;
 use crate::engine::hop::{Hop, ToHome};
 use crate::engine::input::{Record, Stretch};
 use crate::engine::trace::{Mark, Span, Stage};
-use crate::wire::command::Data;
-use crate::wire::publication::{Content, Publication};
+use crate::wire::publication::{Content, Data, Publication};
 use crate::wire::reading::Variants;
 
 impl Room {
@@ -28,7 +27,8 @@ impl Room {
         effects: &mut OwnerEffects<'_>,
     ) {
         self.repair(effects);
-        let held = Held { publication: Arc::new(self.encode(record)), except, arrived_us: arrival.us };
+        let held =
+            Held { publication: Arc::new(self.encode(record, except, arrival.us)), except, arrived_us: arrival.us };
         let variants = effects.packer.variants(self.listeners.readings(), &held.publication.frames, effects.counters);
         let mut listeners = 0;
         for listener in self.listeners.iter_mut() {
@@ -122,22 +122,25 @@ impl Room {
         let records = &records[records.len() - run..];
         self.history.reset(head.seq - records.len() as u64);
         for record in records {
-            let publication = Arc::new(self.encode(record));
+            let publication = Arc::new(self.encode(record, None, now.mono_us));
             self.hold(now, Held { publication, except: None, arrived_us: now.mono_us });
         }
         // Held longer than the room's own time: another machine, or this one before a restart, may keep them longer.
         self.history.expire(now.mono_ms());
     }
 
-    fn encode(&self, record: &Record) -> Publication {
+    fn encode(&self, record: &Record, except: Option<ConnId>, arrived_us: u64) -> Publication {
         let content = Content {
             room: &self.name,
+            seq: record.seq,
             from: &record.from,
             at: record.at,
             key: record.key.as_deref(),
             data: Data { kind: record.kind, bytes: &record.data },
+            except,
+            arrived_us,
         };
-        Publication::encode(&content, record.seq, self.listeners.readings().forms())
+        Publication::encode(&content, self.listeners.readings().forms())
     }
 
     /// Into history, for as long as its age leaves.

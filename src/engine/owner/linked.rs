@@ -434,7 +434,7 @@ mod tests {
             seq,
             at: 1,
             from: crate::base::ids::UserName::new("ann").expect("valid"),
-            kind: crate::wire::command::DataKind::Json,
+            kind: crate::wire::publication::DataKind::Json,
             data: bytes::Bytes::from_static(b"1"),
             key: None,
             except: None,

@@ -8,7 +8,7 @@ use crate::base::ids::{ConnId, RoomName, Seq, UserName};
 use crate::base::limits::PAGE_MAX;
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
-use crate::wire::command::{Recover, ReplyTo};
+use crate::wire::protocol::{Recover, ReplyTo};
 
 /// A join, as its hop says it.
 pub(super) struct Join {

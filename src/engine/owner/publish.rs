@@ -12,8 +12,8 @@ use crate::base::time::Now;
 use crate::engine::input::Record;
 use crate::engine::random::TableKeys;
 use crate::engine::trace::Mark;
-use crate::wire::command::{Data, DataKind};
-use crate::wire::publication::{Content, encode_ephemeral};
+use crate::wire::encode::encode_ephemeral;
+use crate::wire::publication::{Content, Data, DataKind};
 
 /// A publish, as its hop or its call says it.
 pub(super) struct Publish {
@@ -71,13 +71,9 @@ impl Room {
 
     /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
     pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
-        let content = Content {
-            room: &self.name,
-            from: &publish.from,
-            at: self.last_at.max(now.unix_ms),
-            key: None,
-            data: Data { kind: publish.kind, bytes: &publish.data },
-        };
+        let at = self.last_at.max(now.unix_ms);
+        let data = Data { kind: publish.kind, bytes: &publish.data };
+        let content = Content::new(&self.name, 0, &publish.from, at, data);
         let frames = encode_ephemeral(&content, self.listeners.readings().forms());
         self.listeners.push(&self.name, &frames, publish.except(), effects);
         effects.counters.broadcasts.add(1);

@@ -8,9 +8,10 @@ use crate::engine::home::commands::Ask;
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
-use crate::wire::command::{Form, Recover, ReplyTo};
+use crate::wire::encode::encode_push;
+use crate::wire::form::Form;
 use crate::wire::handshake::{Upgrade, accept_deflate_response, accept_response};
-use crate::wire::push::{Push, encode_push};
+use crate::wire::protocol::{Push, Recover, ReplyTo};
 use crate::wire::reading::Reading;
 
 impl Home {

@@ -2,20 +2,15 @@
 
 use super::*;
 use crate::base::ids::{RoomName, UserName};
-use crate::wire::command::{Data, DataKind};
-use crate::wire::publication::{Content, Forms};
+use crate::wire::form::Form;
+use crate::wire::publication::{Content, Data, DataKind};
 
 const WIDE: PageLimit = PageLimit { count: 100, bytes: 1 << 20 };
 
 fn held(seq: Seq) -> Held {
-    let content = Content {
-        room: &RoomName::new("a").expect("valid"),
-        from: &UserName::new("ann").expect("valid"),
-        at: 1,
-        key: None,
-        data: Data { kind: DataKind::Json, bytes: b"1" },
-    };
-    let publication = Arc::new(Publication::encode(&content, seq, Forms { json: true, binary: false }));
+    let (room, from) = (RoomName::new("a").expect("valid"), UserName::new("ann").expect("valid"));
+    let content = Content::new(&room, seq, &from, 1, Data { kind: DataKind::Json, bytes: b"1" });
+    let publication = Arc::new(Publication::encode(&content, Form::Json.into()));
     Held { publication, except: None, arrived_us: 0 }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::engine::hop::MemberRef;
-use crate::wire::command::Form;
+use crate::wire::form::Form;
 
 pub(in crate::engine::owner) const START: Now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
 

@@ -19,8 +19,9 @@ use crate::engine::input::{KeptKey, Record};
 use crate::engine::owner::room::tests::START;
 use crate::engine::settings::RoomSettings;
 use crate::engine::trace::Span;
-use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
-use crate::wire::publication::{Frames, Publication};
+use crate::wire::form::{Form, Frames};
+use crate::wire::protocol::{Recover, ReplyTo};
+use crate::wire::publication::{DataKind, Publication};
 
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 
@@ -210,7 +211,8 @@ impl World {
     }
 
     fn fill_lane(&mut self, core: u16) {
-        let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
+        let mut frames = Frames::default();
+        frames.set(Form::Json, Bytes::from(vec![0; LANE_BYTES_MAX]));
         self.outbound
             .post_to_home(CoreId(core), ToHome::Push { room: filler_room(), frames, variants: None, except: None });
         assert!(self.outbound.is_full(CoreId(core)));
@@ -284,7 +286,7 @@ fn seqs(messages: &[Arc<Publication>]) -> Vec<Seq> {
 }
 
 fn text(frames: &Frames) -> String {
-    let frame = frames.json.as_ref().map_or(&[][..], |frame| frame);
+    let frame = frames.get(Form::Json).map_or(&[][..], |frame| frame);
     String::from_utf8_lossy(frame).chars().filter(|character| character.is_ascii_graphic()).collect()
 }
 

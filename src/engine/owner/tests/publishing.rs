@@ -27,18 +27,18 @@ fn frames_are_in_the_forms_that_members_read() {
         let mut forms = None;
         while let Some(hop) = world.outbound.take_own() {
             if let Hop::ToHome(ToHome::Deliver { publication, .. }) = hop {
-                forms = Some((publication.frames.json.is_some(), publication.frames.binary.is_some()));
+                forms = Some(publication.frames.iter().map(|(form, _)| form).collect::<Vec<_>>());
             }
         }
         forms.expect("delivered")
     };
-    assert_eq!(forms(&mut world), (true, false));
+    assert_eq!(forms(&mut world), [Form::Json]);
     let (room, again, reply) = (room(), false, REPLY);
     let member = binary.clone();
     world.hop(ToOwner::Join { room, member, away: false, again, recover: None, history: None, reply });
-    assert_eq!(forms(&mut world), (true, true));
+    assert_eq!(forms(&mut world), Form::ALL);
     world.hop(ToOwner::Leave { room: super::room(), member: binary, away: false, reply: None });
-    assert_eq!(forms(&mut world), (true, false));
+    assert_eq!(forms(&mut world), [Form::Json]);
 }
 
 #[test]

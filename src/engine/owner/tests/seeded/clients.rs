@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::wire::push::Status;
-use crate::wire::reply::PresentUser;
+use crate::wire::protocol::{PresentUser, Status};
 
 const SLOTS: [u32; 9] = [1, 2, 3, 11, 12, 13, 21, 22, 23];
 
