@@ -2,8 +2,8 @@
 //! events go in, an [`output::Output`] comes out. Never reads a clock, never touches a socket, never waits.
 
 //!
-//! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
-//! rooms that hash to this core. Beside them [`limiter`] counts for the addresses and users that hash to this core.
+//! Halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the rooms
+//! and [`user`] the users that hash to this core. Beside them [`limiter`] counts for the addresses that hash to this core.
 
 pub mod access;
 pub mod audience;
@@ -31,6 +31,7 @@ pub mod settings;
 pub mod table;
 pub mod trace;
 pub mod trusted;
+pub mod user;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
 use self::random::Secrets;
 use self::settings::Settings;
+use self::user::{UserEffects, Users};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::limits::TURN_BYTES_MAX;
@@ -63,6 +65,7 @@ pub struct Engine {
     home: Home,
     owner: Owner,
     limiter: Limiter,
+    users: Users,
     outbound: Outbound,
     budget: Budget,
     /// Of the budget, what io has told of.
@@ -92,6 +95,7 @@ macro_rules! home_effects {
             now: $now,
             outbound: &mut $engine.outbound,
             limiter: &mut $engine.limiter,
+            users: &mut $engine.users,
             budget: &mut $engine.budget,
             packer: &mut $engine.packer,
             inflater: &mut $engine.inflater,
@@ -118,6 +122,13 @@ macro_rules! owner_effects {
     };
 }
 
+/// Borrows what the user half acts through.
+macro_rules! user_effects {
+    ($engine:ident, $now:ident) => {
+        &mut UserEffects { now: $now, outbound: &mut $engine.outbound, budget: &mut $engine.budget }
+    };
+}
+
 /// Borrows what the limiter acts through.
 macro_rules! limiter_effects {
     ($engine:ident, $now:ident) => {
@@ -141,6 +152,7 @@ impl Engine {
             home: Home::new(settings.clone(), core, &secrets),
             owner: Owner::new(settings.clone(), core, &secrets),
             limiter: Limiter::new(settings.clone(), core, &secrets),
+            users: Users::new(settings.clone(), core, &secrets),
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_bytes_max),
             io_bytes: 0,
@@ -208,6 +220,7 @@ impl Engine {
                 self.handle_own(now, output);
                 self.owner.tick(now, owner_effects!(self, output));
                 self.limiter.tick(limiter_effects!(self, now));
+                self.users.tick(user_effects!(self, now));
             }
             Input::Keys(keys) => self.home.set_keys(keys),
             Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
@@ -239,6 +252,7 @@ impl Engine {
         self.budget.set_max(settings.memory_bytes_max);
         self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
         self.limiter.set_settings(now, settings.clone());
+        self.users.set_settings(now, settings.clone());
         self.home.set_settings(settings.clone(), home_effects!(self, now, output));
         self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));
     }
@@ -256,6 +270,7 @@ impl Engine {
             Hop::ToOwner(hop) => self.owner.handle_hop(now, hop, owner_effects!(self, output)),
             Hop::ToHome(hop) => self.home.handle_hop(hop, home_effects!(self, now, output)),
             Hop::ToLimiter(hop) => self.limiter.handle_hop(hop, limiter_effects!(self, now)),
+            Hop::ToUser(hop) => self.users.handle_hop(hop, user_effects!(self, now)),
         }
     }
 
@@ -328,8 +343,9 @@ impl Engine {
     /// When [`Input::Tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
-        let due = [self.home.next_tick_us(), self.owner.next_tick_us(now), self.limiter.next_tick_us()];
-        due.into_iter().flatten().min()
+        let counted = [self.limiter.next_tick_us(), self.users.next_tick_us()];
+        let due = [self.home.next_tick_us(), self.owner.next_tick_us(now)];
+        due.into_iter().chain(counted).flatten().min()
     }
 
     /// Connections that a drain waits for: WebSockets, closing ones included, and for a moment of a drain that hands over

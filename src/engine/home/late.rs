@@ -14,10 +14,11 @@ use smallvec::SmallVec;
 use super::{Home, HomeEffects};
 use crate::base::ids::{CoreId, RoomName, UserName};
 use crate::base::limits::{LATE_AGAIN_US, LATE_LOOKS_PER_TURN_MAX};
-use crate::engine::hop::{MemberRef, ToLimiter, ToOwner};
-use crate::engine::limiter::{core_of_address, core_of_user};
+use crate::engine::hop::{MemberRef, ToLimiter, ToOwner, ToUser};
+use crate::engine::limiter::core_of_address;
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Marks, Phase};
+use crate::engine::user::core_of_user;
 use crate::wire::protocol::{LeftReason, ReplyTo};
 
 /// How a membership ends.
@@ -269,11 +270,10 @@ impl Home {
     }
 }
 
-/// Tells the limiter that one connection is no more.
+/// Tells the core that counts a connection that it is no more.
 fn uncount(core: CoreId, counted: Counted, effects: &mut HomeEffects<'_>) {
-    let hop = match counted {
-        Counted::Address(address) => ToLimiter::ForgetAddress { address },
-        Counted::User(user) => ToLimiter::ForgetUser { user },
-    };
-    effects.outbound.post_to_limiter(core, hop);
+    match counted {
+        Counted::Address(address) => effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address }),
+        Counted::User(user) => effects.outbound.post_to_user(core, ToUser::Forget { user }),
+    }
 }

@@ -63,6 +63,7 @@ use super::random::{Part, Random, Secrets};
 use super::session::{Phase, SEEN_UNIT_MS, Session};
 use super::settings::Settings;
 use super::table::Table;
+use super::user::Users;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
 use crate::base::limits::SENDS_PER_TURN_MAX;
@@ -80,8 +81,10 @@ pub struct HomeEffects<'a> {
     pub now: Now,
     /// Hops out.
     pub outbound: &'a mut Outbound,
-    /// What is counted on this core, for what cannot wait for a hop to itself.
+    /// The limiter of this core, for what cannot wait for a hop to itself.
     pub limiter: &'a mut Limiter,
+    /// The users of this core, likewise.
+    pub users: &'a mut Users,
     /// Queued frames, partial heads and messages are charged here.
     pub budget: &'a mut Budget,
     /// Compresses what connections read so.

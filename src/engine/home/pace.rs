@@ -1,6 +1,6 @@
 //! How fast one connection may send: its token buckets for commands, publishes and the checks of its tokens, and what
 //! happens to one that does not heed them. What its user may do on all connections together is counted in
-//! [`crate::engine::limiter`].
+//! [`crate::engine::user`].
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::ConnId;
 use crate::base::limits::{RATE_REFUSALS_MAX, TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS};
 use crate::base::time::Now;
-use crate::engine::limiter::{USER_TOO_OFTEN, core_of_user};
 use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::settings::Limits;
 use crate::engine::table;
+use crate::engine::user::{OVER_MESSAGE_RATE, core_of_user};
 use crate::wire::protocol::{Command, ReplyTo};
 
 /// How fast connections send, by slot: those that differ from one that has sent nothing.
@@ -195,8 +195,8 @@ impl Home {
         if !session.marks.has(Marks::COUNTED_MESSAGES) || core_of_user(user, self.settings.cores) != self.core {
             return true;
         }
-        let Err(retry_after_ms) = effects.limiter.try_publish(user, effects.now, effects.budget) else { return true };
-        self.refuse_until(slot, (ErrorCode::RateLimited, USER_TOO_OFTEN), Some(retry_after_ms), reply, effects);
+        let Err(retry_after_ms) = effects.users.try_publish(user, effects.now, effects.budget) else { return true };
+        self.refuse_until(slot, (ErrorCode::RateLimited, OVER_MESSAGE_RATE), Some(retry_after_ms), reply, effects);
         false
     }
 }

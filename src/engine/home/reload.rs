@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::{Home, HomeEffects};
 use crate::base::ids::{CoreId, UserName};
-use crate::engine::hop::{OpenConnections, ToLimiter};
-use crate::engine::limiter::{core_of_address, core_of_user};
+use crate::engine::hop::{ToLimiter, ToUser};
+use crate::engine::limiter::core_of_address;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::settings::{Limits, Settings};
+use crate::engine::user::core_of_user;
 
 /// Connections to be counted, by address and by user.
 #[derive(Default)]
@@ -65,17 +66,19 @@ impl Home {
     /// Tells each core of the connections that it counts.
     fn count(&self, uncounted: Uncounted, effects: &mut HomeEffects<'_>) {
         let cores = self.settings.cores;
-        let mut open: BTreeMap<CoreId, Box<OpenConnections>> = BTreeMap::new();
+        let mut addresses: BTreeMap<CoreId, Vec<(IpAddr, u32)>> = BTreeMap::new();
         for (address, connections) in uncounted.addresses {
-            let core = core_of_address(address, cores);
-            open.entry(core).or_default().addresses.push((address, connections));
+            addresses.entry(core_of_address(address, cores)).or_default().push((address, connections));
         }
+        for (core, addresses) in addresses {
+            effects.outbound.post_to_limiter(core, ToLimiter::Count { addresses });
+        }
+        let mut users: BTreeMap<CoreId, Vec<(UserName, u32)>> = BTreeMap::new();
         for (user, connections) in uncounted.users {
-            let core = core_of_user(&user, cores);
-            open.entry(core).or_default().users.push((user, connections));
+            users.entry(core_of_user(&user, cores)).or_default().push((user, connections));
         }
-        for (core, open) in open {
-            effects.outbound.post_to_limiter(core, ToLimiter::Count { open });
+        for (core, users) in users {
+            effects.outbound.post_to_user(core, ToUser::Count { users });
         }
     }
 }

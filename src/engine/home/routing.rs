@@ -4,10 +4,10 @@
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::CoreId;
-use crate::engine::hop::{ToLimiter, ToOwner};
-use crate::engine::limiter::core_of_user;
+use crate::engine::hop::{ToOwner, ToUser};
 use crate::engine::placement::owner_of;
 use crate::engine::session::Marks;
+use crate::engine::user::core_of_user;
 
 /// What is said of a command that another core cannot be given now.
 pub(super) const LANE_FULL: &str = "too much waits for the room's core";
@@ -50,11 +50,11 @@ impl Home {
     pub(super) fn tell_owner_by(passes: Option<CoreId>, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         match passes {
             None => effects.outbound.post_to_owner(owner, hop),
-            Some(core) => effects.outbound.post_to_limiter(core, ToLimiter::Pass { hop: Box::new(hop) }),
+            Some(core) => effects.outbound.post_to_user(core, ToUser::Pass { hop: Box::new(hop) }),
         }
     }
 
-    /// What was passed by the limiter goes on to its room. Where that core's lane is full, what may be refused is refused
+    /// What was passed by its user's core goes on to its room. Where that core's lane is full, what may be refused is refused
     /// here: nothing of it has been done, and what comes after it may find room again.
     pub(super) fn passed(&mut self, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         let owner = owner_of(hop.room(), self.settings.cores);

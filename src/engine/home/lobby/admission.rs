@@ -12,10 +12,11 @@ use crate::engine::access::Access;
 use crate::engine::home::late::Counted;
 use crate::engine::home::verification::KeyWait;
 use crate::engine::home::{Home, HomeEffects};
-use crate::engine::hop::{ConnectRefusal, ToLimiter};
+use crate::engine::hop::{ConnectRefusal, Hop, ToLimiter, ToUser};
 use crate::engine::hosts::AllowedHosts;
-use crate::engine::limiter::{core_of_address, core_of_user};
+use crate::engine::limiter::core_of_address;
 use crate::engine::session::{Marks, Phase};
+use crate::engine::user::core_of_user;
 use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed, quoted};
 
 /// An upgrade that waits to be let in.
@@ -70,7 +71,7 @@ impl Home {
         let session = self.sessions.at(slot);
         let (conn, address) = (session.id(self.core, slot), self.slots.address(slot));
         let core = core_of_address(address, self.settings.cores);
-        self.ask_limiter(slot, core, ToLimiter::Connect { conn, address }, effects);
+        self.ask_about(slot, core, Hop::ToLimiter(ToLimiter::Connect { conn, address }), effects);
     }
 
     /// Who is behind a trusted proxy. Where the proxy says nothing that makes sense, nobody is let in under its address:
@@ -120,13 +121,14 @@ impl Home {
         Ok(())
     }
 
-    fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
+    /// Asks a core about an upgrade, or refuses it.
+    fn ask_about(&mut self, slot: u32, core: CoreId, question: Hop, effects: &mut HomeEffects<'_>) {
         // A connection that has just ended is counted no more before this one is judged.
         if self.is_way_full_for_upgrades(core, effects) {
             let why = "too much waits for another core";
             return self.turn_away(slot, &at_capacity(why), effects);
         }
-        effects.outbound.post_to_limiter(core, question);
+        effects.outbound.post(core, question);
     }
 
     /// Bytes of a client whose upgrade waits. Whether there is one.
@@ -189,7 +191,7 @@ impl Home {
         }
         let conn = self.sessions.at(slot).id(self.core, slot);
         let core = core_of_user(&user, self.settings.cores);
-        self.ask_limiter(slot, core, ToLimiter::Register { conn, user }, effects);
+        self.ask_about(slot, core, Hop::ToUser(ToUser::Register { conn, user }), effects);
     }
 
     /// Its user may have it.

@@ -8,6 +8,7 @@ use crate::engine::home::commands::Ask;
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
+use crate::engine::user::sessions;
 use crate::wire::encode::encode_push;
 use crate::wire::form::Form;
 use crate::wire::handshake::{Upgrade, accept_deflate_response, accept_response};
@@ -52,7 +53,7 @@ impl Home {
         if echo {
             return;
         }
-        let session = format!("{:016x}{:016x}", self.random.next_u64(), self.random.next_u64());
+        let session = sessions::new_id(&mut self.random);
         let welcome = Push::Welcome {
             connection: &id.to_string(),
             user: &user,

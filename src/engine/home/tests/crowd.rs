@@ -57,7 +57,7 @@ fn sockets_without_a_request_count_for_the_rate_of_their_address() {
     }
     one.pass(10_000);
     one.pass(10_000);
-    assert_eq!((one.engine.limiter.entries(), one.engine.home.lobby.over_rate()), (0, 0));
+    assert_eq!((one.engine.counted(), one.engine.home.lobby.over_rate()), (0, 0));
 }
 
 #[test]

@@ -88,6 +88,13 @@ impl One {
     }
 }
 
+impl Engine {
+    /// Addresses and users that are remembered.
+    fn counted(&self) -> usize {
+        self.limiter.entries() + self.users.entries()
+    }
+}
+
 #[test]
 fn the_answer_to_a_close_is_the_last_send() {
     let mut one = One::new();
