@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::hosts::AllowedHosts;
 use super::rates::Rate;
 use super::trusted::Trusted;
+use crate::wire::dialect::Dialect;
 use crate::wire::handshake::ForwardedHeader;
 
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
@@ -107,6 +108,9 @@ pub struct Settings {
     pub sockets_max: u32,
     /// Connection structures prepared at the start.
     pub warm_connections: u32,
+    /// The dialects on offer, at least one; the first is spoken where a client names none. Must not change while
+    /// connections are open.
+    pub dialects: &'static [Dialect],
     /// The largest message taken from a client.
     pub message_bytes_max: usize,
     /// A path where every message is answered with itself. Empty: none.
@@ -193,6 +197,7 @@ impl Settings {
             core_connections_max: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
+            dialects: &crate::wire::dialect::DIALECTS,
             message_bytes_max: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),

@@ -76,6 +76,9 @@ pub enum Command<'a> {
     Presence { room: Cow<'a, str>, limit: Option<u32>, after: Option<Cow<'a, str>> },
     /// Tell whether the user is `away` rather than `online`.
     Status { away: bool },
+    /// Say who the connection's user is, by a token or, in mode `open`, by name. Only dialects that identify by message
+    /// have it.
+    Identify { token: Option<Cow<'a, str>>, user: Option<Cow<'a, str>> },
     /// Replace the connection's token.
     Refresh { token: Cow<'a, str> },
     /// Ask for a pong. The binary form returns `value` in it.
@@ -84,7 +87,8 @@ pub enum Command<'a> {
 
 /// The metric label of each kind of command, at its [`Command::index`]. The last one is that of messages that are no
 /// command.
-pub const COMMANDS: [&str; 9] = ["join", "leave", "publish", "history", "presence", "status", "ping", "refresh", "bad"];
+pub const COMMANDS: [&str; 10] =
+    ["join", "leave", "publish", "history", "presence", "status", "ping", "refresh", "identify", "bad"];
 
 /// Place in [`COMMANDS`] of messages that are no command.
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
@@ -104,6 +108,7 @@ impl Command<'_> {
             Command::Status { .. } => 5,
             Command::Ping { .. } => 6,
             Command::Refresh { .. } => 7,
+            Command::Identify { .. } => 8,
         }
     }
 }

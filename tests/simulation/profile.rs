@@ -381,6 +381,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
             class("skip:*", draw_rooms(rng, SlowPolicy::Skip)),
             class("latest:*", draw_rooms(rng, SlowPolicy::Latest)),
         ],
+        dialects: &roomring::wire::dialect::DIALECTS,
         trace_part: u64::MAX / 8,
         linked: mode == Mode::Linked,
         durable: mode == Mode::Durable,

@@ -92,7 +92,7 @@ impl Home {
             user: session.user.clone().expect("an open connection has a user"),
             form: session.reading.expect("an open connection reads somehow").form(),
             rooms: session.memberships.iter().filter(|membership| membership.wanted).count() as u32,
-            away: session.away,
+            away: session.is_away(),
             silent_ms: effects.now.mono_ms().saturating_sub(u64::from(session.last_seen) * SEEN_UNIT_MS),
             round_trip_us: session.round_trip_us,
             queued_bytes: self.outboxes.bytes(slot) as u64,

@@ -13,7 +13,7 @@ use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWE
 use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
-use crate::engine::session::{Membership, NOWHERE};
+use crate::engine::session::{Marks, Membership, NOWHERE};
 use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status};
 use crate::wire::publication::Data;
 
@@ -67,6 +67,10 @@ impl Home {
                     reply,
                 });
             }
+            Command::Identify { .. } => {
+                let words = "this connection has already identified itself";
+                self.refuse(slot, ErrorCode::BadCommand, words, reply, effects);
+            }
             Command::Refresh { token } => self.refresh(slot, &token, reply, effects),
             Command::Status { away } => self.set_status(slot, away, reply, effects),
             Command::Ping { value } => {
@@ -117,7 +121,8 @@ impl Home {
         }
         let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
         let session = self.sessions.at_mut(slot);
-        let (membership, away) = (&mut session.memberships[index], session.away);
+        let away = session.is_away();
+        let membership = &mut session.memberships[index];
         membership.joins += 1;
         membership.announce |= announce;
         let again = std::mem::replace(&mut membership.wanted, true);
@@ -282,7 +287,12 @@ impl Home {
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if std::mem::replace(&mut self.sessions.at_mut(slot).away, away) != away {
+        let marks = &mut self.sessions.at_mut(slot).marks;
+        let was_away = marks.take(Marks::AWAY);
+        if away {
+            marks.set(Marks::AWAY);
+        }
+        if was_away != away {
             self.mark_restless(slot);
         }
         let status = if away { Status::Away } else { Status::Online };

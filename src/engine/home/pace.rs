@@ -138,7 +138,7 @@ impl Home {
     fn cost(&self, slot: u32, command: Option<&Command<'_>>) -> u64 {
         let session = self.sessions.at(slot);
         match command {
-            Some(Command::Status { away }) if *away != session.away => session.rooms().max(1) as u64,
+            Some(Command::Status { away }) if *away != session.is_away() => session.rooms().max(1) as u64,
             _ => 1,
         }
     }

@@ -177,6 +177,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
+        dialects: &crate::wire::dialect::DIALECTS,
         trace_part: trace_part(config),
         linked: config.get("link", "kind").text() != "none",
         durable: config.get("store", "durability").text() == "store",

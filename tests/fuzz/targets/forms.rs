@@ -90,6 +90,7 @@ fn check_command(request: &Request<'_>, value: &Value) {
             assert!(limit.is_none_or(|limit| (1..=PAGE_MAX).contains(&limit)));
         }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
+        Command::Identify { .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
         Command::Ping { .. } => assert_eq!(kind, "ping"),
     }

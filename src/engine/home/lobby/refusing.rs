@@ -8,7 +8,6 @@ use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::limits::WS_PATH;
 use crate::engine::home::{Home, HomeEffects};
 use crate::wire::encode::encode_push;
-use crate::wire::form::Form;
 use crate::wire::frame::close_frame;
 use crate::wire::handshake::{Refusal, Upgrade, accept_response};
 use crate::wire::protocol::{Push, ReconnectReason};
@@ -58,7 +57,7 @@ impl Home {
         if let Some(reason) = reason.filter(|_| upgrade.path == WS_PATH) {
             let wait_ms = u64::from(refusal.retry_after_s.unwrap_or(1)) * 1_000;
             let after_ms = wait_ms + self.random.below(wait_ms.clamp(*SPREAD_MS.start(), *SPREAD_MS.end()));
-            let form = upgrade.subprotocol.unwrap_or(Form::Json);
+            let form = self.dialect_of(upgrade).form;
             answer.extend_from_slice(&encode_push(&Push::Reconnect { after_ms, reason }, form));
         }
         answer.extend_from_slice(&close_frame(code.number(), &refusal.message));

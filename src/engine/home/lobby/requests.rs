@@ -8,7 +8,7 @@ use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::Phase;
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, json_response, parse_head, refusal_response, without_content,
+    Head, HttpRequest, Refusal, Upgrade, json_response, parse_head_offering, refusal_response, without_content,
 };
 
 /// What `/health` says while every upgrade is refused for lack of keys.
@@ -42,7 +42,7 @@ impl Home {
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
-        let (answer, is_head) = match parse_head(received) {
+        let (answer, is_head) = match parse_head_offering(self.settings.dialects, received) {
             Head::Incomplete => return self.keep_head(slot, received, effects),
             Head::Refused { refusal, is_head } => (Err(refusal), is_head),
             Head::Complete { used, request } => {

@@ -87,6 +87,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         ],
         linked: false,
         durable: false,
+        dialects: &roomring::wire::dialect::DIALECTS,
         trace_part: u64::MAX / 4,
     })
 }
