@@ -37,9 +37,10 @@ impl Home {
         session.marks.set(Marks::HALF_CLOSED);
         match session.phase {
             Phase::Free => debug_assert!(false, "the end of a slot without a socket"),
+            Phase::Greeting if self.lobby.awaits_greeting(slot) => self.abandon_greeting(slot, effects),
             // Its upgrade is answered first.
-            Phase::Head if self.lobby.is_pending(slot) => {}
-            Phase::Head => self.close_socket(slot, effects),
+            Phase::Head | Phase::Greeting if self.lobby.is_pending(slot) => {}
+            Phase::Head | Phase::Greeting => self.close_socket(slot, effects),
             Phase::Open => self.end_half_closed(slot, effects),
             Phase::Ending => {}
             Phase::Closing | Phase::Lingering => self.end_after_sending(slot, Phase::Ending, effects),
@@ -60,7 +61,7 @@ impl Home {
     pub fn broken(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         match self.sessions.at(slot).phase {
             Phase::Free => return debug_assert!(false, "a failure of a slot without a socket"),
-            Phase::Head => {
+            Phase::Head | Phase::Greeting => {
                 effects.counters.upgrading.sub(1);
                 self.stop_waiting(slot, effects);
                 self.lobby.forget(slot, effects.budget);
@@ -92,10 +93,12 @@ impl Home {
         }
         self.end_session(slot, End::Client, "closed by the client", None, effects);
         self.outboxes.drop_backlog(slot, effects.budget);
-        let answer = match status {
-            Some((code, _)) => close_frame(code, ""),
-            None => server_frame(Opcode::Close, &[]),
-        };
+        self.answer_close(slot, status.map(|(code, _)| code), effects);
+    }
+
+    /// Answers the client's close frame with the same status.
+    pub(super) fn answer_close(&mut self, slot: u32, status: Option<u16>, effects: &mut HomeEffects<'_>) {
+        let answer = status.map_or_else(|| server_frame(Opcode::Close, &[]), |code| close_frame(code, ""));
         self.push_last(slot, answer, effects);
         self.end_after_sending(slot, Phase::Ending, effects);
     }
@@ -213,7 +216,7 @@ impl Home {
                 effects.output.shutdowns.push(slot);
                 self.expect_close(slot, effects);
             }
-            Phase::Free | Phase::Head | Phase::Open | Phase::Closing => {}
+            Phase::Free | Phase::Head | Phase::Greeting | Phase::Open | Phase::Closing => {}
         }
     }
 
@@ -304,7 +307,7 @@ impl Home {
         let session = std::mem::take(self.sessions.at_mut(slot));
         match session.phase {
             Phase::Free => return,
-            Phase::Head => effects.counters.upgrading.sub(1),
+            Phase::Head | Phase::Greeting => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
         self.forget_token(slot, effects);

@@ -63,7 +63,7 @@ impl Home {
                         return Ok(());
                     }
                 }
-                Phase::Free | Phase::Head | Phase::Ending | Phase::Lingering => return Ok(()),
+                Phase::Free | Phase::Head | Phase::Greeting | Phase::Ending | Phase::Lingering => return Ok(()),
             }
             self.count_fragments(slot, decoder.take_empty_fragments(), effects);
         }
@@ -94,11 +94,11 @@ impl Home {
     }
 
     /// The dialect of an open connection.
-    fn dialect(&self, slot: u32) -> &'static Dialect {
+    pub(super) fn dialect(&self, slot: u32) -> &'static Dialect {
         &self.settings.dialects[usize::from(self.sessions.at(slot).dialect)]
     }
 
-    fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
+    pub(super) fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
         effects.counters.messages_received.add(1);
         let stats = &mut self.sessions.at_mut(slot).stats;
         stats.messages_received = stats.messages_received.wrapping_add(1);

@@ -199,6 +199,7 @@ impl Home {
         session.last_seen = (effects.now.mono_ms() / SEEN_UNIT_MS) as u32;
         match session.phase {
             Phase::Head => self.receive_head(slot, bytes, effects),
+            Phase::Greeting => self.receive_greeting(slot, bytes, effects),
             Phase::Open | Phase::Closing => self.receive_messages(slot, bytes, effects),
             Phase::Ending | Phase::Lingering => {}
             Phase::Free => debug_assert!(false, "bytes for a slot without a socket"),

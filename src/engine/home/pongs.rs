@@ -67,7 +67,7 @@ impl Home {
     /// Answers the latest ping of a connection for which no send is under way.
     pub(super) fn put_pong(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         if let Some(payload) = self.forget_pong(slot, effects)
-            && self.sessions.at(slot).phase == Phase::Open
+            && matches!(self.sessions.at(slot).phase, Phase::Greeting | Phase::Open)
         {
             self.say(slot, server_frame(Opcode::Pong, &payload), effects);
         }

@@ -76,7 +76,7 @@ impl Home {
         let is_leaving = match session.phase {
             Phase::Open => false,
             Phase::Closing | Phase::Ending | Phase::Lingering => true,
-            Phase::Free | Phase::Head => return None,
+            Phase::Free | Phase::Head | Phase::Greeting => return None,
         };
         let bytes = self.outboxes.bytes(slot) + session.decoder.held_bytes();
         (bytes >= SHED_BYTES_MIN).then_some(Holder { is_leaving, bytes, slot: Reverse(slot) })

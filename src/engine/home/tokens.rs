@@ -82,6 +82,14 @@ impl Tokens {
 }
 
 impl Home {
+    /// Verification keys: from here on each upgrade needs a token that they verify. Connections that are there stay.
+    pub fn set_keys(&mut self, keys: Arc<Keys>) {
+        match &mut self.tokens {
+            None => self.tokens = Some(Box::new(Tokens::new(keys))),
+            Some(tokens) => tokens.verification.replace_keys(keys),
+        }
+    }
+
     /// What the token of a connection that has just opened gives it.
     pub(super) fn hold_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         let is_told = !self.sessions.at(slot).marks.has(Marks::ECHO);

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::tokens::Tokens;
 use super::{Home, HomeEffects};
 use crate::base::limits::{
     KEYS_ASK_AGAIN_MS, KEYS_WAIT_MS, KEYS_WAITING_MAX, TOKEN_LOG_AGAIN_MS, WAITED_CHECKS_PER_TURN_MAX,
@@ -108,7 +107,7 @@ impl Verification {
     }
 
     /// Other keys hold from now on.
-    fn replace_keys(&mut self, keys: Arc<Keys>) {
+    pub(super) fn replace_keys(&mut self, keys: Arc<Keys>) {
         let added = keys.added_to(&self.keys);
         for (_, wait) in self.waits() {
             wait.untried = if wait.untried == Which::NONE { added } else { Which::ALL };
@@ -225,14 +224,6 @@ pub(super) fn judge(
 }
 
 impl Home {
-    /// Verification keys: from here on each upgrade needs a token that they verify. Connections that are there stay.
-    pub fn set_keys(&mut self, keys: Arc<Keys>) {
-        match &mut self.tokens {
-            None => self.tokens = Some(Box::new(Tokens::new(keys))),
-            Some(tokens) => tokens.verification.replace_keys(keys),
-        }
-    }
-
     /// Those whose patience is over get their answer in this turn or the next ones.
     pub(super) fn expire_waits(&mut self, now_ms: u64) {
         if let Some(tokens) = &mut self.tokens {

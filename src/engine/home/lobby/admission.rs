@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::greeting::Credentials;
 use super::identity::Identity;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
@@ -17,6 +18,7 @@ use crate::engine::hosts::AllowedHosts;
 use crate::engine::limiter::core_of_address;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::user::core_of_user;
+use crate::wire::dialect::Identifies;
 use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed, quoted};
 
 /// An upgrade that waits to be let in.
@@ -28,7 +30,9 @@ pub(super) struct PendingUpgrade {
     /// What its token gives it, likewise; `None` where no token is asked for.
     access: Option<Box<Access>>,
     /// Bytes of the client behind its request head.
-    pub(super) early: Vec<u8>,
+    early: Vec<u8>,
+    /// Bytes that have arrived of its first message, while the client has yet to identify itself by that.
+    pub(super) greeting_bytes: Option<usize>,
 }
 
 impl PendingUpgrade {
@@ -55,7 +59,7 @@ impl Home {
         if let Err(refusal) = self.find_client(slot, std::mem::take(&mut upgrade.forwarded)) {
             return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
         }
-        if let Err(refusal) = self.check_here(&upgrade, effects) {
+        if let Err(refusal) = self.check_room(effects).and_then(|()| self.check_site(&upgrade)) {
             return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
         }
         if let Some(&retry_after_ms) = self.lobby.over_rate.get(&slot) {
@@ -63,10 +67,11 @@ impl Home {
             let refusal = connect_refusal(ConnectRefusal::AddressRate { retry_after_ms });
             return self.refuse_upgrade(slot, &upgrade, &refusal, effects);
         }
-        let pending = Box::new(PendingUpgrade { upgrade, user: None, access: None, early: early.to_vec() });
-        self.lobby.put(slot, pending, effects.budget);
+        let early = early.to_vec();
+        let pending = PendingUpgrade { upgrade, user: None, access: None, early, greeting_bytes: None };
+        self.lobby.put(slot, Box::new(pending), effects.budget);
         if !self.settings.limits.gates_connects() {
-            return self.authenticate(slot, None, effects);
+            return self.go_on(slot, effects);
         }
         let session = self.sessions.at(slot);
         let (conn, address) = (session.id(self.core, slot), self.slots.address(slot));
@@ -97,8 +102,8 @@ impl Home {
         }
     }
 
-    /// What this core can tell by itself.
-    fn check_here(&self, upgrade: &Upgrade, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
+    /// Whether there is room for another connection now.
+    fn check_room(&self, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
         if self.is_draining() && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
@@ -109,6 +114,11 @@ impl Home {
         if effects.budget.is_tight() {
             return Err(at_capacity("the server is out of its memory budget"));
         }
+        Ok(())
+    }
+
+    /// Whether this server may be asked for by that host and from that origin.
+    fn check_site(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
         // First: a page that was led here by another name has the origin of that name.
         self.check_host(upgrade.host.as_deref())?;
         if let Some(origin) = &upgrade.origin
@@ -137,7 +147,7 @@ impl Home {
         pending.early.extend_from_slice(bytes);
         effects.budget.charge(bytes.len());
         if pending.early.len() > EARLY_BYTES_MAX {
-            let why = "too much was sent before the upgrade was answered";
+            let why = "too much was sent before the connection was let in";
             let refusal = Refusal::new(400, "bad_request", why);
             self.turn_away(slot, &refusal, effects);
         }
@@ -155,9 +165,42 @@ impl Home {
             if counted.is_some() {
                 self.sessions.at_mut(conn.slot).marks.set(Marks::COUNTED_ADDRESS);
             }
-            self.authenticate(conn.slot, None, effects);
+            self.go_on(conn.slot, effects);
         } else if let Some(address) = counted {
             self.tell_uncounted(Counted::Address(address), effects);
+        }
+    }
+
+    /// The checks that need no user are passed.
+    fn go_on(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let pending = self.lobby.pending.get(&slot).expect("the caller has seen it");
+        match self.dialect_of(&pending.upgrade).identifies {
+            Identifies::ByUpgrade => self.authenticate(slot, None, effects),
+            Identifies::ByMessage => self.greet(slot, effects),
+        }
+    }
+
+    /// Upgrades a connection whose user is to be told by its first message.
+    fn greet(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
+        let Some(mut pending) = self.lobby.take(slot, effects.budget) else { return };
+        let mut early = std::mem::take(&mut pending.early);
+        self.accept(slot, &pending.upgrade, effects);
+        self.lobby.put(slot, pending, effects.budget);
+        self.await_greeting(slot, &mut early, effects);
+    }
+
+    /// A connection has identified itself by its first message.
+    pub(super) fn greeted(&mut self, slot: u32, credentials: Credentials, effects: &mut HomeEffects<'_>) {
+        let Some(mut pending) = self.lobby.take(slot, effects.budget) else { return };
+        pending.greeting_bytes = None;
+        let Credentials { token, user } = credentials;
+        let Upgrade { token: token_before, user: user_before, .. } = &mut *pending.upgrade;
+        *token_before = token.or(token_before.take());
+        *user_before = user.or(user_before.take());
+        self.lobby.put(slot, pending, effects.budget);
+        match self.check_room(effects) {
+            Ok(()) => self.authenticate(slot, None, effects),
+            Err(refusal) => self.turn_away(slot, &refusal, effects),
         }
     }
 
@@ -217,8 +260,11 @@ impl Home {
             return self.turn_away(slot, &at_capacity(AT_CAPACITY), effects);
         }
         let pending = self.lobby.take(slot, effects.budget).expect("the caller has seen it");
-        let PendingUpgrade { upgrade, user, access, mut early } = *pending;
+        let PendingUpgrade { upgrade, user, access, mut early, .. } = *pending;
         let user = user.expect("established before");
+        if self.sessions.at(slot).phase == Phase::Head {
+            self.accept(slot, &upgrade, effects);
+        }
         self.open(slot, &upgrade, user, access, effects);
         self.count_late(slot, effects);
         if self.sessions.at(slot).phase == Phase::Open && !early.is_empty() {
@@ -244,7 +290,7 @@ impl Home {
         self.turn_away(conn.slot, &connect_refusal(why), effects);
     }
 
-    fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+    pub(super) fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
         let upgrade = self.stop_waiting(slot, effects).expect("only an upgrade that waits is turned away");
         self.refuse_upgrade(slot, &upgrade, refusal, effects);
     }
@@ -262,6 +308,9 @@ impl Home {
     ) -> Option<Box<Upgrade>> {
         let pending = self.lobby.take(slot, effects.budget)?;
         self.forget_counted(slot, pending.user, effects);
+        if self.sessions.at(slot).phase == Phase::Greeting {
+            self.paces.forget(slot);
+        }
         Some(pending.upgrade)
     }
 

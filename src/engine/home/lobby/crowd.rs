@@ -77,14 +77,16 @@ impl Home {
             session.generation == deadline.generation && phases.contains(&session.phase)
         };
         let closing = [Phase::Closing, Phase::Ending, Phase::Lingering];
-        lobby.requests.drop_met(|deadline| awaits(deadline, &[Phase::Head]));
+        lobby.requests.drop_met(|deadline| awaits(deadline, &[Phase::Head, Phase::Greeting]));
         lobby.lingers.drop_met(|deadline| awaits(deadline, &closing));
         timers.closes.drop_met(|deadline| awaits(deadline, &closing));
     }
 
-    /// The parts of request heads together are bounded too: the oldest go.
+    /// The parts of request heads and first messages together are bounded too: the oldest go.
     pub(super) fn bound_heads(&mut self, effects: &mut HomeEffects<'_>) {
-        while self.lobby.heads.bytes() > HEADS_BYTES_MAX && self.close_oldest_request(effects) {}
+        while self.lobby.heads.bytes() + self.lobby.greeting_bytes > HEADS_BYTES_MAX
+            && self.close_oldest_request(effects)
+        {}
     }
 
     /// Whoever has kept its request waiting longest, or has been told to go and has not gone since before that; with
@@ -108,7 +110,7 @@ impl Home {
     fn close_oldest_request(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         while let Some(Deadline { slot, generation, .. }) = self.lobby.requests.take_first() {
             let session = self.sessions.at(slot);
-            if session.generation == generation && session.phase == Phase::Head {
+            if session.generation == generation && matches!(session.phase, Phase::Head | Phase::Greeting) {
                 effects.counters.refused_crowded.add(1);
                 self.note_refusal(slot, 0, "crowded", effects);
                 self.close_socket(slot, effects);

@@ -2,11 +2,13 @@
 //! time. Holds what is known of them; never counts for addresses, users or the server, and never opens a room.
 //!
 //! `requests` reads their request heads, which `heads` keeps while they are incomplete; `admission` decides who is let in,
-//! after `identity` has established the user; `opening` makes the WebSocket; `refusing` says why not; `crowd` bounds how
+//! after `identity` has established the user; `greeting` hears the first messages of those that identify themselves by
+//! them; `opening` makes the WebSocket; `refusing` says why not; `crowd` bounds how
 //! many wait here.
 
 mod admission;
 mod crowd;
+mod greeting;
 mod heads;
 mod identity;
 mod opening;
@@ -36,7 +38,9 @@ pub(super) struct Lobby {
     /// Sockets over the connection rate of their address that stay until their request is answered, by slot, with the
     /// milliseconds after which to retry: few at any time.
     over_rate: HashMap<u32, u64, FixedState>,
-    /// When requests must have been answered.
+    /// Bytes that have arrived of first messages, of connections that identify themselves by them.
+    greeting_bytes: usize,
+    /// When clients must have been let in.
     requests: Deadlines,
     /// When sockets that were told to go without having become WebSockets are cut off.
     lingers: Deadlines,
@@ -58,6 +62,18 @@ impl Lobby {
         self.pending.contains_key(&slot)
     }
 
+    /// Whether a connection has yet to identify itself by its first message.
+    pub fn awaits_greeting(&self, slot: u32) -> bool {
+        self.pending.get(&slot).is_some_and(|upgrade| upgrade.greeting_bytes.is_some())
+    }
+
+    /// A connection has so many bytes of its first message here; `None`: it is not awaited any more.
+    fn count_greeting(&mut self, slot: u32, bytes: Option<usize>) {
+        let Some(upgrade) = self.pending.get_mut(&slot) else { return };
+        self.greeting_bytes += bytes.unwrap_or(0);
+        self.greeting_bytes -= std::mem::replace(&mut upgrade.greeting_bytes, bytes).unwrap_or(0);
+    }
+
     fn put(&mut self, slot: u32, upgrade: Box<PendingUpgrade>, budget: &mut Budget) {
         budget.charge(upgrade.bytes());
         self.pending.insert(slot, upgrade);
@@ -67,6 +83,7 @@ impl Lobby {
         let upgrade = self.pending.remove(&slot)?;
         table::shrink(&mut self.pending);
         budget.release(upgrade.bytes());
+        self.greeting_bytes -= upgrade.greeting_bytes.unwrap_or(0);
         Some(upgrade)
     }
 
@@ -84,6 +101,12 @@ impl Lobby {
         self.requests.slots()
     }
 
+    /// Bytes of first messages that have arrived in part.
+    #[cfg(test)]
+    pub fn greeting_bytes(&self) -> usize {
+        self.greeting_bytes
+    }
+
     /// Sockets over the connection rate of their address that have not been answered.
     #[cfg(test)]
     pub fn over_rate(&self) -> usize {
@@ -97,9 +120,14 @@ impl Home {
         let now_ms = effects.now.mono_ms();
         while let Some(Deadline { slot, generation, .. }) = self.lobby.requests.take_due(now_ms) {
             let session = self.sessions.at(slot);
-            if session.generation == generation && session.phase == Phase::Head {
-                self.note_refusal(slot, 0, "head_timeout", effects);
-                self.close_socket(slot, effects);
+            match session.phase {
+                _ if session.generation != generation => {}
+                Phase::Head => {
+                    self.note_refusal(slot, 0, "head_timeout", effects);
+                    self.close_socket(slot, effects);
+                }
+                Phase::Greeting => self.greeting_expired(slot, effects),
+                _ => {}
             }
         }
         while let Some(deadline) = self.lobby.lingers.take_due(now_ms) {

@@ -17,6 +17,23 @@ use crate::wire::protocol::{Push, Recover, ReplyTo};
 use crate::wire::reading::Reading;
 
 impl Home {
+    /// Accepts an upgrade: from the 101 answer on the client speaks the dialect that it has chosen.
+    pub(super) fn accept(&mut self, slot: u32, upgrade: &Upgrade, effects: &mut HomeEffects<'_>) {
+        let dialect = self.dialect_of(upgrade);
+        let place = self.settings.dialects.iter().position(|offered| offered == dialect);
+        let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
+        let session = self.sessions.at_mut(slot);
+        session.dialect = place.and_then(|place| u8::try_from(place).ok()).expect("one of a few that are on offer");
+        session.reading = Some(Reading::new(dialect.form, deflate.map(|offer| offer.window)));
+        if upgrade.path != WS_PATH {
+            session.marks.set(Marks::ECHO);
+        }
+        let bytes = if deflate.is_some() { accept_deflate_response(upgrade) } else { accept_response(upgrade) };
+        let accept = Outgoing { bytes, messages: 0, role: Role::Opening };
+        self.outboxes.push(slot, accept, effects.budget);
+    }
+
+    /// Opens the connection of an upgrade that was accepted.
     pub(super) fn open(
         &mut self,
         slot: u32,
@@ -25,17 +42,10 @@ impl Home {
         access: Option<Box<Access>>,
         effects: &mut HomeEffects<'_>,
     ) {
-        let dialect = self.dialect_of(upgrade);
-        let (form, place) = (dialect.form, self.settings.dialects.iter().position(|offered| offered == dialect));
-        let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
+        let form = self.dialect_of(upgrade).form;
         let session = self.sessions.at_mut(slot);
         let opening_us = session.take_opening_us(effects.now);
         session.phase = Phase::Open;
-        session.dialect = place.and_then(|place| u8::try_from(place).ok()).expect("one of a few that are on offer");
-        session.reading = Some(Reading::new(form, deflate.map(|offer| offer.window)));
-        if upgrade.path != WS_PATH {
-            session.marks.set(Marks::ECHO);
-        }
         if self.settings.limits.user_message_rate.is_some() {
             session.marks.set(Marks::COUNTED_MESSAGES);
         }
@@ -46,9 +56,6 @@ impl Home {
         effects.counters.upgrading.sub(1);
         effects.counters.connections.add(1);
         effects.counters.upgrade.record(opening_us, 1);
-        let bytes = if deflate.is_some() { accept_deflate_response(upgrade) } else { accept_response(upgrade) };
-        let accept = Outgoing { bytes, messages: 0, role: Role::Opening };
-        self.outboxes.push(slot, accept, effects.budget);
         let name = access.as_ref().and_then(|access| access.name.clone());
         if let Some(access) = access {
             self.hold_token(slot, *access, effects);

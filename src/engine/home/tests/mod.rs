@@ -5,6 +5,7 @@ mod crowd;
 mod dialects;
 mod ends;
 mod flow;
+mod greeting;
 mod lanes;
 mod limits;
 mod machine;
