@@ -11,6 +11,7 @@ mod limits;
 mod machine;
 mod members;
 mod memory;
+mod opening;
 mod presence;
 mod refusing;
 mod tokens;
