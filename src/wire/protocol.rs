@@ -1,9 +1,9 @@
-//! Everything that clients ask and the server says (PROTOCOL sections 2 and 3), as values of no particular form. Names are
-//! checked when a command is read; permissions and state are not. Never reads and never writes bytes.
+//! Commands, replies and pushes (PROTOCOL sections 2 and 3) as values, independent of the forms. Readers check names, but
+//! neither permissions nor state. Never reads and never writes bytes.
 //!
-//! Fields that mean the same wherever they occur: `room` is the room's name; `epoch` the room's numbering; `messages` are
-//! publications, oldest first; `limit` is the most entries of a page, 1 … `PAGE_MAX`; `members` and `total` count the users
-//! present; `after_ms` and `retry_after_ms` are how long the client should wait before it tries again.
+//! Fields with the same meaning everywhere: `room` is the room's name; `epoch` is the room's numbering; `messages` are
+//! publications, oldest first; `limit` is the maximum length of a page, 1 … `PAGE_MAX`; `members` and `total` count the
+//! users present; `after_ms` and `retry_after_ms` tell the client how long to wait before its next attempt.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::base::causes::COMMAND_KINDS_MAX;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::{Epoch, RoomName, Seq, UserName};
 
-/// How a command is answered.
+/// Where the reply to a command goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The command's `id`.
@@ -31,7 +31,7 @@ impl ReplyTo {
     }
 }
 
-/// A command and how it is answered.
+/// A command, and where its reply goes.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Request<'a> {
@@ -46,7 +46,7 @@ pub struct BadRequest {
     pub reply: ReplyTo,
     /// `BadCommand`, `UnknownCommand` or `TooLarge`.
     pub code: ErrorCode,
-    /// Error text that names the field.
+    /// The text of the error, which names the field.
     pub message: String,
 }
 
@@ -55,7 +55,7 @@ pub struct BadRequest {
 pub struct Recover {
     /// The last message that the client has.
     pub seq: Seq,
-    /// The epoch of `seq`; `None` stands for the room's own.
+    /// The epoch of `seq`; `None` stands for the room's current epoch.
     pub epoch: Option<Epoch>,
 }
 
@@ -63,21 +63,20 @@ pub struct Recover {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Command<'a> {
-    /// Become a member: from a position, or with the newest messages, at most `history` of them.
+    /// Become a member, and get the messages after a position or else the newest ones, at most `history` of them.
     Join { room: Cow<'a, str>, recover: Option<Recover>, history: Option<u32> },
     /// Stop being a member.
     Leave { room: Cow<'a, str> },
     /// Send data to all members, to this connection too if `echo` is set. `key` is an idempotency key of at most
     /// `KEY_BYTES_MAX`; an `ephemeral` message is neither numbered nor kept.
     Publish { room: Cow<'a, str>, data: Data<'a>, key: Option<Cow<'a, str>>, echo: bool, ephemeral: bool },
-    /// Read held messages: the oldest above `after`, or the newest below `before`, or (neither is set) the newest.
+    /// Read held messages: the oldest above `after`, or the newest below `before`, or else the newest.
     History { room: Cow<'a, str>, after: Option<Seq>, before: Option<Seq>, limit: Option<u32> },
-    /// List the users present, from the first whose name sorts (by bytes) after `after`.
+    /// List the users present, sorted by the bytes of their names, starting after the name `after`.
     Presence { room: Cow<'a, str>, limit: Option<u32>, after: Option<Cow<'a, str>> },
-    /// Tell whether the user is `away` rather than `online`.
+    /// Set the user's status to away or online.
     Status { away: bool },
-    /// Say who the connection's user is, by a token or, in mode `open`, by name. Only dialects that identify by message
-    /// have it.
+    /// Identify the connection's user, by a token or, in mode `open`, by name. Only in dialects that identify by message.
     Identify { token: Option<Cow<'a, str>>, user: Option<Cow<'a, str>> },
     /// Replace the connection's token.
     Refresh { token: Cow<'a, str> },
@@ -85,18 +84,17 @@ pub enum Command<'a> {
     Ping { value: u64 },
 }
 
-/// The metric label of each kind of command, at its [`Command::index`]. The last one is that of messages that are no
-/// command.
+/// Metric labels of commands, by [`Command::index`]. The last one is for invalid messages.
 pub const COMMANDS: [&str; 10] =
     ["join", "leave", "publish", "history", "presence", "status", "ping", "refresh", "identify", "bad"];
 
-/// Place in [`COMMANDS`] of messages that are no command.
+/// Index of invalid messages in [`COMMANDS`].
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
 
-const _: () = assert!(COMMANDS.len() <= COMMAND_KINDS_MAX, "there is a counter for each kind of command");
+const _: () = assert!(COMMANDS.len() <= COMMAND_KINDS_MAX, "each kind of command needs a counter");
 
 impl Command<'_> {
-    /// Place of its kind in [`COMMANDS`].
+    /// Index of its kind in [`COMMANDS`].
     #[must_use]
     pub const fn index(&self) -> usize {
         match self {
@@ -151,9 +149,8 @@ pub struct PresentUser {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Reply<'a> {
-    /// The connection is a member. `seq` is the room's head; `recovered` says that `messages`, together with the
-    /// `remaining` ones that follow as pushes before any live one, are exactly those missed. Also pushed, without a
-    /// command, when a room's epoch changes.
+    /// The connection is a member. `seq` is the room's head. `remaining` messages follow as pushes, before any live one;
+    /// `recovered` means that these and `messages` are exactly the missed ones. Also pushed when a room's epoch changes.
     Joined {
         room: &'a RoomName,
         epoch: Epoch,
@@ -165,16 +162,16 @@ pub enum Reply<'a> {
     },
     /// The connection is no longer a member.
     Left { room: &'a str },
-    /// The message is numbered, in history, and on its way to members; an ephemeral one has no `seq`. `duplicate` says
-    /// that its key was known and that `seq` is the first one's.
+    /// The message is numbered, in history, and on its way to members. An ephemeral one has no `seq`. `duplicate` means that
+    /// the key was known, and `seq` is that of the first message with it.
     Published { room: &'a str, seq: Option<Seq>, epoch: Epoch, duplicate: bool },
-    /// A page of held messages. `first_seq` is the oldest held (`head_seq` + 1 if none is), `head_seq` the newest numbered.
+    /// A page of held messages. `first_seq` is the oldest held (`head_seq` + 1 if there is none), `head_seq` the newest.
     History { room: &'a RoomName, epoch: Epoch, first_seq: Seq, head_seq: Seq, messages: &'a [Arc<Publication>] },
     /// A page of the users present, by name.
     Presence { room: &'a str, total: u64, users: &'a [PresentUser] },
     /// The status is set.
     Status { status: Status },
-    /// The new token is in force until `expires_at`, Unix milliseconds.
+    /// The new token is accepted, and expires at `expires_at`, Unix milliseconds.
     Refreshed { expires_at: u64 },
     /// The answer to a ping: the time in Unix milliseconds (JSON form), the ping's value (binary form).
     Pong { at: u64, value: u64 },
@@ -182,7 +179,7 @@ pub enum Reply<'a> {
     Error { code: ErrorCode, message: &'a str, retry_after_ms: Option<u64> },
 }
 
-/// Why the server is about to close a connection on its own account.
+/// Why the server is about to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconnectReason {
     /// Planned stop.
@@ -259,7 +256,7 @@ pub enum Push<'a> {
     Total { room: &'a RoomName, total: u64 },
     /// The connection was not given the messages `from` … `to`, both included.
     Gap { room: &'a RoomName, from: Seq, to: Seq },
-    /// The connection is no longer a member, without having asked for it.
+    /// The server has removed the connection from the room.
     Left { room: &'a str, reason: LeftReason },
     /// The server will close this connection.
     Reconnect { after_ms: u64, reason: ReconnectReason },

@@ -1,5 +1,5 @@
-//! What the server writes is read back by an independent reader (serde_json, and the layout of PROTOCOL section 6 taken
-//! apart by hand) with names and data that outsiders might choose.
+//! The server's messages, read back by independent readers: serde_json, and the layout of PROTOCOL section 6 taken apart by
+//! hand. Names and data are those that a hostile client might choose.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ fn random_json(random: &mut Random) -> String {
 }
 
 #[test]
-fn publications_say_the_same_in_both_forms() {
+fn publications_have_the_same_content_in_both_forms() {
     for seed in 0..500 {
         let mut random = Random(seed);
         let name_len = 1 + random.below(30);
@@ -163,7 +163,7 @@ fn a_joined_with_a_long_history_is_one_json_and_many_binary_messages() {
 }
 
 #[test]
-fn every_error_code_is_told_in_both_forms() {
+fn every_error_code_is_written_in_both_forms() {
     let mut listed = include_str!("error_codes.txt").split_whitespace();
     for number in 1..=17_u16 {
         let code = [

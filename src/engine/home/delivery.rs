@@ -11,7 +11,7 @@ use super::{Home, HomeEffects, pack};
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::limits::{JOINED_BYTES_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};
-use crate::engine::audience::Pending;
+use crate::engine::audience::PendingDelivery;
 use crate::engine::outbox::{Outgoing, Role, Source};
 use crate::engine::settings::SlowPolicy;
 use crate::wire::encode::encode_reply;
@@ -24,7 +24,7 @@ impl Home {
     pub(super) fn deliver(
         &mut self,
         room: &RoomName,
-        pending: Pending,
+        pending: PendingDelivery,
         except: Option<ConnId>,
         effects: &mut HomeEffects<'_>,
     ) {
@@ -86,7 +86,7 @@ impl Home {
     }
 
     /// Puts a run of publications, at least one, into the outboxes of a room's members.
-    fn put(&mut self, index: u32, run: &[Pending], except: Option<u32>, effects: &mut HomeEffects<'_>) {
+    fn put(&mut self, index: u32, run: &[PendingDelivery], except: Option<u32>, effects: &mut HomeEffects<'_>) {
         let audience = self.audiences.at(index);
         let (stream, policy, room) = (audience.stream, audience.slow_policy, audience.room.clone());
         let readings = audience.readings();
@@ -128,7 +128,7 @@ impl Home {
         behind: &[u32],
         source: Source<'_>,
         frame: u32,
-        (run, reading): (&[Pending], Reading),
+        (run, reading): (&[PendingDelivery], Reading),
         effects: &mut HomeEffects<'_>,
     ) -> u64 {
         // Of a run in a room of `latest` only its last message may be left.
@@ -288,12 +288,12 @@ impl Home {
 }
 
 /// A run of publications, to be queued for those who read in one way.
-fn outgoing(run: &[Pending], room: &RoomName, reading: Reading) -> Outgoing {
+fn outgoing(run: &[PendingDelivery], room: &RoomName, reading: Reading) -> Outgoing {
     Outgoing::messages(run[0].publication.seq, run.len() as u32, run_bytes(run, room, reading))
 }
 
 /// A run as finished frames for one way of reading: the shared frame itself if it is one, else all of them in one buffer.
-fn run_bytes(run: &[Pending], room: &RoomName, reading: Reading) -> Bytes {
+fn run_bytes(run: &[PendingDelivery], room: &RoomName, reading: Reading) -> Bytes {
     if let [pending] = run {
         return pending.frame(room, reading);
     }

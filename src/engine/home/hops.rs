@@ -6,7 +6,7 @@ use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName};
 use crate::base::limits::JOINED_BYTES_MAX;
-use crate::engine::audience::Pending;
+use crate::engine::audience::PendingDelivery;
 use crate::engine::hop::ToHome;
 use crate::engine::session::{NOWHERE, Phase};
 use crate::wire::encode::{encode_push, encode_reply};
@@ -22,7 +22,7 @@ impl Home {
                 if let Some(mark) = trace {
                     self.note_traced((mark, arrived_us), &room, publication.seq, effects);
                 }
-                self.deliver(&room, Pending { publication, variants, arrived_us }, except, effects);
+                self.deliver(&room, PendingDelivery { publication, variants, arrived_us }, except, effects);
             }
             ToHome::Push { room, frames, variants, except } => {
                 self.push(&room, (&frames, variants.as_deref()), except, effects);

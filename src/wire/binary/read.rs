@@ -14,7 +14,7 @@ const REPLY: ReplyTo = ReplyTo { id: None, form: Form::Binary };
 /// Reads one binary message. Bytes after a complete `ping` are ignored, as unknown fields of the JSON form are.
 ///
 /// # Errors
-/// What is wrong with it, and where the error reply goes.
+/// The message is not a valid command.
 pub fn parse_command(message: &[u8]) -> Result<Request<'_>, BadRequest> {
     let mut rest = message;
     let command = match u32::from_le_bytes(take(&mut rest, "op")?) {
@@ -40,7 +40,7 @@ fn publish(payload: &[u8]) -> Result<Command<'_>, BadRequest> {
     let mut rest = payload;
     let room_len = usize::from(u16::from_le_bytes(take(&mut rest, "room length")?));
     let Some((name, data)) = rest.split_at_checked(room_len) else {
-        return Err(bad(format!("`room` has {room_len} bytes by its length, and {} are there", rest.len())));
+        return Err(bad(format!("`room` has a length of {room_len} bytes, but only {} follow", rest.len())));
     };
     Ok(Command::Publish {
         room: room(name)?,
@@ -57,7 +57,7 @@ fn room(name: &[u8]) -> Result<Cow<'_, str>, BadRequest> {
     Ok(Cow::Borrowed(name))
 }
 
-/// Takes a field of fixed size off the front.
+/// Takes a field of fixed size from the front of `rest`.
 fn take<const N: usize>(rest: &mut &[u8], field: &str) -> Result<[u8; N], BadRequest> {
     let Some((field, after)) = rest.split_first_chunk::<N>() else {
         return Err(bad(format!("the message ends before the end of `{field}`")));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn short_messages_and_bad_rooms_are_named() {
+    fn errors_name_the_field() {
         let long = [b'x'; 129];
         let cases = [
             (vec![], "op"),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_ops_are_told_apart() {
+    fn unknown_ops_have_their_own_code() {
         for op in [0, 6, 128, u32::MAX] {
             assert_eq!(error_of(&message(op, &[])), (ErrorCode::UnknownCommand, format!("unknown op {op}")));
         }

@@ -21,7 +21,7 @@ impl FormWriter for Binary {
     fn reply(reply: &Reply<'_>, id: Option<u64>, out: &mut Writer<'_>) {
         match *reply {
             Reply::Joined { room, epoch, seq, recovered, messages, remaining, .. } => {
-                let count = u32::try_from(messages.len() + remaining).expect("a history is bounded far below");
+                let count = u32::try_from(messages.len() + remaining).expect("a history holds fewer messages");
                 out.u32(push_op::JOINED).u64(epoch.0).u64(seq).raw(&[u8::from(recovered)]).u32(count).text(room);
             }
             Reply::Left { room } => {
@@ -73,7 +73,7 @@ impl FormWriter for Binary {
     }
 }
 
-/// A name's length as the binary form tells it.
+/// A name's length in the binary form.
 fn name_len(name: &str) -> u16 {
     u16::try_from(name.len()).expect("a checked name is short")
 }

@@ -1,4 +1,4 @@
-//! Commands as clients write them: each field, each way to get it wrong.
+//! Commands of clients: each field, and each error about it.
 
 use std::borrow::Cow;
 
@@ -107,7 +107,7 @@ fn data_is_kept_byte_for_byte() {
 }
 
 #[test]
-fn escapes_in_names_and_fields_are_undone() {
+fn escapes_in_names_and_fields_are_decoded() {
     let text = r#"{"ty\u0070e":"\u006aoin","room":"r\u00fc\"\\"}"#;
     let Command::Join { room, .. } = read(text) else { panic!("a join") };
     assert_eq!(room, "rü\"\\");
@@ -138,7 +138,7 @@ fn ids_are_integers_up_to_two_to_the_53() {
 }
 
 #[test]
-fn what_is_not_an_object_is_bad_and_not_repeated() {
+fn other_values_than_objects_are_bad_and_not_repeated() {
     let long = format!("\"{}\"", "x".repeat(10_000));
     for text in ["", " ", "[]", "1", "null", "{", "{\"type\":\"ping\"", "{\"type\":\"ping\"}x", "{'a':1}", &long] {
         let (id, code, message) = fail(text);
@@ -201,7 +201,7 @@ fn keys_over_the_limit_are_too_large() {
 }
 
 #[test]
-fn unknown_and_later_types_are_told_apart() {
+fn unknown_and_future_types_have_their_own_code() {
     for name in ["typing", "receipt", "resume", "create_room", "list_rooms", "kick", "", "Join"] {
         let (id, code, _) = fail(&format!(r#"{{"type":"{name}","id":4}}"#));
         assert_eq!((id, code), (Some(4), ErrorCode::UnknownCommand), "{name}");
@@ -211,7 +211,7 @@ fn unknown_and_later_types_are_told_apart() {
 }
 
 #[test]
-fn a_command_has_so_many_fields_at_most() {
+fn the_number_of_fields_is_limited() {
     let command = |others: usize| format!(r#"{{{}"type":"ping","id":1}}"#, r#""x":{"a":1,"b":[2]},"#.repeat(others));
     assert_eq!(read(&command(COMMAND_FIELDS_MAX - 2)), Command::Ping { value: 0 });
     for text in [command(COMMAND_FIELDS_MAX - 1), format!("{{{}", r#""id":1,"#.repeat(10_000)), command(10_000)] {
@@ -221,11 +221,11 @@ fn a_command_has_so_many_fields_at_most() {
     let data = format!("{{{}\"x\":1}}", r#""x":1,"#.repeat(10_000));
     let publish = format!(r#"{{"type":"publish","room":"r","data":{data}}}"#);
     let Command::Publish { data: kept, .. } = read(&publish) else { panic!("a publish") };
-    assert_eq!(kept, json_data(&data), "what is published has as many as it likes");
+    assert_eq!(kept, json_data(&data), "the limit does not apply to data");
 }
 
 #[test]
-fn nesting_is_no_recursion() {
+fn nesting_does_not_recurse() {
     let depth = 200_000;
     let data = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let text = format!(r#"{{"type":"publish","room":"r","other":{data},"data":{data}}}"#);

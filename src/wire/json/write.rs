@@ -1,5 +1,5 @@
-//! Writes replies, pushes and messages as JSON objects. Published data is copied verbatim, or as base64 where it is not
-//! JSON. Never writes a frame header.
+//! Writes replies, pushes and messages as JSON objects. Copies published data verbatim, and binary data as base64.
+//! Never writes a frame header.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::wire::protocol::{PresentUser, Push, Reply};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 use crate::wire::writer::Writer;
 
-/// A member's role. Rooms have no other yet.
+/// The role of every member: rooms have no other yet.
 const ROLE: &str = "member";
 
 /// The JSON form.
@@ -195,7 +195,7 @@ fn write_presence(room: &str, total: u64, users: &[PresentUser], out: &mut Write
     out.text("]");
 }
 
-/// Writes the data as the last field so far.
+/// Writes the field of the data.
 fn write_data(data: Data<'_>, out: &mut Writer<'_>) {
     match data.kind {
         DataKind::Json => out.text(r#","data":"#).raw(data.bytes),
@@ -203,7 +203,7 @@ fn write_data(data: Data<'_>, out: &mut Writer<'_>) {
     };
 }
 
-/// Writes the end of a message, behind its data.
+/// Writes the part of a message after its data.
 fn write_after_data(content: &Content<'_>, out: &mut Writer<'_>) {
     if let Some(key) = content.key {
         out.text(r#","key":"#).string(key);

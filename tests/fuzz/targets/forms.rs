@@ -1,4 +1,4 @@
-//! Commands in both forms, held to other readers: serde_json's values, and a reading of the binary form by offsets.
+//! Commands in both forms, compared with other readers: serde_json's values, and the binary form read by offsets.
 
 use roomring::base::ids::check_name;
 use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
@@ -9,7 +9,7 @@ use roomring::wire::protocol::{Command, Request};
 use roomring::wire::publication::DataKind;
 use serde_json::Value;
 
-/// What commands are made of.
+/// Fragments of commands.
 pub const WORDS: &[&[u8]] = &[
     b"\"type\":",
     b"\"id\":9007199254740992,",
@@ -29,7 +29,7 @@ pub const WORDS: &[&[u8]] = &[
     b"\xff\xff",
 ];
 
-/// Why serde_json's values refuse what is JSON by RFC 8259: they recurse, hold numbers as floats, and text as UTF-8.
+/// Errors of serde_json's values for valid JSON: they recurse, store numbers as floats, and store text as UTF-8.
 const VALUE_LIMITS: [&str; 4] =
     ["recursion limit", "number out of range", "lone leading surrogate", "unexpected end of hex escape"];
 
@@ -44,7 +44,7 @@ pub fn run_json(input: &[u8]) {
                 Ok(value) => check_command(&request, &value),
                 Err(error) => {
                     let error = error.to_string();
-                    assert!(VALUE_LIMITS.iter().any(|limit| error.contains(limit)), "taken, but {error}");
+                    assert!(VALUE_LIMITS.iter().any(|limit| error.contains(limit)), "accepted, but {error}");
                 }
             }
         }
@@ -56,7 +56,7 @@ pub fn run_json(input: &[u8]) {
     }
 }
 
-/// What was understood is what is written.
+/// Compares a command with its JSON text.
 fn check_command(request: &Request<'_>, value: &Value) {
     assert_eq!(request.reply.id, value["id"].as_u64());
     let kind = value["type"].as_str().expect("a command has a type");
