@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::deadlines::Deadline;
-use super::late::Leaving;
+use super::late::MembershipEnd;
 use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;
@@ -277,7 +277,7 @@ impl Home {
         let memberships = std::mem::take(&mut self.sessions.at_mut(slot).memberships);
         let wanted = memberships.iter().filter(|membership| membership.wanted);
         let rooms = wanted.map(|membership| (self.audiences.at(membership.audience).room.clone(), membership.away));
-        self.tell_left(slot, Leaving::Gone, rooms.collect(), effects);
+        self.tell_left(slot, MembershipEnd::Gone, rooms.collect(), effects);
         for membership in memberships {
             if membership.place != NOWHERE {
                 self.remove_member(slot, membership.audience, membership.place, effects);

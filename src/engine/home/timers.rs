@@ -23,7 +23,7 @@ pub(super) struct Timers {
     /// When closing WebSockets are cut off.
     pub(super) closes: Deadlines,
     /// When connections are looked at for being idle: the limit is one for all.
-    idle: VecDeque<(Deadline, Idle)>,
+    idle: VecDeque<(Deadline, IdleLook)>,
     /// Connections that will have been silent for too long before the wheel comes to them again.
     silent: BinaryHeap<Reverse<Deadline>>,
     /// Ticks in one round of the wheel: a slot's turn is its number modulo this.
@@ -41,7 +41,7 @@ const IDLE_LOOKS: u8 = 4;
 
 /// What was seen of a connection when it was last looked at for being idle.
 #[derive(Clone, Copy, Debug)]
-struct Idle {
+struct IdleLook {
     /// Messages that had passed.
     messages: u32,
     /// Looks since one had.
@@ -147,10 +147,10 @@ impl Home {
     /// A connection is to be looked at from now on, if there is an idle timeout.
     pub(super) fn expect_idle(&mut self, slot: u32, now: Now) {
         let messages = self.sessions.at(slot).stats.messages();
-        self.look_again(slot, Idle { messages, looks: 0 }, now);
+        self.look_again(slot, IdleLook { messages, looks: 0 }, now);
     }
 
-    fn look_again(&mut self, slot: u32, seen: Idle, now: Now) {
+    fn look_again(&mut self, slot: u32, seen: IdleLook, now: Now) {
         let timeout_ms = self.settings.limits.idle_timeout_ms;
         if timeout_ms > 0 {
             let due_ms = now.mono_ms() + timeout_ms.div_ceil(u64::from(IDLE_LOOKS));
@@ -180,9 +180,9 @@ impl Home {
             }
             let messages = session.stats.messages();
             seen = if messages == seen.messages {
-                Idle { looks: seen.looks + 1, ..seen }
+                IdleLook { looks: seen.looks + 1, ..seen }
             } else {
-                Idle { messages, looks: 0 }
+                IdleLook { messages, looks: 0 }
             };
             if seen.looks >= IDLE_LOOKS {
                 self.fail(slot, CloseCode::GoingAway, "idle timeout", effects);

@@ -25,14 +25,14 @@ use crate::wire::protocol::{LeftReason, Reply, ReplyTo};
 pub(super) struct Tokens {
     pub(super) verification: Verification,
     pub(super) refreshes: Refreshes,
-    pub(super) held: Table<Held>,
+    pub(super) held: Table<HeldToken>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
     pub(super) due: BTreeSet<(u64, u32)>,
 }
 
 /// What one connection's token gave it. Empty in slots without one.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldToken {
     grants: Grants,
     /// When the token no longer counts, monotonic milliseconds; 0: there is none.
     pub(super) ends_ms: u64,
@@ -97,7 +97,7 @@ impl Home {
         tokens.held.reach(slot);
         effects.budget.charge(access.grants.bytes());
         let ends_ms = mono_ms_of(access.ends_at, effects.now);
-        *tokens.held.at_mut(slot) = Held { grants: access.grants, ends_ms, ..Held::default() };
+        *tokens.held.at_mut(slot) = HeldToken { grants: access.grants, ends_ms, ..HeldToken::default() };
         tokens.schedule(slot, is_told, effects.now, self.settings.heartbeat_ms);
     }
 

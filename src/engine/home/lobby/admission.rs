@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::greeting::Credentials;
-use super::identity::Identity;
+use super::identity::Applicant;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::EARLY_BYTES_MAX;
@@ -215,15 +215,15 @@ impl Home {
         let identity = self.identify(slot, &pending.upgrade, waited, effects);
         let user = match (&identity, &pending.upgrade.user) {
             // Whom the query names is of no account then.
-            (Ok(Identity::Token(access)), _) => Some(access.user.clone()),
-            (Ok(Identity::Open), Some(user)) => Some(UserName::new(user).expect("the handshake has checked it")),
-            (Ok(Identity::Open), None) => {
+            (Ok(Applicant::TokenHolder(access)), _) => Some(access.user.clone()),
+            (Ok(Applicant::Anyone), Some(user)) => Some(UserName::new(user).expect("the handshake has checked it")),
+            (Ok(Applicant::Anyone), None) => {
                 Some(UserName::new(&format!("guest-{:08x}", self.random.next_u64() as u32)).expect("a valid name"))
             }
-            (Ok(Identity::Wait) | Err(_), _) => None,
+            (Ok(Applicant::Undecided) | Err(_), _) => None,
         };
         pending.user.clone_from(&user);
-        pending.access = if let Ok(Identity::Token(access)) = &identity { Some(access.clone()) } else { None };
+        pending.access = if let Ok(Applicant::TokenHolder(access)) = &identity { Some(access.clone()) } else { None };
         self.lobby.pending.insert(slot, pending);
         if let Err(refusal) = identity {
             return self.turn_away(slot, &refusal, effects);

@@ -9,15 +9,15 @@ use crate::engine::home::{Home, HomeEffects};
 use crate::engine::limiter::network;
 use crate::wire::handshake::{Refusal, Upgrade};
 
-/// Who asks for an upgrade.
+/// The client that asks for an upgrade, as far as it is known.
 #[derive(Debug)]
-pub(super) enum Identity {
-    /// Whoever it says it is.
-    Open,
-    /// Whom the token names.
-    Token(Box<Access>),
-    /// The token may be good by a key that is being fetched: to be asked again when it is there.
-    Wait,
+pub(super) enum Applicant {
+    /// No token is required: any user.
+    Anyone,
+    /// The holder of a token.
+    TokenHolder(Box<Access>),
+    /// Unknown until further keys have come.
+    Undecided,
 }
 
 impl Home {
@@ -31,8 +31,8 @@ impl Home {
         upgrade: &Upgrade,
         waited: Option<KeyWait>,
         effects: &mut HomeEffects<'_>,
-    ) -> Result<Identity, Refusal> {
-        let Some(tokens) = &self.tokens else { return Ok(Identity::Open) };
+    ) -> Result<Applicant, Refusal> {
+        let Some(tokens) = &self.tokens else { return Ok(Applicant::Anyone) };
         let keys = tokens.verification.keys().clone();
         let token = upgrade.token.as_deref().ok_or_else(|| {
             let ways = "as `token` in the query, as `Authorization: Bearer`, or as subprotocol `bearer.<token>`";
@@ -46,17 +46,17 @@ impl Home {
             Err(denied) => Judged { result: Err(denied), checks: 0, may_come: false },
         };
         let denied = match judged.result {
-            Ok(access) => return Ok(Identity::Token(access)),
+            Ok(access) => return Ok(Applicant::TokenHolder(access)),
             Err(denied) => denied,
         };
         // The first check is paid for by the upgrade itself.
         self.charge_address(slot, judged.checks.saturating_sub(u32::from(waited.is_none())), effects);
         let may_wait = judged.may_come && waited.as_ref().map_or_else(|| self.has_place(slot), |wait| !wait.is_over());
-        let Some(tokens) = &mut self.tokens else { return Ok(Identity::Open) };
+        let Some(tokens) = &mut self.tokens else { return Ok(Applicant::Anyone) };
         if may_wait {
             let wait = KeyWait::go_on(waited, denied, effects.now.mono_ms());
             tokens.verification.keep_upgrade(slot, wait, effects);
-            return Ok(Identity::Wait);
+            return Ok(Applicant::Undecided);
         }
         tokens.verification.note_refused(denied.cause, effects);
         if judged.may_come && keys.renewal() == Renewal::Awaited {

@@ -48,8 +48,10 @@ impl Home {
             Head::Complete { used, request } => {
                 let is_head = matches!(request, HttpRequest::Get { is_head: true, .. });
                 match self.route(request, effects) {
-                    Ok(Route::Open(upgrade)) => return self.admit(slot, upgrade, &mut received[used..], effects),
-                    Ok(Route::Answer(answer)) => (Ok(answer), is_head),
+                    Ok(Requested::Upgrade(upgrade)) => {
+                        return self.admit(slot, upgrade, &mut received[used..], effects);
+                    }
+                    Ok(Requested::Answer(answer)) => (Ok(answer), is_head),
                     Err(refusal) => (Err(refusal), is_head),
                 }
             }
@@ -58,20 +60,20 @@ impl Home {
         self.answer_head(slot, if is_head { without_content(&answer) } else { answer }, effects);
     }
 
-    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Route, Refusal> {
+    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Requested, Refusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
             HttpRequest::Get { path, host, .. } => {
                 self.check_host(host.as_deref())?;
                 match path.as_str() {
-                    HEALTH_PATH => Ok(Route::Answer(self.health(effects.now.unix_ms))),
+                    HEALTH_PATH => Ok(Requested::Answer(self.health(effects.now.unix_ms))),
                     path if is_socket(path) => Err(Refusal::upgrade_required()),
                     _ => Err(Refusal::not_found()),
                 }
             }
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
-            HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Route::Open(upgrade)),
+            HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Requested::Upgrade(upgrade)),
             HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => Err(Refusal::not_found()),
         }
     }
@@ -105,7 +107,7 @@ impl Home {
     }
 }
 
-enum Route {
+enum Requested {
     /// Say this and end.
     Answer(Bytes),
     /// Open the WebSocket.
