@@ -40,14 +40,14 @@ pub fn wish(headers: &[&[u8]], media: Media) -> Wish {
     best.unwrap_or(Wish { quality: if ranges == 0 { 1_000 } else { 0 }, precision: 0 })
 }
 
-struct Range<'a> {
+struct MediaRange<'a> {
     kind: &'a [u8],
     subtype: &'a [u8],
     version: Option<Vec<u8>>,
     quality: u16,
 }
 
-impl Range<'_> {
+impl MediaRange<'_> {
     /// As in [`Wish`]; `None`: it does not hold the type.
     fn precision(&self, media: Media) -> Option<u8> {
         let is = |found: &[u8], wanted: &str| found.eq_ignore_ascii_case(wanted.as_bytes());
@@ -64,14 +64,14 @@ impl Range<'_> {
 }
 
 /// The next range of a list. `None`: there is none, or it cannot be read.
-fn next_range<'a>(lexer: &mut Lexer<'a>) -> Option<Range<'a>> {
+fn next_range<'a>(lexer: &mut Lexer<'a>) -> Option<MediaRange<'a>> {
     lexer.skip_blanks();
     while lexer.take(b',') {}
     let kind = lexer.token()?;
     if !lexer.skip(b'/') {
         return None;
     }
-    let mut range = Range { kind, subtype: lexer.token()?, version: None, quality: 1_000 };
+    let mut range = MediaRange { kind, subtype: lexer.token()?, version: None, quality: 1_000 };
     while lexer.take(b';') {
         let name = lexer.token()?;
         if !lexer.skip(b'=') {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, StatusCode, Uri, Version};
+use axum::http::{HeaderMap, Uri, Version};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::api::Api;
-use super::refusal;
-use crate::base::codes::ErrorCode;
+use super::operations::Refused;
 use crate::engine::hosts::AllowedHosts;
 use crate::wire::handshake::host_of;
 
@@ -19,10 +18,8 @@ use crate::wire::handshake::host_of;
 pub async fn check(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let asked = authority(request.headers(), request.uri(), request.version());
     match asked {
-        Err(message) => refusal(StatusCode::BAD_REQUEST, "bad_request", message),
-        Ok(Some(host)) if !api.allows(host) => {
-            refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden.as_str(), &AllowedHosts::refusal(host))
-        }
+        Err(message) => Refused::bad(message).into_response(),
+        Ok(Some(host)) if !api.allows(host) => Refused::forbidden(AllowedHosts::refusal(host)).into_response(),
         Ok(_) => next.run(request).await,
     }
 }

@@ -2,18 +2,17 @@
 
 use std::fmt::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::Watched;
 use super::accept::{Media, wish};
 use super::process::Process;
 use super::requests::Requests;
 use super::sample::{counter, gauge};
+use super::watched::{Metric, Watched, uptime};
 use crate::base::breaker::BreakerState;
 use crate::base::causes::{COMMANDS, ENDS, ERRORS, REFUSALS};
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
@@ -89,13 +88,11 @@ struct Scrape {
     cores: Arc<[Arc<CoreCounters>]>,
     uptime_s: f64,
     draining: bool,
-    tls_expires_s: u64,
-    log_lines_lost: u64,
     breakers: Vec<(&'static str, BreakerState)>,
     /// Of the HTTP API: route, status, count.
     requests: Vec<(&'static str, u16, u64)>,
-    /// Sent, and lost on the way.
-    spans: Option<(u64, u64)>,
+    /// Of the parts of the server.
+    parts: Vec<Metric>,
     process: Process,
 }
 
@@ -103,13 +100,11 @@ impl Scrape {
     fn of(watched: &Watched, requests: &Requests) -> Self {
         Self {
             cores: watched.cores.clone(),
-            uptime_s: super::uptime().as_secs_f64(),
+            uptime_s: uptime().as_secs_f64(),
             draining: watched.is_draining(),
-            tls_expires_s: watched.tls_expires_s.load(Ordering::Relaxed),
-            log_lines_lost: (watched.log_lines_lost)(),
-            breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
+            breakers: watched.parts.iter().flat_map(|part| part.breakers()).collect(),
             requests: requests.counts(),
-            spans: watched.spans.as_ref().map(|exported| (exported.sent(), exported.failed())),
+            parts: watched.parts.iter().flat_map(|part| part.metrics()).collect(),
             process: Process::read(),
         }
     }
@@ -201,12 +196,21 @@ impl Scrape {
         labelled(encoder, "roomring_drops", help, drops, labels)
     }
 
-    fn spans(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Some((sent, failed)) = self.spans else { return Ok(()) };
-        let help = "Spans of sampled publishes, by what became of them at the collector.";
-        let mut metric = encoder.encode_descriptor("roomring_spans", help, None, MetricType::Counter)?;
-        counter(&mut metric.encode_family(&[("result", "sent")])?, &sent)?;
-        counter(&mut metric.encode_family(&[("result", "failed")])?, &failed)
+    fn parts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        for Metric { name, help, kind, samples } in self.parts.iter().filter(|metric| !metric.samples.is_empty()) {
+            let mut metric = encoder.encode_descriptor(name, help, None, *kind)?;
+            for (label, value) in samples {
+                let encode = |metric: &mut MetricEncoder<'_>| match kind {
+                    MetricType::Counter => counter(metric, value),
+                    _ => metric.encode_gauge(value),
+                };
+                match label {
+                    Some(label) => encode(&mut metric.encode_family(&[*label])?)?,
+                    None => encode(&mut metric)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -221,13 +225,6 @@ impl Scrape {
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         self.process.encode(encoder)?;
-        let mut lost = encoder.encode_descriptor(
-            "roomring_log_lines_lost",
-            "Log lines that found no room in the queue to standard error.",
-            None,
-            MetricType::Counter,
-        )?;
-        counter(&mut lost, &self.log_lines_lost)?;
         if !self.breakers.is_empty() {
             let help = "Circuit breakers: 0 closed, 1 half-open, 2 open.";
             let mut states = encoder.encode_descriptor("roomring_breaker_state", help, None, MetricType::Gauge)?;
@@ -238,10 +235,6 @@ impl Scrape {
         gauge(encoder, "roomring_uptime_seconds", "Time since the process began.", &self.uptime_s)?;
         gauge(encoder, "roomring_cores", "Cores that serve connections.", &(self.cores.len() as u64))?;
         gauge(encoder, "roomring_draining", "1 while the server is about to end.", &u64::from(self.draining))?;
-        if self.tls_expires_s > 0 {
-            let help = "When the TLS certificate in use expires, in Unix seconds.";
-            gauge(encoder, "roomring_tls_certificate_expiry_timestamp_seconds", help, &self.tls_expires_s)?;
-        }
         let help = "1, with the version of the program.";
         let mut build = encoder.encode_descriptor("roomring_build_info", help, None, MetricType::Gauge)?;
         build.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_u64)
@@ -266,8 +259,8 @@ impl Collector for Scrape {
         self.by_cause(&mut encoder)?;
         self.histograms(&mut encoder)?;
         self.requests(&mut encoder)?;
-        self.spans(&mut encoder)?;
-        self.process(&mut encoder)
+        self.process(&mut encoder)?;
+        self.parts(&mut encoder)
     }
 }
 

@@ -1,5 +1,5 @@
-//! HTTP/1.1 on the control address. Every wait and every buffer has a bound, and whoever keeps the server waiting longest
-//! makes way, so that no client of it can hold the service thread's memory or keep others out.
+//! HTTP/1.1 on the control address. Every wait and every buffer has a bound, and the slowest client is closed for the next,
+//! so that no client can hold the service thread's memory or keep others out. Knows no route.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::places::{Place, Places};
+use super::connection_limit::{ConnectionLimit, Permit};
 use crate::base::log_gate::LogGate;
 use crate::io::clock;
 
-/// Connections at a time; over it the one that has kept the server waiting longest makes way.
+/// Connections at a time; over it the one that has kept the server waiting longest is closed.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes of a request head.
@@ -29,13 +29,13 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A request head must be complete, and a kept connection used again, within this.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection is asked to end after this, so that a client that reads nothing does not keep its place.
+/// A connection is asked to end after this, so that a client that reads nothing does not stay.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// An answer under way at the end of [`LIFETIME`] may take so much longer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
-/// After a failed accept that nobody could make way for, before the next; twice as long each time, up to
+/// After a failed accept with no connection to close for it, before the next; twice as long each time, up to
 /// [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,7 +44,7 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until the future is dropped, which ends its connections too.
 pub async fn serve(listener: TcpListener, router: Router) {
-    let places = Places::new(CONNECTIONS_MAX);
+    let limit = ConnectionLimit::new(CONNECTIONS_MAX);
     let mut connections = JoinSet::new();
     let mut failures = Failures::default();
     loop {
@@ -53,16 +53,16 @@ pub async fn serve(listener: TcpListener, router: Router) {
         match accepted {
             Ok((stream, _)) => {
                 failures.pause = None;
-                let place = places.take(clock::now().mono_ms());
-                let task = connections.spawn(serve_connection(stream, router.clone(), place.clone()));
-                place.hold(task);
+                let permit = limit.admit(clock::now().mono_ms());
+                let task = connections.spawn(serve_connection(stream, router.clone(), permit.clone()));
+                permit.served_by(task);
             }
             Err(error) => {
                 failures.tell(&error);
                 let lacks_memory =
                     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
                 // A client that keeps the server waiting holds a descriptor that the next one needs.
-                if lacks_memory && places.clear_one(clock::now().mono_ms()) {
+                if lacks_memory && limit.close_slowest(clock::now().mono_ms()) {
                     // It is closed in its own task's turn.
                     yield_now().await;
                 } else {
@@ -96,8 +96,8 @@ impl Failures {
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, place: Place) {
-    let service = Tracked { service: TowerToHyperService::new(router), place };
+async fn serve_connection(stream: TcpStream, router: Router, permit: Permit) {
+    let service = Tracked { service: TowerToHyperService::new(router), permit };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -114,10 +114,10 @@ async fn serve_connection(stream: TcpStream, router: Router, place: Place) {
     }
 }
 
-/// Tells when a connection's request is being worked on, and when its client is waited for.
+/// Tells when a connection's request is under way, and when the server waits for its client.
 struct Tracked {
     service: TowerToHyperService<Router>,
-    place: Place,
+    permit: Permit,
 }
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -128,11 +128,11 @@ impl Service<Request<Incoming>> for Tracked {
     type Future = Answering<Result<Self::Response, Self::Error>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let working = self.place.work(clock::now().mono_ms());
+        let under_way = self.permit.begin_request(clock::now().mono_ms());
         let answer = self.service.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            drop(working);
+            drop(under_way);
             answer
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::Watched;
+use super::watched::{Watched, uptime};
 use crate::base::counters::COUNTERS;
 
 /// The counters of one core, or of all, and `dropped`: publications that some member was not given.
@@ -41,7 +41,7 @@ impl Stats {
         let total = (0..COUNTERS.len()).map(sum).collect();
         Self {
             node: watched.node.clone(),
-            uptime_s: super::uptime().as_secs(),
+            uptime_s: uptime().as_secs(),
             draining: watched.is_draining(),
             total: Numbers(total),
             cores: cores.into_iter().map(Numbers).collect(),

@@ -1,21 +1,58 @@
 //! The routes by calls in the process; the bounds of the connections over a real socket.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request};
-use serde_json::Value;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::*;
+use crate::base::breaker::BreakerState;
 use crate::base::causes::{CommandKind, End};
 use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::counters::{COUNTERS, Kind};
+use crate::base::counters::{COUNTERS, CoreCounters, Kind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
 use crate::engine::hosts::AllowedHosts;
 use crate::io::calls::Reply;
+use crate::io::clock;
+
+/// A part with one of everything.
+#[derive(Default)]
+struct FakePart {
+    works: AtomicBool,
+}
+
+impl Observed for FakePart {
+    fn readiness(&self) -> Option<Readiness> {
+        let fault = (!self.works.load(Ordering::Relaxed)).then(|| "no keys yet".to_owned());
+        Some(Readiness { part: "keys", fault })
+    }
+
+    fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        vec![("jwks", BreakerState::Open)]
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        vec![
+            Metric::counter("roomring_lines_lost", "Lines.", 17),
+            Metric::counters("roomring_spans", "Spans.", "result", &[("sent", 3), ("failed", 0)]),
+            Metric::gauge("roomring_expiry", "Expiry.", Some(5)),
+            Metric::gauge("roomring_absent", "Absent.", None),
+        ]
+    }
+}
 
 fn watched() -> Arc<Watched> {
+    watched_with(Vec::new())
+}
+
+fn watched_with(parts: Vec<Arc<dyn Observed>>) -> Arc<Watched> {
     let cores: Arc<[Arc<CoreCounters>]> = Arc::new([Arc::default(), Arc::default()]);
     for (core, factor) in cores.iter().zip([1, 10]) {
         core.connections.set(3 * factor);
@@ -30,16 +67,7 @@ fn watched() -> Arc<Watched> {
         core.dropped_lane.add(100);
         core.publish_to_flush.record(30 * factor, 2);
     }
-    Arc::new(Watched {
-        node: "web-1".into(),
-        cores,
-        draining: AtomicBool::new(false),
-        tls_expires_s: AtomicU64::new(0),
-        log_lines_lost: Box::new(|| 17),
-        parts: Vec::new(),
-        spans: None,
-        breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }],
-    })
+    Arc::new(Watched::new("web-1".into(), cores, parts))
 }
 
 /// Cores that are not there.
@@ -133,8 +161,6 @@ async fn prometheus_gets_its_text() {
         "roomring_publish_to_flush_seconds_bucket{le=\"+Inf\",core=\"1\"} 2",
         "roomring_publish_to_flush_seconds_count{core=\"1\"} 2",
         "roomring_publish_to_flush_seconds_sum{core=\"1\"} 0.0006",
-        "roomring_log_lines_lost_total 17",
-        "roomring_breaker_state{target=\"jwks\"} 2",
         "roomring_cores 2",
         "roomring_draining 0",
         concat!("roomring_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -177,11 +203,25 @@ async fn every_cause_is_there_from_the_start_and_counted_under_its_labels() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
     }
-    assert!(!text.contains("roomring_spans_total"), "nothing is traced");
-    let mut one = Arc::into_inner(watched).expect("held here alone");
-    one.spans = Some(Arc::default());
-    let (_, _, text) = call(&Arc::new(one), Method::GET, "/metrics", "*/*").await;
-    assert!(text.contains("roomring_spans_total{result=\"failed\"} 0\n"), "{text}");
+}
+
+#[tokio::test]
+async fn parts_have_their_metrics_and_breakers() {
+    let (_, _, text) = call(&watched_with(vec![Arc::new(FakePart::default())]), Method::GET, "/metrics", "*/*").await;
+    for line in [
+        "# TYPE roomring_lines_lost_total counter",
+        "roomring_lines_lost_total 17",
+        "roomring_spans_total{result=\"sent\"} 3",
+        "roomring_spans_total{result=\"failed\"} 0",
+        "# TYPE roomring_expiry gauge",
+        "roomring_expiry 5",
+        "roomring_breaker_state{target=\"jwks\"} 2",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("roomring_absent"), "{text}");
+    let (_, _, text) = call(&watched(), Method::GET, "/metrics", "*/*").await;
+    assert!(!text.contains("roomring_breaker_state"), "there is nothing to break");
 }
 
 #[tokio::test]
@@ -271,17 +311,13 @@ async fn health_and_readiness_differ_while_draining() {
 
 #[tokio::test]
 async fn a_part_that_does_not_work_is_named() {
-    let working = Arc::new(AtomicBool::new(false));
-    let works = working.clone();
-    let read = move || (!works.load(Ordering::Relaxed)).then(|| "no keys yet".to_owned());
-    let mut one = Arc::into_inner(watched()).expect("held here alone");
-    one.parts.push(Watch { name: "keys", read: Box::new(read) });
-    let watched = Arc::new(one);
+    let part = Arc::new(FakePart::default());
+    let watched = watched_with(vec![part.clone()]);
     let (status, body) = get_json(&watched, "/ready").await;
     assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not ready")));
     assert_eq!(body["parts"], json!({"server": "ready", "keys": "not ready"}));
     assert_eq!((&body["error"], &body["message"]), (&json!("unavailable"), &json!("keys: no keys yet")));
-    working.store(true, Ordering::Relaxed);
+    part.works.store(true, Ordering::Relaxed);
     let (status, body) = get_json(&watched, "/ready").await;
     assert_eq!((status, &body["parts"]["keys"]), (StatusCode::OK, &json!("ready")));
 }

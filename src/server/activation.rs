@@ -28,7 +28,7 @@ pub struct Inherited {
 /// What is wrong with what was handed over, in one sentence.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Wrong(String);
+pub struct ActivationError(String);
 
 impl Inherited {
     /// Takes what was handed to this process, and the variables that say so away from its children. To be called before
@@ -36,7 +36,7 @@ impl Inherited {
     ///
     /// # Errors
     /// What the environment says makes no sense, or a socket is not what it should be.
-    pub fn take() -> Result<Inherited, Wrong> {
+    pub fn take() -> Result<Inherited, ActivationError> {
         let names =
             names(std::process::id(), |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))?;
         let mut inherited = Inherited::default();
@@ -47,16 +47,21 @@ impl Inherited {
         for (index, name) in names.iter().enumerate() {
             let descriptor = index + FIRST_DESCRIPTOR;
             let socket = sockets.take_tcp_listener(index).map_err(|error| {
-                Wrong(format!("LISTEN_FDS: a socket that was handed over is not one for TCP connections: {error}"))
+                ActivationError(format!(
+                    "LISTEN_FDS: a socket that was handed over is not one for TCP connections: {error}"
+                ))
             })?;
-            let socket = socket.ok_or_else(|| Wrong(format!("LISTEN_FDS: descriptor {descriptor} is not there")))?;
+            let socket =
+                socket.ok_or_else(|| ActivationError(format!("LISTEN_FDS: descriptor {descriptor} is not there")))?;
             if !SockRef::from(&socket).is_listener().unwrap_or(false) {
                 let what = "does not listen; it must be from a ListenStream= of a socket unit with Accept=no";
-                return Err(Wrong(format!("LISTEN_FDS: the socket with descriptor {descriptor} {what}")));
+                return Err(ActivationError(format!("LISTEN_FDS: the socket with descriptor {descriptor} {what}")));
             }
             match name == CONTROL_NAME {
                 true if inherited.control.is_some() => {
-                    return Err(Wrong("LISTEN_FDNAMES: two sockets are called \"control\"; one is taken".into()));
+                    return Err(ActivationError(
+                        "LISTEN_FDNAMES: two sockets are called \"control\"; one is taken".into(),
+                    ));
                 }
                 true => inherited.control = Some(socket),
                 false => inherited.clients.push(socket),
@@ -67,7 +72,7 @@ impl Inherited {
 }
 
 /// The name of each socket that is meant for the process `pid`; an empty one where it has none.
-fn names(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Wrong> {
+fn names(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, ActivationError> {
     let Some(count) = variable("LISTEN_FDS") else { return Ok(Vec::new()) };
     // Empty or missing as some programs leave it: whoever started this process meant this process.
     if let Some(meant) = variable("LISTEN_PID").filter(|meant| !meant.is_empty()) {
@@ -75,16 +80,19 @@ fn names(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Stri
             Ok(meant) if meant == pid => {}
             // Left over from a parent that was meant.
             Ok(_) => return Ok(Vec::new()),
-            Err(_) => return Err(Wrong(format!("LISTEN_PID: {meant:?} is not the id of a process"))),
+            Err(_) => return Err(ActivationError(format!("LISTEN_PID: {meant:?} is not the id of a process"))),
         }
     }
     let count = count.parse::<usize>().ok().filter(|count| *count <= SOCKETS_MAX).ok_or_else(|| {
-        Wrong(format!("LISTEN_FDS: {count:?} is not a number of sockets; it must be from 0 to {SOCKETS_MAX}"))
+        ActivationError(format!("LISTEN_FDS: {count:?} is not a number of sockets; it must be from 0 to {SOCKETS_MAX}"))
     })?;
     let Some(names) = variable("LISTEN_FDNAMES") else { return Ok(vec![String::new(); count]) };
     let names: Vec<String> = names.split(':').map(str::to_owned).collect();
     if count > 0 && names.len() != count {
-        return Err(Wrong(format!("LISTEN_FDNAMES names {} sockets, but LISTEN_FDS says {count}", names.len())));
+        return Err(ActivationError(format!(
+            "LISTEN_FDNAMES names {} sockets, but LISTEN_FDS says {count}",
+            names.len()
+        )));
     }
     Ok(names.into_iter().take(count).collect())
 }

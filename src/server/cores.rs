@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
-use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::config::lower::Plan;
-use super::life;
+use super::lifecycle::CoreLifecycle;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::places::Places;
@@ -21,13 +20,12 @@ use crate::engine::output::Output;
 use crate::engine::placement;
 use crate::engine::random::Secrets;
 use crate::engine::settings::Settings;
-use crate::engine::trace::Span;
 use crate::engine::trusted::Trusted;
 use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::Listeners;
-use crate::io::services::{CallForKeys, Control, Services};
+use crate::io::services::{Control, Services};
 use crate::io::sockets::Capacity;
 use crate::io::wake::Wake;
 
@@ -41,23 +39,13 @@ pub struct Cores {
     listen: Arc<[SocketAddr]>,
 }
 
-/// What cores need to verify tokens.
-#[derive(Debug)]
-pub struct Tokens {
-    /// The keys to begin with.
-    pub keys: Arc<Keys>,
-    /// How a core asks for more.
-    pub call: CallForKeys,
-}
-
-/// What cores are started with beside the plan.
-pub struct Parts<'a> {
-    /// Listening sockets that were handed over; none: `server.listen` is bound.
-    pub inherited: Vec<TcpListener>,
-    /// `None`: anyone may connect.
-    pub tokens: Option<&'a Tokens>,
-    /// Where the spans of sampled publishes go; `None`: nothing is traced.
-    pub spans: Option<Sender<Span>>,
+/// What the parts of the service thread give to each core at its start.
+#[derive(Clone, Debug, Default)]
+pub struct CoreParts {
+    /// Where the core's requests go.
+    pub services: Services,
+    /// The keys of tokens to begin with; `None`: anyone may connect.
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Cores {
@@ -114,7 +102,7 @@ pub struct Running {
     asked_to_end: Cell<bool>,
 }
 
-/// Binds the listening sockets, unless some were handed over, and starts a core for each entry of the plan, with its
+/// Binds the listening sockets, unless some were handed over (`inherited`), and starts a core for each entry of the plan, with its
 /// counters. Gives back the addresses that are listened on, in the order of the plan or of the sockets.
 ///
 /// # Errors
@@ -122,7 +110,8 @@ pub struct Running {
 pub fn start(
     plan: &Plan,
     counters: &[Arc<CoreCounters>],
-    Parts { inherited, tokens, spans }: Parts<'_>,
+    inherited: Vec<TcpListener>,
+    core_parts: CoreParts,
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
     let listeners = listeners(plan, inherited)?;
@@ -143,9 +132,7 @@ pub fn start(
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
-        let keys = tokens.map(|tokens| tokens.call.clone());
-        let services = Services { keys, spans: spans.clone(), ..Services::default() };
-        let keys = tokens.map(|tokens| tokens.keys.clone());
+        let CoreParts { services, keys } = core_parts.clone();
         let (cpu, prefaced) = (*cpu, prefaced.clone());
         let of_core = counters.clone();
         let config = CoreConfig { cpu, slots, listeners, tls, lanes, prefaced, wake, services, counters: of_core };
@@ -208,7 +195,7 @@ impl Running {
     }
 }
 
-impl life::Cores for Running {
+impl CoreLifecycle for Running {
     fn drain(&self, window_ms: u64) {
         self.tell_to_end(|| Control::Drain { window_ms, hands_over: self.hands_over });
     }

@@ -2,6 +2,7 @@
 //! a pipe. Decides what and how, never when to log.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
@@ -11,6 +12,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
 use super::config::lower::LogFormat;
+use crate::control::{Metric, Observed};
 
 /// Lines that may wait to be written; over it they are lost and counted.
 const LINES_MAX: usize = 8_192;
@@ -48,10 +50,20 @@ impl Log {
         let _ = self.level.reload(level);
     }
 
-    /// Counts the lines that found no room.
+    /// What the control address shows of it.
     #[must_use]
-    pub fn lost(&self) -> ErrorCounter {
-        self.lost.clone()
+    pub fn observed(&self) -> Arc<dyn Observed> {
+        Arc::new(LostLines(self.lost.clone()))
+    }
+}
+
+/// The lines that found no room.
+struct LostLines(ErrorCounter);
+
+impl Observed for LostLines {
+    fn metrics(&self) -> Vec<Metric> {
+        let help = "Log lines that found no room in the queue to standard error.";
+        vec![Metric::counter("roomring_log_lines_lost", help, self.0.dropped_lines() as u64)]
     }
 }
 

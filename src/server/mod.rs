@@ -9,14 +9,16 @@ mod cores;
 mod doctor;
 pub mod drain;
 mod file;
-mod life;
+mod lifecycle;
 pub mod log;
+mod open_files;
 mod operate;
 mod reload;
+mod services;
+mod signals;
 mod supervisor;
 mod tls;
 mod token;
-mod traces;
 
 use std::ffi::OsString;
 use std::io::Write;

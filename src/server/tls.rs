@@ -6,8 +6,6 @@ mod tests;
 mod validity;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -18,21 +16,13 @@ use rustls::{Error, InconsistentKeys, ServerConfig};
 use self::validity::Validity;
 use super::file;
 use crate::base::limits::KEY_FILE_BYTES_MAX;
-use crate::control::Watched;
-use crate::io::clock;
-use crate::io::core::CoreHandle;
-use crate::io::services::Control;
 
 /// The one application protocol: a WebSocket opens by HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A certificate that ends within so many days is warned of, once a day.
-const WARN_DAYS: u64 = 14;
-const DAY_S: u64 = 86_400;
-
 /// What the server proves itself by.
 #[derive(Debug)]
-pub struct Identity {
+pub struct TlsIdentity {
     /// What handshakes go by. One for all cores: sessions are resumed by tickets that any of them can read.
     pub config: Arc<ServerConfig>,
     /// The server's own certificate first.
@@ -44,7 +34,7 @@ pub struct Identity {
 
 /// One thing that is wrong with the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct TlsMistake {
     /// The key of the configuration that names the file.
     pub key: &'static str,
     /// What is wrong and what would be right.
@@ -54,18 +44,20 @@ pub struct Wrong {
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 
-fn wrong(key: &'static str, text: String) -> Wrong {
-    Wrong { key, text }
+fn wrong(key: &'static str, text: String) -> TlsMistake {
+    TlsMistake { key, text }
 }
 
-impl Identity {
+impl TlsIdentity {
     /// Reads and checks both files, neither of which may be left out.
     ///
     /// # Errors
     /// Which files are wrong, and how.
-    pub fn load(certificate: &str, key: &str) -> Result<Identity, Vec<Wrong>> {
+    pub fn load(certificate: &str, key: &str) -> Result<TlsIdentity, Vec<TlsMistake>> {
         match (read_chain(certificate), read_key(key)) {
-            (Ok(chain), Ok(private)) => Identity::of((certificate, chain), (key, private)).map_err(|wrong| vec![wrong]),
+            (Ok(chain), Ok(private)) => {
+                TlsIdentity::of((certificate, chain), (key, private)).map_err(|wrong| vec![wrong])
+            }
             (chain, private) => Err(chain.err().into_iter().chain(private.err()).collect()),
         }
     }
@@ -73,7 +65,7 @@ impl Identity {
     fn of(
         (certificate, chain): (&str, Vec<CertificateDer<'static>>),
         (key, private): (&str, PrivateKeyDer<'static>),
-    ) -> Result<Identity, Wrong> {
+    ) -> Result<TlsIdentity, TlsMistake> {
         let validity = chain.iter().enumerate().map(|(at, der)| {
             Validity::of(der).ok_or_else(|| {
                 let text =
@@ -102,16 +94,29 @@ impl Identity {
                 ),
             ),
         })?;
-        Ok(Identity { config: Arc::new(config), chain, key: private, validity })
+        Ok(TlsIdentity { config: Arc::new(config), chain, key: private, validity })
+    }
+
+    /// When all certificates of the chain are valid.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// How many certificates the chain has.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        self.chain.len()
     }
 
     /// Whether both files hold the same as those of `other`.
-    fn is_same_as(&self, other: &Identity) -> bool {
+    #[must_use]
+    pub fn is_same_as(&self, other: &TlsIdentity) -> bool {
         self.chain == other.chain && self.key.secret_der() == other.key.secret_der()
     }
 }
 
-fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Wrong> {
+fn read(key: &'static str, path: &str) -> Result<Vec<u8>, TlsMistake> {
     if path.is_empty() {
         return Err(wrong(key, "is empty; TLS needs both tls.certificate and tls.key".into()));
     }
@@ -120,7 +125,7 @@ fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Wrong> {
     })
 }
 
-fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, TlsMistake> {
     let pem = read(CERTIFICATE, path)?;
     let must = "it must be a PEM file with the server's certificate first and then those that lead to its authority";
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
@@ -135,7 +140,7 @@ fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, Wrong> {
     Ok(chain)
 }
 
-fn read_key(path: &str) -> Result<PrivateKeyDer<'static>, Wrong> {
+fn read_key(path: &str) -> Result<PrivateKeyDer<'static>, TlsMistake> {
     let pem = read(KEY, path)?;
     let must = "it must be a PEM file with one private key that is not encrypted (PKCS #8, PKCS #1 or SEC 1)";
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
@@ -159,71 +164,4 @@ fn configure(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(config)
-}
-
-/// The identity in use, and everything that goes by it.
-pub struct Serving {
-    current: Option<Arc<Identity>>,
-    cores: Vec<CoreHandle>,
-    watched: Arc<Watched>,
-}
-
-impl Serving {
-    /// Tells of the identity that the cores were started with.
-    pub fn new(current: Option<Arc<Identity>>, cores: Vec<CoreHandle>, watched: Arc<Watched>) -> Serving {
-        let serving = Serving { current, cores, watched };
-        serving.tell();
-        serving
-    }
-
-    /// After a reload: from now on handshakes go by `new` where it differs; connections that are open stay. Sessions of
-    /// another certificate are not resumed, so that every client sees the new one.
-    pub fn renew(&mut self, new: Option<&Arc<Identity>>) {
-        // Whether clients speak TLS at all changes with the next start only.
-        let (Some(current), Some(new)) = (&self.current, new) else { return };
-        if new.is_same_as(current) {
-            return;
-        }
-        for (core, handle) in self.cores.iter().enumerate() {
-            // Its channel is emptied in every turn, so only a core that hangs has no room.
-            if handle.try_tell(Control::Tls(new.config.clone())).is_err() {
-                tracing::error!(core, "the core was not told of the new TLS certificate: send SIGHUP again");
-                return;
-            }
-        }
-        self.current = Some(new.clone());
-        tracing::info!(certificates = new.chain.len(), "TLS handshakes go by a new certificate");
-        self.tell();
-    }
-
-    fn tell(&self) {
-        if let Some(current) = &self.current {
-            let Validity { begins_s, ends_s } = current.validity;
-            self.watched.tls_expires_s.store(ends_s, Ordering::Relaxed);
-            let now_s = clock::now().unix_ms / 1_000;
-            if begins_s > now_s {
-                tracing::warn!(in_seconds = begins_s - now_s, "the TLS certificate is not valid yet");
-            }
-            warn_of_end(ends_s, now_s);
-        }
-    }
-}
-
-/// Warns once a day while the certificate in use ends soon. Never returns.
-pub async fn watch_end(watched: Arc<Watched>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(DAY_S)).await;
-        let ends_s = watched.tls_expires_s.load(Ordering::Relaxed);
-        if ends_s > 0 {
-            warn_of_end(ends_s, clock::now().unix_ms / 1_000);
-        }
-    }
-}
-
-fn warn_of_end(ends_s: u64, now_s: u64) {
-    if ends_s <= now_s {
-        tracing::warn!(days_ago = (now_s - ends_s) / DAY_S, "the TLS certificate has expired: clients will refuse it");
-    } else if ends_s - now_s < WARN_DAYS * DAY_S {
-        tracing::warn!(days_left = (ends_s - now_s) / DAY_S, "the TLS certificate expires soon");
-    }
 }

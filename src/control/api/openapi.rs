@@ -16,7 +16,7 @@ use utoipa::{Modify, OpenApi};
     modifiers(&ApiKeyScheme),
     security((), ("key" = [])),
 )]
-struct Frame;
+struct ApiDescription;
 
 /// The key is needed where the server has one.
 struct ApiKeyScheme;
@@ -31,5 +31,5 @@ impl Modify for ApiKeyScheme {
 
 /// The description without its operations.
 pub(super) fn frame() -> utoipa::openapi::OpenApi {
-    Frame::openapi()
+    ApiDescription::openapi()
 }

@@ -18,11 +18,11 @@ use crate::wire::command::Form;
 
 #[derive(OpenApi)]
 #[openapi(paths(connections, disconnect, kick))]
-struct Description;
+struct ConnectionsDescription;
 
 /// Hands the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(ConnectionsDescription::openapi());
     catalogue.with_query("connections", connections);
     catalogue.with_body("disconnect", disconnect);
     catalogue.with_body("kick", kick);

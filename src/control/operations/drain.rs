@@ -11,11 +11,11 @@ use super::state::Operations;
 
 #[derive(OpenApi)]
 #[openapi(paths(drain))]
-struct Description;
+struct DrainDescription;
 
 /// Hands the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(DrainDescription::openapi());
     catalogue.without_input("drain", drain);
 }
 

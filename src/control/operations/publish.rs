@@ -19,11 +19,11 @@ use crate::engine::call::{Answer, RoomAsk};
 
 #[derive(OpenApi)]
 #[openapi(paths(publish, broadcast))]
-struct Description;
+struct PublishDescription;
 
 /// Hands the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(PublishDescription::openapi());
     catalogue.with_body("publish", publish);
     catalogue.with_body("broadcast", broadcast);
 }

@@ -19,11 +19,11 @@ use crate::wire::reply::PresentUser;
 
 #[derive(OpenApi)]
 #[openapi(paths(rooms, room, members, history), components(schemas(MessageView)))]
-struct Description;
+struct RoomsDescription;
 
 /// Hands the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(RoomsDescription::openapi());
     catalogue.with_query("rooms", rooms);
     catalogue.of_room("room", room);
     catalogue.of_room("members", members);

@@ -18,13 +18,14 @@ pub fn request(spans: &[Span], node: &str, wall_offset_us: u64) -> Vec<u8> {
     };
     let scope = Scope { name: "roomring", version: env!("CARGO_PKG_VERSION") };
     let spans = spans.iter().map(|span| OtlpSpan::of(span, wall_offset_us)).collect();
-    let request = Request { resource_spans: [ResourceSpans { resource, scope_spans: [ScopeSpans { scope, spans }] }] };
+    let request =
+        ExportRequest { resource_spans: [ResourceSpans { resource, scope_spans: [ScopeSpans { scope, spans }] }] };
     serde_json::to_vec(&request).expect("maps with text keys only")
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Request {
+struct ExportRequest {
     resource_spans: [ResourceSpans; 1],
 }
 
@@ -55,12 +56,12 @@ struct Scope {
 #[derive(Serialize)]
 struct Attribute {
     key: &'static str,
-    value: Value,
+    value: AnyValue,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Value {
+enum AnyValue {
     StringValue(String),
     /// A 64-bit number is text.
     IntValue(String),
@@ -68,11 +69,11 @@ enum Value {
 
 impl Attribute {
     fn text(key: &'static str, value: &str) -> Self {
-        Self { key, value: Value::StringValue(value.to_owned()) }
+        Self { key, value: AnyValue::StringValue(value.to_owned()) }
     }
 
     fn number(key: &'static str, value: u64) -> Self {
-        Self { key, value: Value::IntValue(value.to_string()) }
+        Self { key, value: AnyValue::IntValue(value.to_string()) }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::base::breaker::{Breaker, BreakerState};
 use crate::base::log_gate::LogGate;
+use crate::control::watched::{Metric, Observed};
 use crate::engine::trace::Span;
 use crate::io::clock;
 
@@ -79,6 +80,18 @@ impl Exported {
         let state = self.breaker.load(Ordering::Relaxed);
         let states = [BreakerState::Closed, BreakerState::HalfOpen];
         states.into_iter().find(|known| *known as u8 == state).unwrap_or(BreakerState::Open)
+    }
+}
+
+impl Observed for Exported {
+    fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        vec![("otlp", self.breaker())]
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let help = "Spans of sampled publishes, by what became of them at the collector.";
+        let values = [("sent", self.sent()), ("failed", self.failed())];
+        vec![Metric::counters("roomring_spans", help, "result", &values)]
     }
 }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use super::fetch;
 use super::schedule::Schedule;
-use super::{Settings, Wrong, fetch};
+use super::settings::{AuthMistake, AuthSettings};
 use crate::base::breaker::BreakerState;
+use crate::control::{Observed, Readiness};
 use crate::engine::access::{Keys, Material, PassedOver, Renewal};
 use crate::io::clock;
 use crate::io::core::CoreHandle;
@@ -38,14 +40,12 @@ pub struct KeySetState {
 
 impl KeySetState {
     /// Whether there is nothing to wait for: the set has been read, or none is configured.
-    #[must_use]
-    pub fn is_obtained(&self) -> bool {
+    fn is_obtained(&self) -> bool {
         self.obtained.load(Ordering::Relaxed)
     }
 
     /// The breaker around the reads.
-    #[must_use]
-    pub fn breaker(&self) -> BreakerState {
+    fn breaker(&self) -> BreakerState {
         match self.breaker.load(Ordering::Relaxed) {
             2 => BreakerState::Open,
             1 => BreakerState::HalfOpen,
@@ -54,13 +54,24 @@ impl KeySetState {
     }
 }
 
+impl Observed for KeySetState {
+    fn readiness(&self) -> Option<Readiness> {
+        let fault = (!self.is_obtained()).then(|| "the key set of auth.jwks has not been obtained yet".to_owned());
+        Some(Readiness { part: "keys", fault })
+    }
+
+    fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        vec![("jwks", self.breaker())]
+    }
+}
+
 /// Tells the keeper to read everything again.
 #[derive(Debug)]
-pub struct Reloads(watch::Sender<Settings>);
+pub struct Reloads(watch::Sender<AuthSettings>);
 
 impl Reloads {
     /// With these settings, which have been checked.
-    pub fn reload(&self, settings: Settings) {
+    pub fn reload(&self, settings: AuthSettings) {
         // Without a keeper the process is ending.
         let _ = self.0.send(settings);
     }
@@ -69,14 +80,14 @@ impl Reloads {
 /// What there is to verify with, and how it is renewed.
 #[derive(Debug)]
 pub struct Keeper {
-    settings: Settings,
+    settings: AuthSettings,
     fixed: Material,
     /// The key set's keys, once it has been read.
     renewed: Option<Material>,
     schedule: Schedule,
     state: Arc<KeySetState>,
     calls: Arc<Notify>,
-    reloads: watch::Receiver<Settings>,
+    reloads: watch::Receiver<AuthSettings>,
     /// Somebody waits for keys.
     is_called: bool,
     logged_ms: Option<u64>,
@@ -89,7 +100,7 @@ impl Keeper {
     ///
     /// # Errors
     /// What is wrong with one.
-    pub fn new(settings: Settings) -> Result<(Self, Reloads), Wrong> {
+    pub fn new(settings: AuthSettings) -> Result<(Self, Reloads), AuthMistake> {
         let (sender, reloads) = watch::channel(settings.clone());
         let keeper = Self {
             fixed: settings.read_fixed()?,
@@ -142,7 +153,7 @@ impl Keeper {
     }
 
     /// Goes on until it is dropped.
-    pub async fn run(mut self, cores: Vec<CoreHandle>) {
+    pub async fn run(mut self, cores: Arc<[CoreHandle]>) {
         loop {
             let has_set = !self.settings.key_set.is_empty();
             let wait_ms = self.schedule.due_ms().saturating_sub(clock::now().mono_ms());
@@ -208,7 +219,7 @@ impl Keeper {
         self.schedule.restart(clock::now().mono_ms());
         match settings.read_fixed() {
             Ok(fixed) => self.fixed = fixed,
-            Err(Wrong { key, text }) => {
+            Err(AuthMistake { key, text }) => {
                 return tracing::error!(key = format!("auth.{key}"), %text, "the keys are kept as they were");
             }
         }

@@ -21,7 +21,7 @@ use crate::engine::rates::Rate;
 use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
-use crate::server::tls::Identity;
+use crate::server::tls::TlsIdentity;
 use crate::wire::handshake::ForwardedHeader;
 
 /// How log lines are written.
@@ -41,7 +41,7 @@ pub struct Plan {
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
     /// What clients are shown; `None`: they speak plain TCP.
-    pub tls: Option<Arc<Identity>>,
+    pub tls: Option<Arc<TlsIdentity>>,
     /// The control address.
     pub control: SocketAddr,
     /// One entry for each executor: the CPU it is kept on, if it is.
@@ -53,7 +53,7 @@ pub struct Plan {
     /// Whether trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// How tokens are verified; `None`: anyone may connect.
-    pub auth: Option<auth::Settings>,
+    pub auth: Option<auth::AuthSettings>,
     /// For each core.
     pub settings: Arc<Settings>,
     /// For the HTTP API.

@@ -1,0 +1,114 @@
+//! The control address as a part of the service thread: its socket, and what a reload changes of its API. What it serves
+//! is the work of [`crate::control`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinHandle;
+
+use super::service::{RunningServer, Service, Work};
+use crate::control::{self, Api, ApiSettings};
+use crate::server::config::check::is_loopback;
+use crate::server::config::lower::Plan;
+use crate::server::open_files::explain;
+use crate::server::signals::Signal;
+
+/// Serves the control address.
+pub struct ControlService {
+    address: SocketAddr,
+    settings: ApiSettings,
+    /// A request to drain goes the way of a signal.
+    signals: Sender<Signal>,
+    /// Until it is served.
+    listener: Option<TcpListener>,
+    serving: Option<ServingApi>,
+}
+
+struct ServingApi {
+    api: Arc<Api>,
+    task: JoinHandle<()>,
+}
+
+impl ControlService {
+    /// Listens on the control address, or takes over a socket that listens.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub async fn prepare(
+        plan: &Plan,
+        inherited: Option<std::net::TcpListener>,
+        signals: Sender<Signal>,
+    ) -> anyhow::Result<Self> {
+        let listener = match inherited {
+            Some(socket) => take_over(socket)?,
+            None => bind(plan.control).await?,
+        };
+        let address = listener.local_addr().context("the control address cannot be told")?;
+        let settings = plan.api.clone();
+        Ok(Self { address, settings, signals, listener: Some(listener), serving: None })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Service for ControlService {
+    fn name(&self) -> &'static str {
+        "control"
+    }
+
+    fn start<'a>(&'a mut self, server: &'a RunningServer) -> Work<'a> {
+        if let Some(listener) = self.listener.take() {
+            let signals = self.signals.clone();
+            let drain = move || signals.try_send(Signal::Drain).is_ok();
+            let hosts = self.settings.hosts.clone().listening_on([self.address.ip()]);
+            let settings = ApiSettings { hosts, ..self.settings.clone() };
+            let api = Arc::new(Api::new(settings, server.cores.clone(), drain));
+            let router = control::router(server.watched.clone(), api.clone());
+            self.serving = Some(ServingApi { api, task: tokio::spawn(control::serve(listener, router)) });
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Takes over the key, the rate and the hosts. A key stays where without one others than this host could use the API.
+    fn reload(&mut self, plan: &Plan) {
+        let Some(ServingApi { api, .. }) = &self.serving else { return };
+        let ApiSettings { key, rate, hosts, .. } = plan.api.clone();
+        if key.is_empty() && !is_loopback(&self.address) {
+            let bound = self.address;
+            tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
+            return;
+        }
+        api.change(key, rate, hosts.listening_on([self.address.ip()]));
+    }
+
+    /// Closes its connections, too.
+    fn finish(&mut self) -> Work<'_> {
+        if let Some(ServingApi { task, .. }) = self.serving.take() {
+            task.abort();
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let advice = "choose another address with control.listen";
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("control.listen: {address} is in use by another process; end that one or {advice}")
+        }
+        _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {}; {advice}", explain(&error)),
+    })
+}
+
+/// The control address as it was handed over.
+fn take_over(socket: std::net::TcpListener) -> anyhow::Result<TcpListener> {
+    let taken = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+    taken.map_err(|error| anyhow::anyhow!("LISTEN_FDS: the control socket cannot be used: {}", explain(&error)))
+}
