@@ -14,8 +14,9 @@ use super::requests::Requests;
 use super::sample::{counter, gauge};
 use super::watched::{Metric, Watched, uptime};
 use crate::base::breaker::BreakerState;
-use crate::base::causes::{COMMANDS, ENDS, ERRORS, REFUSALS};
+use crate::base::causes::{ENDS, ERRORS, REFUSALS};
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
+use crate::wire::protocol::COMMANDS;
 
 /// The two texts that monitoring systems read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

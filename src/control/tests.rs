@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::base::breaker::BreakerState;
-use crate::base::causes::{CommandKind, End};
+use crate::base::causes::End;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::{COUNTERS, CoreCounters, Kind};
 use crate::base::ids::CoreId;
@@ -21,6 +21,7 @@ use crate::engine::call::Call;
 use crate::engine::hosts::AllowedHosts;
 use crate::io::calls::Reply;
 use crate::io::clock;
+use crate::wire::protocol::COMMANDS;
 
 /// A part with one of everything.
 #[derive(Default)]
@@ -86,11 +87,11 @@ impl CallCores for Gone {
 fn api() -> Arc<Api> {
     let settings = ApiSettings {
         node: "web-1".into(),
-        key: String::new(),
-        rate: None,
-        message_bytes_max: 65_536,
+        api_key: String::new(),
+        api_rate: None,
+        max_message_bytes: 65_536,
         inboxes: false,
-        hosts: AllowedHosts::new(&["ops.example".to_owned()]),
+        allowed_hosts: AllowedHosts::new(&["ops.example".to_owned()]),
     };
     Arc::new(Api::new(settings, Gone, || true))
 }
@@ -185,7 +186,7 @@ async fn every_cause_is_there_from_the_start_and_counted_under_its_labels() {
     watched.cores[0].causes.ended(End::Lost);
     watched.cores[1].causes.refused(429, "rate_limited");
     watched.cores[1].causes.command_refused(ErrorCode::NotJoined);
-    watched.cores[1].causes.command(CommandKind::Publish);
+    watched.cores[1].causes.command(COMMANDS.iter().position(|name| *name == "publish").expect("a command"));
     let (_, _, text) = call(&watched, Method::GET, "/metrics", "*/*").await;
     for line in [
         "# TYPE roomring_connections_closed_total counter",

@@ -38,7 +38,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     raise_limit();
     // What the kernel refuses is found before anything is started.
     let deferred = probe()?;
-    let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
+    let log = Log::install(plan.log_level.clone(), plan.log_format).context("the log cannot be started")?;
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
     }

@@ -18,15 +18,15 @@ const BESIDE_DATA_BYTES: usize = 1 << 20;
 /// Bytes of the bodies that are being read or worked on, together; at least two of the largest.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of a body in which there can be data of `message_bytes_max`.
-pub(super) fn body_bytes_max(message_bytes_max: usize) -> usize {
+/// Bytes of a body in which there can be data of `max_message_bytes`.
+pub(super) fn body_bytes_max(max_message_bytes: usize) -> usize {
     // Base64 is the longest form of data.
-    message_bytes_max.div_ceil(3) * 4 + BESIDE_DATA_BYTES
+    max_message_bytes.div_ceil(3) * 4 + BESIDE_DATA_BYTES
 }
 
 /// Bytes of all bodies together.
-fn bodies_bytes_max(message_bytes_max: usize) -> usize {
-    BODIES_BYTES_MAX.max(2 * body_bytes_max(message_bytes_max))
+fn bodies_bytes_max(max_message_bytes: usize) -> usize {
+    BODIES_BYTES_MAX.max(2 * body_bytes_max(max_message_bytes))
 }
 
 /// What the API is told at its start.
@@ -35,13 +35,13 @@ pub struct ApiSettings {
     /// This machine's name.
     pub node: String,
     /// `X-API-Key`; empty: nobody is asked for one.
-    pub key: String,
+    pub api_key: String,
     /// How often requests may come; `None`: no limit.
-    pub rate: Option<Rate>,
+    pub api_rate: Option<Rate>,
     /// The largest data of a publish.
-    pub message_bytes_max: usize,
+    pub max_message_bytes: usize,
     /// Hosts by which the control address may be asked for, on every route.
-    pub hosts: AllowedHosts,
+    pub allowed_hosts: AllowedHosts,
     /// Whether rooms whose names begin with `@` are users' inboxes; without, nothing may be published there.
     pub inboxes: bool,
 }
@@ -67,15 +67,15 @@ impl Api {
         cores: impl CallCores + 'static,
         drain: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let ApiSettings { node, key, rate, message_bytes_max, hosts, inboxes } = settings;
-        let operations = Operations::new(OperationSettings { node, message_bytes_max, inboxes }, cores, drain);
+        let ApiSettings { node, api_key, api_rate, max_message_bytes, allowed_hosts, inboxes } = settings;
+        let operations = Operations::new(OperationSettings { node, max_message_bytes, inboxes }, cores, drain);
         Self {
             operations: Arc::new(operations),
-            guard: SharedGuard::new(Guard::new(key, rate)),
-            hosts: RwLock::new(hosts),
+            guard: SharedGuard::new(Guard::new(api_key, api_rate)),
+            hosts: RwLock::new(allowed_hosts),
             places: Semaphore::new(REQUESTS_MAX),
-            body_bytes_max: body_bytes_max(message_bytes_max),
-            bodies: Semaphore::new(bodies_bytes_max(message_bytes_max) / 1_024),
+            body_bytes_max: body_bytes_max(max_message_bytes),
+            bodies: Semaphore::new(bodies_bytes_max(max_message_bytes) / 1_024),
             requests: Requests::default(),
         }
     }

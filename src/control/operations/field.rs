@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::refused::Refused;
 use crate::base::ids::{NameError, RoomName, UserName};
 use crate::base::limits::KEY_BYTES_MAX;
-use crate::wire::command::DataKind;
+use crate::wire::publication::DataKind;
 
 /// Rooms or connections of a page where the request does not say.
 pub(super) const PAGE_USUAL: u32 = 100;

@@ -190,7 +190,7 @@ fn read_message(
     from: Option<&str>,
     ephemeral: bool,
 ) -> Result<RoomAsk, Refused> {
-    let (kind, data) = field::data(json, base64, operations.settings.message_bytes_max)?;
+    let (kind, data) = field::data(json, base64, operations.settings.max_message_bytes)?;
     let from = field::user("from", from.unwrap_or(FROM))?;
     let key = field::key(key)?;
     if key.is_some() && ephemeral {

@@ -14,8 +14,8 @@ use super::state::Operations;
 use crate::base::ids::RoomName;
 use crate::base::limits::{LISTING_MAX, PAGE_MAX, TOP_MAX};
 use crate::engine::call::{Answer, Call, RoomAsk, RoomOrder, RoomSummary};
+use crate::wire::protocol::PresentUser;
 use crate::wire::publication::Publication;
-use crate::wire::reply::PresentUser;
 
 #[derive(OpenApi)]
 #[openapi(paths(rooms, room, members, history), components(schemas(MessageView)))]

@@ -8,7 +8,7 @@ pub struct OperationSettings {
     /// This machine's name.
     pub node: String,
     /// The largest data of a publish.
-    pub message_bytes_max: usize,
+    pub max_message_bytes: usize,
     /// Whether rooms whose names begin with `@` are inboxes of users; without, nothing may be published there.
     pub inboxes: bool,
 }

@@ -44,7 +44,7 @@ impl ControlService {
     ) -> anyhow::Result<Self> {
         let listener = match inherited {
             Some(socket) => take_over(socket)?,
-            None => bind(plan.control).await?,
+            None => bind(plan.control_listen).await?,
         };
         let address = listener.local_addr().context("the control address cannot be told")?;
         let settings = plan.api.clone();
@@ -67,8 +67,8 @@ impl Service for ControlService {
         if let Some(listener) = self.listener.take() {
             let signals = self.signals.clone();
             let drain = move || signals.try_send(Signal::Drain).is_ok();
-            let hosts = self.settings.hosts.clone().listening_on([self.address.ip()]);
-            let settings = ApiSettings { hosts, ..self.settings.clone() };
+            let allowed_hosts = self.settings.allowed_hosts.clone().listening_on([self.address.ip()]);
+            let settings = ApiSettings { allowed_hosts, ..self.settings.clone() };
             let api = Arc::new(Api::new(settings, server.cores.clone(), drain));
             let router = control::router(server.watched.clone(), api.clone());
             self.serving = Some(ServingApi { api, task: tokio::spawn(control::serve(listener, router)) });
@@ -79,13 +79,13 @@ impl Service for ControlService {
     /// Takes over the key, the rate and the hosts. A key stays where without one others than this host could use the API.
     fn reload(&mut self, plan: &Plan) {
         let Some(ServingApi { api, .. }) = &self.serving else { return };
-        let ApiSettings { key, rate, hosts, .. } = plan.api.clone();
-        if key.is_empty() && !is_loopback(&self.address) {
+        let ApiSettings { api_key, api_rate, allowed_hosts, .. } = plan.api.clone();
+        if api_key.is_empty() && !is_loopback(&self.address) {
             let bound = self.address;
             tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
             return;
         }
-        api.change(key, rate, hosts.listening_on([self.address.ip()]));
+        api.change(api_key, api_rate, allowed_hosts.listening_on([self.address.ip()]));
     }
 
     /// Closes its connections, too.
