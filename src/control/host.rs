@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::api::Api;
-use super::operations::Refused;
+use super::operations::OperationError;
 use crate::engine::hosts::AllowedHosts;
 use crate::wire::handshake::host_of;
 
@@ -18,8 +18,8 @@ use crate::wire::handshake::host_of;
 pub async fn check(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let asked = authority(request.headers(), request.uri(), request.version());
     match asked {
-        Err(message) => Refused::bad(message).into_response(),
-        Ok(Some(host)) if !api.allows(host) => Refused::forbidden(AllowedHosts::refusal(host)).into_response(),
+        Err(message) => OperationError::bad(message).into_response(),
+        Ok(Some(host)) if !api.allows(host) => OperationError::forbidden(AllowedHosts::refusal(host)).into_response(),
         Ok(_) => next.run(request).await,
     }
 }

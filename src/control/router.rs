@@ -14,7 +14,7 @@ use serde_json::json;
 use super::api::{self, Api};
 use super::host;
 use super::metrics;
-use super::operations::{Refused, RefusedCode};
+use super::operations::{OperationError, OperationErrorCode};
 use super::stats::Stats;
 use super::watched::{Readiness, Watched};
 
@@ -91,10 +91,10 @@ async fn not_found(method: Method, uri: Uri) -> Response {
         return method_not_allowed().await;
     }
     let message = "there is nothing at this path; see /stats, /metrics, /health, /ready, /api/openapi.json";
-    Refused::new(RefusedCode::NotFound, message).into_response()
+    OperationError::new(OperationErrorCode::NotFound, message).into_response()
 }
 
 async fn method_not_allowed() -> Response {
-    let refused = Refused::new(RefusedCode::MethodNotAllowed, "only GET and HEAD are served here");
+    let refused = OperationError::new(OperationErrorCode::MethodNotAllowed, "only GET and HEAD are served here");
     ([(ALLOW, "GET, HEAD")], refused).into_response()
 }

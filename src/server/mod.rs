@@ -32,7 +32,7 @@ use self::config::lower::plan;
 use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
-use self::operate::{Failed, Operation};
+use self::operate::{OperateError, Operation};
 use crate::io::clock;
 
 /// Failed while running.
@@ -103,8 +103,8 @@ fn run(request: Request) -> ExitCode {
 fn operate(operation: &Operation, config: &Config) -> ExitCode {
     let (sentence, code) = match operate::run(operation, config) {
         Ok(text) => return print(&text),
-        Err(Failed::Usage(sentence)) => (sentence, USAGE),
-        Err(Failed::Running(sentence)) => (sentence, FAILED),
+        Err(OperateError::Usage(sentence)) => (sentence, USAGE),
+        Err(OperateError::Running(sentence)) => (sentence, FAILED),
     };
     complain(format_args!("roomring: {sentence}"));
     ExitCode::from(code)

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::guard::{Guard, REQUESTS_MAX, SharedGuard};
-use crate::control::operations::{CallCores, OperationSettings, Operations, Refused};
+use crate::control::operations::{CallCores, OperationError, OperationSettings, Operations};
 use crate::control::requests::Requests;
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
@@ -105,10 +105,10 @@ impl Api {
     ///
     /// # Errors
     /// 401, 403, 429 or 503.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<SemaphorePermit<'_>, Refused> {
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<SemaphorePermit<'_>, OperationError> {
         let now_us = clock::now().mono_us;
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).admit(headers, now_us)?;
-        self.places.try_acquire().map_err(|_| Refused::overloaded("too many requests to the API are under way"))
+        self.places.try_acquire().map_err(|_| OperationError::overloaded("too many requests to the API are under way"))
     }
 
     /// The largest body of a request.
@@ -120,9 +120,9 @@ impl Api {
     ///
     /// # Errors
     /// 503.
-    pub(super) fn reserve_body(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refused> {
+    pub(super) fn reserve_body(&self, bytes: usize) -> Result<SemaphorePermit<'_>, OperationError> {
         let kib = u32::try_from(bytes.div_ceil(1_024)).expect("the largest body is far below 4 TiB");
-        let full = |_| Refused::overloaded("the bodies of other requests take all the memory there is for them");
+        let full = |_| OperationError::overloaded("the bodies of other requests take all the memory there is for them");
         self.bodies.try_acquire_many(kib).map_err(full)
     }
 }

@@ -7,7 +7,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method};
 use subtle::ConstantTimeEq;
 
-use crate::control::operations::{Refused, RefusedCode};
+use crate::control::operations::{OperationError, OperationErrorCode};
 use crate::engine::rates::{Bucket, Rate};
 
 /// The field that carries the key.
@@ -49,15 +49,16 @@ impl Guard {
     ///
     /// # Errors
     /// 401, 403 or 429.
-    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), Refused> {
+    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), OperationError> {
         if !self.key.is_empty() && !self.has_key(headers) {
-            let too_many = |wait_ms| Refused::rate_limited("too many requests without the right X-API-Key", wait_ms);
+            let too_many =
+                |wait_ms| OperationError::rate_limited("too many requests without the right X-API-Key", wait_ms);
             take(&mut self.wrong_keys, WRONG_KEYS, now_us).map_err(too_many)?;
             let message = "this needs the field X-API-Key with the key of the configuration (control.api_key)";
-            return Err(Refused::new(RefusedCode::Unauthorized, message));
+            return Err(OperationError::new(OperationErrorCode::Unauthorized, message));
         }
         check_origin(headers)?;
-        let too_many = |wait_ms| Refused::rate_limited("more requests than control.api_rate allows", wait_ms);
+        let too_many = |wait_ms| OperationError::rate_limited("more requests than control.api_rate allows", wait_ms);
         take(&mut self.requests, self.rate, now_us).map_err(too_many)
     }
 
@@ -79,18 +80,18 @@ fn take(bucket: &mut Bucket, rate: Option<Rate>, now_us: u64) -> Result<(), u64>
 pub(super) type SharedGuard = Mutex<Guard>;
 
 /// A browser says which site a request comes from: only this one's own pages may.
-fn check_origin(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_origin(headers: &HeaderMap) -> Result<(), OperationError> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     match (authority, host) {
         (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(Refused::forbidden("pages of other sites may not use the API")),
+        _ => Err(OperationError::forbidden("pages of other sites may not use the API")),
     }
 }
 
 /// What is posted must say that it is JSON, which a form of another site cannot. Nothing at all may be posted without.
-pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), OperationError> {
     let is_empty =
         headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !headers.contains_key("transfer-encoding");
     if method != Method::POST || (is_empty && !headers.contains_key(CONTENT_TYPE)) {
@@ -104,7 +105,7 @@ pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result
         return Ok(());
     }
     let message = "the field Content-Type must be application/json";
-    Err(Refused::new(RefusedCode::UnsupportedMediaType, message))
+    Err(OperationError::new(OperationErrorCode::UnsupportedMediaType, message))
 }
 
 #[cfg(test)]

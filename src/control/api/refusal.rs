@@ -5,21 +5,21 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 
 use crate::base::codes::ErrorCode;
-use crate::control::operations::{Refused, RefusedCode};
+use crate::control::operations::{OperationError, OperationErrorCode};
 
 /// Where nothing better is known, a client may try again after this.
 const RETRY_AFTER_S: u64 = 1;
 
 /// The status of a refusal with this code.
-pub(super) fn status_of(code: RefusedCode) -> StatusCode {
+pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
     match code {
-        RefusedCode::BadRequest => StatusCode::BAD_REQUEST,
-        RefusedCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        RefusedCode::NotFound => StatusCode::NOT_FOUND,
-        RefusedCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        RefusedCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        RefusedCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        RefusedCode::Protocol(code) => match code {
+        OperationErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+        OperationErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        OperationErrorCode::NotFound => StatusCode::NOT_FOUND,
+        OperationErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        OperationErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        OperationErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        OperationErrorCode::Protocol(code) => match code {
             ErrorCode::RoomNotFound | ErrorCode::HistoryUnavailable => StatusCode::NOT_FOUND,
             ErrorCode::Forbidden | ErrorCode::NotJoined => StatusCode::FORBIDDEN,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -31,7 +31,7 @@ pub(super) fn status_of(code: RefusedCode) -> StatusCode {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for OperationError {
     fn into_response(self) -> Response {
         let status = status_of(self.code);
         let is_for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::access::Api;
 use super::guard::{REQUEST_TIMEOUT, check_content_type};
 use super::table::{ApiRoute, PREFIX, TABLE};
-use crate::control::operations::{Refused, RefusedCode};
+use crate::control::operations::{OperationError, OperationErrorCode};
 
 /// The label of requests that no route serves.
 const OTHER: &str = "other";
@@ -24,9 +24,11 @@ pub fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router<S> {
     let add = |router: Router<_>, route: &ApiRoute| router.route(&route.path, route.served.clone());
     let guarded = TABLE.routes.iter().fold(Router::new(), add);
     let guarded = guarded
-        .fallback(async || Refused::new(RefusedCode::NotFound, "there is nothing at this path; see /api/openapi.json"))
+        .fallback(async || {
+            OperationError::new(OperationErrorCode::NotFound, "there is nothing at this path; see /api/openapi.json")
+        })
         .method_not_allowed_fallback(async || {
-            Refused::new(RefusedCode::MethodNotAllowed, "this path is served by another method")
+            OperationError::new(OperationErrorCode::MethodNotAllowed, "this path is served by another method")
         })
         .layer(from_fn_with_state(api.clone(), pass))
         .with_state(api.clone());
@@ -57,9 +59,9 @@ async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Resp
     response
 }
 
-async fn admit_and_serve(api: &Api, request: Request, next: Next) -> Result<Response, Refused> {
+async fn admit_and_serve(api: &Api, request: Request, next: Next) -> Result<Response, OperationError> {
     let _place = api.admit(request.headers())?;
     check_content_type(request.method(), request.headers())?;
-    let late = |_| Refused::unavailable("it took too long; it may still be done, in part or as a whole");
+    let late = |_| OperationError::unavailable("it took too long; it may still be done, in part or as a whole");
     timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(late)
 }

@@ -17,7 +17,7 @@ use super::access::Api;
 use super::input::{JsonBody, QueryParameters, RoomInPath};
 use super::openapi;
 use crate::base::ids::RoomName;
-use crate::control::operations::{self, Catalogue, Operations, Refused};
+use crate::control::operations::{self, Catalogue, OperationError, Operations};
 
 /// What every path begins with.
 pub(super) const PREFIX: &str = "/api";
@@ -105,7 +105,7 @@ impl Catalogue for RouteTable {
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| {
             move |State(api): State<Arc<Api>>, QueryParameters(query): QueryParameters<Q>| {
@@ -118,7 +118,7 @@ impl Catalogue for RouteTable {
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| {
             move |State(api): State<Arc<Api>>,
@@ -133,7 +133,7 @@ impl Catalogue for RouteTable {
     where
         B: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| {
             move |State(api): State<Arc<Api>>, JsonBody(body): JsonBody<B>| answer(success, run(api.operations(), body))
@@ -143,13 +143,13 @@ impl Catalogue for RouteTable {
     fn without_input<A, W>(&mut self, name: &str, run: fn(Arc<Operations>) -> W)
     where
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| move |State(api): State<Arc<Api>>| answer(success, run(api.operations())));
     }
 }
 
-async fn answer<A: Serialize>(success: StatusCode, work: impl Future<Output = Result<A, Refused>>) -> Response {
+async fn answer<A: Serialize>(success: StatusCode, work: impl Future<Output = Result<A, OperationError>>) -> Response {
     match work.await {
         Ok(answer) => (success, Json(answer)).into_response(),
         Err(refused) => refused.into_response(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::refused::Refused;
+use super::error::OperationError;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::engine::call::{Answer, Call, RoomAsk};
@@ -48,13 +48,13 @@ impl Cursor {
     pub const START: Cursor = Cursor { core: 0, place: 0 };
 
     /// Reads the `after` of a request.
-    pub fn read(text: Option<&str>) -> Result<Self, Refused> {
+    pub fn read(text: Option<&str>) -> Result<Self, OperationError> {
         let Some(text) = text else { return Ok(Self::START) };
         let read = || {
             let (core, place) = text.split_once('-')?;
             Some(Cursor { core: core.parse().ok()?, place: place.parse().ok()? })
         };
-        read().ok_or_else(|| Refused::bad("`after` must be the `next` of the answer before"))
+        read().ok_or_else(|| OperationError::bad("`after` must be the `next` of the answer before"))
     }
 
     /// As the `next` of an answer.
@@ -79,28 +79,28 @@ impl Caller {
     ///
     /// # Errors
     /// It refuses, cannot be reached, or does not answer in time.
-    pub async fn ask(&self, core: CoreId, call: Call) -> Result<Answer, Refused> {
+    pub async fn ask(&self, core: CoreId, call: Call) -> Result<Answer, OperationError> {
         let (sender, receiver) = oneshot::channel();
         // Whoever asked may have given up: then there is nobody to tell.
         let reply = Reply::new(move |answer| drop(sender.send(answer)));
         if !self.0.try_call(core, call, reply) {
-            return Err(Refused::overloaded("a core of the server takes no more calls now"));
+            return Err(OperationError::overloaded("a core of the server takes no more calls now"));
         }
         match timeout(CALL_TIMEOUT, receiver).await {
             Ok(Ok(Answer::Refused { code, message, retry_after_ms })) => {
-                Err(Refused { retry_after_ms, ..Refused::of(code, message) })
+                Err(OperationError { retry_after_ms, ..OperationError::of(code, message) })
             }
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Refused::unavailable("a core of the server has ended")),
+            Ok(Err(_)) => Err(OperationError::unavailable("a core of the server has ended")),
             Err(_) => {
                 let message = "a core of the server does not answer; it may still do what was asked";
-                Err(Refused::unavailable(message))
+                Err(OperationError::unavailable(message))
             }
         }
     }
 
     /// The answer of a room's owner.
-    pub async fn ask_room(&self, room: RoomName, ask: RoomAsk) -> Result<Answer, Refused> {
+    pub async fn ask_room(&self, room: RoomName, ask: RoomAsk) -> Result<Answer, OperationError> {
         let owner = owner_of(&room, self.cores());
         self.ask(owner, Call::Room { room, ask }).await
     }
@@ -115,7 +115,7 @@ impl Caller {
         call: impl Fn(&T, u32) -> Call,
         take: impl Fn(&mut T, Answer) -> Option<u32>,
         is_enough: impl Fn(&T) -> bool,
-    ) -> Result<Option<Cursor>, Refused> {
+    ) -> Result<Option<Cursor>, OperationError> {
         let mut cursor = from;
         while cursor.core < self.cores() {
             let answer = self.ask(CoreId(cursor.core), call(into, cursor.place)).await?;
@@ -132,7 +132,7 @@ impl Caller {
 }
 
 /// What a core says that it was not asked.
-pub(super) fn unexpected() -> Refused {
+pub(super) fn unexpected() -> OperationError {
     tracing::error!("a core answers what it was not asked");
-    Refused::of(ErrorCode::Internal, "the server made a mistake")
+    OperationError::of(ErrorCode::Internal, "the server made a mistake")
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::openapi::OpenApi;
 
-use super::refused::Refused;
+use super::error::OperationError;
 use super::state::Operations;
 use crate::base::ids::RoomName;
 
@@ -25,25 +25,25 @@ pub trait Catalogue {
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static;
+        W: Future<Output = Result<A, OperationError>> + Send + 'static;
 
     /// An operation on one room, with named parameters.
     fn of_room<Q, A, W>(&mut self, name: &str, run: fn(Arc<Operations>, RoomName, Q) -> W)
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static;
+        W: Future<Output = Result<A, OperationError>> + Send + 'static;
 
     /// An operation with a body; fields that it does not know are ignored, as in commands of clients.
     fn with_body<B, A, W>(&mut self, name: &str, run: fn(Arc<Operations>, B) -> W)
     where
         B: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static;
+        W: Future<Output = Result<A, OperationError>> + Send + 'static;
 
     /// An operation that reads nothing.
     fn without_input<A, W>(&mut self, name: &str, run: fn(Arc<Operations>) -> W)
     where
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static;
+        W: Future<Output = Result<A, OperationError>> + Send + 'static;
 }

@@ -7,8 +7,8 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::caller::{Cursor, unexpected};
 use super::catalogue::Catalogue;
+use super::error::{ErrorBody, OperationError};
 use super::field;
-use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
 use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
@@ -131,13 +131,16 @@ pub struct ConnectionsPage {
         (status = "5XX", description = "Not now", body = ErrorBody),
     )
 )]
-pub async fn connections(operations: Arc<Operations>, request: ConnectionsRequest) -> Result<ConnectionsPage, Refused> {
+pub async fn connections(
+    operations: Arc<Operations>,
+    request: ConnectionsRequest,
+) -> Result<ConnectionsPage, OperationError> {
     let (order, is_page) = match request.sort {
         None => (ConnOrder::Slot, true),
         Some(ConnectionSort::Queued) => (ConnOrder::Queued, false),
     };
     if !is_page && request.after.is_some() {
-        return Err(Refused::bad("`after` must not come together with `sort`"));
+        return Err(OperationError::bad("`after` must not come together with `sort`"));
     }
     let (usual, most) = if is_page { (field::PAGE_USUAL, LISTING_MAX) } else { (field::TOP_USUAL, TOP_MAX) };
     let limit = field::limit(request.limit, usual, most)?;
@@ -202,17 +205,22 @@ pub struct Disconnected {
         (status = "5XX", description = "Some may have been closed: try again", body = ErrorBody),
     )
 )]
-pub async fn disconnect(operations: Arc<Operations>, request: DisconnectRequest) -> Result<Disconnected, Refused> {
+pub async fn disconnect(
+    operations: Arc<Operations>,
+    request: DisconnectRequest,
+) -> Result<Disconnected, OperationError> {
     let DisconnectRequest { user, connection, reason } = request;
     let reason = reason.map(read_reason).transpose()?;
     let whom = match (user, connection) {
         (Some(user), None) => Whom::User(field::user("user", &user)?),
         (None, Some(connection)) => {
             let conn = ConnId::from_text(&connection);
-            Whom::Connection(conn.ok_or_else(|| Refused::bad("`connection` must be an id such as \"0-12-345\""))?)
+            Whom::Connection(
+                conn.ok_or_else(|| OperationError::bad("`connection` must be an id such as \"0-12-345\""))?,
+            )
         }
-        (None, None) => return Err(Refused::bad("`user` or `connection` is missing")),
-        (Some(_), Some(_)) => return Err(Refused::bad("`connection` must not come together with `user`")),
+        (None, None) => return Err(OperationError::bad("`user` or `connection` is missing")),
+        (Some(_), Some(_)) => return Err(OperationError::bad("`connection` must not come together with `user`")),
     };
     let call = |from| Call::Disconnect { whom: whom.clone(), from, reason: reason.clone() };
     let disconnected = match &whom {
@@ -231,9 +239,9 @@ pub async fn disconnect(operations: Arc<Operations>, request: DisconnectRequest)
     Ok(Disconnected { disconnected })
 }
 
-fn read_reason(reason: String) -> Result<Box<str>, Refused> {
+fn read_reason(reason: String) -> Result<Box<str>, OperationError> {
     if reason.len() > CLOSE_REASON_BYTES_MAX {
-        return Err(Refused::too_large(format!("`reason` must be at most {CLOSE_REASON_BYTES_MAX} bytes")));
+        return Err(OperationError::too_large(format!("`reason` must be at most {CLOSE_REASON_BYTES_MAX} bytes")));
     }
     Ok(reason.into_boxed_str())
 }
@@ -272,7 +280,7 @@ pub struct Kicked {
         (status = "5XX", description = "Some may have been put out: try again", body = ErrorBody),
     )
 )]
-pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<Kicked, Refused> {
+pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<Kicked, OperationError> {
     let (room, user) = (field::room("room", &request.room)?, field::user("user", &request.user)?);
     let kicked = end_all(&operations, |from| Call::Kick { room: room.clone(), user: user.clone(), from }).await?;
     tracing::info!(%room, %user, kicked, "an operator kicks");
@@ -280,7 +288,7 @@ pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<K
 }
 
 /// Does the same on every core, run by run of its slots; how many it met.
-async fn end_all(operations: &Operations, call: impl Fn(u32) -> Call) -> Result<u32, Refused> {
+async fn end_all(operations: &Operations, call: impl Fn(u32) -> Call) -> Result<u32, OperationError> {
     let mut ended = 0;
     for core in 0..operations.cores.cores() {
         let mut from = Some(0);

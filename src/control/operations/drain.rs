@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::catalogue::Catalogue;
-use super::refused::{ErrorBody, Refused};
+use super::error::{ErrorBody, OperationError};
 use super::state::Operations;
 
 #[derive(OpenApi)]
@@ -39,9 +39,9 @@ pub struct Draining {
         (status = "5XX", description = "Not now", body = ErrorBody),
     )
 )]
-pub async fn drain(operations: Arc<Operations>) -> Result<Draining, Refused> {
+pub async fn drain(operations: Arc<Operations>) -> Result<Draining, OperationError> {
     if !operations.begin_drain() {
-        return Err(Refused::unavailable("the server is not listening to this now"));
+        return Err(OperationError::unavailable("the server is not listening to this now"));
     }
     tracing::info!("an operator drains");
     Ok(Draining { status: "draining" })

@@ -8,9 +8,9 @@ mod caller;
 mod catalogue;
 mod connections;
 mod drain;
+mod error;
 mod field;
 mod publish;
-mod refused;
 mod rooms;
 mod state;
 
@@ -18,8 +18,8 @@ mod state;
 pub use self::caller::CALL_TIMEOUT;
 pub use self::caller::CallCores;
 pub use self::catalogue::Catalogue;
+pub use self::error::{OperationError, OperationErrorCode};
 pub use self::field::room as read_room;
-pub use self::refused::{Refused, RefusedCode};
 pub use self::state::{OperationSettings, Operations};
 
 /// Hands every operation to `catalogue`.

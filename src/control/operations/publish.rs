@@ -11,8 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::caller::unexpected;
 use super::catalogue::Catalogue;
+use super::error::{ErrorBody, OperationError};
 use super::field;
-use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
 use crate::base::ids::RoomName;
 use crate::engine::call::{Answer, RoomAsk};
@@ -137,7 +137,7 @@ pub struct BroadcastFailed {
         (status = "5XX", description = "Not published, or nobody can tell: try again with the same key", body = ErrorBody),
     )
 )]
-pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Result<PublishReceipt, Refused> {
+pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Result<PublishReceipt, OperationError> {
     let room = field::room("room", &request.room)?;
     check_inbox(&operations, "room", &room)?;
     let PublishRequest { data, data_b64, key, from, ephemeral, .. } = request;
@@ -154,10 +154,13 @@ pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Re
         (status = "5XX", description = "Nobody can tell where it was published: try again with the same key", body = ErrorBody),
     )
 )]
-pub async fn broadcast(operations: Arc<Operations>, request: BroadcastRequest) -> Result<BroadcastDone, Refused> {
+pub async fn broadcast(
+    operations: Arc<Operations>,
+    request: BroadcastRequest,
+) -> Result<BroadcastDone, OperationError> {
     let BroadcastRequest { rooms, data, data_b64, key, from, ephemeral } = request;
     if !(1..=ROOMS_MAX).contains(&rooms.len()) {
-        return Err(Refused::bad(format!("`rooms` must name from 1 to {ROOMS_MAX} rooms")));
+        return Err(OperationError::bad(format!("`rooms` must name from 1 to {ROOMS_MAX} rooms")));
     }
     let mut names = Vec::with_capacity(rooms.len());
     let mut seen = HashSet::new();
@@ -176,9 +179,9 @@ pub async fn broadcast(operations: Arc<Operations>, request: BroadcastRequest) -
 }
 
 /// An inbox is nobody's to read where there are none.
-fn check_inbox(operations: &Operations, field: &str, room: &RoomName) -> Result<(), Refused> {
+fn check_inbox(operations: &Operations, field: &str, room: &RoomName) -> Result<(), OperationError> {
     if room.starts_with('@') && !operations.settings.inboxes {
-        return Err(Refused::forbidden(format!("`{field}` names an inbox, and rooms.inboxes is off")));
+        return Err(OperationError::forbidden(format!("`{field}` names an inbox, and rooms.inboxes is off")));
     }
     Ok(())
 }
@@ -189,17 +192,17 @@ fn read_message(
     key: Option<String>,
     from: Option<&str>,
     ephemeral: bool,
-) -> Result<RoomAsk, Refused> {
+) -> Result<RoomAsk, OperationError> {
     let (kind, data) = field::data(json, base64, operations.settings.max_message_bytes)?;
     let from = field::user("from", from.unwrap_or(FROM))?;
     let key = field::key(key)?;
     if key.is_some() && ephemeral {
-        return Err(Refused::bad("`key` must not come together with `ephemeral`"));
+        return Err(OperationError::bad("`key` must not come together with `ephemeral`"));
     }
     Ok(RoomAsk::Publish { from, kind, data, key, ephemeral })
 }
 
-async fn publish_one(operations: &Operations, room: RoomName, ask: RoomAsk) -> Result<PublishReceipt, Refused> {
+async fn publish_one(operations: &Operations, room: RoomName, ask: RoomAsk) -> Result<PublishReceipt, OperationError> {
     match operations.cores.ask_room(room.clone(), ask).await? {
         Answer::Published { epoch, seq, duplicate } => Ok(PublishReceipt {
             room: room.to_string(),

@@ -8,8 +8,8 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::caller::{Cursor, unexpected};
 use super::catalogue::Catalogue;
+use super::error::{ErrorBody, OperationError};
 use super::field;
-use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
 use crate::base::ids::RoomName;
 use crate::base::limits::{LISTING_MAX, PAGE_MAX, TOP_MAX};
@@ -101,7 +101,7 @@ pub struct RoomsPage {
         (status = "5XX", description = "Not now", body = ErrorBody),
     )
 )]
-pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result<RoomsPage, Refused> {
+pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result<RoomsPage, OperationError> {
     let order = match request.sort {
         None => RoomOrder::Place,
         Some(RoomSort::Members) => RoomOrder::Members,
@@ -109,7 +109,7 @@ pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result
     };
     let is_page = order == RoomOrder::Place;
     if !is_page && request.after.is_some() {
-        return Err(Refused::bad("`after` must not come together with `sort`"));
+        return Err(OperationError::bad("`after` must not come together with `sort`"));
     }
     let (usual, most) = if is_page { (field::PAGE_USUAL, LISTING_MAX) } else { (field::TOP_USUAL, TOP_MAX) };
     let limit = field::limit(request.limit, usual, most)?;
@@ -146,7 +146,7 @@ pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result
         (status = "5XX", description = "Not now", body = ErrorBody),
     )
 )]
-pub async fn room(operations: Arc<Operations>, room: RoomName, _: RoomRequest) -> Result<RoomView, Refused> {
+pub async fn room(operations: Arc<Operations>, room: RoomName, _: RoomRequest) -> Result<RoomView, OperationError> {
     match operations.cores.ask_room(room, RoomAsk::Summary).await? {
         Answer::Room(summary) => Ok(summary.into()),
         _ => Err(unexpected()),
@@ -217,7 +217,7 @@ pub async fn members(
     operations: Arc<Operations>,
     room: RoomName,
     request: MembersRequest,
-) -> Result<MembersPage, Refused> {
+) -> Result<MembersPage, OperationError> {
     let limit = field::limit(request.limit, field::PAGE_USUAL, PAGE_MAX)?;
     let after = request.after.map(|after| field::user("after", &after).map(|user| Box::from(&*user))).transpose()?;
     let answer = operations.cores.ask_room(room.clone(), RoomAsk::Members { after, limit }).await?;
@@ -296,10 +296,10 @@ pub async fn history(
     operations: Arc<Operations>,
     room: RoomName,
     request: HistoryRequest,
-) -> Result<HistoryPage, Refused> {
+) -> Result<HistoryPage, OperationError> {
     let HistoryRequest { limit, after, before } = request;
     if after.is_some() && before.is_some() {
-        return Err(Refused::bad("`before` must not come together with `after`"));
+        return Err(OperationError::bad("`before` must not come together with `after`"));
     }
     let limit = field::limit(limit, field::PAGE_USUAL, PAGE_MAX)?;
     let answer = operations.cores.ask_room(room.clone(), RoomAsk::History { after, before, limit }).await?;

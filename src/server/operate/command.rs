@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// How a command speaks to the server and to whoever typed it.
+/// ControlArgs a command speaks to the server and to whoever typed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct How {
+pub struct ControlArgs {
     /// The server's control address, such as 127.0.0.1:8081 or https://host/; else control.listen of the configuration
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<String>,
@@ -17,7 +17,7 @@ pub struct How {
 
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum OperatorCommand {
     /// `roomring rooms`
     Rooms(RoomsArgs),
     /// `roomring connections`
@@ -38,9 +38,9 @@ pub enum Ask {
 
 macro_rules! asks {
     ($($name:ident($args:ident),)*) => {
-        $(impl From<$args> for Ask {
+        $(impl From<$args> for OperatorCommand {
             fn from(args: $args) -> Self {
-                Ask::$name(args)
+                OperatorCommand::$name(args)
             }
         })*
     };
@@ -59,7 +59,7 @@ asks! {
 
 /// By what the first rooms are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RoomSort {
+pub enum RoomSortArg {
     /// Most members first
     Members,
     /// Most messages per second first
@@ -68,7 +68,7 @@ pub enum RoomSort {
 
 /// By what the first connections are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConnectionSort {
+pub enum ConnectionSortArg {
     /// The laggards: most bytes waiting first
     Queued,
 }
@@ -78,8 +78,8 @@ pub enum ConnectionSort {
 pub struct RoomsArgs {
     /// The busiest of all rooms rather than a page of them
     #[arg(long, value_enum)]
-    sort: Option<RoomSort>,
-    /// How many
+    sort: Option<RoomSortArg>,
+    /// ControlArgs many
     #[arg(long)]
     limit: Option<u32>,
     /// Go on behind a page, from what it said at its end
@@ -98,8 +98,8 @@ pub struct ConnectionsArgs {
     room: Option<String>,
     /// The worst laggards of all connections rather than a page of them
     #[arg(long, value_enum)]
-    sort: Option<ConnectionSort>,
-    /// How many
+    sort: Option<ConnectionSortArg>,
+    /// ControlArgs many
     #[arg(long)]
     limit: Option<u32>,
     /// Go on behind a page, from what it said at its end
@@ -112,7 +112,7 @@ pub struct ConnectionsArgs {
 pub struct MembersArgs {
     /// Which room
     room: String,
-    /// How many
+    /// ControlArgs many
     #[arg(long)]
     limit: Option<u32>,
     /// Only users whose names sort after this one
@@ -125,7 +125,7 @@ pub struct MembersArgs {
 pub struct HistoryArgs {
     /// Which room
     room: String,
-    /// How many
+    /// ControlArgs many
     #[arg(long)]
     limit: Option<u32>,
     /// Only messages above this number, the oldest of them
@@ -184,7 +184,7 @@ pub struct DrainArgs {}
 
 /// One request to the HTTP API.
 #[derive(Debug, PartialEq)]
-pub struct Asked {
+pub struct ApiRequest {
     /// `GET` or `POST`.
     pub method: Method,
     /// Below `/api`, each part as it is meant, not encoded.
@@ -195,7 +195,7 @@ pub struct Asked {
     pub body: Option<String>,
 }
 
-impl Asked {
+impl ApiRequest {
     fn get(path: &[&str], query: Vec<(&'static str, Option<String>)>) -> Self {
         let query = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Self { method: Method::GET, path: path.iter().map(ToString::to_string).collect(), query, body: None }
@@ -206,41 +206,41 @@ impl Asked {
     }
 }
 
-impl Ask {
+impl OperatorCommand {
     /// The request that this takes.
-    pub fn request(&self) -> Asked {
+    pub fn request(&self) -> ApiRequest {
         let number = |number: &Option<u32>| number.map(|number| number.to_string());
         match self {
-            Ask::Rooms(RoomsArgs { sort, limit, after }) => {
+            OperatorCommand::Rooms(RoomsArgs { sort, limit, after }) => {
                 let sort = sort.map(value_name);
-                Asked::get(&["rooms"], vec![("sort", sort), ("limit", number(limit)), ("after", after.clone())])
+                ApiRequest::get(&["rooms"], vec![("sort", sort), ("limit", number(limit)), ("after", after.clone())])
             }
-            Ask::Connections(ConnectionsArgs { user, room, sort, limit, after }) => {
+            OperatorCommand::Connections(ConnectionsArgs { user, room, sort, limit, after }) => {
                 let sort = ("sort", sort.map(value_name));
                 let limits = [sort, ("limit", number(limit)), ("after", after.clone())];
                 let filters = [("user", user.clone()), ("room", room.clone())];
-                Asked::get(&["connections"], filters.into_iter().chain(limits).collect())
+                ApiRequest::get(&["connections"], filters.into_iter().chain(limits).collect())
             }
-            Ask::Members(MembersArgs { room, limit, after }) => {
+            OperatorCommand::Members(MembersArgs { room, limit, after }) => {
                 let query = vec![("limit", number(limit)), ("after", after.clone())];
-                Asked::get(&["rooms", room, "members"], query)
+                ApiRequest::get(&["rooms", room, "members"], query)
             }
-            Ask::History(HistoryArgs { room, limit, after, before }) => {
+            OperatorCommand::History(HistoryArgs { room, limit, after, before }) => {
                 let seq = |seq: &Option<u64>| seq.map(|seq| seq.to_string());
                 let query = vec![("limit", number(limit)), ("after", seq(after)), ("before", seq(before))];
-                Asked::get(&["rooms", room, "history"], query)
+                ApiRequest::get(&["rooms", room, "history"], query)
             }
-            Ask::Publish(publish) => Asked::post("publish", Some(publish.body())),
-            Ask::Kick(KickArgs { room, user }) => {
-                Asked::post("kick", Some(json!({"room": room, "user": user}).to_string()))
+            OperatorCommand::Publish(publish) => ApiRequest::post("publish", Some(publish.body())),
+            OperatorCommand::Kick(KickArgs { room, user }) => {
+                ApiRequest::post("kick", Some(json!({"room": room, "user": user}).to_string()))
             }
-            Ask::Disconnect(DisconnectArgs { user, connection, reason }) => {
+            OperatorCommand::Disconnect(DisconnectArgs { user, connection, reason }) => {
                 let fields = [("user", user), ("connection", connection), ("reason", reason)];
                 let given =
                     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
-                Asked::post("disconnect", Some(Value::Object(given.collect()).to_string()))
+                ApiRequest::post("disconnect", Some(Value::Object(given.collect()).to_string()))
             }
-            Ask::Drain(DrainArgs {}) => Asked::post("drain", None),
+            OperatorCommand::Drain(DrainArgs {}) => ApiRequest::post("drain", None),
         }
     }
 }

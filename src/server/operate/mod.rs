@@ -14,7 +14,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
 
-use self::command::{Ask, Asked, How};
+use self::command::{ApiRequest, ControlArgs, OperatorCommand};
 use super::config::Config;
 use crate::control::KEY_FIELD;
 
@@ -27,15 +27,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// How it speaks.
-    pub how: How,
+    /// ControlArgs it speaks.
+    pub how: ControlArgs,
     /// What it asks.
-    pub ask: Ask,
+    pub ask: OperatorCommand,
 }
 
 /// Why a command did not do what it should: one sentence.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failed {
+pub enum OperateError {
     /// It could not be asked so.
     Usage(String),
     /// The server did not do it, or is not there.
@@ -46,11 +46,11 @@ pub enum Failed {
 ///
 /// # Errors
 /// Why it was not done.
-pub fn run(operation: &Operation, config: &Config) -> Result<String, Failed> {
-    let base = base_url(operation.how.control.as_deref(), config).map_err(Failed::Usage)?;
+pub fn run(operation: &Operation, config: &Config) -> Result<String, OperateError> {
+    let base = base_url(operation.how.control.as_deref(), config).map_err(OperateError::Usage)?;
     let key = config.get("control", "api_key").text();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failed::Running(format!("the request cannot be made: {error}")))?;
+    let runtime = runtime.map_err(|error| OperateError::Running(format!("the request cannot be made: {error}")))?;
     let text = runtime.block_on(ask(&base, key, operation.ask.request()))?;
     if operation.how.json {
         return Ok(text);
@@ -59,8 +59,8 @@ pub fn run(operation: &Operation, config: &Config) -> Result<String, Failed> {
     Ok(table::render(&operation.ask, &answer))
 }
 
-fn strange(base: &Url) -> Failed {
-    Failed::Running(format!("what answers at {base} is not a roomring server's control address"))
+fn strange(base: &Url) -> OperateError {
+    OperateError::Running(format!("what answers at {base} is not a roomring server's control address"))
 }
 
 /// Where the API is: as given, else where the server of this configuration listens.
@@ -88,14 +88,15 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn ask(base: &Url, key: &str, asked: Asked) -> Result<String, Failed> {
+async fn ask(base: &Url, key: &str, asked: ApiRequest) -> Result<String, OperateError> {
     // The key goes to the server that was named, and nowhere else.
     let client =
         Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT);
     // A plain connection needs none of the host's certificates, which a small container may not have.
     let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
-    let client =
-        client.build().map_err(|error| Failed::Running(format!("the request cannot be made: {}", cause(&error))))?;
+    let client = client
+        .build()
+        .map_err(|error| OperateError::Running(format!("the request cannot be made: {}", cause(&error))))?;
     let mut url = base.clone();
     url.path_segments_mut().map_err(|()| strange(base))?.pop_if_empty().push("api").extend(&asked.path);
     if !asked.query.is_empty() {
@@ -110,12 +111,12 @@ async fn ask(base: &Url, key: &str, asked: Asked) -> Result<String, Failed> {
     }
     let unreachable = |error: reqwest::Error| {
         let why = if error.is_timeout() { "it does not answer in time".into() } else { cause(&error) };
-        Failed::Running(format!("no server can be asked at {base}: {why}; see control.listen and --control"))
+        OperateError::Running(format!("no server can be asked at {base}: {why}; see control.listen and --control"))
     };
     read(base, request.send().await.map_err(unreachable)?).await
 }
 
-async fn read(base: &Url, response: Response) -> Result<String, Failed> {
+async fn read(base: &Url, response: Response) -> Result<String, OperateError> {
     let status = response.status();
     let text = response.text().await.map_err(|_| strange(base))?;
     if status.is_success() {
@@ -126,7 +127,7 @@ async fn read(base: &Url, response: Response) -> Result<String, Failed> {
         return Err(strange(base));
     };
     let sentence = table::plain(&format!("the server at {base} refuses with {} {error}: {message}", status.as_u16()));
-    Err(if status.as_u16() == 400 { Failed::Usage(sentence) } else { Failed::Running(sentence) })
+    Err(if status.as_u16() == 400 { OperateError::Usage(sentence) } else { OperateError::Running(sentence) })
 }
 
 /// The innermost reason: what the system said.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::command::Ask;
+use super::command::OperatorCommand;
 
 /// A column: its title and what stands in it.
 type Column = (&'static str, fn(&Value) -> Cell);
@@ -68,12 +68,12 @@ const MESSAGES: &[Column] = &[
 
 /// A history as far as it is shown.
 #[derive(Deserialize)]
-struct History {
-    messages: Vec<Message>,
+struct ShownHistory {
+    messages: Vec<ShownMessage>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct ShownMessage {
     seq: u64,
     at: u64,
     from: String,
@@ -83,12 +83,12 @@ struct Message {
 }
 
 /// Reads the answer to a command; the data of messages as text.
-pub fn read(ask: &Ask, text: &str) -> Result<Value, serde_json::Error> {
-    if !matches!(ask, Ask::History(_)) {
+pub fn read(ask: &OperatorCommand, text: &str) -> Result<Value, serde_json::Error> {
+    if !matches!(ask, OperatorCommand::History(_)) {
         return serde_json::from_str(text);
     }
-    let History { messages } = serde_json::from_str(text)?;
-    let shown = |message: Message| {
+    let ShownHistory { messages } = serde_json::from_str(text)?;
+    let shown = |message: ShownMessage| {
         let data = match (&message.data, &message.data_b64) {
             (Some(data), _) => data.get().to_owned(),
             (None, Some(bytes)) => format!("base64 {bytes}"),
@@ -101,22 +101,22 @@ pub fn read(ask: &Ask, text: &str) -> Result<Value, serde_json::Error> {
 }
 
 /// The answer to a command in plain text.
-pub fn render(ask: &Ask, answer: &Value) -> String {
+pub fn render(ask: &OperatorCommand, answer: &Value) -> String {
     match ask {
-        Ask::Rooms(_) => listing(ROOMS, &answer["rooms"], answer),
-        Ask::Connections(_) => listing(CONNECTIONS, &answer["connections"], answer),
-        Ask::Members(_) => listing(MEMBERS, &answer["users"], answer),
-        Ask::History(_) => table(MESSAGES, &answer["messages"]),
-        Ask::Publish(_) => {
+        OperatorCommand::Rooms(_) => listing(ROOMS, &answer["rooms"], answer),
+        OperatorCommand::Connections(_) => listing(CONNECTIONS, &answer["connections"], answer),
+        OperatorCommand::Members(_) => listing(MEMBERS, &answer["users"], answer),
+        OperatorCommand::History(_) => table(MESSAGES, &answer["messages"]),
+        OperatorCommand::Publish(_) => {
             let again = if answer["duplicate"] == true { ", which this key was given before" } else { "" };
             match &answer["seq"] {
                 Value::Null => "published, without a number".into(),
                 seq => format!("published as message {seq}{again}"),
             }
         }
-        Ask::Kick(_) => format!("{} put out of the room", connections(&answer["kicked"])),
-        Ask::Disconnect(_) => format!("{} closed", connections(&answer["disconnected"])),
-        Ask::Drain(_) => "the server is draining".into(),
+        OperatorCommand::Kick(_) => format!("{} put out of the room", connections(&answer["kicked"])),
+        OperatorCommand::Disconnect(_) => format!("{} closed", connections(&answer["disconnected"])),
+        OperatorCommand::Drain(_) => "the server is draining".into(),
     }
 }
 

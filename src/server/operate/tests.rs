@@ -9,14 +9,14 @@ use super::command::{
 use super::*;
 use crate::server::config::load::{Sources, load};
 
-fn ask<T: Args + FromArgMatches + Into<Ask>>(words: &[&str]) -> Ask {
+fn ask<T: Args + FromArgMatches + Into<OperatorCommand>>(words: &[&str]) -> OperatorCommand {
     let command = T::augment_args(clap::Command::new("test").no_binary_name(true));
     let matches = command.try_get_matches_from(words).expect("a command");
     T::from_arg_matches(&matches).expect("its arguments").into()
 }
 
-fn asked(ask: Ask) -> (String, String, Option<Value>) {
-    let Asked { method, path, query, body } = ask.request();
+fn asked(ask: OperatorCommand) -> (String, String, Option<Value>) {
+    let ApiRequest { method, path, query, body } = ask.request();
     let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let body = body.map(|body| serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")));
     (format!("{method} {}", path.join("|")), query.join("&"), body)

@@ -91,13 +91,13 @@ fn asking_nobody() -> Arc<Api> {
     api_with(settings(), |core, call| panic!("core {core:?} is asked {call:?}"))
 }
 
-struct Answered {
+struct TestAnswer {
     status: u16,
     headers: HeaderMap,
     body: Value,
 }
 
-async fn send(api: &Arc<Api>, method: &str, path: &str, fields: &[(&str, &str)], body: impl Into<Body>) -> Answered {
+async fn send(api: &Arc<Api>, method: &str, path: &str, fields: &[(&str, &str)], body: impl Into<Body>) -> TestAnswer {
     let mut request = axum::http::Request::builder().method(method).uri(path);
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -107,20 +107,20 @@ async fn send(api: &Arc<Api>, method: &str, path: &str, fields: &[(&str, &str)],
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 8 << 20).await.expect("a whole body");
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("JSON") };
-    Answered { status: parts.status.as_u16(), headers: parts.headers, body }
+    TestAnswer { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
-async fn get(api: &Arc<Api>, path: &str) -> Answered {
+async fn get(api: &Arc<Api>, path: &str) -> TestAnswer {
     send(api, "GET", path, &[], Body::empty()).await
 }
 
-async fn post(api: &Arc<Api>, path: &str, body: &str) -> Answered {
+async fn post(api: &Arc<Api>, path: &str, body: &str) -> TestAnswer {
     let length = body.len().to_string();
     send(api, "POST", path, &[("content-type", "application/json"), ("content-length", &length)], body.to_owned()).await
 }
 
 /// Asserts a refusal and gives its sentence.
-fn refused(answered: &Answered, status: u16, error: &str) -> String {
+fn refused(answered: &TestAnswer, status: u16, error: &str) -> String {
     assert_eq!((answered.status, &answered.body["error"]), (status, &json!(error)), "{}", answered.body);
     let has_retry = answered.headers.contains_key(RETRY_AFTER);
     assert_eq!(has_retry, matches!(status, 429 | 503), "{:?}", answered.headers);

@@ -18,7 +18,7 @@ pub struct ErrorBody {
 
 /// What a program reads of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedCode {
+pub enum OperationErrorCode {
     /// A field is missing, malformed or out of range.
     BadRequest,
     /// The API key is missing or wrong.
@@ -35,42 +35,42 @@ pub enum RefusedCode {
     Protocol(ErrorCode),
 }
 
-impl RefusedCode {
+impl OperationErrorCode {
     /// As it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            RefusedCode::BadRequest => "bad_request",
-            RefusedCode::Unauthorized => "unauthorized",
-            RefusedCode::NotFound => "not_found",
-            RefusedCode::MethodNotAllowed => "method_not_allowed",
-            RefusedCode::RequestTimeout => "request_timeout",
-            RefusedCode::UnsupportedMediaType => "unsupported_media_type",
-            RefusedCode::Protocol(code) => code.as_str(),
+            OperationErrorCode::BadRequest => "bad_request",
+            OperationErrorCode::Unauthorized => "unauthorized",
+            OperationErrorCode::NotFound => "not_found",
+            OperationErrorCode::MethodNotAllowed => "method_not_allowed",
+            OperationErrorCode::RequestTimeout => "request_timeout",
+            OperationErrorCode::UnsupportedMediaType => "unsupported_media_type",
+            OperationErrorCode::Protocol(code) => code.as_str(),
         }
     }
 }
 
 /// An operation that was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct OperationError {
     /// For programs.
-    pub code: RefusedCode,
+    pub code: OperationErrorCode,
     /// For people; names the field at fault.
     pub message: String,
     /// When to try again, where that is known.
     pub retry_after_ms: Option<u64>,
 }
 
-impl Refused {
+impl OperationError {
     /// Without a time to try again.
-    pub fn new(code: RefusedCode, message: impl Into<String>) -> Self {
+    pub fn new(code: OperationErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retry_after_ms: None }
     }
 
     /// The request itself is wrong.
     pub fn bad(message: impl Into<String>) -> Self {
-        Self::new(RefusedCode::BadRequest, message)
+        Self::new(OperationErrorCode::BadRequest, message)
     }
 
     /// A field or the body is larger than allowed.
@@ -100,7 +100,7 @@ impl Refused {
 
     /// With a code of the WebSocket protocol.
     pub fn of(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::new(RefusedCode::Protocol(code), message)
+        Self::new(OperationErrorCode::Protocol(code), message)
     }
 
     /// The body that tells it.
