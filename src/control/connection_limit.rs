@@ -1,13 +1,13 @@
 //! The bound on connections of the control address. When it is reached, the connection that has kept the server waiting
-//! longest is closed for the next one. A request that has been under way for a while counts among those that wait: what is
-//! missing is most likely its body. Knows no socket and no clock.
+//! longest is closed for the next one. A request that has been in flight for a while counts as waiting too: most likely its
+//! body is missing. Knows no socket and no clock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
-/// A request that has been under way for this long is closed like an idle connection.
+/// A connection whose request has been in flight for this long is closed like an idle one.
 const SLOW_MS: u64 = 2_000;
 
 /// Gives out one permit for each connection, up to a maximum.
@@ -18,9 +18,9 @@ pub struct ConnectionLimit {
 
 #[derive(Default)]
 struct AdmittedConnections {
-    /// Given to the next change of any connection, so that changes are in order.
+    /// A number for the next change of any connection, which keeps changes in order.
     next: u64,
-    /// Those that wait for their client first, each kind in the order in which that began.
+    /// Idle connections first, each kind in the order in which it began.
     by_rank: BTreeMap<EvictionRank, AdmittedConnection>,
 }
 
@@ -30,15 +30,15 @@ type EvictionRank = (Standing, u64);
 struct AdmittedConnection {
     /// Closes the connection.
     task: Option<AbortHandle>,
-    /// When the request under way arrived, monotonic milliseconds.
+    /// When the request in flight arrived, monotonic milliseconds.
     since_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// The server waits for the client: to send a request, or to read an answer.
+    /// The server waits for the client to send a request or to read a response.
     Idle,
-    /// A request is being answered.
+    /// A request is in flight.
     Working,
 }
 
@@ -62,7 +62,7 @@ impl ConnectionLimit {
         Permit(Arc::new(PermitInner { admitted: self.admitted.clone(), rank: Mutex::new(rank) }))
     }
 
-    /// Closes the connection that has kept the server waiting longest. Whether there was one.
+    /// Closes the connection that has kept the server waiting longest. Returns whether there was one.
     pub fn close_slowest(&self, now_ms: u64) -> bool {
         let mut admitted = lock(&self.admitted);
         let slowest = admitted.slowest(now_ms);
@@ -114,17 +114,17 @@ impl Permit {
         }
     }
 
-    /// A request is under way until the value returned is dropped.
-    pub fn begin_request(&self, now_ms: u64) -> RequestUnderWay {
+    /// Marks a request as in flight until the returned value is dropped.
+    pub fn begin_request(&self, now_ms: u64) -> RequestInFlight {
         self.0.stand(Standing::Working, now_ms);
-        RequestUnderWay(self.clone())
+        RequestInFlight(self.clone())
     }
 }
 
 impl PermitInner {
     fn stand(&self, standing: Standing, since_ms: u64) {
         let (mut rank, mut admitted) = (lock(&self.rank), lock(&self.admitted));
-        // One that was closed has no rank any more.
+        // A closed connection has no rank any more.
         if let Some(connection) = admitted.by_rank.remove(&rank) {
             *rank = (standing, admitted.next());
             admitted.by_rank.insert(*rank, AdmittedConnection { since_ms, ..connection });
@@ -138,10 +138,10 @@ impl Drop for PermitInner {
     }
 }
 
-/// A request that is being answered.
-pub struct RequestUnderWay(Permit);
+/// A request in flight.
+pub struct RequestInFlight(Permit);
 
-impl Drop for RequestUnderWay {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.0.0.stand(Standing::Idle, 0);
     }

@@ -1,4 +1,5 @@
-//! The text of `/metrics`: every counter of every core, merged when it is asked for. Keeps no metric of its own.
+//! The text of `/metrics`: every counter of every core, and the metrics of the server's parts, read at each scrape. Keeps
+//! no metric itself.
 
 use std::fmt::Error;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::accept::{Media, wish};
+use super::accept::{Media, preference};
 use super::process::Process;
 use super::requests::Requests;
 use super::sample::{counter, gauge};
@@ -18,7 +19,7 @@ use crate::base::causes::{ENDS, ERRORS, REFUSALS};
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
 use crate::wire::protocol::COMMANDS;
 
-/// The two texts that monitoring systems read.
+/// The two text formats of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus text 0.0.4.
@@ -28,13 +29,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one to answer with, by the request's `Accept` headers: the one that is wanted more. OpenMetrics, which says
-    /// more, goes to those who name it; the older text to everyone else, whatever they ask for.
+    /// The format that the client prefers by its `Accept` headers. OpenMetrics must be named; every other client gets the
+    /// Prometheus text, whatever it accepts.
     pub fn accepted(headers: &[&[u8]]) -> Self {
-        let newer = wish(headers, Media { kind: "application", subtype: "openmetrics-text", version: "1.0.0" });
-        let older = wish(headers, Media { kind: "text", subtype: "plain", version: "0.0.4" });
-        let names_newer = newer.quality > 0 && newer.precision >= 2;
-        if names_newer && (newer.quality, newer.precision) >= (older.quality, older.precision) {
+        let newer = preference(headers, Media { kind: "application", subtype: "openmetrics-text", version: "1.0.0" });
+        let older = preference(headers, Media { kind: "text", subtype: "plain", version: "0.0.4" });
+        let names_newer = newer.quality > 0 && newer.specificity >= 2;
+        if names_newer && (newer.quality, newer.specificity) >= (older.quality, older.specificity) {
             Format::OpenMetrics
         } else {
             Format::Prometheus
@@ -50,7 +51,7 @@ impl Format {
     }
 }
 
-/// The metrics of now.
+/// Renders the current metrics.
 pub fn render(watched: &Watched, requests: &Requests, format: Format) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape::of(watched, requests)));
@@ -62,7 +63,7 @@ pub fn render(watched: &Watched, requests: &Requests, format: Format) -> String 
     }
 }
 
-/// OpenMetrics names a counter without `_total` where it describes it; the older text names it as its samples do.
+/// OpenMetrics describes a counter without the `_total` of its samples; the Prometheus text describes it with.
 fn as_prometheus(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut counter = "";
@@ -83,16 +84,16 @@ fn as_prometheus(open_metrics: &str) -> String {
     text
 }
 
-/// One reading of everything.
+/// The values of one scrape.
 #[derive(Debug)]
 struct Scrape {
     cores: Arc<[Arc<CoreCounters>]>,
     uptime_s: f64,
     draining: bool,
     breakers: Vec<(&'static str, BreakerState)>,
-    /// Of the HTTP API: route, status, count.
+    /// Requests to the HTTP API: route, status, count.
     requests: Vec<(&'static str, u16, u64)>,
-    /// Of the parts of the server.
+    /// Metrics of the server's parts.
     parts: Vec<Metric>,
     process: Process,
 }
@@ -157,44 +158,45 @@ impl Scrape {
     }
 
     fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "Time from a publication's arrival to the flush that hands it to the kernel, per delivery.";
+        let help = "Time from a publish's arrival to the flush of each delivery to the kernel.";
         self.histogram(encoder, "roomring_publish_to_flush_seconds", help, |core| &core.publish_to_flush)?;
         let help = "Round-trip time of WebSocket pings.";
         self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)?;
-        let help = "Time from a socket's acceptance to its WebSocket's opening.";
+        let help = "Time from accepting a socket to opening its WebSocket.";
         self.histogram(encoder, "roomring_upgrade_seconds", help, |core| &core.upgrade)?;
-        let help = "Time that one turn of a core takes, from its first input to its end.";
+        let help = "Duration of one turn of a core.";
         self.histogram(encoder, "roomring_turn_seconds", help, |core| &core.turn)
     }
 
-    /// Closes, refusals, commands and drops: every cause there is, from the start, so that a rate of it is known at once.
+    /// Closes, refusals, commands and drops. Every cause has a sample from the start, so that rates see its first increase.
     fn by_cause(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "WebSocket connections that have ended, by close code and cause; code none: the client's own doing.";
+        let help =
+            "WebSocket connections ended, by close code and cause; code none: ended by the client or the network.";
         let ends = self.cores.iter().map(|core| core.causes.ends().collect());
         let labels =
             ENDS.iter().map(|(code, cause)| vec![("code", (*code).to_owned()), ("cause", (*cause).to_owned())]);
-        labelled(encoder, "roomring_connections_closed", help, ends, labels)?;
-        let help = "Upgrades refused, by HTTP status and error, also where a close frame told; status 0: closed without an answer.";
+        labeled(encoder, "roomring_connections_closed", help, ends, labels)?;
+        let help = "Upgrades refused, by HTTP status and error, including those refused by a close frame; status 0: closed without a response.";
         let refusals = self.cores.iter().map(|core| core.causes.refusals().collect());
         let labels =
             REFUSALS.iter().map(|(status, error)| vec![("status", status.to_string()), ("error", (*error).to_owned())]);
-        labelled(encoder, "roomring_upgrades_refused", help, refusals, labels)?;
-        let help = "Commands answered by an error, by its code.";
+        labeled(encoder, "roomring_upgrades_refused", help, refusals, labels)?;
+        let help = "Commands refused, by error code.";
         let errors = self.cores.iter().map(|core| core.causes.errors().collect());
         let labels = ERRORS.iter().map(|code| vec![("code", code.as_str().to_owned())]);
-        labelled(encoder, "roomring_commands_refused", help, errors, labels)?;
-        let help = "Commands received, by type; bad: not readable, or of an unknown type.";
+        labeled(encoder, "roomring_commands_refused", help, errors, labels)?;
+        let help = "Commands received, by type; bad: malformed or of unknown type.";
         let commands = self.cores.iter().map(|core| core.causes.commands().collect());
         let labels = COMMANDS.iter().map(|kind| vec![("type", (*kind).to_owned())]);
-        labelled(encoder, "roomring_commands", help, commands, labels)?;
-        let help = "What some member or core was not given, by cause: slow (outbox full), gap (lost to history), \
-                    lane (put off, and made good from history), push (no number, lane full).";
+        labeled(encoder, "roomring_commands", help, commands, labels)?;
+        let help = "Deliveries dropped, by cause: slow (outbox full), gap (no longer in history), \
+                    lane (lane full, delivered later from history), push (unnumbered push, lane full).";
         let drops = self.cores.iter().map(|core| {
             let counters = [&core.dropped_slow, &core.dropped_gap, &core.dropped_lane, &core.dropped_push];
             counters.map(Counter::get).to_vec()
         });
         let labels = ["slow", "gap", "lane", "push"].iter().map(|cause| vec![("cause", (*cause).to_owned())]);
-        labelled(encoder, "roomring_drops", help, drops, labels)
+        labeled(encoder, "roomring_drops", help, drops, labels)
     }
 
     fn parts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -227,16 +229,16 @@ impl Scrape {
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         self.process.encode(encoder)?;
         if !self.breakers.is_empty() {
-            let help = "Circuit breakers: 0 closed, 1 half-open, 2 open.";
+            let help = "State of each circuit breaker: 0 closed, 1 half-open, 2 open.";
             let mut states = encoder.encode_descriptor("roomring_breaker_state", help, None, MetricType::Gauge)?;
             for (target, state) in &self.breakers {
                 states.encode_family(&[("target", *target)])?.encode_gauge(&(*state as u64))?;
             }
         }
-        gauge(encoder, "roomring_uptime_seconds", "Time since the process began.", &self.uptime_s)?;
+        gauge(encoder, "roomring_uptime_seconds", "Time since the start of the process, in seconds.", &self.uptime_s)?;
         gauge(encoder, "roomring_cores", "Cores that serve connections.", &(self.cores.len() as u64))?;
-        gauge(encoder, "roomring_draining", "1 while the server is about to end.", &u64::from(self.draining))?;
-        let help = "1, with the version of the program.";
+        gauge(encoder, "roomring_draining", "1 while the server drains, else 0.", &u64::from(self.draining))?;
+        let help = "Always 1; the label has the version.";
         let mut build = encoder.encode_descriptor("roomring_build_info", help, None, MetricType::Gauge)?;
         build.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_u64)
     }
@@ -265,8 +267,8 @@ impl Collector for Scrape {
     }
 }
 
-/// One family: for each core a count for each set of labels.
-fn labelled(
+/// Encodes a metric with one sample for each core and each set of labels.
+fn labeled(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

@@ -1,5 +1,5 @@
-//! Control address: what an operator and a monitoring system see, and what they have done. Reads the cores' counters,
-//! asks the cores by calls and never stops one; knows no configuration and no socket of a client.
+//! The control address: monitoring, and operations for operators and application backends. Reads the cores' counters and
+//! asks the cores by calls. Never blocks a core; knows no configuration and no socket of a client.
 
 mod accept;
 mod api;

@@ -1,5 +1,5 @@
-//! What the control address shows of the process: the cores' counters, and the parts of the server beside them. Reads
-//! everything when it is asked for; keeps no history.
+//! The state that the control address shows: the cores' counters, and the server's parts beside the cores. Keeps no
+//! history.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,14 @@ use crate::base::breaker::BreakerState;
 use crate::base::counters::CoreCounters;
 use crate::io::clock;
 
-/// A part of the server beside the cores, as `/ready` and `/metrics` show it. Asked at any time, so it answers at once.
+/// A part of the server, as `/ready` and `/metrics` show it. Every method returns at once.
 pub trait Observed: Send + Sync {
-    /// Whether the part works; `None` where readiness does not depend on it.
+    /// Whether the part works; `None` if the server's readiness does not depend on it.
     fn readiness(&self) -> Option<Readiness> {
         None
     }
 
-    /// Its circuit breakers, each by the target that it protects.
+    /// Its circuit breakers, each with the name of its target.
     fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
         Vec::new()
     }
@@ -34,11 +34,11 @@ pub trait Observed: Send + Sync {
 pub struct Readiness {
     /// Its name in `/ready`.
     pub part: &'static str,
-    /// What keeps it from working, in plain words.
+    /// Why it does not work; `None` if it does.
     pub fault: Option<String>,
 }
 
-/// A metric of one part, with its values of now. Without a value it is left out.
+/// A metric of one part with its current values. Left out if it has none.
 #[derive(Clone, Debug)]
 pub struct Metric {
     /// Its name, without the `_total` of a counter.
@@ -46,18 +46,18 @@ pub struct Metric {
     /// Its description.
     pub help: &'static str,
     pub(super) kind: MetricType,
-    /// A label and its value, and the number.
+    /// Label with its value, and the number.
     pub(super) samples: Vec<(Option<(&'static str, &'static str)>, u64)>,
 }
 
 impl Metric {
-    /// A number that only grows.
+    /// A counter.
     #[must_use]
     pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, kind: MetricType::Counter, samples: vec![(None, value)] }
     }
 
-    /// Numbers that only grow, by the values of one label.
+    /// A counter with one label.
     #[must_use]
     pub fn counters(
         name: &'static str,
@@ -69,27 +69,27 @@ impl Metric {
         Self { name, help, kind: MetricType::Counter, samples }
     }
 
-    /// A number that goes up and down, where there is one.
+    /// A gauge, left out without a value.
     #[must_use]
     pub fn gauge(name: &'static str, help: &'static str, value: Option<u64>) -> Self {
         Self { name, help, kind: MetricType::Gauge, samples: value.map(|value| (None, value)).into_iter().collect() }
     }
 }
 
-/// What is watched of the process.
+/// The state that the control address shows.
 pub struct Watched {
     /// This machine's name.
     pub node: String,
-    /// One for each core, in their order.
+    /// The counters of each core, by its number.
     pub cores: Arc<[Arc<CoreCounters>]>,
-    /// Whether the process is about to end: not ready for traffic.
+    /// Whether the server drains: it is not ready for traffic then.
     pub draining: AtomicBool,
     /// The parts beside the cores.
     pub parts: Vec<Arc<dyn Observed>>,
 }
 
 impl Watched {
-    /// Of a process that is not draining.
+    /// The state of a server that is not draining.
     #[must_use]
     pub fn new(node: String, cores: Arc<[Arc<CoreCounters>]>, parts: Vec<Arc<dyn Observed>>) -> Self {
         Self { node, cores, draining: AtomicBool::new(false), parts }

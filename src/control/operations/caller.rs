@@ -1,4 +1,4 @@
-//! From a request to the cores and back: which core is asked, and how long it may take. Never waits on a core's thread.
+//! Calls to the cores: which core to ask, and for how long to wait. Never blocks a core.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::io::calls::Reply;
 use crate::io::core::CoreHandle;
 use crate::io::services::Control;
 
-/// A core that has not answered by then is given up on; it may still do what was asked.
+/// How long a core may take to answer. The call may still take effect afterwards.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The cores of this process, as far as calls go.
+/// Makes calls to the cores of this process.
 pub trait CallCores: Send + Sync {
-    /// How many there are.
+    /// The number of cores.
     fn cores(&self) -> u16;
 
-    /// Gives a call to a core. `false`: its channel is full, or it has ended; the call is dropped with its reply.
+    /// Queues a call. `false` if the core's channel is full or the core has ended: the call and its reply are dropped.
     fn try_call(&self, core: CoreId, call: Call, reply: Reply) -> bool;
 }
 
@@ -37,7 +37,7 @@ impl CallCores for Arc<[CoreHandle]> {
     }
 }
 
-/// Where a listing goes on: written `core-place`. Opaque to clients.
+/// Where a listing continues, written `core-place`. Opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub core: u16,
@@ -54,16 +54,17 @@ impl Cursor {
             let (core, place) = text.split_once('-')?;
             Some(Cursor { core: core.parse().ok()?, place: place.parse().ok()? })
         };
-        read().ok_or_else(|| OperationError::bad("`after` must be the `next` of the answer before"))
+        let invalid = || OperationError::bad(format!("`after` is {text:?}; it must be the `next` of the page before"));
+        read().ok_or_else(invalid)
     }
 
-    /// As the `next` of an answer.
+    /// As the `next` of a page.
     pub fn text(self) -> String {
         format!("{}-{}", self.core, self.place)
     }
 }
 
-/// Asks cores.
+/// Asks cores and waits for their answers.
 pub(super) struct Caller(Box<dyn CallCores>);
 
 impl Caller {
@@ -75,39 +76,39 @@ impl Caller {
         self.0.cores()
     }
 
-    /// One core's answer.
+    /// Asks one core.
     ///
     /// # Errors
-    /// It refuses, cannot be reached, or does not answer in time.
+    /// The core refuses, cannot be reached, or does not answer in time.
     pub async fn ask(&self, core: CoreId, call: Call) -> Result<Answer, OperationError> {
         let (sender, receiver) = oneshot::channel();
-        // Whoever asked may have given up: then there is nobody to tell.
+        // The request may have ended meanwhile, and the receiver with it.
         let reply = Reply::new(move |answer| drop(sender.send(answer)));
         if !self.0.try_call(core, call, reply) {
-            return Err(OperationError::overloaded("a core of the server takes no more calls now"));
+            return Err(OperationError::overloaded("too many calls are queued for a core of the server"));
         }
         match timeout(CALL_TIMEOUT, receiver).await {
             Ok(Ok(Answer::Refused { code, message, retry_after_ms })) => {
                 Err(OperationError { retry_after_ms, ..OperationError::of(code, message) })
             }
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(OperationError::unavailable("a core of the server has ended")),
+            Ok(Err(_)) => Err(OperationError::unavailable("a core of the server has stopped")),
             Err(_) => {
-                let message = "a core of the server does not answer; it may still do what was asked";
+                let message = "a core of the server did not answer in time; the operation may still take effect";
                 Err(OperationError::unavailable(message))
             }
         }
     }
 
-    /// The answer of a room's owner.
+    /// Asks a room's owner.
     pub async fn ask_room(&self, room: RoomName, ask: RoomAsk) -> Result<Answer, OperationError> {
         let owner = owner_of(&room, self.cores());
         self.ask(owner, Call::Room { room, ask }).await
     }
 
-    /// Goes through the places of all cores from a cursor on. `call` asks for a run of places; `take` takes its answer
-    /// and gives where to go on in that core, or `None` at its end. `is_enough` is asked after each answer.
-    /// Returns where the next listing would go on; `None`: all places have been gone through.
+    /// Scans the places of all cores from a cursor on. `call` asks for a run of places; `take` takes its answer and returns
+    /// where to continue on that core, or `None` at its end. The scan stops early when `is_enough` holds after an answer.
+    /// Returns where the next page begins, or `None` after the last place.
     pub async fn scan<T>(
         &self,
         from: Cursor,
@@ -131,8 +132,8 @@ impl Caller {
     }
 }
 
-/// What a core says that it was not asked.
+/// A core gave an answer that belongs to another call: a bug.
 pub(super) fn unexpected() -> OperationError {
-    tracing::error!("a core answers what it was not asked");
-    OperationError::of(ErrorCode::Internal, "the server made a mistake")
+    tracing::error!("unexpected answer from core");
+    OperationError::of(ErrorCode::Internal, "internal error: unexpected answer from a core")
 }

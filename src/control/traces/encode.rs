@@ -1,12 +1,12 @@
-//! Spans as OTLP in its JSON form (OpenTelemetry protocol 1.x, "JSON Protobuf Encoding": ids in hexadecimal, 64-bit
-//! numbers as text, enums as numbers). JSON rather than protobuf, as every collector takes both at its HTTP port and the
-//! types of the protocol would bring a dozen crates for a few hundred samples a second. Sends nothing.
+//! Encodes spans as OTLP in JSON (OpenTelemetry protocol 1.x, "JSON Protobuf Encoding": ids in hexadecimal, 64-bit numbers
+//! as text, enums as numbers). JSON rather than protobuf: collectors accept both over HTTP, and protobuf would bring a dozen
+//! crates for a few hundred spans a second. Sends nothing.
 
 use serde::Serialize;
 
 use crate::engine::trace::{Span, Stage};
 
-/// The body of one request. `wall_offset_us` is what makes a monotonic time one since 1970.
+/// The body of one request. `wall_offset_us` added to a monotonic time gives Unix time.
 pub fn request(spans: &[Span], node: &str, wall_offset_us: u64) -> Vec<u8> {
     let resource = Resource {
         attributes: vec![
@@ -63,7 +63,7 @@ struct Attribute {
 #[serde(rename_all = "camelCase")]
 enum AnyValue {
     StringValue(String),
-    /// A 64-bit number is text.
+    /// 64-bit numbers are written as text.
     IntValue(String),
 }
 
@@ -77,7 +77,7 @@ impl Attribute {
     }
 }
 
-/// `SpanKind` of the protocol.
+/// Values of the protocol's `SpanKind`.
 const INTERNAL: u8 = 1;
 const SERVER: u8 = 2;
 const PRODUCER: u8 = 4;

@@ -1,4 +1,4 @@
-//! A refused operation as HTTP tells it: its status, `Retry-After`, and the JSON of its body.
+//! Errors of operations as HTTP responses: status, `Retry-After` and JSON body. Decides no error.
 
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Json, Response};
 use crate::base::codes::ErrorCode;
 use crate::control::operations::{OperationError, OperationErrorCode};
 
-/// Where nothing better is known, a client may try again after this.
+/// `Retry-After` when the error does not say when to try again.
 const RETRY_AFTER_S: u64 = 1;
 
-/// The status of a refusal with this code.
+/// The status of an error.
 pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
     match code {
         OperationErrorCode::BadRequest => StatusCode::BAD_REQUEST,
@@ -34,10 +34,10 @@ pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
 impl IntoResponse for OperationError {
     fn into_response(self) -> Response {
         let status = status_of(self.code);
-        let is_for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        let told_s = self.retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
+        let is_temporary = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let given_s = self.retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
         let mut response = (status, Json(self.into_body())).into_response();
-        if let Some(seconds) = told_s.or(is_for_now.then_some(RETRY_AFTER_S)) {
+        if let Some(seconds) = given_s.or(is_temporary.then_some(RETRY_AFTER_S)) {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
