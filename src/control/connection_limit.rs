@@ -173,7 +173,7 @@ mod tests {
     async fn the_slowest_client_is_closed_for_the_next() {
         let limit = ConnectionLimit::new(3);
         let mut connections: Vec<_> = (0..3).map(|_| connect(&limit, 0)).collect();
-        // The first is heard of again, the second works, the third waits on.
+        // The first sends a request again, the second has one in flight, the third stays idle.
         drop(connections[0].0.begin_request(0));
         let working = connections[1].0.begin_request(0);
         assert!(ended(&connections).await.is_empty());
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(ended(&connections).await, [0, 2]);
         drop(working);
         connections.push(connect(&limit, SLOW_MS));
-        assert_eq!(ended(&connections).await, [0, 2, 3], "an answer is waited for since it was given");
+        assert_eq!(ended(&connections).await, [0, 2, 3], "an idle time begins with the last response");
     }
 
     #[tokio::test]
@@ -192,7 +192,7 @@ mod tests {
         let mut connections: Vec<_> = (0..2).map(|_| connect(&limit, 0)).collect();
         let working = [connections[1].0.begin_request(0), connections[0].0.begin_request(1)];
         connections.push(connect(&limit, 10));
-        assert_eq!(ended(&connections).await, [1], "with all at work, the oldest");
+        assert_eq!(ended(&connections).await, [1], "if all have requests in flight, the oldest");
         connections.push(connect(&limit, SLOW_MS));
         assert_eq!(ended(&connections).await, [1, 2], "the other request is not slow yet");
         connections.push(connect(&limit, SLOW_MS + 1));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_descriptor_is_not_taken_from_a_request_under_way() {
+    async fn a_request_in_flight_is_not_closed_for_a_descriptor() {
         let limit = ConnectionLimit::new(2);
         let connections: Vec<_> = (0..2).map(|_| connect(&limit, 0)).collect();
         let _working = connections[0].0.begin_request(0);

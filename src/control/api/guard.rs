@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_needed_where_there_is_one() {
+    fn a_configured_key_is_needed() {
         let mut guard = Guard::new("sesame".into(), None);
         for (fields, expected) in [
             (&[("x-api-key", "sesame")][..], 200),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_keys_are_slowed_and_keep_nobody_else_out() {
+    fn wrong_keys_are_limited_apart_from_right_ones() {
         let mut guard = Guard::new("sesame".into(), None);
         let answers: Vec<u16> = (0..30).map(|_| status(&mut guard, &[("x-api-key", "guess")])).collect();
         assert_eq!(answers.iter().filter(|status| **status == 401).count(), 20);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_holds_for_all_together() {
+    fn the_rate_is_shared_by_all_requests() {
         let mut guard = Guard::new(String::new(), Rate::new(2, 1_000));
         let answers: Vec<u16> = (0..5).map(|_| status(&mut guard, &[])).collect();
         assert_eq!(answers, [200, 200, 200, 200, 429]);
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!([(); 5].map(|()| ask(&mut guard, "sesame")), [200, 200, 200, 200, 429]);
         assert_eq!([(); 21].map(|()| ask(&mut guard, "guess"))[19..], [401, 429]);
         guard.change("sesame".into(), Rate::new(2, 3_600_000), 0);
-        assert_eq!((ask(&mut guard, "sesame"), ask(&mut guard, "guess")), (429, 429), "a reload is no way around it");
+        assert_eq!((ask(&mut guard, "sesame"), ask(&mut guard, "guess")), (429, 429), "a reload does not refill the buckets");
         guard.change("sesame".into(), Rate::new(1_000, 1_000), 0);
         assert_eq!(ask(&mut guard, "sesame"), 200, "looser");
         guard.change("sesame".into(), Rate::new(1, 1_000), 0);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_posted_is_json() {
+    fn bodies_are_declared_as_json() {
         let check =
             |method: Method, fields: &[(&'static str, &str)]| check_content_type(&method, &headers(fields)).is_ok();
         let length = ("content-length", "2");
