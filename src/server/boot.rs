@@ -1,5 +1,5 @@
-//! Start and end of the server: listening sockets, cores, control address, signals, in the order in which each can fail
-//! without harm. The main thread stays as the service thread.
+//! Starting and ending the server: signals, control address, services, cores, in the order in which each can fail without
+//! harm. The main thread becomes the service thread. Knows no service in detail.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -26,19 +26,19 @@ use crate::control::Watched;
 use crate::io::clock;
 use crate::io::core::probe;
 
-/// Runs the server until it is told to end.
+/// Runs the server until a signal or a request ends it.
 ///
 /// # Errors
-/// One sentence on what kept it from starting, or ended it.
+/// One sentence: why the server did not start, or why it ended.
 pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) -> anyhow::Result<()> {
-    // The first reading is where uptime begins.
+    // Uptime counts from the first reading.
     let _ = clock::now();
-    // Before this process has threads or descriptors of its own.
+    // Must come before this process has threads or descriptors of its own.
     let inherited = Inherited::take()?;
     raise_limit();
-    // What the kernel refuses is found before anything is started.
+    // A kernel that refuses io_uring is found before anything starts.
     let deferred = probe()?;
-    let log = Log::install(plan.log_level.clone(), plan.log_format).context("the log cannot be started")?;
+    let log = Log::install(plan.log_level.clone(), plan.log_format).context("cannot start the log")?;
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
     }
@@ -48,9 +48,9 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| anyhow::anyhow!("the service thread cannot be started: {}", explain(&error)))?;
+        .map_err(|error| anyhow::anyhow!("cannot start the service thread: {}", explain(&error)))?;
     let end = runtime.block_on(run(sources, machine, config, plan, &log, inherited));
-    // An error is told once, by whoever called this.
+    // The caller reports an error.
     if end.is_ok() {
         tracing::info!("ended");
     }
@@ -65,16 +65,16 @@ async fn run(
     log: &Log,
     inherited: Inherited,
 ) -> anyhow::Result<()> {
-    // From here on a signal is kept until the server is up, and then ends it as it should.
+    // From here on a signal waits until the server is up, and drains it then.
     let (signal, mut signals) =
-        signals::listen().map_err(|error| anyhow::anyhow!("signals cannot be received: {}", explain(&error)))?;
+        signals::listen().map_err(|error| anyhow::anyhow!("cannot receive signals: {}", explain(&error)))?;
     let supervisor = Supervisor::of_process();
     let Inherited { clients, control } = inherited;
     let control = ControlService::prepare(plan, control, signal).await?;
     let control_address = control.address();
     if !clients.is_empty() {
         let sockets = clients.len();
-        tracing::info!(sockets, "listening sockets were handed over: server.listen is not used");
+        tracing::info!(sockets, "using the listening sockets that were handed over instead of server.listen");
     }
     let mut services = ServiceThread::prepare(plan, control)?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
@@ -98,7 +98,7 @@ async fn run(
             services.finish().await;
             Ok(())
         }
-        // Whoever asks for an end at once does not wait for the services.
+        // A second signal does not wait for the services.
         ServerEnd::Interrupted => bail!("a second signal ended the drain before every connection was closed"),
         ServerEnd::Failed(why) => bail!("{why}"),
     }
@@ -108,14 +108,14 @@ fn join(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Tells whoever started the process that it accepts connections, and where.
+/// Logs and prints that the server accepts connections, and where.
 fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
     let (listen, cores) = (join(listen), plan.cpus.len());
     let (node, version) = (plan.settings.node.as_str(), env!("CARGO_PKG_VERSION"));
     tracing::info!(node, version, listen, %control, cores, "ready");
     let mut output = std::io::stdout().lock();
-    let told = writeln!(output, "roomring ready listen={listen} control={control} cores={cores}");
-    if let Err(error) = told.and_then(|()| output.flush()) {
-        tracing::warn!(%error, "standard output does not take the ready line");
+    let written = writeln!(output, "roomring ready listen={listen} control={control} cores={cores}");
+    if let Err(error) = written.and_then(|()| output.flush()) {
+        tracing::warn!(%error, "cannot write the ready line to standard output");
     }
 }

@@ -1,4 +1,4 @@
-//! The life of a server that is up: reload, drain, end. Decides by signals and by what the cores do; closes no socket.
+//! The life cycle of a running server: reload, drain, end. Reacts to signals and to cores; closes no socket.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -12,38 +12,40 @@ use super::signals::Signal;
 use super::supervisor::Supervisor;
 use crate::control::Watched;
 
-/// The running cores, all together.
+/// The running cores as a group.
 pub trait CoreLifecycle {
-    /// No new connections; those there are told to reconnect and closed within the window, then the cores end.
+    /// Starts a drain: the cores accept no connections, tell their clients to reconnect, close them within the window, and
+    /// end.
     fn drain(&self, window_ms: u64);
-    /// The cores end at once.
+    /// Ends the cores at once.
     fn stop(&self);
-    /// Whether each core has answered since this was last asked. Asks again.
+    /// Whether every core has answered the last heartbeat. Sends the next one.
     fn are_alive(&self) -> bool;
-    /// Resolves when every core has ended, or one has failed. May be asked again until it has resolved.
+    /// Resolves when every core has ended or one has failed. Cancel-safe until it resolves.
     fn ended(&mut self) -> impl Future<Output = Result<(), String>>;
 }
 
-/// How it ended.
+/// How the server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEnd {
-    /// Every connection was closed and flushed.
+    /// Every connection was flushed and closed.
     Drained,
-    /// The grace was over before that.
+    /// `server.shutdown_grace` expired first.
     GraceOver,
     /// A second [`Signal::Terminate`] ended the drain.
     Interrupted,
-    /// A core ended that should not have.
+    /// A core ended unexpectedly.
     Failed(String),
 }
 
-/// How often the rate of accepting is looked at.
+/// Interval at which the accept rate is sampled.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// Cores that are told to stop get so long to do so before the process ends regardless.
+/// How long stopped cores may take before the process ends regardless.
 const STOP: Duration = Duration::from_secs(1);
 
-/// Stays until the end, and tells `supervisor` that the server lives while its cores do. `hang_up` is called for each [`Signal::Hangup`] before a drain.
+/// Runs until the server ends, and sends heartbeats to `supervisor` while the cores answer. Calls `hang_up` for each
+/// [`Signal::Hangup`] before a drain.
 pub async fn live(
     cores: &mut impl CoreLifecycle,
     signals: &mut Receiver<Signal>,
@@ -60,7 +62,7 @@ pub async fn live(
     let terminated = loop {
         tokio::select! {
             ended = cores.ended() => {
-                return ServerEnd::Failed(ended.err().unwrap_or_else(|| "the cores ended without being asked to".into()));
+                return ServerEnd::Failed(ended.err().unwrap_or_else(|| "the cores ended unexpectedly".into()));
             }
             Some(signal) = signals.recv() => match signal {
                 Signal::Hangup => hang_up(),
@@ -74,7 +76,7 @@ pub async fn live(
             () = watchdog.due() => if cores.are_alive() {
                 supervisor.beat();
             } else {
-                tracing::warn!("a core does not answer");
+                tracing::warn!("a core does not answer heartbeats");
             }
         }
     };
@@ -82,12 +84,12 @@ pub async fn live(
     supervisor.stopping(&format!("draining {connections} connections"));
     tokio::select! {
         end = drain(cores, signals, watched, grace_ms, rate, terminated) => end,
-        // The grace bounds a drain; that cores end one after the other is its purpose.
-        () = async { loop { watchdog.due().await; supervisor.beat() } } => unreachable!("it goes on"),
+        // Cores end one after the other during a drain, which its grace bounds.
+        () = async { loop { watchdog.due().await; supervisor.beat() } } => unreachable!("it never ends"),
     }
 }
 
-/// When the supervisor is to hear next that the server lives.
+/// The schedule of heartbeats to the supervisor.
 struct Watchdog(Option<Interval>);
 
 impl Watchdog {
@@ -99,7 +101,7 @@ impl Watchdog {
         }))
     }
 
-    /// Never, where it is not to hear.
+    /// Resolves when the next heartbeat is due; never without a watchdog.
     async fn due(&mut self) {
         match &mut self.0 {
             Some(interval) => drop(interval.tick().await),
@@ -130,13 +132,13 @@ async fn drain(
                 Signal::Terminate if terminated => return ServerEnd::Interrupted,
                 Signal::Terminate => {
                     terminated = true;
-                    tracing::info!("the drain that is under way goes on; another signal ends it at once");
+                    tracing::info!("drain already in progress; another signal ends the process at once");
                 }
                 Signal::Drain | Signal::Hangup => {}
             },
             () = &mut grace_over => {
                 let left = sum(watched, |core| core.connections.get());
-                tracing::warn!(connections = left, "the grace of the drain is over");
+                tracing::warn!(connections = left, "server.shutdown_grace expired before every connection was closed");
                 cores.stop();
                 let _ = timeout(STOP, cores.ended()).await;
                 return ServerEnd::GraceOver;
@@ -159,9 +161,9 @@ mod tests {
     use super::*;
     use crate::base::counters::CoreCounters;
 
-    /// Cores that do what they are told, and write it down.
+    /// Cores that record their instructions.
     struct FakeCores {
-        told: RefCell<Vec<String>>,
+        instructions: RefCell<Vec<String>>,
         ended: watch::Receiver<Option<Result<(), String>>>,
         end: watch::Sender<Option<Result<(), String>>>,
         ends_on_stop: bool,
@@ -170,17 +172,17 @@ mod tests {
     impl FakeCores {
         fn new() -> Self {
             let (end, ended) = watch::channel(None);
-            Self { told: RefCell::default(), ended, end, ends_on_stop: true }
+            Self { instructions: RefCell::default(), ended, end, ends_on_stop: true }
         }
     }
 
     impl CoreLifecycle for FakeCores {
         fn drain(&self, window_ms: u64) {
-            self.told.borrow_mut().push(format!("drain {window_ms}"));
+            self.instructions.borrow_mut().push(format!("drain {window_ms}"));
         }
 
         fn stop(&self) {
-            self.told.borrow_mut().push("stop".into());
+            self.instructions.borrow_mut().push("stop".into());
             if self.ends_on_stop {
                 self.end.send_replace(Some(Ok(())));
             }
@@ -224,7 +226,7 @@ mod tests {
         let ended = live_with(&mut cores, &[Signal::Hangup, Signal::Hangup, Signal::Terminate], &watched).await;
         assert_eq!(ended, (ServerEnd::Drained, 2));
         assert_eq!(began.elapsed().as_secs(), 5);
-        assert_eq!(*cores.told.borrow(), ["drain 2000"]);
+        assert_eq!(*cores.instructions.borrow(), ["drain 2000"]);
         assert!(watched.draining.load(Ordering::Relaxed));
     }
 
@@ -234,7 +236,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, ServerEnd::GraceOver);
         assert_eq!(began.elapsed().as_secs(), 30);
-        assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
+        assert_eq!(*cores.instructions.borrow(), ["drain 2000", "stop"]);
         cores = FakeCores { ends_on_stop: false, ..FakeCores::new() };
         let began = Instant::now();
         assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, ServerEnd::GraceOver);
@@ -251,16 +253,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_that_is_asked_for_is_that_of_a_signal_and_asking_again_changes_nothing() {
+    async fn a_requested_drain_is_like_that_of_a_signal_and_repeating_it_changes_nothing() {
         let (mut cores, watched) = (FakeCores::new(), watched());
         let began = Instant::now();
         assert_eq!(live_with(&mut cores, &[Signal::Drain; 3], &watched).await, (ServerEnd::GraceOver, 0));
         assert_eq!(began.elapsed().as_secs(), 30);
-        assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
+        assert_eq!(*cores.instructions.borrow(), ["drain 2000", "stop"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_signal_after_a_drain_was_asked_for_changes_nothing_and_the_second_ends_it() {
+    async fn the_first_signal_after_a_requested_drain_changes_nothing_and_the_second_ends_it() {
         use Signal::{Drain, Terminate};
         for (signals, end, seconds) in [
             (&[Drain, Terminate][..], ServerEnd::GraceOver, 30),
@@ -278,8 +280,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_core_that_ends_by_itself_is_a_failure() {
-        for (result, why) in [(Ok(()), "the cores ended without being asked to"), (Err("core 1".to_string()), "core 1")]
-        {
+        for (result, why) in [(Ok(()), "the cores ended unexpectedly"), (Err("core 1".to_string()), "core 1")] {
             let (mut cores, watched) = (FakeCores::new(), watched());
             cores.end.send_replace(Some(result));
             assert_eq!(live_with(&mut cores, &[], &watched).await.0, ServerEnd::Failed(why.into()));

@@ -1,27 +1,27 @@
-//! The signals of the process, and requests to drain, in one queue. Decides nothing about them.
+//! The queue of signals and of requests to drain. Acts on none of them.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Signals and requests to drain that wait for the service thread.
+/// Signals and requests in the queue.
 const SIGNALS_MAX: usize = 16;
 
-/// What the server is told to do.
+/// An instruction to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Terminate,
     /// SIGHUP.
     Hangup,
-    /// A drain asked for through the control address. Not counted as a [`Signal::Terminate`]: a service manager drains
-    /// first and sends SIGTERM then.
+    /// A drain requested through the control address. Does not count as [`Signal::Terminate`]: a service manager may drain
+    /// first and then send SIGTERM.
     Drain,
 }
 
-/// Receives signals from now on. The sender is for requests to drain.
+/// Starts to receive signals. The sender is for requests to drain.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses a signal handler.
 pub fn listen() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
     for (kind, meaning) in [
@@ -32,8 +32,8 @@ pub fn listen() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>
         let (mut stream, sender) = (signal(kind)?, sender.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                // Waits for room: a termination must not be lost behind many of another kind. Meanwhile more of its own
-                // kind count as one, as signals do.
+                // Waits for room, so that no termination is lost behind other signals. Further signals of the same kind
+                // count as one meanwhile, as signals do.
                 if sender.send(meaning).await.is_err() {
                     return;
                 }

@@ -1,5 +1,5 @@
-//! The certificate chain and the private key of `tls.certificate` and `tls.key`: from PEM files to what handshakes go by,
-//! at the start and again on SIGHUP. Speaks TLS to nobody; never shows anything of a key.
+//! The TLS identity of the server: reads and checks the PEM files of `tls.certificate` and `tls.key`. Makes no handshake;
+//! never shows any part of a key.
 
 #[cfg(test)]
 mod tests;
@@ -17,66 +17,69 @@ use self::validity::Validity;
 use super::file;
 use crate::base::limits::KEY_FILE_BYTES_MAX;
 
-/// The one application protocol: a WebSocket opens by HTTP/1.1.
+/// The only application protocol: WebSockets open over HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What the server proves itself by.
+/// The certificate chain and private key of the server.
 #[derive(Debug)]
 pub struct TlsIdentity {
-    /// What handshakes go by. One for all cores: sessions are resumed by tickets that any of them can read.
+    /// The configuration of handshakes, shared by all cores so that each can resume every session.
     pub config: Arc<ServerConfig>,
-    /// The server's own certificate first.
+    /// The server's certificate first.
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// The shortest of the chain.
+    /// When all certificates of the chain are valid.
     validity: Validity,
 }
 
-/// One thing that is wrong with the files.
+/// A mistake in one of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsMistake {
-    /// The key of the configuration that names the file.
+    /// The configuration key that names the file.
     pub key: &'static str,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub text: String,
 }
 
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 
-fn wrong(key: &'static str, text: String) -> TlsMistake {
+fn mistake(key: &'static str, text: String) -> TlsMistake {
     TlsMistake { key, text }
 }
 
 impl TlsIdentity {
-    /// Reads and checks both files, neither of which may be left out.
+    /// Reads and checks both files; both are needed.
     ///
     /// # Errors
-    /// Which files are wrong, and how.
+    /// The mistakes in the files.
     pub fn load(certificate: &str, key: &str) -> Result<TlsIdentity, Vec<TlsMistake>> {
         match (read_chain(certificate), read_key(key)) {
             (Ok(chain), Ok(private)) => {
-                TlsIdentity::of((certificate, chain), (key, private)).map_err(|wrong| vec![wrong])
+                TlsIdentity::of(chain, certificate, private, key).map_err(|mistake| vec![mistake])
             }
             (chain, private) => Err(chain.err().into_iter().chain(private.err()).collect()),
         }
     }
 
+    /// The paths are for the errors.
     fn of(
-        (certificate, chain): (&str, Vec<CertificateDer<'static>>),
-        (key, private): (&str, PrivateKeyDer<'static>),
+        chain: Vec<CertificateDer<'static>>,
+        certificate: &str,
+        private: PrivateKeyDer<'static>,
+        key: &str,
     ) -> Result<TlsIdentity, TlsMistake> {
         let validity = chain.iter().enumerate().map(|(at, der)| {
             Validity::of(der).ok_or_else(|| {
                 let text =
                     format!("certificate {} of {certificate:?} is damaged; it must be an X.509 certificate", at + 1);
-                wrong(CERTIFICATE, text)
+                mistake(CERTIFICATE, text)
             })
         });
         let validity = validity.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(Validity::and);
         let validity = validity.expect("a chain has at least one certificate");
         let config = configure(chain.clone(), private.clone_key()).map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => wrong(
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => mistake(
                 KEY,
                 format!(
                     "{key:?} does not belong to the certificate in {certificate:?}; it must be the private key of the \
@@ -84,9 +87,9 @@ impl TlsIdentity {
                 ),
             ),
             Error::InvalidCertificate(error) => {
-                wrong(CERTIFICATE, format!("{certificate:?} holds a certificate that cannot be used: {error}"))
+                mistake(CERTIFICATE, format!("{certificate:?} holds a certificate that cannot be used: {error}"))
             }
-            error => wrong(
+            error => mistake(
                 KEY,
                 format!(
                     "{key:?} holds a key that cannot be used ({error}); it must be an RSA key of at least 2048 bits, an \
@@ -103,13 +106,13 @@ impl TlsIdentity {
         self.validity
     }
 
-    /// How many certificates the chain has.
+    /// The number of certificates in the chain.
     #[must_use]
     pub fn certificates(&self) -> usize {
         self.chain.len()
     }
 
-    /// Whether both files hold the same as those of `other`.
+    /// Whether chain and key are the same as those of `other`.
     #[must_use]
     pub fn is_same_as(&self, other: &TlsIdentity) -> bool {
         self.chain == other.chain && self.key.secret_der() == other.key.secret_der()
@@ -118,24 +121,24 @@ impl TlsIdentity {
 
 fn read(key: &'static str, path: &str) -> Result<Vec<u8>, TlsMistake> {
     if path.is_empty() {
-        return Err(wrong(key, "is empty; TLS needs both tls.certificate and tls.key".into()));
+        return Err(mistake(key, "is empty; TLS needs both tls.certificate and tls.key".into()));
     }
     file::read_pem(path, KEY_FILE_BYTES_MAX).map_err(|unreadable| {
-        wrong(key, format!("{path:?} {unreadable}; it must be the path of a file that the server may read"))
+        mistake(key, format!("{path:?} {unreadable}; it must be the path of a file that the server may read"))
     })
 }
 
 fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, TlsMistake> {
     let pem = read(CERTIFICATE, path)?;
-    let must = "it must be a PEM file with the server's certificate first and then those that lead to its authority";
+    let must = "it must be a PEM file with the server's certificate, followed by the intermediate certificates";
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| wrong(CERTIFICATE, format!("{path:?} is damaged ({error}); {must}")))?;
+    let chain = chain.map_err(|error| mistake(CERTIFICATE, format!("{path:?} is damaged ({error}); {must}")))?;
     if chain.is_empty() {
         let instead = match PrivateKeyDer::from_pem_slice(&pem) {
             Ok(_) => "holds a private key and no certificate",
             Err(_) => "holds no certificate",
         };
-        return Err(wrong(CERTIFICATE, format!("{path:?} {instead}; {must}")));
+        return Err(mistake(CERTIFICATE, format!("{path:?} {instead}; {must}")));
     }
     Ok(chain)
 }
@@ -146,12 +149,12 @@ fn read_key(path: &str) -> Result<PrivateKeyDer<'static>, TlsMistake> {
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let is_encrypted = pem.windows(21).any(|window| window == b"ENCRYPTED PRIVATE KEY");
         let text = match error {
-            _ if is_encrypted => format!("{path:?} is encrypted, and nobody can be asked for its password; {must}"),
+            _ if is_encrypted => format!("{path:?} is encrypted, and the server cannot ask for the password; {must}"),
             PemError::NoItemsFound => format!("{path:?} holds no private key; {must}"),
-            // What the error quotes could be a part of the key.
+            // The error could quote a part of the key.
             _ => format!("{path:?} is damaged; {must}"),
         };
-        wrong(KEY, text)
+        mistake(KEY, text)
     })
 }
 
@@ -160,7 +163,7 @@ fn configure(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Tickets keep nothing here, so resumption costs no memory and no core asks another.
+    // Tickets keep the state of sessions with the clients: resumption costs no memory, and no core asks another.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(config)

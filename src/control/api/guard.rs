@@ -173,7 +173,11 @@ mod tests {
         assert_eq!([(); 5].map(|()| ask(&mut guard, "sesame")), [200, 200, 200, 200, 429]);
         assert_eq!([(); 21].map(|()| ask(&mut guard, "guess"))[19..], [401, 429]);
         guard.change("sesame".into(), Rate::new(2, 3_600_000), 0);
-        assert_eq!((ask(&mut guard, "sesame"), ask(&mut guard, "guess")), (429, 429), "a reload does not refill the buckets");
+        assert_eq!(
+            (ask(&mut guard, "sesame"), ask(&mut guard, "guess")),
+            (429, 429),
+            "a reload does not refill the buckets"
+        );
         guard.change("sesame".into(), Rate::new(1_000, 1_000), 0);
         assert_eq!(ask(&mut guard, "sesame"), 200, "looser");
         guard.change("sesame".into(), Rate::new(1, 1_000), 0);

@@ -1,5 +1,5 @@
-//! The keys that tokens are verified with, as an operator gives them: a secret, a PEM file, a key set in a file or at an
-//! address. Read at the start, on SIGHUP, and the key set again while serving. Never verifies a token: the cores do.
+//! The keys that verify tokens: a secret, a PEM file, a key set in a file or at a URL. Reads them at the start and on
+//! SIGHUP, and the key set periodically. Never verifies a token: the cores do.
 
 mod fetch;
 mod files;

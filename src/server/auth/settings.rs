@@ -1,14 +1,14 @@
-//! What `[auth]` says of tokens and of the keys that verify them. Reads files of this host, and asks no address.
+//! The settings of `[auth]` for tokens, and the check of its key files. Fetches no URL.
 
 use std::fmt;
 
 use super::{fetch, files};
 use crate::engine::access::{Expected, Material};
 
-/// Bytes of a secret that HS256 asks for at least (RFC 7518 section 3.2).
+/// Minimum bytes of a secret for HS256 (RFC 7518 section 3.2).
 const SECRET_BYTES_MIN: usize = 32;
 
-/// Where keys come from and what tokens must say. Empty texts stand for what is not configured.
+/// The sources of keys, and the claims that tokens must have. Empty texts are not configured.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AuthSettings {
     /// `auth.hmac_secret`.
@@ -21,7 +21,7 @@ pub struct AuthSettings {
     pub expected: Expected,
 }
 
-/// Shown without the secret and without what an address may hold of one.
+/// Shows neither the secret nor the URL, which may hold a password.
 impl fmt::Debug for AuthSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthSettings")
@@ -33,60 +33,60 @@ impl fmt::Debug for AuthSettings {
     }
 }
 
-/// What is wrong with the value of one key of `[auth]`.
+/// A mistake in the value of one key of `[auth]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthMistake {
-    /// Its name in the section.
+    /// The name of the key in its section.
     pub key: &'static str,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub text: String,
 }
 
 impl AuthSettings {
-    /// Whether there is anything to verify a token with.
+    /// Whether any source of keys is configured.
     #[must_use]
     pub fn have_keys(&self) -> bool {
         !(self.hmac_secret.is_empty() && self.public_key_file.is_empty() && self.jwks.is_empty())
     }
 
-    /// Everything wrong with the files.
+    /// All mistakes in the files.
     #[must_use]
     pub fn check(&self) -> Vec<AuthMistake> {
         let fixed = self.read_fixed().err();
-        let key_set = (!self.jwks.is_empty() && !fetch::is_address(&self.jwks))
+        let key_set = (!self.jwks.is_empty() && !fetch::is_url(&self.jwks))
             .then(|| files::read_key_set(&self.jwks).err())
             .flatten()
             .map(|text| AuthMistake { key: "jwks", text });
         fixed.into_iter().chain(key_set).collect()
     }
 
-    /// The keys that do not change by themselves.
+    /// Reads the keys outside of the key set.
     ///
     /// # Errors
-    /// What is wrong with the PEM file.
+    /// The mistake in the PEM file.
     pub fn read_fixed(&self) -> Result<Material, AuthMistake> {
-        let wrong = |text| AuthMistake { key: "public_key_file", text };
+        let mistake = |text| AuthMistake { key: "public_key_file", text };
         let secret =
             if self.hmac_secret.is_empty() { Material::new() } else { Material::from_secret(&self.hmac_secret) };
         if self.public_key_file.is_empty() {
             return Ok(secret);
         }
-        let public = files::read_pem(&self.public_key_file).map_err(wrong)?;
-        secret.and(public).map_err(|error| wrong(format!("{:?} {error}", self.public_key_file)))
+        let public = files::read_pem(&self.public_key_file).map_err(mistake)?;
+        secret.and(public).map_err(|error| mistake(format!("{:?} {error}", self.public_key_file)))
     }
 
-    /// Says what is allowed and weak.
+    /// Logs warnings about weak settings.
     pub fn warn(&self) {
         if (1..SECRET_BYTES_MIN).contains(&self.hmac_secret.len()) {
             let bytes = self.hmac_secret.len();
             tracing::warn!(
                 bytes,
-                "auth.hmac_secret is shorter than 32 bytes: whoever has a token can try secrets until one fits; \
-                 `openssl rand -base64 32` makes a good one"
+                "auth.hmac_secret is shorter than 32 bytes: the owner of a token can find it by trying; generate one with \
+                 `openssl rand -base64 32`"
             );
         }
         if fetch::is_plain_and_remote(&self.jwks) {
-            tracing::warn!("auth.jwks is read over http: whoever is on the way can put keys into it; use https");
+            tracing::warn!("auth.jwks uses plain http: anyone on the network path can insert keys; use https");
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn secrets_are_not_shown() {
         let settings = AuthSettings {
             hmac_secret: "hunter2".into(),
             jwks: "https://me:hunter2@idp/keys?token=hunter2".into(),

@@ -1,4 +1,4 @@
-//! The keys of tokens as a part of the service thread. How they are kept is the work of [`crate::server::auth`].
+//! The service that keeps token keys current. The work is done in [`crate::server::auth`].
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use crate::server::auth::{AuthMistake, AuthSettings, Keeper, KeySetState, Reload
 use crate::server::config::lower::Plan;
 use crate::server::cores::CoreParts;
 
-/// Keeps the keys of tokens.
+/// Keeps token keys current.
 pub struct AuthService {
-    /// Until it runs in a task of its own.
+    /// Taken when it starts to run in its own task.
     keeper: Option<Keeper>,
     reloads: Reloads,
     state: Arc<KeySetState>,
 }
 
 impl AuthService {
-    /// Reads the keys that are in files of this host.
+    /// Reads the keys that are configured directly or in a PEM file.
     ///
     /// # Errors
-    /// One cannot be used.
+    /// A key cannot be read.
     pub fn prepare(settings: AuthSettings) -> anyhow::Result<Self> {
         settings.warn();
         let (keeper, reloads) =
@@ -45,7 +45,7 @@ impl Service for AuthService {
         Some(self.state.clone())
     }
 
-    /// Reads the key set, if that can be done soon, so that a server that says it is ready knows its keys.
+    /// Reads the key set once before the server announces that it is ready.
     fn start<'a>(&'a mut self, server: &'a RunningServer) -> Work<'a> {
         Box::pin(async {
             if let Some(mut keeper) = self.keeper.take() {

@@ -1,5 +1,4 @@
-//! The control address as a part of the service thread: its socket, and what a reload changes of its API. What it serves
-//! is the work of [`crate::control`].
+//! The service that listens on the control address. The work is done in [`crate::control`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,9 +19,9 @@ use crate::server::signals::Signal;
 pub struct ControlService {
     address: SocketAddr,
     settings: ApiSettings,
-    /// A request to drain goes the way of a signal.
+    /// Requests to drain join the queue of signals.
     signals: Sender<Signal>,
-    /// Until it is served.
+    /// Taken when serving starts.
     listener: Option<TcpListener>,
     serving: Option<ServingApi>,
 }
@@ -33,10 +32,10 @@ struct ServingApi {
 }
 
 impl ControlService {
-    /// Listens on the control address, or takes over a socket that listens.
+    /// Listens on the control address, or takes over an inherited socket.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The socket cannot be bound or used.
     pub async fn prepare(
         plan: &Plan,
         inherited: Option<std::net::TcpListener>,
@@ -46,12 +45,12 @@ impl ControlService {
             Some(socket) => take_over(socket)?,
             None => bind(plan.control_listen).await?,
         };
-        let address = listener.local_addr().context("the control address cannot be told")?;
+        let address = listener.local_addr().context("cannot read the control address")?;
         let settings = plan.api.clone();
         Ok(Self { address, settings, signals, listener: Some(listener), serving: None })
     }
 
-    /// Where it listens.
+    /// The address listened on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -76,19 +75,19 @@ impl Service for ControlService {
         Box::pin(std::future::ready(()))
     }
 
-    /// Takes over the key, the rate and the hosts. A key stays where without one others than this host could use the API.
+    /// Applies the key, the rate and the hosts. An address that other hosts can reach keeps its key until it gets another.
     fn reload(&mut self, plan: &Plan) {
         let Some(ServingApi { api, .. }) = &self.serving else { return };
         let ApiSettings { api_key, api_rate, allowed_hosts, .. } = plan.api.clone();
         if api_key.is_empty() && !is_loopback(&self.address) {
             let bound = self.address;
-            tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
+            tracing::error!(control = %bound, "keeping the previous control.api_key: without one, other hosts could use the API");
             return;
         }
         api.change(api_key, api_rate, allowed_hosts.listening_on([self.address.ip()]));
     }
 
-    /// Closes its connections, too.
+    /// Stops serving, and closes all connections.
     fn finish(&mut self) -> Work<'_> {
         if let Some(ServingApi { task, .. }) = self.serving.take() {
             task.abort();
@@ -101,14 +100,14 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let advice = "choose another address with control.listen";
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("control.listen: {address} is in use by another process; end that one or {advice}")
+            anyhow::anyhow!("control.listen: {address} is in use by another process; end that process or {advice}")
         }
         _ => anyhow::anyhow!("control.listen: cannot listen on {address}: {}; {advice}", explain(&error)),
     })
 }
 
-/// The control address as it was handed over.
+/// Takes over a socket from the service manager.
 fn take_over(socket: std::net::TcpListener) -> anyhow::Result<TcpListener> {
     let taken = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
-    taken.map_err(|error| anyhow::anyhow!("LISTEN_FDS: the control socket cannot be used: {}", explain(&error)))
+    taken.map_err(|error| anyhow::anyhow!("LISTEN_FDS: cannot use the control socket: {}", explain(&error)))
 }

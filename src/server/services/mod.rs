@@ -1,5 +1,5 @@
-//! The parts of the service thread, in one list: what is started beside the cores, told of each reload, shown by the
-//! control address and finished at the end. Each part is a file; this one lists them. Serves no client.
+//! The services of the service thread: prepared before the cores, started beside them, told of every reload, shown by the
+//! control address, and finished at the end. One file for each, and the list of them here. Serves no client.
 
 mod auth;
 mod control;
@@ -21,18 +21,18 @@ use super::config::lower::Plan;
 use super::cores::CoreParts;
 use crate::control::Observed;
 
-/// Each part may take this long to finish.
+/// Time limit for a service to finish.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Every part of the service thread, in the order in which they start and finish: the control address comes first, so
-/// that `/ready` tells how the others start, and nobody asks for anything when they finish.
+/// All services, in the order in which they start and finish. The control address is first: `/ready` shows how the others
+/// start, and no request reaches the others while they finish.
 pub struct ServiceThread(Vec<Box<dyn Service>>);
 
 impl ServiceThread {
-    /// Prepares what the plan asks for.
+    /// Prepares the services that the plan needs.
     ///
     /// # Errors
-    /// One sentence on the first part that cannot be had.
+    /// One sentence on the first service that fails.
     pub fn prepare(plan: &Plan, control: ControlService) -> anyhow::Result<Self> {
         let mut services: Vec<Box<dyn Service>> = vec![Box::new(control)];
         if let Some(settings) = &plan.auth {
@@ -47,7 +47,7 @@ impl ServiceThread {
         Ok(Self(services))
     }
 
-    /// What the cores are started with.
+    /// What the services give to each core at its start.
     #[must_use]
     pub fn core_parts(&self) -> CoreParts {
         let mut parts = CoreParts::default();
@@ -55,30 +55,30 @@ impl ServiceThread {
         parts
     }
 
-    /// What the control address shows of them.
+    /// The observable state of each service, for the control address.
     #[must_use]
     pub fn observed(&self) -> Vec<Arc<dyn Observed>> {
         self.0.iter().filter_map(|service| service.observed()).collect()
     }
 
-    /// Starts them, one after the other.
+    /// Starts the services in order.
     pub async fn start(&mut self, server: &RunningServer) {
         for service in &mut self.0 {
             service.start(server).await;
         }
     }
 
-    /// Hands them a plan that was read again.
+    /// Passes a reloaded plan on to every service.
     pub fn reload(&mut self, plan: &Plan) {
         self.0.iter_mut().for_each(|service| service.reload(plan));
     }
 
-    /// Finishes them, one after the other.
+    /// Finishes the services in order, each within a time limit.
     pub async fn finish(mut self) {
         for service in &mut self.0 {
             let name = service.name();
             if timeout(FINISH_TIMEOUT, service.finish()).await.is_err() {
-                tracing::warn!(service = name, "a service did not finish in time");
+                tracing::warn!(service = name, "service did not finish in time");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What every part of the service thread has in common. Knows none of them.
+//! The interface of a service. Knows no service.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,37 +8,37 @@ use crate::io::core::CoreHandle;
 use crate::server::config::lower::Plan;
 use crate::server::cores::CoreParts;
 
-/// Work that is awaited on the service thread.
+/// Work of a service, awaited on the service thread.
 pub type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// The server once its cores run.
+/// The running server, for services that start.
 pub struct RunningServer {
-    /// Speaks to each core.
+    /// The handle of each core.
     pub cores: Arc<[CoreHandle]>,
-    /// What the control address shows.
+    /// The state that the control address shows.
     pub watched: Arc<Watched>,
 }
 
-/// A part of the service thread. It is prepared, which may fail, before the cores start.
+/// A part of the service thread. Its constructor, `prepare`, does everything that may fail, before the cores start.
 pub trait Service {
-    /// Its name in the log.
+    /// The name of the service in the log.
     fn name(&self) -> &'static str;
 
-    /// Adds what the cores need to reach it.
+    /// Adds the channels through which cores reach the service.
     fn connect(&self, _cores: &mut CoreParts) {}
 
-    /// What `/ready` and `/metrics` show of it.
+    /// The state that `/ready` and `/metrics` show.
     fn observed(&self) -> Option<Arc<dyn Observed>> {
         None
     }
 
-    /// Begins its work, and returns as soon as the server may say that it is ready.
+    /// Starts the service. The server announces that it is ready after every service has started.
     fn start<'a>(&'a mut self, server: &'a RunningServer) -> Work<'a>;
 
-    /// Takes over what has changed in the configuration.
+    /// Applies a reloaded configuration.
     fn reload(&mut self, _plan: &Plan) {}
 
-    /// Ends its work, after the cores have ended. The caller bounds the time.
+    /// Finishes pending work after the cores have ended. The caller limits the time.
     fn finish(&mut self) -> Work<'_> {
         Box::pin(std::future::ready(()))
     }

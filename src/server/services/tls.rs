@@ -1,5 +1,5 @@
-//! The TLS certificate as a part of the service thread: cores get a new one on reload, and the log warns before it
-//! expires. Reads no file and speaks TLS to nobody.
+//! The service that replaces the TLS certificate on reload, and warns before it expires. Reads no file and makes no
+//! handshake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use crate::io::services::Control;
 use crate::server::config::lower::Plan;
 use crate::server::tls::TlsIdentity;
 
-/// A certificate that expires within so many days is warned of, once a day.
+/// The log warns daily during so many days before the certificate expires.
 const WARN_DAYS: u64 = 14;
 const DAY_S: u64 = 86_400;
 
-/// The identity in use, and the cores that use it.
+/// Owns the TLS identity in use.
 pub struct TlsService {
     current: Arc<TlsIdentity>,
     cores: Arc<[CoreHandle]>,
@@ -29,14 +29,14 @@ struct TlsExpiry(AtomicU64);
 
 impl Observed for TlsExpiry {
     fn metrics(&self) -> Vec<Metric> {
-        let help = "When the TLS certificate in use expires, in Unix seconds.";
+        let help = "Expiry of the TLS certificate in use, in Unix seconds.";
         let expires_s = Some(self.0.load(Ordering::Relaxed)).filter(|expires_s| *expires_s > 0);
         vec![Metric::gauge("roomring_tls_certificate_expiry_timestamp_seconds", help, expires_s)]
     }
 }
 
 impl TlsService {
-    /// With the identity that the cores are started with.
+    /// With the identity that the cores start with.
     pub fn prepare(current: Arc<TlsIdentity>) -> Self {
         let expiry = Arc::new(TlsExpiry(AtomicU64::new(current.validity().ends_s)));
         Self { current, cores: Arc::new([]), expiry }
@@ -68,26 +68,26 @@ impl Service for TlsService {
         Box::pin(std::future::ready(()))
     }
 
-    /// From now on handshakes go by the new identity where it differs; connections that are open stay. Sessions of
-    /// another certificate are not resumed, so that every client sees the new one.
+    /// Replaces the identity if it differs. Open connections stay; their sessions cannot be resumed, so that every client
+    /// gets to see the new certificate.
     fn reload(&mut self, plan: &Plan) {
-        // Whether clients speak TLS at all changes with the next start only.
+        // Switching TLS on or off needs a restart.
         let Some(new) = plan.tls.as_ref().filter(|new| !new.is_same_as(&self.current)) else { return };
         for (core, handle) in self.cores.iter().enumerate() {
-            // Its channel is emptied in every turn, so only a core that hangs has no room.
+            // A core empties its channel in every turn, so only the channel of a core that hangs is full.
             if handle.try_tell(Control::Tls(new.config.clone())).is_err() {
-                tracing::error!(core, "the core was not told of the new TLS certificate: send SIGHUP again");
+                tracing::error!(core, "cannot send the new TLS certificate to the core; send SIGHUP again");
                 return;
             }
         }
         self.current = new.clone();
-        tracing::info!(certificates = new.certificates(), "TLS handshakes go by a new certificate");
+        tracing::info!(certificates = new.certificates(), "TLS certificate replaced; new handshakes use it");
         self.expiry.0.store(new.validity().ends_s, Ordering::Relaxed);
         self.warn();
     }
 }
 
-/// Warns once a day while the certificate in use expires soon. Never returns.
+/// Warns once a day while the certificate in use is about to expire. Never returns.
 async fn watch_expiry(expiry: Arc<TlsExpiry>) {
     loop {
         tokio::time::sleep(Duration::from_secs(DAY_S)).await;
@@ -102,7 +102,7 @@ fn warn_of_expiry(expires_s: u64, now_s: u64) {
     if expires_s <= now_s {
         tracing::warn!(
             days_ago = (now_s - expires_s) / DAY_S,
-            "the TLS certificate has expired: clients will refuse it"
+            "the TLS certificate has expired; clients will refuse it"
         );
     } else if expires_s - now_s < WARN_DAYS * DAY_S {
         tracing::warn!(days_left = (expires_s - now_s) / DAY_S, "the TLS certificate expires soon");

@@ -1,5 +1,4 @@
-//! The export of traces as a part of the service thread: it has sent the cores' last spans before the process ends. What
-//! is sent, and how, is the work of [`crate::control::Exporter`].
+//! The service that exports traces, the last spans of the cores included. The work is done in [`crate::control::Exporter`].
 
 use std::sync::Arc;
 
@@ -12,29 +11,29 @@ use crate::control::{Exported, Exporter, Observed, TraceSettings};
 use crate::engine::trace::Span;
 use crate::server::cores::CoreParts;
 
-/// Sends spans to a collector.
+/// Exports spans to a collector.
 pub struct TraceService {
     queue: Sender<Span>,
     exported: Arc<Exported>,
-    /// Until it runs in a task of its own.
+    /// Taken when it starts to run in its own task.
     exporter: Option<Exporter>,
     running: Option<RunningExporter>,
 }
 
 struct RunningExporter {
-    /// Tells it that no more spans come.
+    /// Ends the exporter after the spans in its queue.
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl TraceService {
-    /// An exporter to the collector of these settings.
+    /// An exporter with these settings.
     ///
     /// # Errors
-    /// Its address cannot be used.
+    /// The URL of the collector cannot be used.
     pub fn prepare(settings: &TraceSettings, node: &str) -> anyhow::Result<Self> {
         let (exporter, queue) = Exporter::new(settings, node)
-            .map_err(|why| anyhow::anyhow!("trace.otlp_endpoint: spans cannot be sent: {why}"))?;
+            .map_err(|why| anyhow::anyhow!("trace.otlp_endpoint: cannot export spans: {why}"))?;
         Ok(Self { queue, exported: exporter.exported(), exporter: Some(exporter), running: None })
     }
 }
@@ -63,7 +62,7 @@ impl Service for TraceService {
         Box::pin(std::future::ready(()))
     }
 
-    /// Sends what the cores have left, within the exporter's own time limit.
+    /// Sends the remaining spans, within the exporter's own time limit.
     fn finish(&mut self) -> Work<'_> {
         Box::pin(async {
             if let Some(RunningExporter { end, task }) = self.running.take() {

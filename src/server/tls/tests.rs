@@ -1,4 +1,4 @@
-//! Pairs of files as operators have them, right and wrong.
+//! Pairs of files, right and wrong.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn refused(certificate: &str, key: &str) -> (&'static str, String) {
 }
 
 #[test]
-fn a_pair_that_fits_is_taken() {
+fn a_matching_pair_is_accepted() {
     let files = Files::new();
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
@@ -58,7 +58,7 @@ fn a_pair_that_fits_is_taken() {
 }
 
 #[test]
-fn a_chain_is_as_good_as_its_shortest_part() {
+fn a_chain_is_valid_while_all_its_certificates_are() {
     let files = Files::new();
     let (authority_key, own_key) = (key(), key());
     let mut authority = CertificateParams::new(Vec::new()).expect("valid");
@@ -79,7 +79,7 @@ fn a_chain_is_as_good_as_its_shortest_part() {
 }
 
 #[test]
-fn byte_order_marks_hide_no_certificate_and_no_key() {
+fn byte_order_marks_are_skipped() {
     let files = Files::new();
     let (own, other) = (key(), key());
     let chain = files.write("a.crt", format!("\u{feff}{}\u{feff}{}", certificate(&own), certificate(&other)));
@@ -88,7 +88,7 @@ fn byte_order_marks_hide_no_certificate_and_no_key() {
 }
 
 #[test]
-fn each_mistake_names_its_file() {
+fn every_mistake_names_its_file() {
     let files = Files::new();
     let (own, other) = (key(), key());
     let good = (files.write("a.crt", certificate(&own)), files.write("a.key", own.serialize_pem()));

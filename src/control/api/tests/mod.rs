@@ -306,7 +306,9 @@ async fn a_broadcast_has_a_result_for_each_room_in_order() {
         let Call::Room { room, .. } = call else { panic!("{call:?}") };
         match &**room {
             "bad" => FakeCall::Ends,
-            _ => FakeCall::Answers(Answer::Published { epoch: Epoch(1), seq: Some(room.len() as u64), duplicate: false }),
+            _ => {
+                FakeCall::Answers(Answer::Published { epoch: Epoch(1), seq: Some(room.len() as u64), duplicate: false })
+            }
         }
     });
     let rooms: Vec<String> = (0..200).map(|index| "x".repeat(1 + index % 100)).chain(["bad".into()]).collect();
@@ -337,7 +339,11 @@ async fn listings_go_through_every_core() {
     });
     assert_eq!(post(&api, "/api/disconnect", r#"{"user":"a"}"#).await.body, json!({"disconnected": 516}));
     assert_eq!(get(&api, "/api/connections?after=1-5").await.body, json!({"connections": []}));
-    assert_eq!(get(&api, "/api/connections?after=7-5").await.body, json!({"connections": []}), "a core that does not exist");
+    assert_eq!(
+        get(&api, "/api/connections?after=7-5").await.body,
+        json!({"connections": []}),
+        "a core that does not exist"
+    );
 }
 
 #[tokio::test]
