@@ -1,21 +1,21 @@
-//! The operator's commands as typed, and what each asks of the HTTP API. Sends nothing.
+//! The arguments of the operator commands, and the API request that each makes. Sends nothing.
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// ControlArgs a command speaks to the server and to whoever typed it.
+/// Arguments that all operator commands have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ControlArgs {
-    /// The server's control address, such as 127.0.0.1:8081 or https://host/; else control.listen of the configuration
+    /// Control address of the server, such as 127.0.0.1:8081 or https://host/; control.listen by default
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<String>,
-    /// Print the server's answer as it is, in JSON
+    /// Print the server's response as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What a command asks for.
+/// An operator command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperatorCommand {
     /// `roomring rooms`
@@ -36,7 +36,7 @@ pub enum OperatorCommand {
     Drain(DrainArgs),
 }
 
-macro_rules! asks {
+macro_rules! commands {
     ($($name:ident($args:ident),)*) => {
         $(impl From<$args> for OperatorCommand {
             fn from(args: $args) -> Self {
@@ -46,7 +46,7 @@ macro_rules! asks {
     };
 }
 
-asks! {
+commands! {
     Rooms(RoomsArgs),
     Connections(ConnectionsArgs),
     Members(MembersArgs),
@@ -57,7 +57,7 @@ asks! {
     Drain(DrainArgs),
 }
 
-/// By what the first rooms are chosen.
+/// Order of the busiest rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RoomSortArg {
     /// Most members first
@@ -66,119 +66,119 @@ pub enum RoomSortArg {
     Rate,
 }
 
-/// By what the first connections are chosen.
+/// Order of the slowest connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ConnectionSortArg {
-    /// The laggards: most bytes waiting first
+    /// Most queued bytes first
     Queued,
 }
 
-/// Of `roomring rooms`.
+/// Arguments of `roomring rooms`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct RoomsArgs {
-    /// The busiest of all rooms rather than a page of them
+    /// List the busiest rooms instead of a page of all rooms
     #[arg(long, value_enum)]
     sort: Option<RoomSortArg>,
-    /// ControlArgs many
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Go on behind a page, from what it said at its end
+    /// Continue after a page, with the value that it ended with
     #[arg(long, value_name = "NEXT", conflicts_with = "sort")]
     after: Option<String>,
 }
 
-/// Of `roomring connections`.
+/// Arguments of `roomring connections`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ConnectionsArgs {
-    /// Only this user's
+    /// List only connections of this user
     #[arg(long)]
     user: Option<String>,
-    /// Only members of this room
+    /// List only members of this room
     #[arg(long)]
     room: Option<String>,
-    /// The worst laggards of all connections rather than a page of them
+    /// List the slowest connections instead of a page of all connections
     #[arg(long, value_enum)]
     sort: Option<ConnectionSortArg>,
-    /// ControlArgs many
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Go on behind a page, from what it said at its end
+    /// Continue after a page, with the value that it ended with
     #[arg(long, value_name = "NEXT", conflicts_with = "sort")]
     after: Option<String>,
 }
 
-/// Of `roomring members`.
+/// Arguments of `roomring members`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct MembersArgs {
-    /// Which room
+    /// Room
     room: String,
-    /// ControlArgs many
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Only users whose names sort after this one
+    /// List only users whose names sort after this one
     #[arg(long, value_name = "USER")]
     after: Option<String>,
 }
 
-/// Of `roomring history`.
+/// Arguments of `roomring history`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct HistoryArgs {
-    /// Which room
+    /// Room
     room: String,
-    /// ControlArgs many
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Only messages above this number, the oldest of them
+    /// List the oldest messages above this number
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
-    /// Only messages below this number, the newest of them
+    /// List the newest messages below this number
     #[arg(long, value_name = "SEQ", conflicts_with = "after")]
     before: Option<u64>,
 }
 
-/// Of `roomring publish`.
+/// Arguments of `roomring publish`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct PublishArgs {
-    /// Which room
+    /// Room
     room: String,
-    /// What: a JSON value; text that is none is sent as a JSON string
+    /// Data: a JSON value, or text to send as a JSON string
     #[arg(allow_hyphen_values = true)]
     data: String,
-    /// In whose name; else "server"
+    /// User shown as the publisher; "server" by default
     #[arg(long, value_name = "USER")]
     from: Option<String>,
-    /// Idempotency key: with the same one again nothing is published
+    /// Idempotency key: repeating it publishes nothing
     #[arg(long)]
     key: Option<String>,
-    /// Only for those who are there now: not numbered, not kept
+    /// Deliver to current members only, without a number and without history
     #[arg(long, conflicts_with = "key")]
     ephemeral: bool,
 }
 
-/// Of `roomring kick`.
+/// Arguments of `roomring kick`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct KickArgs {
-    /// Out of which room
+    /// Room
     room: String,
-    /// Whom
+    /// User
     user: String,
 }
 
-/// Of `roomring disconnect`.
+/// Arguments of `roomring disconnect`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DisconnectArgs {
-    /// All connections of this user
+    /// Close all connections of this user
     #[arg(required_unless_present = "connection")]
     user: Option<String>,
-    /// One connection, by its id
+    /// Close the connection with this id
     #[arg(long, value_name = "ID", conflicts_with = "user")]
     connection: Option<String>,
-    /// Told to the client in the close frame
+    /// Reason in the close frame
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// Of `roomring drain`.
+/// Arguments of `roomring drain`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DrainArgs {}
 
@@ -187,11 +187,11 @@ pub struct DrainArgs {}
 pub struct ApiRequest {
     /// `GET` or `POST`.
     pub method: Method,
-    /// Below `/api`, each part as it is meant, not encoded.
+    /// Segments below `/api`, not percent-encoded.
     pub path: Vec<String>,
-    /// Names and values, not encoded.
+    /// Names and values, not percent-encoded.
     pub query: Vec<(&'static str, String)>,
-    /// JSON, as text: the data of a publish stays as it was typed.
+    /// JSON as text, so that published data stays as typed.
     pub body: Option<String>,
 }
 
@@ -207,7 +207,7 @@ impl ApiRequest {
 }
 
 impl OperatorCommand {
-    /// The request that this takes.
+    /// The API request of this command.
     pub fn request(&self) -> ApiRequest {
         let number = |number: &Option<u32>| number.map(|number| number.to_string());
         match self {
@@ -263,7 +263,7 @@ impl PublishArgs {
     }
 }
 
-/// A choice as it is written on the command line, which is how the API names it too.
+/// The name of a choice, which is the same on the command line and in the API.
 fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
