@@ -29,7 +29,7 @@ const UNSAFE: &[&str] = &["src/io/ring.rs", "src/io/ring/", "src/wire/mask.rs"];
 pub const CLOCKS: &[(&str, &str)] = &[
     ("src/io/clock.rs", "it is the clock"),
     ("src/server/boot.rs", "uptime counts from the start of the process, when there is no core yet"),
-    ("src/server/life.rs", "the service thread goes by its own runtime's clock, which tests can stop"),
+    ("src/server/lifecycle.rs", "the service thread goes by its own runtime's clock, which tests can stop"),
 ];
 
 const FILE_LINES_MAX: usize = 600;

@@ -55,13 +55,13 @@ fn check_parts(config: &Config, mistakes: &mut Vec<Mistake>) {
 ///
 /// # Errors
 /// What is wrong with the files.
-pub fn identity(config: &Config) -> Result<Option<tls::Identity>, Vec<Mistake>> {
+pub fn identity(config: &Config) -> Result<Option<tls::TlsIdentity>, Vec<Mistake>> {
     let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
     if certificate.text().is_empty() && key.text().is_empty() {
         return Ok(None);
     }
-    tls::Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
-        let mistake = |wrong: tls::Wrong| {
+    tls::TlsIdentity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
+        let mistake = |wrong: tls::TlsMistake| {
             let (at_fault, other) = if wrong.key == "tls.key" { (key, certificate) } else { (certificate, key) };
             Mistake::refused(later(at_fault, other), wrong.key, wrong.text)
         };
@@ -76,17 +76,17 @@ fn check_auth(config: &Config, mistakes: &mut Vec<Mistake>) {
         let text = "\"jwt\" needs a key to verify tokens with; set auth.hmac_secret, auth.public_key_file or auth.jwks";
         mistakes.push(Mistake::refused(&mode.origin, "auth.mode", text));
     }
-    for auth::Wrong { key, text } in settings.check() {
+    for auth::AuthMistake { key, text } in settings.check() {
         mistakes.push(Mistake::refused(&config.get("auth", key).origin, format!("auth.{key}"), text));
     }
 }
 
 /// What `[auth]` says of tokens.
 #[must_use]
-pub fn auth(config: &Config) -> auth::Settings {
+pub fn auth(config: &Config) -> auth::AuthSettings {
     let text = |name| config.get("auth", name).text().to_owned();
     let leeway_ms = config.get("auth", "leeway").number();
-    auth::Settings {
+    auth::AuthSettings {
         hmac_secret: text("hmac_secret"),
         public_key_file: text("public_key_file"),
         jwks: text("jwks"),

@@ -23,7 +23,7 @@ use crate::engine::settings::{
 };
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
-use crate::server::tls::Identity;
+use crate::server::tls::TlsIdentity;
 use crate::wire::handshake::ForwardedHeader;
 
 /// How log lines are written.
@@ -43,7 +43,7 @@ pub struct Plan {
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
     /// What clients are shown; `None`: they speak plain TCP.
-    pub tls: Option<Arc<Identity>>,
+    pub tls: Option<Arc<TlsIdentity>>,
     /// The control address.
     pub control_listen: SocketAddr,
     /// One entry for each executor: the CPU it is kept on, if it is.
@@ -55,7 +55,7 @@ pub struct Plan {
     /// Whether trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// How tokens are verified; `None`: anyone may connect.
-    pub auth: Option<auth::Settings>,
+    pub auth: Option<auth::AuthSettings>,
     /// For each core.
     pub settings: Arc<Settings>,
     /// For the HTTP API.

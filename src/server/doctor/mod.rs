@@ -110,7 +110,7 @@ impl Subject {
 /// serve.
 pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> ExitCode {
     // As the server does before it looks at them.
-    super::boot::raise_files_limit();
+    super::open_files::raise_limit();
     let host = Host::here();
     let ring = trial::run(plan.settings.max_connections_per_core);
     let subject = Subject::new(&host, config, plan, machine, ring);
