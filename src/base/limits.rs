@@ -45,9 +45,6 @@ pub const HEADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Addresses, and users, looked at in one tick for having nothing to be remembered for; the rest follow in the next turn.
 pub const LIMITER_LOOKS_PER_TICK_MAX: usize = 4_096;
 
-/// Events that one sliding window remembers, 8 bytes each: the largest count of a rate that is kept by one.
-pub const WINDOW_EVENTS_MAX: u64 = 1_000_000;
-
 /// Pongs queued for one connection in one turn; of further pings in it only the latest is answered.
 pub const PONGS_PER_TURN_MAX: u8 = 16;
 

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
-use super::config::lower::LogFormat;
+use super::config::choices::LogFormat;
 
 /// Lines that may wait to be written; over it they are lost and counted.
 const LINES_MAX: usize = 8_192;

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use self::args::{Action, Answer, Request, TokenRequest};
 use self::config::check::{LACKS_HOSTS, lacks_hosts};
-use self::config::found::Found;
+use self::config::config_file::ConfigFile;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
@@ -79,7 +79,7 @@ fn run(request: Request) -> ExitCode {
     match (request.action, plan) {
         (Action::PrintConfig, _) => print_config(&config, &mistakes),
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
-            let file = config.file.as_ref().map_or_else(|| "no file".into(), Found::shown);
+            let file = config.file.as_ref().map_or_else(|| "no file".into(), ConfigFile::shown);
             let fine = format!("the configuration is fine ({file})");
             print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
         }

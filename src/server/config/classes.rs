@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Setting;
 use super::keys::{KEYS, Key};
-use super::kind::{Raw, raw_of};
-use super::load::{in_order, read_value};
+use super::kind::SettingValue;
 use super::nearest;
 use super::origin::{Mistake, Origin};
+use super::raw::{Raw, raw_of};
+use super::read::{in_order, printable, read_value};
+use super::setting::Setting;
 
 /// Classes in one configuration: each join of a room may try them all.
 pub const CLASSES_MAX: usize = 256;
@@ -105,8 +106,7 @@ fn read_class(
             })
         };
         if let Err(text) = result {
-            let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
-            mistakes.push(Mistake::unreadable(&origin, format!("rooms.class.{name}"), text));
+            mistakes.push(Mistake::unreadable(&origin, format!("rooms.class.{}", printable(name)), text));
         }
     }
     if !has_pattern {
@@ -130,7 +130,7 @@ fn read_pattern(raw: &Raw) -> Result<String, String> {
     }
 }
 
-fn read_override(name: &str, raw: &Raw) -> Result<(usize, super::kind::Value), String> {
+fn read_override(name: &str, raw: &Raw) -> Result<(usize, SettingValue), String> {
     let known = KEYS.iter().position(|key| key.name == name && (key.by_class || key.section == "rooms"));
     match known {
         Some(index) if KEYS[index].by_class => Ok((index, read_value(&KEYS[index], raw)?)),

@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use super::kind::{Kind, Raw, TextRule, Value};
+use super::choices::{AUTH_MODES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES, words};
+use super::kind::{Kind, SettingValue, TextRule};
+use super::raw::Raw;
 
 /// How much of a value must not be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +105,7 @@ impl Key {
 
     /// The default, read.
     #[must_use]
-    pub fn default_value(&self) -> Value {
+    pub fn default_value(&self) -> SettingValue {
         self.kind.parse(&Raw::Word(self.default.into())).expect("a test reads every default")
     }
 }
@@ -165,15 +167,9 @@ const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none",
 const OTLP: Kind = text("an http or https URL such as \"http://127.0.0.1:4318\", or \"\" for none", |text| {
     text.is_empty() || crate::control::is_endpoint(text)
 });
-const PART: Kind =
-    text("a part such as \"1/1000\" or \"0.001\", from 0 to 1", |text| super::part::parse_part(text).is_some());
 const NODE: Kind = text("\"auto\", or 1 to 64 letters, digits, '.', '_' and '-'", is_node);
 const ECHO_PATH: Kind =
     text("\"\", or a path that begins with \"/\" and is neither \"/ws\" nor \"/health\"", is_echo_path);
-const LEVEL: Kind =
-    text("a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"", |text| {
-        super::level::parse_level(text).is_some()
-    });
 const ORIGINS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
     // Which of them can ever match, `check` says with the reason.
@@ -182,11 +178,6 @@ const ORIGINS: Kind = Kind::Texts(TextRule {
 const HOSTS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or a host such as \"chat.example.com\" or \"*.example.com\", of at most 255 bytes",
     check: |text| (1..=255).contains(&text.len()),
-});
-const FORWARDED: Kind = Kind::Choice(&["X-Forwarded-For", "Forwarded"]);
-const NETWORKS: Kind = Kind::Texts(TextRule {
-    expected: "a network such as \"10.0.0.0/8\" or an IP address",
-    check: |text| super::networks::parse_network(text).is_some(),
 });
 const SEND_BYTES: Kind = size(0, 64 * MIB);
 const PREFIX: Kind = text("1 to 64 letters, digits, '.', '_', ':' and '-'", |text| {
@@ -227,8 +218,8 @@ pub static KEYS: &[Key] = &[
     Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
     Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
     Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
-    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks of proxies that are trusted for client addresses"),
-    Key::new("server", "forwarded_header", FORWARDED, "X-Forwarded-For", "the header in which they name the client"),
+    Key::new("server", "trusted_proxies", Kind::Networks, "[]", "networks of proxies that are trusted for client addresses"),
+    Key::new("server", "forwarded_header", Kind::Choice(&words(&FORWARDED_HEADERS)), "X-Forwarded-For", "the header in which they name the client"),
     Key::new("server", "allowed_hosts", HOSTS, "[]", "hosts taken beside the listen addresses and loopback names")
         .hangup(),
     Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
@@ -243,7 +234,7 @@ pub static KEYS: &[Key] = &[
         .hangup(),
     Key::new("control", "api_rate", Kind::Rate, "2000/s", "requests to the API; burst: twice as many").hangup(),
     //
-    Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect: anyone, or who has a token"),
+    Key::new("auth", "mode", Kind::Choice(&words(&AUTH_MODES)), "open", "who may connect: anyone, or who has a token"),
     Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512; at least 32 bytes, from a random source")
         .secrecy(Secrecy::Secret)
         .hangup(),
@@ -276,7 +267,7 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "rooms",
         "slow_policy",
-        Kind::Choice(&["disconnect", "skip", "latest"]),
+        Kind::Choice(&words(&SLOW_POLICIES)),
         "disconnect",
         "what happens to a slow reader",
     )
@@ -360,10 +351,10 @@ pub static KEYS: &[Key] = &[
         .needs(STORE),
     Key::new("store", "path", FILE, "data", "directory of the embedded store").needs(STORE),
     Key::new("store", "url", URL, "", "postgres, mongodb").needs(STORE).secrecy(Secrecy::Url),
-    Key::new("store", "durability", Kind::Choice(&["memory", "store"]), "memory", "what `published` means")
+    Key::new("store", "durability", Kind::Choice(&words(&DURABILITIES)), "memory", "what `published` means")
         .needs(STORE),
     //
-    Key::new("link", "kind", Kind::Choice(&["none", "redis"]), "none", "what links machines").needs(LINK),
+    Key::new("link", "kind", Kind::Choice(&words(&LINK_KINDS)), "none", "what links machines").needs(LINK),
     Key::new("link", "url", URL, "redis://127.0.0.1:6379", "redis, redis+sentinel, redis+cluster")
         .secrecy(Secrecy::Url),
     Key::new("link", "prefix", PREFIX, "roomring", "of every key in Redis"),
@@ -374,11 +365,11 @@ pub static KEYS: &[Key] = &[
     Key::new("link", "breaker_reset", duration(100 * MS, HOUR), "5s", "open for so long"),
     Key::new("link", "lease", duration(S, HOUR), "5s", "a node that is silent for so long is dead"),
     //
-    Key::new("log", "level", LEVEL, "info", "also per target").hangup(),
-    Key::new("log", "format", Kind::Choice(&["auto", "text", "json"]), "auto", "auto: text on a terminal, else json"),
+    Key::new("log", "level", Kind::Level, "info", "also per target").hangup(),
+    Key::new("log", "format", Kind::Choice(&words(&LOG_FORMATS)), "auto", "auto: text on a terminal, else json"),
     //
     Key::new("trace", "otlp_endpoint", OTLP, "", "where spans of sampled publishes are sent (OTLP/HTTP, JSON)")
         .secrecy(Secrecy::Url),
-    Key::new("trace", "sample", PART, "1/1000", "the part of the publishes that is traced").hangup(),
+    Key::new("trace", "sample", Kind::Fraction, "1/1000", "the part of the publishes that is traced").hangup(),
     Key::new("trace", "queue_max", count(1, 1_000_000), "4_096", "spans that wait to be sent; over it they are lost"),
 ];

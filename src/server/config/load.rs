@@ -9,21 +9,20 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::classes;
-use super::found::{self, Found};
-use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
-use super::kind::{Raw, Value, raw_of, trimmed};
+use super::config_file::{self, ConfigFile};
+use super::effective::Config;
+use super::keys::{self, ENV_PREFIX, KEYS};
 use super::nearest;
 use super::origin::{Mistake, Origin};
 use super::quote::quoted;
+use super::raw::{Raw, raw_of, trimmed};
+use super::read::{in_order, printable, read_value};
 use super::services;
-use super::{Config, Setting};
+use super::setting::Setting;
 use crate::server::file;
 
 /// Bytes of a configuration file.
 const FILE_BYTES_MAX: usize = 4 << 20;
-
-/// What a secret looks like where it must not be shown.
-pub const MASK: &str = "***";
 
 /// Where to read from. Given as values, so that reading can be repeated and tested.
 #[derive(Clone, Debug, Default)]
@@ -64,30 +63,17 @@ pub fn load(sources: &Sources) -> (Config, Vec<Mistake>) {
 }
 
 /// Line numbers of byte offsets in one file.
-pub(super) struct Lines<'a> {
+struct LineNumbers<'a> {
     path: &'a str,
     text: &'a str,
 }
 
-impl Lines<'_> {
+impl LineNumbers<'_> {
     /// Where the value of this span stands.
-    pub(super) fn origin(&self, offset: usize) -> Origin {
+    fn origin(&self, offset: usize) -> Origin {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         Origin::File { path: self.path.to_owned(), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
     }
-}
-
-/// Reads one value of a key, or says what is wrong with it.
-pub(super) fn read_value(key: &Key, raw: &Raw) -> Result<Value, String> {
-    let masked =
-        key.secrecy != Secrecy::Open && matches!(raw, Raw::Text(text) | Raw::Word(text) if text.contains(MASK));
-    if masked {
-        return Err("holds the mask that print-config writes in place of a secret; write the secret itself".into());
-    }
-    key.kind.parse(raw).map_err(|wrong| {
-        let shown = if key.secrecy == Secrecy::Open { raw.shown() } else { "the value".into() };
-        format!("{shown} {wrong}; it must be {}", key.kind.expected())
-    })
 }
 
 struct Loading {
@@ -103,29 +89,29 @@ impl Loading {
     fn file(&mut self, sources: &Sources) {
         let found = match &sources.file {
             Some(path) => Ok(Some(path)),
-            None => found::first(&sources.candidates),
+            None => config_file::first(&sources.candidates),
         };
         let path = match found {
             Ok(Some(path)) => path,
             Ok(None) => return,
             Err((path, why)) => {
-                let shown = found::shown(path);
+                let shown = config_file::shown(path);
                 let text =
                     format!("the configuration file {shown} {why}; make it readable, or name a file by --config");
                 return self.wrong(&Origin::Default, "", text);
             }
         };
-        let shown = found::shown(path);
+        let shown = config_file::shown(path);
         match file::read_text(path, FILE_BYTES_MAX) {
             Ok(text) => {
-                self.document(&Lines { path: &shown, text: &text });
-                self.config.file = Some(Found { path: path.clone(), is_empty: text.trim().is_empty() });
+                self.document(&LineNumbers { path: &shown, text: &text });
+                self.config.file = Some(ConfigFile { path: path.clone(), is_empty: text.trim().is_empty() });
             }
             Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
         }
     }
 
-    fn document(&mut self, lines: &Lines<'_>) {
+    fn document(&mut self, lines: &LineNumbers<'_>) {
         let (document, errors) = DeTable::parse_recoverable(lines.text);
         if !errors.is_empty() {
             // What a broken document seems to say is no ground for more complaints.
@@ -145,20 +131,24 @@ impl Loading {
                 }
                 DeValue::Table(_) => {
                     let nearest = nearest::nearest_section(name);
-                    self.wrong(&origin, "", format!("unknown section [{}]; the nearest is [{nearest}]", plain(name)));
+                    self.wrong(
+                        &origin,
+                        "",
+                        format!("unknown section [{}]; the nearest is [{nearest}]", printable(name)),
+                    );
                 }
                 _ if keys::sections().any(|known| known == name) => {
                     self.wrong(&origin, name, format!("this is a section; write [{name}] and its keys below"));
                 }
                 _ => {
                     let nearest = nearest::nearest_key("", name);
-                    self.wrong(&origin, plain(name), unknown_key(&nearest));
+                    self.wrong(&origin, printable(name), unknown_key(&nearest));
                 }
             }
         }
     }
 
-    fn table(&mut self, section: &str, table: &DeTable<'_>, lines: &Lines<'_>) {
+    fn table(&mut self, section: &str, table: &DeTable<'_>, lines: &LineNumbers<'_>) {
         for (name, value) in in_order(table) {
             let origin = lines.origin(name.span().start);
             if (section, name.get_ref().as_ref()) == ("rooms", "class") {
@@ -178,10 +168,10 @@ impl Loading {
     fn assign(&mut self, section: &str, name: &str, raw: &Raw, origin: &Origin) {
         let Some(index) = keys::find(section, name) else {
             let nearest = nearest::nearest_key(section, name);
-            return self.wrong(origin, plain(&format!("{section}.{name}")), unknown_key(&nearest));
+            return self.wrong(origin, printable(&format!("{section}.{name}")), unknown_key(&nearest));
         };
         match read_value(&KEYS[index], raw) {
-            Ok(value) => self.config.settings[index] = Setting { value, origin: origin.clone() },
+            Ok(value) => self.config.set(index, Setting { value, origin: origin.clone() }),
             Err(text) => self.wrong(origin, KEYS[index].path(), text),
         }
     }
@@ -212,7 +202,7 @@ impl Loading {
         if known.is_none() && !names_section && services::is_of_service(&name, &value.to_string_lossy()) {
             return;
         }
-        let origin = Origin::Env(plain(&name));
+        let origin = Origin::Env(printable(&name));
         match (known, value.to_str()) {
             (Some((section, name)), Some(value)) => self.assign_word(section, name, value, &origin),
             (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
@@ -232,7 +222,7 @@ impl Loading {
             Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
             None => {
                 let nearest = nearest::nearest_key("", path.trim());
-                self.wrong(&Origin::Set, plain(path), unknown_key(&nearest));
+                self.wrong(&Origin::Set, printable(path), unknown_key(&nearest));
             }
         }
     }
@@ -247,25 +237,11 @@ fn not_toml(why: &str, text: &str, span: Range<usize>) -> String {
     let start = text[..span.start].rfind('\n').map_or(0, |before| before + 1);
     match (why, text[start..].lines().next().unwrap_or_default()) {
         ("duplicate key", _) => {
-            let key = plain(text[span].trim_matches(['"', '\'']));
+            let key = printable(text[span].trim_matches(['"', '\'']));
             format!("this is not TOML: duplicate key {key:?}; it may be written once")
         }
         (why, "") => format!("this is not TOML: {why}"),
         (why, line) => format!("this is not TOML: {why}; got {}", quoted(line)),
     }
     .replace('\n', ", ")
-}
-
-/// Without what could break out of the line.
-fn plain(name: &str) -> String {
-    name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-type Entry<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
-
-/// The entries as they were written, not by name.
-pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(name, _)| name.span().start);
-    entries
 }

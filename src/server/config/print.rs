@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
-use super::Config;
+use super::effective::Config;
 use super::keys::{self, KEYS, Key, Secrecy};
-use super::kind::Value;
-use super::load::MASK;
+use super::kind::SettingValue;
+use super::read::MASK;
 
 /// The whole configuration, one key a line.
 #[must_use]
@@ -40,10 +40,10 @@ fn render_classes(config: &Config, text: &mut String) {
 }
 
 /// The value with what must not be shown replaced by [`MASK`].
-fn masked(key: &Key, value: &Value) -> Value {
+fn masked(key: &Key, value: &SettingValue) -> SettingValue {
     match (key.secrecy, value) {
-        (Secrecy::Secret, Value::Text(text)) if !text.is_empty() => Value::Text(MASK.into()),
-        (Secrecy::Url, Value::Text(text)) => Value::Text(masked_url(text)),
+        (Secrecy::Secret, SettingValue::Text(text)) if !text.is_empty() => SettingValue::Text(MASK.into()),
+        (Secrecy::Url, SettingValue::Text(text)) => SettingValue::Text(masked_url(text)),
         (_, value) => value.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! Which part of a statement that was not understood is shown: as much as can be no secret.
 
 use super::keys::{KEYS, Secrecy};
-use super::kind::Raw;
+use super::raw::Raw;
 
 /// The statement in quotes: whole where it begins with a key whose value may be shown, else up to the value.
 #[must_use]

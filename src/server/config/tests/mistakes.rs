@@ -3,7 +3,7 @@
 use super::super::keys::KEYS;
 use super::super::load::{Sources, load};
 use super::super::machine::Machine;
-use super::{Config, Scratch, check, machine, mistakes_in};
+use super::{Config, Scratch, machine, mistakes_in, refused};
 
 /// One line below a section's header is wrong in this way.
 fn assert_mistake(section: &str, line: &str, sentence: &str) {
@@ -33,7 +33,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "server",
             "max_connections = 1.5",
-            "server.max_connections: the number with a fraction has the wrong type; it must be a whole number from 1 to 16000000",
+            "server.max_connections: 1.5 is a floating-point number; it must be a whole number from 1 to 16000000",
         ),
         (
             "server",
@@ -103,7 +103,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "rooms",
             "slow_policy = \"wait\"",
-            "rooms.slow_policy: \"wait\" is not one of the choices; it must be \"disconnect\" or \"skip\" or \"latest\"",
+            "rooms.slow_policy: \"wait\" is not one of the choices; it must be \"disconnect\", \"skip\" or \"latest\"",
         ),
         (
             "auth",
@@ -148,7 +148,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "server",
             "trusted_proxies = [\"10.0.0.1/8\"]",
-            "server.trusted_proxies: the list holds \"10.0.0.1/8\", which is not valid; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",
+            "server.trusted_proxies: the list holds \"10.0.0.1/8\", which has bits set beyond its prefix; write \"10.0.0.0/8\" for the whole network; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",
         ),
         (
             "server",
@@ -158,7 +158,12 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "log",
             "level = \"loud\"",
-            "log.level: \"loud\" is not valid; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
+            "log.level: \"loud\" is not a level; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
+        ),
+        (
+            "log",
+            "level = \"info,roomring::io=loud\"",
+            "log.level: \"info,roomring::io=loud\" holds \"loud\", which is not a level; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
         ),
         (
             "trace",
@@ -168,7 +173,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "trace",
             "sample = \"2\"",
-            "trace.sample: \"2\" is not valid; it must be a part such as \"1/1000\" or \"0.001\", from 0 to 1",
+            "trace.sample: \"2\" is not between 0 and 1; it must be a fraction from 0 to 1 such as \"1/1000\" or \"0.001\"",
         ),
         (
             "control",
@@ -521,6 +526,6 @@ fn a_window_remembers_so_many() {
 #[test]
 fn a_small_machine_is_no_mistake_by_default() {
     let small = Machine { cpus: vec![7], parallelism: 1, memory_bytes: 64 << 20, host: None };
-    assert_eq!(check(&Config::default(), &small), []);
-    assert_eq!(check(&Config::default(), &machine()), []);
+    assert_eq!(refused(&Config::default(), &small), []);
+    assert_eq!(refused(&Config::default(), &machine()), []);
 }

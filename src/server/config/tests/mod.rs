@@ -5,7 +5,7 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
-use super::check::{check, lacks_hosts};
+use super::check::lacks_hosts;
 use super::keys::{self, KEYS};
 use super::kind::Kind;
 use super::load::{Sources, load};
@@ -36,11 +36,16 @@ impl Scratch {
     }
 }
 
+/// Everything that keeps a server from running with this configuration.
+fn refused(config: &Config, machine: &Machine) -> Vec<Mistake> {
+    plan(config, machine).err().unwrap_or_default()
+}
+
 /// Everything wrong with a file, its directory left out of the sentences.
 fn mistakes_in(text: &str) -> Vec<String> {
     let scratch = Scratch::new(text);
     let (config, mut mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
-    mistakes.extend(check(&config, &machine()));
+    mistakes.extend(refused(&config, &machine()));
     sentences(&mistakes, scratch.0.path())
 }
 
@@ -62,10 +67,10 @@ fn defaults_are_in_their_ranges_and_need_no_missing_part() {
         // Reading is what checks the range; it panics here if the default does not pass.
         let value = key.default_value();
         assert!(!key.doc.is_empty(), "{}", key.path());
-        let again = super::kind::raw_of(toml::de::DeValue::parse(&key.kind.render(&value)).expect("TOML").get_ref());
+        let again = super::raw::raw_of(toml::de::DeValue::parse(&key.kind.render(&value)).expect("TOML").get_ref());
         assert_eq!(key.kind.parse(&again), Ok(value), "{}", key.path());
     }
-    assert_eq!(check(&Config::default(), &machine()), []);
+    assert_eq!(refused(&Config::default(), &machine()), []);
 }
 
 #[test]
@@ -164,7 +169,7 @@ fn values_reach_the_engine_in_its_units() {
     );
     assert_eq!(plan.cpus, [Some(0), Some(1)]);
     assert_eq!(plan.shutdown_grace_ms, 5_000);
-    assert_eq!(plan.log_format, super::lower::LogFormat::Json);
+    assert_eq!(plan.log_format, super::choices::LogFormat::Json);
     let settings = plan.settings;
     assert_eq!((settings.node.as_str(), settings.cores), ("web-1", 2));
     assert_eq!((settings.max_connections, settings.max_connections_per_core), (20_000, 16_384));

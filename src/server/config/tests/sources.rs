@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::super::found::Found;
+use super::super::config_file::ConfigFile;
 use super::super::load::{Sources, load};
-use super::super::units::Cores;
+use super::super::units::CoresSetting;
 use super::{Scratch, machine, sentences};
 use crate::server::config::Config;
 use crate::server::config::lower::plan;
@@ -40,12 +40,12 @@ fn later_sources_win() {
         let setting = config.get("server", name);
         (setting.value.clone(), setting.origin.to_string())
     };
-    use crate::server::config::kind::Value;
+    use crate::server::config::kind::SettingValue;
     let file = format!("{}:2", scratch.path().display());
-    assert_eq!(shown("cores"), (Value::Cores(Cores::Count(2)), file));
-    assert_eq!(shown("max_connections"), (Value::Number(3), "ROOMRING_SERVER__MAX_CONNECTIONS".into()));
-    assert_eq!(shown("warm_connections"), (Value::Number(5), "--set".into()));
-    assert_eq!(shown("pin"), (Value::Bool(true), "default".into()));
+    assert_eq!(shown("cores"), (SettingValue::Cores(CoresSetting::Count(2)), file));
+    assert_eq!(shown("max_connections"), (SettingValue::Number(3), "ROOMRING_SERVER__MAX_CONNECTIONS".into()));
+    assert_eq!(shown("warm_connections"), (SettingValue::Number(5), "--set".into()));
+    assert_eq!(shown("pin"), (SettingValue::Bool(true), "default".into()));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn the_first_candidate_that_exists_is_read() {
     let candidates = vec![PathBuf::from("/nonexistent/roomring.toml"), scratch.path()];
     let config = loaded(&Sources { candidates: candidates.clone(), ..Sources::default() });
     assert_eq!(config.get("server", "node").text(), "a");
-    assert_eq!(config.file, Some(Found { path: scratch.path(), is_empty: false }));
+    assert_eq!(config.file, Some(ConfigFile { path: scratch.path(), is_empty: false }));
     let config = loaded(&Sources { candidates: candidates[..1].to_vec(), ..Sources::default() });
     assert_eq!(config, Config::default());
 }
@@ -120,8 +120,8 @@ fn words_are_read_by_the_kind_of_their_key() {
     assert_eq!(config.get("control", "listen").addresses()[0].to_string(), "[::1]:9");
     assert_eq!(config.get("server", "max_message_bytes").number(), 65_536);
     assert!(!config.get("server", "pin").flag());
-    assert_eq!(config.get("log", "level").text(), "warn");
-    assert_eq!(*config.get("server", "cores").cores(), Cores::Count(2));
+    assert_eq!(config.get("log", "level").level().to_string(), "warn");
+    assert_eq!(*config.get("server", "cores").cores(), CoresSetting::Count(2));
     assert_eq!(config.get("server", "max_connections").number(), 1_000);
     assert_eq!(config.get("heartbeat", "interval").number(), 1_000);
     assert_eq!(config.get("auth", "allowed_origins").texts(), ["https://a=b", "https://c"]);
@@ -274,7 +274,7 @@ fn blanks_in_a_file_count_in_texts_alone() {
     let config = loaded(&Sources { file: Some(scratch.path()), ..Sources::default() });
     assert_eq!(config.get("auth", "hmac_secret").text(), " sesame ");
     assert_eq!(config.get("heartbeat", "interval").number(), 7_000);
-    assert_eq!(config.get("limits", "message_rate").rate().count, 7);
+    assert_eq!(config.get("limits", "message_rate").rate().map(|rate| rate.count.get()), Some(7));
     assert_eq!(config.get("limits", "outbox_bytes").number(), 2 << 20);
     assert_eq!(config.get("rooms", "slow_policy").text(), "skip");
     assert_eq!(config.get("control", "listen").addresses()[0].port(), 9);

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// The file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ConfigFile {
     /// Where.
     pub path: PathBuf,
     /// Nothing was written in it.
     pub is_empty: bool,
 }
 
-impl Found {
+impl ConfigFile {
     /// The path as it is shown.
     #[must_use]
     pub fn shown(&self) -> String {

@@ -1,0 +1,60 @@
+//! Keys that take one of several words, with what each word means. Reads nothing.
+
+use crate::engine::settings::SlowPolicy;
+use crate::wire::handshake::ForwardedHeader;
+
+/// `auth.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Anyone may connect.
+    Open,
+    /// Connections need a JSON Web Token.
+    Jwt,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// Text, for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Each word of a key with its meaning.
+pub type Choices<T, const N: usize> = [(&'static str, T); N];
+
+/// `auth.mode`.
+pub const AUTH_MODES: Choices<AuthMode, 2> = [("open", AuthMode::Open), ("jwt", AuthMode::Jwt)];
+
+/// `server.forwarded_header`.
+pub const FORWARDED_HEADERS: Choices<ForwardedHeader, 2> =
+    [("X-Forwarded-For", ForwardedHeader::XForwardedFor), ("Forwarded", ForwardedHeader::Forwarded)];
+
+/// `rooms.slow_policy`.
+pub const SLOW_POLICIES: Choices<SlowPolicy, 3> =
+    [("disconnect", SlowPolicy::Disconnect), ("skip", SlowPolicy::Skip), ("latest", SlowPolicy::Latest)];
+
+/// `store.durability`: whether a publish is acknowledged only once the store has committed it.
+pub const DURABILITIES: Choices<bool, 2> = [("memory", false), ("store", true)];
+
+/// `link.kind`: whether machines are linked.
+pub const LINK_KINDS: Choices<bool, 2> = [("none", false), ("redis", true)];
+
+/// `log.format`.
+pub const LOG_FORMATS: Choices<LogFormat, 3> =
+    [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// The words alone.
+#[must_use]
+pub const fn words<T, const N: usize>(choices: &Choices<T, N>) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut index = 0;
+    while index < N {
+        words[index] = choices[index].0;
+        index += 1;
+    }
+    words
+}
