@@ -47,7 +47,7 @@ pub struct TokenRequest {
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct Invocation {
     /// What to do.
     pub action: Action,
     /// `--config`.
@@ -58,7 +58,7 @@ pub struct Request {
 
 /// A command line that asks for nothing that could be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum EarlyExit {
     /// `--help` or `--version`: the text, for standard output.
     Text(String),
     /// One sentence about what is wrong, for standard error.
@@ -69,30 +69,30 @@ pub enum Answer {
 ///
 /// # Errors
 /// What to answer instead of running.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Answer> {
-    let line = CommandLine::try_parse_from(arguments).map_err(|error| answer(&error))?;
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, EarlyExit> {
+    let line = CommandLine::try_parse_from(arguments).map_err(|error| early_exit(&error))?;
     let (action, own) = match line.command {
         None => (Action::Serve, SourceArgs::default()),
-        Some(Command::Serve(own)) => (Action::Serve, own),
-        Some(Command::CheckConfig(own)) => (Action::CheckConfig, own),
-        Some(Command::PrintConfig(own)) => (Action::PrintConfig, own),
-        Some(Command::Doctor { sources, json }) => (Action::Doctor { json }, sources),
-        Some(Command::Token { sources, token }) => (Action::Token(token), sources),
-        Some(Command::Rooms(operated)) => operated.split(),
-        Some(Command::Connections(operated)) => operated.split(),
-        Some(Command::Members(operated)) => operated.split(),
-        Some(Command::History(operated)) => operated.split(),
-        Some(Command::Publish(operated)) => operated.split(),
-        Some(Command::Kick(operated)) => operated.split(),
-        Some(Command::Disconnect(operated)) => operated.split(),
-        Some(Command::Drain(operated)) => operated.split(),
+        Some(CommandArgs::Serve(own)) => (Action::Serve, own),
+        Some(CommandArgs::CheckConfig(own)) => (Action::CheckConfig, own),
+        Some(CommandArgs::PrintConfig(own)) => (Action::PrintConfig, own),
+        Some(CommandArgs::Doctor { sources, json }) => (Action::Doctor { json }, sources),
+        Some(CommandArgs::Token { sources, token }) => (Action::Token(token), sources),
+        Some(CommandArgs::Rooms(operated)) => operated.split(),
+        Some(CommandArgs::Connections(operated)) => operated.split(),
+        Some(CommandArgs::Members(operated)) => operated.split(),
+        Some(CommandArgs::History(operated)) => operated.split(),
+        Some(CommandArgs::Publish(operated)) => operated.split(),
+        Some(CommandArgs::Kick(operated)) => operated.split(),
+        Some(CommandArgs::Disconnect(operated)) => operated.split(),
+        Some(CommandArgs::Drain(operated)) => operated.split(),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
     let SourceArgs { config, set: mut sets } = line.sources;
     sets.extend(own.set);
     match (config, own.config) {
-        (Some(_), Some(_)) => Err(Answer::Usage("--config is given twice; one file can be read".into())),
-        (config, other) => Ok(Request { action, config: config.or(other), sets }),
+        (Some(_), Some(_)) => Err(EarlyExit::Usage("--config is given twice; one file can be read".into())),
+        (config, other) => Ok(Invocation { action, config: config.or(other), sets }),
     }
 }
 
@@ -109,13 +109,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, A
 )]
 struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CommandArgs>,
     #[command(flatten)]
     sources: SourceArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CommandArgs {
     /// Run the server (also without a command)
     Serve(SourceArgs),
     /// Say what is wrong with the configuration, with file, line and key
@@ -184,29 +184,29 @@ struct SourceArgs {
 }
 
 /// The library's several lines of complaint as one sentence.
-fn answer(error: &clap::Error) -> Answer {
+fn early_exit(error: &clap::Error) -> EarlyExit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Answer::Text(error.to_string());
+        return EarlyExit::Text(error.to_string());
     }
     let text = error.to_string();
     let useful = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let sentence: Vec<&str> = useful.filter(|line| !line.is_empty()).collect();
     let sentence = sentence.join("; ").replace("; tip: ", "; ");
     let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    Answer::Usage(format!("{sentence}; see roomring --help"))
+    EarlyExit::Usage(format!("{sentence}; see roomring --help"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse_line(line: &str) -> Result<Request, Answer> {
+    fn parse_line(line: &str) -> Result<Invocation, EarlyExit> {
         parse(std::iter::once("roomring").chain(line.split_whitespace()).map(OsString::from))
     }
 
-    fn request(action: Action, config: Option<&str>, sets: &[&str]) -> Result<Request, Answer> {
+    fn request(action: Action, config: Option<&str>, sets: &[&str]) -> Result<Invocation, EarlyExit> {
         let sets = sets.iter().map(ToString::to_string).collect();
-        Ok(Request { action, config: config.map(PathBuf::from), sets })
+        Ok(Invocation { action, config: config.map(PathBuf::from), sets })
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
             ("--config a check-config --config b", "--config"),
             ("serve now", "'now'"),
         ] {
-            let Err(Answer::Usage(sentence)) = parse_line(line) else { panic!("{line} is taken") };
+            let Err(EarlyExit::Usage(sentence)) = parse_line(line) else { panic!("{line} is taken") };
             assert!(sentence.contains(named) && !sentence.contains('\n'), "{line}: {sentence}");
             assert!(!sentence.starts_with("error"), "{sentence}");
         }
@@ -259,8 +259,8 @@ mod tests {
     #[test]
     fn help_and_version_are_texts() {
         let version = format!("roomring {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(parse_line("--version"), Err(Answer::Text(version)));
-        let Err(Answer::Text(help)) = parse_line("--help") else { panic!("no help") };
+        assert_eq!(parse_line("--version"), Err(EarlyExit::Text(version)));
+        let Err(EarlyExit::Text(help)) = parse_line("--help") else { panic!("no help") };
         assert!(help.contains("check-config") && help.contains("ROOMRING_SECTION__KEY"));
     }
 }

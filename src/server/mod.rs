@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use self::args::{Action, Answer, Request, TokenRequest};
+use self::args::{Action, EarlyExit, Invocation, TokenRequest};
 use self::config::check::{LACKS_HOSTS, lacks_hosts};
 use self::config::config_file::ConfigFile;
 use self::config::load::{Sources, load};
@@ -30,6 +30,7 @@ use self::config::lower::plan;
 use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
+use self::doctor::Diagnosis;
 use self::operate::{Failed, Operation};
 use crate::io::clock;
 
@@ -45,8 +46,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     keep_pages_small();
     match args::parse(arguments) {
         Ok(request) => run(request),
-        Err(Answer::Text(text)) => print(text.trim_end()),
-        Err(Answer::Usage(sentence)) => {
+        Err(EarlyExit::Text(text)) => print(text.trim_end()),
+        Err(EarlyExit::Usage(sentence)) => {
             complain(format_args!("roomring: {sentence}"));
             ExitCode::from(USAGE)
         }
@@ -60,7 +61,7 @@ fn keep_pages_small() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
-fn run(request: Request) -> ExitCode {
+fn run(request: Invocation) -> ExitCode {
     let machine = Machine::detect();
     let sources = Sources::of_process(request.config, request.sets);
     let (config, mut mistakes) = load(&sources);
@@ -90,7 +91,9 @@ fn run(request: Request) -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
-        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => doctor::run(&config, &plan, &machine, json),
+        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => {
+            print_report(&doctor::run(&config, &plan, &machine, json))
+        }
         (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_) | Action::Operate(_), _) => {
             refuse(&mistakes)
         }
@@ -113,6 +116,11 @@ fn print_config(config: &Config, mistakes: &[Mistake]) -> ExitCode {
     let known = mistakes.iter().all(|mistake| mistake.severity == Severity::Refused);
     let printed = if known { print(print::render(config).trim_end()) } else { ExitCode::SUCCESS };
     if mistakes.is_empty() { printed } else { refuse(mistakes) }
+}
+
+fn print_report(diagnosis: &Diagnosis) -> ExitCode {
+    let printed = print(diagnosis.report.trim_end());
+    if diagnosis.can_serve { printed } else { ExitCode::from(FAILED) }
 }
 
 fn print_token(config: &Config, request: &TokenRequest) -> ExitCode {

@@ -14,20 +14,20 @@ use crate::engine::rates::Rate;
 
 /// A value and the text that it was read from, which is printed again. Texts are compared, not values.
 #[derive(Clone, Debug)]
-pub struct Parsed<T> {
+pub struct WithText<T> {
     /// As it was written.
     pub text: String,
     /// As the server uses it.
     pub value: T,
 }
 
-impl<T> PartialEq for Parsed<T> {
+impl<T> PartialEq for WithText<T> {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl<T> Eq for Parsed<T> {}
+impl<T> Eq for WithText<T> {}
 
 /// A value in the range of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +53,11 @@ pub enum SettingValue {
     /// [`Kind::Choice`].
     Choice(&'static str),
     /// [`Kind::Level`].
-    Level(Parsed<Targets>),
+    Level(WithText<Targets>),
     /// [`Kind::Networks`].
-    Networks(Vec<Parsed<IpNet>>),
+    Networks(Vec<WithText<IpNet>>),
     /// [`Kind::Fraction`], in units of 2^-64.
-    Fraction(Parsed<u64>),
+    Fraction(WithText<u64>),
 }
 
 /// What a text must be.
@@ -352,6 +352,6 @@ fn checked<T>(text: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Resul
 }
 
 /// Reads a text and keeps it beside its value.
-fn parsed<T>(text: &str, parse: impl Fn(&str) -> Result<T, ValueError>) -> Result<Parsed<T>, ValueError> {
-    checked(text, |text| Ok(Parsed { value: parse(text)?, text: text.to_owned() }))
+fn parsed<T>(text: &str, parse: impl Fn(&str) -> Result<T, ValueError>) -> Result<WithText<T>, ValueError> {
+    checked(text, |text| Ok(WithText { value: parse(text)?, text: text.to_owned() }))
 }

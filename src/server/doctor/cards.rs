@@ -1,9 +1,10 @@
 //! Network cards: their queues, where their interrupts run, how packets are spread. Physical ones that are up only.
 
-use super::Subject;
 use super::finding::{Finding, Topic};
-use super::host::{Host, list_text};
+use super::host::{HostFiles, list_text};
 use super::processor::spare;
+use super::subject::Subject;
+use super::texts::grouped;
 
 const NET: &str = "sys/class/net";
 
@@ -14,7 +15,7 @@ const BUSY: u64 = 10_000;
 const SCRIPT: &str = "tuning/host/irq-affinity";
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     let spare = spare(host, subject);
     let cards: Vec<Card> = host.names(NET).into_iter().filter_map(|name| Card::read(host, name)).collect();
@@ -44,7 +45,7 @@ struct Card {
 
 impl Card {
     /// `None` for what is virtual, or down.
-    fn read(host: &Host, name: String) -> Option<Card> {
+    fn read(host: &HostFiles, name: String) -> Option<Card> {
         let path = format!("{NET}/{name}");
         let is_up = host.text(&format!("{path}/operstate")).is_some_and(|state| state == "up" || state == "unknown");
         if !host.has(&format!("{path}/device")) || !is_up {
@@ -88,7 +89,7 @@ impl Card {
     }
 
     /// Away from the server's CPUs where others are left, else spread over all of them.
-    fn interrupts(&self, host: &Host, subject: &Subject, spare: &[usize]) -> Option<Finding> {
+    fn interrupts(&self, host: &HostFiles, subject: &Subject, spare: &[usize]) -> Option<Finding> {
         let mut used: Vec<usize> = self.interrupts.iter().flat_map(|irq| placement(host, irq)).collect();
         used.sort_unstable();
         used.dedup();
@@ -112,7 +113,7 @@ impl Card {
         Some(finding.warn_unless(used.len() >= wanted, mend))
     }
 
-    fn node(&self, host: &Host, subject: &Subject) -> Option<Finding> {
+    fn node(&self, host: &HostFiles, subject: &Subject) -> Option<Finding> {
         let node = host.text(&format!("{NET}/{}/device/numa_node", self.name))?.parse::<usize>().ok()?;
         let near = host.cpus(&format!("sys/devices/system/node/node{node}/cpulist"));
         let is_near = subject.cpus.iter().any(|cpu| near.contains(cpu));
@@ -123,13 +124,13 @@ impl Card {
 }
 
 /// The CPUs that an interrupt goes to.
-fn placement(host: &Host, irq: &str) -> Vec<usize> {
+fn placement(host: &HostFiles, irq: &str) -> Vec<usize> {
     let effective = host.cpus(&format!("proc/irq/{irq}/effective_affinity_list"));
     if effective.is_empty() { host.cpus(&format!("proc/irq/{irq}/smp_affinity_list")) } else { effective }
 }
 
 /// Other devices that have interrupted the server's CPUs.
-fn others(host: &Host, subject: &Subject, spare: &[usize], cards: &[Card]) -> Finding {
+fn others(host: &HostFiles, subject: &Subject, spare: &[usize], cards: &[Card]) -> Finding {
     let text = host.text("proc/interrupts").unwrap_or_default();
     let mut lines = text.lines();
     let columns: Vec<usize> = lines.next().map_or_else(Vec::new, |head| {
@@ -144,7 +145,7 @@ fn others(host: &Host, subject: &Subject, spare: &[usize], cards: &[Card]) -> Fi
     busy.sort_unstable_by(|a, b| b.cmp(a));
     let found = match busy.first() {
         None => "none to speak of".to_owned(),
-        Some((count, name)) => format!("{}, most by {name}: {}", busy.len(), super::grouped(*count)),
+        Some((count, name)) => format!("{}, most by {name}: {}", busy.len(), grouped(*count)),
     };
     let why = "each one takes a core's time";
     Finding::new(Topic::Cards, "other interrupts", found)
@@ -165,7 +166,7 @@ fn device(line: &str, columns: &[usize], cpus: &[usize]) -> Option<(u64, String)
     Some((count, format!("{irq} {}", fields.last().unwrap_or("?"))))
 }
 
-fn balancer(host: &Host, subject: &Subject, spare: &[usize]) -> Finding {
+fn balancer(host: &HostFiles, subject: &Subject, spare: &[usize]) -> Finding {
     let is_running = host.names("proc").iter().any(|pid| {
         pid.bytes().all(|byte| byte.is_ascii_digit())
             && host.text(&format!("proc/{pid}/comm")).as_deref() == Some("irqbalance")

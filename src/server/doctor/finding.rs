@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How good a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub enum CheckStatus {
     /// The server cannot serve like this.
     Fail,
     /// It serves, but less or slower than it could.
@@ -42,14 +42,14 @@ pub struct Finding {
     /// What was looked at.
     pub name: String,
     /// How good it is.
-    pub status: Status,
+    pub status: CheckStatus,
     /// The value found.
     pub found: String,
     /// The value wanted.
     pub wanted: String,
     /// Why it is wanted, in few words.
     pub why: String,
-    /// The command, or the line of a file, that mends it. Empty for what is [`Status::Ok`].
+    /// The command, or the line of a file, that mends it. Empty for what is [`CheckStatus::Ok`].
     pub mend: String,
 }
 
@@ -59,7 +59,7 @@ impl Finding {
     pub fn new(topic: Topic, name: &str, found: impl Into<String>) -> Self {
         let (name, found) = (name.to_owned(), found.into());
         let (wanted, why, mend) = (String::new(), String::new(), String::new());
-        Finding { topic, name, status: Status::Ok, found, wanted, why, mend }
+        Finding { topic, name, status: CheckStatus::Ok, found, wanted, why, mend }
     }
 
     /// What is wanted, and why.
@@ -72,16 +72,16 @@ impl Finding {
     /// Makes it a warning, with what mends it, unless `holds`.
     #[must_use]
     pub fn warn_unless(self, holds: bool, mend: impl Into<String>) -> Self {
-        self.worse_unless(holds, Status::Warn, mend)
+        self.worse_unless(holds, CheckStatus::Warn, mend)
     }
 
     /// Makes it a failure, with what mends it, unless `holds`.
     #[must_use]
     pub fn fail_unless(self, holds: bool, mend: impl Into<String>) -> Self {
-        self.worse_unless(holds, Status::Fail, mend)
+        self.worse_unless(holds, CheckStatus::Fail, mend)
     }
 
-    fn worse_unless(mut self, holds: bool, status: Status, mend: impl Into<String>) -> Self {
+    fn worse_unless(mut self, holds: bool, status: CheckStatus, mend: impl Into<String>) -> Self {
         if !holds && status < self.status {
             (self.status, self.mend) = (status, mend.into());
         }

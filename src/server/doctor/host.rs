@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// A host's files. A file that is not there, or may not be read, is `None`.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct HostFiles {
     root: PathBuf,
 }
 
-impl Host {
+impl HostFiles {
     /// This host.
     #[must_use]
     pub fn here() -> Self {

@@ -1,8 +1,9 @@
 //! The kernel: its version, its clock, and what its io_uring gives a core.
 
-use super::Subject;
 use super::finding::{Finding, Topic};
-use super::host::Host;
+use super::host::HostFiles;
+use super::subject::Subject;
+use super::texts::{set, unit_line};
 use super::wanted;
 use crate::io::error::StartError;
 use crate::io::trial::Given;
@@ -11,7 +12,7 @@ const SECCOMP: &str = "allow io_uring_setup, io_uring_enter, io_uring_register i
                        (SystemCallFilter= of the unit, --security-opt seccomp=… of the container)";
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = vec![release(host), clock(host)];
     findings.extend(sysctl(host));
     match &subject.ring {
@@ -25,7 +26,7 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
     findings
 }
 
-fn release(host: &Host) -> Finding {
+fn release(host: &HostFiles) -> Finding {
     let found = host.sysctl("kernel.osrelease").unwrap_or_else(|| "unknown".into());
     let (major, minor) = wanted::KERNEL;
     let is_enough = version(&found).is_none_or(|version| version >= wanted::KERNEL);
@@ -39,16 +40,12 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn sysctl(host: &Host) -> Option<Finding> {
+fn sysctl(host: &HostFiles) -> Option<Finding> {
     // Kernels before 6.6 have no such switch. What it means for this process shows in the ring.
     let found = host.sysctl(wanted::IO_URING.name)?;
     let holds = found == wanted::IO_URING.value;
     let finding = Finding::new(Topic::Kernel, wanted::IO_URING.name, found);
-    Some(
-        finding
-            .wants(wanted::IO_URING.wanted(), wanted::IO_URING.why)
-            .warn_unless(holds, super::set(&wanted::IO_URING)),
-    )
+    Some(finding.wants(wanted::IO_URING.wanted(), wanted::IO_URING.why).warn_unless(holds, set(&wanted::IO_URING)))
 }
 
 fn operations(given: &Given) -> Vec<Finding> {
@@ -75,10 +72,10 @@ fn operations(given: &Given) -> Vec<Finding> {
 /// What mends a ring that cannot be made.
 fn mend(error: &StartError) -> String {
     match error {
-        StartError::Disabled(_) => super::set(&wanted::IO_URING),
+        StartError::Disabled(_) => set(&wanted::IO_URING),
         StartError::Forbidden => SECCOMP.into(),
-        StartError::MemoryLock(_) => super::unit_line("LimitMEMLOCK=infinity"),
-        StartError::Files { .. } => super::unit_line(&format!("LimitNOFILE={}", wanted::FILES)),
+        StartError::MemoryLock(_) => unit_line("LimitMEMLOCK=infinity"),
+        StartError::Files { .. } => unit_line(&format!("LimitNOFILE={}", wanted::FILES)),
         StartError::NoCpu(_) => "server.cores in the configuration".into(),
         StartError::Missing | StartError::TooOld(_) | StartError::Other(..) => {
             "run Linux 6.1 or later with CONFIG_IO_URING".into()
@@ -86,7 +83,7 @@ fn mend(error: &StartError) -> String {
     }
 }
 
-fn clock(host: &Host) -> Finding {
+fn clock(host: &HostFiles) -> Finding {
     const CLOCK: &str = "sys/devices/system/clocksource/clocksource0";
     let found = host.text(&format!("{CLOCK}/current_clocksource")).unwrap_or_else(|| "unknown".into());
     let available = host.text(&format!("{CLOCK}/available_clocksource")).unwrap_or_default();

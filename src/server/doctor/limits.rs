@@ -1,8 +1,10 @@
 //! Limits of the process, of the host's file tables, and of the unit that starts the server.
 
 use super::finding::{Finding, Topic};
-use super::host::Host;
-use super::{Subject, grouped, wanted};
+use super::host::HostFiles;
+use super::subject::Subject;
+use super::texts::{grouped, unit_line};
+use super::wanted;
 use crate::io::error::EXECUTOR_MEMLOCK_BYTES;
 
 /// Where the unit may stand; the first that does counts.
@@ -13,7 +15,7 @@ const UNITS: [&str; 3] = [
 ];
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = vec![files(host, subject), memlock(host)];
     findings.extend(nr_open(host));
     findings.extend(file_max(host, subject));
@@ -22,7 +24,7 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
 }
 
 /// The server raises the soft limit to the hard one, which then bounds each core's table of sockets.
-fn files(host: &Host, subject: &Subject) -> Finding {
+fn files(host: &HostFiles, subject: &Subject) -> Finding {
     let Some((_, hard)) = host.limit("Max open files") else {
         return Finding::new(Topic::Limits, "RLIMIT_NOFILE", "unknown");
     };
@@ -32,24 +34,24 @@ fn files(host: &Host, subject: &Subject) -> Finding {
     let why = format!(
         "it bounds each core's sockets: {} of {} connections on {} cores",
         grouped(holds),
-        grouped(u64::from(subject.connections_max)),
+        grouped(u64::from(subject.max_connections)),
         subject.cores
     );
     let finding = Finding::new(Topic::Limits, "RLIMIT_NOFILE", found).wants(format!(">= {}", grouped(wanted)), why);
-    finding.warn_unless(hard >= wanted, super::unit_line(&format!("LimitNOFILE={}", wanted::FILES)))
+    finding.warn_unless(hard >= wanted, unit_line(&format!("LimitNOFILE={}", wanted::FILES)))
 }
 
-fn memlock(host: &Host) -> Finding {
+fn memlock(host: &HostFiles) -> Finding {
     let Some((soft, _)) = host.limit("Max locked memory") else {
         return Finding::new(Topic::Limits, "RLIMIT_MEMLOCK", "unknown");
     };
     let found = if soft == u64::MAX { "unlimited".to_owned() } else { format!("{} KiB", soft >> 10) };
     Finding::new(Topic::Limits, "RLIMIT_MEMLOCK", found)
         .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "an executor's rings are locked memory")
-        .fail_unless(soft >= EXECUTOR_MEMLOCK_BYTES, super::unit_line("LimitMEMLOCK=infinity"))
+        .fail_unless(soft >= EXECUTOR_MEMLOCK_BYTES, unit_line("LimitMEMLOCK=infinity"))
 }
 
-fn nr_open(host: &Host) -> Option<Finding> {
+fn nr_open(host: &HostFiles) -> Option<Finding> {
     let found = host.sysctl_numbers("fs.nr_open")?.first().copied()?;
     let finding = Finding::new(Topic::Limits, "fs.nr_open", grouped(found));
     let finding = finding.wants(format!(">= {}", grouped(wanted::FILES)), "LimitNOFILE cannot be above it");
@@ -57,7 +59,7 @@ fn nr_open(host: &Host) -> Option<Finding> {
 }
 
 /// Every socket is a file of the host's, whether the process has a descriptor for it or not.
-fn file_max(host: &Host, subject: &Subject) -> Option<Finding> {
+fn file_max(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let found = host.sysctl_numbers("fs.file-max")?.first().copied()?;
     let used = host.sysctl_numbers("fs.file-nr").and_then(|numbers| numbers.first().copied()).unwrap_or(0);
     let wanted = subject.connections() + wanted::FILES_SPARE;
@@ -69,13 +71,13 @@ fn file_max(host: &Host, subject: &Subject) -> Option<Finding> {
 }
 
 /// A setting of the unit: its value, and where it stands.
-struct Line {
+struct UnitSetting {
     value: String,
     at: String,
 }
 
 /// The last setting of `key` in the unit and its drop-ins.
-fn setting(host: &Host, unit: &str, key: &str) -> Option<Line> {
+fn setting(host: &HostFiles, unit: &str, key: &str) -> Option<UnitSetting> {
     let folder = format!("{unit}.d");
     let drop_ins = host.names(&folder).into_iter().filter(|name| name.ends_with(".conf"));
     let files = std::iter::once(unit.to_owned()).chain(drop_ins.map(|name| format!("{folder}/{name}")));
@@ -85,20 +87,20 @@ fn setting(host: &Host, unit: &str, key: &str) -> Option<Line> {
             if let Some((name, value)) = line.split_once('=')
                 && name.trim() == key
             {
-                last = Some(Line { value: value.trim().to_owned(), at: format!("/{file}:{}", number + 1) });
+                last = Some(UnitSetting { value: value.trim().to_owned(), at: format!("/{file}:{}", number + 1) });
             }
         }
     }
     last
 }
 
-fn unit(host: &Host, subject: &Subject) -> Vec<Finding> {
+fn unit(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let Some(unit) = UNITS.into_iter().find(|path| host.has(path)) else {
         return Vec::new();
     };
     let get = |key| setting(host, unit, key);
-    let at = |line: &Option<Line>| line.as_ref().map_or_else(|| format!("/{unit}"), |line| line.at.clone());
-    let found = |line: &Option<Line>| line.as_ref().map_or_else(|| "not set".into(), |line| line.value.clone());
+    let at = |line: &Option<UnitSetting>| line.as_ref().map_or_else(|| format!("/{unit}"), |line| line.at.clone());
+    let found = |line: &Option<UnitSetting>| line.as_ref().map_or_else(|| "not set".into(), |line| line.value.clone());
 
     let files = get("LimitNOFILE");
     let hard = files.as_ref().and_then(|line| limit(&line.value)).unwrap_or(524_288);
@@ -116,10 +118,13 @@ fn unit(host: &Host, subject: &Subject) -> Vec<Finding> {
             .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "an executor's rings are locked memory")
             .fail_unless(locked >= EXECUTOR_MEMLOCK_BYTES, format!("{}: LimitMEMLOCK=infinity", at(&lock))),
         Finding::new(Topic::Limits, "unit: TimeoutStopSec", found(&stop))
-            .wants(format!("> {} s", subject.grace_ms.div_ceil(1_000)), "server.shutdown_grace, then the drain's end")
+            .wants(
+                format!("> {} s", subject.shutdown_grace_ms.div_ceil(1_000)),
+                "server.shutdown_grace, then the drain's end",
+            )
             .warn_unless(
-                stop_ms > subject.grace_ms,
-                format!("{}: TimeoutStopSec={}", at(&stop), subject.grace_ms.div_ceil(1_000) + 10),
+                stop_ms > subject.shutdown_grace_ms,
+                format!("{}: TimeoutStopSec={}", at(&stop), subject.shutdown_grace_ms.div_ceil(1_000) + 10),
             ),
     ]
 }

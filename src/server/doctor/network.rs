@@ -1,15 +1,16 @@
 //! TCP: queues, buffers, port ranges, the tables that connections are looked up in.
 
 use super::finding::{Finding, Topic};
-use super::host::Host;
+use super::host::HostFiles;
+use super::subject::Subject;
+use super::texts::{SYSCTL_FILE, grouped, mib, set};
 use super::wanted::{self, CONNTRACK, SYSCTLS, Sysctl};
-use super::{Subject, grouped, mib, set};
 
 /// Bytes that a stalled reader's socket holds beyond `tcp_notsent_lowat`: one more segment of the largest size.
 const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings: Vec<Finding> = SYSCTLS.iter().filter_map(|wanted| plain(host, wanted)).collect();
     findings.extend(tcp_mem(host, subject));
     findings.extend(established(host, subject));
@@ -18,7 +19,7 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
 }
 
 /// One that is compared as it stands.
-pub fn plain(host: &Host, sysctl: &Sysctl) -> Option<Finding> {
+pub fn plain(host: &HostFiles, sysctl: &Sysctl) -> Option<Finding> {
     let Some(found) = host.sysctl(sysctl.name) else {
         let missing = Finding::new(Topic::Network, sysctl.name, "not there").wants(sysctl.wanted(), sysctl.why);
         return (!sysctl.optional)
@@ -30,10 +31,10 @@ pub fn plain(host: &Host, sysctl: &Sysctl) -> Option<Finding> {
 }
 
 /// What TCP needs when many readers stop at once, against what it may have.
-fn tcp_mem(host: &Host, subject: &Subject) -> Option<Finding> {
+fn tcp_mem(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let limit = host.sysctl_numbers("net.ipv4.tcp_mem")?.get(2)?.checked_mul(subject.page_bytes)?;
     // What the server sets on its own sockets goes before what the system sets for all.
-    let own = (subject.send_bytes > 0).then_some(subject.send_bytes);
+    let own = (subject.socket_send_bytes > 0).then_some(subject.socket_send_bytes);
     let buffer = own.map(|own| 2 * own).or_else(|| host.sysctl_numbers("net.ipv4.tcp_wmem")?.get(2).copied())?;
     let system = || host.sysctl_numbers("net.ipv4.tcp_notsent_lowat").and_then(|numbers| numbers.first().copied());
     let unsent = own.or_else(system);
@@ -47,14 +48,14 @@ fn tcp_mem(host: &Host, subject: &Subject) -> Option<Finding> {
     } else if own.is_some() {
         "lower limits.socket_send_bytes".to_owned()
     } else {
-        format!("lower net.ipv4.tcp_notsent_lowat and tcp_wmem ({} does)", super::SYSCTL_FILE)
+        format!("lower net.ipv4.tcp_notsent_lowat and tcp_wmem ({} does)", SYSCTL_FILE)
     };
     let finding = Finding::new(Topic::Network, "net.ipv4.tcp_mem", format!("at most {}", mib(limit)));
     Some(finding.wants(format!(">= {}", mib(needed)), why).warn_unless(limit >= needed, mend))
 }
 
 /// The table in which each packet finds its connection.
-fn established(host: &Host, subject: &Subject) -> Option<Finding> {
+fn established(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     // Kernels before 6.1 do not tell. In a namespace without a table of its own it is below 0.
     let buckets = host.sysctl("net.ipv4.tcp_ehash_entries")?.parse::<i64>().ok()?.unsigned_abs();
     let wanted = subject.connections().div_ceil(wanted::CHAIN).next_power_of_two();
@@ -64,7 +65,7 @@ fn established(host: &Host, subject: &Subject) -> Option<Finding> {
 }
 
 /// Connection tracking, where it is loaded, follows every connection.
-fn conntrack(host: &Host, subject: &Subject) -> Finding {
+fn conntrack(host: &HostFiles, subject: &Subject) -> Finding {
     let Some(found) = host.sysctl_numbers(CONNTRACK.name).and_then(|numbers| numbers.first().copied()) else {
         return Finding::new(Topic::Network, "nf_conntrack", "not loaded").wants("not loaded", "it costs each packet");
     };

@@ -1,14 +1,15 @@
 //! The server's CPUs: which, how many, and who else uses them.
 
-use super::Subject;
 use super::finding::{Finding, Topic};
-use super::host::{Host, list_text, parse_list};
+use super::host::{HostFiles, list_text, parse_list};
+use super::subject::Subject;
+use super::texts::unit_line;
 use super::wanted::{self, NUMA_BALANCING};
 
 const CPUS: &str = "sys/devices/system/cpu";
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = vec![cores(host, subject)];
     findings.extend(allowed(host, subject));
     findings.extend(quota(host, subject));
@@ -21,14 +22,14 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
 
 /// The host's CPUs that serve no core.
 #[must_use]
-pub fn spare(host: &Host, subject: &Subject) -> Vec<usize> {
+pub fn spare(host: &HostFiles, subject: &Subject) -> Vec<usize> {
     if !subject.pinned {
         return Vec::new();
     }
     host.cpus(&format!("{CPUS}/online")).into_iter().filter(|cpu| !subject.cpus.contains(cpu)).collect()
 }
 
-fn cores(host: &Host, subject: &Subject) -> Finding {
+fn cores(host: &HostFiles, subject: &Subject) -> Finding {
     let online = host.cpus(&format!("{CPUS}/online"));
     let house = wanted::house_cpus(online.len());
     let served: Vec<usize> = online.iter().copied().skip(house).collect();
@@ -48,7 +49,7 @@ fn cores(host: &Host, subject: &Subject) -> Finding {
 }
 
 /// What cgroups and affinity leave to this process, which is what `server.cores = "auto"` goes by.
-fn allowed(host: &Host, subject: &Subject) -> Option<Finding> {
+fn allowed(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let allowed = parse_list(&host.field("proc/self/status", "Cpus_allowed_list")?);
     let groups = host.groups();
     let group =
@@ -59,7 +60,7 @@ fn allowed(host: &Host, subject: &Subject) -> Option<Finding> {
         Some(group) => format!("affinity {}, cpuset {}", list_text(&allowed), list_text(group)),
         None => format!("affinity {}, no cpuset", list_text(&allowed)),
     };
-    let mend = super::unit_line(&format!("AllowedCPUs={}", list_text(&subject.cpus)));
+    let mend = unit_line(&format!("AllowedCPUs={}", list_text(&subject.cpus)));
     let finding = Finding::new(Topic::Processor, "CPUs of this process", found);
     Some(
         finding
@@ -69,7 +70,7 @@ fn allowed(host: &Host, subject: &Subject) -> Option<Finding> {
 }
 
 /// A quota stops all cores for the rest of each period once it is used up.
-fn quota(host: &Host, subject: &Subject) -> Option<Finding> {
+fn quota(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let limits = host.groups().into_iter().filter_map(|group| {
         let text = host.text(&format!("{group}/cpu.max"))?;
         let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().ok());
@@ -82,7 +83,7 @@ fn quota(host: &Host, subject: &Subject) -> Option<Finding> {
     Some(finding.warn_unless(cpus >= subject.cores as f64, mend))
 }
 
-fn isolation(host: &Host, subject: &Subject) -> Finding {
+fn isolation(host: &HostFiles, subject: &Subject) -> Finding {
     let spare = spare(host, subject);
     let mut isolated = host.cpus(&format!("{CPUS}/isolated"));
     let is_partition = |group: &String| {
@@ -113,7 +114,7 @@ fn isolation(host: &Host, subject: &Subject) -> Finding {
         .warn_unless(holds, format!("isolcpus=managed_irq,domain,{list} rcu_nocbs={list} on the kernel's command line"))
 }
 
-fn governor(host: &Host, subject: &Subject) -> Finding {
+fn governor(host: &HostFiles, subject: &Subject) -> Finding {
     let path = |cpu: &usize| format!("{CPUS}/cpu{cpu}/cpufreq/scaling_governor");
     let mut found: Vec<String> = subject.cpus.iter().filter_map(|cpu| host.text(&path(cpu))).collect();
     found.sort();
@@ -126,7 +127,7 @@ fn governor(host: &Host, subject: &Subject) -> Finding {
 }
 
 /// Two cores on the threads of one processor core share its execution units and caches.
-fn siblings(host: &Host, subject: &Subject) -> Finding {
+fn siblings(host: &HostFiles, subject: &Subject) -> Finding {
     let mut shared = Vec::new();
     let mut threads = 1;
     for cpu in &subject.cpus {
@@ -156,7 +157,7 @@ fn siblings(host: &Host, subject: &Subject) -> Finding {
 }
 
 /// Memory of another node is slower, and each core allocates where it runs.
-fn nodes(host: &Host, subject: &Subject) -> Vec<Finding> {
+fn nodes(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let all = host.cpus("sys/devices/system/node/online");
     let of = |node: &usize| host.cpus(&format!("sys/devices/system/node/node{node}/cpulist"));
     let mut spanned: Vec<(usize, Vec<usize>)> = all.iter().map(|node| (*node, of(node))).collect();

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::finding::{Finding, Status, Topic};
+use super::finding::{CheckStatus, Finding, Topic};
 
 /// Columns are at most so wide; a longer value moves what is behind it.
 const COLUMN_MAX: usize = 40;
 
 /// How many checks came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct CheckCounts {
     /// As they should be.
     pub ok: usize,
     /// That cost capacity or speed.
@@ -20,12 +20,12 @@ pub struct Summary {
     pub fail: usize,
 }
 
-impl Summary {
+impl CheckCounts {
     /// Counts.
     #[must_use]
     pub fn of(findings: &[Finding]) -> Self {
         let count = |status| findings.iter().filter(|finding| finding.status == status).count();
-        Summary { ok: count(Status::Ok), warn: count(Status::Warn), fail: count(Status::Fail) }
+        CheckCounts { ok: count(CheckStatus::Ok), warn: count(CheckStatus::Warn), fail: count(CheckStatus::Fail) }
     }
 }
 
@@ -49,7 +49,7 @@ pub fn text(findings: &[Finding], subject: &str) -> String {
             let Finding { name, found, wanted, why, mend, .. } = finding;
             let line = format!("  {:<4}  {name:<names$}  {found:<founds$}  {wanted}", word(finding.status));
             writeln!(text, "{}", line.trim_end()).expect(WRITES);
-            if finding.status == Status::Ok {
+            if finding.status == CheckStatus::Ok {
                 continue;
             }
             if !why.is_empty() {
@@ -58,35 +58,34 @@ pub fn text(findings: &[Finding], subject: &str) -> String {
             writeln!(text, "        {:names$}  mend: {mend}", "").expect(WRITES);
         }
     }
-    let Summary { ok, warn, fail } = Summary::of(findings);
+    let CheckCounts { ok, warn, fail } = CheckCounts::of(findings);
     let verdict = if fail > 0 { "the server cannot serve on this host" } else { "the server can serve on this host" };
     writeln!(text, "\n{ok} ok, {warn} to mend, {fail} failed: {verdict}").expect(WRITES);
     text
 }
 
 /// For machines.
-///
-/// # Errors
-/// None in practice: every value is a text or a number.
-pub fn json(findings: &[Finding], subject: &str) -> serde_json::Result<String> {
+#[must_use]
+pub fn json(findings: &[Finding], subject: &str) -> String {
     #[derive(Serialize)]
     struct Report<'a> {
         roomring: &'static str,
         subject: &'a str,
-        summary: Summary,
+        summary: CheckCounts,
         checks: &'a [Finding],
     }
-    let summary = Summary::of(findings);
-    serde_json::to_string_pretty(&Report { roomring: env!("CARGO_PKG_VERSION"), subject, summary, checks: findings })
+    let summary = CheckCounts::of(findings);
+    let report = Report { roomring: env!("CARGO_PKG_VERSION"), subject, summary, checks: findings };
+    serde_json::to_string_pretty(&report).expect("every value is a text or a number")
 }
 
 const WRITES: &str = "a String takes all writes";
 
-fn word(status: Status) -> &'static str {
+fn word(status: CheckStatus) -> &'static str {
     match status {
-        Status::Ok => "ok",
-        Status::Warn => "warn",
-        Status::Fail => "fail",
+        CheckStatus::Ok => "ok",
+        CheckStatus::Warn => "warn",
+        CheckStatus::Fail => "fail",
     }
 }
 
@@ -132,8 +131,7 @@ mod tests {
             "1 ok, 1 to mend, 1 failed: the server cannot serve on this host",
         ];
         assert_eq!(lines, expected);
-        let json: serde_json::Value =
-            serde_json::from_str(&json(&findings, "2 cores").expect("values that JSON has")).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&json(&findings, "2 cores")).expect("JSON");
         assert_eq!(json["summary"]["fail"], 1);
         assert_eq!(json["checks"][0]["status"], "fail");
         assert_eq!(json["checks"][2]["mend"], "");

@@ -140,10 +140,10 @@ pub const FILES: u64 = 1 << 20;
 pub const FILES_SPARE: u64 = 100_000;
 
 /// User-space memory of an idle connection that is a member of a room, in bytes (README, "Measured", rounded up).
-pub const USER_BYTES: u64 = 400;
+pub const CONNECTION_USER_BYTES: u64 = 400;
 
 /// Kernel memory of one idle socket, with its poll, in bytes (Linux 6.18, slab).
-pub const KERNEL_BYTES: u64 = 4_100;
+pub const CONNECTION_KERNEL_BYTES: u64 = 4_100;
 
 /// Readers that stop reading at the same time, which memory for sockets must allow for.
 pub const STALLED: u64 = 10_000;
