@@ -9,8 +9,8 @@ use super::tokens::Tokens;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::limits::{
-    KEYS_ASK_AGAIN_MS, KEYS_WAIT_MS, KEYS_WAITING_MAX, KEYS_WAITING_PER_ADDRESS_MAX, REFRESH_WAITING_BYTES,
-    REFRESHES_WAITING_MAX, TOKEN_LOG_AGAIN_MS, WAITED_CHECKS_PER_TURN_MAX, WAITED_TOKENS_PER_TURN_MAX,
+    KEYS_WAIT_MS, KEYS_WAITING_MAX, KEYS_WAITING_PER_ADDRESS_MAX, REFRESH_WAITING_BYTES, REFRESHES_WAITING_MAX,
+    TOKEN_LOG_AGAIN_MS, WAITED_CHECKS_PER_TURN_MAX,
 };
 use crate::engine::access::{Access, Candidates, Cause, Denied, Keys, Renewal, Token, Which};
 use crate::engine::budget::Budget;
@@ -21,6 +21,12 @@ use crate::engine::session::Phase;
 use crate::wire::command::ReplyTo;
 use crate::wire::handshake::{Refusal, Upgrade};
 use crate::wire::reply::Reply;
+
+/// A core that has asked for keys and got no answer asks again after this.
+const KEYS_ASK_AGAIN_MS: u64 = 500;
+
+/// Tokens that have waited for keys judged in one turn; the rest follow in the next turn.
+const WAITED_TOKENS_PER_TURN_MAX: u32 = 64;
 
 /// What is said where there are no keys, and when to try again.
 const NO_KEYS: &str = "the keys that verify tokens have not been obtained yet";

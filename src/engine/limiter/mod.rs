@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
-use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX, SOCKETS_PER_CONNECT};
+use crate::base::limits::{LIMITER_ENTRY_BYTES, SOCKETS_PER_CONNECT};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
 use crate::engine::hop::{ConnectRefusal, OpenConnections, ToHome, ToLimiter, ToOwner, TooOften};
@@ -18,6 +18,9 @@ use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{Bucket, Rate, SlidingWindow};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::table;
+
+/// Addresses, and users, checked in one tick for whether they can be forgotten; the rest follow in the next turn.
+const LIMITER_LOOKS_PER_TICK_MAX: usize = 4_096;
 
 /// Where upgrades of the whole server are counted.
 const SERVER_CORE: CoreId = CoreId(0);

@@ -17,11 +17,14 @@ use super::presence::Presence;
 use super::stored::Stored;
 use crate::base::ids::{Epoch, Position, RoomName};
 use crate::base::limits::{
-    ASK_AGAIN_MS, MEMBER_BYTES, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES,
+    ASK_AGAIN_MS, MEMBER_BYTES, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, TICK_MS, USERS_BYTES,
 };
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
 use crate::engine::settings::{RoomSettings, Settings};
+
+/// Expired messages and keys are freed at multiples of this. Reads never see them after they expired.
+const SWEEP_MS: u64 = 5_000;
 
 /// Who numbers the room's publications and keeps them.
 #[derive(Debug)]

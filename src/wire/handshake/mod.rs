@@ -14,7 +14,7 @@ mod tests;
 mod upgrade;
 
 use super::command::Form;
-use crate::base::limits::HEAD_BYTES_MAX;
+use crate::base::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use headers::Headers;
 
 pub use extensions::DeflateOffer;
@@ -25,9 +25,6 @@ pub use response::{accept_deflate_response, accept_response, json_response, refu
 
 /// Bytes of a client's text that an error quotes.
 const QUOTED_BYTES_MAX: usize = 80;
-
-/// Header fields of a request head; over it 431. Browsers and proxies send about thirty.
-const HEADERS_MAX: usize = 100;
 
 /// What the bytes received so far are.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,7 +157,7 @@ impl Refusal {
 #[must_use]
 pub fn parse_head(received: &[u8]) -> Head {
     let within = &received[..received.len().min(HEAD_BYTES_MAX)];
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut headers = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(within);
     let is_head = request.method == Some("HEAD");

@@ -1,7 +1,7 @@
 //! Heads and answers, byte by byte: what is taken, what is refused and with which status.
 
 use super::*;
-use crate::base::limits::QUERY_PARAMETERS_MAX;
+use crate::base::limits::{HEAD_FIELDS_MAX, QUERY_PARAMETERS_MAX};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const VERSION: &str = "Sec-WebSocket-Version: 13";
@@ -254,7 +254,7 @@ fn heads_over_the_limit_are_431() {
     assert_eq!(refused(&over), 431);
     assert_eq!(refused(&over[..HEAD_BYTES_MAX]), 431, "it cannot end in time");
     assert_eq!(parse_head(&over[..HEAD_BYTES_MAX - 1]), Head::Incomplete);
-    assert_eq!(refused(&head("/ws", &["a: b"; HEADERS_MAX + 1])), 431);
+    assert_eq!(refused(&head("/ws", &["a: b"; HEAD_FIELDS_MAX + 1])), 431);
 }
 
 #[test]
