@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::config::Config;
 use super::config::config_file::{self, ConfigFile};
-use super::config::keys::{KEYS, Key, Reload};
+use super::config::key::{Key, Reload};
+use super::config::keys::KEYS;
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;

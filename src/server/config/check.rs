@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::choices::{AUTH_MODES, AuthMode};
 use super::classes::Class;
 use super::effective::Config;
-use super::keys::{KEYS, Secrecy};
+use super::key::Secrecy;
+use super::keys::KEYS;
 use super::kind::Kind;
 use super::machine::Machine;
 use super::origin::{Mistake, Origin};
@@ -55,7 +56,7 @@ pub fn check_parts(config: &Config) -> Vec<Mistake> {
     mistakes
 }
 
-/// Keys for tokens: that there are some, and that those in files can be read.
+/// Keys that verify tokens: there are some, and those in files can be read.
 fn check_auth(config: &Config, tokens: &auth::Settings, mistakes: &mut Vec<Mistake>) {
     let mode = config.get("auth", "mode");
     if mode.choice(&AUTH_MODES) == AuthMode::Jwt && !tokens.have_keys() {
@@ -73,7 +74,7 @@ pub fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Whether a socket on one address takes connections to the other.
+/// Whether a socket that listens on one address takes connections to the other.
 #[must_use]
 pub fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
     let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
@@ -88,7 +89,8 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
     let mode = config.get("auth", "mode");
     let (proxies, proxy_protocol) = (config.get("server", "trusted_proxies"), config.get("server", "proxy_protocol"));
     if proxy_protocol.flag() && proxies.networks().is_empty() {
-        let text = "true needs server.trusted_proxies, which is empty: nobody's header would be read";
+        let text =
+            "true needs server.trusted_proxies, which is empty; list the networks of the proxies that send the header";
         mistakes.push(Mistake::refused(&proxy_protocol.origin, "server.proxy_protocol", text));
     }
     let public = listen.addresses().iter().find(|address| !is_loopback(address));
@@ -96,39 +98,40 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
         public.filter(|_| mode.choice(&AUTH_MODES) == AuthMode::Open && mode.origin == Origin::Default)
     {
         let text = format!(
-            "anyone can connect to {public}, which is not a loopback address; write auth.mode = \"open\" if that is meant"
+            "anyone could connect to {public}, which is not a loopback address; set auth.mode = \"jwt\", or write \
+             auth.mode = \"open\" to allow that"
         );
         mistakes.push(Mistake::refused(&listen.origin, "auth.mode", text));
     }
     let address = control.addresses()[0];
     if !is_loopback(&address) && config.get("control", "api_key").text().is_empty() {
         let text = format!(
-            "{address} is not a loopback address, which needs control.api_key: whoever reaches it could use the API; set \
-             the key, or an address such as 127.0.0.1:{}",
+            "{address} is not a loopback address and control.api_key is empty: anyone who reaches it could use the API; \
+             set control.api_key, or listen on a loopback address such as 127.0.0.1:{}",
             address.port()
         );
         mistakes.push(Mistake::refused(&control.origin, "control.listen", text));
     }
     if let Some(other) = listen.addresses().iter().find(|other| is_shared(**other, address)) {
         let why = if *other == address {
-            "in server.listen too".into()
+            "also in server.listen".into()
         } else {
-            format!("taken by {other} in server.listen")
+            format!("covered by {other} in server.listen")
         };
-        let text = format!("{address} is {why}; it must be an address of its own");
+        let text = format!("{address} is {why}; use another address or port");
         mistakes.push(Mistake::refused(written(control, listen), "control.listen", text));
     }
     for (index, address) in listen.addresses().iter().enumerate() {
         // A `[::]` leaves IPv4 alone where that is listed by itself.
         let takes = |other: &&SocketAddr| other.is_ipv4() == address.is_ipv4() && is_shared(**other, *address);
         if let Some(other) = listen.addresses()[..index].iter().find(takes) {
-            let text = format!("{address} is taken by {other} already; list one of them");
+            let text = format!("{address} overlaps {other}; list only one of them");
             mistakes.push(Mistake::refused(&listen.origin, "server.listen", text));
         }
     }
 }
 
-/// Origins and hosts that no browser ever sends: whoever wrote them would wonder why they do not count.
+/// Origins and hosts that no browser ever sends, and that would be allowed without effect.
 fn check_names(config: &Config, mistakes: &mut Vec<Mistake>) {
     type Check = fn(&str) -> Result<(), String>;
     let lists: [(_, _, Check); 2] =
@@ -144,12 +147,12 @@ fn check_names(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-/// What to tell whoever runs a server of which [`lacks_hosts`] is true.
-pub const LACKS_HOSTS: &str = "server.allowed_hosts is empty: requests for other hosts than this server's IP addresses and \
+/// The note for an operator where [`lacks_hosts`] is true.
+pub const LACKS_HOSTS: &str = "server.allowed_hosts is empty: requests for hosts other than this server's IP addresses and \
                                loopback names get 403; list the names that clients use, or \"*\" for any";
 
-/// Whether clients are likely to ask for this server by a name that it refuses: anyone may connect, from other hosts or
-/// through a proxy.
+/// Whether clients are likely to use a host name that the server refuses: anyone may connect, from other hosts or through a
+/// proxy.
 #[must_use]
 pub fn lacks_hosts(config: &Config) -> bool {
     let is_reached = config.get("server", "listen").addresses().iter().any(|address| !is_loopback(address))
@@ -159,12 +162,13 @@ pub fn lacks_hosts(config: &Config) -> bool {
         && config.get("auth", "mode").choice(&AUTH_MODES) == AuthMode::Open
 }
 
-/// Values that must stand in some order to each other.
+/// Values of which one must be larger than another.
 fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
     let (interval, timeout) = (config.get("heartbeat", "interval"), config.get("heartbeat", "timeout"));
     if timeout.number() <= interval.number() {
         let text = format!(
-            "{:?} is not longer than heartbeat.interval, {:?}; it must be, or every connection is closed before its ping",
+            "{:?} is not longer than heartbeat.interval, {:?}; it must be longer, or connections time out before they are \
+             pinged",
             duration_text(timeout.number()),
             duration_text(interval.number())
         );
@@ -172,7 +176,11 @@ fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
     let (warm, most) = (config.get("server", "warm_connections"), config.get("server", "max_connections"));
     if warm.number() > most.number() {
-        let text = format!("{} is more than server.max_connections, {}", warm.number(), most.number());
+        let text = format!(
+            "{} is more than server.max_connections, {}; it must be at most that",
+            warm.number(),
+            most.number()
+        );
         mistakes.push(Mistake::refused(written(warm, most), "server.warm_connections", text));
     }
     let (outbox, message) = (config.get("limits", "outbox_bytes"), config.get("server", "max_message_bytes"));
@@ -191,12 +199,12 @@ fn check_order(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-/// A sliding window remembers each event.
+/// A rate that a sliding window keeps, which remembers each event.
 fn check_window(config: &Config, mistakes: &mut Vec<Mistake>) {
     let setting = config.get("limits", "message_rate_per_user");
     if setting.rate().is_some_and(|rate| rate.count.get() > WINDOW_EVENTS_MAX) {
         let text = format!(
-            "\"{}\" is over {WINDOW_EVENTS_MAX} publishes in one window; it must be at most that",
+            "\"{}\" counts more than {WINDOW_EVENTS_MAX} publishes; it must count at most that",
             rate_text(setting.rate())
         );
         mistakes.push(Mistake::refused(&setting.origin, "limits.message_rate_per_user", text));

@@ -1,4 +1,4 @@
-//! The kinds of values a key may have: reading, range, and writing back as TOML. Knows no key by name.
+//! The kinds of values that a key may have: parsing, range, and writing as TOML. Knows no key by name.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::raw::Raw;
 use super::units::{self, CoresSetting, Share, ValueError};
 use crate::engine::rates::Rate;
 
-/// A value and the text that it was read from, which is printed again. Texts are compared, not values.
+/// A value with the text that it was parsed from, which is printed again. Compares the text alone.
 #[derive(Clone, Debug)]
 pub struct WithText<T> {
     /// As it was written.
@@ -60,12 +60,12 @@ pub enum SettingValue {
     Fraction(WithText<u64>),
 }
 
-/// What a text must be.
+/// A rule for texts.
 #[derive(Clone, Copy, Debug)]
 pub struct TextRule {
     /// Completes "must be …".
     pub expected: &'static str,
-    /// Whether it is so.
+    /// Whether a text keeps the rule.
     pub check: fn(&str) -> bool,
 }
 
@@ -82,23 +82,23 @@ pub enum Kind {
     Bool,
     /// A whole number.
     Count {
-        /// Least.
+        /// Smallest value.
         min: u64,
-        /// Most.
+        /// Largest value.
         max: u64,
     },
     /// A duration, in milliseconds.
     Duration {
-        /// Least.
+        /// Smallest value.
         min: u64,
-        /// Most.
+        /// Largest value.
         max: u64,
     },
     /// A size, in bytes.
     Size {
-        /// Least.
+        /// Smallest value.
         min: u64,
-        /// Most.
+        /// Largest value.
         max: u64,
     },
     /// A count per time; 0 is no limit.
@@ -132,7 +132,7 @@ pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 pub const LIST_MAX: usize = 256;
 
 impl Kind {
-    /// Completes "must be …", with the range.
+    /// Completes "it must be …", with the range.
     #[must_use]
     pub fn expected(&self) -> String {
         match self {
@@ -144,12 +144,12 @@ impl Kind {
             }
             Kind::Size { min, max } => {
                 let (min, max) = (units::size_text(*min), units::size_text(*max));
-                format!("a size in bytes or such as \"64KiB\", from {min} to {max}")
+                format!("a size such as \"64KiB\", or a number of bytes, from {min} to {max}")
             }
             Kind::Rate => "a rate such as \"50/s\" or \"200/10s\", or \"0\" for no limit".into(),
             Kind::Share => {
                 let min = units::size_text(units::BUDGET_BYTES_MIN);
-                format!("a percentage such as \"75%\", or a size such as \"2GiB\" of at least {min}")
+                format!("a percentage from \"1%\" to \"100%\", or a size such as \"2GiB\" of at least {min}")
             }
             Kind::Cores => {
                 let max = units::CORES_MAX;
@@ -160,7 +160,7 @@ impl Kind {
                 "a list of different IP addresses and ports such as [\"127.0.0.1:8080\", \"[::1]:8080\"]".into()
             }
             Kind::Text(rule) => rule.expected.into(),
-            Kind::Texts(rule) => format!("a list, each {}", rule.expected),
+            Kind::Texts(rule) => format!("a list, each entry {}", rule.expected),
             Kind::Choice(words) => {
                 let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 let (last, others) = words.split_last().expect("a choice has words");
@@ -169,22 +169,22 @@ impl Kind {
             Kind::Level => {
                 "a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"".into()
             }
-            Kind::Networks => "a list, each a network such as \"10.0.0.0/8\" or an IP address".into(),
+            Kind::Networks => "a list, each entry a network such as \"10.0.0.0/8\" or an IP address".into(),
             Kind::Fraction => "a fraction from 0 to 1 such as \"1/1000\" or \"0.001\"".into(),
         }
     }
 
-    /// Reads a value of this kind. Blanks around it do not count, but in a text of a file, which is taken as it stands.
+    /// Parses a value of this kind. Blanks around it are ignored, except around a text in a file.
     ///
     /// # Errors
-    /// What is wrong with it; completes the sentence "`<value>` …". [`Kind::expected`] says what would be right.
+    /// What is wrong with the value. Completes the sentence "`<value>` …"; [`Kind::expected`] says what would be right.
     pub fn parse(&self, raw: &Raw) -> Result<SettingValue, ValueError> {
         let unwrapped = raw.unwrapped();
         let raw = unwrapped.as_ref().unwrap_or(raw);
         match self {
             Kind::Bool => match raw {
                 Raw::Bool(value) => Ok(SettingValue::Bool(*value)),
-                Raw::Word(word) => word.parse().map(SettingValue::Bool).map_err(|_| "is neither true nor false".into()),
+                Raw::Word(word) => word.parse().map(SettingValue::Bool).map_err(|_| "is not a boolean".into()),
                 other => Err(wrong_type(other)),
             },
             Kind::Count { min, max } => match raw {

@@ -1,5 +1,5 @@
-//! The sources, layered: defaults, file, environment, command line. Finds every mistake of writing; whether the values
-//! fit together is for `check`.
+//! Layers the sources: defaults, file, environment, command line. Finds every value that cannot be read; whether values
+//! fit together, `check` decides.
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::classes;
 use super::config_file::{self, ConfigFile};
 use super::effective::Config;
-use super::keys::{self, ENV_PREFIX, KEYS};
+use super::key::ENV_PREFIX;
+use super::keys::{self, KEYS};
 use super::nearest;
 use super::origin::{Mistake, Origin};
 use super::quote::quoted;
@@ -24,21 +25,21 @@ use crate::server::file;
 /// Bytes of a configuration file.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// Where to read from. Given as values, so that reading can be repeated and tested.
+/// The sources, as values, so that reading can be repeated and tested.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
-    /// Without `--config`: the first of these that is there.
+    /// Without `--config` the first of these that exists is read.
     pub candidates: Vec<PathBuf>,
-    /// The environment; what does not begin with `ROOMRING_` is ignored.
+    /// The environment; variables without the prefix `ROOMRING_` are ignored.
     pub env: Vec<(OsString, OsString)>,
-    /// Each `--set`, as it was given.
+    /// Each `--set`, as typed.
     pub sets: Vec<String>,
 }
 
 impl Sources {
-    /// Those of this process.
+    /// The sources of this process.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, sets: Vec<String>) -> Self {
         let candidates = vec![PathBuf::from("roomring.toml"), PathBuf::from("/etc/roomring/roomring.toml")];
@@ -46,7 +47,7 @@ impl Sources {
     }
 }
 
-/// Reads all sources. A value that cannot be understood leaves the one of the source before.
+/// Reads all sources. A value that cannot be read leaves the value of the source before it.
 #[must_use]
 pub fn load(sources: &Sources) -> (Config, Vec<Mistake>) {
     let mut loading = Loading { config: Config::default(), mistakes: Vec::new() };
@@ -69,7 +70,7 @@ struct LineNumbers<'a> {
 }
 
 impl LineNumbers<'_> {
-    /// Where the value of this span stands.
+    /// The place of this byte.
     fn origin(&self, offset: usize) -> Origin {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         Origin::File { path: self.path.to_owned(), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
@@ -96,8 +97,9 @@ impl Loading {
             Ok(None) => return,
             Err((path, why)) => {
                 let shown = config_file::shown(path);
-                let text =
-                    format!("the configuration file {shown} {why}; make it readable, or name a file by --config");
+                let text = format!(
+                    "the configuration file {shown} {why}; make it accessible, or name another file with --config"
+                );
                 return self.wrong(&Origin::Default, "", text);
             }
         };
@@ -114,7 +116,7 @@ impl Loading {
     fn document(&mut self, lines: &LineNumbers<'_>) {
         let (document, errors) = DeTable::parse_recoverable(lines.text);
         if !errors.is_empty() {
-            // What a broken document seems to say is no ground for more complaints.
+            // A broken document gives no ground for further mistakes.
             for error in errors {
                 let span = error.span().unwrap_or(0..0);
                 let text = not_toml(error.message(), lines.text, span.clone());
@@ -134,11 +136,15 @@ impl Loading {
                     self.wrong(
                         &origin,
                         "",
-                        format!("unknown section [{}]; the nearest is [{nearest}]", printable(name)),
+                        format!("unknown section [{}]; did you mean [{nearest}]?", printable(name)),
                     );
                 }
                 _ if keys::sections().any(|known| known == name) => {
-                    self.wrong(&origin, name, format!("this is a section; write [{name}] and its keys below"));
+                    self.wrong(
+                        &origin,
+                        name,
+                        format!("this is a section, not a key; write [{name}] with its keys below it"),
+                    );
                 }
                 _ => {
                     let nearest = nearest::nearest_key("", name);
@@ -176,7 +182,7 @@ impl Loading {
         }
     }
 
-    /// One that is written outside of a file: `section.key` and its text.
+    /// A key that is set outside of a file, with its text.
     fn assign_word(&mut self, section: &str, name: &str, word: &str, origin: &Origin) {
         if (section, name) != ("rooms", "class") {
             return self.assign(section, name, &Raw::Word(word.to_owned()), origin);
@@ -185,7 +191,7 @@ impl Loading {
             Ok(value) => self.classes(&value, &|_| origin.clone(), origin),
             Err(error) => {
                 let (shown, why) = (Raw::Word(word.to_owned()).shown(), error.message().replace('\n', ", "));
-                let text = format!("{shown} is not TOML ({why}); it must be {}", classes::EXPECTED);
+                let text = format!("{shown} is invalid TOML ({why}); it must be {}", classes::EXPECTED);
                 self.wrong(origin, "rooms.class", text);
             }
         }
@@ -208,7 +214,7 @@ impl Loading {
             (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
             (None, _) => {
                 let (variable, key) = nearest::nearest_env(&name);
-                self.wrong(&origin, "", format!("unknown variable; the nearest is {variable}, for {key}"));
+                self.wrong(&origin, "", format!("unknown variable; did you mean {variable}, for {key}?"));
             }
         }
     }
@@ -229,19 +235,19 @@ impl Loading {
 }
 
 fn unknown_key(nearest: &str) -> String {
-    format!("unknown key; the nearest is {nearest}")
+    format!("unknown key; did you mean {nearest}?")
 }
 
-/// What is wrong with a document, and with which part of it.
+/// The sentence for a document that is no TOML, with the line at fault.
 fn not_toml(why: &str, text: &str, span: Range<usize>) -> String {
     let start = text[..span.start].rfind('\n').map_or(0, |before| before + 1);
     match (why, text[start..].lines().next().unwrap_or_default()) {
         ("duplicate key", _) => {
             let key = printable(text[span].trim_matches(['"', '\'']));
-            format!("this is not TOML: duplicate key {key:?}; it may be written once")
+            format!("invalid TOML: duplicate key {key:?}; write it once")
         }
-        (why, "") => format!("this is not TOML: {why}"),
-        (why, line) => format!("this is not TOML: {why}; got {}", quoted(line)),
+        (why, "") => format!("invalid TOML: {why}"),
+        (why, line) => format!("invalid TOML: {why}; got {}", quoted(line)),
     }
     .replace('\n', ", ")
 }

@@ -1,4 +1,4 @@
-//! From checked values to what the floors below are started with, in their own units.
+//! Lowers checked values to the settings that the floors below are started with, in their units. Starts nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,34 +24,34 @@ use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Sett
 use crate::engine::trusted::Trusted;
 use crate::server::{auth, tls};
 
-/// Everything the server is started with.
+/// Everything that the server is started with.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where clients connect.
+    /// The addresses that clients connect to.
     pub listen: Vec<SocketAddr>,
-    /// What clients are shown; `None`: they speak plain TCP.
+    /// The certificate that clients are shown; `None` is plain TCP.
     pub tls: Option<Arc<tls::Identity>>,
     /// The control address.
     pub control_listen: SocketAddr,
-    /// One entry for each executor: the CPU it is kept on, if it is.
+    /// One entry for each executor: the CPU that it is pinned to, if it is.
     pub cpus: Vec<Option<usize>>,
-    /// The longest drain.
+    /// The longest time that a drain takes.
     pub shutdown_grace_ms: u64,
-    /// Bytes that may wait in the kernel for one connection; 0: the system's own bound.
+    /// Bytes that may wait in the kernel for one connection; 0 is the bound of the kernel.
     pub socket_send_bytes: u32,
-    /// Whether trusted proxies begin with a PROXY protocol header.
+    /// Whether trusted proxies send a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// How tokens are verified; `None`: anyone may connect.
+    /// How tokens are verified; `None` lets anyone connect.
     pub auth: Option<auth::Settings>,
-    /// For each core.
+    /// The settings of each core.
     pub settings: Arc<Settings>,
-    /// For the HTTP API.
+    /// The settings of the HTTP API.
     pub api: ApiSettings,
-    /// Where spans are sent, if anywhere.
+    /// Where spans are sent; `None` traces nothing.
     pub trace: Option<TraceSettings>,
-    /// What is logged.
+    /// Which log lines are written.
     pub log_level: Targets,
-    /// How it is logged.
+    /// The form of log lines.
     pub log_format: LogFormat,
 }
 
@@ -129,7 +129,7 @@ fn needs_token(config: &Config) -> bool {
     config.get("auth", "mode").choice(&AUTH_MODES) == AuthMode::Jwt
 }
 
-/// What the HTTP API goes by, on a machine of this name.
+/// The settings of the HTTP API on a machine of this name.
 #[must_use]
 pub fn api_settings(config: &Config, node: String) -> ApiSettings {
     ApiSettings {
@@ -150,7 +150,7 @@ fn trace(config: &Config) -> Option<TraceSettings> {
     })
 }
 
-/// `trace.sample`; nothing is traced where there is nobody to send it to.
+/// `trace.sample`, or nothing without an endpoint to send spans to.
 fn trace_sample(config: &Config) -> u64 {
     let has_endpoint = !config.get("trace", "otlp_endpoint").text().is_empty();
     if has_endpoint { config.get("trace", "sample").fraction() } else { 0 }
@@ -173,7 +173,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         cores,
         max_connections: config.get("server", "max_connections").count(),
         max_connections_per_core: connections_share(config.get("server", "max_connections").count(), cores),
-        // Known when the table is made.
+        // Known once the table of sockets is made.
         sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
         max_message_bytes: config.get("server", "max_message_bytes").size(),
@@ -216,8 +216,8 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// The hosts by which clients ask for this server, beside the addresses that it listens on. Where a token is needed any
-/// host will do until some are configured: a page that was led here under another name has none.
+/// The hosts that clients may use, beside the addresses that the server listens on. Where connections need a token, every
+/// host is allowed until some are configured: a page that reached the server under another name has no token.
 fn allowed_hosts(config: &Config) -> AllowedHosts {
     let configured = config.get("server", "allowed_hosts").texts();
     if configured.is_empty() && needs_token(config) { AllowedHosts::any() } else { AllowedHosts::new(configured) }
@@ -248,15 +248,15 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
     }
 }
 
-/// Every core has slots for at least so many connections, where all may hold that many together: a table of this size
+/// Each core has slots for at least this many connections, if all cores may hold that many together: a table of this size
 /// costs the kernel 128 KiB.
 const CORE_CONNECTIONS_LEAST: u32 = 16_384;
 
-/// How many connections one of `cores` cores has slots for, where all may hold `most` together.
+/// How many connections each of `cores` cores has slots for, if all may hold `most` together.
 ///
-/// The kernel spreads connections over the cores' listening sockets by a hash, so that one core's part varies by about
-/// the square root of its share: each core has slots for its share and four times that more, lest one refuse while others
-/// have room. A table for all of `most` on each core would cost the kernel 8 bytes a slot.
+/// The kernel spreads connections over the cores' listening sockets by a hash, so that a core's part varies by about the
+/// square root of its share. Each core has slots for its share and four times that more, so that none refuses while others
+/// have room. A table for `most` on each core would cost the kernel 8 bytes a slot.
 fn connections_share(most: u32, cores: u16) -> u32 {
     let share = most.div_ceil(u32::from(cores.max(1)));
     share.saturating_add(4 * share.isqrt() + 8).max(CORE_CONNECTIONS_LEAST).min(most)

@@ -8,6 +8,7 @@ pub mod classes;
 pub mod config_file;
 pub mod effective;
 mod fraction;
+pub mod key;
 pub mod keys;
 pub mod kind;
 mod layout;

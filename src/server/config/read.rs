@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, Secrecy};
+use super::key::{Key, Secrecy};
 use super::kind::SettingValue;
 use super::raw::Raw;
 

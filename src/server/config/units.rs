@@ -14,7 +14,7 @@ const SIZE_UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 2
 /// `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"` or `"0"`, as milliseconds.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the text.
 pub fn parse_duration(text: &str) -> Result<u64, ValueError> {
     if text == "0" {
         return Ok(0);
@@ -41,7 +41,7 @@ pub fn duration_text(ms: u64) -> String {
 /// `"64KiB"`, `"1MiB"`, `"2GiB"`, `"512B"` or bare bytes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the text.
 pub fn parse_size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split_unit(text)?;
     if unit.is_empty() {
@@ -103,12 +103,12 @@ pub fn rate_text(rate: Option<Rate>) -> String {
     }
 }
 
-/// Which CPUs, or how many executors.
+/// `server.cores`: how many executors, or on which CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoresSetting {
     /// One executor for each CPU that this process may use.
     Auto,
-    /// So many executors.
+    /// This many executors.
     Count(u16),
     /// One executor for each of these CPUs.
     Cpus(Vec<usize>),
@@ -121,7 +121,7 @@ impl CoresSetting {
     /// `"auto"`, `"4"`, `"0,2-5"`. A list of one CPU is written as a range: `"3-3"`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<CoresSetting, ValueError> {
         if text == "auto" {
             return Ok(CoresSetting::Auto);
@@ -133,7 +133,7 @@ impl CoresSetting {
         for part in text.split(',').map(str::trim) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (Ok(first), Ok(last)) = (parse_number(first), parse_number(last)) else {
-                return Err("is neither \"auto\", a number nor a list of CPUs".into());
+                return Err("is not \"auto\", a number or a list of CPUs".into());
             };
             if first > last || last > 65_535 {
                 return Err(format!("holds {part:?}, which is not a range of CPU numbers"));
@@ -152,14 +152,14 @@ impl CoresSetting {
         Ok(CoresSetting::Cpus(cpus))
     }
 
-    /// So many executors.
+    /// This many executors.
     ///
     /// # Errors
     /// Out of 1 … [`CORES_MAX`].
     pub fn count(count: u64) -> Result<CoresSetting, ValueError> {
         match u16::try_from(count) {
             Ok(count @ 1..=CORES_MAX) => Ok(CoresSetting::Count(count)),
-            _ => Err(format!("is out of range: 1 to {CORES_MAX} executors")),
+            _ => Err("is out of range".into()),
         }
     }
 }
@@ -185,12 +185,12 @@ impl fmt::Display for CoresSetting {
     }
 }
 
-/// A part of this machine's memory.
+/// A share of this machine's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// So many hundredths.
+    /// Hundredths of it.
     Percent(u8),
-    /// So many bytes.
+    /// Bytes.
     Bytes(u64),
 }
 
@@ -201,17 +201,17 @@ impl Share {
     /// `"75%"`, or a size.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Share, ValueError> {
         if let Some(percent) = text.strip_suffix('%') {
             return match parse_number(percent) {
                 Ok(percent @ 1..=100) => Ok(Share::Percent(percent as u8)),
-                _ => Err("is out of range: 1% to 100%".into()),
+                _ => Err("is out of range".into()),
             };
         }
         match parse_size(text)? {
             bytes if bytes >= BUDGET_BYTES_MIN => Ok(Share::Bytes(bytes)),
-            _ => Err(format!("is out of range: at least {}", size_text(BUDGET_BYTES_MIN))),
+            _ => Err("is out of range".into()),
         }
     }
 }
@@ -228,7 +228,7 @@ impl fmt::Display for Share {
 /// A whole number; `_` may group digits, as in TOML.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the text.
 pub fn parse_number(text: &str) -> Result<u64, ValueError> {
     let grouped = !text.starts_with('_') && !text.ends_with('_') && !text.contains("__");
     let digits: String = text.chars().filter(|c| *c != '_').collect();

@@ -155,6 +155,28 @@ fn printing_says_where_each_value_came_from_and_masks_secrets() {
 }
 
 #[test]
+fn printing_says_which_keys_have_no_effect() {
+    let text = print::render(&Config::default());
+    for lines in [
+        "# session_ttl has no effect without sessions that outlive their connections, which this version does not have \
+         yet\nsession_ttl = \"10m\"  # default\n",
+        "# url, prefix, outage, hold_max, hold_timeout, breaker_failures, breaker_reset, lease have no effect without \
+         the link between machines, which this version does not have yet\nurl = ",
+    ] {
+        assert_eq!(text.matches(lines).count(), 1, "{lines} is not in\n{text}");
+    }
+}
+
+#[test]
+fn every_key_is_read_or_says_that_it_is_not() {
+    let readers = [include_str!("../lower.rs"), include_str!("../check.rs"), include_str!("../layout.rs")].concat();
+    for key in KEYS {
+        let is_read = readers.contains(&format!("\"{}\"", key.name));
+        assert!(is_read || key.needs.is_some() || key.without_effect.is_some(), "{} is read by nothing", key.path());
+    }
+}
+
+#[test]
 fn values_reach_the_engine_in_its_units() {
     let plan = plan_of(
         "[server]\nlisten = [\"127.0.0.1:0\"]\ncores = 2\nmax_connections = 20_000\nmax_message_bytes = \"1MiB\"\n\

@@ -78,13 +78,13 @@ fn only_a_file_that_is_not_there_is_passed_over() {
         ("loop", "loop cannot be read: Too many levels of symbolic links (os error 40)"),
         (
             "loop/x",
-            "loop/x cannot be looked for: Too many levels of symbolic links (os error 40); make it readable, or",
+            "loop/x cannot be accessed: Too many levels of symbolic links (os error 40); make it accessible, or",
         ),
         (
             "roomring.toml/x",
-            "roomring.toml/x cannot be looked for: Not a directory (os error 20); make it readable, or",
+            "roomring.toml/x cannot be accessed: Not a directory (os error 20); make it accessible, or",
         ),
-        ("dangling/x", "dangling/x cannot be looked for: dangling is a symbolic link to nothing; make it readable, or"),
+        ("dangling/x", "dangling/x cannot be accessed: dangling is a symbolic link to nothing; make it accessible, or"),
     ] {
         let (config, mistakes) = load(&Sources { candidates: vec![path(there), path("fine")], ..Sources::default() });
         let sentences = sentences(&mistakes, scratch.0.path());
@@ -167,15 +167,15 @@ fn every_bad_source_is_named() {
         "the configuration file /nonexistent/x.toml cannot be read: No such file or directory (os error 2)",
         "ROOMRING_AUTH__HMAC_SECRET: auth.hmac_secret: the value holds a control character; it must be a text without \
          control characters",
-        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; the nearest is ROOMRING_HEARTBEAT__INTERVAL, for \
-         heartbeat.interval",
-        "ROOMRING_ROOMS__CLASS: rooms.class: \"nonsense\" is not TOML (",
-        "ROOMRING_SERVER_CORES: unknown variable; the nearest is ROOMRING_SERVER__CORES, for server.cores",
-        "ROOMRING_SERVER__CORES: server.cores: \"many\" is neither \"auto\", a number nor a list of CPUs; it must be \
+        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; did you mean ROOMRING_HEARTBEAT__INTERVAL, for \
+         heartbeat.interval?",
+        "ROOMRING_ROOMS__CLASS: rooms.class: \"nonsense\" is invalid TOML (",
+        "ROOMRING_SERVER_CORES: unknown variable; did you mean ROOMRING_SERVER__CORES, for server.cores?",
+        "ROOMRING_SERVER__CORES: server.cores: \"many\" is not \"auto\", a number or a list of CPUs; it must be \
          \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
-        "--set server.pin: \"maybe\" is neither true nor false; it must be true or false",
-        "--set server.core: unknown key; the nearest is server.cores",
-        "--set cores: unknown key; the nearest is server.cores",
+        "--set server.pin: \"maybe\" is not a boolean; it must be true or false",
+        "--set server.core: unknown key; did you mean server.cores?",
+        "--set cores: unknown key; did you mean server.cores?",
         "--set: expected SECTION.KEY=VALUE, such as server.cores=2; got \"nonsense\"",
         "--set heartbeat.timeout: \"1\" has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from \
          100ms to 2h",
@@ -217,7 +217,7 @@ fn variables_that_kubernetes_makes_for_a_service_are_no_keys() {
         let sentences = sentences(&mistakes, std::path::Path::new("/"));
         assert_eq!(sentences.len(), 1, "{name}");
         assert!(
-            sentences[0].starts_with(&format!("{name}: unknown variable; the nearest is {nearest}")),
+            sentences[0].starts_with(&format!("{name}: unknown variable; did you mean {nearest}")),
             "{sentences:?}"
         );
     }
