@@ -1,4 +1,4 @@
-//! The command line as typed. Says what is asked for; reads no file and starts nothing.
+//! Parses the command line. Reads no file and starts nothing.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,44 +11,44 @@ use super::operate::command::{
     Ask, ConnectionsArgs, DisconnectArgs, DrainArgs, HistoryArgs, How, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
 };
 
-/// What the process is to do.
+/// The task of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Run the server.
     Serve,
-    /// Say what is wrong with the configuration.
+    /// Check the configuration.
     CheckConfig,
     /// Print the effective configuration.
     PrintConfig,
     /// Examine this host.
     Doctor {
-        /// The report is for a machine.
+        /// Write the report as JSON.
         json: bool,
     },
     /// Sign a token.
     Token(TokenRequest),
-    /// Have a running server do or tell something.
+    /// Send a request to a running server.
     Operate(Box<Operation>),
 }
 
-/// The token that is wanted, as typed.
+/// The flags of `roomring token`, as typed.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TokenRequest {
-    /// The user whom it names
+    /// User of the token (claim sub)
     #[arg(long, value_name = "NAME")]
     pub user: String,
-    /// How long it counts
+    /// How long the token is valid, such as 30m or 7d
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub ttl: String,
-    /// Allow to join and publish in rooms of this pattern, and in no others; may be repeated
+    /// Allow joining and publishing only in rooms that match PATTERN; repeat for more patterns
     #[arg(long = "room", value_name = "PATTERN")]
     pub rooms: Vec<String>,
 }
 
-/// What was asked for.
+/// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// What to do.
+    /// The task.
     pub action: Action,
     /// `--config`.
     pub config: Option<PathBuf>,
@@ -56,19 +56,19 @@ pub struct Invocation {
     pub sets: Vec<String>,
 }
 
-/// A command line that asks for nothing that could be run.
+/// A command line that runs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EarlyExit {
-    /// `--help` or `--version`: the text, for standard output.
+    /// The text of `--help` or `--version`, for standard output.
     Text(String),
-    /// One sentence about what is wrong, for standard error.
+    /// What is wrong with the command line, in one sentence for standard error.
     Usage(String),
 }
 
-/// Reads a command line; the first argument is the program's name.
+/// Parses a command line; the first argument is the name of the program.
 ///
 /// # Errors
-/// What to answer instead of running.
+/// What to print instead of running.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, EarlyExit> {
     let line = CommandLine::try_parse_from(arguments).map_err(|error| early_exit(&error))?;
     let (action, own) = match line.command {
@@ -91,7 +91,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let SourceArgs { config, set: mut sets } = line.sources;
     sets.extend(own.set);
     match (config, own.config) {
-        (Some(_), Some(_)) => Err(EarlyExit::Usage("--config is given twice; one file can be read".into())),
+        (Some(_), Some(_)) => Err(EarlyExit::Usage("--config is given twice; name one file".into())),
         (config, other) => Ok(Invocation { action, config: config.or(other), sets }),
     }
 }
@@ -102,10 +102,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     version,
     about = "Real-time WebSocket room server",
     disable_help_subcommand = true,
-    after_help = "Without a command the server runs.\n\
-                  Configuration, later ones win: built-in defaults; the file (--config, else roomring.toml, else\n\
-                  /etc/roomring/roomring.toml); environment variables ROOMRING_SECTION__KEY; --set.\n\
-                  Exit codes: 0 fine, 1 failed while running, 2 bad usage or configuration."
+    after_help = "Without a command, roomring runs the server.\n\
+                  Configuration sources, later ones override earlier ones: built-in defaults; the file (--config,\n\
+                  else roomring.toml, else /etc/roomring/roomring.toml); environment variables\n\
+                  ROOMRING_SECTION__KEY; --set.\n\
+                  Exit codes: 0 success, 1 failure while running, 2 bad usage or configuration."
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -116,17 +117,17 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum CommandArgs {
-    /// Run the server (also without a command)
+    /// Run the server (the default)
     Serve(SourceArgs),
-    /// Say what is wrong with the configuration, with file, line and key
+    /// Check the configuration; report every mistake with file, line and key
     CheckConfig(SourceArgs),
-    /// Print the effective configuration as TOML, each value with where it came from
+    /// Print the effective configuration as TOML, each value with its source; secrets are masked
     PrintConfig(SourceArgs),
-    /// Examine this host: what keeps the server from serving, or from serving more; exits 1 only for the former
+    /// Check whether this host can run the server, and how to make it faster; exits 1 only if it cannot
     Doctor {
         #[command(flatten)]
         sources: SourceArgs,
-        /// Report as JSON
+        /// Write the report as JSON
         #[arg(long)]
         json: bool,
     },
@@ -137,25 +138,25 @@ enum CommandArgs {
         #[command(flatten)]
         token: TokenRequest,
     },
-    /// List the rooms of a running server, or the busiest of them
+    /// List the rooms of a running server, or its busiest rooms
     Rooms(Operated<RoomsArgs>),
-    /// List the connections of a running server, or the worst laggards of them
+    /// List the connections of a running server, or its slowest consumers
     Connections(Operated<ConnectionsArgs>),
-    /// List the users who are in a room
+    /// List the users in a room
     Members(Operated<MembersArgs>),
     /// Read a room's history
     History(Operated<HistoryArgs>),
-    /// Publish a message to a room, in the server's name
+    /// Publish a message to a room as the server
     Publish(Operated<PublishArgs>),
-    /// Put a user out of a room
+    /// Remove a user from a room
     Kick(Operated<KickArgs>),
-    /// Close a user's connections, or one connection
+    /// Close all connections of a user, or one connection
     Disconnect(Operated<DisconnectArgs>),
-    /// Have a running server close its connections gently and end, as SIGTERM does
+    /// Drain a running server: close its connections gradually, then exit, as on SIGTERM
     Drain(Operated<DrainArgs>),
 }
 
-/// A command to a running server, through its control address.
+/// A command that sends a request to the control address of a running server.
 #[derive(Debug, Args)]
 struct Operated<T: Args> {
     #[command(flatten)]
@@ -175,15 +176,15 @@ impl<T: Args + Into<Ask>> Operated<T> {
 
 #[derive(Debug, Default, Args)]
 struct SourceArgs {
-    /// Read this configuration file
+    /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Set one key, over file and environment; may be repeated
+    /// Set one key, overriding file and environment; repeat for more keys
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
 }
 
-/// The library's several lines of complaint as one sentence.
+/// The error of the parser, which has several lines, as one sentence.
 fn early_exit(error: &clap::Error) -> EarlyExit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return EarlyExit::Text(error.to_string());
@@ -250,7 +251,7 @@ mod tests {
             ("--config a check-config --config b", "--config"),
             ("serve now", "'now'"),
         ] {
-            let Err(EarlyExit::Usage(sentence)) = parse_line(line) else { panic!("{line} is taken") };
+            let Err(EarlyExit::Usage(sentence)) = parse_line(line) else { panic!("{line} is accepted") };
             assert!(sentence.contains(named) && !sentence.contains('\n'), "{line}: {sentence}");
             assert!(!sentence.starts_with("error"), "{sentence}");
         }

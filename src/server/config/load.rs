@@ -214,7 +214,7 @@ impl Loading {
             (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
             (None, _) => {
                 let (variable, key) = nearest::nearest_env(&name);
-                self.wrong(&origin, "", format!("unknown variable; did you mean {variable}, for {key}?"));
+                self.wrong(&origin, "", format!("unknown variable; did you mean {variable} ({key})?"));
             }
         }
     }

@@ -167,10 +167,10 @@ fn every_bad_source_is_named() {
         "the configuration file /nonexistent/x.toml cannot be read: No such file or directory (os error 2)",
         "ROOMRING_AUTH__HMAC_SECRET: auth.hmac_secret: the value holds a control character; it must be a text without \
          control characters",
-        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; did you mean ROOMRING_HEARTBEAT__INTERVAL, for \
-         heartbeat.interval?",
+        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; did you mean ROOMRING_HEARTBEAT__INTERVAL \
+         (heartbeat.interval)?",
         "ROOMRING_ROOMS__CLASS: rooms.class: \"nonsense\" is invalid TOML (",
-        "ROOMRING_SERVER_CORES: unknown variable; did you mean ROOMRING_SERVER__CORES, for server.cores?",
+        "ROOMRING_SERVER_CORES: unknown variable; did you mean ROOMRING_SERVER__CORES (server.cores)?",
         "ROOMRING_SERVER__CORES: server.cores: \"many\" is not \"auto\", a number or a list of CPUs; it must be \
          \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
         "--set server.pin: \"maybe\" is not a boolean; it must be true or false",
