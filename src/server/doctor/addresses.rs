@@ -1,4 +1,4 @@
-//! The addresses that the server listens on: there, allowed, free.
+//! The addresses that the server listens on: whether they exist, are allowed and are free. Binds none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -25,22 +25,22 @@ pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
         .collect()
 }
 
-/// Clients that use a name are refused, which shows only when they come.
+/// Clients that use a name are refused, which shows only once they connect.
 fn name_hosts() -> Finding {
     Finding::new(Topic::Addresses, "server.allowed_hosts", "empty")
-        .wants("the names by which clients reach this server", "requests for other hosts than its IP addresses get 403")
-        .warn_unless(false, r#"server.allowed_hosts = ["chat.example.com"] in the configuration; ["*"] for any"#)
+        .wants("the names that clients use for this server", "requests for hosts other than its IP addresses get 403")
+        .warn_unless(false, r#"server.allowed_hosts = ["chat.example.com"] in the configuration; ["*"] allows any"#)
 }
 
 fn judge(host: &HostFiles, listeners: &[ListeningSocket], key: &'static str, address: SocketAddr) -> Finding {
     let finding = |found: String| Finding::new(Topic::Addresses, key, format!("{address} {found}"));
     if !is_local(host, address.ip()) {
-        let mend = format!("{key} in the configuration: an address of this host, or 0.0.0.0");
-        return finding("is no address of this host".into())
+        let fix = format!("{key} in the configuration: an address of this host, or 0.0.0.0");
+        return finding("is not an address of this host".into())
             .wants("an address of this host", "")
-            .fail_unless(false, mend);
+            .fail_unless(false, fix);
     }
-    let free = ("free", "nobody else may have it");
+    let free = ("free", "no other process may use it");
     if address.port() == 0 {
         return finding("picks a free port".into()).wants(free.0, free.1);
     }
@@ -49,32 +49,32 @@ fn judge(host: &HostFiles, listeners: &[ListeningSocket], key: &'static str, add
     }
     let first_free = host.number("proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024);
     if u64::from(address.port()) < first_free && !may_bind_low(host) {
-        let mend = format!(
+        let fix = format!(
             "{}, or sysctl -w net.ipv4.ip_unprivileged_port_start={}",
             unit_line("AmbientCapabilities=CAP_NET_BIND_SERVICE"),
             address.port()
         );
-        let wanted = format!("CAP_NET_BIND_SERVICE, or a port from {first_free} on");
-        return finding("is a port that this user may not have".into()).wants(wanted, "").fail_unless(false, mend);
+        let wanted = format!("CAP_NET_BIND_SERVICE, or a port of at least {first_free}");
+        return finding("is a port that this user may not bind".into()).wants(wanted, "").fail_unless(false, fix);
     }
     let range = host.sysctl_numbers("net.ipv4.ip_local_port_range").unwrap_or_default();
     let reserved = parse_list(&host.sysctl("net.ipv4.ip_local_reserved_ports").unwrap_or_default());
     let is_lent = matches!(range[..], [first, last] if (first..=last).contains(&u64::from(address.port())))
         && !reserved.contains(&usize::from(address.port()));
     if is_lent {
-        let why = "a connection out of this host may have it when the server starts again";
-        let mend = format!("net.ipv4.ip_local_reserved_ports = {} in /etc/sysctl.d", address.port());
+        let why = "an outgoing connection may take it while the server restarts";
+        let fix = format!("net.ipv4.ip_local_reserved_ports = {} in /etc/sysctl.d", address.port());
         return finding("free, in net.ipv4.ip_local_port_range".into())
             .wants("a port outside of the range", why)
-            .warn_unless(false, mend);
+            .warn_unless(false, fix);
     }
     finding("free".into()).wants(free.0, free.1)
 }
 
-/// Roomring itself may have it: a server that runs is no fault of its host.
+/// A port that Roomring itself uses is no fault of the host.
 fn in_use(host: &HostFiles, listener: &ListeningSocket, key: &str, finding: &dyn Fn(String) -> Finding) -> Finding {
     const WANTED: &str = "free";
-    const WHY: &str = "nobody else may have it";
+    const WHY: &str = "no other process may use it";
     let pids = processes(host);
     let name = |pid: &str| host.text(&format!("proc/{pid}/comm")).unwrap_or_default();
     match pids.iter().find(|pid| holds(host, pid, listener.inode)) {
@@ -83,19 +83,19 @@ fn in_use(host: &HostFiles, listener: &ListeningSocket, key: &str, finding: &dyn
         }
         Some(pid) => finding(format!("in use by {} (pid {pid})", name(pid)))
             .wants(WANTED, WHY)
-            .fail_unless(false, format!("end {} (pid {pid}), or change {key}", name(pid))),
+            .fail_unless(false, format!("stop {} (pid {pid}), or change {key}", name(pid))),
         None => match pids.iter().find(|pid| name(pid) == "roomring") {
             Some(pid) => finding(format!("in use, perhaps by roomring (pid {pid})"))
                 .wants("free, or served by roomring", WHY)
-                .warn_unless(false, "run the doctor as root to see by whom"),
+                .warn_unless(false, "run the doctor as root to see which process uses it"),
             None => finding("in use".into())
                 .wants(WANTED, WHY)
-                .fail_unless(false, format!("ss -ltnp as root shows by whom; end it, or change {key}")),
+                .fail_unless(false, format!("find the process with ss -ltnp as root and stop it, or change {key}")),
         },
     }
 }
 
-/// All processes but this one.
+/// The other processes.
 fn processes(host: &HostFiles) -> Vec<String> {
     let own = host.link("proc/self");
     let is_pid = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
@@ -167,7 +167,7 @@ fn is_local(host: &HostFiles, ip: IpAddr) -> bool {
     }
 }
 
-/// By the routes that the kernel keeps for its own addresses. Without them, the benefit of the doubt.
+/// By the routes that the kernel keeps for its own addresses. Without them, every address counts as local.
 fn is_local_v4(host: &HostFiles, ip: Ipv4Addr) -> bool {
     let Some(routes) = host.text("proc/net/fib_trie") else { return true };
     let mut last = None;

@@ -1,13 +1,13 @@
-//! Limits of the process, of the host's file tables, and of the unit that starts the server.
+//! Limits of the process, of the host's file tables, and of the unit that starts the server. Changes nothing.
 
 use super::finding::{Finding, Topic};
 use super::host::HostFiles;
 use super::subject::Subject;
-use super::texts::{grouped, unit_line};
+use super::texts::{cores_text, grouped, unit_line};
 use super::wanted;
 use crate::io::error::EXECUTOR_MEMLOCK_BYTES;
 
-/// Where the unit may stand; the first that does counts.
+/// Paths of the unit; the first that exists counts.
 const UNITS: [&str; 3] = [
     "etc/systemd/system/roomring.service",
     "usr/lib/systemd/system/roomring.service",
@@ -32,10 +32,10 @@ fn files(host: &HostFiles, subject: &Subject) -> Finding {
     let holds = subject.connections();
     let found = if hard == u64::MAX { "unlimited".to_owned() } else { grouped(hard) };
     let why = format!(
-        "it bounds each core's sockets: {} of {} connections on {} cores",
+        "limits the sockets of each core: {} of {} connections fit on {}",
         grouped(holds),
         grouped(u64::from(subject.max_connections)),
-        subject.cores
+        cores_text(subject.cores)
     );
     let finding = Finding::new(Topic::Limits, "RLIMIT_NOFILE", found).wants(format!(">= {}", grouped(wanted)), why);
     finding.warn_unless(hard >= wanted, unit_line(&format!("LimitNOFILE={}", wanted::FILES)))
@@ -47,18 +47,18 @@ fn memlock(host: &HostFiles) -> Finding {
     };
     let found = if soft == u64::MAX { "unlimited".to_owned() } else { format!("{} KiB", soft >> 10) };
     Finding::new(Topic::Limits, "RLIMIT_MEMLOCK", found)
-        .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "an executor's rings are locked memory")
+        .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "the rings of an executor are locked memory")
         .fail_unless(soft >= EXECUTOR_MEMLOCK_BYTES, unit_line("LimitMEMLOCK=infinity"))
 }
 
 fn nr_open(host: &HostFiles) -> Option<Finding> {
     let found = host.sysctl_numbers("fs.nr_open")?.first().copied()?;
     let finding = Finding::new(Topic::Limits, "fs.nr_open", grouped(found));
-    let finding = finding.wants(format!(">= {}", grouped(wanted::FILES)), "LimitNOFILE cannot be above it");
+    let finding = finding.wants(format!(">= {}", grouped(wanted::FILES)), "upper bound of LimitNOFILE");
     Some(finding.warn_unless(found >= wanted::FILES, format!("sysctl -w fs.nr_open={}", wanted::FILES)))
 }
 
-/// Every socket is a file of the host's, whether the process has a descriptor for it or not.
+/// Every socket is an open file of the host, even without a descriptor in the process.
 fn file_max(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let found = host.sysctl_numbers("fs.file-max")?.first().copied()?;
     let used = host.sysctl_numbers("fs.file-nr").and_then(|numbers| numbers.first().copied()).unwrap_or(0);
@@ -66,11 +66,11 @@ fn file_max(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let shown = if found > 1 << 40 { "unlimited".to_owned() } else { grouped(found) };
     let finding = Finding::new(Topic::Limits, "fs.file-max", format!("{shown} ({} in use)", grouped(used)));
     let finding = finding.wants(format!(">= {}", grouped(wanted)), "each connection is an open file of the host");
-    let mend = format!("sysctl -w fs.file-max={}, and the same line in /etc/sysctl.d", wanted.next_power_of_two());
-    Some(finding.warn_unless(found >= wanted, mend))
+    let fix = format!("sysctl -w fs.file-max={}, also in /etc/sysctl.d", wanted.next_power_of_two());
+    Some(finding.warn_unless(found >= wanted, fix))
 }
 
-/// A setting of the unit: its value, and where it stands.
+/// A setting of the unit: its value and its place.
 struct UnitSetting {
     value: String,
     at: String,
@@ -108,19 +108,19 @@ fn unit(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let stop = get("TimeoutStopSec");
     let stop_ms = stop.as_ref().map_or(Some(90_000), |line| span_ms(&line.value)).unwrap_or(u64::MAX);
     let lock = get("LimitMEMLOCK");
-    // Without the setting the service manager's own default is in effect, 8 MiB.
+    // Without the setting, the default of the service manager is in effect: 8 MiB.
     let locked = lock.as_ref().and_then(|line| limit(&line.value)).unwrap_or(8 << 20);
     vec![
         Finding::new(Topic::Limits, "unit: LimitNOFILE", found(&files))
-            .wants(format!(">= {}", grouped(wanted_files)), "sockets in each core's table")
+            .wants(format!(">= {}", grouped(wanted_files)), "limits the sockets of each core")
             .warn_unless(hard >= wanted_files, format!("{}: LimitNOFILE={}", at(&files), wanted::FILES)),
         Finding::new(Topic::Limits, "unit: LimitMEMLOCK", found(&lock))
-            .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "an executor's rings are locked memory")
+            .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "the rings of an executor are locked memory")
             .fail_unless(locked >= EXECUTOR_MEMLOCK_BYTES, format!("{}: LimitMEMLOCK=infinity", at(&lock))),
         Finding::new(Topic::Limits, "unit: TimeoutStopSec", found(&stop))
             .wants(
                 format!("> {} s", subject.shutdown_grace_ms.div_ceil(1_000)),
-                "server.shutdown_grace, then the drain's end",
+                "a drain takes up to server.shutdown_grace",
             )
             .warn_unless(
                 stop_ms > subject.shutdown_grace_ms,

@@ -1,4 +1,4 @@
-//! Memory: enough of it, in small pages, none of it swapped out.
+//! Memory: enough of it, in small pages, none of it swapped out. Changes nothing.
 
 use super::finding::{Finding, Topic};
 use super::host::HostFiles;
@@ -27,16 +27,16 @@ fn available(host: &HostFiles, subject: &Subject) -> Option<Finding> {
         mib(subject.memory_budget_bytes)
     );
     let finding = Finding::new(Topic::Memory, "available", format!("{} of {}", mib(free), mib(subject.memory_bytes)));
-    let mend = if sockets < free {
+    let fix = if sockets < free {
         format!("limits.memory_budget = \"{}MiB\" in the configuration", ((free - sockets) >> 20).max(16))
     } else {
         let fits = free / 2 / (wanted::CONNECTION_USER_BYTES + wanted::CONNECTION_KERNEL_BYTES);
         format!("server.max_connections = {fits} in the configuration, or more memory")
     };
-    Some(finding.wants(format!(">= {}", mib(needed)), why).warn_unless(free >= needed, mend))
+    Some(finding.wants(format!(">= {}", mib(needed)), why).warn_unless(free >= needed, fix))
 }
 
-/// The server asks for small pages for itself; where that is refused, the host's setting counts.
+/// The server turns huge pages off for itself; if that is refused, the setting of the host counts.
 fn huge_pages(host: &HostFiles) -> Finding {
     let setting = host.text("sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_else(|| "[never]".into());
     let chosen = setting.split(['[', ']']).nth(1).unwrap_or("unknown").to_owned();
@@ -47,7 +47,7 @@ fn huge_pages(host: &HostFiles) -> Finding {
         _ => chosen,
     };
     Finding::new(Topic::Memory, "transparent huge pages", found)
-        .wants("off for the server", "a few connections would keep whole 2 MiB pages")
+        .wants("off for the server", "a few connections would keep whole pages of 2 MiB in memory")
         .warn_unless(is_small, "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
 }
 

@@ -1,5 +1,5 @@
-//! `roomring doctor`: what of this host keeps the server from serving, or from serving as much and as fast as it could,
-//! and what mends it. Looks through [`host::HostFiles`] and one trial of a ring; changes nothing.
+//! `roomring doctor`: checks whether this host can run the server, what makes it slower or smaller than it could be, and
+//! how to fix that. Looks at files of the host and at one trial of a ring; changes nothing.
 
 mod addresses;
 mod cards;
@@ -27,7 +27,7 @@ use super::config::lower::Plan;
 use super::config::machine::Machine;
 use crate::io::trial;
 
-/// What the doctor found.
+/// The result of all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
     /// The report, for standard output.
@@ -39,7 +39,7 @@ pub struct Diagnosis {
 /// Examines this host for a configuration. The report is JSON or, for people, text.
 #[must_use]
 pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> Diagnosis {
-    // As the server does before it looks at them.
+    // As the server does at its start.
     super::boot::raise_files_limit();
     let host = HostFiles::here();
     let ring = trial::run(plan.settings.max_connections_per_core);

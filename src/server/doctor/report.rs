@@ -1,4 +1,4 @@
-//! The doctor's report, for people and for machines. Shows; judges nothing.
+//! The doctor's report, as text and as JSON. Judges nothing.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,22 @@ use serde::Serialize;
 
 use super::finding::{CheckStatus, Finding, Topic};
 
-/// Columns are at most so wide; a longer value moves what is behind it.
+/// Widest column; a longer value shifts the columns behind it.
 const COLUMN_MAX: usize = 40;
 
-/// How many checks came to what.
+/// The checks of each status, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckCounts {
-    /// As they should be.
+    /// As wanted.
     pub ok: usize,
-    /// That cost capacity or speed.
+    /// Costs capacity or speed.
     pub warn: usize,
-    /// That keep the server from serving.
+    /// Keeps the server from serving.
     pub fail: usize,
 }
 
 impl CheckCounts {
-    /// Counts.
+    /// Counts findings.
     #[must_use]
     pub fn of(findings: &[Finding]) -> Self {
         let count = |status| findings.iter().filter(|finding| finding.status == status).count();
@@ -29,12 +29,12 @@ impl CheckCounts {
     }
 }
 
-/// Puts the findings in the order of the report: by topic, the worst of each first.
+/// Sorts findings as the report shows them: by topic, failures first.
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by_key(|finding| (finding.topic, finding.status));
 }
 
-/// For people. `subject` says in one line what the host was judged for.
+/// The report as text. `subject` describes in one line the server that the host was judged for.
 #[must_use]
 pub fn text(findings: &[Finding], subject: &str) -> String {
     let width = |read: fn(&Finding) -> &str| {
@@ -46,25 +46,25 @@ pub fn text(findings: &[Finding], subject: &str) -> String {
     for group in findings.chunk_by(|a, b| a.topic == b.topic) {
         writeln!(text, "\n{}", heading(group[0].topic)).expect(WRITES);
         for finding in group {
-            let Finding { name, found, wanted, why, mend, .. } = finding;
+            let Finding { name, found, wanted, why, fix, .. } = finding;
             let line = format!("  {:<4}  {name:<names$}  {found:<founds$}  {wanted}", word(finding.status));
             writeln!(text, "{}", line.trim_end()).expect(WRITES);
             if finding.status == CheckStatus::Ok {
                 continue;
             }
             if !why.is_empty() {
-                writeln!(text, "        {:names$}  why:  {why}", "").expect(WRITES);
+                writeln!(text, "        {:names$}  why: {why}", "").expect(WRITES);
             }
-            writeln!(text, "        {:names$}  mend: {mend}", "").expect(WRITES);
+            writeln!(text, "        {:names$}  fix: {fix}", "").expect(WRITES);
         }
     }
     let CheckCounts { ok, warn, fail } = CheckCounts::of(findings);
     let verdict = if fail > 0 { "the server cannot serve on this host" } else { "the server can serve on this host" };
-    writeln!(text, "\n{ok} ok, {warn} to mend, {fail} failed: {verdict}").expect(WRITES);
+    writeln!(text, "\n{ok} ok, {warn} warn, {fail} fail: {verdict}").expect(WRITES);
     text
 }
 
-/// For machines.
+/// The report as JSON.
 #[must_use]
 pub fn json(findings: &[Finding], subject: &str) -> String {
     #[derive(Serialize)]
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_comes_first_and_says_how_to_mend_it() {
+    fn failures_come_first_and_say_how_to_fix_them() {
         let good = Finding::new(Topic::Memory, "swap", "none").wants("none", "because").warn_unless(true, "nothing");
         let bad = Finding::new(Topic::Memory, "available", "1 MiB").wants("2 MiB", "because").warn_unless(false, "buy");
         let first = Finding::new(Topic::Kernel, "release", "6.1").wants("6.1", "so").fail_unless(false, "upgrade");
@@ -119,16 +119,16 @@ mod tests {
             "",
             "Kernel",
             "  fail  release    6.1    6.1",
-            "                   why:  so",
-            "                   mend: upgrade",
+            "                   why: so",
+            "                   fix: upgrade",
             "",
             "Memory",
             "  warn  available  1 MiB  2 MiB",
-            "                   why:  because",
-            "                   mend: buy",
+            "                   why: because",
+            "                   fix: buy",
             "  ok    swap       none   none",
             "",
-            "1 ok, 1 to mend, 1 failed: the server cannot serve on this host",
+            "1 ok, 1 warn, 1 fail: the server cannot serve on this host",
         ];
         assert_eq!(lines, expected);
         let json: serde_json::Value = serde_json::from_str(&json(&findings, "2 cores")).expect("JSON");

@@ -1,9 +1,9 @@
-//! What a host is judged for: a configuration's cores, addresses, connections and memory. Judges nothing.
+//! The cores, addresses, connections and memory that a host is judged for. Judges nothing.
 
 use std::net::SocketAddr;
 
 use super::host::{HostFiles, list_text};
-use super::texts::grouped;
+use super::texts::{cores_text, grouped};
 use crate::io::error::StartError;
 use crate::io::sockets::Capacity;
 use crate::io::trial::Given;
@@ -12,31 +12,31 @@ use crate::server::config::check::lacks_hosts;
 use crate::server::config::lower::Plan;
 use crate::server::config::machine::Machine;
 
-/// What a host is judged for.
+/// The server that a host is judged for.
 #[derive(Debug)]
 pub struct Subject {
     /// Executors.
     pub cores: usize,
-    /// Their CPUs; all that they may use where they are not pinned.
+    /// Their CPUs; if they are not pinned, all CPUs that they may use.
     pub cpus: Vec<usize>,
     pub pinned: bool,
     /// `server.max_connections`.
     pub max_connections: u32,
-    /// What each core is to hold of them.
+    /// The share of each core.
     pub max_connections_per_core: u32,
     pub listen: Vec<SocketAddr>,
     pub control_listen: SocketAddr,
-    /// Clients can ask for it by its addresses alone.
+    /// Whether clients can use no host name but its addresses.
     pub lacks_hosts: bool,
     /// `limits.memory_budget`, in bytes.
     pub memory_budget_bytes: u64,
-    /// Of the machine or the control group, in bytes.
+    /// Memory of the machine or the control group.
     pub memory_bytes: u64,
     pub page_bytes: u64,
-    /// `limits.socket_send_bytes`; 0: the kernel's own bounds.
+    /// `limits.socket_send_bytes`; 0 is the bound of the kernel.
     pub socket_send_bytes: u64,
     pub shutdown_grace_ms: u64,
-    /// What the kernel gave to a core that tried.
+    /// What the kernel gave to a trial core.
     pub ring: Result<Given, StartError>,
 }
 
@@ -80,12 +80,12 @@ impl Subject {
         u64::from(Capacity::unlimited(self.max_connections_per_core).slots)
     }
 
-    /// In one line.
+    /// The server in one line.
     pub fn summary(&self) -> String {
-        let cores = if self.cores == 1 { "1 core".to_owned() } else { format!("{} cores", self.cores) };
+        let cores = cores_text(self.cores);
         let place = if self.pinned { format!("CPUs {}", list_text(&self.cpus)) } else { "any CPU".to_owned() };
         let (holds, asked) = (self.connections(), u64::from(self.max_connections));
-        let of = if holds < asked { format!(" of {} asked for", grouped(asked)) } else { String::new() };
+        let of = if holds < asked { format!(" of {} configured", grouped(asked)) } else { String::new() };
         format!("{cores} on {place}, {} connections{of}", grouped(holds))
     }
 }

@@ -1,4 +1,4 @@
-//! The doctor on hosts that are directories of files: a good one, and one that is bad in each way.
+//! The doctor on hosts that are directories of files: a good host, and one with each fault.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -127,12 +127,12 @@ impl FakeHost {
         about.remove(0)
     }
 
-    /// Asserts that `name` is what is wrong with this host, and how it is mended.
-    fn assert_wrong(&self, name: &str, status: CheckStatus, found: &str, mend: &str) {
+    /// Asserts the finding about `name` and its fix.
+    fn assert_wrong(&self, name: &str, status: CheckStatus, found: &str, fix: &str) {
         let finding = self.finding(name);
         assert_eq!(finding.status, status, "{finding:?}");
         assert!(finding.found.contains(found), "{found:?}: {finding:?}");
-        assert!(finding.mend.contains(mend), "{mend:?}: {finding:?}");
+        assert!(finding.fix.contains(fix), "{fix:?}: {finding:?}");
     }
 }
 
@@ -154,11 +154,11 @@ const WARN: CheckStatus = CheckStatus::Warn;
 const FAIL: CheckStatus = CheckStatus::Fail;
 
 #[test]
-fn a_good_host_has_nothing_to_mend() {
+fn a_good_host_has_nothing_to_fix() {
     let findings = FakeHost::good().examine();
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.status != CheckStatus::Ok).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(findings.iter().all(|finding| finding.mend.is_empty() && !finding.found.is_empty()), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.fix.is_empty() && !finding.found.is_empty()), "{findings:#?}");
     for topic in [Topic::Kernel, Topic::Limits, Topic::Addresses, Topic::Network, Topic::Memory, Topic::Processor] {
         assert!(findings.iter().any(|finding| finding.topic == topic), "{topic:?}");
     }
@@ -167,7 +167,7 @@ fn a_good_host_has_nothing_to_mend() {
 }
 
 #[test]
-fn an_empty_host_is_no_reason_to_panic_or_to_fail() {
+fn an_empty_host_causes_no_panic_and_no_failure() {
     let mut fake = FakeHost::good();
     fake.root = tempfile::tempdir().expect("a scratch directory");
     let failed: Vec<Finding> = fake.examine().into_iter().filter(|finding| finding.status == FAIL).collect();
@@ -250,9 +250,9 @@ fn addresses_in_use_not_there_or_not_allowed() {
     fake.file("proc/net/tcp", &listening([0, 0, 0, 0], 8080, 4242));
     fake.assert_wrong("server.listen", FAIL, "in use", "ss -ltnp");
     fake.process(77, "nginx", 4242);
-    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "end nginx (pid 77)");
+    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "stop nginx (pid 77)");
     fake.process(77_000, "roomring", 1);
-    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "end nginx (pid 77)");
+    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "stop nginx (pid 77)");
     fs::remove_dir_all(fake.root.path().join("proc/77")).expect("it is there");
     fake.assert_wrong("server.listen", WARN, "perhaps by roomring (pid 77000)", "as root");
     fake.process(78, "roomring", 4242);
@@ -260,9 +260,9 @@ fn addresses_in_use_not_there_or_not_allowed() {
     assert!(served.status == CheckStatus::Ok && served.found.contains("served by roomring (pid 78)"), "{served:?}");
 
     fake.subject.listen = vec!["10.0.0.6:8080".parse().expect("an address")];
-    fake.assert_wrong("server.listen", FAIL, "no address of this host", "0.0.0.0");
+    fake.assert_wrong("server.listen", FAIL, "not an address of this host", "0.0.0.0");
     fake.subject.listen = vec!["0.0.0.0:443".parse().expect("an address")];
-    fake.assert_wrong("server.listen", FAIL, "may not have", "CAP_NET_BIND_SERVICE");
+    fake.assert_wrong("server.listen", FAIL, "may not bind", "CAP_NET_BIND_SERVICE");
     fake.file("proc/self/status", "CapEff:\t0000000000000400\n");
     assert_eq!(fake.finding("server.listen").status, CheckStatus::Ok);
     fake.sysctl("net.ipv4.ip_local_reserved_ports", "");

@@ -1,19 +1,24 @@
-//! How the doctor writes numbers, and the lines and commands that an operator copies. Knows no host.
+//! Numbers, commands and lines of files as the doctor writes them. Knows no host.
 
 use super::wanted::Sysctl;
 
-/// Where the sysctls are kept, and the file of this project that holds them.
+/// The file of this project that sets the sysctls.
 pub const SYSCTL_FILE: &str = "tuning/sysctl.d/90-roomring.conf";
 
-/// The command that sets a sysctl as wanted, and the file that keeps it.
+/// The command that sets a sysctl, and the file that sets it at each start of the host.
 pub fn set(sysctl: &Sysctl) -> String {
     let quoted = if sysctl.value.contains(' ') { format!("'{}'", sysctl.value) } else { sysctl.value.to_owned() };
-    format!("sysctl -w {}={quoted} (kept by {SYSCTL_FILE})", sysctl.name)
+    format!("sysctl -w {}={quoted} (at each boot: {SYSCTL_FILE})", sysctl.name)
 }
 
-/// A line of the unit, and where it belongs.
+/// A line of the unit, with its place.
 pub fn unit_line(line: &str) -> String {
     format!("{line} in [Service] of roomring.service")
+}
+
+/// `1 core`, `2 cores`.
+pub fn cores_text(cores: usize) -> String {
+    if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") }
 }
 
 /// 1234567 as `1,234,567`.
