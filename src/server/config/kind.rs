@@ -80,27 +80,15 @@ impl TextRule {
 pub enum Kind {
     /// `true` or `false`.
     Bool,
-    /// A whole number.
-    Count {
-        /// Smallest value.
-        min: u64,
-        /// Largest value.
-        max: u64,
-    },
-    /// A duration, in milliseconds.
-    Duration {
-        /// Smallest value.
-        min: u64,
-        /// Largest value.
-        max: u64,
-    },
-    /// A size, in bytes.
-    Size {
-        /// Smallest value.
-        min: u64,
-        /// Largest value.
-        max: u64,
-    },
+    /// A whole number in this range.
+    #[allow(missing_docs)]
+    Count { min: u64, max: u64 },
+    /// A duration in this range, in milliseconds.
+    #[allow(missing_docs)]
+    Duration { min: u64, max: u64 },
+    /// A size in this range, in bytes.
+    #[allow(missing_docs)]
+    Size { min: u64, max: u64 },
     /// A count per time; 0 is no limit.
     Rate,
     /// A share of this machine's memory.
