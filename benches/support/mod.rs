@@ -14,7 +14,7 @@ use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
 use roomring::engine::settings::Limits;
-use roomring::engine::settings::{RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{KeepingMode, NumberingMode, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
@@ -260,8 +260,9 @@ pub fn settings(shape: &Shape) -> Settings {
         compression: None,
         rooms: Arc::new(rooms),
         classes: Vec::new(),
+        dialects: &roomring::wire::dialect::DIALECTS,
         trace_sample: 0,
-        linked: false,
-        durable: false,
+        numbering: NumberingMode::Own,
+        keeping: KeepingMode::None,
     }
 }

@@ -2,55 +2,12 @@
 //! it. ASCII, so that it fits a JSON string and a binary message alike.
 
 mod chat;
+mod stamp;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a stamp: the marker, 8 hex digits of the number, 8 of the room.
-pub const STAMP_BYTES: usize = MARKER.len() + 16;
-
-/// Begins every stamp; appears in no name that the generator makes.
-pub const MARKER: &[u8; 4] = b"~rr1";
-
-/// Which publish this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// The publish's number in its room, from 0.
-    pub number: u32,
-    /// The room's index in the run.
-    pub room: u32,
-}
-
-impl Stamp {
-    /// Writes the stamp and padding: `size` bytes, or the stamp's own if that is more.
-    pub fn write(self, size: usize, out: &mut Vec<u8>) {
-        let end = out.len() + size.max(STAMP_BYTES);
-        out.extend_from_slice(MARKER);
-        out.extend_from_slice(&hex(self.number));
-        out.extend_from_slice(&hex(self.room));
-        out.resize(end, b'.');
-    }
-
-    /// Reads the stamp at the start of `bytes`.
-    #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let stamp = bytes.get(..STAMP_BYTES)?;
-        if &stamp[..4] != MARKER {
-            return None;
-        }
-        Some(Stamp { number: unhex(&stamp[4..12])?, room: unhex(&stamp[12..20])? })
-    }
-
-    /// Finds a stamp anywhere in `message`, trying `hint` first and leaving there where it was found.
-    pub fn find(message: &[u8], hint: &mut usize) -> Option<Self> {
-        if let Some(stamp) = message.get(*hint..).and_then(Stamp::read) {
-            return Some(stamp);
-        }
-        let at = memchr::memmem::find(message, MARKER)?;
-        *hint = at;
-        Stamp::read(&message[at..])
-    }
-}
+pub use stamp::{STAMP_BYTES, Stamp};
 
 /// What stands around the stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -113,43 +70,9 @@ impl Payload {
     }
 }
 
-fn hex(number: u32) -> [u8; 8] {
-    let mut digits = [0; 8];
-    for (index, digit) in digits.iter_mut().enumerate() {
-        let nibble = (number >> (28 - 4 * index)) & 0xf;
-        *digit = b"0123456789abcdef"[nibble as usize];
-    }
-    digits
-}
-
-/// Eight lower-case hex digits, all at once: this runs for every delivery.
-fn unhex(digits: &[u8]) -> Option<u32> {
-    let word = u64::from_be_bytes(digits.try_into().ok()?);
-    let letters = (word >> 6) & 0x0101_0101_0101_0101;
-    let nibbles = (word & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(letters * 9);
-    let pairs = (nibbles | (nibbles >> 4)) & 0x00ff_00ff_00ff_00ff;
-    let quads = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
-    u32::try_from((quads | (quads >> 16)) & 0xffff_ffff).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stamp_is_read_back_wherever_it_stands() {
-        for number in [0, 1, 9, 10, 0xdead_beef, u32::MAX] {
-            let stamp = Stamp { number, room: number.rotate_left(7) };
-            let mut message = b"{\"data\":\"".to_vec();
-            stamp.write(128, &mut message);
-            assert_eq!(message.len(), 9 + 128);
-            let mut hint = 0;
-            assert_eq!(Stamp::find(&message, &mut hint), Some(stamp));
-            assert_eq!(hint, 9);
-            assert_eq!(Stamp::find(&message, &mut hint), Some(stamp));
-            assert_eq!(Stamp::read(&message), None);
-        }
-    }
 
     #[test]
     fn payloads_have_their_size_and_are_json_values() {
@@ -167,15 +90,5 @@ mod tests {
                 assert_eq!(Stamp::find(&plain, &mut 0), Some(stamp));
             }
         }
-    }
-
-    #[test]
-    fn a_cut_stamp_is_none() {
-        let mut message = Vec::new();
-        Stamp { number: 1, room: 2 }.write(0, &mut message);
-        assert_eq!(message.len(), STAMP_BYTES);
-        message.pop();
-        assert_eq!(Stamp::find(&message, &mut 0), None);
-        assert_eq!(Stamp::find(b"", &mut 77), None);
     }
 }

@@ -5,6 +5,7 @@ mod accept;
 mod api;
 mod host;
 mod metrics;
+mod operations;
 mod places;
 mod process;
 mod requests;
@@ -28,7 +29,8 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 
-pub use self::api::{Api, ApiSettings, CallCores, KEY_FIELD};
+pub use self::api::{Api, ApiSettings, KEY_FIELD};
+pub use self::operations::CallCores;
 pub use self::serve::serve;
 pub use self::traces::{Exported, Exporter, TraceSettings, is_endpoint};
 use crate::base::breaker::BreakerState;

@@ -9,7 +9,7 @@ use super::settings::Compression;
 use crate::base::counters::CoreCounters;
 use crate::base::limits::COMPRESS_BYTES_MAX;
 use crate::wire::deflate::{Compressor, Window};
-use crate::wire::publication::Frames;
+use crate::wire::form::Frames;
 use crate::wire::reading::{Readings, Variants};
 
 /// The compressor of a core. Holds no memory for it before the first message.

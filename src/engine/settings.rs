@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::hosts::AllowedHosts;
 use super::rates::Rate;
 use super::trusted::Trusted;
+use crate::wire::dialect::Dialect;
 use crate::wire::handshake::ForwardedHeader;
 
 /// What happens to the full outbox of a slow consumer (PROTOCOL section 4.6).
@@ -93,6 +94,28 @@ impl Limits {
     }
 }
 
+/// Who numbers the publications of rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NumberingMode {
+    /// The owner of each room.
+    #[default]
+    Own,
+    /// The link, for all machines that share it.
+    Link,
+}
+
+/// Where the publications of rooms are kept beside the history in memory, and when a publisher is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeepingMode {
+    /// Nowhere else; or in the link, if it numbers.
+    #[default]
+    None,
+    /// In the store; publishers are answered before the commit.
+    Behind,
+    /// In the store; publishers are answered after the commit.
+    Commit,
+}
+
 /// The settings of an engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -108,6 +131,9 @@ pub struct Settings {
     pub sockets_max: u32,
     /// Connection structures allocated at the start.
     pub warm_connections: u32,
+    /// The dialects on offer, at least one. The first is spoken if a client names none. Must not change while connections
+    /// are open.
+    pub dialects: &'static [Dialect],
     /// Largest message accepted from a client.
     pub max_message_bytes: usize,
     /// Path that echoes every message; empty for none.
@@ -142,10 +168,10 @@ pub struct Settings {
     pub classes: Vec<RoomClass>,
     /// The fraction of the publishes that is traced, in units of 2^-64.
     pub trace_sample: u64,
-    /// Whether the link numbers publishes instead of the owner of their room.
-    pub linked: bool,
-    /// Whether publishes are delivered and acknowledged only after the store has committed them.
-    pub durable: bool,
+    /// Who numbers publications.
+    pub numbering: NumberingMode,
+    /// Where publications are kept.
+    pub keeping: KeepingMode,
 }
 
 impl Settings {
@@ -194,6 +220,7 @@ impl Settings {
             max_connections_per_core: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
+            dialects: &crate::wire::dialect::DIALECTS,
             max_message_bytes: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),
@@ -223,8 +250,8 @@ impl Settings {
             }),
             classes: Vec::new(),
             trace_sample: 0,
-            linked: false,
-            durable: false,
+            numbering: NumberingMode::Own,
+            keeping: KeepingMode::None,
         }
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::Limits;
-use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{
+    Compression, KeepingMode, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use roomring::engine::trusted::Trusted;
 use roomring::wire::handshake::ForwardedHeader;
 
@@ -381,9 +383,10 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
             class("skip:*", draw_rooms(rng, SlowPolicy::Skip)),
             class("latest:*", draw_rooms(rng, SlowPolicy::Latest)),
         ],
+        dialects: &roomring::wire::dialect::DIALECTS,
         trace_sample: u64::MAX / 8,
-        linked: mode == Mode::Linked,
-        durable: mode == Mode::Durable,
+        numbering: if mode == Mode::Linked { NumberingMode::Link } else { NumberingMode::Own },
+        keeping: if mode == Mode::Durable { KeepingMode::Commit } else { KeepingMode::None },
     }
 }
 

@@ -1,6 +1,7 @@
 //! Roomring's binary form (PROTOCOL section 6), as a client sees it.
 
-use super::{Delivery, Position, Published, Said, json};
+use super::json;
+use super::said::{Delivery, Position, Published, Said};
 use crate::payload::{Payload, Stamp};
 
 const JOIN: u32 = 1;

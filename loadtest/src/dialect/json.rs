@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Delivery, Position, Published, Said};
+use super::said::{Delivery, Position, Published, Said};
 use crate::payload::{Payload, Stamp};
 
 /// Where the fields of a publication were found last: messages of one room look alike.

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
-use super::{Delivery, Said};
+use super::said::{Delivery, Said};
 use crate::payload::{Payload, Stamp};
 
 /// Templates; `{room}`, `{user}` and `{data}` stand for the room's name, the user's and the stamped payload.

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod handshake;
 mod receive;
+mod sealed;
 mod slot;
 #[cfg(test)]
 pub mod tests;

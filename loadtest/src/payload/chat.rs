@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use fastrand::Rng;
 
-use super::{STAMP_BYTES, Stamp};
+use super::stamp::{STAMP_BYTES, Stamp};
 
 const BEFORE_STAMP: &[u8] = b"{\"id\":\"";
 const BEFORE_NAME: &[u8] = b"\",\"by\":\"";

@@ -1,8 +1,10 @@
 //! What the parts of the edge cost, as tables: one for each scenario, a line for each part, with its ratio to plain.
 
 use super::figures::{Figure, figures};
-use super::{facts, text};
-use crate::edge::command::{EdgeResult, EdgeScenario};
+use super::{facts, title};
+use crate::results::comparison::Compared;
+use crate::results::edge::{EdgeResult, EdgeScenario};
+use crate::text;
 
 /// The tables on a terminal.
 #[must_use]
@@ -31,7 +33,8 @@ pub fn rows(scenario: &EdgeScenario) -> Option<(String, Vec<String>, Vec<Vec<Str
     let servers = &scenario.compared.servers;
     let first = servers.first()?.runs.first()?;
     let rounds = servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
-    let what = format!("{}; medians of {rounds} rounds of {:.1} s", text::scenario(&first.options).1, first.measured_s);
+    let what =
+        format!("{}; medians of {rounds} rounds of {:.1} s", title::scenario(&first.options).1, first.measured_s);
     let unit = first.work().1;
     // Names of figures, and what they are called where there is little room.
     let mut names = vec![(format!("CPU per {unit}"), "server CPU".to_owned())];
@@ -58,7 +61,7 @@ pub fn rows(scenario: &EdgeScenario) -> Option<(String, Vec<String>, Vec<Vec<Str
     let (shown, names): (Vec<&Figure>, Vec<String>) = names.iter().filter_map(known).unzip();
     let mut heading = vec![if first.work().0 > 0 { format!("per {unit}") } else { String::new() }];
     heading.extend(names.into_iter().flat_map(|name| [name, String::new()]));
-    let line = |server: &crate::report::kept::Compared| {
+    let line = |server: &Compared| {
         let mut cells = vec![server.label.clone()];
         for figure in &shown {
             let of = |runs| figure.spread(runs).map(|spread| spread.median);
@@ -76,8 +79,8 @@ pub fn rows(scenario: &EdgeScenario) -> Option<(String, Vec<String>, Vec<Vec<Str
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::report::kept::{Compared, Comparison};
     use crate::report::samples;
+    use crate::results::comparison::Comparison;
 
     /// A made-up result of one scenario, plain and with TLS; JWT could not be run.
     pub fn sample() -> EdgeResult {

@@ -1,31 +1,11 @@
 //! The figures of one run as rows of words and numbers, for the terminal and for HTML alike. What a scenario adds under
 //! a name of its own, a histogram or a counter, appears by itself.
 
-use super::text::{bytes, grouped, micros, number, words};
+use super::section::{Row, Section};
 use crate::measure::histogram::Summary;
 use crate::plan::{Pace, Scenario, Storm};
-use crate::run::outcome::plural;
-use crate::run::{Outcome, ServerFigures};
-
-/// Rows that belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
-    /// What they are about.
-    pub title: String,
-    /// One figure each.
-    pub rows: Vec<Row>,
-}
-
-/// One figure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// What it is.
-    pub label: String,
-    /// The figure, with its unit.
-    pub value: String,
-    /// What else is to be said.
-    pub note: String,
-}
+use crate::results::outcome::{Outcome, ServerFigures, plural};
+use crate::text::{self, bytes, grouped, micros, number, words};
 
 /// Percentiles that are shown.
 pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
@@ -80,16 +60,6 @@ const SHOWN_ELSEWHERE: [&str; 31] = [
     "cpu_ns",
     "waited_ns",
 ];
-
-impl Section {
-    fn new(title: &str) -> Self {
-        Section { title: title.to_owned(), rows: Vec::new() }
-    }
-
-    fn add(&mut self, label: impl Into<String>, value: impl Into<String>, note: impl Into<String>) {
-        self.rows.push(Row { label: label.into(), value: value.into(), note: note.into() });
-    }
-}
 
 /// What a histogram is called.
 #[must_use]
@@ -363,7 +333,7 @@ pub fn conditions(outcome: &Outcome) -> Section {
     let mut section = Section::new("Conditions");
     let host = &outcome.host;
     if host.began_unix_s > 0 {
-        section.add("date", super::text::date(host.began_unix_s), "");
+        section.add("date", text::date(host.began_unix_s), "");
     }
     section.add("seed", outcome.options.seed.to_string(), "");
     section.add("loadtest", format!("version {}", outcome.loadtest), host.command.join(" "));

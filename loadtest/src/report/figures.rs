@@ -1,11 +1,11 @@
 //! Figures by which servers are compared: how each is read from a run, its spread over runs, and which way is better.
 
 use super::facts::{are_connected, histogram_label, histogram_names};
-use super::text::{bytes, micros, number};
 use crate::measure::histogram::Summary;
 use crate::plan::Scenario;
-use crate::run::outcome::plural;
-use crate::run::{Outcome, ServerFigures};
+use crate::results::comparison::Comparison;
+use crate::results::outcome::{Outcome, ServerFigures, plural};
+use crate::text::{bytes, micros, number};
 
 /// One figure of a run.
 pub struct Figure {
@@ -220,6 +220,24 @@ fn connected(run: &Outcome) -> Option<&ServerFigures> {
 fn idle_us(run: &Outcome) -> Option<f64> {
     let idle = run.options.scenario == Scenario::Idle;
     run.server.as_ref().filter(|_| idle).map(|server| server.cpu_us_per_connection_second)
+}
+
+/// Payload with which a bare send has as many bytes as a delivery of `run`: both have a frame header of at most 4.
+pub fn bytes_each(run: &Outcome) -> Option<usize> {
+    let Scenario::Fanout { .. } = run.options.scenario else { return None };
+    let bytes = run.measured.bytes_received.checked_div(run.measured.delivered)?;
+    usize::try_from(bytes).ok().map(|bytes| bytes.saturating_sub(4).max(run.options.payload_bytes))
+}
+
+/// CPU per unit of each server ÷ CPU of a bare send of the same rounds; `None` without a floor server.
+#[must_use]
+pub fn floor_ratios(all: &Comparison) -> Option<Vec<Option<f64>>> {
+    let of = |runs: &[Outcome], read: fn(&Outcome) -> Option<f64>| {
+        Spread::of(runs.iter().filter_map(read).collect()).map(|spread| spread.median)
+    };
+    let floor = all.servers.iter().find_map(|server| of(&server.runs, floor_ns))?;
+    let cpu = |run: &Outcome| run.server.as_ref().map(|server| server.cpu_ns);
+    Some(all.servers.iter().map(|server| of(&server.runs, cpu).map(|cpu| cpu / floor)).collect())
 }
 
 #[cfg(test)]

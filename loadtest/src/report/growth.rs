@@ -1,27 +1,13 @@
 //! A growth as rows: what a terminal and a page show of it alike.
 
 use super::figures::{Figure, figures};
-use super::kept::Growth;
-use super::text;
-use crate::run::Outcome;
+use super::title;
+use crate::results::comparison::Growth;
+use crate::text;
 
 /// The figures of a growth, by the beginning of their names: what a fan-out, an idle server, an echo and a churn have.
 const SHOWN: [&str; 6] =
     ["CPU per ", "of it user", "latency p50", "latency p99", "to the last receiver p99", "private memory"];
-
-impl Growth {
-    /// All its runs.
-    pub fn runs(&self) -> impl Iterator<Item = &Outcome> {
-        self.steps.iter().flat_map(|step| &step.compared.servers).flat_map(|server| &server.runs)
-    }
-
-    /// Why some runs cannot be believed.
-    pub fn reasons(&self) -> impl Iterator<Item = String> {
-        self.steps.iter().flat_map(|step| {
-            step.compared.reasons().map(|(label, reason)| format!("{} {}: {label}: {reason}", self.option, step.value))
-        })
-    }
-}
 
 /// The figures that are shown of a growth.
 #[must_use]
@@ -57,7 +43,7 @@ pub fn rows(growth: &Growth) -> (Vec<String>, Vec<Vec<String>>) {
 #[must_use]
 pub fn table(growth: &Growth) -> String {
     let Some(first) = growth.runs().next() else { return "no run was completed\n".to_owned() };
-    let (name, what) = text::scenario(&first.options);
+    let (name, what) = title::scenario(&first.options);
     let rounds = growth.steps[0].compared.servers[0].runs.len();
     let seconds = first.options.duration.as_secs_f64();
     let mut table = text::bold(&format!("{name} by {}", growth.option)) + &format!(" (first: {what})\n");
@@ -76,8 +62,8 @@ pub fn table(growth: &Growth) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::kept::{Compared, Comparison, Step};
     use crate::report::samples;
+    use crate::results::comparison::{Compared, Comparison, Step};
 
     #[test]
     fn each_value_and_server_has_a_row() {

@@ -1,55 +1,14 @@
-//! What a person reads at the end: tables on standard output, kept results, HTML. Figures only; the judging is done
-//! before.
+//! What a person reads at the end: tables on standard output and HTML. Shows results; measures and judges nothing.
 
+pub mod comparison;
 pub mod edge;
-pub mod facts;
+mod facts;
 pub mod figures;
 pub mod growth;
 pub mod html;
-pub mod kept;
+pub mod run;
 #[cfg(test)]
 pub mod samples;
-pub mod text;
-
-use crate::run::Outcome;
-use crate::run::outcome::Verdict;
-
-/// Complaints that are shown of a run; the result keeps more.
-const COMPLAINTS_SHOWN: usize = 5;
-
-/// The table of one run.
-#[must_use]
-pub fn table(outcome: &Outcome) -> String {
-    let mut shown = text::bold(&text::title(&outcome.options)) + "\n";
-    let (measured, seed) = (outcome.measured_s, outcome.options.seed);
-    let warmup = outcome.options.warmup.as_secs_f64();
-    shown.push_str(&format!("{measured:.1} s measured after {warmup:.1} s of warm-up, seed {seed}\n\n"));
-    let percentiles = facts::percentiles(outcome);
-    if !percentiles.is_empty() {
-        let heading: Vec<String> = [""].iter().chain(&facts::PERCENTILES).map(|word| (*word).to_owned()).collect();
-        shown.push_str(&text::table("l", &heading, &percentiles));
-        shown.push('\n');
-    }
-    shown.push_str(&text::rows(&facts::sections(outcome)));
-    let host = &outcome.host;
-    shown.push_str(&format!("\n{} x {}, Linux {}, load {} before\n", host.cpus, host.cpu, host.kernel, host.load));
-    for complaint in outcome.complaints.iter().take(COMPLAINTS_SHOWN) {
-        shown.push_str(&format!("wrong: {complaint}\n"));
-    }
-    shown.push_str(&verdict(&outcome.verdict));
-    shown
-}
-
-/// Whether a run can be believed, and why not.
-#[must_use]
-pub fn verdict(verdict: &Verdict) -> String {
-    let mut shown: String = verdict.notes.iter().map(|note| format!("note: {note}\n")).collect();
-    if verdict.valid {
-        shown.push_str(&text::good("VALID"));
-        shown.push('\n');
-    } else {
-        shown.push_str(&text::bad("INVALID"));
-        shown.push_str(&format!(": {}\n", verdict.reasons.join("; ")));
-    }
-    shown
-}
+mod section;
+pub mod suite;
+pub mod title;

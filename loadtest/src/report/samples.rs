@@ -10,11 +10,9 @@ use crate::measure::histogram::Durations;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
 use crate::payload::Kind;
+use crate::plan::options::Options;
 use crate::plan::{Pace, Scenario};
-use crate::run::Outcome;
-use crate::run::options::Options;
-use crate::run::outcome::Verdict;
-use crate::run::series::{Sample, Stage};
+use crate::results::outcome::{Outcome, Sample, Stage, Verdict};
 
 /// A fan-out by a server of this name; latencies and CPU time are `slower` times those of the fastest.
 #[must_use]

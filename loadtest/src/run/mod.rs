@@ -1,12 +1,12 @@
 //! A run: starts the generator's processes, leads them through the phases, reads the server's figures at the right
 //! moments, and puts the result together.
 
-pub mod options;
-pub mod outcome;
+mod judge;
 mod progress;
-pub mod series;
-pub mod server;
+mod series;
+mod server;
 mod shard;
+pub mod single;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,17 +17,16 @@ use anyhow::bail;
 
 use crate::measure::counters::Counters;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
+use crate::plan::options::Options;
 use crate::plan::{Phase, Scenario};
-use crate::report::text;
+use crate::report::title::title;
+use crate::results::outcome::{Outcome, Stage, plural, unit_of};
 use crate::server::http;
 use crate::worker::{Answer, Order};
-use options::Options;
-pub use outcome::Outcome;
-use outcome::{Mark, plural, unit_of};
+use judge::Mark;
 use progress::{Progress, View};
-use series::{Series, Stage};
+use series::Series;
 use server::Reading;
-pub use server::ServerFigures;
 use shard::Shard;
 
 /// How often the parent looks whether it is to stop.
@@ -70,7 +69,7 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
         shards,
         stop: Arc::clone(stop),
         series: Series::start(options.pid, options.warmup + options.duration, work),
-        progress: Progress::start(progress, &text::title(options)),
+        progress: Progress::start(progress, &title(options)),
         unit: plural(unit),
         failure: None,
     };

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::series::{Sample, Stage};
 use crate::measure::counters::Counters;
-use crate::report::text::{bytes, grouped, micros};
+use crate::results::outcome::{Sample, Stage};
+use crate::text::{bytes, grouped, micros};
 
 /// Between lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(1);

@@ -4,11 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::measure::counters::Counters;
 use crate::measure::host;
 use crate::measure::pulse::Interval;
+use crate::results::outcome::{Sample, Stage};
 
 /// Time between samples; longer in runs that would have more than [`SAMPLES_MAX`].
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -18,53 +17,6 @@ const SAMPLES_MAX: u32 = 2_400;
 
 /// What is shown live is of this long.
 const WINDOW: Duration = Duration::from_secs(1);
-
-/// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Clients connect and join.
-    Connecting,
-    /// Nothing; memory is read at the end of it.
-    Settling,
-    /// Load, not recorded.
-    Warming,
-    /// Load, recorded.
-    Measuring,
-    /// What is under way arrives.
-    Draining,
-}
-
-/// One interval. Rates are per second.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Its end, in seconds since the first connect.
-    pub at_s: f64,
-    /// Its length, in seconds.
-    pub seconds: f64,
-    /// What the run was doing at its end.
-    pub stage: Stage,
-    /// Clients connected and joined at its end.
-    pub ready: u64,
-    /// Publishes.
-    pub published: f64,
-    /// Units of work: deliveries, echoes, cycles.
-    pub done: f64,
-    /// Median latency, in microseconds; none when nothing came.
-    pub p50: Option<f64>,
-    /// 99 % were at or below.
-    pub p99: Option<f64>,
-    /// 99.9 % were at or below.
-    pub p999: Option<f64>,
-    /// The largest.
-    pub max: Option<f64>,
-    /// CPUs that the generator's threads used, all together.
-    pub generator_cpus: f64,
-    /// CPUs that the server used, when its process is known.
-    pub server_cpus: Option<f64>,
-    /// The server's resident memory at the end, in bytes.
-    pub server_resident: Option<u64>,
-}
 
 /// Readings at one moment.
 #[derive(Clone, Debug)]

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
-
-use super::options::Options;
 use crate::measure::host::{MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
+use crate::plan::options::Options;
+use crate::results::outcome::ServerFigures;
 use crate::server::floor::{self, FloorCounters};
 
 /// What was read at one end of the measured time.
@@ -57,36 +56,6 @@ pub fn program(pid: Option<u32>, control: Option<SocketAddr>) -> anyhow::Result<
         (None, None) => None,
         (program, version) => Some(ProgramInfo { version, ..program.unwrap_or_default() }),
     })
-}
-
-/// Figures of the server's process, per unit of work: a delivery, an echo, a cycle.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ServerFigures {
-    /// Share of one CPU in the measured time.
-    pub busy: f64,
-    /// Share of its CPU time spent in the kernel.
-    pub system_share: f64,
-    /// Units of work per CPU-second.
-    pub per_cpu_second: f64,
-    /// CPU time per unit, in nanoseconds.
-    pub cpu_ns: f64,
-    /// Its user part.
-    pub user_ns: f64,
-    /// Its kernel part.
-    pub system_ns: f64,
-    /// Context switches per 1,000 units.
-    pub switches_per_1000: f64,
-    /// CPU time per connection and second, in microseconds.
-    pub cpu_us_per_connection_second: f64,
-    /// Memory before the first client, with all of them joined, and at the end of the measured time.
-    pub memory: [Option<MemorySample>; 3],
-    /// Private user-space memory per connection, in bytes: all joined, and at the end of the measured time.
-    pub private_per_connection: [f64; 2],
-    /// The same by the proportional share of what the process maps (PSS).
-    #[serde(default)]
-    pub pss_per_connection: [f64; 2],
-    /// Kernel slab per connection, both ends when they share this host, in bytes.
-    pub slab_per_connection: f64,
 }
 
 /// Counters of a Roomring that are read per unit of work. Those that it does not have are left out.

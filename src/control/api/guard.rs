@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
 use subtle::ConstantTimeEq;
 
-use super::refusal::Refusal;
+use crate::control::operations::{Refused, RefusedCode};
 use crate::engine::rates::{Bucket, Rate};
 
 /// The field that carries the key.
@@ -49,15 +49,15 @@ impl Guard {
     ///
     /// # Errors
     /// 401, 403 or 429.
-    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), Refusal> {
+    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), Refused> {
         if !self.key.is_empty() && !self.has_key(headers) {
-            let too_many = |wait_s| Refusal::rate_limited("too many requests without the right X-API-Key", wait_s);
+            let too_many = |wait_ms| Refused::rate_limited("too many requests without the right X-API-Key", wait_ms);
             take(&mut self.wrong_keys, WRONG_KEYS, now_us).map_err(too_many)?;
             let message = "this needs the field X-API-Key with the key of the configuration (control.api_key)";
-            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+            return Err(Refused::new(RefusedCode::Unauthorized, message));
         }
         check_origin(headers)?;
-        let too_many = |wait_s| Refusal::rate_limited("more requests than control.api_rate allows", wait_s);
+        let too_many = |wait_ms| Refused::rate_limited("more requests than control.api_rate allows", wait_ms);
         take(&mut self.requests, self.rate, now_us).map_err(too_many)
     }
 
@@ -69,28 +69,28 @@ impl Guard {
     }
 }
 
-/// In how many seconds there will be a token, if there is none.
+/// In how many milliseconds there will be a token, if there is none.
 fn take(bucket: &mut Bucket, rate: Option<Rate>, now_us: u64) -> Result<(), u64> {
     let Some(rate) = rate else { return Ok(()) };
-    bucket.try_take(rate, now_us).map_err(|retry_after_ms| retry_after_ms.div_ceil(1_000))
+    bucket.try_take(rate, now_us)
 }
 
 /// A guard that several requests go by.
 pub(super) type SharedGuard = Mutex<Guard>;
 
 /// A browser says which site a request comes from: only this one's own pages may.
-fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_origin(headers: &HeaderMap) -> Result<(), Refused> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     match (authority, host) {
         (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(Refusal::forbidden("pages of other sites may not use the API")),
+        _ => Err(Refused::forbidden("pages of other sites may not use the API")),
     }
 }
 
 /// What is posted must say that it is JSON, which a form of another site cannot. Nothing at all may be posted without.
-pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
     let is_empty =
         headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !headers.contains_key("transfer-encoding");
     if method != Method::POST || (is_empty && !headers.contains_key(CONTENT_TYPE)) {
@@ -104,11 +104,12 @@ pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result
         return Ok(());
     }
     let message = "the field Content-Type must be application/json";
-    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+    Err(Refused::new(RefusedCode::UnsupportedMediaType, message))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::refusal::status_of;
     use super::*;
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -120,7 +121,7 @@ mod tests {
     }
 
     fn status(guard: &mut Guard, fields: &[(&'static str, &str)]) -> u16 {
-        guard.admit(&headers(fields), 0).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        guard.admit(&headers(fields), 0).map_or_else(|refused| status_of(refused.code).as_u16(), |()| 200)
     }
 
     #[test]

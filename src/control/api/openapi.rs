@@ -1,9 +1,6 @@
-//! The description of the HTTP API, OpenAPI 3.1: made of the same types that read and write its requests and answers.
+//! The description of the HTTP API, OpenAPI 3.1, before its operations, which describe themselves by the types that read and
+//! write their requests and answers.
 
-use std::sync::LazyLock;
-
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -16,28 +13,15 @@ use utoipa::{Modify, OpenApi};
                        Requests must ask for the control address by its IP address, a loopback name or a host of \
                        `server.allowed_hosts` (else 403). Every time is Unix milliseconds.",
     ),
-    paths(
-        super::publish::publish,
-        super::publish::broadcast,
-        super::rooms::rooms,
-        super::rooms::room,
-        super::rooms::members,
-        super::rooms::history,
-        super::connections::connections,
-        super::connections::disconnect,
-        super::connections::kick,
-        super::drain,
-    ),
-    components(schemas(super::rooms::Message)),
-    modifiers(&Key),
+    modifiers(&ApiKeyScheme),
     security((), ("key" = [])),
 )]
-struct Description;
+struct Frame;
 
 /// The key is needed where the server has one.
-struct Key;
+struct ApiKeyScheme;
 
-impl Modify for Key {
+impl Modify for ApiKeyScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let value = ApiKeyValue::with_description("X-API-Key", "control.api_key of the configuration, where it is set");
         let scheme = SecurityScheme::ApiKey(ApiKey::Header(value));
@@ -45,10 +29,7 @@ impl Modify for Key {
     }
 }
 
-static TEXT: LazyLock<String> =
-    LazyLock::new(|| Description::openapi().to_json().expect("the description is plain values"));
-
-/// `GET /api/openapi.json`. Needs no key: it says what can be asked, and nothing of this server.
-pub(super) async fn serve() -> Response {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], TEXT.as_str()).into_response()
+/// The description without its operations.
+pub(super) fn frame() -> utoipa::openapi::OpenApi {
+    Frame::openapi()
 }

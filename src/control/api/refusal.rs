@@ -1,92 +1,47 @@
-//! Why a request to the HTTP API was not done: a status and `{"error","message"}`. Says nothing of other requests.
+//! A refused operation as HTTP tells it: its status, `Retry-After`, and the JSON of its body.
 
-use axum::http::StatusCode;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::base::codes::ErrorCode;
+use crate::control::operations::{Refused, RefusedCode};
 
-/// The body of every answer from 400 on.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorBody {
-    /// A code that programs go by: those of the WebSocket protocol, and `bad_request`, `unauthorized`, `not_found`,
-    /// `method_not_allowed`, `request_timeout`, `unsupported_media_type`
-    #[schema(example = "room_not_found")]
-    error: &'static str,
-    /// Plain words; they name the field at fault
-    message: String,
-}
+/// Where nothing better is known, a client may try again after this.
+const RETRY_AFTER_S: u64 = 1;
 
-/// A request that was not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub status: StatusCode,
-    pub error: &'static str,
-    pub message: String,
-    /// Seconds.
-    pub retry_after_s: Option<u64>,
-}
-
-impl Refusal {
-    pub fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self { status, error, message: message.into(), retry_after_s: None }
-    }
-
-    /// 400: the request itself is wrong.
-    pub fn bad(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
-    }
-
-    /// 413.
-    pub fn too_large(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge.as_str(), message)
-    }
-
-    /// 403.
-    pub fn forbidden(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden.as_str(), message)
-    }
-
-    /// 503: not now; nothing was done, or nobody can tell.
-    pub fn unavailable(code: ErrorCode, message: impl Into<String>) -> Self {
-        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code.as_str(), message);
-        Self { retry_after_s: Some(1), ..refusal }
-    }
-
-    /// 429.
-    pub fn rate_limited(message: impl Into<String>, retry_after_s: u64) -> Self {
-        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited.as_str(), message);
-        Self { retry_after_s: Some(retry_after_s), ..refusal }
-    }
-
-    /// What a core says.
-    pub fn of_core(code: ErrorCode, message: &str, retry_after_ms: Option<u64>) -> Self {
-        let (status, retry_after_s) = match code {
-            ErrorCode::RoomNotFound | ErrorCode::HistoryUnavailable => (StatusCode::NOT_FOUND, None),
-            ErrorCode::Forbidden | ErrorCode::NotJoined => (StatusCode::FORBIDDEN, None),
-            ErrorCode::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
-            ErrorCode::BadCommand => (StatusCode::BAD_REQUEST, None),
-            ErrorCode::RateLimited | ErrorCode::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
-            ErrorCode::Unavailable | ErrorCode::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, None),
-        };
-        let told = retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
-        Self { status, error: code.as_str(), message: message.to_owned(), retry_after_s: told.or(retry_after_s) }
+/// The status of a refusal with this code.
+pub(super) fn status_of(code: RefusedCode) -> StatusCode {
+    match code {
+        RefusedCode::BadRequest => StatusCode::BAD_REQUEST,
+        RefusedCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        RefusedCode::NotFound => StatusCode::NOT_FOUND,
+        RefusedCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        RefusedCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        RefusedCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        RefusedCode::Protocol(code) => match code {
+            ErrorCode::RoomNotFound | ErrorCode::HistoryUnavailable => StatusCode::NOT_FOUND,
+            ErrorCode::Forbidden | ErrorCode::NotJoined => StatusCode::FORBIDDEN,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::BadCommand => StatusCode::BAD_REQUEST,
+            ErrorCode::RateLimited | ErrorCode::LimitExceeded => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::Unavailable | ErrorCode::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        },
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let body = Json(ErrorBody { error: self.error, message: self.message });
-        let mut response = (self.status, body).into_response();
-        if let Some(seconds) = self.retry_after_s {
+        let status = status_of(self.code);
+        let is_for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let told_s = self.retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
+        let mut response = (status, Json(self.into_body())).into_response();
+        if let Some(seconds) = told_s.or(is_for_now.then_some(RETRY_AFTER_S)) {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            let scheme = axum::http::HeaderValue::from_static("X-API-Key");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("X-API-Key"));
         }
         response
     }

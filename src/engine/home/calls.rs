@@ -9,7 +9,7 @@ use crate::base::ids::{ConnId, UserName};
 use crate::base::limits::{CALL_ENDS_MAX, CALL_SCAN_MAX};
 use crate::engine::call::{Answer, Call, ConnOrder, ConnSummary, Whom};
 use crate::engine::session::{Phase, SEEN_UNIT_MS};
-use crate::wire::push::LeftReason;
+use crate::wire::protocol::LeftReason;
 
 /// What the log says of a connection that an operator has closed.
 const CAUSE: &str = "disconnected by an operator";
@@ -91,7 +91,7 @@ impl Home {
             user: session.user.clone().expect("an open connection has a user"),
             form: session.reading.expect("an open connection reads somehow").form(),
             rooms: session.memberships.iter().filter(|membership| membership.wanted).count() as u32,
-            away: session.away,
+            away: session.is_away(),
             silent_ms: effects.now.mono_ms().saturating_sub(u64::from(session.last_seen) * SEEN_UNIT_MS),
             round_trip_us: session.round_trip_us,
             queued_bytes: self.outboxes.bytes(slot) as u64,

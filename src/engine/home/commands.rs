@@ -7,17 +7,15 @@ use smallvec::smallvec;
 use super::late::Leaving;
 use super::pace::LANE_FULL;
 use super::{Home, HomeEffects};
-use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWERED_MAX};
 use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
-use crate::engine::session::{Membership, NOWHERE};
-use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
-use crate::wire::push::{LeftReason, Status};
-use crate::wire::reply::Reply;
+use crate::engine::session::{Marks, Membership, NOWHERE};
+use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status};
+use crate::wire::publication::Data;
 
 impl Home {
     pub(super) fn handle_request(
@@ -30,7 +28,7 @@ impl Home {
             Ok(request) => (Some(&request.command), request.reply),
             Err(bad) => (None, bad.reply),
         };
-        effects.counters.causes.command(command.map_or(CommandKind::Bad, kind_of));
+        effects.counters.causes.command(command.map_or(BAD_COMMAND, Command::index));
         if !self.keeps_pace(slot, command, reply, effects) {
             return;
         }
@@ -68,6 +66,10 @@ impl Home {
                     after: after.as_deref().map(Box::from),
                     reply,
                 });
+            }
+            Command::Identify { .. } => {
+                let words = "this connection has already identified itself";
+                self.refuse(slot, ErrorCode::BadCommand, words, reply, effects);
             }
             Command::Refresh { token } => self.refresh(slot, &token, reply, effects),
             Command::Status { away } => self.set_status(slot, away, reply, effects),
@@ -119,7 +121,8 @@ impl Home {
         }
         let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
         let session = self.sessions.at_mut(slot);
-        let (membership, away) = (&mut session.memberships[index], session.away);
+        let away = session.is_away();
+        let membership = &mut session.memberships[index];
         membership.joins += 1;
         membership.announce |= announce;
         let again = std::mem::replace(&mut membership.wanted, true);
@@ -284,7 +287,12 @@ impl Home {
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if std::mem::replace(&mut self.sessions.at_mut(slot).away, away) != away {
+        let marks = &mut self.sessions.at_mut(slot).marks;
+        let was_away = marks.take(Marks::AWAY);
+        if away {
+            marks.set(Marks::AWAY);
+        }
+        if was_away != away {
             self.mark_restless(slot);
         }
         let status = if away { Status::Away } else { Status::Online };
@@ -307,20 +315,6 @@ impl Home {
 
     fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         self.refuse(slot, ErrorCode::NotJoined, "this connection has not joined that room", reply, effects);
-    }
-}
-
-/// As it is counted.
-fn kind_of(command: &Command<'_>) -> CommandKind {
-    match command {
-        Command::Join { .. } => CommandKind::Join,
-        Command::Leave { .. } => CommandKind::Leave,
-        Command::Publish { .. } => CommandKind::Publish,
-        Command::History { .. } => CommandKind::History,
-        Command::Presence { .. } => CommandKind::Presence,
-        Command::Status { .. } => CommandKind::Status,
-        Command::Ping { .. } => CommandKind::Ping,
-        Command::Refresh { .. } => CommandKind::Refresh,
     }
 }
 

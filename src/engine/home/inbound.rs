@@ -3,9 +3,9 @@
 use super::{Home, HomeEffects};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::deflate::Inflater;
+use crate::wire::dialect::Dialect;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::message::{Decoder, Event, ProtocolError};
-use crate::wire::{binary, json};
 
 impl Home {
     pub(super) fn receive_messages(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -76,7 +76,7 @@ impl Home {
                 if self.sessions.at(slot).marks.has(Marks::ECHO) {
                     self.say(slot, server_frame(Opcode::Text, text.as_bytes()), effects);
                 } else {
-                    self.handle_request(slot, json::parse_command(text), effects);
+                    self.handle_request(slot, (self.dialect(slot).read_text)(text), effects);
                 }
             }
             Event::Binary(message) => {
@@ -84,13 +84,18 @@ impl Home {
                 if self.sessions.at(slot).marks.has(Marks::ECHO) {
                     self.say(slot, server_frame(Opcode::Binary, message), effects);
                 } else {
-                    self.handle_request(slot, binary::parse_command(message), effects);
+                    self.handle_request(slot, (self.dialect(slot).read_binary)(message), effects);
                 }
             }
             Event::Ping(payload) => self.hear_ping(slot, payload, effects),
             Event::Pong(payload) => self.hear_any_pong(slot, payload, effects),
             Event::Close(status) => self.close_asked(slot, status, effects),
         }
+    }
+
+    /// The dialect of an open connection.
+    fn dialect(&self, slot: u32) -> &'static Dialect {
+        &self.settings.dialects[usize::from(self.sessions.at(slot).dialect)]
     }
 
     fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {

@@ -17,8 +17,7 @@ use crate::engine::hop::{MemberRef, ToLimiter, ToOwner};
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Marks, Phase};
-use crate::wire::command::ReplyTo;
-use crate::wire::push::LeftReason;
+use crate::wire::protocol::{LeftReason, ReplyTo};
 
 /// Memberships looked at in one turn for changes that their room's owner has not been told; the rest follow.
 const LATE_LOOKS_PER_TURN_MAX: usize = 16_384;
@@ -190,7 +189,8 @@ impl Home {
     /// Tells a room's owner whether a member is away, if that is not what it was told last.
     pub(super) fn settle_away(&mut self, slot: u32, index: usize, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at_mut(slot);
-        let (membership, away) = (&mut session.memberships[index], session.away);
+        let away = session.is_away();
+        let membership = &mut session.memberships[index];
         if std::mem::replace(&mut membership.away, away) != away {
             let audience = self.audiences.at(membership.audience);
             let (room, owner) = (audience.room.clone(), audience.owner);
@@ -256,7 +256,7 @@ impl Home {
         for index in 0..self.sessions.at(slot).memberships.len() {
             let session = self.sessions.at(slot);
             let membership = session.memberships[index];
-            if !membership.wanted || membership.away == session.away {
+            if !membership.wanted || membership.away == session.is_away() {
                 continue;
             }
             let owner = self.audiences.at(membership.audience).owner;

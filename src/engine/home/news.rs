@@ -6,8 +6,8 @@ use crate::base::ids::RoomName;
 use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::news::News;
 use crate::engine::outbox::{Outgoing, Role};
+use crate::wire::form::Frames;
 use crate::wire::frame::count_messages;
-use crate::wire::publication::Frames;
 use crate::wire::reading::Variants;
 
 /// Members looked at in one tick for statuses that they missed; the rest follow at the next tick.

@@ -13,7 +13,7 @@ use crate::engine::placement::owner_of;
 use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table;
-use crate::wire::command::{Command, ReplyTo};
+use crate::wire::protocol::{Command, ReplyTo};
 
 /// What is said of a command that another core cannot be given now.
 pub(super) const LANE_FULL: &str = "too much waits for the room's core";
@@ -71,7 +71,7 @@ impl Home {
     fn cost(&self, slot: u32, command: Option<&Command<'_>>) -> u64 {
         let session = self.sessions.at(slot);
         match command {
-            Some(Command::Status { away }) if *away != session.away => session.rooms().max(1) as u64,
+            Some(Command::Status { away }) if *away != session.is_away() => session.rooms().max(1) as u64,
             _ => 1,
         }
     }

@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::limits::WS_PATH;
-use crate::wire::command::Form;
+use crate::wire::encode::encode_push;
 use crate::wire::frame::close_frame;
 use crate::wire::handshake::{Refusal, Upgrade, accept_response};
-use crate::wire::push::{Push, ReconnectReason, encode_push};
+use crate::wire::protocol::{Push, ReconnectReason};
 
 /// Reconnects are spread over at least and at most so long.
 const SPREAD_MS: std::ops::RangeInclusive<u64> = 1_000..=10_000;
@@ -57,7 +57,7 @@ impl Home {
         if let Some(reason) = reason.filter(|_| upgrade.path == WS_PATH) {
             let wait_ms = u64::from(refusal.retry_after_s.unwrap_or(1)) * 1_000;
             let after_ms = wait_ms + self.random.below(wait_ms.clamp(*SPREAD_MS.start(), *SPREAD_MS.end()));
-            let form = upgrade.subprotocol.unwrap_or(Form::Json);
+            let form = self.dialect_of(upgrade).form;
             answer.extend_from_slice(&encode_push(&Push::Reconnect { after_ms, reason }, form));
         }
         answer.extend_from_slice(&close_frame(code.number(), &refusal.message));

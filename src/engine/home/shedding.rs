@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{Home, HomeEffects};
 use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::session::Phase;
-use crate::wire::push::ReconnectReason;
+use crate::wire::protocol::ReconnectReason;
 
 /// When the memory budget is exceeded and nobody is left to be closed, the core looks again after this. A connection that
 /// was told to go has as long to take the last bytes that it is sent, before it is cut off.

@@ -14,8 +14,9 @@ use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
 use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS, Session};
 use crate::engine::settings::Settings;
+use crate::wire::encode::encode_push;
 use crate::wire::frame::{Opcode, server_frame};
-use crate::wire::push::{Push, ReconnectReason, encode_push};
+use crate::wire::protocol::{Push, ReconnectReason};
 
 /// Places that a queue of deadlines keeps when it is empty.
 const QUEUE_KEPT: usize = 256;

@@ -16,9 +16,8 @@ use crate::engine::access::{Access, Allowed, Grants, Keys};
 use crate::engine::budget::Budget;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table::Table;
-use crate::wire::command::ReplyTo;
-use crate::wire::push::LeftReason;
-use crate::wire::reply::{Reply, encode_reply};
+use crate::wire::encode::encode_reply;
+use crate::wire::protocol::{LeftReason, Reply, ReplyTo};
 
 /// What a core knows of tokens.
 #[derive(Debug)]

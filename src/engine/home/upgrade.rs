@@ -11,12 +11,14 @@ use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table;
-use crate::wire::command::{Form, Recover, ReplyTo};
+use crate::wire::dialect::Dialect;
+use crate::wire::encode::encode_push;
+use crate::wire::form::Form;
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
+    Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head_offering,
     refusal_response, without_content,
 };
-use crate::wire::push::{Push, encode_push};
+use crate::wire::protocol::{Push, Recover, ReplyTo};
 use crate::wire::reading::Reading;
 
 /// What `/health` says while every upgrade is refused for lack of keys.
@@ -61,7 +63,7 @@ impl Home {
     }
 
     fn read_head(&mut self, slot: u32, received: &mut [u8], effects: &mut HomeEffects<'_>) {
-        let (answer, is_head) = match parse_head(received) {
+        let (answer, is_head) = match parse_head_offering(self.settings.dialects, received) {
             Head::Incomplete => return self.keep_head(slot, received, effects),
             Head::Refused { refusal, is_head } => (Err(refusal), is_head),
             Head::Complete { used, request } => {
@@ -131,11 +133,13 @@ impl Home {
         access: Option<Box<Access>>,
         effects: &mut HomeEffects<'_>,
     ) {
-        let form = upgrade.subprotocol.unwrap_or(Form::Json);
+        let dialect = self.dialect_of(upgrade);
+        let (form, place) = (dialect.form, self.settings.dialects.iter().position(|offered| offered == dialect));
         let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
         let session = self.sessions.at_mut(slot);
         let opening_us = session.take_opening_us(effects.now);
         session.phase = Phase::Open;
+        session.dialect = place.and_then(|place| u8::try_from(place).ok()).expect("one of a few that are on offer");
         session.reading = Some(Reading::new(form, deflate.map(|offer| offer.window)));
         if upgrade.path != WS_PATH {
             session.marks.set(Marks::ECHO);
@@ -175,6 +179,11 @@ impl Home {
         let welcome = encode_push(&welcome, form);
         self.say(slot, welcome, effects);
         self.join_by_query(slot, upgrade, form, effects);
+    }
+
+    /// The dialect that an upgrade has chosen, or else the first one.
+    pub(super) fn dialect_of(&self, upgrade: &Upgrade) -> &'static Dialect {
+        upgrade.dialect.unwrap_or(&self.settings.dialects[0])
     }
 
     fn join_by_query(&mut self, slot: u32, upgrade: &Upgrade, form: Form, effects: &mut HomeEffects<'_>) {

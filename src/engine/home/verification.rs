@@ -18,9 +18,8 @@ use crate::engine::hop::ToLimiter;
 use crate::engine::limiter::{core_of_address, network};
 use crate::engine::output::TokenRefused;
 use crate::engine::session::Phase;
-use crate::wire::command::ReplyTo;
 use crate::wire::handshake::{Refusal, Upgrade};
-use crate::wire::reply::Reply;
+use crate::wire::protocol::{Reply, ReplyTo};
 
 /// A core that has asked for keys and got no answer asks again after this.
 const KEYS_ASK_AGAIN_MS: u64 = 500;

@@ -1,6 +1,6 @@
 //! Keys that take one of several words, with what each word means. Reads nothing.
 
-use crate::engine::settings::SlowPolicy;
+use crate::engine::settings::{KeepingMode, NumberingMode, SlowPolicy};
 use crate::wire::handshake::ForwardedHeader;
 
 /// `auth.mode`.
@@ -37,11 +37,15 @@ pub const FORWARDED_HEADERS: Choices<ForwardedHeader, 2> =
 pub const SLOW_POLICIES: Choices<SlowPolicy, 3> =
     [("disconnect", SlowPolicy::Disconnect), ("skip", SlowPolicy::Skip), ("latest", SlowPolicy::Latest)];
 
-/// `store.durability`: whether a publish is acknowledged only once the store has committed it.
-pub const DURABILITIES: Choices<bool, 2> = [("memory", false), ("store", true)];
+/// `store.kind`: whether publications outlive the process.
+pub const STORE_KINDS: Choices<bool, 4> =
+    [("memory", false), ("embedded", true), ("postgres", true), ("mongodb", true)];
 
-/// `link.kind`: whether machines are linked.
-pub const LINK_KINDS: Choices<bool, 2> = [("none", false), ("redis", true)];
+/// `store.durability`: when a publish is acknowledged.
+pub const DURABILITIES: Choices<KeepingMode, 2> = [("memory", KeepingMode::Behind), ("store", KeepingMode::Commit)];
+
+/// `link.kind`: who numbers publications.
+pub const LINK_KINDS: Choices<NumberingMode, 2> = [("none", NumberingMode::Own), ("redis", NumberingMode::Link)];
 
 /// `log.format`.
 pub const LOG_FORMATS: Choices<LogFormat, 3> =

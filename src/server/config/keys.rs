@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use super::choices::{AUTH_MODES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES, words};
+use super::choices::{
+    AUTH_MODES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES, STORE_KINDS, words,
+};
 use super::key::{Key, Secrecy};
 use super::kind::{Kind, TextRule};
 
@@ -349,14 +351,7 @@ pub static KEYS: &[Key] = &[
     Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smallest message that is compressed"),
     Key::new("compression", "level", count(1, 9), "1", "1 = fastest, 9 = smallest"),
     //
-    Key::new(
-        "store",
-        "kind",
-        Kind::Choice(&["memory", "embedded", "postgres", "mongodb"]),
-        "memory",
-        "where rooms are stored",
-    )
-    .needs(STORE),
+    Key::new("store", "kind", Kind::Choice(&words(&STORE_KINDS)), "memory", "where rooms are stored").needs(STORE),
     Key::new("store", "path", FILE, "data", "directory of the embedded store").needs(STORE),
     Key::new("store", "url", URL, "", "URL of postgres or mongodb").needs(STORE).secrecy(Secrecy::Url),
     Key::new(

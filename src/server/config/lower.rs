@@ -8,6 +8,7 @@ use tracing_subscriber::filter::Targets;
 use super::check::{check_memory, check_parts, check_values};
 use super::choices::{
     AUTH_MODES, AuthMode, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, LogFormat, SLOW_POLICIES,
+    STORE_KINDS,
 };
 use super::classes::Class;
 use super::effective::Config;
@@ -20,7 +21,7 @@ use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::access::Expected;
 use crate::engine::hosts::AllowedHosts;
-use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings};
+use crate::engine::settings::{Compression, KeepingMode, Limits, RoomClass, RoomSettings, Settings};
 use crate::engine::trusted::Trusted;
 use crate::server::{auth, tls};
 
@@ -196,10 +197,16 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
+        dialects: &crate::wire::dialect::DIALECTS,
         trace_sample: trace_sample(config),
-        linked: config.get("link", "kind").choice(&LINK_KINDS),
-        durable: config.get("store", "durability").choice(&DURABILITIES),
+        numbering: config.get("link", "kind").choice(&LINK_KINDS),
+        keeping: keeping(config),
     }
+}
+
+fn keeping(config: &Config) -> KeepingMode {
+    let is_kept = config.get("store", "kind").choice(&STORE_KINDS);
+    if is_kept { config.get("store", "durability").choice(&DURABILITIES) } else { KeepingMode::None }
 }
 
 fn limits(config: &Config) -> Limits {

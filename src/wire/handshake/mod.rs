@@ -13,7 +13,7 @@ mod response;
 mod tests;
 mod upgrade;
 
-use super::command::Form;
+use super::dialect::{DIALECTS, Dialect};
 use crate::base::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use headers::Headers;
 
@@ -77,8 +77,8 @@ pub struct Upgrade {
     pub path: String,
     /// The `Sec-WebSocket-Accept` to answer with.
     pub accept: String,
-    /// The known subprotocol chosen (the first of the client's), if any.
-    pub subprotocol: Option<Form>,
+    /// The first of the client's subprotocols that stands for a dialect on offer.
+    pub dialect: Option<&'static Dialect>,
     /// The first offer of permessage-deflate that can be taken, if any.
     pub deflate: Option<DeflateOffer>,
     /// `Origin`, if any.
@@ -153,9 +153,16 @@ impl Refusal {
     }
 }
 
-/// Reads what has arrived of a head, from its first byte. Size limit `HEAD_BYTES_MAX` (431).
+/// Reads what has arrived of a head, from its first byte, where [`DIALECTS`] are on offer. Size limit `HEAD_BYTES_MAX`
+/// (431).
 #[must_use]
 pub fn parse_head(received: &[u8]) -> Head {
+    parse_head_offering(&DIALECTS, received)
+}
+
+/// The same where other dialects are on offer.
+#[must_use]
+pub fn parse_head_offering(dialects: &'static [Dialect], received: &[u8]) -> Head {
     let within = &received[..received.len().min(HEAD_BYTES_MAX)];
     let mut headers = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -166,7 +173,7 @@ pub fn parse_head(received: &[u8]) -> Head {
         return refused(Refusal::new(405, "method_not_allowed", "only GET and HEAD are served"));
     }
     match parsed {
-        Ok(httparse::Status::Complete(used)) => match read_request(&request) {
+        Ok(httparse::Status::Complete(used)) => match read_request(&request, dialects) {
             Ok(request) => Head::Complete { used, request },
             Err(refusal) => refused(refusal),
         },
@@ -181,7 +188,7 @@ pub fn parse_head(received: &[u8]) -> Head {
     }
 }
 
-fn read_request(request: &httparse::Request<'_, '_>) -> Result<HttpRequest, Refusal> {
+fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect]) -> Result<HttpRequest, Refusal> {
     let (Some(target), Some(version)) = (request.path, request.version) else {
         return Err(Refusal::bad_request("not an HTTP/1.1 request"));
     };
@@ -196,7 +203,7 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<HttpRequest, Refu
     if !is_upgrade {
         return Ok(HttpRequest::Get { path, host, is_head });
     }
-    Ok(match upgrade::read(&path, query, (version, host), headers) {
+    Ok(match upgrade::read(&path, query, (version, host), headers, dialects) {
         Ok(upgrade) => HttpRequest::Upgrade(Box::new(upgrade)),
         Err(refusal) => HttpRequest::BadUpgrade { path, refusal },
     })

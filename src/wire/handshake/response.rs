@@ -5,9 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::upgrade::{SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON};
 use super::{DeflateOffer, Refusal, Upgrade};
-use crate::wire::command::Form;
 use crate::wire::writer::Writer;
 
 /// The 101 answer, without extensions.
@@ -24,8 +22,8 @@ pub fn accept_deflate_response(upgrade: &Upgrade) -> Bytes {
 
 fn accept(upgrade: &Upgrade, deflate: Option<DeflateOffer>) -> Bytes {
     let mut extra = String::new();
-    if let Some(form) = upgrade.subprotocol {
-        write!(extra, "Sec-WebSocket-Protocol: {}\r\n", subprotocol_name(form)).expect("a string takes every write");
+    if let Some(dialect) = upgrade.dialect {
+        write!(extra, "Sec-WebSocket-Protocol: {}\r\n", dialect.subprotocol).expect("a string takes every write");
     }
     if let Some(offer) = deflate {
         write!(extra, "Sec-WebSocket-Extensions: {}\r\n", offer.answer()).expect("a string takes every write");
@@ -35,13 +33,6 @@ fn accept(upgrade: &Upgrade, deflate: Option<DeflateOffer>) -> Bytes {
          Sec-WebSocket-Accept: {}\r\n{extra}\r\n",
         upgrade.accept
     ))
-}
-
-const fn subprotocol_name(form: Form) -> &'static str {
-    match form {
-        Form::Json => SUBPROTOCOL_JSON,
-        Form::Binary => SUBPROTOCOL_BINARY,
-    }
 }
 
 /// An error answer with its one-line JSON body; the connection ends after it. Adds the headers that its status asks for

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::limits::{HEAD_FIELDS_MAX, QUERY_PARAMETERS_MAX};
+use crate::wire::form::Form;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const VERSION: &str = "Sec-WebSocket-Version: 13";
@@ -273,7 +274,11 @@ fn subprotocols_follow_the_client_and_tokens_are_not_echoed() {
         (&["Authorization: Basic eDp5", "Sec-WebSocket-Protocol: bearer.sub"], None, Some("sub")),
     ] {
         let upgrade = upgrade_with("/ws", fields);
-        assert_eq!((upgrade.subprotocol, upgrade.token.as_deref()), (form, token), "{fields:?}");
+        assert_eq!(
+            (upgrade.dialect.map(|dialect| dialect.form), upgrade.token.as_deref()),
+            (form, token),
+            "{fields:?}"
+        );
         let answer = accept_response(&upgrade);
         let answer = std::str::from_utf8(&answer).expect("ASCII");
         let echoed = answer.split("\r\n").find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));

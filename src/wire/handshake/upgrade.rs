@@ -7,13 +7,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::forwarded::ForwardedFields;
 use super::headers::Headers;
 use super::{Refusal, Upgrade, extensions, query};
-use crate::wire::command::Form;
-
-/// Subprotocol whose pushes are JSON.
-pub(super) const SUBPROTOCOL_JSON: &str = "roomring.v1.json";
-
-/// Subprotocol whose pushes are binary.
-pub(super) const SUBPROTOCOL_BINARY: &str = "roomring.v1.binary";
+use crate::wire::dialect::Dialect;
 
 /// A token offered as a subprotocol begins so.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
@@ -27,6 +21,7 @@ pub(super) fn read(
     query: &str,
     (version, host): (u8, Option<String>),
     headers: Headers<'_>,
+    dialects: &'static [Dialect],
 ) -> Result<Upgrade, Refusal> {
     if version != 1 {
         return Err(Refusal::bad_request("an upgrade needs HTTP/1.1"));
@@ -39,7 +34,7 @@ pub(super) fn read(
     let mut upgrade = Upgrade {
         path: path.to_owned(),
         accept: accept_key(headers)?,
-        subprotocol: subprotocol(headers),
+        dialect: dialect(headers, dialects),
         deflate: extensions::read(headers)?,
         origin: headers.single("origin")?.map(str::to_owned),
         host,
@@ -80,13 +75,10 @@ fn accept_key(headers: Headers<'_>) -> Result<String, Refusal> {
     }
 }
 
-/// The first of the client's that is known.
-fn subprotocol(headers: Headers<'_>) -> Option<Form> {
-    headers.tokens("sec-websocket-protocol").find_map(|offered| match offered {
-        SUBPROTOCOL_JSON => Some(Form::Json),
-        SUBPROTOCOL_BINARY => Some(Form::Binary),
-        _ => None,
-    })
+/// The dialect of the client's first subprotocol that stands for one.
+fn dialect(headers: Headers<'_>, dialects: &'static [Dialect]) -> Option<&'static Dialect> {
+    let mut named = headers.tokens("sec-websocket-protocol");
+    named.find_map(|name| dialects.iter().find(|dialect| dialect.subprotocol == name))
 }
 
 fn bearer_subprotocol(headers: Headers<'_>) -> Option<&str> {

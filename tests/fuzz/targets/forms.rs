@@ -3,8 +3,10 @@
 use roomring::base::ids::check_name;
 use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
 use roomring::wire::binary::{self, command_op};
-use roomring::wire::command::{Command, DataKind, Form, Request};
+use roomring::wire::form::Form;
 use roomring::wire::json::{self, ID_MAX};
+use roomring::wire::protocol::{Command, Request};
+use roomring::wire::publication::DataKind;
 use serde_json::Value;
 
 /// What commands are made of.
@@ -88,6 +90,7 @@ fn check_command(request: &Request<'_>, value: &Value) {
             assert!(limit.is_none_or(|limit| (1..=PAGE_MAX).contains(&limit)));
         }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
+        Command::Identify { .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
         Command::Ping { .. } => assert_eq!(kind, "ping"),
     }

@@ -1,7 +1,8 @@
 //! What a client does: its request heads, its commands in both forms, and its mischief.
 
 use base64::Engine as _;
-use roomring::wire::command::{DataKind, Form};
+use roomring::wire::form::Form;
+use roomring::wire::publication::DataKind;
 
 use super::super::codec::{self, opcode};
 use super::super::judge::Judge;

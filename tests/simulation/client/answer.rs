@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use roomring::wire::command::Form;
+use roomring::wire::form::Form;
 
 use super::super::hear::{Heard, Joined, Message, To};
 use super::super::view::{self, Scene};

@@ -1,7 +1,7 @@
 //! Faults of the machines themselves: stalls, crashes, drains, clocks that jump, the link cut off or without its data.
 
 use roomring::base::limits::CLOSE_TIMEOUT_MS;
-use roomring::engine::input::LinkEvent;
+use roomring::engine::link_port::LinkEvent;
 
 use super::super::canary::Canary;
 use super::super::node::Standing;
@@ -143,7 +143,9 @@ impl World {
             let open: usize = self.nodes[node].cores.iter().map(|core| core.engine.open_slots()).sum();
             let late = self.now_us > self.nodes[node].drained_by_us;
             self.judge.check(!late || open == 0, || format!("node {node} drains and still has {open} connections"));
-            if open == 0 && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
+            let is_settled = self.nodes[node].cores.iter().all(|core| core.engine.is_settled());
+            self.judge.check(!late || is_settled, || format!("node {node} drains and does not settle"));
+            if open == 0 && is_settled && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
                 self.judge.note(|| format!("node {node} is drained"));
                 self.stop_node(node);
             }

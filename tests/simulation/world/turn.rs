@@ -11,6 +11,7 @@ use roomring::base::limits::{
 };
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
+use roomring::engine::settings::{KeepingMode, NumberingMode};
 
 use super::super::link::CoreAt;
 use super::super::node::{Batch, FromSocket};
@@ -211,13 +212,16 @@ impl World {
         }
         for request in output.link.drain(..) {
             self.judge.note(|| format!("{at:?} -> {request:?}"));
-            self.judge.check(self.profile.settings.linked, || format!("{request:?} without a link"));
+            self.judge.check(self.profile.settings.numbering == NumberingMode::Link, || {
+                format!("{request:?} without a link")
+            });
             let (ready_us, room) = self.link.ask(self.now_us, at, request);
             self.at(ready_us, Event::LinkWork(at.node, room));
         }
         for request in output.store.drain(..) {
             self.judge.note(|| format!("{at:?} -> {request:?}"));
-            self.judge.check(self.profile.settings.durable, || format!("{request:?} without a store"));
+            self.judge
+                .check(self.profile.settings.keeping != KeepingMode::None, || format!("{request:?} without a store"));
             let ready_us = self.nodes[at.node].store.ask(self.now_us, at, request);
             self.at(ready_us, Event::StoreWork(at));
         }

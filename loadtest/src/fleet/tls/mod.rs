@@ -15,8 +15,6 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 
 use super::address::Target;
-use super::slot::State;
-use super::{Behaviour, Fleet};
 pub use session::Handshake;
 use session::Session;
 use tickets::Tickets;
@@ -26,9 +24,9 @@ pub struct Clients {
     config: Arc<ClientConfig>,
     /// The name of each target.
     names: Vec<ServerName<'static>>,
-    sessions: Vec<Option<Box<Session>>>,
+    pub(super) sessions: Vec<Option<Box<Session>>>,
     /// What came out of the records of one read.
-    plain: Vec<u8>,
+    pub(super) plain: Vec<u8>,
 }
 
 impl Clients {
@@ -86,66 +84,6 @@ impl Clients {
     /// The connection is over. Returns what is to be sent behind all else: the end of the session.
     pub(super) fn end(&mut self, client: u32) -> Option<Vec<u8>> {
         self.sessions[client as usize].take().and_then(|session| session.close())
-    }
-}
-
-impl Fleet {
-    /// [`Fleet::flush`] for a fleet with TLS: seals what waits for the client, once its handshake is done.
-    pub(super) fn flush_sealed(&mut self, client: u32) {
-        let Some(tls) = &mut self.tls else { return };
-        let slot = &mut self.slots[client as usize];
-        let Some(session) = &mut tls.sessions[client as usize] else { return };
-        let Some(stream) = slot.stream.as_mut().filter(|_| slot.state != State::Connecting) else { return };
-        let mut nothing = Vec::new();
-        let plain = slot.held.as_mut().map_or(&mut nothing, |held| &mut held.output);
-        // An error of the session stays with it, and ends the connection where its socket is read.
-        let _ = session.seal(plain);
-        if session.outbound.is_empty() {
-            return;
-        }
-        // A broken connection shows itself as readable too, and is ended there.
-        if let Ok(written) = std::io::Write::write(stream, &session.outbound) {
-            self.counters.sends += 1;
-            self.counters.bytes_sent += written as u64;
-            session.sent(written);
-            self.tidy(client);
-        }
-    }
-
-    /// Opens the records that a client's socket gave, and handles what they held.
-    pub(super) fn unseal(&mut self, behaviour: &mut impl Behaviour, client: u32, records: &mut [u8], now: u64) {
-        let Some(tls) = &mut self.tls else { return };
-        let Some(session) = &mut tls.sessions[client as usize] else { return };
-        let mut plain = std::mem::take(&mut tls.plain);
-        plain.clear();
-        let opened = session.open(records, &mut plain);
-        let waits = !session.outbound.is_empty();
-        match opened {
-            Ok(opened) => {
-                match opened.handshake {
-                    Some(Handshake::Full) => self.counters.tls_full += 1,
-                    Some(Handshake::Resumed) => self.counters.tls_resumed += 1,
-                    None => {}
-                }
-                // With the end of the handshake, the upgrade request.
-                if waits || opened.handshake.is_some() {
-                    self.flush(client);
-                }
-                if !plain.is_empty() {
-                    self.process(behaviour, client, &plain, now);
-                }
-                if opened.closed {
-                    self.broken(behaviour, client, "the server ended the stream".to_owned());
-                }
-            }
-            Err(error) => {
-                self.flush(client);
-                self.broken(behaviour, client, format!("TLS: {error}"));
-            }
-        }
-        if let Some(tls) = &mut self.tls {
-            tls.plain = plain;
-        }
     }
 }
 

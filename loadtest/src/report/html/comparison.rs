@@ -1,14 +1,16 @@
 //! Several servers beside each other: a table, a bar with its range for each figure, overlaid curves.
 
 use super::bars::{Bar, bars};
+use super::blocks;
 use super::markup::{Element, classed, element};
 use super::run::{capitalised, cpu_split, percentile_chart};
 use crate::measure::histogram::Durations;
 use crate::report::facts::{self, histogram_label, histogram_names};
-use crate::report::figures::{Better, Figure, Spread, figures};
-use crate::report::kept::{Compared, Comparison, Slow};
-use crate::report::text::{self, number};
-use crate::run::Outcome;
+use crate::report::figures::{Better, Figure, Spread, figures, floor_ratios};
+use crate::report::title;
+use crate::results::comparison::{Compared, Comparison, Slow};
+use crate::results::outcome::Outcome;
+use crate::text::number;
 
 /// The section of a comparison.
 ///
@@ -16,9 +18,9 @@ use crate::run::Outcome;
 /// A kept histogram cannot be read.
 pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
     let Some(first) = all.servers.iter().flat_map(|server| &server.runs).next() else {
-        return Ok(classed("section", "result").child(super::heading(title, "No run was completed.", false)));
+        return Ok(classed("section", "result").child(blocks::heading(title, "No run was completed.", false)));
     };
-    let (scenario, what) = text::scenario(&first.options);
+    let (scenario, what) = title::scenario(&first.options);
     let rounds = all.servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
     let names: Vec<String> = all.servers.iter().map(|server| server.name()).collect();
     let mut reasons: Vec<String> = all.reasons().map(|(label, reason)| format!("{label}: {reason}")).collect();
@@ -27,10 +29,10 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
         format!("{}. {scenario}: {what}. Medians of {rounds} rounds of {:.1} s.", names.join(", "), first.measured_s);
     let figures = figures(first);
     let mut section = classed("section", "result")
-        .child(super::heading(title, &subtitle, all.valid()))
-        .child(super::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
+        .child(blocks::heading(title, &subtitle, all.valid()))
+        .child(blocks::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
         .child(summary(all, &figures));
-    if let Some(ratios) = all.floor_ratios() {
+    if let Some(ratios) = floor_ratios(all) {
         let ratios = all.servers.iter().zip(ratios).filter_map(|(server, ratio)| Some((&server.label, ratio?)));
         let ratios: Vec<String> = ratios.map(|(label, ratio)| format!("{label} {}", number(ratio))).collect();
         let line = format!("Floor ratio (CPU ÷ CPU of a bare send of the same bytes): {}.", ratios.join(", "));
@@ -43,7 +45,7 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
     for server in all.servers.iter().filter(|server| server.runs.first().is_some_and(|run| run.program.is_some())) {
         conditions.extend(server.runs.first().map(|run| facts::program(&server.label, run)));
     }
-    Ok(section.child(element("h2").text("Host, versions, flags, seed")).child(super::facts(&conditions)))
+    Ok(section.child(element("h2").text("Host, versions, flags, seed")).child(blocks::facts(&conditions)))
 }
 
 /// With and without stalled readers.
@@ -51,14 +53,14 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
 /// # Errors
 /// A kept histogram cannot be read.
 pub fn slow_section(slow: &Slow) -> anyhow::Result<Element> {
-    let runs = |label: &str, read: fn(&crate::report::kept::SlowRound) -> &Outcome| Compared {
+    let runs = |label: &str, read: fn(&crate::results::comparison::SlowRound) -> &Outcome| Compared {
         label: label.to_owned(),
         runs: slow.rounds.iter().map(|round| read(round).clone()).collect(),
     };
     let all = Comparison {
         servers: vec![runs("everyone reads", |round| &round.without), runs("some stall", |round| &round.with)],
     };
-    let ratio = slow.median().map_or(f64::NAN, crate::report::kept::SlowRound::ratio);
+    let ratio = slow.median().map_or(f64::NAN, crate::results::comparison::SlowRound::ratio);
     section(&format!("Slow readers: p99.9 with ÷ without {}", number(ratio)), &all)
 }
 
@@ -115,7 +117,7 @@ fn panels(all: &Comparison, first: &Outcome, figures: &[Figure]) -> Element {
     let mut panels = Vec::new();
     let unit = first.work().1;
     let split = |server: &Compared| {
-        let of = |read: fn(&crate::run::ServerFigures) -> f64| {
+        let of = |read: fn(&crate::results::outcome::ServerFigures) -> f64| {
             let values = server.runs.iter().filter_map(|run| run.server.as_ref().map(read)).collect();
             Spread::of(values).map(|spread| spread.median)
         };

@@ -1,10 +1,11 @@
 //! What the edge costs: a table for each scenario, then all of its figures.
 
+use super::blocks;
 use super::comparison;
 use super::markup::{Element, classed, element};
 use super::run::capitalised;
-use crate::edge::command::EdgeResult;
 use crate::report::edge::rows;
+use crate::results::edge::EdgeResult;
 
 /// The section of a result.
 ///
@@ -14,14 +15,14 @@ pub fn section(all: &EdgeResult) -> anyhow::Result<Element> {
     let reasons = all.reasons();
     let subtitle = format!("Each part of the edge against plain, payloads of {} B of JSON.", all.payload_bytes);
     let mut section = classed("section", "result")
-        .child(super::heading(&format!("{}: what the edge costs", all.server), &subtitle, all.valid()))
-        .child(super::remarks(reasons.iter().map(String::as_str), std::iter::empty()));
+        .child(blocks::heading(&format!("{}: what the edge costs", all.server), &subtitle, all.valid()))
+        .child(blocks::remarks(reasons.iter().map(String::as_str), std::iter::empty()));
     for scenario in &all.scenarios {
         let Some((what, heading, lines)) = rows(scenario) else { continue };
         section = section
             .child(element("h2").text(capitalised(&scenario.name)))
             .child(element("p").text(capitalised(&what) + "."))
-            .child(super::table("figures", &heading, &lines))
+            .child(blocks::table("figures", &heading, &lines))
             .child(classed("p", "command").child(element("code").text(scenario.command.join(" "))));
     }
     for scenario in &all.scenarios {

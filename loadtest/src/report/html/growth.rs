@@ -1,22 +1,23 @@
 //! How the cost grows: the table of a growth, and for each of its figures a line per server over the option's values.
 
 use super::axis::Axis;
+use super::blocks;
 use super::chart::{Chart, Line};
 use super::markup::{Element, classed, element};
 use super::run::capitalised;
-use crate::report::facts;
 use crate::report::figures::{Figure, Unit};
 use crate::report::growth::{rows, shown};
-use crate::report::kept::Growth;
-use crate::report::text::{self, bytes, micros, number};
+use crate::report::{facts, title};
+use crate::results::comparison::Growth;
+use crate::text::{bytes, micros, number};
 
 /// The section of a growth.
 #[must_use]
 pub fn section(growth: &Growth) -> Element {
     let Some(first) = growth.runs().next() else {
-        return classed("section", "result").child(super::heading("Growth", "No run was completed.", false));
+        return classed("section", "result").child(blocks::heading("Growth", "No run was completed.", false));
     };
-    let (scenario, what) = text::scenario(&first.options);
+    let (scenario, what) = title::scenario(&first.options);
     let title = format!("{} by {}", capitalised(&scenario), growth.option);
     let rounds = growth.steps.iter().flat_map(|step| &step.compared.servers).map(|server| server.runs.len()).max();
     let subtitle =
@@ -26,13 +27,13 @@ pub fn section(growth: &Growth) -> Element {
     let figures = shown(growth);
     let plots = figures.iter().filter_map(|figure| plot(growth, figure)).map(|chart| chart.draw());
     classed("section", "result")
-        .child(super::heading(&title, &subtitle, reasons.is_empty()))
-        .child(super::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
-        .child(super::table("figures", &heading, &lines))
+        .child(blocks::heading(&title, &subtitle, reasons.is_empty()))
+        .child(blocks::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
+        .child(blocks::table("figures", &heading, &lines))
         .child(element("h2").text("Figures"))
         .child(classed("div", "plots").children(plots))
         .child(element("h2").text("Host, versions, flags, seed"))
-        .child(super::facts(&[facts::conditions(first)]))
+        .child(blocks::facts(&[facts::conditions(first)]))
 }
 
 /// A figure over the values; `None` when those are no numbers, or too few for a line.
@@ -40,7 +41,7 @@ fn plot(growth: &Growth, figure: &Figure) -> Option<Chart> {
     let values: Vec<f64> = growth.steps.iter().map(|step| step.value.parse().ok()).collect::<Option<_>>()?;
     let servers = &growth.steps.first()?.compared.servers;
     let line = |(index, name): (usize, &str)| {
-        let at = |(step, x): (&crate::report::kept::Step, &f64)| {
+        let at = |(step, x): (&crate::results::comparison::Step, &f64)| {
             (*x, figure.spread(&step.compared.servers[index].runs).map(|spread| spread.median))
         };
         Line {

@@ -3,6 +3,7 @@
 
 mod axis;
 mod bars;
+mod blocks;
 mod chart;
 mod comparison;
 mod edge;
@@ -13,10 +14,11 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
-use self::markup::{Element, classed, element};
-use super::facts::Section;
-use super::kept::{Compared, Comparison, Document};
-use crate::run::Outcome;
+use self::markup::element;
+use super::title;
+use crate::results::comparison::{Compared, Comparison};
+use crate::results::document::Document;
+use crate::results::outcome::Outcome;
 
 /// The page of some results, one after another; several single runs of one scenario are compared as well.
 ///
@@ -42,7 +44,7 @@ pub fn page(documents: &[Document]) -> anyhow::Result<String> {
         .child(element("meta").with("charset", "utf-8"))
         .child(element("meta").with("name", "viewport").with("content", "width=device-width, initial-scale=1"))
         .child(element("meta").with("name", "color-scheme").with("content", "light dark"))
-        .child(element("title").text(title(documents)))
+        .child(element("title").text(page_title(documents)))
         .child(element("style").raw(include_str!("style.css")));
     let made = format!(
         "Made by loadtest {}. Latency counts per receiver, in an open loop from the scheduled time.",
@@ -55,9 +57,9 @@ pub fn page(documents: &[Document]) -> anyhow::Result<String> {
     Ok(out)
 }
 
-fn title(documents: &[Document]) -> String {
+fn page_title(documents: &[Document]) -> String {
     match documents {
-        [Document::Run(outcome)] => format!("loadtest: {}", super::text::title(&outcome.options)),
+        [Document::Run(outcome)] => format!("loadtest: {}", title::title(&outcome.options)),
         [Document::Compare(all)] => {
             let names: Vec<&str> = all.servers.iter().map(|server| server.label.as_str()).collect();
             format!("loadtest: {}", names.join(" and "))
@@ -78,7 +80,7 @@ fn together(documents: &[Document]) -> Option<Comparison> {
             _ => None,
         })
     };
-    let scenario = |run: &Outcome| super::text::scenario(&run.options);
+    let scenario = |run: &Outcome| title::scenario(&run.options);
     let first = runs().next()?;
     if runs().count() < 2 || runs().any(|run| scenario(run) != scenario(first)) {
         return None;
@@ -92,45 +94,4 @@ fn together(documents: &[Document]) -> Option<Comparison> {
         }
     }
     (servers.len() > 1).then_some(Comparison { servers })
-}
-
-/// The heading of a result, with its verdict.
-fn heading(title: &str, subtitle: &str, valid: bool) -> Element {
-    let badge =
-        if valid { classed("span", "badge good").text("VALID") } else { classed("span", "badge bad").text("INVALID") };
-    element("header")
-        .child(element("h1").text(title).text(" ").child(badge))
-        .child(classed("p", "subtitle").text(subtitle))
-}
-
-/// Reasons against a result, and notes.
-fn remarks<'a>(reasons: impl Iterator<Item = &'a str>, notes: impl Iterator<Item = &'a str>) -> Element {
-    let items = reasons.map(|reason| classed("li", "reason").text(reason));
-    let notes = notes.map(|note| classed("li", "note").text(note));
-    classed("ul", "remarks").children(items.chain(notes))
-}
-
-/// A table; all columns but the first hold figures.
-fn table(class: &str, heading: &[String], lines: &[Vec<String>]) -> Element {
-    let row = |cell: &'static str, cells: &[String]| {
-        element("tr").children(cells.iter().map(|text| element(cell).text(text)))
-    };
-    let head = element("thead").child(row("th", heading));
-    let body = element("tbody").children(lines.iter().map(|cells| row("td", cells)));
-    classed("div", "scroll").child(classed("table", class).child(head).child(body))
-}
-
-/// Rows of words under a heading each.
-fn facts(sections: &[Section]) -> Element {
-    let section = |section: &Section| {
-        let rows = section.rows.iter().map(|row| {
-            element("tr")
-                .child(element("td").text(&row.label))
-                .child(element("td").text(&row.value))
-                .child(element("td").text(&row.note))
-        });
-        let table = classed("table", "facts").child(element("tbody").children(rows));
-        element("section").child(element("h3").text(&section.title)).child(classed("div", "scroll").child(table))
-    };
-    classed("div", "facts-grid").children(sections.iter().map(section))
 }

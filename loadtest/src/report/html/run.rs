@@ -2,14 +2,14 @@
 
 use super::axis::Axis;
 use super::bars::{Bar, bars};
+use super::blocks;
 use super::chart::{Chart, Line};
 use super::markup::{Element, classed, element};
 use crate::measure::histogram::Durations;
 use crate::report::facts::{self, histogram_label, histogram_names};
-use crate::report::text::{self, bytes, micros, number};
-use crate::run::Outcome;
-use crate::run::outcome::plural;
-use crate::run::series::{Sample, Stage};
+use crate::report::title;
+use crate::results::outcome::{Outcome, Sample, Stage, plural};
+use crate::text::{self, bytes, micros, number};
 
 /// A curve of fewer values than this says less than the table of percentiles.
 const DRAWN_FROM: u64 = 10;
@@ -19,7 +19,7 @@ const DRAWN_FROM: u64 = 10;
 /// # Errors
 /// A kept histogram cannot be read.
 pub fn section(outcome: &Outcome, name: Option<&str>) -> anyhow::Result<Element> {
-    let (scenario, what) = text::scenario(&outcome.options);
+    let (scenario, what) = title::scenario(&outcome.options);
     let title = name.map_or_else(|| format!("{}: {scenario}", outcome.options.name), str::to_owned);
     let (measured, seed) = (outcome.measured_s, outcome.options.seed);
     let edge = outcome.options.edge.told();
@@ -28,8 +28,8 @@ pub fn section(outcome: &Outcome, name: Option<&str>) -> anyhow::Result<Element>
     let strings = |all: &'_ [String]| all.to_vec();
     let (reasons, notes) = (strings(&verdict.reasons), strings(&verdict.notes));
     let mut section = classed("section", "result")
-        .child(super::heading(&title, &subtitle, verdict.valid))
-        .child(super::remarks(
+        .child(blocks::heading(&title, &subtitle, verdict.valid))
+        .child(blocks::remarks(
             reasons.iter().chain(&outcome.complaints).map(String::as_str),
             notes.iter().map(String::as_str),
         ))
@@ -40,11 +40,11 @@ pub fn section(outcome: &Outcome, name: Option<&str>) -> anyhow::Result<Element>
     if !percentiles.is_empty() {
         let heading: Vec<String> = [""].iter().chain(&facts::PERCENTILES).map(|word| (*word).to_owned()).collect();
         details =
-            details.child(element("h2").text("Percentiles")).child(super::table("figures", &heading, &percentiles));
+            details.child(element("h2").text("Percentiles")).child(blocks::table("figures", &heading, &percentiles));
     }
-    details = details.child(element("h2").text("Figures")).child(super::facts(&facts::sections(outcome)));
+    details = details.child(element("h2").text("Figures")).child(blocks::facts(&facts::sections(outcome)));
     details = details.child(element("h2").text("Host, versions, flags, seed"));
-    details = details.child(super::facts(&[facts::conditions(outcome)]));
+    details = details.child(blocks::facts(&[facts::conditions(outcome)]));
     section = match name {
         None => section.child(details),
         Some(_) => section.child(element("details").child(element("summary").text("All figures")).child(details)),

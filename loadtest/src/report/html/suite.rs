@@ -1,9 +1,10 @@
 //! The suite: its table of figures against targets, then each of its parts.
 
+use super::blocks;
 use super::comparison;
 use super::markup::{Element, classed, element};
 use super::run;
-use crate::suite::{PartResult, SuiteResult};
+use crate::results::suite::{PartResult, SuiteResult};
 
 /// The section of a suite.
 ///
@@ -21,8 +22,8 @@ pub fn section(all: &SuiteResult) -> anyhow::Result<Element> {
         .flat_map(|part| part.reasons().into_iter().map(|reason| format!("{}: {reason}", part.name)))
         .collect();
     let mut section = classed("section", "result suite")
-        .child(super::heading(&format!("{}: the suite", all.server), &subtitle, all.valid()))
-        .child(super::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
+        .child(blocks::heading(&format!("{}: the suite", all.server), &subtitle, all.valid()))
+        .child(blocks::remarks(reasons.iter().map(String::as_str), std::iter::empty()))
         .child(table(all));
     for part in &all.parts {
         let command = classed("p", "command").child(element("code").text(part.command.join(" ")));

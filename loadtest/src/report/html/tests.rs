@@ -1,9 +1,10 @@
 //! Pages of all kinds of results: well-formed, self-contained, complete.
 
 use super::page;
-use crate::report::kept::{Compared, Comparison, Document, Slow, SlowRound};
 use crate::report::samples;
-use crate::suite::{GoalResult, PartResult, SuiteResult};
+use crate::results::comparison::{Compared, Comparison, Slow, SlowRound};
+use crate::results::document::Document;
+use crate::results::suite::{GoalResult, PartResult, SuiteResult};
 
 fn compared(label: &str, factors: &[f64]) -> Compared {
     Compared { label: label.to_owned(), runs: factors.iter().map(|factor| samples::fanout(label, *factor)).collect() }

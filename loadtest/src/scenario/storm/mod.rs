@@ -2,7 +2,6 @@
 //! Every member must get every publication once: live, or by recovery. Where the server has no recovery, what was
 //! missed is counted as that.
 
-mod figures;
 mod hear;
 mod member;
 #[cfg(test)]
@@ -20,7 +19,6 @@ use crate::fleet::{Behaviour, Ended, Fleet, Leaving};
 use crate::measure::histogram::Durations;
 use crate::payload::Stamp;
 use crate::plan::{Phase, Plan, Storm as Weather};
-pub use figures::StormFigures;
 use member::{Member, Stage};
 
 /// Attempts that failed wait at most this long before the next one.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod crowd;
+mod dialects;
 mod ends;
 mod flow;
 mod lanes;

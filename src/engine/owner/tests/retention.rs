@@ -1,6 +1,7 @@
 //! What goes when the memory budget, age or keys ask for it.
 
 use super::*;
+use crate::base::limits::{HISTORY_BUDGET_DIVISOR, NUMBERINGS_BUDGET_DIVISOR};
 use crate::base::limits::{HISTORY_ENTRY_BYTES, NUMBERING_BYTES};
 
 fn named(name: &str) -> RoomName {
@@ -45,7 +46,11 @@ impl World {
     fn holds(&self) -> Vec<String> {
         let rooms = self.owner.rooms.all();
         let rooms = rooms.iter().filter_map(|id| self.owner.rooms.get(*id));
-        rooms.map(|room| format!("{} {}..{}", room.name, room.history.first_seq(), room.history.head())).collect()
+        rooms
+            .map(|room| {
+                format!("{} {}..{}", room.stream.name, room.stream.history.first_seq(), room.stream.history.head())
+            })
+            .collect()
     }
 
     fn assert_booked(&self) {
@@ -205,10 +210,10 @@ fn many_rooms_due_at_once_are_looked_at_in_several_ticks() {
     }
     world.own();
     world.set_mono(world.now.mono_us + 70_000_000);
-    world.with(|owner, now, effects| owner.tick(now, effects));
+    world.with(|owner, effects| owner.tick(effects));
     assert_eq!(world.counters.rooms_held.get(), 10);
     assert_eq!(world.owner.next_tick_us(world.now), Some(world.now.mono_us), "at once");
-    world.with(|owner, now, effects| owner.tick(now, effects));
+    world.with(|owner, effects| owner.tick(effects));
     world.assert_empty();
 }
 
@@ -267,9 +272,9 @@ fn one_user_with_many_large_rooms_pays_for_them() {
 }
 
 /// Rooms that are remembered for an hour after the last message has gone.
-fn remembering(memory_bytes_max: u64) -> World {
+fn remembering(memory_budget_bytes: u64) -> World {
     World::new(|settings, rooms| {
-        settings.memory_budget_bytes = memory_bytes_max;
+        settings.memory_budget_bytes = memory_budget_bytes;
         rooms.numbering_ttl_ms = 3_600_000;
     })
 }
@@ -328,7 +333,7 @@ fn numberings_go_first_where_memory_is_tight() {
     assert!((100_000..=(1 << 20) / NUMBERINGS_BUDGET_DIVISOR).contains(&remembered), "{remembered}");
     assert!(world.owner.numberings.take("room0").is_none(), "the oldest went first");
     assert!(world.owner.numberings.take("room4999").is_some());
-    world.with(|owner, _, effects| owner.enter_numberings(effects));
+    world.with(|owner, effects| owner.enter_numberings(effects));
     // What stands takes their place.
     let others = world.budget.standing() as usize - world.owner.numberings.bytes();
     world.budget.charge_standing(world.budget.standing_max() as usize - 10_000 - others);

@@ -3,6 +3,7 @@
 mod mistakes;
 mod sources;
 
+use crate::engine::settings::{KeepingMode, NumberingMode};
 use std::path::{Path, PathBuf};
 
 use super::check::lacks_hosts;
@@ -201,7 +202,7 @@ fn values_reach_the_engine_in_its_units() {
     assert_eq!((settings.outbox_bytes, settings.rooms_per_connection), (3 << 20, 0));
     assert_eq!(settings.memory_budget_bytes, 512 << 20);
     assert_eq!((settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms), (1_000, 3_000));
-    assert!(!settings.linked && !settings.durable);
+    assert_eq!((settings.numbering, settings.keeping), (NumberingMode::Own, KeepingMode::None));
     let room = settings.room("lobby");
     assert_eq!((room.history_size, room.history_ttl_ms, room.recovery_max), (10, 60_000, 9));
     assert_eq!((room.history_on_join, room.history_on_join_max), (5, 6));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use roomring::engine::access::{Expected, Keys, Material, Renewal};
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
-use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{
+    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use roomring::engine::trusted::Trusted;
 use roomring::wire::handshake::ForwardedHeader;
 
@@ -85,8 +87,9 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             class("latest:*", room(SlowPolicy::Latest, true, 5)),
             class("dark:*", room(SlowPolicy::Skip, false, 0)),
         ],
-        linked: false,
-        durable: false,
+        dialects: &roomring::wire::dialect::DIALECTS,
+        numbering: NumberingMode::Own,
+        keeping: KeepingMode::None,
         trace_sample: u64::MAX / 4,
     })
 }

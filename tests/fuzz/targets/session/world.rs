@@ -15,10 +15,10 @@ use roomring::engine::hop::Hop;
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::wire::client::{ServerDecoder, client_frame, deflate_agreed};
-use roomring::wire::command::DataKind;
 use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 use roomring::wire::mask::unmask;
+use roomring::wire::publication::DataKind;
 
 use super::script::{Step, command, upgrade};
 use super::settings::{ROOMS, keys, settings};

@@ -1,0 +1,86 @@
+//! Several servers under the same scenario, one after another, round by round: on a machine whose speed drifts, only
+//! runs that alternate can be compared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::ensure;
+use clap::Parser as _;
+
+use super::keep::keep;
+use crate::cli::{Cli, Command, CompareArgs, RunArgs, scenario_of};
+use crate::plan::Scenario;
+use crate::report;
+use crate::report::figures::bytes_each;
+use crate::results::comparison::{Compared, Comparison};
+use crate::results::document::Document;
+use crate::results::outcome::Outcome;
+use crate::server::launch::{Kind, Spec};
+use crate::text;
+
+/// Runs all rounds and prints the comparison. True when every run can be believed.
+///
+/// # Errors
+/// A server cannot be started or reached.
+pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+    ensure!(args.rounds > 0, "--rounds must be at least 1");
+    let inner = scenario_command(&args.scenario)?;
+    let (scenario, run_args) = scenario_of(&inner)?;
+    let count = args.servers.len();
+    let compared = |label: &str| Compared { label: label.to_owned(), runs: Vec::new() };
+    let mut all = Comparison { servers: args.servers.iter().map(|spec| compared(&spec.label)).collect() };
+    'rounds: for round in 0..args.rounds as usize {
+        for place in 0..count {
+            // Another one begins each round: none profits from its place.
+            let index = (round + place) % count;
+            let spec = &args.servers[index];
+            let outcome = one(run_args, scenario, spec, all.servers[0].runs.first(), stop)?;
+            if stop.load(Ordering::Relaxed) {
+                break 'rounds;
+            }
+            eprintln!("round {}/{}: {}", round + 1, args.rounds, line(&outcome));
+            all.servers[index].runs.push(outcome);
+        }
+    }
+    print!("{}", report::comparison::table(&all));
+    let valid = all.valid();
+    keep(&Document::Compare(all), &args.keep)?;
+    Ok(valid)
+}
+
+/// The scenario behind `--`.
+///
+/// # Errors
+/// It is none, or names a server of its own.
+pub fn scenario_command<'a>(words: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Command> {
+    let words = std::iter::once("loadtest".to_owned()).chain(words.into_iter().cloned());
+    let inner = Cli::try_parse_from(words)?.command;
+    ensure!(scenario_of(&inner)?.1.server.is_none(), "servers are named before `--`, not by --server");
+    Ok(inner)
+}
+
+/// One run of one server. A floor server sends frames as long as those that the first server sent in `first`.
+///
+/// # Errors
+/// The server cannot be started or reached.
+pub fn one(
+    args: &RunArgs,
+    scenario: Scenario,
+    spec: &Spec,
+    first: Option<&Outcome>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Outcome> {
+    let mut args = args.clone();
+    if let (Kind::Floor, Some(bytes)) = (spec.kind, first.and_then(bytes_each)) {
+        args.size = bytes;
+    }
+    args.single(scenario)?.start(Some(spec), stop)
+}
+
+/// A run in one line, while others follow.
+#[must_use]
+pub fn line(outcome: &Outcome) -> String {
+    let (work, unit) = outcome.work();
+    let verdict = if outcome.verdict.valid { "valid".to_owned() } else { outcome.verdict.reasons.join("; ") };
+    format!("{}: {} x {unit}, {verdict}", outcome.options.name, text::grouped(work))
+}

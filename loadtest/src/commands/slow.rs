@@ -1,0 +1,70 @@
+//! What healthy readers feel when others stall: the same load without and with stalled readers, turn about, and the
+//! ratio of the healthy ones' percentiles.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::ensure;
+
+use super::keep::keep;
+use crate::cli::PacedArgs;
+use crate::plan::Scenario;
+use crate::report::run::table;
+use crate::results::comparison::{Slow, SlowRound};
+use crate::results::document::Document;
+
+/// Rounds of both runs: the median round's ratio is the result.
+const ROUNDS: usize = 3;
+
+/// Runs all rounds. True when every run can be believed.
+///
+/// # Errors
+/// The server cannot be started or reached.
+pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+    let slow = rounds(args, ROUNDS, stop)?;
+    let valid = slow.valid() && !slow.rounds.is_empty();
+    if slow.rounds.is_empty() {
+        println!("ended before a round was whole: nothing to compare");
+    }
+    if let Some(round) = slow.median() {
+        print!("{}\n{}\n", table(&round.without), table(&round.with));
+        println!(
+            "p99.9 of healthy readers with / without: {:.2} (median of {} rounds)",
+            round.ratio(),
+            slow.rounds.len()
+        );
+    }
+    keep(&Document::Slow(slow), &args.run.keep)?;
+    Ok(valid)
+}
+
+/// Runs so many rounds; fewer when `stop` ends them, whole ones alone.
+///
+/// # Errors
+/// The server cannot be started or reached.
+pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<Slow> {
+    let stalled_per_mille = if args.stalled > 0.0 { args.stalled_per_mille()? } else { 10 };
+    ensure!(args.rate.is_some(), "slow needs --rate: only an open loop keeps the load the same with and without");
+    let pace = args.pace()?;
+    let mut slow = Slow { rounds: Vec::new() };
+    for round in 0..count {
+        let leg = |stalled_per_mille| {
+            let scenario = Scenario::Fanout { pace, stalled_per_mille };
+            args.run.single(scenario)?.start(args.run.server.as_ref(), stop)
+        };
+        // Turn about: neither profits from its place.
+        let order = if round % 2 == 0 { [0, stalled_per_mille] } else { [stalled_per_mille, 0] };
+        let first = leg(order[0])?;
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let second = leg(order[1])?;
+        // A round that was ended early compares different times.
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (without, with) = if round % 2 == 0 { (first, second) } else { (second, first) };
+        slow.rounds.push(SlowRound { without, with });
+    }
+    Ok(slow)
+}

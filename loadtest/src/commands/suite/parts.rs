@@ -1,0 +1,260 @@
+//! The parts of the suite: the command line of each, its figures and their targets.
+
+use crate::report::figures::{Unit, floor_ns};
+use crate::results::comparison::{Slow, SlowRound};
+use crate::results::outcome::{Outcome, ServerFigures, plural};
+use crate::results::suite::GoalResult;
+
+/// One part of the suite.
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// The command line, without the server and its CPUs.
+    pub arguments: &'static str,
+    /// Why no server but Roomring can do it, if so.
+    pub roomring_only: Option<&'static str>,
+    /// Its figures.
+    pub goals: &'static [Goal],
+}
+
+/// A figure of a part, and what it is to reach.
+pub struct Goal {
+    figure: &'static str,
+    unit: Unit,
+    target: Target,
+    read: fn(&Evidence<'_>) -> Option<f64>,
+}
+
+/// What a figure is to reach.
+#[derive(Clone, Copy)]
+enum Target {
+    None,
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// What a goal is read from.
+pub struct Evidence<'a> {
+    /// The run of the part.
+    pub run: &'a Outcome,
+    /// All rounds of `slow`.
+    pub slow: Option<&'a Slow>,
+    /// The run of the part before.
+    pub before: Option<&'a Outcome>,
+}
+
+/// The parts, in their order: `FAST` stands for the options that most share. The targets are those of the design.
+pub const PARTS: [Part; 10] = [
+    Part {
+        name: "idle",
+        arguments: "idle --connections 18000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
+        roomring_only: None,
+        goals: &[
+            Goal {
+                figure: "private memory per connection",
+                unit: Unit::Bytes,
+                target: Target::AtMost(300.0),
+                read: |all| figures(all.run).map(|server| server.private_per_connection[0]),
+            },
+            Goal {
+                figure: "kernel slab per connection",
+                unit: Unit::Bytes,
+                target: Target::None,
+                read: |all| figures(all.run).map(|server| server.slab_per_connection),
+            },
+        ],
+    },
+    Part {
+        name: "fanout, 1 in flight",
+        arguments: "fanout FAST --in-flight 1",
+        roomring_only: None,
+        goals: &[
+            PER_CPU_SECOND,
+            Goal {
+                figure: "allocations per delivery",
+                unit: Unit::Plain(""),
+                target: Target::AtMost(0.0),
+                read: |all| all.run.per_unit.get("allocations").copied(),
+            },
+        ],
+    },
+    // Behind the run whose deliveries it sends again, bare, in as many bytes each.
+    Part {
+        name: "floor",
+        arguments: "floor FAST --in-flight 1",
+        roomring_only: None,
+        goals: &[
+            Goal {
+                figure: "CPU of a bare send",
+                unit: Unit::Plain("ns"),
+                target: Target::None,
+                read: |all| floor_ns(all.run),
+            },
+            Goal {
+                figure: "floor ratio of the part above",
+                unit: Unit::Plain(""),
+                target: Target::AtMost(1.0),
+                read: |all| Some(figures(all.before?)?.cpu_ns / floor_ns(all.run)?),
+            },
+        ],
+    },
+    Part {
+        name: "fanout, 16 in flight",
+        arguments: "fanout FAST --in-flight 16",
+        roomring_only: None,
+        goals: &[Goal { target: Target::AtLeast(2_500_000.0), ..PER_CPU_SECOND }],
+    },
+    Part {
+        name: "open loop, 24,000/s",
+        arguments: "fanout FAST --rate 240",
+        roomring_only: None,
+        goals: &[
+            Goal {
+                figure: "latency p50",
+                unit: Unit::Micros,
+                target: Target::AtMost(400.0),
+                read: |all| all.run.durations.get("latency").map(|latency| latency.p50),
+            },
+            Goal {
+                figure: "latency p99",
+                unit: Unit::Micros,
+                target: Target::AtMost(700.0),
+                read: |all| all.run.durations.get("latency").map(|latency| latency.p99),
+            },
+            Goal {
+                figure: "latency p99.9",
+                unit: Unit::Micros,
+                target: Target::AtMost(900.0),
+                read: |all| all.run.durations.get("latency").map(|latency| latency.p999),
+            },
+        ],
+    },
+    Part {
+        name: "echo",
+        arguments: "echo FAST",
+        roomring_only: None,
+        goals: &[Goal { target: Target::AtLeast(150_000.0), ..PER_CPU_SECOND }],
+    },
+    Part {
+        name: "churn",
+        arguments: "churn --connections 100 --warmup 1s --duration 4s --settle 0s",
+        roomring_only: None,
+        goals: &[Goal { target: Target::AtLeast(30_000.0), ..PER_CPU_SECOND }],
+    },
+    Part {
+        name: "storm",
+        arguments: "storm FAST --every 2s --rate 100",
+        roomring_only: Some("its clients cannot recover by position"),
+        goals: &[
+            Goal {
+                figure: "until all are back, p50",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.durations.get("whole").map(|whole| whole.p50),
+            },
+            Goal {
+                figure: "server CPU per reconnect",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.storm?.server_us_per_reconnect,
+            },
+        ],
+    },
+    Part {
+        name: "mixed",
+        arguments: "mixed --connections 1000 --rate 500 --settle 500ms --warmup 1s --duration 4s",
+        roomring_only: Some("it has no presence and no history"),
+        goals: &[
+            PER_CPU_SECOND,
+            Goal {
+                figure: "latency p99",
+                unit: Unit::Micros,
+                target: Target::None,
+                read: |all| all.run.durations.get("latency").map(|latency| latency.p99),
+            },
+        ],
+    },
+    Part {
+        name: "slow, 1 % stalled",
+        arguments: "slow FAST --rate 240 --stalled 1",
+        roomring_only: None,
+        goals: &[Goal {
+            figure: "p99.9 with ÷ without",
+            unit: Unit::Plain(""),
+            target: Target::AtMost(1.1),
+            read: |all| all.slow?.median().map(SlowRound::ratio),
+        }],
+    },
+];
+
+/// The figure that most parts have: units of work per CPU-second of the server. The unit's name is put before it.
+const PER_CPU_SECOND: Goal = Goal {
+    figure: "per CPU-second",
+    unit: Unit::Plain(""),
+    target: Target::None,
+    read: |all| figures(all.run).filter(|_| all.run.work().0 > 0).map(|server| server.per_cpu_second),
+};
+
+fn figures(run: &Outcome) -> Option<&ServerFigures> {
+    run.server.as_ref()
+}
+
+impl Target {
+    fn met(self, value: f64) -> Option<bool> {
+        match self {
+            Target::None => None,
+            Target::AtLeast(bound) => Some(value >= bound),
+            Target::AtMost(bound) => Some(value <= bound),
+        }
+    }
+
+    fn show(self, unit: Unit) -> Option<String> {
+        match self {
+            Target::None => None,
+            Target::AtLeast(bound) => Some(format!("≥ {}", unit.show(bound))),
+            Target::AtMost(bound) => Some(format!("≤ {}", unit.show(bound))),
+        }
+    }
+}
+
+impl Goal {
+    /// `None` when the server does not tell the figure.
+    pub fn result(&self, evidence: &Evidence<'_>) -> Option<GoalResult> {
+        let value = (self.read)(evidence).filter(|value| value.is_finite())?;
+        let per = if self.figure.starts_with("per ") { plural(evidence.run.work().1) + " " } else { String::new() };
+        Some(GoalResult {
+            figure: per + self.figure,
+            value: Some(value),
+            shown: self.unit.show(value),
+            target: self.target.show(self.unit),
+            met: self.target.met(value),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use crate::server::floor::FloorCounters;
+
+    #[test]
+    fn a_figure_is_held_against_its_target() {
+        let run = samples::fanout("roomring", 1.0);
+        let goals = |name: &str| PARTS.iter().find(|part| part.name.starts_with(name)).expect("listed").goals;
+        let evidence = Evidence { run: &run, slow: None, before: None };
+        let results: Vec<_> = goals("open").iter().filter_map(|goal| goal.result(&evidence)).collect();
+        assert_eq!(results.len(), 3);
+        assert_eq!(results[0].met, Some(true), "{results:?}");
+        assert_eq!(results[0].target.as_deref(), Some("≤ 400 µs"));
+        let closed: Vec<_> = goals("fanout, 1 ").iter().filter_map(|goal| goal.result(&evidence)).collect();
+        assert_eq!(closed.len(), 1, "allocations are not told: {closed:?}");
+        assert_eq!(closed[0].figure, "deliveries per CPU-second");
+        let mut bare = run.clone();
+        bare.floor = Some(FloorCounters { sends: 100, frames: 100, send_cpu_ns: 100_000, ..FloorCounters::default() });
+        let ratio = &goals("floor")[1];
+        assert!(ratio.result(&Evidence { run: &bare, slow: None, before: None }).is_none(), "nothing to compare with");
+        let against = |before| ratio.result(&Evidence { run: &bare, slow: None, before: Some(before) });
+        assert_eq!(against(&run).expect("known").met, Some(false), "5.8 us each against 1 us");
+    }
+}

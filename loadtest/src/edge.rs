@@ -1,0 +1,132 @@
+//! What stands between a client and the rooms: TLS, compression, tokens, limits. Which of them a run has, by options or
+//! behind a server's name. Only says so: the fleet does it, and the launch tells the server.
+
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+
+/// Of these, what a run has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Edge {
+    /// Clients speak TLS.
+    pub tls: bool,
+    /// They resume sessions where they can.
+    pub tls_resume: bool,
+    /// They offer permessage-deflate, and compress what they send where the server agrees.
+    pub deflate: bool,
+    /// They show tokens.
+    pub jwt: bool,
+    /// The server counts what they do against its limits.
+    pub limits: bool,
+}
+
+/// The word of each part behind a server's name, and how it is told.
+const PARTS: [(&str, &str); 5] =
+    [("tls", "TLS"), ("tls-resume", "TLS resumed"), ("deflate", "deflate"), ("jwt", "JWT"), ("limits", "limits")];
+
+impl Edge {
+    /// What either has.
+    #[must_use]
+    pub fn and(self, other: Edge) -> Edge {
+        Edge {
+            tls: self.tls || other.tls,
+            tls_resume: self.tls_resume || other.tls_resume,
+            deflate: self.deflate || other.deflate,
+            jwt: self.jwt || other.jwt,
+            limits: self.limits || other.limits,
+        }
+    }
+
+    /// The parts that follow a server's name, as in `roomring+tls+jwt`, and what stands before them. What follows the
+    /// last known one may be of a path.
+    ///
+    /// # Errors
+    /// A word behind a plain name is none of them.
+    pub fn of_name(text: &str) -> anyhow::Result<(Edge, &str)> {
+        let (mut edge, mut rest) = (Edge::default(), text);
+        while let Some((before, word)) = rest.rsplit_once('+') {
+            match word {
+                "tls" => edge.tls = true,
+                "tls-resume" => (edge.tls, edge.tls_resume) = (true, true),
+                "deflate" => edge.deflate = true,
+                "jwt" => edge.jwt = true,
+                "limits" => edge.limits = true,
+                "all" => edge = Edge { tls: true, deflate: true, jwt: true, limits: true, ..edge },
+                _ if before.contains('=') => break,
+                _ => {
+                    let words = PARTS.map(|(word, _)| word).join(", ");
+                    bail!("{text:?}: {word:?} is not one of {words}, all");
+                }
+            }
+            rest = before;
+        }
+        Ok((edge, rest))
+    }
+
+    /// What it has, in words: `plain`, `TLS + JWT`.
+    #[must_use]
+    pub fn told(self) -> String {
+        let has = [self.tls && !self.tls_resume, self.tls_resume, self.deflate, self.jwt, self.limits];
+        let told = PARTS.iter().zip(has).filter_map(|((_, told), has)| has.then_some(*told)).collect::<Vec<_>>();
+        if told.is_empty() { "plain".to_owned() } else { told.join(" + ") }
+    }
+
+    /// The options that a server which knows none of this must refuse.
+    #[must_use]
+    pub fn options(self) -> Vec<&'static str> {
+        let all = [(self.tls, "--tls"), (self.deflate, "--deflate"), (self.jwt, "--jwt"), (self.limits, "--limits on")];
+        all.into_iter().filter_map(|(has, option)| has.then_some(option)).collect()
+    }
+}
+
+/// A secret for one run, in letters that need no quoting.
+#[must_use]
+pub fn new_secret() -> String {
+    let mut rng = fastrand::Rng::new();
+    (0..48).map(|_| rng.alphanumeric()).collect()
+}
+
+/// A command line with the secrets that it gives replaced by stars: it is kept with results.
+#[must_use]
+pub fn masked(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    const SECRET: &str = "--jwt-secret";
+    let mut is_secret = false;
+    let mask = |word: String| {
+        let shown = match word.strip_prefix(SECRET) {
+            _ if is_secret => "***".to_owned(),
+            Some(rest) if rest.starts_with('=') => format!("{SECRET}=***"),
+            _ => word.clone(),
+        };
+        is_secret = !is_secret && word == SECRET;
+        shown
+    };
+    words.into_iter().map(mask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_a_name() {
+        let of = |text| Edge::of_name(text).expect("good");
+        let (edge, rest) = of("roomring=/a+b/roomring+jwt+tls");
+        assert_eq!((edge, rest), (Edge { tls: true, jwt: true, ..Edge::default() }, "roomring=/a+b/roomring"));
+        assert_eq!(edge.told(), "TLS + JWT");
+        let (edge, rest) = of("roomring+tls-resume");
+        assert_eq!((edge.told().as_str(), rest, edge.tls), ("TLS resumed", "roomring", true));
+        assert_eq!(of("uws"), (Edge::default(), "uws"));
+        assert_eq!(of("roomring+all").0.told(), "TLS + deflate + JWT + limits");
+        assert_eq!(Edge::default().told(), "plain");
+        let error = Edge::of_name("roomring+tsl").expect_err("no such part").to_string();
+        assert!(error.contains("\"tsl\"") && error.contains("tls-resume"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_kept() {
+        let words = ["loadtest", "idle", "--jwt-secret", "a", "--jwt", "--jwt-secret=b", "x"].map(str::to_owned);
+        let masked = masked(words);
+        assert_eq!(masked, ["loadtest", "idle", "--jwt-secret", "***", "--jwt", "--jwt-secret=***", "x"]);
+        assert_ne!(new_secret(), new_secret());
+    }
+}

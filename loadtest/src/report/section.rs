@@ -1,0 +1,52 @@
+//! Rows of words and numbers under headings, and how a terminal shows them.
+
+use crate::text::bold;
+
+/// Rows that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What they are about.
+    pub title: String,
+    /// One figure each.
+    pub rows: Vec<Row>,
+}
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it is.
+    pub label: String,
+    /// The figure, with its unit.
+    pub value: String,
+    /// What else is to be said.
+    pub note: String,
+}
+
+impl Section {
+    pub fn new(title: &str) -> Self {
+        Section { title: title.to_owned(), rows: Vec::new() }
+    }
+
+    pub fn add(&mut self, label: impl Into<String>, value: impl Into<String>, note: impl Into<String>) {
+        self.rows.push(Row { label: label.into(), value: value.into(), note: note.into() });
+    }
+}
+
+/// Rows under a heading each, labels and values aligned.
+#[must_use]
+pub fn rows(sections: &[Section]) -> String {
+    let rows = || sections.iter().flat_map(|section| &section.rows);
+    let width = |read: fn(&Row) -> &str| rows().map(|row| read(row).chars().count()).max().unwrap_or(0);
+    let (labels, values) = (width(|row| &row.label), width(|row| &row.value).min(24));
+    let mut text = String::new();
+    for section in sections {
+        text.push_str(&bold(&section.title));
+        text.push('\n');
+        for row in &section.rows {
+            let line = format!("  {:<labels$}  {:>values$}  {}", row.label, row.value, row.note);
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}

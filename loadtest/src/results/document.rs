@@ -1,0 +1,79 @@
+//! A kept result: what `--json` writes and `loadtest report` reads again.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::comparison::{Comparison, Growth, Slow};
+use super::edge::EdgeResult;
+use super::outcome::Outcome;
+use super::suite::SuiteResult;
+
+/// A kept result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Document {
+    /// One run.
+    Run(Box<Outcome>),
+    /// Several servers under one scenario.
+    Compare(Comparison),
+    /// One scenario with one of its options going through several values.
+    Grow(Growth),
+    /// With and without stalled readers.
+    Slow(Slow),
+    /// The canonical suite.
+    Suite(SuiteResult),
+    /// What the edge costs.
+    Edge(EdgeResult),
+}
+
+impl Document {
+    /// Reads a file that [`write_json`] wrote.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no kept result.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a result kept by --json", path.display()))
+    }
+}
+
+/// Writes what `--json` asks for.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let asked = || format!("--json {}", path.display());
+    let mut out = std::io::BufWriter::new(std::fs::File::create(path).with_context(asked)?);
+    serde_json::to_writer_pretty(&mut out, value).with_context(asked)?;
+    std::io::Write::flush(&mut out).with_context(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn what_is_kept_is_read_again() {
+        let path = std::env::temp_dir().join(format!("loadtest-kept-{}.json", std::process::id()));
+        let run = samples::fanout("roomring", 1.0);
+        let document = Document::Run(Box::new(run.clone()));
+        write_json(&path, &document).expect("written");
+        let Document::Run(read) = Document::read(&path).expect("readable") else { panic!("another kind") };
+        assert_eq!((read.measured, read.series.len()), (run.measured, run.series.len()));
+        assert_eq!(read.histograms, run.histograms);
+        // Fields that a result of another version lacks, or has more, do no harm.
+        let mut value: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
+        value.as_object_mut().expect("an object").remove("series");
+        value["measured"].as_object_mut().expect("an object").remove("sends");
+        value["novelty"] = 1.into();
+        std::fs::write(&path, value.to_string()).expect("written");
+        assert!(Document::read(&path).is_ok());
+        std::fs::write(&path, "[]").expect("written");
+        assert!(Document::read(&path).is_err());
+        std::fs::remove_file(&path).expect("there");
+    }
+}

@@ -1,0 +1,211 @@
+//! Puts the result of a run together from what its processes found, and judges whether it can be believed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::server::{Reading, per_unit};
+use crate::measure::counters::Counters;
+use crate::measure::histogram::Durations;
+use crate::measure::host::{HostInfo, MemorySample};
+use crate::plan::options::Options;
+use crate::plan::{Mixed, Pace, Scenario, Storm};
+use crate::results::outcome::{Outcome, ServerFigures, Verdict};
+use crate::results::storm::StormFigures;
+use crate::worker::Answer;
+
+/// What was read at one end of the measured time.
+pub struct Mark {
+    /// When.
+    pub at: Instant,
+    /// All generator processes together.
+    pub counters: Counters,
+    /// Each of them.
+    pub per_shard: Vec<Counters>,
+    /// The server.
+    pub server: Reading,
+}
+
+impl Outcome {
+    /// Puts together what the generator's processes found.
+    ///
+    /// # Errors
+    /// A histogram does not make sense.
+    pub fn new(
+        options: &Options,
+        host: HostInfo,
+        connected_in: Duration,
+        from: &Mark,
+        to: &Mark,
+        before_leaving: &Counters,
+        answers: Vec<Answer>,
+    ) -> anyhow::Result<Self> {
+        let server = to.server.since(&from.server);
+        let measured = to.at.duration_since(from.at).as_secs_f64();
+        let share = |ns: fn(&Counters) -> u64| {
+            let changes = from.per_shard.iter().zip(&to.per_shard).map(|(from, to)| ns(to).saturating_sub(ns(from)));
+            changes.max().unwrap_or(0) as f64 / 1e9 / measured
+        };
+        let mut merged: BTreeMap<String, Durations> = BTreeMap::new();
+        let (mut complaints, mut total) = (Vec::new(), Counters::default());
+        for answer in answers {
+            total = total.plus(&answer.counters);
+            let findings = answer.findings.unwrap_or_default();
+            complaints.extend(findings.complaints);
+            for (name, text) in findings.histograms {
+                merged.entry(name).or_default().merge(&Durations::decode(&text)?);
+            }
+        }
+        // What happened while leaving is of no interest, but for what only the end can tell.
+        let Counters { holes, stranded, cut_off, unsent, .. } = total;
+        let total = Counters { holes, stranded, cut_off, unsent, ..*before_leaving };
+        Ok(Outcome {
+            loadtest: env!("CARGO_PKG_VERSION").to_owned(),
+            options: options.clone(),
+            host,
+            connected_in_s: connected_in.as_secs_f64(),
+            measured_s: measured,
+            measured: to.counters.since(&from.counters),
+            total,
+            generator_busy: share(|counters| counters.cpu_ns),
+            generator_waited: share(|counters| counters.waited_ns),
+            durations: merged.iter().map(|(name, durations)| (name.clone(), durations.summary())).collect(),
+            histograms: merged.iter().map(|(name, durations)| (name.clone(), durations.encode())).collect(),
+            program: None,
+            server_sample: server.process,
+            server: None,
+            metrics: server.metrics,
+            per_unit: BTreeMap::new(),
+            floor: server.floor,
+            storm: None,
+            left_behind: None,
+            verdict: Verdict::default(),
+            complaints,
+            series: Vec::new(),
+        })
+    }
+
+    /// Adds the figures of the server's process.
+    pub fn add_server(&mut self, options: &Options, memory: [Option<MemorySample>; 3]) {
+        if let Scenario::Storm(_) = options.scenario {
+            let processes = options.plans().map_or(1, |plans| plans.len());
+            let cpu_ns = self.server_sample.map(|sample| sample.cpu_ns);
+            self.storm = Some(StormFigures::of(&self.measured, &self.total, processes, self.measured_s, cpu_ns));
+        }
+        let change = Reading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
+        let work = self.work().0;
+        self.per_unit = per_unit(self.metrics.as_ref(), work);
+        self.server = ServerFigures::of(&change, memory, work, options.connections, self.measured_s);
+    }
+
+    /// Says whether the run can be believed.
+    pub fn judge(&mut self, options: &Options, stopped: bool) {
+        let total = self.total;
+        let mut reasons = Vec::new();
+        let mut against = |count: u64, what: &str| {
+            if count > 0 {
+                reasons.push(format!("{count} {what}"));
+            }
+        };
+        against(total.lost(), "publications lost");
+        against(total.skipped, "publications told by gap to clients that read: more than their outboxes take");
+        against(total.duplicated, "publications received twice");
+        against(total.out_of_order, "publications received out of order");
+        against(total.misrouted, "publications received in the wrong room");
+        against(total.wrong, "messages that cannot be right");
+        against(total.cut_off, "deliveries cut off by lost connections");
+        against(total.unsent, "publishes not offered: nobody was connected to send them");
+        against(total.stranded, "clients waited in vain to be connected, joined or closed");
+        against(total.disconnected, "connections ended by the server or broken");
+        against(total.errors, "commands refused");
+        against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
+        let (work, unit) = self.work();
+        if work == 0 && options.scenario != Scenario::Idle {
+            reasons.push(format!("not one {unit} was measured"));
+        }
+        reasons.extend(self.left_behind.clone());
+        let server_busy = self.server.as_ref().map(|server| server.busy);
+        let mut notes = Vec::new();
+        if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
+            let used = self.generator_busy * 100.0;
+            let limit = format!("the generator was the bottleneck: {used:.0} % of its CPU used (give it more --cores)");
+            // A connection costs its client more than the server: the rate is the generator's limit, the server's CPU
+            // per cycle is not touched by it.
+            match options.scenario {
+                Scenario::Churn if self.server.is_some() => notes.push(limit),
+                _ => reasons.push(limit),
+            }
+        }
+        if stopped {
+            notes.push("ended early".to_owned());
+        }
+        notes.extend(self.uncompressed(options));
+        if total.connect_failures > 0 {
+            notes.push(format!("{} connection attempts failed and were repeated", total.connect_failures));
+        }
+        if let Scenario::Fanout { stalled_per_mille: 1.., .. } = options.scenario {
+            let rooms = f64::from(options.connections.div_ceil(options.room_size));
+            let owed = total.published as f64 / rooms * options.payload_bytes as f64 / 1024.0;
+            notes.push(format!("each stalled reader was owed about {owed:.0} KiB"));
+        }
+        if let Some(storm) = self.storm.filter(|storm| storm.generator_busy > 0.95) {
+            notes.push(format!(
+                "the generator used {:.0} % of a CPU during the storms: the times until back are partly its own (give it \
+                 more --cores)",
+                storm.generator_busy * 100.0
+            ));
+        }
+        if total.storms_put_off > 0 {
+            notes.push(format!("{} storms were put off: the one before was not over", total.storms_put_off));
+        }
+        if self.generator_waited > 0.05 {
+            notes.push(format!(
+                "the generator waited for a CPU {:.0} % of the time: the host does something else as well",
+                self.generator_waited * 100.0
+            ));
+        }
+        reasons.extend(self.lagged(options));
+        reasons.extend(self.fell_short(options));
+        self.verdict = Verdict { valid: reasons.is_empty(), reasons, notes };
+    }
+
+    /// Whether compression was offered and came to nothing.
+    fn uncompressed(&self, options: &Options) -> Option<String> {
+        let is_so = options.edge.deflate && self.total.delivered > 0 && self.total.compressed == 0;
+        let why = "no message came compressed: the server has not agreed to, or all were below compression.min_bytes";
+        is_so.then(|| why.to_owned())
+    }
+
+    /// Open loop: whether less was published than offered, beyond what chance explains.
+    fn fell_short(&self, options: &Options) -> Option<String> {
+        let (per_second, clustering) = match options.scenario {
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) => match pace
+            {
+                Pace::InFlight(_) => return None,
+                Pace::Poisson { per_second } | Pace::Even { per_second } => (per_second, 1.0),
+            },
+            // Geometric bursts: the variance of the sum is that of single arrivals times twice the mean burst.
+            Scenario::Mixed(Mixed { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
+            _ => return None,
+        };
+        let offered = per_second * self.measured_s;
+        let short = offered - self.measured.published as f64;
+        let chance = 5.0 * (offered * clustering).sqrt();
+        (short > chance.max(offered * 0.02)).then(|| {
+            format!("only {} of {offered:.0} offered publishes were made in the measured time", self.measured.published)
+        })
+    }
+
+    /// Open loop: whether the generator published too late for its latencies to be the server's.
+    fn lagged(&self, options: &Options) -> Option<String> {
+        match options.scenario {
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, Pace::InFlight(_)) => {}
+            Scenario::Storm(_) | Scenario::Mixed(_) => {}
+            _ => return None,
+        }
+        let (lag, latency) = (self.durations.get("lag")?, self.durations.get("latency")?);
+        // Lateness that moves a published percentile: more than a tenth of it, and more than a timer's own precision.
+        let of = [("p50", lag.p50, latency.p50), ("p99", lag.p99, latency.p99)];
+        let (name, lag, latency) = of.into_iter().find(|&(_, lag, latency)| lag > 20.0 && lag > latency * 0.1)?;
+        Some(format!("the generator published late: {name} of its lag {lag:.0} us, of the latency {latency:.0} us"))
+    }
+}
