@@ -110,7 +110,7 @@ pub const ERRORS: [ErrorCode; 17] = [
     ErrorCode::Internal,
 ];
 
-/// Most kinds of commands. The wire has their names and their order.
+/// Maximum number of kinds of commands. `wire::protocol` has their names, in the order of their indices.
 pub const COMMAND_KINDS_MAX: usize = 32;
 
 /// One core's counts by cause. One writer, as for every [`Counter`].

@@ -198,8 +198,8 @@ impl Engine {
             Input::Link(event) => self.owner.handle_link(event, owner_effects!(self, now, output)),
             Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),
             Input::Call { token, call } => match call {
-                Call::Room { room, ask } => {
-                    self.owner.handle_call(token, room, ask, owner_effects!(self, now, output));
+                Call::Room { room, from, ask } => {
+                    self.owner.handle_call(token, room, from, ask, owner_effects!(self, now, output));
                 }
                 Call::Rooms { from, limit, order } => {
                     output.answers.push((token, self.owner.list(now, from, limit, order)));

@@ -1,5 +1,5 @@
-//! The dialects that clients may choose by a WebSocket subprotocol: how their messages are read, and the form in which
-//! they are sent pushes. A further dialect is an entry of [`DIALECTS`]. Knows no connection.
+//! The dialects that clients choose by a WebSocket subprotocol: how their messages are read, and the form of their pushes. A
+//! new dialect is an entry of [`DIALECTS`]. Never sees a connection.
 
 use super::form::Form;
 use super::protocol::{BadRequest, Request};
@@ -11,27 +11,27 @@ pub type ReadText = fn(&str) -> Result<Request<'_>, BadRequest>;
 /// Reads a binary message as a command.
 pub type ReadBinary = fn(&[u8]) -> Result<Request<'_>, BadRequest>;
 
-/// When a connection says who its user is.
+/// How a connection identifies its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identifies {
-    /// By the token or user of the upgrade.
+    /// By the token or user name of the upgrade.
     ByUpgrade,
     /// By its first message, a [`Command::Identify`](super::protocol::Command::Identify).
     ByMessage,
 }
 
-/// A way of speaking over one WebSocket. Two dialects are equal if their subprotocols are.
+/// A protocol over one WebSocket. Dialects with the same subprotocol are equal.
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect {
-    /// The WebSocket subprotocol that stands for it.
+    /// Its WebSocket subprotocol.
     pub subprotocol: &'static str,
     /// The form of pushes. A reply has the form of its command.
     pub form: Form,
-    /// How text messages are read.
+    /// Reads text messages.
     pub read_text: ReadText,
-    /// How binary messages are read.
+    /// Reads binary messages.
     pub read_binary: ReadBinary,
-    /// When connections identify themselves.
+    /// How its connections identify their user.
     pub identifies: Identifies,
 }
 
@@ -43,7 +43,7 @@ impl PartialEq for Dialect {
 
 impl Eq for Dialect {}
 
-/// The dialects of PROTOCOL section 1. The first is spoken where the client names none that is known.
+/// The dialects of PROTOCOL section 1. The first is used if the client names no known subprotocol.
 pub static DIALECTS: [Dialect; 2] = [
     Dialect {
         subprotocol: "roomring.v1.json",

@@ -8,12 +8,16 @@ use tokio::time::timeout;
 
 use super::refused::Refused;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{CoreId, RoomName};
-use crate::engine::call::{Answer, Call, RoomAsk};
+use crate::base::ids::{CoreId, RoomName, UserName};
+use crate::engine::call::{Call, CallAnswer};
 use crate::engine::placement::owner_of;
 use crate::io::calls::Reply;
 use crate::io::core::CoreHandle;
 use crate::io::services::Control;
+use crate::wire::protocol::{Answer, Ask, Refusal};
+
+/// The user in whose name the server itself asks and publishes.
+pub const SERVER: &str = "server";
 
 /// A core that has not answered by then is given up on; it may still do what was asked.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +83,7 @@ impl Caller {
     ///
     /// # Errors
     /// It refuses, cannot be reached, or does not answer in time.
-    pub async fn ask(&self, core: CoreId, call: Call) -> Result<Answer, Refused> {
+    pub async fn ask(&self, core: CoreId, call: Call) -> Result<CallAnswer, Refused> {
         let (sender, receiver) = oneshot::channel();
         // Whoever asked may have given up: then there is nobody to tell.
         let reply = Reply::new(move |answer| drop(sender.send(answer)));
@@ -87,7 +91,7 @@ impl Caller {
             return Err(Refused::overloaded("a core of the server takes no more calls now"));
         }
         match timeout(CALL_TIMEOUT, receiver).await {
-            Ok(Ok(Answer::Refused { code, message, retry_after_ms })) => {
+            Ok(Ok(CallAnswer::Room(Answer::Refused(Refusal { code, message, retry_after_ms })))) => {
                 Err(Refused { retry_after_ms, ..Refused::of(code, message) })
             }
             Ok(Ok(answer)) => Ok(answer),
@@ -99,10 +103,19 @@ impl Caller {
         }
     }
 
-    /// The answer of a room's owner.
-    pub async fn ask_room(&self, room: RoomName, ask: RoomAsk) -> Result<Answer, Refused> {
+    /// The answer of a room's owner to what the server itself asks.
+    pub async fn ask_room(&self, room: RoomName, ask: Ask) -> Result<Answer, Refused> {
+        let server = UserName::new(SERVER).expect("a valid name");
+        self.ask_room_as(server, room, ask).await
+    }
+
+    /// The answer of a room's owner to what is asked in a user's name.
+    pub async fn ask_room_as(&self, from: UserName, room: RoomName, ask: Ask) -> Result<Answer, Refused> {
         let owner = owner_of(&room, self.cores());
-        self.ask(owner, Call::Room { room, ask }).await
+        match self.ask(owner, Call::Room { room, from, ask }).await? {
+            CallAnswer::Room(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Goes through the places of all cores from a cursor on. `call` asks for a run of places; `take` takes its answer
@@ -113,7 +126,7 @@ impl Caller {
         from: Cursor,
         into: &mut T,
         call: impl Fn(&T, u32) -> Call,
-        take: impl Fn(&mut T, Answer) -> Option<u32>,
+        take: impl Fn(&mut T, CallAnswer) -> Option<u32>,
         is_enough: impl Fn(&T) -> bool,
     ) -> Result<Option<Cursor>, Refused> {
         let mut cursor = from;

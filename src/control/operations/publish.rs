@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use utoipa::{OpenApi, ToSchema};
 
-use super::caller::unexpected;
+use super::caller::{SERVER, unexpected};
 use super::catalogue::Catalogue;
 use super::field;
 use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
-use crate::base::ids::RoomName;
-use crate::engine::call::{Answer, RoomAsk};
+use crate::base::ids::{RoomName, UserName};
+use crate::wire::protocol::{Answer, Ask, Publish};
 
 #[derive(OpenApi)]
 #[openapi(paths(publish, broadcast))]
@@ -27,9 +27,6 @@ pub(super) fn list(catalogue: &mut impl Catalogue) {
     catalogue.with_body("publish", publish);
     catalogue.with_body("broadcast", broadcast);
 }
-
-/// Who has published where the request does not say.
-const FROM: &str = "server";
 
 /// Rooms of one broadcast.
 const ROOMS_MAX: usize = 1_000;
@@ -141,8 +138,8 @@ pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Re
     let room = field::room("room", &request.room)?;
     check_inbox(&operations, "room", &room)?;
     let PublishRequest { data, data_b64, key, from, ephemeral, .. } = request;
-    let ask = read_message(&operations, (data, data_b64), key, from.as_deref(), ephemeral)?;
-    publish_one(&operations, room, ask).await
+    let message = read_message(&operations, (data, data_b64), key, from.as_deref(), ephemeral)?;
+    publish_one(&operations, room, message).await
 }
 
 /// Publish a message to many rooms
@@ -169,8 +166,8 @@ pub async fn broadcast(operations: Arc<Operations>, request: BroadcastRequest) -
             names.push(name);
         }
     }
-    let ask = read_message(&operations, (data, data_b64), key, from.as_deref(), ephemeral)?;
-    let results = publish_all(&operations, names, &ask).await;
+    let message = read_message(&operations, (data, data_b64), key, from.as_deref(), ephemeral)?;
+    let results = publish_all(&operations, names, &message).await;
     let failed = results.iter().filter(|result| matches!(result, BroadcastResult::Failed(_))).count();
     Ok(BroadcastDone { published: results.len() - failed, failed, results })
 }
@@ -189,18 +186,22 @@ fn read_message(
     key: Option<String>,
     from: Option<&str>,
     ephemeral: bool,
-) -> Result<RoomAsk, Refused> {
+) -> Result<(UserName, Publish), Refused> {
     let (kind, data) = field::data(json, base64, operations.settings.max_message_bytes)?;
-    let from = field::user("from", from.unwrap_or(FROM))?;
+    let from = field::user("from", from.unwrap_or(SERVER))?;
     let key = field::key(key)?;
     if key.is_some() && ephemeral {
         return Err(Refused::bad("`key` must not come together with `ephemeral`"));
     }
-    Ok(RoomAsk::Publish { from, kind, data, key, ephemeral })
+    Ok((from, Publish { kind, data, key, echo: true, ephemeral }))
 }
 
-async fn publish_one(operations: &Operations, room: RoomName, ask: RoomAsk) -> Result<PublishReceipt, Refused> {
-    match operations.cores.ask_room(room.clone(), ask).await? {
+async fn publish_one(
+    operations: &Operations,
+    room: RoomName,
+    (from, publish): (UserName, Publish),
+) -> Result<PublishReceipt, Refused> {
+    match operations.cores.ask_room_as(from, room.clone(), Ask::Publish(publish)).await? {
         Answer::Published { epoch, seq, duplicate } => Ok(PublishReceipt {
             room: room.to_string(),
             seq,
@@ -212,7 +213,11 @@ async fn publish_one(operations: &Operations, room: RoomName, ask: RoomAsk) -> R
 }
 
 /// A few rooms at a time, so that a broadcast does not fill a core's channel for others.
-async fn publish_all(operations: &Arc<Operations>, rooms: Vec<RoomName>, ask: &RoomAsk) -> Vec<BroadcastResult> {
+async fn publish_all(
+    operations: &Arc<Operations>,
+    rooms: Vec<RoomName>,
+    message: &(UserName, Publish),
+) -> Vec<BroadcastResult> {
     let mut results: Vec<Option<BroadcastResult>> = rooms.iter().map(|_| None).collect();
     let mut waiting = rooms.into_iter().enumerate();
     let mut asked = JoinSet::new();
@@ -220,8 +225,8 @@ async fn publish_all(operations: &Arc<Operations>, rooms: Vec<RoomName>, ask: &R
         while asked.len() < ROOMS_AT_ONCE
             && let Some((index, room)) = waiting.next()
         {
-            let (operations, ask) = (operations.clone(), ask.clone());
-            asked.spawn(async move { (index, room.clone(), publish_one(&operations, room, ask).await) });
+            let (operations, message) = (operations.clone(), message.clone());
+            asked.spawn(async move { (index, room.clone(), publish_one(&operations, room, message).await) });
         }
         let Some(done) = asked.join_next().await else { break };
         let (index, room, result) = done.expect("publishing neither panics nor is it cancelled before its set is");

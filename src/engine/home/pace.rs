@@ -44,7 +44,7 @@ impl Home {
         }
         let (now_us, cost) = (effects.now.mono_us, self.cost(slot, command));
         let pace = self.paces.entry(slot).or_default();
-        let is_message = matches!(command, Some(Command::Publish { .. }));
+        let is_message = matches!(command, Some(Command::Ask { ask, .. }) if ask.is_message());
         let may_be_refused = is_message || matches!(command, Some(Command::Refresh { .. }));
         let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take_many(rate, cost, now_us));
         let mut what = "this connection sends too many commands";
@@ -206,7 +206,7 @@ impl Home {
         }
         let conn = hop.conn();
         let reply = match &hop {
-            ToOwner::Publish { reply, .. } | ToOwner::History { reply, .. } | ToOwner::Presence { reply, .. } => *reply,
+            ToOwner::Ask { reply, .. } => *reply,
             ToOwner::Join { room, reply, .. } => {
                 self.join_answered(room, conn, effects);
                 *reply

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::commands::Ask;
+use super::commands::Wanted;
 use super::{Home, HomeEffects};
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::{HEAD_BYTES_MAX, HEALTH_PATH, WS_PATH};
@@ -189,7 +189,7 @@ impl Home {
     fn join_by_query(&mut self, slot: u32, upgrade: &Upgrade, form: Form, effects: &mut HomeEffects<'_>) {
         let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
         let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
-        let ask = Ask { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
+        let wanted = Wanted { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
         self.count_joins(slot, upgrade.rooms.len(), effects.now);
         for room in &upgrade.rooms {
             let session = self.sessions.at(slot);
@@ -201,7 +201,7 @@ impl Home {
             if session.memberships.iter().any(|membership| Some(membership.audience) == audience) {
                 continue;
             }
-            self.join(slot, room, ask, ReplyTo { id: None, form }, true, effects);
+            self.join(slot, room, wanted, ReplyTo { id: None, form }, true, effects);
         }
     }
 }

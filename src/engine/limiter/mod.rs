@@ -18,6 +18,7 @@ use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{Bucket, Rate, SlidingWindow};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::table;
+use crate::wire::protocol::{Answer, Ask, Refusal};
 
 /// Addresses, and users, checked in one tick for whether they can be forgotten; the rest follow in the next turn.
 const LIMITER_LOOKS_PER_TICK_MAX: usize = 4_096;
@@ -316,18 +317,16 @@ impl Limiter {
     fn pass(&mut self, hop: Box<ToOwner>, effects: &mut LimiterEffects<'_>) {
         let conn = hop.conn();
         let answer = match &*hop {
-            ToOwner::Publish { room, member, reply, .. } => {
-                match self.try_publish(&member.user, effects.now, effects.budget) {
+            ToOwner::Ask { room, user, ask: Ask::Publish(_), reply, .. } => {
+                match self.try_publish(user, effects.now, effects.budget) {
                     Ok(()) => ToHome::Passed { hop },
-                    Err(retry_after_ms) => ToHome::Refused {
-                        room: room.clone(),
-                        conn,
-                        unjoin: false,
-                        code: ErrorCode::RateLimited,
-                        message: USER_TOO_OFTEN,
-                        retry_after_ms: Some(retry_after_ms),
-                        reply: *reply,
-                    },
+                    Err(retry_after_ms) => {
+                        let refusal = Refusal {
+                            retry_after_ms: Some(retry_after_ms),
+                            ..Refusal::new(ErrorCode::RateLimited, USER_TOO_OFTEN)
+                        };
+                        ToHome::Answer { room: room.clone(), conn, answer: Answer::Refused(refusal), reply: *reply }
+                    }
                 }
             }
             _ => ToHome::Passed { hop },

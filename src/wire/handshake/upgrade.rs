@@ -1,4 +1,4 @@
-//! The opening handshake of RFC 6455 section 4.2.1, rule by rule. Judges no token, user or origin.
+//! Checks the opening handshake by RFC 6455 section 4.2.1. Never judges a token, user or origin.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,10 +9,10 @@ use super::headers::Headers;
 use super::{Refusal, Upgrade, extensions, query};
 use crate::wire::dialect::Dialect;
 
-/// A token offered as a subprotocol begins so.
+/// Prefix of a token that is offered as a subprotocol.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
 
-/// Reads a request that asks for a WebSocket at `host`. `version` is the minor one of HTTP/1.
+/// Reads a request for a WebSocket at `host`. `version` is the minor version of HTTP/1.
 ///
 /// # Errors
 /// 400 or 426.
@@ -24,10 +24,10 @@ pub(super) fn read(
     dialects: &'static [Dialect],
 ) -> Result<Upgrade, Refusal> {
     if version != 1 {
-        return Err(Refusal::bad_request("an upgrade needs HTTP/1.1"));
+        return Err(Refusal::bad_request("an upgrade requires HTTP/1.1"));
     }
     if !headers.has_token("connection", "upgrade") {
-        return Err(Refusal::bad_request("header Connection does not name Upgrade"));
+        return Err(Refusal::bad_request("header Connection must contain Upgrade"));
     }
     refuse_body(headers)?;
     check_websocket_version(headers)?;
@@ -48,7 +48,7 @@ pub(super) fn read(
     Ok(upgrade)
 }
 
-/// A body would be taken for WebSocket frames.
+/// Refuses a body, which would be read as WebSocket frames.
 fn refuse_body(headers: Headers<'_>) -> Result<(), Refusal> {
     let has_body = headers.all("content-length").any(|value| value != b"0");
     if has_body || headers.all("transfer-encoding").next().is_some() {
@@ -71,7 +71,7 @@ fn accept_key(headers: Headers<'_>) -> Result<String, Refusal> {
     let mut nonce = [0; 18];
     match BASE64.decode_slice(key, &mut nonce) {
         Ok(16) => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err(Refusal::bad_request("header Sec-WebSocket-Key is not base64 of 16 bytes")),
+        _ => Err(Refusal::bad_request("header Sec-WebSocket-Key must be base64 of 16 bytes")),
     }
 }
 
@@ -86,7 +86,7 @@ fn bearer_subprotocol(headers: Headers<'_>) -> Option<&str> {
     offered.find_map(|offered| offered.strip_prefix(BEARER_SUBPROTOCOL)).filter(|token| !token.is_empty())
 }
 
-/// Other schemes may be meant for a proxy: they are not ours to refuse.
+/// The token of an `Authorization: Bearer` header. Other schemes are ignored: they may be meant for a proxy.
 fn bearer_header(headers: Headers<'_>) -> Option<&str> {
     headers.all("authorization").find_map(|value| {
         let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;

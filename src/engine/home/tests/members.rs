@@ -2,7 +2,7 @@
 
 use crate::base::ids::{CoreId, UserName};
 use crate::base::limits::{LANE_HOPS_MAX, UNANSWERED_MAX};
-use crate::engine::call::{Answer, Call};
+use crate::engine::call::{Call, CallAnswer};
 use crate::engine::input::Input;
 use crate::engine::machine::Machine;
 use crate::engine::placement::owner_of;
@@ -41,7 +41,7 @@ fn kick(machine: &mut Machine, room: &str, user: &str) {
     let user = UserName::new(user).expect("valid");
     let room = crate::base::ids::RoomName::new(room).expect("valid");
     let token = machine.ask(0, Call::Kick { room, user, from: 0 });
-    let Some(Answer::Ended { count: 1, .. }) = machine.outputs[0].answers.pop().map(|(_, answer)| answer) else {
+    let Some(CallAnswer::Ended { count: 1, .. }) = machine.outputs[0].answers.pop().map(|(_, answer)| answer) else {
         panic!("call {token} puts nobody out")
     };
 }
