@@ -6,6 +6,8 @@ use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 use roomring::wire::message::{Decoder, Event};
 
+pub use crate::random::Random;
+
 /// Bytes that a decoder may hold beside the message itself.
 pub const DECODER_BYTES: usize = 512;
 
@@ -101,30 +103,10 @@ fn feed(
     (Outcome { events, error: None, holds: decoder.held_bytes() > 0 }, at)
 }
 
-/// Numbers that look random and depend on the seed alone (SplitMix64).
-pub struct Random(pub u64);
-
 impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 … `bound` - 1.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
     /// True once in `n`.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
-    }
-
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
     }
 
     /// Text of 1 to 4 byte characters, quotes and backslashes among them.

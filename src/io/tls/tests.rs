@@ -2,6 +2,8 @@
 
 mod ends;
 mod handshakes;
+#[path = "../../../tests/support/random.rs"]
+mod random;
 mod traffic;
 
 use std::io::{Read, Write};

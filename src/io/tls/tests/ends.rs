@@ -1,5 +1,6 @@
 //! How connections end: close_notify on both sides, failures with their alerts, what lingers and for how long.
 
+use super::random::Random;
 use super::*;
 
 /// A close_notify in its record.
@@ -174,23 +175,17 @@ fn a_record_that_was_changed_ends_the_connection() {
 fn seeded_garbage_never_panics_and_always_ends() {
     let world = World::new();
     let config = world.server();
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
+    let mut random = Random(1);
     let hello = Client::new(&world.client(&TLS13)).take_output();
     for _ in 0..400 {
         let mut server = Server::new(config.clone());
         server.accept(0);
         let mut bytes = hello.clone();
-        for _ in 0..1 + random() % 4 {
-            let at = random() as usize % bytes.len();
-            bytes[at] = random() as u8;
+        for _ in 0..=random.below(4) {
+            let at = random.below(bytes.len());
+            bytes[at] = random.next() as u8;
         }
-        for piece in bytes.chunks(1 + random() as usize % 700) {
+        for piece in bytes.chunks(1 + random.below(700)) {
             server.receive(0, piece);
             server.finish_turn();
         }
