@@ -6,11 +6,11 @@ use std::time::Duration;
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use roomring::base::ids::{Epoch, RoomName, UserName};
-use roomring::wire::command::{Data, DataKind, Form, ReplyTo};
+use roomring::wire::encode::{encode_push, encode_reply};
+use roomring::wire::form::{Form, Forms};
 use roomring::wire::frame::{Opcode, close_frame, server_frame};
-use roomring::wire::publication::{Content, Forms, Publication};
-use roomring::wire::push::{Push, encode_push};
-use roomring::wire::reply::{Reply, encode_reply};
+use roomring::wire::protocol::{Push, Reply, ReplyTo};
+use roomring::wire::publication::{Content, Data, DataKind, Publication};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -25,25 +25,25 @@ fn main() {
 /// Data written in JSON, for members who read JSON.
 #[divan::bench(args = SIZES)]
 fn publication_json(bencher: Bencher<'_, '_>, size: usize) {
-    publication(bencher, DataKind::Json, Forms { json: true, binary: false }, size);
+    publication(bencher, DataKind::Json, Form::Json.into(), size);
 }
 
 /// Data written in binary, for members who read binary.
 #[divan::bench(args = SIZES)]
 fn publication_binary(bencher: Bencher<'_, '_>, size: usize) {
-    publication(bencher, DataKind::Binary, Forms { json: false, binary: true }, size);
+    publication(bencher, DataKind::Binary, Form::Binary.into(), size);
 }
 
 /// Data written in JSON, for members of both forms.
 #[divan::bench(args = SIZES)]
 fn publication_json_for_both(bencher: Bencher<'_, '_>, size: usize) {
-    publication(bencher, DataKind::Json, Forms { json: true, binary: true }, size);
+    publication(bencher, DataKind::Json, Forms::ALL, size);
 }
 
 /// Data written in binary, for members of both forms: base64 in JSON.
 #[divan::bench(args = SIZES)]
 fn publication_binary_for_both(bencher: Bencher<'_, '_>, size: usize) {
-    publication(bencher, DataKind::Binary, Forms { json: true, binary: true }, size);
+    publication(bencher, DataKind::Binary, Forms::ALL, size);
 }
 
 fn publication(bencher: Bencher<'_, '_>, kind: DataKind, forms: Forms, size: usize) {
@@ -51,14 +51,14 @@ fn publication(bencher: Bencher<'_, '_>, kind: DataKind, forms: Forms, size: usi
     let data = format!("\"{}\"", "x".repeat(size - 2));
     let data = Data { kind, bytes: data.as_bytes() };
     bencher.counter(BytesCount::new(size)).bench_local(|| {
-        let content = Content { room: &room, from: &from, at: 1_700_000_000_000, key: None, data };
+        let content = Content::new(&room, black_box(1_234_567), &from, 1_700_000_000_000, data);
         // Dropped at once: many large ones alive at a time would measure the allocator.
-        drop(black_box(Publication::encode(black_box(&content), black_box(1_234_567), forms)));
+        drop(black_box(Publication::encode(black_box(&content), forms)));
     });
 }
 
 /// The reply to a publish.
-#[divan::bench(args = [Form::Json, Form::Binary])]
+#[divan::bench(args = Form::ALL)]
 fn reply_published(bencher: Bencher<'_, '_>, form: Form) {
     let to = ReplyTo { id: (form == Form::Json).then_some(7), form };
     let epoch = Epoch(0x0123_4567_89ab_cdef);
@@ -67,7 +67,7 @@ fn reply_published(bencher: Bencher<'_, '_>, form: Form) {
 }
 
 /// A member has missed messages.
-#[divan::bench(args = [Form::Json, Form::Binary])]
+#[divan::bench(args = Form::ALL)]
 fn push_gap(bencher: Bencher<'_, '_>, form: Form) {
     let (room, _) = names();
     bencher.bench_local(|| encode_push(black_box(&Push::Gap { room: &room, from: 1_234_567, to: 1_234_890 }), form));

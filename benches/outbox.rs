@@ -13,10 +13,11 @@ use roomring::engine::budget::Budget;
 use roomring::engine::outbox::{Encoder, Outboxes, Outgoing, Source};
 use roomring::engine::output::Send;
 use roomring::engine::settings::SlowPolicy;
-use roomring::wire::command::Form;
+use roomring::wire::encode::encode_push;
+use roomring::wire::form::Form;
 use roomring::wire::frame::{Opcode, server_frame};
+use roomring::wire::protocol::Push;
 use roomring::wire::publication::Publication;
-use roomring::wire::push::{Push, encode_push};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();

@@ -125,9 +125,9 @@ fn idle_connections() {
 #[test]
 fn connections_counted_for_addresses_and_users() {
     let mut one = One::new(|settings| {
-        settings.limits.connections_per_user_max = 16;
-        settings.limits.connections_per_address_max = 16;
-        settings.limits.connect_rate_per_address = Rate::new(50, 1_000);
+        settings.limits.connections_per_user = 16;
+        settings.limits.connections_per_ip = 16;
+        settings.limits.connect_rate_per_ip = Rate::new(50, 1_000);
     });
     one.hold("4,096 connections", |one| (0..4_096).for_each(|slot| one.connect(slot, &format!("user{slot}"))));
 }
@@ -195,7 +195,7 @@ fn numberings_of_idle_rooms() {
 
 #[test]
 fn histories_and_keys() {
-    let mut one = One::new(|settings| Arc::make_mut(&mut settings.rooms).history_count_max = 100_000);
+    let mut one = One::new(|settings| Arc::make_mut(&mut settings.rooms).history_size = 100_000);
     one.connect(0, "ann");
     for room in ["plain", "keyed"] {
         one.join(0, room);
@@ -216,8 +216,8 @@ fn what_was_charged_is_given_back_and_freed() {
         let rooms = Arc::make_mut(&mut settings.rooms);
         (rooms.numbering_ttl_ms, rooms.presence_grace_ms, rooms.history_ttl_ms) = (1_000, 0, 1_000);
         settings.limits.command_rate = Rate::new(1_000_000, 1_000);
-        settings.limits.user_message_rate = Rate::new(200, 10_000);
-        settings.limits.connections_per_user_max = 16;
+        settings.limits.message_rate_per_user = Rate::new(200, 10_000);
+        settings.limits.connections_per_user = 16;
     });
     let crowd = |one: &mut One| {
         for slot in 0..2_000 {

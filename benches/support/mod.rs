@@ -14,7 +14,7 @@ use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
 use roomring::engine::settings::Limits;
-use roomring::engine::settings::{RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{KeepingMode, NumberingMode, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
@@ -225,7 +225,7 @@ pub fn text_frame(text: &str) -> Vec<u8> {
 /// Settings without limits that a benchmark would meet.
 pub fn settings(shape: &Shape) -> Settings {
     let rooms = RoomSettings {
-        history_count_max: shape.history,
+        history_size: shape.history,
         history_ttl_ms: 86_400_000,
         numbering_ttl_ms: 86_400_000,
         history_on_join: 0,
@@ -235,33 +235,33 @@ pub fn settings(shape: &Shape) -> Settings {
         presence: false,
         presence_names_max: 1_000,
         presence_grace_ms: 2_000,
-        message_rate: None,
+        room_message_rate: None,
     };
     Settings {
         node: "bench".to_owned(),
         cores: shape.cores,
-        connections_max: 1_000_000,
-        core_connections_max: 1_000_000,
+        max_connections: 1_000_000,
+        max_connections_per_core: 1_000_000,
         sockets_max: u32::MAX,
         warm_connections: 0,
-        message_bytes_max: 1 << 20,
+        max_message_bytes: 1 << 20,
         echo_path: String::new(),
         allowed_origins: Vec::new(),
         allowed_hosts: AllowedHosts::any(),
         forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::default(),
-        outbox_bytes_max: 4 << 20,
-        rooms_per_connection_max: 128,
+        outbox_bytes: 4 << 20,
+        rooms_per_connection: 128,
         limits: Limits::default(),
-        memory_bytes_max: 1 << 40,
+        memory_budget_bytes: 1 << 40,
         io_bytes_per_connection: 0,
-        heartbeat_ms: 25_000,
+        heartbeat_interval_ms: 25_000,
         heartbeat_timeout_ms: 60_000,
         compression: None,
         rooms: Arc::new(rooms),
         classes: Vec::new(),
-        trace_part: 0,
-        linked: false,
-        durable: false,
+        trace_sample: 0,
+        numbering: NumberingMode::Own,
+        keeping: KeepingMode::None,
     }
 }

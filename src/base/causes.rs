@@ -110,32 +110,8 @@ pub const ERRORS: [ErrorCode; 17] = [
     ErrorCode::Internal,
 ];
 
-/// What clients ask for, as it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum CommandKind {
-    /// `join`, also from a position and by the query of `/ws`.
-    Join,
-    /// `leave`
-    Leave,
-    /// `publish`
-    Publish,
-    /// `history`
-    History,
-    /// `presence`
-    Presence,
-    /// `status`
-    Status,
-    /// `ping`
-    Ping,
-    /// `refresh`
-    Refresh,
-    /// Not readable, or of an unknown type.
-    Bad,
-}
-
-/// The label `type` of each [`CommandKind`], in their order.
-pub const COMMANDS: [&str; 9] = ["join", "leave", "publish", "history", "presence", "status", "ping", "refresh", "bad"];
+/// Most kinds of commands. The wire has their names and their order.
+pub const COMMAND_KINDS_MAX: usize = 32;
 
 /// One core's counts by cause. One writer, as for every [`Counter`].
 #[derive(Debug, Default)]
@@ -143,7 +119,7 @@ pub struct Causes {
     ends: [Counter; ENDS.len()],
     refusals: [Counter; REFUSALS.len()],
     errors: [Counter; ERRORS.len()],
-    commands: [Counter; COMMANDS.len()],
+    commands: [Counter; COMMAND_KINDS_MAX],
 }
 
 impl Causes {
@@ -163,10 +139,10 @@ impl Causes {
         self.errors[code as usize - 1].add(1);
     }
 
-    /// A command has come.
+    /// Counts a command by the index of its kind.
     #[inline]
-    pub fn command(&self, kind: CommandKind) {
-        self.commands[kind as usize].add(1);
+    pub fn command(&self, kind: usize) {
+        self.commands[kind].add(1);
     }
 
     /// Connections that have ended, in the order of [`ENDS`].
@@ -184,7 +160,7 @@ impl Causes {
         self.errors.iter().map(Counter::get)
     }
 
-    /// Commands, in the order of [`COMMANDS`].
+    /// Commands by the index of their kind.
     pub fn commands(&self) -> impl Iterator<Item = u64> {
         self.commands.iter().map(Counter::get)
     }

@@ -15,8 +15,9 @@ use super::process::Process;
 use super::requests::Requests;
 use super::sample::{counter, gauge};
 use crate::base::breaker::BreakerState;
-use crate::base::causes::{COMMANDS, ENDS, ERRORS, REFUSALS};
+use crate::base::causes::{ENDS, ERRORS, REFUSALS};
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
+use crate::wire::protocol::COMMANDS;
 
 /// The two texts that monitoring systems read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

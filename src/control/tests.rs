@@ -7,13 +7,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::*;
-use crate::base::causes::{CommandKind, End};
+use crate::base::causes::End;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::counters::{COUNTERS, Kind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
 use crate::engine::hosts::AllowedHosts;
 use crate::io::calls::Reply;
+use crate::wire::protocol::COMMANDS;
 
 fn watched() -> Arc<Watched> {
     let cores: Arc<[Arc<CoreCounters>]> = Arc::new([Arc::default(), Arc::default()]);
@@ -58,11 +59,11 @@ impl CallCores for Gone {
 fn api() -> Arc<Api> {
     let settings = ApiSettings {
         node: "web-1".into(),
-        key: String::new(),
-        rate: None,
-        message_bytes_max: 65_536,
+        api_key: String::new(),
+        api_rate: None,
+        max_message_bytes: 65_536,
         inboxes: false,
-        hosts: AllowedHosts::new(&["ops.example".to_owned()]),
+        allowed_hosts: AllowedHosts::new(&["ops.example".to_owned()]),
     };
     Arc::new(Api::new(settings, Gone, || true))
 }
@@ -159,7 +160,7 @@ async fn every_cause_is_there_from_the_start_and_counted_under_its_labels() {
     watched.cores[0].causes.ended(End::Lost);
     watched.cores[1].causes.refused(429, "rate_limited");
     watched.cores[1].causes.command_refused(ErrorCode::NotJoined);
-    watched.cores[1].causes.command(CommandKind::Publish);
+    watched.cores[1].causes.command(COMMANDS.iter().position(|name| *name == "publish").expect("a command"));
     let (_, _, text) = call(&watched, Method::GET, "/metrics", "*/*").await;
     for line in [
         "# TYPE roomring_connections_closed_total counter",

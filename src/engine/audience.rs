@@ -2,41 +2,17 @@
 //! knows who listens here. Never numbers and never keeps messages.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::budget::Budget;
+use super::hop::Delivery;
 use super::news::Missed;
 use super::random::NameHashing;
 use super::settings::SlowPolicy;
 use super::table;
 use crate::base::ids::{CoreId, RoomName, Seq};
 use crate::base::limits::{AUDIENCE_BYTES, MEMBERSHIP_BYTES};
-use crate::wire::publication::Publication;
-use crate::wire::reading::{Reading, Variants};
-
-/// A publication on its way into outboxes.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    /// What.
-    pub publication: Arc<Publication>,
-    /// Its frame compressed, for members who read so.
-    pub variants: Option<Arc<Variants>>,
-    /// When the publish arrived, monotonic microseconds.
-    pub arrived_us: u64,
-}
-
-impl Pending {
-    /// The finished frame for members who read so.
-    #[must_use]
-    pub fn frame(&self, room: &RoomName, reading: Reading) -> Bytes {
-        match self.variants.as_ref().and_then(|variants| variants.get(reading)) {
-            Some(frame) => frame.clone(),
-            None => self.publication.frame(room, reading.form()),
-        }
-    }
-}
+use crate::wire::form::Form;
+use crate::wire::reading::Reading;
 
 /// One room's members on this core.
 #[derive(Debug)]
@@ -54,14 +30,14 @@ pub struct Audience {
     pub last_seq: Option<Seq>,
     /// Publications of this turn that are not in the members' outboxes yet: those of one turn are put there together.
     /// Bounded by what one send takes.
-    pub pending: Vec<Pending>,
+    pub pending: Vec<Delivery>,
     /// Bytes of the frames pending.
     pub pending_bytes: usize,
     /// News that members (by their slots) have missed; `None`: all have been told everything.
     pub missed: Option<Box<Missed<u32>>>,
-    /// Slots of members who read plain JSON, and of those who read plain binary.
-    plain: [Vec<u32>; 2],
-    /// Slots of members by each of the compressed ways to read, while there are any.
+    /// Slots of the members who read each form without compression.
+    plain: [Vec<u32>; Form::COUNT],
+    /// Slots of the members who read each of the compressed readings, while there are any.
     compressed: Option<Box<[Vec<u32>; Reading::COMPRESSED.len()]>>,
     /// Memberships, of any standing.
     memberships: u32,
@@ -205,7 +181,7 @@ impl Audiences {
             pending: Vec::new(),
             pending_bytes: 0,
             missed: None,
-            plain: [Vec::new(), Vec::new()],
+            plain: Default::default(),
             compressed: None,
             memberships: 0,
         }));
@@ -226,7 +202,6 @@ impl Audiences {
 mod tests {
     use super::*;
     use crate::engine::random::{Part, Secrets};
-    use crate::wire::command::Form;
 
     #[test]
     fn an_audience_lives_as_long_as_its_memberships() {
@@ -278,7 +253,7 @@ mod tests {
         let room = RoomName::new("a").expect("valid");
         let index = audiences.enter(&room, CoreId(0), SlowPolicy::Skip, &mut budget);
         let audience = audiences.at_mut(index);
-        assert_eq!(audience.readings().count(), 2);
+        assert_eq!(audience.readings().count(), Form::COUNT);
         for (slot, reading) in Reading::PLAIN.into_iter().chain(Reading::COMPRESSED).enumerate() {
             assert_eq!(audience.add(slot as u32, reading), 0);
         }
@@ -292,6 +267,6 @@ mod tests {
             assert!(audience.members(reading).is_empty());
         }
         assert!(audience.is_empty());
-        assert_eq!(audience.readings().count(), 2, "nothing is held for readings that nobody has");
+        assert_eq!(audience.readings().count(), Form::COUNT, "nothing is held for readings that nobody has");
     }
 }

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use super::session::ConnStats;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq, UserName};
-use crate::wire::command::{DataKind, Form};
-use crate::wire::publication::Publication;
-use crate::wire::reply::PresentUser;
+use crate::wire::form::Form;
+use crate::wire::protocol::PresentUser;
+use crate::wire::publication::{DataKind, Publication};
 
 /// A question to one core, or something for it to do.
 #[derive(Clone, Debug)]

@@ -12,11 +12,10 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
 use crate::engine::news::News;
 use crate::engine::trace::Mark;
-use crate::wire::command::{DataKind, Recover, ReplyTo};
-use crate::wire::publication::{Frames, Publication};
-use crate::wire::push::LeftReason;
+use crate::wire::form::Frames;
+use crate::wire::protocol::{LeftReason, PresentUser, Recover, ReplyTo};
+use crate::wire::publication::{DataKind, Publication};
 use crate::wire::reading::{Reading, Variants};
-use crate::wire::reply::PresentUser;
 
 /// A hop in any direction.
 #[derive(Debug)]
@@ -194,6 +193,28 @@ pub struct TooOften {
     pub is_answered: bool,
 }
 
+/// A publication on its way to the members of one core.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The publication.
+    pub publication: Arc<Publication>,
+    /// Its frames compressed, for members who read so. Not kept in history; a delivery made good from there has none.
+    pub variants: Option<Arc<Variants>>,
+    /// The publish's mark, if it is sampled; a delivery made good later has none.
+    pub trace: Option<Mark>,
+}
+
+impl Delivery {
+    /// The finished frame for members who read so.
+    #[must_use]
+    pub fn frame(&self, room: &RoomName, reading: Reading) -> Bytes {
+        match self.variants.as_ref().and_then(|variants| variants.get(reading)) {
+            Some(frame) => frame.clone(),
+            None => self.publication.frame(room, reading.form()),
+        }
+    }
+}
+
 /// From a room's owner to a connection's home.
 #[derive(Debug)]
 pub enum ToHome {
@@ -336,15 +357,7 @@ pub enum ToHome {
         /// Which room.
         room: RoomName,
         /// What.
-        publication: Arc<Publication>,
-        /// Its frames compressed, for members who read so. Not kept in history; one made good from there has none.
-        variants: Option<Arc<Variants>>,
-        /// A connection that asked to be spared.
-        except: Option<ConnId>,
-        /// When the publish arrived, monotonic microseconds.
-        arrived_us: u64,
-        /// The publish's mark, if it is sampled; a delivery made good later has none.
-        trace: Option<Mark>,
+        delivery: Delivery,
     },
     /// A publication without a number, for all members on that core.
     /// Lane full: dropped and counted; nobody repairs it.
@@ -522,7 +535,7 @@ impl Hop {
             Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
                 size_of::<ToOwner>() + asked(hop)
             }
-            Hop::ToHome(ToHome::Deliver { publication, variants, .. }) => publication.bytes() + packed(variants),
+            Hop::ToHome(ToHome::Deliver { delivery, .. }) => delivery.publication.bytes() + packed(&delivery.variants),
             Hop::ToHome(ToHome::Push { frames, variants, .. }) => frames.len() + packed(variants),
             // Each user's place in the list costs less than the frames that name it.
             Hop::ToHome(ToHome::News { frames, variants, .. }) => 2 * frames.len() + packed(variants),

@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::access::Keys;
 use super::call::Call;
 use super::hop::Hop;
+use super::link_port::LinkEvent;
 use super::settings::Settings;
-use crate::base::ids::{CoreId, Epoch, Position, RoomName, Seq, UserName};
-use crate::wire::command::DataKind;
+use super::store_port::StoreEvent;
+use crate::base::ids::CoreId;
 
 /// One thing that happened. `slot` is a socket's index on this core; io never mentions a slot between the engine's
 /// `Output::close` for it and the next `Accepted`.
@@ -94,118 +93,4 @@ pub enum Input<'a> {
     /// Other settings hold from now on: limits, allowed origins, the memory budget. What cannot change while connections
     /// are open (cores, link, store, heartbeats) is as before.
     Settings(Arc<Settings>),
-}
-
-/// What is numbered by a link or kept by a store: a publication, not yet or no longer encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its number (0 while the link has not numbered it).
-    pub seq: Seq,
-    /// When it was published, Unix milliseconds.
-    pub at: u64,
-    /// Who published it.
-    pub from: UserName,
-    /// How `data` was written.
-    pub kind: DataKind,
-    /// The data, verbatim.
-    pub data: Bytes,
-    /// The publisher's idempotency key.
-    pub key: Option<Box<str>>,
-    /// The connection that published it asked to be spared (`echo:false`), as node name and connection id.
-    pub except: Option<Arc<str>>,
-}
-
-/// A stretch of a room as the link or the store holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// The room's numbering and head. `None`: the room has never been published to (an open makes its epoch).
-    pub head: Option<Position>,
-    /// Records in order without holes, the last one at most the head. May begin later than asked when older ones are gone.
-    pub records: Vec<Record>,
-}
-
-/// A publish's idempotency key as the store holds it, also where its record is not among those that were asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptKey {
-    /// Whose.
-    pub from: UserName,
-    /// Which.
-    pub key: Box<str>,
-    /// The number it was given.
-    pub seq: Seq,
-    /// When its record was published, Unix milliseconds.
-    pub at: u64,
-}
-
-/// From the link (one machine of many). Any event may be lost, late, repeated or out of order; the rules that repair
-/// that are in `engine::owner::linked`.
-#[derive(Debug)]
-pub enum LinkEvent {
-    /// Answer to `LinkRequest::Open` or `LinkRequest::Read`.
-    Read {
-        /// Which room.
-        room: RoomName,
-        /// What the link holds of it.
-        stretch: Stretch,
-    },
-    /// A publication was numbered, here or elsewhere.
-    Publication {
-        /// Which room.
-        room: RoomName,
-        /// Its numbering.
-        epoch: Epoch,
-        /// What.
-        record: Record,
-    },
-    /// Answer to `LinkRequest::Publish`.
-    Published {
-        /// The request's.
-        token: u64,
-        /// Its position, and whether the key was known; or the link could not do it and the publish did not happen,
-        /// as far as can be known.
-        result: Result<(Position, bool), LinkFailure>,
-    },
-    /// The connection to the link was made again: anything may have been missed.
-    Restored,
-}
-
-/// The link could not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkFailure {
-    /// When the publisher should try again.
-    pub retry_after_ms: u64,
-}
-
-/// From the store of this machine. Answers of one room come in the order of its requests.
-#[derive(Debug)]
-pub enum StoreEvent {
-    /// Answer to `StoreRequest::Load`.
-    Loaded {
-        /// Which room.
-        room: RoomName,
-        /// What the store holds of it.
-        stretch: Stretch,
-        /// The keys that were asked for, in the order of their seqs.
-        keys: Vec<KeptKey>,
-    },
-    /// Everything of this room up to here is on disk.
-    Committed {
-        /// Which room.
-        room: RoomName,
-        /// Its numbering.
-        epoch: Epoch,
-        /// The last one.
-        seq: Seq,
-    },
-    /// This append and all later ones of the room that are not committed did not happen.
-    Failed {
-        /// Which room.
-        room: RoomName,
-        /// Its numbering.
-        epoch: Epoch,
-        /// The first one that failed.
-        seq: Seq,
-        /// When the publisher should try again.
-        retry_after_ms: u64,
-    },
 }

@@ -7,9 +7,10 @@ use super::Engine;
 use super::call::{Answer, Call, RoomAsk};
 use super::hop::Hop;
 use super::input::Input;
-use super::output::{Output, StoreRequest};
+use super::output::Output;
 use super::placement::owner_of;
 use super::settings::{RoomSettings, Settings};
+use super::store_port::StoreRequest;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::time::Now;
@@ -44,7 +45,7 @@ impl Machine {
 
     pub fn with(cores: u16, change: impl FnOnce(&mut Settings, &mut RoomSettings)) -> Self {
         let mut settings =
-            Settings { cores, connections_max: 100_000, core_connections_max: 100_000, ..Settings::for_tests() };
+            Settings { cores, max_connections: 100_000, max_connections_per_core: 100_000, ..Settings::for_tests() };
         let mut rooms = RoomSettings::clone(&settings.rooms);
         change(&mut settings, &mut rooms);
         settings.rooms = Arc::new(rooms);

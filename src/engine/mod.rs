@@ -14,6 +14,7 @@ pub mod hop;
 pub mod hosts;
 pub mod input;
 pub mod limiter;
+pub mod link_port;
 #[cfg(test)]
 mod machine;
 pub mod news;
@@ -26,8 +27,10 @@ pub mod peers;
 pub mod placement;
 pub mod random;
 pub mod rates;
+pub mod record;
 pub mod session;
 pub mod settings;
+pub mod store_port;
 pub mod table;
 pub mod trace;
 pub mod trusted;
@@ -44,7 +47,7 @@ use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
-use self::random::Secrets;
+use self::random::{Part, Secrets, TableKeys};
 use self::settings::Settings;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -62,6 +65,10 @@ pub struct Engine {
     home: Home,
     owner: Owner,
     limiter: Limiter,
+    /// This machine's name.
+    node: String,
+    /// Keys for the tables of rooms.
+    tables: TableKeys,
     outbound: Outbound,
     budget: Budget,
     /// Of the budget, what io has told of.
@@ -98,8 +105,11 @@ macro_rules! home_effects {
 
 /// Borrows what the owner half acts through.
 macro_rules! owner_effects {
-    ($engine:ident, $output:ident) => {
+    ($engine:ident, $now:ident, $output:ident) => {
         &mut OwnerEffects {
+            now: $now,
+            node: &$engine.node,
+            tables: &mut $engine.tables,
             outbound: &mut $engine.outbound,
             spans: &mut $output.spans,
             link: &mut $output.link,
@@ -130,13 +140,16 @@ impl Engine {
         counters: Arc<CoreCounters>,
     ) -> Self {
         let secrets = secrets.into();
-        counters.memory_budget_bytes.set(settings.memory_bytes_max);
+        let mut tables = secrets.tables(core, Part::Owner);
+        counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         Self {
             home: Home::new(settings.clone(), core, &secrets),
-            owner: Owner::new(settings.clone(), core, &secrets),
+            owner: Owner::new(settings.clone(), core, &secrets, &mut tables),
             limiter: Limiter::new(settings.clone(), core, &secrets),
+            node: settings.node.clone(),
+            tables,
             outbound: Outbound::new(core, settings.cores),
-            budget: Budget::new(settings.memory_bytes_max),
+            budget: Budget::new(settings.memory_budget_bytes),
             io_bytes: 0,
             staged_bytes: 0,
             packer: Packer::new(settings.compression),
@@ -182,11 +195,11 @@ impl Engine {
             Input::Broken { slot } => self.home.broken(slot, home_effects!(self, now, output)),
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
             Input::Hops { from: _, hops } => self.handle_hops(now, hops, output),
-            Input::Link(event) => self.owner.handle_link(now, event, owner_effects!(self, output)),
-            Input::Store(event) => self.owner.handle_store(now, event, owner_effects!(self, output)),
+            Input::Link(event) => self.owner.handle_link(event, owner_effects!(self, now, output)),
+            Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),
             Input::Call { token, call } => match call {
                 Call::Room { room, ask } => {
-                    self.owner.handle_call(now, token, room, ask, owner_effects!(self, output));
+                    self.owner.handle_call(token, room, ask, owner_effects!(self, now, output));
                 }
                 Call::Rooms { from, limit, order } => {
                     output.answers.push((token, self.owner.list(now, from, limit, order)));
@@ -199,7 +212,7 @@ impl Engine {
             Input::Tick => {
                 self.home.tick(home_effects!(self, now, output));
                 self.handle_own(now, output);
-                self.owner.tick(now, owner_effects!(self, output));
+                self.owner.tick(owner_effects!(self, now, output));
                 self.limiter.tick(limiter_effects!(self, now));
             }
             Input::Keys(keys) => self.home.set_keys(keys),
@@ -229,11 +242,11 @@ impl Engine {
     /// What is limited from now on; whoever is in stays in.
     fn set_settings(&mut self, now: Now, settings: &Arc<Settings>, output: &mut Output) {
         debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
-        self.budget.set_max(settings.memory_bytes_max);
-        self.counters.memory_budget_bytes.set(settings.memory_bytes_max);
+        self.budget.set_max(settings.memory_budget_bytes);
+        self.counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         self.limiter.set_settings(now, settings.clone());
         self.home.set_settings(settings.clone(), home_effects!(self, now, output));
-        self.owner.set_settings(now, settings.clone(), owner_effects!(self, output));
+        self.owner.set_settings(settings.clone(), owner_effects!(self, now, output));
     }
 
     /// Hops to this core itself are handled before anything else: they never wait and never fill a lane. Each is an
@@ -246,7 +259,7 @@ impl Engine {
 
     fn handle_hop(&mut self, now: Now, hop: Hop, output: &mut Output) {
         match hop {
-            Hop::ToOwner(hop) => self.owner.handle_hop(now, hop, owner_effects!(self, output)),
+            Hop::ToOwner(hop) => self.owner.handle_hop(hop, owner_effects!(self, now, output)),
             Hop::ToHome(hop) => self.home.handle_hop(hop, home_effects!(self, now, output)),
             Hop::ToLimiter(hop) => self.limiter.handle_hop(hop, limiter_effects!(self, now)),
         }
@@ -324,6 +337,13 @@ impl Engine {
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
         let due = [self.home.next_tick_us(), self.owner.next_tick_us(now), self.limiter.next_tick_us()];
         due.into_iter().flatten().min()
+    }
+
+    /// Whether neither the link nor the store owes anything that somebody waits for. A drain ends when its connections are
+    /// gone and this holds.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.owner.is_settled()
     }
 
     /// Connections that a drain waits for: WebSockets, closing ones included, and for a moment of a drain that hands over

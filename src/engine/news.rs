@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::base::ids::{RoomName, UserName};
 use crate::base::limits::{MISSED_MEMBER_BYTES, MISSED_NAME_BYTES, MISSED_NAMES_MAX};
-use crate::wire::publication::{Forms, Frames};
-use crate::wire::push::{Push, Status, encode_pushes};
+use crate::wire::encode::encode_pushes;
+use crate::wire::form::{Forms, Frames};
+use crate::wire::protocol::{Push, Status};
 
 /// What is told at once.
 #[derive(Clone, Debug, PartialEq, Eq)]

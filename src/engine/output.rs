@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::call::Answer;
-use super::input::Record;
+use super::link_port::LinkRequest;
 use super::session::ConnStats;
+use super::store_port::StoreRequest;
 use super::trace::Span;
 use crate::base::codes::CloseCode;
-use crate::base::ids::{ConnId, Epoch, RoomName, Seq, UserName};
+use crate::base::ids::{ConnId, RoomName, UserName};
 
 /// One send: all that waits for a connection, up to the bounds of a send.
 #[derive(Debug)]
@@ -106,69 +107,4 @@ impl Output {
             && !self.keys_wanted
             && self.spans.is_empty()
     }
-}
-
-/// To the link. Requests of one room are carried out in order; a lost answer is asked for again by the engine, but for
-/// `Publish`, which the link itself retries and answers once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkRequest {
-    /// Listen to a room and answer with its newest `count` records (`LinkEvent::Read`), so that nothing published
-    /// after the answer's head is missed while the link holds.
-    Open {
-        /// Which room.
-        room: RoomName,
-        /// How many.
-        count: usize,
-    },
-    /// Read the records above `after`, at most `count` of the oldest (`LinkEvent::Read`).
-    Read {
-        /// Which room.
-        room: RoomName,
-        /// Above which.
-        after: Seq,
-        /// How many.
-        count: usize,
-    },
-    /// Stop listening to a room.
-    Close {
-        /// Which room.
-        room: RoomName,
-    },
-    /// Number a publish, keep it and tell every machine, atomically (`LinkEvent::Published`, then
-    /// `LinkEvent::Publication` on every machine that listens, this one too).
-    Publish {
-        /// Comes back in the answer.
-        token: u64,
-        /// Which room.
-        room: RoomName,
-        /// What; `seq` is not set yet.
-        record: Record,
-    },
-}
-
-/// To the store of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreRequest {
-    /// Read what is held of a room (`StoreEvent::Loaded`): its newest `count` records, and the newest
-    /// [`KEYS_PER_ROOM_MAX`](crate::base::limits::KEYS_PER_ROOM_MAX) keys of records published since `keys_since`. A room that the store does not
-    /// know gets `epoch`, so that the same one is found after a restart.
-    Load {
-        /// Which room.
-        room: RoomName,
-        /// How many.
-        count: usize,
-        /// Unix milliseconds.
-        keys_since: u64,
-        /// For a room that is new.
-        epoch: Epoch,
-    },
-    /// Keep one record (`StoreEvent::Committed` or `Failed`).
-    Append {
-        /// Which room.
-        room: RoomName,
-        /// Its numbering.
-        epoch: Epoch,
-        /// What.
-        record: Record,
-    },
 }

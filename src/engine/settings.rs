@@ -22,7 +22,7 @@ pub enum SlowPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSettings {
     /// Messages held. 0: none.
-    pub history_count_max: usize,
+    pub history_size: usize,
     /// Messages are held this long.
     pub history_ttl_ms: u64,
     /// How long an idle room's epoch and head are kept. 0: not at all.
@@ -42,7 +42,7 @@ pub struct RoomSettings {
     /// How long a user who has gone stays present.
     pub presence_grace_ms: u64,
     /// Publishes to one room.
-    pub message_rate: Option<Rate>,
+    pub room_message_rate: Option<Rate>,
 }
 
 /// Settings for the rooms whose name matches a pattern.
@@ -58,7 +58,7 @@ pub struct RoomClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
     /// Payloads below it are sent as they are.
-    pub bytes_min: usize,
+    pub min_bytes: usize,
     /// From 1 (fastest) to 9 (smallest).
     pub level: u8,
 }
@@ -69,17 +69,17 @@ pub struct Limits {
     /// Upgrades of the whole server: a token bucket.
     pub connect_rate: Option<Rate>,
     /// Upgrades of one address: a token bucket.
-    pub connect_rate_per_address: Option<Rate>,
+    pub connect_rate_per_ip: Option<Rate>,
     /// Connections of one address.
-    pub connections_per_address_max: u32,
+    pub connections_per_ip: u32,
     /// Connections of one user.
-    pub connections_per_user_max: u32,
+    pub connections_per_user: u32,
     /// Publishes of one connection: a token bucket.
     pub message_rate: Option<Rate>,
     /// Commands of one connection, publishes included: a token bucket.
     pub command_rate: Option<Rate>,
     /// Publishes of one user on all connections: a sliding window.
-    pub user_message_rate: Option<Rate>,
+    pub message_rate_per_user: Option<Rate>,
     /// A connection without a message in either direction for this long is closed.
     pub idle_timeout_ms: u64,
 }
@@ -88,8 +88,30 @@ impl Limits {
     /// Whether an upgrade has to be asked for where its address and the server are counted.
     #[must_use]
     pub fn gates_connects(&self) -> bool {
-        self.connect_rate.is_some() || self.connect_rate_per_address.is_some() || self.connections_per_address_max > 0
+        self.connect_rate.is_some() || self.connect_rate_per_ip.is_some() || self.connections_per_ip > 0
     }
+}
+
+/// Who numbers the publications of rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NumberingMode {
+    /// The owner of each room.
+    #[default]
+    Own,
+    /// The link, for all machines that share it.
+    Link,
+}
+
+/// Who keeps the publications of rooms beyond the history in memory, and when a publisher is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeepingMode {
+    /// Nobody; or the link, where that numbers.
+    #[default]
+    None,
+    /// The store, written behind: publishers are answered before the commit.
+    Behind,
+    /// The store: publishers are answered after the commit.
+    Commit,
 }
 
 /// Everything an engine needs to know.
@@ -100,15 +122,15 @@ pub struct Settings {
     /// How many cores this machine's rooms are spread over.
     pub cores: u16,
     /// WebSockets that all cores of the process hold open together; above it upgrades get 503.
-    pub connections_max: u32,
+    pub max_connections: u32,
     /// WebSockets that this core has slots for; above it upgrades get 503.
-    pub core_connections_max: u32,
+    pub max_connections_per_core: u32,
     /// Sockets this core has slots for: more than connections, so that upgrades can be refused.
     pub sockets_max: u32,
     /// Connection structures prepared at the start.
     pub warm_connections: u32,
     /// The largest message taken from a client.
-    pub message_bytes_max: usize,
+    pub max_message_bytes: usize,
     /// A path where every message is answered with itself. Empty: none.
     pub echo_path: String,
     /// Origins allowed beside the same host and port; `["*"]` allows any.
@@ -120,17 +142,17 @@ pub struct Settings {
     /// The header in which they give it.
     pub forwarded_header: ForwardedHeader,
     /// Bytes that may wait for one connection; one message more when nothing else waits.
-    pub outbox_bytes_max: usize,
+    pub outbox_bytes: usize,
     /// Rooms one connection may be a member of; 0: no limit.
-    pub rooms_per_connection_max: u32,
+    pub rooms_per_connection: u32,
     /// How much clients may do.
     pub limits: Limits,
     /// This core's share of the memory budget: all that clients make it hold, connections and rooms included.
-    pub memory_bytes_max: u64,
+    pub memory_budget_bytes: u64,
     /// What a connection takes of the floor below beside the engine: the state of TLS, where clients speak it.
     pub io_bytes_per_connection: usize,
     /// How often a connection is pinged.
-    pub heartbeat_ms: u64,
+    pub heartbeat_interval_ms: u64,
     /// A connection without any frame for this long is closed.
     pub heartbeat_timeout_ms: u64,
     /// `None`: not offered.
@@ -140,11 +162,11 @@ pub struct Settings {
     /// Classes in the order of the configuration; the first match counts.
     pub classes: Vec<RoomClass>,
     /// The part of the publishes whose way is traced, in 2^-64; 0: none.
-    pub trace_part: u64,
-    /// Publishes are numbered by the link rather than by their room's owner.
-    pub linked: bool,
-    /// Publishes are delivered and acknowledged only after the store has committed them.
-    pub durable: bool,
+    pub trace_sample: u64,
+    /// Who numbers publications.
+    pub numbering: NumberingMode,
+    /// Who keeps them beyond this process.
+    pub keeping: KeepingMode,
 }
 
 impl Settings {
@@ -189,26 +211,26 @@ impl Settings {
         Settings {
             node: "here".to_owned(),
             cores: 3,
-            connections_max: 1_000,
-            core_connections_max: 1_000,
+            max_connections: 1_000,
+            max_connections_per_core: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
-            message_bytes_max: 65_536,
+            max_message_bytes: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: AllowedHosts::any(),
             trusted_proxies: Trusted::default(),
             forwarded_header: ForwardedHeader::default(),
-            outbox_bytes_max: 1 << 20,
-            rooms_per_connection_max: 0,
+            outbox_bytes: 1 << 20,
+            rooms_per_connection: 0,
             limits: Limits::default(),
-            memory_bytes_max: 1 << 30,
+            memory_budget_bytes: 1 << 30,
             io_bytes_per_connection: 0,
-            heartbeat_ms: 25_000,
+            heartbeat_interval_ms: 25_000,
             heartbeat_timeout_ms: 60_000,
             compression: None,
             rooms: Arc::new(RoomSettings {
-                history_count_max: 10,
+                history_size: 10,
                 history_ttl_ms: 60_000,
                 numbering_ttl_ms: 0,
                 history_on_join: 3,
@@ -218,12 +240,12 @@ impl Settings {
                 presence: true,
                 presence_names_max: 1_000,
                 presence_grace_ms: 2_000,
-                message_rate: None,
+                room_message_rate: None,
             }),
             classes: Vec::new(),
-            trace_part: 0,
-            linked: false,
-            durable: false,
+            trace_sample: 0,
+            numbering: NumberingMode::Own,
+            keeping: KeepingMode::None,
         }
     }
 }

@@ -67,6 +67,8 @@ pub trait CoreState: Staged {
     fn takes_hops(&self) -> bool;
     /// Connections that a drain waits for.
     fn open_slots(&self) -> usize;
+    /// Whether neither the link nor the store owes anything that somebody waits for.
+    fn is_settled(&self) -> bool;
     /// How many bytes are held below for outsiders.
     fn charge_io(&mut self, bytes: u64);
 }
@@ -114,6 +116,10 @@ impl CoreState for Engine {
         Engine::open_slots(self)
     }
 
+    fn is_settled(&self) -> bool {
+        Engine::is_settled(self)
+    }
+
     fn charge_io(&mut self, bytes: u64) {
         Engine::charge_io(self, bytes);
     }
@@ -127,6 +133,8 @@ enum Stage {
     Draining,
     /// Has none left; its rooms serve the other cores until they have none either.
     Drained,
+    /// No core has any left; waits for the link and the store to answer what its rooms have given them.
+    Settling,
     Ended,
 }
 
@@ -397,8 +405,16 @@ impl<S: CoreState> Pump<S> {
             self.lanes.leave();
         }
         if self.stage == Stage::Drained && self.lanes.have_all_left() {
+            self.stage = Stage::Settling;
+        }
+        if self.stage == Stage::Settling && self.is_settled() {
             self.stage = Stage::Ended;
         }
+    }
+
+    /// Whether the services have taken everything and owe nothing.
+    fn is_settled(&self) -> bool {
+        self.state.is_settled() && self.output.link.is_empty() && self.output.store.is_empty()
     }
 
     /// Nothing waits in the channels.
@@ -407,6 +423,7 @@ impl<S: CoreState> Pump<S> {
             && self.lanes.is_empty()
             && self.control.is_empty()
             && !(self.stage == Stage::Drained && self.lanes.have_all_left())
+            && !(self.stage == Stage::Settling && self.is_settled())
     }
 
     /// Sleeps until something happens or is due.

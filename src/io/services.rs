@@ -13,9 +13,12 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::access::Keys;
 use crate::engine::call::Call;
-use crate::engine::input::{LinkEvent, StoreEvent};
-use crate::engine::output::{LinkRequest, Output, StoreRequest};
+use crate::engine::link_port::LinkEvent;
+use crate::engine::link_port::LinkRequest;
+use crate::engine::output::Output;
 use crate::engine::settings::Settings;
+use crate::engine::store_port::StoreEvent;
+use crate::engine::store_port::StoreRequest;
 use crate::engine::trace::Span;
 
 /// What the service thread tells a core.

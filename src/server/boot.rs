@@ -47,7 +47,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
     raise_files_limit();
     // What the kernel refuses is found before anything is started.
     let deferred = probe()?;
-    let log = Log::install(plan.level.clone(), plan.format).context("the log cannot be started")?;
+    let log = Log::install(plan.log_level.clone(), plan.log_format).context("the log cannot be started")?;
     if !deferred {
         tracing::warn!("this kernel lacks IORING_SETUP_DEFER_TASKRUN (Linux 6.1): each message costs more CPU time");
     }
@@ -80,7 +80,7 @@ async fn run(
     let supervisor = Supervisor::of_process();
     let control = match inherited.control {
         Some(socket) => take_control(socket)?,
-        None => bind_control(plan.control).await?,
+        None => bind_control(plan.control_listen).await?,
     };
     let control_address = control.local_addr().context("the control address cannot be told")?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
@@ -99,7 +99,8 @@ async fn run(
     let watched = watch(plan, counters, log, auth.as_ref(), traces.as_ref());
     let cores = running.cores();
     let drain = move || signal.try_send(Signal::Drain).is_ok();
-    let api = ApiSettings { hosts: plan.api.hosts.clone().listening_on([control_address.ip()]), ..plan.api.clone() };
+    let allowed_hosts = plan.api.allowed_hosts.clone().listening_on([control_address.ip()]);
+    let api = ApiSettings { allowed_hosts, ..plan.api.clone() };
     let api = Arc::new(Api::new(api, cores.handles(), drain));
     let control = tokio::spawn(control::serve(control, control::router(watched.clone(), api.clone())));
     let reloads = match auth {
@@ -244,12 +245,12 @@ fn announce(listen: &[SocketAddr], control: SocketAddr, plan: &Plan) {
 
 /// The key, the rate and the hosts that have been read again. A key that others than this host need stays until there is another.
 fn change_api(api: &Api, config: &Config, bound: SocketAddr) {
-    let ApiSettings { key, rate, hosts, .. } = api_settings(config, String::new());
-    if key.is_empty() && !is_loopback(&bound) {
+    let ApiSettings { api_key, api_rate, allowed_hosts, .. } = api_settings(config, String::new());
+    if api_key.is_empty() && !is_loopback(&bound) {
         tracing::error!(control = %bound, "control.api_key stays as it was: without one others than this host could use the API");
         return;
     }
-    api.change(key, rate, hosts.listening_on([bound.ip()]));
+    api.change(api_key, api_rate, allowed_hosts.listening_on([bound.ip()]));
 }
 
 fn signals() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {

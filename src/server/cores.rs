@@ -69,8 +69,8 @@ impl Cores {
 
     /// Other settings hold from now on.
     pub fn configure(&self, settings: &Settings) {
-        if settings.core_connections_max > self.capacity.connections_max {
-            let (connections_max, each_core) = (settings.connections_max, self.capacity.connections_max);
+        if settings.max_connections_per_core > self.capacity.connections_max {
+            let (connections_max, each_core) = (settings.max_connections, self.capacity.connections_max);
             tracing::warn!(
                 connections_max,
                 each_core,
@@ -95,9 +95,9 @@ impl Cores {
 /// The settings as far as this process goes with them.
 fn within(settings: &Settings, capacity: Capacity, listen: &[SocketAddr]) -> Settings {
     let settings = settings.clone();
-    let core_connections_max = settings.core_connections_max.min(capacity.connections_max);
+    let max_connections_per_core = settings.max_connections_per_core.min(capacity.connections_max);
     let allowed_hosts = settings.allowed_hosts.listening_on(listen.iter().map(SocketAddr::ip));
-    Settings { core_connections_max, sockets_max: capacity.slots, allowed_hosts, ..settings }
+    Settings { max_connections_per_core, sockets_max: capacity.slots, allowed_hosts, ..settings }
 }
 
 /// Every core of this process, from start to end.
@@ -126,9 +126,9 @@ pub fn start(
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
     let listeners = listeners(plan, inherited)?;
-    let capacity = Capacity::of(plan.settings.core_connections_max);
-    if capacity.connections_max < plan.settings.core_connections_max {
-        let (wanted, connections_max) = (plan.settings.core_connections_max, capacity.connections_max);
+    let capacity = Capacity::of(plan.settings.max_connections_per_core);
+    if capacity.connections_max < plan.settings.max_connections_per_core {
+        let (wanted, connections_max) = (plan.settings.max_connections_per_core, capacity.connections_max);
         tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
     }
     let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();

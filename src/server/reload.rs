@@ -44,7 +44,7 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
         Ok(plan) => plan,
         Err(mistakes) => return refuse(&mistakes),
     };
-    log.set_level(plan.level.clone());
+    log.set_level(plan.log_level.clone());
     cores.configure(&plan.settings);
     *current = next;
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));

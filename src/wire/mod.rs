@@ -1,23 +1,24 @@
 //! Floor 1: bytes <-> values. No state beyond a decoder, no async, no I/O, no clock.
 //!
-//! Inbound: [`handshake`] reads the HTTP head, [`message`] turns socket bytes into messages (over [`frame`] and
-//! [`mask`]), [`json`] and [`binary`] turn messages into a [`command::Request`]. Outbound: [`publication`], [`reply`]
-//! and [`push`] make finished server frames, ready for the socket and shared by reference from then on. [`client`] is
-//! the other side of the wire, for the load generator and for tests; [`proxy`] is what proxies write before it all.
-//! [`deflate`] compresses finished frames and inflates received messages, where that was negotiated.
+//! Inbound: [`handshake`] reads the HTTP head, [`message`] turns socket bytes into messages (over [`frame`] and [`mask`]),
+//! [`json`] and [`binary`] turn messages into a [`protocol::Request`]. Outbound: [`encode`] turns a [`protocol::Reply`], a
+//! [`protocol::Push`] or a [`publication`] into finished server frames in each [`form`] that somebody reads, and [`deflate`]
+//! compresses those frames where that was negotiated. [`client`] is the client's side of the wire, for the load generator
+//! and for tests; [`proxy`] reads the header that proxies send first.
 
 pub mod binary;
 pub mod client;
-pub mod command;
 pub mod deflate;
+pub mod encode;
+pub mod form;
+mod form_writer;
 pub mod frame;
 pub mod handshake;
 pub mod json;
 pub mod mask;
 pub mod message;
+pub mod protocol;
 pub mod proxy;
 pub mod publication;
-pub mod push;
 pub mod reading;
-pub mod reply;
 mod writer;

@@ -5,38 +5,41 @@ use std::num::NonZeroU8;
 
 use bytes::Bytes;
 
-use super::command::Form;
 use super::deflate::Window;
-use super::publication::Forms;
+use super::form::{Form, Forms};
 
 /// A form and, where compression was negotiated, its window. One byte, also when it is optional.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading(NonZeroU8);
 
-const FORMS: usize = 2;
-
 impl Reading {
-    /// How many there are.
-    pub const COUNT: usize = FORMS * (1 + Window::ALL.len());
+    /// Number of readings.
+    pub const COUNT: usize = Form::COUNT * (1 + Window::ALL.len());
 
     /// Those without compression, in the order of their [index](Reading::index).
-    pub const PLAIN: [Reading; FORMS] = [Reading::at(0), Reading::at(1)];
+    pub const PLAIN: [Reading; Form::COUNT] = Reading::run_from(0);
 
     /// Those with compression, in the order of their [index](Reading::index).
-    pub const COMPRESSED: [Reading; Reading::COUNT - FORMS] =
-        [Reading::at(2), Reading::at(3), Reading::at(4), Reading::at(5)];
+    pub const COMPRESSED: [Reading; Reading::COUNT - Form::COUNT] = Reading::run_from(Form::COUNT);
 
     /// A form, compressed for a window or not.
     #[must_use]
     pub const fn new(form: Form, window: Option<Window>) -> Self {
-        let form = match form {
-            Form::Json => 0,
-            Form::Binary => 1,
+        let row = match window {
+            None => 0,
+            Some(window) => 1 + window.index(),
         };
-        Self::at(match window {
-            None => form,
-            Some(window) => form + FORMS as u8 * (1 + window.index() as u8),
-        })
+        Self::at((row * Form::COUNT + form.index()) as u8)
+    }
+
+    const fn run_from<const LEN: usize>(first: usize) -> [Reading; LEN] {
+        let mut run = [Reading::at(0); LEN];
+        let mut at = 0;
+        while at < LEN {
+            run[at] = Reading::at((first + at) as u8);
+            at += 1;
+        }
+        run
     }
 
     const fn at(index: u8) -> Self {
@@ -52,13 +55,13 @@ impl Reading {
     /// The form.
     #[must_use]
     pub const fn form(self) -> Form {
-        if self.index().is_multiple_of(FORMS) { Form::Json } else { Form::Binary }
+        Form::ALL[self.index() % Form::COUNT]
     }
 
     /// The window that is compressed for, if any.
     #[must_use]
     pub const fn window(self) -> Option<Window> {
-        match self.index() / FORMS {
+        match self.index() / Form::COUNT {
             0 => None,
             window => Some(Window::ALL[window - 1]),
         }
@@ -73,9 +76,9 @@ impl From<Form> for Reading {
 
 /// A set of readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Readings(u8);
+pub struct Readings(u16);
 
-const _: () = assert!(Reading::COUNT <= u8::BITS as usize);
+const _: () = assert!(Reading::COUNT <= u16::BITS as usize);
 
 impl Readings {
     /// Adds one.
@@ -97,15 +100,21 @@ impl Readings {
 
     /// The forms of them.
     #[must_use]
-    pub fn forms(self) -> Forms {
-        let is_read = |form: Form| self.0 & (0b0101_0101 << Reading::from(form).index()) != 0;
-        Forms { json: is_read(Form::Json), binary: is_read(Form::Binary) }
+    pub const fn forms(self) -> Forms {
+        // The readings of each window are one row of bits, in the order of the forms.
+        let mut bits = self.0;
+        let mut row = 1;
+        while row <= Window::ALL.len() {
+            bits |= self.0 >> (row * Form::COUNT);
+            row += 1;
+        }
+        Forms::from_bits(bits)
     }
 
     /// Those with compression.
     pub fn compressed(self) -> impl Iterator<Item = Reading> {
         // Looked at for every publication, and most rooms have none.
-        let all: &[Reading] = if self.0 >> FORMS == 0 { &[] } else { &Reading::COMPRESSED };
+        let all: &[Reading] = if self.0 >> Form::COUNT == 0 { &[] } else { &Reading::COMPRESSED };
         all.iter().copied().filter(move |reading| self.contains(*reading))
     }
 }
@@ -147,7 +156,7 @@ mod tests {
     fn every_reading_is_its_form_and_window() {
         let mut seen = Vec::new();
         for window in [None].into_iter().chain(Window::ALL.map(Some)) {
-            for form in [Form::Json, Form::Binary] {
+            for form in Form::ALL {
                 let reading = Reading::new(form, window);
                 assert_eq!((reading.form(), reading.window()), (form, window));
                 seen.push(reading);
@@ -164,12 +173,12 @@ mod tests {
         let mut readings = Readings::default();
         assert_eq!(readings.forms(), Forms::default());
         readings.add(plain);
-        assert_eq!((readings.forms(), readings.compressed().count()), (Forms { json: true, binary: false }, 0));
+        assert_eq!((readings.forms(), readings.compressed().count()), (Forms::from(Form::Json), 0));
         let mut other = Readings::default();
         other.add(packed);
-        assert_eq!(other.forms(), Forms { json: false, binary: true });
+        assert_eq!(other.forms(), Forms::from(Form::Binary));
         let both = readings.union(other);
-        assert_eq!(both.forms(), Forms { json: true, binary: true });
+        assert_eq!(both.forms(), Forms::ALL);
         assert_eq!(both.compressed().collect::<Vec<_>>(), [packed]);
         assert!(both.contains(plain) && both.contains(packed) && !both.contains(Reading::from(Form::Binary)));
     }

@@ -148,12 +148,8 @@ impl Cage {
             }
             Canary::SwapDelivers => hops.swap(at, at + 1),
             Canary::RepeatDeliver => {
-                if let Hop::ToHome(ToHome::Deliver { room, publication, variants, except, arrived_us, trace }) =
-                    &hops[at]
-                {
-                    let (room, publication, variants) = (room.clone(), publication.clone(), variants.clone());
-                    let (except, arrived_us, trace) = (*except, *arrived_us, *trace);
-                    let again = ToHome::Deliver { room, publication, variants, except, arrived_us, trace };
+                if let Hop::ToHome(ToHome::Deliver { room, delivery }) = &hops[at] {
+                    let again = ToHome::Deliver { room: room.clone(), delivery: delivery.clone() };
                     hops.insert(at, Hop::ToHome(again));
                 }
             }
@@ -164,9 +160,9 @@ impl Cage {
                 }
             }
             Canary::OtherData => {
-                if let Hop::ToHome(ToHome::Deliver { publication, variants, .. }) = &mut hops[at] {
-                    *publication = Arc::new(other_data(publication));
-                    *variants = None;
+                if let Hop::ToHome(ToHome::Deliver { delivery, .. }) = &mut hops[at] {
+                    delivery.publication = Arc::new(other_data(&delivery.publication));
+                    delivery.variants = None;
                 }
             }
             Canary::WrongSeq => {
@@ -230,14 +226,14 @@ fn are_neighbours(hops: &[Hop]) -> bool {
 /// The same publication with one digit of its data changed in its frames, lengths kept.
 fn other_data(publication: &Publication) -> Publication {
     let mut other = publication.clone();
-    for frame in [&mut other.frames.json, &mut other.frames.binary].into_iter().flatten() {
+    for (form, frame) in publication.frames.iter() {
         let mut bytes = frame.to_vec();
         let data = bytes.windows(publication.data.len()).rposition(|window| *window == *publication.data);
         let (start, len) = data.map_or((0, bytes.len()), |start| (start, publication.data.len()));
         let digit = bytes[start..start + len].iter().position(u8::is_ascii_digit);
         let digit = start + digit.unwrap_or(0);
         bytes[digit] = if bytes[digit] == b'7' { b'3' } else { b'7' };
-        *frame = bytes.into();
+        other.frames.set(form, bytes.into());
     }
     other
 }

@@ -2,7 +2,8 @@
 //! Strict about form; what a value means for rooms is judged elsewhere.
 
 use base64::Engine as _;
-use roomring::wire::command::{DataKind, Form};
+use roomring::wire::form::Form;
+use roomring::wire::publication::DataKind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

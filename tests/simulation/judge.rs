@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use roomring::wire::command::DataKind;
+use roomring::wire::publication::DataKind;
 
 use super::hear::Message;
 use super::profile::Mode;

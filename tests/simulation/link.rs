@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roomring::base::ids::{Epoch, Position, RoomName};
-use roomring::engine::input::{LinkEvent, LinkFailure, Record, Stretch};
-use roomring::engine::output::LinkRequest;
+use roomring::engine::link_port::LinkRequest;
+use roomring::engine::link_port::{LinkEvent, LinkFailure};
+use roomring::engine::record::{Record, Stretch};
 
 use super::profile::Profile;
 use super::rng::Rng;

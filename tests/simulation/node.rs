@@ -10,8 +10,9 @@ use roomring::base::places::Places;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
 use roomring::engine::hop::Hop;
-use roomring::engine::input::{LinkEvent, StoreEvent};
+use roomring::engine::link_port::LinkEvent;
 use roomring::engine::output::Output;
+use roomring::engine::store_port::StoreEvent;
 
 use super::profile::Profile;
 use super::rng::Rng;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::Limits;
-use roomring::engine::settings::{Compression, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{
+    Compression, KeepingMode, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use roomring::engine::trusted::Trusted;
 use roomring::wire::handshake::ForwardedHeader;
 
@@ -217,8 +219,8 @@ impl Profile {
         };
         profile.habits = Habits { step_us: 1_500_000, pipeline_max: 3, large: 0.01, close: 0.1, ..profile.habits };
         profile.settings = Settings {
-            connections_max: 1_000_000,
-            memory_bytes_max: 1 << 30,
+            max_connections: 1_000_000,
+            memory_budget_bytes: 1 << 30,
             cores: 4,
             ..draw_settings(&mut Rng::salted(seed, "soak", 0), Mode::Memory, 4, false)
         };
@@ -236,18 +238,18 @@ impl Profile {
 
     /// Whether memory or connections are so scarce that the server may refuse or shed.
     pub fn is_tight(&self) -> bool {
-        self.settings.memory_bytes_max < 1 << 28 || (self.settings.connections_max as usize) < 2 * self.clients
+        self.settings.memory_budget_bytes < 1 << 28 || (self.settings.max_connections as usize) < 2 * self.clients
     }
 
     /// Whether upgrades may be refused for how many there are.
     pub fn limits_connects(&self) -> bool {
-        self.settings.limits.gates_connects() || self.settings.limits.connections_per_user_max > 0
+        self.settings.limits.gates_connects() || self.settings.limits.connections_per_user > 0
     }
 
     /// Whether a command may be refused for its rate; a publish, for that of publishes too.
     pub fn limits_rate(&self, publishes: bool) -> bool {
         let limits = &self.settings.limits;
-        let publish_rates = limits.message_rate.is_some() || limits.user_message_rate.is_some();
+        let publish_rates = limits.message_rate.is_some() || limits.message_rate_per_user.is_some();
         limits.command_rate.is_some() || (publishes && publish_rates)
     }
 
@@ -329,7 +331,7 @@ fn draw_habits(rng: &mut Rng) -> Habits {
 fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
     let history_on_join_max = *rng.pick(&[0, 10, 300]);
     RoomSettings {
-        history_count_max: *rng.pick(&[0, 5, 40, 1_000]),
+        history_size: *rng.pick(&[0, 5, 40, 1_000]),
         history_ttl_ms: *rng.pick(&[2_000, 20_000, 60_000]),
         numbering_ttl_ms: *rng.pick(&[0, 3_000, 60_000]),
         history_on_join: history_on_join_max.min(*rng.pick(&[0, 5, 50])),
@@ -339,41 +341,41 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
         presence: rng.chance(0.8),
         presence_names_max: 1_000,
         presence_grace_ms: *rng.pick(&[0, 200, 2_000]),
-        message_rate: None,
+        room_message_rate: None,
     }
 }
 
 /// Mostly on, from so few bytes on that it is used.
 fn draw_compression(seed: u64) -> Option<Compression> {
     let mut rng = Rng::salted(seed, "compression", 0);
-    let (bytes_min, level) = (rng.index(150), rng.range(1, 9) as u8);
-    rng.chance(0.7).then_some(Compression { bytes_min, level })
+    let (min_bytes, level) = (rng.index(150), rng.range(1, 9) as u8);
+    rng.chance(0.7).then_some(Compression { min_bytes, level })
 }
 
 fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings {
     let tight = !calm && rng.chance(0.15);
-    let outbox_bytes_max = if calm { 1 << 28 } else { *rng.pick(&[2_000, 20_000, 200_000, 1 << 20]) };
+    let outbox_bytes = if calm { 1 << 28 } else { *rng.pick(&[2_000, 20_000, 200_000, 1 << 20]) };
     let class =
         |pattern: &str, rooms: RoomSettings| RoomClass { pattern: pattern.to_owned(), settings: Arc::new(rooms) };
     Settings {
         node: String::new(),
         cores,
-        connections_max: if tight && rng.chance(0.5) { 5 * u32::from(cores) } else { 10_000 },
-        core_connections_max: 1_000_000,
+        max_connections: if tight && rng.chance(0.5) { 5 * u32::from(cores) } else { 10_000 },
+        max_connections_per_core: 1_000_000,
         sockets_max: u32::MAX,
         warm_connections: *rng.pick(&[0, 3]),
-        message_bytes_max: 65_536,
+        max_message_bytes: 65_536,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
         allowed_hosts: AllowedHosts::any(),
         forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::default(),
-        outbox_bytes_max,
-        rooms_per_connection_max: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
+        outbox_bytes,
+        rooms_per_connection: if calm { 0 } else { *rng.pick(&[0, 0, 2, 128]) },
         limits: if calm || rng.chance(0.6) { Limits::default() } else { draw_limits(rng) },
-        memory_bytes_max: if tight { 200_000 } else { 1 << 30 },
+        memory_budget_bytes: if tight { 200_000 } else { 1 << 30 },
         io_bytes_per_connection: 0,
-        heartbeat_ms: *rng.pick(&[2_000, 5_000]),
+        heartbeat_interval_ms: *rng.pick(&[2_000, 5_000]),
         heartbeat_timeout_ms: 9_000,
         compression: None,
         rooms: Arc::new(draw_rooms(rng, SlowPolicy::Disconnect)),
@@ -381,9 +383,9 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
             class("skip:*", draw_rooms(rng, SlowPolicy::Skip)),
             class("latest:*", draw_rooms(rng, SlowPolicy::Latest)),
         ],
-        trace_part: u64::MAX / 8,
-        linked: mode == Mode::Linked,
-        durable: mode == Mode::Durable,
+        trace_sample: u64::MAX / 8,
+        numbering: if mode == Mode::Linked { NumberingMode::Link } else { NumberingMode::Own },
+        keeping: if mode == Mode::Durable { KeepingMode::Commit } else { KeepingMode::None },
     }
 }
 
@@ -391,12 +393,12 @@ fn draw_limits(rng: &mut Rng) -> Limits {
     let rate = |rng: &mut Rng, counts: &[u64], per_ms: u64| Rate::new(*rng.pick(counts), per_ms);
     Limits {
         connect_rate: rate(rng, &[0, 1_000], 1_000),
-        connect_rate_per_address: rate(rng, &[0, 1_000], 1_000),
-        connections_per_address_max: *rng.pick(&[0, 10_000]),
-        connections_per_user_max: *rng.pick(&[0, 2, 16]),
+        connect_rate_per_ip: rate(rng, &[0, 1_000], 1_000),
+        connections_per_ip: *rng.pick(&[0, 10_000]),
+        connections_per_user: *rng.pick(&[0, 2, 16]),
         message_rate: rate(rng, &[0, 0, 2, 50], 1_000),
         command_rate: rate(rng, &[0, 1_000], 1_000),
-        user_message_rate: rate(rng, &[0, 3, 200, 200], 2_000),
+        message_rate_per_user: rate(rng, &[0, 3, 200, 200], 2_000),
         // Clients that have caught up say nothing more, and are still to be there when the auditors come.
         idle_timeout_ms: 0,
     }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use roomring::base::ids::{Epoch, Position, RoomName};
-use roomring::engine::input::{KeptKey, Record, StoreEvent, Stretch};
-use roomring::engine::output::StoreRequest;
+use roomring::engine::record::{Record, Stretch};
+use roomring::engine::store_port::StoreRequest;
+use roomring::engine::store_port::{KeptKey, StoreEvent};
 
 use super::link::{CoreAt, Later};
 use super::profile::Profile;

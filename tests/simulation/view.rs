@@ -254,7 +254,7 @@ fn check_run(messages: &[Message], judge: &mut Judge, what: impl Fn() -> String)
 
 /// Whether these messages surely fit into one reply.
 fn fit_one_reply(scene: Scene<'_>, epoch: u64, seqs: std::ops::RangeInclusive<u64>, judge: &Judge) -> bool {
-    let bytes_max = (scene.profile.settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX);
+    let bytes_max = (scene.profile.settings.outbox_bytes / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX);
     seqs.is_empty() || judge.bytes_of(scene.room, epoch, seqs).is_some_and(|bytes| bytes <= bytes_max)
 }
 
@@ -265,7 +265,7 @@ fn must_be_held(scene: Scene<'_>, epoch: u64, seq: u64, head: u64, judge: &Judge
     // A late answer of the link may open a room with less than the link holds.
     let kept_elsewhere = profile.mode != Mode::Linked || profile.is_calm();
     let fresh = judge.at(scene.room, epoch, seq).is_some_and(|at| at + rooms.history_ttl_ms > scene.unix_ms + 1_000);
-    let few = head - seq < rooms.history_count_max as u64;
+    let few = head - seq < rooms.history_size as u64;
     few && fresh && kept_elsewhere && profile.faults.wall_jump == 0.0 && !profile.is_tight() && seq > 0
 }
 

@@ -7,19 +7,19 @@ use base64::Engine as _;
 use roomring::base::codes::ErrorCode;
 use roomring::base::ids::{Epoch, RoomName, UserName};
 use roomring::wire::client::ServerDecoder;
-use roomring::wire::command::{Command, Data, DataKind, Form, ReplyTo};
+use roomring::wire::encode::{encode_push, encode_reply};
+use roomring::wire::form::{Form, Forms};
 use roomring::wire::frame::Opcode;
 use roomring::wire::json;
-use roomring::wire::publication::{Content, Forms, Publication};
-use roomring::wire::push::{Push, Status, encode_push};
-use roomring::wire::reply::{Reply, encode_reply};
+use roomring::wire::protocol::{Command, Push, Reply, ReplyTo, Status};
+use roomring::wire::publication::{Content, Data, DataKind, Publication};
 use serde_json::{Value, json};
 
 use crate::support::Random;
 
 /// The messages of a buffer of whole frames, which all have the form's opcode.
 fn messages(mut buffer: &[u8], form: Form) -> Vec<Vec<u8>> {
-    let opcode = if form == Form::Json { Opcode::Text } else { Opcode::Binary };
+    let opcode = [Opcode::Text, Opcode::Binary][form.index()];
     let mut decoder = ServerDecoder::default();
     let mut found = Vec::new();
     while !buffer.is_empty() {
@@ -78,9 +78,9 @@ fn publications_say_the_same_in_both_forms() {
         } else {
             Data { kind: DataKind::Binary, bytes: &bytes }
         };
-        let forms = Forms { json: random.one_in(2), binary: random.one_in(2) };
-        let content = Content { room: &room, from: &from, at, key, data };
-        let publication = Publication::encode(&content, seq, forms);
+        let forms = Form::ALL.into_iter().filter(|_| random.one_in(2)).collect();
+        let content = Content::new(&room, seq, &from, at, data).with_key(key);
+        let publication = Publication::encode(&content, forms);
         assert_eq!(publication.data, data.bytes, "seed {seed}");
 
         let mut expected = json!({"type": "message", "room": *room, "seq": seq, "from": *from, "at": at});
@@ -115,8 +115,7 @@ fn data_passes_through_byte_for_byte() {
         };
         assert_eq!(room, name, "seed {seed}");
         let (room, from) = (RoomName::new(&room).expect("a name"), UserName::new("u").expect("a name"));
-        let content = Content { room: &room, from: &from, at: 1, key: None, data: read };
-        let publication = Publication::encode(&content, 1, Forms { json: true, binary: true });
+        let publication = Publication::encode(&Content::new(&room, 1, &from, 1, read), Forms::ALL);
         let json = messages(&publication.frame(&room, Form::Json), Form::Json).remove(0);
         assert!(String::from_utf8(json).expect("UTF-8").ends_with(&format!(r#""data":{data}}}"#)), "seed {seed}");
         let binary = messages(&publication.frame(&room, Form::Binary), Form::Binary).remove(0);
@@ -131,15 +130,9 @@ fn a_joined_with_a_long_history_is_one_json_and_many_binary_messages() {
     let history: Vec<Arc<Publication>> = (1..=300)
         .map(|seq| {
             let data = json!(random.text(seq as usize % 200)).to_string();
-            let content = Content {
-                room: &room,
-                from: &from,
-                at: seq * 10,
-                key: None,
-                data: Data { kind: DataKind::Json, bytes: data.as_bytes() },
-            };
-            let forms = Forms { json: seq % 3 > 0, binary: seq % 3 < 2 };
-            Arc::new(Publication::encode(&content, seq, forms))
+            let data = Data { kind: DataKind::Json, bytes: data.as_bytes() };
+            let forms = [Forms::from(Form::Binary), Forms::ALL, Form::Json.into()][seq as usize % 3];
+            Arc::new(Publication::encode(&Content::new(&room, seq, &from, seq * 10, data), forms))
         })
         .collect();
     let joined = Reply::Joined {

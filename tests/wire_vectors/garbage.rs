@@ -2,7 +2,7 @@
 
 use roomring::wire::binary;
 use roomring::wire::client::{ServerDecoder, client_frame};
-use roomring::wire::command::Form;
+use roomring::wire::form::Form;
 use roomring::wire::frame::Opcode;
 use roomring::wire::handshake::{Head, parse_head};
 use roomring::wire::json;

@@ -16,7 +16,6 @@ use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
 use crate::engine::call::{Answer, Call, ConnOrder, ConnSummary, Whom};
 use crate::io::clock;
-use crate::wire::command::Form;
 
 /// By what the first connections are chosen
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -87,10 +86,7 @@ impl Connection {
             user: summary.user.to_string(),
             node: node.to_owned(),
             core: summary.conn.home.0,
-            form: match summary.form {
-                Form::Json => "json",
-                Form::Binary => "binary",
-            },
+            form: summary.form.name(),
             rooms: summary.rooms,
             away: summary.away,
             last_seen_at: unix_ms.saturating_sub(summary.silent_ms),

@@ -18,7 +18,7 @@ use super::Api;
 use super::refusal::Refusal;
 use crate::base::ids::{NameError, RoomName, UserName};
 use crate::base::limits::KEY_BYTES_MAX;
-use crate::wire::command::DataKind;
+use crate::wire::publication::DataKind;
 
 /// A body must have come by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refusal> {
-        let most = body_bytes_max(api.settings.message_bytes_max);
+        let most = body_bytes_max(api.settings.max_message_bytes);
         let announced = content_length(request.headers()).unwrap_or(most);
         let too_large = || Refusal::too_large(format!("the body is larger than {most} bytes"));
         if announced > most {

@@ -46,13 +46,13 @@ pub struct ApiSettings {
     /// This machine's name.
     pub node: String,
     /// `X-API-Key`; empty: nobody is asked for one.
-    pub key: String,
+    pub api_key: String,
     /// How often requests may come; `None`: no limit.
-    pub rate: Option<Rate>,
+    pub api_rate: Option<Rate>,
     /// The largest data of a publish.
-    pub message_bytes_max: usize,
+    pub max_message_bytes: usize,
     /// Hosts by which the control address may be asked for, on every route.
-    pub hosts: AllowedHosts,
+    pub allowed_hosts: AllowedHosts,
     /// Whether rooms whose names begin with `@` are users' inboxes; without, nothing may be published there.
     pub inboxes: bool,
 }
@@ -78,11 +78,11 @@ impl Api {
         cores: impl CallCores + 'static,
         drain: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let bodies_kib = input::bodies_bytes_max(settings.message_bytes_max) / 1_024;
+        let bodies_kib = input::bodies_bytes_max(settings.max_message_bytes) / 1_024;
         Self {
             caller: Caller::new(cores),
-            guard: SharedGuard::new(Guard::new(settings.key.clone(), settings.rate)),
-            hosts: RwLock::new(settings.hosts.clone()),
+            guard: SharedGuard::new(Guard::new(settings.api_key.clone(), settings.api_rate)),
+            hosts: RwLock::new(settings.allowed_hosts.clone()),
             places: Semaphore::new(REQUESTS_MAX),
             bodies: Semaphore::new(bodies_kib),
             requests: Requests::default(),

@@ -183,7 +183,7 @@ fn read_message(
     from: Option<&str>,
     ephemeral: bool,
 ) -> Result<RoomAsk, Refusal> {
-    let (kind, data) = input::data(json, base64, api.settings.message_bytes_max)?;
+    let (kind, data) = input::data(json, base64, api.settings.max_message_bytes)?;
     let from = input::user("from", from.unwrap_or(FROM))?;
     let key = input::key(key)?;
     if key.is_some() && ephemeral {

@@ -214,7 +214,7 @@ pub(super) async fn members(
     };
     let is_full = users.len() == limit as usize && total > users.len() as u64;
     let next = users.last().filter(|_| is_full).map(|last| last.user.to_string());
-    let member = |user: &crate::wire::reply::PresentUser| Member {
+    let member = |user: &crate::wire::protocol::PresentUser| Member {
         user: user.user.to_string(),
         status: user.status.as_str(),
         connections: user.connections,

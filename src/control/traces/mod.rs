@@ -21,7 +21,7 @@ use crate::io::clock;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceSettings {
     /// The collector: see [`is_endpoint`].
-    pub endpoint: String,
+    pub otlp_endpoint: String,
     /// Spans that may wait; over it they are dropped by the cores.
     pub queue_max: usize,
 }
@@ -99,7 +99,7 @@ impl Exporter {
     /// # Errors
     /// The address is none, or the system's certificates cannot be read.
     pub fn new(settings: &TraceSettings, node: &str) -> Result<(Exporter, Sender<Span>), String> {
-        let url = traces_url(&settings.endpoint).ok_or("it is not an http or https URL")?;
+        let url = traces_url(&settings.otlp_endpoint).ok_or("it is not an http or https URL")?;
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

@@ -85,7 +85,7 @@ async fn collector(status: StatusCode) -> String {
 }
 
 fn exporter(endpoint: String) -> (Exporter, Sender<Span>) {
-    Exporter::new(&TraceSettings { endpoint, queue_max: 1_000 }, "n1").expect("an address")
+    Exporter::new(&TraceSettings { otlp_endpoint: endpoint, queue_max: 1_000 }, "n1").expect("an address")
 }
 
 #[tokio::test]

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::base::limits::{CALL_ENDS_MAX, CALL_SCAN_MAX};
-use crate::engine::input::{Input, Record, StoreEvent, Stretch};
+use crate::engine::input::Input;
 use crate::engine::machine::Machine;
-use crate::engine::output::StoreRequest;
 use crate::engine::placement::owner_of;
+use crate::engine::record::{Record, Stretch};
+use crate::engine::settings::KeepingMode;
+use crate::engine::store_port::StoreEvent;
+use crate::engine::store_port::StoreRequest;
 
 fn named(room: &str) -> RoomName {
     RoomName::new(room).expect("valid")
@@ -135,7 +138,7 @@ fn pages_of_a_room_are_those_of_its_members() {
 fn what_a_room_does_not_have_is_refused() {
     let mut machine = Machine::with(1, |_, rooms| {
         rooms.presence = false;
-        rooms.history_count_max = 0;
+        rooms.history_size = 0;
     });
     let history = RoomAsk::History { after: None, before: None, limit: 1 };
     let members = RoomAsk::Members { after: None, limit: 1 };
@@ -152,7 +155,7 @@ fn what_a_room_does_not_have_is_refused() {
 
 #[test]
 fn with_a_store_a_publish_is_answered_when_it_is_committed() {
-    let mut machine = Machine::with(1, |settings, _| settings.durable = true);
+    let mut machine = Machine::with(1, |settings, _| settings.keeping = KeepingMode::Commit);
     let token = machine.ask_room("lobby", publish("1"));
     let late = machine.ask_room("lobby", RoomAsk::Summary);
     machine.settle();
@@ -420,7 +423,7 @@ fn rooms_that_stay_are_listed_once_whatever_comes_and_goes() {
 
 #[test]
 fn the_busiest_rooms_are_found_run_by_run() {
-    let mut machine = Machine::with(1, |_, rooms| rooms.history_count_max = 100);
+    let mut machine = Machine::with(1, |_, rooms| rooms.history_size = 100);
     for index in 0..CALL_SCAN_MAX + 50 {
         machine.call_room(&format!("r{index:04}"), publish("1"));
     }

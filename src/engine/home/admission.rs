@@ -123,7 +123,7 @@ impl Home {
 
     /// Whether there is no place now: asked first, so that a full server does not count or verify whom it refuses.
     fn is_at_capacity(&self) -> bool {
-        self.open >= self.settings.core_connections_max || self.places.taken() >= self.settings.connections_max
+        self.open >= self.settings.max_connections_per_core || self.places.taken() >= self.settings.max_connections
     }
 
     fn ask_limiter(&mut self, slot: u32, core: CoreId, question: ToLimiter, effects: &mut HomeEffects<'_>) {
@@ -180,7 +180,7 @@ impl Home {
             return self.turn_away(slot, &refusal, effects);
         }
         let Some(user) = user else { return };
-        if self.settings.limits.connections_per_user_max == 0 {
+        if self.settings.limits.connections_per_user == 0 {
             return self.let_in(slot, effects);
         }
         let conn = self.sessions.at(slot).id(self.core, slot);
@@ -202,8 +202,8 @@ impl Home {
     /// still waits holds none, so whoever is never let in keeps nobody out.
     fn let_in(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         // Others may have come while it waited, here or on another core.
-        let has_slot = self.open < self.settings.core_connections_max;
-        if !has_slot || !self.places.try_take(self.settings.connections_max) {
+        let has_slot = self.open < self.settings.max_connections_per_core;
+        if !has_slot || !self.places.try_take(self.settings.max_connections) {
             return self.turn_away(slot, &at_capacity(AT_CAPACITY), effects);
         }
         let waiting = self.waiting.remove(&slot).expect("the caller has seen it");

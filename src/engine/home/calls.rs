@@ -9,7 +9,7 @@ use crate::base::ids::{ConnId, UserName};
 use crate::base::limits::{CALL_ENDS_MAX, CALL_SCAN_MAX};
 use crate::engine::call::{Answer, Call, ConnOrder, ConnSummary, Whom};
 use crate::engine::session::{Phase, SEEN_UNIT_MS};
-use crate::wire::push::LeftReason;
+use crate::wire::protocol::LeftReason;
 
 /// What the log says of a connection that an operator has closed.
 const CAUSE: &str = "disconnected by an operator";

@@ -7,7 +7,6 @@ use smallvec::smallvec;
 use super::late::Leaving;
 use super::pace::LANE_FULL;
 use super::{Home, HomeEffects};
-use crate::base::causes::CommandKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWERED_MAX};
@@ -15,9 +14,8 @@ use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Membership, NOWHERE};
-use crate::wire::command::{BadRequest, Command, Data, Recover, ReplyTo, Request};
-use crate::wire::push::{LeftReason, Status};
-use crate::wire::reply::Reply;
+use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status};
+use crate::wire::publication::Data;
 
 impl Home {
     pub(super) fn handle_request(
@@ -30,7 +28,7 @@ impl Home {
             Ok(request) => (Some(&request.command), request.reply),
             Err(bad) => (None, bad.reply),
         };
-        effects.counters.causes.command(command.map_or(CommandKind::Bad, kind_of));
+        effects.counters.causes.command(command.map_or(BAD_COMMAND, Command::index));
         if !self.keeps_pace(slot, command, reply, effects) {
             return;
         }
@@ -148,7 +146,7 @@ impl Home {
         let session = self.sessions.at(slot);
         let found = audience.and_then(|audience| Some((audience, session.membership(audience)?)));
         let membership = found.map(|(_, index)| session.memberships[index]);
-        let max = self.settings.rooms_per_connection_max as usize;
+        let max = self.settings.rooms_per_connection as usize;
         let is_new = membership.is_none_or(|membership| !membership.wanted);
         if max > 0 && is_new && session.rooms() >= max {
             let words = format!("this connection has joined the maximum number of rooms ({max})");
@@ -237,7 +235,7 @@ impl Home {
             return;
         }
         let mut trace = None;
-        if self.settings.trace_part > 0
+        if self.settings.trace_sample > 0
             && let Some((audience, _)) = self.wanted_membership(slot, room)
         {
             let room = self.audiences.at(audience).room.clone();
@@ -307,20 +305,6 @@ impl Home {
 
     fn refuse_stranger(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         self.refuse(slot, ErrorCode::NotJoined, "this connection has not joined that room", reply, effects);
-    }
-}
-
-/// As it is counted.
-fn kind_of(command: &Command<'_>) -> CommandKind {
-    match command {
-        Command::Join { .. } => CommandKind::Join,
-        Command::Leave { .. } => CommandKind::Leave,
-        Command::Publish { .. } => CommandKind::Publish,
-        Command::History { .. } => CommandKind::History,
-        Command::Presence { .. } => CommandKind::Presence,
-        Command::Status { .. } => CommandKind::Status,
-        Command::Ping { .. } => CommandKind::Ping,
-        Command::Refresh { .. } => CommandKind::Refresh,
     }
 }
 

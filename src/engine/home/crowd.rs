@@ -17,7 +17,7 @@ impl Home {
     /// theirs are counted when the proxy has named them. Whether the socket stays, as far as that is known already.
     pub(super) fn count_connect(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> bool {
         let address = self.peers.get(slot);
-        if self.settings.limits.connect_rate_per_address.is_none() || self.settings.trusted_proxies.contains(address) {
+        if self.settings.limits.connect_rate_per_ip.is_none() || self.settings.trusted_proxies.contains(address) {
             return true;
         }
         let core = core_of_address(address, self.settings.cores);
@@ -72,7 +72,7 @@ impl Home {
         if self.sockets - self.websockets > HALF_OPEN_MAX {
             self.close_oldest(false, effects);
         }
-        let spare = self.settings.sockets_max.saturating_sub(self.settings.core_connections_max);
+        let spare = self.settings.sockets_max.saturating_sub(self.settings.max_connections_per_core);
         if self.sockets > self.settings.sockets_max - spare / 2 {
             self.close_oldest(true, effects);
         }

@@ -11,34 +11,28 @@ use super::{Home, HomeEffects, pack};
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::limits::{JOINED_BYTES_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};
-use crate::engine::audience::Pending;
+use crate::engine::hop::Delivery;
 use crate::engine::outbox::{Outgoing, Role, Source};
 use crate::engine::settings::SlowPolicy;
-use crate::wire::command::{Form, ReplyTo};
+use crate::wire::encode::encode_reply;
+use crate::wire::form::{Form, Frames};
 use crate::wire::frame::count_messages;
-use crate::wire::publication::Frames;
+use crate::wire::protocol::ReplyTo;
 use crate::wire::reading::{Reading, Variants};
-use crate::wire::reply::encode_reply;
 
 impl Home {
-    pub(super) fn deliver(
-        &mut self,
-        room: &RoomName,
-        pending: Pending,
-        except: Option<ConnId>,
-        effects: &mut HomeEffects<'_>,
-    ) {
+    pub(super) fn deliver(&mut self, room: &RoomName, delivery: Delivery, effects: &mut HomeEffects<'_>) {
         let Some(index) = self.audiences.find(room) else { return };
         let audience = self.audiences.at_mut(index);
-        let seq = pending.publication.seq;
+        let seq = delivery.publication.seq;
         if let Some(last) = audience.last_seq.replace(seq) {
             // Lanes lose nothing and the owner tells every hole: anything else is a fault of the server's own, and
             // wrong data must not be served.
             assert_eq!(seq, last + 1, "message out of order in {room}");
         }
-        let bytes = pending.publication.bytes();
+        let bytes = delivery.publication.bytes();
         let is_full = audience.pending.len() >= SEND_FRAMES_MAX || audience.pending_bytes + bytes > SEND_BYTES_MAX;
-        let except = self.spared(except);
+        let except = self.spared(delivery.publication.except);
         if except.is_some() || is_full {
             self.put_pending(index, effects);
             // Closing a slow member may have ended the audience.
@@ -47,13 +41,13 @@ impl Home {
             }
         }
         if except.is_some() {
-            return self.put(index, &[pending], except, effects);
+            return self.put(index, &[delivery], except, effects);
         }
         let audience = self.audiences.at_mut(index);
         if audience.pending.is_empty() {
             self.pending.push((index, audience.stream));
         }
-        audience.pending.push(pending);
+        audience.pending.push(delivery);
         audience.pending_bytes += bytes;
     }
 
@@ -86,7 +80,7 @@ impl Home {
     }
 
     /// Puts a run of publications, at least one, into the outboxes of a room's members.
-    fn put(&mut self, index: u32, run: &[Pending], except: Option<u32>, effects: &mut HomeEffects<'_>) {
+    fn put(&mut self, index: u32, run: &[Delivery], except: Option<u32>, effects: &mut HomeEffects<'_>) {
         let audience = self.audiences.at(index);
         let (stream, policy, room) = (audience.stream, audience.slow_policy, audience.room.clone());
         let readings = audience.readings();
@@ -117,7 +111,7 @@ impl Home {
             self.count_traced(stream, first..=last, queued);
         }
         if queued > 0 {
-            self.delivered.extend(run.iter().map(|pending| (pending.arrived_us, queued)));
+            self.delivered.extend(run.iter().map(|pending| (pending.publication.arrived_us, queued)));
         }
     }
 
@@ -128,7 +122,7 @@ impl Home {
         behind: &[u32],
         source: Source<'_>,
         frame: u32,
-        (run, reading): (&[Pending], Reading),
+        (run, reading): (&[Delivery], Reading),
         effects: &mut HomeEffects<'_>,
     ) -> u64 {
         // Of a run in a room of `latest` only its last message may be left.
@@ -288,12 +282,12 @@ impl Home {
 }
 
 /// A run of publications, to be queued for those who read in one way.
-fn outgoing(run: &[Pending], room: &RoomName, reading: Reading) -> Outgoing {
+fn outgoing(run: &[Delivery], room: &RoomName, reading: Reading) -> Outgoing {
     Outgoing::messages(run[0].publication.seq, run.len() as u32, run_bytes(run, room, reading))
 }
 
 /// A run as finished frames for one way of reading: the shared frame itself if it is one, else all of them in one buffer.
-fn run_bytes(run: &[Pending], room: &RoomName, reading: Reading) -> Bytes {
+fn run_bytes(run: &[Delivery], room: &RoomName, reading: Reading) -> Bytes {
     if let [pending] = run {
         return pending.frame(room, reading);
     }

@@ -6,23 +6,23 @@ use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName};
 use crate::base::limits::JOINED_BYTES_MAX;
-use crate::engine::audience::Pending;
 use crate::engine::hop::ToHome;
 use crate::engine::session::{NOWHERE, Phase};
-use crate::wire::command::{Form, ReplyTo};
+use crate::wire::encode::{encode_push, encode_reply};
+use crate::wire::form::Form;
+use crate::wire::protocol::{LeftReason, Push, Reply, ReplyTo};
 use crate::wire::publication::Publication;
-use crate::wire::push::{LeftReason, Push, encode_push};
-use crate::wire::reply::{Reply, encode_reply};
 
 impl Home {
     /// A hop from a room's owner.
     pub fn handle_hop(&mut self, hop: ToHome, effects: &mut HomeEffects<'_>) {
         match hop {
-            ToHome::Deliver { room, publication, variants, except, arrived_us, trace } => {
-                if let Some(mark) = trace {
-                    self.note_traced((mark, arrived_us), &room, publication.seq, effects);
+            ToHome::Deliver { room, delivery } => {
+                if let Some(mark) = delivery.trace {
+                    let publication = &delivery.publication;
+                    self.note_traced((mark, publication.arrived_us), &room, publication.seq, effects);
                 }
-                self.deliver(&room, Pending { publication, variants, arrived_us }, except, effects);
+                self.deliver(&room, delivery, effects);
             }
             ToHome::Push { room, frames, variants, except } => {
                 self.push(&room, (&frames, variants.as_deref()), except, effects);

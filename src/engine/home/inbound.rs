@@ -45,7 +45,7 @@ impl Home {
     ) -> Result<(), ProtocolError> {
         let mut used = 0;
         loop {
-            let (rest, bytes_max) = (&mut bytes[used..], self.settings.message_bytes_max);
+            let (rest, bytes_max) = (&mut bytes[used..], self.settings.max_message_bytes);
             let decoded = match inflater.as_deref_mut() {
                 None => decoder.next(rest, bytes_max)?,
                 Some(inflater) => decoder.next_inflated(rest, bytes_max, inflater)?,

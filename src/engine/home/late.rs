@@ -18,8 +18,7 @@ use crate::engine::hop::{MemberRef, ToLimiter, ToOwner};
 use crate::engine::limiter::{core_of_address, core_of_user};
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Marks, Phase};
-use crate::wire::command::ReplyTo;
-use crate::wire::push::LeftReason;
+use crate::wire::protocol::{LeftReason, ReplyTo};
 
 /// How a membership ends.
 #[derive(Clone, Copy, Debug)]

@@ -65,12 +65,11 @@ use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
 use crate::base::limits::{CONNECTION_BYTES, SENDS_PER_TURN_MAX};
 use crate::base::places::Places;
 use crate::base::time::Now;
-use crate::wire::command::ReplyTo;
 use crate::wire::deflate::Inflater;
+use crate::wire::encode::{encode_push, encode_reply};
+use crate::wire::protocol::{Push, Reply, ReplyTo};
 use crate::wire::publication::Publication;
-use crate::wire::push::{Push, encode_push};
 use crate::wire::reading::Reading;
-use crate::wire::reply::{Reply, encode_reply};
 
 /// What the home half acts through: borrowed from the engine for one call.
 pub struct HomeEffects<'a> {
@@ -166,7 +165,7 @@ impl Home {
             random,
             sessions: Table::new(),
             peers: Peers::default(),
-            outboxes: Outboxes::new(settings.outbox_bytes_max),
+            outboxes: Outboxes::new(settings.outbox_bytes),
             timers: Timers::new(&settings),
             tokens: None,
             heads: HashMap::default(),

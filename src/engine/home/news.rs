@@ -6,8 +6,8 @@ use crate::base::ids::RoomName;
 use crate::base::limits::{MISSED_LOOKS_PER_TICK_MAX, SEND_BYTES_MAX};
 use crate::engine::news::News;
 use crate::engine::outbox::{Outgoing, Role};
+use crate::wire::form::Frames;
 use crate::wire::frame::count_messages;
-use crate::wire::publication::Frames;
 use crate::wire::reading::Variants;
 
 /// So many statuses that a member missed are told together.
@@ -65,7 +65,7 @@ impl Home {
 
     fn make_up_for(&mut self, index: u32, slot: u32, effects: &mut HomeEffects<'_>) {
         let reading = self.sessions.at(slot).reading.expect("members are open");
-        let wanted = SEND_BYTES_MAX.min(self.settings.outbox_bytes_max / ROOM_DIVISOR);
+        let wanted = SEND_BYTES_MAX.min(self.settings.outbox_bytes / ROOM_DIVISOR);
         while self.outboxes.queue_room(slot) >= wanted {
             let audience = self.audiences.at_mut(index);
             let room = audience.room.clone();

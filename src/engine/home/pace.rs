@@ -13,7 +13,7 @@ use crate::engine::placement::owner_of;
 use crate::engine::rates::{Bucket, Rate};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table;
-use crate::wire::command::{Command, ReplyTo};
+use crate::wire::protocol::{Command, ReplyTo};
 
 /// What is said of a command that another core cannot be given now.
 pub(super) const LANE_FULL: &str = "too much waits for the room's core";

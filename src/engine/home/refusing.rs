@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::limits::WS_PATH;
-use crate::wire::command::Form;
+use crate::wire::encode::encode_push;
+use crate::wire::form::Form;
 use crate::wire::frame::close_frame;
 use crate::wire::handshake::{Refusal, Upgrade, accept_response};
-use crate::wire::push::{Push, ReconnectReason, encode_push};
+use crate::wire::protocol::{Push, ReconnectReason};
 
 /// Reconnects are spread over at least and at most so long.
 const SPREAD_MS: std::ops::RangeInclusive<u64> = 1_000..=10_000;

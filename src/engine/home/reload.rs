@@ -22,7 +22,7 @@ struct Uncounted {
 impl Home {
     /// Other settings hold from now on.
     pub fn set_settings(&mut self, settings: Arc<Settings>, effects: &mut HomeEffects<'_>) {
-        self.outboxes.set_bytes_max(settings.outbox_bytes_max);
+        self.outboxes.set_bytes_max(settings.outbox_bytes);
         let before = std::mem::replace(&mut self.settings, settings);
         self.change_rates(&before.limits, effects.now.mono_us);
         if before.limits.idle_timeout_ms != self.settings.limits.idle_timeout_ms {
@@ -96,9 +96,9 @@ impl Home {
 fn limited(limits: &Limits) -> Marks {
     let mut marks = Marks::default();
     for (is_limited, mark) in [
-        (limits.connections_per_address_max > 0, Marks::COUNTED_ADDRESS),
-        (limits.connections_per_user_max > 0, Marks::COUNTED_USER),
-        (limits.user_message_rate.is_some(), Marks::COUNTED_MESSAGES),
+        (limits.connections_per_ip > 0, Marks::COUNTED_ADDRESS),
+        (limits.connections_per_user > 0, Marks::COUNTED_USER),
+        (limits.message_rate_per_user.is_some(), Marks::COUNTED_MESSAGES),
     ] {
         if is_limited {
             marks.set(mark);

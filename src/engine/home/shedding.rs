@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{Home, HomeEffects};
 use crate::base::limits::{SEND_BYTES_MAX, SHED_AGAIN_MS, SHED_BYTES_MIN};
 use crate::engine::session::Phase;
-use crate::wire::push::ReconnectReason;
+use crate::wire::protocol::ReconnectReason;
 
 /// Someone who holds memory that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,8 +14,9 @@ use crate::base::time::Now;
 use crate::engine::outbox::{Flushed, Outgoing, Role};
 use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS, Session};
 use crate::engine::settings::Settings;
+use crate::wire::encode::encode_push;
 use crate::wire::frame::{Opcode, server_frame};
-use crate::wire::push::{Push, ReconnectReason, encode_push};
+use crate::wire::protocol::{Push, ReconnectReason};
 
 /// Places that a queue of deadlines keeps when it is empty.
 const QUEUE_KEPT: usize = 256;
@@ -79,7 +80,7 @@ impl Timers {
             lingers: VecDeque::new(),
             idle: VecDeque::new(),
             silent: BinaryHeap::new(),
-            wheel: (settings.heartbeat_ms / TICK_MS).max(1),
+            wheel: (settings.heartbeat_interval_ms / TICK_MS).max(1),
             ticked: 0,
             drain: None,
             worst: Worst::default(),
@@ -181,7 +182,7 @@ impl Home {
             self.timers.worst.see(self.outboxes.bytes(slot));
             let session = self.sessions.at(slot);
             let deadline = u64::from(session.last_seen) * SEEN_UNIT_MS + self.settings.heartbeat_timeout_ms;
-            if deadline <= now_ms + self.settings.heartbeat_ms + TICK_MS {
+            if deadline <= now_ms + self.settings.heartbeat_interval_ms + TICK_MS {
                 self.timers.silent.push(Reverse((deadline, slot, session.generation)));
             }
             due.push(slot);

@@ -16,9 +16,8 @@ use crate::engine::access::{Access, Allowed, Grants, Keys};
 use crate::engine::budget::Budget;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table::Table;
-use crate::wire::command::ReplyTo;
-use crate::wire::push::LeftReason;
-use crate::wire::reply::{Reply, encode_reply};
+use crate::wire::encode::encode_reply;
+use crate::wire::protocol::{LeftReason, Reply, ReplyTo};
 
 /// What a core knows of tokens.
 #[derive(Debug)]
@@ -84,7 +83,7 @@ impl Home {
         effects.budget.charge(access.grants.bytes());
         let ends_ms = mono_ms_of(access.ends_at, effects.now);
         *tokens.held.at_mut(slot) = Held { grants: access.grants, ends_ms, ..Held::default() };
-        tokens.schedule(slot, is_told, effects.now, self.settings.heartbeat_ms);
+        tokens.schedule(slot, is_told, effects.now, self.settings.heartbeat_interval_ms);
     }
 
     /// A slot's connection, or its upgrade, has ended.
@@ -133,7 +132,12 @@ impl Home {
     /// The wheel passes a connection.
     pub(super) fn schedule_expiry(&mut self, slot: u32, now: Now) {
         if let Some(tokens) = &mut self.tokens {
-            tokens.schedule(slot, !self.sessions.at(slot).marks.has(Marks::ECHO), now, self.settings.heartbeat_ms);
+            tokens.schedule(
+                slot,
+                !self.sessions.at(slot).marks.has(Marks::ECHO),
+                now,
+                self.settings.heartbeat_interval_ms,
+            );
         }
     }
 
@@ -150,7 +154,7 @@ impl Home {
                 continue;
             }
             held.warned = true;
-            tokens.schedule(slot, true, effects.now, self.settings.heartbeat_ms);
+            tokens.schedule(slot, true, effects.now, self.settings.heartbeat_interval_ms);
             self.warn(slot, effects);
         }
         self.expire_waits(now_ms);

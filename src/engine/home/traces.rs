@@ -29,7 +29,7 @@ impl Home {
         bytes: usize,
         effects: &mut HomeEffects<'_>,
     ) -> Option<Mark> {
-        let mark = Mark::draw(self.settings.trace_part, &mut self.random)?;
+        let mark = Mark::draw(self.settings.trace_sample, &mut self.random)?;
         let session = self.sessions.at(slot);
         let user = session.user.clone().expect("an open connection has a user");
         let stage = Stage::Received { conn: session.id(self.core, slot), user, bytes };

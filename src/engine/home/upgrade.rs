@@ -11,12 +11,13 @@ use crate::engine::access::Access;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
 use crate::engine::table;
-use crate::wire::command::{Form, Recover, ReplyTo};
+use crate::wire::encode::encode_push;
+use crate::wire::form::Form;
 use crate::wire::handshake::{
     Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response, json_response, parse_head,
     refusal_response, without_content,
 };
-use crate::wire::push::{Push, encode_push};
+use crate::wire::protocol::{Push, Recover, ReplyTo};
 use crate::wire::reading::Reading;
 
 /// What `/health` says while every upgrade is refused for lack of keys.
@@ -140,7 +141,7 @@ impl Home {
         if upgrade.path != WS_PATH {
             session.marks.set(Marks::ECHO);
         }
-        if self.settings.limits.user_message_rate.is_some() {
+        if self.settings.limits.message_rate_per_user.is_some() {
             session.marks.set(Marks::COUNTED_MESSAGES);
         }
         effects.budget.charge_standing(self.connection_bytes + user.len());
@@ -169,8 +170,8 @@ impl Home {
             name: name.as_deref(),
             session: &session,
             node: &self.settings.node,
-            heartbeat_ms: self.settings.heartbeat_ms,
-            max_message_bytes: self.settings.message_bytes_max as u64,
+            heartbeat_ms: self.settings.heartbeat_interval_ms,
+            max_message_bytes: self.settings.max_message_bytes as u64,
         };
         let welcome = encode_push(&welcome, form);
         self.say(slot, welcome, effects);

@@ -18,9 +18,8 @@ use crate::engine::hop::ToLimiter;
 use crate::engine::limiter::{core_of_address, network};
 use crate::engine::output::TokenRefused;
 use crate::engine::session::Phase;
-use crate::wire::command::ReplyTo;
 use crate::wire::handshake::{Refusal, Upgrade};
-use crate::wire::reply::Reply;
+use crate::wire::protocol::{Reply, ReplyTo};
 
 /// What is said where there are no keys, and when to try again.
 const NO_KEYS: &str = "the keys that verify tokens have not been obtained yet";
@@ -429,7 +428,7 @@ impl Home {
 
     /// Signature checks of a token that was not good take as many upgrades from the rate of its client's address.
     fn charge_address(&self, slot: u32, checks: u32, effects: &mut HomeEffects<'_>) {
-        if checks > 0 && self.settings.limits.connect_rate_per_address.is_some() {
+        if checks > 0 && self.settings.limits.connect_rate_per_ip.is_some() {
             let address = self.peers.get(slot);
             let core = core_of_address(address, self.settings.cores);
             effects.outbound.post_to_limiter(core, ToLimiter::ChargeAddress { address, upgrades: checks });

@@ -123,7 +123,7 @@ impl Limiter {
         let before = std::mem::replace(&mut self.settings, settings);
         let (from, to) = (&before.limits, &self.settings.limits);
         self.server.change_rate(from.connect_rate, to.connect_rate, now_us);
-        let (from_rate, to_rate) = (from.connect_rate_per_address, to.connect_rate_per_address);
+        let (from_rate, to_rate) = (from.connect_rate_per_ip, to.connect_rate_per_ip);
         if from_rate != to_rate {
             for entry in self.addresses.values_mut() {
                 entry.connects.change_rate(from_rate, to_rate, now_us);
@@ -133,8 +133,8 @@ impl Limiter {
             }
             look_by(&mut self.addresses_due, now_us + to_rate.map_or(0, |rate| rate.full_ms() * 1_000));
         }
-        if from.user_message_rate != to.user_message_rate {
-            look_by(&mut self.users_due, now_us + to.user_message_rate.map_or(0, |rate| rate.per_ms * 1_000));
+        if from.message_rate_per_user != to.message_rate_per_user {
+            look_by(&mut self.users_due, now_us + to.message_rate_per_user.map_or(0, |rate| rate.per_ms * 1_000));
         }
     }
 
@@ -175,7 +175,7 @@ impl Limiter {
     /// # Errors
     /// It is over the rate.
     pub fn try_connect(&mut self, address: IpAddr, now: Now, budget: &mut Budget) -> Result<(), TooOften> {
-        let Some(rate) = self.settings.limits.connect_rate_per_address else { return Ok(()) };
+        let Some(rate) = self.settings.limits.connect_rate_per_ip else { return Ok(()) };
         let entry = self.address(network(address), now, budget);
         entry.sockets.try_take(rate.times(SOCKETS_PER_CONNECT), now.mono_us).map_err(|retry_after_ms| {
             let is_answered = entry.answers.try_take(rate, now.mono_us).is_ok();
@@ -184,18 +184,18 @@ impl Limiter {
     }
 
     fn connect(&mut self, conn: ConnId, address: IpAddr, effects: &mut LimiterEffects<'_>) {
-        let Limits { connect_rate, connect_rate_per_address, connections_per_address_max, .. } = self.settings.limits;
-        let counted = connections_per_address_max > 0;
-        if counted || connect_rate_per_address.is_some() {
+        let Limits { connect_rate, connect_rate_per_ip, connections_per_ip, .. } = self.settings.limits;
+        let counted = connections_per_ip > 0;
+        if counted || connect_rate_per_ip.is_some() {
             let entry = self.address(network(address), effects.now, effects.budget);
-            if let Some(rate) = connect_rate_per_address
+            if let Some(rate) = connect_rate_per_ip
                 && let Err(retry_after_ms) = entry.connects.try_take(rate, effects.now.mono_us)
             {
                 let refusal = ConnectRefusal::AddressRate { retry_after_ms };
                 return refuse_connect(conn, refusal, effects);
             }
             if counted {
-                if entry.connections >= connections_per_address_max {
+                if entry.connections >= connections_per_ip {
                     return refuse_connect(conn, ConnectRefusal::AddressConnections, effects);
                 }
                 entry.connections += 1;
@@ -226,7 +226,7 @@ impl Limiter {
     }
 
     fn address(&mut self, key: Ipv6Addr, now: Now, budget: &mut Budget) -> &mut Address {
-        let rate = self.settings.limits.connect_rate_per_address;
+        let rate = self.settings.limits.connect_rate_per_ip;
         let entry = self.addresses.entry(key).or_insert_with(|| {
             budget.charge(LIMITER_ENTRY_BYTES);
             Address::default()
@@ -254,14 +254,14 @@ impl Limiter {
     }
 
     fn charge_address(&mut self, address: IpAddr, upgrades: u32, effects: &mut LimiterEffects<'_>) {
-        if let Some(rate) = self.settings.limits.connect_rate_per_address {
+        if let Some(rate) = self.settings.limits.connect_rate_per_ip {
             let entry = self.address(network(address), effects.now, effects.budget);
             entry.connects.charge(rate, upgrades, effects.now.mono_us);
         }
     }
 
     fn register(&mut self, conn: ConnId, user: UserName, effects: &mut LimiterEffects<'_>) {
-        let max = self.settings.limits.connections_per_user_max;
+        let max = self.settings.limits.connections_per_user;
         let connections = self.users.get(&user).map_or(0, |user| user.connections);
         if max > 0 && connections >= max {
             return refuse_connect(conn, ConnectRefusal::UserConnections, effects);
@@ -295,7 +295,7 @@ impl Limiter {
     /// # Errors
     /// The user has published as often as one may: when to try again, milliseconds.
     pub fn try_publish(&mut self, user: &UserName, now: Now, budget: &mut Budget) -> Result<(), u64> {
-        let Some(rate) = self.settings.limits.user_message_rate else { return Ok(()) };
+        let Some(rate) = self.settings.limits.message_rate_per_user else { return Ok(()) };
         if !self.users.contains_key(user) {
             self.user(user.clone(), budget);
         }
@@ -339,7 +339,7 @@ impl Limiter {
             let due = self.addresses_due.pop_front_if(|(due_us, _)| *due_us <= now_us);
             let Some((_, key)) = due else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
-            let rate = self.settings.limits.connect_rate_per_address;
+            let rate = self.settings.limits.connect_rate_per_ip;
             if let Some(rate) = rate.filter(|_| !entry.is_full(now_us)) {
                 self.addresses_due.push_back((now_us + rate.full_ms() * 1_000, key));
                 continue;
@@ -355,7 +355,7 @@ impl Limiter {
             let due = self.users_due.pop_front_if(|(due_us, _)| *due_us <= now_us);
             let Some((_, user)) = due else { break };
             let Some(entry) = self.users.get_mut(&user) else { continue };
-            let rate = self.settings.limits.user_message_rate;
+            let rate = self.settings.limits.message_rate_per_user;
             if let Some(rate) = rate.filter(|rate| !entry.messages.forget(*rate, now_us)) {
                 self.users_due.push_back((now_us + rate.per_ms * 1_000, user));
                 continue;

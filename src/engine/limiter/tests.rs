@@ -77,7 +77,7 @@ const CONN: ConnId = ConnId { home: CoreId(0), slot: 7, generation: 3 };
 
 #[test]
 fn connections_of_an_address_are_counted_until_they_end() {
-    let mut one = One::new(Limits { connections_per_address_max: 2, ..Limits::default() });
+    let mut one = One::new(Limits { connections_per_ip: 2, ..Limits::default() });
     let first = "192.0.2.1".parse().expect("an address");
     assert_eq!(one.connect("192.0.2.1"), Ok(Some(first)));
     assert_eq!(one.connect("::ffff:192.0.2.1").map(|counted| counted.is_some()), Ok(true), "the same address, mapped");
@@ -89,7 +89,7 @@ fn connections_of_an_address_are_counted_until_they_end() {
 
 #[test]
 fn a_network_of_64_bits_is_one_address() {
-    let mut one = One::new(Limits { connections_per_address_max: 1, ..Limits::default() });
+    let mut one = One::new(Limits { connections_per_ip: 1, ..Limits::default() });
     assert!(one.connect("2001:db8::1").is_ok());
     assert_eq!(one.connect("2001:db8::ffff:2"), Err(ConnectRefusal::AddressConnections));
     assert!(one.connect("2001:db8:0:1::1").is_ok());
@@ -98,7 +98,7 @@ fn a_network_of_64_bits_is_one_address() {
 #[test]
 fn the_rate_of_the_server_gives_back_what_the_address_was_counted_for() {
     let connect_rate = Rate::new(1, 1_000);
-    let mut one = One::new(Limits { connections_per_address_max: 3, connect_rate, ..Limits::default() });
+    let mut one = One::new(Limits { connections_per_ip: 3, connect_rate, ..Limits::default() });
     assert!(one.connect("192.0.2.1").is_ok() && one.connect("192.0.2.1").is_ok(), "twice the rate at once");
     assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::ServerRate { retry_after_ms: 1_000 }));
     one.pass(1_000);
@@ -107,8 +107,8 @@ fn the_rate_of_the_server_gives_back_what_the_address_was_counted_for() {
 
 #[test]
 fn addresses_are_forgotten_when_there_is_nothing_to_remember() {
-    let connect_rate_per_address = Rate::new(1, 1_000);
-    let mut one = One::new(Limits { connect_rate_per_address, ..Limits::default() });
+    let connect_rate_per_ip = Rate::new(1, 1_000);
+    let mut one = One::new(Limits { connect_rate_per_ip, ..Limits::default() });
     for host in 0..200 {
         assert_eq!(one.connect(&format!("192.0.2.{host}")), Ok(None), "a rate alone counts no connection");
     }
@@ -125,7 +125,7 @@ fn addresses_are_forgotten_when_there_is_nothing_to_remember() {
 
 #[test]
 fn connections_of_a_user_are_counted_until_they_end() {
-    let mut one = One::new(Limits { connections_per_user_max: 2, ..Limits::default() });
+    let mut one = One::new(Limits { connections_per_user: 2, ..Limits::default() });
     assert!(one.register("ann") && one.register("ann") && !one.register("ann") && one.register("bob"));
     let user = UserName::new("ann").expect("a name");
     assert!(one.handle(ToLimiter::ForgetUser { user: user.clone() }).is_empty());
@@ -139,8 +139,8 @@ fn connections_of_a_user_are_counted_until_they_end() {
 
 #[test]
 fn a_users_publishes_are_forgotten_with_the_window() {
-    let user_message_rate = Rate::new(3, 1_000);
-    let mut one = One::new(Limits { user_message_rate, ..Limits::default() });
+    let message_rate_per_user = Rate::new(3, 1_000);
+    let mut one = One::new(Limits { message_rate_per_user, ..Limits::default() });
     let user = UserName::new("ann").expect("a name");
     let publish = |one: &mut One| one.limiter.try_publish(&user, one.now, &mut one.budget);
     assert_eq!([publish(&mut one), publish(&mut one), publish(&mut one)], [Ok(()); 3]);
@@ -161,8 +161,8 @@ const HOUR: u64 = 3_600_000;
 fn upgrades_go_by_another_rate_at_once() {
     let rates = |server, address| Limits {
         connect_rate: server,
-        connect_rate_per_address: address,
-        connections_per_address_max: 9_999,
+        connect_rate_per_ip: address,
+        connections_per_ip: 9_999,
         ..Limits::default()
     };
     let mut one = One::new(rates(Rate::new(2, HOUR), None));
@@ -185,7 +185,7 @@ fn upgrades_go_by_another_rate_at_once() {
 
 #[test]
 fn a_users_window_goes_by_another_rate_at_once() {
-    let limits = |rate| Limits { user_message_rate: rate, ..Limits::default() };
+    let limits = |rate| Limits { message_rate_per_user: rate, ..Limits::default() };
     let mut one = One::new(limits(Rate::new(2, HOUR)));
     let user = UserName::new("ann").expect("a name");
     let publish = |one: &mut One| one.limiter.try_publish(&user, one.now, &mut one.budget);
@@ -203,8 +203,8 @@ fn a_users_window_goes_by_another_rate_at_once() {
 #[test]
 fn what_was_to_be_remembered_for_long_is_forgotten_under_shorter_rates() {
     let limits = |per_ms| Limits {
-        connect_rate_per_address: Rate::new(3, per_ms),
-        user_message_rate: Rate::new(3, per_ms),
+        connect_rate_per_ip: Rate::new(3, per_ms),
+        message_rate_per_user: Rate::new(3, per_ms),
         ..Limits::default()
     };
     for (after, rest_ms) in [(limits(1_000), 2_000), (Limits::default(), 0)] {
@@ -230,7 +230,7 @@ fn connections_that_were_let_in_before_are_counted_when_a_limit_is_turned_on() {
         one.handle(ToLimiter::Count { open: Box::new(open) }).is_empty(),
         "on cores that still go by other settings"
     );
-    one.change(Limits { connections_per_address_max: 3, connections_per_user_max: 3, ..Limits::default() });
+    one.change(Limits { connections_per_ip: 3, connections_per_user: 3, ..Limits::default() });
     assert!(one.connect("192.0.2.1").is_ok());
     assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::AddressConnections));
     assert!(!one.register("ann"));

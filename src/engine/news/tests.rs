@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::random::Random;
-use crate::wire::command::Form;
+use crate::wire::form::Form;
 use crate::wire::frame::count_messages;
 
 fn user(index: u64) -> UserName {

@@ -10,8 +10,8 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, UserName};
 use crate::base::limits::{OUTBOX_ITEM_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
 use crate::engine::settings::SlowPolicy;
-use crate::wire::command::{Data, DataKind};
-use crate::wire::publication::{Content, Forms, Publication};
+use crate::wire::form::Form;
+use crate::wire::publication::{Content, Data, DataKind, Publication};
 
 /// Of each outbox. A quarter of it is the queue.
 const MAX: usize = 20_000;
@@ -62,8 +62,8 @@ impl Fixture {
     fn publications(seqs: std::ops::RangeInclusive<Seq>) -> Vec<Arc<Publication>> {
         let (room, from) = (Self::room("room"), UserName::new("ann").expect("valid"));
         let data = Data { kind: DataKind::Json, bytes: b"1" };
-        let content = Content { room: &room, from: &from, at: 1, key: None, data };
-        let encode = |seq| Arc::new(Publication::encode(&content, seq, Forms { json: true, binary: false }));
+        let content = |seq| Content::new(&room, seq, &from, 1, data);
+        let encode = |seq| Arc::new(Publication::encode(&content(seq), Form::Json.into()));
         seqs.map(encode).collect()
     }
 

@@ -8,10 +8,8 @@ use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq};
 use crate::base::limits::OVERLOADED_RETRY_MS;
 use crate::engine::call::Answer;
 use crate::engine::hop::ToHome;
-use crate::wire::command::ReplyTo;
+use crate::wire::protocol::{LeftReason, PresentUser, ReplyTo};
 use crate::wire::publication::Publication;
-use crate::wire::push::LeftReason;
-use crate::wire::reply::PresentUser;
 
 /// Who gets an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

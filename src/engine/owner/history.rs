@@ -4,23 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::ids::{ConnId, Seq};
+use crate::base::ids::Seq;
 use crate::base::limits::HISTORY_ENTRY_BYTES;
 use crate::wire::publication::Publication;
 
-/// A numbered publication with what its delivery needs, so that a delivery put off can be made from history.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub publication: Arc<Publication>,
-    /// A connection that asked to be spared.
-    pub except: Option<ConnId>,
-    /// When the publish arrived, monotonic microseconds.
-    pub arrived_us: u64,
-}
-
 #[derive(Debug)]
 struct Entry {
-    held: Held,
+    publication: Arc<Publication>,
     /// Monotonic milliseconds.
     expires_ms: u64,
 }
@@ -74,8 +64,8 @@ impl History {
     }
 
     /// Takes the publication after the head. Past `count_max` the oldest goes.
-    pub fn append(&mut self, held: Held, expires_ms: u64, count_max: usize) {
-        assert_eq!(held.publication.seq, self.head + 1, "a room's numbering has no holes");
+    pub fn append(&mut self, publication: Arc<Publication>, expires_ms: u64, count_max: usize) {
+        assert_eq!(publication.seq, self.head + 1, "a room's numbering has no holes");
         self.head += 1;
         if count_max == 0 {
             return;
@@ -83,8 +73,8 @@ impl History {
         while self.entries.len() >= count_max {
             self.drop_oldest();
         }
-        self.bytes += entry_bytes(&held);
-        self.entries.push_back(Entry { held, expires_ms });
+        self.bytes += entry_bytes(&publication);
+        self.entries.push_back(Entry { publication, expires_ms });
     }
 
     /// Frees what has expired.
@@ -102,7 +92,7 @@ impl History {
     /// Lets the oldest go; nothing when none is held.
     pub fn drop_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
-        self.bytes -= entry_bytes(&entry.held);
+        self.bytes -= entry_bytes(&entry.publication);
         self.dropped += 1;
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -120,9 +110,9 @@ impl History {
     }
 
     /// One that is held.
-    pub fn get(&self, seq: Seq) -> Option<&Held> {
+    pub fn get(&self, seq: Seq) -> Option<&Arc<Publication>> {
         let index = seq.checked_sub(self.first_seq())?;
-        self.entries.get(usize::try_from(index).ok()?).map(|entry| &entry.held)
+        self.entries.get(usize::try_from(index).ok()?).map(|entry| &entry.publication)
     }
 
     /// Everything above `seq`, if all of it is held and no more than so many.
@@ -135,7 +125,7 @@ impl History {
     /// The newest, at most so many, oldest first.
     pub fn newest(&self, count: usize) -> Vec<Arc<Publication>> {
         let first = self.entries.len().saturating_sub(count);
-        self.entries.range(first..).map(|entry| Arc::clone(&entry.held.publication)).collect()
+        self.entries.range(first..).map(|entry| Arc::clone(&entry.publication)).collect()
     }
 
     /// The oldest above `after` and below `before`, oldest first. Holds at least one if there is one, whatever its bytes,
@@ -151,7 +141,7 @@ impl History {
             let index = usize::try_from(before.saturating_sub(self.first_seq())).unwrap_or(usize::MAX);
             index.min(self.entries.len())
         });
-        let mut page = fill(self.entries.range(..end).rev().map(|entry| &entry.held.publication), limit);
+        let mut page = fill(self.entries.range(..end).rev().map(|entry| &entry.publication), limit);
         page.reverse();
         page
     }
@@ -160,7 +150,7 @@ impl History {
     /// no longer than that, those that are still there tell.
     pub fn rate_milli(&self, now_ms: u64, window_ms: u64) -> u64 {
         let since = now_ms.saturating_sub(window_ms);
-        let first = self.entries.partition_point(|entry| entry.held.publication.at <= since);
+        let first = self.entries.partition_point(|entry| entry.publication.at <= since);
         let count = (self.entries.len() - first) as u64;
         // With all of the window held its length counts; else the time since the oldest that is.
         let began = if first > 0 || self.dropped == 0 { since } else { self.entries.front().map_or(since, at) };
@@ -169,16 +159,16 @@ impl History {
 
     fn from(&self, seq: Seq) -> impl Iterator<Item = &Arc<Publication>> {
         let index = usize::try_from(seq.saturating_sub(self.first_seq())).unwrap_or(usize::MAX);
-        self.entries.range(index.min(self.entries.len())..).map(|entry| &entry.held.publication)
+        self.entries.range(index.min(self.entries.len())..).map(|entry| &entry.publication)
     }
 }
 
-fn entry_bytes(held: &Held) -> usize {
-    held.publication.bytes() + HISTORY_ENTRY_BYTES
+fn entry_bytes(publication: &Publication) -> usize {
+    publication.bytes() + HISTORY_ENTRY_BYTES
 }
 
 fn at(entry: &Entry) -> u64 {
-    entry.held.publication.at
+    entry.publication.at
 }
 
 fn below(publication: &Publication, before: Option<Seq>) -> bool {

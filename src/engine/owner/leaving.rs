@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::FixedState;
 
 use super::opening::waiting_bytes;
-use super::room::{Authority, Room};
+use super::room::{Keeping, Numbering, Room};
 use crate::base::ids::{ConnId, Seq};
 use crate::base::limits::PENDING_PER_ROOM_MAX;
 use crate::engine::hop::ToOwner;
@@ -118,21 +118,21 @@ impl Room {
         Some(hops)
     }
 
-    /// The last publish of a connection that the store has been given and not answered; 0: none.
+    /// The last publish of a connection that the store has been given and not answered; 0: none, or the link knows.
     fn last_given(&self, conn: ConnId) -> Seq {
-        match &self.authority {
-            Authority::Memory | Authority::Link(_) => 0,
-            Authority::Store(stored) => stored.last_of(conn).unwrap_or(0),
+        match (&self.numbering, &self.keeping) {
+            (Numbering::Own, Keeping::Store(stored)) => stored.last_of(conn).unwrap_or(0),
+            _ => 0,
         }
     }
 
     /// Whether publications of a connection are still on their way: the last one given to the store is `until`.
     fn awaits(&self, conn: ConnId, until: Seq) -> bool {
-        let is_owed = match &self.authority {
-            Authority::Memory => false,
-            Authority::Store(stored) => stored.is_pending(until),
-            Authority::Link(linked) => linked.owes(conn, self.head()),
+        let is_owed = match (&self.numbering, &self.keeping) {
+            (Numbering::Link(linked), _) => linked.owes(conn, self.stream.head()),
+            (Numbering::Own, Keeping::Store(stored)) => stored.is_uncommitted(until),
+            (Numbering::Own, Keeping::None) => false,
         };
-        is_owed || self.listeners.is_behind(conn.home)
+        is_owed || self.stream.listeners.is_behind(conn.home)
     }
 }

@@ -17,15 +17,14 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::OwnerEffects;
-use super::publish::Arrival;
-use super::room::{Authority, Room};
+use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Epoch, Position, Seq};
 use crate::base::limits::{
     AHEAD_PER_ROOM_MAX, ASK_AGAIN_MS, LINK_READ_MAX, PAST_EPOCHS_MAX, POSITION_CHECK_MS, WAITING_BYTES,
 };
 use crate::base::time::Now;
-use crate::engine::input::{Record, Stretch};
-use crate::engine::output::LinkRequest;
+use crate::engine::link_port::LinkRequest;
+use crate::engine::record::{Record, Stretch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
@@ -148,7 +147,7 @@ impl Linked {
     }
 
     /// The publication with this number, if it was held back; those before it are let go.
-    fn take_ahead(&mut self, epoch: Epoch, seq: Seq) -> Option<Record> {
+    fn take_next(&mut self, epoch: Epoch, seq: Seq) -> Option<Record> {
         loop {
             let ((_, first), _) = self.ahead.range((epoch, 0)..=(epoch, seq)).next()?;
             let first = *first;
@@ -171,99 +170,99 @@ fn record_bytes(record: &Record) -> usize {
     WAITING_BYTES + record.data.len()
 }
 
-impl Room {
-    /// What the room has with the link; `None` for a room that is not linked.
-    pub fn linked(&mut self) -> Option<&mut Linked> {
-        match &mut self.authority {
-            Authority::Link(linked) => Some(linked),
-            Authority::Memory | Authority::Store(_) => None,
-        }
-    }
-
+impl Linked {
     /// The link has opened the room.
-    pub fn open_from_link(&mut self, now: Now, stretch: &Stretch, node: &str, effects: &mut OwnerEffects<'_>) {
-        self.fill(now, stretch);
-        let head = self.head();
-        let Some(linked) = self.linked() else { return };
-        linked.known = head.seq;
-        linked.settle_on(head.epoch);
-        self.take_ahead(now, node, effects);
+    pub fn open(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+        stream.fill(stretch, effects.now);
+        let head = stream.head();
+        self.known = head.seq;
+        self.settle_on(head.epoch);
+        self.take_ahead(stream, effects);
     }
 
     /// The link tells what it holds of the room: the answer to a question, in time or late.
-    pub fn handle_read(&mut self, now: Now, stretch: &Stretch, node: &str, effects: &mut OwnerEffects<'_>) {
-        let epoch = self.epoch;
-        let Some(linked) = self.linked() else { return };
-        let asked = linked.asked.map(|(question, _)| question);
+    pub fn handle_read(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+        let asked = self.asked.map(|(question, _)| question);
         let Some(head) = stretch.head else {
-            linked.asked = None;
+            self.asked = None;
             return;
         };
-        if head.epoch == epoch {
-            linked.past_answers = 0;
+        if head.epoch == stream.epoch {
+            self.past_answers = 0;
             // An answer that knows less than the room does is an old one: the question stays open.
-            if head.seq >= linked.known {
-                linked.known = head.seq;
-                linked.asked = None;
+            if head.seq >= self.known {
+                self.known = head.seq;
+                self.asked = None;
                 if asked == Some(Question::Open) {
-                    linked.settle_on(epoch);
+                    self.settle_on(stream.epoch);
                 }
             }
-            self.catch_up(now, stretch, asked == Some(Question::Read), node, effects);
+            self.catch_up(stream, stretch, asked == Some(Question::Read), effects);
         } else if asked == Some(Question::Open) {
-            if !linked.believes(head.epoch) {
+            if !self.believes(head.epoch) {
                 return;
             }
-            self.go_over(now, stretch, effects);
+            self.go_over(stream, stretch, effects);
         } else {
-            self.ask(Question::Open, now, effects);
+            self.ask(Question::Open, stream, effects);
             return;
         }
-        self.take_ahead(now, node, effects);
+        self.take_ahead(stream, effects);
     }
 
-    /// A publication was numbered.
+    /// A publication was numbered. `may_wait`: the core has memory to hold it back.
     pub fn handle_publication(
         &mut self,
-        now: Now,
-        epoch: Epoch,
-        record: Record,
+        stream: &mut Stream,
+        (epoch, record): (Epoch, Record),
         may_wait: bool,
-        node: &str,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (own_epoch, head, is_open) = (self.epoch, self.history.head(), self.opening.is_none());
-        let Some(linked) = self.linked() else { return };
-        if linked.past.contains(&epoch) {
-            linked.check_soon(now);
+        if self.past.contains(&epoch) {
+            self.check_soon(effects.now);
             return;
         }
-        let is_own = is_open && epoch == own_epoch;
+        let head = stream.history.head();
+        let is_own = epoch == stream.epoch;
         if is_own && record.seq <= head {
             return;
         }
         if is_own {
-            linked.known = linked.known.max(record.seq);
+            self.known = self.known.max(record.seq);
         }
         if is_own && record.seq == head + 1 {
-            self.accept_linked(now, &record, node, effects);
+            self.accept(stream, &record, effects);
         } else if may_wait {
-            linked.hold_back(epoch, record);
+            self.hold_back(epoch, record);
         }
         if is_own {
-            self.take_ahead(now, node, effects);
-        } else if is_open {
-            self.ask(Question::Open, now, effects);
+            self.take_ahead(stream, effects);
+        } else {
+            self.ask(Question::Open, stream, effects);
         }
     }
 
-    /// A publish of this room has been answered; with the position it was given, if it was.
-    pub fn handle_linked_publish(&mut self, now: Now, conn: Option<ConnId>, position: Option<Position>) {
-        let head = self.head();
-        let Some(linked) = self.linked() else { return };
-        linked.publishing -= 1;
+    /// A publication was numbered while the room is being opened. `may_wait`: the core has memory to hold it back.
+    pub fn handle_early(&mut self, epoch: Epoch, record: Record, may_wait: bool, now: Now) {
+        if self.past.contains(&epoch) {
+            self.check_soon(now);
+        } else if may_wait {
+            self.hold_back(epoch, record);
+        }
+    }
+
+    /// The link has numbered a publish of this room, which stands at `head`.
+    pub fn note_numbered(&mut self, position: Position, head: Position, now: Now) {
+        if position.epoch != head.epoch || position.seq > head.seq {
+            self.check_soon(now);
+        }
+    }
+
+    /// The publisher of a publish has been answered; with the position it was given, if it was.
+    pub fn handle_answered(&mut self, conn: Option<ConnId>, position: Option<Position>, head: Position) {
+        self.publishing -= 1;
         if let Some(conn) = conn
-            && let Some(own) = linked.own.get_mut(&conn)
+            && let Some(own) = self.own.get_mut(&conn)
         {
             own.unanswered -= 1;
             // Of one numbering the last; a duplicate names an earlier one.
@@ -274,59 +273,40 @@ impl Room {
                 own.last = position.or(own.last);
             }
             if !own.is_owed(head) {
-                linked.own.remove(&conn);
+                self.own.remove(&conn);
             }
-        }
-        let Some(position) = position else { return };
-        if position.epoch != head.epoch || position.seq > head.seq {
-            linked.check_soon(now);
         }
     }
 
-    /// The connection to the link was lost for a while: whatever was asked, and whatever came, may be lost.
-    pub fn handle_restored(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        let Some(linked) = self.linked() else { return };
-        let question = linked.asked.take().map_or(Question::Read, |(question, _)| question);
-        self.ask(question, now, effects);
+    /// Asks for what may have been missed: the connection to the link was lost for a while.
+    pub fn handle_restored(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        let question = self.asked.take().map_or(Question::Read, |(question, _)| question);
+        self.ask(question, stream, effects);
     }
 
     /// Asks again for what was not answered, and for the head when there was no news for long.
-    pub fn check_link(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        let head = self.head();
-        let Some(linked) = self.linked() else { return };
-        if now.mono_ms() < linked.due_ms() {
+    pub fn check(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        if effects.now.mono_ms() < self.due_ms() {
             return;
         }
-        linked.own.retain(|_, own| own.is_owed(head));
-        let question = linked.asked.take().map_or(Question::Read, |(question, _)| question);
-        self.ask(question, now, effects);
+        let head = stream.head();
+        self.own.retain(|_, own| own.is_owed(head));
+        let question = self.asked.take().map_or(Question::Read, |(question, _)| question);
+        self.ask(question, stream, effects);
     }
 
-    /// Asks the link to open the room (again).
-    pub fn ask_link_to_open(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        if let Some(opening) = &mut self.opening {
-            opening.asked_ms = now.mono_ms();
-        }
-        effects.link.push(LinkRequest::Open { room: self.name.clone(), count: self.settings.history_count_max });
-    }
-
-    /// One question at a time; an open asks for more than a read.
-    fn ask(&mut self, question: Question, now: Now, effects: &mut OwnerEffects<'_>) {
-        if self.opening.is_some() {
-            self.ask_link_to_open(now, effects);
-            return;
-        }
-        let after = self.history.head();
-        let Some(linked) = self.linked() else { return };
-        linked.check_ms = now.mono_ms() + POSITION_CHECK_MS;
-        match linked.asked {
+    /// Asks one question at a time; an open asks for more than a read.
+    fn ask(&mut self, question: Question, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        let now_ms = effects.now.mono_ms();
+        self.check_ms = now_ms + POSITION_CHECK_MS;
+        match self.asked {
             Some((asked, _)) if asked == Question::Open || asked == question => return,
-            _ => linked.asked = Some((question, now.mono_ms())),
+            _ => self.asked = Some((question, now_ms)),
         }
         match question {
-            Question::Open => self.ask_link_to_open(now, effects),
+            Question::Open => ask_to_open(stream, effects),
             Question::Read => {
-                let room = self.name.clone();
+                let (room, after) = (stream.name.clone(), stream.history.head());
                 effects.link.push(LinkRequest::Read { room, after, count: LINK_READ_MAX });
             }
         }
@@ -334,71 +314,75 @@ impl Room {
 
     /// Takes from an answer of the same numbering what the room does not have yet. `is_read`: a read was asked, always
     /// from the room's own head of then on, so that what its answer lacks is gone at the link.
-    fn catch_up(&mut self, now: Now, stretch: &Stretch, is_read: bool, node: &str, effects: &mut OwnerEffects<'_>) {
+    fn catch_up(&mut self, stream: &mut Stream, stretch: &Stretch, is_read: bool, effects: &mut OwnerEffects<'_>) {
         for record in &stretch.records {
-            self.take_ahead_until(now, record.seq, node, effects);
-            if record.seq > self.history.head() + 1 {
+            self.take_ahead_until(stream, record.seq, effects);
+            if record.seq > stream.history.head() + 1 {
                 if !is_read {
                     return;
                 }
-                self.skip_to(record.seq - 1, effects);
+                stream.skip_to(record.seq - 1, effects);
             }
-            if record.seq > self.history.head() {
-                self.accept_linked(now, record, node, effects);
+            if record.seq > stream.history.head() {
+                self.accept(stream, record, effects);
             }
         }
         let Some(head) = stretch.head.filter(|_| is_read && stretch.records.is_empty()) else { return };
-        self.take_ahead_until(now, head.seq, node, effects);
-        if head.seq > self.history.head() {
-            self.skip_to(head.seq, effects);
+        self.take_ahead_until(stream, head.seq, effects);
+        if head.seq > stream.history.head() {
+            stream.skip_to(head.seq, effects);
         }
     }
 
     /// Goes over to the numbering that an open has found.
-    fn go_over(&mut self, now: Now, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        let (left, head) = (self.epoch, stretch.head);
-        let Some(linked) = self.linked() else { return };
-        linked.past.retain(|past| head.is_none_or(|head| head.epoch != *past));
-        if linked.past.len() == PAST_EPOCHS_MAX {
-            linked.past.remove(0);
+    fn go_over(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+        let head = stretch.head;
+        self.past.retain(|past| head.is_none_or(|head| head.epoch != *past));
+        if self.past.len() == PAST_EPOCHS_MAX {
+            self.past.remove(0);
         }
-        linked.past.push(left);
-        linked.past_answers = 0;
-        linked.asked = None;
+        self.past.push(stream.epoch);
+        self.past_answers = 0;
+        self.asked = None;
         if let Some(head) = head {
-            linked.known = head.seq;
-            linked.settle_on(head.epoch);
+            self.known = head.seq;
+            self.settle_on(head.epoch);
         }
-        self.renumber(now, stretch, effects);
+        stream.renumber(stretch, effects);
     }
 
-    fn accept_linked(&mut self, now: Now, record: &Record, node: &str, effects: &mut OwnerEffects<'_>) {
-        let except = record.except.as_deref().and_then(|except| read_except(except, node));
-        self.accept(now, record, except, Arrival::now(now), effects);
-        if let Some(linked) = self.linked() {
-            linked.check_ms = now.mono_ms() + POSITION_CHECK_MS;
-        }
+    fn accept(&mut self, stream: &mut Stream, record: &Record, effects: &mut OwnerEffects<'_>) {
+        let except = record.except.as_deref().and_then(|except| read_except(except, effects.node));
+        stream.accept(record, except, Arrival::now(effects.now), effects);
+        self.check_ms = effects.now.mono_ms() + POSITION_CHECK_MS;
     }
 
     /// Gives members what was held back and is due now; what is still missing is read.
-    fn take_ahead(&mut self, now: Now, node: &str, effects: &mut OwnerEffects<'_>) {
-        self.take_ahead_until(now, Seq::MAX, node, effects);
-        let head = self.history.head();
-        if self.linked().is_some_and(|linked| linked.known > head) {
-            self.ask(Question::Read, now, effects);
+    fn take_ahead(&mut self, stream: &mut Stream, effects: &mut OwnerEffects<'_>) {
+        self.take_ahead_until(stream, Seq::MAX, effects);
+        if self.known > stream.history.head() {
+            self.ask(Question::Read, stream, effects);
         }
     }
 
     /// Gives members what was held back, in order, as long as nothing is missing, before `end`.
-    fn take_ahead_until(&mut self, now: Now, end: Seq, node: &str, effects: &mut OwnerEffects<'_>) {
+    fn take_ahead_until(&mut self, stream: &mut Stream, end: Seq, effects: &mut OwnerEffects<'_>) {
         loop {
-            let (epoch, next) = (self.epoch, self.history.head() + 1);
-            let Some(linked) = self.linked().filter(|_| next < end) else { return };
-            let Some(record) = linked.take_ahead(epoch, next) else { return };
-            linked.known = linked.known.max(record.seq);
-            self.accept_linked(now, &record, node, effects);
+            let next = stream.history.head() + 1;
+            if next >= end {
+                return;
+            }
+            let Some(record) = self.take_next(stream.epoch, next) else { return };
+            self.known = self.known.max(record.seq);
+            self.accept(stream, &record, effects);
         }
     }
+}
+
+/// Asks the link to open a room (again).
+pub(super) fn ask_to_open(stream: &Stream, effects: &mut OwnerEffects<'_>) {
+    let (room, count) = (stream.name.clone(), stream.settings.history_size);
+    effects.link.push(LinkRequest::Open { room, count });
 }
 
 /// How a connection of this machine is named to all machines, to be spared a publication.
@@ -434,7 +418,7 @@ mod tests {
             seq,
             at: 1,
             from: crate::base::ids::UserName::new("ann").expect("valid"),
-            kind: crate::wire::command::DataKind::Json,
+            kind: crate::wire::publication::DataKind::Json,
             data: bytes::Bytes::from_static(b"1"),
             key: None,
             except: None,
@@ -444,10 +428,10 @@ mod tests {
         }
         assert_eq!(linked.ahead.len(), AHEAD_PER_ROOM_MAX);
         assert_eq!(linked.bytes(), AHEAD_PER_ROOM_MAX * (WAITING_BYTES + 1));
-        assert_eq!(linked.take_ahead(Epoch(5), 1), None);
-        assert_eq!(linked.take_ahead(Epoch(5), 2).map(|record| record.seq), Some(2));
-        assert_eq!(linked.take_ahead(Epoch(4), 3), None, "another numbering");
-        assert_eq!(linked.take_ahead(Epoch(5), 9).map(|record| record.seq), Some(9));
+        assert_eq!(linked.take_next(Epoch(5), 1), None);
+        assert_eq!(linked.take_next(Epoch(5), 2).map(|record| record.seq), Some(2));
+        assert_eq!(linked.take_next(Epoch(4), 3), None, "another numbering");
+        assert_eq!(linked.take_next(Epoch(5), 9).map(|record| record.seq), Some(9));
         assert_eq!(linked.ahead.len(), AHEAD_PER_ROOM_MAX - 8);
         linked.settle_on(Epoch(4));
         assert_eq!((linked.ahead.len(), linked.bytes()), (0, 0));

@@ -12,7 +12,7 @@ use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
 use crate::base::limits::STATUSES_PER_PUSH_MAX;
 use crate::engine::hop::{Hop, MemberRef, ToHome};
 use crate::engine::news::{Missed, News};
-use crate::wire::publication::Frames;
+use crate::wire::form::{Form, Frames};
 use crate::wire::reading::{Reading, Readings, Variants};
 
 /// What a core has not been sent because its lane was full.
@@ -32,16 +32,16 @@ pub(super) struct Listener {
     pub behind: Option<Behind>,
     /// Slot and generation of each member. Hashed without a secret: the server itself gives these numbers out.
     members: HashSet<(u32, u32), FixedState>,
-    /// How many of them read plain JSON, and how many plain binary.
-    plain: [u32; 2],
-    /// How many read in each of the compressed ways, while any does.
+    /// Members who read each form without compression.
+    plain: [u32; Form::COUNT],
+    /// Members who read each of the compressed readings, while there are any.
     compressed: Option<Box<[u32; Reading::COMPRESSED.len()]>>,
 }
 
 impl Listener {
     fn new(core: CoreId) -> Self {
         let members = HashSet::with_hasher(FixedState::default());
-        Self { core, behind: None, members, plain: [0; 2], compressed: None }
+        Self { core, behind: None, members, plain: [0; Form::COUNT], compressed: None }
     }
 
     fn count(&mut self, reading: Reading) -> &mut u32 {
@@ -51,13 +51,9 @@ impl Listener {
         }
     }
 
-    /// Of frames, those in the forms that are read there.
+    /// The frames in the forms that are read there.
     fn wanted(&self, frames: &Frames) -> Frames {
-        let forms = self.readings().forms();
-        Frames {
-            json: frames.json.clone().filter(|_| forms.json),
-            binary: frames.binary.clone().filter(|_| forms.binary),
-        }
+        frames.in_forms(self.readings().forms())
     }
 
     fn readings(&self) -> Readings {
@@ -246,9 +242,8 @@ fn parts(news: News) -> impl Iterator<Item = News> {
 mod tests {
     use super::*;
     use crate::base::ids::UserName;
-    use crate::wire::command::Form;
     use crate::wire::deflate::Window;
-    use crate::wire::publication::Forms;
+    use crate::wire::form::Forms;
 
     fn member(home: u16, slot: u32, reading: impl Into<Reading>) -> MemberRef {
         let conn = ConnId { home: CoreId(home), slot, generation: 1 };
@@ -259,13 +254,13 @@ mod tests {
     fn forms_are_those_of_the_members() {
         let mut listeners = Listeners::default();
         let (json, binary) = (member(1, 1, Form::Json), member(0, 1, Form::Binary));
-        assert_eq!(listeners.readings().forms(), Forms { json: false, binary: false });
+        assert_eq!(listeners.readings().forms(), Forms::default());
         listeners.add(&json);
-        assert_eq!(listeners.readings().forms(), Forms { json: true, binary: false });
+        assert_eq!(listeners.readings().forms(), Form::Json.into());
         listeners.add(&binary);
-        assert_eq!(listeners.readings().forms(), Forms { json: true, binary: true });
+        assert_eq!(listeners.readings().forms(), Forms::ALL);
         listeners.remove(&json);
-        assert_eq!(listeners.readings().forms(), Forms { json: false, binary: true });
+        assert_eq!(listeners.readings().forms(), Form::Binary.into());
     }
 
     #[test]
@@ -274,7 +269,7 @@ mod tests {
         let small = Reading::new(Form::Binary, Some(Window::Bits12));
         let members = [member(0, 1, small), member(0, 2, small), member(1, 3, Form::Json)];
         members.iter().for_each(|member| assert!(listeners.add(member)));
-        assert_eq!(listeners.readings().forms(), Forms { json: true, binary: true });
+        assert_eq!(listeners.readings().forms(), Forms::ALL);
         assert_eq!(listeners.readings().compressed().collect::<Vec<_>>(), [small]);
         listeners.remove(&members[0]);
         assert_eq!(listeners.readings().compressed().count(), 1);

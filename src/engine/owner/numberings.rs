@@ -10,13 +10,13 @@ use crate::engine::table;
 
 /// Where a room's numbering stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Numbering {
+pub(super) struct LastHead {
     pub head: Position,
     /// The latest `at` given, Unix milliseconds.
     pub last_at: u64,
 }
 
-impl Numbering {
+impl LastHead {
     /// A numbering that begins.
     pub const fn new(epoch: Epoch) -> Self {
         Self { head: Position { epoch, seq: 0 }, last_at: 0 }
@@ -29,7 +29,7 @@ type End = (u64, u64);
 /// The numberings of one core's idle rooms.
 #[derive(Debug)]
 pub(super) struct Numberings {
-    by_room: HashMap<RoomName, (Numbering, End), NameHashing>,
+    by_room: HashMap<RoomName, (LastHead, End), NameHashing>,
     by_end: BTreeMap<End, RoomName>,
     next_number: u64,
     bytes: usize,
@@ -47,7 +47,7 @@ impl Numberings {
     }
 
     /// Remembers where the numbering of a room stands that has none here.
-    pub fn remember(&mut self, room: RoomName, numbering: Numbering, expires_ms: u64) {
+    pub fn remember(&mut self, room: RoomName, numbering: LastHead, expires_ms: u64) {
         let end = (expires_ms, self.next_number);
         self.next_number += 1;
         self.bytes += entry_bytes(&room);
@@ -57,7 +57,7 @@ impl Numberings {
     }
 
     /// The numbering of a room that comes to be again.
-    pub fn take(&mut self, room: &str) -> Option<Numbering> {
+    pub fn take(&mut self, room: &str) -> Option<LastHead> {
         let (numbering, end) = self.by_room.remove(room)?;
         self.by_end.remove(&end);
         self.bytes -= entry_bytes(room);
@@ -104,8 +104,8 @@ mod tests {
         RoomName::new(name).expect("valid")
     }
 
-    fn at(seq: u64) -> Numbering {
-        Numbering { head: Position { epoch: Epoch(7), seq }, last_at: seq }
+    fn at(seq: u64) -> LastHead {
+        LastHead { head: Position { epoch: Epoch(7), seq }, last_at: seq }
     }
 
     #[test]

@@ -10,8 +10,7 @@ use std::ops::Bound;
 use crate::base::ids::UserName;
 use crate::base::limits::{ABSENT_BYTES, STATUS_INTERVAL_MS, STATUSES_AT_ONCE_MAX, TICK_MS, USER_BYTES};
 use crate::engine::news::News;
-use crate::wire::push::Status;
-use crate::wire::reply::PresentUser;
+use crate::wire::protocol::{PresentUser, Status};
 
 #[derive(Debug)]
 struct Presenter {

@@ -1,19 +1,25 @@
-//! A publish as it reaches its room: who may, what was published before under the same key, and who numbers it.
+//! A publish on its way through its room: who may publish, what was published before under the same key, who numbers it and
+//! who keeps it.
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
-use super::keys::Keys;
-use super::room::Room;
-use crate::base::ids::{ConnId, Seq, UserName};
-use crate::base::limits::KEY_WINDOW_MS;
+use super::awaited::{Awaited, AwaitedPublish};
+use super::linked::{Linked, write_except};
+use super::room::{Keeping, Numbering, Room};
+use super::rooms::RoomId;
+use super::stored::{Stored, Uncommitted};
+use super::stream::{Arrival, Stream};
+use crate::base::ids::{ConnId, Position, Seq, UserName};
+use crate::base::limits::PENDING_PER_ROOM_MAX;
 use crate::base::time::Now;
-use crate::engine::input::Record;
-use crate::engine::random::TableKeys;
+use crate::engine::link_port::{LinkFailure, LinkRequest};
+use crate::engine::record::Record;
 use crate::engine::trace::Mark;
-use crate::wire::command::{Data, DataKind};
-use crate::wire::publication::{Content, encode_ephemeral};
+use crate::wire::encode::encode_ephemeral;
+use crate::wire::publication::{Content, Data, DataKind};
 
 /// A publish, as its hop or its call says it.
 pub(super) struct Publish {
@@ -29,129 +35,207 @@ pub(super) struct Publish {
     pub trace: Option<Mark>,
 }
 
-/// When a publish came, and whether it is traced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Arrival {
-    /// Monotonic microseconds.
-    pub us: u64,
-    /// Its mark, if it is sampled.
-    pub trace: Option<Mark>,
-}
-
-impl Arrival {
-    /// What another machine or an earlier run was given comes now.
-    pub const fn now(now: Now) -> Self {
-        Self { us: now.mono_us, trace: None }
-    }
-}
-
 impl Publish {
-    pub fn arrival(&self) -> Arrival {
+    fn arrival(&self) -> Arrival {
         Arrival { us: self.arrived_us, trace: self.trace }
     }
 
     /// The connection to be spared.
-    pub fn except(&self) -> Option<ConnId> {
+    fn except(&self) -> Option<ConnId> {
         self.asker.conn().filter(|_| !self.echo)
+    }
+
+    /// What is numbered and kept.
+    fn into_record(self, seq: Seq, at: u64) -> Record {
+        let Publish { from, kind, data, key, .. } = self;
+        Record { seq, at, from, kind, data, key, except: None }
     }
 }
 
+/// Whether the core has memory for a publish.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// For its idempotency key, if it has one.
+    pub for_key: bool,
+    /// For all of it, while it waits for the link or the store.
+    pub for_wait: bool,
+}
+
 impl Room {
-    /// When a publication of now is said to be from: never before an earlier one of the room.
-    fn at(&mut self, now: Now) -> u64 {
-        self.last_at = self.last_at.max(now.unix_ms);
-        self.last_at
-    }
-
-    /// What the link or the store is given, and history's frames are made of.
-    pub fn record(&mut self, now: Now, publish: Publish, seq: Seq) -> Record {
-        let Publish { from, kind, data, key, .. } = publish;
-        Record { seq, at: self.at(now), from, kind, data, key, except: None }
-    }
-
-    /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
-    pub fn publish_ephemeral(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) {
-        let content = Content {
-            room: &self.name,
-            from: &publish.from,
-            at: self.last_at.max(now.unix_ms),
-            key: None,
-            data: Data { kind: publish.kind, bytes: &publish.data },
-        };
-        let frames = encode_ephemeral(&content, self.listeners.readings().forms());
-        self.listeners.push(&self.name, &frames, publish.except(), effects);
-        effects.counters.broadcasts.add(1);
-        publish.asker.published(&self.name, (self.epoch, None), false, effects);
-    }
-
-    /// Numbers and delivers at once. `may_remember`: the core has memory for its key, if it has one.
-    pub fn publish_at_once(
+    /// Publishes, or answers why not. What the link is to number is entered in `awaited`.
+    pub fn publish(
         &mut self,
-        now: Now,
         publish: Publish,
-        may_remember: bool,
-        table_keys: &mut TableKeys,
+        memory: Memory,
+        (id, awaited): (RoomId, &mut Awaited),
         effects: &mut OwnerEffects<'_>,
     ) {
-        let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
-        if let Some(seq) = self.find_key(now, &publish) {
-            asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
-            return;
+        if let Err(refusal) = self.admit(&publish, effects.now) {
+            return publish.asker.refuse(&self.stream.name, refusal, effects);
         }
-        if !may_remember {
-            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
-            return;
+        if publish.ephemeral {
+            return publish_ephemeral(&self.stream, &publish, effects);
         }
-        let seq = self.history.head() + 1;
-        let record = self.record(now, publish, seq);
-        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, table_keys);
-        self.accept(now, &record, except, arrival, effects);
-        asker.published(&self.name, (self.epoch, Some(seq)), false, effects);
+        let stream = &mut self.stream;
+        match (&mut self.numbering, &mut self.keeping) {
+            (Numbering::Own, Keeping::None) => publish_at_once(stream, publish, memory, effects),
+            (Numbering::Own, Keeping::Store(stored)) if stored.delays_answers() => {
+                publish_on_commit(stream, stored, publish, memory, effects);
+            }
+            (Numbering::Own, Keeping::Store(stored)) => publish_behind(stream, stored, publish, memory, effects),
+            (Numbering::Link(linked), keeping) => {
+                if let Err(refusal) = may_link(linked, keeping, memory) {
+                    return publish.asker.refuse(&stream.name, refusal, effects);
+                }
+                let (asker, except) = (publish.asker, publish.except());
+                linked.add_publishing(asker.conn());
+                let mut record = publish.into_record(0, stream.at(effects.now));
+                record.except = except.map(|conn| write_except(effects.node, conn).into());
+                let kept = matches!(keeping, Keeping::Store(_)).then(|| record.clone());
+                let token = awaited.add(AwaitedPublish { room: id, asker, kept });
+                effects.link.push(LinkRequest::Publish { token, room: stream.name.clone(), record });
+            }
+        }
     }
 
-    /// The seq given before to this user's key.
-    pub fn find_key(&mut self, now: Now, publish: &Publish) -> Option<Seq> {
-        let (keys, key) = (self.keys.as_mut()?, publish.key.as_deref()?);
-        keys.expire(now.mono_ms());
-        keys.find(&publish.from, key)
+    /// Whether a publish may go on: a home may publish before it hears that its join was refused, and a room may carry so
+    /// much only.
+    fn admit(&mut self, publish: &Publish, now: Now) -> Result<(), Refusal> {
+        if self.is_stranger(publish.asker) {
+            return Err(Refusal::NOT_JOINED);
+        }
+        match self.stream.settings.room_message_rate {
+            Some(rate) => self.pace.try_take(rate, now.mono_us).map_err(Refusal::too_often),
+            None => Ok(()),
+        }
     }
 
-    /// Remembers a publish's key, if it has one, until `expires_ms` (monotonic).
-    pub fn remember_key(
+    /// The link has answered a publish of this room.
+    pub fn handle_published(
         &mut self,
-        user: &UserName,
-        key: Option<&str>,
-        seq: Seq,
-        expires_ms: u64,
-        table_keys: &mut TableKeys,
+        AwaitedPublish { asker, kept, .. }: AwaitedPublish,
+        result: Result<(Position, bool), LinkFailure>,
+        effects: &mut OwnerEffects<'_>,
     ) {
-        if let Some(key) = key {
-            let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(table_keys.hashing())));
-            keys.remember(user, key, seq, expires_ms);
+        let (Numbering::Link(linked), stream) = (&mut self.numbering, &mut self.stream) else { return };
+        let (head, now) = (stream.head(), effects.now);
+        let (position, is_duplicate) = match result {
+            Ok(done) => done,
+            Err(LinkFailure { retry_after_ms }) => {
+                asker.refuse(&stream.name, Refusal::unavailable(retry_after_ms), effects);
+                return linked.handle_answered(asker.conn(), None, head);
+            }
+        };
+        linked.note_numbered(position, head, now);
+        let (Keeping::Store(stored), Some(mut record)) = (&mut self.keeping, kept) else {
+            asker.published(&stream.name, (position.epoch, Some(position.seq)), is_duplicate, effects);
+            return linked.handle_answered(asker.conn(), Some(position), head);
+        };
+        record.seq = position.seq;
+        let mut waiters = SmallVec::new();
+        if stored.delays_answers() {
+            waiters.push((asker, is_duplicate));
+        } else {
+            asker.published(&stream.name, (position.epoch, Some(position.seq)), is_duplicate, effects);
+            linked.handle_answered(asker.conn(), Some(position), head);
         }
+        let (epoch, except, arrival) = (position.epoch, None, Arrival::now(now));
+        // A duplicate too: the one that was first may have ended between its number and its row.
+        stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: true }, effects);
     }
+}
 
-    /// Forgets the key of a publish that failed.
-    pub fn forget_key(&mut self, user: &UserName, key: Option<&str>) {
-        if let (Some(keys), Some(key)) = (&mut self.keys, key) {
-            keys.forget(user, key);
-        }
+/// Whether the link, and the store behind it, can be given one more publish.
+fn may_link(linked: &Linked, keeping: &Keeping, memory: Memory) -> Result<(), Refusal> {
+    if linked.publishing() >= PENDING_PER_ROOM_MAX || !memory.for_wait {
+        return Err(Refusal::OVERLOADED);
     }
+    match keeping {
+        Keeping::Store(stored) => stored.refusal(memory.for_wait).map_or(Ok(()), Err),
+        Keeping::None => Ok(()),
+    }
+}
 
-    /// Refuses what is more than one room may carry.
-    pub fn refuse_haste(&mut self, now: Now, publish: &Publish, effects: &mut OwnerEffects<'_>) -> bool {
-        let Some(rate) = self.settings.message_rate else { return false };
-        let Err(retry_after_ms) = self.pace.try_take(rate, now.mono_us) else { return false };
-        publish.asker.refuse(&self.name, Refusal::too_often(retry_after_ms), effects);
-        true
-    }
+/// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
+fn publish_ephemeral(stream: &Stream, publish: &Publish, effects: &mut OwnerEffects<'_>) {
+    let at = stream.last_at.max(effects.now.unix_ms);
+    let data = Data { kind: publish.kind, bytes: &publish.data };
+    let content = Content::new(&stream.name, 0, &publish.from, at, data);
+    let frames = encode_ephemeral(&content, stream.listeners.readings().forms());
+    stream.listeners.push(&stream.name, &frames, publish.except(), effects);
+    effects.counters.broadcasts.add(1);
+    publish.asker.published(&stream.name, (stream.epoch, None), false, effects);
+}
 
-    /// Refuses who is no member: a home may publish before it hears that its join was refused.
-    pub fn refuse_stranger(&self, publish: &Publish, effects: &mut OwnerEffects<'_>) -> bool {
-        let stranger = publish.asker.conn().is_some_and(|conn| !self.listeners.contains(conn));
-        if stranger {
-            publish.asker.refuse(&self.name, Refusal::NOT_JOINED, effects);
-        }
-        stranger
+/// Numbers and delivers at once; nothing keeps it but history.
+fn publish_at_once(stream: &mut Stream, publish: Publish, memory: Memory, effects: &mut OwnerEffects<'_>) {
+    if is_answered(stream, &publish, memory, effects) {
+        return;
     }
+    let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
+    let record = publish.into_record(stream.history.head() + 1, stream.at(effects.now));
+    stream.remember_key(&record, effects);
+    stream.accept(&record, except, arrival, effects);
+    asker.published(&stream.name, (stream.epoch, Some(record.seq)), false, effects);
+}
+
+/// Numbers and delivers at once, and gives it to the store behind that.
+fn publish_behind(
+    stream: &mut Stream,
+    stored: &mut Stored,
+    publish: Publish,
+    memory: Memory,
+    effects: &mut OwnerEffects<'_>,
+) {
+    if is_answered(stream, &publish, memory, effects) {
+        return;
+    }
+    if let Some(refusal) = stored.refusal(memory.for_wait) {
+        return publish.asker.refuse(&stream.name, refusal, effects);
+    }
+    let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
+    let record = publish.into_record(stream.history.head() + 1, stream.at(effects.now));
+    stream.remember_key(&record, effects);
+    stream.accept(&record, except, arrival, effects);
+    asker.published(&stream.name, (stream.epoch, Some(record.seq)), false, effects);
+    let (epoch, waiters) = (stream.epoch, SmallVec::new());
+    stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: true }, effects);
+}
+
+/// Numbers it and gives it to the store; delivered and acknowledged once it is committed.
+fn publish_on_commit(
+    stream: &mut Stream,
+    stored: &mut Stored,
+    publish: Publish,
+    memory: Memory,
+    effects: &mut OwnerEffects<'_>,
+) {
+    let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
+    let head = stream.history.head();
+    let known = stream.find_key(&publish.from, publish.key.as_deref(), effects.now);
+    if let Some(seq) = known.filter(|seq| *seq <= head) {
+        return asker.published(&stream.name, (stream.epoch, Some(seq)), true, effects);
+    }
+    if let Some(refusal) = stored.refusal(memory.for_wait) {
+        return asker.refuse(&stream.name, refusal, effects);
+    }
+    if let Some(first) = known {
+        return stored.join(first, asker);
+    }
+    let record = publish.into_record(stored.next_seq(head), stream.at(effects.now));
+    stream.remember_key(&record, effects);
+    let (epoch, waiters) = (stream.epoch, smallvec![(asker, false)]);
+    stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: false }, effects);
+}
+
+/// Answers a publish whose key is known, and one whose key cannot be remembered. Whether it was answered.
+fn is_answered(stream: &mut Stream, publish: &Publish, memory: Memory, effects: &mut OwnerEffects<'_>) -> bool {
+    if let Some(seq) = stream.find_key(&publish.from, publish.key.as_deref(), effects.now) {
+        publish.asker.published(&stream.name, (stream.epoch, Some(seq)), true, effects);
+        return true;
+    }
+    if !memory.for_key {
+        publish.asker.refuse(&stream.name, Refusal::OVERLOADED, effects);
+    }
+    !memory.for_key
 }

@@ -1,37 +1,41 @@
-//! One room as its owner knows it: the numbering, what is held, who listens. What hops and events do to it stands beside:
-//! [`super::membership`], [`super::publish`], [`super::delivery`], [`super::stored`], [`super::linked`].
+//! One room as its owner knows it: what its members see (its [`Stream`]), who numbers and who keeps that, and what waits.
+//! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::OwnerEffects;
-use super::history::{History, PageLimit};
-use super::keys::Keys;
 use super::largest::Filed;
 use super::leaving::Leaving;
-use super::linked::Linked;
-use super::listeners::Listeners;
-use super::numberings::Numbering;
+use super::linked::{self, Linked};
+use super::numberings::LastHead;
 use super::opening::Opening;
 use super::presence::Presence;
-use super::stored::Stored;
-use crate::base::ids::{Epoch, Position, RoomName};
-use crate::base::limits::{
-    ASK_AGAIN_MS, MEMBER_BYTES, PAGE_BYTES_MAX, PAGE_OUTBOX_DIVISOR, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES,
-};
+use super::stored::{self, Stored};
+use super::stream::Stream;
+use crate::base::ids::{Epoch, RoomName, Seq};
+use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
-use crate::engine::settings::{RoomSettings, Settings};
+use crate::engine::record::{Record, Stretch};
+use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
+use crate::engine::store_port::KeptKey;
 
-/// Who numbers the room's publications and keeps them.
+/// Who numbers the room's publications.
 #[derive(Debug)]
-pub(super) enum Authority {
-    /// This room: numbered and delivered at once.
-    Memory,
-    /// This room numbers, the store of this machine keeps: delivered once committed.
-    Store(Box<Stored>),
-    /// The link numbers and keeps: delivered when it comes back.
+pub(super) enum Numbering {
+    /// This room.
+    Own,
+    /// The link, for all machines: delivered when it comes back.
     Link(Box<Linked>),
+}
+
+/// Who keeps the room's publications beyond its history in memory, and beyond this process.
+#[derive(Debug)]
+pub(super) enum Keeping {
+    /// Nobody; or the link, where that numbers.
+    None,
+    /// The store.
+    Store(Box<Stored>),
 }
 
 /// Bytes of a room for the budget, by what can become of them.
@@ -54,6 +58,8 @@ pub(super) struct Entered {
     /// Numbers of the messages held.
     pub messages: Range<u64>,
     pub members: u32,
+    /// Whether the link or the store owes it something that somebody waits for.
+    pub waits: bool,
     /// The time for which the room stands in the timers, monotonic milliseconds.
     pub due_ms: Option<u64>,
 }
@@ -61,169 +67,221 @@ pub(super) struct Entered {
 /// One room.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub name: RoomName,
-    pub settings: Arc<RoomSettings>,
-    pub epoch: Epoch,
-    /// Bytes of the messages in one reply.
-    pub page_bytes_max: usize,
+    pub stream: Stream,
+    pub numbering: Numbering,
+    pub keeping: Keeping,
     /// What it may still carry at the moment, where that is limited.
     pub pace: Bucket,
-    /// The latest `at` given, Unix milliseconds: it never goes back within a room.
-    pub last_at: u64,
-    /// Its head is the room's head: what members may know of.
-    pub history: History,
-    pub listeners: Listeners,
-    /// `None`: this room does not track presence.
-    pub presence: Option<Presence>,
-    /// `None`: no key is remembered.
-    pub keys: Option<Box<Keys>>,
     /// `None`: nobody waits for publications of one's own to leave.
     pub leaving: Option<Box<Leaving>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
-    pub authority: Authority,
     pub entered: Entered,
 }
 
 impl Room {
-    /// A room that goes on where `numbering` stands. With a store or a link it is still to be opened.
-    pub fn new(name: RoomName, settings: &Settings, numbering: Numbering, now: Now) -> Self {
-        let authority = if settings.linked {
-            Authority::Link(Box::new(Linked::new(now)))
-        } else if settings.durable {
-            Authority::Store(Box::default())
-        } else {
-            Authority::Memory
+    /// A room that goes on where `last` stands. With a store or a link it is still to be opened.
+    pub fn new(name: RoomName, settings: &Settings, last: LastHead, now: Now) -> Self {
+        let numbering = match settings.numbering {
+            NumberingMode::Own => Numbering::Own,
+            NumberingMode::Link => Numbering::Link(Box::new(Linked::new(now))),
         };
-        let opens = !matches!(authority, Authority::Memory);
-        let room = Arc::clone(settings.room(&name));
+        let is_numbered_here = settings.numbering == NumberingMode::Own;
+        let keeping = match settings.keeping {
+            KeepingMode::None => Keeping::None,
+            mode => Keeping::Store(Box::new(Stored::new(mode, is_numbered_here))),
+        };
+        let opens = !matches!((&numbering, &keeping), (Numbering::Own, Keeping::None));
         Self {
-            name,
-            epoch: numbering.head.epoch,
-            page_bytes_max: page_bytes_max(settings),
+            stream: Stream::new(name, settings, last),
+            numbering,
+            keeping,
             pace: Bucket::default(),
-            last_at: numbering.last_at,
-            history: History::new(numbering.head.seq),
-            listeners: Listeners::default(),
-            presence: room.presence.then(Presence::default),
-            keys: None,
             leaving: None,
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
-            authority,
             entered: Entered::default(),
-            settings: room,
         }
     }
 
-    /// Other settings hold from now on. Whether presence is tracked stays as it was when the room came to be.
+    /// Replaces the settings.
     pub fn set_settings(&mut self, now: Now, settings: &Settings) {
-        self.page_bytes_max = page_bytes_max(settings);
-        let before = std::mem::replace(&mut self.settings, Arc::clone(settings.room(&self.name)));
-        self.pace.change_rate(before.message_rate, self.settings.message_rate, now.mono_us);
+        let before = self.stream.set_settings(settings);
+        self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
     }
 
-    /// The numbering and its head.
-    pub fn head(&self) -> Position {
-        Position { epoch: self.epoch, seq: self.history.head() }
-    }
-
-    /// Users present; connections where presence is not tracked.
-    pub fn members(&self) -> u64 {
-        self.presence.as_ref().map_or(self.listeners.members() as u64, Presence::present)
-    }
-
-    /// At most `count` messages of a reply.
-    pub fn page(&self, count: u32) -> PageLimit {
-        PageLimit { count: count as usize, bytes: self.page_bytes_max }
-    }
-
-    /// Frees what has expired, so that no read sees it.
-    pub fn expire(&mut self, now: Now) {
-        self.history.expire(now.mono_ms());
-        if let Some(keys) = &mut self.keys {
-            keys.expire(now.mono_ms());
+    /// Asks the link or the store to open the room (again).
+    pub fn ask_to_open(&mut self, effects: &mut OwnerEffects<'_>) {
+        if let Some(opening) = &mut self.opening {
+            opening.asked_ms = effects.now.mono_ms();
         }
-        self.keys.take_if(|keys| keys.is_empty());
+        match (&self.numbering, &self.keeping) {
+            (Numbering::Link(_), _) => linked::ask_to_open(&self.stream, effects),
+            (Numbering::Own, Keeping::Store(_)) => {
+                stored::ask_to_load(&self.stream, self.stream.settings.history_size, effects);
+            }
+            (Numbering::Own, Keeping::None) => {}
+        }
     }
 
-    /// Asks the link or the store again for what it has not answered in time.
-    pub fn ask_again(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        let is_late = |asked_ms: u64| asked_ms + ASK_AGAIN_MS <= now.mono_ms();
-        let opening = self.opening.as_ref().map(|opening| opening.asked_ms);
-        match (opening, &self.authority) {
-            (Some(asked_ms), Authority::Store(_)) if is_late(asked_ms) => self.ask_store(now, effects),
-            (Some(asked_ms), Authority::Link(_)) if is_late(asked_ms) => self.ask_link_to_open(now, effects),
-            (None, Authority::Store(stored)) if stored.asked_ms().is_some_and(is_late) => self.ask_store(now, effects),
-            (None, Authority::Link(_)) => self.check_link(now, effects),
-            _ => {}
+    /// The link tells what it holds of the room, which was open before or not.
+    pub fn handle_read(&mut self, was_open: bool, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+        let Numbering::Link(linked) = &mut self.numbering else { return };
+        match was_open {
+            true => linked.handle_read(&mut self.stream, stretch, effects),
+            false => linked.open(&mut self.stream, stretch, effects),
+        }
+    }
+
+    /// The store tells what it holds of the room, which was open before or not.
+    pub fn handle_loaded(
+        &mut self,
+        was_open: bool,
+        stretch: &Stretch,
+        keys: &[KeptKey],
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let Keeping::Store(stored) = &mut self.keeping else { return };
+        match was_open {
+            true => stored.handle_loaded(&mut self.stream, stretch, keys, effects),
+            false => stored::open(&mut self.stream, stretch, keys, effects),
+        }
+    }
+
+    /// The link has numbered a publication. `may_wait`: the core has memory to hold it back.
+    pub fn handle_publication(
+        &mut self,
+        (epoch, record): (Epoch, Record),
+        may_wait: bool,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let Numbering::Link(linked) = &mut self.numbering else { return };
+        match self.opening {
+            None => linked.handle_publication(&mut self.stream, (epoch, record), may_wait, effects),
+            Some(_) => linked.handle_early(epoch, record, may_wait, effects.now),
+        }
+    }
+
+    /// The store has committed everything of the room that it was given up to this publication.
+    pub fn handle_committed(&mut self, at: (Epoch, Seq), effects: &mut OwnerEffects<'_>) {
+        let Keeping::Store(stored) = &mut self.keeping else { return };
+        let answered = stored.handle_committed(&mut self.stream, at, effects);
+        self.note_answered(&answered);
+    }
+
+    /// The store has failed to keep this publication and those behind it.
+    pub fn handle_failed(&mut self, at: (Epoch, Seq), retry_after_ms: u64, effects: &mut OwnerEffects<'_>) {
+        let Keeping::Store(stored) = &mut self.keeping else { return };
+        let answered = stored.handle_failed(&mut self.stream, at, retry_after_ms, effects);
+        self.note_answered(&answered);
+    }
+
+    fn note_answered(&mut self, answered: &stored::Answered) {
+        let Numbering::Link(linked) = &mut self.numbering else { return };
+        let head = self.stream.head();
+        for (conn, position) in answered {
+            linked.handle_answered(*conn, *position, head);
+        }
+    }
+
+    /// The connection to the link was lost for a while: whatever was asked, and whatever came, may be lost.
+    pub fn handle_restored(&mut self, effects: &mut OwnerEffects<'_>) {
+        match (&mut self.numbering, &self.opening) {
+            (Numbering::Own, _) => {}
+            (Numbering::Link(_), Some(_)) => self.ask_to_open(effects),
+            (Numbering::Link(linked), None) => linked.handle_restored(&self.stream, effects),
+        }
+    }
+
+    /// Asks the link and the store again for what they have not answered in time.
+    pub fn ask_again(&mut self, effects: &mut OwnerEffects<'_>) {
+        if let Some(opening) = &self.opening {
+            if opening.asked_ms + ASK_AGAIN_MS <= effects.now.mono_ms() {
+                self.ask_to_open(effects);
+            }
+            return;
+        }
+        if let Keeping::Store(stored) = &mut self.keeping {
+            stored.ask_again(&self.stream, effects);
+        }
+        if let Numbering::Link(linked) = &mut self.numbering {
+            linked.check(&self.stream, effects);
         }
     }
 
     /// Bytes for the budget.
     pub fn bytes(&self) -> Bytes {
-        let waiting = match &self.authority {
-            Authority::Memory => 0,
-            Authority::Store(stored) => stored.bytes(),
-            Authority::Link(linked) => linked.bytes(),
-        };
-        let kept = waiting
+        let stream = &self.stream;
+        let linked = if let Numbering::Link(linked) = &self.numbering { linked.bytes() } else { 0 };
+        let stored = if let Keeping::Store(stored) = &self.keeping { stored.bytes() } else { 0 };
+        let kept = linked
+            + stored
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
-            + self.keys.as_ref().map_or(0, |keys| keys.bytes())
+            + stream.keys.as_ref().map_or(0, |keys| keys.bytes())
             + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
-            + self.listeners.missed_bytes();
-        let members = self.listeners.members();
-        let users = self.presence.as_ref().filter(|presence| !presence.is_empty());
+            + stream.listeners.missed_bytes();
+        let members = stream.listeners.members();
+        let users = stream.presence.as_ref().filter(|presence| !presence.is_empty());
         let users = users.map_or(0, |presence| USERS_BYTES + presence.bytes());
-        let own = ROOM_BYTES + self.name.len() + members * MEMBER_BYTES + users;
-        let is_for_history = members == 0 && !self.history.is_empty();
+        let own = ROOM_BYTES + stream.name.len() + members * MEMBER_BYTES + users;
+        let is_for_history = members == 0 && !stream.history.is_empty();
         let (history, standing) = if is_for_history { (own, 0) } else { (0, own) };
-        Bytes { history: history + self.history.bytes(), kept, standing }
+        Bytes { history: history + stream.history.bytes(), kept, standing }
     }
 
-    /// Where the numbering stands, to be remembered when the room goes.
-    pub fn numbering(&self) -> Numbering {
-        Numbering { head: self.head(), last_at: self.last_at }
+    /// Where the numbering stands, to be remembered when the room goes; `None` where the link or the store remembers it.
+    pub fn last_head(&self) -> Option<LastHead> {
+        let is_alone = matches!((&self.numbering, &self.keeping), (Numbering::Own, Keeping::None));
+        is_alone.then(|| LastHead { head: self.stream.head(), last_at: self.stream.last_at })
+    }
+
+    /// Whether the link or the store owes it something that somebody waits for, or has not kept yet.
+    pub fn waits(&self) -> bool {
+        let is_opening = self.opening.as_ref().is_some_and(|opening| !opening.is_empty());
+        let is_uncommitted = matches!(&self.keeping, Keeping::Store(stored) if !stored.is_empty());
+        is_opening || is_uncommitted
     }
 
     /// Whether nothing would be lost by forgetting the room.
     pub fn is_idle(&self) -> bool {
-        let nobody = self.listeners.members() == 0 && self.presence.as_ref().is_none_or(Presence::is_empty);
+        let stream = &self.stream;
+        let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::is_empty);
         nobody
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
-            && match &self.authority {
-                Authority::Memory => self.history.is_empty() && self.keys.is_none(),
-                Authority::Store(stored) => stored.is_empty() && self.history.is_empty() && self.keys.is_none(),
+            && match &self.numbering {
+                Numbering::Own => stream.history.is_empty() && stream.keys.is_none(),
                 // The link holds the history and the keys for all machines.
-                Authority::Link(linked) => linked.is_empty(),
+                Numbering::Link(linked) => linked.is_empty(),
+            }
+            && match &self.keeping {
+                Keeping::None => true,
+                Keeping::Store(stored) => stored.is_empty(),
             }
     }
 
     /// When the room must be looked at next, monotonic milliseconds; `None` while nothing in it waits for time.
     pub fn due_ms(&self, now: Now) -> Option<u64> {
+        let stream = &self.stream;
         let sweep = |expires_ms: u64| expires_ms.div_ceil(SWEEP_MS).saturating_mul(SWEEP_MS);
-        let asked = |asked_ms: u64| asked_ms + ASK_AGAIN_MS;
-        let waiting = match (&self.opening, &self.authority) {
-            (Some(opening), _) => Some(asked(opening.asked_ms)),
-            (None, Authority::Memory) => None,
-            (None, Authority::Store(stored)) => stored.asked_ms().map(asked),
-            (None, Authority::Link(linked)) => Some(linked.due_ms()),
+        let (linked, stored) = match &self.opening {
+            Some(opening) => (Some(opening.asked_ms + ASK_AGAIN_MS), None),
+            None => {
+                let linked = if let Numbering::Link(linked) = &self.numbering { Some(linked.due_ms()) } else { None };
+                let stored = if let Keeping::Store(stored) = &self.keeping { stored.due_ms() } else { None };
+                (linked, stored)
+            }
         };
         [
-            waiting,
-            self.presence.as_ref().and_then(Presence::due_ms),
-            self.history.next_expiry_ms().map(sweep),
-            self.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
-            (self.listeners.any_behind() || self.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),
+            linked,
+            stored,
+            stream.presence.as_ref().and_then(Presence::due_ms),
+            stream.history.next_expiry_ms().map(sweep),
+            stream.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
+            (stream.listeners.any_behind() || stream.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),
         ]
         .into_iter()
         .flatten()
         .min()
     }
-}
-
-/// Bytes of the messages in one reply.
-fn page_bytes_max(settings: &Settings) -> usize {
-    (settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::engine::random::NameHashing;
 use crate::engine::table;
 
 /// A room of this core. The id of a room that has been removed finds nothing, also when its place has a new room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RoomId {
     index: u32,
     generation: u32,
@@ -63,7 +63,7 @@ impl Rooms {
         let place = &mut self.places[index as usize];
         place.generation = place.generation.wrapping_add(1);
         let id = RoomId { index, generation: place.generation };
-        let earlier = self.ids.insert(room.name.clone(), id);
+        let earlier = self.ids.insert(room.stream.name.clone(), id);
         assert!(earlier.is_none(), "one room for each name");
         place.room = Some(Box::new(room));
         id
@@ -73,7 +73,7 @@ impl Rooms {
     pub fn remove(&mut self, id: RoomId) -> Option<Box<Room>> {
         self.get(id)?;
         let room = self.places[id.index as usize].room.take()?;
-        self.ids.remove(&*room.name);
+        self.ids.remove(&*room.stream.name);
         self.free.push(id.index);
         table::shrink(&mut self.ids);
         Some(room)
@@ -118,7 +118,7 @@ mod tests {
         let second = rooms.insert(memory_room("b"));
         assert!(rooms.get(first).is_none());
         assert!(rooms.remove(first).is_none());
-        assert_eq!(&*rooms.get(second).expect("just added").name, "b");
+        assert_eq!(&*rooms.get(second).expect("just added").stream.name, "b");
         assert_eq!(rooms.find("a"), None);
     }
 

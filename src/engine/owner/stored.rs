@@ -1,57 +1,83 @@
-//! A room whose publications are kept by the store of this machine: numbered here, delivered and acknowledged once they
-//! are committed. What a restart would not find is shown to nobody.
+//! What a room has with the store that keeps its publications.
 //!
-//! After a failure the room asks the store where it stands before it numbers on. The store answers in order, so whatever
-//! it still says about the publishes that failed comes before that answer, and nothing of it is taken for a later publish
-//! with the same number. Until then publishes are refused; everything else goes on.
+//! Where publishers wait for the commit ([`KeepingMode::Commit`]), a publication that this machine numbers is delivered
+//! and acknowledged once it is committed: nothing is shown that a restart would not find. Written behind
+//! ([`KeepingMode::Behind`]), it is delivered and acknowledged at once, and given to the store again until it is
+//! committed. A publication that the link has numbered has been delivered in either case; a commit is what its publisher
+//! waits for, if anything.
+//!
+//! After a failure a room that numbers by itself asks the store where it stands before it goes on. The store answers in
+//! order, so whatever it still says about the publishes that failed comes before that answer, and nothing of it is taken
+//! for a later publish with the same number. Publishes that would wait for a commit are refused until then.
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use super::OwnerEffects;
 use super::answer::{Asker, Refusal};
-use super::publish::{Arrival, Publish};
-use super::room::{Authority, Room};
-use crate::base::ids::{ConnId, Epoch, Seq};
-use crate::base::limits::{KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
-use crate::base::time::Now;
-use crate::engine::input::{KeptKey, Record, Stretch};
-use crate::engine::output::StoreRequest;
-use crate::engine::random::TableKeys;
+use super::stream::{Arrival, Stream};
+use crate::base::ids::{ConnId, Epoch, Position, Seq};
+use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
+use crate::engine::record::{Record, Stretch};
+use crate::engine::settings::KeepingMode;
+use crate::engine::store_port::{KeptKey, StoreRequest};
 
-/// A publish that the store has been given.
+/// A publisher who waits for a commit, and whether its key was known.
+type Waiter = (Asker, bool);
+
+/// A publication that the store has been given and has not committed.
 #[derive(Debug)]
-struct Pending {
-    record: Record,
-    asker: Asker,
-    except: Option<ConnId>,
-    arrival: Arrival,
-    /// Publishes of the same key since: their outcome is this one's.
-    duplicates: Vec<Asker>,
+pub(super) struct Uncommitted {
+    pub epoch: Epoch,
+    pub record: Record,
+    pub except: Option<ConnId>,
+    pub arrival: Arrival,
+    pub waiters: SmallVec<[Waiter; 1]>,
+    /// Members have been given it, so its number cannot be taken back.
+    pub is_shown: bool,
 }
 
-/// The store failed: its head is asked for before anything is numbered again.
+/// The store failed: it is asked again before it is relied on.
 #[derive(Debug)]
 struct Doubt {
-    asked_ms: u64,
+    /// When the store was asked last, or failed, monotonic milliseconds.
+    since_ms: u64,
     retry_after_ms: u64,
+    /// Records wanted with the answer.
     count: usize,
 }
 
 /// What a room has with the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stored {
-    /// Numbered from head + 1, in order.
-    pending: VecDeque<Pending>,
-    /// Publishes in `pending`, duplicates too.
-    waiting: usize,
+    mode: KeepingMode,
+    /// The room numbers by itself; otherwise the link does, and several machines give the store the rows of one room.
+    is_numbered_here: bool,
+    /// In the order in which the store was given them.
+    uncommitted: VecDeque<Uncommitted>,
+    /// Waiters beside the first of each publication.
+    joined: usize,
     bytes: usize,
     doubt: Option<Doubt>,
 }
 
+/// The publishers that an event of the store has answered (`None`: a call), each with the position that it was told.
+pub(super) type Answered = SmallVec<[(Option<ConnId>, Option<Position>); 2]>;
+
 impl Stored {
-    /// Whether no publish waits.
+    pub fn new(mode: KeepingMode, is_numbered_here: bool) -> Self {
+        Self { mode, is_numbered_here, uncommitted: VecDeque::new(), joined: 0, bytes: 0, doubt: None }
+    }
+
+    /// Whether publishers wait for the commit.
+    pub fn delays_answers(&self) -> bool {
+        self.mode == KeepingMode::Commit
+    }
+
+    /// Whether every publication is committed.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.uncommitted.is_empty()
     }
 
     /// Bytes for the budget.
@@ -59,222 +85,249 @@ impl Stored {
         self.bytes
     }
 
-    /// When the store was asked for its head, if its answer is still out.
-    pub fn asked_ms(&self) -> Option<u64> {
-        self.doubt.as_ref().map(|doubt| doubt.asked_ms)
+    /// When the store must be asked again, monotonic milliseconds.
+    pub fn due_ms(&self) -> Option<u64> {
+        let doubt = self.doubt.as_ref()?;
+        let patience_ms = if self.is_numbered_here { ASK_AGAIN_MS } else { doubt.retry_after_ms.max(1) };
+        Some(doubt.since_ms + patience_ms)
+    }
+
+    /// Why a publish cannot be given to the store now. `may_wait`: the core has memory for it.
+    pub fn refusal(&self, may_wait: bool) -> Option<Refusal> {
+        let is_full = self.uncommitted.len() + self.joined >= PENDING_PER_ROOM_MAX;
+        match &self.doubt {
+            Some(doubt) if is_full || self.delays_answers() => Some(Refusal::unavailable(doubt.retry_after_ms)),
+            _ => (is_full || !may_wait).then_some(Refusal::OVERLOADED),
+        }
     }
 
     /// The number of the last publish that waits and is this connection's, or stands for one of its own.
     pub fn last_of(&self, conn: ConnId) -> Option<Seq> {
-        let is_own = |asker: &Asker| asker.conn() == Some(conn);
-        let own =
-            self.pending.iter().rev().find(|pending| is_own(&pending.asker) || pending.duplicates.iter().any(is_own));
-        own.map(|pending| pending.record.seq)
+        let is_own = |(asker, _): &Waiter| asker.conn() == Some(conn);
+        let own = self.uncommitted.iter().rev().find(|uncommitted| uncommitted.waiters.iter().any(is_own));
+        own.map(|uncommitted| uncommitted.record.seq)
     }
 
     /// Whether the publish with this number waits.
-    pub fn is_pending(&self, seq: Seq) -> bool {
-        self.pending.front().is_some_and(|first| first.record.seq <= seq)
-            && self.pending.back().is_some_and(|last| seq <= last.record.seq)
+    pub fn is_uncommitted(&self, seq: Seq) -> bool {
+        self.uncommitted.front().is_some_and(|first| first.record.seq <= seq)
+            && self.uncommitted.back().is_some_and(|last| seq <= last.record.seq)
     }
 
-    fn push(&mut self, pending: Pending) {
-        self.bytes += WAITING_BYTES + pending.record.data.len();
-        self.waiting += 1;
-        self.pending.push_back(pending);
+    /// The number of the next publication, in a room that numbers by itself and whose members have seen up to `head`.
+    pub fn next_seq(&self, head: Seq) -> Seq {
+        self.uncommitted.back().map_or(head, |last| last.record.seq.max(head)) + 1
     }
 
-    fn push_duplicate(&mut self, index: usize, asker: Asker) {
-        self.bytes += WAITING_BYTES;
-        self.waiting += 1;
-        self.pending[index].duplicates.push(asker);
+    /// Gives the store a publication.
+    pub fn append(&mut self, stream: &Stream, uncommitted: Uncommitted, effects: &mut OwnerEffects<'_>) {
+        effects.store.push(uncommitted.request(stream));
+        self.bytes += uncommitted.bytes();
+        self.uncommitted.push_back(uncommitted);
     }
 
-    fn pop(&mut self, oldest: bool) -> Option<Pending> {
-        let pending = if oldest { self.pending.pop_front() } else { self.pending.pop_back() }?;
-        let duplicates = pending.duplicates.len();
-        self.bytes -= WAITING_BYTES * (1 + duplicates) + pending.record.data.len();
-        self.waiting -= 1 + duplicates;
-        if self.pending.is_empty() {
-            self.pending = VecDeque::new();
-        }
-        Some(pending)
-    }
-}
-
-impl Room {
-    fn stored(&mut self) -> Option<&mut Stored> {
-        match &mut self.authority {
-            Authority::Store(stored) => Some(stored),
-            Authority::Memory | Authority::Link(_) => None,
+    /// Lets a publisher wait for the outcome of an earlier publish with the same key, which was numbered `seq`.
+    pub fn join(&mut self, seq: Seq, asker: Asker) {
+        if let Some(first) = self.uncommitted.iter_mut().find(|uncommitted| uncommitted.record.seq == seq) {
+            first.waiters.push((asker, true));
+            self.bytes += WAITING_BYTES;
+            self.joined += 1;
         }
     }
 
-    /// Numbers a publish and gives it to the store. `may_wait`: the core has memory for it.
-    pub fn publish_stored(
+    /// Everything of the room that the store was given up to this one is on disk.
+    pub fn handle_committed(
         &mut self,
-        now: Now,
-        publish: Publish,
-        may_wait: bool,
-        table_keys: &mut TableKeys,
+        stream: &mut Stream,
+        (epoch, seq): (Epoch, Seq),
         effects: &mut OwnerEffects<'_>,
-    ) {
-        let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
-        let (head, known) = (self.history.head(), self.find_key(now, &publish));
-        if let Some(seq) = known.filter(|seq| *seq <= head) {
-            asker.published(&self.name, (self.epoch, Some(seq)), true, effects);
-            return;
-        }
-        let Some(stored) = self.stored() else { return };
-        if let Some(doubt) = &stored.doubt {
-            let refusal = Refusal::unavailable(doubt.retry_after_ms);
-            asker.refuse(&self.name, refusal, effects);
-            return;
-        }
-        if stored.waiting >= PENDING_PER_ROOM_MAX || !may_wait {
-            asker.refuse(&self.name, Refusal::OVERLOADED, effects);
-            return;
-        }
-        let seq = head + 1 + stored.pending.len() as u64;
-        if let Some(first) = known {
-            stored.push_duplicate((first - head - 1) as usize, asker);
-            return;
-        }
-        let record = self.record(now, publish, seq);
-        self.remember_key(&record.from, record.key.as_deref(), seq, now.mono_ms() + KEY_WINDOW_MS, table_keys);
-        effects.store.push(StoreRequest::Append { room: self.name.clone(), epoch: self.epoch, record: record.clone() });
-        if let Some(stored) = self.stored() {
-            stored.push(Pending { record, asker, except, arrival, duplicates: Vec::new() });
-        }
+    ) -> Answered {
+        let is_reached = |uncommitted: &Uncommitted| match self.is_numbered_here {
+            true => epoch == stream.epoch && uncommitted.record.seq <= seq,
+            false => (uncommitted.epoch, uncommitted.record.seq) == (epoch, seq),
+        };
+        let count = self.uncommitted.iter().rposition(is_reached).map_or(0, |last| last + 1);
+        self.commit(stream, count, effects)
     }
 
-    /// The store has opened the room.
-    pub fn open_from_store(&mut self, now: Now, stretch: &Stretch, keys: &[KeptKey], table_keys: &mut TableKeys) {
-        self.fill(now, stretch);
-        self.remember_kept(now, keys, table_keys);
+    /// Shows and acknowledges the oldest `count`.
+    fn commit(&mut self, stream: &mut Stream, count: usize, effects: &mut OwnerEffects<'_>) -> Answered {
+        let mut answered = Answered::new();
+        for _ in 0..count {
+            let Some(committed) = self.remove(0) else { break };
+            if !committed.is_shown {
+                stream.accept(&committed.record, committed.except, committed.arrival, effects);
+            }
+            let position = Position { epoch: committed.epoch, seq: committed.record.seq };
+            for (asker, is_duplicate) in committed.waiters {
+                asker.published(&stream.name, (position.epoch, Some(position.seq)), is_duplicate, effects);
+                answered.push((asker.conn(), Some(position)));
+            }
+        }
+        answered
+    }
+
+    /// The append of this one did not happen, nor did those behind it that are not committed.
+    pub fn handle_failed(
+        &mut self,
+        stream: &mut Stream,
+        (epoch, seq): (Epoch, Seq),
+        retry_after_ms: u64,
+        effects: &mut OwnerEffects<'_>,
+    ) -> Answered {
+        let has_failed = |uncommitted: &Uncommitted| match self.is_numbered_here {
+            true => epoch == stream.epoch && uncommitted.record.seq >= seq,
+            false => (uncommitted.epoch, uncommitted.record.seq) == (epoch, seq),
+        };
+        let Some(first) = self.uncommitted.iter().position(has_failed) else { return Answered::new() };
+        let failed = self.uncommitted.len() - first;
+        let answered = self.refuse_from(stream, first, retry_after_ms, effects);
+        if self.doubt.is_none() {
+            let count = stream.settings.history_size.max(failed);
+            self.doubt = Some(Doubt { since_ms: effects.now.mono_ms(), retry_after_ms, count });
+            if self.is_numbered_here {
+                self.ask(stream, effects);
+            }
+        }
+        answered
+    }
+
+    /// Refuses the publishers who wait for the publications from the index `first` on, oldest first. What has been shown
+    /// stays, to be given to the store again; the numbers of the others are taken back.
+    fn refuse_from(
+        &mut self,
+        stream: &mut Stream,
+        first: usize,
+        retry_after_ms: u64,
+        effects: &mut OwnerEffects<'_>,
+    ) -> Answered {
+        let mut answered = Answered::new();
+        let mut kept = VecDeque::new();
+        while self.uncommitted.len() > first {
+            let Some(mut failed) = self.remove(first) else { break };
+            for (asker, _) in failed.waiters.drain(..) {
+                asker.refuse(&stream.name, Refusal::unavailable(retry_after_ms), effects);
+                answered.push((asker.conn(), None));
+            }
+            if failed.is_shown {
+                self.bytes += failed.bytes();
+                kept.push_back(failed);
+            } else {
+                stream.forget_key(&failed.record.from, failed.record.key.as_deref());
+            }
+        }
+        self.uncommitted.append(&mut kept);
+        answered
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Uncommitted> {
+        let uncommitted = self.uncommitted.remove(index)?;
+        self.bytes -= uncommitted.bytes();
+        self.joined -= uncommitted.waiters.len().saturating_sub(1);
+        if self.uncommitted.is_empty() {
+            self.uncommitted = VecDeque::new();
+        }
+        Some(uncommitted)
     }
 
     /// The store tells what it holds: the answer to the question after a failure, or one that nobody waits for.
     pub fn handle_loaded(
         &mut self,
-        now: Now,
+        stream: &mut Stream,
         stretch: &Stretch,
         keys: &[KeptKey],
-        table_keys: &mut TableKeys,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let Some(doubt) = self.stored().and_then(|stored| stored.doubt.take()) else { return };
+        let Some(doubt) = self.doubt.take() else { return };
         let Some(head) = stretch.head else {
-            self.refuse_from(0, doubt.retry_after_ms, effects);
-            return;
+            self.refuse_from(stream, 0, doubt.retry_after_ms, effects);
+            return self.append_again(stream, effects);
         };
-        if head.epoch != self.epoch {
-            self.refuse_from(0, doubt.retry_after_ms, effects);
-            self.renumber(now, stretch, effects);
-            self.keys = None;
-            self.remember_kept(now, keys, table_keys);
+        if head.epoch != stream.epoch {
+            self.refuse_from(stream, 0, doubt.retry_after_ms, effects);
+            (self.uncommitted, self.bytes) = (VecDeque::new(), 0);
+            stream.renumber(stretch, effects);
+            stream.keys = None;
+            remember_kept(stream, keys, effects);
             return;
         }
-        self.commit(now, head.seq, effects);
-        self.refuse_from(head.seq + 1, doubt.retry_after_ms, effects);
-        // A publish that failed as far as the store could tell, and is there all the same.
-        let own_head = self.history.head();
-        let found = stretch.records.iter().filter(|record| record.seq > own_head);
-        for record in found {
-            if record.seq > self.history.head() + 1 {
-                self.skip_to(record.seq - 1, effects);
-            }
-            self.remember_key(
-                &record.from,
-                record.key.as_deref(),
-                record.seq,
-                now.mono_ms() + KEY_WINDOW_MS,
-                table_keys,
-            );
-            self.accept(now, record, None, Arrival::now(now), effects);
-        }
-        if head.seq > self.history.head() {
-            self.skip_to(head.seq, effects);
-        }
+        let count = self.uncommitted.partition_point(|uncommitted| uncommitted.record.seq <= head.seq);
+        self.commit(stream, count, effects);
+        self.refuse_from(stream, 0, doubt.retry_after_ms, effects);
+        take_over(stream, stretch, effects);
+        self.append_again(stream, effects);
     }
 
-    /// Everything up to `seq` is on disk.
-    pub fn handle_committed(&mut self, now: Now, epoch: Epoch, seq: Seq, effects: &mut OwnerEffects<'_>) {
-        if epoch == self.epoch {
-            self.commit(now, seq, effects);
-        }
-    }
-
-    /// Nothing from `seq` on that is not committed has happened.
-    pub fn handle_failed(
-        &mut self,
-        now: Now,
-        epoch: Epoch,
-        seq: Seq,
-        retry_after_ms: u64,
-        effects: &mut OwnerEffects<'_>,
-    ) {
-        if epoch != self.epoch {
+    /// Asks the store where it stands, or gives it again what it has not committed, if it is time.
+    pub fn ask_again(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        if self.due_ms().is_none_or(|due_ms| due_ms > effects.now.mono_ms()) {
             return;
         }
-        let failed = self.refuse_from(seq, retry_after_ms, effects);
-        let count = self.settings.history_count_max;
-        let Some(stored) = self.stored().filter(|_| failed > 0) else { return };
-        if stored.doubt.is_none() {
-            stored.doubt = Some(Doubt { asked_ms: now.mono_ms(), retry_after_ms, count: count.max(failed) });
-            self.ask_store(now, effects);
+        if self.is_numbered_here {
+            self.ask(stream, effects);
+        } else {
+            self.doubt = None;
+            self.append_again(stream, effects);
         }
     }
 
-    /// Asks the store (again) for what it holds.
-    pub fn ask_store(&mut self, now: Now, effects: &mut OwnerEffects<'_>) {
-        let mut count = self.settings.history_count_max;
-        if let Some(opening) = &mut self.opening {
-            opening.asked_ms = now.mono_ms();
-        } else if let Some(doubt) = self.stored().and_then(|stored| stored.doubt.as_mut()) {
-            doubt.asked_ms = now.mono_ms();
-            count = doubt.count;
-        }
-        let (room, epoch, keys_since) = (self.name.clone(), self.epoch, now.unix_ms.saturating_sub(KEY_WINDOW_MS));
-        effects.store.push(StoreRequest::Load { room, count, keys_since, epoch });
+    fn ask(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        let Some(doubt) = &mut self.doubt else { return };
+        doubt.since_ms = effects.now.mono_ms();
+        let count = doubt.count;
+        ask_to_load(stream, count, effects);
     }
 
-    fn commit(&mut self, now: Now, seq: Seq, effects: &mut OwnerEffects<'_>) {
-        while self.history.head() < seq {
-            let Some(pending) = self.stored().and_then(|stored| stored.pop(true)) else { return };
-            self.accept(now, &pending.record, pending.except, pending.arrival, effects);
-            let position = (self.epoch, Some(pending.record.seq));
-            pending.asker.published(&self.name, position, false, effects);
-            for duplicate in pending.duplicates {
-                duplicate.published(&self.name, position, true, effects);
-            }
-        }
+    /// Gives the store again what it has not committed.
+    fn append_again(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        effects.store.extend(self.uncommitted.iter().map(|uncommitted| uncommitted.request(stream)));
+    }
+}
+
+impl Uncommitted {
+    fn request(&self, stream: &Stream) -> StoreRequest {
+        StoreRequest::Append { room: stream.name.clone(), epoch: self.epoch, record: self.record.clone() }
     }
 
-    /// Refuses the publishes that wait with this seq or a later one, oldest first; how many there were.
-    fn refuse_from(&mut self, seq: Seq, retry_after_ms: u64, effects: &mut OwnerEffects<'_>) -> usize {
-        let mut failed = Vec::new();
-        while let Some(stored) = self.stored() {
-            if stored.pending.back().is_none_or(|last| last.record.seq < seq) {
-                break;
-            }
-            failed.extend(stored.pop(false));
-        }
-        for pending in failed.iter().rev() {
-            self.forget_key(&pending.record.from, pending.record.key.as_deref());
-            for asker in std::iter::once(&pending.asker).chain(&pending.duplicates) {
-                asker.refuse(&self.name, Refusal::unavailable(retry_after_ms), effects);
-            }
-        }
-        failed.len()
+    fn bytes(&self) -> usize {
+        WAITING_BYTES * self.waiters.len().max(1) + self.record.data.len()
     }
+}
 
-    fn remember_kept(&mut self, now: Now, keys: &[KeptKey], table_keys: &mut TableKeys) {
-        for KeptKey { from, key, seq, at } in keys {
-            let age_ms = now.unix_ms.saturating_sub(*at);
-            if age_ms < KEY_WINDOW_MS {
-                self.remember_key(from, Some(key), *seq, now.mono_ms() + KEY_WINDOW_MS - age_ms, table_keys);
-            }
+/// Takes over what failed as far as the store could tell, and is there all the same.
+fn take_over(stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+    let own_head = stream.history.head();
+    for record in stretch.records.iter().filter(|record| record.seq > own_head) {
+        if record.seq > stream.history.head() + 1 {
+            stream.skip_to(record.seq - 1, effects);
+        }
+        stream.remember_key(record, effects);
+        stream.accept(record, None, Arrival::now(effects.now), effects);
+    }
+    if let Some(head) = stretch.head.filter(|head| head.seq > stream.history.head()) {
+        stream.skip_to(head.seq, effects);
+    }
+}
+
+/// Opens a room from what the store holds of it.
+pub(super) fn open(stream: &mut Stream, stretch: &Stretch, keys: &[KeptKey], effects: &mut OwnerEffects<'_>) {
+    stream.fill(stretch, effects.now);
+    remember_kept(stream, keys, effects);
+}
+
+/// Asks the store (again) for what it holds of a room: `count` records, and the keys of the window.
+pub(super) fn ask_to_load(stream: &Stream, count: usize, effects: &mut OwnerEffects<'_>) {
+    let keys_since = effects.now.unix_ms.saturating_sub(KEY_WINDOW_MS);
+    let (room, epoch) = (stream.name.clone(), stream.epoch);
+    effects.store.push(StoreRequest::Load { room, count, keys_since, epoch });
+}
+
+fn remember_kept(stream: &mut Stream, keys: &[KeptKey], effects: &mut OwnerEffects<'_>) {
+    for KeptKey { from, key, seq, at } in keys {
+        let age_ms = effects.now.unix_ms.saturating_sub(*at);
+        if age_ms < KEY_WINDOW_MS {
+            let expires_ms = effects.now.mono_ms() + KEY_WINDOW_MS - age_ms;
+            stream.remember_key_until(from, key, *seq, expires_ms, effects);
         }
     }
 }

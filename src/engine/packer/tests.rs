@@ -38,7 +38,7 @@ impl World {
     }
 
     fn enabled() -> Self {
-        Self::new(Some(Compression { bytes_min: 200, level: 6 }))
+        Self::new(Some(Compression { min_bytes: 200, level: 6 }))
     }
 
     fn receive(&mut self, slot: u32, bytes: &[u8]) {

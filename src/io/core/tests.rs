@@ -22,7 +22,9 @@ use crate::engine::output::{Output, Send as SendOut};
 use crate::io::calls::Reply;
 use crate::io::lanes::Staged;
 use crate::io::listener::Listeners;
-use crate::wire::command::{DataKind, Form, ReplyTo};
+use crate::wire::form::Form;
+use crate::wire::protocol::ReplyTo;
+use crate::wire::publication::DataKind;
 
 /// A connection of a [`Relay`].
 #[derive(Default)]
@@ -193,6 +195,10 @@ impl CoreState for Relay {
 
     fn open_slots(&self) -> usize {
         self.slots.len()
+    }
+
+    fn is_settled(&self) -> bool {
+        true
     }
 
     fn charge_io(&mut self, bytes: u64) {

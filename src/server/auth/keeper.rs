@@ -126,7 +126,7 @@ impl Keeper {
     fn make_keys(&self) -> Keys {
         let (expected, fixed) = (self.settings.expected.clone(), self.fixed.clone());
         let (material, renewal) = match &self.renewed {
-            _ if self.settings.key_set.is_empty() => (fixed, Renewal::None),
+            _ if self.settings.jwks.is_empty() => (fixed, Renewal::None),
             None => (fixed, Renewal::Awaited),
             // The bound was met when the set was read; the PEM file read since may have more.
             Some(renewed) => (fixed.clone().and(renewed.clone()).unwrap_or(fixed), Renewal::Renewed),
@@ -136,7 +136,7 @@ impl Keeper {
 
     /// Reads the key set for the first time, so that a server that says it is ready knows its keys if they can be had.
     pub async fn begin(&mut self, cores: &[CoreHandle]) {
-        if !self.settings.key_set.is_empty() {
+        if !self.settings.jwks.is_empty() {
             self.read(cores).await;
         }
     }
@@ -144,7 +144,7 @@ impl Keeper {
     /// Goes on until it is dropped.
     pub async fn run(mut self, cores: Vec<CoreHandle>) {
         loop {
-            let has_set = !self.settings.key_set.is_empty();
+            let has_set = !self.settings.jwks.is_empty();
             let wait_ms = self.schedule.due_ms().saturating_sub(clock::now().mono_ms());
             tokio::select! {
                 changed = self.reloads.changed() => match changed {
@@ -158,7 +158,7 @@ impl Keeper {
     }
 
     async fn answer_call(&mut self, cores: &[CoreHandle]) {
-        if !self.settings.key_set.is_empty() && self.schedule.call(clock::now().mono_ms()) {
+        if !self.settings.jwks.is_empty() && self.schedule.call(clock::now().mono_ms()) {
             self.is_called = true;
         } else {
             // Nobody is to wait for what does not come; nor is one to ask again as fast as that can be said.
@@ -173,7 +173,7 @@ impl Keeper {
         if self.schedule.try_begin(began_ms) {
             self.show();
             let read = tokio::select! {
-                read = fetch::fetch(&self.settings.key_set) => read,
+                read = fetch::fetch(&self.settings.jwks) => read,
                 // Told to read from somewhere else, perhaps: what is under way is no longer wanted.
                 Ok(()) = self.reloads.changed() => return self.reload(cores).await,
             };
@@ -213,10 +213,10 @@ impl Keeper {
             }
         }
         settings.warn();
-        if settings.key_set != self.settings.key_set {
+        if settings.jwks != self.settings.jwks {
             let dropped = self.renewed.take().map_or(0, |set| set.count());
             self.logged_ms = None;
-            if !settings.key_set.is_empty() {
+            if !settings.jwks.is_empty() {
                 let words = "auth.jwks names another key set: the keys of the former one no longer count, and the server is \
                              not ready until the new one has been read";
                 tracing::warn!(dropped, "{words}");
@@ -225,14 +225,14 @@ impl Keeper {
         self.settings = settings;
         self.show();
         // Whoever waits for keys waits on where a set is about to be read.
-        let as_of_ms = if self.settings.key_set.is_empty() { u64::MAX } else { 0 };
+        let as_of_ms = if self.settings.jwks.is_empty() { u64::MAX } else { 0 };
         let keys = Arc::new(self.make_keys().as_of(as_of_ms));
         tracing::info!(keys = keys.count(), "the keys of tokens have been read again");
         tell(cores, &keys).await;
     }
 
     fn show(&self) {
-        let obtained = self.settings.key_set.is_empty() || self.renewed.is_some();
+        let obtained = self.settings.jwks.is_empty() || self.renewed.is_some();
         self.state.obtained.store(obtained, Ordering::Relaxed);
         self.state.breaker.store(self.schedule.breaker() as u8, Ordering::Relaxed);
     }

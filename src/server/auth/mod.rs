@@ -19,11 +19,11 @@ const SECRET_BYTES_MIN: usize = 32;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `auth.hmac_secret`.
-    pub secret: String,
+    pub hmac_secret: String,
     /// `auth.public_key_file`.
     pub public_key_file: String,
     /// `auth.jwks`.
-    pub key_set: String,
+    pub jwks: String,
     /// `auth.audience`, `auth.issuer`, `auth.leeway`.
     pub expected: Expected,
 }
@@ -32,9 +32,9 @@ pub struct Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("has_secret", &!self.secret.is_empty())
+            .field("has_secret", &!self.hmac_secret.is_empty())
             .field("public_key_file", &self.public_key_file)
-            .field("has_key_set", &!self.key_set.is_empty())
+            .field("has_key_set", &!self.jwks.is_empty())
             .field("expected", &self.expected)
             .finish()
     }
@@ -53,15 +53,15 @@ impl Settings {
     /// Whether there is anything to verify a token with.
     #[must_use]
     pub fn have_keys(&self) -> bool {
-        !(self.secret.is_empty() && self.public_key_file.is_empty() && self.key_set.is_empty())
+        !(self.hmac_secret.is_empty() && self.public_key_file.is_empty() && self.jwks.is_empty())
     }
 
     /// Everything wrong with the files.
     #[must_use]
     pub fn check(&self) -> Vec<Wrong> {
         let fixed = self.read_fixed().err();
-        let key_set = (!self.key_set.is_empty() && !fetch::is_address(&self.key_set))
-            .then(|| files::read_key_set(&self.key_set).err())
+        let key_set = (!self.jwks.is_empty() && !fetch::is_address(&self.jwks))
+            .then(|| files::read_key_set(&self.jwks).err())
             .flatten()
             .map(|text| Wrong { key: "jwks", text });
         fixed.into_iter().chain(key_set).collect()
@@ -73,7 +73,8 @@ impl Settings {
     /// What is wrong with the PEM file.
     pub fn read_fixed(&self) -> Result<Material, Wrong> {
         let wrong = |text| Wrong { key: "public_key_file", text };
-        let secret = if self.secret.is_empty() { Material::new() } else { Material::from_secret(&self.secret) };
+        let secret =
+            if self.hmac_secret.is_empty() { Material::new() } else { Material::from_secret(&self.hmac_secret) };
         if self.public_key_file.is_empty() {
             return Ok(secret);
         }
@@ -83,15 +84,15 @@ impl Settings {
 
     /// Says what is allowed and weak.
     pub fn warn(&self) {
-        if (1..SECRET_BYTES_MIN).contains(&self.secret.len()) {
-            let bytes = self.secret.len();
+        if (1..SECRET_BYTES_MIN).contains(&self.hmac_secret.len()) {
+            let bytes = self.hmac_secret.len();
             tracing::warn!(
                 bytes,
                 "auth.hmac_secret is shorter than 32 bytes: whoever has a token can try secrets until one fits; \
                  `openssl rand -base64 32` makes a good one"
             );
         }
-        if fetch::is_plain_and_remote(&self.key_set) {
+        if fetch::is_plain_and_remote(&self.jwks) {
             tracing::warn!("auth.jwks is read over http: whoever is on the way can put keys into it; use https");
         }
     }
@@ -104,8 +105,8 @@ mod tests {
     #[test]
     fn nothing_secret_is_shown() {
         let settings = Settings {
-            secret: "hunter2".into(),
-            key_set: "https://me:hunter2@idp/keys?token=hunter2".into(),
+            hmac_secret: "hunter2".into(),
+            jwks: "https://me:hunter2@idp/keys?token=hunter2".into(),
             ..Settings::default()
         };
         assert!(!format!("{settings:?}").contains("hunter2"));

@@ -87,9 +87,9 @@ pub fn auth(config: &Config) -> auth::Settings {
     let text = |name| config.get("auth", name).text().to_owned();
     let leeway_ms = config.get("auth", "leeway").number();
     auth::Settings {
-        secret: text("hmac_secret"),
+        hmac_secret: text("hmac_secret"),
         public_key_file: text("public_key_file"),
-        key_set: text("jwks"),
+        jwks: text("jwks"),
         expected: Expected { audience: text("audience"), issuer: text("issuer"), leeway_ms },
     }
 }

@@ -18,7 +18,9 @@ use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
-use crate::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
+use crate::engine::settings::{
+    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use crate::engine::trusted::Trusted;
 use crate::server::auth;
 use crate::server::tls::Identity;
@@ -43,7 +45,7 @@ pub struct Plan {
     /// What clients are shown; `None`: they speak plain TCP.
     pub tls: Option<Arc<Identity>>,
     /// The control address.
-    pub control: SocketAddr,
+    pub control_listen: SocketAddr,
     /// One entry for each executor: the CPU it is kept on, if it is.
     pub cpus: Vec<Option<usize>>,
     /// The longest drain.
@@ -61,9 +63,9 @@ pub struct Plan {
     /// Where spans are sent, if anywhere.
     pub trace: Option<TraceSettings>,
     /// What is logged.
-    pub level: Targets,
+    pub log_level: Targets,
     /// How it is logged.
-    pub format: LogFormat,
+    pub log_format: LogFormat,
 }
 
 /// Checks and lowers.
@@ -83,7 +85,7 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         api: api_settings(config, settings.node.clone()),
         listen: config.get("server", "listen").addresses().to_vec(),
         tls: tls.map(Arc::new),
-        control: config.get("control", "listen").addresses()[0],
+        control_listen: config.get("control", "listen").addresses()[0],
         cpus,
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
         socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
@@ -91,8 +93,8 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         auth: (config.get("auth", "mode").text() == "jwt").then(|| auth(config)),
         settings,
         trace: trace(config),
-        level: level(config),
-        format: match config.get("log", "format").text() {
+        log_level: level(config),
+        log_format: match config.get("log", "format").text() {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
             _ => LogFormat::Auto,
@@ -105,24 +107,24 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
 pub fn api_settings(config: &Config, node: String) -> ApiSettings {
     ApiSettings {
         node,
-        key: config.get("control", "api_key").text().to_owned(),
-        rate: rate(config.get("control", "api_rate")),
-        message_bytes_max: config.get("server", "max_message_bytes").size(),
+        api_key: config.get("control", "api_key").text().to_owned(),
+        api_rate: rate(config.get("control", "api_rate")),
+        max_message_bytes: config.get("server", "max_message_bytes").size(),
         inboxes: config.get("rooms", "inboxes").flag(),
-        hosts: AllowedHosts::new(config.get("server", "allowed_hosts").texts()),
+        allowed_hosts: AllowedHosts::new(config.get("server", "allowed_hosts").texts()),
     }
 }
 
 fn trace(config: &Config) -> Option<TraceSettings> {
     let endpoint = config.get("trace", "otlp_endpoint").text();
     (!endpoint.is_empty()).then(|| TraceSettings {
-        endpoint: endpoint.to_owned(),
+        otlp_endpoint: endpoint.to_owned(),
         queue_max: config.get("trace", "queue_max").count() as usize,
     })
 }
 
 /// Nothing is traced that nobody is sent.
-fn trace_part(config: &Config) -> u64 {
+fn trace_sample(config: &Config) -> u64 {
     let sample = config.get("trace", "sample").text();
     let is_wanted = !config.get("trace", "otlp_endpoint").text().is_empty();
     if is_wanted { parse_part(sample).expect("its kind has read it") } else { 0 }
@@ -149,12 +151,12 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
     Settings {
         node: if node == "auto" { auto_node() } else { node.to_owned() },
         cores,
-        connections_max: config.get("server", "max_connections").count(),
-        core_connections_max: connections_share(config.get("server", "max_connections").count(), cores),
+        max_connections: config.get("server", "max_connections").count(),
+        max_connections_per_core: connections_share(config.get("server", "max_connections").count(), cores),
         // Known when the table is made.
         sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
-        message_bytes_max: config.get("server", "max_message_bytes").size(),
+        max_message_bytes: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
         allowed_hosts: allowed_hosts(config),
@@ -163,12 +165,12 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             "Forwarded" => ForwardedHeader::Forwarded,
             _ => ForwardedHeader::XForwardedFor,
         },
-        outbox_bytes_max: config.get("limits", "outbox_bytes").size(),
-        rooms_per_connection_max: config.get("limits", "rooms_per_connection").count(),
+        outbox_bytes: config.get("limits", "outbox_bytes").size(),
+        rooms_per_connection: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
-        memory_bytes_max: budget / u64::from(cores),
+        memory_budget_bytes: budget / u64::from(cores),
         io_bytes_per_connection: if has_tls(config) { TLS_CONNECTION_BYTES } else { 0 },
-        heartbeat_ms: config.get("heartbeat", "interval").number(),
+        heartbeat_interval_ms: config.get("heartbeat", "interval").number(),
         heartbeat_timeout_ms: config.get("heartbeat", "timeout").number(),
         compression: compression(config),
         rooms: Arc::new(room(config, None)),
@@ -177,9 +179,16 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
-        trace_part: trace_part(config),
-        linked: config.get("link", "kind").text() != "none",
-        durable: config.get("store", "durability").text() == "store",
+        trace_sample: trace_sample(config),
+        numbering: match config.get("link", "kind").text() {
+            "none" => NumberingMode::Own,
+            _ => NumberingMode::Link,
+        },
+        keeping: match (config.get("store", "kind").text(), config.get("store", "durability").text()) {
+            ("memory", _) => KeepingMode::None,
+            (_, "store") => KeepingMode::Commit,
+            _ => KeepingMode::Behind,
+        },
     }
 }
 
@@ -187,12 +196,12 @@ fn limits(config: &Config) -> Limits {
     let get = |name| config.get("limits", name);
     Limits {
         connect_rate: rate(get("connect_rate")),
-        connect_rate_per_address: rate(get("connect_rate_per_ip")),
-        connections_per_address_max: get("connections_per_ip").count(),
-        connections_per_user_max: get("connections_per_user").count(),
+        connect_rate_per_ip: rate(get("connect_rate_per_ip")),
+        connections_per_ip: get("connections_per_ip").count(),
+        connections_per_user: get("connections_per_user").count(),
         message_rate: rate(get("message_rate")),
         command_rate: rate(get("command_rate")),
-        user_message_rate: rate(get("message_rate_per_user")),
+        message_rate_per_user: rate(get("message_rate_per_user")),
         idle_timeout_ms: get("idle_timeout").number(),
     }
 }
@@ -218,7 +227,7 @@ fn allowed_hosts(config: &Config) -> AllowedHosts {
 fn compression(config: &Config) -> Option<Compression> {
     let get = |name| config.get("compression", name);
     get("enabled").flag().then(|| Compression {
-        bytes_min: get("min_bytes").size(),
+        min_bytes: get("min_bytes").size(),
         level: u8::try_from(get("level").count()).expect("its range"),
     })
 }
@@ -226,7 +235,7 @@ fn compression(config: &Config) -> Option<Compression> {
 fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
     let get = |name| config.get_for(class, "rooms", name);
     RoomSettings {
-        history_count_max: get("history_size").size(),
+        history_size: get("history_size").size(),
         history_ttl_ms: get("history_ttl").number(),
         numbering_ttl_ms: get("numbering_ttl").number(),
         history_on_join: get("history_on_join").count(),
@@ -240,7 +249,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
         presence: get("presence").flag(),
         presence_names_max: get("presence_names_max").size(),
         presence_grace_ms: get("presence_grace").number(),
-        message_rate: rate(config.get_for(class, "limits", "room_message_rate")),
+        room_message_rate: rate(config.get_for(class, "limits", "room_message_rate")),
     }
 }
 

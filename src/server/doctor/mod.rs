@@ -72,11 +72,11 @@ impl Subject {
             pinned: pinned.is_some(),
             cpus: pinned.unwrap_or_else(|| machine.cpus.clone()),
             connections_max: config.get("server", "max_connections").count(),
-            connections_per_core: plan.settings.core_connections_max,
+            connections_per_core: plan.settings.max_connections_per_core,
             listen: plan.listen.clone(),
-            control: plan.control,
+            control: plan.control_listen,
             lacks_hosts: lacks_hosts(config),
-            budget_bytes: plan.settings.memory_bytes_max * plan.cpus.len() as u64,
+            budget_bytes: plan.settings.memory_budget_bytes * plan.cpus.len() as u64,
             memory_bytes: machine.memory_bytes,
             page_bytes: page.unwrap_or(4) * 1024,
             send_bytes: u64::from(plan.socket_send_bytes),
@@ -112,7 +112,7 @@ pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> ExitC
     // As the server does before it looks at them.
     super::boot::raise_files_limit();
     let host = Host::here();
-    let ring = trial::run(plan.settings.core_connections_max);
+    let ring = trial::run(plan.settings.max_connections_per_core);
     let subject = Subject::new(&host, config, plan, machine, ring);
     let findings = examine(&host, &subject);
     let text = if json {

@@ -403,11 +403,11 @@ fn profiles_suit_machines_of_their_size() {
         let served: Vec<Option<usize>> = (wanted::house_cpus(cpus)..cpus).map(Some).collect();
         assert_eq!(plan.cpus, served, "{cpus}");
 
-        let slots = Capacity::unlimited(plan.settings.core_connections_max).slots;
+        let slots = Capacity::unlimited(plan.settings.max_connections_per_core).slots;
         assert!(u64::from(slots) <= wanted::FILES, "{cpus}: the unit's LimitNOFILE holds {slots} sockets a core");
         let most = u64::from(config.get("server", "max_connections").count());
         let memory = most * (wanted::USER_BYTES + wanted::KERNEL_BYTES)
-            + plan.settings.memory_bytes_max * plan.cpus.len() as u64;
+            + plan.settings.memory_budget_bytes * plan.cpus.len() as u64;
         assert!(memory <= machine.memory_bytes * 9 / 10, "{cpus}: {memory} of {}", machine.memory_bytes);
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/systemd/roomring.service");
         let unit = fs::read_to_string(unit).expect("the file is there");

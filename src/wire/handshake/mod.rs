@@ -13,7 +13,7 @@ mod response;
 mod tests;
 mod upgrade;
 
-use super::command::Form;
+use super::form::Form;
 use crate::base::limits::HEAD_BYTES_MAX;
 use headers::Headers;
 

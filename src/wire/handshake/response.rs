@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::upgrade::{SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON};
 use super::{DeflateOffer, Refusal, Upgrade};
-use crate::wire::command::Form;
+use crate::wire::form::Form;
 use crate::wire::writer::Writer;
 
 /// The 101 answer, without extensions.

@@ -7,7 +7,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::forwarded::ForwardedFields;
 use super::headers::Headers;
 use super::{Refusal, Upgrade, extensions, query};
-use crate::wire::command::Form;
+use crate::wire::form::Form;
 
 /// Subprotocol whose pushes are JSON.
 pub(super) const SUBPROTOCOL_JSON: &str = "roomring.v1.json";

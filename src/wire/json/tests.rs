@@ -1,7 +1,14 @@
 //! Commands as clients write them: each field, each way to get it wrong.
 
-use super::*;
-use crate::base::limits::COMMAND_FIELDS_MAX;
+use std::borrow::Cow;
+
+use super::{ID_MAX, parse_command};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::Epoch;
+use crate::base::limits::{COMMAND_FIELDS_MAX, KEY_BYTES_MAX};
+use crate::wire::form::Form;
+use crate::wire::protocol::{COMMANDS, Command, Recover, ReplyTo};
+use crate::wire::publication::{Data, DataKind};
 
 fn read(text: &str) -> Command<'_> {
     parse_command(text).unwrap_or_else(|error| panic!("{text}: {}", error.message)).command
@@ -86,6 +93,7 @@ fn every_command_is_read_with_its_defaults() {
     ];
     for (text, command) in cases {
         assert_eq!(read(text), command, "{text}");
+        assert!(text.contains(&format!("\"{}\"", COMMANDS[command.index()])), "{text} is counted under its type");
     }
 }
 

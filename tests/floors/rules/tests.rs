@@ -18,7 +18,7 @@ fn assert_right(path: &str, body: &str) {
 #[test]
 fn imports_go_down() {
     assert_right("src/server/boot.rs", "use crate::{base::ids, control::stats, engine::Engine, io::pump, wire};");
-    assert_right("src/engine/room.rs", "use super::hop::Hop;\nuse crate::wire::command::Form;");
+    assert_right("src/engine/room.rs", "use super::hop::Hop;\nuse crate::wire::form::Form;");
     assert_right("src/main.rs", "use roomring::server;");
     assert_wrong("src/wire/json.rs", "use crate::engine::hop::Hop;", "src/wire/json.rs:2: wire imports engine");
     assert_wrong("src/engine/room.rs", "fn f() { crate::io::pump::run() }", "engine imports io");

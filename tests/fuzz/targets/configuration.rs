@@ -35,7 +35,7 @@ pub fn run(input: &[u8]) {
     let (config, mut mistakes) = load(&Sources { file: Some(file.clone()), candidates: Vec::new(), env, sets });
     let machine = Machine { cpus: vec![0, 1], parallelism: 2, memory_bytes: 8 << 30, host: None };
     match plan(&config, &machine) {
-        Ok(plan) => assert!(!plan.cpus.is_empty() && plan.settings.memory_bytes_max > 0),
+        Ok(plan) => assert!(!plan.cpus.is_empty() && plan.settings.memory_budget_bytes > 0),
         Err(more) => {
             assert!(!more.is_empty(), "what is refused is told");
             mistakes.extend(more);

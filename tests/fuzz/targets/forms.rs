@@ -3,8 +3,10 @@
 use roomring::base::ids::check_name;
 use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
 use roomring::wire::binary::{self, command_op};
-use roomring::wire::command::{Command, DataKind, Form, Request};
+use roomring::wire::form::Form;
 use roomring::wire::json::{self, ID_MAX};
+use roomring::wire::protocol::{Command, Request};
+use roomring::wire::publication::DataKind;
 use serde_json::Value;
 
 /// What commands are made of.

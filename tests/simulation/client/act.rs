@@ -1,7 +1,8 @@
 //! What a client does: its request heads, its commands in both forms, and its mischief.
 
 use base64::Engine as _;
-use roomring::wire::command::{DataKind, Form};
+use roomring::wire::form::Form;
+use roomring::wire::publication::DataKind;
 
 use super::super::codec::{self, opcode};
 use super::super::judge::Judge;
@@ -215,7 +216,7 @@ pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec
             Some(finding) if finding.present.is_none() && settings.presence => {
                 Some((What::Presence(300), format!("\"type\":\"presence\",\"room\":{name}")))
             }
-            Some(finding) if !finding.read && settings.history_count_max > 0 => {
+            Some(finding) if !finding.read && settings.history_size > 0 => {
                 let ask = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads };
                 let body = format!("\"type\":\"history\",\"room\":{name},\"after\":0,\"limit\":300");
                 Some((What::History(ask), body))
@@ -537,7 +538,7 @@ fn break_protocol(to: &mut Vec<u8>, rng: &mut Rng, context: &Context<'_>) -> &'s
         }
         7 => {
             to.extend_from_slice(&[0x82, 0xff]);
-            to.extend_from_slice(&(context.profile.settings.message_bytes_max as u64 + 1).to_be_bytes());
+            to.extend_from_slice(&(context.profile.settings.max_message_bytes as u64 + 1).to_be_bytes());
             to.extend_from_slice(&[0; 9]);
             return &[1009];
         }

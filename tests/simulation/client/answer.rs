@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use roomring::wire::command::Form;
+use roomring::wire::form::Form;
 
 use super::super::hear::{Heard, Joined, Message, To};
 use super::super::view::{self, Scene};
@@ -18,8 +18,8 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
         let expected = client.user.as_deref();
         let sound = session.user.is_none()
             && expected.map_or(user.starts_with("guest-"), |expected| expected == user)
-            && max_message_bytes == settings.message_bytes_max as u64
-            && heartbeat_ms == settings.heartbeat_ms;
+            && max_message_bytes == settings.max_message_bytes as u64
+            && heartbeat_ms == settings.heartbeat_interval_ms;
         context.judge.check(sound, || format!("connection {conn} of {expected:?} is welcomed as {user}"));
         session.user = Some(Rc::from(user));
         return;
@@ -367,10 +367,10 @@ fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
         (_, "overloaded") => !profile.is_calm(),
         (_, "unavailable") => !profile.is_calm() && Session::has_keeper(context),
         (What::Join(_), "limit_exceeded") => {
-            settings.rooms_per_connection_max > 0 && ask.rooms >= settings.rooms_per_connection_max as usize
+            settings.rooms_per_connection > 0 && ask.rooms >= settings.rooms_per_connection as usize
         }
         (What::Presence(_), "forbidden") => !settings.room(&context.rooms[ask.room]).presence,
-        (What::History(_), "history_unavailable") => settings.room(&context.rooms[ask.room]).history_count_max == 0,
+        (What::History(_), "history_unavailable") => settings.room(&context.rooms[ask.room]).history_size == 0,
         _ => false,
     }
 }

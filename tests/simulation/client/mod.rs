@@ -7,7 +7,7 @@ mod session;
 
 use std::rc::Rc;
 
-use roomring::wire::command::Form;
+use roomring::wire::form::Form;
 
 use super::judge::{ConnKey, Judge};
 use super::profile::Profile;

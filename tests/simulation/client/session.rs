@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use roomring::wire::command::Form;
+use roomring::wire::form::Form;
 
 use super::super::codec::{self, ServerFrame, opcode};
 use super::super::hear::{self, Heard};

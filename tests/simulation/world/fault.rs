@@ -1,7 +1,7 @@
 //! Faults of the machines themselves: stalls, crashes, drains, clocks that jump, the link cut off or without its data.
 
 use roomring::base::limits::CLOSE_TIMEOUT_MS;
-use roomring::engine::input::LinkEvent;
+use roomring::engine::link_port::LinkEvent;
 
 use super::super::canary::Canary;
 use super::super::node::Standing;
@@ -143,7 +143,9 @@ impl World {
             let open: usize = self.nodes[node].cores.iter().map(|core| core.engine.open_slots()).sum();
             let late = self.now_us > self.nodes[node].drained_by_us;
             self.judge.check(!late || open == 0, || format!("node {node} drains and still has {open} connections"));
-            if open == 0 && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
+            let is_settled = self.nodes[node].cores.iter().all(|core| core.engine.is_settled());
+            self.judge.check(!late || is_settled, || format!("node {node} drains and does not settle"));
+            if open == 0 && is_settled && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
                 self.judge.note(|| format!("node {node} is drained"));
                 self.stop_node(node);
             }
@@ -154,7 +156,8 @@ impl World {
     /// has ended its stream keeps its slot no longer than an answer may take.
     fn look_at_vanished(&mut self) {
         let settings = &self.profile.settings;
-        let limit_ms = 10_000 + settings.heartbeat_timeout_ms + settings.heartbeat_ms + 2 * CLOSE_TIMEOUT_MS + 1_000;
+        let limit_ms =
+            10_000 + settings.heartbeat_timeout_ms + settings.heartbeat_interval_ms + 2 * CLOSE_TIMEOUT_MS + 1_000;
         let limit_us = limit_ms * 1_000 + 3 * self.profile.faults.stall_us + 3 * self.profile.faults.tick_late_us;
         for (conn, socket) in self.sockets.iter().enumerate() {
             let gone_us = socket.vanished_us.or(socket.told_ended_us).filter(|_| socket.slot.is_some());

@@ -10,7 +10,8 @@ mod turn;
 use std::collections::BTreeMap;
 
 use roomring::base::ids::RoomName;
-use roomring::engine::input::{LinkEvent, StoreEvent};
+use roomring::engine::link_port::LinkEvent;
+use roomring::engine::store_port::StoreEvent;
 
 use super::canary::{Cage, Canary};
 use super::client::{Client, Role};
@@ -273,7 +274,7 @@ impl World {
     }
 
     /// A record is numbered by the link or committed by the store.
-    fn keep(&mut self, room: &str, epoch: u64, record: &roomring::engine::input::Record) {
+    fn keep(&mut self, room: &str, epoch: u64, record: &roomring::engine::record::Record) {
         let message = Message {
             seq: record.seq,
             at: record.at,

@@ -11,6 +11,7 @@ use roomring::base::limits::{
 };
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
+use roomring::engine::settings::{KeepingMode, NumberingMode};
 
 use super::super::link::CoreAt;
 use super::super::node::{Batch, FromSocket};
@@ -211,13 +212,16 @@ impl World {
         }
         for request in output.link.drain(..) {
             self.judge.note(|| format!("{at:?} -> {request:?}"));
-            self.judge.check(self.profile.settings.linked, || format!("{request:?} without a link"));
+            self.judge.check(self.profile.settings.numbering == NumberingMode::Link, || {
+                format!("{request:?} without a link")
+            });
             let (ready_us, room) = self.link.ask(self.now_us, at, request);
             self.at(ready_us, Event::LinkWork(at.node, room));
         }
         for request in output.store.drain(..) {
             self.judge.note(|| format!("{at:?} -> {request:?}"));
-            self.judge.check(self.profile.settings.durable, || format!("{request:?} without a store"));
+            self.judge
+                .check(self.profile.settings.keeping != KeepingMode::None, || format!("{request:?} without a store"));
             let ready_us = self.nodes[at.node].store.ask(self.now_us, at, request);
             self.at(ready_us, Event::StoreWork(at));
         }
@@ -275,12 +279,12 @@ impl World {
         let core = &self.nodes[at.node].cores[at.core];
         let sockets = core.slots.iter().flatten().count();
         let frame = self.profile.frame_bytes_max();
-        let pages = settings.outbox_bytes_max / PAGE_OUTBOX_DIVISOR + JOINED_BYTES_MAX;
+        let pages = settings.outbox_bytes / PAGE_OUTBOX_DIVISOR + JOINED_BYTES_MAX;
         let rooms_of_each = 2 * self.rooms.len() * (BACKLOG_BYTES + 8 * 1_000);
-        let outbox = settings.outbox_bytes_max + pages + rooms_of_each + 2 * frame;
-        let connections = sockets * (outbox + HEAD_BYTES_MAX + settings.message_bytes_max);
+        let outbox = settings.outbox_bytes + pages + rooms_of_each + 2 * frame;
+        let connections = sockets * (outbox + HEAD_BYTES_MAX + settings.max_message_bytes);
         let room = |name: &String| {
-            let count = settings.room(name).history_count_max;
+            let count = settings.room(name).history_size;
             ROOM_BYTES + count * (2 * frame + HISTORY_ENTRY_BYTES)
         };
         let rooms: usize = self.rooms.iter().map(room).sum();
@@ -296,7 +300,7 @@ impl World {
     fn check_connections(&mut self, at: CoreAt) {
         let cores = &self.nodes[at.node].cores;
         let open: u64 = cores.iter().map(|core| core.counters.connections.get()).sum();
-        let most = u64::from(self.profile.settings.connections_max);
+        let most = u64::from(self.profile.settings.max_connections);
         self.judge.check(open <= most, || format!("node {} holds {open} connections, at most {most}", at.node));
     }
 

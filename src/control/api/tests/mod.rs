@@ -59,11 +59,11 @@ impl CallCores for Cores {
 fn settings() -> ApiSettings {
     ApiSettings {
         node: "n1".into(),
-        key: String::new(),
-        rate: None,
-        message_bytes_max: 1_000,
+        api_key: String::new(),
+        api_rate: None,
+        max_message_bytes: 1_000,
         inboxes: false,
-        hosts: AllowedHosts::any(),
+        allowed_hosts: AllowedHosts::any(),
     }
 }
 

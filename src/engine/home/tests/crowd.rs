@@ -9,7 +9,7 @@ use crate::engine::trusted::Trusted;
 
 /// Two connections at once, then one every three seconds.
 fn rated() -> Limits {
-    Limits { connect_rate_per_address: Rate::new(1, 3_000), ..Limits::default() }
+    Limits { connect_rate_per_ip: Rate::new(1, 3_000), ..Limits::default() }
 }
 
 fn refused(counters: &CoreCounters, status: u16, cause: &str) -> u64 {
@@ -131,7 +131,7 @@ fn clients_behind_a_proxy_are_counted_by_their_own_addresses_when_these_are_know
 
 #[test]
 fn an_address_that_opens_sockets_without_end_leaves_the_others_theirs() {
-    let limits = Limits { connect_rate_per_address: Rate::new(50, 1_000), ..Limits::default() };
+    let limits = Limits { connect_rate_per_ip: Rate::new(50, 1_000), ..Limits::default() };
     let mut one = One::with(Settings { cores: 1, limits, sockets_max: 100_000, ..Settings::for_tests() });
     // A slow client from elsewhere, whose request takes all of its time.
     one.handle(Input::Accepted { slot: 0, peer: IpAddr::from([203, 0, 113, 9]) });
@@ -152,7 +152,8 @@ fn an_address_that_opens_sockets_without_end_leaves_the_others_theirs() {
 
 #[test]
 fn one_bound_holds_for_every_socket_that_is_no_websocket_and_none_that_is_makes_way() {
-    let settings = Settings { cores: 1, sockets_max: u32::MAX, core_connections_max: 1_000, ..Settings::for_tests() };
+    let settings =
+        Settings { cores: 1, sockets_max: u32::MAX, max_connections_per_core: 1_000, ..Settings::for_tests() };
     let mut one = One::with(settings);
     let half_open = |one: &One| one.engine.home.sockets - one.engine.home.websockets;
     // The oldest of all are WebSockets: open, and told to go.

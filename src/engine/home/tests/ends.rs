@@ -143,10 +143,10 @@ fn a_stream_that_ends_while_the_server_closes_shortens_the_wait_only() {
 fn an_answer_that_waits_for_another_core_reaches_whoever_has_ended_its_stream() {
     // Some of these addresses and users are counted here, some on the other core.
     for user in ["ann", "bob", "eve", "kim"] {
-        for (connections_per_user_max, answer) in [(2, "HTTP/1.1 101"), (1, "HTTP/1.1 429")] {
+        for (connections_per_user, answer) in [(2, "HTTP/1.1 101"), (1, "HTTP/1.1 429")] {
             let mut two = Two::new(Limits {
-                connections_per_user_max,
-                connections_per_address_max: 9,
+                connections_per_user,
+                connections_per_ip: 9,
                 connect_rate: Rate::new(1_000, 1_000),
                 ..Limits::default()
             });

@@ -7,10 +7,10 @@ use super::machine::{At, Machine, Reads};
 use crate::base::limits::{TICK_MS, TURN_BYTES_MAX};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
-fn settings(cores: u16, outbox_bytes_max: usize) -> Settings {
-    let mut settings = Settings { cores, outbox_bytes_max, ..Settings::for_tests() };
+fn settings(cores: u16, outbox_bytes: usize) -> Settings {
+    let mut settings = Settings { cores, outbox_bytes, ..Settings::for_tests() };
     let rooms = RoomSettings {
-        history_count_max: 1_000,
+        history_size: 1_000,
         history_on_join: 0,
         history_on_join_max: 300,
         recovery_max: 1_000,
@@ -136,7 +136,7 @@ fn stuck_and_trickling_readers_are_found() {
 #[test]
 fn when_memory_is_short_there_is_little_patience() {
     let mut settings = settings(1, 128 * 1024);
-    settings.memory_bytes_max = 4 << 20;
+    settings.memory_budget_bytes = 4 << 20;
     let mut machine = Machine::new(settings);
     let members: Vec<At> =
         (0..4).map(|at| machine.connect(0, &format!("user=r{at}&room=disconnect"), Reads::AtOnce)).collect();

@@ -21,7 +21,7 @@ struct Three {
 
 impl Three {
     fn new() -> Three {
-        let limits = Limits { user_message_rate: Rate::new(1_000, 1_000), ..Limits::default() };
+        let limits = Limits { message_rate_per_user: Rate::new(1_000, 1_000), ..Limits::default() };
         let settings = Arc::new(Settings { cores: CORES, limits, ..Settings::for_tests() });
         let engine = |core| Engine::new(settings.clone(), CoreId(core), 1, Arc::default());
         let now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };

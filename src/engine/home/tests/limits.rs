@@ -107,7 +107,7 @@ fn the_pace_of_a_connection_that_rests_is_forgotten() {
     one.open(0, "ann");
     one.say(0, &publish(1));
     assert_eq!(one.engine.home.paces.len(), 1);
-    let heartbeat_ms = Settings::for_tests().heartbeat_ms;
+    let heartbeat_ms = Settings::for_tests().heartbeat_interval_ms;
     for _ in 0..=heartbeat_ms / TICK_MS {
         one.pass(TICK_MS);
     }
@@ -116,7 +116,7 @@ fn the_pace_of_a_connection_that_rests_is_forgotten() {
 
 #[test]
 fn a_user_has_one_window_on_all_connections() {
-    let mut one = limited(Limits { user_message_rate: Rate::new(3, 10_000), ..Limits::default() });
+    let mut one = limited(Limits { message_rate_per_user: Rate::new(3, 10_000), ..Limits::default() });
     one.open(0, "ann");
     one.open(1, "ann");
     one.open(2, "bob");
@@ -130,7 +130,7 @@ fn a_user_has_one_window_on_all_connections() {
 #[test]
 fn a_room_carries_so_much() {
     let mut settings = Settings { cores: 1, ..Settings::for_tests() };
-    Arc::make_mut(&mut settings.rooms).message_rate = Rate::new(1, 1_000);
+    Arc::make_mut(&mut settings.rooms).room_message_rate = Rate::new(1, 1_000);
     let mut one = One::with(settings);
     one.open(0, "ann");
     one.open(1, "bob");
@@ -141,7 +141,7 @@ fn a_room_carries_so_much() {
 
 #[test]
 fn connections_over_a_limit_are_refused_before_the_upgrade_and_counted_out_when_they_end() {
-    let mut one = limited(Limits { connections_per_user_max: 1, connections_per_address_max: 2, ..Limits::default() });
+    let mut one = limited(Limits { connections_per_user: 1, connections_per_ip: 2, ..Limits::default() });
     assert!(one.open(0, "ann").starts_with("HTTP/1.1 101"));
     let refused = one.open(1, "ann");
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("limit_exceeded"), "{refused}");
@@ -160,7 +160,7 @@ fn connections_over_a_limit_are_refused_before_the_upgrade_and_counted_out_when_
 
 #[test]
 fn the_rate_of_upgrades_says_when_to_come_back() {
-    let mut one = limited(Limits { connect_rate_per_address: Rate::new(1, 3_000), ..Limits::default() });
+    let mut one = limited(Limits { connect_rate_per_ip: Rate::new(1, 3_000), ..Limits::default() });
     assert!(one.open(0, "a").starts_with("HTTP/1.1 101") && one.open(1, "b").starts_with("HTTP/1.1 101"));
     let refused = one.open(2, "c");
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("Retry-After: 3\r\n"), "{refused}");
@@ -195,7 +195,7 @@ impl One {
     /// Other limits hold from now on, for rooms this rate.
     fn change(&mut self, limits: Limits, room_rate: Option<Rate>) {
         let mut settings = Settings { cores: 1, limits, ..Settings::for_tests() };
-        Arc::make_mut(&mut settings.rooms).message_rate = room_rate;
+        Arc::make_mut(&mut settings.rooms).room_message_rate = room_rate;
         self.handle(Input::Settings(Arc::new(settings)));
     }
 
@@ -209,17 +209,17 @@ impl One {
 fn other_limits_hold_at_once_and_close_nobody() {
     let mut one = limited(Limits::default());
     one.open(0, "ann");
-    let limits = Limits { connections_per_user_max: 2, idle_timeout_ms: 1_000, ..Limits::default() };
+    let limits = Limits { connections_per_user: 2, idle_timeout_ms: 1_000, ..Limits::default() };
     one.change(limits, Rate::new(1, 10_000));
     assert!(one.open(1, "ann").starts_with("HTTP/1.1 101"));
     assert!(one.open(2, "ann").starts_with("HTTP/1.1 429"), "who came before is counted");
-    one.change(Limits { connections_per_user_max: 1, ..limits_of(&one) }, Rate::new(1, 10_000));
+    one.change(Limits { connections_per_user: 1, ..limits_of(&one) }, Rate::new(1, 10_000));
     assert!(one.output.ended.is_empty(), "nobody is closed");
     one.handle(Input::Disconnected { slot: 1 });
     assert!(one.open(3, "ann").starts_with("HTTP/1.1 429"));
-    one.change(Limits { connections_per_user_max: 0, ..limits_of(&one) }, Rate::new(1, 10_000));
+    one.change(Limits { connections_per_user: 0, ..limits_of(&one) }, Rate::new(1, 10_000));
     assert!(one.open(4, "ann").starts_with("HTTP/1.1 101"));
-    one.change(Limits { connections_per_user_max: 3, ..limits_of(&one) }, Rate::new(1, 10_000));
+    one.change(Limits { connections_per_user: 3, ..limits_of(&one) }, Rate::new(1, 10_000));
     assert!(one.open(5, "ann").starts_with("HTTP/1.1 101"));
     assert!(one.open(6, "ann").starts_with("HTTP/1.1 429"), "who came while it was off is counted, once");
     for slot in [4, 5] {
@@ -246,7 +246,7 @@ fn every_rate_of_messages_takes_effect_at_once() {
     let changes: [(&str, u64, Change); 4] = [
         ("message_rate", 2, |rate| (Limits { message_rate: rate, ..Limits::default() }, None)),
         ("command_rate", 2, |rate| (Limits { command_rate: rate, ..Limits::default() }, None)),
-        ("message_rate_per_user", 1, |rate| (Limits { user_message_rate: rate, ..Limits::default() }, None)),
+        ("message_rate_per_user", 1, |rate| (Limits { message_rate_per_user: rate, ..Limits::default() }, None)),
         ("room_message_rate", 2, |rate| (Limits::default(), rate)),
     ];
     for (what, bursts, change) in changes {
@@ -354,10 +354,10 @@ impl Two {
 fn limits_are_exact_over_cores() {
     for user in ["ann", "bob", "eve", "kim"] {
         let mut two = Two::new(Limits {
-            connections_per_user_max: 2,
-            connections_per_address_max: 5,
+            connections_per_user: 2,
+            connections_per_ip: 5,
             connect_rate: Rate::new(1_000, 1_000),
-            user_message_rate: Rate::new(5, 1_000),
+            message_rate_per_user: Rate::new(5, 1_000),
             ..Limits::default()
         });
         assert!(two.open(0, 0, user).starts_with("HTTP/1.1 101"));
@@ -385,9 +385,9 @@ fn a_users_window_and_connections_that_were_open_before_are_counted_over_cores()
         assert!(two.open(0, 0, user).starts_with("HTTP/1.1 101"));
         assert!(two.open(1, 0, user).starts_with("HTTP/1.1 101"));
         let limits = Limits {
-            connections_per_user_max: 3,
-            connections_per_address_max: 4,
-            user_message_rate: Rate::new(5, 1_000),
+            connections_per_user: 3,
+            connections_per_ip: 4,
+            message_rate_per_user: Rate::new(5, 1_000),
             ..Limits::default()
         };
         let settings = Arc::new(Settings { cores: 2, limits, ..Settings::for_tests() });
@@ -414,7 +414,7 @@ fn a_users_window_and_connections_that_were_open_before_are_counted_over_cores()
 #[test]
 fn a_publish_that_is_counted_elsewhere_outlives_a_leave_and_a_lost_connection() {
     for user in ["ann", "bob", "eve", "kim"] {
-        let mut two = Two::new(Limits { user_message_rate: Rate::new(5, 1_000), ..Limits::default() });
+        let mut two = Two::new(Limits { message_rate_per_user: Rate::new(5, 1_000), ..Limits::default() });
         two.open(0, 0, user);
         two.open(0, 1, "listener");
         let leave = text(r#"{"type":"leave","room":"a","id":99}"#);
@@ -431,7 +431,7 @@ fn a_publish_that_is_counted_elsewhere_outlives_a_leave_and_a_lost_connection() 
 #[test]
 fn a_socket_that_ends_while_it_waits_is_counted_nowhere() {
     for user in ["ann", "bob", "eve", "kim"] {
-        let limits = Limits { connections_per_user_max: 2, connections_per_address_max: 5, ..Limits::default() };
+        let limits = Limits { connections_per_user: 2, connections_per_ip: 5, ..Limits::default() };
         let mut two = Two::new(limits);
         let mut output = Output::default();
         for core in 0..2 {
@@ -450,8 +450,8 @@ fn a_socket_that_ends_while_it_waits_is_counted_nowhere() {
 #[test]
 fn who_waited_while_the_server_filled_is_turned_away_and_counted_nowhere() {
     for user in ["ann", "bob", "eve", "kim"] {
-        let limits = Limits { connections_per_user_max: 9, connections_per_address_max: 9, ..Limits::default() };
-        let settings = Settings { cores: 2, core_connections_max: 1, limits, ..Settings::for_tests() };
+        let limits = Limits { connections_per_user: 9, connections_per_ip: 9, ..Limits::default() };
+        let settings = Settings { cores: 2, max_connections_per_core: 1, limits, ..Settings::for_tests() };
         let mut two = Two::with(settings);
         let mut output = Output::default();
         let (engine, now) = (&mut two.engines[0], two.now);
@@ -472,7 +472,7 @@ type Ending<'a> = &'a dyn Fn(&mut Two, usize, u32);
 
 #[test]
 fn the_limit_on_connections_is_exact_over_cores_and_places_come_back_whatever_the_end() {
-    let settings = Settings { cores: 2, connections_max: 3, ..Settings::for_tests() };
+    let settings = Settings { cores: 2, max_connections: 3, ..Settings::for_tests() };
     let mut two = Two::with(settings.clone());
     let places: Arc<Places> = Arc::default();
     two.engines = two.engines.map(|engine| engine.sharing(places.clone()));
@@ -528,7 +528,7 @@ fn the_limit_on_connections_is_exact_over_cores_and_places_come_back_whatever_th
 
 #[test]
 fn another_limit_on_connections_holds_for_whoever_comes_and_cuts_nobody() {
-    let with = |connections_max| Settings { cores: 1, connections_max, ..Settings::for_tests() };
+    let with = |max_connections| Settings { cores: 1, max_connections, ..Settings::for_tests() };
     let mut one = One::with(with(2));
     let status = |one: &mut One, slot: u32| one.open(slot, "ann")[9..12].to_owned();
     assert_eq!([0, 1, 2].map(|slot| status(&mut one, slot)), ["101", "101", "503"]);

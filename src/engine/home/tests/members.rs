@@ -50,7 +50,7 @@ fn kick(machine: &mut Machine, room: &str, user: &str) {
 fn a_place_is_free_for_the_command_behind_the_leave() {
     for cores in [1, 2, 4] {
         for (first, second) in (0..cores).flat_map(|one| (0..cores).map(move |other| (one, other))) {
-            let mut machine = Machine::with(cores, |settings, _| settings.rooms_per_connection_max = 1);
+            let mut machine = Machine::with(cores, |settings, _| settings.rooms_per_connection = 1);
             machine.connect(0, 0, "ann", &[]);
             let [first, second] = [first, second].map(|core| rooms_of(core, cores, 2));
             let mut commands = vec![join(&first[0])];
@@ -72,7 +72,7 @@ fn a_place_is_free_for_the_command_behind_the_leave() {
 #[test]
 fn a_place_is_free_after_an_expulsion_and_after_a_refused_join() {
     for cores in [1, 2, 4] {
-        let mut machine = Machine::with(cores, |settings, _| settings.rooms_per_connection_max = 1);
+        let mut machine = Machine::with(cores, |settings, _| settings.rooms_per_connection = 1);
         machine.connect(0, 0, "ann", &["a"]);
         machine.settle();
         kick(&mut machine, "a", "ann");
@@ -111,7 +111,7 @@ fn an_expelled_member_gets_nothing_more_until_it_joins_again() {
 fn a_thousand_joins_and_leaves_at_once_are_done() {
     for cores in [1, 2, 4] {
         for rooms in [1, 2, 1_000] {
-            let mut machine = Machine::with(cores, |settings, _| settings.rooms_per_connection_max = 128);
+            let mut machine = Machine::with(cores, |settings, _| settings.rooms_per_connection = 128);
             machine.connect(0, 0, "ann", &[]);
             let pairs = (0..1_000).map(|index| format!("room{}", index % rooms));
             let commands: Vec<_> = pairs.flat_map(|room| [join(&room), leave(&room)]).collect();
@@ -155,7 +155,7 @@ fn whoever_leaves_gets_what_it_published_before() {
     let rates = [None, Rate::new(100, 1_000)];
     for (cores, rate) in [1, 2, 4].into_iter().flat_map(|cores| rates.map(|rate| (cores, rate))) {
         for owner in 0..cores {
-            let mut machine = Machine::with(cores, |settings, _| settings.limits.user_message_rate = rate);
+            let mut machine = Machine::with(cores, |settings, _| settings.limits.message_rate_per_user = rate);
             machine.connect(0, 0, "ann", &[]);
             machine.settle();
             machine.heard(0, 0);
@@ -174,8 +174,8 @@ fn whoever_leaves_gets_what_it_published_before() {
 fn a_closed_connection_makes_way_for_the_next() {
     for cores in [1, 2, 4] {
         let mut machine = Machine::with(cores, |settings, _| {
-            settings.limits.connections_per_user_max = 1;
-            settings.limits.connections_per_address_max = 1;
+            settings.limits.connections_per_user = 1;
+            settings.limits.connections_per_ip = 1;
         });
         machine.connect(0, 0, "ann", &["a"]);
         machine.settle();
@@ -197,8 +197,8 @@ fn a_closed_connection_makes_way_for_the_next() {
 fn leaves_that_meet_a_full_lane_are_kept_and_done() {
     let (cores, connections) = (2, 150);
     let mut machine = Machine::with(cores, |settings, rooms| {
-        settings.limits.connections_per_user_max = 1;
-        settings.limits.connections_per_address_max = 100_000;
+        settings.limits.connections_per_user = 1;
+        settings.limits.connections_per_ip = 100_000;
         rooms.presence_grace_ms = 0;
     });
     let rooms = rooms_of(1, cores, 128);

@@ -117,7 +117,7 @@ fn the_answer_to_a_heartbeat_is_free_and_nothing_is_kept_of_it() {
 #[test]
 fn those_who_hold_the_most_are_shed_in_one_pass() {
     let held = |slot: u32| 600 * (slot as usize % 50 + 1);
-    let mut one = One::with(Settings { cores: 1, memory_bytes_max: 1 << 20, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, memory_budget_bytes: 1 << 20, ..Settings::for_tests() });
     for slot in 0..100 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.replace("user=ann", &format!("user=u{slot}")).as_bytes());
@@ -143,7 +143,7 @@ fn those_who_hold_the_most_are_shed_in_one_pass() {
 
 #[test]
 fn those_who_hold_little_stay_whatever_fills_the_budget() {
-    let mut one = One::with(Settings { cores: 1, memory_bytes_max: 1 << 20, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, memory_budget_bytes: 1 << 20, ..Settings::for_tests() });
     for slot in 0..10 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.replace("user=ann", &format!("user=u{slot}&room=a")).as_bytes());

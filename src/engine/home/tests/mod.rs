@@ -139,7 +139,7 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
 
 #[test]
 fn messages_that_may_be_skipped_make_room_for_replies() {
-    let mut settings = Settings { cores: 1, outbox_bytes_max: 16 * 1024, ..Settings::for_tests() };
+    let mut settings = Settings { cores: 1, outbox_bytes: 16 * 1024, ..Settings::for_tests() };
     Arc::make_mut(&mut settings.rooms).slow_policy = SlowPolicy::Skip;
     let mut one = One::with(settings);
     one.handle(accepted(0));
@@ -174,7 +174,7 @@ fn messages_that_may_be_skipped_make_room_for_replies() {
 #[test]
 fn the_oldest_socket_without_a_request_makes_way() {
     let mut one =
-        One::with(Settings { cores: 1, sockets_max: u32::MAX, core_connections_max: 100, ..Settings::for_tests() });
+        One::with(Settings { cores: 1, sockets_max: u32::MAX, max_connections_per_core: 100, ..Settings::for_tests() });
     for slot in 0..HALF_OPEN_MAX {
         one.handle(accepted(slot));
     }
@@ -194,7 +194,8 @@ fn the_oldest_socket_without_a_request_makes_way() {
 
 #[test]
 fn the_last_slots_stay_free_for_whoever_comes() {
-    let mut one = One::with(Settings { cores: 1, sockets_max: 30, core_connections_max: 20, ..Settings::for_tests() });
+    let mut one =
+        One::with(Settings { cores: 1, sockets_max: 30, max_connections_per_core: 20, ..Settings::for_tests() });
     for slot in 0..15 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.as_bytes());

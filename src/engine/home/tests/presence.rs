@@ -34,7 +34,7 @@ fn status(away: bool) -> String {
 /// A machine on which slot 0 of core 0 takes nothing more and has a full outbox.
 fn with_a_stalled_member(cores: u16, policy: SlowPolicy, names_max: usize) -> Machine {
     let mut machine = Machine::with(cores, |settings, rooms| {
-        settings.outbox_bytes_max = 2_048;
+        settings.outbox_bytes = 2_048;
         rooms.slow_policy = policy;
         rooms.presence_names_max = names_max;
         rooms.presence_grace_ms = 0;
@@ -147,7 +147,7 @@ fn a_page_and_what_follows_it_are_the_truth() {
 
 #[test]
 fn a_thousand_joins_of_a_full_room_do_not_flood_it() {
-    let mut machine = Machine::with(1, |_, rooms| rooms.history_count_max = 0);
+    let mut machine = Machine::with(1, |_, rooms| rooms.history_size = 0);
     for slot in 0..1_001 {
         machine.connect(0, slot, &format!("u{slot}"), &["a"]);
         if slot % 100 == 0 {

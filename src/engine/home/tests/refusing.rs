@@ -44,7 +44,7 @@ fn assert_no_connection(one: &mut One, slot: u32) {
 
 #[test]
 fn without_it_refusals_are_http() {
-    let mut one = One::with(Settings { cores: 1, connections_max: 0, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, max_connections: 0, ..Settings::for_tests() });
     assert!(ask(&mut one, 0, "user=ann", "").starts_with(b"HTTP/1.1 503 "));
     // What is no correct upgrade cannot be opened.
     assert!(ask(&mut one, 1, "refuse=close", "Origin: a\r\nOrigin: b\r\n").starts_with(b"HTTP/1.1 400 "));
@@ -104,7 +104,7 @@ fn after_ms(before: &str, reason: &str) -> u64 {
 
 #[test]
 fn limits_are_4429_and_say_when() {
-    let limits = Limits { connections_per_user_max: 1, connect_rate: Rate::new(1, 10_000), ..Limits::default() };
+    let limits = Limits { connections_per_user: 1, connect_rate: Rate::new(1, 10_000), ..Limits::default() };
     let mut one = One::with(Settings { cores: 1, limits, ..Settings::for_tests() });
     assert!(ask(&mut one, 0, "user=ann", "").starts_with(b"HTTP/1.1 101 "));
     let (code, reason, before) = closed(&ask(&mut one, 1, "user=ann&refuse=close", ""));
@@ -128,7 +128,7 @@ fn limits_are_4429_and_say_when() {
 
 #[test]
 fn an_address_that_has_opened_too_many_sockets_is_4429() {
-    let limits = Limits { connect_rate_per_address: Rate::new(1, 3_000), ..Limits::default() };
+    let limits = Limits { connect_rate_per_ip: Rate::new(1, 3_000), ..Limits::default() };
     let mut one = One::with(Settings { cores: 1, limits, ..Settings::for_tests() });
     // As many sockets as its rate allows, which ask for nothing.
     (0..8).for_each(|slot| one.handle(accepted(slot)));
@@ -139,7 +139,7 @@ fn an_address_that_has_opened_too_many_sockets_is_4429() {
 
 #[test]
 fn a_full_server_is_1013_and_one_that_drains_1012() {
-    let mut one = One::with(Settings { cores: 1, connections_max: 1, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, max_connections: 1, ..Settings::for_tests() });
     ask(&mut one, 0, "user=ann", "");
     let (code, reason, before) = closed(&ask(&mut one, 1, "refuse=close", ""));
     assert_eq!((code, reason.as_str()), (1013, "the server is at capacity"));
@@ -158,7 +158,7 @@ fn a_full_server_is_1013_and_one_that_drains_1012() {
 #[test]
 fn at_the_echo_path_there_are_no_pushes() {
     let mut one =
-        One::with(Settings { cores: 1, connections_max: 0, echo_path: "/echo".into(), ..Settings::for_tests() });
+        One::with(Settings { cores: 1, max_connections: 0, echo_path: "/echo".into(), ..Settings::for_tests() });
     one.handle(accepted(0));
     one.receive(0, HEAD.replace("/ws?user=ann", "/echo?refuse=close").as_bytes());
     let said = said(&mut one);
@@ -168,7 +168,7 @@ fn at_the_echo_path_there_are_no_pushes() {
 
 #[test]
 fn such_sockets_are_bounded_like_all_that_are_no_websocket() {
-    let mut one = One::with(Settings { cores: 1, connections_max: 0, sockets_max: u32::MAX, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, max_connections: 0, sockets_max: u32::MAX, ..Settings::for_tests() });
     for slot in 0..HALF_OPEN_MAX {
         closed(&ask(&mut one, slot, "refuse=close", ""));
     }

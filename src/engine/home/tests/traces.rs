@@ -6,8 +6,8 @@ use crate::engine::trace::{Span, Stage};
 const PUBLISH: &[u8] = br#"{"type":"publish","room":"news","data":"hello"}"#;
 
 /// Three members of a room, the first of whom publishes once.
-fn publish_once(trace_part: u64) -> One {
-    let mut one = One::with(Settings { cores: 1, trace_part, ..Settings::for_tests() });
+fn publish_once(trace_sample: u64) -> One {
+    let mut one = One::with(Settings { cores: 1, trace_sample, ..Settings::for_tests() });
     for slot in 0..3 {
         one.handle(accepted(slot));
         one.receive(slot, HEAD.replace("user=ann", "user=ann&room=news").as_bytes());
@@ -46,7 +46,7 @@ fn nothing_is_told_where_nothing_is_sampled() {
 
 #[test]
 fn a_publish_that_is_refused_at_home_starts_no_trace() {
-    let mut one = One::with(Settings { cores: 1, trace_part: u64::MAX, ..Settings::for_tests() });
+    let mut one = One::with(Settings { cores: 1, trace_sample: u64::MAX, ..Settings::for_tests() });
     one.handle(accepted(0));
     one.receive(0, HEAD.as_bytes());
     one.receive(0, &client_frame(Opcode::Text, PUBLISH, [1, 2, 3, 4]));

@@ -350,7 +350,7 @@ fn bad_tokens_take_from_the_rate_of_their_address() {
     let keys: Vec<Key> = (0..8).map(|_| Key::new()).collect();
     let known: Vec<_> = keys.iter().map(|key| (key, None)).collect();
     let (good, bad) = (format!("token={}", keys[7].token(None)), Key::new().token(None));
-    let limits = Limits { connect_rate_per_address: Rate::new(8, 1_000), ..Limits::default() };
+    let limits = Limits { connect_rate_per_ip: Rate::new(8, 1_000), ..Limits::default() };
     let start = || {
         let mut one = One::with(Settings { cores: 1, limits: limits.clone(), ..Settings::for_tests() });
         one.handle(set(&known, Renewal::None));

@@ -2,21 +2,15 @@
 
 use super::*;
 use crate::base::ids::{RoomName, UserName};
-use crate::wire::command::{Data, DataKind};
-use crate::wire::publication::{Content, Forms};
+use crate::wire::form::Form;
+use crate::wire::publication::{Content, Data, DataKind};
 
 const WIDE: PageLimit = PageLimit { count: 100, bytes: 1 << 20 };
 
-fn held(seq: Seq) -> Held {
-    let content = Content {
-        room: &RoomName::new("a").expect("valid"),
-        from: &UserName::new("ann").expect("valid"),
-        at: 1,
-        key: None,
-        data: Data { kind: DataKind::Json, bytes: b"1" },
-    };
-    let publication = Arc::new(Publication::encode(&content, seq, Forms { json: true, binary: false }));
-    Held { publication, except: None, arrived_us: 0 }
+fn held(seq: Seq) -> Arc<Publication> {
+    let (room, from) = (RoomName::new("a").expect("valid"), UserName::new("ann").expect("valid"));
+    let content = Content::new(&room, seq, &from, 1, Data { kind: DataKind::Json, bytes: b"1" });
+    Arc::new(Publication::encode(&content, Form::Json.into()))
 }
 
 /// Messages 1 to `head`, of which the last `count_max` are held; each expires at ten times its seq.
@@ -33,7 +27,7 @@ fn seqs(page: &[Arc<Publication>]) -> Vec<Seq> {
 }
 
 fn one_bytes() -> usize {
-    held(1).publication.bytes()
+    held(1).bytes()
 }
 
 #[test]
@@ -42,7 +36,7 @@ fn it_is_bounded_by_count() {
     assert_eq!((history.first_seq(), history.head()), (5, 7));
     assert_eq!(history.numbers(), 4..7);
     assert!(history.get(4).is_none() && history.get(8).is_none());
-    assert_eq!(history.get(5).map(|held| held.publication.seq), Some(5));
+    assert_eq!(history.get(5).map(|held| held.seq), Some(5));
     assert_eq!(history.bytes(), 3 * (one_bytes() + HISTORY_ENTRY_BYTES));
 }
 

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::*;
 use crate::base::ids::{CoreId, RoomName, UserName};
 use crate::engine::hop::MemberRef;
-use crate::wire::command::{DataKind, Form, ReplyTo};
+use crate::wire::form::Form;
+use crate::wire::protocol::ReplyTo;
+use crate::wire::publication::DataKind;
 
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 

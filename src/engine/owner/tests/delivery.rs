@@ -52,7 +52,7 @@ fn who_was_to_be_spared_is_spared_later() {
 
 #[test]
 fn what_history_does_not_hold_any_more_is_a_gap() {
-    let mut world = behind(|_, rooms| rooms.history_count_max = 4);
+    let mut world = behind(|_, rooms| rooms.history_size = 4);
     for _ in 0..6 {
         world.publish(1);
     }
@@ -64,7 +64,7 @@ fn what_history_does_not_hold_any_more_is_a_gap() {
 
 #[test]
 fn without_history_all_of_it_is_a_gap() {
-    let mut world = behind(|_, rooms| rooms.history_count_max = 0);
+    let mut world = behind(|_, rooms| rooms.history_size = 0);
     world.publish(1);
     world.publish(1);
     world.sent(1);
@@ -125,7 +125,7 @@ fn a_core_whose_members_have_left_is_not_repaired() {
 
 #[test]
 fn a_full_lane_does_not_keep_a_room_ticking_once_repaired() {
-    let mut world = behind(|_, rooms| rooms.history_count_max = 0);
+    let mut world = behind(|_, rooms| rooms.history_size = 0);
     world.publish(1);
     world.sent(1);
     world.pass(200);

@@ -9,7 +9,7 @@ fn epoch_of(world: &mut World) -> Epoch {
 
 /// A room of a store, open, with member 1.
 fn durable() -> World {
-    let mut world = World::new(|settings, _| settings.durable = true);
+    let mut world = World::new(|settings, _| settings.keeping = KeepingMode::Commit);
     world.join(1);
     world.store_event(StoreEvent::Loaded {
         room: room(),
@@ -91,7 +91,7 @@ fn what_waits_behind_a_leave_is_bounded() {
 fn whoever_leaves_gets_what_the_link_has_still_to_number() {
     for published_first in [true, false] {
         let mut world = World::new(|settings, rooms| {
-            settings.linked = true;
+            settings.numbering = NumberingMode::Link;
             rooms.presence = false;
         });
         let epoch = Epoch(50);

@@ -9,7 +9,7 @@ const NEXT: Epoch = Epoch(60);
 impl World {
     fn linked() -> Self {
         Self::new(|settings, rooms| {
-            settings.linked = true;
+            settings.numbering = NumberingMode::Link;
             rooms.presence = false;
         })
     }
@@ -115,14 +115,6 @@ fn a_publish_that_the_link_could_not_do_is_refused() {
     assert_eq!(world.own(), ["1 unavailable for 7"]);
     assert_eq!(world.linked_to(), ["publish 0", "close"]);
     world.assert_empty();
-}
-
-#[test]
-fn tokens_of_two_cores_differ() {
-    let settings = Arc::new(Settings::for_tests());
-    let [first, second] =
-        [0, 1].map(|core| Owner::new(Arc::clone(&settings), CoreId(core), &Secrets::from(7)).next_token);
-    assert_ne!(first, second);
 }
 
 #[test]

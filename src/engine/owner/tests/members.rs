@@ -69,7 +69,7 @@ fn recovery_gives_exactly_what_was_missed_or_says_that_it_does_not() {
 #[test]
 fn recovery_ends_where_history_does() {
     let mut world = World::new(|_, rooms| {
-        rooms.history_count_max = 5;
+        rooms.history_size = 5;
         rooms.history_on_join_max = 9;
     });
     world.join(1);
@@ -93,7 +93,7 @@ fn recovery_ends_where_history_does() {
 
 #[test]
 fn a_page_is_bounded_in_bytes_and_what_a_join_brings_in_number_only() {
-    let mut world = World::new(|settings, _| settings.outbox_bytes_max = 8_192);
+    let mut world = World::new(|settings, _| settings.outbox_bytes = 8_192);
     world.join(1);
     for _ in 0..3 {
         world.publish_with(1, |publish| publish.data = Bytes::from(vec![b'1'; 1_500]));
@@ -337,7 +337,7 @@ fn history_is_read_in_pages() {
 
 #[test]
 fn a_room_without_history_says_so() {
-    let mut world = World::new(|_, rooms| rooms.history_count_max = 0);
+    let mut world = World::new(|_, rooms| rooms.history_size = 0);
     world.join(1);
     world.publish(1);
     world.hop(ToOwner::History { room: room(), conn: conn(1), after: None, before: None, limit: 1, reply: REPLY });

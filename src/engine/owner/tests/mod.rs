@@ -12,15 +12,19 @@ mod store;
 use bytes::Bytes;
 
 use super::*;
+use crate::base::ids::Position;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
-use crate::engine::hop::{Hop, ToHome};
-use crate::engine::input::{KeptKey, Record};
+use crate::engine::hop::{Delivery, Hop, ToHome};
+use crate::engine::link_port::LinkFailure;
 use crate::engine::owner::room::tests::START;
-use crate::engine::settings::RoomSettings;
+use crate::engine::record::{Record, Stretch};
+use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
+use crate::engine::store_port::KeptKey;
 use crate::engine::trace::Span;
-use crate::wire::command::{DataKind, Form, Recover, ReplyTo};
-use crate::wire::publication::{Frames, Publication};
+use crate::wire::form::{Form, Frames};
+use crate::wire::protocol::{Recover, ReplyTo};
+use crate::wire::publication::{DataKind, Publication};
 
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 
@@ -28,6 +32,7 @@ const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 /// 1, 20 to 29 on core 2, all others on core 0. Their users are `u<slot>`.
 struct World {
     owner: Owner,
+    tables: TableKeys,
     outbound: Outbound,
     spans: Vec<Span>,
     link: Vec<LinkRequest>,
@@ -45,10 +50,13 @@ impl World {
         let mut rooms = RoomSettings::clone(&settings.rooms);
         change(&mut settings, &mut rooms);
         settings.rooms = Arc::new(rooms);
+        let secrets = Secrets::from(7);
+        let mut tables = secrets.tables(CoreId(0), Part::Owner);
         Self {
-            budget: Budget::new(settings.memory_bytes_max),
+            budget: Budget::new(settings.memory_budget_bytes),
             packer: Packer::new(settings.compression),
-            owner: Owner::new(Arc::new(settings), CoreId(0), &Secrets::from(7)),
+            owner: Owner::new(Arc::new(settings), CoreId(0), &secrets, &mut tables),
+            tables,
             outbound: Outbound::new(CoreId(0), 3),
             spans: Vec::new(),
             link: Vec::new(),
@@ -63,8 +71,11 @@ impl World {
         Self::new(|_, _| {})
     }
 
-    fn with<T>(&mut self, call: impl FnOnce(&mut Owner, Now, &mut OwnerEffects<'_>) -> T) -> T {
+    fn with<T>(&mut self, call: impl FnOnce(&mut Owner, &mut OwnerEffects<'_>) -> T) -> T {
         let mut effects = OwnerEffects {
+            now: self.now,
+            node: "here",
+            tables: &mut self.tables,
             outbound: &mut self.outbound,
             spans: &mut self.spans,
             link: &mut self.link,
@@ -74,19 +85,19 @@ impl World {
             budget: &mut self.budget,
             packer: &mut self.packer,
         };
-        call(&mut self.owner, self.now, &mut effects)
+        call(&mut self.owner, &mut effects)
     }
 
     fn hop(&mut self, hop: ToOwner) {
-        self.with(|owner, now, effects| owner.handle_hop(now, hop, effects));
+        self.with(|owner, effects| owner.handle_hop(hop, effects));
     }
 
     fn link_event(&mut self, event: LinkEvent) {
-        self.with(|owner, now, effects| owner.handle_link(now, event, effects));
+        self.with(|owner, effects| owner.handle_link(event, effects));
     }
 
     fn store_event(&mut self, event: StoreEvent) {
-        self.with(|owner, now, effects| owner.handle_store(now, event, effects));
+        self.with(|owner, effects| owner.handle_store(event, effects));
     }
 
     fn join(&mut self, slot: u32) {
@@ -166,7 +177,7 @@ impl World {
         while let Some(due_us) = self.owner.next_tick_us(self.now).filter(|due_us| *due_us <= end_us) {
             let before = self.now;
             self.set_mono(due_us);
-            self.with(|owner, now, effects| owner.tick(now, effects));
+            self.with(|owner, effects| owner.tick(effects));
             assert!(
                 self.owner.next_tick_us(self.now).is_none_or(|next_us| next_us > before.mono_us),
                 "a tick leaves nothing due in the past"
@@ -210,7 +221,8 @@ impl World {
     }
 
     fn fill_lane(&mut self, core: u16) {
-        let frames = Frames { json: Some(Bytes::from(vec![0; LANE_BYTES_MAX])), binary: None };
+        let mut frames = Frames::default();
+        frames.set(Form::Json, Bytes::from(vec![0; LANE_BYTES_MAX]));
         self.outbound
             .post_to_home(CoreId(core), ToHome::Push { room: filler_room(), frames, variants: None, except: None });
         assert!(self.outbound.is_full(CoreId(core)));
@@ -218,7 +230,7 @@ impl World {
 
     fn epoch(&mut self) -> Epoch {
         let id = self.owner.rooms.find(&room()).expect("the room is there");
-        self.owner.rooms.get(id).expect("the room is there").epoch
+        self.owner.rooms.get(id).expect("the room is there").stream.epoch
     }
 
     fn has_room(&self) -> bool {
@@ -233,7 +245,7 @@ impl World {
         assert_eq!((self.budget.used(), self.budget.standing()), (0, 0));
         assert_eq!((retention.bytes, retention.kept_bytes, self.owner.largest.rooms()), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
-        assert!(self.owner.link_publishes.is_empty());
+        assert!(self.owner.awaited.is_empty());
     }
 }
 
@@ -284,7 +296,7 @@ fn seqs(messages: &[Arc<Publication>]) -> Vec<Seq> {
 }
 
 fn text(frames: &Frames) -> String {
-    let frame = frames.json.as_ref().map_or(&[][..], |frame| frame);
+    let frame = frames.get(Form::Json).map_or(&[][..], |frame| frame);
     String::from_utf8_lossy(frame).chars().filter(|character| character.is_ascii_graphic()).collect()
 }
 
@@ -312,7 +324,9 @@ fn describe(hop: &Hop) -> String {
             let retry = retry_after_ms.map_or(String::new(), |ms| format!(" for {ms}"));
             format!("{} {}{retry}{}", conn.slot, code.as_str(), if *unjoin { " unjoin" } else { "" })
         }
-        ToHome::Deliver { publication, except, .. } => {
+        ToHome::Deliver { delivery, .. } => {
+            let publication = &delivery.publication;
+            let except = publication.except;
             let except = except.map_or(String::new(), |conn| format!(" but {}", conn.slot));
             format!("message {}{except}", publication.seq)
         }

@@ -26,19 +26,19 @@ fn frames_are_in_the_forms_that_members_read() {
         world.publish(1);
         let mut forms = None;
         while let Some(hop) = world.outbound.take_own() {
-            if let Hop::ToHome(ToHome::Deliver { publication, .. }) = hop {
-                forms = Some((publication.frames.json.is_some(), publication.frames.binary.is_some()));
+            if let Hop::ToHome(ToHome::Deliver { delivery: Delivery { publication, .. }, .. }) = hop {
+                forms = Some(publication.frames.iter().map(|(form, _)| form).collect::<Vec<_>>());
             }
         }
         forms.expect("delivered")
     };
-    assert_eq!(forms(&mut world), (true, false));
+    assert_eq!(forms(&mut world), [Form::Json]);
     let (room, again, reply) = (room(), false, REPLY);
     let member = binary.clone();
     world.hop(ToOwner::Join { room, member, away: false, again, recover: None, history: None, reply });
-    assert_eq!(forms(&mut world), (true, true));
+    assert_eq!(forms(&mut world), Form::ALL);
     world.hop(ToOwner::Leave { room: super::room(), member: binary, away: false, reply: None });
-    assert_eq!(forms(&mut world), (true, false));
+    assert_eq!(forms(&mut world), [Form::Json]);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn time_never_goes_back_in_a_room() {
         world.now.unix_ms = unix_ms;
         world.publish(1);
         while let Some(hop) = world.outbound.take_own() {
-            if let Hop::ToHome(ToHome::Deliver { publication, .. }) = hop {
+            if let Hop::ToHome(ToHome::Deliver { delivery: Delivery { publication, .. }, .. }) = hop {
                 assert!(publication.at >= last.max(unix_ms));
                 last = publication.at;
             }
@@ -120,7 +120,7 @@ fn a_key_is_published_once_within_its_window() {
 
 #[test]
 fn keys_keep_an_empty_room_for_their_window() {
-    let mut world = World::new(|_, rooms| rooms.history_count_max = 0);
+    let mut world = World::new(|_, rooms| rooms.history_size = 0);
     world.join(1);
     world.publish_key(1, "k");
     world.gone(1);

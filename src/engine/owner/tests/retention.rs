@@ -1,6 +1,7 @@
 //! What goes when the memory budget, age or keys ask for it.
 
 use super::*;
+use crate::base::limits::{HISTORY_BUDGET_DIVISOR, NUMBERINGS_BUDGET_DIVISOR};
 use crate::base::limits::{HISTORY_ENTRY_BYTES, NUMBERING_BYTES};
 
 fn named(name: &str) -> RoomName {
@@ -45,7 +46,11 @@ impl World {
     fn holds(&self) -> Vec<String> {
         let rooms = self.owner.rooms.all();
         let rooms = rooms.iter().filter_map(|id| self.owner.rooms.get(*id));
-        rooms.map(|room| format!("{} {}..{}", room.name, room.history.first_seq(), room.history.head())).collect()
+        rooms
+            .map(|room| {
+                format!("{} {}..{}", room.stream.name, room.stream.history.first_seq(), room.stream.history.head())
+            })
+            .collect()
     }
 
     fn assert_booked(&self) {
@@ -75,7 +80,7 @@ fn room_for(messages: usize) -> World {
     let one = world.held_bytes() as usize;
     assert!(one > HISTORY_ENTRY_BYTES + DATA_BYTES, "{one}");
     World::new(|settings, rooms| {
-        settings.memory_bytes_max = ((messages * one + 100) as u64) * HISTORY_BUDGET_DIVISOR;
+        settings.memory_budget_bytes = ((messages * one + 100) as u64) * HISTORY_BUDGET_DIVISOR;
         rooms.presence = false;
     })
 }
@@ -135,7 +140,7 @@ fn a_room_without_members_goes_with_its_last_message() {
 #[test]
 fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 500 * 2_048;
+        settings.memory_budget_bytes = 500 * 2_048;
         rooms.presence = false;
     });
     for index in 0..5_000 {
@@ -157,7 +162,7 @@ fn rooms_that_nobody_is_in_cannot_fill_the_memory() {
 
 #[test]
 fn keys_that_cannot_be_remembered_are_not_taken() {
-    let mut world = World::new(|settings, _| settings.memory_bytes_max = 20_000);
+    let mut world = World::new(|settings, _| settings.memory_budget_bytes = 20_000);
     world.join(1);
     world.own();
     for index in 0..100 {
@@ -205,10 +210,10 @@ fn many_rooms_due_at_once_are_looked_at_in_several_ticks() {
     }
     world.own();
     world.set_mono(world.now.mono_us + 70_000_000);
-    world.with(|owner, now, effects| owner.tick(now, effects));
+    world.with(|owner, effects| owner.tick(effects));
     assert_eq!(world.counters.rooms_held.get(), 10);
     assert_eq!(world.owner.next_tick_us(world.now), Some(world.now.mono_us), "at once");
-    world.with(|owner, now, effects| owner.tick(now, effects));
+    world.with(|owner, effects| owner.tick(effects));
     world.assert_empty();
 }
 
@@ -220,8 +225,8 @@ fn of<'a>(held: &'a [String], name: &str) -> Vec<&'a str> {
 #[test]
 fn one_room_with_large_messages_pays_for_itself() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 2 << 20;
-        rooms.history_count_max = 1_000;
+        settings.memory_budget_bytes = 2 << 20;
+        rooms.history_size = 1_000;
     });
     for index in 0..20 {
         let name = format!("small{index}");
@@ -242,8 +247,8 @@ fn one_room_with_large_messages_pays_for_itself() {
 #[test]
 fn one_user_with_many_large_rooms_pays_for_them() {
     let mut world = World::new(|settings, rooms| {
-        settings.memory_bytes_max = 4 << 20;
-        rooms.history_count_max = 1_000;
+        settings.memory_budget_bytes = 4 << 20;
+        rooms.history_size = 1_000;
         rooms.presence = false;
     });
     for index in 0..50 {
@@ -267,9 +272,9 @@ fn one_user_with_many_large_rooms_pays_for_them() {
 }
 
 /// Rooms that are remembered for an hour after the last message has gone.
-fn remembering(memory_bytes_max: u64) -> World {
+fn remembering(memory_budget_bytes: u64) -> World {
     World::new(|settings, rooms| {
-        settings.memory_bytes_max = memory_bytes_max;
+        settings.memory_budget_bytes = memory_budget_bytes;
         rooms.numbering_ttl_ms = 3_600_000;
     })
 }
@@ -328,7 +333,7 @@ fn numberings_go_first_where_memory_is_tight() {
     assert!((100_000..=(1 << 20) / NUMBERINGS_BUDGET_DIVISOR).contains(&remembered), "{remembered}");
     assert!(world.owner.numberings.take("room0").is_none(), "the oldest went first");
     assert!(world.owner.numberings.take("room4999").is_some());
-    world.with(|owner, _, effects| owner.enter_numberings(effects));
+    world.with(|owner, effects| owner.enter_numberings(effects));
     // What stands takes their place.
     let others = world.budget.standing() as usize - world.owner.numberings.bytes();
     world.budget.charge_standing(world.budget.standing_max() as usize - 10_000 - others);
@@ -339,7 +344,7 @@ fn numberings_go_first_where_memory_is_tight() {
 
 #[test]
 fn where_what_stands_fills_the_budget_no_more_is_taken_in() {
-    let mut world = World::new(|settings, _| settings.memory_bytes_max = 1 << 20);
+    let mut world = World::new(|settings, _| settings.memory_budget_bytes = 1 << 20);
     world.join(1);
     world.publish(1);
     let stands = world.budget.standing_max() - world.budget.used() + 1;

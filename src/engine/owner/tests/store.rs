@@ -5,7 +5,7 @@ use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PEN
 
 impl World {
     fn durable() -> Self {
-        Self::new(|settings, _| settings.durable = true)
+        Self::new(|settings, _| settings.keeping = KeepingMode::Commit)
     }
 
     /// A durable room with members 1 and 10 that the store did not know.
@@ -275,8 +275,8 @@ fn what_waits_for_the_store_is_bounded() {
     assert_eq!(world.own(), ["1 overloaded"]);
     assert_eq!(world.asked().len(), PENDING_PER_ROOM_MAX);
     let mut world = World::new(|settings, _| {
-        settings.durable = true;
-        settings.memory_bytes_max = 8_000;
+        settings.keeping = KeepingMode::Commit;
+        settings.memory_budget_bytes = 8_000;
     });
     world.join(1);
     world.loaded(None, vec![]);

@@ -3,6 +3,7 @@
 mod mistakes;
 mod sources;
 
+use crate::engine::settings::{KeepingMode, NumberingMode};
 use std::path::{Path, PathBuf};
 
 use super::check::{check, lacks_hosts};
@@ -164,25 +165,25 @@ fn values_reach_the_engine_in_its_units() {
     );
     assert_eq!(plan.cpus, [Some(0), Some(1)]);
     assert_eq!(plan.shutdown_grace_ms, 5_000);
-    assert_eq!(plan.format, super::lower::LogFormat::Json);
+    assert_eq!(plan.log_format, super::lower::LogFormat::Json);
     let settings = plan.settings;
     assert_eq!((settings.node.as_str(), settings.cores), ("web-1", 2));
-    assert_eq!((settings.connections_max, settings.core_connections_max), (20_000, 16_384));
+    assert_eq!((settings.max_connections, settings.max_connections_per_core), (20_000, 16_384));
     assert_eq!(settings.warm_connections, 501);
-    assert_eq!((settings.message_bytes_max, settings.echo_path.as_str()), (1 << 20, "/"));
+    assert_eq!((settings.max_message_bytes, settings.echo_path.as_str()), (1 << 20, "/"));
     assert_eq!(settings.allowed_origins, ["*"]);
-    assert_eq!((settings.outbox_bytes_max, settings.rooms_per_connection_max), (3 << 20, 0));
-    assert_eq!(settings.memory_bytes_max, 512 << 20);
-    assert_eq!((settings.heartbeat_ms, settings.heartbeat_timeout_ms), (1_000, 3_000));
-    assert!(!settings.linked && !settings.durable);
+    assert_eq!((settings.outbox_bytes, settings.rooms_per_connection), (3 << 20, 0));
+    assert_eq!(settings.memory_budget_bytes, 512 << 20);
+    assert_eq!((settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms), (1_000, 3_000));
+    assert_eq!((settings.numbering, settings.keeping), (NumberingMode::Own, KeepingMode::None));
     let room = settings.room("lobby");
-    assert_eq!((room.history_count_max, room.history_ttl_ms, room.recovery_max), (10, 60_000, 9));
+    assert_eq!((room.history_size, room.history_ttl_ms, room.recovery_max), (10, 60_000, 9));
     assert_eq!((room.history_on_join, room.history_on_join_max), (5, 6));
     assert_eq!((room.presence, room.presence_grace_ms, room.presence_names_max), (false, 0, 20));
     assert_eq!(room.slow_policy, crate::engine::settings::SlowPolicy::Latest);
     let news = settings.room("news:1");
-    assert_eq!((news.history_count_max, news.history_ttl_ms, news.presence_names_max), (0, 60_000, 0));
-    assert_eq!((news.history_count_max, news.history_ttl_ms), (0, 60_000));
+    assert_eq!((news.history_size, news.history_ttl_ms, news.presence_names_max), (0, 60_000, 0));
+    assert_eq!((news.history_size, news.history_ttl_ms), (0, 60_000));
     assert_eq!((room.numbering_ttl_ms, news.numbering_ttl_ms), (24 * 3_600_000, 2 * 3_600_000));
     assert_eq!(news.slow_policy, crate::engine::settings::SlowPolicy::Skip);
 }
@@ -192,7 +193,7 @@ fn tokens_are_verified_in_mode_jwt_alone() {
     let rest = "hmac_secret = \"s\"\njwks = \"https://idp/keys\"\naudience = \"a\"\nissuer = \"i\"\nleeway = \"3s\"\n";
     let auth = plan_of(&format!("[auth]\nmode = \"jwt\"\n{rest}")).auth.expect("tokens");
     assert_eq!(
-        (auth.secret.as_str(), auth.key_set.as_str(), auth.public_key_file.as_str()),
+        (auth.hmac_secret.as_str(), auth.jwks.as_str(), auth.public_key_file.as_str()),
         ("s", "https://idp/keys", "")
     );
     let expected = auth.expected;
@@ -206,10 +207,10 @@ fn defaults_reach_the_engine() {
     let plan = plan_of("");
     assert_eq!(plan.cpus, [Some(0), Some(1), Some(2), Some(3)]);
     assert_eq!(plan.listen, ["127.0.0.1:8080".parse().expect("an address")]);
-    assert_eq!(plan.control, "127.0.0.1:8081".parse().expect("an address"));
+    assert_eq!(plan.control_listen, "127.0.0.1:8081".parse().expect("an address"));
     let budget = (8_u64 << 30) / 100 * 75;
-    assert_eq!(plan.settings.memory_bytes_max, budget / 4);
-    assert_eq!(plan.settings.heartbeat_ms, 25_000);
+    assert_eq!(plan.settings.memory_budget_bytes, budget / 4);
+    assert_eq!(plan.settings.heartbeat_interval_ms, 25_000);
 }
 
 #[test]
@@ -223,8 +224,11 @@ fn hosts_are_looked_at_where_nobody_needs_a_token() {
     assert!(!allows(&format!("{listed}{jwt}"), "evil.example"), "a list that is there counts");
     assert!(allows("[server]\nallowed_hosts = [\"*\"]", "evil.example"));
     let api = plan_of(&format!("{listed}{jwt}")).api;
-    assert!(api.hosts.allow("chat.example") && !api.hosts.allow("evil.example"));
-    assert!(!plan_of(jwt).api.hosts.allow("evil.example"), "the control address tells more than a token guards");
+    assert!(api.allowed_hosts.allow("chat.example") && !api.allowed_hosts.allow("evil.example"));
+    assert!(
+        !plan_of(jwt).api.allowed_hosts.allow("evil.example"),
+        "the control address tells more than a token guards"
+    );
 }
 
 #[test]

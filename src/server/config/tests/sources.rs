@@ -133,7 +133,7 @@ fn classes_can_come_from_every_source() {
         Scratch::new("[[rooms.class]]\npattern = \"a*\"\nhistory_size = 1\n[[rooms.class]]\npattern = \"*\"\n");
     let file = Sources { file: Some(scratch.path()), ..Sources::default() };
     let history = |config: &Config, room: &str| {
-        plan(config, &machine()).expect("nothing to complain about").settings.room(room).history_count_max
+        plan(config, &machine()).expect("nothing to complain about").settings.room(room).history_size
     };
     let config = loaded(&file);
     assert_eq!((history(&config, "ab"), history(&config, "b")), (1, 1_000));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use roomring::engine::access::{Expected, Keys, Material, Renewal};
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
-use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{
+    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+};
 use roomring::engine::trusted::Trusted;
 use roomring::wire::handshake::ForwardedHeader;
 
@@ -33,9 +35,9 @@ pub fn keys(renewal: Renewal) -> Arc<Keys> {
 /// The lowest bits of `choice` take single features away.
 pub fn settings(choice: u8) -> Arc<Settings> {
     let rate = |count, per_ms| Rate::new(count, per_ms).filter(|_| choice & 1 == 0);
-    let room = |slow_policy, presence, history_count_max| {
+    let room = |slow_policy, presence, history_size| {
         Arc::new(RoomSettings {
-            history_count_max,
+            history_size,
             history_ttl_ms: 5_000,
             numbering_ttl_ms: 10_000,
             history_on_join: 3,
@@ -45,48 +47,48 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             presence,
             presence_names_max: 4,
             presence_grace_ms: 500,
-            message_rate: rate(20, 1_000),
+            room_message_rate: rate(20, 1_000),
         })
     };
     let class = |pattern: &str, settings| RoomClass { pattern: pattern.to_owned(), settings };
     Arc::new(Settings {
         node: "here".to_owned(),
         cores: 2,
-        connections_max: 6,
-        core_connections_max: 6,
+        max_connections: 6,
+        max_connections_per_core: 6,
         sockets_max: 12,
         warm_connections: 1,
-        message_bytes_max: 4_000,
+        max_message_bytes: 4_000,
         echo_path: "/echo".to_owned(),
         allowed_origins: Vec::new(),
         allowed_hosts: AllowedHosts::any(),
         forwarded_header: ForwardedHeader::default(),
         trusted_proxies: Trusted::new(&["10.0.0.0/8".parse().expect("a network")]),
-        outbox_bytes_max: if choice & 2 == 0 { 3_000 } else { 100_000 },
-        rooms_per_connection_max: 3,
+        outbox_bytes: if choice & 2 == 0 { 3_000 } else { 100_000 },
+        rooms_per_connection: 3,
         limits: Limits {
             connect_rate: rate(50, 1_000),
-            connect_rate_per_address: rate(20, 1_000),
-            connections_per_address_max: 5,
-            connections_per_user_max: 4,
+            connect_rate_per_ip: rate(20, 1_000),
+            connections_per_ip: 5,
+            connections_per_user: 4,
             message_rate: rate(10, 1_000),
             command_rate: rate(30, 1_000),
-            user_message_rate: rate(15, 1_000),
+            message_rate_per_user: rate(15, 1_000),
             idle_timeout_ms: 40_000,
         },
-        memory_bytes_max: if choice & 4 == 0 { 1 << 20 } else { 12_000 },
+        memory_budget_bytes: if choice & 4 == 0 { 1 << 20 } else { 12_000 },
         io_bytes_per_connection: 0,
-        heartbeat_ms: 5_000,
+        heartbeat_interval_ms: 5_000,
         heartbeat_timeout_ms: 12_000,
-        compression: (choice & 8 == 0).then_some(Compression { bytes_min: 20, level: 1 }),
+        compression: (choice & 8 == 0).then_some(Compression { min_bytes: 20, level: 1 }),
         rooms: room(SlowPolicy::Disconnect, true, 20),
         classes: vec![
             class("skip:*", room(SlowPolicy::Skip, true, 5)),
             class("latest:*", room(SlowPolicy::Latest, true, 5)),
             class("dark:*", room(SlowPolicy::Skip, false, 0)),
         ],
-        linked: false,
-        durable: false,
-        trace_part: u64::MAX / 4,
+        numbering: NumberingMode::Own,
+        keeping: KeepingMode::None,
+        trace_sample: u64::MAX / 4,
     })
 }

@@ -15,10 +15,10 @@ use roomring::engine::hop::Hop;
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::wire::client::{ServerDecoder, client_frame, deflate_agreed};
-use roomring::wire::command::DataKind;
 use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 use roomring::wire::mask::unmask;
+use roomring::wire::publication::DataKind;
 
 use super::script::{Step, command, upgrade};
 use super::settings::{ROOMS, keys, settings};
@@ -299,7 +299,7 @@ impl World {
         assert!(!more, "sends come to an end");
         self.cores[at].output = output;
         let open: u64 = self.cores.iter().map(|core| core.counters.connections.get()).sum();
-        assert!(open <= u64::from(settings(self.choice).connections_max), "{open} connections");
+        assert!(open <= u64::from(settings(self.choice).max_connections), "{open} connections");
         let wanted = self.cores[at].engine.next_tick_us(now);
         assert!(!is_tick || wanted.is_none_or(|wanted| wanted > now.mono_us), "a tick right after a tick");
         self.cores[at].tick_at_us = wanted;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::wire::push::Status;
-use crate::wire::reply::PresentUser;
+use crate::wire::protocol::{PresentUser, Status};
 
 const SLOTS: [u32; 9] = [1, 2, 3, 11, 12, 13, 21, 22, 23];
 
@@ -237,7 +236,7 @@ impl Clients {
                     }
                 }
             }
-            ToHome::Deliver { publication, .. } => {
+            ToHome::Deliver { delivery: Delivery { publication, .. }, .. } => {
                 let Some(last) = &mut self.last[at] else { return };
                 assert_eq!(publication.seq, last.seq + 1, "in order, without a hole");
                 last.seq += 1;

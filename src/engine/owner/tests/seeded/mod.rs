@@ -29,16 +29,20 @@ impl Run {
         let mut random = Random::new(seed);
         let tight = random.below(3) == 0;
         let world = World::new(|settings, rooms| {
-            settings.durable = mode == Mode::Store;
-            settings.linked = mode == Mode::Link;
-            rooms.history_count_max = [0, 3, 10, 50][random.below(4) as usize];
+            if mode == Mode::Store {
+                settings.keeping = KeepingMode::Commit;
+            }
+            if mode == Mode::Link {
+                settings.numbering = NumberingMode::Link;
+            }
+            rooms.history_size = [0, 3, 10, 50][random.below(4) as usize];
             rooms.presence = random.below(3) > 0;
             rooms.presence_grace_ms = [0, 200, 2_000][random.below(3) as usize];
             rooms.presence_names_max = [1_000, 3][random.below(2) as usize];
             rooms.history_ttl_ms = if random.below(4) == 0 { 3_000 } else { 60_000 };
             rooms.recovery_max = 20;
             if tight {
-                settings.memory_bytes_max = 12_000;
+                settings.memory_budget_bytes = 12_000;
             }
         });
         Self { world, random, clients: Clients::default(), store: StoreModel::default(), link: LinkModel::new() }
@@ -90,8 +94,8 @@ fn run(mode: Mode, seed: u64) -> usize {
     if run.world.has_room() {
         let id = run.world.owner.rooms.find(&room()).expect("just asked");
         let found = run.world.owner.rooms.get_mut(id).expect("found");
-        let head = found.head();
-        if let Some(presence) = &mut found.presence {
+        let head = found.stream.head();
+        if let Some(presence) = &mut found.stream.presence {
             run.clients.assert_told(&presence.page(None, 10, false));
         }
         run.clients.assert_up_to_date(head);

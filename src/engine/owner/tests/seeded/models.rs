@@ -95,7 +95,7 @@ impl LinkModel {
     }
 
     pub fn step(&mut self, world: &mut World, random: &mut Random) {
-        if !world.owner.settings.linked {
+        if world.owner.settings.numbering == NumberingMode::Own {
             return;
         }
         for request in std::mem::take(&mut world.link) {

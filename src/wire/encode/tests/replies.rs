@@ -1,12 +1,18 @@
-//! Replies in both forms, field by field.
+//! Replies in every form, field by field.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::*;
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{Epoch, RoomName, UserName};
 use crate::wire::client::ServerDecoder;
-use crate::wire::command::{Data, DataKind};
+use crate::wire::encode::encode_reply;
+use crate::wire::form::{Form, Forms};
 use crate::wire::frame::payload_of;
-use crate::wire::publication::{Content, Forms};
+use crate::wire::protocol::{PresentUser, Reply, ReplyTo, Status};
+use crate::wire::publication::{Content, Data, DataKind, Publication};
 
 const JSON: ReplyTo = ReplyTo { id: Some(7), form: Form::Json };
 const BINARY: ReplyTo = ReplyTo { id: None, form: Form::Binary };
@@ -18,17 +24,18 @@ fn room() -> RoomName {
 /// Messages in every mixture of forms.
 fn messages() -> Vec<Arc<Publication>> {
     let from = UserName::new("bob").expect("a name");
-    let forms = [(true, false), (false, true), (true, true), (false, false)];
+    let forms = [Form::Json.into(), Form::Binary.into(), Forms::ALL, Forms::default()];
     forms
-        .iter()
+        .into_iter()
         .enumerate()
-        .map(|(i, &(json, binary))| {
+        .map(|(i, forms)| {
             let data = match i % 2 {
                 0 => Data { kind: DataKind::Json, bytes: b"{\"n\": 1}" },
                 _ => Data { kind: DataKind::Binary, bytes: b"\xff" },
             };
-            let content = Content { room: &room(), from: &from, at: 9, key: Some("k"), data };
-            Arc::new(Publication::encode(&content, i as u64 + 1, Forms { json, binary }))
+            let room = room();
+            let content = Content::new(&room, i as u64 + 1, &from, 9, data).with_key(Some("k"));
+            Arc::new(Publication::encode(&content, forms))
         })
         .collect()
 }

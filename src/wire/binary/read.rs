@@ -1,53 +1,20 @@
-//! Commands in the binary form (PROTOCOL section 6): a little-endian op and its payload, borrowed. Keeps no state.
+//! Reads commands in the binary form (PROTOCOL section 6): a little-endian op and its payload. Never copies data.
 
 use std::borrow::Cow;
 
-use super::command::{BadRequest, Command, Data, DataKind, Form, Recover, ReplyTo, Request};
+use super::command_op;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, check_name};
-
-/// Numbers of the binary form's commands.
-pub mod command_op {
-    /// `join`.
-    pub const JOIN: u32 = 1;
-    /// `leave`.
-    pub const LEAVE: u32 = 2;
-    /// `publish`.
-    pub const PUBLISH: u32 = 3;
-    /// `join` with a position to continue from.
-    pub const JOIN_FROM: u32 = 4;
-    /// `ping`.
-    pub const PING: u32 = 5;
-}
-
-/// Numbers of the binary form's replies and pushes.
-pub mod push_op {
-    /// The JSON welcome.
-    pub const WELCOME: u32 = 128;
-    /// `joined`; its messages follow.
-    pub const JOINED: u32 = 129;
-    /// `left`.
-    pub const LEFT: u32 = 130;
-    /// `message`.
-    pub const MESSAGE: u32 = 131;
-    /// `published`.
-    pub const PUBLISHED: u32 = 132;
-    /// `pong`.
-    pub const PONG: u32 = 133;
-    /// `gap`.
-    pub const GAP: u32 = 134;
-    /// `error`.
-    pub const ERROR: u32 = 135;
-    /// Any other, as JSON.
-    pub const OTHER: u32 = 136;
-}
+use crate::wire::form::Form;
+use crate::wire::protocol::{BadRequest, Command, Recover, ReplyTo, Request};
+use crate::wire::publication::{Data, DataKind};
 
 const REPLY: ReplyTo = ReplyTo { id: None, form: Form::Binary };
 
 /// Reads one binary message. Bytes after a complete `ping` are ignored, as unknown fields of the JSON form are.
 ///
 /// # Errors
-/// What is wrong and where the error reply goes.
+/// What is wrong with it, and where the error reply goes.
 pub fn parse_command(message: &[u8]) -> Result<Request<'_>, BadRequest> {
     let mut rest = message;
     let command = match u32::from_le_bytes(take(&mut rest, "op")?) {

@@ -1,0 +1,66 @@
+//! The publishes of one core that the link has been given and has not answered, by their tokens.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use super::answer::Asker;
+use super::rooms::RoomId;
+use crate::base::ids::CoreId;
+use crate::engine::record::Record;
+
+/// A publish that the link has been given.
+#[derive(Debug)]
+pub(super) struct AwaitedPublish {
+    pub room: RoomId,
+    pub asker: Asker,
+    /// What the store is to keep once it is numbered; `None` in a room without a store.
+    pub kept: Option<Record>,
+}
+
+/// The publishes that wait for an answer of the link.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    by_token: HashMap<u64, AwaitedPublish, FixedState>,
+    /// The core's number stands in the upper bits, so that no two cores of a machine share a token.
+    next_token: u64,
+}
+
+impl Awaited {
+    pub fn new(core: CoreId) -> Self {
+        Self { by_token: HashMap::with_hasher(FixedState::default()), next_token: u64::from(core.0) << 48 }
+    }
+
+    /// Adds a publish; returns the token of its request.
+    pub fn add(&mut self, publish: AwaitedPublish) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.by_token.insert(token, publish);
+        token
+    }
+
+    /// Takes the publish that an answer names; `None` where it has been answered before.
+    pub fn take(&mut self, token: u64) -> Option<AwaitedPublish> {
+        self.by_token.remove(&token)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_token.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::owner::rooms::RoomId;
+
+    #[test]
+    fn no_two_cores_share_a_token() {
+        let publish = || AwaitedPublish { room: RoomId::default(), asker: Asker::Call(0), kept: None };
+        let tokens = [0, 1].map(|core| {
+            let mut awaited = Awaited::new(CoreId(core));
+            [awaited.add(publish()), awaited.add(publish())]
+        });
+        assert_eq!(tokens, [[0, 1], [1 << 48, (1 << 48) + 1]]);
+    }
+}

@@ -1,0 +1,78 @@
+//! The port between an engine and the store that keeps rooms: what is asked of it, what it says. Values only.
+
+use super::record::{Record, Stretch};
+use crate::base::ids::{Epoch, RoomName, Seq, UserName};
+
+/// To the store of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreRequest {
+    /// Read what is held of a room (`StoreEvent::Loaded`): its newest `count` records, and the newest
+    /// [`KEYS_PER_ROOM_MAX`](crate::base::limits::KEYS_PER_ROOM_MAX) keys of records published since `keys_since`. A room that the store does not
+    /// know gets `epoch`, so that the same one is found after a restart.
+    Load {
+        /// Which room.
+        room: RoomName,
+        /// How many.
+        count: usize,
+        /// Unix milliseconds.
+        keys_since: u64,
+        /// For a room that is new.
+        epoch: Epoch,
+    },
+    /// Keep one record (`StoreEvent::Committed` or `Failed`).
+    Append {
+        /// Which room.
+        room: RoomName,
+        /// Its numbering.
+        epoch: Epoch,
+        /// What.
+        record: Record,
+    },
+}
+
+/// From the store of this machine. Answers of one room come in the order of its requests.
+#[derive(Debug)]
+pub enum StoreEvent {
+    /// Answer to `StoreRequest::Load`.
+    Loaded {
+        /// Which room.
+        room: RoomName,
+        /// What the store holds of it.
+        stretch: Stretch,
+        /// The keys that were asked for, in the order of their seqs.
+        keys: Vec<KeptKey>,
+    },
+    /// Everything of this room up to here is on disk.
+    Committed {
+        /// Which room.
+        room: RoomName,
+        /// Its numbering.
+        epoch: Epoch,
+        /// The last one.
+        seq: Seq,
+    },
+    /// This append and all later ones of the room that are not committed did not happen.
+    Failed {
+        /// Which room.
+        room: RoomName,
+        /// Its numbering.
+        epoch: Epoch,
+        /// The first one that failed.
+        seq: Seq,
+        /// When the publisher should try again.
+        retry_after_ms: u64,
+    },
+}
+
+/// A publish's idempotency key as the store holds it, also where its record is not among those that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptKey {
+    /// Whose.
+    pub from: UserName,
+    /// Which.
+    pub key: Box<str>,
+    /// The number it was given.
+    pub seq: Seq,
+    /// When its record was published, Unix milliseconds.
+    pub at: u64,
+}

@@ -1,0 +1,220 @@
+//! Reads commands in the JSON form (PROTOCOL section 2). `data` is validated as one JSON value and kept as written.
+//! Optional fields are absent, not null. Never copies data.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::fields::{Fields, fields};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{Epoch, Seq, check_name};
+use crate::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
+use crate::wire::form::Form;
+use crate::wire::protocol::{BadRequest, Command, Recover, ReplyTo, Request};
+use crate::wire::publication::{Data, DataKind};
+
+/// Largest `id`: the largest integer that every JSON reader keeps exactly (2^53 - 1).
+pub const ID_MAX: u64 = (1 << 53) - 1;
+
+/// Bytes of an unknown `type` that its error repeats.
+const TYPE_SHOWN_BYTES_MAX: usize = 64;
+
+fields! {
+    /// A field that some command knows.
+    enum Field {
+        Type = "type",
+        Id = "id",
+        Room = "room",
+        Data = "data",
+        Key = "key",
+        Echo = "echo",
+        Ephemeral = "ephemeral",
+        LastReceivedSeq = "last_received_seq",
+        Epoch = "epoch",
+        History = "history",
+        After = "after",
+        Before = "before",
+        Limit = "limit",
+        Status = "status",
+        Token = "token",
+    }
+}
+
+/// Reads one text message.
+///
+/// # Errors
+/// What is wrong with it, and where the error reply goes.
+pub fn parse_command(text: &str) -> Result<Request<'_>, BadRequest> {
+    let mut reply = ReplyTo { id: None, form: Form::Json };
+    let fields = Fields::read(text).map_err(|message| bad(reply, message))?;
+    if let Some(raw) = fields.get(Field::Id) {
+        let id = integer(raw).filter(|id| *id <= ID_MAX && fields.repeated != Some(Field::Id));
+        let Some(id) = id else { return Err(bad(reply, "`id` must be one integer from 0 to 2^53-1".to_owned())) };
+        reply.id = Some(id);
+    }
+    CommandReader { fields, reply }.command().map(|command| Request { reply, command })
+}
+
+fn bad(reply: ReplyTo, message: String) -> BadRequest {
+    BadRequest { reply, code: ErrorCode::BadCommand, message }
+}
+
+/// The fields of one command, and where errors about them go.
+struct CommandReader<'a> {
+    fields: Fields<'a, Field, { Field::COUNT }>,
+    reply: ReplyTo,
+}
+
+impl<'a> CommandReader<'a> {
+    fn command(&self) -> Result<Command<'a>, BadRequest> {
+        if let Some(field) = self.fields.repeated {
+            return Err(self.wrong(field, "is given twice"));
+        }
+        let kind = self.text(Field::Type)?.ok_or_else(|| self.missing(Field::Type))?;
+        match &*kind {
+            "publish" => self.publish(),
+            "join" => self.join(),
+            "leave" => Ok(Command::Leave { room: self.room()? }),
+            "history" => self.history(),
+            "presence" => self.presence(),
+            "status" => self.status(),
+            "refresh" => {
+                Ok(Command::Refresh { token: self.text(Field::Token)?.ok_or_else(|| self.missing(Field::Token))? })
+            }
+            "ping" => Ok(Command::Ping { value: 0 }),
+            unknown => {
+                let shown = &unknown[..unknown.floor_char_boundary(TYPE_SHOWN_BYTES_MAX)];
+                let message = format!("unknown type {shown:?}");
+                Err(BadRequest { reply: self.reply, code: ErrorCode::UnknownCommand, message })
+            }
+        }
+    }
+
+    fn publish(&self) -> Result<Command<'a>, BadRequest> {
+        let data = self.fields.get(Field::Data).ok_or_else(|| self.missing(Field::Data))?;
+        let (room, key) = (self.room()?, self.key()?);
+        let echo = self.boolean(Field::Echo)?.unwrap_or(true);
+        let ephemeral = self.boolean(Field::Ephemeral)?.unwrap_or(false);
+        // A key promises one message however often it is sent; what is not kept cannot keep that promise.
+        if key.is_some() && ephemeral {
+            return Err(self.wrong(Field::Key, "must not come together with `ephemeral`"));
+        }
+        let data = Data { kind: DataKind::Json, bytes: data.get().as_bytes() };
+        Ok(Command::Publish { room, data, key, echo, ephemeral })
+    }
+
+    fn join(&self) -> Result<Command<'a>, BadRequest> {
+        let room = self.room()?;
+        let epoch = self.text(Field::Epoch)?.map(|text| Epoch::from_text(&text));
+        let recover = self.integer(Field::LastReceivedSeq)?.map(|seq| Recover { seq, epoch });
+        // Above any configured maximum one number is as good as another: the room's maximum cuts it.
+        let history = self.integer(Field::History)?.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        Ok(Command::Join { room, recover, history })
+    }
+
+    fn history(&self) -> Result<Command<'a>, BadRequest> {
+        let room = self.room()?;
+        let after: Option<Seq> = self.integer(Field::After)?;
+        let before: Option<Seq> = self.integer(Field::Before)?;
+        if after.is_some() && before.is_some() {
+            return Err(self.wrong(Field::Before, "must not come together with `after`"));
+        }
+        Ok(Command::History { room, after, before, limit: self.limit()? })
+    }
+
+    fn presence(&self) -> Result<Command<'a>, BadRequest> {
+        let room = self.room()?;
+        let after = self.text(Field::After)?;
+        if let Some(Err(error)) = after.as_deref().map(check_name) {
+            return Err(self.wrong(Field::After, error));
+        }
+        Ok(Command::Presence { room, limit: self.limit()?, after })
+    }
+
+    fn status(&self) -> Result<Command<'a>, BadRequest> {
+        let status = self.text(Field::Status)?.ok_or_else(|| self.missing(Field::Status))?;
+        match &*status {
+            "online" => Ok(Command::Status { away: false }),
+            "away" => Ok(Command::Status { away: true }),
+            _ => Err(self.wrong(Field::Status, "must be \"online\" or \"away\"")),
+        }
+    }
+
+    fn room(&self) -> Result<Cow<'a, str>, BadRequest> {
+        let room = self.text(Field::Room)?.ok_or_else(|| self.missing(Field::Room))?;
+        match check_name(&room) {
+            Ok(()) => Ok(room),
+            Err(error) => Err(self.wrong(Field::Room, error)),
+        }
+    }
+
+    fn key(&self) -> Result<Option<Cow<'a, str>>, BadRequest> {
+        let key = self.text(Field::Key)?;
+        match key.as_deref().map_or(1, str::len) {
+            0 => Err(self.wrong(Field::Key, "must not be empty")),
+            1..=KEY_BYTES_MAX => Ok(key),
+            _ => Err(BadRequest {
+                code: ErrorCode::TooLarge,
+                ..self.wrong(Field::Key, format_args!("must be at most {KEY_BYTES_MAX} bytes"))
+            }),
+        }
+    }
+
+    fn limit(&self) -> Result<Option<u32>, BadRequest> {
+        match self.integer(Field::Limit)? {
+            None => Ok(None),
+            Some(limit @ 1..) if limit <= u64::from(PAGE_MAX) => Ok(Some(limit as u32)),
+            Some(_) => Err(self.wrong(Field::Limit, format_args!("must be from 1 to {PAGE_MAX}"))),
+        }
+    }
+
+    fn text(&self, field: Field) -> Result<Option<Cow<'a, str>>, BadRequest> {
+        let Some(raw) = self.fields.get(field) else { return Ok(None) };
+        match string(raw) {
+            Some(text) => Ok(Some(text)),
+            None => Err(self.wrong(field, "must be a string")),
+        }
+    }
+
+    fn integer(&self, field: Field) -> Result<Option<u64>, BadRequest> {
+        let Some(raw) = self.fields.get(field) else { return Ok(None) };
+        match integer(raw) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.wrong(field, "must be an integer, 0 or more")),
+        }
+    }
+
+    fn boolean(&self, field: Field) -> Result<Option<bool>, BadRequest> {
+        match self.fields.get(field).map(RawValue::get) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(self.wrong(field, "must be true or false")),
+        }
+    }
+
+    #[cold]
+    fn missing(&self, field: Field) -> BadRequest {
+        self.wrong(field, "is missing")
+    }
+
+    #[cold]
+    fn wrong(&self, field: Field, what: impl std::fmt::Display) -> BadRequest {
+        bad(self.reply, format!("`{}` {what}", field.name()))
+    }
+}
+
+/// An integer without sign, fraction or exponent, below 2^64.
+fn integer(raw: &RawValue) -> Option<u64> {
+    raw.get().parse().ok()
+}
+
+/// A string's value, borrowed unless it holds an escape. `None` for other values and for escapes of lone surrogates.
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if inner.as_bytes().contains(&b'\\') {
+        serde_json::from_str(raw.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}

@@ -1,0 +1,212 @@
+//! Writes replies, pushes and messages as JSON objects. Published data is copied verbatim, or as base64 where it is not
+//! JSON. Never writes a frame header.
+
+use std::sync::Arc;
+
+use crate::base::ids::{Epoch, RoomName};
+use crate::wire::form::Form;
+use crate::wire::form_writer::FormWriter;
+use crate::wire::protocol::{PresentUser, Push, Reply};
+use crate::wire::publication::{Content, Data, DataKind, Publication};
+use crate::wire::writer::Writer;
+
+/// A member's role. Rooms have no other yet.
+const ROLE: &str = "member";
+
+/// The JSON form.
+pub(in crate::wire) struct Json;
+
+impl FormWriter for Json {
+    const FORM: Form = Form::Json;
+
+    fn reply(reply: &Reply<'_>, id: Option<u64>, out: &mut Writer<'_>) {
+        out.text(r#"{"type":""#).text(reply_type(reply)).text("\"");
+        if let Some(id) = id {
+            out.text(r#","id":"#).integer(id);
+        }
+        write_reply_fields(reply, out);
+        out.text("}");
+    }
+
+    fn push(push: &Push<'_>, out: &mut Writer<'_>) {
+        match *push {
+            Push::Welcome { connection, user, name, session, node, heartbeat_ms, max_message_bytes } => {
+                out.text(r#"{"type":"welcome","connection":"#).string(connection);
+                out.text(r#","user":"#).string(user);
+                if let Some(name) = name {
+                    out.text(r#","name":"#).string(name);
+                }
+                out.text(r#","session":"#).string(session);
+                out.text(r#","node":"#).string(node);
+                out.text(r#","heartbeat_ms":"#).integer(heartbeat_ms);
+                out.text(r#","max_message_bytes":"#).integer(max_message_bytes);
+            }
+            Push::Status { room, user, status } => {
+                out.text(r#"{"type":"status","room":"#).string(room);
+                out.text(r#","user":"#).string(user);
+                out.text(r#","status":"#).string(status.as_str());
+            }
+            Push::Total { room, total } => {
+                out.text(r#"{"type":"status","room":"#).string(room);
+                out.text(r#","total":"#).integer(total);
+            }
+            Push::Gap { room, from, to } => {
+                out.text(r#"{"type":"gap","room":"#).string(room);
+                out.text(r#","from":"#).integer(from);
+                out.text(r#","to":"#).integer(to);
+            }
+            Push::Left { room, reason } => {
+                out.text(r#"{"type":"left","room":"#).string(room);
+                out.text(r#","reason":"#).string(reason.as_str());
+            }
+            Push::Reconnect { after_ms, reason } => {
+                out.text(r#"{"type":"reconnect","after_ms":"#).integer(after_ms);
+                out.text(r#","reason":"#).string(reason.as_str());
+            }
+        }
+        out.text("}");
+    }
+
+    fn message(content: &Content<'_>, out: &mut Writer<'_>) {
+        out.text(r#"{"type":"message","room":"#).string(content.room);
+        out.text(r#","seq":"#).integer(content.seq);
+        out.text(r#","from":"#).string(content.from);
+        out.text(r#","at":"#).integer(content.at);
+        write_data(content.data, out);
+        write_after_data(content, out);
+    }
+
+    fn bytes_after_data(content: &Content<'_>) -> Option<usize> {
+        match content.data.kind {
+            DataKind::Json => Some(Writer::measure(|out| write_after_data(content, out))),
+            DataKind::Binary => None,
+        }
+    }
+
+    fn ephemeral(content: &Content<'_>, out: &mut Writer<'_>) {
+        out.text(r#"{"type":"ephemeral","room":"#).string(content.room);
+        out.text(r#","from":"#).string(content.from);
+        out.text(r#","at":"#).integer(content.at);
+        write_data(content.data, out);
+        out.text("}");
+    }
+}
+
+const fn reply_type(reply: &Reply<'_>) -> &'static str {
+    match reply {
+        Reply::Joined { .. } => "joined",
+        Reply::Left { .. } => "left",
+        Reply::Published { .. } => "published",
+        Reply::History { .. } => "history",
+        Reply::Presence { .. } => "presence",
+        Reply::Status { .. } => "status",
+        Reply::Refreshed { .. } => "refreshed",
+        Reply::Pong { .. } => "pong",
+        Reply::Error { .. } => "error",
+    }
+}
+
+fn write_reply_fields(reply: &Reply<'_>, out: &mut Writer<'_>) {
+    match *reply {
+        Reply::Joined { room, epoch, seq, recovered, messages, remaining, members } => {
+            write_room_and_epoch(room, epoch, out);
+            out.text(r#","seq":"#).integer(seq);
+            out.text(r#","recovered":"#).boolean(recovered);
+            write_messages(room, messages, out);
+            if remaining > 0 {
+                out.text(r#","remaining":"#).integer(remaining as u64);
+            }
+            out.text(r#","members":"#).integer(members);
+            out.text(r#","role":"#).string(ROLE);
+        }
+        Reply::Left { room } => {
+            out.text(r#","room":"#).string(room);
+        }
+        Reply::Published { room, seq, epoch, duplicate } => {
+            out.text(r#","room":"#).string(room);
+            if let Some(seq) = seq {
+                out.text(r#","seq":"#).integer(seq);
+            }
+            write_epoch(epoch, out);
+            if duplicate {
+                out.text(r#","duplicate":true"#);
+            }
+        }
+        Reply::History { room, epoch, first_seq, head_seq, messages } => {
+            write_room_and_epoch(room, epoch, out);
+            out.text(r#","first_seq":"#).integer(first_seq);
+            out.text(r#","head_seq":"#).integer(head_seq);
+            write_messages(room, messages, out);
+        }
+        Reply::Presence { room, total, users } => write_presence(room, total, users, out),
+        Reply::Status { status } => {
+            out.text(r#","status":"#).string(status.as_str());
+        }
+        Reply::Refreshed { expires_at } => {
+            out.text(r#","expires_at":"#).integer(expires_at);
+        }
+        Reply::Pong { at, .. } => {
+            out.text(r#","at":"#).integer(at);
+        }
+        Reply::Error { code, message, retry_after_ms } => {
+            out.text(r#","code":"#).string(code.as_str());
+            out.text(r#","message":"#).string(message);
+            if let Some(retry_after_ms) = retry_after_ms {
+                out.text(r#","retry_after_ms":"#).integer(retry_after_ms);
+            }
+        }
+    }
+}
+
+fn write_room_and_epoch(room: &str, epoch: Epoch, out: &mut Writer<'_>) {
+    out.text(r#","room":"#).string(room);
+    write_epoch(epoch, out);
+}
+
+fn write_epoch(epoch: Epoch, out: &mut Writer<'_>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits: [u8; 16] = std::array::from_fn(|i| HEX[(epoch.0 >> (60 - 4 * i)) as usize & 15]);
+    out.text(r#","epoch":""#).raw(&digits).text("\"");
+}
+
+fn write_messages(room: &RoomName, messages: &[Arc<Publication>], out: &mut Writer<'_>) {
+    out.text(r#","messages":["#);
+    for (i, message) in messages.iter().enumerate() {
+        if i > 0 {
+            out.text(",");
+        }
+        Json::publication(message, room, out);
+    }
+    out.text("]");
+}
+
+fn write_presence(room: &str, total: u64, users: &[PresentUser], out: &mut Writer<'_>) {
+    out.text(r#","room":"#).string(room);
+    out.text(r#","total":"#).integer(total);
+    out.text(r#","users":["#);
+    for (i, PresentUser { user, status, connections }) in users.iter().enumerate() {
+        if i > 0 {
+            out.text(",");
+        }
+        out.text(r#"{"user":"#).string(user);
+        out.text(r#","status":"#).string(status.as_str());
+        out.text(r#","connections":"#).integer(u64::from(*connections)).text("}");
+    }
+    out.text("]");
+}
+
+/// Writes the data as the last field so far.
+fn write_data(data: Data<'_>, out: &mut Writer<'_>) {
+    match data.kind {
+        DataKind::Json => out.text(r#","data":"#).raw(data.bytes),
+        DataKind::Binary => out.text(r#","data_b64":"#).base64_string(data.bytes),
+    };
+}
+
+/// Writes the end of a message, behind its data.
+fn write_after_data(content: &Content<'_>, out: &mut Writer<'_>) {
+    if let Some(key) = content.key {
+        out.text(r#","key":"#).string(key);
+    }
+    out.text("}");
+}
