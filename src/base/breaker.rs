@@ -19,11 +19,11 @@ pub enum BreakerState {
 pub struct Breaker {
     failures_max: u32,
     reset_ms: u64,
-    state: State,
+    state: BreakerPhase,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum BreakerPhase {
     Closed {
         /// In a row.
         failures: u32,
@@ -42,7 +42,7 @@ impl Breaker {
     #[must_use]
     pub const fn new(failures_max: u32, reset_ms: u64) -> Self {
         let failures_max = if failures_max == 0 { 1 } else { failures_max };
-        Self { failures_max, reset_ms, state: State::Closed { failures: 0 } }
+        Self { failures_max, reset_ms, state: BreakerPhase::Closed { failures: 0 } }
     }
 
     /// Whether a call may be made now. `now_ms` never goes back.
@@ -51,10 +51,12 @@ impl Breaker {
     /// After how many milliseconds to ask again.
     pub fn try_pass(&mut self, now_ms: u64) -> Result<(), u64> {
         match self.state {
-            State::Closed { .. } => Ok(()),
-            State::Open { until_ms } | State::HalfOpen { until_ms } if now_ms < until_ms => Err(until_ms - now_ms),
-            State::Open { .. } | State::HalfOpen { .. } => {
-                self.state = State::HalfOpen { until_ms: now_ms + self.reset_ms };
+            BreakerPhase::Closed { .. } => Ok(()),
+            BreakerPhase::Open { until_ms } | BreakerPhase::HalfOpen { until_ms } if now_ms < until_ms => {
+                Err(until_ms - now_ms)
+            }
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => {
+                self.state = BreakerPhase::HalfOpen { until_ms: now_ms + self.reset_ms };
                 Ok(())
             }
         }
@@ -62,17 +64,21 @@ impl Breaker {
 
     /// A call succeeded. One that was made before the breaker opened says nothing about now.
     pub fn succeeded(&mut self) {
-        if !matches!(self.state, State::Open { .. }) {
-            self.state = State::Closed { failures: 0 };
+        if !matches!(self.state, BreakerPhase::Open { .. }) {
+            self.state = BreakerPhase::Closed { failures: 0 };
         }
     }
 
     /// A call failed.
     pub fn failed(&mut self, now_ms: u64) {
         self.state = match self.state {
-            State::Closed { failures } if failures + 1 < self.failures_max => State::Closed { failures: failures + 1 },
-            State::Closed { .. } | State::HalfOpen { .. } => State::Open { until_ms: now_ms + self.reset_ms },
-            open @ State::Open { .. } => open,
+            BreakerPhase::Closed { failures } if failures + 1 < self.failures_max => {
+                BreakerPhase::Closed { failures: failures + 1 }
+            }
+            BreakerPhase::Closed { .. } | BreakerPhase::HalfOpen { .. } => {
+                BreakerPhase::Open { until_ms: now_ms + self.reset_ms }
+            }
+            open @ BreakerPhase::Open { .. } => open,
         };
     }
 
@@ -80,9 +86,9 @@ impl Breaker {
     #[must_use]
     pub const fn state(&self) -> BreakerState {
         match self.state {
-            State::Closed { .. } => BreakerState::Closed,
-            State::HalfOpen { .. } => BreakerState::HalfOpen,
-            State::Open { .. } => BreakerState::Open,
+            BreakerPhase::Closed { .. } => BreakerState::Closed,
+            BreakerPhase::HalfOpen { .. } => BreakerState::HalfOpen,
+            BreakerPhase::Open { .. } => BreakerState::Open,
         }
     }
 }

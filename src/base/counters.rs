@@ -47,7 +47,7 @@ macro_rules! counters {
 
         /// Whether a number only grows or goes both ways.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
+        pub enum CounterKind {
             /// Only grows.
             Total,
             /// Goes both ways.
@@ -55,8 +55,8 @@ macro_rules! counters {
         }
 
         /// Name, kind and help text of each counter, in the order of [`CoreCounters::values`].
-        pub const COUNTERS: &[(&str, Kind, &str)] = &[
-            $((stringify!($name), Kind::$kind, $help),)*
+        pub const COUNTERS: &[(&str, CounterKind, &str)] = &[
+            $((stringify!($name), CounterKind::$kind, $help),)*
         ];
 
         impl CoreCounters {

@@ -38,7 +38,7 @@ pub struct CoreConfig {
     /// Its ends of the lanes, which also say which core it is.
     pub lanes: Lanes,
     /// Whose connections begin with a PROXY protocol header.
-    pub prefaced: Trusted,
+    pub behind_proxies: Trusted,
     /// What wakes it: the one that the lanes were made with.
     pub wake: Arc<Wake>,
     /// Where its requests go.
@@ -106,7 +106,7 @@ pub fn start<S: CoreState + 'static>(
                 let tls = config.tls.map(|tls| Tls::new(tls, config.counters.clone()));
                 let (lanes, services) = (config.lanes, config.services);
                 let pump = Pump::new(state(), (sockets, tls), lanes, controls, config.wake, services, config.counters);
-                pump.map(|pump| pump.prefaced_by(config.prefaced))
+                pump.map(|pump| pump.behind_proxies(config.behind_proxies))
             });
             match pump {
                 Ok(pump) => {

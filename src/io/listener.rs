@@ -43,21 +43,21 @@ impl std::error::Error for BindError {}
 
 /// The listeners of all cores.
 #[derive(Debug)]
-pub struct Listeners {
+pub struct ListeningSockets {
     /// The addresses, in the order asked for, with the ports that the system picked for port 0.
     pub addresses: Vec<SocketAddr>,
     /// One listener for each address, by core.
     pub by_core: Vec<Vec<TcpListener>>,
 }
 
-impl Listeners {
+impl ListeningSockets {
     /// Binds each address once for each of `cores` cores (at least 1). With port 0 the system picks one free port, which
     /// the cores share.
     ///
     /// # Errors
     /// The first address that cannot be had, and why.
-    pub fn bind(addresses: &[SocketAddr], cores: u16) -> Result<Listeners, BindError> {
-        let mut bound = Listeners { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
+    pub fn bind(addresses: &[SocketAddr], cores: u16) -> Result<ListeningSockets, BindError> {
+        let mut bound = ListeningSockets { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
         for address in addresses {
             let dual = is_dual(*address, addresses);
             let failed = |error| BindError { address: *address, error };
@@ -81,8 +81,8 @@ impl Listeners {
     ///
     /// # Errors
     /// What the system said: too many files, mostly.
-    pub fn inherited(sockets: Vec<TcpListener>, cores: u16) -> io::Result<Listeners> {
-        let mut taken = Listeners { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
+    pub fn inherited(sockets: Vec<TcpListener>, cores: u16) -> io::Result<ListeningSockets> {
+        let mut taken = ListeningSockets { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
         let mut groups: Vec<Vec<TcpListener>> = Vec::new();
         for socket in sockets {
             // A ring waits for connections only on a socket that waits itself.

@@ -20,9 +20,9 @@ use glommio::timer::Timer;
 use super::calls::Calls;
 use super::clock;
 use super::error::StartError;
-use super::journal::{self, Journal};
 use super::lanes::{Batch, Lanes, Staged};
-use super::preface::Prefaces;
+use super::log_lines::{self, LogLines};
+use super::proxy_header::ProxyHeaders;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
 use super::tls::Tls;
@@ -127,7 +127,7 @@ impl CoreState for Engine {
 
 /// How far a core is with ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CoreStage {
     Serving,
     /// Waits for its connections to end.
     Draining,
@@ -151,7 +151,7 @@ impl AsRawFd for Bell {
 pub struct Pump<S> {
     state: S,
     sockets: Sockets,
-    prefaces: Prefaces,
+    proxy_headers: ProxyHeaders,
     /// Between the sockets and the engine, where clients are to speak TLS.
     tls: Option<Tls>,
     lanes: Lanes,
@@ -162,7 +162,7 @@ pub struct Pump<S> {
     bell: PollableFd<Bell>,
     services: Services,
     counters: Arc<CoreCounters>,
-    journal: Journal,
+    log_lines: LogLines,
     calls: Calls,
     output: Output,
     /// Closes of this turn's output about whose slots the engine is told nothing more.
@@ -171,7 +171,7 @@ pub struct Pump<S> {
     blocked: bool,
     /// The engine has more to send than went into the last turn.
     unfinished: bool,
-    stage: Stage,
+    stage: CoreStage,
     cpu_due_us: u64,
 }
 
@@ -190,12 +190,12 @@ impl<S: CoreState> Pump<S> {
         counters: Arc<CoreCounters>,
     ) -> Result<Pump<S>, StartError> {
         let bell = Bell(wake.clone());
-        let journal = Journal::new(lanes.core());
+        let log_lines = LogLines::new(lanes.core());
         let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
         Ok(Pump {
             state,
             sockets,
-            prefaces: Prefaces::new(Trusted::default(), counters.clone()),
+            proxy_headers: ProxyHeaders::new(Trusted::default(), counters.clone()),
             tls,
             lanes,
             begun: None,
@@ -204,36 +204,36 @@ impl<S: CoreState> Pump<S> {
             bell: PollableFd::new(bell).map_err(failed)?,
             services,
             counters,
-            journal,
+            log_lines,
             calls: Calls::default(),
             output: Output::default(),
             muted: 0,
             blocked: false,
             unfinished: false,
-            stage: Stage::Serving,
+            stage: CoreStage::Serving,
             cpu_due_us: 0,
         })
     }
 
     /// Connections of `trusted` begin with a PROXY protocol header.
     #[must_use]
-    pub fn prefaced_by(mut self, trusted: Trusted) -> Pump<S> {
-        self.prefaces = Prefaces::new(trusted, self.counters.clone());
+    pub fn behind_proxies(mut self, trusted: Trusted) -> Pump<S> {
+        self.proxy_headers = ProxyHeaders::new(trusted, self.counters.clone());
         self
     }
 
     /// Runs until told to end.
     pub async fn run(mut self) {
-        while self.stage != Stage::Ended {
+        while self.stage != CoreStage::Ended {
             if self.turn() {
                 glommio::executor().yield_if_needed().await;
-            } else if self.stage != Stage::Ended {
+            } else if self.stage != CoreStage::Ended {
                 self.rest().await;
             }
         }
         self.sockets.stop_accepting();
         self.sockets.submit();
-        self.journal.finish();
+        self.log_lines.finish();
         self.counters.cpu_us.set(clock::thread_cpu_us());
     }
 
@@ -249,7 +249,7 @@ impl<S: CoreState> Pump<S> {
             self.handle(now, Input::Tick);
             worked = true;
         }
-        let is_told = self.journal.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
+        let is_told = self.log_lines.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
         if worked || self.blocked || self.unfinished || is_told {
             let began_us = now.mono_us;
             let now = clock::now();
@@ -276,7 +276,7 @@ impl<S: CoreState> Pump<S> {
             let (state, output) = (&mut self.state, &mut self.output);
             let tls = &mut self.tls;
             let before = output.closes.len();
-            self.prefaces.pass(input, |input| {
+            self.proxy_headers.pass(input, |input| {
                 match tls {
                     None => state.handle(now, input, output),
                     Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
@@ -341,8 +341,8 @@ impl<S: CoreState> Pump<S> {
             taken += 1;
             match control {
                 Control::Drain { window_ms, hands_over } => {
-                    if self.stage == Stage::Serving {
-                        self.stage = Stage::Draining;
+                    if self.stage == CoreStage::Serving {
+                        self.stage = CoreStage::Draining;
                         if hands_over {
                             self.sockets.stop_accepting();
                         }
@@ -352,7 +352,7 @@ impl<S: CoreState> Pump<S> {
                 Control::Beat(beats) => {
                     beats.fetch_add(1, Ordering::Relaxed);
                 }
-                Control::Stop => self.stage = Stage::Ended,
+                Control::Stop => self.stage = CoreStage::Ended,
                 Control::Settings(settings) => self.handle(now, Input::Settings(settings)),
                 Control::Call { call, reply } => {
                     let token = self.calls.add(reply);
@@ -377,7 +377,7 @@ impl<S: CoreState> Pump<S> {
 
     fn carry_out(&mut self, now: Now) {
         for slot in &self.output.closes {
-            self.prefaces.forget(*slot);
+            self.proxy_headers.forget(*slot);
         }
         match &mut self.tls {
             None => carry_out_plain(&mut self.output, &mut self.sockets),
@@ -386,11 +386,11 @@ impl<S: CoreState> Pump<S> {
             }
         }
         self.muted = 0;
-        self.journal.write_refused(now, &mut self.output.refused);
-        self.journal.write(now, &mut self.output.ended);
-        self.journal.write_state(now, &self.counters);
+        self.log_lines.write_refused(now, &mut self.output.refused);
+        self.log_lines.write(now, &mut self.output.ended);
+        self.log_lines.write_state(now, &self.counters);
         self.services.take_spans(&mut self.output.spans, &self.counters);
-        journal::write_tokens_refused(&mut self.output.tokens_refused);
+        log_lines::write_tokens_refused(&mut self.output.tokens_refused);
         self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
@@ -400,15 +400,15 @@ impl<S: CoreState> Pump<S> {
     }
 
     fn advance_stage(&mut self) {
-        if self.stage == Stage::Draining && self.state.open_slots() == 0 && !self.sockets.is_stopping_to_accept() {
-            self.stage = Stage::Drained;
+        if self.stage == CoreStage::Draining && self.state.open_slots() == 0 && !self.sockets.is_stopping_to_accept() {
+            self.stage = CoreStage::Drained;
             self.lanes.leave();
         }
-        if self.stage == Stage::Drained && self.lanes.have_all_left() {
-            self.stage = Stage::Settling;
+        if self.stage == CoreStage::Drained && self.lanes.have_all_left() {
+            self.stage = CoreStage::Settling;
         }
-        if self.stage == Stage::Settling && self.is_settled() {
-            self.stage = Stage::Ended;
+        if self.stage == CoreStage::Settling && self.is_settled() {
+            self.stage = CoreStage::Ended;
         }
     }
 
@@ -422,8 +422,8 @@ impl<S: CoreState> Pump<S> {
         self.begun.is_none()
             && self.lanes.is_empty()
             && self.control.is_empty()
-            && !(self.stage == Stage::Drained && self.lanes.have_all_left())
-            && !(self.stage == Stage::Settling && self.is_settled())
+            && !(self.stage == CoreStage::Drained && self.lanes.have_all_left())
+            && !(self.stage == CoreStage::Settling && self.is_settled())
     }
 
     /// Sleeps until something happens or is due.
@@ -447,7 +447,7 @@ impl<S: CoreState> Pump<S> {
     /// When this core has something to do for the time alone.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.journal.next_due_us(), again]
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.log_lines.next_due_us(), again]
             .into_iter()
             .flatten()
             .min()

@@ -7,8 +7,8 @@
 #![expect(unsafe_code, reason = "the kernel reads and writes memory that is named to it by address")]
 
 mod buffers;
+mod operation;
 mod peer;
-mod token;
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,8 +26,8 @@ use slab::Slab;
 
 use self::buffers::Buffers;
 pub use self::buffers::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
+pub use self::operation::{Operation, OperationKind};
 use self::peer::PeerBuffer;
-pub use self::token::{Kind, Token};
 use super::error::StartError;
 use crate::base::counters::CoreCounters;
 
@@ -52,7 +52,7 @@ const DROP_ROUNDS: usize = 100;
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
     /// Which operation. For a send, the index is its slot; for an accept, its listener.
-    pub token: Token,
+    pub operation: Operation,
     /// Bytes or slot, or a negative `errno`.
     pub result: i32,
     /// Whether the operation goes on (multishot).
@@ -70,16 +70,16 @@ pub struct SendId(NonZeroU32);
 struct SendInFlight {
     /// What the kernel reads from.
     bytes: Bytes,
-    token: Token,
+    operation: Operation,
 }
 
 struct AcceptInFlight {
     /// What the kernel writes into.
     peer: PeerBuffer,
-    token: Token,
+    operation: Operation,
 }
 
-struct Entry {
+struct RawCompletion {
     user_data: u64,
     result: i32,
     flags: u32,
@@ -98,7 +98,7 @@ pub struct Ring {
     outstanding: usize,
     /// What did not fit into the submission queue when the kernel would not take more.
     unsubmitted: VecDeque<squeue::Entry>,
-    batch: VecDeque<Entry>,
+    batch: VecDeque<RawCompletion>,
     /// The buffer named by the completion returned last, and its length.
     lent: Option<(u16, usize)>,
     /// Buffers given back to the kernel since this was last asked for.
@@ -167,90 +167,90 @@ impl Ring {
 
     /// Accepts one connection into a free slot; [`Ring::peer`] then tells from whom. Not by a multishot accept, which has
     /// one place for the addresses of all that it accepts.
-    pub fn accept(&mut self, listener: &impl AsRawFd, token: Token) {
-        debug_assert!(token.kind == Kind::Accept);
+    pub fn accept(&mut self, listener: &impl AsRawFd, operation: Operation) {
+        debug_assert!(operation.kind == OperationKind::Accept);
         let peer = PeerBuffer::new();
         let (address, length) = peer.pointers();
         // The pointers stay good: the table keeps the block until the completion, and moving its owner does not move it.
-        let key = self.accepts.insert(AcceptInFlight { peer, token }) as u32;
+        let key = self.accepts.insert(AcceptInFlight { peer, operation }) as u32;
         let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address, length);
         let accept = accept.file_index(Some(DestinationSlot::auto_target()));
-        self.start(accept.build(), Token::new(Kind::Accept, 0, key));
+        self.start(accept.build(), Operation::new(OperationKind::Accept, 0, key));
     }
 
     /// Waits once until a slot's socket is readable, ended or broken, without any buffer.
-    pub fn poll(&mut self, slot: u32, token: Token) {
+    pub fn poll(&mut self, slot: u32, operation: Operation) {
         let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
-        self.start(opcode::PollAdd::new(Fixed(slot), events).build(), token);
+        self.start(opcode::PollAdd::new(Fixed(slot), events).build(), operation);
     }
 
     /// Waits for a descriptor to become readable, again and again, until a completion without `more`.
-    pub fn watch(&mut self, descriptor: &impl AsFd, token: Token) {
+    pub fn watch(&mut self, descriptor: &impl AsFd, operation: Operation) {
         let descriptor = Fd(descriptor.as_fd().as_raw_fd());
-        self.start(opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true).build(), token);
+        self.start(opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true).build(), operation);
     }
 
     /// Receives once into a buffer of the ring's.
-    pub fn receive(&mut self, slot: u32, token: Token) {
+    pub fn receive(&mut self, slot: u32, operation: Operation) {
         let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0).buf_group(buffers::GROUP);
-        self.start(receive.build().flags(squeue::Flags::BUFFER_SELECT), token);
+        self.start(receive.build().flags(squeue::Flags::BUFFER_SELECT), operation);
     }
 
     /// Receives into buffers of the ring's until a completion without `more`.
-    pub fn receive_many(&mut self, slot: u32, token: Token) {
-        self.start(opcode::RecvMulti::new(Fixed(slot), buffers::GROUP).build(), token);
+    pub fn receive_many(&mut self, slot: u32, operation: Operation) {
+        self.start(opcode::RecvMulti::new(Fixed(slot), buffers::GROUP).build(), operation);
     }
 
     /// Sends all of `bytes`, waiting for room in the socket as long as it takes. Its completion frees them. With `is_last`
     /// the slot is closed right after it: the kernel then keeps back the last packet, up to 200 ms, to send the end of the
     /// stream in it (`MSG_MORE`, tcp(7)).
-    pub fn send(&mut self, slot: u32, token: Token, bytes: Bytes, is_last: bool) -> SendId {
-        debug_assert!(token.kind == Kind::Send && token.index == slot);
+    pub fn send(&mut self, slot: u32, operation: Operation, bytes: Bytes, is_last: bool) -> SendId {
+        debug_assert!(operation.kind == OperationKind::Send && operation.index == slot);
         let (address, length) = (bytes.as_ptr(), bytes.len() as u32);
-        let key = self.sends.insert(SendInFlight { bytes, token }) as u32;
+        let key = self.sends.insert(SendInFlight { bytes, operation }) as u32;
         // The address stays good: the table keeps the bytes until the completion, and moving a `Bytes` does not move
         // what it refers to.
         let more = if is_last { libc::MSG_MORE } else { 0 };
         let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | more);
-        self.start(send.build(), Token::new(Kind::Send, 0, key));
+        self.start(send.build(), Operation::new(OperationKind::Send, 0, key));
         self.counters.sends.add(1);
         SendId(NonZeroU32::MIN.saturating_add(key))
     }
 
     /// Sends nothing more on a slot.
-    pub fn shutdown(&mut self, slot: u32, token: Token) {
+    pub fn shutdown(&mut self, slot: u32, operation: Operation) {
         const _: () = assert!(libc::SHUT_WR == Shutdown::Write as i32);
-        self.start(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), token);
+        self.start(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), operation);
     }
 
     /// Frees a slot that no operation refers to any more. Completes only if it fails: the next accept may name the slot.
-    pub fn close(&mut self, slot: u32, token: Token) {
+    pub fn close(&mut self, slot: u32, operation: Operation) {
         let entry = opcode::Close::new(Fixed(slot)).build();
-        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(token.to_user_data()));
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(operation.to_user_data()));
     }
 
     /// Cancels an operation, which then ends by a completion of its own. No effect on one that has ended.
-    pub fn cancel(&mut self, token: Token) {
-        self.cancel_user_data(token.to_user_data());
+    pub fn cancel(&mut self, operation: Operation) {
+        self.cancel_user_data(operation.to_user_data());
     }
 
     /// Cancels a send, which then ends by a completion of its own.
     pub fn cancel_send(&mut self, send: SendId) {
-        self.cancel_user_data(Token::new(Kind::Send, 0, send.0.get() - 1).to_user_data());
+        self.cancel_user_data(Operation::new(OperationKind::Send, 0, send.0.get() - 1).to_user_data());
     }
 
-    /// Cancels every accept that was started with `token`: each then ends by a completion of its own.
-    pub fn cancel_accepts(&mut self, token: Token) {
-        let keys = self.accepts.iter().filter(|(_, accept)| accept.token == token).map(|(key, _)| key as u32);
+    /// Cancels every accept that was started with `operation`: each then ends by a completion of its own.
+    pub fn cancel_accepts(&mut self, operation: Operation) {
+        let keys = self.accepts.iter().filter(|(_, accept)| accept.operation == operation).map(|(key, _)| key as u32);
         for key in keys.collect::<Vec<_>>() {
-            self.cancel_user_data(Token::new(Kind::Accept, 0, key).to_user_data());
+            self.cancel_user_data(Operation::new(OperationKind::Accept, 0, key).to_user_data());
         }
     }
 
     fn cancel_user_data(&mut self, user_data: u64) {
         // By name and not by descriptor: the kernel finds a name by hash, a descriptor by walking all that waits.
         let entry = opcode::AsyncCancel::new(user_data).build().flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(entry.user_data(Token::new(Kind::Cancel, 0, 0).to_user_data()));
+        self.push(entry.user_data(Operation::new(OperationKind::Cancel, 0, 0).to_user_data()));
     }
 
     /// Rings `eventfd` whenever completions come up, while [`Ring::set_bell`] has it on.
@@ -315,7 +315,7 @@ impl Ring {
         loop {
             if self.batch.is_empty() {
                 let taken = self.uring.completion().take(BATCH);
-                self.batch.extend(taken.map(|entry| Entry {
+                self.batch.extend(taken.map(|entry| RawCompletion {
                     user_data: entry.user_data(),
                     result: entry.result(),
                     flags: entry.flags(),
@@ -347,32 +347,32 @@ impl Ring {
         self.peer
     }
 
-    fn complete(&mut self, entry: &Entry) -> Option<Completion> {
-        let mut token = Token::from_user_data(entry.user_data);
+    fn complete(&mut self, entry: &RawCompletion) -> Option<Completion> {
+        let mut operation = Operation::from_user_data(entry.user_data);
         let more = cqueue::more(entry.flags);
         if let Some(id) = cqueue::buffer_select(entry.flags) {
             self.lent = Some((id, entry.result.max(0) as usize));
         }
         let mut whole = false;
-        match token.kind {
-            Kind::Cancel => return None,
-            Kind::Close => {}
+        match operation.kind {
+            OperationKind::Cancel => return None,
+            OperationKind::Close => {}
             _ => self.outstanding -= usize::from(!more),
         }
-        if token.kind == Kind::Send {
+        if operation.kind == OperationKind::Send {
             // The only place where a send lets go of its bytes: the kernel has said it is done with them.
-            let ended = self.sends.remove(token.index as usize);
+            let ended = self.sends.remove(operation.index as usize);
             whole = entry.result >= 0 && entry.result as usize == ended.bytes.len();
-            token = ended.token;
+            operation = ended.operation;
         }
-        if token.kind == Kind::Accept {
+        if operation.kind == OperationKind::Accept {
             // Likewise for the block that an accept has written into.
-            let ended = self.accepts.remove(token.index as usize);
+            let ended = self.accepts.remove(operation.index as usize);
             self.peer = ended.peer.into_address();
-            token = ended.token;
+            operation = ended.operation;
         }
         let nonempty = cqueue::sock_nonempty(entry.flags);
-        Some(Completion { token, result: entry.result, more, nonempty, whole })
+        Some(Completion { operation, result: entry.result, more, nonempty, whole })
     }
 
     #[inline]
@@ -389,9 +389,9 @@ impl Ring {
         mem::take(&mut self.given)
     }
 
-    fn start(&mut self, entry: squeue::Entry, token: Token) {
+    fn start(&mut self, entry: squeue::Entry, operation: Operation) {
         self.outstanding += 1;
-        self.push(entry.user_data(token.to_user_data()));
+        self.push(entry.user_data(operation.to_user_data()));
     }
 
     #[inline]
@@ -461,7 +461,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         self.give_back();
         let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-        let token = Token::new(Kind::Cancel, 0, 0);
+        let operation = Operation::new(OperationKind::Cancel, 0, 0);
         let mut idle_rounds = 0;
         while idle_rounds < DROP_ROUNDS {
             idle_rounds += 1;
@@ -471,7 +471,7 @@ impl Drop for Ring {
             if self.outstanding == 0 {
                 break;
             }
-            self.push(everything.clone().user_data(token.to_user_data()));
+            self.push(everything.clone().user_data(operation.to_user_data()));
             self.wait(DROP_WAIT);
         }
         if self.outstanding == 0 {

@@ -22,9 +22,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::accept::Acceptor;
-use self::slot::{Mode, Slot};
+use self::slot::{ReceiveMode, Slot};
 use super::error::{StartError, files_limit};
-use super::ring::{Completion, Kind, RECEIVE_BUFFERS, Ring, Token};
+use super::ring::{Completion, Operation, OperationKind, RECEIVE_BUFFERS, Ring};
 use super::wake::Wake;
 use crate::base::counters::CoreCounters;
 use crate::engine::input::Input;
@@ -185,20 +185,21 @@ impl Sockets {
     /// Sends all of `bytes`. One send per slot is out at a time. See [`Ring::send`] for `is_last`.
     pub fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool) {
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode != Mode::Free && state.send.is_none(), "slot {slot} cannot send now: {state:?}");
+        assert!(state.mode != ReceiveMode::Free && state.send.is_none(), "slot {slot} cannot send now: {state:?}");
         state.operations += 1;
-        state.send = Some(self.ring.send(slot, Token::new(Kind::Send, state.generation, slot), bytes, is_last));
+        state.send =
+            Some(self.ring.send(slot, Operation::new(OperationKind::Send, state.generation, slot), bytes, is_last));
     }
 
     /// Half-closes: after the send under way, if there is one.
     pub fn shutdown(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode != Mode::Free, "slot {slot} is free and cannot be shut down");
+        assert!(state.mode != ReceiveMode::Free, "slot {slot} is free and cannot be shut down");
         if state.send.is_some() {
             state.shutdown_after_send = true;
         } else {
             state.operations += 1;
-            self.ring.shutdown(slot, Token::new(Kind::Shutdown, state.generation, slot));
+            self.ring.shutdown(slot, Operation::new(OperationKind::Shutdown, state.generation, slot));
         }
     }
 
@@ -210,16 +211,18 @@ impl Sockets {
     /// Cancels what is under way and closes; then the slot may be accepted into again.
     pub fn close(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode != Mode::Free && !state.closing, "slot {slot} cannot be closed twice: {state:?}");
+        assert!(state.mode != ReceiveMode::Free && !state.closing, "slot {slot} cannot be closed twice: {state:?}");
         state.muted = true;
         state.closing = true;
         if let Some(send) = state.send {
             self.ring.cancel_send(send);
         }
         match state.mode {
-            Mode::Polling => self.ring.cancel(Token::new(Kind::Poll, state.generation, slot)),
-            Mode::Receiving | Mode::Streaming => self.ring.cancel(Token::new(Kind::Receive, state.generation, slot)),
-            Mode::Cooling | Mode::Starved | Mode::Silent | Mode::Free => {}
+            ReceiveMode::Polling => self.ring.cancel(Operation::new(OperationKind::Poll, state.generation, slot)),
+            ReceiveMode::Receiving | ReceiveMode::Streaming => {
+                self.ring.cancel(Operation::new(OperationKind::Receive, state.generation, slot))
+            }
+            ReceiveMode::Cooling | ReceiveMode::Starved | ReceiveMode::Silent | ReceiveMode::Free => {}
         }
         self.free_if_over(slot);
     }
@@ -255,27 +258,34 @@ impl Sockets {
     }
 
     fn absorb(&mut self, completion: Completion) -> Happened {
-        let token = completion.token;
-        match token.kind {
-            Kind::Accept => return self.accepted(completion),
-            Kind::Wake => {
+        let operation = completion.operation;
+        match operation.kind {
+            OperationKind::Accept => return self.accepted(completion),
+            OperationKind::Wake => {
                 if !completion.more {
                     self.ring.watch(&self.wake.ring(), WAKE);
                 }
                 return Happened::Nothing;
             }
-            Kind::Cancel => return Happened::Nothing,
-            Kind::Poll | Kind::Receive | Kind::Send | Kind::Shutdown | Kind::Close => {}
+            OperationKind::Cancel => return Happened::Nothing,
+            OperationKind::Poll
+            | OperationKind::Receive
+            | OperationKind::Send
+            | OperationKind::Shutdown
+            | OperationKind::Close => {}
         }
-        let slot = token.index;
+        let slot = operation.index;
         let state = &mut self.slots[slot as usize];
-        assert!(token.kind != Kind::Close, "slot {slot} could not be closed: {}", completion.result);
-        assert_eq!(state.generation, token.generation, "a completion of an earlier use of slot {slot}: {completion:?}");
+        assert!(operation.kind != OperationKind::Close, "slot {slot} could not be closed: {}", completion.result);
+        assert_eq!(
+            state.generation, operation.generation,
+            "a completion of an earlier use of slot {slot}: {completion:?}"
+        );
         state.operations -= u8::from(!completion.more);
-        let happened = match token.kind {
-            Kind::Poll => self.polled(slot, completion.result),
-            Kind::Receive => self.received(slot, &completion),
-            Kind::Send => self.sent(slot, completion.whole),
+        let happened = match operation.kind {
+            OperationKind::Poll => self.polled(slot, completion.result),
+            OperationKind::Receive => self.received(slot, &completion),
+            OperationKind::Send => self.sent(slot, completion.whole),
             _ => Happened::Nothing,
         };
         self.free_if_over(slot);
@@ -289,7 +299,7 @@ impl Sockets {
         }
         let second = self.second();
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode == Mode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
+        assert!(state.mode == ReceiveMode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
         *state = Slot::opened(state.generation.wrapping_add(1), second);
         self.open += 1;
         // The request head and the first commands come at once: one operation for them all.
@@ -300,7 +310,7 @@ impl Sockets {
     fn polled(&mut self, slot: u32, result: i32) -> Happened {
         let second = self.second();
         let state = &mut self.slots[slot as usize];
-        state.mode = Mode::Silent;
+        state.mode = ReceiveMode::Silent;
         if state.closing {
             return Happened::Nothing;
         }
@@ -318,8 +328,8 @@ impl Sockets {
         let state = &mut self.slots[slot as usize];
         let before = state.mode;
         if !completion.more {
-            self.streaming -= u32::from(matches!(before, Mode::Streaming | Mode::Cooling));
-            state.mode = Mode::Silent;
+            self.streaming -= u32::from(matches!(before, ReceiveMode::Streaming | ReceiveMode::Cooling));
+            state.mode = ReceiveMode::Silent;
         }
         if state.closing {
             return Happened::Nothing;
@@ -333,7 +343,7 @@ impl Sockets {
                 if !completion.more {
                     match before {
                         // Ended by a full completion queue, not by the socket.
-                        Mode::Streaming => self.receive(slot, true),
+                        ReceiveMode::Streaming => self.receive(slot, true),
                         _ if completion.nonempty => self.receive(slot, busy),
                         _ => self.poll(slot),
                     }
@@ -344,10 +354,10 @@ impl Sockets {
         }
         match -completion.result {
             libc::ENOBUFS => {
-                state.mode = Mode::Starved;
+                state.mode = ReceiveMode::Starved;
                 self.starved.push(slot);
             }
-            libc::ECANCELED if before == Mode::Cooling => self.poll(slot),
+            libc::ECANCELED if before == ReceiveMode::Cooling => self.poll(slot),
             libc::EINTR | libc::EAGAIN => self.poll(slot),
             _ => return self.disconnected(slot),
         }
@@ -366,7 +376,7 @@ impl Sockets {
         if state.shutdown_after_send {
             state.shutdown_after_send = false;
             state.operations += 1;
-            self.ring.shutdown(slot, Token::new(Kind::Shutdown, state.generation, slot));
+            self.ring.shutdown(slot, Operation::new(OperationKind::Shutdown, state.generation, slot));
         }
         if state.muted { Happened::Nothing } else { Happened::Sent(slot) }
     }
@@ -379,22 +389,22 @@ impl Sockets {
 
     fn poll(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
-        state.mode = Mode::Polling;
+        state.mode = ReceiveMode::Polling;
         state.operations += 1;
-        self.ring.poll(slot, Token::new(Kind::Poll, state.generation, slot));
+        self.ring.poll(slot, Operation::new(OperationKind::Poll, state.generation, slot));
     }
 
     fn receive(&mut self, slot: u32, many: bool) {
         let state = &mut self.slots[slot as usize];
         state.operations += 1;
-        let token = Token::new(Kind::Receive, state.generation, slot);
+        let operation = Operation::new(OperationKind::Receive, state.generation, slot);
         if many {
-            state.mode = Mode::Streaming;
+            state.mode = ReceiveMode::Streaming;
             self.streaming += 1;
-            self.ring.receive_many(slot, token);
+            self.ring.receive_many(slot, operation);
         } else {
-            state.mode = Mode::Receiving;
-            self.ring.receive(slot, token);
+            state.mode = ReceiveMode::Receiving;
+            self.ring.receive(slot, operation);
         }
     }
 
@@ -408,7 +418,7 @@ impl Sockets {
         {
             self.buffers -= 1;
             let state = &self.slots[slot as usize];
-            if state.mode == Mode::Starved && !state.closing {
+            if state.mode == ReceiveMode::Starved && !state.closing {
                 let many = state.is_busy(self.second());
                 self.receive(slot, many);
             }
@@ -421,9 +431,9 @@ impl Sockets {
         for _ in 0..step.min(self.slots.len()) {
             self.sweep_at = if self.sweep_at + 1 < self.slots.len() { self.sweep_at + 1 } else { 0 };
             let state = &mut self.slots[self.sweep_at];
-            if state.mode == Mode::Streaming && !state.closing && state.quiet_seconds(second) >= QUIET_SECONDS {
-                state.mode = Mode::Cooling;
-                self.ring.cancel(Token::new(Kind::Receive, state.generation, self.sweep_at as u32));
+            if state.mode == ReceiveMode::Streaming && !state.closing && state.quiet_seconds(second) >= QUIET_SECONDS {
+                state.mode = ReceiveMode::Cooling;
+                self.ring.cancel(Operation::new(OperationKind::Receive, state.generation, self.sweep_at as u32));
             }
         }
     }
@@ -431,7 +441,7 @@ impl Sockets {
     fn free_if_over(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
         if state.closing && state.operations == 0 {
-            self.ring.close(slot, Token::new(Kind::Close, state.generation, slot));
+            self.ring.close(slot, Operation::new(OperationKind::Close, state.generation, slot));
             *state = Slot::freed(state.generation);
             self.open -= 1;
         }
@@ -443,4 +453,4 @@ impl Sockets {
     }
 }
 
-const WAKE: Token = Token::new(Kind::Wake, 0, 0);
+const WAKE: Operation = Operation::new(OperationKind::Wake, 0, 0);

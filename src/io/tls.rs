@@ -64,7 +64,7 @@ impl Carrier for Sockets {
 }
 
 /// What is known of a slot.
-enum Entry {
+enum TlsSlot {
     /// No socket.
     Free,
     /// Nothing has been received.
@@ -118,12 +118,12 @@ struct Flags {
 
 /// Bytes held for what has been received in part.
 #[derive(Clone, Copy, Default)]
-struct Partial {
+struct PartialBytes {
     handshakes: usize,
     records: usize,
 }
 
-impl Partial {
+impl PartialBytes {
     fn of(&mut self, conn: &Conn) -> &mut usize {
         if conn.flags.handshaking { &mut self.handshakes } else { &mut self.records }
     }
@@ -141,11 +141,11 @@ impl Partial {
 pub struct Tls {
     config: Arc<ServerConfig>,
     counters: Arc<CoreCounters>,
-    entries: Vec<Entry>,
+    entries: Vec<TlsSlot>,
     /// Sockets whose handshake is not complete.
     handshaking: usize,
-    partial: Partial,
-    partial_max: Partial,
+    partial: PartialBytes,
+    partial_max: PartialBytes,
     /// Slots in handshake that have received something.
     ready: VecDeque<u32>,
     /// Slots that have something to send.
@@ -167,8 +167,8 @@ impl Tls {
             counters,
             entries: Vec::new(),
             handshaking: 0,
-            partial: Partial::default(),
-            partial_max: Partial { handshakes: TLS_HANDSHAKES_BYTES_MAX, records: TLS_PARTIAL_BYTES_MAX },
+            partial: PartialBytes::default(),
+            partial_max: PartialBytes { handshakes: TLS_HANDSHAKES_BYTES_MAX, records: TLS_PARTIAL_BYTES_MAX },
             ready: VecDeque::new(),
             dirty: Vec::new(),
             broken: Vec::new(),
@@ -210,12 +210,12 @@ impl Tls {
     /// Nothing more is told about a slot that the engine has let go of.
     pub fn mute(&mut self, slot: u32) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) => conn.flags.muted = true,
-            entry @ Entry::Fresh => {
-                *entry = Entry::Ending;
+            TlsSlot::Live(conn) => conn.flags.muted = true,
+            entry @ TlsSlot::Fresh => {
+                *entry = TlsSlot::Ending;
                 self.count_handshakes(-1);
             }
-            Entry::Free | Entry::Ending => {}
+            TlsSlot::Free | TlsSlot::Ending => {}
         }
     }
 
@@ -229,7 +229,7 @@ impl Tls {
     pub fn step(&mut self, tell: &mut impl FnMut(u32, Input<'_>) -> bool) -> bool {
         if let Some(slot) = self.broken.pop() {
             // The slot may be another connection's by now.
-            if let Entry::Live(conn) = &self.entries[slot as usize]
+            if let TlsSlot::Live(conn) = &self.entries[slot as usize]
                 && conn.flags.failed
             {
                 self.tell_broken(slot, tell);
@@ -237,7 +237,7 @@ impl Tls {
             return true;
         }
         let Some(slot) = self.ready.pop_front() else { return false };
-        if let Entry::Live(conn) = &mut self.entries[slot as usize]
+        if let TlsSlot::Live(conn) = &mut self.entries[slot as usize]
             && mem::take(&mut conn.flags.queued)
             && !conn.flags.muted
             && !conn.flags.failed
@@ -256,7 +256,7 @@ impl Tls {
 
     /// Sends `bytes`, all of what the engine has for the slot. See [`Sockets::send`].
     pub fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool, carrier: &mut impl Carrier) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else {
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else {
             unreachable!("the engine has nothing to say before it has heard something")
         };
         assert!(!conn.flags.engine_sends, "slot {slot} has a send under way");
@@ -269,7 +269,7 @@ impl Tls {
     /// Says that nothing more will be sent, and half-closes.
     pub fn shutdown(&mut self, slot: u32, carrier: &mut impl Carrier) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) => {
+            TlsSlot::Live(conn) => {
                 conn.notify();
                 conn.flags.shuts = true;
                 self.flush_one(slot, carrier);
@@ -281,7 +281,7 @@ impl Tls {
     /// Closes a slot that the engine has let go of.
     pub fn close(&mut self, slot: u32, carrier: &mut impl Carrier) {
         self.mute(slot);
-        if let Entry::Live(conn) = &mut self.entries[slot as usize]
+        if let TlsSlot::Live(conn) = &mut self.entries[slot as usize]
             && conn.in_flight == 0
             && !conn.flags.gone
         {
@@ -291,7 +291,7 @@ impl Tls {
                 carrier.send(slot, Bytes::from(mem::take(&mut conn.own)), true);
             }
         }
-        if let Entry::Live(conn) = mem::replace(&mut self.entries[slot as usize], Entry::Free) {
+        if let TlsSlot::Live(conn) = mem::replace(&mut self.entries[slot as usize], TlsSlot::Free) {
             self.partial.remove(&conn);
             self.in_flight_bytes -= conn.in_flight;
             if conn.flags.handshaking {
@@ -313,22 +313,22 @@ impl Tls {
 
     fn accepted(&mut self, slot: u32) {
         if self.entries.len() <= slot as usize {
-            self.entries.resize_with(slot as usize + 1, || Entry::Free);
+            self.entries.resize_with(slot as usize + 1, || TlsSlot::Free);
         }
-        debug_assert!(matches!(self.entries[slot as usize], Entry::Free), "slot {slot} is in use");
-        self.entries[slot as usize] = Entry::Fresh;
+        debug_assert!(matches!(self.entries[slot as usize], TlsSlot::Free), "slot {slot} is in use");
+        self.entries[slot as usize] = TlsSlot::Fresh;
         self.count_handshakes(1);
     }
 
     fn received(&mut self, slot: u32, bytes: &mut [u8], tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if let entry @ Entry::Fresh = &mut self.entries[slot as usize] {
+        if let entry @ TlsSlot::Fresh = &mut self.entries[slot as usize] {
             let records = Records::new(self.config.clone()).expect("the server has no client's options to refuse");
-            *entry = Entry::Live(Box::new(Conn::new(records)));
+            *entry = TlsSlot::Live(Box::new(Conn::new(records)));
             if bytes.first().is_some_and(u8::is_ascii_uppercase) {
                 return self.refuse_plain(slot, tell);
             }
         }
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         // What follows a close_notify is nobody's.
         if conn.flags.muted || conn.flags.failed || conn.flags.told_ended {
             return;
@@ -348,7 +348,7 @@ impl Tls {
 
     /// A request in plain HTTP, which no record of TLS looks like, is told so in its own words.
     fn refuse_plain(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         let message = "this address speaks TLS only: use wss:// or https://";
         let refusal = Refusal::new(400, "bad_request", message);
         conn.own.extend_from_slice(&refusal_response(&refusal, clock::now().unix_ms));
@@ -357,7 +357,7 @@ impl Tls {
 
     /// Decrypts what was kept and `bytes`, and hands on all of it at once.
     fn process(&mut self, slot: u32, bytes: &mut [u8], tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         let mut plain = mem::take(&mut self.plain);
         self.partial.remove(conn);
         let stream = conn.records.receive(bytes, &mut plain, &mut conn.own);
@@ -387,7 +387,7 @@ impl Tls {
     }
 
     fn sent(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         self.in_flight_bytes -= mem::take(&mut conn.in_flight);
         if !conn.own.is_empty() || !conn.rest.is_empty() || conn.flags.shuts {
             self.dirty.push(slot);
@@ -403,20 +403,20 @@ impl Tls {
     /// The socket's stream has ended, with or without a close_notify before.
     fn ended(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) => {
+            TlsSlot::Live(conn) => {
                 conn.flags.ended = true;
                 // What came before it may still wait for its turn.
                 if !conn.flags.queued {
                     self.tell_ended(slot, tell);
                 }
             }
-            Entry::Fresh => self.tell_end(slot, tell),
-            Entry::Free | Entry::Ending => {}
+            TlsSlot::Fresh => self.tell_end(slot, tell),
+            TlsSlot::Free | TlsSlot::Ending => {}
         }
     }
 
     fn disconnected(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if let Entry::Live(conn) = &mut self.entries[slot as usize] {
+        if let TlsSlot::Live(conn) = &mut self.entries[slot as usize] {
             conn.flags.gone = true;
         }
         self.tell_end(slot, tell);
@@ -431,7 +431,7 @@ impl Tls {
 
     /// Whether it is news.
     fn note_failed(&mut self, slot: u32, broken: &Broken) -> bool {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return false };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return false };
         if mem::replace(&mut conn.flags.failed, true) {
             return false;
         }
@@ -447,7 +447,7 @@ impl Tls {
     }
 
     fn tell_broken(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if let Entry::Live(conn) = &self.entries[slot as usize]
+        if let TlsSlot::Live(conn) = &self.entries[slot as usize]
             && !conn.flags.muted
             && tell(slot, Input::Broken { slot })
         {
@@ -457,7 +457,7 @@ impl Tls {
 
     /// The peer sends no more.
     fn tell_ended(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         // Whoever has not completed the handshake cannot be answered.
         if conn.flags.handshaking {
             return self.tell_end(slot, tell);
@@ -469,9 +469,9 @@ impl Tls {
 
     fn tell_end(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let is_told = match &self.entries[slot as usize] {
-            Entry::Live(conn) => !conn.flags.muted,
-            Entry::Fresh => true,
-            Entry::Free | Entry::Ending => false,
+            TlsSlot::Live(conn) => !conn.flags.muted,
+            TlsSlot::Fresh => true,
+            TlsSlot::Free | TlsSlot::Ending => false,
         };
         if is_told {
             let is_closed = tell(slot, Input::Disconnected { slot });
@@ -482,7 +482,7 @@ impl Tls {
 
     /// Makes one send of what waits for a slot, if none is under way.
     fn flush_one(&mut self, slot: u32, carrier: &mut impl Carrier) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         if conn.in_flight > 0 {
             return;
         }
@@ -515,8 +515,8 @@ impl Tls {
     }
 
     fn shed_some(&mut self, handshaking: bool, bytes: usize, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let held = |(slot, entry): (usize, &Entry)| match entry {
-            Entry::Live(conn) if conn.flags.handshaking == handshaking => Some((conn.records.held(), slot as u32)),
+        let held = |(slot, entry): (usize, &TlsSlot)| match entry {
+            TlsSlot::Live(conn) if conn.flags.handshaking == handshaking => Some((conn.records.held(), slot as u32)),
             _ => None,
         };
         let mut holders: Vec<(usize, u32)> =
@@ -529,7 +529,7 @@ impl Tls {
             left = left.saturating_sub(held);
             tracing::debug!(slot, "too much of TLS records has come in part");
             // At once, so that nobody ends for what is about to go.
-            if let Entry::Live(conn) = &mut self.entries[slot as usize] {
+            if let TlsSlot::Live(conn) = &mut self.entries[slot as usize] {
                 self.partial.remove(conn);
                 conn.records.forget_partial();
             }

@@ -21,7 +21,7 @@ use crate::engine::outbound::Outbound;
 use crate::engine::output::{Output, Send as SendOut};
 use crate::io::calls::Reply;
 use crate::io::lanes::Staged;
-use crate::io::listener::Listeners;
+use crate::io::listener::ListeningSockets;
 use crate::wire::form::Form;
 use crate::wire::protocol::ReplyTo;
 use crate::wire::publication::DataKind;
@@ -207,7 +207,7 @@ impl CoreState for Relay {
 }
 
 /// Cores that relay.
-struct Running {
+struct RunningCores {
     address: SocketAddr,
     cores: Vec<CoreHandle>,
     counters: Vec<Arc<CoreCounters>>,
@@ -215,19 +215,19 @@ struct Running {
     ticks: Arc<AtomicU64>,
 }
 
-impl Running {
-    fn start(cores: u16, tick_us: Option<u64>) -> Running {
-        Running::start_with(cores, tick_us, None)
+impl RunningCores {
+    fn start(cores: u16, tick_us: Option<u64>) -> RunningCores {
+        RunningCores::start_with(cores, tick_us, None)
     }
 
-    fn start_with(cores: u16, tick_us: Option<u64>, tls: Option<Arc<ServerConfig>>) -> Running {
+    fn start_with(cores: u16, tick_us: Option<u64>, tls: Option<Arc<ServerConfig>>) -> RunningCores {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners::bind(&[address], cores).expect("binds");
+        let listeners = ListeningSockets::bind(&[address], cores).expect("binds");
         let wakes: Vec<_> = (0..cores).map(|_| Arc::new(Wake::new().expect("an eventfd"))).collect();
         let (ends, ended) = mpsc::channel();
         let ticks = Arc::new(AtomicU64::new(0));
         let mut running =
-            Running { address: listeners.addresses[0], cores: Vec::new(), counters: Vec::new(), ended, ticks };
+            RunningCores { address: listeners.addresses[0], cores: Vec::new(), counters: Vec::new(), ended, ticks };
         for ((lanes, wake), listeners) in Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core) {
             let counters = Arc::new(CoreCounters::default());
             running.counters.push(counters.clone());
@@ -239,7 +239,7 @@ impl Running {
                 listeners,
                 tls: tls.clone(),
                 lanes,
-                prefaced: Trusted::default(),
+                behind_proxies: Trusted::default(),
                 wake,
                 services,
                 counters,
@@ -286,7 +286,7 @@ fn echoed(client: &mut TcpStream, text: &[u8]) {
 
 #[test]
 fn hops_go_around_and_wake_whoever_sleeps() {
-    let running = Running::start(3, None);
+    let running = RunningCores::start(3, None);
     let address = running.address;
     let threads: Vec<_> = (0..4_u64)
         .map(|thread| {
@@ -311,7 +311,7 @@ fn hops_go_around_and_wake_whoever_sleeps() {
 
 #[test]
 fn thousands_come_and_go_across_cores() {
-    let running = Running::start(2, None);
+    let running = RunningCores::start(2, None);
     let address = running.address;
     let threads: Vec<_> = (0..4_u16)
         .map(|thread| {
@@ -339,7 +339,7 @@ fn thousands_come_and_go_across_cores() {
 
 #[test]
 fn a_drain_ends_when_every_core_has_let_go() {
-    let running = Running::start(3, None);
+    let running = RunningCores::start(3, None);
     let mut clients: Vec<_> = (0..12).map(|_| TcpStream::connect(running.address).expect("connects")).collect();
     clients.iter_mut().for_each(|client| echoed(client, b"hello"));
     // Parked by now.
@@ -355,7 +355,7 @@ fn a_drain_ends_when_every_core_has_let_go() {
 
 #[test]
 fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
-    let running = Running::start(1, None);
+    let running = RunningCores::start(1, None);
     let ask = |sender: mpsc::Sender<Answer>| {
         let whom = Whom::User(UserName::new("ann").expect("valid"));
         let call = Call::Disconnect { whom, from: 0, reason: None };
@@ -384,7 +384,7 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
 
 #[test]
 fn an_idle_core_sleeps_and_ticks_on_time() {
-    let running = Running::start(2, Some(20_000));
+    let running = RunningCores::start(2, Some(20_000));
     let mut clients: Vec<_> = (0..100).map(|_| TcpStream::connect(running.address).expect("connects")).collect();
     clients.iter_mut().for_each(|client| echoed(client, b"hello"));
     thread::sleep(Duration::from_millis(100));
@@ -411,7 +411,7 @@ fn a_core_that_cannot_start_says_why() {
         listeners: Vec::new(),
         tls: None,
         lanes,
-        prefaced: Trusted::default(),
+        behind_proxies: Trusted::default(),
         wake,
         services: Services::default(),
         counters: Arc::default(),

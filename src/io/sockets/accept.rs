@@ -5,7 +5,7 @@
 
 use std::net::TcpListener;
 
-use super::super::ring::{Completion, Kind, Ring, Token};
+use super::super::ring::{Completion, Operation, OperationKind, Ring};
 
 /// Accepts under way for one listener: so many connections are taken in one turn without a further system call. Measured
 /// by clients that connect, join and close: with one, a life costs a fifth more CPU time than with a multishot accept; with
@@ -15,7 +15,7 @@ const ACCEPTS: u32 = 64;
 /// After a failure that only time mends (the system's file table, memory), accepting pauses this long.
 const PAUSE_US: u64 = 100_000;
 
-struct Listener {
+struct ArmedListener {
     /// `None`: closed.
     socket: Option<TcpListener>,
     /// Accepts under way.
@@ -28,7 +28,7 @@ struct Listener {
 
 /// The listeners of one core.
 pub struct Acceptor {
-    listeners: Vec<Listener>,
+    listeners: Vec<ArmedListener>,
     /// Accepts under way, of all listeners.
     armed: u32,
     closing: bool,
@@ -37,7 +37,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts from `listeners` from the first [`Acceptor::resume`] on.
     pub fn new(listeners: Vec<TcpListener>) -> Acceptor {
-        let listener = |socket| Listener { socket: Some(socket), armed: 0, wanted: ACCEPTS, paused_until_us: 0 };
+        let listener = |socket| ArmedListener { socket: Some(socket), armed: 0, wanted: ACCEPTS, paused_until_us: 0 };
         Acceptor { listeners: listeners.into_iter().map(listener).collect(), armed: 0, closing: false }
     }
 
@@ -73,7 +73,7 @@ impl Acceptor {
                     && listener.paused_until_us == 0
                     && let Some(socket) = &listener.socket
                 {
-                    ring.accept(socket, token(index));
+                    ring.accept(socket, operation(index));
                     listener.armed += 1;
                     self.armed += 1;
                 }
@@ -86,13 +86,13 @@ impl Acceptor {
         if self.closing {
             return None;
         }
-        let waits = |listener: &&Listener| listener.armed == 0 && listener.paused_until_us > 0;
+        let waits = |listener: &&ArmedListener| listener.armed == 0 && listener.paused_until_us > 0;
         self.listeners.iter().filter(waits).map(|listener| listener.paused_until_us).min()
     }
 
     /// Takes a completion; gives the slot that a connection was accepted into.
     pub fn completed(&mut self, completion: &Completion, now_us: u64) -> Option<u32> {
-        let listener = &mut self.listeners[completion.token.index as usize];
+        let listener = &mut self.listeners[completion.operation.index as usize];
         listener.armed -= 1;
         self.armed -= 1;
         if self.closing && listener.armed == 0 {
@@ -114,7 +114,7 @@ impl Acceptor {
     pub fn close(&mut self, ring: &mut Ring) {
         self.closing = true;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            ring.cancel_accepts(token(index));
+            ring.cancel_accepts(operation(index));
             if listener.armed == 0 {
                 listener.socket = None;
             }
@@ -134,6 +134,6 @@ fn is_lasting(errno: i32) -> bool {
     }
 }
 
-fn token(index: usize) -> Token {
-    Token::new(Kind::Accept, 0, index as u32)
+fn operation(index: usize) -> Operation {
+    Operation::new(OperationKind::Accept, 0, index as u32)
 }

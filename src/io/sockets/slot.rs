@@ -8,7 +8,7 @@ const BUSY_RECEIVES: u8 = 3;
 /// How a slot waits for input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Mode {
+pub enum ReceiveMode {
     /// No socket.
     Free,
     /// One-shot poll under way.
@@ -33,7 +33,7 @@ pub struct Slot {
     /// Which use of the slot this is.
     pub generation: u16,
     /// How it waits for input.
-    pub mode: Mode,
+    pub mode: ReceiveMode,
     /// Operations under way.
     pub operations: u8,
     /// The second of the last receive, its last eight bits.
@@ -53,7 +53,7 @@ impl Slot {
     pub const FREE: Slot = Slot {
         send: None,
         generation: 0,
-        mode: Mode::Free,
+        mode: ReceiveMode::Free,
         operations: 0,
         last_second: 0,
         row: 0,
@@ -65,7 +65,7 @@ impl Slot {
     /// With a socket, for which nothing is under way yet.
     #[must_use]
     pub fn opened(generation: u16, second: u8) -> Slot {
-        Slot { generation, mode: Mode::Silent, last_second: second, ..Slot::FREE }
+        Slot { generation, mode: ReceiveMode::Silent, last_second: second, ..Slot::FREE }
     }
 
     /// Without a socket, `generation` having been the last.

@@ -19,7 +19,7 @@ struct Echoed {
 }
 
 /// A server that answers with what it receives, as an engine would: one send per slot, a close for each disconnect.
-struct Echo {
+struct EchoServer {
     sockets: Sockets,
     slots: Vec<Option<Echoed>>,
     counters: Arc<CoreCounters>,
@@ -36,28 +36,28 @@ struct Echo {
     ended: Vec<u32>,
 }
 
-impl Echo {
-    fn new(capacity: u32) -> Echo {
-        Echo::on(capacity, Ring::new)
+impl EchoServer {
+    fn new(capacity: u32) -> EchoServer {
+        EchoServer::on(capacity, Ring::new)
     }
 
-    fn on(capacity: u32, ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>) -> Echo {
+    fn on(capacity: u32, ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>) -> EchoServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        Echo::listening(capacity, vec![listener], ring)
+        EchoServer::listening(capacity, vec![listener], ring)
     }
 
     fn listening(
         capacity: u32,
         listeners: Vec<TcpListener>,
         ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>,
-    ) -> Echo {
+    ) -> EchoServer {
         let address = listeners[0].local_addr().expect("bound");
         let counters = Arc::new(CoreCounters::default());
         let wake = Arc::new(Wake::new().expect("an eventfd"));
         let ring = ring(capacity, counters.clone()).expect("a ring");
         let sockets = Sockets::on(ring, capacity, listeners, wake).expect("a table");
         let started = Instant::now();
-        Echo {
+        EchoServer {
             sockets,
             slots: Vec::new(),
             counters,
@@ -127,7 +127,7 @@ impl Echo {
         self.sockets.close(slot);
     }
 
-    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Echo) -> bool) {
+    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut EchoServer) -> bool) {
         let start = Instant::now();
         while !done(self) {
             assert!(start.elapsed() < Duration::from_secs(20), "still waiting until {what}");
@@ -152,7 +152,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 /// Runs clients on a thread of their own, and turns until they are done.
-fn with_clients<T: Send + 'static>(echo: &mut Echo, clients: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
+fn with_clients<T: Send + 'static>(echo: &mut EchoServer, clients: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
     let address = echo.address;
     let (done, is_done) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -168,15 +168,15 @@ fn with_clients<T: Send + 'static>(echo: &mut Echo, clients: impl FnOnce(SocketA
 
 #[test]
 fn many_connections_are_echoed() {
-    echoes_many(Echo::new(600));
+    echoes_many(EchoServer::new(600));
 }
 
 #[test]
 fn an_older_kernel_serves_as_well() {
-    echoes_many(Echo::on(600, Ring::cooperative));
+    echoes_many(EchoServer::on(600, Ring::cooperative));
 }
 
-fn echoes_many(mut echo: Echo) {
+fn echoes_many(mut echo: EchoServer) {
     with_clients(&mut echo, |address| {
         let mut clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(address).expect("connects")).collect();
         for round in 0..6 {
@@ -198,7 +198,7 @@ fn echoes_many(mut echo: Echo) {
 
 #[test]
 fn long_messages_are_echoed_whole() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     with_clients(&mut echo, |address| {
         let mut client = TcpStream::connect(address).expect("connects");
         let mut reader = client.try_clone().expect("cloned");
@@ -217,7 +217,7 @@ fn long_messages_are_echoed_whole() {
 
 #[test]
 fn more_readable_sockets_than_buffers_lose_nothing() {
-    let mut echo = Echo::new(64);
+    let mut echo = EchoServer::new(64);
     let address = echo.address;
     let mut clients: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("connects")).collect();
     // Each has more waiting than all buffers hold together divided by the clients.
@@ -247,7 +247,7 @@ fn more_readable_sockets_than_buffers_lose_nothing() {
 
 #[test]
 fn slots_are_reused_without_confusion() {
-    let mut echo = Echo::new(16);
+    let mut echo = EchoServer::new(16);
     with_clients(&mut echo, |address| {
         let storms: Vec<_> = (0..4_u8)
             .map(|thread| {
@@ -280,7 +280,7 @@ fn slots_are_reused_without_confusion() {
 
 #[test]
 fn a_stalled_reader_is_closed_and_its_bytes_are_freed() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let answer: Arc<[u8]> = pattern(64 << 20).into();
     echo.answer = Some(Bytes::from_owner(answer.clone()));
     let mut client = TcpStream::connect(echo.address).expect("connects");
@@ -301,7 +301,7 @@ fn a_stalled_reader_is_closed_and_its_bytes_are_freed() {
 
 #[test]
 fn a_send_that_is_cancelled_frees_the_very_bytes_it_was_given() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let kept: Arc<[u8]> = pattern(64 << 20).into();
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
@@ -321,7 +321,7 @@ fn a_send_that_is_cancelled_frees_the_very_bytes_it_was_given() {
 #[test]
 fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
     let kept: Arc<[u8]> = pattern(64 << 20).into();
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
     echo.turn_until("it is accepted", |echo| echo.accepted == 1);
@@ -340,7 +340,7 @@ fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
 
 #[test]
 fn half_close_lets_the_peer_go_on() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
     client.write_all(b"first").expect("written");
@@ -365,7 +365,7 @@ fn half_close_lets_the_peer_go_on() {
 
 #[test]
 fn whoever_ends_its_stream_behind_a_request_is_answered() {
-    let mut echo = Echo::new(64);
+    let mut echo = EchoServer::new(64);
     with_clients(&mut echo, |address| {
         for round in 0..120_usize {
             let mut client = TcpStream::connect(address).expect("connects");
@@ -394,7 +394,7 @@ fn whoever_ends_its_stream_behind_a_request_is_answered() {
 
 #[test]
 fn a_reset_behind_the_end_of_a_stream_is_told_by_the_send() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     echo.answer = Some(pattern(64 << 20).into());
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
@@ -410,7 +410,7 @@ fn a_reset_behind_the_end_of_a_stream_is_told_by_the_send() {
 
 #[test]
 fn a_reset_is_a_disconnect() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
     echo.turn_until("it is received", |echo| echo.received == 1);
@@ -422,7 +422,7 @@ fn a_reset_is_a_disconnect() {
 
 #[test]
 fn a_full_table_keeps_clients_waiting_and_loses_none() {
-    let mut echo = Echo::new(4);
+    let mut echo = EchoServer::new(4);
     let address = echo.address;
     let mut clients: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).expect("connects")).collect();
     echo.turn_until("the table is full", |echo| echo.accepted >= 4);
@@ -452,7 +452,7 @@ fn everyone_comes_with_an_address() {
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a free port, and IPv6");
     let (on_v4, on_v6) = (v4.local_addr().expect("bound").port(), v6.local_addr().expect("bound").port());
-    let mut echo = Echo::listening(200, vec![v4, v6], Ring::new);
+    let mut echo = EchoServer::listening(200, vec![v4, v6], Ring::new);
     // A burst from different addresses, more than the accepts under way: each keeps its own.
     let mut clients = Vec::new();
     let mut expected = Vec::new();
@@ -482,7 +482,7 @@ fn a_listener_at_fault_is_tried_again_slowly() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     // On a socket that does not wait the kernel answers at once that nobody is there.
     listener.set_nonblocking(true).expect("set");
-    let mut echo = Echo::listening(64, vec![listener], Ring::new);
+    let mut echo = EchoServer::listening(64, vec![listener], Ring::new);
     for _ in 0..50 {
         echo.turn(Duration::from_millis(2));
     }
@@ -498,7 +498,7 @@ fn a_listener_at_fault_is_tried_again_slowly() {
 
 #[test]
 fn the_work_of_the_ring_is_counted() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     for round in 1..=10 {
         client.write_all(b"x").expect("written");
@@ -521,7 +521,7 @@ fn the_work_of_the_ring_is_counted() {
 
 #[test]
 fn busy_sockets_stream_and_quiet_ones_poll() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     for round in 1..=10 {
         client.write_all(b"x").expect("written");
@@ -530,7 +530,7 @@ fn busy_sockets_stream_and_quiet_ones_poll() {
     }
     assert_eq!(echo.sockets.streaming, 1);
     echo.turn_until("it polls", |echo| echo.sockets.streaming == 0);
-    assert_eq!(echo.sockets.slots[0].mode, Mode::Polling);
+    assert_eq!(echo.sockets.slots[0].mode, ReceiveMode::Polling);
     assert!(echo.sockets.next_due_us().is_none(), "nothing is due when all poll");
     client.write_all(b"y").expect("written");
     echo.turn_until("it is received", |echo| echo.received == 11);
@@ -540,7 +540,7 @@ fn busy_sockets_stream_and_quiet_ones_poll() {
 
 #[test]
 fn stopping_to_accept_closes_the_listener() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     echo.turn_until("it is accepted", |echo| echo.accepted == 1);
     echo.sockets.stop_accepting();

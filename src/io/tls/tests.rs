@@ -20,16 +20,16 @@ use super::*;
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
 /// A certificate with what clients and servers make of it.
-struct World {
+struct TestCertificate {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
-impl World {
-    fn new() -> World {
+impl TestCertificate {
+    fn new() -> TestCertificate {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a valid name");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("PKCS #8");
-        World { certificate: made.cert.der().clone(), key }
+        TestCertificate { certificate: made.cert.der().clone(), key }
     }
 
     fn server(&self) -> Arc<ServerConfig> {
@@ -57,7 +57,7 @@ impl World {
 }
 
 /// A client in memory.
-struct Client {
+struct MemoryClient {
     tls: ClientConnection,
     /// What it has decrypted.
     heard: Vec<u8>,
@@ -65,11 +65,11 @@ struct Client {
     ended: bool,
 }
 
-impl Client {
-    fn new(config: &Arc<ClientConfig>) -> Client {
+impl MemoryClient {
+    fn new(config: &Arc<ClientConfig>) -> MemoryClient {
         let name = ServerName::try_from("localhost").expect("valid");
         let tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
-        Client { tls, heard: Vec::new(), ended: false }
+        MemoryClient { tls, heard: Vec::new(), ended: false }
     }
 
     fn say(&mut self, plain: &[u8]) {
@@ -128,7 +128,7 @@ impl Carrier for Wire {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
+enum ToldInput {
     Accepted,
     Received(Vec<u8>),
     Sent,
@@ -141,14 +141,14 @@ enum Told {
 struct Server {
     tls: Tls,
     wire: Wire,
-    told: Vec<(u32, Told)>,
-    engine: Engine,
+    told: Vec<(u32, ToldInput)>,
+    engine: FakeEngine,
     counters: Arc<CoreCounters>,
 }
 
 /// What an engine would ask for in answer to what it is told.
 #[derive(Default)]
-struct Engine {
+struct FakeEngine {
     /// Let go of in this turn.
     let_go: Vec<u32>,
     /// Half-closed in this turn.
@@ -157,24 +157,24 @@ struct Engine {
     owes_answers: bool,
 }
 
-impl Engine {
+impl FakeEngine {
     /// Whether it lets go of the slot in answer.
-    fn hear(&mut self, slot: u32, input: Input<'_>, told: &mut Vec<(u32, Told)>) -> bool {
+    fn hear(&mut self, slot: u32, input: Input<'_>, told: &mut Vec<(u32, ToldInput)>) -> bool {
         assert!(!self.let_go.contains(&slot), "nothing is said about a slot that was let go of: {input:?}");
         let what = match input {
-            Input::Accepted { .. } => Told::Accepted,
+            Input::Accepted { .. } => ToldInput::Accepted,
             Input::Received { bytes, .. } => {
                 assert!(!bytes.is_empty());
-                Told::Received(bytes.to_vec())
+                ToldInput::Received(bytes.to_vec())
             }
-            Input::Sent { .. } => Told::Sent,
-            Input::Ended { .. } => Told::Ended,
-            Input::Broken { .. } => Told::Broken,
-            Input::Disconnected { .. } => Told::Disconnected,
+            Input::Sent { .. } => ToldInput::Sent,
+            Input::Ended { .. } => ToldInput::Ended,
+            Input::Broken { .. } => ToldInput::Broken,
+            Input::Disconnected { .. } => ToldInput::Disconnected,
             other => panic!("sockets do not say {other:?}"),
         };
-        let ends = what == Told::Disconnected || (what == Told::Ended && !self.owes_answers);
-        if what == Told::Broken {
+        let ends = what == ToldInput::Disconnected || (what == ToldInput::Ended && !self.owes_answers);
+        if what == ToldInput::Broken {
             self.shuts.push(slot);
         }
         told.push((slot, what));
@@ -189,7 +189,7 @@ impl Server {
     fn new(config: Arc<ServerConfig>) -> Server {
         let counters = Arc::new(CoreCounters::default());
         let tls = Tls::new(config, counters.clone());
-        Server { tls, wire: Wire::default(), told: Vec::new(), engine: Engine::default(), counters }
+        Server { tls, wire: Wire::default(), told: Vec::new(), engine: FakeEngine::default(), counters }
     }
 
     fn take(&mut self, input: Input<'_>) {
@@ -252,24 +252,24 @@ impl Server {
     fn received(&self, slot: u32) -> Vec<u8> {
         let of_slot = self.told.iter().filter(|(its, _)| *its == slot);
         of_slot
-            .flat_map(|(_, told)| if let Told::Received(bytes) = told { bytes.clone() } else { Vec::new() })
+            .flat_map(|(_, told)| if let ToldInput::Received(bytes) = told { bytes.clone() } else { Vec::new() })
             .collect()
     }
 
-    fn count_told(&self, slot: u32, what: &Told) -> usize {
+    fn count_told(&self, slot: u32, what: &ToldInput) -> usize {
         self.told.iter().filter(|(its, told)| *its == slot && told == what).count()
     }
 
     /// Accepts a client and lets both talk until neither has anything to say.
-    fn connect(&mut self, slot: u32, config: &Arc<ClientConfig>) -> Client {
-        let mut client = Client::new(config);
+    fn connect(&mut self, slot: u32, config: &Arc<ClientConfig>) -> MemoryClient {
+        let mut client = MemoryClient::new(config);
         self.accept(slot);
         self.talk(slot, &mut client);
         assert!(!client.tls.is_handshaking(), "they understand each other");
         client
     }
 
-    fn talk(&mut self, slot: u32, client: &mut Client) {
+    fn talk(&mut self, slot: u32, client: &mut MemoryClient) {
         loop {
             let output = client.take_output();
             let is_quiet = output.is_empty();
@@ -291,7 +291,7 @@ impl Server {
 
     /// Nothing is left of anybody.
     fn assert_empty(&self) {
-        assert!(self.tls.entries.iter().all(|entry| matches!(entry, Entry::Free)), "every slot is free");
+        assert!(self.tls.entries.iter().all(|entry| matches!(entry, TlsSlot::Free)), "every slot is free");
         assert_eq!((self.tls.held_bytes(), self.tls.handshaking), (0, 0));
         assert_eq!(self.counters.tls_handshaking.get(), 0);
     }

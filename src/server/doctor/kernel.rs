@@ -5,7 +5,7 @@ use super::finding::{Finding, Topic};
 use super::host::Host;
 use super::wanted;
 use crate::io::error::StartError;
-use crate::io::trial::Given;
+use crate::io::ring_probe::RingSupport;
 
 const SECCOMP: &str = "allow io_uring_setup, io_uring_enter, io_uring_register in the seccomp profile \
                        (SystemCallFilter= of the unit, --security-opt seccomp=… of the container)";
@@ -51,7 +51,7 @@ fn sysctl(host: &Host) -> Option<Finding> {
     )
 }
 
-fn operations(given: &Given) -> Vec<Finding> {
+fn operations(given: &RingSupport) -> Vec<Finding> {
     let mode = if given.deferred { "DEFER_TASKRUN" } else { "COOP_TASKRUN" };
     let mut findings = vec![
         Finding::new(Topic::Kernel, "completions", mode)

@@ -28,8 +28,8 @@ use super::config::check::lacks_hosts;
 use super::config::lower::Plan;
 use super::config::machine::Machine;
 use crate::io::error::StartError;
+use crate::io::ring_probe::{self, RingSupport};
 use crate::io::sockets::Capacity;
-use crate::io::trial::{self, Given};
 
 /// Where the sysctls are kept, and the file of this project that holds them.
 const SYSCTL_FILE: &str = "tuning/sysctl.d/90-roomring.conf";
@@ -59,11 +59,17 @@ struct Subject {
     send_bytes: u64,
     grace_ms: u64,
     /// What the kernel gave to a core that tried.
-    ring: Result<Given, StartError>,
+    ring: Result<RingSupport, StartError>,
 }
 
 impl Subject {
-    fn new(host: &Host, config: &Config, plan: &Plan, machine: &Machine, ring: Result<Given, StartError>) -> Self {
+    fn new(
+        host: &Host,
+        config: &Config,
+        plan: &Plan,
+        machine: &Machine,
+        ring: Result<RingSupport, StartError>,
+    ) -> Self {
         let pinned: Option<Vec<usize>> = plan.cpus.iter().copied().collect();
         let page = host.field("proc/self/smaps", "KernelPageSize");
         let page = page.and_then(|size| size.strip_suffix("kB")?.trim().parse::<u64>().ok());
@@ -112,7 +118,7 @@ pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> ExitC
     // As the server does before it looks at them.
     super::boot::raise_files_limit();
     let host = Host::here();
-    let ring = trial::run(plan.settings.max_connections_per_core);
+    let ring = ring_probe::run(plan.settings.max_connections_per_core);
     let subject = Subject::new(&host, config, plan, machine, ring);
     let findings = examine(&host, &subject);
     let text = if json {

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::*;
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
 fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a valid name");
@@ -25,14 +25,14 @@ fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
-fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Client {
+fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsClient {
     let stream = TcpStream::connect(address).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
     let name = ServerName::try_from("localhost").expect("valid");
     StreamOwned::new(ClientConnection::new(config.clone(), name).expect("a valid configuration"), stream)
 }
 
-fn echoed(client: &mut Client, text: &[u8]) {
+fn echoed(client: &mut TlsClient, text: &[u8]) {
     client.write_all(text).expect("written");
     let mut answer = vec![0; text.len()];
     client.read_exact(&mut answer).expect("answered");
@@ -42,7 +42,7 @@ fn echoed(client: &mut Client, text: &[u8]) {
 #[test]
 fn many_come_and_go_in_every_way() {
     let (server, config) = configs();
-    let running = Running::start_with(2, None, Some(server));
+    let running = RunningCores::start_with(2, None, Some(server));
     let address = running.address;
     let threads: Vec<_> = (0..4_u16)
         .map(|thread| {
@@ -105,7 +105,7 @@ fn many_come_and_go_in_every_way() {
 #[test]
 fn a_peer_that_stops_reading_keeps_nobody_waiting() {
     let (server, config) = configs();
-    let running = Running::start_with(1, None, Some(server));
+    let running = RunningCores::start_with(1, None, Some(server));
     let mut stalled = connect(running.address, &config);
     // A client of the server's waits for an answer before it says much.
     echoed(&mut stalled, b"hello");

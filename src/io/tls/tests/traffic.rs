@@ -7,10 +7,10 @@ use crate::base::limits::{SEND_BYTES_MAX, TLS_RECORD_BYTES_MAX};
 
 #[test]
 fn records_split_at_every_byte_are_heard_whole() {
-    let world = World::new();
+    let certificate = TestCertificate::new();
     for version in VERSIONS {
-        let mut server = Server::new(world.server());
-        let mut client = server.connect(0, &world.client(version));
+        let mut server = Server::new(certificate.server());
+        let mut client = server.connect(0, &certificate.client(version));
         let mut expected = Vec::new();
         for split in 0.. {
             client.say(b"alpha");
@@ -28,15 +28,15 @@ fn records_split_at_every_byte_are_heard_whole() {
             assert_eq!(server.received(0), expected, "split at {split}");
             assert_eq!(server.tls.held_bytes(), 0, "nothing is held between records");
         }
-        assert_eq!(server.told.last(), Some(&(0, Told::Received(b"alphabeta".to_vec()))), "one receive, one call");
+        assert_eq!(server.told.last(), Some(&(0, ToldInput::Received(b"alphabeta".to_vec()))), "one receive, one call");
     }
 }
 
 #[test]
 fn the_longest_records_are_heard_and_held_no_longer_than_they_last() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = server.connect(0, &world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     let data: Vec<u8> = (0..100_000).map(|n: u32| n as u8).collect();
     for piece in data.chunks(30_000) {
         client.say(piece);
@@ -51,10 +51,10 @@ fn the_longest_records_are_heard_and_held_no_longer_than_they_last() {
 
 #[test]
 fn a_send_is_one_send_with_as_few_records_as_there_can_be() {
-    let world = World::new();
+    let certificate = TestCertificate::new();
     for (version, overhead) in VERSIONS.into_iter().zip([24, 17]) {
-        let mut server = Server::new(world.server());
-        let mut client = server.connect(0, &world.client(version));
+        let mut server = Server::new(certificate.server());
+        let mut client = server.connect(0, &certificate.client(version));
         for size in [1, 200, SEND_BYTES_MAX] {
             let before = server.wire.sends_made;
             server.send(0, &vec![7; size], false);
@@ -72,10 +72,10 @@ fn a_send_is_one_send_with_as_few_records_as_there_can_be() {
 
 #[test]
 fn large_sends_go_in_bounded_pieces_and_are_answered_once() {
-    let world = World::new();
+    let certificate = TestCertificate::new();
     for version in VERSIONS {
-        let mut server = Server::new(world.server());
-        let mut client = server.connect(0, &world.client(version));
+        let mut server = Server::new(certificate.server());
+        let mut client = server.connect(0, &certificate.client(version));
         let data: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 7) as u8).collect();
         let before = server.wire.sends_made;
         server.send(0, &data, false);
@@ -85,15 +85,15 @@ fn large_sends_go_in_bounded_pieces_and_are_answered_once() {
         }
         assert!(client.heard == data, "all of it in order");
         assert_eq!(server.wire.sends_made - before, data.len().div_ceil(TLS_SEND_BYTES_MAX));
-        assert_eq!(server.count_told(0, &Told::Sent), 1);
+        assert_eq!(server.count_told(0, &ToldInput::Sent), 1);
     }
 }
 
 #[test]
 fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = Client::new(&world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = MemoryClient::new(&certificate.client(&TLS13));
     server.accept(0);
     server.receive(0, &client.take_output());
     server.finish_turn();
@@ -110,14 +110,14 @@ fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
     assert_eq!(records(&bytes).len(), 2, "the tickets and the answer");
     server.talk(0, &mut client);
     assert_eq!(client.heard, b"101");
-    assert_eq!(server.count_told(0, &Told::Sent), 1);
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 1);
 }
 
 #[test]
 fn the_engines_send_waits_for_one_that_is_under_way() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = Client::new(&world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = MemoryClient::new(&certificate.client(&TLS13));
     server.accept(0);
     server.receive(0, &client.take_output());
     server.finish_turn();
@@ -130,19 +130,19 @@ fn the_engines_send_waits_for_one_that_is_under_way() {
     server.finish_turn();
     assert_eq!(server.wire.sends.len(), 1, "the tickets are under way");
     let tickets = server.take_send(0).expect("they are taken");
-    assert_eq!(server.count_told(0, &Told::Sent), 0, "that was not the engine's");
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 0, "that was not the engine's");
     client.hear(&tickets).expect("TLS");
     assert_eq!(client.heard, b"");
     server.talk(0, &mut client);
     assert_eq!(client.heard, b"101");
-    assert_eq!(server.count_told(0, &Told::Sent), 1);
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 1);
 }
 
 #[test]
 fn keys_are_updated_when_the_client_asks() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = server.connect(0, &world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     for round in 0..3 {
         client.tls.refresh_traffic_keys().expect("TLS 1.3 can");
         client.say(b"x");
@@ -156,9 +156,9 @@ fn keys_are_updated_when_the_client_asks() {
 
 #[test]
 fn a_flood_of_key_updates_ends_the_connection() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = server.connect(0, &world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     for _ in 0..100 {
         client.tls.refresh_traffic_keys().expect("TLS 1.3 can");
     }
@@ -167,7 +167,7 @@ fn a_flood_of_key_updates_ends_the_connection() {
         server.receive(0, piece);
     }
     server.finish_turn();
-    assert_eq!(server.count_told(0, &Told::Broken), 1);
+    assert_eq!(server.count_told(0, &ToldInput::Broken), 1);
     let answered: usize = server.wire.sends.iter().map(|(_, bytes, _)| bytes.len()).sum();
     assert!(answered < 1_024, "what it asked for is not all answered: {answered} bytes");
 }
@@ -195,18 +195,21 @@ fn copy_of(common: &rustls::crypto::CipherSuiteCommon) -> rustls::crypto::Cipher
     rustls::crypto::CipherSuiteCommon { ..*common }
 }
 
-fn server_with_soon_exhausted_keys(world: &World, version: &'static SupportedProtocolVersion) -> Server {
+fn server_with_soon_exhausted_keys(
+    certificate: &TestCertificate,
+    version: &'static SupportedProtocolVersion,
+) -> Server {
     let builder = ServerConfig::builder_with_provider(Arc::new(soon_exhausted(version)));
     let builder = builder.with_protocol_versions(&[version]).expect("known").with_no_client_auth();
-    let config = builder.with_single_cert(vec![world.certificate.clone()], world.key.clone_key());
+    let config = builder.with_single_cert(vec![certificate.certificate.clone()], certificate.key.clone_key());
     Server::new(Arc::new(config.expect("they belong together")))
 }
 
 #[test]
 fn keys_that_are_used_up_are_changed_where_they_can_be() {
-    let world = World::new();
-    let mut server = server_with_soon_exhausted_keys(&world, &TLS13);
-    let mut client = server.connect(0, &world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = server_with_soon_exhausted_keys(&certificate, &TLS13);
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     for _ in 0..100 {
         server.send(0, b"z", false);
         server.talk(0, &mut client);
@@ -216,11 +219,11 @@ fn keys_that_are_used_up_are_changed_where_they_can_be() {
 
 #[test]
 fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
-    let world = World::new();
-    let mut server = server_with_soon_exhausted_keys(&world, &TLS12);
-    let mut client = server.connect(0, &world.client(&TLS12));
+    let certificate = TestCertificate::new();
+    let mut server = server_with_soon_exhausted_keys(&certificate, &TLS12);
+    let mut client = server.connect(0, &certificate.client(&TLS12));
     let mut sent = 0;
-    while server.count_told(0, &Told::Broken) == 0 {
+    while server.count_told(0, &ToldInput::Broken) == 0 {
         server.send(0, b"z", false);
         sent += 1;
         server.talk(0, &mut client);
@@ -235,11 +238,11 @@ fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
 
 #[test]
 fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
     server.tls.partial_max.records = 20_000;
-    let config = world.client(&TLS13);
-    let mut clients: Vec<Client> = (0..4).map(|slot| server.connect(slot, &config)).collect();
+    let config = certificate.client(&TLS13);
+    let mut clients: Vec<MemoryClient> = (0..4).map(|slot| server.connect(slot, &config)).collect();
     for (client, part) in clients.iter_mut().zip([1_000, 8_000, 2_000, 14_000]) {
         client.say(&[1; 16_000]);
         let bytes = client.take_output();
@@ -247,24 +250,24 @@ fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
         server.receive(slot, &bytes[..part]);
     }
     server.finish_turn();
-    let ended: Vec<u32> = (0..4).filter(|slot| server.count_told(*slot, &Told::Disconnected) > 0).collect();
+    let ended: Vec<u32> = (0..4).filter(|slot| server.count_told(*slot, &ToldInput::Disconnected) > 0).collect();
     assert_eq!(ended, [3]);
     assert!(server.tls.held_bytes() <= 15_000, "{}", server.tls.held_bytes());
 }
 
 #[test]
 fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    server.tls.partial_max = Partial { handshakes: 400_000, records: 20_000 };
-    let config = world.client(&TLS13);
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    server.tls.partial_max = PartialBytes { handshakes: 400_000, records: 20_000 };
+    let config = certificate.client(&TLS13);
     // Open, in the middle of a record that is longer than what any of the others has sent.
     let mut open = server.connect(0, &config);
     open.say(&[1; 16_000]);
     let record = open.take_output();
     server.receive(0, &record[..15_000]);
     // In its handshake, with half of its first message.
-    let mut bystander = Client::new(&config);
+    let mut bystander = MemoryClient::new(&config);
     let hello = bystander.take_output();
     server.accept(1);
     server.receive(1, &hello[..hello.len() / 2]);
@@ -277,9 +280,9 @@ fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
         assert!(held <= max, "{held} bytes are held by handshakes");
     }
     server.finish_turn();
-    let ended = (2..200).filter(|slot| server.count_told(*slot, &Told::Disconnected) > 0).count();
+    let ended = (2..200).filter(|slot| server.count_told(*slot, &ToldInput::Disconnected) > 0).count();
     assert!((165..180).contains(&ended), "as many as the bound asks for: {ended}");
-    assert!((0..2).all(|slot| server.count_told(slot, &Told::Disconnected) == 0));
+    assert!((0..2).all(|slot| server.count_told(slot, &ToldInput::Disconnected) == 0));
     server.receive(0, &record[15_000..]);
     assert_eq!(server.received(0).len(), 16_000);
     server.receive(1, &hello[hello.len() / 2..]);

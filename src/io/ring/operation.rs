@@ -3,7 +3,7 @@
 /// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum OperationKind {
     /// An accept; in the kernel's hands the index is that of the accept, in a completion it is the listener's.
     Accept = 1,
     /// One-shot wait until a socket is readable; the index is the slot's.
@@ -24,39 +24,39 @@ pub enum Kind {
 
 /// Names one operation. The generation tells the uses of a slot apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct Operation {
     /// What it is.
-    pub kind: Kind,
+    pub kind: OperationKind,
     /// Which use of the slot; 0 for what belongs to no slot.
     pub generation: u16,
     /// Which slot, listener or send.
     pub index: u32,
 }
 
-impl Token {
-    /// A token.
+impl Operation {
+    /// A operation.
     #[must_use]
-    pub const fn new(kind: Kind, generation: u16, index: u32) -> Token {
-        Token { kind, generation, index }
+    pub const fn new(kind: OperationKind, generation: u16, index: u32) -> Operation {
+        Operation { kind, generation, index }
     }
 
     pub(super) const fn to_user_data(self) -> u64 {
         (self.kind as u64) << 56 | (self.generation as u64) << 32 | self.index as u64
     }
 
-    pub(super) fn from_user_data(data: u64) -> Token {
+    pub(super) fn from_user_data(data: u64) -> Operation {
         let kind = match data >> 56 {
-            1 => Kind::Accept,
-            2 => Kind::Poll,
-            3 => Kind::Receive,
-            4 => Kind::Send,
-            5 => Kind::Shutdown,
-            6 => Kind::Close,
-            7 => Kind::Cancel,
-            8 => Kind::Wake,
+            1 => OperationKind::Accept,
+            2 => OperationKind::Poll,
+            3 => OperationKind::Receive,
+            4 => OperationKind::Send,
+            5 => OperationKind::Shutdown,
+            6 => OperationKind::Close,
+            7 => OperationKind::Cancel,
+            8 => OperationKind::Wake,
             other => unreachable!("the kernel returned user data of kind {other}, which no operation carries"),
         };
-        Token { kind, generation: (data >> 32) as u16, index: data as u32 }
+        Operation { kind, generation: (data >> 32) as u16, index: data as u32 }
     }
 }
 
@@ -67,18 +67,18 @@ mod tests {
     #[test]
     fn tokens_survive_the_kernel() {
         let kinds = [
-            Kind::Accept,
-            Kind::Poll,
-            Kind::Receive,
-            Kind::Send,
-            Kind::Shutdown,
-            Kind::Close,
-            Kind::Cancel,
-            Kind::Wake,
+            OperationKind::Accept,
+            OperationKind::Poll,
+            OperationKind::Receive,
+            OperationKind::Send,
+            OperationKind::Shutdown,
+            OperationKind::Close,
+            OperationKind::Cancel,
+            OperationKind::Wake,
         ];
         for kind in kinds {
-            let token = Token::new(kind, 0xabcd, 0xffff_fffe);
-            assert_eq!(Token::from_user_data(token.to_user_data()), token);
+            let operation = Operation::new(kind, 0xabcd, 0xffff_fffe);
+            assert_eq!(Operation::from_user_data(operation.to_user_data()), operation);
         }
     }
 }

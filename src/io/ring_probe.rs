@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::StartError;
-use super::ring::{Completion, Kind, Ring, Token};
+use super::ring::{Completion, Operation, OperationKind, Ring};
 use super::sockets::Capacity;
 use super::wake::Wake;
 
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the kernel gives a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct RingSupport {
     /// Sockets that a core's table was made for.
     pub slots: u32,
     /// Connections that a core will hold, at most what was asked for.
@@ -36,30 +36,30 @@ pub struct Given {
 ///
 /// # Errors
 /// Why there can be no such ring, with the limit or sysctl at fault.
-pub fn run(connections: u32) -> Result<Given, StartError> {
+pub fn run(connections: u32) -> Result<RingSupport, StartError> {
     let capacity = Capacity::of(connections);
     let ring = Ring::new(capacity.slots, Arc::default())?;
     StartError::check_memlock()?;
-    let mut given = Given {
+    let mut support = RingSupport {
         slots: capacity.slots,
         connections: capacity.connections_max,
         deferred: ring.is_deferred(),
         missing: Vec::new(),
     };
-    if let Err((operation, error)) = (Trial { ring }).operations() {
-        given.missing.push((operation, error.to_string()));
+    if let Err((operation, error)) = (RingProbe { ring }).operations() {
+        support.missing.push((operation, error.to_string()));
     }
-    Ok(given)
+    Ok(support)
 }
 
-struct Trial {
+struct RingProbe {
     ring: Ring,
 }
 
 /// Which operation failed, and how.
 type Failed = (&'static str, io::Error);
 
-impl Trial {
+impl RingProbe {
     /// Each depends on the one before: the first that fails is told.
     fn operations(&mut self) -> Result<(), Failed> {
         let wake = Wake::new().map_err(|error| ("an eventfd", io::Error::other(error.to_string())))?;
@@ -69,13 +69,13 @@ impl Trial {
         client.set_read_timeout(Some(PATIENCE)).map_err(socket)?;
 
         client.write_all(WORD).map_err(socket)?;
-        self.ring.poll(slot, Token::new(Kind::Poll, 0, slot));
+        self.ring.poll(slot, Operation::new(OperationKind::Poll, 0, slot));
         self.wait("poll")?;
-        self.ring.receive(slot, Token::new(Kind::Receive, 0, slot));
+        self.ring.receive(slot, Operation::new(OperationKind::Receive, 0, slot));
         self.wait("receive into a provided buffer")?;
         self.expect_word("receive into a provided buffer")?;
 
-        self.ring.receive_many(slot, Token::new(Kind::Receive, 0, slot));
+        self.ring.receive_many(slot, Operation::new(OperationKind::Receive, 0, slot));
         client.write_all(WORD).map_err(socket)?;
         let received = self.wait("multishot receive")?;
         self.expect_word("multishot receive")?;
@@ -83,7 +83,7 @@ impl Trial {
             return Err(("multishot receive", io::Error::other("it ended after one")));
         }
 
-        self.ring.send(slot, Token::new(Kind::Send, 0, slot), Bytes::from_static(WORD), false);
+        self.ring.send(slot, Operation::new(OperationKind::Send, 0, slot), Bytes::from_static(WORD), false);
         let sent = self.wait("send with MSG_WAITALL")?;
         let mut echoed = [0; WORD.len()];
         client.read_exact(&mut echoed).map_err(|error| ("send with MSG_WAITALL", error))?;
@@ -94,9 +94,9 @@ impl Trial {
         // The end of the stream ends the multishot receive, after which the slot can be freed.
         client.shutdown(Shutdown::Write).map_err(socket)?;
         self.wait("multishot receive")?;
-        self.ring.shutdown(slot, Token::new(Kind::Shutdown, 0, slot));
+        self.ring.shutdown(slot, Operation::new(OperationKind::Shutdown, 0, slot));
         self.wait("shutdown")?;
-        self.ring.close(slot, Token::new(Kind::Close, 0, slot));
+        self.ring.close(slot, Operation::new(OperationKind::Close, 0, slot));
         self.ring.submit();
         client.read_to_end(&mut Vec::new()).map_err(|error| ("close of a direct descriptor", error))?;
         Ok(())
@@ -106,7 +106,7 @@ impl Trial {
         let socket = |error| ("a loopback listener", error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(socket)?;
         let address = listener.local_addr().map_err(socket)?;
-        self.ring.accept(&listener, Token::new(Kind::Accept, 0, 0));
+        self.ring.accept(&listener, Operation::new(OperationKind::Accept, 0, 0));
         self.ring.submit();
         let client = TcpStream::connect_timeout(&address, PATIENCE).map_err(socket)?;
         let accepted = self.wait("accept into a direct descriptor")?;
@@ -143,17 +143,17 @@ mod tests {
 
     #[test]
     fn this_kernel_has_what_the_tests_of_the_ring_need() {
-        let given = run(100).expect("a ring");
-        assert_eq!(given.missing, []);
-        assert_eq!(given.connections, 100);
-        assert!(given.slots >= 100, "{given:?}");
+        let support = run(100).expect("a ring");
+        assert_eq!(support.missing, []);
+        assert_eq!(support.connections, 100);
+        assert!(support.slots >= 100, "{support:?}");
     }
 
     #[test]
     fn an_operation_that_fails_is_named() {
-        let mut trial = Trial { ring: Ring::new(4, Arc::default()).expect("a ring") };
-        trial.ring.poll(3, Token::new(Kind::Poll, 0, 3));
-        let (operation, error) = trial.wait("poll").expect_err("there is no socket in that slot");
+        let mut probe = RingProbe { ring: Ring::new(4, Arc::default()).expect("a ring") };
+        probe.ring.poll(3, Operation::new(OperationKind::Poll, 0, 3));
+        let (operation, error) = probe.wait("poll").expect_err("there is no socket in that slot");
         assert_eq!((operation, error.raw_os_error()), ("poll", Some(libc::EBADF)));
     }
 }

@@ -12,21 +12,21 @@ use crate::base::log_gate::{LOG_AGAIN_MS, LogGate};
 use crate::base::time::Now;
 use crate::engine::output::{Ended, Refused, TokenRefused};
 
-/// One core's journal.
+/// One core's log_lines.
 #[derive(Debug)]
-pub struct Journal {
+pub struct LogLines {
     core: CoreId,
     closed: LogGate<ConnId>,
     refused: LogGate<IpAddr>,
     /// When what is held back is told; `None`: nothing is.
     due_ms: Option<u64>,
-    memory: Memory,
-    lanes: Lanes,
+    memory: BudgetState,
+    lanes: LaneLosses,
 }
 
 /// Whether the core's memory budget is used up, as it was told.
 #[derive(Debug, Default)]
-struct Memory {
+struct BudgetState {
     is_over: bool,
     is_told: bool,
     /// Since the last line.
@@ -36,14 +36,14 @@ struct Memory {
 
 /// What full lanes cost, as it was told.
 #[derive(Debug, Default)]
-struct Lanes {
+struct LaneLosses {
     put_off: u64,
     gaps: u64,
     pushes: u64,
     again_ms: u64,
 }
 
-impl Journal {
+impl LogLines {
     /// Nothing told.
     #[must_use]
     pub fn new(core: CoreId) -> Self {
@@ -52,8 +52,8 @@ impl Journal {
             closed: LogGate::default(),
             refused: LogGate::default(),
             due_ms: None,
-            memory: Memory::default(),
-            lanes: Lanes::default(),
+            memory: BudgetState::default(),
+            lanes: LaneLosses::default(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Journal {
         }
     }
 
-    /// When [`Journal::write_state`] has something to tell for the time alone, monotonic microseconds.
+    /// When [`LogLines::write_state`] has something to tell for the time alone, monotonic microseconds.
     #[must_use]
     pub fn next_due_us(&self) -> Option<u64> {
         self.due_ms.map(|due_ms| due_ms * 1_000)
@@ -117,7 +117,7 @@ impl Journal {
     }
 }
 
-impl Memory {
+impl BudgetState {
     fn write(&mut self, now: Now, core: CoreId, counters: &CoreCounters) {
         let (charged, budget) = (counters.memory_charged.get(), counters.memory_budget_bytes.get());
         let is_over = charged > budget;
@@ -135,7 +135,7 @@ impl Memory {
     }
 }
 
-impl Lanes {
+impl LaneLosses {
     fn write(&mut self, now: Now, core: CoreId, counters: &CoreCounters) {
         let (put_off, gaps, pushes) =
             (counters.dropped_lane.get(), counters.dropped_gap.get(), counters.dropped_push.get());
