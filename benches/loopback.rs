@@ -121,7 +121,7 @@ impl Server {
                 listeners,
                 tls: None,
                 lanes,
-                behind_proxies: Trusted::default(),
+                proxies: Trusted::default(),
                 wake,
                 services,
                 counters: counters.clone(),

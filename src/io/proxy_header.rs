@@ -1,6 +1,6 @@
-//! Takes the PROXY protocol header off the connections of trusted proxies, before anything else reads their bytes: the
-//! engine, and whatever decrypts for it, is told the client's address and sees the connection's own bytes alone. Never
-//! times a header out: the engine's time limit for the request head runs from the accept on, and covers this.
+//! Owns the PROXY protocol header: removes it from the connections of trusted proxies before TLS and engine see any bytes,
+//! and reports the client's address instead. Never times a header out: the engine's limit for the request head starts at
+//! the accept and covers the header.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,25 +13,25 @@ use crate::engine::input::Input;
 use crate::engine::trusted::Trusted;
 use crate::wire::proxy::{Parsed, parse};
 
-/// The headers that one core awaits.
+/// The headers that one core waits for.
 #[derive(Debug)]
 pub struct ProxyHeaders {
-    /// Who begins with a header; nobody where it is not configured.
+    /// Proxies that send a header; empty if not configured.
     trusted: Trusted,
-    /// What has arrived of the header, by slot; at most `wire::proxy::V2_BYTES_MAX` bytes.
+    /// The incomplete header of each slot, at most `wire::proxy::V2_BYTES_MAX` bytes.
     awaited: HashMap<u32, Vec<u8>, FixedState>,
     counters: Arc<CoreCounters>,
 }
 
 impl ProxyHeaders {
-    /// Awaits a header from each connection of `trusted`.
+    /// Expects a header on each connection from `trusted`.
     #[must_use]
     pub fn new(trusted: Trusted, counters: Arc<CoreCounters>) -> ProxyHeaders {
         ProxyHeaders { trusted, awaited: HashMap::default(), counters }
     }
 
-    /// Passes on what happened, but for the header's bytes; instead of them [`Input::Peer`], or [`Input::Disconnected`]
-    /// for a header that is none. `hand_on` says whether the slot was let go of in answer.
+    /// Passes an input on, without the header's bytes. Replaces a header by [`Input::Peer`], and a malformed one by
+    /// [`Input::Disconnected`]. `hand_on` returns whether the engine closed the slot in response.
     #[inline]
     pub fn pass(&mut self, input: Input<'_>, mut hand_on: impl FnMut(Input<'_>) -> bool) {
         match input {
@@ -46,7 +46,7 @@ impl ProxyHeaders {
         }
     }
 
-    /// The slot was closed: whatever comes on it next is another connection.
+    /// Forgets a closed slot: its next bytes belong to another connection.
     #[inline]
     pub fn forget(&mut self, slot: u32) {
         if !self.awaited.is_empty() {
@@ -58,7 +58,7 @@ impl ProxyHeaders {
         if self.trusted.contains(peer) {
             self.awaited.insert(slot, Vec::new());
         } else {
-            // One that was closed below the engine may have left its place.
+            // A connection that ended without the engine's close may have left its entry.
             self.awaited.remove(&slot);
         }
     }
@@ -69,7 +69,7 @@ impl ProxyHeaders {
             return;
         };
         let before = part.len();
-        // Nearly always the header comes whole, and nothing is copied.
+        // Nearly always the header arrives in one piece, and nothing is copied.
         let parsed = if before == 0 {
             parse(bytes)
         } else {
@@ -109,10 +109,10 @@ mod tests {
     const HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 10.0.0.1 4660 80\r\n";
     const PROXY: [u8; 4] = [10, 0, 0, 1];
 
-    /// A client that the engine lets go of as soon as it is named.
+    /// A client that the engine closes as soon as it learns its address.
     const REFUSED: [u8; 4] = [203, 0, 113, 66];
 
-    /// What the engine would hear, as text.
+    /// Inputs that would reach the engine, as text.
     struct PassedOn {
         headers: ProxyHeaders,
         inputs: Vec<String>,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_taken_off_however_it_is_cut() {
+    fn a_header_is_removed_however_it_is_cut() {
         let mut passed = PassedOn::new(&["10.0.0.0/8"]);
         let whole = [HEADER, b"GET"].concat();
         for cut in 0..=whole.len() {
@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(
                 passed.take(),
                 [format!("1: {}", String::from_utf8_lossy(HEADER))],
-                "only the first is a header"
+                "only the first one is a header"
             );
         }
         passed.accept(2, PROXY);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_heard_of_a_client_that_is_refused_when_it_is_named() {
+    fn a_client_refused_by_address_sends_nothing_on() {
         let mut passed = PassedOn::new(&["10.0.0.0/8"]);
         passed.accept(1, PROXY);
         passed.receive(1, b"PROXY TCP4 203.0.113.66 10.0.0.1 4660 80\r\nGET");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_ends_the_connection_and_is_counted() {
+    fn a_malformed_header_ends_the_connection_and_is_counted() {
         let mut passed = PassedOn::new(&["10.0.0.0/8"]);
         passed.accept(1, PROXY);
         passed.receive(1, b"GET /ws");

@@ -133,7 +133,7 @@ pub fn start(
     }
     let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();
     let settings = Arc::new(within(&plan.settings, capacity, &listen));
-    let behind_proxies = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
+    let proxies = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let secrets = choose_secrets()?;
     let places: Arc<Places> = Arc::default();
@@ -146,10 +146,9 @@ pub fn start(
         let keys = tokens.map(|tokens| tokens.call.clone());
         let services = Services { keys, spans: spans.clone(), ..Services::default() };
         let keys = tokens.map(|tokens| tokens.keys.clone());
-        let (cpu, behind_proxies) = (*cpu, behind_proxies.clone());
+        let (cpu, proxies) = (*cpu, proxies.clone());
         let of_core = counters.clone();
-        let config =
-            CoreConfig { cpu, slots, listeners, tls, lanes, behind_proxies, wake, services, counters: of_core };
+        let config = CoreConfig { cpu, slots, listeners, tls, lanes, proxies, wake, services, counters: of_core };
         let (settings, secrets, sender) = (settings.clone(), secrets.clone(), sender.clone());
         let places = places.clone();
         let engine = move || {

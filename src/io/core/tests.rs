@@ -1,4 +1,4 @@
-//! Whole cores with a state of their own in place of the engine, driven over loopback.
+//! Whole cores that run a relay in place of the engine, driven over loopback.
 
 mod tls;
 
@@ -32,16 +32,16 @@ struct Relayed {
     generation: u32,
     is_sending: bool,
     waiting: Vec<u8>,
-    /// Closed by the drain once nothing waits.
+    /// The drain closes it once nothing waits.
     is_leaving: bool,
-    /// Its peer has ended its stream.
+    /// The peer has ended its stream.
     has_ended: bool,
     /// Bytes received and not answered yet.
     owed: usize,
 }
 
-/// Answers with what it receives, after sending it around all cores; closes on `!`. Every rule of the engine's contract
-/// with the pump is asserted.
+/// Sends received bytes around all cores, then back to their sender; closes on `!`. Asserts every rule of the contract
+/// between engine and pump.
 struct Relay {
     cores: u16,
     outbound: Outbound,
@@ -134,7 +134,7 @@ impl CoreState for Relay {
                 self.pass_on(conn, Bytes::copy_from_slice(bytes));
             }
             Input::Sent { slot } => self.slots.get_mut(&slot).expect("told of open slots only").is_sending = false,
-            // What is under way around the cores still comes back to it.
+            // Bytes on their way around the cores still come back.
             Input::Ended { slot } => self.slots.get_mut(&slot).expect("told of open slots only").has_ended = true,
             Input::Broken { slot } => {
                 let state = self.slots.get_mut(&slot).expect("told of open slots only");
@@ -206,7 +206,7 @@ impl CoreState for Relay {
     }
 }
 
-/// Cores that relay.
+/// Running cores that relay.
 struct RunningCores {
     address: SocketAddr,
     cores: Vec<CoreHandle>,
@@ -239,7 +239,7 @@ impl RunningCores {
                 listeners,
                 tls: tls.clone(),
                 lanes,
-                behind_proxies: Trusted::default(),
+                proxies: Trusted::default(),
                 wake,
                 services,
                 counters,
@@ -285,7 +285,7 @@ fn echoed(client: &mut TcpStream, text: &[u8]) {
 }
 
 #[test]
-fn hops_go_around_and_wake_whoever_sleeps() {
+fn hops_go_around_and_wake_sleeping_cores() {
     let running = RunningCores::start(3, None);
     let address = running.address;
     let threads: Vec<_> = (0..4_u64)
@@ -294,7 +294,7 @@ fn hops_go_around_and_wake_whoever_sleeps() {
                 let mut client = TcpStream::connect(address).expect("connects");
                 for round in 0..400_u64 {
                     echoed(&mut client, format!("{thread}/{round};").as_bytes());
-                    // Pauses of every length: the cores are met awake, waiting in the ring, and parked.
+                    // Pauses of every length find the cores awake, waiting in the ring, and parked.
                     let pause = [0, 0, 0, 50, 500, 3_000, 9_990, 11_000, 15_000][(round * 7 + thread) as usize % 9];
                     thread::sleep(Duration::from_micros(pause));
                 }
@@ -362,7 +362,7 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
         running.cores[0].try_tell(Control::Call { call, reply: Reply::new(move |answer| drop(sender.send(answer))) })
     };
     for pause_ms in [0, 1, 50] {
-        // Met awake, waiting in its ring, and parked.
+        // Finds the core awake, waiting in its ring, and parked.
         thread::sleep(Duration::from_millis(pause_ms));
         let (sender, receiver) = mpsc::channel();
         ask(sender).expect("the core serves");
@@ -371,12 +371,12 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
     }
     running.tell(|| Control::Stop);
     let (sender, receiver) = mpsc::channel();
-    // Taken by the channel or refused by it: nobody answers either way, and whoever waits hears of it.
+    // Whether the channel takes the call or not: nobody answers it, and the waiting side learns that.
     drop(ask(sender));
     running.ended.recv_timeout(Duration::from_secs(5)).expect("the core ends");
     let mut last = receiver.recv_timeout(Duration::from_secs(5));
     if let Ok(Answer::Ended { count: 7, .. }) = last {
-        // It was taken in the turn of the stop.
+        // The core took it in the turn of the stop.
         last = receiver.recv_timeout(Duration::from_secs(5));
     }
     assert!(matches!(last, Err(mpsc::RecvTimeoutError::Disconnected)), "{last:?}");
@@ -396,7 +396,7 @@ fn an_idle_core_sleeps_and_ticks_on_time() {
     running.wait_for_end();
     let cpu_us = running.cpu_us() - cpu_us;
     assert!(ticks > due / 2 && ticks <= due + 2, "{ticks} ticks of {due}");
-    // 100 ticks; unoptimized and on a busy machine they stay far below a core's time all the same.
+    // 100 ticks take far less, even unoptimized and on a busy machine.
     assert!(cpu_us < 100_000, "{cpu_us} us of CPU time in an idle second");
 }
 
@@ -411,7 +411,7 @@ fn a_core_that_cannot_start_says_why() {
         listeners: Vec::new(),
         tls: None,
         lanes,
-        behind_proxies: Trusted::default(),
+        proxies: Trusted::default(),
         wake,
         services: Services::default(),
         counters: Arc::default(),
@@ -419,7 +419,7 @@ fn a_core_that_cannot_start_says_why() {
     let (ends, ended) = mpsc::channel();
     let state = || -> Relay { panic!("is not made") };
     let error = start(config, state, move || ends.send(()).expect("waited for")).expect_err("no such CPU");
-    assert!(error.to_string().starts_with("CPU 100000 is not one"), "{error}");
+    assert!(error.to_string().starts_with("this process may not run on CPU 100000"), "{error}");
     ended.recv_timeout(Duration::from_secs(5)).expect("its thread has ended");
 }
 

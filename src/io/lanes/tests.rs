@@ -27,11 +27,11 @@ fn number(hop: &Hop) -> usize {
     }
 }
 
-/// Stages for one core only.
+/// Stages hops for one core.
 struct StagedHops {
     to: CoreId,
     hops: Vec<Hop>,
-    /// As was last told.
+    /// Bytes in the channel, as last reported.
     queued: usize,
 }
 
@@ -88,7 +88,7 @@ fn a_full_lane_gives_back_and_keeps_the_order() {
 }
 
 #[test]
-fn only_a_sleeper_is_woken_and_once() {
+fn only_a_sleeping_core_is_woken_and_only_once() {
     let (mut lanes, wakes) = mesh(2);
     let counters = CoreCounters::default();
     let mut stage = StagedHops { to: CoreId(1), hops: vec![hop(1)], queued: 0 };
@@ -145,11 +145,11 @@ fn no_wake_up_is_lost() {
         }
         wake.get_up();
     }
-    assert!(sending.join().expect("sends") > 0, "it never slept");
+    assert!(sending.join().expect("sends") > 0, "the receiver never slept");
 }
 
 #[test]
-fn what_waits_in_a_channel_is_told_until_it_is_taken() {
+fn bytes_in_a_channel_are_reported_until_taken() {
     let (mut lanes, _) = mesh(2);
     let counters = CoreCounters::default();
     let mut stage = StagedHops { to: CoreId(1), hops: vec![hop(0), hop(1)], queued: 0 };
@@ -162,7 +162,7 @@ fn what_waits_in_a_channel_is_told_until_it_is_taken() {
     assert_eq!(lanes[0].queued_bytes(), 0);
     lanes[0].flush(&mut stage, &counters);
     assert_eq!(stage.queued, 0);
-    // What a full channel does not take is not counted there.
+    // Hops that a full channel does not take are not counted there.
     for sent in 0..=LANE_BATCHES_MAX {
         stage.hops.push(hop(sent));
         let left = lanes[0].flush(&mut stage, &counters);

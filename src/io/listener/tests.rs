@@ -17,14 +17,14 @@ fn cores_share_one_free_port() {
     for core in &listeners.by_core {
         assert_eq!(core[0].local_addr().expect("bound").port(), port);
     }
-    // The kernel spreads connections over them: not all of 64 go to one.
+    // The kernel spreads connections over the sockets: not all 64 reach one core.
     let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(listeners.addresses[0]).expect("connects")).collect();
     let mut busy = 0;
     for core in &listeners.by_core {
         core[0].set_nonblocking(true).expect("set");
         busy += usize::from(core[0].accept().is_ok());
     }
-    assert!(busy > 1, "one core got everything");
+    assert!(busy > 1, "one core got all connections");
     drop(clients);
 }
 
@@ -37,17 +37,17 @@ fn accepted_sockets_do_not_delay() {
 }
 
 #[test]
-fn a_port_in_use_is_refused_even_if_its_owner_shares() {
+fn a_port_in_use_is_refused_even_if_its_owner_shares_it() {
     let ours = ListeningSockets::bind(&[LOOPBACK], 2).expect("binds");
     let error = ListeningSockets::bind(&ours.addresses, 2).expect_err("in use by a sharing server of the same user");
     assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
     let text = error.to_string();
-    assert!(text.contains(&ours.addresses[0].to_string()) && text.contains("has it already"), "{text}");
+    assert!(text.contains(&ours.addresses[0].to_string()) && text.contains("already does"), "{text}");
     drop(ours);
 }
 
 #[test]
-fn a_port_in_use_by_one_that_does_not_share_is_refused() {
+fn a_port_in_use_without_sharing_is_refused() {
     let other = TcpListener::bind(LOOPBACK).expect("binds");
     let address = other.local_addr().expect("bound");
     assert_eq!(ListeningSockets::bind(&[address], 1).expect_err("in use").address, address);
@@ -59,7 +59,7 @@ fn a_restart_does_not_wait_for_old_connections() {
     let addresses = first.addresses.clone();
     let client = TcpStream::connect(addresses[0]).expect("connects");
     let (accepted, _) = first.by_core[0][0].accept().expect("accepts");
-    // The server's side closes first, so it is the server's port that lingers.
+    // The server closes first, so the server's port lingers.
     drop(accepted);
     drop(client);
     drop(first);
@@ -107,7 +107,7 @@ fn inherited_sockets_are_spread_or_shared() {
     };
     assert_eq!((addresses(0), addresses(1)), (vec![first, first, second], vec![first, second]));
     assert!(taken.by_core.iter().flatten().all(|socket| !SockRef::from(socket).nonblocking().expect("asked")));
-    // Whichever of its sockets a connection comes to, some core has it.
+    // Every inherited socket belongs to some core.
     let clients: Vec<_> = (0..30).map(|_| TcpStream::connect(first).expect("connects")).collect();
     let mut accepted = 0;
     for socket in taken.by_core.iter().flatten() {
@@ -118,7 +118,7 @@ fn inherited_sockets_are_spread_or_shared() {
 }
 
 #[test]
-fn accepted_sockets_inherit_the_bound_on_what_waits_unsent() {
+fn accepted_sockets_inherit_the_bound_on_unsent_bytes() {
     let listeners = ListeningSockets::bind(&[LOOPBACK], 1).expect("binds");
     let accept = || {
         let client = TcpStream::connect(listeners.addresses[0]).expect("connects");
@@ -126,7 +126,7 @@ fn accepted_sockets_inherit_the_bound_on_what_waits_unsent() {
         accepted.set_nonblocking(true).expect("set");
         (client, accepted)
     };
-    // What a reader that does not read is given before the socket takes no more.
+    // Bytes that the socket takes for a client that does not read.
     let pushed = |accepted: &mut TcpStream| -> usize {
         let mut total = 0;
         let deadline = std::time::Instant::now() + std::time::Duration::from_millis(500);
@@ -144,6 +144,6 @@ fn accepted_sockets_inherit_the_bound_on_what_waits_unsent() {
     let (_client, mut bounded) = accept();
     assert_eq!(SockRef::from(&bounded).tcp_notsent_lowat().expect("asked"), 64 * 1024);
     let after = pushed(&mut bounded);
-    // The client's own receive buffer is in both figures.
+    // Both figures include the client's receive buffer.
     assert!(after < 1 << 20 && before > 2 * after, "{before} bytes without a bound, {after} with");
 }

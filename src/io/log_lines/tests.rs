@@ -1,4 +1,4 @@
-//! What is written, in virtual time: lines are read back as JSON.
+//! Log lines in virtual time, read back as JSON.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -34,7 +34,7 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
-/// What `act` logs.
+/// Lines that `act` logs.
 fn logged(act: impl FnOnce()) -> Vec<Value> {
     let lines = Captured::default();
     let subscriber =

@@ -1,40 +1,40 @@
-//! What an operation is called between its submission and its completions: the 64 bits of `user_data`.
+//! Owns the identity of an operation between its submission and its completions: the 64 bits of `user_data`. Never acts.
 
 /// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OperationKind {
-    /// An accept; in the kernel's hands the index is that of the accept, in a completion it is the listener's.
+    /// Accept. The index is the accept's in the kernel, the listener's in a completion.
     Accept = 1,
-    /// One-shot wait until a socket is readable; the index is the slot's.
+    /// One-shot wait until a socket is readable. The index is the slot.
     Poll = 2,
-    /// A receive, one-shot or multishot; the index is the slot's.
+    /// Receive, one-shot or multishot. The index is the slot.
     Receive = 3,
-    /// A send; in the kernel's hands the index is that of the send, in a completion it is the slot's.
+    /// Send. The index is the send's in the kernel, the slot in a completion.
     Send = 4,
-    /// Half-close; the index is the slot's.
+    /// Half-close. The index is the slot.
     Shutdown = 5,
-    /// Freeing of a slot, which completes only when it fails; the index is the slot's.
+    /// Frees a slot; completes only on failure. The index is the slot.
     Close = 6,
-    /// A cancellation, whose outcome shows in the completions of what it cancels.
+    /// Cancellation. The canceled operations' completions show its effect.
     Cancel = 7,
-    /// Multishot wait on the descriptor by which other threads wake this one.
+    /// Multishot wait on the eventfd by which other threads wake this core.
     Wake = 8,
 }
 
-/// Names one operation. The generation tells the uses of a slot apart.
+/// Identifies one operation. The generation distinguishes the uses of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// What it is.
+    /// The kind.
     pub kind: OperationKind,
-    /// Which use of the slot; 0 for what belongs to no slot.
+    /// The use of the slot; 0 for an operation without a slot.
     pub generation: u16,
-    /// Which slot, listener or send.
+    /// The slot, listener, accept or send.
     pub index: u32,
 }
 
 impl Operation {
-    /// A operation.
+    /// Creates an identity.
     #[must_use]
     pub const fn new(kind: OperationKind, generation: u16, index: u32) -> Operation {
         Operation { kind, generation, index }

@@ -1,4 +1,4 @@
-//! The layer between a carrier in memory and an engine that remembers what it was told, against rustls's own client.
+//! TLS between sockets in memory and an engine that records its inputs, against rustls's own client.
 
 mod ends;
 mod handshakes;
@@ -19,7 +19,7 @@ use super::*;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A certificate with what clients and servers make of it.
+/// A certificate, with the configurations of clients and servers.
 struct TestCertificate {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
@@ -59,7 +59,7 @@ impl TestCertificate {
 /// A client in memory.
 struct MemoryClient {
     tls: ClientConnection,
-    /// What it has decrypted.
+    /// Decrypted bytes.
     heard: Vec<u8>,
     /// The server has ended its stream by close_notify.
     ended: bool,
@@ -76,7 +76,7 @@ impl MemoryClient {
         self.tls.writer().write_all(plain).expect("it has room");
     }
 
-    /// Everything that it has to send.
+    /// Takes all pending output.
     fn take_output(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.tls.wants_write() {
@@ -98,7 +98,7 @@ impl MemoryClient {
     }
 }
 
-/// What the layer asked of the sockets, and has not been looked at.
+/// Requests to the sockets that no test has looked at.
 #[derive(Default)]
 struct Wire {
     sends: VecDeque<(u32, Bytes, bool)>,
@@ -109,8 +109,8 @@ struct Wire {
 
 impl Carrier for Wire {
     fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool) {
-        assert!(!bytes.is_empty(), "a send has something to say");
-        assert!(self.sends.iter().all(|(other, ..)| *other != slot), "one send per slot is out at a time");
+        assert!(!bytes.is_empty(), "a send has bytes");
+        assert!(self.sends.iter().all(|(other, ..)| *other != slot), "a slot has one send in flight");
         assert!(!self.closes.contains(&slot), "slot {slot} is closed");
         self.sends.push_back((slot, bytes, is_last));
         self.sends_made += 1;
@@ -137,7 +137,7 @@ enum ToldInput {
     Disconnected,
 }
 
-/// One core's layer, with all around it.
+/// TLS of one core, with sockets and engine around it.
 struct Server {
     tls: Tls,
     wire: Wire,
@@ -146,21 +146,21 @@ struct Server {
     counters: Arc<CoreCounters>,
 }
 
-/// What an engine would ask for in answer to what it is told.
+/// The output of an engine in response to its inputs.
 #[derive(Default)]
 struct FakeEngine {
-    /// Let go of in this turn.
+    /// Slots closed in this turn.
     let_go: Vec<u32>,
-    /// Half-closed in this turn.
+    /// Slots half-closed in this turn.
     shuts: Vec<u32>,
-    /// It has something to say to peers that have ended their streams.
+    /// Answers peers that have ended their streams.
     owes_answers: bool,
 }
 
 impl FakeEngine {
-    /// Whether it lets go of the slot in answer.
+    /// Records an input. Returns whether the engine closes the slot in response.
     fn hear(&mut self, slot: u32, input: Input<'_>, told: &mut Vec<(u32, ToldInput)>) -> bool {
-        assert!(!self.let_go.contains(&slot), "nothing is said about a slot that was let go of: {input:?}");
+        assert!(!self.let_go.contains(&slot), "input for a closed slot: {input:?}");
         let what = match input {
             Input::Accepted { .. } => ToldInput::Accepted,
             Input::Received { bytes, .. } => {
@@ -171,7 +171,7 @@ impl FakeEngine {
             Input::Ended { .. } => ToldInput::Ended,
             Input::Broken { .. } => ToldInput::Broken,
             Input::Disconnected { .. } => ToldInput::Disconnected,
-            other => panic!("sockets do not say {other:?}"),
+            other => panic!("sockets never produce {other:?}"),
         };
         let ends = what == ToldInput::Disconnected || (what == ToldInput::Ended && !self.owes_answers);
         if what == ToldInput::Broken {
@@ -201,7 +201,7 @@ impl Server {
         self.take(Input::Accepted { slot, peer: IpAddr::from([192, 0, 2, 1]) });
     }
 
-    /// What arrives in one receive.
+    /// Receives bytes in one piece.
     fn receive(&mut self, slot: u32, bytes: &[u8]) {
         self.take(Input::Received { slot, bytes: &mut bytes.to_vec() });
     }
@@ -227,18 +227,18 @@ impl Server {
         self.tls.flush(&mut self.wire);
     }
 
-    /// What the engine says.
+    /// Sends bytes of the engine.
     fn send(&mut self, slot: u32, bytes: &[u8], is_last: bool) {
         self.tls.send(slot, Bytes::copy_from_slice(bytes), is_last, &mut self.wire);
     }
 
-    /// The engine lets go of its own accord.
+    /// Closes a slot by decision of the engine.
     fn close(&mut self, slot: u32) {
         self.engine.let_go.push(slot);
         self.carry_out();
     }
 
-    /// Lets the kernel take the send under way of a slot; gives what it was.
+    /// Completes the send in flight of a slot. Returns its bytes.
     fn take_send(&mut self, slot: u32) -> Option<Bytes> {
         let at = self.wire.sends.iter().position(|(its, ..)| *its == slot)?;
         let (_, bytes, _) = self.wire.sends.remove(at).expect("it is there");
@@ -260,12 +260,12 @@ impl Server {
         self.told.iter().filter(|(its, told)| *its == slot && told == what).count()
     }
 
-    /// Accepts a client and lets both talk until neither has anything to say.
+    /// Accepts a client and completes its handshake.
     fn connect(&mut self, slot: u32, config: &Arc<ClientConfig>) -> MemoryClient {
         let mut client = MemoryClient::new(config);
         self.accept(slot);
         self.talk(slot, &mut client);
-        assert!(!client.tls.is_handshaking(), "they understand each other");
+        assert!(!client.tls.is_handshaking(), "the handshake completes");
         client
     }
 
@@ -273,14 +273,14 @@ impl Server {
         loop {
             let output = client.take_output();
             let is_quiet = output.is_empty();
-            // As a ring's buffers cut it.
+            // Pieces as a ring's buffers produce them.
             for piece in output.chunks(2_048) {
                 self.receive(slot, piece);
             }
             self.finish_turn();
             let mut was_quiet = true;
             while let Some(bytes) = self.take_send(slot) {
-                client.hear(&bytes).expect("what the server says is TLS");
+                client.hear(&bytes).expect("the server sends TLS");
                 was_quiet = false;
             }
             if is_quiet && was_quiet {
@@ -289,7 +289,7 @@ impl Server {
         }
     }
 
-    /// Nothing is left of anybody.
+    /// Asserts that no state is left.
     fn assert_empty(&self) {
         assert!(self.tls.entries.iter().all(|entry| matches!(entry, TlsSlot::Free)), "every slot is free");
         assert_eq!((self.tls.held_bytes(), self.tls.handshaking), (0, 0));

@@ -64,7 +64,7 @@ fn many_come_and_go_in_every_way() {
                         }
                         2 => drop(TcpStream::connect(address).expect("connects")),
                         3 => {
-                            // A client of the server's waits for an answer before it says much.
+                            // Clients wait for an answer before they send much.
                             let mut client = connect(address, &config);
                             echoed(&mut client, b"hello");
                             echoed(&mut client, &vec![thread as u8 + b'a'; 150_000]);
@@ -92,7 +92,7 @@ fn many_come_and_go_in_every_way() {
     let sum = |read: fn(&CoreCounters) -> u64| running.counters.iter().map(|counters| read(counters)).sum::<u64>();
     let began = Instant::now();
     while sum(|counters| counters.tls_handshaking.get()) > 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "sockets whose client has gone are let go of");
+        assert!(began.elapsed() < Duration::from_secs(20), "the core closes sockets of clients that have gone");
         thread::sleep(Duration::from_millis(5));
     }
     running.tell(|| Control::Drain { window_ms: 0, hands_over: false });
@@ -107,9 +107,9 @@ fn a_peer_that_stops_reading_keeps_nobody_waiting() {
     let (server, config) = configs();
     let running = RunningCores::start_with(1, None, Some(server));
     let mut stalled = connect(running.address, &config);
-    // A client of the server's waits for an answer before it says much.
+    // Clients wait for an answer before they send much.
     echoed(&mut stalled, b"hello");
-    // More than the sockets take of the relay's answers.
+    // More answers than the sockets take.
     for _ in 0..200 {
         stalled.write_all(&[b'x'; 100_000]).expect("the relay takes everything");
     }

@@ -1,4 +1,4 @@
-//! How connections end: close_notify on both sides, failures with their alerts, what lingers and for how long.
+//! Ends of connections: close_notify on both sides, failures with their alerts, and sockets that stay open for a while.
 
 use super::random::Random;
 use super::*;
@@ -24,13 +24,13 @@ fn the_last_send_carries_the_close_notify() {
         assert!(is_closed_by(&mut client, &bytes));
         assert_eq!(client.heard, b"farewell");
         server.close(0);
-        assert_eq!((server.wire.closes.as_slice(), server.wire.sends.len()), (&[0][..], 0), "it is not said again");
+        assert_eq!((server.wire.closes.as_slice(), server.wire.sends.len()), (&[0][..], 0), "sent once");
         server.assert_empty();
     }
 }
 
 #[test]
-fn a_half_close_says_so_once() {
+fn a_half_close_sends_one_close_notify() {
     let certificate = TestCertificate::new();
     for is_last in [false, true] {
         let mut server = Server::new(certificate.server());
@@ -47,7 +47,7 @@ fn a_half_close_says_so_once() {
         }
         assert!(client.ended);
         assert_eq!(server.wire.shutdowns, [0]);
-        // What the client says meanwhile is still heard.
+        // Bytes of the client still arrive.
         client.say(b"on");
         server.talk(0, &mut client);
         assert_eq!(server.received(0), b"on");
@@ -58,7 +58,7 @@ fn a_half_close_says_so_once() {
 }
 
 #[test]
-fn a_close_out_of_the_blue_is_announced_if_there_is_room() {
+fn an_unexpected_close_sends_a_close_notify_if_there_is_room() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = server.connect(0, &certificate.client(&TLS13));
@@ -66,19 +66,19 @@ fn a_close_out_of_the_blue_is_announced_if_there_is_room() {
     assert_eq!(server.wire.closes, [0]);
     let bytes = server.take_send(0).expect("a close_notify");
     assert!(is_closed_by(&mut client, &bytes));
-    // A reader that has stalled gets none.
+    // A stalled reader gets none.
     let mut client = server.connect(1, &certificate.client(&TLS13));
     server.send(1, b"never read", false);
     server.finish_turn();
     server.close(1);
     assert_eq!(server.wire.closes, [0, 1]);
-    let bytes = server.take_send(1).expect("what was under way");
+    let bytes = server.take_send(1).expect("the send in flight");
     assert!(!is_closed_by(&mut client, &bytes));
     server.assert_empty();
 }
 
 #[test]
-fn the_clients_close_notify_ends_after_its_last_words() {
+fn the_clients_close_notify_comes_after_its_last_bytes() {
     let certificate = TestCertificate::new();
     for version in VERSIONS {
         let mut server = Server::new(certificate.server());
@@ -98,7 +98,7 @@ fn the_clients_close_notify_ends_after_its_last_words() {
 }
 
 #[test]
-fn an_engine_that_lets_go_within_a_receive_hears_no_end() {
+fn an_engine_that_closes_within_a_receive_gets_no_end() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = server.connect(0, &certificate.client(&TLS13));
@@ -129,13 +129,13 @@ fn garbage_gets_an_alert_and_the_socket_waits_for_its_end() {
         server.finish_turn();
         assert_eq!(server.told, [(0, ToldInput::Accepted), (0, ToldInput::Broken)], "{garbage:?}");
         assert_eq!(server.wire.shutdowns, [0]);
-        assert_eq!(server.wire.closes, [] as [u32; 0], "a close now could take back the alert");
+        assert_eq!(server.wire.closes, [] as [u32; 0], "a close now could lose the alert");
         assert_eq!(server.counters.tls_handshakes_failed.get(), 1);
         assert_eq!((server.counters.tls_handshaking.get(), server.tls.partial.handshakes), (0, 0));
         let alert = server.take_send(0).expect("an alert");
         assert_eq!(records(&alert), [(21, 2)]);
-        server.receive(0, b"whatever follows is not heard");
-        // Its peer ends as well, or the engine has waited long enough.
+        server.receive(0, b"later bytes are ignored");
+        // The peer ends its stream, or the engine has waited long enough.
         if ends {
             server.take(Input::Ended { slot: 0 });
         } else {
@@ -151,7 +151,7 @@ fn garbage_gets_an_alert_and_the_socket_waits_for_its_end() {
 }
 
 #[test]
-fn a_record_that_was_changed_ends_the_connection() {
+fn a_changed_record_ends_the_connection() {
     let certificate = TestCertificate::new();
     for version in VERSIONS {
         let mut server = Server::new(certificate.server());
@@ -198,7 +198,7 @@ fn seeded_garbage_never_panics_and_always_ends() {
 }
 
 #[test]
-fn garbage_with_its_end_right_behind_gets_its_alert_too() {
+fn garbage_followed_by_an_end_of_stream_also_gets_an_alert() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     server.accept(0);
@@ -212,7 +212,7 @@ fn garbage_with_its_end_right_behind_gets_its_alert_too() {
 }
 
 #[test]
-fn a_flood_before_the_handshake_is_answered_all_the_same() {
+fn a_flood_before_the_handshake_still_gets_an_alert() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     server.accept(0);
@@ -223,7 +223,7 @@ fn a_flood_before_the_handshake_is_answered_all_the_same() {
     server.finish_turn();
     assert_eq!(server.count_told(0, &ToldInput::Broken), 1);
     assert_eq!(records(&server.take_send(0).expect("an alert")), [(21, 2)]);
-    // What could go on as a handshake ends all the same.
+    // A flood that could become a handshake also ends.
     server.accept(1);
     let mut hello = MemoryClient::new(&certificate.client(&TLS13)).take_output();
     hello.extend_from_slice(&[22, 3, 3, 0x3f, 0xff]);
@@ -237,7 +237,7 @@ fn a_flood_before_the_handshake_is_answered_all_the_same() {
 }
 
 #[test]
-fn plain_http_is_told_what_to_speak() {
+fn plain_http_is_refused_in_plain_http() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     server.accept(0);
@@ -246,7 +246,7 @@ fn plain_http_is_told_what_to_speak() {
     let answer = server.take_send(0).expect("an answer");
     let answer = String::from_utf8(answer.to_vec()).expect("text");
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-    assert!(answer.contains(r#"{"error":"bad_request","message":"this address speaks TLS only"#), "{answer}");
+    assert!(answer.contains(r#"{"error":"bad_request","message":"this address accepts only TLS"#), "{answer}");
     assert_eq!(server.wire.shutdowns, [0]);
     server.take(Input::Ended { slot: 0 });
     server.finish_turn();
@@ -254,9 +254,9 @@ fn plain_http_is_told_what_to_speak() {
 }
 
 #[test]
-fn whoever_has_ended_its_stream_is_still_answered() {
+fn a_client_that_has_ended_its_stream_is_still_answered() {
     let certificate = TestCertificate::new();
-    // By close_notify, by the end of the socket's stream, by both; in one piece with the end of the handshake, or after it.
+    // Ends by close_notify, by the end of the socket's stream, or by both; together with the end of the handshake, or later.
     for version in VERSIONS {
         for (notifies, ends, at_once) in
             [(true, false, false), (false, true, false), (true, true, false), (true, true, true), (false, true, true)]
@@ -266,7 +266,7 @@ fn whoever_has_ended_its_stream_is_still_answered() {
             let mut client = MemoryClient::new(&certificate.client(version));
             server.accept(0);
             if at_once {
-                // All but its last flight.
+                // All flights but the last.
                 while client.tls.is_handshaking() {
                     let output = client.take_output();
                     server.receive(0, &output);
@@ -306,7 +306,7 @@ fn whoever_has_ended_its_stream_is_still_answered() {
 }
 
 #[test]
-fn a_stream_that_ends_within_the_handshake_is_answered_by_nobody() {
+fn a_stream_that_ends_within_the_handshake_is_not_answered() {
     let certificate = TestCertificate::new();
     let hello = MemoryClient::new(&certificate.client(&TLS13)).take_output();
     for length in [0, 1, hello.len() - 1, hello.len()] {

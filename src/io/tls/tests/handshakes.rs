@@ -1,4 +1,4 @@
-//! Handshakes: both versions, whatever the pieces; resumption; what is bounded and what is refused.
+//! Handshakes: both versions, in pieces of any size; resumption; bounds and refusals.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn both_versions_handshake_and_talk() {
         server.send(0, b"to the client", false);
         server.talk(0, &mut client);
         assert_eq!(client.heard, b"to the client");
-        assert_eq!(server.count_told(0, &ToldInput::Sent), 1, "only of the engine's own send");
+        assert_eq!(server.count_told(0, &ToldInput::Sent), 1, "only for the engine's own send");
         assert_eq!(server.counters.tls_handshakes.get(), 1);
         assert_eq!(server.counters.tls_handshaking.get(), 0);
     }
@@ -36,7 +36,7 @@ fn pieces_of_any_size_are_the_same_handshake() {
                     server.finish_turn();
                 }
                 while let Some(bytes) = server.take_send(0) {
-                    client.hear(&bytes).expect("the server speaks TLS");
+                    client.hear(&bytes).expect("the server sends TLS");
                 }
             }
             assert_eq!(server.received(0), b"first words", "pieces of {size} bytes");
@@ -45,7 +45,7 @@ fn pieces_of_any_size_are_the_same_handshake() {
 }
 
 #[test]
-fn words_behind_the_handshake_are_heard_at_once() {
+fn bytes_after_the_handshake_arrive_at_once() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = MemoryClient::new(&certificate.client(&TLS13));
@@ -59,7 +59,7 @@ fn words_behind_the_handshake_are_heard_at_once() {
     client.say(b"two");
     all.extend(client.take_output());
     server.receive(0, &all);
-    assert_eq!(server.told, [(0, ToldInput::Accepted)], "a handshake waits for its turn");
+    assert_eq!(server.told, [(0, ToldInput::Accepted)], "a handshake waits for its step");
     server.step();
     assert_eq!(server.told[1..], [(0, ToldInput::Received(b"one two".to_vec()))], "in one piece");
 }
@@ -79,7 +79,7 @@ fn sessions_are_resumed_by_tickets_on_any_core() {
         second.talk(0, &mut resumed);
         assert_eq!(second.received(0), b"again");
         assert_eq!((first.counters.tls_resumed.get(), second.counters.tls_resumed.get()), (0, 1));
-        // Another configuration knows nothing of them.
+        // Another configuration has other tickets.
         let mut third = Server::new(certificate.server());
         let full = third.connect(0, &client_config);
         assert_eq!(full.tls.handshake_kind(), Some(rustls::HandshakeKind::Full));
@@ -87,7 +87,7 @@ fn sessions_are_resumed_by_tickets_on_any_core() {
 }
 
 #[test]
-fn a_new_configuration_is_for_new_handshakes() {
+fn a_new_configuration_applies_to_new_handshakes() {
     let (old, new) = (TestCertificate::new(), TestCertificate::new());
     let mut server = Server::new(old.server());
     let mut there = server.connect(0, &old.client(&TLS13));
@@ -148,7 +148,7 @@ fn handshakes_are_counted_until_they_end() {
     let mut server = Server::new(certificate.server());
     (0..3).for_each(|slot| server.accept(slot));
     assert_eq!(server.counters.tls_handshaking.get(), 3);
-    // One is through, one gives up, and of one the engine lets go.
+    // One completes, one gives up, and the engine closes one.
     let mut client = MemoryClient::new(&certificate.client(&TLS13));
     server.talk(0, &mut client);
     server.take(Input::Ended { slot: 1 });
@@ -156,11 +156,11 @@ fn handshakes_are_counted_until_they_end() {
     server.finish_turn();
     assert_eq!(server.counters.tls_handshaking.get(), 0);
     assert_eq!(server.wire.closes, [1, 2]);
-    assert_eq!(server.counters.tls_handshakes_failed.get(), 0, "one that says nothing is no attempt");
+    assert_eq!(server.counters.tls_handshakes_failed.get(), 0, "a silent socket is no attempt");
 }
 
 #[test]
-fn half_handshakes_hold_what_they_sent_and_no_longer_than_the_engine_waits() {
+fn half_handshakes_hold_their_bytes_until_the_engine_gives_up() {
     let certificate = TestCertificate::new();
     for version in VERSIONS {
         let hello = MemoryClient::new(&certificate.client(version)).take_output();
@@ -173,7 +173,7 @@ fn half_handshakes_hold_what_they_sent_and_no_longer_than_the_engine_waits() {
             server.finish_turn();
             assert!(server.tls.held_bytes() < 8 * 1024);
             while server.take_send(0).is_some() {}
-            // The limit on request heads is over.
+            // The time limit for request heads has passed.
             server.close(0);
             assert_eq!(server.wire.closes, [0]);
             assert_eq!(server.counters.tls_handshakes_failed.get(), u64::from(length > 0));
@@ -183,7 +183,7 @@ fn half_handshakes_hold_what_they_sent_and_no_longer_than_the_engine_waits() {
 }
 
 #[test]
-fn a_handshake_that_does_not_end_is_ended() {
+fn an_endless_handshake_is_ended() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     server.accept(0);

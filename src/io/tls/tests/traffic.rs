@@ -1,4 +1,4 @@
-//! Open connections: records in any pieces, sends of any size, key updates, what is held.
+//! Open connections: records in pieces, sends of any size, key updates, bounds on memory.
 
 use rustls::SupportedCipherSuite;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::base::limits::{SEND_BYTES_MAX, TLS_RECORD_BYTES_MAX};
 
 #[test]
-fn records_split_at_every_byte_are_heard_whole() {
+fn records_split_at_every_byte_arrive_whole() {
     let certificate = TestCertificate::new();
     for version in VERSIONS {
         let mut server = Server::new(certificate.server());
@@ -33,7 +33,7 @@ fn records_split_at_every_byte_are_heard_whole() {
 }
 
 #[test]
-fn the_longest_records_are_heard_and_held_no_longer_than_they_last() {
+fn the_longest_records_arrive_and_hold_no_memory_afterwards() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = server.connect(0, &certificate.client(&TLS13));
@@ -50,7 +50,7 @@ fn the_longest_records_are_heard_and_held_no_longer_than_they_last() {
 }
 
 #[test]
-fn a_send_is_one_send_with_as_few_records_as_there_can_be() {
+fn a_send_is_one_send_with_the_fewest_records() {
     let certificate = TestCertificate::new();
     for (version, overhead) in VERSIONS.into_iter().zip([24, 17]) {
         let mut server = Server::new(certificate.server());
@@ -59,7 +59,7 @@ fn a_send_is_one_send_with_as_few_records_as_there_can_be() {
             let before = server.wire.sends_made;
             server.send(0, &vec![7; size], false);
             server.finish_turn();
-            let (_, bytes, _) = server.wire.sends.front().expect("it is under way").clone();
+            let (_, bytes, _) = server.wire.sends.front().expect("it is in flight").clone();
             assert_eq!(records(&bytes), [(23, size + overhead)]);
             assert_eq!(server.tls.held_bytes(), bytes.len() as u64);
             server.talk(0, &mut client);
@@ -90,7 +90,7 @@ fn large_sends_go_in_bounded_pieces_and_are_answered_once() {
 }
 
 #[test]
-fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
+fn tls_records_and_engine_bytes_share_a_send() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = MemoryClient::new(&certificate.client(&TLS13));
@@ -102,11 +102,11 @@ fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
     client.say(b"GET");
     server.receive(0, &client.take_output());
     server.step();
-    // The engine answers in the turn in which the tickets wait.
+    // The engine answers in the turn with the tickets.
     server.send(0, b"101", false);
     server.finish_turn();
     assert_eq!(server.wire.sends.len(), 1);
-    let (_, bytes, _) = server.wire.sends.front().expect("it is under way").clone();
+    let (_, bytes, _) = server.wire.sends.front().expect("it is in flight").clone();
     assert_eq!(records(&bytes).len(), 2, "the tickets and the answer");
     server.talk(0, &mut client);
     assert_eq!(client.heard, b"101");
@@ -114,7 +114,7 @@ fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
 }
 
 #[test]
-fn the_engines_send_waits_for_one_that_is_under_way() {
+fn the_engines_send_waits_for_the_send_in_flight() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = MemoryClient::new(&certificate.client(&TLS13));
@@ -128,9 +128,9 @@ fn the_engines_send_waits_for_one_that_is_under_way() {
     server.finish_turn();
     server.send(0, b"101", false);
     server.finish_turn();
-    assert_eq!(server.wire.sends.len(), 1, "the tickets are under way");
+    assert_eq!(server.wire.sends.len(), 1, "the tickets are in flight");
     let tickets = server.take_send(0).expect("they are taken");
-    assert_eq!(server.count_told(0, &ToldInput::Sent), 0, "that was not the engine's");
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 0, "not a send of the engine");
     client.hear(&tickets).expect("TLS");
     assert_eq!(client.heard, b"");
     server.talk(0, &mut client);
@@ -139,7 +139,7 @@ fn the_engines_send_waits_for_one_that_is_under_way() {
 }
 
 #[test]
-fn keys_are_updated_when_the_client_asks() {
+fn keys_are_updated_at_the_clients_request() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     let mut client = server.connect(0, &certificate.client(&TLS13));
@@ -169,10 +169,10 @@ fn a_flood_of_key_updates_ends_the_connection() {
     server.finish_turn();
     assert_eq!(server.count_told(0, &ToldInput::Broken), 1);
     let answered: usize = server.wire.sends.iter().map(|(_, bytes, _)| bytes.len()).sum();
-    assert!(answered < 1_024, "what it asked for is not all answered: {answered} bytes");
+    assert!(answered < 1_024, "not all requests are answered: {answered} bytes");
 }
 
-/// The default provider with one suite whose keys are used up after a few records.
+/// The default provider with one suite whose keys are exhausted after a few records.
 fn soon_exhausted(version: &SupportedProtocolVersion) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let suite = provider.cipher_suites.iter().find(|suite| suite.version() == version).copied();
@@ -206,7 +206,7 @@ fn server_with_soon_exhausted_keys(
 }
 
 #[test]
-fn keys_that_are_used_up_are_changed_where_they_can_be() {
+fn exhausted_keys_are_changed_in_tls_1_3() {
     let certificate = TestCertificate::new();
     let mut server = server_with_soon_exhausted_keys(&certificate, &TLS13);
     let mut client = server.connect(0, &certificate.client(&TLS13));
@@ -218,7 +218,7 @@ fn keys_that_are_used_up_are_changed_where_they_can_be() {
 }
 
 #[test]
-fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
+fn exhausted_keys_end_the_connection_in_tls_1_2() {
     let certificate = TestCertificate::new();
     let mut server = server_with_soon_exhausted_keys(&certificate, &TLS12);
     let mut client = server.connect(0, &certificate.client(&TLS12));
@@ -227,9 +227,9 @@ fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
         server.send(0, b"z", false);
         sent += 1;
         server.talk(0, &mut client);
-        assert!(sent <= 30, "the bound is met");
+        assert!(sent <= 30, "the keys have a bound");
     }
-    assert!(client.ended, "the client is told");
+    assert!(client.ended, "the client gets the end");
     assert_eq!(client.heard.len(), sent - 1);
     server.take(Input::Disconnected { slot: 0 });
     server.finish_turn();
@@ -237,7 +237,7 @@ fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
 }
 
 #[test]
-fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
+fn the_largest_holders_of_incomplete_records_are_closed_first() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     server.tls.partial_max.records = 20_000;
@@ -256,22 +256,22 @@ fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
 }
 
 #[test]
-fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
+fn stalled_handshakes_close_neither_small_handshakes_nor_open_connections() {
     let certificate = TestCertificate::new();
     let mut server = Server::new(certificate.server());
     server.tls.partial_max = PartialBytes { handshakes: 400_000, records: 20_000 };
     let config = certificate.client(&TLS13);
-    // Open, in the middle of a record that is longer than what any of the others has sent.
+    // An open connection in the middle of a record, with more bytes than any other.
     let mut open = server.connect(0, &config);
     open.say(&[1; 16_000]);
     let record = open.take_output();
     server.receive(0, &record[..15_000]);
-    // In its handshake, with half of its first message.
+    // A handshake with half of its first message.
     let mut bystander = MemoryClient::new(&config);
     let hello = bystander.take_output();
     server.accept(1);
     server.receive(1, &hello[..hello.len() / 2]);
-    // All that comes in one turn: each has most of a first message that is as long as may be.
+    // All in one turn: each sends most of a first message of maximum length.
     let half = [&[22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60][..], &[0; 12_000]].concat();
     for slot in 2..200 {
         server.accept(slot);
@@ -281,7 +281,7 @@ fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
     }
     server.finish_turn();
     let ended = (2..200).filter(|slot| server.count_told(*slot, &ToldInput::Disconnected) > 0).count();
-    assert!((165..180).contains(&ended), "as many as the bound asks for: {ended}");
+    assert!((165..180).contains(&ended), "as many as the bound requires: {ended}");
     assert!((0..2).all(|slot| server.count_told(slot, &ToldInput::Disconnected) == 0));
     server.receive(0, &record[15_000..]);
     assert_eq!(server.received(0).len(), 16_000);
