@@ -250,7 +250,7 @@ impl Owner {
         }
     }
 
-    /// Time has passed: status pushes, grace, expiry, repair of cores that are behind, questions asked again.
+    /// Time has passed: the rooms for which it is time do what waits for it, and numberings expire.
     pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
         for _ in 0..ROOMS_PER_TICK_MAX {
             let Some((_, id)) = self.timers.first().copied().filter(|(due_ms, _)| *due_ms <= effects.now.mono_ms())
@@ -260,10 +260,7 @@ impl Owner {
             self.timers.pop_first();
             let Some(room) = self.rooms.get_mut(id) else { continue };
             room.entered.due_ms = None;
-            room.stream.expire(effects.now);
-            room.tell_statuses(effects);
-            room.stream.repair(effects);
-            room.ask_again(effects);
+            room.tick(effects);
             self.enter(id, effects);
         }
         self.numberings.expire(effects.now.mono_ms(), ROOMS_PER_TICK_MAX);

@@ -13,7 +13,6 @@ use super::stored::{Stored, Uncommitted};
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Position, Seq, UserName};
 use crate::base::limits::PENDING_PER_ROOM_MAX;
-use crate::base::time::Now;
 use crate::engine::link_port::{LinkFailure, LinkRequest};
 use crate::engine::record::Record;
 use crate::wire::encode::encode_ephemeral;
@@ -89,18 +88,6 @@ impl Room {
                 let token = awaited.add(AwaitedPublish { room: id, asker, kept });
                 effects.link.push(LinkRequest::Publish { token, room: stream.name.clone(), record });
             }
-        }
-    }
-
-    /// Whether a publish may go on: a home may publish before it hears that its join was refused, and a room may carry so
-    /// much only.
-    fn admit(&mut self, asker: Asker, now: Now) -> Result<(), Refusal> {
-        if self.is_stranger(asker) {
-            return Err(Refusal::NOT_JOINED);
-        }
-        match self.stream.settings.room_message_rate {
-            Some(rate) => self.pace.try_take(rate, now.mono_us).map_err(Refusal::too_often),
-            None => Ok(()),
         }
     }
 

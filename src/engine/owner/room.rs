@@ -138,6 +138,18 @@ impl Room {
         asker.conn().is_some_and(|conn| !self.stream.listeners.contains(conn))
     }
 
+    /// Whether something may be sent to the members: a home may ask before it hears that its join was refused, and a room
+    /// may carry so much only.
+    pub(super) fn admit(&mut self, asker: Asker, now: Now) -> Result<(), Refusal> {
+        if self.is_stranger(asker) {
+            return Err(Refusal::NOT_JOINED);
+        }
+        match self.stream.settings.room_message_rate {
+            Some(rate) => self.pace.try_take(rate, now.mono_us).map_err(Refusal::too_often),
+            None => Ok(()),
+        }
+    }
+
     /// Whether nobody has ever been told of the room: it is here only because it was asked for.
     pub fn is_unknown(&self) -> bool {
         self.stream.history.head() == 0
@@ -243,6 +255,14 @@ impl Room {
         if let Numbering::Link(linked) = &mut self.numbering {
             linked.check(&self.stream, effects);
         }
+    }
+
+    /// Time has passed: expiry, status pushes, repair of cores that are behind, questions asked again.
+    pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
+        self.stream.expire(effects.now);
+        self.tell_statuses(effects);
+        self.stream.repair(effects);
+        self.ask_again(effects);
     }
 
     /// Bytes for the budget.
