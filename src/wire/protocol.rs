@@ -82,8 +82,8 @@ pub enum Command<'a> {
 }
 
 /// Metric labels of commands, by [`Command::index`]. The last one is for invalid messages.
-pub const COMMANDS: [&str; 10] =
-    ["join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "bad"];
+pub const COMMANDS: [&str; 11] =
+    ["join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "typing", "bad"];
 
 /// Index of invalid messages in [`COMMANDS`].
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
@@ -117,6 +117,8 @@ pub enum Ask {
     History { after: Option<Seq>, before: Option<Seq>, limit: u32 },
     /// List the users present, sorted by the bytes of their names, starting after the name `after`.
     Presence { after: Option<Box<str>>, limit: u32 },
+    /// Tell the other members that the user is typing, or no longer.
+    Typing { active: bool },
     /// Describe the room. Only the control address asks it.
     Summary,
 }
@@ -143,6 +145,7 @@ impl Ask {
             Ask::Publish(_) => 6,
             Ask::History { .. } => 7,
             Ask::Presence { .. } => 8,
+            Ask::Typing { .. } => 9,
             Ask::Summary => BAD_COMMAND,
         }
     }
@@ -150,7 +153,7 @@ impl Ask {
     /// Whether it sends something to members: it counts in the message rates, and needs the permission to publish.
     #[must_use]
     pub const fn is_message(&self) -> bool {
-        matches!(self, Ask::Publish(_))
+        matches!(self, Ask::Publish(_) | Ask::Typing { .. })
     }
 
     /// Bytes that it takes beside its own size.
@@ -159,7 +162,7 @@ impl Ask {
         match self {
             Ask::Publish(Publish { data, key, .. }) => data.len() + key.as_ref().map_or(0, |key| key.len()),
             Ask::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
-            Ask::History { .. } | Ask::Summary => 0,
+            Ask::History { .. } | Ask::Typing { .. } | Ask::Summary => 0,
         }
     }
 }
@@ -176,6 +179,8 @@ pub enum Answer {
     History { head: Position, first_seq: Seq, messages: Vec<Arc<Publication>> },
     /// A page of the users present, by name.
     Presence { total: u64, users: Vec<PresentUser> },
+    /// The other members are told.
+    Typing,
     /// The room.
     Summary(RoomSummary),
     /// It was not done.
@@ -355,6 +360,8 @@ pub enum Push<'a> {
     Status { room: &'a RoomName, user: &'a UserName, status: Status },
     /// The users present changed, without names: statuses told before may no longer hold.
     Total { room: &'a RoomName, total: u64 },
+    /// A user is typing in a room, or no longer.
+    Typing { room: &'a RoomName, user: &'a UserName, active: bool },
     /// The connection was not given the messages `from` … `to`, both included.
     Gap { room: &'a RoomName, from: Seq, to: Seq },
     /// The server has removed the connection from the room.

@@ -1,5 +1,5 @@
-//! `publish` and `broadcast`: messages that the server publishes, through the room's owner like those of members. Numbers
-//! no message itself.
+//! `publish`, `broadcast` and `typing`: what the server sends to members, through the room's owner as what members send.
+//! Numbers no message itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::base::ids::{RoomName, UserName};
 use crate::wire::protocol::{Answer, Ask, Publish};
 
 #[derive(OpenApi)]
-#[openapi(paths(publish, broadcast))]
+#[openapi(paths(publish, broadcast, typing))]
 struct PublishDescription;
 
 /// Adds the operations of this file to `catalogue`.
@@ -26,6 +26,7 @@ pub(super) fn list(catalogue: &mut impl Catalogue) {
     catalogue.describe(PublishDescription::openapi());
     catalogue.with_body("publish", publish);
     catalogue.with_body("broadcast", broadcast);
+    catalogue.with_body("typing", typing);
 }
 
 /// Rooms in one broadcast.
@@ -174,6 +175,39 @@ pub async fn broadcast(
     let results = publish_all(&operations, names, &message).await;
     let failed = results.iter().filter(|result| matches!(result, BroadcastResult::Failed(_))).count();
     Ok(BroadcastDone { published: results.len() - failed, failed, results })
+}
+
+/// Whether a user is typing in a room
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct Typing {
+    /// Room, which must exist
+    #[schema(example = "lobby")]
+    pub room: String,
+    /// User shown as typing
+    #[schema(example = "ann")]
+    pub user: String,
+    /// `true` if the user is typing, which ends by itself after 5 s; `false` if no longer
+    pub active: bool,
+}
+
+/// Show that a user is typing
+///
+/// All members of the room receive it as a `typing` push. The user need not be a member.
+#[utoipa::path(
+    post, path = "/api/typing", tag = "rooms", request_body = Typing,
+    responses(
+        (status = 200, description = "The push is on its way to every member", body = Typing),
+        (status = "4XX", description = "`room_not_found`, or invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
+    )
+)]
+pub async fn typing(operations: Arc<Operations>, request: Typing) -> Result<Typing, OperationError> {
+    let (room, user) = (field::room("room", &request.room)?, field::user("user", &request.user)?);
+    check_inbox(&operations, "room", &room)?;
+    match operations.cores.ask_room_as(user, room, Ask::Typing { active: request.active }).await? {
+        Answer::Typing => Ok(request),
+        _ => Err(unexpected()),
+    }
 }
 
 /// With `rooms.inboxes` off nobody could read an inbox.

@@ -2,10 +2,12 @@
 //! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
 
 mod reading;
+mod typing;
 
 use std::ops::Range;
 
 use self::reading::HistoryRange;
+use self::typing::Typing;
 use super::OwnerEffects;
 use super::answer::Asker;
 use super::asks::Origin;
@@ -85,6 +87,8 @@ pub(super) struct Room {
     pub leaving: Option<Box<Leaving>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
+    /// `None`: nobody is typing.
+    typing: Option<Box<Typing>>,
     pub entered: Entered,
 }
 
@@ -108,6 +112,7 @@ impl Room {
             pace: Bucket::default(),
             leaving: None,
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
+            typing: None,
             entered: Entered::default(),
         }
     }
@@ -119,7 +124,8 @@ impl Room {
     }
 
     /// Answers what is asked of the room, other than a publish.
-    pub fn answer(&mut self, Origin { asker, .. }: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
+    pub fn answer(&mut self, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
+        let asker = origin.asker;
         if self.is_stranger(asker) {
             return asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
         }
@@ -128,6 +134,7 @@ impl Room {
                 self.read_history(asker, HistoryRange { after, before, limit }, effects);
             }
             Ask::Presence { after, limit } => self.read_presence(asker, limit, after.as_deref(), effects),
+            Ask::Typing { active } => self.show_typing(origin, active, effects),
             Ask::Summary => asker.answer(&self.stream.name, Answer::Summary(self.summary(effects.now)), effects),
             Ask::Publish(_) => debug_assert!(false, "a publish is not answered here"),
         }
@@ -261,6 +268,7 @@ impl Room {
     pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
         self.stream.expire(effects.now);
         self.tell_statuses(effects);
+        self.end_typing(effects);
         self.stream.repair(effects);
         self.ask_again(effects);
     }
@@ -275,6 +283,7 @@ impl Room {
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + stream.keys.as_ref().map_or(0, |keys| keys.bytes())
             + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
+            + self.typing.as_ref().map_or(0, |typing| typing.bytes())
             + stream.listeners.missed_bytes();
         let members = stream.listeners.members();
         let users = stream.presence.as_ref().filter(|presence| !presence.is_empty());
@@ -331,6 +340,7 @@ impl Room {
             linked,
             stored,
             stream.presence.as_ref().and_then(Presence::due_ms),
+            self.typing.as_ref().and_then(|typing| typing.due_ms()),
             stream.history.next_expiry_ms().map(sweep),
             stream.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
             (stream.listeners.any_behind() || stream.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),

@@ -37,6 +37,7 @@ fields! {
         Before = "before",
         Limit = "limit",
         Status = "status",
+        Active = "active",
         Token = "token",
     }
 }
@@ -78,6 +79,7 @@ impl<'a> CommandReader<'a> {
             "leave" => Ok(Command::Leave { room: self.room()? }),
             "history" => self.history(),
             "presence" => self.presence(),
+            "typing" => self.typing(),
             "status" => self.status(),
             "refresh" => {
                 Ok(Command::Refresh { token: self.text(Field::Token)?.ok_or_else(|| self.missing(Field::Token))? })
@@ -131,6 +133,11 @@ impl<'a> CommandReader<'a> {
             return Err(self.wrong(Field::After, error));
         }
         Ok(Command::Ask { room, ask: Ask::Presence { after: after.map(Box::from), limit: self.limit()? } })
+    }
+
+    fn typing(&self) -> Result<Command<'a>, BadRequest> {
+        let active = self.boolean(Field::Active)?.ok_or_else(|| self.missing(Field::Active))?;
+        Ok(Command::Ask { room: self.room()?, ask: Ask::Typing { active } })
     }
 
     fn status(&self) -> Result<Command<'a>, BadRequest> {

@@ -86,6 +86,8 @@ fn every_command_is_read_with_its_defaults() {
             r#"{"type":"presence","room":"r","limit":2,"after":"bob"}"#,
             ask(&room, Ask::Presence { after: Some("bob".into()), limit: 2 }),
         ),
+        (r#"{"type":"typing","room":"r","active":true}"#, ask(&room, Ask::Typing { active: true })),
+        (r#"{"active":false,"room":"r","type":"typing"}"#, ask(&room, Ask::Typing { active: false })),
         (r#"{"type":"status","status":"away"}"#, Command::Status { away: true }),
         (r#"{"type":"status","status":"online"}"#, Command::Status { away: false }),
         (r#"{"type":"refresh","token":"a.b.c"}"#, Command::Refresh { token: Cow::Borrowed("a.b.c") }),
@@ -178,6 +180,9 @@ fn bad_fields_are_named_and_keep_the_id() {
         (r#""type":"history","room":"r","after":"1""#, "after"),
         (r#""type":"presence","room":"r","after":"""#, "after"),
         (r#""type":"presence","room":"r","limit":18446744073709551616"#, "limit"),
+        (r#""type":"typing","room":"r""#, "active"),
+        (r#""type":"typing","room":"r","active":1"#, "active"),
+        (r#""type":"typing","active":true"#, "room"),
         (r#""type":"status","status":"offline""#, "status"),
         (r#""type":"status""#, "status"),
         (r#""type":"refresh""#, "token"),
@@ -201,7 +206,7 @@ fn keys_over_the_limit_are_too_large() {
 
 #[test]
 fn unknown_and_future_types_have_their_own_code() {
-    for name in ["typing", "receipt", "resume", "create_room", "list_rooms", "kick", "", "Join"] {
+    for name in ["receipt", "resume", "create_room", "list_rooms", "kick", "", "Join"] {
         let (id, code, _) = fail(&format!(r#"{{"type":"{name}","id":4}}"#));
         assert_eq!((id, code), (Some(4), ErrorCode::UnknownCommand), "{name}");
     }

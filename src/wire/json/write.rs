@@ -51,6 +51,11 @@ impl FormWriter for Json {
                 out.text(r#"{"type":"status","room":"#).string(room);
                 out.text(r#","total":"#).integer(total);
             }
+            Push::Typing { room, user, active } => {
+                out.text(r#"{"type":"typing","room":"#).string(room);
+                out.text(r#","user":"#).string(user);
+                out.text(r#","active":"#).boolean(active);
+            }
             Push::Gap { room, from, to } => {
                 out.text(r#"{"type":"gap","room":"#).string(room);
                 out.text(r#","from":"#).integer(from);
@@ -101,6 +106,7 @@ const fn reply_type(reply: &Reply<'_>) -> &'static str {
             Answer::Published { .. } => "published",
             Answer::History { .. } => "history",
             Answer::Presence { .. } => "presence",
+            Answer::Typing => "typing",
             Answer::Summary(_) => "room",
             Answer::Refused(_) => "error",
         },
@@ -160,6 +166,9 @@ fn write_answer_fields(room: &RoomName, answer: &Answer, out: &mut Writer<'_>) {
             write_messages(room, messages, out);
         }
         Answer::Presence { total, users } => write_presence(room, *total, users, out),
+        Answer::Typing => {
+            out.text(r#","room":"#).string(room);
+        }
         Answer::Summary(summary) => {
             out.text(r#","room":"#).string(room);
             out.text(r#","members":"#).integer(summary.members);

@@ -89,6 +89,10 @@ fn check_command(request: &Request<'_>, value: &Value) {
             assert_eq!(after.as_deref(), value["after"].as_str());
             assert!((1..=PAGE_MAX).contains(limit));
         }
+        Command::Ask { room: name, ask: Ask::Typing { active } } => {
+            room(name);
+            assert_eq!(value["active"], *active);
+        }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
         Command::Identify { .. } | Command::Ask { ask: Ask::Summary, .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),

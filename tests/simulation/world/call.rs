@@ -70,7 +70,7 @@ impl World {
                 }
                 CallAnswer::Ended { count, .. } => *count == 0,
                 CallAnswer::Room(Answer::Summary(_) | Answer::Refused(_)) => true,
-                CallAnswer::Room(Answer::Published { .. }) => false,
+                CallAnswer::Room(Answer::Published { .. } | Answer::Typing) => false,
             };
             self.judge.check(fits, || format!("{at:?}: call {token} is answered wrongly: {answer:?}"));
         }

@@ -8,6 +8,7 @@ mod publishing;
 mod retention;
 mod seeded;
 mod store;
+mod typing;
 
 use bytes::Bytes;
 
@@ -352,6 +353,7 @@ fn describe_answer(answer: &Answer) -> String {
             format!("presence {} of {total}", users.join(","))
         }
         Answer::Refused(refusal) => describe_refusal(refusal),
+        Answer::Typing => "typing".to_owned(),
         Answer::Summary(summary) => format!("{summary:?}"),
     }
 }
