@@ -107,9 +107,10 @@ impl Home {
     }
 }
 
+/// What a request asks for.
 enum Requested {
-    /// Say this and end.
+    /// An answer, and then the end.
     Answer(Bytes),
-    /// Open the WebSocket.
-    Open(Box<Upgrade>),
+    /// A WebSocket.
+    Upgrade(Box<Upgrade>),
 }
