@@ -267,9 +267,9 @@ fn pem_files_may_hold_several_keys_and_nothing_else() {
     for (text, words) in [
         (one.private_pem(), "holds a private key"),
         (pem.replace("PUBLIC KEY", "CERTIFICATE"), "holds a certificate"),
-        (pem.replace("PUBLIC KEY", "DH PARAMETERS"), "no public key"),
-        (pem.replace("-----END", "----END"), "without its end"),
-        (pem.replace("MFk", "MFl"), "of a kind that is not taken"),
+        (pem.replace("PUBLIC KEY", "DH PARAMETERS"), "not a public key"),
+        (pem.replace("-----END", "----END"), "without an END line"),
+        (pem.replace("MFk", "MFl"), "of another kind than RSA"),
         (String::new(), "no PEM block"),
         ("secret".into(), "no PEM block"),
     ] {

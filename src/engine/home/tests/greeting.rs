@@ -312,7 +312,7 @@ fn tokens_come_by_message() {
     one.handle(Input::Settings(strict));
     one.upgraded(0);
     let said = one.hear(0, &line("hello ann"));
-    assert!(String::from_utf8_lossy(&said).contains("a token is needed"));
+    assert!(String::from_utf8_lossy(&said).contains("a token is required"));
     one.refused(0, &said, 4401, "token");
     one.upgraded(0);
     let mut said = one.hear_text(0, &line(&format!("token {}", token(60, serde_json::json!({})))));

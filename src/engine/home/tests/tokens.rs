@@ -243,7 +243,7 @@ fn without_tokens_refresh_is_answered_by_an_error() {
     one.said();
     let said = one.ask(0, &json!({"type": "refresh", "id": 1, "token": token(60, json!({}))}));
     assert!(
-        said.contains(r#"{"type":"error","id":1,"code":"invalid_token","message":"this server takes no tokens"#),
+        said.contains(r#"{"type":"error","id":1,"code":"invalid_token","message":"this server uses no tokens"#),
         "{said}"
     );
     assert!(one.engine.home.tokens.is_none());

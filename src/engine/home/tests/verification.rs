@@ -332,7 +332,7 @@ fn a_refresh_takes_as_many_checks_as_keys_may_have_signed_it() {
         assert_eq!(one.checks(), (at_once + 1) * cost);
         let said = one.refresh(0, 1, &token);
         let wait_ms = cost * TOKEN_CHECKS_PER_MS / TOKEN_CHECKS_MAX;
-        assert!(said.contains(&format!(r#""code":"rate_limited","message":"this connection refreshes its token too often","retry_after_ms":{wait_ms}}}"#)), "{said}");
+        assert!(said.contains(&format!(r#""code":"rate_limited","message":"token refresh rate limit exceeded for this connection","retry_after_ms":{wait_ms}}}"#)), "{said}");
         one.step(wait_ms);
         assert!(one.refresh(0, 2, &token).contains("refreshed"), "{count} {named}");
         for _ in 0..RATE_REFUSALS_MAX {
