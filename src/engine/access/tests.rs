@@ -68,7 +68,7 @@ fn a_public_key_is_never_the_secret_of_an_hmac() {
             }
         }
     }
-    // Nor is a symmetric key that somebody has published.
+    // Nor is a published symmetric key.
     let published = json!({"keys": [{"kty": "oct", "k": BASE64.encode("secret"), "alg": "HS256"}]}).to_string();
     assert!(Material::from_key_set(&published).is_err());
 }

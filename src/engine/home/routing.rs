@@ -54,8 +54,8 @@ impl Home {
         }
     }
 
-    /// What was passed by its user's core goes on to its room. Where that core's lane is full, what may be refused is refused
-    /// here: nothing of it has been done, and what comes after it may find room again.
+    /// Sends a hop that has passed its user's core on to its room's owner. Where that lane is full, a command that may be
+    /// refused is refused: nothing of it has been done yet.
     pub(super) fn passed(&mut self, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         let owner = owner_of(hop.room(), self.settings.cores);
         if owner == self.core || !effects.outbound.is_full(owner) {

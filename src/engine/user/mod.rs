@@ -1,8 +1,6 @@
-//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Hears
-//! homes by hops and answers them; the home on the same core asks directly for what stands on the message path. Never
-//! knows rooms or sockets.
-//!
-//! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core.
+//! The user half of an engine: the users that hash to this core, wherever their connections are. Counts their connections and
+//! publishes, exactly and without a lock, since each user is counted on one core. Hears homes by hops and answers them; the
+//! home on the same core asks directly on the message path. Never knows a room or a socket.
 
 pub mod sessions;
 #[cfg(test)]
@@ -37,7 +35,7 @@ pub struct UserEffects<'a> {
     pub budget: &'a mut Budget,
 }
 
-/// What is known of one user.
+/// The state of one user.
 #[derive(Debug, Default)]
 struct KnownUser {
     connections: u32,

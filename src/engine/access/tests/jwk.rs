@@ -1,4 +1,4 @@
-//! Keys of key sets as the libraries of this world write them, and what is said of those that cannot be used.
+//! Keys of key sets as well-known libraries write them, and the errors for keys that cannot be used.
 
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 
@@ -124,7 +124,7 @@ fn keys_for_other_uses_are_no_mistakes() {
     }
 }
 
-/// What a set says about its keys goes to the log: in few words, whatever they are.
+/// Texts of a key set go to the log in a few words, whatever they are.
 #[test]
 fn names_are_shown_short_and_without_control_characters() {
     for (id, shown) in [

@@ -106,7 +106,7 @@ impl Home {
     }
 }
 
-/// What a request asks for.
+/// The purpose of a request.
 enum Requested {
     /// An answer, and then the end.
     Answer(Bytes),
