@@ -130,16 +130,9 @@ impl Room {
     }
 
     fn encode(&self, record: &Record, except: Option<ConnId>, arrived_us: u64) -> Publication {
-        let content = Content {
-            room: &self.name,
-            seq: record.seq,
-            from: &record.from,
-            at: record.at,
-            key: record.key.as_deref(),
-            data: Data { kind: record.kind, bytes: &record.data },
-            except,
-            arrived_us,
-        };
+        let data = Data { kind: record.kind, bytes: &record.data };
+        let content = Content::new(&self.name, record.seq, &record.from, record.at, data);
+        let content = content.with_key(record.key.as_deref()).sparing(except).arrived(arrived_us);
         Publication::encode(&content, self.listeners.readings().forms())
     }
 
