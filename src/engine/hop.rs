@@ -330,94 +330,54 @@ pub enum ToHome {
     },
 }
 
-/// From a connection's home to the core where its address or the server as a whole is counted.
+/// From a connection's home to the core that counts the client's `address`, or to the one that counts the whole server.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "each variant says what its fields are for")]
 pub enum ToLimiter {
-    /// A socket has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
-    /// asked for it later rides behind this, so its answer comes behind that one. To the core of the address.
-    /// Lane full: not sent, and the socket is not counted; how many there may be is bounded all the same.
-    Connected {
-        /// Which.
-        conn: ConnId,
-        /// Of its client.
-        address: IpAddr,
-    },
-    /// An upgrade was asked for. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` where the
-    /// whole server's rate is limited. To the core of the address.
+    /// A socket was accepted. Answered by `TooOften` if it is over the rate limit of its address, otherwise not at all: the
+    /// answer to a later `Connect` comes after it on the same lane.
+    /// Lane full: not sent, and the socket is not counted; the number of sockets is bounded in any case.
+    Connected { conn: ConnId, address: IpAddr },
+    /// A client asks for an upgrade. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` where the
+    /// rate of the whole server is limited.
     /// Lane full: not sent; the home refuses the upgrade.
-    Connect {
-        /// Whose.
-        conn: ConnId,
-        /// Of its client.
-        address: IpAddr,
-    },
-    /// An upgrade that is within the limits of its address. To the first core.
+    Connect { conn: ConnId, address: IpAddr },
+    /// An upgrade is within the limits of its address, and `counted` for it or not. From the core of the address to the
+    /// first core.
     /// Lane full: staged all the same (one for each `Connect`).
-    ConnectServer {
-        /// Whose.
-        conn: ConnId,
-        /// Of its client.
-        address: IpAddr,
-        /// Whether it has been counted for its address.
-        counted: bool,
-    },
-    /// A connection that was counted for its address has ended, or was not let in after all.
-    /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter, which refuses a
-    /// connection after it was counted, stages it all the same (one for each connection counted).
-    ForgetAddress {
-        /// Of its client.
-        address: IpAddr,
-    },
-    /// Tokens of a client that were not good took so many signature checks: as many upgrades less for its address. To the
-    /// core of the address.
+    ConnectServer { conn: ConnId, address: IpAddr, counted: bool },
+    /// A connection that was counted for its address has ended, or was not let in.
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter of the server, which refuses
+    /// connections after they were counted, stages it all the same (one for each connection counted).
+    ForgetAddress { address: IpAddr },
+    /// Signature checks of refused tokens count as so many `upgrades` of their address.
     /// Lane full: staged all the same (a few for each upgrade or refresh that was admitted).
-    ChargeAddress {
-        /// Of the client.
-        address: IpAddr,
-        /// How many.
-        upgrades: u32,
-    },
-    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
-    /// addresses.
+    ChargeAddress { address: IpAddr, upgrades: u32 },
+    /// Connections that are already open are counted from now on, by address, because a limit was turned on.
     /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
     /// in meanwhile).
-    Count {
-        /// Connections of each address.
-        addresses: Vec<(IpAddr, u32)>,
-    },
+    Count { addresses: Vec<(IpAddr, u32)> },
 }
 
 /// From a connection's home to the core of its user.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "each variant says what its fields are for")]
 pub enum ToUser {
-    /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`.
+    /// A user asks for a connection. Answered by `UserAdmitted` or `ConnectRefused`.
     /// Lane full: not sent; the home refuses the upgrade.
-    Register {
-        /// Whose.
-        conn: ConnId,
-        /// The user.
-        user: UserName,
-    },
-    /// A connection that was counted for its user has ended, or was not let in after all.
+    Register { conn: ConnId, user: UserName },
+    /// A connection that was counted for its user has ended, or was not let in.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room.
-    Forget {
-        /// The user.
-        user: UserName,
-    },
-    /// Connections that are open already are counted from now on, because a limit has been turned on.
+    Forget { user: UserName },
+    /// Connections that are already open are counted from now on, by user, because a limit was turned on.
     /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
     /// in meanwhile).
-    Count {
-        /// Connections of each user.
-        users: Vec<(UserName, u32)>,
-    },
-    /// All that a connection says to rooms while its user's publishes are counted on another core than its home: what
-    /// must stay in order rides one lane. Comes back by `Passed`, in order; a publish over the limit is answered by
-    /// `Refused` instead. Lane full: as the hop that is passed says.
-    Pass {
-        /// What.
-        hop: Box<ToOwner>,
-    },
+    Count { users: Vec<(UserName, u32)> },
+    /// A hop of a connection to a room, where another core than its home counts its user's publishes: all hops of the
+    /// connection pass that core, so that they stay in order. Comes back by `Passed`, in order; a publish over the limit is
+    /// answered by `Refused` instead.
+    /// Lane full: as for the hop that is passed.
+    Pass { hop: Box<ToOwner> },
 }
 
 impl ToOwner {

@@ -1,28 +1,29 @@
-//! By which hosts this server may be asked for (`server.allowed_hosts`). A page of another site can have its own name
-//! resolve to this server (DNS rebinding), and then has the server's origin: the name in `Host` gives it away.
+//! The hosts by which clients may request this server (`server.allowed_hosts`). A page of another site can have its own name
+//! resolve to this server (DNS rebinding), and then has the server's origin: the name in `Host` gives it away. Never resolves
+//! a name.
 
 use std::net::IpAddr;
 
 use crate::wire::handshake::{check_host_pattern, host_matches, host_of, parse_address, quoted};
 
-/// Hosts that are answered. Loopback addresses and names always are: nobody else's name is one of them.
+/// The hosts that are allowed. Loopback addresses and names always are, since no other site can have one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts {
     any: bool,
-    /// With an unspecified one, every address of its family is.
+    /// An unspecified one stands for every address of its family.
     addresses: Box<[IpAddr]>,
     /// `*` stands for one label.
     names: Box<[String]>,
 }
 
 impl AllowedHosts {
-    /// Every host.
+    /// Allows every host.
     #[must_use]
     pub fn any() -> Self {
         Self { any: true, addresses: Box::default(), names: Box::default() }
     }
 
-    /// Those that are configured: names, patterns, addresses, or `*` for any host.
+    /// Allows the configured hosts: names, patterns, addresses, or `*` for any host.
     #[must_use]
     pub fn new(configured: &[String]) -> Self {
         let addresses = configured.iter().filter_map(|host| parse_address(host)).collect();
@@ -31,15 +32,15 @@ impl AllowedHosts {
         Self { any: configured.iter().any(|host| host == "*"), addresses, names }
     }
 
-    /// The addresses that are listened on too.
+    /// Allows the addresses that the server listens on too.
     #[must_use]
     pub fn listening_on(self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let listened = addresses.into_iter().map(|address| address.to_canonical());
         Self { addresses: self.addresses.into_iter().chain(listened).collect(), ..self }
     }
 
-    /// Whether a request may ask for this host, with or without a port. Ports are not compared: a proxy or a container may
-    /// have another one, and a page cannot choose this server's.
+    /// Whether a host is allowed, with or without a port. Ports are not compared: a proxy or a container may have another
+    /// one, and a page cannot choose the port of this server.
     #[must_use]
     pub fn allow(&self, authority: &str) -> bool {
         if self.any {
@@ -48,7 +49,7 @@ impl AllowedHosts {
         let Some(host) = host_of(authority) else { return false };
         if let Some(address) = parse_address(host) {
             let is_covered = |listened: &IpAddr| match listened {
-                // `::` takes IPv4 connections too.
+                // `::` accepts IPv4 connections too.
                 IpAddr::V6(listened) if listened.is_unspecified() => true,
                 IpAddr::V4(listened) if listened.is_unspecified() => address.is_ipv4(),
                 listened => *listened == address,
@@ -60,7 +61,7 @@ impl AllowedHosts {
         top.eq_ignore_ascii_case("localhost") || self.names.iter().any(|allowed| host_matches(allowed, name))
     }
 
-    /// Why a host is refused, and what would change that.
+    /// Error text for a host that is not allowed.
     #[must_use]
     pub fn refusal(authority: &str) -> String {
         let host = quoted(host_of(authority).unwrap_or(authority).as_bytes());
@@ -68,20 +69,20 @@ impl AllowedHosts {
     }
 }
 
-/// Whether an entry of `server.allowed_hosts` can be the host of a request.
+/// Checks an entry of `server.allowed_hosts`.
 ///
 /// # Errors
-/// Why it never will; completes "`<entry>` …".
+/// Why it is never the host of a request; completes "`<entry>` …".
 pub fn check_allowed_host(entry: &str) -> Result<(), String> {
     if entry == "*" {
         return Ok(());
     }
     if let Some((_, rest)) = entry.split_once("://") {
         let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
-        return Err(format!("is a URL and not a host: write {host}"));
+        return Err(format!("is a URL, not a host: write {host}"));
     }
     if entry.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Err(format!("is an IPv6 address without its brackets: write [{entry}]"));
+        return Err(format!("is an IPv6 address without brackets: write [{entry}]"));
     }
     match host_of(entry) {
         Some(host) if host != entry => Err(format!("names a port, and ports are not compared: write {host}")),

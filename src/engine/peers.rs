@@ -1,5 +1,4 @@
-//! Who is at the other end of each slot: four bytes for each, and a map for those that need sixteen. Never judges an
-//! address.
+//! The address at the other end of each slot: four bytes for most, and a map for IPv6. Never judges an address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,22 +10,22 @@ use super::table::{self, Table};
 /// The addresses of a core's connections, by slot.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// IPv4 addresses. [`ELSEWHERE`] for an IPv6 one, and where nobody is.
+    /// IPv4 addresses; [`ELSEWHERE`] for an IPv6 address and for a free slot.
     short: Table<u32>,
-    /// IPv6 addresses. Slots are numbered by the kernel and not by outsiders, so their hash needs no secret.
+    /// IPv6 addresses. The kernel numbers the slots, so their hash needs no secret.
     long: HashMap<u32, Ipv6Addr, FixedState>,
 }
 
-/// 0.0.0.0, from which no connection comes.
+/// 0.0.0.0, which no connection comes from.
 const ELSEWHERE: u32 = 0;
 
 impl Peers {
-    /// Prepares places up to and with `slot`.
+    /// Prepares the slots up to and including `slot`.
     pub fn reach(&mut self, slot: u32) {
         self.short.reach(slot);
     }
 
-    /// Takes note of who is at the other end of a slot.
+    /// Sets the address of a slot.
     pub fn set(&mut self, slot: u32, peer: IpAddr) {
         self.forget(slot);
         match peer.to_canonical() {
@@ -35,7 +34,7 @@ impl Peers {
         }
     }
 
-    /// Who is at the other end; the unspecified address (0.0.0.0) where nobody is.
+    /// The address of a slot; 0.0.0.0 for a free one.
     #[must_use]
     pub fn get(&self, slot: u32) -> IpAddr {
         match self.short.get(slot) {
@@ -46,7 +45,7 @@ impl Peers {
         }
     }
 
-    /// Nobody is there any more.
+    /// Forgets the address of a slot; no-op if there is none.
     pub fn forget(&mut self, slot: u32) {
         self.short.reach(slot);
         if std::mem::replace(self.short.at_mut(slot), ELSEWHERE) == ELSEWHERE && self.long.remove(&slot).is_some() {

@@ -1,4 +1,5 @@
-//! One connection's protocol state and its own statistics. Small on purpose: there is one for every idle connection.
+//! The protocol state of one connection, and its statistics. Small on purpose: there is one for every idle connection. Never
+//! decides anything.
 
 use smallvec::SmallVec;
 
@@ -7,7 +8,7 @@ use crate::base::time::Now;
 use crate::wire::message::Decoder;
 use crate::wire::reading::Reading;
 
-/// Where a connection stands. Each slot runs through them downwards, and may end at any point.
+/// The state of a slot's connection. A slot runs through them downwards, and may end at any point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Phase {
     /// No socket.
@@ -19,40 +20,40 @@ pub enum Phase {
     Greeting,
     /// The WebSocket is open.
     Open,
-    /// The server has queued its close frame; the peer's is awaited.
+    /// The server has queued its close frame and awaits the client's.
     Closing,
-    /// Everything is said: once the queue is empty the socket is closed.
+    /// Nothing more is queued: the socket is closed once everything is sent.
     Ending,
-    /// Everything is said to a peer that may still be sending: half-closed, what arrives is thrown away.
+    /// The same for a client that may still be sending: half-closed first, and what arrives is dropped.
     Lingering,
 }
 
-/// Place of a member who is not in the audience's list.
+/// The place of a member that is not in the audience's list.
 pub const NOWHERE: u32 = u32::MAX;
 
-/// A connection's place in one room. It lives while the connection wants to be a member, or an answer of the owner is
+/// A connection's membership of one room. It lives while the connection wants to be a member or an answer of the owner is
 /// awaited. Joins and leaves of one room are answered in order (one lane each way), so counting them is enough.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
     /// Index of the room's audience on this core.
     pub audience: u32,
-    /// Place in the audience's list of members, or [`NOWHERE`].
+    /// Its place in the audience's list of members, or [`NOWHERE`].
     pub place: u32,
-    /// Joins asked and not answered.
+    /// Unanswered joins.
     pub joins: u16,
-    /// Leaves asked and not answered, expulsions included.
+    /// Unanswered leaves, expulsions included.
     pub leaves: u16,
-    /// Of the leaves, expulsions: until they are answered the connection gets nothing of the room.
+    /// Unanswered expulsions: until they are answered the connection gets nothing of the room.
     pub expulsions: u8,
-    /// The connection's last word was to join.
+    /// The connection's last command was a join.
     pub wanted: bool,
-    /// What the owner has been told of the connection's being away.
+    /// The away state that the owner was told last.
     pub away: bool,
-    /// The next `joined` is pushed although no `id` asked for it (joined by the query of `/ws`).
+    /// The next `joined` is pushed although no command asked for it (joined by the query of `/ws`).
     pub announce: bool,
 }
 
-/// What a connection has done (REQUIREMENTS A1).
+/// The traffic of a connection (REQUIREMENTS A1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnStats {
     /// WebSocket messages received.
@@ -73,26 +74,26 @@ impl ConnStats {
     }
 }
 
-/// Yes-or-no facts of a connection, in one byte.
+/// Boolean flags of a connection, in one byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
 
 impl Marks {
-    /// Opened at the echo path: every message is answered with itself.
+    /// It was opened at the echo path: every message is answered with itself.
     pub const ECHO: Marks = Marks(1);
-    /// Counted among the connections of its address.
+    /// It is counted among the connections of its address.
     pub const COUNTED_ADDRESS: Marks = Marks(1 << 1);
-    /// Counted among the connections of its user.
+    /// It is counted among the connections of its user.
     pub const COUNTED_USER: Marks = Marks(1 << 2);
-    /// Its publishes count for its user. Once set it stays, so that what it says keeps to one way.
+    /// Its publishes count for its user. Once set it stays, so that its words keep to one way and in order.
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
-    /// Its peer has ended its stream: it is closed when everything is sent.
+    /// The client has ended its stream: the connection is closed when everything is sent.
     pub const HALF_CLOSED: Marks = Marks(1 << 4);
-    /// Some owner has not been told yet that it went away or came back.
+    /// Some owner has yet to be told that it went away or came back.
     pub const RESTLESS: Marks = Marks(1 << 5);
     /// The server has pinged it since it last sent a pong.
     pub const PINGED: Marks = Marks(1 << 6);
-    /// The user said to be away.
+    /// The client said that its user is away.
     pub const AWAY: Marks = Marks(1 << 7);
 
     /// Whether all of `marks` are set.
@@ -121,25 +122,24 @@ pub struct Session {
     pub generation: u32,
     /// Where it stands.
     pub phase: Phase,
-    /// How it reads its pushes; compressed messages are taken from it where it reads them. `None` until the WebSocket is
-    /// open.
+    /// How it reads pushes; it may send compressed messages if it reads them. `None` until its upgrade is accepted.
     pub reading: Option<Reading>,
-    /// What else is so of it.
+    /// Boolean flags.
     pub marks: Marks,
     /// Its dialect's index in the settings' list.
     pub dialect: u8,
-    /// Who it is, once open.
+    /// Its user, once open.
     pub user: Option<UserName>,
-    /// The message that is being received.
+    /// The incomplete message.
     pub decoder: Decoder,
-    /// Rooms.
+    /// Its rooms.
     pub memberships: SmallVec<[Membership; 1]>,
-    /// When a frame last arrived, in [`SEEN_UNIT_MS`] since the start.
+    /// When bytes last arrived, in units of [`SEEN_UNIT_MS`] since the start.
     pub last_seen: u32,
-    /// Round-trip time of the last ping, microseconds; 0: not known yet. Until the WebSocket is open: when the socket was
-    /// accepted, the lower half of the monotonic microseconds (a head has far less time than they take to come round).
+    /// Round-trip time of the last ping, microseconds; 0: not known yet. Until the connection is open: when the socket was
+    /// accepted, the lower half of the monotonic microseconds (the time limit is far shorter than they take to wrap).
     pub round_trip_us: u32,
-    /// What it has done.
+    /// Its traffic.
     pub stats: ConnStats,
 }
 
@@ -153,17 +153,17 @@ impl Session {
         ConnId { home, slot, generation: self.generation }
     }
 
-    /// The socket was accepted now.
+    /// Notes that the socket was accepted.
     pub fn note_accepted(&mut self, now: Now) {
         self.round_trip_us = now.mono_us as u32;
     }
 
-    /// Microseconds since the socket was accepted; called once, when the WebSocket opens.
+    /// Microseconds since the socket was accepted; called once, when the connection opens.
     pub fn take_opening_us(&mut self, now: Now) -> u64 {
         u64::from((now.mono_us as u32).wrapping_sub(std::mem::take(&mut self.round_trip_us)))
     }
 
-    /// Whether the user said to be away.
+    /// Whether the client said that its user is away.
     #[must_use]
     pub const fn is_away(&self) -> bool {
         self.marks.has(Marks::AWAY)
@@ -175,20 +175,20 @@ impl Session {
         self.user.is_some()
     }
 
-    /// Rooms that the connection wants to be a member of: what the limit counts, so that a place is free when it is left.
+    /// Rooms that the connection wants to be a member of. The limit counts these, so that leaving frees a place at once.
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.memberships.iter().filter(|membership| membership.wanted).count()
     }
 
-    /// Joins and leaves asked and not answered.
+    /// Unanswered joins and leaves.
     #[must_use]
     pub fn unanswered(&self) -> usize {
         let unanswered = self.memberships.iter().map(|membership| membership.joins + membership.leaves);
         unanswered.map(usize::from).sum()
     }
 
-    /// Its place in the room of an audience.
+    /// The index of its membership in an audience.
     #[must_use]
     pub fn membership(&self, audience: u32) -> Option<usize> {
         self.memberships.iter().position(|membership| membership.audience == audience)
@@ -198,5 +198,5 @@ impl Session {
 // A connection may be in many rooms.
 const _: () = assert!(size_of::<Membership>() <= 16);
 
-// README and DESIGN section 8 promise bytes per idle connection; this is the largest part.
+// README and DESIGN section 8 promise a size for each idle connection; this is the largest part of it.
 const _: () = assert!(size_of::<Session>() <= 80);

@@ -1,4 +1,4 @@
-//! Which addresses are this server's own proxies, and whom they may speak for. Reads no header.
+//! The proxies in front of this server, which are trusted for client addresses. Never reads a header.
 
 use std::net::IpAddr;
 
@@ -6,36 +6,36 @@ use ipnet::IpNet;
 
 use crate::wire::handshake::ForwardedAddress;
 
-/// The networks of the proxies in front of this server. What others claim about where they come from counts for nothing.
+/// The networks of the trusted proxies. What any other peer says about client addresses is ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted(Box<[IpNet]>);
 
 impl Trusted {
-    /// The proxies in these networks.
+    /// Trusts the proxies in these networks.
     #[must_use]
     pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.into())
     }
 
-    /// Whether there is any.
+    /// Whether no proxy is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this address is a proxy's.
+    /// Whether this is the address of a trusted proxy.
     #[must_use]
     pub fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.0.iter().any(|network| network.contains(&peer))
     }
 
-    /// Who the client behind `peer` is, by what the proxies on the way have written down, nearest first: the first
-    /// address that is not a proxy's, or the farthest if all are. `peer` itself where it is no proxy, and where it has
-    /// written nothing: a proxy that checks this server's health speaks for itself.
+    /// The client behind `peer`, by the addresses that the proxies on the way have added, nearest first: the first one
+    /// that is not a trusted proxy, or the farthest if all are. `peer` itself if it is not a trusted proxy or has added no
+    /// address, as when a proxy checks the health of this server.
     ///
     /// # Errors
-    /// What a trusted proxy has written in place of an address. What is behind the client is not looked at.
+    /// What a trusted proxy has written in place of an address. Addresses behind the client's are not looked at.
     pub fn client(&self, peer: IpAddr, hops: &[ForwardedAddress]) -> Result<IpAddr, String> {
         let mut client = peer;
         for hop in hops {

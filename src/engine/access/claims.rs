@@ -1,5 +1,5 @@
-//! What a token says, read strictly: a claim that is known and given twice, or of the wrong type, is refused by its name.
-//! Unknown claims are ignored. Compares with no clock and no expectation.
+//! Reads the claims of a token, strictly: a known claim that occurs twice or has the wrong type is refused by its name.
+//! Unknown claims are ignored. Never compares a claim with a clock or an expectation.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use super::{Allowed, Cause, Denied, Grants};
 use crate::base::ids::UserName;
 use crate::base::limits::{TOKEN_NAME_BYTES_MAX, TOKEN_PATTERN_BYTES_MAX, TOKEN_ROOMS_MAX};
 
-/// The latest time that a client can be told exactly: the largest integer that every JSON reader keeps (2^53 - 1).
+/// The latest time that can be told exactly: the largest integer that every JSON reader keeps (2^53 - 1).
 const TIME_MS_MAX: f64 = 9_007_199_254_740_991.0;
 
 const NAMES: [&str; 8] = ["sub", "exp", "nbf", "iat", "aud", "iss", "name", "rooms"];
 
-/// What a token says. Times are Unix milliseconds.
+/// The claims of a token. Times are Unix milliseconds.
 #[derive(Debug)]
 pub(super) struct Claims {
     pub(super) user: UserName,
@@ -32,7 +32,7 @@ impl Claims {
     /// Reads the payload of a token.
     ///
     /// # Errors
-    /// Which claim is at fault, and what would be right.
+    /// The claim at fault, and what would be right.
     pub(super) fn read(payload: &[u8]) -> Result<Self, Denied> {
         let object = || Denied::new(Cause::Malformed, "the token's claims are not a JSON object");
         let text = std::str::from_utf8(payload).map_err(|_| object())?;
@@ -40,7 +40,7 @@ impl Claims {
         if let Some(name) = fields.repeated {
             return Err(wrong(name, "is given twice"));
         }
-        // Read for its type alone: when a token was made decides nothing.
+        // Read for its type alone: the time when a token was issued decides nothing.
         fields.time("iat")?;
         Ok(Self {
             user: fields.user()?,
@@ -66,9 +66,9 @@ struct ClaimFields<'a> {
 }
 
 impl<'a> ClaimFields<'a> {
-    /// As written; `null` stands for a claim that is not there.
+    /// A claim as written; `null` stands for a missing one.
     fn get(&self, name: &str) -> Option<&'a str> {
-        let at = NAMES.iter().position(|known| *known == name).expect("asked by a name of the list");
+        let at = NAMES.iter().position(|known| *known == name).expect("it is in the list");
         self.values[at].map(RawValue::get).filter(|value| *value != "null")
     }
 
@@ -107,8 +107,8 @@ impl<'a> ClaimFields<'a> {
         Ok(Some(name.into()))
     }
 
-    /// Absent: as the server's configuration allows. Written but unreadable, `null` too: refused, since it was meant to
-    /// limit something.
+    /// Absent: whatever the server's configuration allows. Present but unreadable, also `null`: refused, since it was meant
+    /// to limit something.
     fn grants(&self) -> Result<Grants, Denied> {
         const FORM: &str = "must be a list of patterns, or an object of patterns, each with a list of `join`, `publish`, \
                             `admin`";
@@ -127,7 +127,9 @@ impl<'a> ClaimFields<'a> {
         }
         let grant = |(pattern, allowed): (String, Option<Allowed>)| {
             if pattern.is_empty() || pattern.len() > TOKEN_PATTERN_BYTES_MAX || pattern.chars().any(char::is_control) {
-                let rule = format!("holds a pattern that is not 1 to {TOKEN_PATTERN_BYTES_MAX} bytes of plain text");
+                let rule = format!(
+                    "has a pattern that is not 1 to {TOKEN_PATTERN_BYTES_MAX} bytes without control characters"
+                );
                 return Err(wrong("rooms", rule));
             }
             let allowed = allowed.ok_or_else(|| wrong("rooms", FORM))?;
@@ -167,7 +169,7 @@ impl<'a> Visitor<'a> for ClaimFieldsVisitor {
     }
 }
 
-/// Patterns and what they allow; `None` for a word that is not known. A pattern that is written twice counts twice.
+/// Patterns and what they allow; `None` for an unknown word. A pattern that occurs twice counts twice.
 struct RoomGrants(Vec<(String, Option<Allowed>)>);
 
 impl<'a> Deserialize<'a> for RoomGrants {

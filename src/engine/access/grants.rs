@@ -1,30 +1,30 @@
-//! What a token allows in which rooms (claim `rooms`). Knows patterns; knows no room and no member.
+//! What a token allows in which rooms (claim `rooms`). Knows patterns; never knows a room or a member.
 
 use std::ops::BitOr;
 
 use crate::engine::settings::pattern_matches;
 
-/// Things that may be done in a room, as a set.
+/// A set of permissions in a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed(u8);
 
 impl Allowed {
     /// Nothing.
     pub const NOTHING: Allowed = Allowed(0);
-    /// Be a member: hear, read history, see who is there.
+    /// Be a member: receive messages, read history and presence.
     pub const JOIN: Allowed = Allowed(1);
-    /// Say something.
+    /// Publish.
     pub const PUBLISH: Allowed = Allowed(2);
-    /// Govern the room. Who may do that may join and publish too.
+    /// Administer the room, which includes joining and publishing.
     pub const ADMIN: Allowed = Allowed(4 | 2 | 1);
 
-    /// Whether everything of `other` is in it.
+    /// Whether it includes all of `other`.
     #[must_use]
     pub const fn has(self, other: Allowed) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// One word of the claim.
+    /// The permission of a word of the claim; `None` if it is unknown.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Allowed> {
         match word {
@@ -44,7 +44,7 @@ impl BitOr for Allowed {
     }
 }
 
-/// What is allowed in the rooms whose name matches.
+/// The permissions in the rooms whose names match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     /// `*` stands for any run of bytes.
@@ -52,12 +52,12 @@ pub(super) struct Grant {
     pub(super) allowed: Allowed,
 }
 
-/// What a token allows. A pointer's size, and nothing behind it, for a token that limits nothing.
+/// What a token allows. Two words, and no allocation for a token that limits nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants(Option<Box<[Grant]>>);
 
 impl Grants {
-    /// The token says nothing about rooms: whatever this server lets anyone do.
+    /// For a token without the claim: whatever this server lets any user do.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self(None)
@@ -67,8 +67,8 @@ impl Grants {
         Self(Some(grants.into()))
     }
 
-    /// Whether all of `wanted` is allowed in a room: by any of the patterns that match, taken together.
-    /// A token that says nothing about rooms makes nobody an admin.
+    /// Whether the patterns that match a room allow all of `wanted` together. A token without the claim never allows
+    /// `admin`.
     #[must_use]
     pub fn allow(&self, room: &str, wanted: Allowed) -> bool {
         let Some(grants) = &self.0 else { return (Allowed::JOIN | Allowed::PUBLISH).has(wanted) };
@@ -76,7 +76,7 @@ impl Grants {
         matching.fold(Allowed::NOTHING, |all, grant| all | grant.allowed).has(wanted)
     }
 
-    /// Bytes behind it.
+    /// Bytes allocated for it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let grants = self.0.iter().flatten();

@@ -1,6 +1,6 @@
-//! One key of a JSON Web Key Set (RFC 7517, RFC 7518 section 6, RFC 8037 section 2). Takes what well-known libraries write
-//! although the standards forbid it: padding, the other base64 alphabet, integers with zeros in front or without those that
-//! belong there. Whatever it does not take it names.
+//! Reads one key of a JSON Web Key Set (RFC 7517, RFC 7518 section 6, RFC 8037 section 2). Accepts deviations of well-known
+//! libraries: padding, the other base64 alphabet, integers with superfluous or missing leading zeros. Never skips a key
+//! without saying why.
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::keys::{VerificationKey, algorithm};
 use super::material::{ED25519, P256, P384, RSA, RSA_BYTES, is_on_curve};
 
-/// Characters of a text from outside that are quoted.
+/// Characters quoted of a text from outside.
 const QUOTED_MAX: usize = 32;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -21,10 +21,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Algorithms that encrypt: a key for one of them is not for signatures, whether it says so or not.
+/// Algorithms that encrypt: a key for one of them is never for signatures.
 const ENCRYPTION: [&str; 3] = ["RSA-OAEP", "RSA1_5", "ECDH-ES"];
 
-/// Reads a key. `None` for one that is meant for something else than signatures.
+/// Reads a key. `None` for one that is not for signatures.
 ///
 /// # Errors
 /// Why it cannot be used.
@@ -47,25 +47,25 @@ pub(super) fn read(value: &Value) -> Result<Option<VerificationKey>, String> {
         ("OKP", Some("Ed25519")) => (ED25519, edwards(value)?),
         ("EC" | "OKP", None) => return Err("it has no `crv`".into()),
         ("EC" | "OKP", Some(curve)) => {
-            return Err(format!("its `crv` is {}; P-256, P-384 and Ed25519 are taken", quoted(curve)));
+            return Err(format!("its `crv` is {}; expected P-256, P-384 or Ed25519", quoted(curve)));
         }
-        ("oct", _) => return Err("it is symmetric: a secret that is published protects nothing".into()),
-        (kind, _) => return Err(format!("its `kty` is {}; RSA, EC and OKP are taken", quoted(kind))),
+        ("oct", _) => return Err("it is symmetric, and a published secret protects nothing".into()),
+        (kind, _) => return Err(format!("its `kty` is {}; expected RSA, EC or OKP", quoted(kind))),
     };
     let algorithms = match alg {
         None => algorithms,
-        // The one it is meant for (RFC 7517 section 4.4).
+        // The one it is for (RFC 7517 section 4.4).
         Some(name) => {
             let meant = algorithm(name).and_then(|meant| algorithms.iter().position(|known| *known == meant));
             let at =
-                meant.ok_or_else(|| format!("its `alg` is {}, which is not one for its kind of key", quoted(name)))?;
+                meant.ok_or_else(|| format!("its `alg` is {}, which does not fit its kind of key", quoted(name)))?;
             &algorithms[at..=at]
         }
     };
     Ok(Some(VerificationKey { id, algorithms, key }))
 }
 
-/// What a key is called in the log: its `kid`, or its place in the set.
+/// The name of a key in the log: its `kid`, or its place in the set.
 pub(super) fn name(value: &Value, place: usize) -> String {
     let id = value.get("kid").and_then(Value::as_str);
     id.map_or_else(|| format!("number {} (without a `kid`)", place + 1), quoted)
@@ -84,7 +84,7 @@ fn text<'a>(value: &'a Value, name: &str) -> Result<Option<&'a str>, String> {
     match value.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("its `{name}` is not text")),
+        Some(_) => Err(format!("its `{name}` is not a string")),
     }
 }
 
@@ -96,7 +96,7 @@ fn may_verify(value: &Value) -> Result<bool, String> {
     match value.get("key_ops") {
         None | Some(Value::Null) => Ok(true),
         Some(Value::Array(uses)) => Ok(uses.iter().any(|one| one == "verify")),
-        Some(_) => Err("its `key_ops` are not a list".into()),
+        Some(_) => Err("its `key_ops` is not a list".into()),
     }
 }
 
@@ -105,7 +105,7 @@ fn bytes(value: &Value, name: &str) -> Result<Vec<u8>, String> {
     LENIENT.decode(text).map_err(|_| format!("its `{name}` is not base64url"))
 }
 
-/// An unsigned integer without zeros in front.
+/// An unsigned integer without leading zeros.
 fn integer(value: &Value, name: &str) -> Result<Vec<u8>, String> {
     let mut bytes = bytes(value, name)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -116,11 +116,11 @@ fn integer(value: &Value, name: &str) -> Result<Vec<u8>, String> {
 fn rsa(value: &Value) -> Result<DecodingKey, String> {
     let (modulus, exponent) = (integer(value, "n")?, integer(value, "e")?);
     if !RSA_BYTES.contains(&modulus.len()) {
-        return Err(format!("its `n` has {} bits; RSA keys of 2048 to 8192 bits are taken", modulus.len() * 8));
+        return Err(format!("its `n` has {} bits; expected 2048 to 8192", modulus.len() * 8));
     }
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
     if !is_odd(&modulus) {
-        return Err("its `n` is even, which no RSA modulus is".into());
+        return Err("its `n` is even; an RSA modulus is odd".into());
     }
     if !is_odd(&exponent) || exponent == [1] || exponent.len() > 4 {
         return Err("its `e` is not an odd number from 3 to 2^32".into());
@@ -133,7 +133,7 @@ fn elliptic(value: &Value, algorithms: &[Algorithm], length: usize) -> Result<De
     for name in ["x", "y"] {
         let coordinate = integer(value, name)?;
         if coordinate.len() > length {
-            return Err(format!("its `{name}` has {} bytes; coordinates of its curve have {length}", coordinate.len()));
+            return Err(format!("its `{name}` has {} bytes; expected at most {length}", coordinate.len()));
         }
         point.resize(point.len() + length - coordinate.len(), 0);
         point.extend(coordinate);
@@ -144,11 +144,11 @@ fn elliptic(value: &Value, algorithms: &[Algorithm], length: usize) -> Result<De
     Ok(DecodingKey::from_ec_der(&point))
 }
 
-/// Its bytes are no integer (RFC 8032 section 5.1.2): a zero among them belongs where it is.
+/// Its bytes are not an integer (RFC 8032 section 5.1.2), so leading zeros stay.
 fn edwards(value: &Value) -> Result<DecodingKey, String> {
     let point = bytes(value, "x")?;
     match point.len() {
         32 => Ok(DecodingKey::from_ed_der(&point)),
-        length => Err(format!("its `x` has {length} bytes; keys of Ed25519 have 32")),
+        length => Err(format!("its `x` has {length} bytes; expected 32")),
     }
 }

@@ -1,8 +1,8 @@
-//! The keys of this server and what it expects of a token: an immutable set that all cores share. A rotation makes a new
-//! set. Verifying is a pure function of the set, the token and the time.
+//! Verifies tokens with an immutable set of keys, which all cores share; a rotation makes a new set. Verification is a pure
+//! function of the set, the token and the time. Never fetches or reads a key.
 //!
-//! Each key takes the algorithms of its own kind alone: a public key can never be used as the secret of an HMAC, and
-//! `none` is no algorithm (RFC 8725 sections 2.1 and 3.1).
+//! Each key verifies only the algorithms of its own kind: a public key can never be used as the secret of an HMAC, and
+//! `none` is not an algorithm (RFC 8725 sections 2.1 and 3.1).
 
 use std::fmt;
 
@@ -13,26 +13,26 @@ use super::claims::Claims;
 use super::{Access, Cause, Denied, Material, Token};
 use crate::base::limits::{TOKEN_KEYS_MAX, TOKEN_KEYS_TRIED_MAX};
 
-/// What a token must say beside being signed.
+/// The claims that a token must have besides its signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// `aud` must name it; empty: `aud` is not looked at.
+    /// `aud` must contain it; empty: `aud` is ignored.
     pub audience: String,
-    /// `iss` must be it; empty: `iss` is not looked at.
+    /// `iss` must be equal to it; empty: `iss` is ignored.
     pub issuer: String,
-    /// Difference of clocks forgiven in `exp` and `nbf`.
+    /// Tolerance for different clocks in `exp` and `nbf`.
     pub leeway_ms: u64,
 }
 
-/// Whether there may be more keys than those in the set.
+/// Whether further keys may come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Renewal {
-    /// The set is all there is.
+    /// The set is complete.
     #[default]
     None,
-    /// A key set is read again now and then; its keys of some time are here.
+    /// A key set is fetched again now and then; its last state is here.
     Renewed,
-    /// A key set is to be read and never has been yet.
+    /// A key set is to be fetched and has not come yet.
     Awaited,
 }
 
@@ -43,9 +43,9 @@ pub struct Which(u64);
 const _: () = assert!(TOKEN_KEYS_MAX <= u64::BITS as usize, "each key has its bit");
 
 impl Which {
-    /// None of them.
+    /// No key.
     pub const NONE: Which = Which(0);
-    /// All of them.
+    /// All keys.
     pub const ALL: Which = Which(u64::MAX);
 
     const fn has(self, place: usize) -> bool {
@@ -53,12 +53,12 @@ impl Which {
     }
 }
 
-/// The keys that may have signed a token, the likeliest first: their places.
+/// The places of the keys that may have signed a token, the likeliest first.
 #[derive(Clone, Debug)]
 pub struct Candidates(SmallVec<[u8; TOKEN_KEYS_TRIED_MAX]>);
 
 impl Candidates {
-    /// How many: the signature checks that verifying may take.
+    /// How many there are: the most signature checks that verification takes.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.0.len() as u32
@@ -69,7 +69,7 @@ impl Candidates {
 #[derive(Clone)]
 pub(super) struct VerificationKey {
     pub(super) id: Option<Box<str>>,
-    /// Those it verifies.
+    /// The algorithms that it verifies.
     pub(super) algorithms: &'static [Algorithm],
     pub(super) key: DecodingKey,
 }
@@ -94,38 +94,38 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// All keys of `material`.
+    /// A set of all keys of `material`.
     #[must_use]
     pub fn new(material: Material, expected: Expected, renewal: Renewal) -> Self {
         Self { keys: material.into_keys(), expected, renewal, as_of_ms: u64::MAX }
     }
 
-    /// The same, read when it was so late, monotonic milliseconds: a key that was missed later may be there by now.
+    /// Notes when the set was fetched, monotonic milliseconds.
     #[must_use]
     pub const fn as_of(mut self, mono_ms: u64) -> Self {
         self.as_of_ms = mono_ms;
         self
     }
 
-    /// Up to when what was missed would be here if it could be had, monotonic milliseconds.
+    /// When the set was fetched, monotonic milliseconds: a key that was missing after that may exist by now.
     #[must_use]
     pub const fn as_of_ms(&self) -> u64 {
         self.as_of_ms
     }
 
-    /// Whether there may be more keys.
+    /// Whether further keys may come.
     #[must_use]
     pub const fn renewal(&self) -> Renewal {
         self.renewal
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.keys.len()
     }
 
-    /// The keys that `before` does not have.
+    /// The keys that `before` lacks.
     #[must_use]
     pub fn added_to(&self, before: &Keys) -> Which {
         let is_new = |key: &VerificationKey| !before.keys.iter().any(|known| known.is_same_as(key));
@@ -133,8 +133,8 @@ impl Keys {
         Which(added.fold(0, |added, (place, _)| added | 1 << place))
     }
 
-    /// The keys among `which` that may have signed a token: those that it names, then those for its algorithm alone, then
-    /// the rest of its kind; at most [`TOKEN_KEYS_TRIED_MAX`].
+    /// The keys among `which` that may have signed a token: those that the token names, then those for its algorithm only,
+    /// then the others of its kind; at most [`TOKEN_KEYS_TRIED_MAX`].
     #[must_use]
     pub fn candidates(&self, token: &Token<'_>, which: Which) -> Candidates {
         let id = token.key_id.as_deref();
@@ -156,7 +156,7 @@ impl Keys {
     /// Reads and verifies a token at a time.
     ///
     /// # Errors
-    /// Why it is refused, in words that hold nothing of it.
+    /// Why it is refused, in words that quote nothing of it.
     pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Access, Denied> {
         let token = Token::read(token)?;
         self.verify_by(&self.candidates(&token, Which::ALL), &token, now_unix_ms)
@@ -165,11 +165,11 @@ impl Keys {
     /// Verifies a token at a time by its [`Keys::candidates`].
     ///
     /// # Errors
-    /// Why it is refused, in words that hold nothing of it.
+    /// Why it is refused, in words that quote nothing of it.
     pub fn verify_by(&self, candidates: &Candidates, token: &Token<'_>, now_unix_ms: u64) -> Result<Access, Denied> {
         let has_signed = |place: &u8| {
             let key = &self.keys[usize::from(*place)].key;
-            // An error is a signature that cannot be read.
+            // An error means a signature that cannot be read.
             jsonwebtoken::crypto::verify(token.signature, token.message.as_bytes(), key, token.algorithm) == Ok(true)
         };
         if !candidates.0.iter().any(has_signed) {
@@ -180,18 +180,17 @@ impl Keys {
 
     fn unverified(&self, candidates: &Candidates, token: &Token<'_>) -> Denied {
         if candidates.count() > 0 {
-            return Denied::new(Cause::Signature, "the token's signature is wrong");
+            return Denied::new(Cause::Signature, "the token's signature is invalid");
         }
         let may_come = self.renewal != Renewal::None && !token.is_by_secret();
         if may_come || self.keys.iter().any(|key| key.algorithms.contains(&token.algorithm)) {
-            Denied::new(Cause::UnknownKey, "the token is signed with a key that this server does not know")
+            Denied::new(Cause::UnknownKey, "the token is signed with a key that is unknown to this server")
         } else {
-            Denied::new(Cause::Algorithm, "the token's `alg` is not one that this server has a key for")
+            Denied::new(Cause::Algorithm, "this server has no key for the token's `alg`")
         }
     }
 
-    /// Whether a token that no key fits may be good by a key that is yet to come: one that is not refused whatever signed
-    /// it.
+    /// Whether a key that is yet to come may verify a token: one that would not be refused for its claims.
     #[must_use]
     pub fn may_come_to_fit(&self, token: &Token<'_>, now_unix_ms: u64) -> bool {
         self.renewal != Renewal::None
@@ -205,10 +204,10 @@ impl Keys {
             return Err(Denied::new(Cause::Elsewhere, "the token's claim `aud` does not name this server's audience"));
         }
         if !issuer.is_empty() && claims.issuer.as_ref() != Some(issuer) {
-            return Err(Denied::new(Cause::Elsewhere, "the token's claim `iss` is not the issuer expected"));
+            return Err(Denied::new(Cause::Elsewhere, "the token's claim `iss` is not the expected issuer"));
         }
         if claims.not_before.is_some_and(|not_before| now_unix_ms.saturating_add(*leeway_ms) < not_before) {
-            return Err(Denied::new(Cause::Early, "the token's claim `nbf` is still to come"));
+            return Err(Denied::new(Cause::Early, "the token is not valid yet: its claim `nbf` is in the future"));
         }
         let ends_at = claims.expires_at.saturating_add(*leeway_ms);
         if now_unix_ms >= ends_at {
@@ -225,7 +224,7 @@ impl VerificationKey {
         self.algorithms.contains(&algorithm) && !ids_differ
     }
 
-    /// Whether it verifies exactly what the other one does.
+    /// Whether it verifies exactly the same tokens as the other one.
     fn is_same_as(&self, other: &VerificationKey) -> bool {
         let is_same = match (self.key.kind(), other.key.kind()) {
             (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => one == other,
@@ -239,7 +238,7 @@ impl VerificationKey {
     }
 }
 
-/// The algorithms there are. `Ed25519` is what RFC 9864 calls `EdDSA` over that curve.
+/// An algorithm by its name. `Ed25519` is RFC 9864's name of `EdDSA` over that curve.
 pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "Ed25519" => Some(Algorithm::EdDSA),

@@ -1,4 +1,5 @@
-//! Keys out of what operators have: a secret, a PEM file, a JSON Web Key Set (RFC 7517). Reads text; no file, no address.
+//! Makes keys of what operators have: a secret, a PEM file, a JSON Web Key Set (RFC 7517). Reads text; never opens a file or
+//! an address.
 
 use std::fmt;
 
@@ -19,10 +20,10 @@ pub(super) const P256: &[Algorithm] = &[Algorithm::ES256];
 pub(super) const P384: &[Algorithm] = &[Algorithm::ES384];
 pub(super) const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
 
-/// Bytes of an RSA modulus that are taken (RFC 7518 section 3.3: at least 2048 bits).
+/// Bytes of an RSA modulus that are accepted (RFC 7518 section 3.3: at least 2048 bits).
 pub(super) const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
-/// Why there is no key in a text. Completes the sentence "the file …"; holds nothing of the text.
+/// Why a text gives no key. Completes the sentence "the file …" and quotes nothing of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError(String);
 
@@ -38,16 +39,16 @@ fn error(text: impl Into<String>) -> KeyError {
     KeyError(text.into())
 }
 
-/// A key of a key set that verifies nothing here, and why.
+/// A key of a key set that is passed over, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
     /// Its `kid`, or its place in the set.
     pub key: String,
-    /// As a sentence.
+    /// A sentence.
     pub why: String,
 }
 
-/// Keys, from whatever they were read.
+/// Keys, from any source.
 #[derive(Clone, Debug, Default)]
 pub struct Material {
     keys: Vec<VerificationKey>,
@@ -61,19 +62,19 @@ impl Material {
         Self { keys: Vec::new(), passed_over: Vec::new() }
     }
 
-    /// How many.
+    /// The number of keys.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.keys.len()
     }
 
-    /// The first keys of a set that cannot be used although they seem to be meant for signatures.
+    /// The first keys of a set that are for signatures and cannot be used.
     #[must_use]
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
     }
 
-    /// All of both.
+    /// The keys of both.
     ///
     /// # Errors
     /// More than [`TOKEN_KEYS_MAX`].
@@ -81,7 +82,7 @@ impl Material {
         self.keys.extend(other.keys);
         self.passed_over.extend(other.passed_over);
         if self.keys.len() > TOKEN_KEYS_MAX {
-            return Err(error(format!("brings the keys to more than {TOKEN_KEYS_MAX}")));
+            return Err(error(format!("brings the number of keys over {TOKEN_KEYS_MAX}")));
         }
         Ok(self)
     }
@@ -90,7 +91,7 @@ impl Material {
         self.keys
     }
 
-    /// The secret of HS256, HS384 and HS512, byte for byte as written.
+    /// A secret for HS256, HS384 and HS512, byte for byte as written.
     #[must_use]
     pub fn from_secret(secret: &str) -> Self {
         let key = DecodingKey::from_secret(secret.as_bytes());
@@ -100,7 +101,7 @@ impl Material {
     /// Public keys in PEM: RSA (`PUBLIC KEY` or `RSA PUBLIC KEY`), P-256, P-384 or Ed25519 (`PUBLIC KEY`), one or more.
     ///
     /// # Errors
-    /// What is wrong, for an operator.
+    /// What is wrong with the text.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let mut keys = Vec::new();
         let mut rest = text;
@@ -108,7 +109,8 @@ impl Material {
             let block = &rest[begin..];
             let label = block["-----BEGIN ".len()..].split("-----").next().unwrap_or_default();
             let end_line = format!("-----END {label}-----");
-            let end = block.find(&end_line).ok_or_else(|| error("has a PEM block without its end"))? + end_line.len();
+            let end =
+                block.find(&end_line).ok_or_else(|| error("has a PEM block without an END line"))? + end_line.len();
             keys.push(key_of_pem(label, &block[..end])?);
             rest = &block[end..];
         }
@@ -119,11 +121,11 @@ impl Material {
         }
     }
 
-    /// The public signature keys of a JSON Web Key Set. Keys for other uses are ignored; those that cannot be used are
-    /// passed over, symmetric ones too: what is published is no secret.
+    /// The public signature keys of a JSON Web Key Set. Keys for other uses are ignored; keys that cannot be used are passed
+    /// over, symmetric ones too, since a published secret protects nothing.
     ///
     /// # Errors
-    /// It is no key set, or has no key for signatures.
+    /// It is not a key set, or has no usable key for signatures.
     pub fn from_key_set(text: &str) -> Result<Self, KeyError> {
         #[derive(Deserialize)]
         struct KeySet {
@@ -146,7 +148,7 @@ impl Material {
                 Err(error("holds no public key for signatures (RSA of 2048 bits or more, P-256, P-384, Ed25519)"))
             }
             (0, Some(PassedOver { key, why })) => {
-                Err(error(format!("holds no public key for signatures that can be used: {key}: {why}")))
+                Err(error(format!("holds no usable public key for signatures: {key}: {why}")))
             }
             (1..=TOKEN_KEYS_MAX, _) => Ok(read),
             _ => Err(error(format!("holds more than {TOKEN_KEYS_MAX} keys"))),
@@ -159,16 +161,16 @@ fn key_of_pem(label: &str, block: &str) -> Result<VerificationKey, KeyError> {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
         label if label.ends_with("PRIVATE KEY") => {
             return Err(error(
-                "holds a private key; the server needs the public one alone (openssl pkey -pubout writes it)",
+                "holds a private key; the server needs only the public one (openssl pkey -pubout writes it)",
             ));
         }
         "CERTIFICATE" => {
             return Err(error("holds a certificate; its public key is needed (openssl x509 -pubkey -noout writes it)"));
         }
-        _ => return Err(error("holds a PEM block that is no public key")),
+        _ => return Err(error("holds a PEM block that is not a public key")),
     }
     let bytes = block.as_bytes();
-    let unusable = || error("holds a public key of a kind that is not taken; RSA, P-256, P-384 and Ed25519 are");
+    let unusable = || error("holds a public key of another kind than RSA, P-256, P-384 or Ed25519");
     if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
         let der = key.try_get_as_bytes().map_err(|_| unusable())?;
         let (modulus, _) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der)
@@ -193,7 +195,7 @@ fn key_of_pem(label: &str, block: &str) -> Result<VerificationKey, KeyError> {
     Ok(VerificationKey { id: None, algorithms, key })
 }
 
-/// By an uncompressed point, its first byte 4.
+/// The curve of an uncompressed point, whose first byte is 4.
 fn curve_of_point(point: &[u8]) -> Option<&'static [Algorithm]> {
     match (point.first(), point.len()) {
         (Some(4), 65) => Some(P256),
@@ -202,7 +204,7 @@ fn curve_of_point(point: &[u8]) -> Option<&'static [Algorithm]> {
     }
 }
 
-/// Whether an uncompressed point is one of the curve that these algorithms use.
+/// Whether an uncompressed point is on the curve of these algorithms.
 pub(super) fn is_on_curve(algorithms: &[Algorithm], point: &[u8]) -> bool {
     let verification = if algorithms == P384 { &ECDSA_P384_SHA384_FIXED } else { &ECDSA_P256_SHA256_FIXED };
     ParsedPublicKey::new(verification, point).is_ok()

@@ -1,8 +1,8 @@
-//! Who may connect and what they may do: tokens (JWT, RFC 7519) verified with this server's keys. Values and pure
-//! functions: fetches no key, reads no clock, remembers no token.
+//! Who may connect and what they may do: tokens (JWT, RFC 7519), verified with this server's keys. Values and pure functions.
+//! Never fetches a key, reads a clock or remembers a token.
 //!
-//! `token` takes a token apart, `keys` verifies it, `claims` reads what it says, `grants` is what it allows; `material`
-//! makes keys of files and key sets, `jwk` those of a set one by one.
+//! `token` takes a token apart, `keys` verifies it, `claims` reads its claims, `grants` is what it allows; `material` makes
+//! keys of files and key sets, `jwk` those of a set one by one.
 
 mod claims;
 mod grants;
@@ -23,7 +23,7 @@ pub use keys::{Candidates, Expected, Keys, Renewal, Which};
 pub use material::{KeyError, Material, PassedOver};
 pub use token::Token;
 
-/// What a verified token says.
+/// What a verified token gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// `sub`.
@@ -32,20 +32,20 @@ pub struct Access {
     pub name: Option<Box<str>>,
     /// `exp`, Unix milliseconds.
     pub expires_at: u64,
-    /// From here on the token no longer counts, Unix milliseconds: `exp` and the leeway.
+    /// When the token ends, Unix milliseconds: `exp` and the leeway.
     pub ends_at: u64,
     /// What it allows.
     pub grants: Grants,
 }
 
-/// Why a token was refused, in kinds that are few enough to count and to log.
+/// Why a token was refused: few enough kinds to count and to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// There is none.
     Missing,
-    /// It is no JWT, or too large.
+    /// It is not a JWT, or too large.
     Malformed,
-    /// Its algorithm is none that is taken.
+    /// Its algorithm is not accepted.
     Algorithm,
     /// No key is known that could have signed it.
     UnknownKey,
@@ -53,18 +53,18 @@ pub enum Cause {
     Signature,
     /// A claim is missing or wrong.
     Claim,
-    /// `exp` is past.
+    /// It has expired (`exp`).
     Expired,
-    /// `nbf` is to come.
+    /// It is not valid yet (`nbf`).
     Early,
-    /// It is for somebody else, or by somebody else.
+    /// It is for another audience or by another issuer.
     Elsewhere,
-    /// On a refresh: it is another user's.
+    /// On a refresh: it is of another user.
     OtherUser,
 }
 
 impl Cause {
-    /// How many there are.
+    /// The number of causes.
     pub const COUNT: usize = Cause::OtherUser as usize + 1;
 
     /// For the log.
@@ -80,27 +80,27 @@ impl Cause {
             Cause::Expired => "expired",
             Cause::Early => "not valid yet",
             Cause::Elsewhere => "audience or issuer",
-            Cause::OtherUser => "another user's",
+            Cause::OtherUser => "another user",
         }
     }
 }
 
-/// A refused token. Holds nothing of the token itself.
+/// The refusal of a token. Holds nothing of the token itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
-    /// Of which kind.
+    /// The kind of reason.
     pub cause: Cause,
-    /// Plain words, for the client; they name the claim where one is at fault.
+    /// Error text for the client, which names the claim at fault.
     pub message: Cow<'static, str>,
 }
 
 impl Denied {
-    /// With plain words.
+    /// A refusal with its error text.
     pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
         Self { cause, message: message.into() }
     }
 
-    /// What the client is told.
+    /// The error code for the client.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self.cause {

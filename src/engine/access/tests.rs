@@ -68,7 +68,7 @@ fn a_public_key_is_never_the_secret_of_an_hmac() {
             }
         }
     }
-    // Nor is a symmetric key that somebody has published.
+    // Nor is a published symmetric key.
     let published = json!({"keys": [{"kty": "oct", "k": BASE64.encode("secret"), "alg": "HS256"}]}).to_string();
     assert!(Material::from_key_set(&published).is_err());
 }
@@ -267,9 +267,9 @@ fn pem_files_may_hold_several_keys_and_nothing_else() {
     for (text, words) in [
         (one.private_pem(), "holds a private key"),
         (pem.replace("PUBLIC KEY", "CERTIFICATE"), "holds a certificate"),
-        (pem.replace("PUBLIC KEY", "DH PARAMETERS"), "no public key"),
-        (pem.replace("-----END", "----END"), "without its end"),
-        (pem.replace("MFk", "MFl"), "of a kind that is not taken"),
+        (pem.replace("PUBLIC KEY", "DH PARAMETERS"), "not a public key"),
+        (pem.replace("-----END", "----END"), "without an END line"),
+        (pem.replace("MFk", "MFl"), "of another kind than RSA"),
         (String::new(), "no PEM block"),
         ("secret".into(), "no PEM block"),
     ] {

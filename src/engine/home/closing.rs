@@ -1,5 +1,5 @@
-//! How a connection ends: closing handshakes (RFC 6455 section 7), failures, resets. Whatever the way, it leaves its rooms
-//! at once, is counted once, and its slot is closed exactly once.
+//! Ends connections: closing handshakes (RFC 6455 section 7), failures, resets. Whatever the way, a connection leaves its
+//! rooms at once and is counted once, and its slot is closed exactly once. Never decides that a healthy connection ends.
 
 use bytes::Bytes;
 
@@ -23,15 +23,15 @@ struct Failure<'a> {
     code: CloseCode,
     /// Words for the close frame, if not the code's own.
     reason: Option<&'a str>,
-    /// For the log.
+    /// Words for the log.
     cause: &'static str,
     /// The room at fault, where there is one.
     room: Option<&'a RoomName>,
 }
 
 impl Home {
-    /// The peer has ended its stream and may still read. An answer that it is owed goes out first: clients may end their
-    /// stream right behind a request.
+    /// The peer has ended its stream and may still read. Answers go out first: a client may end its stream right after a
+    /// request.
     pub fn ended(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at_mut(slot);
         session.marks.set(Marks::HALF_CLOSED);
@@ -47,8 +47,8 @@ impl Home {
         }
     }
 
-    /// A client has ended its stream without a close frame (RFC 6455 section 7.1.5, code 1006). It gets what is queued and
-    /// then the end of the server's stream, without a close frame that it could not answer.
+    /// Ends a connection whose client has ended its stream without a close frame (RFC 6455 section 7.1.5, code 1006). It
+    /// gets what is queued and then the end of the server's stream, without a close frame, which it could not answer.
     pub(super) fn end_half_closed(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         self.put_pending_of(slot, effects);
         if self.sessions.at(slot).phase == Phase::Open {
@@ -57,7 +57,7 @@ impl Home {
         self.end_after_sending(slot, Phase::Ending, effects);
     }
 
-    /// Nothing can be read from the socket any more, and io has the last word on it.
+    /// The socket can no longer be read, and io sends its last bytes itself.
     pub fn broken(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         match self.sessions.at(slot).phase {
             Phase::Free => return debug_assert!(false, "a failure of a slot without a socket"),
@@ -84,11 +84,11 @@ impl Home {
         self.close_socket(slot, effects);
     }
 
-    /// The client sent a close frame: it is answered with the same status, then the server closes first.
+    /// The client sent a close frame: it is answered with the same status, and then the server closes the socket.
     pub(super) fn close_asked(&mut self, slot: u32, status: Option<(u16, &str)>, effects: &mut HomeEffects<'_>) {
         self.put_pending_of(slot, effects);
         if self.sessions.at(slot).phase != Phase::Open {
-            // It did not take what its rooms had for it: the close frame that says so is its answer.
+            // Closed as a slow consumer by what its rooms had for it: that close frame is its answer.
             return self.end_after_sending(slot, Phase::Ending, effects);
         }
         self.end_session(slot, End::Client, "closed by the client", None, effects);
@@ -103,12 +103,12 @@ impl Home {
         self.end_after_sending(slot, Phase::Ending, effects);
     }
 
-    /// The server closes: says so and waits for the client's close frame.
+    /// Closes a connection: sends a close frame and waits for the client's.
     pub(super) fn fail(&mut self, slot: u32, code: CloseCode, cause: &'static str, effects: &mut HomeEffects<'_>) {
         self.fail_by(slot, Failure { code, reason: None, cause, room: None }, effects);
     }
 
-    /// The same with other words in the close frame than the code's own.
+    /// The same with a reason of its own in the close frame.
     pub(super) fn fail_saying(
         &mut self,
         slot: u32,
@@ -120,7 +120,7 @@ impl Home {
         self.fail_by(slot, Failure { code, reason, cause, room: None }, effects);
     }
 
-    /// Closes a member that does not read what a room sends it.
+    /// Closes a slow consumer of a room.
     pub(super) fn fail_slow(&mut self, slot: u32, room: &RoomName, effects: &mut HomeEffects<'_>) {
         let failure = Failure { code: CloseCode::Slow, reason: None, cause: "outbox full", room: Some(room) };
         self.fail_by(slot, failure, effects);
@@ -142,7 +142,7 @@ impl Home {
             _ => {}
         }
         self.end_session(slot, End::Closed(code), cause, room, effects);
-        // What waits for a reader that is too slow would only keep the close frame from it.
+        // What is queued for a reader that does not read would only delay the close frame.
         if matches!(code, CloseCode::Slow | CloseCode::Heartbeat) {
             self.outboxes.drop_queued(slot, effects.budget);
         }
@@ -154,7 +154,7 @@ impl Home {
         self.expect_close(slot, effects);
     }
 
-    /// `reconnect`, then close.
+    /// Tells a client to reconnect, then closes its connection.
     pub(super) fn send_away(
         &mut self,
         slot: u32,
@@ -163,7 +163,7 @@ impl Home {
         effects: &mut HomeEffects<'_>,
     ) {
         let session = self.sessions.at(slot);
-        let cause = if reason == ReconnectReason::Draining { "drain" } else { "memory budget used up" };
+        let cause = if reason == ReconnectReason::Draining { "drain" } else { "out of memory" };
         if !session.marks.has(Marks::ECHO) {
             let form = session.reading.expect("an open connection reads somehow").form();
             let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
@@ -172,7 +172,8 @@ impl Home {
         self.fail(slot, reason.close_code(), cause, effects);
     }
 
-    /// The client broke the protocol: its bytes can no longer be read, so no close frame is awaited.
+    /// Closes a connection whose client violated the protocol. Its bytes can no longer be read, so no close frame is
+    /// awaited.
     pub(super) fn fail_protocol(&mut self, slot: u32, error: ProtocolError, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase == Phase::Open {
             effects.counters.closed_protocol.add(1);
@@ -183,7 +184,7 @@ impl Home {
         self.end_after_sending(slot, Phase::Lingering, effects);
     }
 
-    /// Moves to `Ending` or `Lingering` and goes on as soon as everything queued is sent.
+    /// Moves to `Ending` or `Lingering`, and goes on when everything queued is sent.
     pub(super) fn end_after_sending(&mut self, slot: u32, phase: Phase, effects: &mut HomeEffects<'_>) {
         self.sessions.at_mut(slot).phase = phase;
         if self.outboxes.is_empty(slot) {
@@ -193,7 +194,7 @@ impl Home {
         }
     }
 
-    /// Whatever the end of a connection waits for has so long to come.
+    /// Starts the time limit for the end of a socket.
     fn expect_close(&mut self, slot: u32, effects: &HomeEffects<'_>) {
         let session = self.sessions.at(slot);
         if session.is_websocket() {
@@ -204,7 +205,7 @@ impl Home {
         }
     }
 
-    /// Everything queued for the connection has been taken by the kernel.
+    /// The kernel has taken everything that was queued for a connection.
     pub(super) fn all_sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         match self.sessions.at(slot).phase {
             Phase::Ending => self.close_socket(slot, effects),
@@ -212,7 +213,7 @@ impl Home {
                 self.close_socket(slot, effects)
             }
             Phase::Lingering => {
-                // Closing with unread bytes would reset the connection and could take back what was just sent.
+                // Closing with unread bytes would reset the connection, and the peer could lose what was just sent.
                 effects.output.shutdowns.push(slot);
                 self.expect_close(slot, effects);
             }
@@ -220,7 +221,7 @@ impl Home {
         }
     }
 
-    /// What a closing connection waits for has not come.
+    /// Closes a socket whose end has taken too long.
     pub(super) fn close_expired(&mut self, deadline: Deadline, effects: &mut HomeEffects<'_>) {
         let Deadline { slot, generation, .. } = deadline;
         let session = self.sessions.at(slot);
@@ -231,14 +232,14 @@ impl Home {
         }
     }
 
-    /// A request is refused before its WebSocket opens: counted and told by cause.
+    /// Counts a refusal by cause, and logs it.
     pub(super) fn note_refusal(&self, slot: u32, status: u16, cause: &'static str, effects: &mut HomeEffects<'_>) {
         effects.counters.refused.add(1);
         effects.counters.causes.refused(status, cause);
         effects.output.refused.push(Refused { peer: self.address(slot), status, cause });
     }
 
-    /// A connection stops being open: it leaves its rooms and is counted as ended. What it is still told comes after.
+    /// Ends an open connection: it leaves its rooms and is counted as ended. Its last frames are queued after that.
     fn end_session(
         &mut self,
         slot: u32,
@@ -287,8 +288,8 @@ impl Home {
         }
     }
 
-    /// Whoever is closed is given what its rooms have for it in this turn, its own messages among it. That may close it as
-    /// a slow consumer.
+    /// Gives a connection what its rooms have for it in this turn, its own messages included. That may close it as a slow
+    /// consumer.
     fn put_pending_of(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let mut next = 0;
         while let Some(membership) = self.sessions.at(slot).memberships.get(next) {
@@ -301,7 +302,7 @@ impl Home {
         self.outboxes.push_last(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
     }
 
-    /// Gives the slot back. The kernel may hand it out again once io has closed it.
+    /// Closes a socket. The kernel may use its slot again once io has closed it.
     pub(super) fn close_socket(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         self.stop_waiting(slot, effects);
         let session = std::mem::take(self.sessions.at_mut(slot));
@@ -313,7 +314,7 @@ impl Home {
         self.forget_token(slot, effects);
         self.lobby.forget(slot, effects.budget);
         effects.budget.release(session.decoder.held_bytes());
-        // The generation stays, so that hops to the connection that was here find nobody.
+        // The generation stays, so that hops to this connection find none.
         *self.sessions.at_mut(slot) = Session { generation: session.generation, ..Session::default() };
         self.slots.close(slot, session.user.as_ref(), effects.budget);
         self.forget_pong(slot, effects);

@@ -1,4 +1,4 @@
-//! Time limits of one length, in the order in which they end. Knows slots, never what is awaited of them.
+//! Time limits of one length, in the order in which they end. Never knows what a slot is waited for.
 
 use std::collections::VecDeque;
 

@@ -1,9 +1,9 @@
-//! Changes of state that others must hear of whatever their lanes hold: that a connection went away or came back, has
-//! left a room, is gone. None is ever refused, and none is staged beyond a lane's bound: what meets a full lane is kept
-//! here in a few bytes and sent as soon as the lane has room, before anything that the same connection says next.
+//! Changes of state that meet a full lane: a connection went away or came back, has left a room, or is gone. None is ever
+//! refused, and none is staged beyond the lane's bound: it waits here in a few bytes and is sent as soon as the lane has
+//! room, before anything that the same connection says next. Never holds a command that may be refused.
 //!
-//! Whether a connection is away is a mark of each membership beside what the owner was told last, so however often it
-//! changes, a membership has at most one hop of it in a turn.
+//! Whether a connection is away is a flag of each membership beside the state last told to the owner, so however often it
+//! changes, a membership sends at most one hop about it in a turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -37,10 +37,10 @@ pub(super) enum MembershipEnd {
     Gone,
 }
 
-/// LeftRooms of one connection, each with what its owner knows of the connection's being away.
+/// Rooms that a connection leaves, each with the away state that its owner was told last.
 pub(super) type LeftRooms = SmallVec<[(RoomName, bool); 1]>;
 
-/// What a connection is no more counted for.
+/// What an ended connection is still counted for.
 #[derive(Clone, Debug)]
 pub(super) enum Counted {
     Address(IpAddr),
@@ -52,18 +52,18 @@ pub(super) enum Counted {
 enum Change {
     /// Memberships of one connection end.
     Left { member: MemberRef, passes: Option<CoreId>, how: MembershipEnd, rooms: LeftRooms },
-    /// One connection less.
+    /// A connection is uncounted.
     Uncounted(Counted),
 }
 
-/// What waits for lanes.
+/// Changes that wait for lanes.
 #[derive(Debug)]
 pub(super) struct Late {
     changes: VecDeque<Change>,
-    /// Connections that are no more and still counted, by the core that counts them.
+    /// Ended connections that are still counted, by the core that counts them.
     uncounted: Vec<u32>,
-    /// Open connections that have left rooms by themselves or been put out of them, by slot, with how many of those changes
-    /// wait: what they say next must not overtake them.
+    /// Open connections whose leaves and expulsions wait, by slot, with how many: their next commands must not overtake
+    /// them.
     holding: HashMap<u32, u32, FixedState>,
     /// Connections with the mark [`Marks::RESTLESS`], by slot and generation.
     restless: VecDeque<(u32, u32)>,
@@ -81,7 +81,7 @@ impl Late {
         self.changes.is_empty() && self.restless.is_empty()
     }
 
-    /// Whether a change waits that what a connection says next must not overtake.
+    /// Whether a change waits that the next command of a connection must not overtake.
     pub(super) fn holds(&self, slot: u32) -> bool {
         !self.holding.is_empty() && self.holding.contains_key(&slot)
     }
@@ -101,17 +101,17 @@ impl Late {
 
 impl Home {
     /// Whether another core cannot be asked about an upgrade now: its lane is full, or it still counts connections that
-    /// are no more.
+    /// have ended.
     pub(super) fn is_way_full_for_upgrades(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
         core != self.core && (self.late.uncounted[core.index()] > 0 || effects.outbound.is_full(core))
     }
 
-    /// Whether something that is kept here else would be staged beyond the lane's bound.
+    /// Whether a change must wait because the lane is full.
     fn is_staging_full(&self, core: CoreId, effects: &HomeEffects<'_>) -> bool {
         core != self.core && effects.outbound.is_full_for_changes(core)
     }
 
-    /// Memberships of one connection end: their owners hear of it now, or as soon as the lanes have room.
+    /// Tells the owners of rooms that a connection leaves them, now or as soon as the lanes have room.
     pub(super) fn tell_left(&mut self, slot: u32, how: MembershipEnd, rooms: LeftRooms, effects: &mut HomeEffects<'_>) {
         let (member, passes) = (self.member(slot), self.passes_by(slot));
         self.put_left(member, passes, how, rooms, effects);
@@ -134,7 +134,7 @@ impl Home {
         }
     }
 
-    /// Sends leaves as far as lanes take them; returns the rooms that are left.
+    /// Sends leaves as far as the lanes take them; returns the rooms that still wait.
     fn leave_rooms(
         &self,
         member: &MemberRef,
@@ -160,7 +160,7 @@ impl Home {
         rooms
     }
 
-    /// A connection is no more: where it was counted hears of it now, or as soon as the lane has room.
+    /// Uncounts an ended connection, now or as soon as the lane has room.
     pub(super) fn tell_uncounted(&mut self, counted: Counted, effects: &mut HomeEffects<'_>) {
         let core = self.core_of(&counted);
         if self.is_staging_full(core, effects) {
@@ -178,7 +178,7 @@ impl Home {
         }
     }
 
-    /// A connection went away or came back: the owners of its rooms hear of it at the end of the turn.
+    /// A connection went away or came back: the owners of its rooms are told at the end of the turn.
     pub(super) fn mark_restless(&mut self, slot: u32) {
         let session = self.sessions.at_mut(slot);
         if !session.marks.has(Marks::RESTLESS) {
@@ -187,7 +187,7 @@ impl Home {
         }
     }
 
-    /// Tells a room's owner whether a member is away, if that is not what it was told last.
+    /// Tells a room's owner whether a member is away, if that differs from the state told last.
     pub(super) fn settle_away(&mut self, slot: u32, index: usize, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at_mut(slot);
         let away = session.is_away();
@@ -200,7 +200,7 @@ impl Home {
         }
     }
 
-    /// Sends what waits, as far as lanes take it.
+    /// Sends the changes that wait, as far as the lanes take them.
     pub fn settle(&mut self, effects: &mut HomeEffects<'_>) {
         if self.late.is_empty() {
             self.late.due_us = None;
@@ -228,7 +228,7 @@ impl Home {
         self.late.due_us = (!is_done).then_some(effects.now.mono_us + LATE_AGAIN_US);
     }
 
-    /// Sends a change, or the part of it that lanes take; returns how many hops that might have been.
+    /// Sends a change, or the part of it that the lanes take; returns how many hops that may have been.
     fn settle_change(&mut self, change: Change, effects: &mut HomeEffects<'_>) -> usize {
         match change {
             Change::Uncounted(counted) => {
@@ -276,7 +276,7 @@ impl Home {
     }
 }
 
-/// Tells the core that counts a connection that it is no more.
+/// Uncounts a connection on the core that counts it.
 fn uncount(core: CoreId, counted: Counted, effects: &mut HomeEffects<'_>) {
     match counted {
         Counted::Address(address) => effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address }),

@@ -1,5 +1,5 @@
-//! The home half of an engine: this core's connections. Hears sockets by inputs and owners by hops; answers by sends,
-//! closes and hops. Never numbers a message and never knows who else is in a room.
+//! The home half of an engine: the connections of this core. Hears sockets by inputs and owners by hops; answers by sends,
+//! closes and hops. Never numbers a message and never knows the members of a room on other cores.
 //!
 //! `lobby` holds sockets until they are WebSockets and decides who is let in; `slots` counts them. `verification` judges
 //! tokens, `tokens` knows what they allow and until when, `refresh` replaces them. `inbound` turns bytes into commands,
@@ -75,27 +75,27 @@ use crate::wire::protocol::Push;
 use crate::wire::publication::Publication;
 use crate::wire::reading::Reading;
 
-/// What the home half acts through: borrowed from the engine for one call.
+/// The parts of the engine that the home half acts through, borrowed for one call.
 pub struct HomeEffects<'a> {
-    /// When it is.
+    /// The current time.
     pub now: Now,
     /// Hops out.
     pub outbound: &'a mut Outbound,
-    /// The limiter of this core, for what cannot wait for a hop to itself.
+    /// The limiter of this core, asked directly.
     pub limiter: &'a mut Limiter,
-    /// The users of this core, likewise.
+    /// The users of this core, asked directly on the message path.
     pub users: &'a mut Users,
     /// Queued frames, partial heads and messages are charged here.
     pub budget: &'a mut Budget,
-    /// Compresses what connections read so.
+    /// Compresses frames for connections that read compressed ones.
     pub packer: &'a mut Packer,
-    /// Inflates what connections compress.
+    /// Inflates messages that clients have compressed.
     pub inflater: &'a mut Inflater,
-    /// Bytes of what connections were told in answer are added here.
+    /// Bytes of replies are added here.
     pub said_bytes: &'a mut usize,
-    /// This core's numbers.
+    /// The counters of this core.
     pub counters: &'a CoreCounters,
-    /// Sockets and the log.
+    /// Sends, closes and the log.
     pub output: &'a mut Output,
 }
 
@@ -115,7 +115,7 @@ pub struct Home {
     tokens: Option<Box<Tokens>>,
     paces: Paces,
     pongs: Pongs,
-    /// What waits for lanes.
+    /// Changes that wait for lanes.
     late: Late,
     uninformed: Uninformed,
     timers: Timers,
@@ -177,15 +177,15 @@ impl Home {
         self.lobby.expect_request(effects.now, slot, self.sessions.at(slot).generation);
     }
 
-    /// A proxy has told who is behind a socket.
+    /// A proxy has named the client behind a socket.
     pub fn told_peer(&mut self, slot: u32, peer: IpAddr, effects: &mut HomeEffects<'_>) {
         debug_assert_eq!(self.sessions.at(slot).phase, Phase::Head, "before any byte");
         self.slots.set_address(slot, peer);
         self.count_connect(slot, effects);
     }
 
-    /// Who is at the other end of a slot in use, as far as it is known: the peer of its socket, or the client that a
-    /// trusted proxy in between has named. Never an IPv4 address in IPv6's form.
+    /// The address of a slot in use: that of its client where a trusted proxy has named it, otherwise of the socket's peer.
+    /// Never an IPv4 address in IPv6's form.
     #[must_use]
     pub fn address(&self, slot: u32) -> IpAddr {
         self.slots.address(slot)
@@ -206,7 +206,7 @@ impl Home {
         }
     }
 
-    /// The kernel has taken the last send whole.
+    /// The kernel has taken the last send.
     pub fn sent(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let is_empty = self.outboxes.sent(slot, effects.budget);
         if !self.outboxes.is_sending(slot) {
@@ -250,14 +250,14 @@ impl Home {
         more
     }
 
-    /// WebSockets there are, closing ones included; and every socket while a drain that hands over waits for heads.
+    /// WebSockets, closing ones included; while a drain that hands over waits for heads, all sockets.
     #[must_use]
     pub fn awaited(&self) -> usize {
         let awaited = if self.awaits_heads() { self.slots.sockets() } else { self.slots.websockets() };
         awaited as usize
     }
 
-    /// The session of a connection that is still there.
+    /// The session of a connection that is still open.
     fn session_of(&self, conn: ConnId) -> Option<&Session> {
         debug_assert_eq!(conn.home, self.core);
         self.sessions
@@ -266,7 +266,7 @@ impl Home {
     }
 }
 
-/// Encodes what is not encoded before it goes out.
+/// Encodes what is encoded only when it is sent.
 struct LateEncoder<'a> {
     sessions: &'a Table<Session>,
     packer: &'a mut Packer,

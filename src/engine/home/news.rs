@@ -1,5 +1,4 @@
-//! What members are told about who is in a room. Nobody is closed for it: a member whose outbox has no room for it is told
-//! the newest state later.
+//! Tells members who is in a room. Never closes a member for it: one whose outbox is full is told the newest state later.
 
 use std::collections::BTreeSet;
 
@@ -15,18 +14,18 @@ use crate::wire::reading::Variants;
 /// Members looked at in one tick for statuses that they missed; the rest follow at the next tick.
 const MISSED_LOOKS_PER_TICK_MAX: usize = 4_096;
 
-/// So many statuses that a member missed are told together.
+/// Statuses told together to a member that has missed them.
 const STATUSES_AT_A_TIME: usize = 16;
 
-/// Of the outbox, one in so many bytes must be free for them.
+/// The part of the outbox (one in so many bytes) that must be free for them.
 const ROOM_DIVISOR: usize = 8;
 
-/// Members who have missed news.
+/// Members that have missed news.
 #[derive(Debug, Default)]
 pub(super) struct Uninformed {
     /// By audience and slot.
     pub(super) members: BTreeSet<(u32, u32)>,
-    /// The first of them to be looked at next.
+    /// The next one to look at.
     next: (u32, u32),
 }
 
@@ -66,7 +65,7 @@ impl Home {
         self.turn.lagging = full;
     }
 
-    /// Tells members the newest state of what they have missed, as far as there is room for it by now.
+    /// Tells members the newest state of the news that they have missed, as far as their outboxes have room.
     pub(super) fn make_up_news(&mut self, effects: &mut HomeEffects<'_>) {
         let from = self.uninformed.next;
         let in_turn = self.uninformed.members.range(from..).chain(self.uninformed.members.range(..from));
@@ -101,7 +100,7 @@ impl Home {
         }
     }
 
-    /// A member of an audience is none any more: what it has missed is nothing to it.
+    /// Forgets the missed news of a member that has left an audience.
     pub(super) fn forget_missed(&mut self, slot: u32, index: u32, effects: &mut HomeEffects<'_>) {
         if !self.uninformed.members.remove(&(index, slot)) {
             return;

@@ -1,6 +1,5 @@
-//! How fast one connection may send: its token buckets for commands, publishes and the checks of its tokens, and what
-//! happens to one that does not heed them. What its user may do on all connections together is counted in
-//! [`crate::engine::user`].
+//! Rate limits of one connection: token buckets for its commands, its publishes and the checks of its tokens, and the close
+//! of a connection that keeps exceeding them. Never counts for a user on all connections ([`crate::engine::user`]).
 
 use std::collections::HashMap;
 
@@ -18,18 +17,18 @@ use crate::engine::table;
 use crate::engine::user::{OVER_MESSAGE_RATE, core_of_user};
 use crate::wire::protocol::{Command, ReplyTo};
 
-/// How fast connections send, by slot: those that differ from one that has sent nothing.
+/// The pace of each connection that has sent something lately, by slot.
 #[derive(Debug, Default)]
 pub(super) struct Paces(HashMap<u32, Pace, FixedState>);
 
-/// How fast a connection sends.
+/// What a connection has used of its rates.
 #[derive(Debug, Default)]
 struct Pace {
     commands: Bucket,
     messages: Bucket,
     /// Signature checks of its refreshes.
     checks: Bucket,
-    /// Refusals for rate since something was last done.
+    /// Refusals for rate since a command was last carried out.
     refused_in_row: u8,
 }
 
@@ -38,8 +37,8 @@ impl Paces {
         self.0.entry(slot).or_default()
     }
 
-    /// Rooms that a connection joins as it opens count as commands too, but for the first and up to its rate: none is
-    /// refused for it, and a connection with one room has no pace to be remembered.
+    /// Counts the rooms that a connection joins as it opens as commands, except the first, up to its rate: no join is
+    /// refused for it, and a connection with one room needs no entry here.
     pub(super) fn count_joins(&mut self, slot: u32, rooms: usize, rate: Option<Rate>, now: Now) {
         if let Some(rate) = rate.filter(|_| rooms > 1) {
             let count = (rooms as u64 - 1).min(rate.count.get());
@@ -48,10 +47,10 @@ impl Paces {
         }
     }
 
-    /// Takes what a connection may have of signature checks.
+    /// Counts signature checks of a connection's tokens.
     ///
     /// # Errors
-    /// It has had them: in how many milliseconds it may have so many.
+    /// Over the limit: after how many milliseconds to retry.
     pub(super) fn try_take_checks(&mut self, slot: u32, count: u32, now: Now) -> Result<(), u64> {
         let rate = Rate::new(TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS).expect("it is not 0");
         let pace = self.of(slot);
@@ -71,7 +70,7 @@ impl Paces {
         }
     }
 
-    /// Forgets the pace of a connection that has rested.
+    /// Forgets the pace of a connection whose buckets are full again.
     pub(super) fn forget_rested(&mut self, slot: u32, now: Now) {
         if let Some(pace) = self.0.get(&slot)
             && pace.refused_in_row == 0
@@ -83,7 +82,7 @@ impl Paces {
         }
     }
 
-    /// Forgets the pace of a connection that ends.
+    /// Forgets the pace of a connection that has ended.
     pub(super) fn forget(&mut self, slot: u32) {
         self.0.remove(&slot);
         table::shrink(&mut self.0);
@@ -97,7 +96,8 @@ impl Paces {
 }
 
 impl Home {
-    /// Whether a command comes within the rates of its connection. If not, it has been refused.
+    /// Counts a command for the rate limits of its connection. Returns whether it is within them; otherwise it has been
+    /// refused.
     pub(super) fn keeps_pace(
         &mut self,
         slot: u32,
@@ -114,14 +114,14 @@ impl Home {
         let is_message = matches!(command, Some(Command::Ask { ask, .. }) if ask.is_message());
         let may_be_refused = is_message || matches!(command, Some(Command::Refresh { .. }));
         let mut taken = command_rate.map_or(Ok(()), |rate| pace.commands.try_take_many(rate, cost, now_us));
-        let mut what = "this connection sends too many commands";
+        let mut what = "command rate limit exceeded for this connection";
         if let (Ok(()), Some(rate), true) = (taken, message_rate, is_message) {
             taken = pace.messages.try_take(rate, now_us);
-            what = "this connection publishes too often";
+            what = "message rate limit exceeded for this connection";
         }
         match taken {
             Ok(()) => {
-                // By a rate of its own, further on.
+                // Others may still be refused by another rate.
                 if !may_be_refused {
                     pace.refused_in_row = 0;
                 }
@@ -134,7 +134,7 @@ impl Home {
         }
     }
 
-    /// As how many commands a command counts: a change of status is one in each room.
+    /// How many commands a command counts as: a change of status is one in each room.
     fn cost(&self, slot: u32, command: Option<&Command<'_>>) -> u64 {
         let session = self.sessions.at(slot);
         match command {
@@ -143,8 +143,8 @@ impl Home {
         }
     }
 
-    /// Whether a control frame comes within the rate of commands of its connection. Nothing is said to one that does not,
-    /// but it counts as refused.
+    /// Counts a control frame for the command rate limit of its connection. Returns whether it is within the limit;
+    /// otherwise it counts as refused, without an answer.
     pub(super) fn control_keeps_pace(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> bool {
         let Some(rate) = self.settings.limits.command_rate else { return true };
         let pace = self.paces.of(slot);
@@ -155,7 +155,7 @@ impl Home {
         is_taken
     }
 
-    /// Counts empty fragments as commands: they say nothing and could go on for ever.
+    /// Counts empty fragments as commands: they carry nothing and could go on forever.
     pub(super) fn count_fragments(&mut self, slot: u32, count: u32, effects: &mut HomeEffects<'_>) {
         for _ in 0..count {
             if self.sessions.at(slot).phase != Phase::Open {
@@ -165,7 +165,7 @@ impl Home {
         }
     }
 
-    /// A publish was done.
+    /// A publish was carried out.
     pub(super) fn note_published(&mut self, conn: ConnId) {
         if self.session_of(conn).is_some()
             && let Some(pace) = self.paces.0.get_mut(&conn.slot)
@@ -174,21 +174,22 @@ impl Home {
         }
     }
 
-    /// A command was refused for its rate: a connection that goes on regardless is closed.
+    /// A command was refused for its rate: a connection that keeps exceeding its rate limit is closed.
     pub(super) fn note_rate_refusal(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         effects.counters.rate_limited.add(1);
-        // Being told may have ended it as one that does not read its replies.
+        // The refusal may have closed it as a slow consumer.
         if self.sessions.at(slot).phase != Phase::Open {
             return;
         }
         let pace = self.paces.of(slot);
         pace.refused_in_row += 1;
         if pace.refused_in_row >= RATE_REFUSALS_MAX {
-            self.fail(slot, CloseCode::Rate, "went on regardless of its rate", effects);
+            self.fail(slot, CloseCode::Rate, "kept exceeding its rate limit", effects);
         }
     }
 
-    /// Whether a publish is within the limit of its user, as far as that is told here. If not, it has been refused.
+    /// Counts a publish for the limit of its user, if the user is counted on this core. Returns whether it is within the
+    /// limit; otherwise it has been refused.
     pub(super) fn user_keeps_pace(&mut self, slot: u32, reply: ReplyTo, effects: &mut HomeEffects<'_>) -> bool {
         let session = self.sessions.at(slot);
         let user = session.user.as_ref().expect("an open connection has a user");

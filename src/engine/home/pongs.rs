@@ -1,5 +1,6 @@
-//! Pings of clients and their answers. A connection that takes what it is sent gets a pong for each ping; while it does
-//! not, only its latest ping is remembered (RFC 6455 section 5.5.3), so that pings cost no memory however many come.
+//! Answers pings, and hears the answers to the server's own. A connection that takes what it is sent gets a pong for each
+//! ping; of one that does not, only the latest ping is remembered (RFC 6455 section 5.5.3), so pings cost no memory however
+//! many arrive. Never pings anybody.
 
 use std::collections::HashMap;
 
@@ -11,10 +12,10 @@ use crate::engine::session::{Marks, Phase};
 use crate::engine::table;
 use crate::wire::frame::{Opcode, server_frame};
 
-/// Places that the list of a turn's pings keeps.
+/// Capacity that the list of a turn's pings keeps.
 const HEARD_KEPT: usize = 256;
 
-/// Connections that have sent pings in this turn, or whose latest ping waits for a send to end.
+/// Connections that have sent pings in this turn, or whose latest ping waits for the end of a send.
 #[derive(Debug, Default)]
 pub(super) struct Pongs {
     by_slot: HashMap<u32, Pinged, FixedState>,
@@ -26,12 +27,12 @@ pub(super) struct Pongs {
 struct Pinged {
     /// Pongs queued in this turn.
     answered: u8,
-    /// The payload of the latest ping that is not answered.
+    /// The payload of the latest unanswered ping.
     latest: Option<Box<[u8]>>,
 }
 
 impl Home {
-    /// A client asks for a pong.
+    /// A client has sent a ping.
     pub(super) fn hear_ping(&mut self, slot: u32, payload: &[u8], effects: &mut HomeEffects<'_>) {
         if !self.control_keeps_pace(slot, effects) {
             return;
@@ -52,7 +53,7 @@ impl Home {
         }
     }
 
-    /// Ends a turn: what may be answered is.
+    /// Ends a turn: answers the latest pings where no send is under way.
     pub(super) fn put_pongs(&mut self, effects: &mut HomeEffects<'_>) {
         let mut heard = std::mem::take(&mut self.pongs.heard);
         for slot in heard.drain(..) {
@@ -73,7 +74,7 @@ impl Home {
         }
     }
 
-    /// Forgets the pings of a connection; gives the payload of the latest that is not answered.
+    /// Forgets the pings of a connection; returns the payload of the latest unanswered one.
     pub(super) fn forget_pong(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> Option<Box<[u8]>> {
         let by_slot = &mut self.pongs.by_slot;
         if by_slot.is_empty() {
@@ -85,14 +86,14 @@ impl Home {
         pinged.latest
     }
 
-    /// A pong. The answer to the server's latest ping is free; any other counts as a command.
+    /// A client has sent a pong. The answer to the server's latest ping is free; any other counts as a command.
     pub(super) fn hear_any_pong(&mut self, slot: u32, payload: &[u8], effects: &mut HomeEffects<'_>) {
         if self.sessions.at_mut(slot).marks.take(Marks::PINGED) || self.control_keeps_pace(slot, effects) {
             self.hear_pong(slot, payload, effects);
         }
     }
 
-    /// A pong that answers one of this server's pings tells the round-trip time.
+    /// Notes the round-trip time, if a pong answers one of this server's pings.
     fn hear_pong(&mut self, slot: u32, payload: &[u8], effects: &HomeEffects<'_>) {
         let Ok(sent_us) = payload.try_into().map(u64::from_le_bytes) else { return };
         if let Some(round_trip_us) = effects.now.mono_us.checked_sub(sent_us)

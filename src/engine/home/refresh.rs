@@ -1,5 +1,5 @@
-//! The command `refresh`: a new token takes the place of the one before. A refused one changes nothing. Answered in the
-//! order in which they came, later where a token waits for keys. Never verifies a token itself.
+//! The command `refresh`: replaces the token of a connection. A refused token changes nothing. Refreshes are answered in
+//! order, later where a token waits for keys. Never verifies a signature itself.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,7 @@ use crate::engine::budget::Budget;
 use crate::engine::session::Phase;
 use crate::wire::protocol::{Reply, ReplyTo};
 
-/// Refreshes that wait, by slot. The first of a connection waits for keys and the others behind it.
+/// Refreshes that wait, by slot. The first of each connection waits for keys, and the others wait behind it.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes(BTreeMap<u32, VecDeque<Refresh>>);
 
@@ -29,7 +29,7 @@ impl Refresh {
 }
 
 impl Refreshes {
-    /// How many of a connection wait.
+    /// How many refreshes of a connection wait.
     fn count(&self, slot: u32) -> usize {
         self.0.get(&slot).map_or(0, VecDeque::len)
     }
@@ -44,24 +44,24 @@ impl Refreshes {
         self.0.insert(slot, queue);
     }
 
-    /// Takes out those of a connection.
+    /// Takes the refreshes of a connection out.
     fn take(&mut self, slot: u32, budget: &mut Budget) -> VecDeque<Refresh> {
         let queue = self.0.remove(&slot).unwrap_or_default();
         budget.release(queue.iter().map(Refresh::bytes).sum());
         queue
     }
 
-    /// Forgets those of a connection.
+    /// Forgets the refreshes of a connection.
     pub(super) fn forget(&mut self, slot: u32, budget: &mut Budget) {
         drop(self.take(slot, budget));
     }
 }
 
 impl Home {
-    /// Answers a refresh, or lets it wait.
+    /// Answers a refresh, or keeps it until keys have come.
     pub(super) fn refresh(&mut self, slot: u32, token: &str, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else {
-            let words = "this server takes no tokens: its auth.mode is open";
+            let words = "this server uses no tokens: auth.mode is open";
             return self.refuse(slot, ErrorCode::InvalidToken, words, reply, effects);
         };
         if tokens.refreshes.count(slot) >= REFRESHES_WAITING_MAX
@@ -88,7 +88,7 @@ impl Home {
         tokens.verification.keep_refresh(slot, wait, effects);
     }
 
-    /// Judges the first refresh of a connection again, and those behind it that no longer wait then.
+    /// Judges the first waiting refresh of a connection again, and those behind it that need not wait any longer.
     pub(super) fn answer_refreshes(&mut self, slot: u32, wait: KeyWait, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
         let mut queue = tokens.refreshes.take(slot, effects.budget);
@@ -105,7 +105,7 @@ impl Home {
         }
     }
 
-    /// Judges a refresh and answers it, or gives back how it waits.
+    /// Judges a refresh and answers it, or returns how it waits.
     fn answer_refresh(
         &mut self,
         slot: u32,
@@ -127,7 +127,7 @@ impl Home {
         if waited.is_none()
             && let Err(retry_after_ms) = self.paces.try_take_checks(slot, candidates.count().max(1), effects.now)
         {
-            let words = "this connection refreshes its token too often";
+            let words = "token refresh rate limit exceeded for this connection";
             self.refuse_until(slot, (ErrorCode::RateLimited, words), Some(retry_after_ms), reply, effects);
             return None;
         }

@@ -1,5 +1,5 @@
-//! Other settings for the connections that are open. What they have used of a rate is converted, and a limit that is turned
-//! on counts them too. Closes nobody.
+//! Takes over other settings for the connections that are open: converts what they have used of a rate, and counts them for
+//! limits that are turned on. Never closes a connection.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::engine::session::{Marks, Phase};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::user::core_of_user;
 
-/// Connections to be counted, by address and by user.
+/// Connections that a limit has not counted so far, by address and by user.
 #[derive(Default)]
 struct Uncounted {
     addresses: BTreeMap<IpAddr, u32>,
@@ -38,7 +38,7 @@ impl Home {
         self.count(uncounted, effects);
     }
 
-    /// A connection was let in: the limits may have been turned on while it waited.
+    /// Counts a connection that was let in for limits that were turned on while it waited.
     pub(super) fn count_late(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at(slot);
         if session.phase == Phase::Open && !session.marks.has(limited(&self.settings.limits)) {
@@ -48,7 +48,7 @@ impl Home {
         }
     }
 
-    /// Marks an open connection as counted by every limit there is; notes those that have not counted it so far.
+    /// Marks an open connection as counted by every limit, and notes the limits that have not counted it so far.
     fn take_uncounted(&mut self, slot: u32, uncounted: &mut Uncounted) {
         let limited = limited(&self.settings.limits);
         let session = self.sessions.at_mut(slot);
@@ -63,7 +63,7 @@ impl Home {
         session.marks.set(limited);
     }
 
-    /// Tells each core of the connections that it counts.
+    /// Sends each core the connections that it counts.
     fn count(&self, uncounted: Uncounted, effects: &mut HomeEffects<'_>) {
         let cores = self.settings.cores;
         let mut addresses: BTreeMap<CoreId, Vec<(IpAddr, u32)>> = BTreeMap::new();
@@ -83,8 +83,8 @@ impl Home {
     }
 }
 
-/// The marks of a connection that every limit there is counts. What its user publishes is counted by
-/// [`Marks::COUNTED_MESSAGES`]: what it said before goes to its rooms directly, and so never behind what it says next.
+/// The marks of a connection that every limit counts. With [`Marks::COUNTED_MESSAGES`] its words pass the core of its user
+/// from now on; those before went to their rooms directly, so they stay ahead.
 fn limited(limits: &Limits) -> Marks {
     let mut marks = Marks::default();
     for (is_limited, mark) in [

@@ -1,4 +1,4 @@
-//! What one connection is told: answers, refusals and pushes of its own. Never sends to a whole room.
+//! Tells one connection something: replies, refusals and pushes of its own. Never sends to a whole room.
 
 use bytes::Bytes;
 
@@ -14,12 +14,12 @@ use crate::wire::protocol::{Reply, ReplyTo};
 use crate::wire::reading::Reading;
 
 impl Home {
-    /// Queues a frame that answers or informs one connection; one that does not read its answers is a slow consumer.
+    /// Queues a frame for one connection. A connection that does not read its replies is a slow consumer.
     pub(super) fn say(&mut self, slot: u32, bytes: Bytes, effects: &mut HomeEffects<'_>) {
         self.say_of(slot, None, bytes, effects);
     }
 
-    /// The same of what is said about a room: it comes behind everything that the room has said before.
+    /// The same for a frame about a room: it goes after everything that the room has sent before.
     pub(super) fn say_of(&mut self, slot: u32, room: Option<&RoomName>, bytes: Bytes, effects: &mut HomeEffects<'_>) {
         let bytes = match self.sessions.at(slot).reading {
             Some(reading) => pack(reading, bytes, effects),
@@ -56,7 +56,7 @@ impl Home {
         self.refuse_until(slot, (code, message), None, to, effects);
     }
 
-    /// Refuses, and says in how many milliseconds it may be tried again.
+    /// Refuses a command, and says after how many milliseconds to retry.
     pub(super) fn refuse_until(
         &mut self,
         slot: u32,
@@ -68,7 +68,7 @@ impl Home {
         self.refuse_of(slot, None, (code, message, retry_after_ms), to, effects);
     }
 
-    /// The same behind everything that a room has said before.
+    /// The same after everything that a room has sent before.
     pub(super) fn refuse_of(
         &mut self,
         slot: u32,
@@ -87,7 +87,7 @@ impl Home {
     }
 }
 
-/// Finished frames as someone who reads so gets them.
+/// Finished frames as a connection with this reading gets them: compressed, if it reads compressed frames.
 pub(super) fn pack(reading: Reading, bytes: Bytes, effects: &mut HomeEffects<'_>) -> Bytes {
     pack_with(effects.packer, reading, bytes, effects.counters)
 }

@@ -1,5 +1,5 @@
-//! How a connection's words reach the owners of its rooms: directly, or by the core that counts its user's publishes. Never
-//! looks into what is said.
+//! Sends the words of connections to the owners of their rooms: directly, or by way of the core that counts their user's
+//! publishes. Never looks into what is said.
 
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
@@ -9,11 +9,11 @@ use crate::engine::placement::owner_of;
 use crate::engine::session::Marks;
 use crate::engine::user::core_of_user;
 
-/// What is said of a command that another core cannot be given now.
-pub(super) const LANE_FULL: &str = "too much waits for the room's core";
+/// Error text for a command that another core cannot take now.
+pub(super) const LANE_FULL: &str = "the queue to the room's core is full";
 
 impl Home {
-    /// The core that a connection's words to rooms pass by: where its user is counted, if that is not here.
+    /// The core that a connection's words to rooms pass: the one that counts its user, if that is another core.
     pub(super) fn passes_by(&self, slot: u32) -> Option<CoreId> {
         let session = self.sessions.at(slot);
         if !session.marks.has(Marks::COUNTED_MESSAGES) {
@@ -23,30 +23,30 @@ impl Home {
         Some(core_of_user(user, self.settings.cores)).filter(|core| *core != self.core)
     }
 
-    /// Whether a publish of so many bytes would be refused on its way to a room's owner.
+    /// Whether a publish of this many bytes would be refused on its way to a room's owner.
     pub(super) fn is_way_full(&self, slot: u32, owner: CoreId, bytes: usize, effects: &HomeEffects<'_>) -> bool {
         let way = self.passes_by(slot).unwrap_or(owner);
         way != self.core && (self.late.holds(slot) || effects.outbound.is_full_for(way, bytes))
     }
 
-    /// Whether a join or a question would be.
+    /// Whether a join or a question would be refused.
     pub(super) fn is_way_full_for_questions(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
         let way = self.passes_by(slot).unwrap_or(owner);
         way != self.core && (self.late.holds(slot) || effects.outbound.is_full_for_questions(way))
     }
 
-    /// Whether a change of state waits on its way to a room's owner.
+    /// Whether a change of state would have to wait.
     pub(super) fn is_way_full_for_changes(&self, slot: u32, owner: CoreId, effects: &HomeEffects<'_>) -> bool {
         let way = self.passes_by(slot).unwrap_or(owner);
         way != self.core && (self.late.holds(slot) || effects.outbound.is_full_for_changes(way))
     }
 
-    /// Says something to a room's owner for a connection.
+    /// Sends a hop of a connection to a room's owner.
     pub(super) fn tell_owner(&self, slot: u32, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         Self::tell_owner_by(self.passes_by(slot), owner, hop, effects);
     }
 
-    /// The same by the core that the connection's words pass by, if they pass by one.
+    /// The same by way of the core that the connection's words pass, if they pass one.
     pub(super) fn tell_owner_by(passes: Option<CoreId>, owner: CoreId, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         match passes {
             None => effects.outbound.post_to_owner(owner, hop),
@@ -54,8 +54,8 @@ impl Home {
         }
     }
 
-    /// What was passed by its user's core goes on to its room. Where that core's lane is full, what may be refused is refused
-    /// here: nothing of it has been done, and what comes after it may find room again.
+    /// Sends a hop that has passed its user's core on to its room's owner. Where that lane is full, a command that may be
+    /// refused is refused: nothing of it has been done yet.
     pub(super) fn passed(&mut self, hop: ToOwner, effects: &mut HomeEffects<'_>) {
         let owner = owner_of(hop.room(), self.settings.cores);
         if owner == self.core || !effects.outbound.is_full(owner) {

@@ -1,4 +1,5 @@
-//! What is done while the memory budget is exceeded: those who hold the most go, in one pass, until it is not.
+//! Frees memory while the budget is exceeded: ends the connections that hold the most, in one pass, until it is not. Never
+//! ends a connection that holds little.
 
 use std::cmp::Reverse;
 
@@ -14,27 +15,27 @@ const SHED_AGAIN_MS: u64 = 100;
 /// A connection that holds fewer bytes is never closed for memory: a healthy reader in the middle of a send.
 const SHED_BYTES_MIN: usize = 1_024;
 
-/// Someone who holds memory that passes.
+/// A connection that holds memory beside its standing charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Holder {
-    /// Has been told to go already: goes first.
+    /// It was told to go already: ended first.
     is_leaving: bool,
     bytes: usize,
     slot: Reverse<u32>,
 }
 
-/// When shedding does what, monotonic milliseconds.
+/// The times of shedding, monotonic milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct Shedding {
-    /// Nobody is looked for before.
+    /// When connections are looked at again.
     again_ms: u64,
-    /// Those told to go are not cut off before.
+    /// When connections that were told to go are cut off.
     cut_off_ms: u64,
 }
 
 impl Home {
-    /// While the budget is exceeded, ends the connections that hold the most until it is not. Whoever was told to go some
-    /// time ago and has not is cut off first. Those who hold little are never ended: it would not help.
+    /// While the budget is exceeded, ends the connections that hold the most. Those that were told to go some time ago and
+    /// have not are cut off first.
     pub(super) fn shed(&mut self, effects: &mut HomeEffects<'_>) {
         if !effects.budget.is_over() {
             return;
@@ -44,7 +45,7 @@ impl Home {
             return;
         }
         let cuts_off = now_ms >= self.timers.shedding.cut_off_ms;
-        // What is under way to those told to go counts as gone for as long as they have to take it.
+        // Sends under way to connections that were told to go count as freed while they have time to take them.
         let mut leaving = if cuts_off { 0 } else { self.outboxes.ending_bytes() as u64 };
         let excess = effects.budget.used().saturating_sub(leaving + effects.budget.max());
         if excess == 0 {
@@ -58,7 +59,7 @@ impl Home {
             .collect();
         let held: usize = holders.iter().map(|holder| holder.bytes).sum();
         if (held as u64) < excess / 2 {
-            // It is not theirs: ending them would not help.
+            // Connections do not hold the excess: ending them would not help.
             self.timers.shedding.again_ms = now_ms + SHED_AGAIN_MS;
             return;
         }
@@ -73,11 +74,11 @@ impl Home {
             }
             leaving += self.shed_one(holder, effects) as u64;
         }
-        // Nobody is left who would free anything: what remains is looked for again in a while, not in every turn.
+        // No connection is left that would free anything: look again after a while, not in every turn.
         self.timers.shedding.again_ms = now_ms + SHED_AGAIN_MS;
     }
 
-    /// What a slot holds beside what stands, if that is worth ending it.
+    /// The memory that a slot holds, if ending it is worth it.
     fn holder(&self, slot: u32) -> Option<Holder> {
         let session = self.sessions.at(slot);
         let is_leaving = match session.phase {
@@ -89,7 +90,7 @@ impl Home {
         (bytes >= SHED_BYTES_MIN).then_some(Holder { is_leaving, bytes, slot: Reverse(slot) })
     }
 
-    /// Ends one connection; gives what it still holds until its socket is closed.
+    /// Ends one connection; returns the bytes that it still holds until its socket is closed.
     fn shed_one(&mut self, holder: Holder, effects: &mut HomeEffects<'_>) -> usize {
         let Reverse(slot) = holder.slot;
         if holder.is_leaving {
@@ -97,13 +98,13 @@ impl Home {
             return 0;
         }
         self.outboxes.drop_queued(slot, effects.budget);
-        // Without the part of a message that it held, the rest of its bytes cannot be read.
+        // Frees the incomplete message too: the bytes after it can no longer be read.
         effects.budget.release(std::mem::take(&mut self.sessions.at_mut(slot).decoder).held_bytes());
         let under_way = self.outboxes.bytes_under_way(slot);
         let after_ms = 1_000 + self.random.below(9_000);
         self.send_away(slot, after_ms, ReconnectReason::Overloaded, effects);
         if under_way > 2 * SEND_BYTES_MAX {
-            // It keeps its memory until it is taken: so much of it is not waited for.
+            // Too much to wait until the kernel has taken it.
             self.close_socket(slot, effects);
             return 0;
         }

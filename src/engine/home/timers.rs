@@ -1,5 +1,5 @@
-//! What time asks of the home half: heartbeats, time limits, the drain, the memory budget. No timer stands for an idle
-//! connection: heartbeats come from the slot's place on a wheel, and fixed time limits from queues in order.
+//! Does what time asks for: heartbeats, time limits, idle timeouts. No timer stands for a connection: heartbeats go by the
+//! slot's place on a wheel, and fixed time limits by queues in order. Never looks at a clock itself.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -17,16 +17,16 @@ use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
 use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
 
-/// Everything that waits for time.
+/// All that waits for time, except in the lobby.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// When closing WebSockets are cut off.
+    /// When closing WebSockets are closed at the latest.
     pub(super) closes: Deadlines,
-    /// When connections are looked at for being idle: the limit is one for all.
+    /// When connections are next looked at for being idle.
     idle: VecDeque<(Deadline, IdleLook)>,
-    /// Connections that will have been silent for too long before the wheel comes to them again.
+    /// Connections whose heartbeat timeout may end before the wheel comes to them again.
     silent: BinaryHeap<Reverse<Deadline>>,
-    /// Ticks in one round of the wheel: a slot's turn is its number modulo this.
+    /// Ticks in one round of the wheel: a slot is due at its number modulo this.
     wheel: u64,
     /// The last tick that was done, in [`TICK_MS`] since the start.
     pub(super) ticked: u64,
@@ -36,15 +36,15 @@ pub(super) struct Timers {
     pub(super) worst: Worst,
 }
 
-/// So many looks without a message between them make a connection idle: it is closed at most one look late.
+/// Looks without a message between them that make a connection idle: it is closed at most one look late.
 const IDLE_LOOKS: u8 = 4;
 
-/// What was seen of a connection when it was last looked at for being idle.
+/// What the last look at a connection found.
 #[derive(Clone, Copy, Debug)]
 struct IdleLook {
-    /// Messages that had passed.
+    /// Messages until then.
     messages: u32,
-    /// Looks since one had.
+    /// Looks since the last message.
     looks: u8,
 }
 
@@ -64,7 +64,7 @@ impl Timers {
 }
 
 impl Home {
-    /// When [`Home::tick`] is wanted next; `None` while there is no connection and nothing to tell of any.
+    /// When [`Home::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
         let is_ticking = self.slots.sockets() > 0 || self.timers.drain.is_some();
@@ -74,7 +74,7 @@ impl Home {
 
     /// Time has passed.
     pub fn tick(&mut self, effects: &mut HomeEffects<'_>) {
-        // Whoever is closed below has been given what came before.
+        // Connections that are closed below get what came before.
         self.put_all_pending(effects);
         let now_ms = effects.now.mono_ms();
         self.tick_lobby(effects);
@@ -96,7 +96,7 @@ impl Home {
         self.drain_some(effects);
     }
 
-    /// Pings every connection whose turn it is, in one shared frame that carries the time.
+    /// Pings every connection that is due, in one shared frame that carries the time.
     fn heartbeat(&mut self, turn: u32, effects: &mut HomeEffects<'_>) {
         let now_ms = effects.now.mono_ms();
         let mut due = Vec::new();
@@ -121,7 +121,7 @@ impl Home {
         if !due.is_empty() {
             let bytes = server_frame(Opcode::Ping, &effects.now.mono_us.to_le_bytes());
             let ping = Outgoing { bytes, messages: 0, role: Role::Other };
-            // A connection whose queue is full has enough to show it that the server lives.
+            // A connection with a full queue has enough to see that the server lives.
             let ping = self.outboxes.add(ping, effects.budget);
             self.outboxes.push_all(&due, None, ping, &mut self.turn.lagging, effects.budget);
             self.outboxes.release(ping, effects.budget);
@@ -144,7 +144,7 @@ impl Home {
         }
     }
 
-    /// A connection is to be looked at from now on, if there is an idle timeout.
+    /// Begins the idle timeout of a connection, if there is one.
     pub(super) fn expect_idle(&mut self, slot: u32, now: Now) {
         let messages = self.sessions.at(slot).stats.messages();
         self.look_again(slot, IdleLook { messages, looks: 0 }, now);
@@ -159,7 +159,7 @@ impl Home {
         }
     }
 
-    /// The idle timeout is another from now on.
+    /// Begins another idle timeout for all connections.
     pub(super) fn expect_all_idle(&mut self, now: Now) {
         self.timers.idle = VecDeque::new();
         for slot in self.slots.range() {

@@ -1,8 +1,8 @@
-//! Connections that stand on a token (auth mode `jwt`): what they may do, and until when. All of it lives beside the
-//! sessions, in tables that are there only in that mode. Tokens are judged in `verification`.
+//! What the tokens of connections allow and until when (auth mode `jwt`), in tables beside the sessions that exist in that
+//! mode only. Never judges a token ([`super::verification`]).
 //!
-//! No timer stands for a connection: the heartbeat's wheel passes each one once a round, and only what happens to it
-//! before the next round is put in order of time.
+//! No timer stands for a connection: the heartbeat wheel passes each one once a round, and only what happens before the next
+//! round is put in order of time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::engine::table::Table;
 use crate::wire::encode::encode_reply;
 use crate::wire::protocol::{LeftReason, Reply, ReplyTo};
 
-/// What a core knows of tokens.
+/// The tokens of one core.
 #[derive(Debug)]
 pub(super) struct Tokens {
     pub(super) verification: Verification,
@@ -30,16 +30,16 @@ pub(super) struct Tokens {
     pub(super) due: BTreeSet<(u64, u32)>,
 }
 
-/// What one connection's token gave it. Empty in slots without one.
+/// What the token of a connection allows. Empty in slots without one.
 #[derive(Debug, Default)]
 pub(super) struct HeldToken {
     grants: Grants,
-    /// When the token no longer counts, monotonic milliseconds; 0: there is none.
+    /// When the token ends, monotonic milliseconds; 0: there is none.
     pub(super) ends_ms: u64,
-    /// Its entry in `due`; 0: none.
+    /// The time of its entry in `due`; 0: none.
     due_ms: u64,
     warned: bool,
-    /// Tokens refused since the last one that was not.
+    /// Tokens refused since the last accepted one.
     refused: u8,
 }
 
@@ -53,9 +53,9 @@ impl Tokens {
         }
     }
 
-    /// Puts what happens to a connection next in order, if that is before the wheel's next round.
+    /// Schedules the next warning or end of a connection, if it is before the wheel's next round.
     fn schedule(&mut self, slot: u32, is_told: bool, now: Now, heartbeat_ms: u64) {
-        // A connection from before there were keys stands on no token.
+        // A connection from before there were keys has no token.
         if self.held.get(slot).is_none_or(|held| held.ends_ms == 0) {
             return;
         }
@@ -82,7 +82,7 @@ impl Tokens {
 }
 
 impl Home {
-    /// Verification keys: from here on each upgrade needs a token that they verify. Connections that are there stay.
+    /// Takes over verification keys: from now on each upgrade needs a token. Open connections stay.
     pub fn set_keys(&mut self, keys: Arc<Keys>) {
         match &mut self.tokens {
             None => self.tokens = Some(Box::new(Tokens::new(keys))),
@@ -90,7 +90,7 @@ impl Home {
         }
     }
 
-    /// What the token of a connection that has just opened gives it.
+    /// Notes what the token of a connection allows.
     pub(super) fn hold_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         let is_told = !self.sessions.at(slot).marks.has(Marks::ECHO);
         let Some(tokens) = &mut self.tokens else { return };
@@ -101,7 +101,7 @@ impl Home {
         tokens.schedule(slot, is_told, effects.now, self.settings.heartbeat_interval_ms);
     }
 
-    /// A slot's connection, or its upgrade, has ended.
+    /// Forgets the tokens of a slot whose connection or upgrade has ended.
     pub(super) fn forget_token(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
         tokens.verification.forget(slot);
@@ -109,7 +109,7 @@ impl Home {
         tokens.let_go(slot, effects.budget);
     }
 
-    /// A new token takes the place of the one before.
+    /// Replaces the token of a connection.
     pub(super) fn replace_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         if let Some(tokens) = &mut self.tokens {
             tokens.let_go(slot, effects.budget);
@@ -117,9 +117,9 @@ impl Home {
         self.hold_token(slot, access, effects);
     }
 
-    /// A token was refused to an open connection. One that goes on regardless is closed.
+    /// Counts a refused token of an open connection, which is closed after several in a row.
     pub(super) fn note_token_refused(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        // Being told may have ended it as one that does not read its replies.
+        // The refusal may have closed it as a slow consumer.
         if self.sessions.at(slot).phase != Phase::Open {
             return;
         }
@@ -133,19 +133,19 @@ impl Home {
         }
     }
 
-    /// Whether a connection may do something in a room. What needs a membership needs no other question: a room that may
-    /// no longer be joined is left at once.
+    /// Whether a connection may do something in a room. Not asked for what needs a membership: a room that may no longer be
+    /// joined is left at once.
     pub(super) fn may(&self, slot: u32, room: &str, wanted: Allowed) -> bool {
         match &self.tokens {
             None => Grants::unlimited().allow(room, wanted),
-            // Whoever stands on no token here is none of this mode, and may do nothing.
+            // A connection without a token has no permissions.
             Some(tokens) => {
                 tokens.held.get(slot).is_some_and(|held| held.ends_ms > 0 && held.grants.allow(room, wanted))
             }
         }
     }
 
-    /// The wheel passes a connection.
+    /// Schedules the expiry of a connection that the wheel passes.
     pub(super) fn schedule_expiry(&mut self, slot: u32, now: Now) {
         if let Some(tokens) = &mut self.tokens {
             tokens.schedule(
@@ -157,7 +157,7 @@ impl Home {
         }
     }
 
-    /// Warnings, ends, and tokens that have waited long enough for keys.
+    /// Warns of expiry, closes connections with expired tokens, and ends waits for keys.
     pub(super) fn tick_tokens(&mut self, effects: &mut HomeEffects<'_>) {
         let now_ms = effects.now.mono_ms();
         while let Some(tokens) = &mut self.tokens {
@@ -183,17 +183,17 @@ impl Home {
         self.say(slot, encode_reply(&error, ReplyTo { id: None, form }), effects);
     }
 
-    /// Leaves the rooms that the token does not allow.
+    /// Removes a connection from the rooms that its token does not allow.
     pub(super) fn leave_forbidden(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let memberships = &self.sessions.at(slot).memberships;
         let wanted = memberships.iter().filter(|membership| membership.wanted);
         let rooms: Vec<u32> = wanted.map(|membership| membership.audience).collect();
         for audience in rooms {
-            // Leaving one room may have ended the connection as a slow one, and with it its hold on the others.
+            // Leaving one room may have closed the connection as a slow consumer.
             if self.sessions.at(slot).phase != Phase::Open {
                 return;
             }
-            // What was said before is still heard. That may end this connection as a slow one.
+            // It gets what came before, which may close it as a slow consumer.
             self.put_pending(audience, effects);
             if self.sessions.at(slot).phase != Phase::Open {
                 return;
@@ -205,8 +205,8 @@ impl Home {
     }
 }
 
-/// A time of the wall clock as one of the monotonic clock. A wall clock that is set later moves no end of a token that
-/// is held already.
+/// A time of the wall clock as one of the monotonic clock, so that setting the wall clock does not move the end of a
+/// token.
 fn mono_ms_of(unix_ms: u64, now: Now) -> u64 {
     now.mono_ms().saturating_add(unix_ms.saturating_sub(now.unix_ms))
 }

@@ -1,6 +1,6 @@
-//! Whether a token is good: judged by the keys that are here and, where a key that fits may yet be fetched, again when
-//! others have come. Weighs the signature checks that this takes, bounds what waits, and lets nobody's wait cost the
-//! others more than their own tokens: a token is tried on each key once, and each turn tries a few.
+//! Judges tokens by the keys that are here, and again when other keys have come where a key that fits may yet be fetched.
+//! Weighs signature checks, bounds the waits, and keeps them apart: a token is tried on each key once, and each turn tries a
+//! few. Never fetches keys.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,33 +18,34 @@ const KEYS_ASK_AGAIN_MS: u64 = 500;
 /// Tokens that have waited for keys judged in one turn; the rest follow in the next turn.
 const WAITED_TOKENS_PER_TURN_MAX: u32 = 64;
 
-/// What is said where there are no keys, and when to try again.
-pub(super) const NO_KEYS: &str = "the keys that verify tokens have not been obtained yet";
+/// Error text while there are no keys.
+pub(super) const NO_KEYS: &str = "the keys that verify tokens have not been fetched yet";
+/// When to retry then.
 pub(super) const NO_KEYS_RETRY_S: u32 = 2;
 
-/// What verifies tokens, and the tokens that wait for more of it.
+/// The keys, and the tokens that wait for further ones.
 #[derive(Debug)]
 pub(super) struct Verification {
     keys: Arc<Keys>,
     /// Upgrades that wait for keys, by slot.
     upgrades: BTreeMap<u32, KeyWait>,
-    /// Open connections whose first unanswered `refresh` does, by slot.
+    /// Open connections whose first unanswered `refresh` waits for keys, by slot.
     refreshes: BTreeMap<u32, KeyWait>,
-    /// Slots of those that are to be judged again.
+    /// Slots whose tokens are to be judged again.
     due: VecDeque<u32>,
-    /// Keys were asked for then, monotonic milliseconds, and the answer has not come.
+    /// When keys were last asked for, monotonic milliseconds; `None`: they have come.
     asked_ms: Option<u64>,
     refusals: [RefusalLog; Cause::COUNT],
 }
 
-/// A token that may be good by a key that is yet to come.
+/// The wait of a token that a key which is yet to come may verify.
 #[derive(Debug)]
 pub(super) struct KeyWait {
-    /// When its patience ends, monotonic milliseconds.
+    /// When it ends, monotonic milliseconds.
     until_ms: u64,
-    /// Keys of the set that it has not been tried on.
+    /// Keys that the token has not been tried on.
     untried: Which,
-    /// Why it was not taken so far.
+    /// Why the token was refused by the other keys.
     denied: Denied,
     due: Option<Due>,
 }
@@ -52,25 +53,25 @@ pub(super) struct KeyWait {
 /// How a token that has waited is judged again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    /// It may wait on.
+    /// It may go on waiting.
     Again,
-    /// It gets its answer.
+    /// It is answered.
     Last,
 }
 
-/// Refusals for one cause, for the log.
+/// When refusals for one cause are logged.
 #[derive(Clone, Copy, Debug, Default)]
 struct RefusalLog {
     told_ms: Option<u64>,
     held_back: u64,
 }
 
-/// What came of judging a token.
+/// The judgment of a token.
 pub(super) struct Judged {
     pub(super) result: Result<Box<Access>, Denied>,
-    /// Signature checks that it took at most.
+    /// The most signature checks that it can have taken.
     pub(super) checks: u32,
-    /// It was refused, and may be good by a key that is yet to come.
+    /// It was refused, and a key that is yet to come may verify it.
     pub(super) may_come: bool,
 }
 
@@ -95,7 +96,7 @@ impl Verification {
         self.upgrades.iter_mut().chain(refreshes).map(|(slot, wait)| (*slot, wait))
     }
 
-    /// Has those judged again for which `due` gives how, first come first.
+    /// Has the tokens judged again for which `due` returns how, first come first.
     fn summon(&mut self, due: impl Fn(&KeyWait) -> Option<Due>) {
         let mut summoned = Vec::new();
         for (slot, wait) in self.waits() {
@@ -109,13 +110,13 @@ impl Verification {
         self.due.extend(summoned.into_iter().map(|(_, slot)| slot));
     }
 
-    /// Other keys hold from now on.
+    /// Takes over other keys, and has waiting tokens judged by them.
     pub(super) fn replace_keys(&mut self, keys: Arc<Keys>) {
         let added = keys.added_to(&self.keys);
         for (_, wait) in self.waits() {
             wait.untried = if wait.untried == Which::NONE { added } else { Which::ALL };
         }
-        // Whoever came while the keys were being read may wait for the next ones.
+        // A token that came while the keys were being read may wait for the next ones.
         let as_of_ms = keys.as_of_ms();
         let is_answered = |wait: &KeyWait| as_of_ms >= wait.until_ms.saturating_sub(KEYS_WAIT_MS);
         self.summon(|wait| Some(if is_answered(wait) { Due::Last } else { Due::Again }));
@@ -128,34 +129,34 @@ impl Verification {
         self.keys.count() == 0
     }
 
-    /// The slots of the upgrades that wait.
+    /// The slots whose upgrades wait.
     pub(super) fn waiting_upgrades(&self) -> impl ExactSizeIterator<Item = u32> {
         self.upgrades.keys().copied()
     }
 
-    /// Whether the refreshes of another connection may wait.
+    /// Whether a refresh of another connection may wait.
     pub(super) fn has_place_for_refresh(&self) -> bool {
         self.refreshes.len() < KEYS_WAITING_MAX
     }
 
-    /// An upgrade waits for keys.
+    /// Lets an upgrade wait for keys.
     pub(super) fn keep_upgrade(&mut self, slot: u32, wait: KeyWait, effects: &mut HomeEffects<'_>) {
         self.upgrades.insert(slot, wait);
         self.ask_for_keys(effects);
     }
 
-    /// A refresh waits for keys.
+    /// Lets a refresh wait for keys.
     pub(super) fn keep_refresh(&mut self, slot: u32, wait: KeyWait, effects: &mut HomeEffects<'_>) {
         self.refreshes.insert(slot, wait);
         self.ask_for_keys(effects);
     }
 
-    /// A refresh waits no longer.
+    /// Takes the wait of a refresh out.
     pub(super) fn take_refresh(&mut self, slot: u32) -> Option<KeyWait> {
         self.refreshes.remove(&slot)
     }
 
-    /// Something waits for keys: whoever fetches them is to look for more.
+    /// Asks the service thread to fetch keys, now and then.
     fn ask_for_keys(&mut self, effects: &mut HomeEffects<'_>) {
         let now_ms = effects.now.mono_ms();
         if self.asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms + KEYS_ASK_AGAIN_MS) {
@@ -164,7 +165,7 @@ impl Verification {
         }
     }
 
-    /// Counts a refusal, and lets the log tell of it now and then.
+    /// Counts a refusal, and logs it now and then.
     pub(super) fn note_refused(&mut self, cause: Cause, effects: &mut HomeEffects<'_>) {
         effects.counters.auth_refused.add(1);
         let refusals = &mut self.refusals[cause as usize];
@@ -178,7 +179,7 @@ impl Verification {
         effects.output.tokens_refused.push(TokenRefused { cause: cause.as_str(), held_back });
     }
 
-    /// Forgets what waits in a slot.
+    /// Forgets the waits of a slot.
     pub(super) fn forget(&mut self, slot: u32) {
         self.upgrades.remove(&slot);
         self.refreshes.remove(&slot);
@@ -186,18 +187,18 @@ impl Verification {
 }
 
 impl KeyWait {
-    /// Begins with the first denial, or goes on where a token has waited; it has been tried on all keys there are.
+    /// The wait of a token that was tried on all keys: a new one, or `waited` continued.
     pub(super) fn go_on(waited: Option<Self>, denied: Denied, now_ms: u64) -> Self {
         let fresh = || Self { until_ms: now_ms + KEYS_WAIT_MS, untried: Which::NONE, denied, due: None };
         waited.map_or_else(fresh, |waited| Self { untried: Which::NONE, due: None, ..waited })
     }
 
-    /// Ends the wait: the next judgment is the answer.
+    /// Makes the next judgment the last.
     pub(super) fn at_last(self) -> Self {
         Self { due: Some(Due::Last), ..self }
     }
 
-    /// Whether it gets its answer now.
+    /// Whether the next judgment is the last.
     pub(super) fn is_over(&self) -> bool {
         self.due == Some(Due::Last)
     }
@@ -208,7 +209,7 @@ impl KeyWait {
     }
 }
 
-/// Judges a token; one that has waited, by the keys that it has not been tried on.
+/// Judges a token by its candidates; one that has waited, by those that it has not been tried on.
 pub(super) fn judge(
     keys: &Keys,
     token: &Token<'_>,
@@ -227,21 +228,21 @@ pub(super) fn judge(
 }
 
 impl Home {
-    /// Those whose patience is over get their answer in this turn or the next ones.
+    /// Ends the waits whose time is over: they are answered in this turn or the next ones.
     pub(super) fn expire_waits(&mut self, now_ms: u64) {
         if let Some(tokens) = &mut self.tokens {
             tokens.verification.summon(|wait| (wait.until_ms <= now_ms).then_some(Due::Last));
         }
     }
 
-    /// Judges some of those that have waited for keys. Whether more are to be judged: then another turn must follow.
+    /// Judges some of the tokens that have waited for keys. Returns whether more are due: then another turn must follow.
     pub fn judge_waited(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         let checked = effects.counters.auth_checks.get();
         for _ in 0..WAITED_TOKENS_PER_TURN_MAX {
             let Some(tokens) = &mut self.tokens else { return false };
             let Verification { upgrades, refreshes, due, .. } = &mut tokens.verification;
             let Some(slot) = due.pop_front() else { return false };
-            // What was due in a slot may be gone, and what is there now may not be.
+            // The wait that was due may be gone, and another one in its slot may not be due.
             let take_due = |waits: &mut BTreeMap<u32, KeyWait>| {
                 let is_due = waits.get(&slot).is_some_and(|wait| wait.due.is_some());
                 if is_due { waits.remove(&slot) } else { None }
@@ -258,7 +259,7 @@ impl Home {
         self.tokens.as_ref().is_some_and(|tokens| !tokens.verification.due.is_empty())
     }
 
-    /// Signature checks of a token that was not good take as many upgrades from the rate of its client's address.
+    /// Counts signature checks of a refused token as upgrades for the connection rate limit of the client's address.
     pub(super) fn charge_address(&self, slot: u32, checks: u32, effects: &mut HomeEffects<'_>) {
         if checks > 0 && self.settings.limits.connect_rate_per_ip.is_some() {
             let address = self.slots.address(slot);

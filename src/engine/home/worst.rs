@@ -1,9 +1,9 @@
-//! The connection that lags most, as a number: looked for as the heartbeats come round, so that it costs no look of its
-//! own. Names nobody.
+//! The longest outbox of a core, as a number for monitoring. It is found as heartbeats come round, so that it costs no pass of
+//! its own. Never names a connection.
 
 use crate::base::counters::CoreCounters;
 
-/// The most bytes that wait for one connection.
+/// The most bytes queued for one connection.
 #[derive(Debug, Default)]
 pub(super) struct Worst {
     /// In this round so far.
@@ -13,12 +13,12 @@ pub(super) struct Worst {
 }
 
 impl Worst {
-    /// So much waits for a connection.
+    /// A connection has this many bytes queued.
     pub fn see(&mut self, bytes: usize) {
         self.seen = self.seen.max(bytes as u64);
     }
 
-    /// The heartbeats of a turn of the wheel are done; the round begins with turn 0.
+    /// A turn of the wheel is done; a round begins with turn 0.
     pub fn end_turn(&mut self, turn: u32, counters: &CoreCounters) {
         counters.outbox_bytes_max.set(self.seen.max(self.last_round));
         if turn == 0 {
@@ -26,7 +26,7 @@ impl Worst {
         }
     }
 
-    /// There is no connection.
+    /// The last connection has ended.
     pub fn reset(&mut self, counters: &CoreCounters) {
         *self = Self::default();
         counters.outbox_bytes_max.set(0);

@@ -1,6 +1,6 @@
-//! What is counted for addresses and for the server as a whole, which connections of several cores share. Each address is
-//! counted on the one core that it hashes to, the server on the first, so that the count is exact without a lock. Hears
-//! homes by hops and answers them; a home on the same core asks directly. Never counts users ([`crate::engine::user`]).
+//! Counts for addresses and for the server as a whole, whose connections are on several cores. Each address is counted on the
+//! one core that it hashes to, and the server on the first, so that the counts are exact without a lock. Hears homes by hops
+//! and answers them; the home on the same core asks directly. Never counts users ([`crate::engine::user`]).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,12 +18,12 @@ use crate::engine::rates::{Bucket, DueKeys, Rate};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::table;
 
-/// Where upgrades of the whole server are counted.
+/// The core that counts the upgrades of the whole server.
 const SERVER_CORE: CoreId = CoreId(0);
 
-/// What the limiter acts through: borrowed from the engine for one call.
+/// The parts of the engine that the limiter acts through, borrowed for one call.
 pub struct LimiterEffects<'a> {
-    /// When it is.
+    /// The current time.
     pub now: Now,
     /// Hops out.
     pub outbound: &'a mut Outbound,
@@ -31,39 +31,39 @@ pub struct LimiterEffects<'a> {
     pub budget: &'a mut Budget,
 }
 
-/// One address, or one /64 network of IPv6: what a provider gives to one customer.
+/// What is counted for one IPv4 address, or for one /64 network of IPv6: what a provider gives to one customer.
 #[derive(Debug, Default)]
 struct Address {
     connections: u32,
     /// Upgrades.
     connects: Bucket,
-    /// Sockets, whatever they ask for.
+    /// Sockets, whatever they request.
     sockets: Bucket,
-    /// Answers to those that were over the rate.
+    /// Answers to sockets over the rate limit.
     answers: Bucket,
-    /// Stands in the queue of those that are looked at again.
+    /// It is among the addresses to look at again.
     is_queued: bool,
 }
 
 impl Address {
-    /// Whether nothing needs to be remembered of its rates.
+    /// Whether all its buckets are full.
     fn is_full(&self, now_us: u64) -> bool {
         self.connects.is_full(now_us) && self.sockets.is_full(now_us) && self.answers.is_full(now_us)
     }
 }
 
-/// The keys of one core.
+/// The limiter of one core.
 #[derive(Debug)]
 pub struct Limiter {
     settings: Arc<Settings>,
     core: CoreId,
     server: Bucket,
     addresses: HashMap<Ipv6Addr, Address, NameHashing>,
-    /// Addresses that may have nothing left to be remembered for.
+    /// Addresses to look at again: there may be nothing left to remember of them.
     due: DueKeys<Ipv6Addr>,
 }
 
-/// Where an address is counted among `cores` cores.
+/// The core that counts an address, of `cores` cores.
 #[must_use]
 pub fn core_of_address(address: IpAddr, cores: u16) -> CoreId {
     core_of(&network(address).octets(), cores)
@@ -86,7 +86,7 @@ impl Limiter {
         Self { settings, core, server: Bucket::default(), addresses, due: DueKeys::default() }
     }
 
-    /// Other settings hold from now on; what has been counted stays ([`Bucket::change_rate`]).
+    /// Takes over other settings; what has been counted stays ([`Bucket::change_rate`]).
     pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
         let now_us = now.mono_us;
         let before = std::mem::replace(&mut self.settings, settings);
@@ -104,7 +104,7 @@ impl Limiter {
         }
     }
 
-    /// A hop from a home (this core's own included).
+    /// A hop from a home, that of this core included.
     pub fn handle_hop(&mut self, hop: ToLimiter, effects: &mut LimiterEffects<'_>) {
         match hop {
             ToLimiter::Connected { conn, address } => {
@@ -126,11 +126,10 @@ impl Limiter {
         }
     }
 
-    /// Counts a socket, when it comes, for the rate of an address that is counted here: it may open several for each
-    /// upgrade.
+    /// Counts a new socket for the connection rate limit of its address, which allows several for each upgrade.
     ///
     /// # Errors
-    /// It is over the rate.
+    /// The address is over the limit.
     pub fn try_connect(&mut self, address: IpAddr, now: Now, budget: &mut Budget) -> Result<(), TooOften> {
         let Some(rate) = self.settings.limits.connect_rate_per_ip else { return Ok(()) };
         let entry = self.address(network(address), now, budget);
@@ -162,7 +161,7 @@ impl Limiter {
             let counted = counted.then_some(address);
             return effects.outbound.post_to_home(conn.home, ToHome::ConnectAdmitted { conn, counted });
         }
-        // Staged whether the lane is full or not: the home has one question for each upgrade out, and its sockets are
+        // Staged even if the lane is full: a home has at most one question out for each upgrade, and its sockets are
         // bounded.
         effects.outbound.post_to_limiter(SERVER_CORE, ToLimiter::ConnectServer { conn, address, counted });
     }
@@ -217,7 +216,7 @@ impl Limiter {
         }
     }
 
-    /// Forgets whoever has nothing left to be remembered for.
+    /// Forgets addresses of which there is nothing left to remember.
     pub fn tick(&mut self, effects: &mut LimiterEffects<'_>) {
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {

@@ -1,4 +1,4 @@
-//! The limiter as the only core, by its own words.
+//! A limiter on its own, by its hops.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::hop::Hop;
 use crate::engine::rates::Rate;
 
-/// One limiter that is the only core, and what it says.
+/// The limiter of a machine with one core, and its hops.
 struct LoneLimiter {
     limiter: Limiter,
     outbound: Outbound,

@@ -1,17 +1,17 @@
-//! A token bucket in one number. Knows neither what it counts nor for whom.
+//! A token bucket in one number. Never knows what it counts or for whom.
 
 use std::num::NonZeroU64;
 
-/// So many per so long.
+/// A count per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// At least 1.
     pub count: NonZeroU64,
-    /// In how many milliseconds; at least 1.
+    /// At least 1.
     pub per_ms: u64,
 }
 
-/// How many times its rate's count a bucket holds: what may come at once.
+/// How many times its rate's count a bucket holds: the burst that it allows.
 const BURST: u64 = 2;
 
 const NS_PER_US: u64 = 1_000;
@@ -27,7 +27,7 @@ impl Rate {
         }
     }
 
-    /// So many times as many in the same time.
+    /// The rate with a count `factor` times as high.
     #[must_use]
     pub const fn times(self, factor: NonZeroU64) -> Rate {
         Rate { count: self.count.saturating_mul(factor), per_ms: self.per_ms }
@@ -50,8 +50,8 @@ impl Rate {
     }
 }
 
-/// A token bucket that holds twice its rate's count, as the Generic Cell Rate Algorithm keeps it (ITU-T I.371, the
-/// virtual scheduling form): all there is to know is when it will be full again.
+/// A token bucket that holds twice its rate's count, kept as in the Generic Cell Rate Algorithm (ITU-T I.371, the virtual
+/// scheduling form): its whole state is when it will be full again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
     /// Monotonic nanoseconds.
@@ -62,7 +62,7 @@ impl Bucket {
     /// Takes a token.
     ///
     /// # Errors
-    /// There is none: in how many milliseconds there will be one, at least 1.
+    /// There is none: after how many milliseconds there will be one, at least 1.
     pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
         self.try_take_many(rate, 1, now_us)
     }
@@ -70,7 +70,7 @@ impl Bucket {
     /// Takes `count` tokens at once. More than a full bucket holds are taken from a full one, which then owes the rest.
     ///
     /// # Errors
-    /// There are too few: in how many milliseconds there will be enough, at least 1.
+    /// There are too few: after how many milliseconds there will be enough, at least 1.
     pub fn try_take_many(&mut self, rate: Rate, count: u64, now_us: u64) -> Result<(), u64> {
         let now_ns = now_us * NS_PER_US;
         let begin_ns = self.full_at_ns.max(now_ns);
@@ -84,16 +84,16 @@ impl Bucket {
         Ok(())
     }
 
-    /// Takes so many tokens, those to come too: what is owed is at most what the bucket holds.
+    /// Takes tokens even if there are too few: the bucket then owes the rest, at most as many as it holds.
     pub fn charge(&mut self, rate: Rate, count: u32, now_us: u64) {
         let now_ns = now_us * NS_PER_US;
         let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(rate.interval_ns().saturating_mul(count.into()));
         self.full_at_ns = full_at_ns.min(now_ns + 2 * rate.full_ns()).max(self.full_at_ns);
     }
 
-    /// Takes over another rate; `None` stands for no limit. What was taken stays taken: each token that has not come back
-    /// counts as one under the new rate, up to a whole bucket. So a change of rates gives nobody a fresh burst, and nobody
-    /// waits longer than the new rate asks. Without a limit nothing counts as taken.
+    /// Takes over another rate; `None` stands for no limit. Tokens stay taken: each one that has not come back counts as
+    /// one under the new rate, up to a whole bucket. So a change of rates allows no fresh burst and makes no client wait
+    /// longer than the new rate does. Without a limit no token counts as taken.
     pub fn change_rate(&mut self, from: Option<Rate>, to: Option<Rate>, now_us: u64) {
         if from == to {
             return;
@@ -110,7 +110,7 @@ impl Bucket {
         self.full_at_ns = now_ns + missing_ns;
     }
 
-    /// Whether it is as good as new.
+    /// Whether no token is missing.
     #[must_use]
     pub const fn is_full(&self, now_us: u64) -> bool {
         self.full_at_ns <= now_us * NS_PER_US

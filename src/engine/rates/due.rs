@@ -1,4 +1,4 @@
-//! Keys that are looked at again when their rates have nothing left to remember of them. Knows no rate.
+//! Keys to look at again when the limits may have nothing left to remember of them. Never knows a rate.
 
 use std::collections::VecDeque;
 

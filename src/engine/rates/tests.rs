@@ -128,7 +128,7 @@ fn a_window_under_a_lower_rate_waits_until_it_holds() {
     assert_eq!(window.try_take(rate(2, 1_000), 10_000), Err(998), "until all but one of the ten have left");
 }
 
-/// Takes tokens until there is none; how many, and in how long there is one again.
+/// Takes tokens until there is none; returns how many, and after how many milliseconds there is one again.
 fn drain(bucket: &mut Bucket, rate: Rate, now_us: u64) -> (u64, u64) {
     let mut taken = 0;
     loop {

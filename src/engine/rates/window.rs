@@ -1,11 +1,11 @@
-//! A sliding window that remembers every event in it: exact at any moment. Knows neither what it counts nor for whom.
+//! A sliding window that remembers every event in it: exact at any moment. Never knows what it counts or for whom.
 
 use std::collections::VecDeque;
 
 use super::Rate;
 
-/// Events of the last `per_ms`, at most the rate's count of them. The rate may change from one call to the next: events
-/// that the new rate's window holds count under it, so nobody waits longer than its `per_ms`.
+/// The events of the last `per_ms`, at most the rate's count of them. The rate may change from one call to the next: the
+/// events within the new rate's window count under it, so that no client waits longer than its `per_ms`.
 #[derive(Debug, Default)]
 pub struct SlidingWindow {
     /// Monotonic microseconds, oldest first.
@@ -16,7 +16,7 @@ impl SlidingWindow {
     /// Counts an event if the window that ends now has room for it.
     ///
     /// # Errors
-    /// It has none: in how many milliseconds it will, at least 1.
+    /// It has none: after how many milliseconds it will, at least 1.
     pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
         self.forget(rate, now_us);
         let count = usize::try_from(rate.count.get()).unwrap_or(usize::MAX);
@@ -29,14 +29,14 @@ impl SlidingWindow {
         Ok(())
     }
 
-    /// Lets go of the events that have left the window; whether none is left.
+    /// Forgets the events that have left the window. Returns whether none is left.
     pub fn forget(&mut self, rate: Rate, now_us: u64) -> bool {
         let per_us = rate.per_ms * 1_000;
         while self.events_us.pop_front_if(|event_us| *event_us + per_us <= now_us).is_some() {}
         self.events_us.is_empty()
     }
 
-    /// Bytes of memory held beside its own size.
+    /// Bytes of memory held beyond its own size.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.events_us.capacity() * size_of::<u64>()

@@ -1,8 +1,6 @@
-//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Hears
-//! homes by hops and answers them; the home on the same core asks directly for what stands on the message path. Never
-//! knows rooms or sockets.
-//!
-//! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core.
+//! The user half of an engine: the users that hash to this core, wherever their connections are. Counts their connections and
+//! publishes, exactly and without a lock, since each user is counted on one core. Hears homes by hops and answers them; the
+//! home on the same core asks directly on the message path. Never knows a room or a socket.
 
 pub mod sessions;
 #[cfg(test)]
@@ -25,10 +23,10 @@ use crate::engine::settings::Settings;
 use crate::engine::table;
 use crate::wire::protocol::{Answer, Ask, Refusal};
 
-/// What a client is told whose user is over the limit of publishes.
-pub const OVER_MESSAGE_RATE: &str = "this user publishes too often";
+/// Error text for a publish over the limit of its user.
+pub const OVER_MESSAGE_RATE: &str = "message rate limit exceeded for this user";
 
-/// What the user half acts through: borrowed from the engine for one call.
+/// The parts of the engine that the user half acts through, borrowed for one call.
 pub struct UserEffects<'a> {
     /// The current time.
     pub now: Now,
@@ -38,14 +36,14 @@ pub struct UserEffects<'a> {
     pub budget: &'a mut Budget,
 }
 
-/// What is known of one user.
+/// The state of one user.
 #[derive(Debug, Default)]
 struct KnownUser {
     connections: u32,
     messages: SlidingWindow,
     /// Bytes charged for the window.
     charged: usize,
-    /// Stands among those that are looked at again.
+    /// It is among the users to look at again.
     is_queued: bool,
 }
 
@@ -54,11 +52,11 @@ struct KnownUser {
 pub struct Users {
     settings: Arc<Settings>,
     users: HashMap<UserName, KnownUser, NameHashing>,
-    /// Users that may have nothing left to be remembered for.
+    /// Users to look at again: there may be nothing left to remember of them.
     due: DueKeys<UserName>,
 }
 
-/// The core of a user among `cores` cores.
+/// The core of a user, of `cores` cores.
 #[must_use]
 pub fn core_of_user(user: &UserName, cores: u16) -> CoreId {
     core_of(user.as_bytes(), cores)
@@ -72,7 +70,7 @@ impl Users {
         Self { settings, users, due: DueKeys::default() }
     }
 
-    /// Other settings hold from now on; what has been counted stays.
+    /// Takes over other settings; what has been counted stays.
     pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
         let before = std::mem::replace(&mut self.settings, settings);
         let (from, to) = (before.limits.message_rate_per_user, self.settings.limits.message_rate_per_user);
@@ -81,7 +79,7 @@ impl Users {
         }
     }
 
-    /// A hop from a home (this core's own included).
+    /// A hop from a home, that of this core included.
     pub fn handle_hop(&mut self, hop: ToUser, effects: &mut UserEffects<'_>) {
         match hop {
             ToUser::Register { conn, user } => self.register(conn, user, effects),
@@ -134,7 +132,7 @@ impl Users {
     /// Counts a publish of a user of this core.
     ///
     /// # Errors
-    /// The user is over the limit: when to try again, milliseconds.
+    /// The user is over the limit: after how many milliseconds to retry.
     pub fn try_publish(&mut self, user: &UserName, now: Now, budget: &mut Budget) -> Result<(), u64> {
         let Some(rate) = self.settings.limits.message_rate_per_user else { return Ok(()) };
         if !self.users.contains_key(user) {
@@ -169,7 +167,7 @@ impl Users {
         effects.outbound.post_to_home(conn.home, answer);
     }
 
-    /// Forgets users of whom nothing is left to remember.
+    /// Forgets users of whom there is nothing left to remember.
     pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {

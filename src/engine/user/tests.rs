@@ -1,4 +1,4 @@
-//! The user half as the only core, by its own words.
+//! A user half on its own, by its hops.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::engine::hop::Hop;
 use crate::engine::rates::Rate;
 use crate::engine::settings::Limits;
 
-/// The users of the only core, and what they are told.
+/// The user half of a machine with one core, and its hops.
 struct LoneUsers {
     users: Users,
     outbound: Outbound,

@@ -1,4 +1,4 @@
-//! Claims: times at their edges, types, bounds, and whatever else somebody with the secret might sign.
+//! Claims: times at their edges, types and bounds, as a holder of the secret might sign them.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Keys of key sets as the libraries of this world write them, and what is said of those that cannot be used.
+//! Keys of key sets as well-known libraries write them, and the errors for keys that cannot be used.
 
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 
@@ -70,24 +70,24 @@ fn keys_that_cannot_be_used_are_named_with_what_is_wrong() {
     let (rsa, curve, edwards) = (Signer::rsa(), Signer::p384(), Signer::ed25519());
     for (signer, member, value, words) in [
         (rsa, "n", json!("$$$"), "its `n` is not base64url"),
-        (rsa, "n", json!(7), "its `n` is not text"),
+        (rsa, "n", json!(7), "its `n` is not a string"),
         (rsa, "n", Value::Null, "it has no `n`"),
-        (rsa, "n", json!(BASE64.encode([0xff; 128])), "its `n` has 1024 bits; RSA keys of 2048 to 8192 bits are taken"),
+        (rsa, "n", json!(BASE64.encode([0xff; 128])), "its `n` has 1024 bits; expected 2048 to 8192"),
         (rsa, "n", json!(BASE64.encode([0xfe; 256])), "its `n` is even"),
         (rsa, "e", json!("AQ"), "its `e` is not an odd number from 3 to 2^32"),
         (rsa, "e", json!(""), "its `e` is not"),
         (rsa, "e", json!("AQABAQAB"), "its `e` is not"),
-        (rsa, "alg", json!("ES256"), "its `alg` is \"ES256\", which is not one for its kind of key"),
-        (rsa, "alg", json!(["RS256"]), "its `alg` is not text"),
+        (rsa, "alg", json!("ES256"), "its `alg` is \"ES256\", which does not fit its kind of key"),
+        (rsa, "alg", json!(["RS256"]), "its `alg` is not a string"),
         (rsa, "kty", Value::Null, "it has no `kty`"),
-        (rsa, "kty", json!("DSA"), "its `kty` is \"DSA\"; RSA, EC and OKP are taken"),
+        (rsa, "kty", json!("DSA"), "its `kty` is \"DSA\"; expected RSA, EC or OKP"),
         (rsa, "kty", json!("oct"), "it is symmetric"),
-        (rsa, "key_ops", json!("verify"), "its `key_ops` are not a list"),
-        (&curve, "crv", json!("P-521"), "its `crv` is \"P-521\"; P-256, P-384 and Ed25519 are taken"),
+        (rsa, "key_ops", json!("verify"), "its `key_ops` is not a list"),
+        (&curve, "crv", json!("P-521"), "its `crv` is \"P-521\"; expected P-256, P-384 or Ed25519"),
         (&curve, "crv", Value::Null, "it has no `crv`"),
-        (&curve, "crv", json!("P-256"), "its `x` has 48 bytes; coordinates of its curve have 32"),
+        (&curve, "crv", json!("P-256"), "its `x` has 48 bytes; expected at most 32"),
         (&curve, "x", json!("AQAB"), "its `x` and `y` are not a point of its curve"),
-        (&edwards, "x", json!("AQAB"), "its `x` has 3 bytes; keys of Ed25519 have 32"),
+        (&edwards, "x", json!("AQAB"), "its `x` has 3 bytes; expected 32"),
     ] {
         let good = curve_key();
         let mut set: Value = serde_json::from_str(&key_set(&[(signer, Some("bad")), (&good, None)])).expect("JSON");
@@ -124,7 +124,7 @@ fn keys_for_other_uses_are_no_mistakes() {
     }
 }
 
-/// What a set says about its keys goes to the log: in few words, whatever they are.
+/// Texts of a key set go to the log in a few words, whatever they are.
 #[test]
 fn names_are_shown_short_and_without_control_characters() {
     for (id, shown) in [

@@ -1,4 +1,4 @@
-//! Whoever makes tokens for the tests: one key and what it can sign.
+//! Signs tokens for tests: one key and the algorithms that it can sign with.
 
 use std::sync::LazyLock;
 

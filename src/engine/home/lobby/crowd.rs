@@ -1,6 +1,7 @@
-//! Sockets that are no WebSocket: how fast one address may open them, how many there may be, and how many bytes of their
-//! request heads. Whoever connects faster than its rate is refused; otherwise the oldest makes way, so that whoever comes
-//! is let in however many others have connected and say nothing, or say it slowly.
+//! Bounds the sockets that are not WebSockets: how fast one address may open them, how many there may be, and the bytes of
+//! their incomplete heads. A client that connects faster than its rate limit is refused; otherwise the oldest socket is
+//! closed, so that a new client is let in however many others have connected and say nothing. Never closes an open
+//! WebSocket.
 
 use crate::base::ids::ConnId;
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX};
@@ -11,8 +12,8 @@ use crate::engine::limiter::core_of_address;
 use crate::engine::session::Phase;
 
 impl Home {
-    /// Counts a socket for the rate of its address, once that is known: a proxy's own address is not its clients', and
-    /// theirs are counted when the proxy has named them. Whether the socket stays, as far as that is known already.
+    /// Counts a new socket for the connection rate limit of its address. A trusted proxy is not counted: its clients are,
+    /// when it has named them. Returns whether the socket stays, as far as this core can tell.
     pub(in crate::engine::home) fn count_connect(&mut self, slot: u32, effects: &mut HomeEffects<'_>) -> bool {
         let address = self.slots.address(slot);
         if self.settings.limits.connect_rate_per_ip.is_none() || self.settings.trusted_proxies.contains(address) {
@@ -25,13 +26,13 @@ impl Home {
                 self.connects_too_often(conn, too_often, effects);
             }
         } else {
-            // A full lane has other worries: the number of sockets is bounded all the same.
+            // Not counted where the lane is full: the number of sockets is bounded in any case.
             let _ = effects.outbound.try_post(core, Hop::ToLimiter(ToLimiter::Connected { conn, address }));
         }
         self.sessions.at(slot).phase == Phase::Head
     }
 
-    /// A connection is over the rate of its address.
+    /// A socket is over the connection rate limit of its address.
     pub(in crate::engine::home) fn connects_too_often(
         &mut self,
         conn: ConnId,
@@ -55,9 +56,9 @@ impl Home {
         }
     }
 
-    /// A socket has come, whose head is not awaited yet: the oldest of those that are no WebSocket goes where they have
-    /// become too many, and the oldest that is no open WebSocket where the last slots are near. Half of the slots beside
-    /// those for connections are kept free.
+    /// Closes the oldest socket that is not a WebSocket where there are too many of them, and the oldest that is not an
+    /// open WebSocket where slots run out: half of the slots beyond those for connections are kept free. Called for a new
+    /// socket before its own deadline is queued.
     pub(in crate::engine::home) fn make_way(&mut self, effects: &mut HomeEffects<'_>) {
         self.forget_met_deadlines();
         if self.slots.half_open() > HALF_OPEN_MAX {
@@ -82,15 +83,15 @@ impl Home {
         timers.closes.drop_met(|deadline| awaits(deadline, &closing));
     }
 
-    /// The parts of request heads and first messages together are bounded too: the oldest go.
+    /// Closes the oldest sockets while incomplete heads and first messages take too many bytes together.
     pub(super) fn bound_heads(&mut self, effects: &mut HomeEffects<'_>) {
         while self.lobby.heads.bytes() + self.lobby.greeting_bytes > HEADS_BYTES_MAX
             && self.close_oldest_request(effects)
         {}
     }
 
-    /// Whoever has kept its request waiting longest, or has been told to go and has not gone since before that; with
-    /// `websockets` also those that were open before they were told.
+    /// Closes the socket that has waited longest, for its request or after it was told to go; with `websockets` also
+    /// among the WebSockets that were told to go.
     fn close_oldest(&mut self, websockets: bool, effects: &mut HomeEffects<'_>) {
         let (lobby, closes) = (&mut self.lobby, &mut self.timers.closes);
         let asked_ms = lobby.requests.first_ms().map(|at_ms| at_ms - HEAD_TIMEOUT_MS);
@@ -106,7 +107,7 @@ impl Home {
         }
     }
 
-    /// Whether there was one.
+    /// Closes the socket whose request has been awaited longest. Returns whether there was one.
     fn close_oldest_request(&mut self, effects: &mut HomeEffects<'_>) -> bool {
         while let Some(Deadline { slot, generation, .. }) = self.lobby.requests.take_first() {
             let session = self.sessions.at(slot);

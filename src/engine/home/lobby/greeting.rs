@@ -1,7 +1,7 @@
 //! Connections that are upgraded before their user is known, because their dialect identifies by message
-//! ([`Identifies::ByMessage`](crate::wire::dialect::Identifies)). Their first message takes the place of the upgrade's
-//! token and user; until it has come they are sockets like all others in the lobby. Reads no other message, and decides
-//! nothing about tokens and users.
+//! ([`Identifies::ByMessage`](crate::wire::dialect::Identifies)). The first message then takes the place of the upgrade's
+//! token and user; until it has arrived, the socket stays in the lobby under the bounds of all sockets there. Never reads a
+//! second message, and never judges a token or a user.
 
 use std::borrow::Cow;
 
@@ -20,20 +20,20 @@ use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, Request};
 #[derive(Debug)]
 pub(super) struct Credentials {
     pub(super) token: Option<String>,
-    /// A valid name.
+    /// Checked: a valid name.
     pub(super) user: Option<String>,
 }
 
-/// The first word of a client that was upgraded.
+/// How a client begins after its upgrade.
 enum Greeting {
-    /// It identifies itself, or says something else.
+    /// With a message: one that identifies it, or another one, which is refused.
     Message(Result<Credentials, Refusal>),
-    /// It closes, with this status.
+    /// With a close frame of this status.
     Close(Option<u16>),
 }
 
 impl Home {
-    /// A connection was upgraded; `early` has come after its head.
+    /// Awaits the first message of a client that was upgraded; `early` has arrived after its head.
     pub(super) fn await_greeting(&mut self, slot: u32, early: &mut [u8], effects: &mut HomeEffects<'_>) {
         self.sessions.at_mut(slot).phase = Phase::Greeting;
         self.lobby.count_greeting(slot, Some(0));
@@ -43,7 +43,7 @@ impl Home {
         }
     }
 
-    /// Bytes of a client that was upgraded and has not been let in.
+    /// Receives bytes of a client that was upgraded and is not let in yet.
     pub(in crate::engine::home) fn receive_greeting(
         &mut self,
         slot: u32,
@@ -86,7 +86,7 @@ impl Home {
         }
     }
 
-    /// Reads up to the first message, and how many bytes that took. Answers pings on the way.
+    /// Reads up to the first message or close frame and answers pings before it. Returns how many bytes it has used.
     fn read_greeting(
         &mut self,
         slot: u32,
@@ -125,14 +125,14 @@ impl Home {
         }
     }
 
-    /// The first message cannot be read, and so no other one.
+    /// Refuses a client whose frames violate the protocol.
     fn refuse_unreadable(&mut self, slot: u32, error: ProtocolError, effects: &mut HomeEffects<'_>) {
         self.stop_waiting(slot, effects);
         self.note_refusal(slot, 400, "bad_request", effects);
         self.answer_head(slot, close_frame(error.code.number(), error.what), effects);
     }
 
-    /// The client has not identified itself in time, or nobody could tell in time who it is.
+    /// Refuses a client that was not identified in time.
     pub(super) fn greeting_expired(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         self.stop_waiting(slot, effects);
         self.note_refusal(slot, 0, "greeting_timeout", effects);
@@ -140,7 +140,7 @@ impl Home {
         self.answer_head(slot, close_frame(CloseCode::Heartbeat.number(), reason), effects);
     }
 
-    /// The client has ended its stream before it identified itself. It gets what is queued.
+    /// The client has ended its stream without identifying itself: it gets what is queued, and no connection.
     pub(in crate::engine::home) fn abandon_greeting(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         self.leave_greeting(slot, effects);
         self.end_after_sending(slot, Phase::Ending, effects);
@@ -152,10 +152,10 @@ impl Home {
     }
 }
 
-/// Who a first message says that its client is.
+/// The credentials in a first message.
 ///
 /// # Errors
-/// 401: it is another command. 400: it is no command, or names no user that can be.
+/// 401: it is another command. 400: it cannot be read as a command, or its user is not a valid name.
 fn credentials(request: Result<Request<'_>, BadRequest>) -> Result<Credentials, Refusal> {
     match request {
         Ok(Request { command: Command::Identify { token, user }, .. }) => {

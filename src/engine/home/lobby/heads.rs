@@ -1,4 +1,4 @@
-//! Request heads of which a part has arrived: few at any time, since a usual head comes whole. Reads none of them.
+//! Incomplete request heads. Few at any time, since most heads arrive whole. Never parses one.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::engine::budget::Budget;
 use crate::engine::table;
 
-/// Parts of request heads, by slot.
+/// The parts of request heads that have arrived, by slot.
 #[derive(Debug, Default)]
 pub(in crate::engine::home) struct Heads {
     parts: HashMap<u32, Box<[u8]>, FixedState>,
@@ -15,14 +15,14 @@ pub(in crate::engine::home) struct Heads {
 }
 
 impl Heads {
-    /// Keeps all that has arrived of a head.
+    /// Keeps the part of a head that has arrived.
     pub fn keep(&mut self, slot: u32, received: &[u8], budget: &mut Budget) {
         budget.charge(received.len());
         self.bytes += received.len();
         self.parts.insert(slot, received.into());
     }
 
-    /// Takes out the part that has arrived.
+    /// Takes the part out.
     pub fn take(&mut self, slot: u32, budget: &mut Budget) -> Option<Box<[u8]>> {
         let part = self.parts.remove(&slot)?;
         table::shrink(&mut self.parts);

@@ -1,5 +1,5 @@
-//! Who asks for an upgrade: anyone, or the user whom a token names. A token that no key fits yet may wait here for the next
-//! keys. Never judges a token itself.
+//! Finds out who asks for an upgrade: any user in mode `open`, otherwise the user of the token. A token that no key verifies
+//! yet may wait for the next keys. Never verifies a signature itself.
 
 use crate::base::codes::ErrorCode;
 use crate::base::limits::{KEYS_WAITING_MAX, KEYS_WAITING_PER_ADDRESS_MAX};
@@ -7,6 +7,7 @@ use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
 use crate::engine::home::verification::{Judged, KeyWait, NO_KEYS, NO_KEYS_RETRY_S, judge};
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::limiter::network;
+use crate::wire::dialect::Identifies;
 use crate::wire::handshake::{Refusal, Upgrade};
 
 /// The client that asks for an upgrade, as far as it is known.
@@ -21,10 +22,10 @@ pub(super) enum Applicant {
 }
 
 impl Home {
-    /// Who asks for an upgrade. `waited`: its token has waited for keys.
+    /// Finds out who asks for an upgrade. `waited`: its token has waited for keys.
     ///
     /// # Errors
-    /// 401: the token is missing or refused. 503: there are no keys yet that could tell.
+    /// 401: the token is missing or refused. 503: there are no keys yet to verify it with.
     pub(super) fn identify(
         &mut self,
         slot: u32,
@@ -34,9 +35,11 @@ impl Home {
     ) -> Result<Applicant, Refusal> {
         let Some(tokens) = &self.tokens else { return Ok(Applicant::Anyone) };
         let keys = tokens.verification.keys().clone();
+        let by_upgrade = self.dialect_of(upgrade).identifies == Identifies::ByUpgrade;
         let token = upgrade.token.as_deref().ok_or_else(|| {
-            let ways = "as `token` in the query, as `Authorization: Bearer`, or as subprotocol `bearer.<token>`";
-            Denied::new(Cause::Missing, format!("a token is needed: {ways}"))
+            let ways =
+                ": pass it as `token` in the query, as `Authorization: Bearer`, or as subprotocol `bearer.<token>`";
+            Denied::new(Cause::Missing, format!("a token is required{}", if by_upgrade { ways } else { "" }))
         });
         let judged = match token.and_then(Token::read) {
             Ok(token) => {
@@ -49,7 +52,7 @@ impl Home {
             Ok(access) => return Ok(Applicant::TokenHolder(access)),
             Err(denied) => denied,
         };
-        // The first check is paid for by the upgrade itself.
+        // The upgrade itself pays for the first check.
         self.charge_address(slot, judged.checks.saturating_sub(u32::from(waited.is_none())), effects);
         let may_wait = judged.may_come && waited.as_ref().map_or_else(|| self.has_place(slot), |wait| !wait.is_over());
         let Some(tokens) = &mut self.tokens else { return Ok(Applicant::Anyone) };
@@ -66,7 +69,7 @@ impl Home {
         Err(Refusal::new(401, denied.code().as_str(), denied.message))
     }
 
-    /// Whether another upgrade of a client may wait for keys.
+    /// Whether another upgrade from this client may wait for keys.
     fn has_place(&self, slot: u32) -> bool {
         let Some(tokens) = &self.tokens else { return false };
         let upgrades = tokens.verification.waiting_upgrades();

@@ -1,12 +1,12 @@
-//! The lobby of a core: sockets that are not WebSockets yet, from their first byte until they are let in, refused or out of
-//! time. Holds what is known of them; never counts for addresses, users or the server, and never opens a room.
+//! The lobby of a core: sockets that are not WebSockets yet, from their first byte until they are let in, refused or timed
+//! out. Owns the state of those sockets; never counts addresses, users or the server's connections, and never joins a room.
 //!
-//! `requests` reads their request heads, which `heads` keeps while they are incomplete; `admission` decides who is let in,
-//! after `identity` has established the user; `greeting` hears the first messages of those that identify themselves by
-//! them; `opening` makes the WebSocket; `refusing` says why not; `crowd` bounds how
-//! many wait here.
+//! `requests` reads request heads, and `heads` keeps incomplete ones; `admission` lets upgrades in after `checks`, and after
+//! `identity` knows the user; `greeting` reads the first message where that identifies the client; `opening` opens the
+//! connection, `refusing` refuses it; `crowd` bounds how many sockets wait here.
 
 mod admission;
+mod checks;
 mod crowd;
 mod greeting;
 mod heads;
@@ -29,30 +29,30 @@ use crate::engine::budget::Budget;
 use crate::engine::session::Phase;
 use crate::engine::table;
 
-/// What is known of sockets that are not WebSockets yet.
+/// The sockets of a core that are not WebSockets yet.
 #[derive(Debug, Default)]
 pub(super) struct Lobby {
     pub(super) heads: Heads,
     /// Upgrades that wait to be let in, by slot.
     pending: HashMap<u32, Box<PendingUpgrade>, FixedState>,
-    /// Sockets over the connection rate of their address that stay until their request is answered, by slot, with the
-    /// milliseconds after which to retry: few at any time.
+    /// Sockets over the connection rate limit of their address that stay until their request is refused, by slot, with the
+    /// milliseconds after which to retry. Few at any time.
     over_rate: HashMap<u32, u64, FixedState>,
-    /// Bytes that have arrived of first messages, of connections that identify themselves by them.
+    /// Bytes of incomplete first messages, where these identify the client.
     greeting_bytes: usize,
-    /// When clients must have been let in.
+    /// When each socket must have become a WebSocket.
     requests: Deadlines,
-    /// When sockets that were told to go without having become WebSockets are cut off.
+    /// When sockets that were told to go, and never were WebSockets, are closed.
     lingers: Deadlines,
 }
 
 impl Lobby {
-    /// A socket has so long to become a WebSocket.
+    /// Starts the time limit for becoming a WebSocket.
     pub fn expect_request(&mut self, now: Now, slot: u32, generation: u32) {
         self.requests.push(Deadline { at_ms: now.mono_ms() + HEAD_TIMEOUT_MS, slot, generation });
     }
 
-    /// A socket that was told to go has so long to do it.
+    /// Starts the time limit for going.
     pub fn expect_close(&mut self, now: Now, slot: u32, generation: u32) {
         self.lingers.push(Deadline { at_ms: now.mono_ms() + CLOSE_TIMEOUT_MS, slot, generation });
     }
@@ -62,12 +62,12 @@ impl Lobby {
         self.pending.contains_key(&slot)
     }
 
-    /// Whether a connection has yet to identify itself by its first message.
+    /// Whether the first message of a client is awaited.
     pub fn awaits_greeting(&self, slot: u32) -> bool {
         self.pending.get(&slot).is_some_and(|upgrade| upgrade.greeting_bytes.is_some())
     }
 
-    /// A connection has so many bytes of its first message here; `None`: it is not awaited any more.
+    /// Notes how many bytes of a first message have arrived; `None`: it is no longer awaited.
     fn count_greeting(&mut self, slot: u32, bytes: Option<usize>) {
         let Some(upgrade) = self.pending.get_mut(&slot) else { return };
         self.greeting_bytes += bytes.unwrap_or(0);
@@ -87,7 +87,7 @@ impl Lobby {
         Some(upgrade)
     }
 
-    /// Forgets a slot whose upgrade does not wait.
+    /// Forgets a slot that has no waiting upgrade.
     pub fn forget(&mut self, slot: u32, budget: &mut Budget) {
         self.heads.take(slot, budget);
         if !self.over_rate.is_empty() {
@@ -115,7 +115,7 @@ impl Lobby {
 }
 
 impl Home {
-    /// Ends the sockets whose time is over.
+    /// Ends the sockets whose time limit is over.
     pub(super) fn tick_lobby(&mut self, effects: &mut HomeEffects<'_>) {
         let now_ms = effects.now.mono_ms();
         while let Some(Deadline { slot, generation, .. }) = self.lobby.requests.take_due(now_ms) {

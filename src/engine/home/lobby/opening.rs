@@ -1,5 +1,5 @@
-//! From an upgrade that is let in to an open WebSocket: the 101 answer, `welcome`, and the rooms that the query names.
-//! Refuses nobody.
+//! Opens connections that are let in: the 101 answer, `welcome`, and the joins of the rooms that the query names. Never
+//! refuses one.
 
 use crate::base::ids::{Epoch, UserName};
 use crate::base::limits::WS_PATH;
@@ -17,13 +17,14 @@ use crate::wire::protocol::{Push, Recover, ReplyTo};
 use crate::wire::reading::Reading;
 
 impl Home {
-    /// Accepts an upgrade: from the 101 answer on the client speaks the dialect that it has chosen.
+    /// Accepts an upgrade: after the 101 answer the client speaks the dialect that it has chosen.
     pub(super) fn accept(&mut self, slot: u32, upgrade: &Upgrade, effects: &mut HomeEffects<'_>) {
         let dialect = self.dialect_of(upgrade);
         let place = self.settings.dialects.iter().position(|offered| offered == dialect);
         let deflate = upgrade.deflate.filter(|_| self.settings.compression.is_some());
         let session = self.sessions.at_mut(slot);
-        session.dialect = place.and_then(|place| u8::try_from(place).ok()).expect("one of a few that are on offer");
+        session.dialect =
+            place.and_then(|place| u8::try_from(place).ok()).expect("it was chosen among the few on offer");
         session.reading = Some(Reading::new(dialect.form, deflate.map(|offer| offer.window)));
         if upgrade.path != WS_PATH {
             session.marks.set(Marks::ECHO);
@@ -33,7 +34,7 @@ impl Home {
         self.outboxes.push(slot, accept, effects.budget);
     }
 
-    /// Opens the connection of an upgrade that was accepted.
+    /// Opens the connection of an upgrade whose 101 answer is queued.
     pub(super) fn open(
         &mut self,
         slot: u32,
@@ -78,7 +79,7 @@ impl Home {
         self.join_by_query(slot, upgrade, form, effects);
     }
 
-    /// The dialect that an upgrade has chosen, or else the first one.
+    /// The dialect of an upgrade; the first one where the client names none.
     pub(super) fn dialect_of(&self, upgrade: &Upgrade) -> &'static Dialect {
         upgrade.dialect.unwrap_or(&self.settings.dialects[0])
     }
@@ -93,7 +94,7 @@ impl Home {
             if session.phase != Phase::Open {
                 return;
             }
-            // Named before: each join of one room would be answered by its history again.
+            // Named twice: each join would be answered with the room's history.
             let audience = self.audiences.find(room);
             if session.memberships.iter().any(|membership| Some(membership.audience) == audience) {
                 continue;

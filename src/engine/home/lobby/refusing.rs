@@ -1,6 +1,6 @@
-//! How an upgrade is refused: by an HTTP answer, or, where its client asked for that (`refuse=close`), by a WebSocket that
-//! opens only to close. Such a socket is never a connection: it has no user and no rooms, is counted among those that are
-//! no WebSocket, and its slot goes the way of every other refusal.
+//! Refuses upgrades: by an HTTP answer, or by a close frame where the client asked for that (`refuse=close`) or its upgrade is
+//! accepted already. A socket that is refused this way never is a connection: it has no user and no rooms, and counts among
+//! those that are not WebSockets. Never decides who is refused.
 
 use bytes::BytesMut;
 
@@ -13,11 +13,11 @@ use crate::wire::frame::close_frame;
 use crate::wire::handshake::{Refusal, Upgrade, accept_response};
 use crate::wire::protocol::{Push, ReconnectReason};
 
-/// Reconnects are spread over at least and at most so long.
+/// Reconnects are spread over at least and at most this long.
 const SPREAD_MS: std::ops::RangeInclusive<u64> = 1_000..=10_000;
 
 impl Home {
-    /// A well-formed upgrade is refused.
+    /// Refuses a well-formed upgrade.
     pub(super) fn refuse_upgrade(
         &mut self,
         slot: u32,
@@ -40,7 +40,8 @@ impl Home {
         self.answer_head(slot, answer.freeze(), effects);
     }
 
-    /// The close code that stands for a refusal, and when a reconnect is to be told, why. `None`: none does.
+    /// The close code of a refusal, and the reason of the `reconnect` before it, if there is one. `None`: no close code
+    /// stands for it.
     fn close_code(&self, refusal: &Refusal) -> Option<(CloseCode, Option<ReconnectReason>)> {
         let reason = match refusal.status {
             401 => return Some((CloseCode::Token, None)),
@@ -54,7 +55,7 @@ impl Home {
         Some((reason.close_code(), Some(reason)))
     }
 
-    /// Writes the frames that end a WebSocket which was never let in.
+    /// Writes the frames of a refusal by close code.
     fn write_close(
         &mut self,
         answer: &mut BytesMut,

@@ -1,5 +1,4 @@
-//! From an accepted socket to an open WebSocket: the HTTP request head and its answer (PROTOCOL section 1). Who is let in
-//! is decided in `admission`.
+//! Reads HTTP request heads and answers those that ask for no WebSocket (PROTOCOL section 1). Never decides who is let in.
 
 use bytes::Bytes;
 
@@ -11,10 +10,10 @@ use crate::wire::handshake::{
     Head, HttpRequest, Refusal, Upgrade, json_response, parse_head_offering, refusal_response, without_content,
 };
 
-/// What `/health` says while every upgrade is refused for lack of keys.
+/// The body of `/health` while every upgrade is refused because there are no keys.
 const NO_KEYS: &str = concat!(
     r#"{"status":"degraded","error":"unavailable","#,
-    r#""message":"the keys that verify tokens have not been obtained yet: every upgrade is refused"}"#
+    r#""message":"the keys that verify tokens have not been fetched yet: every upgrade is refused"}"#
 );
 
 impl Home {
@@ -28,7 +27,7 @@ impl Home {
         let mut whole = part.into_vec();
         let new = whole.len();
         whole.extend_from_slice(bytes);
-        // A head is read again only when a line has ended: one that comes byte by byte costs no more than its lines.
+        // Parsed again only when a line has ended, so that a head sent byte by byte costs no more than its lines.
         if whole[new..].contains(&b'\n') || whole.len() > HEAD_BYTES_MAX {
             self.read_head(slot, &mut whole, effects);
         } else {
@@ -93,13 +92,13 @@ impl Home {
         self.answer_head(slot, answer, effects);
     }
 
-    /// The answer that says so; it is counted.
+    /// Counts a refusal and gives its HTTP answer.
     fn refused(&self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) -> Bytes {
         self.note_refusal(slot, refusal.status, refusal.error, effects);
         refusal_response(refusal, effects.now.unix_ms)
     }
 
-    /// Answers without opening a connection: the socket ends after it.
+    /// Answers without opening a connection; the socket ends after the answer.
     pub(super) fn answer_head(&mut self, slot: u32, answer: Bytes, effects: &mut HomeEffects<'_>) {
         effects.counters.upgrading.sub(1);
         self.outboxes.push(slot, Outgoing { bytes: answer, messages: 0, role: Role::Other }, effects.budget);
@@ -107,9 +106,10 @@ impl Home {
     }
 }
 
+/// The purpose of a request.
 enum Requested {
-    /// Say this and end.
+    /// An answer, and then the end.
     Answer(Bytes),
-    /// Open the WebSocket.
+    /// A WebSocket.
     Upgrade(Box<Upgrade>),
 }

@@ -1,4 +1,4 @@
-//! Who a client is behind a trusted proxy, and by which host it may ask for this server.
+//! The client behind a trusted proxy, and the hosts by which clients may request this server.
 
 use super::*;
 use crate::engine::hosts::AllowedHosts;

@@ -1,4 +1,4 @@
-//! Sockets that are no WebSocket: how fast one address may open them, and who makes way for whom.
+//! Sockets that are not WebSockets: how fast one address may open them, and which one is closed for a new one.
 
 use super::limits::{Two, head};
 use super::*;
@@ -33,7 +33,7 @@ fn sockets_without_a_request_count_for_the_rate_of_their_address() {
     for slot in 0..12 {
         one.handle(accepted(slot));
     }
-    // Eight are within four times the rate; two more may stay to be told; whoever comes beyond them is not waited for.
+    // Eight are within four times the rate; two more stay until they are refused; further ones are closed at once.
     assert_eq!(one.output.closes, [10, 11]);
     assert_eq!(refused(&one.counters, 0, "rate_limited"), 2);
     assert!(one.answer(0, HEAD.as_bytes()).starts_with("HTTP/1.1 101"));
@@ -82,7 +82,7 @@ fn the_rate_of_an_address_is_one_on_all_cores_and_no_request_overtakes_it() {
         assert_eq!(count("HTTP/1.1 101"), 2, "{answers:?}");
         assert_eq!(count("HTTP/1.1 429") + silent, 4, "{answers:?}");
         assert!(silent <= 2, "{answers:?}");
-        // Silent sockets beyond what is answered are closed whatever core they are on.
+        // Silent sockets beyond those that are answered are closed on every core.
         two.closed.clear();
         for slot in 6..20 {
             two.handle(slot as usize % 2, Input::Accepted { slot, peer });
@@ -103,7 +103,7 @@ fn clients_behind_a_proxy_are_counted_by_their_own_addresses_when_these_are_know
     let trusted_proxies = Trusted::new(&["192.0.2.0/24".parse().expect("a network")]);
     let mut one = One::with(Settings { cores: 1, limits: rated(), trusted_proxies, ..Settings::for_tests() });
     let from = |client: &str| HEAD.replace("Host: a\r\n", &format!("Host: a\r\nX-Forwarded-For: {client}\r\n"));
-    // The proxy itself is nobody's client, however many it opens and whatever it asks for.
+    // The proxy itself is not a client: it may open any number of sockets.
     (0..50).for_each(|slot| one.handle(accepted(slot)));
     assert!(one.output.closes.is_empty());
     for slot in 0..5 {
@@ -133,7 +133,7 @@ fn clients_behind_a_proxy_are_counted_by_their_own_addresses_when_these_are_know
 fn an_address_that_opens_sockets_without_end_leaves_the_others_theirs() {
     let limits = Limits { connect_rate_per_ip: Rate::new(50, 1_000), ..Limits::default() };
     let mut one = One::with(Settings { cores: 1, limits, sockets_max: 100_000, ..Settings::for_tests() });
-    // A slow client from elsewhere, whose request takes all of its time.
+    // A slow client from another address, whose request takes all of its time.
     one.handle(Input::Accepted { slot: 0, peer: IpAddr::from([203, 0, 113, 9]) });
     let mut free: Vec<u32> = (1..100_000).rev().collect();
     for _ in 0..(HEAD_TIMEOUT_MS - 1_000) / TICK_MS {

@@ -73,7 +73,7 @@ fn whoever_ends_its_stream_without_a_close_frame_gets_what_is_queued() {
     one.turn();
     one.receive(0, &text(r#"{"type":"publish","room":"a","id":1,"data":1}"#));
     one.handle(Input::Ended { slot: 0 });
-    // It is no connection any more, and its place is free.
+    // It is no longer a connection, and its place is free.
     assert_eq!((one.counters.connections.get(), one.counters.members.get(), one.ended()), (0, 0, 1));
     let ended = &one.output.ended[0];
     assert_eq!((ended.code, ended.cause), (None, "connection ended without a close frame"));
@@ -161,7 +161,7 @@ fn an_answer_that_waits_for_another_core_reaches_whoever_has_ended_its_stream() 
                 engine.handle(now, Input::Received { slot, bytes: &mut bytes }, &mut output);
                 engine.handle(now, Input::Ended { slot }, &mut output);
                 assert!(output.closes.is_empty(), "{user}");
-                // What has been said so far goes out with the rest.
+                // Earlier frames go out with the rest.
                 let said = two.carry(core, output);
                 assert!(said.starts_with(answer), "{user}: {said}");
                 assert_eq!(said.contains("\"pong\""), answer.ends_with("101"), "early bytes are served: {said}");

@@ -1,5 +1,5 @@
-//! Whoever reads gets everything, whatever bursts and recoveries bring; whoever does not is found (PROTOCOL sections 4.2
-//! and 4.6).
+//! A client that reads gets everything, whatever bursts and recoveries bring; one that does not is found (PROTOCOL sections
+//! 4.2 and 4.6).
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn publish(room: &str, bytes: usize) -> String {
     format!(r#"{{"type":"publish","room":"{room}","data":"{}"}}"#, "x".repeat(bytes))
 }
 
-/// Writes so many publishes of each of these at once.
+/// Writes `count` publishes of `bytes` bytes of each publisher to each room at once.
 fn burst(machine: &mut Machine, publishers: &[At], rooms: &[&str], (count, bytes): (usize, usize)) {
     for publisher in publishers {
         for _ in 0..count {
@@ -176,7 +176,7 @@ fn what_rooms_may_drop_goes_before_a_room_that_drops_nothing_closes() {
     assert_eq!(machine.reader(stuck).seqs("latest").last(), Some(&60));
 }
 
-/// Rooms in which so many messages were published, and the reader that has gone.
+/// Rooms with published messages, and a reader that has gone.
 fn filled(cores: u16, rooms: usize, (count, bytes): (usize, usize)) -> Machine {
     let mut machine = Machine::new(settings(cores, 1 << 20));
     let names: Vec<String> = (0..rooms).map(|room| format!("room{room}")).collect();

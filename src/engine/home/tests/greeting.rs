@@ -65,7 +65,7 @@ impl One {
         assert_eq!(self.engine.home.sessions.at(slot).phase, Phase::Greeting);
     }
 
-    /// What is sent in answer to bytes.
+    /// The bytes sent in answer to bytes.
     fn hear(&mut self, slot: u32, bytes: &[u8]) -> Vec<u8> {
         self.receive(slot, bytes);
         self.turn().iter().flat_map(|send| send.bytes.to_vec()).collect()
@@ -189,7 +189,7 @@ fn another_first_message_is_refused_by_a_close_code() {
 
 #[test]
 fn a_client_that_half_closes_is_answered() {
-    // Behind its first message: it gets what it asked for.
+    // After its first message: it is answered.
     for max in [0, 5] {
         let limits = Limits { connections_per_user: max, ..Limits::default() };
         let mut one = One::with(Settings { limits, ..settings() });
@@ -312,7 +312,7 @@ fn tokens_come_by_message() {
     one.handle(Input::Settings(strict));
     one.upgraded(0);
     let said = one.hear(0, &line("hello ann"));
-    assert!(String::from_utf8_lossy(&said).contains("a token is needed"));
+    assert!(String::from_utf8_lossy(&said).contains("a token is required"));
     one.refused(0, &said, 4401, "token");
     one.upgraded(0);
     let mut said = one.hear_text(0, &line(&format!("token {}", token(60, serde_json::json!({})))));

@@ -1,4 +1,4 @@
-//! What a home does while another core's lane is full.
+//! A home while the lane to another core is full.
 
 use super::limits::text;
 use super::*;
@@ -46,7 +46,7 @@ impl Three {
         has_hops
     }
 
-    /// Carries everything until there is nothing; gives what was said.
+    /// Carries hops until there are none; returns the bytes sent as text.
     fn settle(&mut self) -> String {
         let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
         while pairs.iter().fold(false, |carried, (from, to)| self.carry(*from, *to) | carried) {}
@@ -86,7 +86,7 @@ fn what_was_passed_by_a_users_core_does_not_enter_a_full_lane() {
         assert_eq!(said.matches(&format!(r#""id":{id}"#)).count(), 1, "{id} is answered once: {said}");
     }
 
-    // What comes when there is room again is done; the membership is what it was.
+    // Commands are carried out when there is room again, and the membership has not changed.
     full(&mut three, 0);
     let again = format!(r#"{{"type":"publish","room":"{room}","data":1,"id":5}}"#);
     three.handle(HOME, Input::Received { slot: 0, bytes: &mut text(&again) });

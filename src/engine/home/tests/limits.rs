@@ -1,4 +1,4 @@
-//! Rates, connection limits and the idle timeout, seen through the inputs and outputs of engines.
+//! Rate limits, connection limits and the idle timeout, by the inputs and outputs of engines.
 
 use std::net::Ipv4Addr;
 
@@ -28,7 +28,7 @@ fn publish(id: u32) -> Vec<u8> {
 }
 
 impl One {
-    /// Opens a connection; gives what it is answered.
+    /// Opens a connection; returns its answer.
     fn open(&mut self, slot: u32, user: &str) -> String {
         self.handle(Input::Accepted { slot, peer: PEER });
         self.receive(slot, head(user).as_bytes());
@@ -199,7 +199,7 @@ impl One {
         self.handle(Input::Settings(Arc::new(settings)));
     }
 
-    /// How many of so many publishes of a connection are done.
+    /// How many publishes of a connection are carried out.
     fn published(&mut self, slot: u32, count: u32) -> usize {
         (0..count).filter(|id| self.say(slot, &publish(*id)).contains(r#""type":"published""#)).count()
     }
@@ -329,7 +329,7 @@ impl Two {
         }
     }
 
-    /// Once every window is over, nobody is remembered.
+    /// Asserts that nothing is remembered once every window is over.
     pub(super) fn expect_nothing_counted(&mut self, user: &str) {
         self.now.mono_us += 10_000_000;
         for _ in 0..2 {
@@ -495,7 +495,7 @@ fn the_limit_on_connections_is_exact_over_cores_and_places_come_back_whatever_th
             two.handle(core, Input::Call { token: 1, call });
         },
         &|two, core, _| {
-            // Nothing has come for the whole heartbeat timeout: it is closed, and so is whoever else is silent.
+            // Silent for the whole heartbeat timeout: it is closed, and so are the other silent ones.
             for _ in 0..=settings.heartbeat_timeout_ms / TICK_MS + 1 {
                 two.now.mono_us += TICK_MS * 1_000;
                 two.handle(core, Input::Tick);

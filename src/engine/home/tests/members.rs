@@ -1,4 +1,4 @@
-//! Joining and leaving on machines of one core and of several: places, order, and what is owed to whoever leaves.
+//! Joins and leaves on machines of one core and of several: places, order, and the messages owed to a member that leaves.
 
 use crate::base::ids::{CoreId, UserName};
 use crate::base::limits::{LANE_HOPS_MAX, UNANSWERED_MAX};

@@ -1,4 +1,5 @@
-//! What clients can make a connection hold: pings, control frames, half messages; and who goes when memory is short.
+//! The memory that clients can make a connection hold (pings, control frames, incomplete messages), and which connections are
+//! closed when memory is short.
 
 use super::limits::text;
 use super::*;

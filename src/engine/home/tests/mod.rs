@@ -1,4 +1,4 @@
-//! Opening and ending of connections, seen through the engine's inputs and outputs.
+//! The opening and the end of connections, by the inputs and outputs of an engine.
 
 mod addresses;
 mod crowd;
@@ -215,7 +215,7 @@ fn the_last_slots_stay_free_for_whoever_comes() {
     assert!(one.output.closes.is_empty());
     one.handle(accepted(25));
     assert_eq!(one.output.closes, [15]);
-    // With nobody who waits for a head, whoever was told to go and has not gone makes way.
+    // Where no head is awaited, the socket that was told to go first is closed.
     for slot in 16..26 {
         one.receive(slot, b"GET /nowhere HTTP/1.1\r\n\r\n");
     }

@@ -1,4 +1,4 @@
-//! What members are told about who is in a room, whatever their outboxes hold.
+//! Presence as members are told of it, whatever their outboxes hold.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `refuse=close`: refusals that a browser's page can see, through the inputs and outputs of an engine.
+//! `refuse=close`: refusals that a page in a browser can see.
 
 use super::tokens::strange_token;
 use super::*;
@@ -46,7 +46,7 @@ fn assert_no_connection(one: &mut One, slot: u32) {
 fn without_it_refusals_are_http() {
     let mut one = One::with(Settings { cores: 1, max_connections: 0, ..Settings::for_tests() });
     assert!(ask(&mut one, 0, "user=ann", "").starts_with(b"HTTP/1.1 503 "));
-    // What is no correct upgrade cannot be opened.
+    // A malformed upgrade cannot be opened.
     assert!(ask(&mut one, 1, "refuse=close", "Origin: a\r\nOrigin: b\r\n").starts_with(b"HTTP/1.1 400 "));
     assert!(ask(&mut one, 2, "refuse=close&user=%00", "").starts_with(b"HTTP/1.1 400 "));
 }
@@ -117,7 +117,7 @@ fn limits_are_4429_and_say_when() {
     assert!((10_000..20_000).contains(&after_ms(&before, "rate_limited")), "{before}");
     assert_eq!(one.counters.connections.get(), 1);
     assert_eq!((one.counters.refused_limit.get(), one.counters.refused.get()), (2, 2));
-    // What was refused is counted nowhere: the user's place is free when the first one goes.
+    // Refused upgrades are not counted: the user's place is free when the first connection ends.
     for slot in 0..3 {
         one.handle(Input::Disconnected { slot });
     }

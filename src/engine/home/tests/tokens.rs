@@ -1,4 +1,4 @@
-//! Connections that stand on tokens, in virtual time: who is let in, what they may do, and how it ends.
+//! Connections with tokens, in virtual time: which are let in, what they may do, and how they end.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -18,14 +18,14 @@ pub(super) fn keys(secret: &str, leeway_ms: u64, renewal: Renewal) -> Arc<Keys> 
     Arc::new(Keys::new(Material::from_secret(secret), Expected { leeway_ms, ..Expected::default() }, renewal))
 }
 
-/// Signed with `secret`, to expire so many seconds after the start.
+/// A token signed with `secret` that expires `ttl_s` seconds after the start.
 pub(super) fn token(ttl_s: u64, more: Value) -> String {
     let mut claims = json!({"sub": "ann", "exp": START_S + ttl_s});
     claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(b"secret")).expect("signed")
 }
 
-/// A token whose key nobody knows.
+/// A token by an unknown key.
 pub(super) fn strange_token() -> String {
     let part = |value: Value| BASE64.encode(value.to_string());
     let header = json!({"alg": "ES256", "kid": "strange"});
@@ -152,7 +152,7 @@ fn without_a_good_token_nobody_gets_in() {
     }
     assert_eq!((one.engine.counters.auth_refused.get(), one.engine.counters.refused.get()), (7, 7));
     assert_eq!((one.engine.counters.connections.get(), one.engine.counters.upgrading.get()), (0, 0));
-    // Whom the query names is of no account beside a token.
+    // The user of the query does not count beside a token.
     let answer = one.connect(20, &format!("user=eve&token={}", token(60, json!({"name": "Ann B."}))));
     assert!(answer.contains(r#""user":"ann","name":"Ann B.""#) && !answer.contains("eve"), "{answer}");
 }
@@ -243,7 +243,7 @@ fn without_tokens_refresh_is_answered_by_an_error() {
     one.said();
     let said = one.ask(0, &json!({"type": "refresh", "id": 1, "token": token(60, json!({}))}));
     assert!(
-        said.contains(r#"{"type":"error","id":1,"code":"invalid_token","message":"this server takes no tokens"#),
+        said.contains(r#"{"type":"error","id":1,"code":"invalid_token","message":"this server uses no tokens"#),
         "{said}"
     );
     assert!(one.engine.home.tokens.is_none());

@@ -1,4 +1,4 @@
-//! Sampled publishes on one core: what is told of them, and that nothing is where nothing is sampled.
+//! Sampled publishes on one core: the spans of each, and none where nothing is sampled.
 
 use super::*;
 use crate::engine::trace::{Span, Stage};

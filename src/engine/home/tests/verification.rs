@@ -1,5 +1,5 @@
-//! Tokens judged, in virtual time: which of them wait for keys and how long, what they cost, and what becomes of those who
-//! send bad ones.
+//! The judgment of tokens, in virtual time: which wait for keys and how long, what they cost, and how clients that send bad
+//! ones are closed.
 
 use std::net::Ipv4Addr;
 
@@ -91,7 +91,7 @@ fn an_upgrade_whose_key_may_yet_come_waits_for_it() {
     let key = ProviderKey::new();
     let query = format!("room=a&token={}", key.token(Some("k")));
     assert_eq!(one.connect(0, &query), "");
-    // What a client sends on is kept as well, and served after the answer.
+    // Further bytes of the client are kept too, and served after the answer.
     one.receive(0, &client_frame(Opcode::Text, b"{\"type\":\"ping\",\"id\":\n5}", [1, 2, 3, 4]));
     assert_eq!(one.said(), "");
     one.handle(set(&[(&key, Some("k"))], Renewal::Renewed));
@@ -256,7 +256,7 @@ fn a_connection_has_few_refreshes_that_wait() {
     let said = one.refresh(0, 100, &strange.token(Some("2")));
     assert!(said.contains(r#"{"type":"error","id":0,"code":"invalid_token","#), "the first is answered: {said}");
     assert!(!said.contains(r#""id":1,"#) && one.engine.budget.used() == held, "{said}");
-    // Each gets its answer in time, though nobody brings keys.
+    // Each is answered in time, although no keys come.
     for id in 1..=3 {
         let answered = format!(r#"{{"type":"error","id":{id},"code":"invalid_token","#);
         assert!(one.wait_for(answered.as_bytes(), 2 * KEYS_WAIT_MS).is_some(), "{id}");
@@ -313,7 +313,7 @@ fn refresh_frame(id: u32, token: &str) -> Vec<u8> {
     client_frame(Opcode::Text, command.as_bytes(), [1, 2, 3, 4])
 }
 
-/// Good tokens cost as much as bad ones: each connection may cause so many signature checks.
+/// Good tokens cost as much as bad ones: the signature checks of each connection are limited.
 #[test]
 fn a_refresh_takes_as_many_checks_as_keys_may_have_signed_it() {
     let keys: Vec<ProviderKey> = (0..TOKEN_KEYS_TRIED_MAX).map(|_| ProviderKey::new()).collect();
@@ -332,7 +332,7 @@ fn a_refresh_takes_as_many_checks_as_keys_may_have_signed_it() {
         assert_eq!(one.checks(), (at_once + 1) * cost);
         let said = one.refresh(0, 1, &token);
         let wait_ms = cost * TOKEN_CHECKS_PER_MS / TOKEN_CHECKS_MAX;
-        assert!(said.contains(&format!(r#""code":"rate_limited","message":"this connection refreshes its token too often","retry_after_ms":{wait_ms}}}"#)), "{said}");
+        assert!(said.contains(&format!(r#""code":"rate_limited","message":"token refresh rate limit exceeded for this connection","retry_after_ms":{wait_ms}}}"#)), "{said}");
         one.step(wait_ms);
         assert!(one.refresh(0, 2, &token).contains("refreshed"), "{count} {named}");
         for _ in 0..RATE_REFUSALS_MAX {
@@ -377,7 +377,7 @@ fn bad_tokens_take_from_the_rate_of_their_address() {
     assert!(one.connect(2, &good).starts_with("HTTP/1.1 429 "), "what is owed is paid first");
     one.step(200);
     assert!(one.connect(3, &good).starts_with("HTTP/1.1 101 "));
-    // From elsewhere nobody has sent anything bad.
+    // No bad token has come from other addresses.
     one.handle(Input::Accepted { slot: 9, peer: IpAddr::from([192, 0, 2, 9]) });
     one.receive(9, head(&good).as_bytes());
     assert!(one.said().starts_with("HTTP/1.1 101 "));
@@ -415,7 +415,7 @@ fn tokens_that_have_waited_are_judged_a_few_in_each_turn() {
     assert_eq!(answered, expected, "first come first");
 }
 
-/// A flood of tokens that nobody signed: it does not take the places of others, nor their keys, and asks for few.
+/// A flood of forged tokens takes neither the places of other clients nor their keys, and asks for few keys.
 #[test]
 fn a_flood_of_strange_tokens_starves_nobody() {
     let (old, new, strange) = (ProviderKey::new(), ProviderKey::new(), ProviderKey::new());
