@@ -15,6 +15,9 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// An HTTP request head that is not complete after this ends the connection.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 
+/// Bytes of the first message of a connection that identifies itself by it: a token and some more.
+pub const GREETING_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes from a client whose upgrade waits to be let in; over it the connection ends.
 pub const EARLY_BYTES_MAX: usize = 16 * 1024;
 
@@ -39,7 +42,7 @@ pub const HAND_OVER_MS: u64 = 1_000;
 /// of a storm that have connected and whose heads are under way: 20,000 a second at 400 ms.
 pub const HALF_OPEN_MAX: u32 = 8_192;
 
-/// Bytes of incomplete request heads of one core; over it the oldest goes. A usual head comes whole and is not kept.
+/// Bytes of incomplete request heads and first messages of one core; over it the oldest goes. A usual head comes whole and is not kept.
 pub const HEADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Addresses, and users, looked at in one tick for having nothing to be remembered for; the rest follow in the next turn.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::hosts::AllowedHosts;
 use super::rates::Rate;
 use super::trusted::Trusted;
+use crate::wire::dialect::Dialect;
 use crate::wire::handshake::ForwardedHeader;
 
 /// What happens to a member's outbox that is full (PROTOCOL section 4.6).
@@ -129,6 +130,9 @@ pub struct Settings {
     pub sockets_max: u32,
     /// Connection structures prepared at the start.
     pub warm_connections: u32,
+    /// The dialects on offer, at least one; the first is spoken where a client names none. Must not change while
+    /// connections are open.
+    pub dialects: &'static [Dialect],
     /// The largest message taken from a client.
     pub max_message_bytes: usize,
     /// A path where every message is answered with itself. Empty: none.
@@ -215,6 +219,7 @@ impl Settings {
             max_connections_per_core: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
+            dialects: &crate::wire::dialect::DIALECTS,
             max_message_bytes: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),

@@ -8,12 +8,16 @@ use tokio::time::timeout;
 
 use super::error::OperationError;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{CoreId, RoomName};
-use crate::engine::call::{Answer, Call, RoomAsk};
+use crate::base::ids::{CoreId, RoomName, UserName};
+use crate::engine::call::{Call, CallAnswer};
 use crate::engine::placement::owner_of;
 use crate::io::calls::Reply;
 use crate::io::core::CoreHandle;
 use crate::io::services::Control;
+use crate::wire::protocol::{Answer, Ask, Refusal};
+
+/// The user that the server asks and publishes as, unless a request names another.
+pub const SERVER: &str = "server";
 
 /// How long a core may take to answer. The call may still take effect afterwards.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +84,7 @@ impl Caller {
     ///
     /// # Errors
     /// The core refuses, cannot be reached, or does not answer in time.
-    pub async fn ask(&self, core: CoreId, call: Call) -> Result<Answer, OperationError> {
+    pub async fn ask(&self, core: CoreId, call: Call) -> Result<CallAnswer, OperationError> {
         let (sender, receiver) = oneshot::channel();
         // The request may have ended meanwhile, and the receiver with it.
         let reply = Reply::new(move |answer| drop(sender.send(answer)));
@@ -88,7 +92,7 @@ impl Caller {
             return Err(OperationError::overloaded("too many calls are queued for a core of the server"));
         }
         match timeout(CALL_TIMEOUT, receiver).await {
-            Ok(Ok(Answer::Refused { code, message, retry_after_ms })) => {
+            Ok(Ok(CallAnswer::Room(Answer::Refused(Refusal { code, message, retry_after_ms })))) => {
                 Err(OperationError { retry_after_ms, ..OperationError::of(code, message) })
             }
             Ok(Ok(answer)) => Ok(answer),
@@ -100,10 +104,19 @@ impl Caller {
         }
     }
 
-    /// Asks a room's owner.
-    pub async fn ask_room(&self, room: RoomName, ask: RoomAsk) -> Result<Answer, OperationError> {
+    /// Asks a room's owner as the server.
+    pub async fn ask_room(&self, room: RoomName, ask: Ask) -> Result<Answer, OperationError> {
+        let server = UserName::new(SERVER).expect("a valid name");
+        self.ask_room_as(server, room, ask).await
+    }
+
+    /// Asks a room's owner in a user's name.
+    pub async fn ask_room_as(&self, from: UserName, room: RoomName, ask: Ask) -> Result<Answer, OperationError> {
         let owner = owner_of(&room, self.cores());
-        self.ask(owner, Call::Room { room, ask }).await
+        match self.ask(owner, Call::Room { room, from, ask }).await? {
+            CallAnswer::Room(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Scans the places of all cores from a cursor on. `call` asks for a run of places; `take` takes its answer and returns
@@ -114,7 +127,7 @@ impl Caller {
         from: Cursor,
         into: &mut T,
         call: impl Fn(&T, u32) -> Call,
-        take: impl Fn(&mut T, Answer) -> Option<u32>,
+        take: impl Fn(&mut T, CallAnswer) -> Option<u32>,
         is_enough: impl Fn(&T) -> bool,
     ) -> Result<Option<Cursor>, OperationError> {
         let mut cursor = from;

@@ -13,7 +13,7 @@ use super::field;
 use super::state::Operations;
 use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
-use crate::engine::call::{Answer, Call, ConnOrder, ConnSummary, Whom};
+use crate::engine::call::{Call, CallAnswer, ConnOrder, ConnSummary, Whom};
 use crate::io::clock;
 
 #[derive(OpenApi)]
@@ -159,7 +159,7 @@ pub async fn connections(
                 Call::Connections { from, limit: left(found), order, user, room }
             },
             |found, answer| {
-                let Answer::Connections { connections, next } = answer else { return None };
+                let CallAnswer::Connections { connections, next } = answer else { return None };
                 found.extend(connections);
                 if !is_page {
                     found.sort_by(|one, other| other.cmp_by_queued(one));
@@ -227,7 +227,7 @@ pub async fn disconnect(
         Whom::User(_) => end_all(&operations, call).await?,
         Whom::Connection(conn) if conn.home.0 >= operations.cores.cores() => 0,
         Whom::Connection(conn) => match operations.cores.ask(conn.home, call(0)).await? {
-            Answer::Ended { count, .. } => count,
+            CallAnswer::Ended { count, .. } => count,
             _ => return Err(unexpected()),
         },
     };
@@ -295,7 +295,7 @@ async fn end_all(operations: &Operations, call: impl Fn(u32) -> Call) -> Result<
     for core in 0..operations.cores.cores() {
         let mut from = Some(0);
         while let Some(place) = from {
-            let Answer::Ended { count, next } = operations.cores.ask(CoreId(core), call(place)).await? else {
+            let CallAnswer::Ended { count, next } = operations.cores.ask(CoreId(core), call(place)).await? else {
                 return Err(unexpected());
             };
             ended += count;

@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use utoipa::{OpenApi, ToSchema};
 
-use super::caller::unexpected;
+use super::caller::{SERVER, unexpected};
 use super::catalogue::Catalogue;
 use super::error::{ErrorBody, OperationError};
 use super::field;
 use super::state::Operations;
-use crate::base::ids::RoomName;
-use crate::engine::call::{Answer, RoomAsk};
+use crate::base::ids::{RoomName, UserName};
+use crate::wire::protocol::{Answer, Ask, Publish};
 
 #[derive(OpenApi)]
 #[openapi(paths(publish, broadcast))]
@@ -27,9 +27,6 @@ pub(super) fn list(catalogue: &mut impl Catalogue) {
     catalogue.with_body("publish", publish);
     catalogue.with_body("broadcast", broadcast);
 }
-
-/// The publisher that members see when the request names none.
-const FROM: &str = "server";
 
 /// Rooms in one broadcast.
 const ROOMS_MAX: usize = 1_000;
@@ -142,8 +139,8 @@ pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Re
     let room = field::room("room", &request.room)?;
     check_inbox(&operations, "room", &room)?;
     let PublishRequest { data, data_b64, key, from, ephemeral, .. } = request;
-    let ask = MessageFields { data, data_b64, key, from, ephemeral }.read(&operations)?;
-    publish_one(&operations, room, ask).await
+    let message = MessageFields { data, data_b64, key, from, ephemeral }.read(&operations)?;
+    publish_one(&operations, room, message).await
 }
 
 /// Publish a message to several rooms
@@ -173,8 +170,8 @@ pub async fn broadcast(
             names.push(name);
         }
     }
-    let ask = MessageFields { data, data_b64, key, from, ephemeral }.read(&operations)?;
-    let results = publish_all(&operations, names, &ask).await;
+    let message = MessageFields { data, data_b64, key, from, ephemeral }.read(&operations)?;
+    let results = publish_all(&operations, names, &message).await;
     let failed = results.iter().filter(|result| matches!(result, BroadcastResult::Failed(_))).count();
     Ok(BroadcastDone { published: results.len() - failed, failed, results })
 }
@@ -196,21 +193,32 @@ struct MessageFields {
     ephemeral: bool,
 }
 
+/// A message with its publisher.
+#[derive(Clone)]
+struct ServerPublish {
+    from: UserName,
+    publish: Publish,
+}
+
 impl MessageFields {
-    fn read(self, operations: &Operations) -> Result<RoomAsk, OperationError> {
+    fn read(self, operations: &Operations) -> Result<ServerPublish, OperationError> {
         let Self { data, data_b64, key, from, ephemeral } = self;
         let (kind, data) = field::data(data, data_b64, operations.settings.max_message_bytes)?;
-        let from = field::user("from", from.as_deref().unwrap_or(FROM))?;
+        let from = field::user("from", from.as_deref().unwrap_or(SERVER))?;
         let key = field::key(key)?;
         if key.is_some() && ephemeral {
             return Err(OperationError::bad("`key` cannot be combined with `ephemeral`"));
         }
-        Ok(RoomAsk::Publish { from, kind, data, key, ephemeral })
+        Ok(ServerPublish { from, publish: Publish { kind, data, key, echo: true, ephemeral } })
     }
 }
 
-async fn publish_one(operations: &Operations, room: RoomName, ask: RoomAsk) -> Result<PublishReceipt, OperationError> {
-    match operations.cores.ask_room(room.clone(), ask).await? {
+async fn publish_one(
+    operations: &Operations,
+    room: RoomName,
+    ServerPublish { from, publish }: ServerPublish,
+) -> Result<PublishReceipt, OperationError> {
+    match operations.cores.ask_room_as(from, room.clone(), Ask::Publish(publish)).await? {
         Answer::Published { epoch, seq, duplicate } => Ok(PublishReceipt {
             room: room.to_string(),
             seq,
@@ -222,7 +230,11 @@ async fn publish_one(operations: &Operations, room: RoomName, ask: RoomAsk) -> R
 }
 
 /// Publishes to a few rooms at a time. Results are in the order of `rooms`.
-async fn publish_all(operations: &Arc<Operations>, rooms: Vec<RoomName>, ask: &RoomAsk) -> Vec<BroadcastResult> {
+async fn publish_all(
+    operations: &Arc<Operations>,
+    rooms: Vec<RoomName>,
+    message: &ServerPublish,
+) -> Vec<BroadcastResult> {
     let mut results: Vec<Option<BroadcastResult>> = rooms.iter().map(|_| None).collect();
     let mut waiting = rooms.into_iter().enumerate();
     let mut asked = JoinSet::new();
@@ -230,8 +242,8 @@ async fn publish_all(operations: &Arc<Operations>, rooms: Vec<RoomName>, ask: &R
         while asked.len() < ROOMS_AT_ONCE
             && let Some((index, room)) = waiting.next()
         {
-            let (operations, ask) = (operations.clone(), ask.clone());
-            asked.spawn(async move { (index, room.clone(), publish_one(&operations, room, ask).await) });
+            let (operations, message) = (operations.clone(), message.clone());
+            asked.spawn(async move { (index, room.clone(), publish_one(&operations, room, message).await) });
         }
         let Some(done) = asked.join_next().await else { break };
         let (index, room, result) = done.expect("a publish neither panics nor is cancelled before its set");

@@ -13,8 +13,9 @@ use super::field;
 use super::state::Operations;
 use crate::base::ids::RoomName;
 use crate::base::limits::{LISTING_MAX, PAGE_MAX, TOP_MAX};
-use crate::engine::call::{Answer, Call, RoomAsk, RoomOrder, RoomSummary};
+use crate::engine::call::{Call, CallAnswer, RoomOrder};
 use crate::wire::protocol::PresentUser;
+use crate::wire::protocol::{Answer, Ask, RoomSummary};
 use crate::wire::publication::Publication;
 
 #[derive(OpenApi)]
@@ -122,7 +123,7 @@ pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result
             &mut found,
             |found, from| Call::Rooms { from, limit: left(found), order },
             |found, answer| {
-                let Answer::Rooms { rooms, next } = answer else { return None };
+                let CallAnswer::Rooms { rooms, next } = answer else { return None };
                 found.extend(rooms);
                 if !is_page {
                     found.sort_by(|one, other| other.cmp_by(order, one));
@@ -147,8 +148,8 @@ pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result
     )
 )]
 pub async fn room(operations: Arc<Operations>, room: RoomName, _: RoomRequest) -> Result<RoomView, OperationError> {
-    match operations.cores.ask_room(room, RoomAsk::Summary).await? {
-        Answer::Room(summary) => Ok(summary.into()),
+    match operations.cores.ask_room(room, Ask::Summary).await? {
+        Answer::Summary(summary) => Ok(summary.into()),
         _ => Err(unexpected()),
     }
 }
@@ -220,8 +221,8 @@ pub async fn members(
 ) -> Result<MembersPage, OperationError> {
     let limit = field::limit(request.limit, field::PAGE_DEFAULT, PAGE_MAX)?;
     let after = request.after.map(|after| field::user("after", &after).map(|user| Box::from(&*user))).transpose()?;
-    let answer = operations.cores.ask_room(room.clone(), RoomAsk::Members { after, limit }).await?;
-    let Answer::Members { total, users } = answer else { return Err(unexpected()) };
+    let answer = operations.cores.ask_room(room.clone(), Ask::Presence { after, limit }).await?;
+    let Answer::Presence { total, users } = answer else { return Err(unexpected()) };
     let is_full = users.len() == limit as usize && total > users.len() as u64;
     let next = users.last().filter(|_| is_full).map(|last| last.user.to_string());
     Ok(MembersPage { room: room.to_string(), total, users: users.iter().map(MemberView::from).collect(), next })
@@ -302,7 +303,7 @@ pub async fn history(
         return Err(OperationError::bad("`before` cannot be combined with `after`"));
     }
     let limit = field::limit(limit, field::PAGE_DEFAULT, PAGE_MAX)?;
-    let answer = operations.cores.ask_room(room.clone(), RoomAsk::History { after, before, limit }).await?;
+    let answer = operations.cores.ask_room(room.clone(), Ask::History { after, before, limit }).await?;
     let Answer::History { head, first_seq, messages } = answer else { return Err(unexpected()) };
     let raw = |message: &Arc<Publication>| {
         let json = String::from_utf8(message.json(&room).to_vec()).expect("a publication is written as JSON");

@@ -1,9 +1,14 @@
 //! One room as its owner knows it: what its members see (its [`Stream`]), who numbers and who keeps that, and what waits.
 //! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
 
+mod reading;
+
 use std::ops::Range;
 
+use self::reading::HistoryRange;
 use super::OwnerEffects;
+use super::answer::Asker;
+use super::asks::Origin;
 use super::largest::Filed;
 use super::leaving::Leaving;
 use super::linked::{self, Linked};
@@ -19,6 +24,7 @@ use crate::engine::rates::Bucket;
 use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
 use crate::engine::store_port::KeptKey;
+use crate::wire::protocol::{Answer, Ask, Refusal};
 
 /// Who numbers the room's publications.
 #[derive(Debug)]
@@ -107,6 +113,34 @@ impl Room {
     pub fn set_settings(&mut self, now: Now, settings: &Settings) {
         let before = self.stream.set_settings(settings);
         self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
+    }
+
+    /// Answers what is asked of the room, other than a publish.
+    pub fn answer(&mut self, Origin { asker, .. }: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
+        if self.is_stranger(asker) {
+            return asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
+        }
+        match ask {
+            Ask::History { after, before, limit } => {
+                self.read_history(asker, HistoryRange { after, before, limit }, effects);
+            }
+            Ask::Presence { after, limit } => self.read_presence(asker, limit, after.as_deref(), effects),
+            Ask::Summary => asker.answer(&self.stream.name, Answer::Summary(self.summary(effects.now)), effects),
+            Ask::Publish(_) => debug_assert!(false, "a publish is not answered here"),
+        }
+    }
+
+    /// Whether the asker is a connection that is not a member.
+    pub fn is_stranger(&self, asker: Asker) -> bool {
+        asker.conn().is_some_and(|conn| !self.stream.listeners.contains(conn))
+    }
+
+    /// Whether nobody has ever been told of the room: it is here only because it was asked for.
+    pub fn is_unknown(&self) -> bool {
+        self.stream.history.head() == 0
+            && self.stream.listeners.members() == 0
+            && self.stream.presence.as_ref().is_none_or(|presence| presence.is_empty())
+            && self.stream.keys.is_none()
     }
 
     /// Asks the link or the store to open the room (again).

@@ -179,6 +179,7 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
+        dialects: &crate::wire::dialect::DIALECTS,
         trace_sample: trace_sample(config),
         numbering: match config.get("link", "kind").text() {
             "none" => NumberingMode::Own,

@@ -22,14 +22,15 @@ use super::table::TABLE;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, Epoch};
 use crate::control::operations::{CALL_TIMEOUT, CallCores};
-use crate::engine::call::{Answer, Call, RoomAsk};
+use crate::engine::call::{Call, CallAnswer};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
 use crate::io::calls::Reply;
+use crate::wire::protocol::{Answer, Ask, Publish, Refusal};
 
 /// What a fake core does with a call.
 enum FakeCall {
-    Answers(Answer),
+    Answers(CallAnswer),
     /// Its channel is full, or it has ended.
     Refuses,
     /// It ends before it has answered.
@@ -79,8 +80,8 @@ fn api_with(settings: ApiSettings, play: impl Fn(CoreId, &Call) -> FakeCall + Se
 /// Every publish becomes message 7.
 fn publishing() -> Arc<Api> {
     api_with(settings(), |_, call| match call {
-        Call::Room { ask: RoomAsk::Publish { .. }, .. } => {
-            FakeCall::Answers(Answer::Published { epoch: Epoch(15), seq: Some(7), duplicate: false })
+        Call::Room { ask: Ask::Publish(_), .. } => {
+            FakeCall::Answers(CallAnswer::Room(Answer::Published { epoch: Epoch(15), seq: Some(7), duplicate: false }))
         }
         other => panic!("not asked here: {other:?}"),
     })
@@ -220,12 +221,12 @@ async fn data_goes_to_the_room_as_it_was_written() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     let api = api_with(settings(), move |_, call| {
-        let Call::Room { room, ask: RoomAsk::Publish { from, kind, data, key, ephemeral } } = call else {
+        let Call::Room { room, from, ask: Ask::Publish(Publish { kind, data, key, ephemeral, .. }) } = call else {
             panic!("{call:?}")
         };
         let text = String::from_utf8_lossy(data).into_owned();
         sink.lock().expect("no fake core panics").push(format!("{room} {from} {kind:?} {text} {key:?} {ephemeral}"));
-        FakeCall::Answers(Answer::Published { epoch: Epoch(15), seq: None, duplicate: true })
+        FakeCall::Answers(CallAnswer::Room(Answer::Published { epoch: Epoch(15), seq: None, duplicate: true }))
     });
     for body in [
         r#"{"room":"a","data":{"n": 1.0, "n":2 },"extra":1}"#,
@@ -253,7 +254,7 @@ async fn inboxes_take_messages_only_if_they_are_on() {
     let sentence = refused(&post(&asking_no_core(), "/api/broadcast", rooms).await, 403, "forbidden");
     assert!(sentence.contains("`rooms[1]`"), "{sentence}");
     let api = api_with(ApiSettings { inboxes: true, ..settings() }, |_, _| {
-        FakeCall::Answers(Answer::Published { epoch: Epoch(15), seq: Some(1), duplicate: false })
+        FakeCall::Answers(CallAnswer::Room(Answer::Published { epoch: Epoch(15), seq: Some(1), duplicate: false }))
     });
     assert_eq!(post(&api, "/api/publish", body).await.status, 200);
 }
@@ -289,13 +290,17 @@ async fn errors_of_cores_have_their_status() {
         (ErrorCode::Internal, 500, "internal"),
     ] {
         let api = api_with(settings(), move |_, _| {
-            FakeCall::Answers(Answer::Refused { code, message: "why", retry_after_ms: None })
+            FakeCall::Answers(CallAnswer::Room(Answer::Refused(Refusal { code, message: "why", retry_after_ms: None })))
         });
         assert_eq!(refused(&get(&api, "/api/rooms/a").await, status, error), "why");
     }
     let api = api_with(settings(), |_, _| {
         let code = ErrorCode::Unavailable;
-        FakeCall::Answers(Answer::Refused { code, message: "later", retry_after_ms: Some(2_001) })
+        FakeCall::Answers(CallAnswer::Room(Answer::Refused(Refusal {
+            code,
+            message: "later",
+            retry_after_ms: Some(2_001),
+        })))
     });
     assert_eq!(get(&api, "/api/rooms/a").await.headers[RETRY_AFTER], "3");
 }
@@ -306,9 +311,11 @@ async fn a_broadcast_has_a_result_for_each_room_in_order() {
         let Call::Room { room, .. } = call else { panic!("{call:?}") };
         match &**room {
             "bad" => FakeCall::Ends,
-            _ => {
-                FakeCall::Answers(Answer::Published { epoch: Epoch(1), seq: Some(room.len() as u64), duplicate: false })
-            }
+            _ => FakeCall::Answers(CallAnswer::Room(Answer::Published {
+                epoch: Epoch(1),
+                seq: Some(room.len() as u64),
+                duplicate: false,
+            })),
         }
     });
     let rooms: Vec<String> = (0..200).map(|index| "x".repeat(1 + index % 100)).chain(["bad".into()]).collect();
@@ -326,14 +333,14 @@ async fn a_broadcast_has_a_result_for_each_room_in_order() {
 #[tokio::test]
 async fn listings_go_through_every_core() {
     let api = api_with(settings(), |core, call| match (call, core.0) {
-        (Call::Disconnect { from: 0, .. }, _) => FakeCall::Answers(Answer::Ended { count: 256, next: Some(90) }),
-        (Call::Disconnect { from: 90, .. }, 0) => FakeCall::Answers(Answer::Ended { count: 4, next: None }),
-        (Call::Disconnect { from: 90, .. }, 1) => FakeCall::Answers(Answer::Ended { count: 0, next: None }),
+        (Call::Disconnect { from: 0, .. }, _) => FakeCall::Answers(CallAnswer::Ended { count: 256, next: Some(90) }),
+        (Call::Disconnect { from: 90, .. }, 0) => FakeCall::Answers(CallAnswer::Ended { count: 4, next: None }),
+        (Call::Disconnect { from: 90, .. }, 1) => FakeCall::Answers(CallAnswer::Ended { count: 0, next: None }),
         (Call::Connections { from: 5, .. }, 1) => {
-            FakeCall::Answers(Answer::Connections { connections: Vec::new(), next: Some(2_053) })
+            FakeCall::Answers(CallAnswer::Connections { connections: Vec::new(), next: Some(2_053) })
         }
         (Call::Connections { from: 2_053, .. }, 1) => {
-            FakeCall::Answers(Answer::Connections { connections: Vec::new(), next: None })
+            FakeCall::Answers(CallAnswer::Connections { connections: Vec::new(), next: None })
         }
         other => panic!("not asked here: {other:?}"),
     });

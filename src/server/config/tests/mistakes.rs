@@ -118,7 +118,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "auth",
             "allowed_origins = [\"https://app.example/\"]",
-            "auth.allowed_origins: \"https://app.example/\" goes on behind the host with \"/\", and an origin ends there: write https://app.example",
+            "auth.allowed_origins: \"https://app.example/\" has \"/\" after the host, where an origin ends: write https://app.example",
         ),
         (
             "auth",
@@ -128,12 +128,12 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "auth",
             "allowed_origins = [\"null\"]",
-            "auth.allowed_origins: \"null\" is the origin of anyone: files, sandboxed frames and other pages without an origin send null; only \"*\" allows it",
+            "auth.allowed_origins: \"null\" is the origin of files, sandboxed frames and other pages without an origin; only \"*\" allows it",
         ),
         (
             "auth",
             "allowed_origins = [\"https://a.example https://b.example\"]",
-            "auth.allowed_origins: \"https://a.example https://b.example\" holds a blank or a comma, which no origin does; write each origin as a text of its own",
+            "auth.allowed_origins: \"https://a.example https://b.example\" contains a blank or a comma; write each origin as a separate string",
         ),
         (
             "server",
