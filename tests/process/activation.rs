@@ -83,7 +83,7 @@ fn invalid_variables_are_reported_in_one_sentence() {
         (bind().0.into(), "export LISTEN_FDS=two;", "LISTEN_FDS"),
         (bind().0.into(), "export LISTEN_FDS=2;", "fd 4"),
         (bind().0.into(), "export LISTEN_PID=me;", "LISTEN_PID"),
-        (udp().into(), "", "not one for TCP"),
+        (udp().into(), "", "not a TCP socket"),
         (connected.into(), "", "does not listen"),
     ];
     for (socket, more, named) in cases {
