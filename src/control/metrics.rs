@@ -16,7 +16,7 @@ use super::sample::{counter, gauge};
 use super::watched::{Metric, Watched, uptime};
 use crate::base::breaker::BreakerState;
 use crate::base::causes::{ENDS, ERRORS, REFUSALS};
-use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, Histogram, Kind};
+use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, CounterKind, Histogram};
 use crate::wire::protocol::COMMANDS;
 
 /// The two text formats of metrics.
@@ -120,8 +120,8 @@ impl Scrape {
         for (index, (name, kind, help)) in COUNTERS.iter().enumerate() {
             let name = format!("roomring_{name}");
             let kind = match kind {
-                Kind::Total => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
+                CounterKind::Total => MetricType::Counter,
+                CounterKind::Gauge => MetricType::Gauge,
             };
             let mut metric = encoder.encode_descriptor(&name, help, None, kind)?;
             for (core, values) in cores.iter().enumerate() {

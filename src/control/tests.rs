@@ -15,7 +15,7 @@ use super::*;
 use crate::base::breaker::BreakerState;
 use crate::base::causes::End;
 use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::counters::{COUNTERS, CoreCounters, Kind};
+use crate::base::counters::{COUNTERS, CoreCounters, CounterKind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
 use crate::engine::hosts::AllowedHosts;
@@ -283,7 +283,7 @@ async fn every_counter_is_exposed_once_for_each_core_and_described() {
         let (_, _, text) = call(&watched(), Method::GET, "/metrics", accept).await;
         let samples = samples(&text);
         for (name, kind, _) in COUNTERS {
-            let suffix = if *kind == Kind::Total { "_total" } else { "" };
+            let suffix = if *kind == CounterKind::Total { "_total" } else { "" };
             for core in 0..2 {
                 let sample = format!("roomring_{name}{suffix}{{core=\"{core}\"}}");
                 assert_eq!(samples.iter().filter(|(found, _)| *found == sample).count(), 1, "{sample}");

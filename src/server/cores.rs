@@ -25,7 +25,7 @@ use crate::engine::trusted::Trusted;
 use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
-use crate::io::listener::Listeners;
+use crate::io::listener::ListeningSockets;
 use crate::io::services::{Control, Services};
 use crate::io::sockets::Capacity;
 use crate::io::wake::Wake;
@@ -123,7 +123,7 @@ pub fn start(
     }
     let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();
     let settings = Arc::new(within(&plan.settings, capacity, &listen));
-    let prefaced = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
+    let proxies = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
     let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let secrets = choose_secrets()?;
     let places: Arc<Places> = Arc::default();
@@ -134,9 +134,9 @@ pub fn start(
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
         let CoreParts { services, keys } = core_parts.clone();
-        let (cpu, prefaced) = (*cpu, prefaced.clone());
+        let (cpu, proxies) = (*cpu, proxies.clone());
         let of_core = counters.clone();
-        let config = CoreConfig { cpu, slots, listeners, tls, lanes, prefaced, wake, services, counters: of_core };
+        let config = CoreConfig { cpu, slots, listeners, tls, lanes, proxies, wake, services, counters: of_core };
         let (settings, secrets, sender) = (settings.clone(), secrets.clone(), sender.clone());
         let places = places.clone();
         let engine = move || {
@@ -171,13 +171,12 @@ fn choose_secrets() -> anyhow::Result<Secrets> {
     Ok(Secrets { shown: *shown, tables: *tables })
 }
 
-fn listeners(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeners> {
+fn listeners(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<ListeningSockets> {
     let cores = plan.settings.cores;
     let listeners = match inherited.is_empty() {
-        true => Listeners::bind(&plan.listen, cores).context("server.listen")?,
-        false => {
-            Listeners::inherited(inherited, cores).context("LISTEN_FDS: cannot share the sockets between cores")?
-        }
+        true => ListeningSockets::bind(&plan.listen, cores).context("server.listen")?,
+        false => ListeningSockets::inherited(inherited, cores)
+            .context("LISTEN_FDS: cannot share the sockets between cores")?,
     };
     listeners.bound_sends(plan.socket_send_bytes).context("cannot set limits.socket_send_bytes")?;
     Ok(listeners)

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
-use super::config::lower::LogFormat;
+use super::config::choices::LogFormat;
 use crate::control::{Metric, Observed};
 
 /// Lines in the queue to the writing thread; lines beyond it are lost and counted.

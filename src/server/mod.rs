@@ -25,15 +25,16 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use self::args::{Action, Answer, Request, TokenRequest};
+use self::args::{Action, EarlyExit, Invocation, TokenRequest};
 use self::config::check::{LACKS_HOSTS, lacks_hosts};
-use self::config::found::Found;
+use self::config::config_file::ConfigFile;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
-use self::operate::{OperateError, Operation};
+use self::doctor::Diagnosis;
+use self::operate::{OperateError, RemoteCommand};
 use crate::io::clock;
 
 /// Failed while running.
@@ -48,8 +49,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     disable_huge_pages();
     match args::parse(arguments) {
         Ok(request) => run(request),
-        Err(Answer::Text(text)) => print(text.trim_end()),
-        Err(Answer::Usage(sentence)) => {
+        Err(EarlyExit::Text(text)) => print(text.trim_end()),
+        Err(EarlyExit::Usage(sentence)) => {
             complain(format_args!("roomring: {sentence}"));
             ExitCode::from(USAGE)
         }
@@ -63,7 +64,7 @@ fn disable_huge_pages() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
-fn run(request: Request) -> ExitCode {
+fn run(request: Invocation) -> ExitCode {
     let machine = Machine::detect();
     let sources = Sources::of_process(request.config, request.sets);
     let (config, mut mistakes) = load(&sources);
@@ -82,7 +83,7 @@ fn run(request: Request) -> ExitCode {
     match (request.action, plan) {
         (Action::PrintConfig, _) => print_config(&config, &mistakes),
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
-            let file = config.file.as_ref().map_or_else(|| "no file".into(), Found::shown);
+            let file = config.file.as_ref().map_or_else(|| "no file".into(), ConfigFile::shown);
             let fine = format!("the configuration is fine ({file})");
             print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
         }
@@ -93,7 +94,9 @@ fn run(request: Request) -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
-        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => doctor::run(&config, &plan, &machine, json),
+        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => {
+            print_report(&doctor::run(&config, &plan, &machine, json))
+        }
         (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_) | Action::Operate(_), _) => {
             refuse(&mistakes)
         }
@@ -101,7 +104,7 @@ fn run(request: Request) -> ExitCode {
 }
 
 /// Sends an operator command to a running server.
-fn operate(operation: &Operation, config: &Config) -> ExitCode {
+fn operate(operation: &RemoteCommand, config: &Config) -> ExitCode {
     let (sentence, code) = match operate::run(operation, config) {
         Ok(text) => return print(&text),
         Err(OperateError::Usage(sentence)) => (sentence, USAGE),
@@ -116,6 +119,11 @@ fn print_config(config: &Config, mistakes: &[Mistake]) -> ExitCode {
     let known = mistakes.iter().all(|mistake| mistake.severity == Severity::Refused);
     let printed = if known { print(print::render(config).trim_end()) } else { ExitCode::SUCCESS };
     if mistakes.is_empty() { printed } else { refuse(mistakes) }
+}
+
+fn print_report(diagnosis: &Diagnosis) -> ExitCode {
+    let printed = print(diagnosis.report.trim_end());
+    if diagnosis.can_serve { printed } else { ExitCode::from(FAILED) }
 }
 
 fn print_token(config: &Config, request: &TokenRequest) -> ExitCode {

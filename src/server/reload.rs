@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use super::config::Config;
-use super::config::found::{self, Found};
-use super::config::keys::{KEYS, Key, Reload};
+use super::config::config_file::{self, ConfigFile};
+use super::config::key::{Key, Reload};
+use super::config::keys::KEYS;
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;
@@ -49,7 +50,7 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     cores.configure(&plan.settings);
     *current = next;
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
-    let file = current.file.as_ref().map_or_else(|| "none".into(), Found::shown);
+    let file = current.file.as_ref().map_or_else(|| "none".into(), ConfigFile::shown);
     tracing::info!(file, changed, needs_restart, "configuration reloaded");
     warn_of_another(sources, current);
     Some(plan)
@@ -102,8 +103,8 @@ fn warn_of_another(sources: &Sources, current: &Config) {
     }
 }
 
-fn another<'a>(sources: &'a Sources, used: &Found) -> Option<&'a PathBuf> {
-    let first = found::first(&sources.candidates).unwrap_or_else(|(path, _)| Some(path));
+fn another<'a>(sources: &'a Sources, used: &ConfigFile) -> Option<&'a PathBuf> {
+    let first = config_file::first(&sources.candidates).unwrap_or_else(|(path, _)| Some(path));
     first.filter(|path| **path != used.path)
 }
 

@@ -113,7 +113,7 @@ fn a_folder_without_permission_does_not_hide_a_file() {
         command.args(["-c", &script, "sh"]).arg(&folder).arg(env!("CARGO_BIN_EXE_roomring")).args(*arguments);
         let finished = finish(command);
         allow(0o700);
-        assert_failed(&finished, 2, &["roomring.toml", "cannot be looked for", "Permission denied", "--config"]);
+        assert_failed(&finished, 2, &["roomring.toml", "cannot be accessed", "Permission denied", "--config"]);
     }
 }
 

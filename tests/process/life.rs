@@ -132,7 +132,9 @@ fn drain_by_command(server: &Server) {
 
 /// Waits until the first signal has reached the drain: two signals in a row may count as one.
 fn wait_for_first_signal(server: &Server) {
-    eventually("the signal is logged", || server.stderr.get().contains("another signal ends the process at once").then_some(()));
+    eventually("the signal is logged", || {
+        server.stderr.get().contains("another signal ends the process at once").then_some(())
+    });
 }
 
 #[test]

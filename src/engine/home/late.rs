@@ -13,13 +13,18 @@ use smallvec::SmallVec;
 
 use super::{Home, HomeEffects};
 use crate::base::ids::{CoreId, RoomName, UserName};
-use crate::base::limits::{LATE_AGAIN_US, LATE_LOOKS_PER_TURN_MAX};
 use crate::engine::hop::{MemberRef, ToLimiter, ToOwner, ToUser};
 use crate::engine::limiter::core_of_address;
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::user::core_of_user;
 use crate::wire::protocol::{LeftReason, ReplyTo};
+
+/// Memberships looked at in one turn for changes that their room's owner has not been told; the rest follow.
+const LATE_LOOKS_PER_TURN_MAX: usize = 16_384;
+
+/// A change that met a full lane is offered to the lane again after this.
+const LATE_AGAIN_US: u64 = 1_000;
 
 /// How a membership ends.
 #[derive(Clone, Copy, Debug)]

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 
 use super::{Home, HomeEffects, pack};
 use crate::base::ids::RoomName;
-use crate::base::limits::{MISSED_LOOKS_PER_TICK_MAX, SEND_BYTES_MAX};
+use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::news::News;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::wire::form::Frames;
 use crate::wire::frame::count_messages;
 use crate::wire::reading::Variants;
+
+/// Members looked at in one tick for statuses that they missed; the rest follow at the next tick.
+const MISSED_LOOKS_PER_TICK_MAX: usize = 4_096;
 
 /// So many statuses that a member missed are told together.
 const STATUSES_AT_A_TIME: usize = 16;

@@ -3,9 +3,16 @@
 use std::cmp::Reverse;
 
 use super::{Home, HomeEffects};
-use crate::base::limits::{SEND_BYTES_MAX, SHED_AGAIN_MS, SHED_BYTES_MIN};
+use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::session::Phase;
 use crate::wire::protocol::ReconnectReason;
+
+/// When the memory budget is exceeded and nobody is left to be closed, the core looks again after this. A connection that
+/// was told to go has as long to take the last bytes that it is sent, before it is cut off.
+const SHED_AGAIN_MS: u64 = 100;
+
+/// A connection that holds fewer bytes is never closed for memory: a healthy reader in the middle of a send.
+const SHED_BYTES_MIN: usize = 1_024;
 
 /// Someone who holds memory that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

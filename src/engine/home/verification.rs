@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Home, HomeEffects};
-use crate::base::limits::{
-    KEYS_ASK_AGAIN_MS, KEYS_WAIT_MS, KEYS_WAITING_MAX, TOKEN_LOG_AGAIN_MS, WAITED_CHECKS_PER_TURN_MAX,
-    WAITED_TOKENS_PER_TURN_MAX,
-};
+use crate::base::limits::{KEYS_WAIT_MS, KEYS_WAITING_MAX, TOKEN_LOG_AGAIN_MS, WAITED_CHECKS_PER_TURN_MAX};
 use crate::engine::access::{Access, Candidates, Cause, Denied, Keys, Token, Which};
 use crate::engine::hop::ToLimiter;
 use crate::engine::limiter::core_of_address;
 use crate::engine::output::TokenRefused;
+
+/// A core that has asked for keys and got no answer asks again after this.
+const KEYS_ASK_AGAIN_MS: u64 = 500;
+
+/// Tokens that have waited for keys judged in one turn; the rest follow in the next turn.
+const WAITED_TOKENS_PER_TURN_MAX: u32 = 64;
 
 /// What is said where there are no keys, and when to try again.
 pub(super) const NO_KEYS: &str = "the keys that verify tokens have not been obtained yet";

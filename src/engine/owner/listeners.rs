@@ -9,11 +9,13 @@ use smallvec::SmallVec;
 
 use super::OwnerEffects;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
-use crate::base::limits::STATUSES_PER_PUSH_MAX;
 use crate::engine::hop::{Hop, MemberRef, ToHome};
 use crate::engine::news::{Missed, News};
 use crate::wire::form::{Form, Frames};
 use crate::wire::reading::{Reading, Readings, Variants};
+
+/// Status changes of one room put into one frame buffer.
+const STATUSES_PER_PUSH_MAX: usize = 128;
 
 /// The messages that a core has not been sent because its lane was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,13 +18,16 @@ use super::presence::Presence;
 use super::stored::{self, Stored};
 use super::stream::Stream;
 use crate::base::ids::{Epoch, RoomName, Seq};
-use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES};
+use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, TICK_MS, USERS_BYTES};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
 use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
 use crate::engine::store_port::KeptKey;
 use crate::wire::protocol::{Answer, Ask, Refusal};
+
+/// Expired messages and keys are freed at multiples of this. Reads never see them after they expired.
+const SWEEP_MS: u64 = 5_000;
 
 /// Who numbers the room's publications.
 #[derive(Debug)]

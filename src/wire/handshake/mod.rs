@@ -14,7 +14,7 @@ mod tests;
 mod upgrade;
 
 use super::dialect::{DIALECTS, Dialect};
-use crate::base::limits::HEAD_BYTES_MAX;
+use crate::base::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use headers::Headers;
 
 pub use extensions::DeflateOffer;
@@ -25,9 +25,6 @@ pub use response::{accept_deflate_response, accept_response, json_response, refu
 
 /// Maximum bytes of a client's text that an error quotes.
 const QUOTED_BYTES_MAX: usize = 80;
-
-/// Maximum header fields of a request head, above which it is refused with 431. Browsers and proxies send about thirty.
-const HEADERS_MAX: usize = 100;
 
 /// The result of reading a request head.
 #[derive(Debug, PartialEq, Eq)]
@@ -162,7 +159,7 @@ pub fn parse_head(received: &[u8]) -> Head {
 #[must_use]
 pub fn parse_head_offering(dialects: &'static [Dialect], received: &[u8]) -> Head {
     let within = &received[..received.len().min(HEAD_BYTES_MAX)];
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut headers = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(within);
     let is_head = request.method == Some("HEAD");

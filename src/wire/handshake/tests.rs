@@ -1,7 +1,7 @@
 //! Request heads and responses, byte by byte, and the status of each refusal.
 
 use super::*;
-use crate::base::limits::QUERY_PARAMETERS_MAX;
+use crate::base::limits::{HEAD_FIELDS_MAX, QUERY_PARAMETERS_MAX};
 use crate::wire::form::Form;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -255,7 +255,7 @@ fn heads_over_the_limit_are_431() {
     assert_eq!(refused(&over), 431);
     assert_eq!(refused(&over[..HEAD_BYTES_MAX]), 431, "it cannot end in time");
     assert_eq!(parse_head(&over[..HEAD_BYTES_MAX - 1]), Head::Incomplete);
-    assert_eq!(refused(&head("/ws", &["a: b"; HEADERS_MAX + 1])), 431);
+    assert_eq!(refused(&head("/ws", &["a: b"; HEAD_FIELDS_MAX + 1])), 431);
 }
 
 #[test]
