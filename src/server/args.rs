@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use super::operate::Operation;
+use super::operate::RemoteCommand;
 use super::operate::command::{
     ConnectionsArgs, ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand,
     PublishArgs, RoomsArgs,
@@ -29,7 +29,7 @@ pub enum Action {
     /// Sign a token.
     Token(TokenRequest),
     /// Send a request to a running server.
-    Operate(Box<Operation>),
+    Operate(Box<RemoteCommand>),
 }
 
 /// The flags of `roomring token`, as typed.
@@ -171,7 +171,7 @@ struct Operated<T: Args> {
 impl<T: Args + Into<OperatorCommand>> Operated<T> {
     fn split(self) -> (Action, SourceArgs) {
         let Self { sources, how, what } = self;
-        (Action::Operate(Box::new(Operation { how, ask: what.into() })), sources)
+        (Action::Operate(Box::new(RemoteCommand { how, ask: what.into() })), sources)
     }
 }
 

@@ -34,7 +34,7 @@ use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
 use self::doctor::Diagnosis;
-use self::operate::{OperateError, Operation};
+use self::operate::{OperateError, RemoteCommand};
 use crate::io::clock;
 
 /// Failed while running.
@@ -104,7 +104,7 @@ fn run(request: Invocation) -> ExitCode {
 }
 
 /// Sends an operator command to a running server.
-fn operate(operation: &Operation, config: &Config) -> ExitCode {
+fn operate(operation: &RemoteCommand, config: &Config) -> ExitCode {
     let (sentence, code) = match operate::run(operation, config) {
         Ok(text) => return print(&text),
         Err(OperateError::Usage(sentence)) => (sentence, USAGE),

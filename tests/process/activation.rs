@@ -1,5 +1,5 @@
-//! Under a service manager: listening sockets handed over (LISTEN_FDS), readiness and life signs told (NOTIFY_SOCKET), and
-//! restarts that refuse nobody.
+//! Under a service manager: socket activation (LISTEN_FDS), notifications (NOTIFY_SOCKET), and restarts that drop no new
+//! connections.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -15,7 +15,7 @@ use crate::command_line::assert_failed;
 use crate::http;
 use crate::server::{PATIENCE, Server, clean, eventually, finish, program, scratch};
 
-/// The program with `socket` as descriptor 3, as systemd hands it over; `more` is run before it.
+/// The program with `socket` as descriptor 3, as systemd hands it over; `more` runs before it.
 fn activated(socket: impl Into<OwnedFd>, more: &str) -> Command {
     let mut command = Command::new("sh");
     clean(&mut command);
@@ -44,7 +44,7 @@ fn start(listener: &TcpListener) -> Server {
 }
 
 #[test]
-fn a_socket_that_is_handed_over_is_served_by_all_cores() {
+fn an_inherited_socket_is_served_by_all_cores() {
     let (listener, address) = bind();
     let server = start(&listener);
     assert_eq!(server.listen, address, "{}", server.ready);
@@ -58,7 +58,7 @@ fn a_socket_that_is_handed_over_is_served_by_all_cores() {
 }
 
 #[test]
-fn the_control_address_can_be_handed_over() {
+fn the_control_address_can_be_inherited() {
     let (listener, address) = bind();
     let server = Server::spawn(activated(listener, "export LISTEN_FDNAMES=control;"));
     assert_eq!(server.control, address, "{}", server.ready);
@@ -68,14 +68,14 @@ fn the_control_address_can_be_handed_over() {
 }
 
 #[test]
-fn sockets_meant_for_another_process_are_left_alone() {
+fn sockets_for_another_process_are_ignored() {
     let (listener, address) = bind();
     let server = Server::spawn(activated(listener, "export LISTEN_PID=1;"));
     assert_ne!(server.listen, address);
 }
 
 #[test]
-fn nonsense_in_the_environment_is_one_clear_sentence() {
+fn invalid_variables_are_reported_in_one_sentence() {
     let udp = || UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let (connected, _) = bind();
     let connected = std::net::TcpStream::connect(connected.local_addr().expect("bound")).expect("connects");
@@ -83,7 +83,7 @@ fn nonsense_in_the_environment_is_one_clear_sentence() {
         (bind().0.into(), "export LISTEN_FDS=two;", "LISTEN_FDS"),
         (bind().0.into(), "export LISTEN_FDS=2;", "fd 4"),
         (bind().0.into(), "export LISTEN_PID=me;", "LISTEN_PID"),
-        (udp().into(), "", "not one for TCP"),
+        (udp().into(), "", "not a TCP socket"),
         (connected.into(), "", "does not listen"),
     ];
     for (socket, more, named) in cases {
@@ -91,11 +91,11 @@ fn nonsense_in_the_environment_is_one_clear_sentence() {
     }
 }
 
-/// One client's whole life; what went wrong, if anything did.
+/// Runs one client from start to end. Returns what went wrong, if anything.
 fn live(address: SocketAddr, pause: Duration) -> Result<(), String> {
     let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| error.to_string())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-    // A server that ends between the connect and the head must not forget who has connected.
+    // A server that ends between the connect and the head must not lose the connection.
     thread::sleep(pause);
     let head = http::upgrade_head(address, "/ws?room=lobby", "");
     stream.write_all(head.as_bytes()).map_err(|error| format!("the head: {error}"))?;
@@ -111,7 +111,7 @@ fn live(address: SocketAddr, pause: Duration) -> Result<(), String> {
 }
 
 #[test]
-fn a_restart_refuses_nobody() {
+fn a_restart_drops_no_new_connections() {
     const THREADS: u64 = 4;
     const RESTARTS: usize = 3;
     let (listener, address) = bind();
@@ -148,11 +148,11 @@ fn a_restart_refuses_nobody() {
     server.wait_until_empty();
 }
 
-/// What a service manager hears.
+/// A service manager that receives notifications.
 struct Manager(UnixDatagram);
 
 impl Manager {
-    /// A server that is told of a manager, with a watchdog.
+    /// Starts a server under a manager with a watchdog.
     fn start(name: &str) -> (Manager, Server) {
         let path = scratch("activation").join(name);
         let _ = std::fs::remove_file(&path);
@@ -164,7 +164,7 @@ impl Manager {
         (Manager(socket), Server::spawn(command))
     }
 
-    /// The next message that is no mere sign of life, as lines.
+    /// The lines of the next message that is not only a heartbeat.
     fn hear(&self) -> Vec<String> {
         loop {
             let lines = self.hear_any();
@@ -183,7 +183,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_told_of_each_change() {
+fn the_service_manager_is_notified_of_each_change() {
     let (manager, mut server) = Manager::start("changes");
     let ready = [String::from("READY=1"), format!("STATUS=serving on {}", server.listen)];
     assert_eq!(manager.hear(), ready);
@@ -200,12 +200,12 @@ fn the_service_manager_is_told_of_each_change() {
 }
 
 #[test]
-fn signs_of_life_come_while_the_cores_live() {
+fn heartbeats_are_sent_while_the_cores_answer() {
     let (manager, server) = Manager::start("watchdog");
     for _ in 0..5 {
         while manager.hear_any() != ["WATCHDOG=1"] {}
     }
-    // A process that is stopped says nothing: what is there already is all there is.
+    // A stopped process sends nothing more: drain what has arrived.
     server.signal("STOP");
     manager.0.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");
     let mut buffer = [0; 4096];

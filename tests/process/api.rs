@@ -1,4 +1,4 @@
-//! The HTTP API on the control address: every route on a real server, every answer held to the API's own description.
+//! The HTTP API on the control address: every route of a real server, with every response validated against the API's description.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::client::{Arrived, Client, publish_command};
 use crate::http::{self, Answer};
 use crate::server::{Server, eventually, program, scratch};
 
-/// A server's API with its description, to which every answer is held.
+/// A server's API with the description that responses are validated against.
 struct Api {
     address: SocketAddr,
     description: Value,
@@ -41,14 +41,14 @@ impl Api {
         self.refused("post", path, status, error, &answer)
     }
 
-    /// A refusal's sentence.
+    /// The message of an error response.
     fn refused(&self, method: &str, path: &str, status: u16, error: &str, answer: &Answer) -> String {
         let body = self.held(method, path, status, answer);
         assert_eq!(body["error"], error, "{path}: {body}");
-        body["message"].as_str().expect("plain words").to_owned()
+        body["message"].as_str().expect("a message").to_owned()
     }
 
-    /// The body of an answer with this status, held to the schema that the description has for it.
+    /// The body of a response with this status, validated against its schema in the description.
     fn held(&self, method: &str, path: &str, status: u16, answer: &Answer) -> Value {
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         assert_eq!(answer.field("Content-Type"), Some("application/json"), "{answer:?}");
@@ -83,7 +83,7 @@ impl Api {
         }
     }
 
-    /// Every field is described, too.
+    /// Asserts that the description has every field.
     fn assert_known(&self, schema: &Value, value: &Value) {
         let schema = match schema["$ref"].as_str() {
             Some(reference) => {
@@ -132,7 +132,7 @@ fn a_publish_reaches_members_on_every_core_as_it_was_written() {
 }
 
 #[test]
-fn a_publish_is_done_once_and_kept_for_whoever_joins_later() {
+fn a_publish_takes_effect_once_and_stays_for_later_members() {
     let (server, api) = start(&[]);
     let keyed = json!({"room": "news", "data": [1], "key": "k1"});
     let first = api.post("publish", &keyed);
@@ -155,21 +155,7 @@ fn a_publish_is_done_once_and_kept_for_whoever_joins_later() {
 }
 
 #[test]
-fn a_user_is_shown_typing() {
-    let (server, api) = start(&[]);
-    let mut ann = Client::connect(&server, "ann");
-    ann.join("lobby");
-    let typing = json!({"room": "lobby", "user": "helper", "active": true});
-    assert_eq!(api.post("typing", &typing), typing);
-    let pushed = ann.expect("typing");
-    assert_eq!((&pushed["user"], &pushed["active"]), (&json!("helper"), &json!(true)));
-    let body = br#"{"room":"nowhere","user":"helper","active":true}"#;
-    let answer = http::send(api.address, "POST", "/api/typing", "Content-Type: application/json\r\n", body);
-    assert_eq!(api.held("post", "typing", 404, &answer)["error"], "room_not_found");
-}
-
-#[test]
-fn data_is_taken_however_deep_it_is() {
+fn deeply_nested_data_is_accepted() {
     let (_server, api) = start(&[]);
     let deep = "[".repeat(30_000) + &"]".repeat(30_000);
     let body = format!(r#"{{"room":"a","data":{deep},"more":{deep}}}"#);
@@ -246,7 +232,7 @@ fn names_in_paths_are_decoded() {
 }
 
 #[test]
-fn members_and_history_are_told_page_by_page() {
+fn members_and_history_are_listed_page_by_page() {
     let (server, api) = start(&[]);
     let mut clients: Vec<Client> = (0..5).map(|index| Client::connect(&server, &format!("u{index}"))).collect();
     clients.push(Client::connect(&server, "u4"));
@@ -278,7 +264,7 @@ fn members_and_history_are_told_page_by_page() {
 }
 
 #[test]
-fn connections_are_told_with_what_they_do() {
+fn connections_are_listed_with_their_counters() {
     let (server, api) = start(&["heartbeat.interval=100ms"]);
     let mut clients: Vec<Client> =
         (0..6).map(|index| Client::connect(&server, if index < 2 { "bob" } else { "ann" })).collect();
@@ -328,7 +314,7 @@ fn connections_are_told_with_what_they_do() {
 }
 
 #[test]
-fn laggards_are_found() {
+fn the_slowest_connections_are_listed() {
     let (server, api) = start(&[]);
     let mut fast = Client::connect(&server, "fast");
     let mut stalled = Client::connect(&server, "stalled");
@@ -349,7 +335,7 @@ fn laggards_are_found() {
 }
 
 #[test]
-fn a_kick_puts_every_connection_of_a_user_out_of_one_room() {
+fn a_kick_removes_every_connection_of_a_user_from_one_room() {
     let (server, api) = start(&[]);
     let mut bobs: Vec<Client> = (0..6).map(|_| Client::connect(&server, "bob")).collect();
     let mut ann = Client::connect(&server, "ann");
@@ -392,7 +378,7 @@ fn connections_are_closed_by_user_or_by_id() {
 }
 
 #[test]
-fn mistakes_have_their_status_and_name_the_field() {
+fn errors_have_their_status_and_name_the_field() {
     let (_server, api) = start(&["server.max_message_bytes=1KiB"]);
     for (path, body, status, error, named) in [
         ("publish", json!({"data": 1}), 400, "bad_request", "`room`"),
@@ -445,7 +431,7 @@ fn a_key_guards_the_api_and_nothing_else() {
 }
 
 #[test]
-fn the_key_and_the_rate_are_read_again() {
+fn a_reload_changes_the_key_and_the_rate() {
     let file = scratch("api").join("key.toml");
     let write = |text: &str| std::fs::write(&file, format!("[control]\n{text}\n")).expect("it can be written");
     write("api_key = \"first\"");
@@ -485,7 +471,7 @@ fn requests_are_counted_by_route_and_status() {
 }
 
 #[test]
-fn a_drain_is_that_of_a_signal() {
+fn a_drain_is_like_that_of_a_signal() {
     let (mut server, api) = start(&[]);
     let mut client = Client::connect(&server, "ann");
     client.join("lobby");
@@ -499,9 +485,9 @@ fn a_drain_is_that_of_a_signal() {
 }
 
 #[test]
-fn asking_twice_does_not_cut_a_drain_short() {
+fn a_second_request_does_not_cut_a_drain_short() {
     let (mut server, api) = start(&["server.shutdown_grace=2s"]);
-    // A client that never answers its close frame keeps the drain going until its grace is over.
+    // A client that never answers its close frame keeps the drain going until its grace expires.
     let _silent = http::open_websocket(server.listen, "/ws?user=silent");
     for _ in 0..3 {
         let answer = http::send(server.control, "POST", "/api/drain", "", b"");
@@ -510,4 +496,18 @@ fn asking_twice_does_not_cut_a_drain_short() {
     assert_eq!(http::get(server.control, "/ready").status, 503);
     api.get("connections");
     assert_eq!(server.wait().code(), Some(0), "a second signal would have ended it with 1");
+}
+
+#[test]
+fn a_user_is_shown_typing() {
+    let (server, api) = start(&[]);
+    let mut ann = Client::connect(&server, "ann");
+    ann.join("lobby");
+    let typing = json!({"room": "lobby", "user": "helper", "active": true});
+    assert_eq!(api.post("typing", &typing), typing);
+    let pushed = ann.expect("typing");
+    assert_eq!((&pushed["user"], &pushed["active"]), (&json!("helper"), &json!(true)));
+    let body = br#"{"room":"nowhere","user":"helper","active":true}"#;
+    let answer = http::send(api.address, "POST", "/api/typing", "Content-Type: application/json\r\n", body);
+    assert_eq!(api.held("post", "typing", 404, &answer)["error"], "room_not_found");
 }

@@ -1,4 +1,4 @@
-//! What operators read: `/stats`, `/metrics`, `/health`, `/ready` (OPERATIONS, "Endpoints of the control address").
+//! The monitoring endpoints: `/stats`, `/metrics`, `/health`, `/ready` (OPERATIONS, "Endpoints of the control address").
 
 use std::process::Command;
 
@@ -93,7 +93,7 @@ fn metrics_have_their_names_types_and_values() {
 }
 
 #[test]
-fn numbers_only_grow_where_they_should() {
+fn counters_only_grow() {
     let server = Server::start(&[]);
     let mut clients = conversation(&server);
     let before = server.stats();
@@ -109,7 +109,7 @@ fn numbers_only_grow_where_they_should() {
 }
 
 #[test]
-fn health_and_readiness_are_told() {
+fn health_and_readiness_are_served() {
     let server = Server::start(&[]);
     let status_of = |path: &str| http::get(server.control, path).status;
     assert_eq!((status_of("/health"), status_of("/ready"), status_of("/nowhere")), (200, 200, 404));
@@ -118,7 +118,7 @@ fn health_and_readiness_are_told() {
 }
 
 #[test]
-fn whoever_holds_connections_keeps_no_monitoring_out() {
+fn clients_that_hold_connections_do_not_block_monitoring() {
     let server = Server::start(&["log.format=text"]);
     let slow_body = format!(
         "POST /api/kick HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{",
@@ -137,7 +137,7 @@ fn whoever_holds_connections_keeps_no_monitoring_out() {
         }
         drop(streams);
     }
-    // With no descriptors left, the oldest connections make way and the log is told once.
+    // Without free descriptors the oldest connections are closed, and the log has one line.
     let pid = server.pid();
     let descriptors = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the kernel tells").count();
     let open = eventually("the connections have ended", || Some(descriptors()).filter(|open| *open < 100));
@@ -161,7 +161,7 @@ fn an_idle_server_rests() {
     eventually("the last of the conversation is done", || {
         let before = turns();
         std::thread::sleep(std::time::Duration::from_millis(500));
-        // Two cores, half a second, a tick at most every 100 ms for each thing that waits for time.
+        // Two cores, half a second, at most one tick every 100 ms for each timer.
         (turns() - before < 50.0).then_some(())
     });
 }

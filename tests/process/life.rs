@@ -57,7 +57,7 @@ fn a_second_server_cannot_take_the_same_port() {
 }
 
 #[test]
-fn a_kernel_that_forbids_io_uring_is_named() {
+fn a_kernel_that_forbids_io_uring_is_reported() {
     let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
     let mut command = Command::new("python3");
     clean(&mut command);
@@ -72,7 +72,7 @@ fn a_kernel_that_forbids_io_uring_is_named() {
 }
 
 #[test]
-fn limits_that_are_too_low_are_named() {
+fn limits_that_are_too_low_are_reported() {
     for (limit, names) in [("--memlock=65536:65536", "RLIMIT_MEMLOCK"), ("--nofile=12:12", "RLIMIT_NOFILE")] {
         let mut command = Command::new("prlimit");
         clean(&mut command);
@@ -84,7 +84,7 @@ fn limits_that_are_too_low_are_named() {
 }
 
 #[test]
-fn a_drain_tells_everybody_and_ends_well() {
+fn a_drain_tells_every_client_and_succeeds() {
     let mut server = Server::start(&["server.cores=2", "server.shutdown_grace=5s"]);
     let mut clients: Vec<Client> = (0..50).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
     for client in &mut clients {
@@ -108,7 +108,7 @@ fn a_drain_tells_everybody_and_ends_well() {
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
-/// A member that never answers the close frame keeps a drain going until its grace is over.
+/// A member that never answers the close frame keeps a drain going until its grace expires.
 fn silent_member(server: &Server) -> std::net::TcpStream {
     http::open_websocket(server.listen, "/ws?user=silent")
 }
@@ -119,24 +119,26 @@ fn hold_the_drain(server: &Server) -> std::net::TcpStream {
     silent
 }
 
-/// By the HTTP API, as by a `preStop` of Kubernetes.
+/// Drains through the HTTP API, like a `preStop` hook of Kubernetes.
 fn drain_by_request(server: &Server) {
     assert_eq!(http::send(server.control, "POST", "/api/drain", "", b"").status, 202);
 }
 
-/// By the command, as by an `ExecStop` of systemd.
+/// Drains by the command, like an `ExecStop=` of systemd.
 fn drain_by_command(server: &Server) {
     let finished = run(&["drain", "--control", &server.control.to_string()]);
     assert_eq!(finished.code, 0, "{finished:?}");
 }
 
-/// Waits until the first signal has reached the drain: two at once may count as one.
+/// Waits until the first signal has reached the drain: two signals in a row may count as one.
 fn wait_for_first_signal(server: &Server) {
-    eventually("the signal is logged", || server.stderr.get().contains("another signal ends it at once").then_some(()));
+    eventually("the signal is logged", || {
+        server.stderr.get().contains("another signal ends the process at once").then_some(())
+    });
 }
 
 #[test]
-fn a_drain_that_was_asked_for_survives_the_first_signal() {
+fn a_requested_drain_survives_the_first_signal() {
     for drain in [drain_by_request, drain_by_command] {
         let mut server = Server::start(&["server.cores=2", "server.shutdown_grace=3s"]);
         let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(&server, "user")).collect();
@@ -153,7 +155,7 @@ fn a_drain_that_was_asked_for_survives_the_first_signal() {
 }
 
 #[test]
-fn a_drain_that_was_asked_for_is_ended_by_the_second_signal() {
+fn a_requested_drain_is_ended_by_the_second_signal() {
     let mut server = Server::start(&["server.shutdown_grace=1h"]);
     let _silent = silent_member(&server);
     drain_by_request(&server);
@@ -166,7 +168,7 @@ fn a_drain_that_was_asked_for_is_ended_by_the_second_signal() {
 }
 
 #[test]
-fn a_draining_server_says_so_and_takes_nobody() {
+fn a_draining_server_says_so_and_accepts_no_connections() {
     let server = Server::start(&["server.shutdown_grace=20s"]);
     let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(&server, "user")).collect();
     let _silent = hold_the_drain(&server);
@@ -183,7 +185,7 @@ fn a_draining_server_says_so_and_takes_nobody() {
 }
 
 #[test]
-fn a_drain_ends_within_its_grace_whoever_is_silent() {
+fn a_drain_ends_within_its_grace_despite_silent_clients() {
     let mut server = Server::start(&["server.shutdown_grace=1s"]);
     let started = Instant::now();
     let _silent = hold_the_drain(&server);

@@ -1,5 +1,5 @@
-//! What `tuning/` offers for monitoring, against a server's own `/metrics`: every name there is one here, and Prometheus's
-//! own tool takes the text.
+//! The monitoring files of `tuning/` against the `/metrics` of a server: every metric that they name exists, and promtool
+//! accepts the text.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,13 +12,13 @@ use crate::client::Client;
 use crate::http;
 use crate::server::Server;
 
-/// Metrics that only servers with other settings than this test's have.
+/// Metrics that need other settings than those of this test.
 const ELSEWHERE: &[&str] = &["roomring_tls_certificate_expiry_timestamp_seconds", "roomring_api_requests_total"];
 
-/// What `promtool` finds fault with: names that are kept for those who read them already.
+/// Faults that `promtool` finds: names that are kept for existing users.
 const KNOWN_FAULTS: &[&str] = &["roomring_cpu_us_total"];
 
-/// Where `./tests/run` puts Prometheus's tool, unless the variable `PROMTOOL` says where it is.
+/// The path of promtool: the variable `PROMTOOL`, or where `./tests/run` puts it.
 fn promtool() -> PathBuf {
     let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the build's folder");
     let here = builds.join("promtool/usr/bin/promtool");
@@ -32,14 +32,14 @@ fn tuning(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The metrics of this server that a text names.
+/// The metrics of the server that a text names.
 fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
     words.filter(|word| word.starts_with("roomring_") || word.starts_with("websocket_")).collect()
 }
 
 fn busy_server() -> (Server, Client) {
-    // Nobody listens there: what is traced is lost, and counted.
+    // Nothing listens there: spans are lost, and counted.
     let server = Server::start(&["server.cores=2", "trace.otlp_endpoint=http://127.0.0.1:1"]);
     let mut client = Client::connect(&server, "a");
     client.join("lobby");
@@ -48,7 +48,7 @@ fn busy_server() -> (Server, Client) {
 }
 
 #[test]
-fn dashboard_and_alerts_name_metrics_that_there_are() {
+fn dashboard_and_alerts_name_existing_metrics() {
     let (server, _client) = busy_server();
     let text = http::get(server.control, "/metrics").body;
     let series = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next());
@@ -85,7 +85,7 @@ fn collect_expressions(value: &serde_json::Value, into: &mut Vec<String>) {
 }
 
 #[test]
-fn prometheus_takes_the_metrics() {
+fn promtool_accepts_the_metrics() {
     let (server, _client) = busy_server();
     let text = http::get(server.control, "/metrics").body;
     let mut tool = Command::new(promtool())
@@ -101,6 +101,6 @@ fn prometheus_takes_the_metrics() {
     let faults: Vec<&str> =
         said.lines().filter(|line| !KNOWN_FAULTS.iter().any(|known| line.starts_with(known))).collect();
     assert!(faults.is_empty(), "{faults:#?}");
-    // 0: nothing to say; 3: only faults of style, which are those above.
+    // 0: no faults; 3: only faults of style, checked above.
     assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
 }

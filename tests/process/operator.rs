@@ -1,4 +1,4 @@
-//! The operator's commands against a running server (OPERATIONS, "Command line").
+//! The operator commands against a running server (OPERATIONS, "Command line").
 
 use serde_json::{Value, json};
 
@@ -12,21 +12,21 @@ fn operate(server: &Server, arguments: &[&str]) -> Finished {
     run(&[arguments, &["--control", &control]].concat())
 }
 
-/// What a command prints, which must be done.
+/// Runs a command that must succeed. Returns what it prints.
 fn done(server: &Server, arguments: &[&str]) -> String {
     let finished = operate(server, arguments);
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{arguments:?}: {finished:?}");
     finished.stdout.trim_end().to_owned()
 }
 
-/// The same for a machine.
+/// The same with `--json`.
 fn done_json(server: &Server, arguments: &[&str]) -> Value {
     let text = done(server, &[arguments, &["--json"]].concat());
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 #[test]
-fn a_room_is_seen_and_used_from_the_command_line() {
+fn rooms_are_read_and_published_to_from_the_command_line() {
     let server = Server::start(&["server.cores=2"]);
     let mut ann = Client::connect(&server, "ann");
     let mut bob = Client::connect(&server, "bob");
@@ -58,7 +58,7 @@ fn a_room_is_seen_and_used_from_the_command_line() {
 }
 
 #[test]
-fn who_is_connected_is_seen_kicked_and_disconnected() {
+fn connections_are_listed_kicked_and_closed() {
     let server = Server::start(&["server.cores=2"]);
     let mut bobs: Vec<Client> = (0..3).map(|_| Client::connect(&server, "bob")).collect();
     let mut ann = Client::connect(&server, "ann");
@@ -111,7 +111,7 @@ fn a_server_without_clients_answers_before_it_ends() {
 }
 
 #[test]
-fn where_and_with_which_key_comes_from_the_configuration() {
+fn address_and_key_come_from_the_configuration() {
     let server = Server::start(&["control.api_key=sesame"]);
     let listen = format!("control.listen={}", server.control);
     let finished = run(&["rooms", "--set", &listen, "--set", "control.api_key=sesame"]);
@@ -125,13 +125,13 @@ fn where_and_with_which_key_comes_from_the_configuration() {
     let wrong = run(&["rooms", "--set", &listen, "--set", "control.api_key=guess"]);
     assert_failed(&wrong, 1, &["401"]);
     assert!(!wrong.stderr.contains("guess"), "{wrong:?}");
-    // A server's other keys are not this command's business, as long as they can be read.
+    // The command ignores other keys of the configuration, as long as they can be read.
     let elsewhere = ["--set", &listen, "--set", "control.api_key=sesame", "--set", "server.cores=1000"];
     assert_eq!(run(&[&["rooms"][..], &elsewhere].concat()).code, 0);
 }
 
 #[test]
-fn what_cannot_be_done_is_one_sentence_with_its_code() {
+fn errors_are_one_sentence_with_an_exit_code() {
     let server = Server::start(&[]);
     for (arguments, code, parts) in [
         (&["members", "nowhere"][..], 1, &["404", "room_not_found"][..]),

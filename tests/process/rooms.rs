@@ -15,7 +15,7 @@ fn seqs_of(messages: &[Value]) -> Vec<u64> {
     messages.iter().map(|message| message["seq"].as_u64().expect("a message has a seq")).collect()
 }
 
-/// Fails if the client has been given, or is given before its own fence, anything of this type.
+/// Asserts that nothing of this type arrives before the client's own fence.
 fn assert_never_got(client: &mut Client, kind: &str) {
     let pong = client.request(json!({"type": "ping"}));
     assert_eq!(pong["type"], "pong", "{pong}");
@@ -207,7 +207,7 @@ fn history_is_read_in_pages() {
 }
 
 #[test]
-fn who_has_left_gets_nothing_more() {
+fn a_client_that_has_left_gets_nothing_more() {
     let server = Server::start(&[]);
     let mut alice = Client::connect(&server, "alice");
     let mut bob = Client::connect(&server, "bob");
@@ -308,7 +308,7 @@ fn replies_come_only_to_commands_with_an_id() {
 }
 
 #[test]
-fn an_empty_room_is_no_room() {
+fn an_empty_room_does_not_exist() {
     let server = Server::start(&["rooms.presence_grace=0s"]);
     let mut alice = Client::connect(&server, "alice");
     alice.join("one");
@@ -368,7 +368,7 @@ fn a_thousand_joins_and_leaves_at_once_are_done() {
 }
 
 #[test]
-fn whoever_leaves_gets_what_it_published_before() {
+fn a_client_that_leaves_gets_what_it_published_before() {
     for (cores, rate) in [(1, "0"), (2, "0"), (4, "0"), (2, "1000/1s"), (4, "1000/1s")] {
         let rate = format!("limits.message_rate_per_user={rate}");
         let server = Server::start(&[&format!("server.cores={cores}"), "server.pin=false", &rate]);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::server::{Server, eventually, program, scratch};
 
-/// Takes whatever is sent to `/v1/traces`.
+/// Collects the spans sent to `/v1/traces`.
 struct Collector {
     address: SocketAddr,
     spans: Arc<Mutex<Vec<Value>>>,
@@ -47,7 +47,7 @@ impl Collector {
     }
 }
 
-/// A `POST` of JSON to the path that the protocol names; `None` at the end of the connection.
+/// Reads a `POST` of JSON to the path of the protocol; `None` at the end of the connection.
 fn read_request(reader: &mut impl BufRead) -> Option<Value> {
     let mut length = None;
     let mut line = String::new();
@@ -94,7 +94,7 @@ fn a_publish_is_followed_from_its_connection_to_every_core_that_listens() {
     let endpoint = format!("trace.otlp_endpoint=http://{}", collector.address);
     let before_ns = unix_ns();
     let server = Server::start(&["server.cores=2", "rooms.presence=false", "trace.sample=1", &endpoint]);
-    // The kernel spreads connections over the cores by a hash: of so many some are on each.
+    // The kernel spreads connections over the cores by a hash: with this many each core has some.
     let mut clients: Vec<Client> = (0..16).map(|index| Client::connect(&server, &format!("user{index}"))).collect();
     for client in &mut clients {
         client.join("news");
@@ -191,7 +191,7 @@ fn a_hang_up_changes_how_many_are_traced() {
 }
 
 #[test]
-fn an_absent_collector_costs_a_count_and_a_line() {
+fn an_absent_collector_costs_a_counter_and_a_log_line() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let endpoint = format!("trace.otlp_endpoint=http://name:secret@{address}");
     let server = Server::start(&["log.format=json", "trace.sample=1", "trace.queue_max=16", &endpoint]);

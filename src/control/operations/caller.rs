@@ -16,7 +16,7 @@ use crate::io::core::CoreHandle;
 use crate::io::services::Control;
 use crate::wire::protocol::{Answer, Ask, Refusal};
 
-/// The user in whose name the server itself asks and publishes.
+/// The user that the server asks and publishes as, unless a request names another.
 pub const SERVER: &str = "server";
 
 /// How long a core may take to answer. The call may still take effect afterwards.
@@ -104,13 +104,13 @@ impl Caller {
         }
     }
 
-    /// Asks a room's owner in the server's name.
+    /// Asks a room's owner as the server.
     pub async fn ask_room(&self, room: RoomName, ask: Ask) -> Result<Answer, OperationError> {
         let server = UserName::new(SERVER).expect("a valid name");
         self.ask_room_as(server, room, ask).await
     }
 
-    /// Asks a room's owner in the name of a user.
+    /// Asks a room's owner in a user's name.
     pub async fn ask_room_as(&self, from: UserName, room: RoomName, ask: Ask) -> Result<Answer, OperationError> {
         let owner = owner_of(&room, self.cores());
         match self.ask(owner, Call::Room { room, from, ask }).await? {

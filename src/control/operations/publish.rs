@@ -227,8 +227,15 @@ struct MessageFields {
     ephemeral: bool,
 }
 
+/// A message with its publisher.
+#[derive(Clone)]
+struct ServerPublish {
+    from: UserName,
+    publish: Publish,
+}
+
 impl MessageFields {
-    fn read(self, operations: &Operations) -> Result<(UserName, Publish), OperationError> {
+    fn read(self, operations: &Operations) -> Result<ServerPublish, OperationError> {
         let Self { data, data_b64, key, from, ephemeral } = self;
         let (kind, data) = field::data(data, data_b64, operations.settings.max_message_bytes)?;
         let from = field::user("from", from.as_deref().unwrap_or(SERVER))?;
@@ -236,14 +243,14 @@ impl MessageFields {
         if key.is_some() && ephemeral {
             return Err(OperationError::bad("`key` cannot be combined with `ephemeral`"));
         }
-        Ok((from, Publish { kind, data, key, echo: true, ephemeral }))
+        Ok(ServerPublish { from, publish: Publish { kind, data, key, echo: true, ephemeral } })
     }
 }
 
 async fn publish_one(
     operations: &Operations,
     room: RoomName,
-    (from, publish): (UserName, Publish),
+    ServerPublish { from, publish }: ServerPublish,
 ) -> Result<PublishReceipt, OperationError> {
     match operations.cores.ask_room_as(from, room.clone(), Ask::Publish(publish)).await? {
         Answer::Published { epoch, seq, duplicate } => Ok(PublishReceipt {
@@ -260,7 +267,7 @@ async fn publish_one(
 async fn publish_all(
     operations: &Arc<Operations>,
     rooms: Vec<RoomName>,
-    message: &(UserName, Publish),
+    message: &ServerPublish,
 ) -> Vec<BroadcastResult> {
     let mut results: Vec<Option<BroadcastResult>> = rooms.iter().map(|_| None).collect();
     let mut waiting = rooms.into_iter().enumerate();

@@ -26,7 +26,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One operator command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
+pub struct RemoteCommand {
     /// Where to send it, and how to print the response.
     pub how: ControlArgs,
     /// The command itself.
@@ -46,7 +46,7 @@ pub enum OperateError {
 ///
 /// # Errors
 /// Why the command failed.
-pub fn run(operation: &Operation, config: &Config) -> Result<String, OperateError> {
+pub fn run(operation: &RemoteCommand, config: &Config) -> Result<String, OperateError> {
     let base = base_url(operation.how.control.as_deref(), config).map_err(OperateError::Usage)?;
     let key = config.get("control", "api_key").text();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
