@@ -1,4 +1,4 @@
-//! The configuration as a whole: sources, mistakes, and what comes out.
+//! The configuration as a whole: keys, printing and lowering.
 
 mod mistakes;
 mod sources;
@@ -42,7 +42,7 @@ fn refused(config: &Config, machine: &Machine) -> Vec<Mistake> {
     plan(config, machine).err().unwrap_or_default()
 }
 
-/// Everything wrong with a file, its directory left out of the sentences.
+/// Every mistake of a file, without its directory.
 fn mistakes_in(text: &str) -> Vec<String> {
     let scratch = Scratch::new(text);
     let (config, mut mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
@@ -65,7 +65,7 @@ fn plan_of(text: &str) -> Plan {
 #[test]
 fn defaults_are_in_their_ranges_and_need_no_missing_part() {
     for key in KEYS {
-        // Reading is what checks the range; it panics here if the default does not pass.
+        // Panics if the default is out of range.
         let value = key.default_value();
         assert!(!key.doc.is_empty(), "{}", key.path());
         let again = super::raw::raw_of(toml::de::DeValue::parse(&key.kind.render(&value)).expect("TOML").get_ref());

@@ -1,4 +1,4 @@
-//! Which source wins, and how each is read.
+//! The order of the sources, and the reading of each.
 
 use std::path::PathBuf;
 
