@@ -12,7 +12,7 @@ use super::kind::Kind;
 use super::load::{Sources, load};
 use super::lower::{Plan, plan};
 use super::machine::Machine;
-use super::origin::{Mistake, Origin};
+use super::origin::{Mistake, ValueOrigin};
 use super::{Config, print};
 
 /// Every key as it is documented for operators, with the values that are the defaults once every part is there.
@@ -92,7 +92,7 @@ fn every_documented_key_is_known_and_every_known_key_documented() {
     let (config, mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
     assert_eq!(mistakes, []);
     for (index, setting) in config.settings() {
-        assert!(matches!(setting.origin, Origin::File { .. }), "{} is not in it", KEYS[index].path());
+        assert!(matches!(setting.origin, ValueOrigin::File { .. }), "{} is not in it", KEYS[index].path());
     }
 }
 
