@@ -18,7 +18,7 @@ use roomring::engine::Engine;
 use roomring::engine::trusted::Trusted;
 use roomring::io::core::{CoreConfig, CoreHandle, start};
 use roomring::io::lanes::Lanes;
-use roomring::io::listener::Listeners;
+use roomring::io::listener::ListeningSockets;
 use roomring::io::services::{Control, Services};
 use roomring::io::sockets::Capacity;
 use roomring::io::wake::Wake;
@@ -105,7 +105,7 @@ struct Server {
 impl Server {
     fn start(shape: &Shape) -> Server {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners::bind(&[any_port], shape.cores).expect("a free port");
+        let listeners = ListeningSockets::bind(&[any_port], shape.cores).expect("a free port");
         let address = listeners.addresses[0];
         let wakes: Vec<_> = listeners.by_core.iter().map(|_| Arc::new(Wake::new().expect("an eventfd"))).collect();
         let settings = Arc::new(settings(shape));
@@ -121,7 +121,7 @@ impl Server {
                 listeners,
                 tls: None,
                 lanes,
-                prefaced: Trusted::default(),
+                proxies: Trusted::default(),
                 wake,
                 services,
                 counters: counters.clone(),

@@ -26,7 +26,7 @@
 //! # The path of one message
 //!
 //! 1. [`io`]: bytes arrive in a buffer of the core's ring; the pump hands them to [`engine::Engine::handle`], less a trusted
-//!    proxy's header ([`io::preface`]) and decrypted by [`io::tls`] where clients speak so.
+//!    proxy's header ([`io::proxy_header`]) and decrypted by [`io::tls`] where clients speak so.
 //! 2. [`wire`]: the frame is unmasked in place, the command decoded; `data` stays the bytes that the client wrote.
 //! 3. [`engine::home`]: the membership is checked; the data is copied once, into a `Publish` hop to the room's owner.
 //! 4. [`io`]: all hops of one turn to one core go in one channel send; that core is woken only if it sleeps.

@@ -13,6 +13,8 @@ mod simulation {
     pub mod link;
     pub mod node;
     pub mod profile;
+    #[path = "../support/random.rs"]
+    pub mod random;
     pub mod rng;
     pub mod runner;
     pub mod socket;

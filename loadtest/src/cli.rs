@@ -24,7 +24,7 @@ use crate::plan::Scenario;
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: LoadtestCommand,
 }
 
 /// The words of a command line with `suite` where no command is named.
@@ -39,7 +39,7 @@ pub fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum LoadtestCommand {
     /// Clients join rooms and stay: memory per connection, CPU of an idle server.
     Idle(RunArgs),
     /// One publisher per room, every member receives: throughput and latency of the fan-out.
@@ -79,15 +79,15 @@ pub enum Command {
 }
 
 /// The scenario of a command that is one run.
-pub fn scenario_of(command: &Command) -> anyhow::Result<(Scenario, &RunArgs)> {
+pub fn scenario_of(command: &LoadtestCommand) -> anyhow::Result<(Scenario, &RunArgs)> {
     Ok(match command {
-        Command::Idle(args) => (Scenario::Idle, args),
-        Command::Soak(args) => (Scenario::Soak(args.mixture()?), &args.run),
-        Command::Storm(args) => (Scenario::Storm(args.weather()?), &args.run),
-        Command::Mixed(args) => (Scenario::Mixed(args.mixture()?), &args.run),
-        Command::Churn(args) => (Scenario::Churn, args),
-        Command::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
-        Command::Fanout(args) => {
+        LoadtestCommand::Idle(args) => (Scenario::Idle, args),
+        LoadtestCommand::Soak(args) => (Scenario::Soak(args.load()?), &args.run),
+        LoadtestCommand::Storm(args) => (Scenario::Storm(args.load()?), &args.run),
+        LoadtestCommand::Mixed(args) => (Scenario::Mixed(args.load()?), &args.run),
+        LoadtestCommand::Churn(args) => (Scenario::Churn, args),
+        LoadtestCommand::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
+        LoadtestCommand::Fanout(args) => {
             let stalled_per_mille = args.stalled_per_mille()?;
             (Scenario::Fanout { pace: args.pace()?, stalled_per_mille }, &args.run)
         }
@@ -109,9 +109,12 @@ mod tests {
     fn without_a_command_it_is_the_suite() {
         let words = |line: &str| with_default(line.split(' ').map(OsString::from).collect());
         let parsed = |line: &str| Cli::try_parse_from(words(line)).map(|cli| cli.command);
-        assert!(matches!(parsed("loadtest"), Ok(Command::Suite(SuiteArgs { quick: false, .. }))));
-        assert!(matches!(parsed("loadtest --quick --seed 3"), Ok(Command::Suite(SuiteArgs { quick: true, .. }))));
-        assert!(matches!(parsed("loadtest idle -c 5"), Ok(Command::Idle(_))));
+        assert!(matches!(parsed("loadtest"), Ok(LoadtestCommand::Suite(SuiteArgs { quick: false, .. }))));
+        assert!(matches!(
+            parsed("loadtest --quick --seed 3"),
+            Ok(LoadtestCommand::Suite(SuiteArgs { quick: true, .. }))
+        ));
+        assert!(matches!(parsed("loadtest idle -c 5"), Ok(LoadtestCommand::Idle(_))));
         let help = parsed("loadtest --help").expect_err("is no command");
         assert!(help.to_string().contains("fanout"), "help is about all commands: {help}");
         assert!(parsed("loadtest fly").is_err());

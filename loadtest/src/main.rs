@@ -31,7 +31,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command};
+use cli::{Cli, LoadtestCommand};
 use commands::{capacity, compare, edge as edge_command, grow, keep, single, slow, suite};
 
 fn main() -> ExitCode {
@@ -47,20 +47,20 @@ fn main() -> ExitCode {
 }
 
 /// True when the result can be believed.
-fn dispatch(command: Command) -> anyhow::Result<bool> {
+fn dispatch(command: LoadtestCommand) -> anyhow::Result<bool> {
     match command {
-        Command::Worker => worker::run().map(|()| true),
-        Command::FloorServer => server::floor::run().map(|()| true),
-        Command::Slow(args) => slow::run(&args, &stop_on_interrupt()?),
-        Command::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
-        Command::Grow(args) => grow::run(&args, &stop_on_interrupt()?),
-        Command::Suite(args) => suite::run(&args, &stop_on_interrupt()?),
-        Command::Report(args) => keep::render(&args),
-        Command::Edge(args) => edge_command::run(&args, &stop_on_interrupt()?),
-        Command::Capacity(args) => capacity::run(&args, &stop_on_interrupt()?),
-        Command::Floor(mut args) => {
+        LoadtestCommand::Worker => worker::run().map(|()| true),
+        LoadtestCommand::FloorServer => server::floor::run().map(|()| true),
+        LoadtestCommand::Slow(args) => slow::run(&args, &stop_on_interrupt()?),
+        LoadtestCommand::Compare(args) => compare::run(&args, &stop_on_interrupt()?),
+        LoadtestCommand::Grow(args) => grow::run(&args, &stop_on_interrupt()?),
+        LoadtestCommand::Suite(args) => suite::run(&args, &stop_on_interrupt()?),
+        LoadtestCommand::Report(args) => keep::render(&args),
+        LoadtestCommand::Edge(args) => edge_command::run(&args, &stop_on_interrupt()?),
+        LoadtestCommand::Capacity(args) => capacity::run(&args, &stop_on_interrupt()?),
+        LoadtestCommand::Floor(mut args) => {
             args.run.server = Some("floor".parse()?);
-            dispatch(Command::Fanout(args))
+            dispatch(LoadtestCommand::Fanout(args))
         }
         command => {
             let (scenario, args) = cli::scenario_of(&command)?;

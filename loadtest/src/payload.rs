@@ -12,7 +12,7 @@ pub use stamp::{STAMP_BYTES, Stamp};
 /// What stands around the stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum PayloadKind {
     /// Dots: the cheapest to make, and no measure for compression.
     #[default]
     Dots,
@@ -26,18 +26,18 @@ pub struct Payload {
     /// Bytes of it; those of the smallest one of its kind if that is more.
     pub bytes: usize,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: PayloadKind,
     /// Which words.
     pub seed: u64,
 }
 
-impl Kind {
+impl PayloadKind {
     /// Bytes of the smallest payload of this kind.
     #[must_use]
     pub const fn bytes_min(self) -> usize {
         match self {
-            Kind::Dots => STAMP_BYTES,
-            Kind::Json => chat::BYTES_MIN,
+            PayloadKind::Dots => STAMP_BYTES,
+            PayloadKind::Json => chat::BYTES_MIN,
         }
     }
 }
@@ -52,20 +52,20 @@ impl Payload {
     /// Appends the payload.
     pub fn write(self, stamp: Stamp, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::Dots => stamp.write(self.bytes, out),
-            Kind::Json => chat::write(stamp, self.len(), self.seed, out),
+            PayloadKind::Dots => stamp.write(self.bytes, out),
+            PayloadKind::Json => chat::write(stamp, self.len(), self.seed, out),
         }
     }
 
     /// Appends the payload as a JSON value.
     pub fn write_value(self, stamp: Stamp, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::Dots => {
+            PayloadKind::Dots => {
                 out.push(b'"');
                 self.write(stamp, out);
                 out.push(b'"');
             }
-            Kind::Json => self.write(stamp, out),
+            PayloadKind::Json => self.write(stamp, out),
         }
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn payloads_have_their_size_and_are_json_values() {
         let stamp = Stamp { number: 77, room: 3 };
-        for kind in [Kind::Dots, Kind::Json] {
+        for kind in [PayloadKind::Dots, PayloadKind::Json] {
             for bytes in [0, 20, 64, 127, 128, 5_000, 200_000] {
                 let payload = Payload { bytes, kind, seed: 9 };
                 let (mut plain, mut value) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ mod tests {
                 assert_eq!(plain.len(), bytes.max(kind.bytes_min()), "{kind:?}");
                 assert_eq!(plain.len(), payload.len());
                 let value: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
-                assert_eq!(value.is_object(), kind == Kind::Json);
+                assert_eq!(value.is_object(), kind == PayloadKind::Json);
                 assert_eq!(Stamp::find(&plain, &mut 0), Some(stamp));
             }
         }

@@ -6,13 +6,13 @@ use anyhow::Context as _;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
 
-use crate::plan::Plan;
+use crate::plan::WorkerPlan;
 
 /// Longer than any run.
 const VALID: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Serialize)]
-struct Claims {
+struct ClientClaims {
     /// The user.
     sub: String,
     /// In seconds since 1970.
@@ -24,13 +24,13 @@ struct Claims {
 ///
 /// # Errors
 /// The clock stands before 1970, or a token cannot be signed.
-pub fn sign(plan: &Plan) -> anyhow::Result<Vec<String>> {
+pub fn sign(plan: &WorkerPlan) -> anyhow::Result<Vec<String>> {
     let Some(secret) = &plan.secret else { return Ok(Vec::new()) };
     let key = EncodingKey::from_secret(secret.as_bytes());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock stands before 1970")?;
     let (iat, exp) = (now.as_secs(), (now + VALID).as_secs());
     let token = |client| {
-        let claims = Claims { sub: plan.user_name(client), iat, exp };
+        let claims = ClientClaims { sub: plan.user_name(client), iat, exp };
         encode(&Header::default(), &claims, &key).context("cannot sign a token")
     };
     (0..plan.clients).map(token).collect()

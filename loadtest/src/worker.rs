@@ -11,17 +11,17 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, MILLISECOND};
-use crate::fleet::{Fleet, FleetEdge, Settings};
+use crate::fleet::{Fleet, FleetEdge, FleetSettings};
 use crate::measure::counters::{Counters, SharedCounters};
 use crate::measure::pulse::{Interval, Pulse, PulseReader};
-use crate::plan::{Phase, Plan, Scenario};
-use crate::scenario::churn::Churn;
-use crate::scenario::echo::Echo;
-use crate::scenario::fanout::Fanout;
-use crate::scenario::idle::Idle;
-use crate::scenario::mixed::Mixed;
-use crate::scenario::soak::Soak;
-use crate::scenario::storm::Storm;
+use crate::plan::{RunPhase, Scenario, WorkerPlan};
+use crate::scenario::churn::ChurnActor;
+use crate::scenario::echo::EchoActor;
+use crate::scenario::fanout::FanoutActor;
+use crate::scenario::idle::IdleActor;
+use crate::scenario::mixed::MixedActor;
+use crate::scenario::soak::SoakActor;
+use crate::scenario::storm::StormActor;
 use crate::scenario::{Actor, Findings};
 use crate::tokens;
 
@@ -35,7 +35,7 @@ const TELL_WITHIN: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Enter a phase.
-    Enter(Phase),
+    Enter(RunPhase),
     /// Say how things stand.
     Tell,
     /// Say what was found; nothing is done after that.
@@ -44,7 +44,7 @@ pub enum Order {
 
 /// An answer, one JSON line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Answer {
+pub struct WorkerReport {
     /// How things stand.
     pub counters: Counters,
     /// Latencies since the last answer.
@@ -75,10 +75,10 @@ struct Shared {
 pub fn run() -> anyhow::Result<()> {
     let mut lines = std::io::stdin().lock().lines();
     let first = lines.next().context("no plan on standard input")??;
-    let plan: Plan = serde_json::from_str(&first).context("the plan is not understood")?;
+    let plan: WorkerPlan = serde_json::from_str(&first).context("the plan is not understood")?;
     let shared = Arc::new(Shared {
-        phase: AtomicU8::new(Phase::Connect as u8),
-        entered: AtomicU8::new(Phase::Connect as u8),
+        phase: AtomicU8::new(RunPhase::Connect as u8),
+        entered: AtomicU8::new(RunPhase::Connect as u8),
         asked: AtomicU32::new(0),
         shown: AtomicU32::new(0),
         finish: AtomicBool::new(false),
@@ -99,7 +99,7 @@ pub fn run() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for line in lines {
         let order: Order = serde_json::from_str(&line?).context("an order is not understood")?;
-        let mut answer = Answer::default();
+        let mut answer = WorkerReport::default();
         match order {
             Order::Enter(phase) => shared.phase.store(phase as u8, Ordering::Release),
             Order::Tell => shared.asked.store(shared.asked.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release),
@@ -137,14 +137,18 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Pulse>)>) -> anyhow::Result<Findings> {
+fn drive(
+    plan: WorkerPlan,
+    shared: &Shared,
+    waker: &mpsc::Sender<(Arc<Waker>, Arc<Pulse>)>,
+) -> anyhow::Result<Findings> {
     if let Some(core) = plan.core {
         anyhow::ensure!(
             core_affinity::set_for_current(core_affinity::CoreId { id: core }),
             "cannot pin a generator thread to CPU {core}"
         );
     }
-    let mut fleet = Fleet::new(Settings {
+    let mut fleet = Fleet::new(FleetSettings {
         targets: plan.targets.clone(),
         clients: plan.clients,
         shard: plan.shard,
@@ -156,24 +160,26 @@ fn drive(plan: Plan, shared: &Shared, waker: &mpsc::Sender<(Arc<Waker>, Arc<Puls
     fleet.lines = plan.dialect.divides_lines();
     waker.send((fleet.waker()?, Arc::clone(&fleet.pulse))).context("the control thread is gone")?;
     match plan.scenario {
-        Scenario::Idle => act(Idle::new(plan), fleet, shared),
-        Scenario::Fanout { pace, stalled_per_mille } => act(Fanout::new(plan, pace, stalled_per_mille), fleet, shared),
-        Scenario::Echo { pace } => act(Echo::new(plan, pace), fleet, shared),
-        Scenario::Churn => act(Churn::new(plan), fleet, shared),
-        Scenario::Soak(mixture) => act(Soak::new(plan, mixture), fleet, shared),
-        Scenario::Storm(weather) => act(Storm::new(plan, weather), fleet, shared),
-        Scenario::Mixed(mixture) => act(Mixed::new(plan, mixture), fleet, shared),
+        Scenario::Idle => act(IdleActor::new(plan), fleet, shared),
+        Scenario::Fanout { pace, stalled_per_mille } => {
+            act(FanoutActor::new(plan, pace, stalled_per_mille), fleet, shared)
+        }
+        Scenario::Echo { pace } => act(EchoActor::new(plan, pace), fleet, shared),
+        Scenario::Churn => act(ChurnActor::new(plan), fleet, shared),
+        Scenario::Soak(load) => act(SoakActor::new(plan, load), fleet, shared),
+        Scenario::Storm(load) => act(StormActor::new(plan, load), fleet, shared),
+        Scenario::Mixed(load) => act(MixedActor::new(plan, load), fleet, shared),
     }
 }
 
 fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Result<Findings> {
-    let mut phase = Phase::Connect;
+    let mut phase = RunPhase::Connect;
     let begun = fleet.clock.now();
     actor.enter(&mut fleet, phase, begun);
     let mut sampled = 0;
     while !shared.finish.load(Ordering::Acquire) {
         let now = fleet.clock.now();
-        let wanted = Phase::from_number(shared.phase.load(Ordering::Acquire));
+        let wanted = RunPhase::from_number(shared.phase.load(Ordering::Acquire));
         if wanted != phase {
             phase = wanted;
             actor.enter(&mut fleet, phase, now);

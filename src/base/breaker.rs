@@ -1,88 +1,94 @@
-//! A circuit breaker around something that may be down: after failures in a row it is left alone for a while, then tried
-//! once. Time comes in as an argument; makes no call itself.
+//! Owns the circuit breaker: after failures in a row it blocks calls for a while, then lets one trial call through. Takes
+//! time as an argument; never makes a call.
 
-/// Whether calls are let through.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BreakerState {
-    /// All are.
+    /// All calls pass.
     Closed = 0,
-    /// One is, to see whether it works again.
+    /// One trial call passes.
     HalfOpen = 1,
-    /// None is.
+    /// No call passes.
     Open = 2,
 }
 
-/// One breaker. Each call that [`Breaker::try_pass`] lets through is followed by [`Breaker::succeeded`] or
+/// A circuit breaker. After each call that [`Breaker::try_pass`] lets through, call [`Breaker::succeeded`] or
 /// [`Breaker::failed`].
 #[derive(Clone, Debug)]
 pub struct Breaker {
     failures_max: u32,
     reset_ms: u64,
-    state: State,
+    state: BreakerPhase,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum BreakerPhase {
     Closed {
-        /// In a row.
+        /// Failures in a row.
         failures: u32,
     },
     Open {
         until_ms: u64,
     },
     HalfOpen {
-        /// A trial that was never reported on is given up then.
+        /// An unreported trial counts as lost then.
         until_ms: u64,
     },
 }
 
 impl Breaker {
-    /// A closed one that opens after `failures_max` failures in a row (at least 1) for `reset_ms`.
+    /// Starts closed. Opens for `reset_ms` after `failures_max` failures in a row (at least 1).
     #[must_use]
     pub const fn new(failures_max: u32, reset_ms: u64) -> Self {
         let failures_max = if failures_max == 0 { 1 } else { failures_max };
-        Self { failures_max, reset_ms, state: State::Closed { failures: 0 } }
+        Self { failures_max, reset_ms, state: BreakerPhase::Closed { failures: 0 } }
     }
 
-    /// Whether a call may be made now. `now_ms` never goes back.
+    /// Allows a call, or not. `now_ms` never decreases.
     ///
     /// # Errors
-    /// After how many milliseconds to ask again.
+    /// Milliseconds until the next attempt.
     pub fn try_pass(&mut self, now_ms: u64) -> Result<(), u64> {
         match self.state {
-            State::Closed { .. } => Ok(()),
-            State::Open { until_ms } | State::HalfOpen { until_ms } if now_ms < until_ms => Err(until_ms - now_ms),
-            State::Open { .. } | State::HalfOpen { .. } => {
-                self.state = State::HalfOpen { until_ms: now_ms + self.reset_ms };
+            BreakerPhase::Closed { .. } => Ok(()),
+            BreakerPhase::Open { until_ms } | BreakerPhase::HalfOpen { until_ms } if now_ms < until_ms => {
+                Err(until_ms - now_ms)
+            }
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => {
+                self.state = BreakerPhase::HalfOpen { until_ms: now_ms + self.reset_ms };
                 Ok(())
             }
         }
     }
 
-    /// A call succeeded. One that was made before the breaker opened says nothing about now.
+    /// Reports a success. A no-op while open: the call began before the failures.
     pub fn succeeded(&mut self) {
-        if !matches!(self.state, State::Open { .. }) {
-            self.state = State::Closed { failures: 0 };
+        if !matches!(self.state, BreakerPhase::Open { .. }) {
+            self.state = BreakerPhase::Closed { failures: 0 };
         }
     }
 
-    /// A call failed.
+    /// Reports a failure.
     pub fn failed(&mut self, now_ms: u64) {
         self.state = match self.state {
-            State::Closed { failures } if failures + 1 < self.failures_max => State::Closed { failures: failures + 1 },
-            State::Closed { .. } | State::HalfOpen { .. } => State::Open { until_ms: now_ms + self.reset_ms },
-            open @ State::Open { .. } => open,
+            BreakerPhase::Closed { failures } if failures + 1 < self.failures_max => {
+                BreakerPhase::Closed { failures: failures + 1 }
+            }
+            BreakerPhase::Closed { .. } | BreakerPhase::HalfOpen { .. } => {
+                BreakerPhase::Open { until_ms: now_ms + self.reset_ms }
+            }
+            open @ BreakerPhase::Open { .. } => open,
         };
     }
 
-    /// Where it stands.
+    /// The current state.
     #[must_use]
     pub const fn state(&self) -> BreakerState {
         match self.state {
-            State::Closed { .. } => BreakerState::Closed,
-            State::HalfOpen { .. } => BreakerState::HalfOpen,
-            State::Open { .. } => BreakerState::Open,
+            BreakerPhase::Closed { .. } => BreakerState::Closed,
+            BreakerPhase::HalfOpen { .. } => BreakerState::HalfOpen,
+            BreakerPhase::Open { .. } => BreakerState::Open,
         }
     }
 }
@@ -91,7 +97,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    /// Open since 1,000, until 1,500.
+    /// A breaker that is open from 1,000 to 1,500.
     fn open() -> Breaker {
         let mut breaker = Breaker::new(3, 500);
         for _ in 0..3 {
@@ -137,11 +143,11 @@ mod tests {
         breaker.succeeded();
         assert_eq!((breaker.state(), breaker.try_pass(2_100)), (BreakerState::Closed, Ok(())));
         breaker.failed(2_200);
-        assert_eq!(breaker.state(), BreakerState::Closed, "failures are counted from none");
+        assert_eq!(breaker.state(), BreakerState::Closed, "failures count from zero again");
     }
 
     #[test]
-    fn a_trial_that_is_never_reported_on_does_not_block_for_ever() {
+    fn an_unreported_trial_does_not_block_forever() {
         let mut breaker = open();
         assert_eq!(breaker.try_pass(1_500), Ok(()));
         assert_eq!(breaker.try_pass(1_999), Err(1));

@@ -1,11 +1,10 @@
-//! What a client can be told: error codes and close codes (PROTOCOL section 5), and why something was dropped.
-//! A number once given is never reused. Never decides when one applies.
+//! Owns error codes and close codes (PROTOCOL section 5). Never reuses a number and never decides when a code applies.
 
-/// A refusal: the command failed, the connection stays. The discriminant is the binary form's number.
+/// An error reply: the command failed, the connection stays open. The discriminant is the number in the binary form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum ErrorCode {
-    /// Not a JSON object, a bad or missing field, a binary message shorter than its op needs.
+    /// Not a JSON object, a bad or missing field, or a binary message that is too short for its op.
     BadCommand = 1,
     /// An unknown `type` or op.
     UnknownCommand = 2,
@@ -13,13 +12,13 @@ pub enum ErrorCode {
     NotJoined = 3,
     /// No such room.
     RoomNotFound = 4,
-    /// The room is there already.
+    /// The room exists.
     RoomExists = 5,
     /// Not allowed.
     Forbidden = 6,
     /// The invite is unknown, used up or expired.
     InviteInvalid = 7,
-    /// The token is missing or refused.
+    /// The token is missing or invalid.
     InvalidToken = 8,
     /// The token has expired.
     TokenExpired = 9,
@@ -27,7 +26,7 @@ pub enum ErrorCode {
     TooLarge = 10,
     /// A configured count is reached.
     LimitExceeded = 11,
-    /// Too many per time; carries `retry_after_ms`.
+    /// Over a rate limit; carries `retry_after_ms`.
     RateLimited = 12,
     /// The room keeps no history.
     HistoryUnavailable = 13,
@@ -35,9 +34,9 @@ pub enum ErrorCode {
     SessionUnknown = 14,
     /// Store or link is down; carries `retry_after_ms`.
     Unavailable = 15,
-    /// A bounded queue inside the server is full; nothing was done.
+    /// A bounded queue of the server is full; nothing was done.
     Overloaded = 16,
-    /// A fault of the server's own.
+    /// A server fault.
     Internal = 17,
 }
 
@@ -71,33 +70,33 @@ impl ErrorCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum CloseCode {
-    /// Normal: the client asked.
+    /// The client closed the connection.
     Normal = 1000,
-    /// Going away: the connection was idle for too long.
+    /// Idle timeout.
     GoingAway = 1001,
-    /// RFC 6455 was violated.
+    /// Violation of RFC 6455.
     Protocol = 1002,
-    /// A kind of data that is not served.
+    /// Unsupported kind of data.
     Unsupported = 1003,
     /// Text that is not UTF-8.
     InvalidUtf8 = 1007,
-    /// A message over `max_message_bytes`.
+    /// A message larger than `max_message_bytes`.
     TooBig = 1009,
-    /// A fault of the server's own.
+    /// A server fault.
     Internal = 1011,
     /// Service restart (drain).
     Restart = 1012,
     /// Overloaded: try again later.
     Overloaded = 1013,
-    /// Token expired, or several in a row were refused.
+    /// Token expired, or several invalid tokens in a row.
     Token = 4401,
-    /// Kicked by an operator.
+    /// Closed by an operator.
     Forbidden = 4403,
-    /// No frame within `heartbeat_timeout_ms`.
+    /// Heartbeat timeout: no frame within `heartbeat_timeout_ms`.
     Heartbeat = 4408,
     /// Slow consumer: its outbox is full.
     Slow = 4413,
-    /// 100 refusals for rate in a row.
+    /// 100 rate limit errors in a row.
     Rate = 4429,
 }
 
@@ -108,7 +107,7 @@ impl CloseCode {
         self as u16
     }
 
-    /// The short reason sent in the close frame.
+    /// The reason in the close frame.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {

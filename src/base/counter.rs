@@ -1,4 +1,4 @@
-//! One number that a core counts. What it stands for is said where it is kept.
+//! Owns one number of a core, with one writer. Never knows its meaning.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,16 +1,16 @@
-//! One core's counters: one writer (that core), relaxed reads by whoever scrapes. Never summed here across cores.
+//! Owns the counters of one core: the core writes them, any thread reads them. Never sums over cores.
 
 use super::causes::Causes;
 pub use super::counter::Counter;
 
-/// Upper bounds, in microseconds, of a histogram's buckets; one more bucket holds the rest.
+/// Upper bounds of a histogram's buckets, in microseconds. One more bucket holds larger values.
 pub const BOUNDS_US: [u64; 16] =
     [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
 
 /// A histogram with fixed bounds ([`BOUNDS_US`]).
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// Samples per bucket, not cumulative; the last holds what is over every bound.
+    /// Samples per bucket, not cumulative. The last bucket holds values over every bound.
     pub buckets: [Counter; BOUNDS_US.len() + 1],
     /// Sum of all samples, in microseconds.
     pub sum_us: Counter,
@@ -28,7 +28,7 @@ impl Histogram {
 
 macro_rules! counters {
     ($(#[doc = $help:literal] $name:ident: $kind:ident,)*) => {
-        /// Everything one core counts. Aligned so that two cores never write one cache line.
+        /// The counters of one core. Aligned so that two cores never write the same cache line.
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub struct CoreCounters {
@@ -39,28 +39,28 @@ macro_rules! counters {
             pub round_trip: Histogram,
             /// Time from a socket's acceptance to its WebSocket's opening.
             pub upgrade: Histogram,
-            /// Time that one turn of the engine takes, from its first input to its end.
+            /// Duration of one turn of the engine, from its first input to its end.
             pub turn: Histogram,
             /// Closes, refusals and commands by their causes.
             pub causes: Causes,
         }
 
-        /// Whether a number only grows or goes both ways.
+        /// The kind of a counter.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
+        pub enum CounterKind {
             /// Only grows.
             Total,
-            /// Goes both ways.
+            /// Grows and shrinks.
             Gauge,
         }
 
         /// Name, kind and help text of each counter, in the order of [`CoreCounters::values`].
-        pub const COUNTERS: &[(&str, Kind, &str)] = &[
-            $((stringify!($name), Kind::$kind, $help),)*
+        pub const COUNTERS: &[(&str, CounterKind, &str)] = &[
+            $((stringify!($name), CounterKind::$kind, $help),)*
         ];
 
         impl CoreCounters {
-            /// The numbers of now, in the order of [`COUNTERS`].
+            /// The current values, in the order of [`COUNTERS`].
             #[must_use]
             pub fn values(&self) -> Vec<u64> {
                 vec![$(self.$name.get(),)*]
@@ -72,55 +72,55 @@ macro_rules! counters {
 counters! {
     #[doc = "Open WebSocket connections."]
     connections: Gauge,
-    #[doc = "Sockets accepted whose upgrade is not complete."]
+    #[doc = "Accepted sockets with an incomplete upgrade."]
     upgrading: Gauge,
-    #[doc = "Sockets accepted."]
+    #[doc = "Accepted sockets."]
     accepted: Total,
     #[doc = "Upgrades refused before the WebSocket opened (any HTTP status from 400)."]
     refused: Total,
-    #[doc = "Sockets of trusted proxies closed for the lack of a PROXY protocol header."]
+    #[doc = "Connections of trusted proxies closed for a missing or malformed PROXY protocol header."]
     refused_preface: Total,
-    #[doc = "Sockets closed before their upgrade, in their TLS handshake too, because too many others waited for theirs."]
+    #[doc = "Sockets closed before their upgrade or TLS handshake was complete, because too many others waited."]
     refused_crowded: Total,
-    #[doc = "Upgrades and refreshes refused for their token."]
+    #[doc = "Upgrades and token refreshes refused for an invalid token."]
     auth_refused: Total,
-    #[doc = "Signature checks of tokens: for each token, as many as there were keys that may have signed it."]
+    #[doc = "Signature checks of tokens: one for each key that may have signed the token."]
     auth_checks: Total,
     #[doc = "TLS handshakes completed."]
     tls_handshakes: Total,
     #[doc = "TLS handshakes completed by resuming an earlier session."]
     tls_resumed: Total,
-    #[doc = "TLS handshakes that began and did not complete."]
+    #[doc = "TLS handshakes that failed."]
     tls_handshakes_failed: Total,
-    #[doc = "Sockets accepted whose TLS handshake is not complete."]
+    #[doc = "Accepted sockets with an incomplete TLS handshake."]
     tls_handshaking: Gauge,
-    #[doc = "WebSocket connections that have ended."]
+    #[doc = "Ended WebSocket connections."]
     closed: Total,
     #[doc = "Connections closed as slow consumers (4413)."]
     closed_slow: Total,
-    #[doc = "Connections closed without a frame within the heartbeat timeout (4408)."]
+    #[doc = "Connections closed by the heartbeat timeout (4408)."]
     closed_heartbeat: Total,
     #[doc = "Connections closed for violating the protocol (1002, 1003, 1007, 1009)."]
     closed_protocol: Total,
     #[doc = "Connections closed because the memory budget was used up (1013)."]
     closed_overloaded: Total,
-    #[doc = "Connections closed for persistent violation of a rate (4429)."]
+    #[doc = "Connections closed because they kept exceeding a rate limit (4429)."]
     closed_rate: Total,
-    #[doc = "Connections closed because no message passed within the idle timeout (1001)."]
+    #[doc = "Connections closed by the idle timeout (1001)."]
     closed_idle: Total,
-    #[doc = "Upgrades refused by a limit on connections or their rate (429)."]
+    #[doc = "Upgrades refused by a limit on connections or connection rate (429)."]
     refused_limit: Total,
-    #[doc = "Commands refused for their rate."]
+    #[doc = "Commands refused by a rate limit."]
     rate_limited: Total,
-    #[doc = "Connections closed because their token expired or several in a row were refused (4401)."]
+    #[doc = "Connections closed because their token expired or several invalid tokens came in a row (4401)."]
     closed_token: Total,
     #[doc = "Connections closed by an operator (4403)."]
     closed_forbidden: Total,
-    #[doc = "Connections put out of a room by an operator."]
+    #[doc = "Members removed from a room by an operator."]
     kicked: Total,
     #[doc = "Rooms owned by this core that have members."]
     rooms: Gauge,
-    #[doc = "Rooms owned by this core that are held in memory, with members or for their history."]
+    #[doc = "Rooms owned by this core that are in memory, with members or for their history."]
     rooms_held: Gauge,
     #[doc = "Memberships (a connection in a room) of this core's connections."]
     members: Gauge,
@@ -132,31 +132,31 @@ counters! {
     bytes_received: Total,
     #[doc = "Bytes handed to the kernel."]
     bytes_sent: Total,
-    #[doc = "Messages compressed: a broadcast counts once for each form and window in which it is read."]
+    #[doc = "Compressed messages. A broadcast counts once for each form and window of its readers."]
     compressed_messages: Total,
     #[doc = "Bytes of those messages before they were compressed, with their frame headers."]
     compressed_bytes_before: Total,
     #[doc = "Bytes of those messages after they were compressed, with their frame headers."]
     compressed_bytes_after: Total,
-    #[doc = "Publications numbered by rooms of this core, and ephemeral ones passed on."]
+    #[doc = "Publications numbered by rooms of this core, and ephemeral ones."]
     broadcasts: Total,
-    #[doc = "Publications put into the outboxes of members, one per member."]
+    #[doc = "Publications queued for members, one per member."]
     deliveries: Total,
-    #[doc = "Errors answered to commands."]
+    #[doc = "Error replies to commands."]
     errors: Total,
-    #[doc = "Messages dropped from outboxes by the policies skip and latest."]
+    #[doc = "Messages dropped from outboxes by the slow-consumer policies skip and latest."]
     dropped_slow: Total,
-    #[doc = "Deliveries to another core put off because its lane was full; repaired from history."]
+    #[doc = "Deliveries to another core delayed because its lane was full; repaired from history."]
     dropped_lane: Total,
-    #[doc = "Publications that no history could repair for a core that fell behind; told to members by gap."]
+    #[doc = "Publications lost to a core that fell behind because history no longer held them; members get a gap."]
     dropped_gap: Total,
-    #[doc = "Pushes without a number (ephemeral, status) to another core dropped because its lane was full."]
+    #[doc = "Unnumbered pushes (ephemeral messages, status) to another core dropped because its lane was full."]
     dropped_push: Total,
     #[doc = "Hops sent to other cores."]
     hops: Total,
     #[doc = "Batches of hops sent to other cores."]
     hop_batches: Total,
-    #[doc = "Hops staged for other cores and not yet taken by their lanes."]
+    #[doc = "Hops staged for other cores that their lanes have not taken."]
     lane_depth: Gauge,
     #[doc = "Wake-ups of sleeping cores."]
     wakes: Total,
@@ -170,7 +170,7 @@ counters! {
     completions: Total,
     #[doc = "Sends submitted to the ring."]
     sends: Total,
-    #[doc = "Bytes that clients make this core hold (connections, rooms, queues, history), as charged to its memory budget."]
+    #[doc = "Bytes held for clients (connections, rooms, queues, history), as charged to the memory budget."]
     memory_charged: Gauge,
     #[doc = "Thread CPU time of this core, in microseconds."]
     cpu_us: Total,
@@ -178,9 +178,9 @@ counters! {
     memory_budget_bytes: Gauge,
     #[doc = "Members of the largest room owned by this core."]
     room_members_max: Gauge,
-    #[doc = "Bytes that wait for the connection of this core that lags most, as seen in one round of the heartbeats."]
+    #[doc = "Bytes queued for the slowest consumer of this core, sampled once per heartbeat interval."]
     outbox_bytes_max: Gauge,
-    #[doc = "Spans of sampled publishes that this core dropped because too many waited to be exported."]
+    #[doc = "Spans of sampled publishes dropped because too many waited for export."]
     spans_dropped: Total,
 }
 

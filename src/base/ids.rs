@@ -1,4 +1,4 @@
-//! Identities: cores, connections, rooms, users, positions. Plain values; never a table and never a lookup.
+//! Owns the identities of cores, connections, rooms, users and positions, as plain values. Never looks anything up.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,7 +7,7 @@ use arcstr::ArcStr;
 
 use super::limits::NAME_BYTES_MAX;
 
-/// A core of this node: a pinned thread with its ring and its engine. Dense from 0.
+/// A core of this node: a pinned thread with its ring and its engine. Numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CoreId(pub u16);
 
@@ -19,20 +19,20 @@ impl CoreId {
     }
 }
 
-/// A connection on this node: its home core, its slot there (the direct descriptor), and which use of the slot it is.
-/// A hop that arrives for an earlier generation is for a connection that has gone.
+/// A connection on this node: its home core, its slot (the direct descriptor), and the use of the slot. A hop for an earlier
+/// generation belongs to a connection that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
-    /// The core that holds the socket.
+    /// The core with the socket.
     pub home: CoreId,
-    /// Index of the socket in its core's tables.
+    /// Index of the socket in the core's tables.
     pub slot: u32,
-    /// Guards against reuse of the slot.
+    /// Distinguishes the uses of the slot.
     pub generation: u32,
 }
 
 impl ConnId {
-    /// Reads what `Display` writes; `None` for anything else.
+    /// Parses the output of `Display`; `None` for other text.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut numbers = text.split('-');
@@ -48,18 +48,18 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// A room's message number: 1, 2, 3 … within one epoch; 0 before the first.
+/// A room's message number: 1, 2, 3 … within one epoch; 0 before the first message.
 pub type Seq = u64;
 
-/// One life of a room's numbering. Opaque to clients: 16 hex digits in JSON, a `u64` in binary. Never 0.
+/// One numbering of a room. Opaque to clients: 16 hex digits in JSON, a `u64` in binary. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// Equal to no room's epoch: stands for an epoch string that no server ever gave out.
+    /// Equals no room's epoch: stands for an epoch that no server ever assigned.
     pub const UNKNOWN: Epoch = Epoch(0);
 
-    /// Reads the JSON form. Anything but 16 hex digits is [`Epoch::UNKNOWN`]: opaque strings are compared, not judged.
+    /// Parses the JSON form. Text other than 16 hex digits is [`Epoch::UNKNOWN`], since clients may send any string.
     #[must_use]
     pub fn from_text(text: &str) -> Epoch {
         if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -75,23 +75,23 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Where a publication stands: which numbering, and its number.
+/// The position of a publication: its epoch and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Which numbering.
+    /// The numbering.
     pub epoch: Epoch,
     /// The number in it.
     pub seq: Seq,
 }
 
-/// Why a room or user name was refused.
+/// A rule that a room or user name breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// No bytes.
+    /// Empty.
     Empty,
-    /// Over [`NAME_BYTES_MAX`].
+    /// Longer than [`NAME_BYTES_MAX`].
     TooLong,
-    /// Holds a control character (Unicode category Cc).
+    /// Contains a control character (Unicode category Cc).
     Control,
 }
 
@@ -110,7 +110,7 @@ impl std::error::Error for NameError {}
 /// Checks a room or user name: 1 … [`NAME_BYTES_MAX`] bytes of UTF-8 without control characters.
 ///
 /// # Errors
-/// Which of the three rules it breaks.
+/// The rule that the name breaks.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         Err(NameError::Empty)
@@ -130,10 +130,10 @@ macro_rules! name_type {
         pub struct $name(ArcStr);
 
         impl $name {
-            /// Takes a name that [`check_name`] accepts.
+            /// Checks a name with [`check_name`] and wraps it.
             ///
             /// # Errors
-            /// What [`check_name`] says.
+            /// The rule that the name breaks.
             pub fn new(name: &str) -> Result<Self, NameError> {
                 check_name(name)?;
                 Ok(Self(ArcStr::from(name)))
@@ -166,8 +166,8 @@ name_type! {
     RoomName
 }
 name_type! {
-    /// A user's checked name, shared by reference between tables and cores. One pointer: connections and presence are full
-    /// of them.
+    /// A user's checked name, shared by reference between tables and cores. One pointer wide, because connections and
+    /// presence hold many.
     UserName
 }
 

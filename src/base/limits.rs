@@ -57,6 +57,12 @@ pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// not kept.
 pub const HEADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Addresses, and users, checked in one tick for whether they can be forgotten; the rest follow in the next turn.
+pub const LIMITER_LOOKS_PER_TICK_MAX: usize = 4_096;
+
+/// Bytes of the first message of a connection that identifies itself by it: a token and some more.
+pub const GREETING_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes from a client that waits for the answer to its upgrade; over it the connection ends.
 pub const EARLY_BYTES_MAX: usize = 16 * 1024;
 

@@ -1,16 +1,16 @@
-//! Which repeated log lines to let through: each subject (a connection, an address) and cause at most once a minute, and
-//! of each cause a bounded number, so that a flood of one neither fills the log nor hides the others. Counts by cause what
-//! is held back. Reads no clock.
+//! Owns the limit on repeated log lines: at most one line a minute per subject (a connection, an address) and cause, and a
+//! bounded number per cause, so that a flood of one cause neither fills the log nor hides the others. Counts held-back
+//! lines by cause. Never reads a clock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A subject's line of one cause is let through again after this.
+/// Minimum time between lines of one subject and cause.
 pub const LOG_AGAIN_MS: u64 = 60_000;
 
-/// Lines of one cause let through within [`LOG_AGAIN_MS`].
+/// Maximum lines of one cause within [`LOG_AGAIN_MS`].
 pub const LOG_LINES_PER_CAUSE_MAX: usize = 256;
 
-/// What was let through within the last minute, of one core. Causes come from the program alone, so there are few.
+/// Lines of one core within the last minute. Causes come from the program only, so there are few.
 #[derive(Debug)]
 pub struct LogGate<Subject> {
     by_cause: BTreeMap<&'static str, Lines<Subject>>,
@@ -19,7 +19,7 @@ pub struct LogGate<Subject> {
 #[derive(Debug)]
 struct Lines<Subject> {
     admitted: BTreeSet<Subject>,
-    /// The same, oldest first, with when it was let through.
+    /// The same subjects, oldest first, with the times of their lines.
     order: VecDeque<(u64, Subject)>,
     held_back: u64,
 }
@@ -37,7 +37,8 @@ impl<Subject> Default for Lines<Subject> {
 }
 
 impl<Subject: Copy + Ord> LogGate<Subject> {
-    /// Whether to log: if so, with how many lines of this cause were held back and not told yet. `now_ms` never goes back.
+    /// Decides whether to log a line. If so, returns the number of unreported held-back lines of this cause. `now_ms` never
+    /// decreases.
     pub fn admit(&mut self, now_ms: u64, subject: Subject, cause: &'static str) -> Option<u64> {
         let lines = self.by_cause.entry(cause).or_default();
         while let Some((at_ms, subject)) = lines.order.front().copied() {
@@ -56,13 +57,13 @@ impl<Subject: Copy + Ord> LogGate<Subject> {
         }
     }
 
-    /// Whether there is something to tell.
+    /// Whether there are unreported held-back lines.
     #[must_use]
     pub fn holds_back(&self) -> bool {
         self.by_cause.values().any(|lines| lines.held_back > 0)
     }
 
-    /// How many lines of each cause were held back and not told yet.
+    /// Takes the numbers of unreported held-back lines by cause.
     pub fn take_held_back(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.by_cause.iter_mut().map(|(cause, lines)| (*cause, std::mem::take(&mut lines.held_back)));
         counts.filter(|(_, count)| *count > 0)
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(gate.admit(0, 1, "slow"), Some(0));
         assert_eq!(gate.admit(59_999, 1, "slow"), None);
         assert_eq!(gate.admit(59_999, 1, "rate"), Some(0));
-        assert_eq!(gate.admit(59_999, 2, "slow"), Some(1), "the next line tells what was held back");
+        assert_eq!(gate.admit(59_999, 2, "slow"), Some(1), "the next line reports held-back lines");
         assert_eq!(gate.admit(60_000, 1, "slow"), Some(0));
         assert!(!gate.holds_back());
         assert_eq!(gate.admit(60_001, 1, "slow"), None);
@@ -99,6 +100,6 @@ mod tests {
         let held_back = (10_000 - LOG_LINES_PER_CAUSE_MAX) as u64;
         assert_eq!(gate.admit(60_001, 9_999, "protocol"), Some(held_back));
         let lines = &gate.by_cause["protocol"];
-        assert_eq!((lines.order.len(), lines.admitted.len()), (1, 1), "what is over is forgotten");
+        assert_eq!((lines.order.len(), lines.admitted.len()), (1, 1), "old lines are forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! Floor 0: words and numbers. Standard library only; knows no socket, no protocol byte, no clock.
+//! Floor 0: words and numbers. Never knows sockets, protocol bytes or clocks.
 
 pub mod breaker;
 pub mod causes;

@@ -1,28 +1,28 @@
-//! The places for connections that all cores of a process share: taken and given back by any of them, never more than
-//! the limit. Knows no limit itself, so that a reload can change it.
+//! Owns the count of connections that all cores of the process share. Never knows the limit itself, so that a reload can
+//! change it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How many places are taken. A connection touches it twice in its life, a message never.
+/// The number of taken places. A connection changes it twice, a message never.
 #[derive(Debug, Default)]
 pub struct Places(AtomicU32);
 
 impl Places {
-    /// Takes a place unless `max` or more are taken. Whether it did.
+    /// Takes a place if fewer than `max` are taken. Returns whether it did.
     #[must_use]
     pub fn try_take(&self, max: u32) -> bool {
-        // No other memory is read or written on the strength of this number, so no ordering is needed.
+        // No other memory depends on this number, so no ordering is needed.
         let more = |taken: u32| (taken < max).then(|| taken + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Gives back one that was taken.
+    /// Returns a place.
     pub fn give_back(&self) {
         let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "more places are given back than were taken");
+        debug_assert!(before > 0, "more places returned than taken");
     }
 
-    /// How many are taken now.
+    /// The number of taken places.
     #[must_use]
     pub fn taken(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
@@ -34,7 +34,7 @@ mod tests {
     use super::Places;
 
     #[test]
-    fn threads_together_never_take_more_than_there_are() {
+    fn threads_together_never_exceed_the_limit() {
         let places = Places::default();
         let taken: usize = std::thread::scope(|scope| {
             let take = || (0..1_000).filter(|_| places.try_take(1_500)).count();
@@ -43,8 +43,8 @@ mod tests {
         });
         assert_eq!((taken, places.taken()), (1_500, 1_500));
         places.give_back();
-        assert!(!places.try_take(1_499), "a lowered limit lets nobody in until enough have gone");
+        assert!(!places.try_take(1_499), "a lowered limit refuses until enough places return");
         assert!(places.try_take(1_500) && !places.try_take(1_500));
-        assert!(places.try_take(1_501), "a raised limit holds at once");
+        assert!(places.try_take(1_501), "a raised limit applies at once");
     }
 }

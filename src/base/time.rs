@@ -1,11 +1,11 @@
-//! Time as plain values. Never reads a clock: `io::clock` does, and the simulation makes its own.
+//! Owns time as plain values. Never reads a clock: `io::clock` does, and the simulation makes its own.
 
-/// One reading of both clocks, taken once at the start of a turn and handed down.
+/// One reading of both clocks, taken at the start of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Monotonic microseconds since the process started. All deadlines and durations use it.
+    /// Monotonic microseconds since the process started, for all deadlines and durations.
     pub mono_us: u64,
-    /// Wall clock in Unix milliseconds: what clients see as `at`. May jump; never compared with a deadline.
+    /// Wall clock in Unix milliseconds, which clients see as `at`. May jump; never used for deadlines.
     pub unix_ms: u64,
 }
 

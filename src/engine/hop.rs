@@ -1,4 +1,5 @@
-//! What one core says to another, one way: to the owner of a room, to the home of a connection, to where a key is counted.
+//! What one core says to another, one way: to the owner of a room, to the home of a connection, to where an
+//! address is counted, to the core of a user.
 //!
 //! A lane is FIFO, so what leaves an owner for a home arrives in that order: `Joined`, then exactly the deliveries after
 //! it. Each variant says who sends it, who receives it, what happens when the lane is full, and who repairs that.
@@ -25,6 +26,8 @@ pub enum Hop {
     ToHome(ToHome),
     /// For the limiter of the receiving core.
     ToLimiter(ToLimiter),
+    /// For the user half of the receiving core.
+    ToUser(ToUser),
 }
 
 /// A connection as a room's owner knows it.
@@ -36,15 +39,6 @@ pub struct MemberRef {
     pub user: UserName,
     /// How it reads pushes.
     pub reading: Reading,
-}
-
-/// How many connections of a home are open, by what is counted on one core.
-#[derive(Debug, Default)]
-pub struct OpenConnections {
-    /// By the address of their client.
-    pub addresses: Vec<(IpAddr, u32)>,
-    /// By their user.
-    pub users: Vec<(UserName, u32)>,
 }
 
 /// From a connection's home to a room's owner.
@@ -274,7 +268,7 @@ pub enum ToHome {
         /// Why.
         refusal: ConnectRefusal,
     },
-    /// What a home had passed by the limiter, less the publishes over their user's limit: the home sends it to the room's
+    /// What a home had passed by the core of its user, less the publishes over their user's limit: the home sends it to the room's
     /// owner, or refuses it where that lane is full. Lane full: staged all the same (one for each hop passed).
     Passed {
         /// What.
@@ -336,7 +330,7 @@ pub enum ToHome {
     },
 }
 
-/// From a connection's home to the core where its address, its user or the server as a whole is counted.
+/// From a connection's home to the core where its address or the server as a whole is counted.
 #[derive(Debug)]
 pub enum ToLimiter {
     /// A socket has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
@@ -383,7 +377,20 @@ pub enum ToLimiter {
         /// How many.
         upgrades: u32,
     },
-    /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`. To the core of the user.
+    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
+    /// addresses.
+    /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
+    /// in meanwhile).
+    Count {
+        /// Connections of each address.
+        addresses: Vec<(IpAddr, u32)>,
+    },
+}
+
+/// From a connection's home to the core of its user.
+#[derive(Debug)]
+pub enum ToUser {
+    /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`.
     /// Lane full: not sent; the home refuses the upgrade.
     Register {
         /// Whose.
@@ -393,17 +400,16 @@ pub enum ToLimiter {
     },
     /// A connection that was counted for its user has ended, or was not let in after all.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room.
-    ForgetUser {
+    Forget {
         /// The user.
         user: UserName,
     },
-    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
-    /// addresses and users.
+    /// Connections that are open already are counted from now on, because a limit has been turned on.
     /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
     /// in meanwhile).
     Count {
-        /// Which.
-        open: Box<OpenConnections>,
+        /// Connections of each user.
+        users: Vec<(UserName, u32)>,
     },
     /// All that a connection says to rooms while its user's publishes are counted on another core than its home: what
     /// must stay in order rides one lane. Comes back by `Passed`, in order; a publish over the limit is answered by
@@ -453,7 +459,7 @@ impl Hop {
         }
         let more = match self {
             Hop::ToOwner(hop) => asked(hop),
-            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
+            Hop::ToUser(ToUser::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
                 size_of::<ToOwner>() + asked(hop)
             }
             Hop::ToHome(ToHome::Deliver { delivery, .. }) => delivery.publication.bytes() + packed(&delivery.variants),

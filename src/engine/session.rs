@@ -15,6 +15,8 @@ pub enum Phase {
     Free,
     /// The HTTP request head is being received.
     Head,
+    /// The upgrade is accepted, and the client has yet to be identified by its first message.
+    Greeting,
     /// The WebSocket is open.
     Open,
     /// The server has queued its close frame; the peer's is awaited.

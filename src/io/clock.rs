@@ -1,4 +1,4 @@
-//! The clocks: the only place where time is read. Gives plain values; never waits.
+//! Owns the clocks: the only file that reads them. Returns plain values; never waits.
 
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -7,19 +7,19 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::base::time::Now;
 
-/// Where this process's monotonic time begins: the first reading by any thread.
+/// Zero of this process's monotonic time: the first reading by any thread.
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// Reads both clocks. All threads of the process agree on the monotonic one.
+/// Reads both clocks. The monotonic one has the same zero on all threads.
 #[must_use]
 pub fn now() -> Now {
     let mono_us = START.get_or_init(Instant::now).elapsed().as_micros() as u64;
-    // A clock set before 1970 is no reason to stop serving.
+    // A wall clock set before 1970 must not stop the server.
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Now { mono_us, unix_ms }
 }
 
-/// What is added to a monotonic time to make it one since 1970, in microseconds, by the wall clock of now.
+/// Microseconds to add to a monotonic time to get Unix time, by the current wall clock.
 #[must_use]
 pub fn wall_offset_us() -> u64 {
     let mono_us = now().mono_us;
@@ -27,7 +27,7 @@ pub fn wall_offset_us() -> u64 {
     unix_us.saturating_sub(mono_us)
 }
 
-/// CPU time that the calling thread has used, in microseconds.
+/// CPU time of the calling thread, in microseconds.
 #[must_use]
 pub fn thread_cpu_us() -> u64 {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)

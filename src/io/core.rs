@@ -1,5 +1,5 @@
-//! Starting a core: a thread, pinned or not, its executor, its ring, its engine, its pump; and what the rest of the
-//! process holds of it. Decides nothing about when cores start or end.
+//! Owns the start of a core: its thread, executor, ring, engine and pump, and the handle by which the rest of the process
+//! reaches it. Never decides when a core starts or ends.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 
 use super::error::StartError;
 use super::lanes::Lanes;
-use super::pump::{CoreState, Pump};
+use super::pump::{CoreState, Pump, PumpParts};
 use super::ring::Ring;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
@@ -21,33 +21,33 @@ use crate::base::counters::CoreCounters;
 use crate::base::limits::CONTROLS_MAX;
 use crate::engine::trusted::Trusted;
 
-/// The executor's own rings carry a poll and a timer.
+/// Enough for the executor's own rings, which carry one poll and one timer.
 const EXECUTOR_RING_DEPTH: usize = 8;
 
-/// What a core is started with.
+/// Everything a core needs to start.
 #[derive(Debug)]
 pub struct CoreConfig {
-    /// The CPU to pin its thread to; `None`: any.
+    /// The CPU to pin the thread to; `None` leaves the choice to the kernel.
     pub cpu: Option<usize>,
-    /// Slots of its table: see `sockets::Capacity`.
+    /// Slots of the socket table: see `sockets::Capacity`.
     pub slots: u32,
-    /// Its listeners.
+    /// Sockets to accept connections from.
     pub listeners: Vec<TcpListener>,
-    /// What its clients' TLS handshakes go by; `None`: they speak plain TCP.
+    /// Configuration of TLS handshakes; `None` for plain TCP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Its ends of the lanes, which also say which core it is.
+    /// This core's ends of the lanes, which also hold its number.
     pub lanes: Lanes,
-    /// Whose connections begin with a PROXY protocol header.
-    pub prefaced: Trusted,
-    /// What wakes it: the one that the lanes were made with.
+    /// Proxies whose connections begin with a PROXY protocol header.
+    pub proxies: Trusted,
+    /// Wakes this core: the same one that the lanes use.
     pub wake: Arc<Wake>,
-    /// Where its requests go.
+    /// Channels to the services.
     pub services: Services,
-    /// Its numbers.
+    /// This core's counters.
     pub counters: Arc<CoreCounters>,
 }
 
-/// Speaks to a core. Any thread may.
+/// Sends commands to a core, from any thread.
 #[derive(Clone, Debug)]
 pub struct CoreHandle {
     control: Sender<Control>,
@@ -55,10 +55,10 @@ pub struct CoreHandle {
 }
 
 impl CoreHandle {
-    /// Tells the core something, and wakes it if it sleeps.
+    /// Sends a command and wakes the core if it sleeps.
     ///
     /// # Errors
-    /// Gives it back when the channel is full, which a core that works empties within a turn, or the core has ended.
+    /// Returns the command if the channel is full (a live core empties it within a turn) or the core has ended.
     pub fn try_tell(&self, control: Control) -> Result<(), Control> {
         let told = self.control.try_send(control);
         self.wake.wake();
@@ -68,22 +68,22 @@ impl CoreHandle {
     }
 }
 
-/// Whether this process can run cores: tried before anything is started. Whether the kernel offers the faster way of
-/// running completions (`DEFER_TASKRUN`).
+/// Checks before startup that this process can run cores. Returns whether the kernel supports deferred completions
+/// (`DEFER_TASKRUN`), which are faster.
 ///
 /// # Errors
-/// Why not, with the sysctl or limit at fault.
+/// The reason, with the sysctl or limit at fault.
 pub fn probe() -> Result<bool, StartError> {
     let ring = Ring::new(1, Arc::default())?;
     StartError::check_memlock()?;
     Ok(ring.is_deferred())
 }
 
-/// Starts a core and waits until it serves. `state` is made on the core's thread. `ended` is called there when the core
-/// ends, for whatever reason, as its last act.
+/// Starts a core and waits until it serves. `state` runs on the core's thread. `ended` runs there last, however the core
+/// ends.
 ///
 /// # Errors
-/// Why it cannot be started; then nothing is left of it.
+/// The reason why the core cannot start. Nothing is left of it then.
 pub fn start<S: CoreState + 'static>(
     config: CoreConfig,
     state: impl FnOnce() -> S + Send + 'static,
@@ -103,10 +103,17 @@ pub fn start<S: CoreState + 'static>(
         executor.run(async move {
             let sockets = Sockets::new(config.slots, config.listeners, config.wake.clone(), config.counters.clone());
             let pump = sockets.and_then(|sockets| {
-                let tls = config.tls.map(|tls| Tls::new(tls, config.counters.clone()));
-                let (lanes, services) = (config.lanes, config.services);
-                let pump = Pump::new(state(), (sockets, tls), lanes, controls, config.wake, services, config.counters);
-                pump.map(|pump| pump.prefaced_by(config.prefaced))
+                let parts = PumpParts {
+                    sockets,
+                    proxies: config.proxies,
+                    tls: config.tls.map(|tls| Tls::new(tls, config.counters.clone())),
+                    lanes: config.lanes,
+                    control: controls,
+                    wake: config.wake,
+                    services: config.services,
+                    counters: config.counters,
+                };
+                Pump::new(state(), parts)
             });
             match pump {
                 Ok(pump) => {
@@ -123,7 +130,7 @@ pub fn start<S: CoreState + 'static>(
     has_started.recv().unwrap_or_else(vanished).map(|()| handle)
 }
 
-/// Calls back at the end of a scope, also when it ends by a panic.
+/// Calls back at the end of a scope, even after a panic.
 struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> Drop for OnDrop<F> {

@@ -1,5 +1,5 @@
-//! Why a core cannot start, in words for whoever runs the server. Each `Display` is one plain sentence that names the
-//! sysctl, the limit or the setting at fault. Never decides what to do about it.
+//! Owns the reasons why a core cannot start, in words for the operator. Each `Display` is one sentence that names the
+//! sysctl, the limit or the setting at fault. Never decides how to react.
 
 use std::fmt;
 use std::fs;
@@ -7,35 +7,35 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Where the kernel keeps the switch that forbids io_uring (0: allowed, 1: only for its group, 2: forbidden).
+/// The kernel's switch for io_uring (0: allowed, 1: allowed for one group, 2: forbidden).
 const DISABLED_SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
-/// What glommio wants to lock for one executor, in bytes.
+/// Bytes that glommio locks for one executor.
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
 
-/// A core's ring or executor could not be made.
+/// A core's ring or executor cannot be created.
 #[derive(Debug)]
 pub enum StartError {
     /// The kernel has no io_uring (ENOSYS).
     Missing,
-    /// `kernel.io_uring_disabled` forbids it: the value found.
+    /// `kernel.io_uring_disabled` forbids it; holds its value.
     Disabled(u32),
-    /// Forbidden by something else, in practice a seccomp profile (EPERM, EACCES).
+    /// Forbidden in another way, in practice by a seccomp profile (EPERM, EACCES).
     Forbidden,
-    /// The kernel has io_uring, but not what is needed of it.
+    /// The kernel's io_uring lacks this feature.
     TooOld(&'static str),
-    /// `RLIMIT_MEMLOCK` is too low: the limit in bytes.
+    /// `RLIMIT_MEMLOCK` is too low; holds the limit in bytes.
     MemoryLock(u64),
-    /// `RLIMIT_NOFILE` is too low: the limit, and what was wanted of it.
+    /// `RLIMIT_NOFILE` is too low.
     Files {
         /// The soft limit.
         limit: u64,
-        /// What the limit was too low for.
+        /// The object that needed another descriptor.
         wanted: &'static str,
     },
-    /// The CPU to pin to is not there.
+    /// This process may not run on the CPU to pin to.
     NoCpu(usize),
-    /// Something else: what was tried, and what the system said.
+    /// Another failure: the attempt, and the system's error.
     Other(&'static str, String),
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Missing => {
-                f.write_str("this kernel has no io_uring: Linux 6.1 or later built with CONFIG_IO_URING is needed")
+                f.write_str("this kernel has no io_uring: use Linux 6.1 or later built with CONFIG_IO_URING")
             }
             StartError::Disabled(value) => write!(
                 f,
@@ -55,7 +55,7 @@ impl fmt::Display for StartError {
                  seccomp profile of a container: allow io_uring_setup, io_uring_enter and io_uring_register",
             ),
             StartError::TooOld(what) => {
-                write!(f, "this kernel's io_uring is too old ({what} is missing): Linux 6.1 or later is needed")
+                write!(f, "this kernel's io_uring is too old ({what} is missing): use Linux 6.1 or later")
             }
             StartError::MemoryLock(limit) => write!(
                 f,
@@ -70,10 +70,7 @@ impl fmt::Display for StartError {
                  (LimitNOFILE=1048576 in a systemd unit)"
             ),
             StartError::NoCpu(cpu) => {
-                write!(
-                    f,
-                    "CPU {cpu} is not one this process may run on: change server.cores, or set server.pin = false"
-                )
+                write!(f, "this process may not run on CPU {cpu}: change server.cores, or set server.pin = false")
             }
             StartError::Other(what, error) => write!(f, "{what} failed: {error}"),
         }
@@ -83,7 +80,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl StartError {
-    /// Names what is behind an error of `io_uring_setup` or `io_uring_register`.
+    /// Finds the cause of an error of `io_uring_setup` or `io_uring_register`.
     #[must_use]
     pub fn from_io_uring(what: &'static str, error: &io::Error) -> StartError {
         match error.raw_os_error() {
@@ -99,7 +96,7 @@ impl StartError {
         }
     }
 
-    /// Refuses a limit on locked memory that no executor can start with.
+    /// Fails if the limit on locked memory is too low for an executor.
     ///
     /// # Errors
     /// [`StartError::MemoryLock`].

@@ -1,5 +1,5 @@
-//! The lanes between cores: one bounded channel into each core, through which batches of hops travel. Never waits: what
-//! a full lane does not take goes back to the engine. Order within a lane is the order of sending.
+//! Owns the lanes between cores: one bounded channel into each core, which carries batches of hops in the order of
+//! sending. Never waits: hops that a full lane does not take go back to the engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,31 +12,31 @@ use crate::base::ids::CoreId;
 use crate::base::limits::LANE_BATCHES_MAX;
 use crate::engine::hop::Hop;
 
-/// Emptied vectors kept for the next batches, their bytes together, and the largest that is kept.
+/// Limits on emptied vectors kept for the next batches: their number, their total bytes, and the size of one.
 const SPARE_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const SPARE_HOPS_MAX: usize = 1024;
 
-/// The hops that one core has staged for another in one turn.
+/// Hops that one core staged for another in one turn.
 #[derive(Debug)]
 pub struct Batch {
-    /// Who sends them.
+    /// The sending core.
     pub from: CoreId,
-    /// In order.
+    /// The hops, in order.
     pub hops: Vec<Hop>,
-    /// Bytes that they take.
+    /// Memory of the hops, in bytes.
     bytes: usize,
 }
 
-/// Where staged hops come from, and go back to when a lane is full: see `Engine::take_staged` and `Engine::put_back`.
+/// Source of staged hops, to which they return when a lane is full: see `Engine::take_staged` and `Engine::put_back`.
 pub trait Staged {
-    /// Everything staged for `to`, leaving `empty` to stage into.
+    /// Takes all hops staged for `to`; `empty` replaces them.
     fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop>;
-    /// Stages again what was not taken; gives back the vector that was left.
+    /// Stages hops again that the lane did not take. Returns the vector that they replace.
     fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop>;
-    /// Bytes of what is staged for `to`.
+    /// Bytes of the hops staged for `to`.
     fn staged_bytes(&self, to: CoreId) -> usize;
-    /// So many bytes wait in the channel to `to`.
+    /// Reports the bytes in the channel to `to`.
     fn set_queued_bytes(&mut self, to: CoreId, bytes: usize);
 }
 
@@ -44,7 +44,7 @@ pub trait Staged {
 #[derive(Debug)]
 pub struct Lanes {
     core: CoreId,
-    /// Into each core, with what wakes it; its own is not used.
+    /// Channel into each core, and its wake-up. The entry of this core is unused.
     out: Vec<(Sender<Batch>, Arc<Wake>)>,
     into: Receiver<Batch>,
     spare: Vec<Vec<Hop>>,
@@ -52,12 +52,12 @@ pub struct Lanes {
     spare_bytes: usize,
     /// Bytes in the channels, by sending and receiving core.
     queued: Arc<[AtomicUsize]>,
-    /// Cores that have not left.
+    /// Cores that have not called [`Lanes::leave`].
     staying: Arc<AtomicUsize>,
 }
 
 impl Lanes {
-    /// The lanes between the cores that `wakes` wake, in order.
+    /// Creates the lanes between all cores. `wakes` holds the wake-up of each core, in order.
     #[must_use]
     pub fn mesh(wakes: &[Arc<Wake>]) -> Vec<Lanes> {
         let (senders, receivers): (Vec<_>, Vec<_>) = wakes.iter().map(|_| bounded(LANE_BATCHES_MAX)).unzip();
@@ -76,7 +76,7 @@ impl Lanes {
         lanes.collect()
     }
 
-    /// The core whose ends these are.
+    /// This core.
     #[must_use]
     pub fn core(&self) -> CoreId {
         self.core
@@ -88,7 +88,7 @@ impl Lanes {
         self.into.is_empty()
     }
 
-    /// The next batch for this core. Its vector comes back by [`Lanes::recycle`].
+    /// Takes the next batch for this core. [`Lanes::recycle`] takes back its vector.
     #[must_use]
     pub fn try_take(&mut self) -> Option<Batch> {
         let batch = self.into.try_recv().ok()?;
@@ -101,7 +101,7 @@ impl Lanes {
         &self.queued[from.index() * self.out.len() + to.index()]
     }
 
-    /// Bytes that this core has sent and other cores have not taken.
+    /// Bytes sent by this core and not yet taken by the others.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         let row = self.core.index() * self.out.len();
@@ -109,7 +109,7 @@ impl Lanes {
         queued.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes back an emptied vector for a later batch.
+    /// Keeps an emptied vector for a later batch.
     pub fn recycle(&mut self, mut empty: Vec<Hop>) {
         empty.clear();
         let bytes = empty.capacity() * size_of::<Hop>();
@@ -120,8 +120,8 @@ impl Lanes {
         }
     }
 
-    /// Sends what is staged for the other cores and wakes those that sleep. How many hops full lanes did not take: they
-    /// are staged again, and this is to be called again soon.
+    /// Sends the staged hops of all other cores and wakes sleeping cores. Returns how many hops full lanes did not take:
+    /// they are staged again, so call this again soon.
     pub fn flush(&mut self, staged: &mut impl Staged, counters: &CoreCounters) -> usize {
         let mut left = 0;
         for index in 0..self.out.len() {
@@ -139,7 +139,7 @@ impl Lanes {
                 continue;
             }
             let count = hops.len();
-            // Counted before the other core can have taken it.
+            // Counted before the other core can take it.
             self.queued(self.core, to).fetch_add(bytes, Ordering::Relaxed);
             let (sender, wake) = &self.out[index];
             let sent = sender.try_send(Batch { from: self.core, hops, bytes });
@@ -157,16 +157,16 @@ impl Lanes {
                     let empty = staged.put_back(to, batch.hops);
                     self.recycle(empty);
                 }
-                // That core has ended, which happens only while all of them are ending.
+                // The core has ended, which happens only during shutdown.
                 Err(TrySendError::Disconnected(batch)) => self.recycle(batch.hops),
             }
         }
         left
     }
 
-    /// This core has no connections left and asks for no more than to answer the others. Called once.
+    /// Declares that this core has no connections left and only answers the others from now on. Called once.
     pub fn leave(&mut self) {
-        // The last one tells the others, who may be asleep.
+        // The last core wakes the others.
         if self.staying.fetch_sub(1, Ordering::SeqCst) == 1 {
             for (_, wake) in &self.out {
                 wake.wake();

@@ -1,5 +1,5 @@
-//! Listening sockets: one per core and address, between which the kernel spreads the connections; or those that were
-//! handed over. Binds, and bounds what the kernel holds for each connection; never accepts.
+//! Owns the listening sockets: one per core and address, over which the kernel spreads connections, or sockets handed over
+//! by a supervisor. Binds them and bounds the kernel's memory per connection; never accepts.
 
 use std::fmt;
 use std::io;
@@ -7,15 +7,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// The kernel cuts the backlog down to `net.core.somaxconn`, so this is the host's own limit.
+/// The kernel lowers this to `net.core.somaxconn`, so the host's own limit applies.
 const BACKLOG: i32 = i32::MAX;
 
-/// Why an address cannot be listened on.
+/// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
-    /// Which.
+    /// The address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub error: io::Error,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for BindError {
         let address = self.address;
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another process (or another entry of the list) has it already")
+                write!(f, "cannot listen on {address}: another process, or another entry of the list, already does")
             }
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "cannot listen on {address}: this host has no such address")
@@ -41,23 +41,23 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// The listeners of all cores.
+/// The listening sockets of all cores.
 #[derive(Debug)]
-pub struct Listeners {
-    /// The addresses, in the order asked for, with the ports that the system picked for port 0.
+pub struct ListeningSockets {
+    /// The addresses, in the order of the request. For port 0, the port that the system chose.
     pub addresses: Vec<SocketAddr>,
-    /// One listener for each address, by core.
+    /// One socket per address, by core.
     pub by_core: Vec<Vec<TcpListener>>,
 }
 
-impl Listeners {
-    /// Binds each address once for each of `cores` cores (at least 1). With port 0 the system picks one free port, which
-    /// the cores share.
+impl ListeningSockets {
+    /// Binds each address once per core (`cores` is at least 1). For port 0 the system chooses a free port, which the cores
+    /// share.
     ///
     /// # Errors
-    /// The first address that cannot be had, and why.
-    pub fn bind(addresses: &[SocketAddr], cores: u16) -> Result<Listeners, BindError> {
-        let mut bound = Listeners { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
+    /// The first address that cannot be bound.
+    pub fn bind(addresses: &[SocketAddr], cores: u16) -> Result<ListeningSockets, BindError> {
+        let mut bound = ListeningSockets { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
         for address in addresses {
             let dual = is_dual(*address, addresses);
             let failed = |error| BindError { address: *address, error };
@@ -76,16 +76,16 @@ impl Listeners {
         Ok(bound)
     }
 
-    /// Uses sockets that listen already, at least one for each core and address: several of one address are spread over
-    /// the cores, and cores that outnumber them share.
+    /// Uses inherited sockets that already listen. Spreads the sockets of one address over the cores; cores share sockets
+    /// if there are too few.
     ///
     /// # Errors
-    /// What the system said: too many files, mostly.
-    pub fn inherited(sockets: Vec<TcpListener>, cores: u16) -> io::Result<Listeners> {
-        let mut taken = Listeners { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
+    /// The system's error, mostly too many open files.
+    pub fn inherited(sockets: Vec<TcpListener>, cores: u16) -> io::Result<ListeningSockets> {
+        let mut taken = ListeningSockets { addresses: Vec::new(), by_core: (0..cores).map(|_| Vec::new()).collect() };
         let mut groups: Vec<Vec<TcpListener>> = Vec::new();
         for socket in sockets {
-            // A ring waits for connections only on a socket that waits itself.
+            // A ring waits for connections only on a blocking socket.
             socket.set_nonblocking(false)?;
             SockRef::from(&socket).set_tcp_nodelay(true)?;
             let address = socket.local_addr()?;
@@ -106,16 +106,16 @@ impl Listeners {
         Ok(taken)
     }
 
-    /// Bounds what the kernel holds for a connection: `bytes` that it has not sent yet (`TCP_NOTSENT_LOWAT`), and, with its
-    /// own overhead, twice as many in all (`SO_SNDBUF`), which a reader that takes but never acknowledges would fill.
-    /// Accepted sockets inherit both. 0 leaves the system's own bounds, up to 4 MiB (`net.ipv4.tcp_wmem`).
+    /// Bounds the kernel's send memory per connection: `bytes` not sent yet (`TCP_NOTSENT_LOWAT`), and twice as many in all
+    /// with the kernel's overhead (`SO_SNDBUF`), which a reader that never acknowledges would fill. Accepted sockets inherit
+    /// both. 0 keeps the system's bounds, up to 4 MiB (`net.ipv4.tcp_wmem`).
     ///
-    /// Nothing is set for what is received: a core takes that from the kernel as it comes; what comes out of order the
-    /// kernel throws away first when TCP's memory runs short; and a fixed buffer would end the kernel's own tuning of the
-    /// window, which large messages from far away need.
+    /// Receive memory needs no bound: a core takes bytes from the kernel as they arrive, and the kernel drops out-of-order
+    /// bytes first when TCP memory runs short. A fixed receive buffer would disable the kernel's window tuning, which
+    /// large messages over long distances need.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn bound_sends(&self, bytes: u32) -> io::Result<()> {
         if bytes == 0 {
             return Ok(());
@@ -123,15 +123,15 @@ impl Listeners {
         for listener in self.by_core.iter().flatten() {
             let socket = SockRef::from(listener);
             socket.set_tcp_notsent_lowat(bytes)?;
-            // The kernel doubles it, and cuts it down to net.core.wmem_max before that.
+            // The kernel lowers it to net.core.wmem_max, then doubles it.
             socket.set_send_buffer_size(bytes as usize)?;
         }
         Ok(())
     }
 }
 
-/// Binds alone, so that a port that anyone else listens on is refused, even by a process that shares its ports; and
-/// shares it only then, which leaves no moment in which someone else could take it.
+/// Binds without `SO_REUSEPORT`, so that a port in use by another process is refused even if that process shares it, then
+/// sets the option. At no moment can another process take the port.
 fn bind_first(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     let socket = open(address, dual)?;
     socket.bind(&address.into())?;
@@ -148,7 +148,7 @@ fn bind_another(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
 
 fn open(address: SocketAddr, dual: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier run that linger do not keep a restarted server from its port.
+    // Lingering connections of an earlier run must not block the port of a restarted server.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(!dual)?;
@@ -163,7 +163,7 @@ fn listen(socket: Socket) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Whether an IPv6 address takes IPv4 connections too: `[::]` does, unless IPv4 is asked for by itself on that port.
+/// Whether an IPv6 address also accepts IPv4: `[::]` does, unless the list has an IPv4 address with the same port.
 fn is_dual(address: SocketAddr, all: &[SocketAddr]) -> bool {
     let clashes = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port() && other.port() != 0;
     address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !all.iter().any(clashes)

@@ -1,9 +1,9 @@
-//! The loop of one core: takes what sockets, lanes, service thread and clock bring, runs the engine on it, carries out
-//! what the engine asks, submits once, sleeps when there is nothing to do. Takes no decision about what passes through.
+//! Owns the loop of one core: takes inputs from sockets, lanes, service thread and clock, runs the engine on them, carries
+//! out its output, submits once, and sleeps when nothing is left to do. Never decides anything about the data.
 //!
-//! Sleeping has two steps. For a short while the core waits in its own ring, which costs one system call and wakes
-//! soonest. Only after that it parks in the executor, which costs several, until the ring rings its bell or the next
-//! deadline comes; other tasks of the executor run meanwhile.
+//! A core sleeps in two steps. First it waits a short time in its own ring, which costs one system call and wakes fastest.
+//! Then it parks in the executor, which costs several system calls, until the ring writes the bell or the next deadline
+//! comes; other tasks of the executor run meanwhile.
 
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};
@@ -20,9 +20,9 @@ use glommio::timer::Timer;
 use super::calls::Calls;
 use super::clock;
 use super::error::StartError;
-use super::journal::{self, Journal};
 use super::lanes::{Batch, Lanes, Staged};
-use super::preface::Prefaces;
+use super::log_lines::{self, LogLines};
+use super::proxy_header::ProxyHeaders;
 use super::services::{Control, Services};
 use super::sockets::Sockets;
 use super::tls::Tls;
@@ -40,39 +40,39 @@ use crate::engine::trusted::Trusted;
 /// made, which is one signature and one key exchange at most.
 const TLS_HANDSHAKES_US_PER_TURN: u64 = 1_000;
 
-/// How much of each source one turn takes, so that none keeps the others waiting, and so that what a turn merges goes
-/// out within a few milliseconds.
+/// Bounds on the input of one turn from each source, so that no source delays the others, and merged output goes out
+/// within a few milliseconds.
 const COMPLETIONS_PER_TURN: usize = 1024;
 const BATCHES_PER_TURN: usize = 64;
 const CONTROLS_PER_TURN: usize = 64;
 
-/// How long a core with nothing to do waits in its own ring before it parks in the executor. Measured at 200 publishes a
-/// second: a quarter of the system calls and two thirds of the CPU time of parking at once.
+/// Time that an idle core waits in its own ring before it parks in the executor. Measured at 200 publishes a second: a
+/// quarter of the system calls and two thirds of the CPU time of parking at once.
 const RING_WAIT_US: u64 = 10_000;
 
-/// What a full lane or service did not take is offered again after this.
+/// Time until output that a full lane or service refused is offered again.
 const OFFER_AGAIN_US: u64 = 500;
 
-/// The CPU time counter is at most this old while the core is busy.
+/// Maximum age of the CPU time counter on a busy core.
 const CPU_TIME_US: u64 = 100_000;
 
-/// One core's whole state as the pump drives it: [`Engine`], whose methods of the same names say what they do.
+/// The state of one core, as the pump drives it. Implemented by [`Engine`]; see its methods.
 pub trait CoreState: Staged {
-    /// One thing that happened.
+    /// Handles one input.
     fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output);
-    /// Ends a turn. Whether another must follow.
+    /// Ends a turn. Returns whether another must follow.
     fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool;
-    /// When a tick is wanted next.
+    /// Time of the next tick.
     fn next_tick_us(&self, now: Now) -> Option<u64>;
-    /// Whether this turn takes more from sockets.
+    /// Whether this turn takes more inputs from sockets.
     fn takes_input(&self) -> bool;
     /// Whether this turn takes more hops.
     fn takes_hops(&self) -> bool;
     /// Connections that a drain waits for.
     fn open_slots(&self) -> usize;
-    /// Whether neither the link nor the store owes anything that somebody waits for.
+    /// Whether nobody waits for the link or the store.
     fn is_settled(&self) -> bool;
-    /// How many bytes are held below for outsiders.
+    /// Charges bytes that this floor holds for clients.
     fn charge_io(&mut self, bytes: u64);
 }
 
@@ -128,20 +128,20 @@ impl CoreState for Engine {
     }
 }
 
-/// How far a core is with ending.
+/// How far the shutdown of a core is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CoreStage {
     Serving,
     /// Waits for its connections to end.
     Draining,
-    /// Has none left; its rooms serve the other cores until they have none either.
+    /// Has no connections left; its rooms serve the other cores until those have none either.
     Drained,
-    /// No core has any left; waits for the link and the store to answer what its rooms have given them.
+    /// No core has connections left; waits for the link and the store to answer its rooms.
     Settling,
     Ended,
 }
 
-/// What the executor waits for.
+/// The eventfd that the executor waits on.
 struct Bell(Arc<Wake>);
 
 impl AsRawFd for Bell {
@@ -150,55 +150,68 @@ impl AsRawFd for Bell {
     }
 }
 
-/// One core's loop. Belongs to the thread that made it.
+/// The loop of one core. Belongs to the thread that created it.
 pub struct Pump<S> {
     state: S,
     sockets: Sockets,
-    prefaces: Prefaces,
-    /// Between the sockets and the engine, where clients are to speak TLS.
+    proxy_headers: ProxyHeaders,
+    /// Between sockets and engine, if clients use TLS.
     tls: Option<Tls>,
     lanes: Lanes,
-    /// Hops that were taken from a lane, and of which a turn has left some.
+    /// A batch from a lane of which the last turn left some hops.
     begun: Option<Batch>,
     control: Receiver<Control>,
     wake: Arc<Wake>,
     bell: PollableFd<Bell>,
     services: Services,
     counters: Arc<CoreCounters>,
-    journal: Journal,
+    log_lines: LogLines,
     calls: Calls,
     output: Output,
-    /// Closes of this turn's output about whose slots the engine is told nothing more.
+    /// Number of closes in this turn's output whose slots are muted already.
     muted: usize,
-    /// Something did not go out because a lane or a service is full.
+    /// A full lane or service refused some output.
     blocked: bool,
-    /// The engine has more to send than went into the last turn.
+    /// The engine has more to send than fit into the last turn.
     unfinished: bool,
-    stage: Stage,
+    stage: CoreStage,
     cpu_due_us: u64,
 }
 
+/// The parts around the state of a core.
+pub struct PumpParts {
+    /// Created on the pump's thread.
+    pub sockets: Sockets,
+    /// Proxies whose connections begin with a PROXY protocol header.
+    pub proxies: Trusted,
+    /// `None` for plain TCP.
+    pub tls: Option<Tls>,
+    /// This core's ends of the lanes.
+    pub lanes: Lanes,
+    /// Commands of the service thread.
+    pub control: Receiver<Control>,
+    /// The wake-up of this core.
+    pub wake: Arc<Wake>,
+    /// Channels to the services.
+    pub services: Services,
+    /// This core's counters.
+    pub counters: Arc<CoreCounters>,
+}
+
 impl<S: CoreState> Pump<S> {
-    /// Inside a glommio executor, on the thread that made `sockets`.
+    /// Creates the loop. Call it inside a glommio executor, on the thread that created the sockets.
     ///
     /// # Errors
-    /// The executor does not wait for the bell.
-    pub fn new(
-        state: S,
-        (sockets, tls): (Sockets, Option<Tls>),
-        lanes: Lanes,
-        control: Receiver<Control>,
-        wake: Arc<Wake>,
-        services: Services,
-        counters: Arc<CoreCounters>,
-    ) -> Result<Pump<S>, StartError> {
+    /// The executor cannot wait on the bell.
+    pub fn new(state: S, parts: PumpParts) -> Result<Pump<S>, StartError> {
+        let PumpParts { sockets, proxies, tls, lanes, control, wake, services, counters } = parts;
         let bell = Bell(wake.clone());
-        let journal = Journal::new(lanes.core());
+        let log_lines = LogLines::new(lanes.core());
         let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
         Ok(Pump {
             state,
             sockets,
-            prefaces: Prefaces::new(Trusted::default(), counters.clone()),
+            proxy_headers: ProxyHeaders::new(proxies, counters.clone()),
             tls,
             lanes,
             begun: None,
@@ -207,40 +220,33 @@ impl<S: CoreState> Pump<S> {
             bell: PollableFd::new(bell).map_err(failed)?,
             services,
             counters,
-            journal,
+            log_lines,
             calls: Calls::default(),
             output: Output::default(),
             muted: 0,
             blocked: false,
             unfinished: false,
-            stage: Stage::Serving,
+            stage: CoreStage::Serving,
             cpu_due_us: 0,
         })
     }
 
-    /// Connections of `trusted` begin with a PROXY protocol header.
-    #[must_use]
-    pub fn prefaced_by(mut self, trusted: Trusted) -> Pump<S> {
-        self.prefaces = Prefaces::new(trusted, self.counters.clone());
-        self
-    }
-
-    /// Runs until told to end.
+    /// Runs until the core ends.
     pub async fn run(mut self) {
-        while self.stage != Stage::Ended {
+        while self.stage != CoreStage::Ended {
             if self.turn() {
                 glommio::executor().yield_if_needed().await;
-            } else if self.stage != Stage::Ended {
+            } else if self.stage != CoreStage::Ended {
                 self.rest().await;
             }
         }
         self.sockets.stop_accepting();
         self.sockets.submit();
-        self.journal.finish();
+        self.log_lines.finish();
         self.counters.cpu_us.set(clock::thread_cpu_us());
     }
 
-    /// One turn. Whether more is waiting already.
+    /// Runs one turn. Returns whether more work waits.
     fn turn(&mut self) -> bool {
         let now = clock::now();
         self.sockets.advance(now.mono_us);
@@ -252,7 +258,7 @@ impl<S: CoreState> Pump<S> {
             self.handle(now, Input::Tick);
             worked = true;
         }
-        let is_told = self.journal.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
+        let is_told = self.log_lines.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
         if worked || self.blocked || self.unfinished || is_told {
             let began_us = now.mono_us;
             let now = clock::now();
@@ -279,7 +285,7 @@ impl<S: CoreState> Pump<S> {
             let (state, output) = (&mut self.state, &mut self.output);
             let tls = &mut self.tls;
             let before = output.closes.len();
-            self.prefaces.pass(input, |input| {
+            self.proxy_headers.pass(input, |input| {
                 match tls {
                     None => state.handle(now, input, output),
                     Some(tls) => tls.take(input, &mut |slot, input| tell(state, now, slot, input, output)),
@@ -291,7 +297,7 @@ impl<S: CoreState> Pump<S> {
         taken > 0
     }
 
-    /// Goes on with handshakes for a bounded part of the turn.
+    /// Continues handshakes for a bounded part of the turn.
     fn take_handshakes(&mut self, now: Now) -> bool {
         if !self.tls.as_ref().is_some_and(Tls::has_steps) {
             return false;
@@ -308,7 +314,7 @@ impl<S: CoreState> Pump<S> {
         true
     }
 
-    /// What the engine has closed it hears nothing more of, though the close is carried out later.
+    /// Stops inputs for slots that the engine has closed, although the close is carried out later.
     fn mute_closed(&mut self) {
         for slot in &self.output.closes[self.muted..] {
             match &mut self.tls {
@@ -344,8 +350,8 @@ impl<S: CoreState> Pump<S> {
             taken += 1;
             match control {
                 Control::Drain { window_ms, hands_over } => {
-                    if self.stage == Stage::Serving {
-                        self.stage = Stage::Draining;
+                    if self.stage == CoreStage::Serving {
+                        self.stage = CoreStage::Draining;
                         if hands_over {
                             self.sockets.stop_accepting();
                         }
@@ -355,7 +361,7 @@ impl<S: CoreState> Pump<S> {
                 Control::Beat(beats) => {
                     beats.fetch_add(1, Ordering::Relaxed);
                 }
-                Control::Stop => self.stage = Stage::Ended,
+                Control::Stop => self.stage = CoreStage::Ended,
                 Control::Settings(settings) => self.handle(now, Input::Settings(settings)),
                 Control::Call { call, reply } => {
                     let token = self.calls.add(reply);
@@ -380,7 +386,7 @@ impl<S: CoreState> Pump<S> {
 
     fn carry_out(&mut self, now: Now) {
         for slot in &self.output.closes {
-            self.prefaces.forget(*slot);
+            self.proxy_headers.forget(*slot);
         }
         match &mut self.tls {
             None => carry_out_plain(&mut self.output, &mut self.sockets),
@@ -389,11 +395,11 @@ impl<S: CoreState> Pump<S> {
             }
         }
         self.muted = 0;
-        self.journal.write_refused(now, &mut self.output.refused);
-        self.journal.write(now, &mut self.output.ended);
-        self.journal.write_state(now, &self.counters);
+        self.log_lines.write_refused(now, &mut self.output.refused);
+        self.log_lines.write(now, &mut self.output.ended);
+        self.log_lines.write_state(now, &self.counters);
         self.services.take_spans(&mut self.output.spans, &self.counters);
-        journal::write_tokens_refused(&mut self.output.tokens_refused);
+        log_lines::write_tokens_refused(&mut self.output.tokens_refused);
         self.calls.answer(&mut self.output.answers);
         let served = self.services.take(self.lanes.core(), &mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
@@ -403,33 +409,33 @@ impl<S: CoreState> Pump<S> {
     }
 
     fn advance_stage(&mut self) {
-        if self.stage == Stage::Draining && self.state.open_slots() == 0 && !self.sockets.is_stopping_to_accept() {
-            self.stage = Stage::Drained;
+        if self.stage == CoreStage::Draining && self.state.open_slots() == 0 && !self.sockets.is_stopping_to_accept() {
+            self.stage = CoreStage::Drained;
             self.lanes.leave();
         }
-        if self.stage == Stage::Drained && self.lanes.have_all_left() {
-            self.stage = Stage::Settling;
+        if self.stage == CoreStage::Drained && self.lanes.have_all_left() {
+            self.stage = CoreStage::Settling;
         }
-        if self.stage == Stage::Settling && self.is_settled() {
-            self.stage = Stage::Ended;
+        if self.stage == CoreStage::Settling && self.is_settled() {
+            self.stage = CoreStage::Ended;
         }
     }
 
-    /// Whether the services have taken everything and owe nothing.
+    /// Whether the services have taken everything and nobody waits for them.
     fn is_settled(&self) -> bool {
         self.state.is_settled() && self.output.link.is_empty() && self.output.store.is_empty()
     }
 
-    /// Nothing waits in the channels.
+    /// Whether no work waits in the channels.
     fn is_quiet(&self) -> bool {
         self.begun.is_none()
             && self.lanes.is_empty()
             && self.control.is_empty()
-            && !(self.stage == Stage::Drained && self.lanes.have_all_left())
-            && !(self.stage == Stage::Settling && self.is_settled())
+            && !(self.stage == CoreStage::Drained && self.lanes.have_all_left())
+            && !(self.stage == CoreStage::Settling && self.is_settled())
     }
 
-    /// Sleeps until something happens or is due.
+    /// Sleeps until an input or a deadline comes.
     async fn rest(&mut self) {
         let now = clock::now();
         let due_us = self.due_us(now);
@@ -447,22 +453,22 @@ impl<S: CoreState> Pump<S> {
         self.wake.get_up();
     }
 
-    /// When this core has something to do for the time alone.
+    /// The next deadline of this core.
     fn due_us(&self, now: Now) -> Option<u64> {
         let again = self.blocked.then_some(now.mono_us + OFFER_AGAIN_US);
-        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.journal.next_due_us(), again]
+        [self.state.next_tick_us(now), self.sockets.next_due_us(), self.log_lines.next_due_us(), again]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Waits in the executor until the ring has completions or `timeout` is over.
+    /// Waits in the executor for completions, at most for `timeout`.
     async fn park(&mut self, timeout: Option<Duration>) {
         self.counters.cpu_us.set(clock::thread_cpu_us());
         self.wake.clear_bell();
         self.wake.fall_asleep(Sleep::Executor);
         self.sockets.set_bell(true);
-        // What came before the bell was on did not ring it.
+        // Earlier completions did not write the bell.
         if self.is_quiet() && !self.sockets.wait(Duration::ZERO) {
             let mut timer = pin!(timeout.map(Timer::new));
             let mut state = PollState::new();
@@ -477,7 +483,7 @@ impl<S: CoreState> Pump<S> {
     }
 }
 
-/// Hands on what TLS makes of an input. Whether the engine has let go of the slot in answer.
+/// Passes an input from TLS to the engine. Returns whether the engine closed the slot in response.
 fn tell<S: CoreState>(state: &mut S, now: Now, slot: u32, input: Input<'_>, output: &mut Output) -> bool {
     let before = output.closes.len();
     state.handle(now, input, output);

@@ -1,14 +1,15 @@
-//! One core's io_uring: operations out, completions in. Owns every byte that the kernel may touch, for exactly as long
-//! as it may, so that nothing above needs `unsafe`. Knows slots by number only; what they mean is in [`super::sockets`].
+//! Owns one core's io_uring: operations go out, completions come in. Owns every byte that the kernel may touch, exactly as
+//! long as the kernel may touch it, so that no code above needs `unsafe`. Never knows what a slot means: see
+//! [`super::sockets`].
 //!
-//! Sockets live in the ring's table of direct descriptors: they are no file descriptors of the process. A send owns its
-//! [`Bytes`] from submission to completion: there is no way to take them back earlier.
+//! Sockets live in the ring's table of direct descriptors and are not file descriptors of the process. A send owns its
+//! [`Bytes`] from submission to completion; nothing can take them back earlier.
 
 #![expect(unsafe_code, reason = "the kernel reads and writes memory that is named to it by address")]
 
 mod buffers;
+mod operation;
 mod peer;
-mod token;
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,66 +27,66 @@ use slab::Slab;
 
 use self::buffers::Buffers;
 pub use self::buffers::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
+pub use self::operation::{Operation, OperationKind};
 use self::peer::PeerBuffer;
-pub use self::token::{Kind, Token};
 use super::error::StartError;
 use crate::base::counters::CoreCounters;
 
-/// Submission entries. A turn with more is submitted in pieces; larger costs cache.
+/// Submission entries. A turn with more is submitted in pieces; a larger queue would cost cache.
 const SUBMISSIONS: u32 = 1024;
 
-/// Completion entries. More at once wait in the kernel's overflow list, which is slower.
+/// Completion entries. Further completions wait in the kernel's overflow list, which is slower.
 const COMPLETIONS: u32 = 16 * 1024;
 
-/// Completions copied out of the shared queue at once.
+/// Completions copied from the shared queue at once.
 const BATCH: usize = 256;
 
-/// The kernel runs about twenty pieces of finished work per call; more calls are made until this many completions wait,
-/// so that one turn can merge what belongs together. Half the buffers: rarely do more receives find none left.
+/// The kernel runs about twenty pieces of finished work per call. Calls repeat until this many completions wait, so that
+/// one turn can merge more output. Half the buffers, so that receives rarely run out of them.
 const GATHER: usize = RECEIVE_BUFFERS as usize / 2;
 
-/// A ring that is dropped waits this long for completions, so many times without any.
+/// A dropped ring waits this long for completions, and gives up after this many waits without any.
 const DROP_WAIT: Duration = Duration::from_millis(50);
 const DROP_ROUNDS: usize = 100;
 
 /// One completion.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
-    /// Which operation. For a send, the index is its slot; for an accept, its listener.
-    pub token: Token,
-    /// Bytes or slot, or a negative `errno`.
+    /// The operation. The index of a send is its slot; the index of an accept is its listener.
+    pub operation: Operation,
+    /// Bytes or a slot, or a negative `errno`.
     pub result: i32,
-    /// Whether the operation goes on (multishot).
+    /// Whether the operation continues (multishot).
     pub more: bool,
-    /// Whether the socket holds more than was received.
+    /// Whether the socket holds more bytes.
     pub nonempty: bool,
-    /// For a send: whether the kernel took all of it.
+    /// For a send, whether the kernel took all bytes.
     pub whole: bool,
 }
 
-/// A send under way: what to cancel it by. One above its place in the table, so that an optional one takes no more room.
+/// Identifies a send in flight, to cancel it. One more than its index, so that an `Option` needs no extra byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendId(NonZeroU32);
 
 struct SendInFlight {
-    /// What the kernel reads from.
+    /// The kernel reads from this.
     bytes: Bytes,
-    token: Token,
+    operation: Operation,
 }
 
 struct AcceptInFlight {
-    /// What the kernel writes into.
+    /// The kernel writes into this.
     peer: PeerBuffer,
-    token: Token,
+    operation: Operation,
 }
 
-struct Entry {
+struct RawCompletion {
     user_data: u64,
     result: i32,
     flags: u32,
 }
 
-/// An io_uring with direct descriptors and provided buffers. Belongs to the thread that made it.
+/// An io_uring with direct descriptors and provided buffers. Belongs to the thread that created it.
 pub struct Ring {
     uring: IoUring,
     /// Never freed while an operation may fill them.
@@ -94,32 +95,32 @@ pub struct Ring {
     sends: mem::ManuallyDrop<Slab<SendInFlight>>,
     /// Never freed while the kernel may write into them.
     accepts: mem::ManuallyDrop<Slab<AcceptInFlight>>,
-    /// Operations that will have a last completion and have not.
+    /// Operations whose last completion has not come.
     outstanding: usize,
-    /// What did not fit into the submission queue when the kernel would not take more.
+    /// Entries that did not fit into the submission queue.
     unsubmitted: VecDeque<squeue::Entry>,
-    batch: VecDeque<Entry>,
-    /// The buffer named by the completion returned last, and its length.
+    batch: VecDeque<RawCompletion>,
+    /// The buffer of the last completion, and its length.
     lent: Option<(u16, usize)>,
-    /// Buffers given back to the kernel since this was last asked for.
+    /// Buffers given back to the kernel since [`Ring::take_given`].
     given: usize,
-    /// Who the completion returned last was accepted from.
+    /// Peer address of the last accepted connection.
     peer: IpAddr,
     deferred: bool,
     counters: Arc<CoreCounters>,
 }
 
 impl Ring {
-    /// A ring with a table for `slots` sockets.
+    /// Creates a ring with a table for `slots` sockets.
     ///
     /// # Errors
-    /// Why the kernel refuses it, with the limit or sysctl at fault.
+    /// The reason why the kernel refuses it, with the limit or sysctl at fault.
     pub fn new(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
         let (uring, deferred) = build()?;
         Ring::on(uring, deferred, slots, counters)
     }
 
-    /// A ring in the mode of kernels without deferred task work.
+    /// Creates a ring in the mode of kernels without deferred task work.
     #[cfg(test)]
     pub fn cooperative(slots: u32, counters: Arc<CoreCounters>) -> Result<Ring, StartError> {
         let uring = cooperative().map_err(|error| StartError::from_io_uring("a cooperative ring", &error))?;
@@ -147,7 +148,7 @@ impl Ring {
         })
     }
 
-    /// Whether the kernel runs completions only when asked (`DEFER_TASKRUN`), the faster way.
+    /// Whether completions are deferred (`DEFER_TASKRUN`), which is faster.
     #[must_use]
     pub fn is_deferred(&self) -> bool {
         self.deferred
@@ -165,98 +166,98 @@ impl Ring {
         self.sends.len()
     }
 
-    /// Accepts one connection into a free slot; [`Ring::peer`] then tells from whom. Not by a multishot accept, which has
-    /// one place for the addresses of all that it accepts.
-    pub fn accept(&mut self, listener: &impl AsRawFd, token: Token) {
-        debug_assert!(token.kind == Kind::Accept);
+    /// Accepts one connection into a free slot; [`Ring::peer`] then returns its peer. Not a multishot accept, which would
+    /// write all addresses to one place.
+    pub fn accept(&mut self, listener: &impl AsRawFd, operation: Operation) {
+        debug_assert!(operation.kind == OperationKind::Accept);
         let peer = PeerBuffer::new();
         let (address, length) = peer.pointers();
-        // The pointers stay good: the table keeps the block until the completion, and moving its owner does not move it.
-        let key = self.accepts.insert(AcceptInFlight { peer, token }) as u32;
+        // The pointers stay valid: the table keeps the block until the completion, and moving its owner does not move it.
+        let key = self.accepts.insert(AcceptInFlight { peer, operation }) as u32;
         let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address, length);
         let accept = accept.file_index(Some(DestinationSlot::auto_target()));
-        self.start(accept.build(), Token::new(Kind::Accept, 0, key));
+        self.start(accept.build(), Operation::new(OperationKind::Accept, 0, key));
     }
 
-    /// Waits once until a slot's socket is readable, ended or broken, without any buffer.
-    pub fn poll(&mut self, slot: u32, token: Token) {
+    /// Waits once, without a buffer, until a slot's socket is readable, ended or broken.
+    pub fn poll(&mut self, slot: u32, operation: Operation) {
         let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
-        self.start(opcode::PollAdd::new(Fixed(slot), events).build(), token);
+        self.start(opcode::PollAdd::new(Fixed(slot), events).build(), operation);
     }
 
-    /// Waits for a descriptor to become readable, again and again, until a completion without `more`.
-    pub fn watch(&mut self, descriptor: &impl AsFd, token: Token) {
+    /// Waits repeatedly for a descriptor to become readable, until a completion without `more`.
+    pub fn watch(&mut self, descriptor: &impl AsFd, operation: Operation) {
         let descriptor = Fd(descriptor.as_fd().as_raw_fd());
-        self.start(opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true).build(), token);
+        self.start(opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true).build(), operation);
     }
 
-    /// Receives once into a buffer of the ring's.
-    pub fn receive(&mut self, slot: u32, token: Token) {
+    /// Receives once into a buffer of the ring.
+    pub fn receive(&mut self, slot: u32, operation: Operation) {
         let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0).buf_group(buffers::GROUP);
-        self.start(receive.build().flags(squeue::Flags::BUFFER_SELECT), token);
+        self.start(receive.build().flags(squeue::Flags::BUFFER_SELECT), operation);
     }
 
-    /// Receives into buffers of the ring's until a completion without `more`.
-    pub fn receive_many(&mut self, slot: u32, token: Token) {
-        self.start(opcode::RecvMulti::new(Fixed(slot), buffers::GROUP).build(), token);
+    /// Receives repeatedly into buffers of the ring, until a completion without `more`.
+    pub fn receive_many(&mut self, slot: u32, operation: Operation) {
+        self.start(opcode::RecvMulti::new(Fixed(slot), buffers::GROUP).build(), operation);
     }
 
-    /// Sends all of `bytes`, waiting for room in the socket as long as it takes. Its completion frees them. With `is_last`
-    /// the slot is closed right after it: the kernel then keeps back the last packet, up to 200 ms, to send the end of the
-    /// stream in it (`MSG_MORE`, tcp(7)).
-    pub fn send(&mut self, slot: u32, token: Token, bytes: Bytes, is_last: bool) -> SendId {
-        debug_assert!(token.kind == Kind::Send && token.index == slot);
+    /// Sends all of `bytes`, however long the socket has no room. The completion frees them. Pass `is_last` if a close
+    /// follows at once: the kernel then holds back the last packet, up to 200 ms, to send the end of the stream with it
+    /// (`MSG_MORE`, tcp(7)).
+    pub fn send(&mut self, slot: u32, operation: Operation, bytes: Bytes, is_last: bool) -> SendId {
+        debug_assert!(operation.kind == OperationKind::Send && operation.index == slot);
         let (address, length) = (bytes.as_ptr(), bytes.len() as u32);
-        let key = self.sends.insert(SendInFlight { bytes, token }) as u32;
-        // The address stays good: the table keeps the bytes until the completion, and moving a `Bytes` does not move
-        // what it refers to.
+        let key = self.sends.insert(SendInFlight { bytes, operation }) as u32;
+        // The address stays valid: the table keeps the bytes until the completion, and moving a `Bytes` does not move its
+        // contents.
         let more = if is_last { libc::MSG_MORE } else { 0 };
         let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | more);
-        self.start(send.build(), Token::new(Kind::Send, 0, key));
+        self.start(send.build(), Operation::new(OperationKind::Send, 0, key));
         self.counters.sends.add(1);
         SendId(NonZeroU32::MIN.saturating_add(key))
     }
 
-    /// Sends nothing more on a slot.
-    pub fn shutdown(&mut self, slot: u32, token: Token) {
+    /// Half-closes a slot.
+    pub fn shutdown(&mut self, slot: u32, operation: Operation) {
         const _: () = assert!(libc::SHUT_WR == Shutdown::Write as i32);
-        self.start(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), token);
+        self.start(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), operation);
     }
 
-    /// Frees a slot that no operation refers to any more. Completes only if it fails: the next accept may name the slot.
-    pub fn close(&mut self, slot: u32, token: Token) {
+    /// Frees a slot that no operation uses any more. Completes only on failure; the next accept may get the slot.
+    pub fn close(&mut self, slot: u32, operation: Operation) {
         let entry = opcode::Close::new(Fixed(slot)).build();
-        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(token.to_user_data()));
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(operation.to_user_data()));
     }
 
-    /// Cancels an operation, which then ends by a completion of its own. No effect on one that has ended.
-    pub fn cancel(&mut self, token: Token) {
-        self.cancel_user_data(token.to_user_data());
+    /// Cancels an operation, which then ends by its own completion. A no-op if it has ended.
+    pub fn cancel(&mut self, operation: Operation) {
+        self.cancel_user_data(operation.to_user_data());
     }
 
-    /// Cancels a send, which then ends by a completion of its own.
+    /// Cancels a send, which then ends by its own completion.
     pub fn cancel_send(&mut self, send: SendId) {
-        self.cancel_user_data(Token::new(Kind::Send, 0, send.0.get() - 1).to_user_data());
+        self.cancel_user_data(Operation::new(OperationKind::Send, 0, send.0.get() - 1).to_user_data());
     }
 
-    /// Cancels every accept that was started with `token`: each then ends by a completion of its own.
-    pub fn cancel_accepts(&mut self, token: Token) {
-        let keys = self.accepts.iter().filter(|(_, accept)| accept.token == token).map(|(key, _)| key as u32);
+    /// Cancels every accept started with `operation`. Each then ends by its own completion.
+    pub fn cancel_accepts(&mut self, operation: Operation) {
+        let keys = self.accepts.iter().filter(|(_, accept)| accept.operation == operation).map(|(key, _)| key as u32);
         for key in keys.collect::<Vec<_>>() {
-            self.cancel_user_data(Token::new(Kind::Accept, 0, key).to_user_data());
+            self.cancel_user_data(Operation::new(OperationKind::Accept, 0, key).to_user_data());
         }
     }
 
     fn cancel_user_data(&mut self, user_data: u64) {
-        // By name and not by descriptor: the kernel finds a name by hash, a descriptor by walking all that waits.
+        // By user data, not by descriptor: the kernel finds user data by hash, a descriptor by a walk over all operations.
         let entry = opcode::AsyncCancel::new(user_data).build().flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(entry.user_data(Token::new(Kind::Cancel, 0, 0).to_user_data()));
+        self.push(entry.user_data(Operation::new(OperationKind::Cancel, 0, 0).to_user_data()));
     }
 
-    /// Rings `eventfd` whenever completions come up, while [`Ring::set_bell`] has it on.
+    /// Makes the kernel write `eventfd` on each completion while [`Ring::set_bell`] is on.
     ///
     /// # Errors
-    /// Why the kernel refuses it.
+    /// The reason why the kernel refuses it.
     pub fn register_bell(&mut self, eventfd: &impl AsFd) -> Result<(), StartError> {
         let descriptor = eventfd.as_fd().as_raw_fd();
         let failed = |error: io::Error| StartError::from_io_uring("an eventfd for a ring", &error);
@@ -265,20 +266,20 @@ impl Ring {
         Ok(())
     }
 
-    /// Turns the bell on or off. After turning it on, [`Ring::wait`] for no time and [`Ring::is_ready`] tell
-    /// whether something came before.
+    /// Turns the bell on or off. After turning it on, call [`Ring::wait`] with a timeout of 0 and [`Ring::is_ready`] to find
+    /// earlier completions.
     pub fn set_bell(&mut self, on: bool) {
         let completions = self.uring.completion();
         if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
     }
 
-    /// Whether completions wait to be taken.
+    /// Whether completions wait.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         !self.batch.is_empty() || !self.uring.completion().is_empty()
     }
 
-    /// Submits what has been asked for and collects what has come, without waiting.
+    /// Submits operations and collects completions, without waiting.
     pub fn submit(&mut self) {
         self.give_back();
         self.refill_submissions();
@@ -290,8 +291,8 @@ impl Ring {
             if ready >= GATHER || !self.hints_at_work() {
                 break;
             }
-            // To want what is there already never waits, and makes the kernel run at least as much again. The hint may
-            // be stale: only completions show that there was work.
+            // Asking for as many completions as there are never waits, and makes the kernel run at least that much work
+            // again. The hint may be stale: only new completions show that there was work.
             self.enter(ready, None);
             if self.uring.completion().len() == ready {
                 break;
@@ -299,8 +300,8 @@ impl Ring {
         }
     }
 
-    /// Submits, then waits until something completes or `timeout` is over. With a timeout of 0 this does not wait, but
-    /// unlike [`Ring::submit`] leaves nothing unfinished in the kernel unless there are completions.
+    /// Submits, then waits for a completion, at most for `timeout`. With a timeout of 0 this does not wait; unlike
+    /// [`Ring::submit`], it leaves unfinished work in the kernel only if there are completions.
     pub fn wait(&mut self, timeout: Duration) {
         self.give_back();
         self.refill_submissions();
@@ -308,14 +309,14 @@ impl Ring {
         self.submit();
     }
 
-    /// The next completion that means something to the caller.
+    /// Takes the next completion that concerns the caller.
     #[inline]
     pub fn take_completion(&mut self) -> Option<Completion> {
         self.give_back();
         loop {
             if self.batch.is_empty() {
                 let taken = self.uring.completion().take(BATCH);
-                self.batch.extend(taken.map(|entry| Entry {
+                self.batch.extend(taken.map(|entry| RawCompletion {
                     user_data: entry.user_data(),
                     result: entry.result(),
                     flags: entry.flags(),
@@ -329,8 +330,7 @@ impl Ring {
         }
     }
 
-    /// What the completion returned last has received; empty if it received nothing. Good until the next call of
-    /// anything else.
+    /// Bytes received by the last completion, if any. Valid until the next call of another method.
     #[inline]
     pub fn received(&mut self) -> &mut [u8] {
         match self.lent {
@@ -339,40 +339,39 @@ impl Ring {
         }
     }
 
-    /// Whom the connection came from that the completion returned last has accepted; an IPv4 address never looks like an
-    /// IPv6 one.
+    /// Peer address of the connection accepted by the last completion. IPv4 addresses are never mapped to IPv6.
     #[inline]
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    fn complete(&mut self, entry: &Entry) -> Option<Completion> {
-        let mut token = Token::from_user_data(entry.user_data);
+    fn complete(&mut self, entry: &RawCompletion) -> Option<Completion> {
+        let mut operation = Operation::from_user_data(entry.user_data);
         let more = cqueue::more(entry.flags);
         if let Some(id) = cqueue::buffer_select(entry.flags) {
             self.lent = Some((id, entry.result.max(0) as usize));
         }
         let mut whole = false;
-        match token.kind {
-            Kind::Cancel => return None,
-            Kind::Close => {}
+        match operation.kind {
+            OperationKind::Cancel => return None,
+            OperationKind::Close => {}
             _ => self.outstanding -= usize::from(!more),
         }
-        if token.kind == Kind::Send {
-            // The only place where a send lets go of its bytes: the kernel has said it is done with them.
-            let ended = self.sends.remove(token.index as usize);
+        if operation.kind == OperationKind::Send {
+            // The only place where a send frees its bytes: the kernel is done with them.
+            let ended = self.sends.remove(operation.index as usize);
             whole = entry.result >= 0 && entry.result as usize == ended.bytes.len();
-            token = ended.token;
+            operation = ended.operation;
         }
-        if token.kind == Kind::Accept {
-            // Likewise for the block that an accept has written into.
-            let ended = self.accepts.remove(token.index as usize);
+        if operation.kind == OperationKind::Accept {
+            // The same for the block of an accept.
+            let ended = self.accepts.remove(operation.index as usize);
             self.peer = ended.peer.into_address();
-            token = ended.token;
+            operation = ended.operation;
         }
         let nonempty = cqueue::sock_nonempty(entry.flags);
-        Some(Completion { token, result: entry.result, more, nonempty, whole })
+        Some(Completion { operation, result: entry.result, more, nonempty, whole })
     }
 
     #[inline]
@@ -383,15 +382,15 @@ impl Ring {
         }
     }
 
-    /// How many buffers have been given back to the kernel since this was last asked for.
+    /// Returns how many buffers went back to the kernel since the last call.
     pub fn take_given(&mut self) -> usize {
         self.give_back();
         mem::take(&mut self.given)
     }
 
-    fn start(&mut self, entry: squeue::Entry, token: Token) {
+    fn start(&mut self, entry: squeue::Entry, operation: Operation) {
         self.outstanding += 1;
-        self.push(entry.user_data(token.to_user_data()));
+        self.push(entry.user_data(operation.to_user_data()));
     }
 
     #[inline]
@@ -405,8 +404,8 @@ impl Ring {
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: an entry may refer to memory only by way of `send` and `accept`, whose bytes and blocks stay in their
-        // tables until the operation has completed, and of the buffer group, whose memory outlives all operations (see
+        // SAFETY: an entry refers to memory only through `send` and `accept`, whose bytes and blocks stay in their tables
+        // until the operation has completed, and through the buffer group, whose memory outlives all operations (see
         // `Ring::drop`).
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
@@ -420,14 +419,14 @@ impl Ring {
         }
     }
 
-    /// Whether the kernel says that it holds finished work, or completions, which it hands over only when asked. It may
-    /// say so when that has happened already.
+    /// Whether the kernel reports finished work or completions that it hands over only on request. The report may be
+    /// stale.
     fn hints_at_work(&mut self) -> bool {
         let submissions = self.uring.submission();
         submissions.taskrun() || submissions.cq_overflow()
     }
 
-    /// One io_uring_enter: submits everything, runs finished work, waits for `want` completions.
+    /// Calls io_uring_enter once: submits everything, runs finished work, waits for `want` completions.
     fn enter(&mut self, want: usize, timeout: Option<Duration>) {
         self.counters.submissions.add(1);
         let to_submit = self.uring.submission().len() as u32;
@@ -435,7 +434,7 @@ impl Ring {
         let result = match timeout {
             None => {
                 let flags = EnterFlags::GETEVENTS.bits();
-                // SAFETY: no argument is passed, so there is nothing the kernel could read or write through it.
+                // SAFETY: no argument is passed that the kernel could read or write through.
                 unsafe { submitter.enter::<libc::sigset_t>(to_submit, want as u32, flags, None) }
             }
             Some(timeout) => {
@@ -446,8 +445,8 @@ impl Ring {
         };
         let Err(error) = result else { return };
         match error.raw_os_error() {
-            // Timed out; interrupted; out of memory or of room for completions for now: the entries stay in the queue,
-            // the completions are taken by the caller, and the next call goes on.
+            // Timeout, interruption, or no memory or room for completions for now: the entries stay in the queue, the
+            // caller takes completions, and the next call continues.
             Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {}
             _ => panic!("io_uring_enter failed: {error}"),
         }
@@ -455,13 +454,13 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Cancels all that is under way and waits for its end, because the kernel goes on reading and filling memory after
-    /// the ring is closed. What does not end in time is leaked on purpose: memory that is lost beats memory that the
-    /// kernel writes into after it has been given to someone else.
+    /// Cancels all operations and waits for their end, because the kernel continues to read and fill memory after the ring
+    /// is closed. Leaks memory on purpose if they do not end in time: otherwise the kernel could write into memory that has
+    /// a new owner.
     fn drop(&mut self) {
         self.give_back();
         let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-        let token = Token::new(Kind::Cancel, 0, 0);
+        let operation = Operation::new(OperationKind::Cancel, 0, 0);
         let mut idle_rounds = 0;
         while idle_rounds < DROP_ROUNDS {
             idle_rounds += 1;
@@ -471,11 +470,11 @@ impl Drop for Ring {
             if self.outstanding == 0 {
                 break;
             }
-            self.push(everything.clone().user_data(token.to_user_data()));
+            self.push(everything.clone().user_data(operation.to_user_data()));
             self.wait(DROP_WAIT);
         }
         if self.outstanding == 0 {
-            // SAFETY: dropped once, here, and not used again; the kernel has completed every operation.
+            // SAFETY: dropped once, here, and never used again; the kernel has completed every operation.
             unsafe {
                 mem::ManuallyDrop::drop(&mut self.sends);
                 mem::ManuallyDrop::drop(&mut self.accepts);
@@ -485,7 +484,7 @@ impl Drop for Ring {
     }
 }
 
-/// A bare ring in the best mode that the kernel offers, and whether that is the deferred one.
+/// Creates a bare ring in the best mode that the kernel supports. Returns whether that is the deferred mode.
 fn build() -> Result<(IoUring, bool), StartError> {
     match deferred() {
         Ok(uring) => return Ok((uring, true)),
@@ -496,14 +495,14 @@ fn build() -> Result<(IoUring, bool), StartError> {
     cooperative().map(|uring| (uring, false)).map_err(failed)
 }
 
-/// Finished work runs when the thread asks for completions, in one go.
+/// Creates a ring that runs finished work only when the thread asks for completions.
 fn deferred() -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
     builder.setup_submit_all().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)
 }
 
-/// Finished work runs whenever the thread enters the kernel.
+/// Creates a ring that runs finished work whenever the thread enters the kernel.
 fn cooperative() -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();

@@ -1,14 +1,14 @@
-//! The sockets of one core as states of slots: what waits on each, what the engine is told, when a slot may be used
-//! again. Decides how a socket waits; never what its bytes mean.
+//! Owns the sockets of one core as slot states: the operations of each, the inputs for the engine, and the reuse of slots.
+//! Decides how a socket waits; never what its bytes mean.
 //!
-//! How a socket waits for input: an idle one by a one-shot poll, which costs the kernel a third of a waiting receive and
-//! no buffer. What a poll announces is received once; a socket that receives again and again gets a multishot receive,
-//! as does a new one, and goes back to the poll after two quiet seconds. Per slot this costs a few bytes and no timer: a
-//! sweep passes over all slots once a second, and only while some socket has a multishot receive.
+//! An idle socket waits by a one-shot poll, which needs no buffer and a third of the kernel memory of a waiting receive. A
+//! receive follows each poll. A new socket, and one that receives repeatedly, gets a multishot receive, and returns to the
+//! poll after two quiet seconds. This costs a few bytes per slot and no timer: a sweep visits all slots once a second, and
+//! only while some socket has a multishot receive.
 //!
-//! A slot is free when every operation of its socket has ended and its close has been queued, and the kernel hands it
-//! out again only after it has carried out that close: a completion of an earlier socket can never be taken for one of a
-//! later. Each completion is checked for it by its generation all the same.
+//! A slot is free when every operation of its socket has ended and its close is queued. The kernel reuses it only after
+//! that close, so a completion of an earlier socket never reaches a later one. An assertion on the generation of each
+//! completion checks this.
 
 mod accept;
 mod slot;
@@ -22,44 +22,44 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::accept::Acceptor;
-use self::slot::{Mode, Slot};
+use self::slot::{ReceiveMode, Slot};
 use super::error::{StartError, files_limit};
-use super::ring::{Completion, Kind, RECEIVE_BUFFERS, Ring, Token};
+use super::ring::{Completion, Operation, OperationKind, RECEIVE_BUFFERS, Ring};
 use super::wake::Wake;
 use crate::base::counters::CoreCounters;
 use crate::engine::input::Input;
 
-/// A core's table of direct descriptors has at most this many slots; the kernel takes no more.
+/// Maximum slots of a core's table of direct descriptors, set by the kernel.
 const SLOTS_MAX: u64 = 1 << 20;
 
-/// Slots beside those for open connections: for sockets that are refused by 503, or closing.
+/// Slots beyond those for open connections: for sockets that get a 503, or are closing.
 const SLOTS_SPARE: u64 = 1024;
 
-/// A sweep's step comes this often, and passes over this fraction of the slots.
+/// Time between steps of a sweep, and the number of steps that visit all slots.
 const SWEEP_US: u64 = 50_000;
 const SWEEP_STEPS: usize = 20;
 
-/// A multishot receive that has brought nothing for this many seconds gives way to a poll.
+/// Seconds without input after which a poll replaces a multishot receive.
 const QUIET_SECONDS: u8 = 2;
 
-/// What fits into the table of one core.
+/// Size of the socket table of one core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Slots of the table.
     pub slots: u32,
-    /// Open connections that leave some slots spare; at most what was asked for.
+    /// Open connections that leave some slots spare; at most the requested number.
     pub connections_max: u32,
 }
 
 impl Capacity {
-    /// What `connections_max` connections on one core need, and get under `RLIMIT_NOFILE`, which bounds each core's
-    /// table (not their sum).
+    /// The table for `connections_max` connections on one core, within `RLIMIT_NOFILE`, which bounds each core's table, not
+    /// their sum.
     #[must_use]
     pub fn of(connections_max: u32) -> Capacity {
         Capacity::under(connections_max, files_limit())
     }
 
-    /// What they need where no limit is in the way.
+    /// The table without a limit.
     #[must_use]
     pub fn unlimited(connections_max: u32) -> Capacity {
         Capacity::under(connections_max, u64::MAX)
@@ -67,13 +67,13 @@ impl Capacity {
 
     fn under(connections_max: u32, files_limit: u64) -> Capacity {
         let slots = (u64::from(connections_max) + SLOTS_SPARE).min(files_limit).clamp(1, SLOTS_MAX);
-        // Under a low limit, a sixteenth is kept spare, so that most of it serves connections.
+        // Under a low limit only a sixteenth is spare, so that most slots serve connections.
         let spare = SLOTS_SPARE.min(slots / 16);
         Capacity { slots: slots as u32, connections_max: connections_max.min((slots - spare) as u32) }
     }
 }
 
-/// What a completion comes to.
+/// The result of a completion.
 enum Happened {
     Nothing,
     Accepted(u32),
@@ -86,15 +86,15 @@ enum Happened {
 /// The sockets of one core.
 pub struct Sockets {
     ring: Ring,
-    /// Grows with the highest slot that the kernel has handed out.
+    /// Grows with the highest slot that the kernel has used.
     slots: Vec<Slot>,
     capacity: u32,
     open: u32,
     /// Slots with a multishot receive.
     streaming: u32,
-    /// Slots that found no buffer.
+    /// Slots that wait for a receive buffer.
     starved: Vec<u32>,
-    /// Buffers given back for which none of them has asked again.
+    /// Returned buffers that no starved slot has claimed.
     buffers: usize,
     acceptor: Acceptor,
     wake: Arc<Wake>,
@@ -104,10 +104,10 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// A table of `capacity` slots that accepts from `listeners`, is woken by `wake`, and rings its bell.
+    /// Creates a table of `capacity` slots that accepts from `listeners`. The ring waits on `wake` and writes its bell.
     ///
     /// # Errors
-    /// Why the kernel refuses the ring.
+    /// The reason why the kernel refuses the ring.
     pub fn new(
         capacity: u32,
         listeners: Vec<TcpListener>,
@@ -150,7 +150,7 @@ impl Sockets {
         &self.ring
     }
 
-    /// Takes note of the time, and sends quiet sockets to their poll when that is due.
+    /// Sets the time, and runs the next step of a sweep if it is due.
     pub fn advance(&mut self, now_us: u64) {
         self.now_us = now_us;
         if self.streaming > 0 && now_us >= self.sweep_due_us {
@@ -159,14 +159,14 @@ impl Sockets {
         }
     }
 
-    /// When [`Sockets::advance`] is wanted next, monotonic microseconds.
+    /// When to call [`Sockets::advance`] next, in monotonic microseconds.
     #[must_use]
     pub fn next_due_us(&self) -> Option<u64> {
         let sweep = (self.streaming > 0).then_some(self.sweep_due_us);
         [sweep, self.acceptor.due_us()].into_iter().flatten().min()
     }
 
-    /// The next thing that happened, for the engine. No borrow of received bytes outlives the next call.
+    /// Takes the next input for the engine. Received bytes are valid until the next call.
     #[inline]
     pub fn take_input(&mut self) -> Option<Input<'_>> {
         loop {
@@ -182,67 +182,70 @@ impl Sockets {
         }
     }
 
-    /// Sends all of `bytes`. One send per slot is out at a time. See [`Ring::send`] for `is_last`.
+    /// Sends all of `bytes`. A slot has at most one send in flight. See [`Ring::send`] for `is_last`.
     pub fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool) {
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode != Mode::Free && state.send.is_none(), "slot {slot} cannot send now: {state:?}");
+        assert!(state.mode != ReceiveMode::Free && state.send.is_none(), "slot {slot} cannot send now: {state:?}");
         state.operations += 1;
-        state.send = Some(self.ring.send(slot, Token::new(Kind::Send, state.generation, slot), bytes, is_last));
+        state.send =
+            Some(self.ring.send(slot, Operation::new(OperationKind::Send, state.generation, slot), bytes, is_last));
     }
 
-    /// Half-closes: after the send under way, if there is one.
+    /// Half-closes a slot, after its send in flight if there is one.
     pub fn shutdown(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode != Mode::Free, "slot {slot} is free and cannot be shut down");
+        assert!(state.mode != ReceiveMode::Free, "slot {slot} is free and cannot be shut down");
         if state.send.is_some() {
             state.shutdown_after_send = true;
         } else {
             state.operations += 1;
-            self.ring.shutdown(slot, Token::new(Kind::Shutdown, state.generation, slot));
+            self.ring.shutdown(slot, Operation::new(OperationKind::Shutdown, state.generation, slot));
         }
     }
 
-    /// Says nothing more about a slot, from now on.
+    /// Stops inputs for a slot.
     pub fn mute(&mut self, slot: u32) {
         self.slots[slot as usize].muted = true;
     }
 
-    /// Cancels what is under way and closes; then the slot may be accepted into again.
+    /// Cancels a slot's operations and closes it. The next accept may get the slot.
     pub fn close(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode != Mode::Free && !state.closing, "slot {slot} cannot be closed twice: {state:?}");
+        assert!(state.mode != ReceiveMode::Free && !state.closing, "slot {slot} cannot be closed twice: {state:?}");
         state.muted = true;
         state.closing = true;
         if let Some(send) = state.send {
             self.ring.cancel_send(send);
         }
         match state.mode {
-            Mode::Polling => self.ring.cancel(Token::new(Kind::Poll, state.generation, slot)),
-            Mode::Receiving | Mode::Streaming => self.ring.cancel(Token::new(Kind::Receive, state.generation, slot)),
-            Mode::Cooling | Mode::Starved | Mode::Silent | Mode::Free => {}
+            ReceiveMode::Polling => self.ring.cancel(Operation::new(OperationKind::Poll, state.generation, slot)),
+            ReceiveMode::Receiving | ReceiveMode::Streaming => {
+                self.ring.cancel(Operation::new(OperationKind::Receive, state.generation, slot))
+            }
+            ReceiveMode::Cooling | ReceiveMode::Starved | ReceiveMode::Silent | ReceiveMode::Free => {}
         }
         self.free_if_over(slot);
     }
 
-    /// Stops accepting for good; the kernel sends what comes later to other listeners of the port, if there are any.
+    /// Stops accepting for good. The kernel sends later connections to other listeners of the port, if there are any.
     pub fn stop_accepting(&mut self) {
         self.acceptor.close(&mut self.ring);
     }
 
-    /// Whether it has been told to stop accepting, and may still accept somebody.
+    /// Whether accepts are still in flight after [`Sockets::stop_accepting`].
     #[must_use]
     pub fn is_stopping_to_accept(&self) -> bool {
         self.acceptor.is_closing()
     }
 
-    /// Submits everything that was asked for, collects what has come, does not wait. Whether something has come.
+    /// Submits operations and collects completions without waiting. Returns whether completions wait.
     pub fn submit(&mut self) -> bool {
         self.start_what_waits();
         self.ring.submit();
         self.ring.is_ready()
     }
 
-    /// Submits, then waits until something happens or `timeout` is over. Whether something has come.
+    /// Submits, then waits for a completion, at most for `timeout`. Returns whether completions wait.
     pub fn wait(&mut self, timeout: Duration) -> bool {
         self.start_what_waits();
         self.ring.wait(timeout);
@@ -255,27 +258,34 @@ impl Sockets {
     }
 
     fn absorb(&mut self, completion: Completion) -> Happened {
-        let token = completion.token;
-        match token.kind {
-            Kind::Accept => return self.accepted(completion),
-            Kind::Wake => {
+        let operation = completion.operation;
+        match operation.kind {
+            OperationKind::Accept => return self.accepted(completion),
+            OperationKind::Wake => {
                 if !completion.more {
                     self.ring.watch(&self.wake.ring(), WAKE);
                 }
                 return Happened::Nothing;
             }
-            Kind::Cancel => return Happened::Nothing,
-            Kind::Poll | Kind::Receive | Kind::Send | Kind::Shutdown | Kind::Close => {}
+            OperationKind::Cancel => return Happened::Nothing,
+            OperationKind::Poll
+            | OperationKind::Receive
+            | OperationKind::Send
+            | OperationKind::Shutdown
+            | OperationKind::Close => {}
         }
-        let slot = token.index;
+        let slot = operation.index;
         let state = &mut self.slots[slot as usize];
-        assert!(token.kind != Kind::Close, "slot {slot} could not be closed: {}", completion.result);
-        assert_eq!(state.generation, token.generation, "a completion of an earlier use of slot {slot}: {completion:?}");
+        assert!(operation.kind != OperationKind::Close, "slot {slot} could not be closed: {}", completion.result);
+        assert_eq!(
+            state.generation, operation.generation,
+            "a completion of an earlier use of slot {slot}: {completion:?}"
+        );
         state.operations -= u8::from(!completion.more);
-        let happened = match token.kind {
-            Kind::Poll => self.polled(slot, completion.result),
-            Kind::Receive => self.received(slot, &completion),
-            Kind::Send => self.sent(slot, completion.whole),
+        let happened = match operation.kind {
+            OperationKind::Poll => self.polled(slot, completion.result),
+            OperationKind::Receive => self.received(slot, &completion),
+            OperationKind::Send => self.sent(slot, completion.whole),
             _ => Happened::Nothing,
         };
         self.free_if_over(slot);
@@ -289,10 +299,10 @@ impl Sockets {
         }
         let second = self.second();
         let state = &mut self.slots[slot as usize];
-        assert!(state.mode == Mode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
+        assert!(state.mode == ReceiveMode::Free, "the kernel handed out slot {slot}, which is in use: {state:?}");
         *state = Slot::opened(state.generation.wrapping_add(1), second);
         self.open += 1;
-        // The request head and the first commands come at once: one operation for them all.
+        // The request head and the first commands follow at once: one operation receives them all.
         self.receive(slot, true);
         Happened::Accepted(slot)
     }
@@ -300,14 +310,14 @@ impl Sockets {
     fn polled(&mut self, slot: u32, result: i32) -> Happened {
         let second = self.second();
         let state = &mut self.slots[slot as usize];
-        state.mode = Mode::Silent;
+        state.mode = ReceiveMode::Silent;
         if state.closing {
             return Happened::Nothing;
         }
         if result < 0 && result != -libc::EINTR {
             return self.disconnected(slot);
         }
-        // Whatever the poll saw, end and failure too, the receive tells.
+        // The receive reports everything that the poll saw, even an end or a failure.
         let many = state.is_busy(second);
         self.receive(slot, many);
         Happened::Nothing
@@ -318,22 +328,22 @@ impl Sockets {
         let state = &mut self.slots[slot as usize];
         let before = state.mode;
         if !completion.more {
-            self.streaming -= u32::from(matches!(before, Mode::Streaming | Mode::Cooling));
-            state.mode = Mode::Silent;
+            self.streaming -= u32::from(matches!(before, ReceiveMode::Streaming | ReceiveMode::Cooling));
+            state.mode = ReceiveMode::Silent;
         }
         if state.closing {
             return Happened::Nothing;
         }
         match completion.result {
-            // Nothing is awaited from it any more; what is sent to it tells whether it is still there.
+            // No receive follows the end of the stream; sends show whether the peer is still there.
             0 => return if state.muted { Happened::Nothing } else { Happened::Ended(slot) },
             1.. => {
                 state.note_received(second);
                 let busy = state.is_busy(second);
                 if !completion.more {
                     match before {
-                        // Ended by a full completion queue, not by the socket.
-                        Mode::Streaming => self.receive(slot, true),
+                        // A full completion queue ended it, not the socket.
+                        ReceiveMode::Streaming => self.receive(slot, true),
                         _ if completion.nonempty => self.receive(slot, busy),
                         _ => self.poll(slot),
                     }
@@ -344,10 +354,10 @@ impl Sockets {
         }
         match -completion.result {
             libc::ENOBUFS => {
-                state.mode = Mode::Starved;
+                state.mode = ReceiveMode::Starved;
                 self.starved.push(slot);
             }
-            libc::ECANCELED if before == Mode::Cooling => self.poll(slot),
+            libc::ECANCELED if before == ReceiveMode::Cooling => self.poll(slot),
             libc::EINTR | libc::EAGAIN => self.poll(slot),
             _ => return self.disconnected(slot),
         }
@@ -366,12 +376,12 @@ impl Sockets {
         if state.shutdown_after_send {
             state.shutdown_after_send = false;
             state.operations += 1;
-            self.ring.shutdown(slot, Token::new(Kind::Shutdown, state.generation, slot));
+            self.ring.shutdown(slot, Operation::new(OperationKind::Shutdown, state.generation, slot));
         }
         if state.muted { Happened::Nothing } else { Happened::Sent(slot) }
     }
 
-    /// Told once; nothing is said about the slot after it.
+    /// Reports a disconnect once, as the last input of the slot.
     fn disconnected(&mut self, slot: u32) -> Happened {
         let state = &mut self.slots[slot as usize];
         if std::mem::replace(&mut state.muted, true) { Happened::Nothing } else { Happened::Disconnected(slot) }
@@ -379,27 +389,27 @@ impl Sockets {
 
     fn poll(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
-        state.mode = Mode::Polling;
+        state.mode = ReceiveMode::Polling;
         state.operations += 1;
-        self.ring.poll(slot, Token::new(Kind::Poll, state.generation, slot));
+        self.ring.poll(slot, Operation::new(OperationKind::Poll, state.generation, slot));
     }
 
     fn receive(&mut self, slot: u32, many: bool) {
         let state = &mut self.slots[slot as usize];
         state.operations += 1;
-        let token = Token::new(Kind::Receive, state.generation, slot);
+        let operation = Operation::new(OperationKind::Receive, state.generation, slot);
         if many {
-            state.mode = Mode::Streaming;
+            state.mode = ReceiveMode::Streaming;
             self.streaming += 1;
-            self.ring.receive_many(slot, token);
+            self.ring.receive_many(slot, operation);
         } else {
-            state.mode = Mode::Receiving;
-            self.ring.receive(slot, token);
+            state.mode = ReceiveMode::Receiving;
+            self.ring.receive(slot, operation);
         }
     }
 
-    /// Starts what had to wait for something that there may be now: accepts for slots or for time, receives for buffers
-    /// that have been given back. What completed and has not been taken yet holds the others.
+    /// Starts operations that waited: accepts for a free slot or for time, receives for a buffer. Completions that have not
+    /// been taken hold the other buffers.
     fn start_what_waits(&mut self) {
         self.acceptor.resume(&mut self.ring, self.now_us, self.capacity - self.open);
         self.buffers = (self.buffers + self.ring.take_given()).min(usize::from(RECEIVE_BUFFERS));
@@ -408,7 +418,7 @@ impl Sockets {
         {
             self.buffers -= 1;
             let state = &self.slots[slot as usize];
-            if state.mode == Mode::Starved && !state.closing {
+            if state.mode == ReceiveMode::Starved && !state.closing {
                 let many = state.is_busy(self.second());
                 self.receive(slot, many);
             }
@@ -421,9 +431,9 @@ impl Sockets {
         for _ in 0..step.min(self.slots.len()) {
             self.sweep_at = if self.sweep_at + 1 < self.slots.len() { self.sweep_at + 1 } else { 0 };
             let state = &mut self.slots[self.sweep_at];
-            if state.mode == Mode::Streaming && !state.closing && state.quiet_seconds(second) >= QUIET_SECONDS {
-                state.mode = Mode::Cooling;
-                self.ring.cancel(Token::new(Kind::Receive, state.generation, self.sweep_at as u32));
+            if state.mode == ReceiveMode::Streaming && !state.closing && state.quiet_seconds(second) >= QUIET_SECONDS {
+                state.mode = ReceiveMode::Cooling;
+                self.ring.cancel(Operation::new(OperationKind::Receive, state.generation, self.sweep_at as u32));
             }
         }
     }
@@ -431,16 +441,16 @@ impl Sockets {
     fn free_if_over(&mut self, slot: u32) {
         let state = &mut self.slots[slot as usize];
         if state.closing && state.operations == 0 {
-            self.ring.close(slot, Token::new(Kind::Close, state.generation, slot));
+            self.ring.close(slot, Operation::new(OperationKind::Close, state.generation, slot));
             *state = Slot::freed(state.generation);
             self.open -= 1;
         }
     }
 
-    /// The time in whole seconds, of which a slot keeps the last eight bits.
+    /// The time in seconds, modulo 256.
     fn second(&self) -> u8 {
         (self.now_us / 1_000_000) as u8
     }
 }
 
-const WAKE: Token = Token::new(Kind::Wake, 0, 0);
+const WAKE: Operation = Operation::new(OperationKind::Wake, 0, 0);

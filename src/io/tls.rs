@@ -1,24 +1,23 @@
-//! TLS on the path of one core, between its sockets and whoever speaks in plaintext above them. Inputs of sockets go in
-//! and come out decrypted; sends, shutdowns and closes come in and go out encrypted. Reads no clock and no file.
+//! Owns TLS on one core, between its sockets and the engine: decrypts inputs of sockets, encrypts sends, shutdowns and
+//! closes. Never reads a file; reads the clock only for the `Date` of a refusal in plain HTTP.
 //!
-//! **Sends.** One send per slot is out at a time, whoever wants it. What TLS itself has to say (handshake, tickets, key
-//! updates, alerts) waits in `own`, what the engine sends waits as plaintext, shared with all who are sent the same; both
-//! become one send at the end of the turn, `own` first, in the order of their encryption. So a turn's fan-out still costs
-//! one send per member, and a member that does not read holds one send in encrypted form.
+//! **Sends.** A slot has at most one send in flight. TLS's own records (handshake, tickets, key updates, alerts) wait in
+//! `own`; the engine's bytes wait as plaintext, shared by all receivers of the same message. At the end of the turn both
+//! become one send, `own` first, in the order of encryption. A turn's fan-out still costs one send per member, and a member
+//! that does not read holds one send in encrypted form.
 //!
-//! **Handshakes.** To the engine a socket in handshake is one whose request head is awaited: it bounds their time and their
-//! number. What each turn does for them is bounded here: a socket in handshake that has received something waits in a
-//! queue ([`Tls::step`]), so that a flood of handshakes takes its share of each turn and no more.
+//! **Handshakes.** The engine treats a socket in handshake like one that waits for its request head, and bounds the time and
+//! number of both. This file bounds the work of each turn: a socket in handshake that has received bytes waits in a queue
+//! ([`Tls::step`]), so that a flood of handshakes takes only its share of each turn.
 //!
-//! **Ends.** A send that is the last carries the close_notify. The peer's close_notify, or the end of its stream, ends one
-//! direction only: the engine still answers. After a failure nothing but the alert goes out; the engine keeps the socket
-//! until its peer has ended its stream too, or for a while, because closing with unread bytes would reset the connection
-//! and could take back the alert.
+//! **Ends.** The last send carries the close_notify. The peer's close_notify, or the end of its stream, ends one direction
+//! only: the engine still answers. After a failure only the alert goes out. The engine then keeps the socket until the peer
+//! ends its stream, or for a while, because a close with unread bytes would reset the connection and could lose the alert.
 //!
-//! **Memory.** Between records a connection holds no buffer: rustls's own state is 2.3 KiB of heap for TLS 1.2 and 2.4 KiB
-//! for TLS 1.3 (`tests/tls_memory.rs`), beside 16 bytes for each slot. What records received in part and sends under way hold is
-//! told ([`Tls::held_bytes`]) and bounded: for handshakes and for open connections each by itself, so that handshakes that
-//! do not go on end no connection that is open.
+//! **Memory.** Between records a connection holds no buffer: rustls's state takes 2.3 KiB of heap for TLS 1.2 and 2.4 KiB
+//! for TLS 1.3 (`tests/tls_memory.rs`), beside 16 bytes per slot. [`Tls::held_bytes`] reports the memory of incomplete
+//! records and of sends in flight. Handshakes and open connections have separate bounds for incomplete records, so that
+//! unfinished handshakes never close an open connection.
 
 mod records;
 #[cfg(test)]
@@ -39,13 +38,13 @@ use crate::base::limits::{TLS_HANDSHAKES_BYTES_MAX, TLS_PARTIAL_BYTES_MAX, TLS_S
 use crate::engine::input::Input;
 use crate::wire::handshake::{Refusal, refusal_response};
 
-/// The sockets below, as far as TLS asks something of them: [`Sockets`], whose methods of the same names say what they do.
+/// The sockets as TLS uses them. Implemented by [`Sockets`]; see its methods.
 pub trait Carrier {
-    /// Sends all of `bytes`; one send per slot is out at a time.
+    /// Sends all of `bytes`. A slot has at most one send in flight.
     fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool);
-    /// Half-closes, after the send under way.
+    /// Half-closes a slot, after its send in flight.
     fn shutdown(&mut self, slot: u32);
-    /// Cancels what is under way and closes.
+    /// Cancels a slot's operations and closes it.
     fn close(&mut self, slot: u32);
 }
 
@@ -63,67 +62,67 @@ impl Carrier for Sockets {
     }
 }
 
-/// What is known of a slot.
-enum Entry {
+/// The TLS state of a slot.
+enum TlsSlot {
     /// No socket.
     Free,
-    /// Nothing has been received.
+    /// A socket that has received nothing.
     Fresh,
-    /// Something has.
+    /// A socket that has received bytes.
     Live(Box<Conn>),
-    /// Nothing more is said about it; its close is on its way.
+    /// A muted socket whose close follows.
     Ending,
 }
 
-/// A connection that has sent something.
+/// A connection whose peer has sent bytes.
 struct Conn {
     records: Records,
-    /// TLS's own records, finished, that wait to be sent.
+    /// Finished records of TLS itself, to be sent.
     own: Vec<u8>,
-    /// What the engine sends and has not been encrypted.
+    /// Bytes of the engine, not yet encrypted.
     rest: Bytes,
-    /// Bytes of the send under way; 0: none is.
+    /// Bytes of the send in flight; 0 without one.
     in_flight: usize,
     flags: Flags,
 }
 
-/// What has happened to a connection.
+/// Boolean state of a connection.
 #[derive(Clone, Copy, Default)]
 struct Flags {
-    /// Counted among the handshakes: neither complete nor failed.
+    /// The handshake is neither complete nor failed.
     handshaking: bool,
-    /// In the queue of handshakes.
+    /// Waits in the queue of handshakes.
     queued: bool,
-    /// More has come during the handshake than is kept.
+    /// The peer sent more during the handshake than fits.
     excess: bool,
-    /// A send of the engine has not been answered.
+    /// The engine waits for the end of a send.
     engine_sends: bool,
-    /// That send is its last.
+    /// That send is the last one.
     is_last: bool,
     /// A close_notify has been encrypted.
     notified: bool,
-    /// To be half-closed when nothing waits.
+    /// To be half-closed when everything is sent.
     shuts: bool,
-    /// TLS cannot go on.
+    /// TLS has failed.
     failed: bool,
     /// The socket's stream has ended.
     ended: bool,
-    /// The engine knows that nothing more comes, by close_notify or with the stream.
+    /// The engine knows that the peer sends no more, by close_notify or by the end of the stream.
     told_ended: bool,
     /// The socket failed.
     gone: bool,
-    /// The engine has let go.
+    /// The engine has closed the slot.
     muted: bool,
 }
 
-/// Bytes held for what has been received in part.
+/// Memory of incomplete records, in bytes.
 #[derive(Clone, Copy, Default)]
-struct Partial {
+struct PartialBytes {
     handshakes: usize,
     records: usize,
 }
 
-impl Partial {
+impl PartialBytes {
     fn of(&mut self, conn: &Conn) -> &mut usize {
         if conn.flags.handshaking { &mut self.handshakes } else { &mut self.records }
     }
@@ -141,25 +140,25 @@ impl Partial {
 pub struct Tls {
     config: Arc<ServerConfig>,
     counters: Arc<CoreCounters>,
-    entries: Vec<Entry>,
-    /// Sockets whose handshake is not complete.
+    entries: Vec<TlsSlot>,
+    /// Sockets with an incomplete handshake.
     handshaking: usize,
-    partial: Partial,
-    partial_max: Partial,
-    /// Slots in handshake that have received something.
+    partial: PartialBytes,
+    partial_max: PartialBytes,
+    /// Slots in handshake that have received bytes.
     ready: VecDeque<u32>,
-    /// Slots that have something to send.
+    /// Slots with bytes to send.
     dirty: Vec<u32>,
-    /// Slots whose connection broke while sending: the engine is to be told.
+    /// Slots that failed while sending, not yet reported to the engine.
     broken: Vec<u32>,
-    /// Plaintext of one receive. Kept for its memory.
+    /// Plaintext of one receive; kept to reuse its memory.
     plain: Vec<u8>,
-    /// Bytes of sends under way.
+    /// Bytes of sends in flight.
     in_flight_bytes: usize,
 }
 
 impl Tls {
-    /// No sockets yet. New ones handshake by `config`.
+    /// Starts without sockets. New ones handshake with `config`.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, counters: Arc<CoreCounters>) -> Tls {
         Tls {
@@ -167,8 +166,8 @@ impl Tls {
             counters,
             entries: Vec::new(),
             handshaking: 0,
-            partial: Partial::default(),
-            partial_max: Partial { handshakes: TLS_HANDSHAKES_BYTES_MAX, records: TLS_PARTIAL_BYTES_MAX },
+            partial: PartialBytes::default(),
+            partial_max: PartialBytes { handshakes: TLS_HANDSHAKES_BYTES_MAX, records: TLS_PARTIAL_BYTES_MAX },
             ready: VecDeque::new(),
             dirty: Vec::new(),
             broken: Vec::new(),
@@ -177,19 +176,19 @@ impl Tls {
         }
     }
 
-    /// Handshakes that begin from now on go by `config`; connections that are there stay as they are.
+    /// Sets the configuration of new handshakes. Does not change existing connections.
     pub fn set_config(&mut self, config: Arc<ServerConfig>) {
         self.config = config;
     }
 
-    /// Bytes held for outsiders: records received in part, encrypted sends under way.
+    /// Bytes held for clients: incomplete records and encrypted sends in flight.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         (self.partial.handshakes + self.partial.records + self.in_flight_bytes) as u64
     }
 
-    /// Takes what happened to a socket. `tell` hands on what that comes to, nothing or several things, and says whether
-    /// the slot was let go of in answer.
+    /// Takes an input of a socket. Calls `tell` for each resulting input of the engine; `tell` returns whether the engine
+    /// closed the slot in response.
     pub fn take(&mut self, input: Input<'_>, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match input {
             Input::Accepted { slot, .. } => {
@@ -203,33 +202,33 @@ impl Tls {
             Input::Peer { slot, .. } => {
                 tell(slot, input);
             }
-            other => unreachable!("sockets do not say {other:?}"),
+            other => unreachable!("sockets never produce {other:?}"),
         }
     }
 
-    /// Nothing more is told about a slot that the engine has let go of.
+    /// Stops inputs for a slot that the engine has closed.
     pub fn mute(&mut self, slot: u32) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) => conn.flags.muted = true,
-            entry @ Entry::Fresh => {
-                *entry = Entry::Ending;
+            TlsSlot::Live(conn) => conn.flags.muted = true,
+            entry @ TlsSlot::Fresh => {
+                *entry = TlsSlot::Ending;
                 self.count_handshakes(-1);
             }
-            Entry::Free | Entry::Ending => {}
+            TlsSlot::Free | TlsSlot::Ending => {}
         }
     }
 
-    /// Whether [`Tls::step`] has something to do.
+    /// Whether [`Tls::step`] has work.
     #[must_use]
     pub fn has_steps(&self) -> bool {
         !self.ready.is_empty() || !self.broken.is_empty()
     }
 
-    /// Goes on with the handshake that has waited longest. Whether there was something to do.
+    /// Continues the handshake that has waited longest. Returns whether there was work.
     pub fn step(&mut self, tell: &mut impl FnMut(u32, Input<'_>) -> bool) -> bool {
         if let Some(slot) = self.broken.pop() {
-            // The slot may be another connection's by now.
-            if let Entry::Live(conn) = &self.entries[slot as usize]
+            // The slot may belong to another connection by now.
+            if let TlsSlot::Live(conn) = &self.entries[slot as usize]
                 && conn.flags.failed
             {
                 self.tell_broken(slot, tell);
@@ -237,7 +236,7 @@ impl Tls {
             return true;
         }
         let Some(slot) = self.ready.pop_front() else { return false };
-        if let Entry::Live(conn) = &mut self.entries[slot as usize]
+        if let TlsSlot::Live(conn) = &mut self.entries[slot as usize]
             && mem::take(&mut conn.flags.queued)
             && !conn.flags.muted
             && !conn.flags.failed
@@ -254,22 +253,22 @@ impl Tls {
         true
     }
 
-    /// Sends `bytes`, all of what the engine has for the slot. See [`Sockets::send`].
+    /// Sends `bytes`, all that the engine has for the slot. See [`Sockets::send`].
     pub fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool, carrier: &mut impl Carrier) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else {
-            unreachable!("the engine has nothing to say before it has heard something")
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else {
+            unreachable!("the engine never sends before it has received")
         };
-        assert!(!conn.flags.engine_sends, "slot {slot} has a send under way");
+        assert!(!conn.flags.engine_sends, "slot {slot} has a send in flight");
         conn.rest = bytes;
         conn.flags.engine_sends = true;
         conn.flags.is_last = is_last;
         self.flush_one(slot, carrier);
     }
 
-    /// Says that nothing more will be sent, and half-closes.
+    /// Sends a close_notify and half-closes.
     pub fn shutdown(&mut self, slot: u32, carrier: &mut impl Carrier) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) => {
+            TlsSlot::Live(conn) => {
                 conn.notify();
                 conn.flags.shuts = true;
                 self.flush_one(slot, carrier);
@@ -278,20 +277,20 @@ impl Tls {
         }
     }
 
-    /// Closes a slot that the engine has let go of.
+    /// Closes a slot.
     pub fn close(&mut self, slot: u32, carrier: &mut impl Carrier) {
         self.mute(slot);
-        if let Entry::Live(conn) = &mut self.entries[slot as usize]
+        if let TlsSlot::Live(conn) = &mut self.entries[slot as usize]
             && conn.in_flight == 0
             && !conn.flags.gone
         {
             conn.notify();
-            // A socket with room takes it before the close.
+            // A socket with room takes the close_notify before the close.
             if !conn.own.is_empty() {
                 carrier.send(slot, Bytes::from(mem::take(&mut conn.own)), true);
             }
         }
-        if let Entry::Live(conn) = mem::replace(&mut self.entries[slot as usize], Entry::Free) {
+        if let TlsSlot::Live(conn) = mem::replace(&mut self.entries[slot as usize], TlsSlot::Free) {
             self.partial.remove(&conn);
             self.in_flight_bytes -= conn.in_flight;
             if conn.flags.handshaking {
@@ -302,7 +301,7 @@ impl Tls {
         carrier.close(slot);
     }
 
-    /// Sends what waits: once in a turn, after what the engine asked for.
+    /// Sends everything that waits. Called once per turn, after the engine's output.
     pub fn flush(&mut self, carrier: &mut impl Carrier) {
         let mut dirty = mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
@@ -313,23 +312,23 @@ impl Tls {
 
     fn accepted(&mut self, slot: u32) {
         if self.entries.len() <= slot as usize {
-            self.entries.resize_with(slot as usize + 1, || Entry::Free);
+            self.entries.resize_with(slot as usize + 1, || TlsSlot::Free);
         }
-        debug_assert!(matches!(self.entries[slot as usize], Entry::Free), "slot {slot} is in use");
-        self.entries[slot as usize] = Entry::Fresh;
+        debug_assert!(matches!(self.entries[slot as usize], TlsSlot::Free), "slot {slot} is in use");
+        self.entries[slot as usize] = TlsSlot::Fresh;
         self.count_handshakes(1);
     }
 
     fn received(&mut self, slot: u32, bytes: &mut [u8], tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if let entry @ Entry::Fresh = &mut self.entries[slot as usize] {
-            let records = Records::new(self.config.clone()).expect("the server has no client's options to refuse");
-            *entry = Entry::Live(Box::new(Conn::new(records)));
+        if let entry @ TlsSlot::Fresh = &mut self.entries[slot as usize] {
+            let records = Records::new(self.config.clone()).expect("a server configuration is always accepted");
+            *entry = TlsSlot::Live(Box::new(Conn::new(records)));
             if bytes.first().is_some_and(u8::is_ascii_uppercase) {
                 return self.refuse_plain(slot, tell);
             }
         }
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
-        // What follows a close_notify is nobody's.
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
+        // Bytes after a close_notify are ignored.
         if conn.flags.muted || conn.flags.failed || conn.flags.told_ended {
             return;
         }
@@ -337,7 +336,7 @@ impl Tls {
             return self.process(slot, bytes, tell);
         }
         self.partial.remove(conn);
-        // What has been kept may be reason enough to end; that is found in its turn.
+        // The connection may have to end for bytes kept before; its step finds that.
         conn.flags.excess |= conn.records.keep(bytes).is_err();
         self.partial.add(conn);
         if !mem::replace(&mut conn.flags.queued, true) {
@@ -346,18 +345,18 @@ impl Tls {
         self.shed(tell);
     }
 
-    /// A request in plain HTTP, which no record of TLS looks like, is told so in its own words.
+    /// Answers a request in plain HTTP, which never looks like a TLS record, in plain HTTP.
     fn refuse_plain(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
-        let message = "this address speaks TLS only: use wss:// or https://";
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let message = "this address accepts only TLS: use wss:// or https://";
         let refusal = Refusal::new(400, "bad_request", message);
         conn.own.extend_from_slice(&refusal_response(&refusal, clock::now().unix_ms));
         self.fail(slot, &Broken::Tls(rustls::InvalidMessage::InvalidContentType.into()), tell);
     }
 
-    /// Decrypts what was kept and `bytes`, and hands on all of it at once.
+    /// Decrypts kept bytes and `bytes`, and passes on the plaintext in one piece.
     fn process(&mut self, slot: u32, bytes: &mut [u8], tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         let mut plain = mem::take(&mut self.plain);
         self.partial.remove(conn);
         let stream = conn.records.receive(bytes, &mut plain, &mut conn.own);
@@ -387,7 +386,7 @@ impl Tls {
     }
 
     fn sent(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         self.in_flight_bytes -= mem::take(&mut conn.in_flight);
         if !conn.own.is_empty() || !conn.rest.is_empty() || conn.flags.shuts {
             self.dirty.push(slot);
@@ -400,42 +399,42 @@ impl Tls {
         }
     }
 
-    /// The socket's stream has ended, with or without a close_notify before.
+    /// Handles the end of the stream, with or without a close_notify before.
     fn ended(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match &mut self.entries[slot as usize] {
-            Entry::Live(conn) => {
+            TlsSlot::Live(conn) => {
                 conn.flags.ended = true;
-                // What came before it may still wait for its turn.
+                // Earlier bytes may still wait for their step.
                 if !conn.flags.queued {
                     self.tell_ended(slot, tell);
                 }
             }
-            Entry::Fresh => self.tell_end(slot, tell),
-            Entry::Free | Entry::Ending => {}
+            TlsSlot::Fresh => self.tell_end(slot, tell),
+            TlsSlot::Free | TlsSlot::Ending => {}
         }
     }
 
     fn disconnected(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if let Entry::Live(conn) = &mut self.entries[slot as usize] {
+        if let TlsSlot::Live(conn) = &mut self.entries[slot as usize] {
             conn.flags.gone = true;
         }
         self.tell_end(slot, tell);
     }
 
-    /// TLS cannot go on: what is left to say is TLS's own.
+    /// Handles a failure of TLS: only TLS's own records still go out.
     fn fail(&mut self, slot: u32, broken: &Broken, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         if self.note_failed(slot, broken) {
             self.tell_broken(slot, tell);
         }
     }
 
-    /// Whether it is news.
+    /// Records a failure. Returns false if there was one before.
     fn note_failed(&mut self, slot: u32, broken: &Broken) -> bool {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return false };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return false };
         if mem::replace(&mut conn.flags.failed, true) {
             return false;
         }
-        tracing::debug!(slot, handshaking = conn.flags.handshaking, error = %broken, "TLS has failed");
+        tracing::debug!(slot, handshaking = conn.flags.handshaking, error = %broken, "TLS failed");
         conn.rest = Bytes::new();
         self.partial.remove(conn);
         conn.records.forget_partial();
@@ -447,7 +446,7 @@ impl Tls {
     }
 
     fn tell_broken(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        if let Entry::Live(conn) = &self.entries[slot as usize]
+        if let TlsSlot::Live(conn) = &self.entries[slot as usize]
             && !conn.flags.muted
             && tell(slot, Input::Broken { slot })
         {
@@ -455,10 +454,10 @@ impl Tls {
         }
     }
 
-    /// The peer sends no more.
+    /// Reports the end of the peer's stream.
     fn tell_ended(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
-        // Whoever has not completed the handshake cannot be answered.
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
+        // A peer without a complete handshake cannot be answered.
         if conn.flags.handshaking {
             return self.tell_end(slot, tell);
         }
@@ -469,9 +468,9 @@ impl Tls {
 
     fn tell_end(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let is_told = match &self.entries[slot as usize] {
-            Entry::Live(conn) => !conn.flags.muted,
-            Entry::Fresh => true,
-            Entry::Free | Entry::Ending => false,
+            TlsSlot::Live(conn) => !conn.flags.muted,
+            TlsSlot::Fresh => true,
+            TlsSlot::Free | TlsSlot::Ending => false,
         };
         if is_told {
             let is_closed = tell(slot, Input::Disconnected { slot });
@@ -480,9 +479,9 @@ impl Tls {
         }
     }
 
-    /// Makes one send of what waits for a slot, if none is under way.
+    /// Sends the waiting bytes of a slot, if no send is in flight.
     fn flush_one(&mut self, slot: u32, carrier: &mut impl Carrier) {
-        let Entry::Live(conn) = &mut self.entries[slot as usize] else { return };
+        let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         if conn.in_flight > 0 {
             return;
         }
@@ -503,8 +502,8 @@ impl Tls {
         }
     }
 
-    /// Above a bound, those who hold the most of what is not complete end, down to three quarters of it: handshakes
-    /// above theirs, connections above theirs.
+    /// Over a bound on incomplete records, closes the largest holders first until three quarters of the bound are left.
+    /// Handshakes and open connections have separate bounds.
     fn shed(&mut self, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         if self.partial.handshakes > self.partial_max.handshakes {
             self.shed_some(true, self.partial.handshakes - self.partial_max.handshakes / 4 * 3, tell);
@@ -515,8 +514,8 @@ impl Tls {
     }
 
     fn shed_some(&mut self, handshaking: bool, bytes: usize, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
-        let held = |(slot, entry): (usize, &Entry)| match entry {
-            Entry::Live(conn) if conn.flags.handshaking == handshaking => Some((conn.records.held(), slot as u32)),
+        let held = |(slot, entry): (usize, &TlsSlot)| match entry {
+            TlsSlot::Live(conn) if conn.flags.handshaking == handshaking => Some((conn.records.held(), slot as u32)),
             _ => None,
         };
         let mut holders: Vec<(usize, u32)> =
@@ -527,9 +526,9 @@ impl Tls {
             && let Some((held, slot)) = holders.pop()
         {
             left = left.saturating_sub(held);
-            tracing::debug!(slot, "too much of TLS records has come in part");
-            // At once, so that nobody ends for what is about to go.
-            if let Entry::Live(conn) = &mut self.entries[slot as usize] {
+            tracing::debug!(slot, "too many bytes of incomplete TLS records");
+            // Freed at once, so that no connection closes for memory that is about to go.
+            if let TlsSlot::Live(conn) = &mut self.entries[slot as usize] {
                 self.partial.remove(conn);
                 conn.records.forget_partial();
             }
@@ -554,7 +553,7 @@ impl Conn {
         }
     }
 
-    /// What goes in the next send, encrypted; what does not fit stays in `rest`.
+    /// Takes the bytes of the next send, encrypted. Bytes that do not fit stay in `rest`.
     fn take_send(&mut self) -> (Bytes, Result<(), Broken>) {
         let mut out = mem::take(&mut self.own);
         let mut result = Ok(());
@@ -570,11 +569,11 @@ impl Conn {
         (Bytes::from(out), result)
     }
 
-    /// Puts a close_notify behind what waits, unless the peer knows already or could not understand it.
+    /// Adds a close_notify to the waiting bytes, unless one was sent or TLS cannot send it.
     fn notify(&mut self) {
         let flags = &mut self.flags;
         if !flags.handshaking && !flags.failed && !mem::replace(&mut flags.notified, true) {
-            // Where it cannot be encrypted any more the peer sees the end of the stream without it.
+            // If it cannot be encrypted, the peer only sees the end of the stream.
             let _ = self.records.close_notify(&mut self.own);
         }
     }

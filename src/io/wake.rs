@@ -1,5 +1,5 @@
-//! Waking a core that sleeps, without disturbing one that does not. Never carries anything: what there is to do is in
-//! the channels that were filled before.
+//! Owns the wake-up of a sleeping core, which costs a working core nothing. Never carries data: senders fill a channel
+//! first.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering, fence};
@@ -9,7 +9,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::error::StartError;
 
-/// Where a core sleeps.
+/// The place where a core sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Sleep {
@@ -21,31 +21,31 @@ pub enum Sleep {
 
 const AWAKE: u8 = 0;
 
-/// One core's alarm clock, shared by everyone who sends to it.
+/// The wake-up of one core, shared by all senders.
 #[derive(Debug)]
 pub struct Wake {
-    /// `AWAKE` or a `Sleep`. Looked at by all cores, so kept off the lines of others.
+    /// `AWAKE` or a `Sleep`. All cores read it, so it has a cache line of its own.
     state: CachePadded<AtomicU8>,
-    /// The core's ring waits for this one.
+    /// The core's ring waits for this eventfd.
     ring: EventFd,
-    /// The core's executor waits for this one, and the ring rings it when it has completions. It is written directly,
-    /// because the ring would ring it for the other one only after a detour through the kernel's RCU.
+    /// The core's executor waits for this eventfd; the ring also writes it when it has completions. Senders write it
+    /// directly: by way of the ring, the write would take a detour through the kernel's RCU.
     bell: EventFd,
 }
 
 impl Wake {
-    /// Of a core that is awake.
+    /// Creates the wake-up of a core, which starts awake.
     ///
     /// # Errors
-    /// The process is out of file descriptors.
+    /// The process has no file descriptor left.
     pub fn new() -> Result<Wake, StartError> {
         Ok(Wake { state: CachePadded::new(AtomicU8::new(AWAKE)), ring: event()?, bell: event()? })
     }
 
-    /// Called after sending: wakes the core if it sleeps. Whether it did.
+    /// Wakes the core if it sleeps; call it after sending. Returns whether the core slept.
     pub fn wake(&self) -> bool {
-        // Orders the send before the look at the state; its counterpart is in `fall_asleep`. Whichever of the two comes
-        // second sees what the other one did: the sender the state, or the core what was sent.
+        // Orders the send before the read of the state; its counterpart is in `fall_asleep`. The later of the two sees the
+        // other: either the sender sees the state, or the core sees the sent item.
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) == AWAKE {
             return false;
@@ -55,35 +55,35 @@ impl Wake {
             asleep if asleep == Sleep::Ring as u8 => &self.ring,
             _ => &self.bell,
         };
-        // The counter is far from full, which is the only way in which this could fail.
+        // Fails only if the counter is full, which never happens.
         let _ = event.write(1);
         true
     }
 
-    /// Called by the core before its last look at what could have been sent; only then may it sleep there.
+    /// Announces sleep. The core then checks its channels once more before it sleeps there.
     pub fn fall_asleep(&self, place: Sleep) {
         self.state.store(place as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Called by the core when it goes on.
+    /// Announces that the core works again.
     pub fn get_up(&self) {
         self.state.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Forgets the rings of the bell that have been: it is not readable until the next.
+    /// Clears pending wake-ups.
     pub fn clear_bell(&self) {
-        // Fails only if there were none.
+        // Fails only if there are none.
         let _ = self.bell.read();
     }
 
-    /// Becomes readable with each wake-up from the ring.
+    /// Eventfd for the ring to wait on.
     #[must_use]
     pub fn ring(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
 
-    /// Becomes readable with each wake-up from the executor; for the ring to ring, too.
+    /// Eventfd for the executor to wait on; the ring writes it too.
     #[must_use]
     pub fn bell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()

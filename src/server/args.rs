@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::operate::Operation;
 use super::operate::command::{
-    Ask, ConnectionsArgs, DisconnectArgs, DrainArgs, HistoryArgs, How, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+    ConnectionsArgs, ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand,
+    PublishArgs, RoomsArgs,
 };
 
 /// The task of this process.
@@ -162,12 +163,12 @@ struct Operated<T: Args> {
     #[command(flatten)]
     sources: SourceArgs,
     #[command(flatten)]
-    how: How,
+    how: ControlArgs,
     #[command(flatten)]
     what: T,
 }
 
-impl<T: Args + Into<Ask>> Operated<T> {
+impl<T: Args + Into<OperatorCommand>> Operated<T> {
     fn split(self) -> (Action, SourceArgs) {
         let Self { sources, how, what } = self;
         (Action::Operate(Box::new(Operation { how, ask: what.into() })), sources)

@@ -48,7 +48,7 @@ impl Source {
 
     /// Modules from the crate's root: `src/engine/room.rs` is `[engine, room]`, `src/engine/mod.rs` is `[engine]`.
     pub fn module(&self) -> Vec<&str> {
-        let inner = self.path.strip_prefix("src/").unwrap_or(&self.path).trim_end_matches(".rs");
+        let inner = self.path.split_once("src/").map_or(self.path.as_str(), |(_, inner)| inner).trim_end_matches(".rs");
         let mut segments: Vec<&str> = inner.split('/').collect();
         if segments.len() == 1 && matches!(segments[0], "main" | "lib") || segments.last() == Some(&"mod") {
             segments.pop();
@@ -89,7 +89,8 @@ fn text_at<'a>(tokens: &[Token<'a>], at: usize) -> &'a str {
     tokens.get(at).map_or("", |token| token.text)
 }
 
-fn is_word(text: &str) -> bool {
+/// Whether a token is a name or a keyword.
+pub fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 

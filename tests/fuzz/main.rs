@@ -6,12 +6,15 @@
 //! `FUZZ_SEED=<seed> FUZZ_RUNS=1 cargo test --test fuzz <target>`. `FUZZ_RUNS=n` runs n seeds from `FUZZ_SEED` on.
 //! `libfuzzer/` runs the same targets under libFuzzer, by coverage.
 
+mod mutate;
+#[path = "../support/random.rs"]
 mod random;
 mod targets;
 
 use std::path::Path;
 
-use random::{Random, mutated};
+use mutate::mutated;
+use random::Random;
 use targets::{TARGETS, Target};
 
 /// Prints what failed, whoever panicked.

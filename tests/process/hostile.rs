@@ -8,6 +8,7 @@ use tungstenite::Message;
 
 use crate::client::Client;
 use crate::http::{self, client_frame, close_code, open_websocket};
+use crate::random::Random;
 use crate::server::Server;
 
 /// Opens a WebSocket, sends raw bytes and gives the close code that answers them.
@@ -106,31 +107,15 @@ fn pings_and_fragments_are_served() {
     assert!(frames.iter().any(|(_, payload)| is_reply(String::from_utf8_lossy(payload).into_owned())), "{frames:?}");
 }
 
-/// A source of bytes that is the same in every run.
-struct Bytes(u64);
-
-impl Bytes {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn take(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| (self.next() >> 32) as u8).collect()
-    }
-}
-
 #[test]
 fn garbage_costs_the_sender_its_connection_at_most() {
     let server = Server::start(&[]);
     let mut healthy = Client::connect(&server, "healthy");
     healthy.join("lobby");
-    let mut bytes = Bytes(0x5eed_0001);
+    let mut random = Random(0x5eed_0001);
     for round in 0..200 {
-        let count = 1 + (bytes.next() % 2000) as usize;
-        let garbage = bytes.take(count);
+        let count = 1 + random.below(2000);
+        let garbage = random.bytes(count);
         let mut stream: TcpStream =
             if round % 2 == 0 { http::open(server.listen) } else { open_websocket(server.listen, "/ws?room=lobby") };
         let _ = stream.write_all(&garbage);

@@ -32,6 +32,7 @@ mod monitoring;
 mod operator;
 mod presence;
 mod proxy;
+#[path = "../support/random.rs"]
 mod random;
 mod refusals;
 mod rooms;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::http;
+use crate::random::Random;
 use crate::server::{Server, allow_descriptors, eventually};
 
 const ROOM_SIZE: usize = 20;
@@ -44,24 +45,14 @@ fn two_thousand_members_publish_and_leave_nothing() {
     assert_eq!(server.metric("roomring_closed_total", ""), CLIENTS as f64);
 }
 
-/// A source of choices that is the same in every run.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, count: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % count
-    }
-}
-
 /// One short life: joins some rooms, says something, and vanishes in one of the ways clients do.
-fn live(server: &Server, choices: &mut Choices, index: u64) {
+fn live(server: &Server, choices: &mut Random, index: u64) {
     let room = format!("room{}", choices.below(40));
     let user = format!("user{}", choices.below(300));
     if choices.below(10) == 0 {
         let mut torn = http::open(server.listen);
         let head = http::upgrade_head(server.listen, &format!("/ws?user={user}&room={room}"), "");
-        let _ = torn.write_all(&head.as_bytes()[..choices.below(head.len() as u64) as usize]);
+        let _ = torn.write_all(&head.as_bytes()[..choices.below(head.len())]);
         return;
     }
     let mut client = Client::connect(server, &user);
@@ -108,7 +99,7 @@ fn thousands_of_short_lives_leave_every_gauge_at_zero() {
         for thread in 0..THREADS {
             let server = &server;
             scope.spawn(move || {
-                let mut choices = Choices(0x50a4 + thread);
+                let mut choices = Random(0x50a4 + thread);
                 for life in 0..LIVES {
                     live(server, &mut choices, thread * LIVES + life);
                 }

@@ -1,9 +1,11 @@
 //! Seeded randomness: one stream per concern, so that a change in one concern leaves the draws of the others alone.
 //! Never reads entropy: everything follows from the seed and the salt.
 
-/// A `splitmix64` stream.
+use super::random::Random;
+
+/// The stream of one concern.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(Random);
 
 impl Rng {
     /// The stream of one concern under a seed.
@@ -12,18 +14,14 @@ impl Rng {
         for byte in salt.bytes().chain(index.to_le_bytes()) {
             state = (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
         }
-        let mut rng = Self(state);
-        rng.next();
-        rng
+        let mut random = Random(state);
+        random.next();
+        Self(random)
     }
 
     /// Any number.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// A number below `bound`; 0 when `bound` is 0.
@@ -72,6 +70,6 @@ impl Rng {
 
     /// Bytes of any value.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
+        self.0.bytes(len)
     }
 }

@@ -5,6 +5,8 @@ mod deflate;
 mod encoded;
 mod framing;
 mod garbage;
+#[path = "../support/random.rs"]
+mod random;
 mod splits;
 mod support;
 mod utf8;

@@ -6,7 +6,9 @@ use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 use roomring::wire::message::{Decoder, Event};
 
-/// Maximum bytes that a decoder may hold in addition to the message.
+pub use crate::random::Random;
+
+/// Bytes that a decoder may hold beside the message itself.
 pub const DECODER_BYTES: usize = 512;
 
 /// An event that owns its bytes.
@@ -101,33 +103,13 @@ fn feed(
     (Outcome { events, error: None, holds: decoder.held_bytes() > 0 }, at)
 }
 
-/// Pseudorandom numbers (SplitMix64).
-pub struct Random(pub u64);
-
 impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 … `bound` - 1.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// Returns true with probability 1 / `n`.
+    /// True once in `n`.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
-    }
-
-    /// Text of characters of 1 to 4 bytes, including quotes and backslashes.
+    /// Text of 1 to 4 byte characters, quotes and backslashes among them.
     pub fn text(&mut self, characters: usize) -> String {
         const SOME: [char; 12] = ['a', 'Z', ' ', '"', '\\', '/', 'ü', 'ß', '€', '\u{2028}', '😀', '\u{10ffff}'];
         (0..characters).map(|_| SOME[self.below(SOME.len())]).collect()

@@ -3,11 +3,11 @@
 use clap::{Args, ValueEnum};
 
 use crate::edge::Edge;
-use crate::payload::Kind;
+use crate::payload::PayloadKind;
 
 /// Whether limits are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Limits {
+pub enum LimitsMode {
     /// The server counts nothing.
     #[default]
     Off,
@@ -36,10 +36,10 @@ pub struct EdgeArgs {
     pub jwt_secret: Option<String>,
     /// A Roomring that is started here counts against its limits; the rates are raised so far that none refuses.
     #[arg(long, value_enum, default_value_t)]
-    pub limits: Limits,
+    pub limits: LimitsMode,
     /// What publications carry: dots, or JSON objects with the words of a chat.
     #[arg(long, value_enum, default_value_t)]
-    pub payload: Kind,
+    pub payload: PayloadKind,
 }
 
 impl EdgeArgs {
@@ -51,7 +51,7 @@ impl EdgeArgs {
             tls_resume: self.tls_resume,
             deflate: self.deflate,
             jwt: self.jwt,
-            limits: self.limits == Limits::On,
+            limits: self.limits == LimitsMode::On,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::dialect::raw::{self, Templates};
 use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::plan::options::Options;
-use crate::plan::{Mixed, Pace, Scenario, Soak, Storm};
+use crate::plan::{MixedLoad, PublishPace, Scenario, SoakLoad, StormLoad};
 use crate::run::single::SingleRun;
 use crate::server::launch::{Conditions, Spec};
 
@@ -51,14 +51,14 @@ pub struct SoakArgs {
 }
 
 impl SoakArgs {
-    /// The mixture.
+    /// The load.
     ///
     /// # Errors
     /// A number that makes no sense.
-    pub fn mixture(&self) -> anyhow::Result<Soak> {
+    pub fn load(&self) -> anyhow::Result<SoakLoad> {
         ensure!(self.actions > 0.0, "--actions must be above 0");
         let rooms = self.rooms.unwrap_or(self.run.connections / 25).max(1);
-        Ok(Soak { rooms, actions_per_second: self.actions })
+        Ok(SoakLoad { rooms, actions_per_second: self.actions })
     }
 }
 
@@ -85,16 +85,16 @@ pub struct StormArgs {
 }
 
 impl StormArgs {
-    /// The weather.
+    /// The load.
     ///
     /// # Errors
     /// A number that makes no sense.
-    pub fn weather(&self) -> anyhow::Result<Storm> {
+    pub fn load(&self) -> anyhow::Result<StormLoad> {
         ensure!(self.share > 0.0 && self.share <= 100.0, "--share must be a percentage above 0");
         ensure!(self.every >= Duration::from_millis(10), "--every must be at least 10ms");
         ensure!(self.every / 2 < self.run.duration, "--every must be below twice the --duration: no storm would come");
         ensure!(self.run.room_size.min(self.run.connections) > 1, "a storm needs rooms with readers: --room-size 2");
-        Ok(Storm {
+        Ok(StormLoad {
             pace: open_loop(self.rate, self.arrivals)?,
             share_per_mille: (self.share * 10.0).round().max(1.0) as u32,
             every_ns: nanoseconds(self.every)?,
@@ -132,11 +132,11 @@ pub struct MixedArgs {
 }
 
 impl MixedArgs {
-    /// The mixture.
+    /// The load.
     ///
     /// # Errors
     /// A number that makes no sense.
-    pub fn mixture(&self) -> anyhow::Result<Mixed> {
+    pub fn load(&self) -> anyhow::Result<MixedLoad> {
         let clients = self.run.connections;
         ensure!((1.0..1e8).contains(&self.rate), "--rate must be from 1 to 100,000,000");
         ensure!((0.0..=4.0).contains(&self.zipf), "--zipf must be from 0 to 4");
@@ -150,15 +150,15 @@ impl MixedArgs {
         ensure!((0.0..1e8).contains(&moves_per_second), "--moves must be below 100,000,000");
         let (zipf, memberships, burst) = (self.zipf, self.memberships, self.burst);
         let publishes_per_second = self.rate;
-        Ok(Mixed { rooms, zipf, memberships, publishes_per_second, burst, reads_per_second, moves_per_second })
+        Ok(MixedLoad { rooms, zipf, memberships, publishes_per_second, burst, reads_per_second, moves_per_second })
     }
 }
 
-fn open_loop(per_second: f64, arrivals: Arrivals) -> anyhow::Result<Pace> {
+fn open_loop(per_second: f64, arrivals: Arrivals) -> anyhow::Result<PublishPace> {
     ensure!(per_second > 0.0 && per_second < 1e8, "--rate must be above 0 and below 100,000,000");
     Ok(match arrivals {
-        Arrivals::Poisson => Pace::Poisson { per_second },
-        Arrivals::Even => Pace::Even { per_second },
+        Arrivals::Poisson => PublishPace::Poisson { per_second },
+        Arrivals::Even => PublishPace::Even { per_second },
     })
 }
 
@@ -280,9 +280,9 @@ impl PacedArgs {
     ///
     /// # Errors
     /// A number that makes no sense.
-    pub fn pace(&self) -> anyhow::Result<Pace> {
+    pub fn pace(&self) -> anyhow::Result<PublishPace> {
         ensure!(self.in_flight > 0, "--in-flight must be at least 1");
-        let Some(per_second) = self.rate else { return Ok(Pace::InFlight(self.in_flight)) };
+        let Some(per_second) = self.rate else { return Ok(PublishPace::InFlight(self.in_flight)) };
         open_loop(per_second, self.arrivals)
     }
 

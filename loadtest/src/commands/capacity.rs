@@ -16,7 +16,7 @@ use crate::cli::{CapacityArgs, Cli, core_list, scenario_of};
 use crate::results::document::write_json;
 use crate::results::outcome::Outcome;
 use crate::text::grouped;
-use model::{Costs, Estimate, Host, IdleRun, Pattern, Range, bytes_per_connection};
+use model::{CostRange, Costs, Estimate, HostLimits, IdleRun, Pattern, bytes_per_connection};
 
 /// Messages per read at a receiver above which a run shows merged sends, and publishes per second and room below which
 /// there is no reason for them but a host that let the server wait.
@@ -41,7 +41,7 @@ struct Kept<'a> {
     pattern: Pattern,
     payload_bytes: usize,
     costs: Costs,
-    host: Host,
+    host: HostLimits,
     estimate: &'a Estimate,
     about: &'a [String],
     doubts: &'a [String],
@@ -65,7 +65,7 @@ pub fn run(args: &CapacityArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> 
             break;
         }
     }
-    let of = |read: fn(&Round) -> f64| Range::of(rounds.iter().map(read).collect()).context("nothing was measured");
+    let of = |read: fn(&Round) -> f64| CostRange::of(rounds.iter().map(read).collect()).context("nothing was measured");
     let costs = Costs {
         user_bytes: of(|round| round.bytes.0)?,
         kernel_bytes: of(|round| round.bytes.1)?,
@@ -204,7 +204,7 @@ impl<'a> Runs<'a> {
         })
     }
 
-    fn host(&self) -> anyhow::Result<Host> {
+    fn host(&self) -> anyhow::Result<HostLimits> {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = self.args.memory.map(|gib| gib * f64::from(1 << 30));
         let memory = memory.or_else(|| number_of(&text("/proc/meminfo"), "MemTotal:", 0).map(|kib| kib * 1024.0));
@@ -213,7 +213,7 @@ impl<'a> Runs<'a> {
             text(&format!("/proc/sys/net/ipv4/{name}")).split_whitespace().nth(index)?.parse::<f64>().ok()
         };
         let page = number_of(&text("/proc/self/smaps"), "KernelPageSize:", 0).unwrap_or(4.0) * 1024.0;
-        Ok(Host {
+        Ok(HostLimits {
             memory_bytes: memory.context("this host does not tell its memory: say --memory")?,
             open_files: files
                 .or_else(|| number_of(&text("/proc/self/limits"), "Max open files", 1))
@@ -226,7 +226,7 @@ impl<'a> Runs<'a> {
 
     /// What the figures rest on, beside the model's own assumptions.
     fn about(&self) -> Vec<String> {
-        let busy = Range::of(self.busy.clone()).unwrap_or(Range::exactly(0.0));
+        let busy = CostRange::of(self.busy.clone()).unwrap_or(CostRange::exactly(0.0));
         vec![
             format!(
                 "deliveries of {} B cost what they did to {} connections with cores {:.0} to {:.0} % busy",
@@ -294,7 +294,7 @@ mod tests {
         for wrong in ["--rounds 0", "--busy 0", "--busy 101", "--room-size 0", "--for-cores 0", "--connections 5"] {
             let words = ["loadtest", "capacity"].into_iter().chain(wrong.split(' '));
             let cli = Cli::try_parse_from(words).expect("clap takes it");
-            let crate::cli::Command::Capacity(args) = cli.command else { panic!("another command") };
+            let crate::cli::LoadtestCommand::Capacity(args) = cli.command else { panic!("another command") };
             assert!(Runs::new(&args, &Arc::default()).is_err(), "{wrong}");
         }
     }

@@ -8,14 +8,14 @@ use anyhow::ensure;
 use clap::Parser as _;
 
 use super::keep::keep;
-use crate::cli::{Cli, Command, CompareArgs, RunArgs, scenario_of};
+use crate::cli::{Cli, CompareArgs, LoadtestCommand, RunArgs, scenario_of};
 use crate::plan::Scenario;
 use crate::report;
 use crate::report::figures::bytes_each;
 use crate::results::comparison::{Compared, Comparison};
 use crate::results::document::Document;
 use crate::results::outcome::Outcome;
-use crate::server::launch::{Kind, Spec};
+use crate::server::launch::{ServerKind, Spec};
 use crate::text;
 
 /// Runs all rounds and prints the comparison. True when every run can be believed.
@@ -52,7 +52,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// It is none, or names a server of its own.
-pub fn scenario_command<'a>(words: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Command> {
+pub fn scenario_command<'a>(words: impl IntoIterator<Item = &'a String>) -> anyhow::Result<LoadtestCommand> {
     let words = std::iter::once("loadtest".to_owned()).chain(words.into_iter().cloned());
     let inner = Cli::try_parse_from(words)?.command;
     ensure!(scenario_of(&inner)?.1.server.is_none(), "servers are named before `--`, not by --server");
@@ -71,7 +71,7 @@ pub fn one(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Outcome> {
     let mut args = args.clone();
-    if let (Kind::Floor, Some(bytes)) = (spec.kind, first.and_then(bytes_each)) {
+    if let (ServerKind::Floor, Some(bytes)) = (spec.kind, first.and_then(bytes_each)) {
         args.size = bytes;
     }
     args.single(scenario)?.start(Some(spec), stop)

@@ -9,13 +9,13 @@ use anyhow::{bail, ensure};
 use super::compare;
 use super::keep::keep;
 use super::standard::{self, default_cpu};
-use crate::cli::{Command, EdgeCommandArgs, RunArgs, scenario_of};
+use crate::cli::{EdgeCommandArgs, LoadtestCommand, RunArgs, scenario_of};
 use crate::edge::Edge;
 use crate::report;
 use crate::results::comparison::{Compared, Comparison};
 use crate::results::document::Document;
 use crate::results::edge::{EdgeResult, EdgeScenario};
-use crate::server::launch::{Kind, Spec};
+use crate::server::launch::{ServerKind, Spec};
 
 /// Names of the scenarios, and their command lines; `FAST` stands for the options that most share.
 const SCENARIOS: [(&str, &str); 5] = [
@@ -35,7 +35,7 @@ const RESUMED: (&str, &str) = ("churn", "tls-resume");
 /// An option makes no sense, or the plain server cannot be started or reached.
 pub fn run(args: &EdgeCommandArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    ensure!(args.server.kind == Kind::Roomring, "--server {}: edge is about a roomring", args.server.label);
+    ensure!(args.server.kind == ServerKind::Roomring, "--server {}: edge is about a roomring", args.server.label);
     let wanted = |name: &&(&str, &str)| args.only.as_ref().is_none_or(|only| name.0.contains(only));
     let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).collect();
     if scenarios.is_empty() {
@@ -84,7 +84,7 @@ fn scenario(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<EdgeScenario> {
     let words = words(args, arguments);
-    let mut command: Command = compare::scenario_command(&words)?;
+    let mut command: LoadtestCommand = compare::scenario_command(&words)?;
     conditions(args, &mut command);
     let (scenario, run_args) = scenario_of(&command)?;
     let specs = variants(args, name)?;
@@ -127,10 +127,10 @@ fn scenario(
 }
 
 /// What all scenarios have in common.
-fn conditions(args: &EdgeCommandArgs, command: &mut Command) {
+fn conditions(args: &EdgeCommandArgs, command: &mut LoadtestCommand) {
     let run: &mut RunArgs = match command {
-        Command::Fanout(paced) | Command::Echo(paced) => &mut paced.run,
-        Command::Churn(run) | Command::Idle(run) => run,
+        LoadtestCommand::Fanout(paced) | LoadtestCommand::Echo(paced) => &mut paced.run,
+        LoadtestCommand::Churn(run) | LoadtestCommand::Idle(run) => run,
         _ => return,
     };
     run.server_cores = args.server_cores.clone().or_else(|| default_cpu(0));
@@ -149,7 +149,9 @@ mod tests {
     use crate::cli::Cli;
 
     fn args(line: &str) -> EdgeCommandArgs {
-        let Command::Edge(args) = Cli::try_parse_from(line.split(' ')).expect("good").command else { panic!("edge") };
+        let LoadtestCommand::Edge(args) = Cli::try_parse_from(line.split(' ')).expect("good").command else {
+            panic!("edge")
+        };
         args
     }
 

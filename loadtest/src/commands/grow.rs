@@ -8,9 +8,9 @@ use anyhow::{bail, ensure};
 
 use super::compare;
 use super::keep::keep;
-use crate::cli::{Command, GrowArgs, scenario_of};
+use crate::cli::{GrowArgs, LoadtestCommand, scenario_of};
 use crate::report::growth::table;
-use crate::results::comparison::{Compared, Comparison, Growth, Step};
+use crate::results::comparison::{Compared, Comparison, Growth, GrowthStep};
 use crate::results::document::Document;
 
 /// Runs all rounds and prints a row for each value and server. True when every run can be believed.
@@ -27,10 +27,10 @@ pub fn run(args: &GrowArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
             let set = [format!("--{option}={value}")];
             compare::scenario_command(args.scenario.iter().chain(&set))
         })
-        .collect::<anyhow::Result<Vec<Command>>>()?;
+        .collect::<anyhow::Result<Vec<LoadtestCommand>>>()?;
     let compared = |label: &str| Compared { label: label.to_owned(), runs: Vec::new() };
     let servers = || Comparison { servers: args.servers.iter().map(|spec| compared(&spec.label)).collect() };
-    let steps = values.iter().map(|value| Step { value: value.clone(), compared: servers() }).collect();
+    let steps = values.iter().map(|value| GrowthStep { value: value.clone(), compared: servers() }).collect();
     let mut growth = Growth { option: option.to_owned(), steps };
     'rounds: for round in 0..args.rounds as usize {
         for (step, command) in growth.steps.iter_mut().zip(&commands) {

@@ -10,7 +10,7 @@ use super::keep::keep;
 use crate::cli::PacedArgs;
 use crate::plan::Scenario;
 use crate::report::run::table;
-use crate::results::comparison::{Slow, SlowRound};
+use crate::results::comparison::{SlowComparison, SlowRound};
 use crate::results::document::Document;
 
 /// Rounds of both runs: the median round's ratio is the result.
@@ -42,11 +42,11 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// The server cannot be started or reached.
-pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<Slow> {
+pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<SlowComparison> {
     let stalled_per_mille = if args.stalled > 0.0 { args.stalled_per_mille()? } else { 10 };
     ensure!(args.rate.is_some(), "slow needs --rate: only an open loop keeps the load the same with and without");
     let pace = args.pace()?;
-    let mut slow = Slow { rounds: Vec::new() };
+    let mut slow = SlowComparison { rounds: Vec::new() };
     for round in 0..count {
         let leg = |stalled_per_mille| {
             let scenario = Scenario::Fanout { pace, stalled_per_mille };

@@ -11,14 +11,14 @@ use clap::Parser as _;
 use super::keep::keep;
 use super::slow;
 use super::standard::{default_cpu, words};
-use crate::cli::{Cli, Command, DialectName, RunArgs, SuiteArgs, scenario_of};
+use crate::cli::{Cli, DialectName, LoadtestCommand, RunArgs, SuiteArgs, scenario_of};
 use crate::report;
 use crate::report::figures::bytes_each;
 use crate::results::document::Document;
 use crate::results::outcome::Outcome;
 use crate::results::suite::{PartResult, SuiteResult};
-use crate::server::launch::{Conditions, Kind, Spec};
-use parts::{Evidence, PARTS, Part};
+use crate::server::launch::{Conditions, ServerKind, Spec};
+use parts::{Evidence, PARTS, SuitePart};
 
 /// Runs all parts and prints their table. True when every run can be believed.
 ///
@@ -58,13 +58,13 @@ pub fn run(args: &SuiteArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
 }
 
 /// Why a part cannot be run, if so.
-fn skipped(part: &Part, args: &SuiteArgs, stop: &AtomicBool) -> Option<String> {
+fn skipped(part: &SuitePart, args: &SuiteArgs, stop: &AtomicBool) -> Option<String> {
     if stop.load(Ordering::Relaxed) {
         return Some("ended early".to_owned());
     }
     let kind = args.server.kind;
     match part.roomring_only {
-        Some(why) if kind != Kind::Roomring => Some(format!("{} cannot: {why}", args.server.label)),
+        Some(why) if kind != ServerKind::Roomring => Some(format!("{} cannot: {why}", args.server.label)),
         _ => {
             let binary = args.dialect == DialectName::Binary;
             let echo = part.arguments.starts_with("echo");
@@ -82,7 +82,7 @@ fn run_part(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     match Cli::try_parse_from(command)?.command {
-        Command::Slow(mut paced) => {
+        LoadtestCommand::Slow(mut paced) => {
             conditions(args, &mut paced.run);
             paced.run.server = Some(args.server.clone());
             let slow = slow::rounds(&paced, if args.quick { 1 } else { 2 }, stop)?;
@@ -92,11 +92,11 @@ fn run_part(
                 false => result.slow = Some(slow),
             }
         }
-        Command::Floor(mut paced) => {
+        LoadtestCommand::Floor(mut paced) => {
             conditions(args, &mut paced.run);
             paced.run.size = before.and_then(bytes_each).unwrap_or(paced.run.size);
             let floor: Spec = "floor".parse()?;
-            let parsed = Command::Fanout(paced);
+            let parsed = LoadtestCommand::Fanout(paced);
             let (scenario, run_args) = scenario_of(&parsed)?;
             result.run = Some(Box::new(run_args.single(scenario)?.start(Some(&floor), stop)?));
         }
@@ -131,7 +131,8 @@ mod tests {
                 let words = std::iter::once("loadtest".to_owned()).chain(words(part.arguments, quick));
                 let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{}: {error}", part.name));
                 assert!(
-                    matches!(cli.command, Command::Slow(_) | Command::Floor(_)) || scenario_of(&cli.command).is_ok()
+                    matches!(cli.command, LoadtestCommand::Slow(_) | LoadtestCommand::Floor(_))
+                        || scenario_of(&cli.command).is_ok()
                 );
                 assert!(!part.goals.is_empty(), "{}", part.name);
             }

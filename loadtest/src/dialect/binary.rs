@@ -1,7 +1,7 @@
 //! Roomring's binary form (PROTOCOL section 6), as a client sees it.
 
 use super::json;
-use super::said::{Delivery, Position, Published, Said};
+use super::said::{ClientPosition, RoomMessage, Said, StampedDelivery};
 use crate::payload::{Payload, Stamp};
 
 const JOIN: u32 = 1;
@@ -43,10 +43,10 @@ const CODES: [&str; 17] = [
 ];
 
 /// Writes a join, from a position if there is one.
-pub fn write_join(room: &str, position: Option<&Position>, out: &mut Vec<u8>) {
+pub fn write_join(room: &str, position: Option<&ClientPosition>, out: &mut Vec<u8>) {
     match position {
         None => out.extend_from_slice(&JOIN.to_le_bytes()),
-        Some(Position { epoch, seq }) => {
+        Some(ClientPosition { epoch, seq }) => {
             out.extend_from_slice(&JOIN_FROM.to_le_bytes());
             out.extend_from_slice(&seq.to_le_bytes());
             out.extend_from_slice(&u64::from_str_radix(epoch, 16).unwrap_or(0).to_le_bytes());
@@ -72,12 +72,12 @@ pub fn write_publish(room: &str, stamp: Stamp, payload: Payload, out: &mut Vec<u
 
 /// Reads a publication's seq and stamp.
 #[must_use]
-pub fn delivery(message: &[u8]) -> Option<Delivery> {
+pub fn delivery(message: &[u8]) -> Option<StampedDelivery> {
     if u32_at(message, 0)? != MESSAGE {
         return None;
     }
     let data = MESSAGE_HEAD + usize::from(u16_at(message, 20)?) + usize::from(u16_at(message, 22)?);
-    Some(Delivery { seq: Some(u64_at(message, 4)?), stamp: message.get(data..).and_then(stamp_of) })
+    Some(StampedDelivery { seq: Some(u64_at(message, 4)?), stamp: message.get(data..).and_then(stamp_of) })
 }
 
 fn stamp_of(data: &[u8]) -> Option<Stamp> {
@@ -108,7 +108,7 @@ fn try_parse(message: &[u8]) -> Option<Said> {
             let room_end = MESSAGE_HEAD + usize::from(u16_at(message, 20)?);
             let data = room_end + usize::from(u16_at(message, 22)?);
             let room = text(message.get(MESSAGE_HEAD..room_end)?);
-            Said::Message(Published { room, seq: u64_at(message, 4)?, data: message.get(data..)?.to_vec() })
+            Said::Message(RoomMessage { room, seq: u64_at(message, 4)?, data: message.get(data..)?.to_vec() })
         }
         PUBLISHED => Said::Accepted { seq: Some(u64_at(message, 4)?), room: text(message.get(12..)?) },
         GAP => Said::Gap { from: u64_at(message, 4)?, to: u64_at(message, 12)?, room: text(message.get(20..)?) },
@@ -155,8 +155,8 @@ mod tests {
         let mut data = Vec::new();
         stamp.write(64, &mut data);
         let bytes = message(9, &data);
-        assert_eq!(delivery(&bytes), Some(Delivery { seq: Some(9), stamp: Some(stamp) }));
-        assert_eq!(parse(&bytes), Said::Message(Published { room: "room".into(), seq: 9, data }));
+        assert_eq!(delivery(&bytes), Some(StampedDelivery { seq: Some(9), stamp: Some(stamp) }));
+        assert_eq!(parse(&bytes), Said::Message(RoomMessage { room: "room".into(), seq: 9, data }));
         for cut in 0..MESSAGE_HEAD + 9 {
             assert!(matches!(parse(&bytes[..cut]), Said::Garbage(_)), "cut at {cut}");
         }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::said::{Delivery, Position, Published, Said};
+use super::said::{ClientPosition, RoomMessage, Said, StampedDelivery};
 use crate::payload::{Payload, Stamp};
 
 /// Where the fields of a publication were found last: messages of one room look alike.
@@ -20,12 +20,12 @@ const SEQ: &[u8] = b"\"seq\":";
 
 impl Hints {
     /// Reads a publication without parsing the rest. A server that writes `type` elsewhere is read by [`parse`].
-    pub fn delivery(&mut self, message: &[u8]) -> Option<Delivery> {
+    pub fn delivery(&mut self, message: &[u8]) -> Option<StampedDelivery> {
         if !message.starts_with(MESSAGE) {
             return match parse(message) {
                 Said::Message(published) => {
                     let stamp = Stamp::find(&published.data, &mut 0);
-                    Some(Delivery { seq: Some(published.seq), stamp })
+                    Some(StampedDelivery { seq: Some(published.seq), stamp })
                 }
                 _ => None,
             };
@@ -35,15 +35,15 @@ impl Hints {
         }
         let digits = message[self.seq + SEQ.len()..].iter().take_while(|byte| byte.is_ascii_digit());
         let seq = digits.fold(0u64, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
-        Some(Delivery { seq: Some(seq), stamp: Stamp::find(message, &mut self.stamp) })
+        Some(StampedDelivery { seq: Some(seq), stamp: Stamp::find(message, &mut self.stamp) })
     }
 }
 
 /// Writes a join. Names that the generator makes need no escaping.
-pub fn write_join(room: &str, position: Option<&Position>, out: &mut Vec<u8>) {
+pub fn write_join(room: &str, position: Option<&ClientPosition>, out: &mut Vec<u8>) {
     let text = match position {
         None => format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#),
-        Some(Position { epoch, seq }) => {
+        Some(ClientPosition { epoch, seq }) => {
             format!(r#"{{"type":"join","id":1,"room":"{room}","last_received_seq":{seq},"epoch":"{epoch}"}}"#)
         }
     };
@@ -95,7 +95,7 @@ struct Object<'a> {
     #[serde(default)]
     remaining: u32,
     #[serde(default, borrow)]
-    messages: Vec<Entry<'a>>,
+    messages: Vec<JsonEntry<'a>>,
     #[serde(default, borrow)]
     data: Option<&'a RawValue>,
     #[serde(default)]
@@ -111,7 +111,7 @@ struct Object<'a> {
 }
 
 #[derive(Deserialize)]
-struct Entry<'a> {
+struct JsonEntry<'a> {
     seq: u64,
     #[serde(default, borrow)]
     data: Option<&'a RawValue>,
@@ -132,16 +132,16 @@ pub fn parse(message: &[u8]) -> Said {
         (None, base64) => base64.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default(),
     };
     let entries = |room: &String| {
-        let entry = |entry: &Entry| {
+        let entry = |entry: &JsonEntry| {
             let data = data(entry.data, entry.data_b64.as_ref());
-            Published { room: room.clone(), seq: entry.seq, data }
+            RoomMessage { room: room.clone(), seq: entry.seq, data }
         };
         object.messages.iter().map(entry).collect()
     };
     match (object.kind, object.seq) {
         ("message", Some(seq)) => {
             let data = data(object.data, object.data_b64.as_ref());
-            Said::Message(Published { room: object.room, seq, data })
+            Said::Message(RoomMessage { room: object.room, seq, data })
         }
         ("joined", Some(seq)) => {
             let messages = entries(&object.room);
@@ -171,7 +171,7 @@ pub fn parse(message: &[u8]) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::Kind;
+    use crate::payload::PayloadKind;
 
     fn message(seq: u64, stamp: Stamp) -> Vec<u8> {
         let mut out = format!(r#"{{"type":"message","room":"r","seq":{seq},"from":"u","at":1,"data":""#).into_bytes();
@@ -186,13 +186,13 @@ mod tests {
         for seq in [1, 9, 10, 99_999, 7] {
             let stamp = Stamp { number: 3, room: 8 };
             let bytes = message(seq, stamp);
-            assert_eq!(hints.delivery(&bytes), Some(Delivery { seq: Some(seq), stamp: Some(stamp) }));
+            assert_eq!(hints.delivery(&bytes), Some(StampedDelivery { seq: Some(seq), stamp: Some(stamp) }));
             let Said::Message(published) = parse(&bytes) else { panic!("a message") };
             assert_eq!((published.seq, published.room.as_str()), (seq, "r"));
             assert_eq!(Stamp::read(&published.data[1..]), Some(stamp));
         }
         let other_order = br#"{"seq":5,"type":"message","room":"r","data":1}"#;
-        assert_eq!(hints.delivery(other_order), Some(Delivery { seq: Some(5), stamp: None }));
+        assert_eq!(hints.delivery(other_order), Some(StampedDelivery { seq: Some(5), stamp: None }));
         assert_eq!(hints.delivery(br#"{"type":"status","room":"r"}"#), None);
     }
 
@@ -200,12 +200,12 @@ mod tests {
     fn replies_and_pushes_are_read() {
         let joined = br#"{"type":"joined","id":1,"room":"r","epoch":"00ff","seq":4,"recovered":true,
             "messages":[{"seq":4,"from":"u","at":1,"data":[1,2]}],"remaining":6,"members":1,"role":"member"}"#;
-        let entry = Published { room: "r".into(), seq: 4, data: b"[1,2]".to_vec() };
+        let entry = RoomMessage { room: "r".into(), seq: 4, data: b"[1,2]".to_vec() };
         let (room, epoch) = ("r".to_owned(), "00ff".to_owned());
         let expected = Said::Joined { room, epoch, seq: 4, recovered: true, messages: vec![entry], following: 6 };
         assert_eq!(parse(joined), expected);
         let encoded = br#"{"type":"message","room":"r","seq":1,"from":"u","at":1,"data_b64":"fnJyMQ=="}"#;
-        assert_eq!(parse(encoded), Said::Message(Published { room: "r".into(), seq: 1, data: b"~rr1".to_vec() }));
+        assert_eq!(parse(encoded), Said::Message(RoomMessage { room: "r".into(), seq: 1, data: b"~rr1".to_vec() }));
         let gap = br#"{"type":"gap","room":"r","from":3,"to":9}"#;
         assert_eq!(parse(gap), Said::Gap { room: "r".into(), from: 3, to: 9 });
         let error = br#"{"type":"error","code":"not_joined","message":"join first"}"#;
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn commands_are_json() {
-        let position = Position { epoch: "00ff".into(), seq: 12 };
+        let position = ClientPosition { epoch: "00ff".into(), seq: 12 };
         for (position, wanted) in [(None, serde_json::Value::Null), (Some(&position), 12.into())] {
             let mut out = Vec::new();
             write_join("r", position, &mut out);
@@ -225,7 +225,7 @@ mod tests {
         }
         for reply in [true, false] {
             let mut out = Vec::new();
-            let payload = Payload { bytes: 30, kind: Kind::Dots, seed: 0 };
+            let payload = Payload { bytes: 30, kind: PayloadKind::Dots, seed: 0 };
             write_publish("r", Stamp { number: 1, room: 1 }, payload, reply, &mut out);
             let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
             assert_eq!(value["data"].as_str().map(str::len), Some(30));

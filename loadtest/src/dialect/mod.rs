@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::{Payload, Stamp};
 use raw::Templates;
-pub use said::{Delivery, Position, Published, Said};
+pub use said::{ClientPosition, RoomMessage, Said, StampedDelivery};
 
 /// A dialect, and what it needs to remember to read publications fast.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl Dialect {
     }
 
     /// Writes a join.
-    pub fn write_join(&self, room: &str, position: Option<&Position>, out: &mut Vec<u8>) {
+    pub fn write_join(&self, room: &str, position: Option<&ClientPosition>, out: &mut Vec<u8>) {
         match self {
             Dialect::Json(_) => json::write_join(room, position, out),
             Dialect::Binary => binary::write_join(room, position, out),
@@ -100,7 +100,7 @@ impl Dialect {
     }
 
     /// Reads a publication, fast; `None` when the message is something else: then [`Dialect::parse`] tells what.
-    pub fn delivery(&mut self, message: &[u8]) -> Option<Delivery> {
+    pub fn delivery(&mut self, message: &[u8]) -> Option<StampedDelivery> {
         match self {
             Dialect::Json(hints) => hints.delivery(message),
             Dialect::Binary => binary::delivery(message),

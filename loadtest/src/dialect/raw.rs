@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use roomring::wire::frame::Opcode;
 use serde::{Deserialize, Serialize};
 
-use super::said::{Delivery, Said};
+use super::said::{Said, StampedDelivery};
 use crate::payload::{Payload, Stamp};
 
 /// Templates; `{room}`, `{user}` and `{data}` stand for the room's name, the user's and the stamped payload.
@@ -81,8 +81,8 @@ impl Templates {
     }
 
     /// Reads a publication.
-    pub fn delivery(&mut self, message: &[u8]) -> Option<Delivery> {
-        Stamp::find(message, &mut self.hint).map(|stamp| Delivery { seq: None, stamp: Some(stamp) })
+    pub fn delivery(&mut self, message: &[u8]) -> Option<StampedDelivery> {
+        Stamp::find(message, &mut self.hint).map(|stamp| StampedDelivery { seq: None, stamp: Some(stamp) })
     }
 
     /// Reads any message.
@@ -110,7 +110,7 @@ pub fn answer_rule(text: &str) -> anyhow::Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::Kind;
+    use crate::payload::PayloadKind;
 
     #[test]
     fn templates_are_filled() {
@@ -123,12 +123,12 @@ mod tests {
         assert_eq!(templates.request_target("/", "a", "u"), "/room/a");
         assert_eq!(templates.request_target("/base", "a", "u"), "/base/room/a");
         let mut out = Vec::new();
-        let payload = Payload { bytes: 24, kind: Kind::Dots, seed: 0 };
+        let payload = Payload { bytes: 24, kind: PayloadKind::Dots, seed: 0 };
         templates.write_publish("a", Stamp { number: 2, room: 5 }, payload, &mut out);
         assert!(out.starts_with(br#"["pub","a","~rr1"#) && out.ends_with(br#""]"#));
         let mut reader = templates.clone();
         let delivery = reader.delivery(&out).expect("stamped");
-        assert_eq!(delivery, Delivery { seq: None, stamp: Some(Stamp { number: 2, room: 5 }) });
+        assert_eq!(delivery, StampedDelivery { seq: None, stamp: Some(Stamp { number: 2, room: 5 }) });
         assert!(matches!(templates.parse(br#"{"ok":"subscribed"}"#), Said::Joined { .. }));
         assert_eq!(templates.parse(b"hello"), Said::Other);
     }

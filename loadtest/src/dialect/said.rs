@@ -4,7 +4,7 @@ use crate::payload::Stamp;
 
 /// A publication as the hot path sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub struct StampedDelivery {
     /// The room's number for it, where the dialect has one.
     pub seq: Option<u64>,
     /// The generator's own stamp; `None` when the data holds none.
@@ -15,7 +15,7 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// A numbered message of a room.
-    Message(Published),
+    Message(RoomMessage),
     /// The answer to a join.
     Joined {
         /// Which room.
@@ -27,7 +27,7 @@ pub enum Said {
         /// Whether everything after the given position follows.
         recovered: bool,
         /// Messages inside the answer (JSON).
-        messages: Vec<Published>,
+        messages: Vec<RoomMessage>,
         /// Messages that follow the answer (binary).
         following: u32,
     },
@@ -71,7 +71,7 @@ pub enum Said {
         /// The room's head.
         head: u64,
         /// What was asked for, oldest first.
-        messages: Vec<Published>,
+        messages: Vec<RoomMessage>,
     },
     /// The answer to a presence query.
     Presence {
@@ -90,7 +90,7 @@ pub enum Said {
 
 /// A numbered message of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct RoomMessage {
     /// Which room.
     pub room: String,
     /// Its number.
@@ -101,7 +101,7 @@ pub struct Published {
 
 /// Where a client that comes back says it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct ClientPosition {
     /// The room's epoch, as 16 hex digits.
     pub epoch: String,
     /// The last seq received.

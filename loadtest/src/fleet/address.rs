@@ -42,18 +42,18 @@ impl Target {
 
 /// Source addresses for connections to this host: each has ports of its own, so that they never run out.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct SourceAddresses {
     shard: u8,
     spread: u32,
     next: u32,
 }
 
-impl Sources {
+impl SourceAddresses {
     /// `spread` addresses (at least 1) in 127.(1 + shard).0.0/16.
     #[must_use]
     pub fn new(shard: u32, spread: u32) -> Self {
         let shard = u8::try_from(shard % 250).expect("below 250") + 1;
-        Sources { shard, spread: spread.clamp(1, 62_500), next: 0 }
+        SourceAddresses { shard, spread: spread.clamp(1, 62_500), next: 0 }
     }
 
     /// The source address of the next connection to `target`, if it should have one of these.
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn sources_go_round_on_loopback_only() {
-        let mut sources = Sources::new(3, 1_000);
+        let mut sources = SourceAddresses::new(3, 1_000);
         let target = "127.0.0.1:1".parse().expect("an address");
         let mut seen = std::collections::HashSet::new();
         for _ in 0..2_000 {

@@ -13,7 +13,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// What a scenario asks of the server when it opens a connection.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct OpeningRequest {
     /// Index of the target.
     pub target: usize,
     /// Path and query.
@@ -26,7 +26,7 @@ pub struct Request {
 
 /// What the bytes received so far are.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum OpeningAnswer {
     /// More are needed.
     Incomplete,
     /// The WebSocket is open.
@@ -42,7 +42,7 @@ pub enum Answer {
 
 /// The bytes of an upgrade request, with a token where the client has one, and with an offer of permessage-deflate.
 #[must_use]
-pub fn request(request: &Request, host: &str, token: Option<&str>, deflate: bool) -> String {
+pub fn request(request: &OpeningRequest, host: &str, token: Option<&str>, deflate: bool) -> String {
     let mut text = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
@@ -63,12 +63,12 @@ pub fn request(request: &Request, host: &str, token: Option<&str>, deflate: bool
 
 /// Reads the server's answer to a request that offered permessage-deflate, or did not.
 #[must_use]
-pub fn answer(received: &[u8], deflate: bool) -> Answer {
+pub fn answer(received: &[u8], deflate: bool) -> OpeningAnswer {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else {
         if received.len() > HEAD_BYTES_MAX {
-            return Answer::Refused("answered with an endless head".to_owned());
+            return OpeningAnswer::Refused("answered with an endless head".to_owned());
         }
-        return Answer::Incomplete;
+        return OpeningAnswer::Incomplete;
     };
     let head = String::from_utf8_lossy(&received[..end]);
     let mut lines = head.split("\r\n");
@@ -76,22 +76,22 @@ pub fn answer(received: &[u8], deflate: bool) -> Answer {
     let code = status.split(' ').nth(1).unwrap_or_default();
     if code != "101" {
         let body = String::from_utf8_lossy(&received[end + 4..]);
-        return Answer::Refused(format!("answered {status:?} {}", body.trim()));
+        return OpeningAnswer::Refused(format!("answered {status:?} {}", body.trim()));
     }
     let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
     let field =
         |wanted: &str| fields.iter().find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.trim()));
     let accept = field("sec-websocket-accept");
     if accept != Some(ACCEPT) {
-        return Answer::Refused(format!("answered with Sec-WebSocket-Accept {accept:?}"));
+        return OpeningAnswer::Refused(format!("answered with Sec-WebSocket-Accept {accept:?}"));
     }
     let extensions = field("sec-websocket-extensions");
     if let (false, Some(extensions)) = (deflate, extensions) {
-        return Answer::Refused(format!("answered with extensions that were not offered: {extensions}"));
+        return OpeningAnswer::Refused(format!("answered with extensions that were not offered: {extensions}"));
     }
     match deflate_agreed(extensions) {
-        Ok(deflate) => Answer::Open { used: end + 4, deflate },
-        Err(error) => Answer::Refused(format!("answered with {error}: {}", extensions.unwrap_or_default())),
+        Ok(deflate) => OpeningAnswer::Open { used: end + 4, deflate },
+        Err(error) => OpeningAnswer::Refused(format!("answered with {error}: {}", extensions.unwrap_or_default())),
     }
 }
 
@@ -102,30 +102,35 @@ mod tests {
     #[test]
     fn answers_are_judged() {
         let good = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\nframes");
-        let open = |deflate| Answer::Open { used: good.len() - 6, deflate };
+        let open = |deflate| OpeningAnswer::Open { used: good.len() - 6, deflate };
         assert_eq!(answer(good.as_bytes(), false), open(false));
         assert_eq!(answer(good.as_bytes(), true), open(false), "it may decline");
         for cut in 0..good.len() - 6 {
-            assert_eq!(answer(&good.as_bytes()[..cut], true), Answer::Incomplete);
+            assert_eq!(answer(&good.as_bytes()[..cut], true), OpeningAnswer::Incomplete);
         }
         let extended =
             |value: &str| good.replace("\r\n\r\n", &format!("\r\nsec-websocket-extensions: {value}\r\n\r\n"));
         let agreed = extended("permessage-deflate; server_no_context_takeover");
-        assert!(matches!(answer(agreed.as_bytes(), true), Answer::Open { deflate: true, .. }));
-        assert!(matches!(answer(agreed.as_bytes(), false), Answer::Refused(why) if why.contains("not offered")));
+        assert!(matches!(answer(agreed.as_bytes(), true), OpeningAnswer::Open { deflate: true, .. }));
+        assert!(matches!(answer(agreed.as_bytes(), false), OpeningAnswer::Refused(why) if why.contains("not offered")));
         let kept = extended("permessage-deflate");
-        assert!(matches!(answer(kept.as_bytes(), true), Answer::Refused(why) if why.contains("context takeover")));
+        assert!(
+            matches!(answer(kept.as_bytes(), true), OpeningAnswer::Refused(why) if why.contains("context takeover"))
+        );
         let full = b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"error\":\"overloaded\"}";
         let full = answer(full, false);
-        assert!(matches!(&full, Answer::Refused(why) if why.contains("503") && why.contains("overloaded")), "{full:?}");
+        assert!(
+            matches!(&full, OpeningAnswer::Refused(why) if why.contains("503") && why.contains("overloaded")),
+            "{full:?}"
+        );
         let wrong = answer(b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: nonsense\r\n\r\n", false);
-        assert!(matches!(wrong, Answer::Refused(_)));
-        assert!(matches!(answer(&vec![b'x'; HEAD_BYTES_MAX + 1], false), Answer::Refused(_)));
+        assert!(matches!(wrong, OpeningAnswer::Refused(_)));
+        assert!(matches!(answer(&vec![b'x'; HEAD_BYTES_MAX + 1], false), OpeningAnswer::Refused(_)));
     }
 
     #[test]
     fn the_request_is_whole() {
-        let asked = Request {
+        let asked = OpeningRequest {
             target: 0,
             path: "/ws?user=a".into(),
             subprotocol: Some("roomring.v1.json"),

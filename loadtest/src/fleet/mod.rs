@@ -33,9 +33,9 @@ use crate::clock::Clock;
 use crate::edge::Edge;
 use crate::measure::counters::Counters;
 use crate::measure::pulse::Pulse;
-use address::{Sources, Target};
-use handshake::Request;
-use slot::{Held, Slot, State};
+use address::{SourceAddresses, Target};
+use handshake::OpeningRequest;
+use slot::{ClientSlot, SlotBuffers, SlotState};
 
 const TIMER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -58,7 +58,7 @@ const COMPRESSION_LEVEL: u8 = 1;
 
 /// How a client leaves without closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
+pub enum Departure {
     /// TCP end of stream.
     Fin,
     /// TCP reset.
@@ -69,7 +69,7 @@ pub enum Leaving {
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ConnectionEnd {
     /// By [`Fleet::close`] and the server's answer.
     Asked,
     /// The server sent a close frame, with this code.
@@ -79,15 +79,15 @@ pub enum Ended {
 }
 
 /// What a scenario does when something happens to one of its clients. `now` is in nanoseconds of the fleet's clock.
-pub trait Behaviour {
+pub trait Behavior {
     /// A client is about to connect: what it asks for.
-    fn request(&mut self, client: u32) -> Request;
+    fn request(&mut self, client: u32) -> OpeningRequest;
     /// Its WebSocket is open.
     fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64);
     /// A message came.
     fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64);
     /// Its WebSocket is gone.
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64);
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64);
     /// It did not become a WebSocket. The reason is counted and kept by the fleet.
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64);
     /// The deadline has come.
@@ -98,7 +98,7 @@ pub trait Behaviour {
 
 /// How a turn waits for what is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
+enum PollWait {
     /// Not at all: there is something to do.
     Not,
     /// By looking again and again: a deadline is near.
@@ -109,7 +109,7 @@ enum Wait {
 
 /// How a fleet connects.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FleetSettings {
     /// Servers.
     pub targets: Vec<Target>,
     /// Clients, numbered from 0.
@@ -151,7 +151,7 @@ impl FleetEdge {
 pub struct Fleet {
     poll: Poll,
     events: Option<Events>,
-    slots: Vec<Slot>,
+    slots: Vec<ClientSlot>,
     buffer: Vec<u8>,
     /// For connections that hold no incomplete frame: all but a few at any time.
     decoder: ServerDecoder,
@@ -162,22 +162,22 @@ pub struct Fleet {
     delayed: BinaryHeap<Reverse<(u64, u32)>>,
     connecting: usize,
     #[expect(clippy::vec_box, reason = "they go to and from slots as boxes")]
-    spare: Vec<Box<Held>>,
+    spare: Vec<Box<SlotBuffers>>,
     timer: TimerFd,
     armed: u64,
     deadline: u64,
     /// Time spent awake before deadlines, in nanoseconds.
     awake_ns: u64,
     targets: Vec<Target>,
-    sources: Sources,
+    sources: SourceAddresses,
     connecting_max: usize,
-    tls: Option<tls::Clients>,
+    tls: Option<tls::TlsClients>,
     tokens: Vec<String>,
     /// Clients offer permessage-deflate.
     deflate: bool,
     inflater: Inflater,
     compressor: Compressor,
-    /// A message that comes is several, one in each line, and a [`Behaviour`] gets them one by one.
+    /// A message that comes is several, one in each line, and a [`Behavior`] gets them one by one.
     pub lines: bool,
     /// Seeded: masks, and whatever a scenario draws.
     pub rng: Rng,
@@ -196,9 +196,9 @@ impl Fleet {
     ///
     /// # Errors
     /// The kernel refuses an epoll instance or a timer, or a target is no name for TLS.
-    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+    pub fn new(settings: FleetSettings) -> anyhow::Result<Self> {
         let FleetEdge { tls, tls_resume, deflate, tokens } = settings.edge;
-        let tls = tls.then(|| tls::Clients::new(&settings.targets, settings.clients, tls_resume)).transpose()?;
+        let tls = tls.then(|| tls::TlsClients::new(&settings.targets, settings.clients, tls_resume)).transpose()?;
         let poll = Poll::new().context("epoll")?;
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).context("timerfd")?;
@@ -207,7 +207,7 @@ impl Fleet {
         Ok(Fleet {
             poll,
             events: Some(Events::with_capacity(EVENTS_MAX)),
-            slots: (0..settings.clients).map(|_| Slot::default()).collect(),
+            slots: (0..settings.clients).map(|_| ClientSlot::default()).collect(),
             buffer: vec![0; RECEIVE_BYTES],
             decoder: ServerDecoder::default(),
             dirty: Vec::new(),
@@ -221,7 +221,7 @@ impl Fleet {
             deadline: u64::MAX,
             awake_ns: 0,
             targets: settings.targets,
-            sources: Sources::new(settings.shard, settings.sources),
+            sources: SourceAddresses::new(settings.shard, settings.sources),
             connecting_max: settings.connecting_max,
             tls,
             tokens,
@@ -255,7 +255,7 @@ impl Fleet {
         self.delayed.push(Reverse((at, client)));
     }
 
-    /// [`Behaviour::due`] is called once at `at`, or as soon after it as can be; `u64::MAX` for never.
+    /// [`Behavior::due`] is called once at `at`, or as soon after it as can be; `u64::MAX` for never.
     pub fn set_deadline(&mut self, at: u64) {
         self.deadline = at;
     }
@@ -263,13 +263,13 @@ impl Fleet {
     /// Whether a client's WebSocket is open.
     #[must_use]
     pub fn is_open(&self, client: u32) -> bool {
-        self.slots[client as usize].state == State::Open
+        self.slots[client as usize].state == SlotState::Open
     }
 
     /// Adds a frame to what the client will send; sent at the end of the turn, or by [`Fleet::flush`].
     pub fn queue(&mut self, client: u32, opcode: Opcode, payload: &[u8]) {
         let slot = &mut self.slots[client as usize];
-        if slot.state == State::Empty {
+        if slot.state == SlotState::Empty {
             return;
         }
         let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
@@ -294,7 +294,7 @@ impl Fleet {
         }
         let slot = &mut self.slots[client as usize];
         let (Some(stream), Some(held)) = (&mut slot.stream, &mut slot.held) else { return };
-        if slot.state == State::Connecting || held.output.is_empty() {
+        if slot.state == SlotState::Connecting || held.output.is_empty() {
             return;
         }
         match stream.write(&held.output) {
@@ -313,7 +313,7 @@ impl Fleet {
     pub fn close(&mut self, client: u32) {
         if self.is_open(client) {
             self.queue(client, Opcode::Close, &1000u16.to_be_bytes());
-            self.slots[client as usize].state = State::Closing;
+            self.slots[client as usize].state = SlotState::Closing;
         }
     }
 
@@ -322,23 +322,23 @@ impl Fleet {
         self.waiting.clear();
         self.delayed.clear();
         for client in 0..u32::try_from(self.slots.len()).expect("clients are numbered in 32 bits") {
-            if matches!(self.slots[client as usize].state, State::Connecting | State::Upgrading) {
+            if matches!(self.slots[client as usize].state, SlotState::Connecting | SlotState::Upgrading) {
                 self.release(client);
             }
             self.close(client);
         }
     }
 
-    /// Leaves without a word. [`Behaviour::ended`] is not called.
-    pub fn vanish(&mut self, client: u32, leaving: Leaving) {
+    /// Leaves without a word. [`Behavior::ended`] is not called.
+    pub fn vanish(&mut self, client: u32, leaving: Departure) {
         self.flush(client);
         let slot = &mut self.slots[client as usize];
         let Some(mut stream) = slot.stream.take() else { return };
         match leaving {
-            Leaving::Fin => {}
-            Leaving::Reset => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
+            Departure::Fin => {}
+            Departure::Reset => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
             // A frame of 100 bytes of which 3 come: what follows it on the wire is the end of the stream.
-            Leaving::MidFrame => {
+            Departure::MidFrame => {
                 let half = [0x82, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7];
                 let sealed = self.tls.as_mut().map(|tls| tls.sealed(client, &half));
                 drop(stream.write(sealed.as_deref().unwrap_or(&half)));
@@ -365,12 +365,12 @@ impl Fleet {
     ///
     /// # Errors
     /// epoll fails.
-    pub fn turn(&mut self, behaviour: &mut impl Behaviour) -> io::Result<()> {
-        self.connect_some(behaviour);
+    pub fn turn(&mut self, behavior: &mut impl Behavior) -> io::Result<()> {
+        self.connect_some(behavior);
         let mut events = self.events.take().expect("turns do not nest");
         let begun = self.clock.now();
         let wait = self.arm(begun);
-        let timeout = (wait != Wait::Asleep).then_some(Duration::ZERO);
+        let timeout = (wait != PollWait::Asleep).then_some(Duration::ZERO);
         match self.poll.poll(&mut events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
@@ -378,21 +378,21 @@ impl Fleet {
         }
         self.counters.turns += 1;
         let now = self.clock.now();
-        if wait == Wait::Awake {
+        if wait == PollWait::Awake {
             self.awake_ns += now - begun;
         }
-        self.call_if_due(behaviour, now);
+        self.call_if_due(behavior, now);
         for event in &events {
             if event.token() != TIMER && event.token() != WAKER {
-                self.handle_event(behaviour, event);
+                self.handle_event(behavior, event);
             }
         }
         self.events = Some(events);
         for client in std::mem::take(&mut self.resumed) {
-            self.read(behaviour, client, true);
+            self.read(behavior, client, true);
         }
         let now = self.clock.now();
-        behaviour.turn_ended(self, now);
+        behavior.turn_ended(self, now);
         let mut dirty = std::mem::take(&mut self.dirty);
         for client in dirty.drain(..) {
             self.flush(client);
@@ -402,16 +402,16 @@ impl Fleet {
     }
 
     /// Sets the timer for the next thing due.
-    fn arm(&mut self, now: u64) -> Wait {
+    fn arm(&mut self, now: u64) -> PollWait {
         let delayed = self.delayed.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         let next = self.deadline.min(delayed);
         let more = !self.waiting.is_empty() && self.connecting < self.connecting_max;
         if next <= now || more || !self.resumed.is_empty() || !self.dirty.is_empty() {
-            return Wait::Not;
+            return PollWait::Not;
         }
         let early = if self.awake_ns * AWAKE_SHARE < now { AWAKE_NS } else { 0 };
         if next <= now + early {
-            return Wait::Awake;
+            return PollWait::Awake;
         }
         let at = if next == u64::MAX { next } else { next - early };
         if at != self.armed {
@@ -424,17 +424,17 @@ impl Fleet {
             };
             set.expect("a time span of a started clock is a valid timer");
         }
-        Wait::Asleep
+        PollWait::Asleep
     }
 
-    fn call_if_due(&mut self, behaviour: &mut impl Behaviour, now: u64) {
+    fn call_if_due(&mut self, behavior: &mut impl Behavior, now: u64) {
         if now >= self.deadline {
             self.deadline = u64::MAX;
-            behaviour.due(self, now);
+            behavior.due(self, now);
         }
     }
 
-    fn connect_some(&mut self, behaviour: &mut impl Behaviour) {
+    fn connect_some(&mut self, behavior: &mut impl Behavior) {
         let now = self.clock.now();
         while let Some(Reverse((at, client))) = self.delayed.peek().copied() {
             if at > now {
@@ -449,14 +449,14 @@ impl Fleet {
                 return;
             }
             let Some(client) = self.waiting.pop_front() else { return };
-            let request = behaviour.request(client);
+            let request = behavior.request(client);
             if let Err(error) = self.start(client, &request) {
-                self.fail(behaviour, client, format!("connect: {error}"));
+                self.fail(behavior, client, format!("connect: {error}"));
             }
         }
     }
 
-    fn start(&mut self, client: u32, request: &Request) -> io::Result<()> {
+    fn start(&mut self, client: u32, request: &OpeningRequest) -> io::Result<()> {
         let index = request.target % self.targets.len();
         let target = &self.targets[index];
         if let Some(tls) = &mut self.tls {
@@ -484,35 +484,35 @@ impl Fleet {
         let held = slot.held.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
         held.output.extend_from_slice(handshake::request(request, &target.host, token, self.deflate).as_bytes());
         slot.stream = Some(stream);
-        slot.state = State::Connecting;
+        slot.state = SlotState::Connecting;
         slot.stalled = false;
         self.connecting += 1;
         Ok(())
     }
 
-    fn handle_event(&mut self, behaviour: &mut impl Behaviour, event: &Event) {
+    fn handle_event(&mut self, behavior: &mut impl Behavior, event: &Event) {
         let client = u32::try_from(event.token().0).expect("a client's number");
         let slot = &mut self.slots[client as usize];
-        if slot.state == State::Connecting {
+        if slot.state == SlotState::Connecting {
             let Some(stream) = &slot.stream else { return };
             if let Some(error) = stream.take_error().unwrap_or_else(Some) {
-                self.fail(behaviour, client, format!("connect: {error}"));
+                self.fail(behavior, client, format!("connect: {error}"));
                 return;
             }
             if !event.is_writable() {
                 return;
             }
-            slot.state = State::Upgrading;
+            slot.state = SlotState::Upgrading;
         }
         if event.is_writable() {
             self.flush(client);
         }
         if event.is_readable() || event.is_read_closed() {
-            self.read(behaviour, client, event.is_read_closed());
+            self.read(behavior, client, event.is_read_closed());
         }
     }
 
-    fn held(&mut self, client: u32) -> &mut Held {
+    fn held(&mut self, client: u32) -> &mut SlotBuffers {
         self.slots[client as usize].held.get_or_insert_with(|| self.spare.pop().unwrap_or_default())
     }
 
@@ -532,11 +532,11 @@ impl Fleet {
             let _ = stream.map(|mut stream| stream.write(&farewell));
         }
         match slot.state {
-            State::Empty => {}
-            State::Connecting | State::Upgrading => self.connecting -= 1,
-            State::Open | State::Closing => self.counters.open -= 1,
+            SlotState::Empty => {}
+            SlotState::Connecting | SlotState::Upgrading => self.connecting -= 1,
+            SlotState::Open | SlotState::Closing => self.counters.open -= 1,
         }
-        slot.state = State::Empty;
+        slot.state = SlotState::Empty;
         slot.stalled = false;
         slot.deflate = false;
         if let Some(mut held) = slot.held.take() {
@@ -545,24 +545,24 @@ impl Fleet {
         }
     }
 
-    fn fail(&mut self, behaviour: &mut impl Behaviour, client: u32, why: String) {
+    fn fail(&mut self, behavior: &mut impl Behavior, client: u32, why: String) {
         self.counters.connect_failures += 1;
         self.last_failure = Some(why);
         self.release(client);
         let now = self.clock.now();
-        behaviour.failed(self, client, now);
+        behavior.failed(self, client, now);
     }
 
-    fn broken(&mut self, behaviour: &mut impl Behaviour, client: u32, why: String) {
+    fn broken(&mut self, behavior: &mut impl Behavior, client: u32, why: String) {
         let state = self.slots[client as usize].state;
         match state {
-            State::Empty => {}
-            State::Connecting | State::Upgrading => self.fail(behaviour, client, why),
-            State::Open | State::Closing => {
+            SlotState::Empty => {}
+            SlotState::Connecting | SlotState::Upgrading => self.fail(behavior, client, why),
+            SlotState::Open | SlotState::Closing => {
                 self.release(client);
-                let ended = if state == State::Closing { Ended::Asked } else { Ended::Broken(why) };
+                let ended = if state == SlotState::Closing { ConnectionEnd::Asked } else { ConnectionEnd::Broken(why) };
                 let now = self.clock.now();
-                behaviour.ended(self, client, ended, now);
+                behavior.ended(self, client, ended, now);
             }
         }
     }

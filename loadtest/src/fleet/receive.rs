@@ -7,9 +7,9 @@ use roomring::wire::client::ServerMessage;
 use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 
-use super::handshake::{self, Answer};
-use super::slot::State;
-use super::{Behaviour, Ended, Fleet};
+use super::handshake::{self, OpeningAnswer};
+use super::slot::SlotState;
+use super::{Behavior, ConnectionEnd, Fleet};
 
 /// The largest message taken from a server.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -21,7 +21,7 @@ pub(super) const READS_MAX: usize = 16;
 impl Fleet {
     /// Reads what a socket has: until it has no more, or to its end if `to_end`. What is left after [`READS_MAX`] is
     /// read in the next turn.
-    pub(super) fn read(&mut self, behaviour: &mut impl Behaviour, client: u32, to_end: bool) {
+    pub(super) fn read(&mut self, behavior: &mut impl Behavior, client: u32, to_end: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
         loop {
@@ -35,7 +35,7 @@ impl Fleet {
             let carried = self.tls.as_ref().map_or(0, |tls| tls.carry(client, &mut buffer));
             match stream.read(&mut buffer[carried..]) {
                 Ok(0) => {
-                    self.broken(behaviour, client, "the server ended the stream".to_owned());
+                    self.broken(behavior, client, "the server ended the stream".to_owned());
                     break;
                 }
                 Ok(count) => {
@@ -43,10 +43,10 @@ impl Fleet {
                     self.counters.bytes_received += count as u64;
                     let now = self.clock.now();
                     match self.tls {
-                        None => self.process(behaviour, client, &buffer[..count], now),
-                        Some(_) => self.unseal(behaviour, client, &mut buffer[..carried + count], now),
+                        None => self.process(behavior, client, &buffer[..count], now),
+                        Some(_) => self.unseal(behavior, client, &mut buffer[..carried + count], now),
                     }
-                    self.call_if_due(behaviour, now);
+                    self.call_if_due(behavior, now);
                     // A short read has emptied the socket, and what comes later raises a new event.
                     if count < buffer.len() - carried && !to_end {
                         break;
@@ -55,7 +55,7 @@ impl Fleet {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.broken(behaviour, client, error.to_string());
+                    self.broken(behavior, client, error.to_string());
                     break;
                 }
             }
@@ -63,44 +63,44 @@ impl Fleet {
         self.buffer = buffer;
     }
 
-    pub(super) fn process(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
-        if self.slots[client as usize].state != State::Upgrading {
-            return self.process_frames(behaviour, client, received, now);
+    pub(super) fn process(&mut self, behavior: &mut impl Behavior, client: u32, received: &[u8], now: u64) {
+        if self.slots[client as usize].state != SlotState::Upgrading {
+            return self.process_frames(behavior, client, received, now);
         }
         let held = self.held(client);
         held.head.extend_from_slice(received);
         let head = std::mem::take(&mut held.head);
         match handshake::answer(&head, self.deflate) {
-            Answer::Incomplete => self.held(client).head = head,
-            Answer::Refused(why) => self.fail(behaviour, client, why),
-            Answer::Open { used, deflate } => {
+            OpeningAnswer::Incomplete => self.held(client).head = head,
+            OpeningAnswer::Refused(why) => self.fail(behavior, client, why),
+            OpeningAnswer::Open { used, deflate } => {
                 let slot = &mut self.slots[client as usize];
-                slot.state = State::Open;
+                slot.state = SlotState::Open;
                 slot.deflate = deflate;
                 self.connecting -= 1;
                 self.counters.opened += 1;
                 self.counters.open += 1;
-                behaviour.opened(self, client, now);
-                self.process_frames(behaviour, client, &head[used..], now);
+                behavior.opened(self, client, now);
+                self.process_frames(behavior, client, &head[used..], now);
             }
         }
     }
 
-    fn process_frames(&mut self, behaviour: &mut impl Behaviour, client: u32, received: &[u8], now: u64) {
+    fn process_frames(&mut self, behavior: &mut impl Behavior, client: u32, received: &[u8], now: u64) {
         let slot = &mut self.slots[client as usize];
         if slot.deflate {
             // Nobody else's messages are inflated meanwhile.
             let mut inflater = std::mem::take(&mut self.inflater);
-            self.decode(behaviour, client, received, Some(&mut inflater), now);
+            self.decode(behavior, client, received, Some(&mut inflater), now);
             self.inflater = inflater;
         } else {
-            self.decode(behaviour, client, received, None, now);
+            self.decode(behavior, client, received, None, now);
         }
     }
 
     fn decode(
         &mut self,
-        behaviour: &mut impl Behaviour,
+        behavior: &mut impl Behavior,
         client: u32,
         received: &[u8],
         mut inflater: Option<&mut Inflater>,
@@ -118,8 +118,8 @@ impl Fleet {
             match next {
                 Ok((used, Some(message))) => {
                     rest = &rest[used..];
-                    self.take(behaviour, client, message, now);
-                    if self.slots[client as usize].state == State::Empty {
+                    self.take(behavior, client, message, now);
+                    if self.slots[client as usize].state == SlotState::Empty {
                         return;
                     }
                 }
@@ -134,7 +134,7 @@ impl Fleet {
         };
         if let Some(error) = violation {
             self.counters.wrong += 1;
-            return self.broken(behaviour, client, format!("protocol violation: {error}"));
+            return self.broken(behavior, client, format!("protocol violation: {error}"));
         }
         if decoder.held_bytes() == 0 {
             self.decoder = decoder;
@@ -144,21 +144,21 @@ impl Fleet {
         }
     }
 
-    fn take(&mut self, behaviour: &mut impl Behaviour, client: u32, message: ServerMessage<'_>, now: u64) {
+    fn take(&mut self, behavior: &mut impl Behavior, client: u32, message: ServerMessage<'_>, now: u64) {
         let state = self.slots[client as usize].state;
         if message.compressed {
             self.counters.compressed += 1;
             self.counters.inflated_bytes += message.payload.len() as u64;
         }
         match message.opcode {
-            Opcode::Text | Opcode::Binary if state == State::Open => {
+            Opcode::Text | Opcode::Binary if state == SlotState::Open => {
                 if !self.lines {
-                    return behaviour.message(self, client, message.payload, now);
+                    return behavior.message(self, client, message.payload, now);
                 }
                 for line in message.payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                     // One of them may have led to the connection's end.
-                    if self.slots[client as usize].state == State::Open {
-                        behaviour.message(self, client, line, now);
+                    if self.slots[client as usize].state == SlotState::Open {
+                        behavior.message(self, client, line, now);
                     }
                 }
             }
@@ -166,14 +166,14 @@ impl Fleet {
             Opcode::Ping => self.queue(client, Opcode::Pong, message.payload),
             Opcode::Close => {
                 let code = message.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                let asked = state == State::Closing;
+                let asked = state == SlotState::Closing;
                 if !asked {
                     self.queue(client, Opcode::Close, message.payload.get(..2).unwrap_or_default());
                     self.flush(client);
                 }
                 self.release(client);
-                let ended = if asked { Ended::Asked } else { Ended::ByServer(code) };
-                behaviour.ended(self, client, ended, now);
+                let ended = if asked { ConnectionEnd::Asked } else { ConnectionEnd::ByServer(code) };
+                behavior.ended(self, client, ended, now);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The fleet's sockets under TLS: what goes out is sealed, what comes in is opened. A fleet without TLS has none of this.
 
-use super::slot::State;
+use super::slot::SlotState;
 use super::tls::Handshake;
-use super::{Behaviour, Fleet};
+use super::{Behavior, Fleet};
 
 impl Fleet {
     /// [`Fleet::flush`] for a fleet with TLS: seals what waits for the client, once its handshake is done.
@@ -10,7 +10,7 @@ impl Fleet {
         let Some(tls) = &mut self.tls else { return };
         let slot = &mut self.slots[client as usize];
         let Some(session) = &mut tls.sessions[client as usize] else { return };
-        let Some(stream) = slot.stream.as_mut().filter(|_| slot.state != State::Connecting) else { return };
+        let Some(stream) = slot.stream.as_mut().filter(|_| slot.state != SlotState::Connecting) else { return };
         let mut nothing = Vec::new();
         let plain = slot.held.as_mut().map_or(&mut nothing, |held| &mut held.output);
         // An error of the session stays with it, and ends the connection where its socket is read.
@@ -28,7 +28,7 @@ impl Fleet {
     }
 
     /// Opens the records that a client's socket gave, and handles what they held.
-    pub(super) fn unseal(&mut self, behaviour: &mut impl Behaviour, client: u32, records: &mut [u8], now: u64) {
+    pub(super) fn unseal(&mut self, behavior: &mut impl Behavior, client: u32, records: &mut [u8], now: u64) {
         let Some(tls) = &mut self.tls else { return };
         let Some(session) = &mut tls.sessions[client as usize] else { return };
         let mut plain = std::mem::take(&mut tls.plain);
@@ -47,15 +47,15 @@ impl Fleet {
                     self.flush(client);
                 }
                 if !plain.is_empty() {
-                    self.process(behaviour, client, &plain, now);
+                    self.process(behavior, client, &plain, now);
                 }
                 if opened.closed {
-                    self.broken(behaviour, client, "the server ended the stream".to_owned());
+                    self.broken(behavior, client, "the server ended the stream".to_owned());
                 }
             }
             Err(error) => {
                 self.flush(client);
-                self.broken(behaviour, client, format!("TLS: {error}"));
+                self.broken(behavior, client, format!("TLS: {error}"));
             }
         }
         if let Some(tls) = &mut self.tls {

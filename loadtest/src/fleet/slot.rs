@@ -5,7 +5,7 @@ use roomring::wire::client::ServerDecoder;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
+pub enum SlotState {
     /// No connection.
     #[default]
     Empty,
@@ -21,22 +21,22 @@ pub enum State {
 
 /// A client's connection: 16 bytes while nothing waits for it.
 #[derive(Debug, Default)]
-pub struct Slot {
+pub struct ClientSlot {
     /// Its socket.
     pub stream: Option<TcpStream>,
     /// How far it is.
-    pub state: State,
+    pub state: SlotState,
     /// It does not read.
     pub stalled: bool,
     /// Messages may be compressed.
     pub deflate: bool,
     /// What waits, if anything does.
-    pub held: Option<Box<Held>>,
+    pub held: Option<Box<SlotBuffers>>,
 }
 
 /// Bytes that wait for a client.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct SlotBuffers {
     /// The beginning of the answer to its upgrade.
     pub head: Vec<u8>,
     /// The beginning of a frame or message, if there is one.
@@ -48,7 +48,7 @@ pub struct Held {
 /// Buffers above this are not kept for reuse.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-impl Held {
+impl SlotBuffers {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

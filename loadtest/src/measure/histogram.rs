@@ -18,7 +18,7 @@ pub struct Durations {
 
 /// The figures of a histogram that a person reads, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct DurationSummary {
     /// How many were recorded.
     pub count: u64,
     /// Arithmetic mean.
@@ -69,9 +69,9 @@ impl Durations {
 
     /// The figures to show.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> DurationSummary {
         let at = |quantile: f64| microseconds(self.quantile_ns(quantile));
-        Summary {
+        DurationSummary {
             count: self.count(),
             mean: self.histogram.mean() / 1_000.0,
             p50: at(0.5),

@@ -2,7 +2,7 @@
 
 /// What a number means, given those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum ArrivalOrder {
     /// The next one.
     InOrder,
     /// So many before it have not come (yet).
@@ -42,18 +42,18 @@ impl Sequence {
     }
 
     /// Takes a number that arrived.
-    pub fn observe(&mut self, number: u64) -> Arrival {
+    pub fn observe(&mut self, number: u64) -> ArrivalOrder {
         if number == self.next {
             self.next += 1;
-            return Arrival::InOrder;
+            return ArrivalOrder::InOrder;
         }
         if number > self.next {
             let missing = number - self.next;
             self.holes.get_or_insert_default().push(Hole { from: self.next, to: number - 1 });
             self.next = number + 1;
-            return Arrival::AfterHole(missing);
+            return ArrivalOrder::AfterHole(missing);
         }
-        if self.fill(number, number) > 0 { Arrival::Late } else { Arrival::Duplicate }
+        if self.fill(number, number) > 0 { ArrivalOrder::Late } else { ArrivalOrder::Duplicate }
     }
 
     /// Takes an announcement that `from ..= to` will not come. Returns how many of those had not come.
@@ -110,7 +110,7 @@ mod tests {
     fn in_order_needs_no_memory() {
         let mut sequence = Sequence::starting_at(5);
         for number in 5..100 {
-            assert_eq!(sequence.observe(number), Arrival::InOrder);
+            assert_eq!(sequence.observe(number), ArrivalOrder::InOrder);
         }
         assert!(sequence.holes.is_none());
         assert_eq!(std::mem::size_of::<Sequence>(), 16);
@@ -119,14 +119,14 @@ mod tests {
     #[test]
     fn a_late_one_is_not_a_duplicate_and_a_second_one_is() {
         let mut sequence = Sequence::starting_at(1);
-        assert_eq!(sequence.observe(1), Arrival::InOrder);
-        assert_eq!(sequence.observe(4), Arrival::AfterHole(2));
+        assert_eq!(sequence.observe(1), ArrivalOrder::InOrder);
+        assert_eq!(sequence.observe(4), ArrivalOrder::AfterHole(2));
         assert_eq!(sequence.missing(), 2);
-        assert_eq!(sequence.observe(3), Arrival::Late);
-        assert_eq!(sequence.observe(3), Arrival::Duplicate);
-        assert_eq!(sequence.observe(1), Arrival::Duplicate);
+        assert_eq!(sequence.observe(3), ArrivalOrder::Late);
+        assert_eq!(sequence.observe(3), ArrivalOrder::Duplicate);
+        assert_eq!(sequence.observe(1), ArrivalOrder::Duplicate);
         assert_eq!(sequence.missing(), 1);
-        assert_eq!(sequence.observe(2), Arrival::Late);
+        assert_eq!(sequence.observe(2), ArrivalOrder::Late);
         assert_eq!((sequence.missing(), sequence.next()), (0, 5));
     }
 
@@ -134,8 +134,8 @@ mod tests {
     fn an_announced_gap_is_no_hole() {
         let mut sequence = Sequence::starting_at(1);
         assert_eq!(sequence.announce_gap(1, 9), 9);
-        assert_eq!(sequence.observe(10), Arrival::InOrder);
-        assert_eq!(sequence.observe(20), Arrival::AfterHole(9));
+        assert_eq!(sequence.observe(10), ArrivalOrder::InOrder);
+        assert_eq!(sequence.observe(20), ArrivalOrder::AfterHole(9));
         assert_eq!(sequence.announce_gap(12, 15), 4);
         assert_eq!(sequence.missing(), 5);
         assert_eq!(sequence.announce_gap(18, 25), 7, "18 and 19 of the hole, 21 to 25 ahead");

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::dialect::Dialect;
 use crate::edge::Edge;
 use crate::fleet::address::Target;
-use crate::payload::{Kind, Payload};
+use crate::payload::{Payload, PayloadKind};
 
 /// A worker's orders.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Plan {
+pub struct WorkerPlan {
     /// Servers; clients take turns among them.
     pub targets: Vec<Target>,
     /// How they are spoken to.
@@ -29,7 +29,7 @@ pub struct Plan {
     /// Bytes of payload in a publication.
     pub payload_bytes: usize,
     /// What they are.
-    pub payload: Kind,
+    pub payload: PayloadKind,
     /// What stands between clients and rooms.
     pub edge: Edge,
     /// Signs the clients' tokens, where they have any.
@@ -54,28 +54,28 @@ pub enum Scenario {
     /// One publisher per room, every member receives.
     Fanout {
         /// When publishes happen.
-        pace: Pace,
+        pace: PublishPace,
         /// Members of each room, of 1,000, that stop reading when publishing begins.
         stalled_per_mille: u32,
     },
     /// Every client sends and gets the same back.
     Echo {
         /// When messages are sent; a rate is that of all clients of this process together.
-        pace: Pace,
+        pace: PublishPace,
     },
     /// Connect, join, close, again.
     Churn,
     /// Random clients, faults and recoveries.
-    Soak(Soak),
+    Soak(SoakLoad),
     /// Readers lose their connections all at once and come back.
-    Storm(Storm),
+    Storm(StormLoad),
     /// A chat: rooms of all sizes, bursts, reads, comings and goings.
-    Mixed(Mixed),
+    Mixed(MixedLoad),
 }
 
 /// When publishes happen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Pace {
+pub enum PublishPace {
     /// Closed loop: so many publishes per room (or client) are under way at any time.
     InFlight(u32),
     /// Open loop: arrivals of a Poisson process, whatever the server does.
@@ -92,7 +92,7 @@ pub enum Pace {
 
 /// The mixture of a soak.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Soak {
+pub struct SoakLoad {
     /// Rooms of this process.
     pub rooms: u32,
     /// Actions per second of this process.
@@ -101,9 +101,9 @@ pub struct Soak {
 
 /// The weather of a run with storms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Storm {
+pub struct StormLoad {
     /// When publishes happen.
-    pub pace: Pace,
+    pub pace: PublishPace,
     /// Members, of 1,000 that do not publish, that each storm hits.
     pub share_per_mille: u32,
     /// From one storm to the next, in nanoseconds.
@@ -114,7 +114,7 @@ pub struct Storm {
 
 /// The mixture of a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mixed {
+pub struct MixedLoad {
     /// Rooms of this process.
     pub rooms: u32,
     /// Room `k`, from 1, has a share of the memberships of `1 / k` to the power of this.
@@ -134,7 +134,7 @@ pub struct Mixed {
 /// What the parent wants now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Phase {
+pub enum RunPhase {
     /// Clients connect and join.
     Connect = 0,
     /// They do what the scenario says; nothing is recorded yet.
@@ -147,21 +147,22 @@ pub enum Phase {
     Leave = 4,
 }
 
-impl Phase {
+impl RunPhase {
     /// The phase with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Self {
-        [Phase::Connect, Phase::Warm, Phase::Measure, Phase::Drain, Phase::Leave][usize::from(number).min(4)]
+        [RunPhase::Connect, RunPhase::Warm, RunPhase::Measure, RunPhase::Drain, RunPhase::Leave]
+            [usize::from(number).min(4)]
     }
 
     /// Whether clients do what the scenario says.
     #[must_use]
     pub fn is_running(self) -> bool {
-        matches!(self, Phase::Warm | Phase::Measure)
+        matches!(self, RunPhase::Warm | RunPhase::Measure)
     }
 }
 
-impl Plan {
+impl WorkerPlan {
     /// A room's name: the same length for all of a run, so that messages look alike.
     #[must_use]
     pub fn room_name(&self, room: u32) -> String {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
-use super::{Mixed, Pace, Plan, Scenario, Soak, Storm};
+use super::{MixedLoad, PublishPace, Scenario, SoakLoad, StormLoad, WorkerPlan};
 use crate::dialect::Dialect;
 use crate::edge::Edge;
 use crate::fleet::address::Target;
-use crate::payload::Kind;
+use crate::payload::PayloadKind;
 
 /// Clients of one process: below the usual hard limit of 20,000 open files.
 pub const CLIENTS_PER_PROCESS_MAX: u32 = 19_900;
@@ -34,7 +34,7 @@ pub struct Options {
     pub payload_bytes: usize,
     /// What they are.
     #[serde(default)]
-    pub payload: Kind,
+    pub payload: PayloadKind,
     /// What stands between clients and rooms.
     #[serde(default)]
     pub edge: Edge,
@@ -70,7 +70,7 @@ impl Options {
     ///
     /// # Errors
     /// The numbers do not fit each other.
-    pub fn plans(&self) -> anyhow::Result<Vec<Plan>> {
+    pub fn plans(&self) -> anyhow::Result<Vec<WorkerPlan>> {
         ensure!(self.connections > 0, "--connections must be at least 1");
         ensure!(self.room_size > 0, "--room-size must be at least 1");
         ensure!(
@@ -88,7 +88,7 @@ impl Options {
             let rooms_here = (rooms - room).div_ceil(processes - shard);
             let clients = left.min(rooms_here * self.room_size);
             let share = f64::from(clients) / f64::from(self.connections);
-            plans.push(Plan {
+            plans.push(WorkerPlan {
                 targets: self.targets.clone(),
                 dialect: self.dialect.clone(),
                 scenario: share_of(self.scenario, share),
@@ -122,9 +122,9 @@ fn run_number(seed: u64) -> u32 {
 
 fn share_of(scenario: Scenario, share: f64) -> Scenario {
     let pace = |pace| match pace {
-        Pace::InFlight(count) => Pace::InFlight(count),
-        Pace::Poisson { per_second } => Pace::Poisson { per_second: per_second * share },
-        Pace::Even { per_second } => Pace::Even { per_second: per_second * share },
+        PublishPace::InFlight(count) => PublishPace::InFlight(count),
+        PublishPace::Poisson { per_second } => PublishPace::Poisson { per_second: per_second * share },
+        PublishPace::Even { per_second } => PublishPace::Even { per_second: per_second * share },
     };
     let part = |rooms: u32| ((f64::from(rooms) * share).round() as u32).max(1);
     match scenario {
@@ -134,10 +134,10 @@ fn share_of(scenario: Scenario, share: f64) -> Scenario {
         }
         Scenario::Echo { pace: whole } => Scenario::Echo { pace: pace(whole) },
         Scenario::Soak(soak) => {
-            Scenario::Soak(Soak { rooms: part(soak.rooms), actions_per_second: soak.actions_per_second * share })
+            Scenario::Soak(SoakLoad { rooms: part(soak.rooms), actions_per_second: soak.actions_per_second * share })
         }
-        Scenario::Storm(storm) => Scenario::Storm(Storm { pace: pace(storm.pace), ..storm }),
-        Scenario::Mixed(mixed) => Scenario::Mixed(Mixed {
+        Scenario::Storm(storm) => Scenario::Storm(StormLoad { pace: pace(storm.pace), ..storm }),
+        Scenario::Mixed(mixed) => Scenario::Mixed(MixedLoad {
             rooms: part(mixed.rooms),
             publishes_per_second: mixed.publishes_per_second * share,
             reads_per_second: mixed.reads_per_second * share,
@@ -156,11 +156,11 @@ mod tests {
             name: "test".into(),
             targets: vec![Target::parse("ws://127.0.0.1:1/").expect("good")],
             dialect: Dialect::json(),
-            scenario: Scenario::Fanout { pace: Pace::Even { per_second: 100.0 }, stalled_per_mille: 0 },
+            scenario: Scenario::Fanout { pace: PublishPace::Even { per_second: 100.0 }, stalled_per_mille: 0 },
             connections,
             room_size,
             payload_bytes: 128,
-            payload: Kind::default(),
+            payload: PayloadKind::default(),
             edge: Edge::default(),
             secret: None,
             warmup: Duration::ZERO,
@@ -189,7 +189,7 @@ mod tests {
             let rate: f64 = plans
                 .iter()
                 .map(|plan| match plan.scenario {
-                    Scenario::Fanout { pace: Pace::Even { per_second }, .. } => per_second,
+                    Scenario::Fanout { pace: PublishPace::Even { per_second }, .. } => per_second,
                     _ => 0.0,
                 })
                 .sum();

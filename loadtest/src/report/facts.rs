@@ -2,8 +2,8 @@
 //! a name of its own, a histogram or a counter, appears by itself.
 
 use super::section::{Row, Section};
-use crate::measure::histogram::Summary;
-use crate::plan::{Pace, Scenario, Storm};
+use crate::measure::histogram::DurationSummary;
+use crate::plan::{PublishPace, Scenario, StormLoad};
 use crate::results::outcome::{Outcome, ServerFigures, plural};
 use crate::text::{self, bytes, grouped, micros, number, words};
 
@@ -82,7 +82,7 @@ pub fn histogram_names(outcome: &Outcome) -> Vec<&str> {
 #[must_use]
 pub fn percentiles(outcome: &Outcome) -> Vec<Vec<String>> {
     let line = |name: &str| {
-        let Summary { p50, p90, p99, p999, p9999, max, .. } = outcome.durations[name];
+        let DurationSummary { p50, p90, p99, p999, p9999, max, .. } = outcome.durations[name];
         let mut cells = vec![histogram_label(name)];
         cells.extend([p50, p90, p99, p999, p9999, max].map(micros));
         cells
@@ -115,11 +115,12 @@ fn work(outcome: &Outcome) -> Section {
     section.add(plural(unit), per_second(count), total);
     if outcome.measured.published > 0 {
         let offered = match outcome.options.scenario {
-            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) => match pace
-            {
-                Pace::InFlight(_) => None,
-                Pace::Poisson { per_second } | Pace::Even { per_second } => Some(per_second),
-            },
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(StormLoad { pace, .. }) => {
+                match pace {
+                    PublishPace::InFlight(_) => None,
+                    PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => Some(per_second),
+                }
+            }
             Scenario::Mixed(mixed) => Some(mixed.publishes_per_second),
             Scenario::Idle | Scenario::Churn | Scenario::Soak(_) => None,
         };

@@ -1,7 +1,7 @@
 //! Figures by which servers are compared: how each is read from a run, its spread over runs, and which way is better.
 
 use super::facts::{are_connected, histogram_label, histogram_names};
-use crate::measure::histogram::Summary;
+use crate::measure::histogram::DurationSummary;
 use crate::plan::Scenario;
 use crate::results::comparison::Comparison;
 use crate::results::outcome::{Outcome, ServerFigures, plural};
@@ -22,7 +22,7 @@ pub struct Figure {
 type Read = Box<dyn Fn(&Outcome) -> Option<f64>>;
 
 /// How a percentile is read from a histogram's figures.
-type Quantile = fn(&Summary) -> f64;
+type Quantile = fn(&DurationSummary) -> f64;
 
 /// In what a figure is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

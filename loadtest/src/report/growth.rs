@@ -63,11 +63,11 @@ pub fn table(growth: &Growth) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
-    use crate::results::comparison::{Compared, Comparison, Step};
+    use crate::results::comparison::{Compared, Comparison, GrowthStep};
 
     #[test]
     fn each_value_and_server_has_a_row() {
-        let step = |value: &str, factor: f64| Step {
+        let step = |value: &str, factor: f64| GrowthStep {
             value: value.to_owned(),
             compared: Comparison {
                 servers: vec![

@@ -9,10 +9,10 @@ use crate::measure::counters::Counters;
 use crate::measure::histogram::Durations;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
-use crate::payload::Kind;
+use crate::payload::PayloadKind;
 use crate::plan::options::Options;
-use crate::plan::{Pace, Scenario};
-use crate::results::outcome::{Outcome, Sample, Stage, Verdict};
+use crate::plan::{PublishPace, Scenario};
+use crate::results::outcome::{Outcome, RunStage, Sample, Verdict};
 
 /// A fan-out by a server of this name; latencies and CPU time are `slower` times those of the fastest.
 #[must_use]
@@ -88,11 +88,11 @@ fn options(name: &str) -> Options {
         name: name.to_owned(),
         targets: vec![Target::parse("ws://127.0.0.1:8080/ws").expect("good")],
         dialect: Dialect::json(),
-        scenario: Scenario::Fanout { pace: Pace::Poisson { per_second: 240.0 }, stalled_per_mille: 0 },
+        scenario: Scenario::Fanout { pace: PublishPace::Poisson { per_second: 240.0 }, stalled_per_mille: 0 },
         connections: 1_000,
         room_size: 100,
         payload_bytes: 128,
-        payload: Kind::default(),
+        payload: PayloadKind::default(),
         edge: Edge::default(),
         secret: None,
         warmup: Duration::from_secs(2),
@@ -126,20 +126,20 @@ fn host() -> HostInfo {
 fn sample(step: u32, slower: f64) -> Sample {
     let at_s = f64::from(step) * 0.25;
     let stage = match at_s {
-        at if at <= 0.25 => Stage::Connecting,
-        at if at <= 0.75 => Stage::Settling,
-        at if at <= 2.75 => Stage::Warming,
-        at if at <= 12.75 => Stage::Measuring,
-        _ => Stage::Draining,
+        at if at <= 0.25 => RunStage::Connecting,
+        at if at <= 0.75 => RunStage::Settling,
+        at if at <= 2.75 => RunStage::Warming,
+        at if at <= 12.75 => RunStage::Measuring,
+        _ => RunStage::Draining,
     };
     let wave = 1.0 + 0.04 * (at_s * 2.1).sin();
-    let loaded = stage >= Stage::Warming;
+    let loaded = stage >= RunStage::Warming;
     let latency = |us: f64| loaded.then_some(us * wave * slower);
     Sample {
         at_s,
         seconds: 0.25,
         stage,
-        ready: if stage == Stage::Connecting { 400 } else { 1_000 },
+        ready: if stage == RunStage::Connecting { 400 } else { 1_000 },
         published: if loaded { 240.0 * wave } else { 0.0 },
         done: if loaded { 24_000.0 * wave } else { 0.0 },
         p50: latency(290.0),

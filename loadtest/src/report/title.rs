@@ -1,9 +1,9 @@
 //! What a run is called.
 
 use crate::edge::Edge;
-use crate::payload::Kind;
+use crate::payload::PayloadKind;
 use crate::plan::options::Options;
-use crate::plan::{Pace, Scenario};
+use crate::plan::{PublishPace, Scenario};
 use crate::text::{grouped, number};
 
 /// What was run, without the server's name: the scenario's name, then its particulars.
@@ -11,13 +11,13 @@ use crate::text::{grouped, number};
 pub fn scenario(options: &Options) -> (String, String) {
     let Options { connections, room_size, .. } = options;
     let payload_bytes = match options.payload {
-        Kind::Dots => format!("{} B", options.payload_bytes),
-        Kind::Json => format!("{} B of JSON", options.payload_bytes),
+        PayloadKind::Dots => format!("{} B", options.payload_bytes),
+        PayloadKind::Json => format!("{} B of JSON", options.payload_bytes),
     };
-    let pace = |pace: Pace, each: &str| match pace {
-        Pace::InFlight(count) => format!("{count} in flight per {each}"),
-        Pace::Poisson { per_second } => format!("{} published/s offered (Poisson)", number(per_second)),
-        Pace::Even { per_second } => format!("{} published/s offered (even)", number(per_second)),
+    let pace = |pace: PublishPace, each: &str| match pace {
+        PublishPace::InFlight(count) => format!("{count} in flight per {each}"),
+        PublishPace::Poisson { per_second } => format!("{} published/s offered (Poisson)", number(per_second)),
+        PublishPace::Even { per_second } => format!("{} published/s offered (even)", number(per_second)),
     };
     let clients = format!("{} connections", grouped(u64::from(*connections)));
     let rooms = format!("{clients} in rooms of {}", grouped(u64::from(*room_size)));

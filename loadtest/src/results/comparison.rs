@@ -52,12 +52,12 @@ pub struct Growth {
     /// Which option.
     pub option: String,
     /// Its values, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<GrowthStep>,
 }
 
 /// One value of a [`Growth`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Step {
+pub struct GrowthStep {
     /// As it was given.
     pub value: String,
     /// Each server with it.
@@ -66,12 +66,12 @@ pub struct Step {
 
 /// With and without stalled readers, round by round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Slow {
+pub struct SlowComparison {
     /// The rounds.
     pub rounds: Vec<SlowRound>,
 }
 
-/// One round of [`Slow`].
+/// One round of [`SlowComparison`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SlowRound {
     /// Everyone reads.
@@ -89,7 +89,7 @@ impl SlowRound {
     }
 }
 
-impl Slow {
+impl SlowComparison {
     /// The round with the middle ratio, which is the result.
     #[must_use]
     pub fn median(&self) -> Option<&SlowRound> {
@@ -128,7 +128,7 @@ mod tests {
     fn the_middle_round_counts() {
         let without = samples::fanout("roomring", 1.0);
         let round = |factor| SlowRound { without: without.clone(), with: samples::fanout("roomring", factor) };
-        let slow = Slow { rounds: vec![round(5.0), round(1.0), round(2.0)] };
+        let slow = SlowComparison { rounds: vec![round(5.0), round(1.0), round(2.0)] };
         let ratio = slow.median().expect("three rounds").ratio();
         assert!((ratio - 2.0).abs() < 0.05, "{ratio}");
         assert!(slow.valid());

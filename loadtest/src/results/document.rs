@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::comparison::{Comparison, Growth, Slow};
+use super::comparison::{Comparison, Growth, SlowComparison};
 use super::edge::EdgeResult;
 use super::outcome::Outcome;
 use super::suite::SuiteResult;
@@ -21,7 +21,7 @@ pub enum Document {
     /// One scenario with one of its options going through several values.
     Grow(Growth),
     /// With and without stalled readers.
-    Slow(Slow),
+    Slow(SlowComparison),
     /// The canonical suite.
     Suite(SuiteResult),
     /// What the edge costs.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::storm::StormFigures;
 use crate::measure::counters::Counters;
-use crate::measure::histogram::Summary;
+use crate::measure::histogram::DurationSummary;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
 use crate::plan::Scenario;
@@ -35,7 +35,7 @@ pub struct Outcome {
     /// Largest share of the measured time that a generator thread waited for a CPU.
     pub generator_waited: f64,
     /// Percentiles, in microseconds.
-    pub durations: BTreeMap<String, Summary>,
+    pub durations: BTreeMap<String, DurationSummary>,
     /// The same as HdrHistogram V2, base64.
     pub histograms: BTreeMap<String, String>,
     /// The server's program, when it is known.
@@ -143,7 +143,7 @@ pub struct ServerFigures {
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum RunStage {
     /// Clients connect and join.
     Connecting,
     /// Nothing; memory is read at the end of it.
@@ -164,7 +164,7 @@ pub struct Sample {
     /// Its length, in seconds.
     pub seconds: f64,
     /// What the run was doing at its end.
-    pub stage: Stage,
+    pub stage: RunStage,
     /// Clients connected and joined at its end.
     pub ready: u64,
     /// Publishes.

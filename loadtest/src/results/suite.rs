@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::Slow;
+use super::comparison::SlowComparison;
 use super::outcome::Outcome;
 
 /// The result of a suite.
@@ -30,7 +30,7 @@ pub struct PartResult {
     /// Its run; of `slow`, the run with stalled readers of the round that counts.
     pub run: Option<Box<Outcome>>,
     /// All rounds of `slow`.
-    pub slow: Option<Slow>,
+    pub slow: Option<SlowComparison>,
 }
 
 /// One figure of a part.

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::server::{Reading, per_unit};
+use super::server::{ServerReading, per_unit};
 use crate::measure::counters::Counters;
 use crate::measure::histogram::Durations;
 use crate::measure::host::{HostInfo, MemorySample};
 use crate::plan::options::Options;
-use crate::plan::{Mixed, Pace, Scenario, Storm};
+use crate::plan::{MixedLoad, PublishPace, Scenario, StormLoad};
 use crate::results::outcome::{Outcome, ServerFigures, Verdict};
 use crate::results::storm::StormFigures;
-use crate::worker::Answer;
+use crate::worker::WorkerReport;
 
 /// What was read at one end of the measured time.
-pub struct Mark {
+pub struct RunMark {
     /// When.
     pub at: Instant,
     /// All generator processes together.
@@ -22,7 +22,7 @@ pub struct Mark {
     /// Each of them.
     pub per_shard: Vec<Counters>,
     /// The server.
-    pub server: Reading,
+    pub server: ServerReading,
 }
 
 impl Outcome {
@@ -34,10 +34,10 @@ impl Outcome {
         options: &Options,
         host: HostInfo,
         connected_in: Duration,
-        from: &Mark,
-        to: &Mark,
+        from: &RunMark,
+        to: &RunMark,
         before_leaving: &Counters,
-        answers: Vec<Answer>,
+        answers: Vec<WorkerReport>,
     ) -> anyhow::Result<Self> {
         let server = to.server.since(&from.server);
         let measured = to.at.duration_since(from.at).as_secs_f64();
@@ -91,7 +91,7 @@ impl Outcome {
             let cpu_ns = self.server_sample.map(|sample| sample.cpu_ns);
             self.storm = Some(StormFigures::of(&self.measured, &self.total, processes, self.measured_s, cpu_ns));
         }
-        let change = Reading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
+        let change = ServerReading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
         let work = self.work().0;
         self.per_unit = per_unit(self.metrics.as_ref(), work);
         self.server = ServerFigures::of(&change, memory, work, options.connections, self.measured_s);
@@ -178,13 +178,14 @@ impl Outcome {
     /// Open loop: whether less was published than offered, beyond what chance explains.
     fn fell_short(&self, options: &Options) -> Option<String> {
         let (per_second, clustering) = match options.scenario {
-            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(Storm { pace, .. }) => match pace
-            {
-                Pace::InFlight(_) => return None,
-                Pace::Poisson { per_second } | Pace::Even { per_second } => (per_second, 1.0),
-            },
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(StormLoad { pace, .. }) => {
+                match pace {
+                    PublishPace::InFlight(_) => return None,
+                    PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => (per_second, 1.0),
+                }
+            }
             // Geometric bursts: the variance of the sum is that of single arrivals times twice the mean burst.
-            Scenario::Mixed(Mixed { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
+            Scenario::Mixed(MixedLoad { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
             _ => return None,
         };
         let offered = per_second * self.measured_s;
@@ -198,7 +199,7 @@ impl Outcome {
     /// Open loop: whether the generator published too late for its latencies to be the server's.
     fn lagged(&self, options: &Options) -> Option<String> {
         match options.scenario {
-            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, Pace::InFlight(_)) => {}
+            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, PublishPace::InFlight(_)) => {}
             Scenario::Storm(_) | Scenario::Mixed(_) => {}
             _ => return None,
         }

@@ -18,15 +18,15 @@ use anyhow::bail;
 use crate::measure::counters::Counters;
 use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
 use crate::plan::options::Options;
-use crate::plan::{Phase, Scenario};
+use crate::plan::{RunPhase, Scenario};
 use crate::report::title::title;
-use crate::results::outcome::{Outcome, Stage, plural, unit_of};
+use crate::results::outcome::{Outcome, RunStage, plural, unit_of};
 use crate::server::http;
-use crate::worker::{Answer, Order};
-use judge::Mark;
-use progress::{Progress, View};
+use crate::worker::{Order, WorkerReport};
+use judge::RunMark;
+use progress::{Progress, ProgressView};
 use series::Series;
-use server::Reading;
+use server::ServerReading;
 use shard::Shard;
 
 /// How often the parent looks whether it is to stop.
@@ -39,7 +39,7 @@ const STUCK: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// A run under way.
-struct Run<'a> {
+struct ActiveRun<'a> {
     options: &'a Options,
     shards: Vec<Shard>,
     stop: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     let shards = options.plans()?.iter().map(Shard::start).collect::<anyhow::Result<Vec<_>>>()?;
     let (unit, work) = unit_of(options.scenario);
     let begun = Instant::now();
-    let mut run = Run {
+    let mut run = ActiveRun {
         options,
         shards,
         stop: Arc::clone(stop),
@@ -75,18 +75,18 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     };
     run.connect()?;
     let connected_in = begun.elapsed();
-    run.pause(options.settle, Stage::Settling)?;
+    run.pause(options.settle, RunStage::Settling)?;
     let full = options.pid.and_then(MemorySample::of);
-    run.enter(Phase::Warm)?;
-    run.pause(options.warmup, Stage::Warming)?;
-    run.enter(Phase::Measure)?;
+    run.enter(RunPhase::Warm)?;
+    run.pause(options.warmup, RunStage::Warming)?;
+    run.enter(RunPhase::Measure)?;
     let from = run.mark(true)?;
-    run.pause(options.duration, Stage::Measuring)?;
+    run.pause(options.duration, RunStage::Measuring)?;
     let to = run.mark(false)?;
     let loaded = options.pid.and_then(MemorySample::of);
     run.drain()?;
     let before_leaving = run.tell()?;
-    run.enter(Phase::Leave)?;
+    run.enter(RunPhase::Leave)?;
     run.leave()?;
     let checked = options.control.filter(|_| matches!(options.scenario, Scenario::Soak(_)));
     let left = checked.map(|control| left_behind(control, &run.stop)).transpose()?;
@@ -117,14 +117,14 @@ fn left_behind(control: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Option<
     }
 }
 
-impl Run<'_> {
+impl ActiveRun<'_> {
     fn connect(&mut self) -> anyhow::Result<()> {
         let wanted = u64::from(self.options.connections);
         let begun = Instant::now();
         let (mut best, mut since) = (0, begun);
         loop {
             let counters = self.tell()?;
-            self.look(Stage::Connecting, begun, None, &counters);
+            self.look(RunStage::Connecting, begun, None, &counters);
             if counters.ready >= wanted || self.stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -140,7 +140,7 @@ impl Run<'_> {
     }
 
     /// Waits, looking at the clients now and then; ends early when asked.
-    fn pause(&mut self, time: Duration, stage: Stage) -> anyhow::Result<()> {
+    fn pause(&mut self, time: Duration, stage: RunStage) -> anyhow::Result<()> {
         let begun = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let left = time.saturating_sub(begun.elapsed());
@@ -157,7 +157,7 @@ impl Run<'_> {
     }
 
     fn drain(&mut self) -> anyhow::Result<()> {
-        self.enter(Phase::Drain)?;
+        self.enter(RunPhase::Drain)?;
         let begun = Instant::now();
         let mut last = self.tell()?;
         let mut since = begun;
@@ -169,7 +169,7 @@ impl Run<'_> {
                 since = Instant::now();
             }
             last = counters;
-            self.look(Stage::Draining, begun, None, &last);
+            self.look(RunStage::Draining, begun, None, &last);
         }
         // A duplicate would come behind the last expected one.
         std::thread::sleep(LOOK * 2);
@@ -186,20 +186,20 @@ impl Run<'_> {
 
     /// Reads everything at the beginning or the end of the measured time. What costs the server something is asked
     /// outside of it.
-    fn mark(&mut self, beginning: bool) -> anyhow::Result<Mark> {
-        let mut server = if beginning { Reading::ask(self.options)? } else { Reading::default() };
+    fn mark(&mut self, beginning: bool) -> anyhow::Result<RunMark> {
+        let mut server = if beginning { ServerReading::ask(self.options)? } else { ServerReading::default() };
         server.process = self.options.pid.and_then(ProcessSample::of);
         let at = Instant::now();
         let answers = self.order(Order::Tell)?;
         if !beginning {
-            server = Reading { process: server.process, ..Reading::ask(self.options)? };
+            server = ServerReading { process: server.process, ..ServerReading::ask(self.options)? };
         }
         let per_shard: Vec<Counters> = answers.iter().map(|answer| answer.counters).collect();
         let counters = per_shard.iter().fold(Counters::default(), |sum, counters| sum.plus(counters));
-        Ok(Mark { at, counters, per_shard, server })
+        Ok(RunMark { at, counters, per_shard, server })
     }
 
-    fn enter(&mut self, phase: Phase) -> anyhow::Result<()> {
+    fn enter(&mut self, phase: RunPhase) -> anyhow::Result<()> {
         self.order(Order::Enter(phase)).map(|_| ())
     }
 
@@ -211,7 +211,7 @@ impl Run<'_> {
         Ok(answers.iter().fold(Counters::default(), |sum, answer| sum.plus(&answer.counters)))
     }
 
-    fn order(&mut self, order: Order) -> anyhow::Result<Vec<Answer>> {
+    fn order(&mut self, order: Order) -> anyhow::Result<Vec<WorkerReport>> {
         for shard in &mut self.shards {
             shard.give(order)?;
         }
@@ -221,12 +221,12 @@ impl Run<'_> {
     }
 
     /// Takes a sample when one is due, and shows it. `begun` is when the stage began, `total` how long it will last.
-    fn look(&mut self, stage: Stage, begun: Instant, total: Option<Duration>, counters: &Counters) {
+    fn look(&mut self, stage: RunStage, begun: Instant, total: Option<Duration>, counters: &Counters) {
         if !self.series.due_in().is_zero() {
             return;
         }
         let last = self.series.look(stage, counters);
-        self.progress.show(&View {
+        self.progress.show(&ProgressView {
             last: &last,
             elapsed: begun.elapsed(),
             total,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::measure::counters::Counters;
-use crate::results::outcome::{Sample, Stage};
+use crate::results::outcome::{RunStage, Sample};
 use crate::text::{bytes, grouped, micros};
 
 /// Between lines where there is no terminal.
@@ -17,23 +17,23 @@ const STEPS: u64 = 1_000;
 
 /// The display of one run.
 pub struct Progress {
-    how: How,
+    how: DisplayMode,
     told: Instant,
 }
 
-enum How {
+enum DisplayMode {
     Silent,
     Lines,
     Block(ProgressBar),
 }
 
-/// How things stand.
-pub struct View<'a> {
+/// DisplayMode things stand.
+pub struct ProgressView<'a> {
     /// The last second.
     pub last: &'a Sample,
     /// In the stage, so far.
     pub elapsed: Duration,
-    /// How long the stage will last, if that is known.
+    /// DisplayMode long the stage will last, if that is known.
     pub total: Option<Duration>,
     /// Clients wanted.
     pub wanted: u64,
@@ -51,13 +51,13 @@ impl Progress {
     pub fn start(shown: bool, title: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr_with_hz(8));
         let how = match (shown, bar.is_hidden()) {
-            (false, _) => How::Silent,
-            (true, true) => How::Lines,
+            (false, _) => DisplayMode::Silent,
+            (true, true) => DisplayMode::Lines,
             (true, false) => {
                 let style = ProgressStyle::with_template("{prefix:.bold}\n{bar:40.cyan/dim} {msg}");
                 bar.set_style(style.expect("the template is valid").progress_chars("━━─"));
                 bar.set_prefix(title.to_owned());
-                How::Block(bar)
+                DisplayMode::Block(bar)
             }
         };
         // The first line comes at once.
@@ -66,15 +66,15 @@ impl Progress {
     }
 
     /// Shows how things stand.
-    pub fn show(&mut self, view: &View<'_>) {
+    pub fn show(&mut self, view: &ProgressView<'_>) {
         match &self.how {
-            How::Silent => {}
-            How::Lines if self.told.elapsed() < LINE_EVERY => {}
-            How::Lines => {
+            DisplayMode::Silent => {}
+            DisplayMode::Lines if self.told.elapsed() < LINE_EVERY => {}
+            DisplayMode::Lines => {
                 self.told = Instant::now();
                 eprintln!("{}", line(view));
             }
-            How::Block(bar) => {
+            DisplayMode::Block(bar) => {
                 bar.set_position((share(view) * STEPS as f64) as u64);
                 bar.set_message(block(view));
             }
@@ -84,16 +84,16 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let How::Block(bar) = &self.how {
+        if let DisplayMode::Block(bar) = &self.how {
             bar.finish_and_clear();
         }
     }
 }
 
-/// How much of the stage is done, 0 … 1.
-fn share(view: &View<'_>) -> f64 {
+/// DisplayMode much of the stage is done, 0 … 1.
+fn share(view: &ProgressView<'_>) -> f64 {
     let share = match (view.last.stage, view.total) {
-        (Stage::Connecting, _) => view.last.ready as f64 / view.wanted.max(1) as f64,
+        (RunStage::Connecting, _) => view.last.ready as f64 / view.wanted.max(1) as f64,
         (_, Some(total)) if !total.is_zero() => view.elapsed.as_secs_f64() / total.as_secs_f64(),
         _ => 1.0,
     };
@@ -101,24 +101,24 @@ fn share(view: &View<'_>) -> f64 {
 }
 
 /// What the run is doing, and how far it is.
-fn stage(view: &View<'_>) -> String {
+fn stage(view: &ProgressView<'_>) -> String {
     let what = match view.last.stage {
-        Stage::Connecting => "connecting",
-        Stage::Settling => "settling",
-        Stage::Warming => "warming up",
-        Stage::Measuring => "measuring",
-        Stage::Draining => "draining",
+        RunStage::Connecting => "connecting",
+        RunStage::Settling => "settling",
+        RunStage::Warming => "warming up",
+        RunStage::Measuring => "measuring",
+        RunStage::Draining => "draining",
     };
     match (view.last.stage, view.total) {
-        (Stage::Connecting, _) => format!("{what} {} of {}", grouped(view.last.ready), grouped(view.wanted)),
-        (Stage::Draining, _) => format!("{what}, {} to come", grouped(view.counters.outstanding)),
+        (RunStage::Connecting, _) => format!("{what} {} of {}", grouped(view.last.ready), grouped(view.wanted)),
+        (RunStage::Draining, _) => format!("{what}, {} to come", grouped(view.counters.outstanding)),
         (_, Some(total)) => format!("{what} {:.1} of {:.1} s", view.elapsed.as_secs_f64(), total.as_secs_f64()),
         (_, None) => format!("{what} {:.1} s", view.elapsed.as_secs_f64()),
     }
 }
 
 /// What the last second brought.
-fn rates(view: &View<'_>) -> String {
+fn rates(view: &ProgressView<'_>) -> String {
     let done = format!("{} {}/s", grouped(view.last.done as u64), view.unit);
     match view.last.published {
         published if published > 0.0 => format!("{} published/s, {done}", grouped(published as u64)),
@@ -139,7 +139,7 @@ fn cpu(last: &Sample) -> String {
     }
 }
 
-fn trouble(view: &View<'_>) -> Option<String> {
+fn trouble(view: &ProgressView<'_>) -> Option<String> {
     let counters = view.counters;
     let counts = [
         (counters.duplicated, "duplicated"),
@@ -157,7 +157,7 @@ fn trouble(view: &View<'_>) -> Option<String> {
 }
 
 /// One line of everything.
-fn line(view: &View<'_>) -> String {
+fn line(view: &ProgressView<'_>) -> String {
     let parts = [Some(stage(view)), Some(rates(view)), latency(view.last), Some(format!("CPU: {}", cpu(view.last)))];
     let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join(" | ");
     if let Some(trouble) = trouble(view) {
@@ -168,7 +168,7 @@ fn line(view: &View<'_>) -> String {
 }
 
 /// What stands beside and under the bar. Always as many lines, so that nothing jumps.
-fn block(view: &View<'_>) -> String {
+fn block(view: &ProgressView<'_>) -> String {
     format!(
         "{}\n  rate     {}\n  latency  {}\n  CPU      {}\n  trouble  {}",
         stage(view),
@@ -183,7 +183,7 @@ fn block(view: &View<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn sample(stage: Stage) -> Sample {
+    fn sample(stage: RunStage) -> Sample {
         Sample {
             at_s: 1.0,
             seconds: 1.0,
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    fn view<'a>(last: &'a Sample, counters: &'a Counters) -> View<'a> {
-        View {
+    fn view<'a>(last: &'a Sample, counters: &'a Counters) -> ProgressView<'a> {
+        ProgressView {
             last,
             elapsed: Duration::from_millis(2_500),
             total: Some(Duration::from_secs(10)),
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn all_that_matters_is_said() {
-        let (last, counters) = (sample(Stage::Measuring), Counters::default());
+        let (last, counters) = (sample(RunStage::Measuring), Counters::default());
         let view = view(&last, &counters);
         assert_eq!(share(&view), 0.25);
         let text = line(&view);
@@ -229,10 +229,13 @@ mod tests {
     #[test]
     fn a_block_has_as_many_lines_whatever_happens() {
         let counters = Counters { duplicated: 3, ..Counters::default() };
-        let quiet = Sample { p50: None, server_cpus: None, ..sample(Stage::Connecting) };
-        let troubled = View { failure: Some("refused:\n\u{1b}[2Jno"), total: None, ..view(&quiet, &counters) };
+        let quiet = Sample { p50: None, server_cpus: None, ..sample(RunStage::Connecting) };
+        let troubled = ProgressView { failure: Some("refused:\n\u{1b}[2Jno"), total: None, ..view(&quiet, &counters) };
         let text = block(&troubled);
-        assert_eq!(text.lines().count(), block(&view(&sample(Stage::Settling), &Counters::default())).lines().count());
+        assert_eq!(
+            text.lines().count(),
+            block(&view(&sample(RunStage::Settling), &Counters::default())).lines().count()
+        );
         assert!(text.contains("connecting 250 of 1,000") && text.contains("3 duplicated"), "{text}");
         assert!(!text.contains('\u{1b}'), "what a server says cannot move the cursor");
         assert_eq!(share(&troubled), 0.25);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::measure::counters::Counters;
 use crate::measure::host;
 use crate::measure::pulse::Interval;
-use crate::results::outcome::{Sample, Stage};
+use crate::results::outcome::{RunStage, Sample};
 
 /// Time between samples; longer in runs that would have more than [`SAMPLES_MAX`].
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Readings at one moment.
 #[derive(Clone, Debug)]
-struct Reading {
+struct SeriesReading {
     at: Instant,
     counters: Counters,
     server_cpu_ns: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Series {
     every: Duration,
     pending: Interval,
     /// The last second, oldest first; never empty.
-    window: VecDeque<Reading>,
+    window: VecDeque<SeriesReading>,
     samples: Vec<Sample>,
 }
 
@@ -45,7 +45,7 @@ impl Series {
     #[must_use]
     pub fn start(pid: Option<u32>, expected: Duration, work: fn(&Counters) -> u64) -> Self {
         let begun = Instant::now();
-        let first = Reading {
+        let first = SeriesReading {
             at: begun,
             counters: Counters::default(),
             server_cpu_ns: pid.and_then(host::cpu_ns),
@@ -74,8 +74,8 @@ impl Series {
     }
 
     /// Takes a sample. Returns the last second, for live display.
-    pub fn look(&mut self, stage: Stage, counters: &Counters) -> Sample {
-        let reading = Reading {
+    pub fn look(&mut self, stage: RunStage, counters: &Counters) -> Sample {
+        let reading = SeriesReading {
             at: Instant::now(),
             counters: *counters,
             server_cpu_ns: self.pid.and_then(host::cpu_ns),
@@ -99,16 +99,16 @@ impl Series {
         self.samples
     }
 
-    fn last(&self) -> &Reading {
+    fn last(&self) -> &SeriesReading {
         self.window.back().expect("never empty")
     }
 
     fn between(
         &self,
-        from: &Reading,
-        to: &Reading,
+        from: &SeriesReading,
+        to: &SeriesReading,
         interval: &Interval,
-        stage: Stage,
+        stage: RunStage,
         resident: Option<u64>,
     ) -> Sample {
         let seconds = to.at.duration_since(from.at).as_secs_f64().max(1e-3);
@@ -156,17 +156,17 @@ mod tests {
             series.add(&reader.take(&pulse));
             counters.delivered += 100;
             std::thread::sleep(Duration::from_millis(20));
-            let shown = series.look(Stage::Measuring, &counters);
+            let shown = series.look(RunStage::Measuring, &counters);
             assert!(shown.max.expect("recorded") >= 980.0 * round as f64, "the window holds all rounds: {shown:?}");
             assert!(shown.server_cpus.is_some() && shown.server_resident.is_some_and(|bytes| bytes > 0));
         }
-        let idle = series.look(Stage::Draining, &counters);
+        let idle = series.look(RunStage::Draining, &counters);
         assert!(idle.p50.is_some(), "the last second had latencies");
         let samples = series.take();
         assert_eq!(samples.len(), 4);
         assert!(samples.windows(2).all(|pair| pair[0].at_s <= pair[1].at_s));
         assert!(samples[..3].iter().all(|sample| sample.done > 0.0 && sample.ready == 5), "{samples:?}");
-        assert_eq!((samples[3].done, samples[3].p50, samples[3].stage), (0.0, None, Stage::Draining));
+        assert_eq!((samples[3].done, samples[3].p50, samples[3].stage), (0.0, None, RunStage::Draining));
         let all: f64 = samples.iter().map(|sample| sample.done * sample.seconds).sum();
         assert!((all - 300.0).abs() < 15.0, "rates times lengths are the counts: {all}");
     }

@@ -11,7 +11,7 @@ use crate::server::floor::{self, FloorCounters};
 
 /// What was read at one end of the measured time.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub struct ServerReading {
     /// The server's process.
     pub process: Option<ProcessSample>,
     /// What a Roomring says of itself.
@@ -20,7 +20,7 @@ pub struct Reading {
     pub floor: Option<FloorCounters>,
 }
 
-impl Reading {
+impl ServerReading {
     /// What the server says of itself; to answer costs it something. Its process is not read.
     ///
     /// # Errors
@@ -28,16 +28,16 @@ impl Reading {
     pub fn ask(options: &Options) -> anyhow::Result<Self> {
         let metrics = options.control.map(Metrics::of).transpose()?;
         let floor = options.floor.map(floor::counters).transpose()?;
-        Ok(Reading { process: None, metrics, floor })
+        Ok(ServerReading { process: None, metrics, floor })
     }
 
     /// What changed since `earlier`.
     #[must_use]
-    pub fn since(&self, earlier: &Reading) -> Reading {
+    pub fn since(&self, earlier: &ServerReading) -> ServerReading {
         let process = earlier.process.as_ref().zip(self.process.as_ref());
         let metrics = earlier.metrics.as_ref().zip(self.metrics.as_ref());
         let floor = earlier.floor.as_ref().zip(self.floor.as_ref());
-        Reading {
+        ServerReading {
             process: process.map(|(from, to)| to.since(from)),
             metrics: metrics.map(|(from, to)| to.since(from)),
             floor: floor.map(|(from, to)| to.since(from)),
@@ -86,7 +86,7 @@ impl ServerFigures {
     /// The figures of a server that did `work` units in `measured_s` seconds for `connections` clients.
     #[must_use]
     pub fn of(
-        change: &Reading,
+        change: &ServerReading,
         memory: [Option<MemorySample>; 3],
         work: u64,
         connections: u32,
@@ -135,8 +135,8 @@ mod tests {
             switches_voluntary: switches,
             switches_involuntary: 0,
         };
-        let from = Reading { process: Some(process(0, 0, 5)), metrics: Some(metrics(10, 0)), floor: None };
-        let to = Reading {
+        let from = ServerReading { process: Some(process(0, 0, 5)), metrics: Some(metrics(10, 0)), floor: None };
+        let to = ServerReading {
             process: Some(process(40_000_000, 30_000_000, 55)),
             metrics: Some(metrics(60, 1_000)),
             floor: None,
@@ -153,6 +153,6 @@ mod tests {
         assert_eq!(told.get("submissions"), Some(&0.05));
         assert_eq!(told.get("allocations"), None, "not told");
         assert!(per_unit(change.metrics.as_ref(), 0).is_empty() && per_unit(None, 1_000).is_empty());
-        assert!(ServerFigures::of(&Reading::default(), memory, 1, 1, 1.0).is_none());
+        assert!(ServerFigures::of(&ServerReading::default(), memory, 1, 1, 1.0).is_none());
     }
 }

@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::Context as _;
 
-use crate::plan::Plan;
-use crate::worker::{Answer, Order};
+use crate::plan::WorkerPlan;
+use crate::worker::{Order, WorkerReport};
 
 /// A running generator process; ended when dropped.
 pub struct Shard {
@@ -21,7 +21,7 @@ impl Shard {
     ///
     /// # Errors
     /// The process cannot be started.
-    pub fn start(plan: &Plan) -> anyhow::Result<Self> {
+    pub fn start(plan: &WorkerPlan) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("the path of this program")?;
         let mut child = Command::new(program)
             .arg("worker")
@@ -50,7 +50,7 @@ impl Shard {
     ///
     /// # Errors
     /// The process has ended, or does not make sense.
-    pub fn take_answer(&mut self) -> anyhow::Result<Answer> {
+    pub fn take_answer(&mut self) -> anyhow::Result<WorkerReport> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         anyhow::ensure!(!line.is_empty(), "a generator process has ended; its last words are above");

@@ -12,7 +12,7 @@ use crate::payload;
 use crate::plan::Scenario;
 use crate::plan::options::Options;
 use crate::results::outcome::Outcome;
-use crate::server::launch::{Conditions, Kind, Spec};
+use crate::server::launch::{Conditions, ServerKind, Spec};
 
 /// One run.
 pub struct SingleRun {
@@ -49,9 +49,9 @@ impl SingleRun {
             options.dialect = launched.dialect.clone();
             options.pid = Some(launched.pid());
             options.control = launched.control;
-            options.floor = (spec.kind == Kind::Floor).then_some(launched.address);
+            options.floor = (spec.kind == ServerKind::Floor).then_some(launched.address);
         }
-        if let (Dialect::Raw(templates), payload::Kind::Json) = (&options.dialect, options.payload) {
+        if let (Dialect::Raw(templates), payload::PayloadKind::Json) = (&options.dialect, options.payload) {
             let publish = &templates.publish;
             ensure!(publish == "{data}", "--payload json has quotes, and is to be sent inside of {publish:?}");
         }

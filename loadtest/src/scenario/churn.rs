@@ -2,16 +2,16 @@
 
 use super::{Actor, Complaints, Findings, RETRY_NS, idle};
 use crate::dialect::Said;
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Fleet};
 use crate::measure::histogram::Durations;
-use crate::plan::{Phase, Plan};
+use crate::plan::{RunPhase, WorkerPlan};
 
 /// The scenario: as many clients as the plan has go round at a time.
-pub struct Churn {
-    plan: Plan,
-    clients: Vec<Client>,
-    phase: Phase,
+pub struct ChurnActor {
+    plan: WorkerPlan,
+    clients: Vec<ChurnCycle>,
+    phase: RunPhase,
     message: Vec<u8>,
     cycle: Durations,
     join: Durations,
@@ -20,7 +20,7 @@ pub struct Churn {
 
 /// One client's cycle.
 #[derive(Clone, Copy, Debug, Default)]
-struct Client {
+struct ChurnCycle {
     started: u64,
     joined: bool,
     /// It is not over.
@@ -29,13 +29,13 @@ struct Client {
     measured: bool,
 }
 
-impl Churn {
+impl ChurnActor {
     /// Rooms of the plan's size.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Churn {
-            clients: vec![Client::default(); plan.clients as usize],
-            phase: Phase::Connect,
+    pub fn new(plan: WorkerPlan) -> Self {
+        ChurnActor {
+            clients: vec![ChurnCycle::default(); plan.clients as usize],
+            phase: RunPhase::Connect,
             message: Vec::new(),
             cycle: Durations::default(),
             join: Durations::default(),
@@ -46,14 +46,14 @@ impl Churn {
 
     /// Begins a cycle, at `at` or as soon after it as can be.
     fn begin(&mut self, fleet: &mut Fleet, client: u32, at: u64) {
-        let measured = self.phase == Phase::Measure;
-        self.clients[client as usize] = Client { started: at, joined: false, is_under_way: true, measured };
+        let measured = self.phase == RunPhase::Measure;
+        self.clients[client as usize] = ChurnCycle { started: at, joined: false, is_under_way: true, measured };
         fleet.counters.outstanding += 1;
         fleet.connect_at(client, at);
     }
 
     /// A cycle is over, one way or the other. Returns it.
-    fn end(&mut self, fleet: &mut Fleet, client: u32) -> Client {
+    fn end(&mut self, fleet: &mut Fleet, client: u32) -> ChurnCycle {
         let cycle = std::mem::take(&mut self.clients[client as usize]);
         fleet.counters.outstanding -= u64::from(cycle.is_under_way);
         cycle
@@ -72,8 +72,8 @@ impl Churn {
     }
 }
 
-impl Behaviour for Churn {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for ChurnActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         idle::request(&self.plan, client, client / self.plan.room_size)
     }
 
@@ -106,16 +106,16 @@ impl Behaviour for Churn {
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64) {
         let cycle = self.end(fleet, client);
-        if ended == Ended::Asked && cycle.joined {
+        if ended == ConnectionEnd::Asked && cycle.joined {
             fleet.counters.cycles += 1;
             let took = now.saturating_sub(cycle.started);
             fleet.pulse.record(took);
             if cycle.measured {
                 self.cycle.record(took);
             }
-        } else if ended != Ended::Asked {
+        } else if ended != ConnectionEnd::Asked {
             fleet.counters.disconnected += 1;
             self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
         }
@@ -136,17 +136,17 @@ impl Behaviour for Churn {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-impl Actor for Churn {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+impl Actor for ChurnActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.phase, phase);
         match phase {
             // Nothing to wait for: the cycles are what is measured.
-            Phase::Connect => fleet.counters.ready = u64::from(self.plan.clients),
-            Phase::Warm | Phase::Measure if !before.is_running() => {
+            RunPhase::Connect => fleet.counters.ready = u64::from(self.plan.clients),
+            RunPhase::Warm | RunPhase::Measure if !before.is_running() => {
                 (0..self.plan.clients).for_each(|client| self.begin(fleet, client, now));
             }
-            Phase::Warm | Phase::Measure | Phase::Drain => {}
-            Phase::Leave => {
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Drain => {}
+            RunPhase::Leave => {
                 fleet.counters.stranded += fleet.counters.outstanding;
                 fleet.close_all();
             }

@@ -3,23 +3,23 @@
 use roomring::wire::frame::Opcode;
 
 use super::flights::Flights;
-use super::schedule::Schedule;
+use super::schedule::ArrivalSchedule;
 use super::{Actor, Complaints, Findings, RETRY_NS};
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Fleet};
 use crate::measure::histogram::Durations;
-use crate::measure::sequence::{Arrival, Sequence};
+use crate::measure::sequence::{ArrivalOrder, Sequence};
 use crate::payload::Stamp;
-use crate::plan::{Pace, Phase, Plan};
+use crate::plan::{PublishPace, RunPhase, WorkerPlan};
 
 /// The scenario.
-pub struct Echo {
-    plan: Plan,
-    pace: Pace,
+pub struct EchoActor {
+    plan: WorkerPlan,
+    pace: PublishPace,
     opcode: Opcode,
-    clients: Vec<Client>,
-    schedule: Schedule,
-    phase: Phase,
+    clients: Vec<EchoClient>,
+    schedule: ArrivalSchedule,
+    phase: RunPhase,
     message: Vec<u8>,
     hint: usize,
     latency: Durations,
@@ -28,23 +28,23 @@ pub struct Echo {
 }
 
 #[derive(Default)]
-struct Client {
+struct EchoClient {
     /// What has not come back.
     sent: Flights,
     sequence: Sequence,
     open: bool,
 }
 
-impl Echo {
+impl EchoActor {
     /// Messages of the plan's size, in the dialect's kind of frame.
     #[must_use]
-    pub fn new(plan: Plan, pace: Pace) -> Self {
-        Echo {
+    pub fn new(plan: WorkerPlan, pace: PublishPace) -> Self {
+        EchoActor {
             pace,
             opcode: plan.dialect.opcode(),
-            clients: (0..plan.clients).map(|_| Client::default()).collect(),
-            schedule: Schedule::default(),
-            phase: Phase::Connect,
+            clients: (0..plan.clients).map(|_| EchoClient::default()).collect(),
+            schedule: ArrivalSchedule::default(),
+            phase: RunPhase::Connect,
             message: Vec::new(),
             hint: 0,
             latency: Durations::default(),
@@ -60,7 +60,7 @@ impl Echo {
             return;
         }
         // Recorded by when it was due: what is slow may come back after the measured time.
-        let number = self.clients[client as usize].sent.launch(scheduled, 1, self.phase == Phase::Measure);
+        let number = self.clients[client as usize].sent.launch(scheduled, 1, self.phase == RunPhase::Measure);
         let stamp = Stamp { number, room: client };
         self.message.clear();
         self.plan.payload().write(stamp, &mut self.message);
@@ -71,21 +71,21 @@ impl Echo {
     }
 
     fn begin(&mut self, fleet: &mut Fleet, now: u64) {
-        if let Pace::InFlight(wanted) = self.pace {
+        if let PublishPace::InFlight(wanted) = self.pace {
             for client in 0..self.plan.clients {
                 (0..wanted).for_each(|_| self.send(fleet, client, now));
             }
         }
-        self.schedule = Schedule::start(self.pace, self.plan.clients, &mut fleet.rng, now);
+        self.schedule = ArrivalSchedule::start(self.pace, self.plan.clients, &mut fleet.rng, now);
         fleet.set_deadline(self.schedule.next_at());
     }
 }
 
-impl Behaviour for Echo {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for EchoActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         let target = client as usize % self.plan.targets.len();
         let path = self.plan.targets[target].path.clone();
-        Request { target, path, subprotocol: None, receive_bytes: None }
+        OpeningRequest { target, path, subprotocol: None, receive_bytes: None }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
@@ -106,9 +106,9 @@ impl Behaviour for Echo {
         fleet.counters.delivered += 1;
         let state = &mut self.clients[client as usize];
         match state.sequence.observe(u64::from(stamp.number)) {
-            Arrival::InOrder | Arrival::AfterHole(_) => {}
-            Arrival::Late => fleet.counters.out_of_order += 1,
-            Arrival::Duplicate => {
+            ArrivalOrder::InOrder | ArrivalOrder::AfterHole(_) => {}
+            ArrivalOrder::Late => fleet.counters.out_of_order += 1,
+            ArrivalOrder::Duplicate => {
                 fleet.counters.duplicated += 1;
                 return;
             }
@@ -124,23 +124,23 @@ impl Behaviour for Echo {
         if sent.measured {
             self.latency.record(took);
         }
-        if self.phase.is_running() && matches!(self.pace, Pace::InFlight(_)) {
+        if self.phase.is_running() && matches!(self.pace, PublishPace::InFlight(_)) {
             self.send(fleet, client, now);
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, _now: u64) {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, _now: u64) {
         if std::mem::take(&mut self.clients[client as usize].open) {
             fleet.counters.ready -= 1;
         }
-        if self.phase != Phase::Leave {
+        if self.phase != RunPhase::Leave {
             fleet.counters.disconnected += 1;
             fleet.last_failure = Some(format!("connection ended: {ended:?}"));
         }
     }
 
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        if self.phase == Phase::Connect {
+        if self.phase == RunPhase::Connect {
             fleet.connect_at(client, now + RETRY_NS);
         }
     }
@@ -150,7 +150,7 @@ impl Behaviour for Echo {
             return;
         }
         while let Some((at, client)) = self.schedule.take_due(&mut fleet.rng, now) {
-            if self.phase == Phase::Measure {
+            if self.phase == RunPhase::Measure {
                 self.lag.record(now - at);
             }
             self.send(fleet, client, at);
@@ -162,15 +162,15 @@ impl Behaviour for Echo {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-impl Actor for Echo {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+impl Actor for EchoActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.phase, phase);
         match phase {
-            Phase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
-            Phase::Warm | Phase::Measure if !before.is_running() => self.begin(fleet, now),
-            Phase::Warm | Phase::Measure => {}
-            Phase::Drain => fleet.set_deadline(u64::MAX),
-            Phase::Leave => fleet.close_all(),
+            RunPhase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
+            RunPhase::Warm | RunPhase::Measure if !before.is_running() => self.begin(fleet, now),
+            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Drain => fleet.set_deadline(u64::MAX),
+            RunPhase::Leave => fleet.close_all(),
         }
     }
 

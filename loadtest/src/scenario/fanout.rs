@@ -4,16 +4,16 @@
 use std::ops::Range;
 
 use super::flights::{Flight, Flights};
-use super::schedule::Schedule;
+use super::schedule::ArrivalSchedule;
 use super::{Actor, Complaints, Findings, RETRY_NS, idle};
 use crate::clock::MILLISECOND;
-use crate::dialect::{Delivery, Said};
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet};
+use crate::dialect::{Said, StampedDelivery};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Fleet};
 use crate::measure::histogram::Durations;
-use crate::measure::sequence::{Arrival, Sequence};
+use crate::measure::sequence::{ArrivalOrder, Sequence};
 use crate::payload::Stamp;
-use crate::plan::{Pace, Phase, Plan};
+use crate::plan::{PublishPace, RunPhase, WorkerPlan};
 
 /// Receive buffer of a client that will stall, in bytes.
 const STALLED_RECEIVE_BYTES: usize = 4 * 1024;
@@ -22,13 +22,13 @@ const STALLED_RECEIVE_BYTES: usize = 4 * 1024;
 const LOOK_NS: u64 = 20 * MILLISECOND;
 
 /// The scenario.
-pub struct Fanout {
-    plan: Plan,
-    pace: Pace,
-    rooms: Vec<Room>,
-    members: Vec<Member>,
-    schedule: Schedule,
-    phase: Phase,
+pub struct FanoutActor {
+    plan: WorkerPlan,
+    pace: PublishPace,
+    rooms: Vec<FanoutRoom>,
+    members: Vec<FanoutMember>,
+    schedule: ArrivalSchedule,
+    phase: RunPhase,
     /// What members that stalled, and read again, still miss; part of the counter `outstanding`.
     behind: u64,
     looked: u64,
@@ -40,7 +40,7 @@ pub struct Fanout {
     complaints: Complaints,
 }
 
-struct Room {
+struct FanoutRoom {
     name: String,
     clients: Range<u32>,
     healthy: u32,
@@ -53,17 +53,17 @@ struct Room {
 }
 
 #[derive(Default)]
-struct Member {
+struct FanoutMember {
     sequence: Sequence,
     joined: bool,
     stalls: bool,
 }
 
-impl Fanout {
+impl FanoutActor {
     /// Rooms of the plan's size. The last members of each room are those that stall.
     #[must_use]
-    pub fn new(plan: Plan, pace: Pace, stalled_per_mille: u32) -> Self {
-        let mut members: Vec<Member> = (0..plan.clients).map(|_| Member::default()).collect();
+    pub fn new(plan: WorkerPlan, pace: PublishPace, stalled_per_mille: u32) -> Self {
+        let mut members: Vec<FanoutMember> = (0..plan.clients).map(|_| FanoutMember::default()).collect();
         let mut rooms = Vec::new();
         for (room, first) in (0u32..).zip((0..plan.clients).step_by(plan.room_size as usize)) {
             let clients = first..plan.clients.min(first + plan.room_size);
@@ -74,7 +74,7 @@ impl Fanout {
                 members[client as usize].stalls = true;
             }
             let name = plan.room_name(room);
-            rooms.push(Room {
+            rooms.push(FanoutRoom {
                 name,
                 clients,
                 healthy: size - stalled,
@@ -84,12 +84,12 @@ impl Fanout {
                 abandoned: false,
             });
         }
-        Fanout {
+        FanoutActor {
             pace,
             rooms,
             members,
-            schedule: Schedule::default(),
-            phase: Phase::Connect,
+            schedule: ArrivalSchedule::default(),
+            phase: RunPhase::Connect,
             behind: 0,
             looked: 0,
             refill: Vec::new(),
@@ -129,7 +129,7 @@ impl Fanout {
             fleet.counters.unsent += 1;
             return;
         }
-        let measured = self.phase == Phase::Measure;
+        let measured = self.phase == RunPhase::Measure;
         let number = room.flights.launch(scheduled, room.healthy, measured);
         let stamp = Stamp { number, room: room_index };
         self.message.clear();
@@ -140,7 +140,7 @@ impl Fanout {
         fleet.counters.outstanding += u64::from(room.healthy);
     }
 
-    fn deliver(&mut self, fleet: &mut Fleet, client: u32, delivery: Delivery, now: u64) {
+    fn deliver(&mut self, fleet: &mut Fleet, client: u32, delivery: StampedDelivery, now: u64) {
         let room_index = self.room_of(client);
         let room = &mut self.rooms[room_index as usize];
         let member = &mut self.members[client as usize];
@@ -165,9 +165,9 @@ impl Fanout {
             }
         }
         match member.sequence.observe(delivery.seq.unwrap_or(u64::from(stamp.number))) {
-            Arrival::InOrder | Arrival::AfterHole(_) => {}
-            Arrival::Late => fleet.counters.out_of_order += 1,
-            Arrival::Duplicate => {
+            ArrivalOrder::InOrder | ArrivalOrder::AfterHole(_) => {}
+            ArrivalOrder::Late => fleet.counters.out_of_order += 1,
+            ArrivalOrder::Duplicate => {
                 fleet.counters.duplicated += u64::from(!member.stalls);
                 return;
             }
@@ -245,7 +245,7 @@ impl Fanout {
 
     /// What a member that stalled still misses of its room, now that it reads again. A dialect without seq and `gap`
     /// owes it nothing.
-    fn missing(&self, member: &Member, room: &Room) -> u64 {
+    fn missing(&self, member: &FanoutMember, room: &FanoutRoom) -> u64 {
         match room.offset {
             Some(offset) if member.stalls && member.joined => {
                 let head = offset.wrapping_add(u64::from(room.flights.next()));
@@ -257,7 +257,7 @@ impl Fanout {
 
     /// What of its room came after all that a member got before it lost its connection, and was not to. A hole before
     /// that has no such excuse.
-    fn cut_off(member: &Member, room: &Room) -> u64 {
+    fn cut_off(member: &FanoutMember, room: &FanoutRoom) -> u64 {
         if member.stalls || member.joined {
             return 0;
         }
@@ -277,7 +277,7 @@ impl Fanout {
 
     /// Closed loop: keeps the wanted number of publishes under way in a room.
     fn fill(&mut self, fleet: &mut Fleet, room_index: u32, now: u64) {
-        let Pace::InFlight(wanted) = self.pace else { return };
+        let PublishPace::InFlight(wanted) = self.pace else { return };
         let room = &self.rooms[room_index as usize];
         for _ in room.flights.len()..wanted as usize {
             self.publish(fleet, room_index, now);
@@ -293,16 +293,16 @@ impl Fanout {
         for room in 0..self.rooms.len() as u32 {
             self.fill(fleet, room, now);
         }
-        self.schedule = Schedule::start(self.pace, self.rooms.len() as u32, &mut fleet.rng, now);
+        self.schedule = ArrivalSchedule::start(self.pace, self.rooms.len() as u32, &mut fleet.rng, now);
         fleet.set_deadline(self.schedule.next_at());
     }
 }
 
-impl Behaviour for Fanout {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for FanoutActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         // What a stalled reader's kernel would take in its place delays what the scenario is about.
         let receive_bytes = self.members[client as usize].stalls.then_some(STALLED_RECEIVE_BYTES);
-        Request { receive_bytes, ..idle::request(&self.plan, client, self.room_of(client)) }
+        OpeningRequest { receive_bytes, ..idle::request(&self.plan, client, self.room_of(client)) }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
@@ -324,15 +324,15 @@ impl Behaviour for Fanout {
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64) {
         let member = &mut self.members[client as usize];
         if std::mem::take(&mut member.joined) {
             fleet.counters.ready -= 1;
         }
-        if self.phase == Phase::Leave {
+        if self.phase == RunPhase::Leave {
             return;
         }
-        if member.stalls && self.phase > Phase::Connect {
+        if member.stalls && self.phase > RunPhase::Connect {
             fleet.counters.stalled_closed += 1;
             return;
         }
@@ -342,13 +342,13 @@ impl Behaviour for Fanout {
         room.abandoned |= room.clients.start == client;
         fleet.last_failure = Some(format!("connection ended: {ended:?}"));
         self.complaints.add(|| format!("client {client}: connection ended: {ended:?}"));
-        if self.phase == Phase::Connect {
+        if self.phase == RunPhase::Connect {
             fleet.connect_at(client, now + RETRY_NS);
         }
     }
 
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        if self.phase == Phase::Connect {
+        if self.phase == RunPhase::Connect {
             fleet.connect_at(client, now + RETRY_NS);
         }
     }
@@ -358,7 +358,7 @@ impl Behaviour for Fanout {
             return;
         }
         while let Some((at, room)) = self.schedule.take_due(&mut fleet.rng, now) {
-            if self.phase == Phase::Measure {
+            if self.phase == RunPhase::Measure {
                 self.lag.record(now - at);
             }
             self.publish(fleet, room, at);
@@ -376,35 +376,35 @@ impl Behaviour for Fanout {
             }
         }
         self.refill = refill;
-        if self.phase == Phase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
+        if self.phase == RunPhase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
             self.looked = now;
             self.look(fleet);
         }
     }
 }
 
-impl Actor for Fanout {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+impl Actor for FanoutActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.phase, phase);
         match phase {
-            Phase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
-            Phase::Warm | Phase::Measure if !before.is_running() => self.begin(fleet, now),
-            Phase::Warm | Phase::Measure => {}
-            Phase::Drain => {
+            RunPhase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
+            RunPhase::Warm | RunPhase::Measure if !before.is_running() => self.begin(fleet, now),
+            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Drain => {
                 fleet.set_deadline(u64::MAX);
                 for (client, _) in (0u32..).zip(&self.members).filter(|(_, member)| member.stalls) {
                     fleet.resume(client);
                 }
                 self.look(fleet);
             }
-            Phase::Leave => {
+            RunPhase::Leave => {
                 for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
                     room.flights.recall(&mut fleet.counters);
                 }
                 for (client, member) in self.members.iter().enumerate() {
                     let room = &self.rooms[client / self.plan.room_size as usize];
                     fleet.counters.holes += self.missing(member, room);
-                    fleet.counters.cut_off += Fanout::cut_off(member, room);
+                    fleet.counters.cut_off += FanoutActor::cut_off(member, room);
                 }
                 fleet.close_all();
             }

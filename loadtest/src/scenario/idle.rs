@@ -2,23 +2,23 @@
 
 use super::{Actor, Findings, RETRY_NS};
 use crate::dialect::Said;
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet};
-use crate::plan::{Phase, Plan};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Fleet};
+use crate::plan::{RunPhase, WorkerPlan};
 
 /// The scenario.
-pub struct Idle {
-    plan: Plan,
+pub struct IdleActor {
+    plan: WorkerPlan,
     joined: Vec<bool>,
     message: Vec<u8>,
     leaving: bool,
 }
 
-impl Idle {
+impl IdleActor {
     /// Clients in rooms of the plan's size.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Idle { joined: vec![false; plan.clients as usize], plan, message: Vec::new(), leaving: false }
+    pub fn new(plan: WorkerPlan) -> Self {
+        IdleActor { joined: vec![false; plan.clients as usize], plan, message: Vec::new(), leaving: false }
     }
 
     fn room_of(&self, client: u32) -> u32 {
@@ -33,8 +33,8 @@ impl Idle {
     }
 }
 
-impl Behaviour for Idle {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for IdleActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         request(&self.plan, client, self.room_of(client))
     }
 
@@ -65,7 +65,7 @@ impl Behaviour for Idle {
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64) {
         if std::mem::take(&mut self.joined[client as usize]) {
             fleet.counters.ready -= 1;
         }
@@ -87,15 +87,15 @@ impl Behaviour for Idle {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-impl Actor for Idle {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, _now: u64) {
+impl Actor for IdleActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, _now: u64) {
         match phase {
-            Phase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
-            Phase::Leave => {
+            RunPhase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
+            RunPhase::Leave => {
                 self.leaving = true;
                 fleet.close_all();
             }
-            Phase::Warm | Phase::Measure | Phase::Drain => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Drain => {}
         }
     }
 
@@ -105,7 +105,7 @@ impl Actor for Idle {
 }
 
 /// The upgrade request of a client that will be in one room.
-pub fn request(plan: &Plan, client: u32, room: u32) -> Request {
+pub fn request(plan: &WorkerPlan, client: u32, room: u32) -> OpeningRequest {
     let (target, path) = plan.target_of(client, room);
-    Request { target, path, subprotocol: plan.dialect.subprotocol(), receive_bytes: None }
+    OpeningRequest { target, path, subprotocol: plan.dialect.subprotocol(), receive_bytes: None }
 }

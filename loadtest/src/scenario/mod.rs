@@ -1,4 +1,4 @@
-//! What clients do and check. Each scenario is a [`Behaviour`] of a fleet that follows the phases of a run.
+//! What clients do and check. Each scenario is a [`Behavior`] of a fleet that follows the phases of a run.
 
 pub mod churn;
 mod crowd;
@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Behaviour, Fleet};
+use crate::fleet::{Behavior, Fleet};
 use crate::measure::histogram::Durations;
-use crate::plan::Phase;
+use crate::plan::RunPhase;
 
 /// A position this close to the head must be recoverable: half of what the server holds by default.
 const RECOVERABLE: u64 = 500;
@@ -28,9 +28,9 @@ const RECOVERABLE: u64 = 500;
 const RETRY_NS: u64 = 200_000_000;
 
 /// A scenario in a worker.
-pub trait Actor: Behaviour {
+pub trait Actor: Behavior {
     /// The parent wants another phase.
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64);
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64);
     /// The histograms, and whatever else is to be said, at the end.
     fn finish(&mut self, fleet: &mut Fleet) -> Findings;
 }

@@ -6,27 +6,27 @@ use std::collections::BinaryHeap;
 use fastrand::Rng;
 
 use crate::clock::SECOND;
-use crate::plan::Pace;
+use crate::plan::PublishPace;
 
 /// The next arrival of each stream, earliest first.
 #[derive(Debug, Default)]
-pub struct Schedule {
+pub struct ArrivalSchedule {
     arrivals: BinaryHeap<Reverse<(u64, u32)>>,
     gap_ns: f64,
     poisson: bool,
 }
 
-impl Schedule {
+impl ArrivalSchedule {
     /// `streams` streams that share the pace's rate, from `now` on. Empty for a closed loop.
     #[must_use]
-    pub fn start(pace: Pace, streams: u32, rng: &mut Rng, now: u64) -> Self {
+    pub fn start(pace: PublishPace, streams: u32, rng: &mut Rng, now: u64) -> Self {
         let (per_second, poisson) = match pace {
-            Pace::InFlight(_) => return Schedule::default(),
-            Pace::Poisson { per_second } => (per_second, true),
-            Pace::Even { per_second } => (per_second, false),
+            PublishPace::InFlight(_) => return ArrivalSchedule::default(),
+            PublishPace::Poisson { per_second } => (per_second, true),
+            PublishPace::Even { per_second } => (per_second, false),
         };
         let gap_ns = f64::from(streams) / per_second * NS;
-        let mut schedule = Schedule { arrivals: BinaryHeap::new(), gap_ns, poisson };
+        let mut schedule = ArrivalSchedule { arrivals: BinaryHeap::new(), gap_ns, poisson };
         for stream in 0..streams {
             // The first of evenly spaced arrivals is anywhere in the first gap: rooms are out of step.
             let first = if poisson { schedule.gap(rng) } else { nanoseconds(gap_ns * rng.f64()) };
@@ -67,9 +67,9 @@ fn nanoseconds(value: f64) -> u64 {
 mod tests {
     use super::*;
 
-    fn count(pace: Pace, seconds: u64) -> Vec<u64> {
+    fn count(pace: PublishPace, seconds: u64) -> Vec<u64> {
         let mut rng = Rng::with_seed(7);
-        let mut schedule = Schedule::start(pace, 10, &mut rng, 0);
+        let mut schedule = ArrivalSchedule::start(pace, 10, &mut rng, 0);
         let mut per_stream = vec![0; 10];
         while let Some((_, stream)) = schedule.take_due(&mut rng, seconds * SECOND) {
             per_stream[stream as usize] += 1;
@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn the_offered_rate_is_kept_even_when_all_is_late() {
-        let even = count(Pace::Even { per_second: 1_000.0 }, 10);
+        let even = count(PublishPace::Even { per_second: 1_000.0 }, 10);
         assert!(even.iter().all(|&count| (999..=1_001).contains(&count)), "{even:?}");
-        let poisson: u64 = count(Pace::Poisson { per_second: 1_000.0 }, 10).iter().sum();
+        let poisson: u64 = count(PublishPace::Poisson { per_second: 1_000.0 }, 10).iter().sum();
         assert!((9_600..=10_400).contains(&poisson), "four standard deviations: {poisson}");
-        assert!(count(Pace::InFlight(1), 10).iter().all(|&count| count == 0));
+        assert!(count(PublishPace::InFlight(1), 10).iter().all(|&count| count == 0));
     }
 }

@@ -4,13 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::crowd::client::Stage;
-use super::crowd::{Crowd, Heard};
+use super::crowd::client::MembershipStage;
+use super::crowd::{Crowd, HeardMessage};
 use super::{Actor, Findings, RETRY_NS};
 use crate::clock::{MILLISECOND, SECOND};
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet, Leaving};
-use crate::plan::{Phase, Plan, Soak as Mixture};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Departure, Fleet};
+use crate::plan::{RunPhase, SoakLoad, WorkerPlan};
 
 /// Rooms that a client is in at most.
 const ROOMS_PER_CLIENT_MAX: usize = 4;
@@ -19,7 +19,7 @@ const ROOMS_PER_CLIENT_MAX: usize = 4;
 const LOOK_NS: u64 = 20 * MILLISECOND;
 
 /// The scenario.
-pub struct Soak {
+pub struct SoakActor {
     clients: u32,
     payload_bytes: usize,
     actions_per_second: f64,
@@ -29,15 +29,15 @@ pub struct Soak {
     looked: u64,
 }
 
-impl Soak {
+impl SoakActor {
     /// Clients and rooms as planned; every other client speaks binary.
     #[must_use]
-    pub fn new(plan: Plan, mixture: Mixture) -> Self {
-        Soak {
+    pub fn new(plan: WorkerPlan, load: SoakLoad) -> Self {
+        SoakActor {
             clients: plan.clients,
             payload_bytes: plan.payload_bytes,
-            actions_per_second: mixture.actions_per_second,
-            crowd: Crowd::new(plan, mixture.rooms, |client| client % 2 == 1),
+            actions_per_second: load.actions_per_second,
+            crowd: Crowd::new(plan, load.rooms, |client| client % 2 == 1),
             next_action: u64::MAX,
             resumes: BinaryHeap::new(),
             looked: 0,
@@ -52,7 +52,7 @@ impl Soak {
 
     fn leave(&mut self, fleet: &mut Fleet, client: u32) {
         let memberships = &self.crowd.clients[client as usize].memberships;
-        if let Some(inside) = memberships.iter().find(|membership| membership.stage == Stage::In) {
+        if let Some(inside) = memberships.iter().find(|membership| membership.stage == MembershipStage::In) {
             let room = inside.room;
             self.crowd.leave(fleet, client, room);
         }
@@ -99,7 +99,8 @@ impl Soak {
                 self.crowd.go_away(client);
             }
             _ => {
-                let leaving = *fleet.rng.choice(&[Leaving::Fin, Leaving::Reset, Leaving::MidFrame]).expect("three");
+                let leaving =
+                    *fleet.rng.choice(&[Departure::Fin, Departure::Reset, Departure::MidFrame]).expect("three");
                 fleet.vanish(client, leaving);
                 self.crowd.go_away(client);
                 self.come_back(fleet, client, now);
@@ -113,8 +114,8 @@ impl Soak {
     }
 }
 
-impl Behaviour for Soak {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for SoakActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         self.crowd.request(client)
     }
 
@@ -123,19 +124,19 @@ impl Behaviour for Soak {
     }
 
     fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
-        if let Heard::Answer(said) = self.crowd.message(fleet, client, message, now) {
+        if let HeardMessage::Answer(said) = self.crowd.message(fleet, client, message, now) {
             self.crowd.wrong(fleet, client, || format!("an answer to a read that was not asked: {said:?}"));
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64) {
         if self.crowd.ended(fleet, client, &ended) {
             self.come_back(fleet, client, now);
         }
     }
 
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        if self.crowd.phase < Phase::Leave {
+        if self.crowd.phase < RunPhase::Leave {
             fleet.connect_at(client, now + RETRY_NS);
         }
     }
@@ -155,18 +156,18 @@ impl Behaviour for Soak {
     }
 
     fn turn_ended(&mut self, fleet: &mut Fleet, now: u64) {
-        if self.crowd.phase == Phase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
+        if self.crowd.phase == RunPhase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
             self.looked = now;
             fleet.counters.outstanding = self.crowd.owed();
         }
     }
 }
 
-impl Actor for Soak {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+impl Actor for SoakActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.crowd.phase, phase);
         match phase {
-            Phase::Connect => {
+            RunPhase::Connect => {
                 for client in 0..self.clients {
                     for _ in 0..fleet.rng.usize(1..=ROOMS_PER_CLIENT_MAX - 1) {
                         let room = self.draw_room(fleet);
@@ -175,12 +176,12 @@ impl Actor for Soak {
                     fleet.connect(client);
                 }
             }
-            Phase::Warm | Phase::Measure if !before.is_running() => {
+            RunPhase::Warm | RunPhase::Measure if !before.is_running() => {
                 self.next_action = now;
                 self.plan_next(fleet);
             }
-            Phase::Warm | Phase::Measure => {}
-            Phase::Drain => {
+            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Drain => {
                 self.next_action = u64::MAX;
                 for Reverse((_, client)) in std::mem::take(&mut self.resumes) {
                     self.crowd.clients[client as usize].stalled = false;
@@ -188,13 +189,13 @@ impl Actor for Soak {
                 }
                 fleet.counters.outstanding = self.crowd.owed();
             }
-            Phase::Leave => {
+            RunPhase::Leave => {
                 let owed = self.crowd.owed();
                 self.crowd.give_up(fleet, owed);
                 for client in 0..self.clients {
                     match fleet.rng.u8(..4) {
-                        0 => fleet.vanish(client, Leaving::MidFrame),
-                        1 => fleet.vanish(client, Leaving::Reset),
+                        0 => fleet.vanish(client, Departure::MidFrame),
+                        1 => fleet.vanish(client, Departure::Reset),
                         _ => {}
                     }
                 }

@@ -48,7 +48,7 @@ impl FloorCounters {
     }
 }
 
-struct Connection {
+struct FloorConnection {
     stream: TcpStream,
     room: Option<usize>,
     head: Vec<u8>,
@@ -58,7 +58,7 @@ struct Connection {
 struct Floor {
     poll: Poll,
     listener: TcpListener,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<FloorConnection>>,
     free: Vec<usize>,
     names: HashMap<String, usize>,
     rooms: Vec<Vec<usize>>,
@@ -126,7 +126,7 @@ impl Floor {
                 continue;
             }
             let decoder = Decoder::default();
-            self.connections[index] = Some(Connection { stream, room: None, head: Vec::new(), decoder });
+            self.connections[index] = Some(FloorConnection { stream, room: None, head: Vec::new(), decoder });
         }
     }
 
@@ -179,7 +179,7 @@ impl Floor {
 
     /// Takes frames and sends them, all in one piece, to every member of the room. False when the connection is to end.
     fn publish(&mut self, index: usize, mut received: &mut [u8]) -> bool {
-        let Some(Connection { room: Some(room), decoder, stream, .. }) = &mut self.connections[index] else {
+        let Some(FloorConnection { room: Some(room), decoder, stream, .. }) = &mut self.connections[index] else {
             return false;
         };
         let room = *room;
@@ -216,7 +216,7 @@ impl Floor {
         let begun = clock::thread_cpu_ns();
         let mut refused = 0;
         for &member in &self.rooms[room] {
-            if let Some(Connection { stream, .. }) = &mut self.connections[member] {
+            if let Some(FloorConnection { stream, .. }) = &mut self.connections[member] {
                 refused += u64::from(!matches!(stream.write(&self.out), Ok(sent) if sent == self.out.len()));
             }
         }

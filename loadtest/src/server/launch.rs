@@ -24,7 +24,7 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServerKind {
     /// This project's, without limits that a load test would meet.
     Roomring,
     /// The bare send loop.
@@ -45,7 +45,7 @@ pub struct Spec {
     /// Its name in tables.
     pub label: String,
     /// Which server.
-    pub kind: Kind,
+    pub kind: ServerKind,
     /// Its program (Roomring: two builds can be compared).
     pub path: Option<PathBuf>,
     /// What stands before it, beside what the scenario's options ask for.
@@ -98,9 +98,9 @@ impl std::str::FromStr for Spec {
             None => (format!("{rest}{parts}"), rest),
         };
         let kind = match kind {
-            "roomring" => Kind::Roomring,
-            "floor" => Kind::Floor,
-            other => Kind::Peer(Peer::named(other).with_context(|| {
+            "roomring" => ServerKind::Roomring,
+            "floor" => ServerKind::Floor,
+            other => ServerKind::Peer(Peer::named(other).with_context(|| {
                 let peers: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
                 format!("{other:?} is not one of roomring, floor, {}", peers.join(", "))
             })?),
@@ -172,13 +172,13 @@ impl Spec {
     /// What that is.
     pub fn refuse_unable(&self, conditions: &Conditions) -> anyhow::Result<()> {
         let (echo, binary) = match self.kind {
-            Kind::Roomring => (true, true),
-            Kind::Floor => (false, true),
-            Kind::Peer(peer) => (peer.echo, peer.binary),
+            ServerKind::Roomring => (true, true),
+            ServerKind::Floor => (false, true),
+            ServerKind::Peer(peer) => (peer.echo, peer.binary),
         };
         ensure!(echo || !conditions.echo, "{} has no echo", self.label);
         ensure!(binary || !conditions.binary, "{} cannot be driven with binary messages", self.label);
-        if let (true, Some(option)) = (self.kind != Kind::Roomring, conditions.edge.options().first()) {
+        if let (true, Some(option)) = (self.kind != ServerKind::Roomring, conditions.edge.options().first()) {
             bail!("{}: {option} is for a roomring that is started here; this server is started without", self.label);
         }
         Ok(())
@@ -187,31 +187,31 @@ impl Spec {
     fn path(&self, conditions: &Conditions) -> &'static str {
         match (self.kind, conditions.echo) {
             (_, true) => "/echo",
-            (Kind::Roomring, false) => "/ws",
+            (ServerKind::Roomring, false) => "/ws",
             (_, false) => "/",
         }
     }
 
     fn dialect(&self, conditions: &Conditions) -> Dialect {
         match self.kind {
-            Kind::Roomring if conditions.binary => Dialect::Binary,
-            Kind::Roomring => Dialect::json(),
-            Kind::Floor => Dialect::Raw(Templates { binary: conditions.binary, ..Templates::default() }),
-            Kind::Peer(peer) => Dialect::Raw(peer.templates(conditions.binary)),
+            ServerKind::Roomring if conditions.binary => Dialect::Binary,
+            ServerKind::Roomring => Dialect::json(),
+            ServerKind::Floor => Dialect::Raw(Templates { binary: conditions.binary, ..Templates::default() }),
+            ServerKind::Peer(peer) => Dialect::Raw(peer.templates(conditions.binary)),
         }
     }
 
     fn command(&self, conditions: &Conditions, certificate: Option<&Certificate>) -> anyhow::Result<Command> {
         let this = std::env::current_exe().context("the path of this program")?;
         let (program, args): (PathBuf, Vec<String>) = match self.kind {
-            Kind::Floor => (this, vec!["floor-server".into()]),
-            Kind::Roomring => {
+            ServerKind::Floor => (this, vec!["floor-server".into()]),
+            ServerKind::Roomring => {
                 let beside = this.with_file_name("roomring");
                 let program = self.path.clone().unwrap_or(beside);
                 ensure!(program.exists(), "{} is missing: `cargo build --release`", program.display());
                 (program, roomring_args(conditions, certificate))
             }
-            Kind::Peer(peer) => peer.command()?,
+            ServerKind::Peer(peer) => peer.command()?,
         };
         let mut command = if conditions.cores.is_empty() {
             Command::new(program)
@@ -222,7 +222,7 @@ impl Spec {
             command
         };
         command.args(args);
-        if let Kind::Peer(Peer { cpus: Some(variable), .. }) = self.kind {
+        if let ServerKind::Peer(Peer { cpus: Some(variable), .. }) = self.kind {
             command.env(variable, conditions.cores.len().max(1).to_string());
         }
         Ok(command)
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn specs_are_read() {
         let spec: Spec = "before:roomring=/tmp/old".parse().expect("good");
-        assert_eq!((spec.label.as_str(), spec.kind), ("before", Kind::Roomring));
+        assert_eq!((spec.label.as_str(), spec.kind), ("before", ServerKind::Roomring));
         assert_eq!(spec.path.as_deref(), Some(std::path::Path::new("/tmp/old")));
         assert_eq!("uws".parse::<Spec>().expect("good").label, "uws");
         let spec: Spec = "roomring=/tmp/old+tls+jwt".parse().expect("good");

@@ -1,4 +1,4 @@
-//! The HTTP API of one process: its operations, and what bounds the access to them. Reads no request.
+//! The HTTP API of one process: its operations, and the limits on access to them. Reads no request.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -6,43 +6,43 @@ use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::guard::{Guard, REQUESTS_MAX, SharedGuard};
-use crate::control::operations::{CallCores, OperationSettings, Operations, Refused};
+use crate::control::operations::{CallCores, OperationError, OperationSettings, Operations};
 use crate::control::requests::Requests;
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
 use crate::io::clock;
 
-/// Bytes of a body beside its data, with 1,000 room names as long as they can be.
+/// Bytes of a body beside its data: enough for 1,000 room names of the maximum length.
 const BESIDE_DATA_BYTES: usize = 1 << 20;
 
-/// Bytes of the bodies that are being read or worked on, together; at least two of the largest.
+/// Bytes of all request bodies in memory; at least two of the largest fit.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of a body in which there can be data of `max_message_bytes`.
+/// Bytes of the largest body: data of `max_message_bytes` fits.
 pub(super) fn body_bytes_max(max_message_bytes: usize) -> usize {
-    // Base64 is the longest form of data.
+    // Base64 is the longest encoding of data.
     max_message_bytes.div_ceil(3) * 4 + BESIDE_DATA_BYTES
 }
 
-/// Bytes of all bodies together.
+/// Bytes of all request bodies in memory.
 fn bodies_bytes_max(max_message_bytes: usize) -> usize {
     BODIES_BYTES_MAX.max(2 * body_bytes_max(max_message_bytes))
 }
 
-/// What the API is told at its start.
+/// The configuration of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
     /// This machine's name.
     pub node: String,
-    /// `X-API-Key`; empty: nobody is asked for one.
+    /// The value of `X-API-Key` that requests need; if empty, none is needed.
     pub api_key: String,
-    /// How often requests may come; `None`: no limit.
+    /// Rate limit of requests; `None`: no limit.
     pub api_rate: Option<Rate>,
-    /// The largest data of a publish.
+    /// Bytes of data in one publish.
     pub max_message_bytes: usize,
-    /// Hosts by which the control address may be asked for, on every route.
+    /// Hosts that requests to the control address may name, on every route.
     pub allowed_hosts: AllowedHosts,
-    /// Whether rooms whose names begin with `@` are users' inboxes; without, nothing may be published there.
+    /// Whether rooms whose names begin with `@` are inboxes; if not, publishing to them is forbidden.
     pub inboxes: bool,
 }
 
@@ -51,17 +51,17 @@ pub struct Api {
     operations: Arc<Operations>,
     guard: SharedGuard,
     hosts: RwLock<AllowedHosts>,
-    /// Requests under way.
-    places: Semaphore,
-    /// The largest body of a request.
+    /// One permit for each request in flight.
+    in_flight: Semaphore,
+    /// Bytes of the largest body.
     body_bytes_max: usize,
-    /// KiB of the bodies of requests under way.
+    /// One permit for each KiB of request bodies in memory.
     bodies: Semaphore,
     requests: Requests,
 }
 
 impl Api {
-    /// `drain` begins the planned stop as a signal does; `false`: it could not be told.
+    /// `drain` starts a drain as a signal does, and returns whether the request was queued.
     pub fn new(
         settings: ApiSettings,
         cores: impl CallCores + 'static,
@@ -73,56 +73,56 @@ impl Api {
             operations: Arc::new(operations),
             guard: SharedGuard::new(Guard::new(api_key, api_rate)),
             hosts: RwLock::new(allowed_hosts),
-            places: Semaphore::new(REQUESTS_MAX),
+            in_flight: Semaphore::new(REQUESTS_MAX),
             body_bytes_max: body_bytes_max(max_message_bytes),
             bodies: Semaphore::new(bodies_bytes_max(max_message_bytes) / 1_024),
             requests: Requests::default(),
         }
     }
 
-    /// Goes by another key, another rate and other hosts from now on.
+    /// Replaces the key, the rate and the hosts.
     pub fn change(&self, key: String, rate: Option<Rate>, hosts: AllowedHosts) {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).change(key, rate, clock::now().mono_us);
         *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
-    /// Whether a request may ask for this host.
+    /// Whether requests may name this host.
     pub fn allows(&self, authority: &str) -> bool {
         self.hosts.read().unwrap_or_else(PoisonError::into_inner).allow(authority)
     }
 
-    /// The counts of its requests.
+    /// Counts of requests.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// What requests ask for.
+    /// The operations that requests run.
     pub(super) fn operations(&self) -> Arc<Operations> {
         self.operations.clone()
     }
 
-    /// Lets a request pass that has the key, is not too many, and is no stranger's page's.
+    /// Admits a request by its key, origin and rate, and counts it as in flight until the permit is dropped.
     ///
     /// # Errors
-    /// 401, 403, 429 or 503.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<SemaphorePermit<'_>, Refused> {
+    /// Becomes status 401, 403, 429 or 503.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<SemaphorePermit<'_>, OperationError> {
         let now_us = clock::now().mono_us;
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).admit(headers, now_us)?;
-        self.places.try_acquire().map_err(|_| Refused::overloaded("too many requests to the API are under way"))
+        self.in_flight.try_acquire().map_err(|_| OperationError::overloaded("too many API requests are in flight"))
     }
 
-    /// The largest body of a request.
+    /// Bytes of the largest body.
     pub(super) fn body_bytes_max(&self) -> usize {
         self.body_bytes_max
     }
 
-    /// Memory for a body of so many bytes, until it is dropped.
+    /// Reserves memory for a body until the permit is dropped.
     ///
     /// # Errors
-    /// 503.
-    pub(super) fn reserve_body(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refused> {
+    /// Becomes status 503.
+    pub(super) fn reserve_body(&self, bytes: usize) -> Result<SemaphorePermit<'_>, OperationError> {
         let kib = u32::try_from(bytes.div_ceil(1_024)).expect("the largest body is far below 4 TiB");
-        let full = |_| Refused::overloaded("the bodies of other requests take all the memory there is for them");
+        let full = |_| OperationError::overloaded("other requests use all the memory for request bodies");
         self.bodies.try_acquire_many(kib).map_err(full)
     }
 }

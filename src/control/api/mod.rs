@@ -1,13 +1,13 @@
 //! The HTTP API under `/api`: the operations of the control address over HTTP, for an application's backend and an
-//! operator. Owns who may ask, how requests are read and which status an answer has. Never asks a core itself: that is
-//! the work of [`super::operations`].
+//! operator. Owns access, the reading of requests and the status of responses. Never calls a core: the operations do
+//! ([`super::operations`]).
 
 mod access;
 mod guard;
 mod input;
 mod openapi;
-mod refusal;
 mod routes;
+mod status;
 mod table;
 #[cfg(test)]
 mod tests;

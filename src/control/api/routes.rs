@@ -1,4 +1,4 @@
-//! The router of `/api`: who may ask is looked at before a request is read, and what became of it is counted.
+//! The router of `/api`: admits each request before it is read, and counts its response. Knows no operation by name.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,19 +14,22 @@ use tokio::time::timeout;
 use super::access::Api;
 use super::guard::{REQUEST_TIMEOUT, check_content_type};
 use super::table::{ApiRoute, PREFIX, TABLE};
-use crate::control::operations::{Refused, RefusedCode};
+use crate::control::operations::{OperationError, OperationErrorCode};
 
-/// The label of requests that no route serves.
+/// The label of requests that match no route.
 const OTHER: &str = "other";
 
-/// The routes under `/api`, for any state. The description is given to anyone; everything else goes by the guard.
+/// The routes under `/api`, for any state. The description is public; all other routes pass the guard.
 pub fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router<S> {
     let add = |router: Router<_>, route: &ApiRoute| router.route(&route.path, route.served.clone());
     let guarded = TABLE.routes.iter().fold(Router::new(), add);
     let guarded = guarded
-        .fallback(async || Refused::new(RefusedCode::NotFound, "there is nothing at this path; see /api/openapi.json"))
+        .fallback(async || OperationError::new(OperationErrorCode::NotFound, "no such path; see /api/openapi.json"))
         .method_not_allowed_fallback(async || {
-            Refused::new(RefusedCode::MethodNotAllowed, "this path is served by another method")
+            OperationError::new(
+                OperationErrorCode::MethodNotAllowed,
+                "this path needs another method; see the Allow header",
+            )
         })
         .layer(from_fn_with_state(api.clone(), pass))
         .with_state(api.clone());
@@ -34,14 +37,14 @@ pub fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router<S> {
 }
 
 static DESCRIPTION: LazyLock<String> =
-    LazyLock::new(|| TABLE.description.to_json().expect("the description is plain values"));
+    LazyLock::new(|| TABLE.description.to_json().expect("the description has only plain values"));
 
-/// `GET /api/openapi.json`. Needs no key: it says what can be asked, and nothing of this server.
+/// `GET /api/openapi.json`. Needs no key: it describes the API, and says nothing about this server.
 async fn describe() -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], DESCRIPTION.as_str()).into_response()
 }
 
-/// What every request passes: who may, how many at a time, how long, and the count of what became of it.
+/// Admits a request, serves it within the time limit, and counts its response.
 async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let pattern = TABLE.pattern(request.uri().path());
     let answer = admit_and_serve(&api, request, next).await;
@@ -57,9 +60,10 @@ async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Resp
     response
 }
 
-async fn admit_and_serve(api: &Api, request: Request, next: Next) -> Result<Response, Refused> {
-    let _place = api.admit(request.headers())?;
+async fn admit_and_serve(api: &Api, request: Request, next: Next) -> Result<Response, OperationError> {
+    let _in_flight = api.admit(request.headers())?;
     check_content_type(request.method(), request.headers())?;
-    let late = |_| Refused::unavailable("it took too long; it may still be done, in part or as a whole");
+    let late =
+        |_| OperationError::unavailable("the request took too long; it may still take effect, in part or as a whole");
     timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(late)
 }

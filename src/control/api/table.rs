@@ -1,5 +1,5 @@
-//! The operations as routes, in one table: the router, the labels of the counts and the description all go by it. Admits
-//! and counts nothing.
+//! The table of routes, made from the list of operations: the router, the labels of the counts and the description follow
+//! from it. Admits and counts nothing.
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
@@ -17,33 +17,33 @@ use super::access::Api;
 use super::input::{JsonBody, QueryParameters, RoomInPath};
 use super::openapi;
 use crate::base::ids::RoomName;
-use crate::control::operations::{self, Catalogue, Operations, Refused};
+use crate::control::operations::{self, Catalogue, OperationError, Operations};
 
-/// What every path begins with.
+/// The prefix of every path.
 pub(super) const PREFIX: &str = "/api";
 
-/// Every operation, as it is served and described.
+/// The routes of all operations, with their description.
 pub(super) static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
     let mut table = RouteTable { routes: Vec::new(), description: openapi::frame() };
     operations::list(&mut table);
     table
 });
 
-/// An operation with its place.
+/// The route of one operation.
 pub(super) struct ApiRoute {
     pub method: Method,
-    /// Below [`PREFIX`], with `{room}` for a room's name.
+    /// Below [`PREFIX`]; `{room}` stands for a room's name.
     pub path: String,
     pub served: MethodRouter<Arc<Api>>,
 }
 
-/// All of them.
+/// The routes of all operations.
 pub(super) struct RouteTable {
     pub routes: Vec<ApiRoute>,
     pub description: OpenApi,
 }
 
-/// What the description says of an operation.
+/// Method, path and success status of an operation, from its description.
 struct Described {
     method: Method,
     filter: MethodFilter,
@@ -52,7 +52,7 @@ struct Described {
 }
 
 impl RouteTable {
-    /// The path of the route that serves this one, as a pattern; both are below [`PREFIX`].
+    /// The pattern of the route that matches a path; both are below [`PREFIX`].
     pub fn pattern(&self, path: &str) -> Option<&str> {
         let fits = |pattern: &&str| {
             let mut parts = path.split('/');
@@ -75,15 +75,20 @@ impl RouteTable {
             let methods = [(Method::GET, MethodFilter::GET, &item.get), (Method::POST, MethodFilter::POST, &item.post)];
             methods.into_iter().find_map(|(method, filter, operation)| {
                 let operation = operation.as_ref().filter(has_name)?;
-                let path = path.strip_prefix(PREFIX).expect("every operation is below the prefix").to_owned();
+                let path = path.strip_prefix(PREFIX).expect("every operation has the prefix").to_owned();
                 let success =
                     operation.responses.responses.keys().find_map(|status| {
                         StatusCode::from_bytes(status.as_bytes()).ok().filter(StatusCode::is_success)
                     });
-                Some(Described { method, filter, path, success: success.expect("it can succeed") })
+                Some(Described {
+                    method,
+                    filter,
+                    path,
+                    success: success.expect("every operation describes its success"),
+                })
             })
         });
-        found.unwrap_or_else(|| panic!("the operation {name} is not described"))
+        found.unwrap_or_else(|| panic!("the operation {name} has no description"))
     }
 
     fn add<H, T>(&mut self, name: &str, serve: impl FnOnce(StatusCode) -> H)
@@ -105,7 +110,7 @@ impl Catalogue for RouteTable {
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| {
             move |State(api): State<Arc<Api>>, QueryParameters(query): QueryParameters<Q>| {
@@ -118,7 +123,7 @@ impl Catalogue for RouteTable {
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| {
             move |State(api): State<Arc<Api>>,
@@ -133,7 +138,7 @@ impl Catalogue for RouteTable {
     where
         B: DeserializeOwned + Send + 'static,
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| {
             move |State(api): State<Arc<Api>>, JsonBody(body): JsonBody<B>| answer(success, run(api.operations(), body))
@@ -143,13 +148,13 @@ impl Catalogue for RouteTable {
     fn without_input<A, W>(&mut self, name: &str, run: fn(Arc<Operations>) -> W)
     where
         A: Serialize + 'static,
-        W: Future<Output = Result<A, Refused>> + Send + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
     {
         self.add(name, |success| move |State(api): State<Arc<Api>>| answer(success, run(api.operations())));
     }
 }
 
-async fn answer<A: Serialize>(success: StatusCode, work: impl Future<Output = Result<A, Refused>>) -> Response {
+async fn answer<A: Serialize>(success: StatusCode, work: impl Future<Output = Result<A, OperationError>>) -> Response {
     match work.await {
         Ok(answer) => (success, Json(answer)).into_response(),
         Err(refused) => refused.into_response(),

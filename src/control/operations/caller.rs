@@ -1,4 +1,4 @@
-//! From a request to the cores and back: which core is asked, and how long it may take. Never waits on a core's thread.
+//! Calls to the cores: which core to ask, and for how long to wait. Never blocks a core.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::refused::Refused;
+use super::error::OperationError;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName, UserName};
 use crate::engine::call::{Call, CallAnswer};
@@ -19,15 +19,15 @@ use crate::wire::protocol::{Answer, Ask, Refusal};
 /// The user in whose name the server itself asks and publishes.
 pub const SERVER: &str = "server";
 
-/// A core that has not answered by then is given up on; it may still do what was asked.
+/// How long a core may take to answer. The call may still take effect afterwards.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The cores of this process, as far as calls go.
+/// Makes calls to the cores of this process.
 pub trait CallCores: Send + Sync {
-    /// How many there are.
+    /// The number of cores.
     fn cores(&self) -> u16;
 
-    /// Gives a call to a core. `false`: its channel is full, or it has ended; the call is dropped with its reply.
+    /// Queues a call. `false` if the core's channel is full or the core has ended: the call and its reply are dropped.
     fn try_call(&self, core: CoreId, call: Call, reply: Reply) -> bool;
 }
 
@@ -41,7 +41,7 @@ impl CallCores for Arc<[CoreHandle]> {
     }
 }
 
-/// Where a listing goes on: written `core-place`. Opaque to clients.
+/// Where a listing continues, written `core-place`. Opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub core: u16,
@@ -52,22 +52,23 @@ impl Cursor {
     pub const START: Cursor = Cursor { core: 0, place: 0 };
 
     /// Reads the `after` of a request.
-    pub fn read(text: Option<&str>) -> Result<Self, Refused> {
+    pub fn read(text: Option<&str>) -> Result<Self, OperationError> {
         let Some(text) = text else { return Ok(Self::START) };
         let read = || {
             let (core, place) = text.split_once('-')?;
             Some(Cursor { core: core.parse().ok()?, place: place.parse().ok()? })
         };
-        read().ok_or_else(|| Refused::bad("`after` must be the `next` of the answer before"))
+        let invalid = || OperationError::bad(format!("`after` is {text:?}; it must be the `next` of the page before"));
+        read().ok_or_else(invalid)
     }
 
-    /// As the `next` of an answer.
+    /// As the `next` of a page.
     pub fn text(self) -> String {
         format!("{}-{}", self.core, self.place)
     }
 }
 
-/// Asks cores.
+/// Asks cores and waits for their answers.
 pub(super) struct Caller(Box<dyn CallCores>);
 
 impl Caller {
@@ -79,38 +80,38 @@ impl Caller {
         self.0.cores()
     }
 
-    /// One core's answer.
+    /// Asks one core.
     ///
     /// # Errors
-    /// It refuses, cannot be reached, or does not answer in time.
-    pub async fn ask(&self, core: CoreId, call: Call) -> Result<CallAnswer, Refused> {
+    /// The core refuses, cannot be reached, or does not answer in time.
+    pub async fn ask(&self, core: CoreId, call: Call) -> Result<CallAnswer, OperationError> {
         let (sender, receiver) = oneshot::channel();
-        // Whoever asked may have given up: then there is nobody to tell.
+        // The request may have ended meanwhile, and the receiver with it.
         let reply = Reply::new(move |answer| drop(sender.send(answer)));
         if !self.0.try_call(core, call, reply) {
-            return Err(Refused::overloaded("a core of the server takes no more calls now"));
+            return Err(OperationError::overloaded("too many calls are queued for a core of the server"));
         }
         match timeout(CALL_TIMEOUT, receiver).await {
             Ok(Ok(CallAnswer::Room(Answer::Refused(Refusal { code, message, retry_after_ms })))) => {
-                Err(Refused { retry_after_ms, ..Refused::of(code, message) })
+                Err(OperationError { retry_after_ms, ..OperationError::of(code, message) })
             }
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Refused::unavailable("a core of the server has ended")),
+            Ok(Err(_)) => Err(OperationError::unavailable("a core of the server has stopped")),
             Err(_) => {
-                let message = "a core of the server does not answer; it may still do what was asked";
-                Err(Refused::unavailable(message))
+                let message = "a core of the server did not answer in time; the operation may still take effect";
+                Err(OperationError::unavailable(message))
             }
         }
     }
 
-    /// The answer of a room's owner to what the server itself asks.
-    pub async fn ask_room(&self, room: RoomName, ask: Ask) -> Result<Answer, Refused> {
+    /// Asks a room's owner in the server's name.
+    pub async fn ask_room(&self, room: RoomName, ask: Ask) -> Result<Answer, OperationError> {
         let server = UserName::new(SERVER).expect("a valid name");
         self.ask_room_as(server, room, ask).await
     }
 
-    /// The answer of a room's owner to what is asked in a user's name.
-    pub async fn ask_room_as(&self, from: UserName, room: RoomName, ask: Ask) -> Result<Answer, Refused> {
+    /// Asks a room's owner in the name of a user.
+    pub async fn ask_room_as(&self, from: UserName, room: RoomName, ask: Ask) -> Result<Answer, OperationError> {
         let owner = owner_of(&room, self.cores());
         match self.ask(owner, Call::Room { room, from, ask }).await? {
             CallAnswer::Room(answer) => Ok(answer),
@@ -118,9 +119,9 @@ impl Caller {
         }
     }
 
-    /// Goes through the places of all cores from a cursor on. `call` asks for a run of places; `take` takes its answer
-    /// and gives where to go on in that core, or `None` at its end. `is_enough` is asked after each answer.
-    /// Returns where the next listing would go on; `None`: all places have been gone through.
+    /// Scans the places of all cores from a cursor on. `call` asks for a run of places; `take` takes its answer and returns
+    /// where to continue on that core, or `None` at its end. The scan stops early when `is_enough` holds after an answer.
+    /// Returns where the next page begins, or `None` after the last place.
     pub async fn scan<T>(
         &self,
         from: Cursor,
@@ -128,7 +129,7 @@ impl Caller {
         call: impl Fn(&T, u32) -> Call,
         take: impl Fn(&mut T, CallAnswer) -> Option<u32>,
         is_enough: impl Fn(&T) -> bool,
-    ) -> Result<Option<Cursor>, Refused> {
+    ) -> Result<Option<Cursor>, OperationError> {
         let mut cursor = from;
         while cursor.core < self.cores() {
             let answer = self.ask(CoreId(cursor.core), call(into, cursor.place)).await?;
@@ -144,8 +145,8 @@ impl Caller {
     }
 }
 
-/// What a core says that it was not asked.
-pub(super) fn unexpected() -> Refused {
-    tracing::error!("a core answers what it was not asked");
-    Refused::of(ErrorCode::Internal, "the server made a mistake")
+/// A core gave an answer that belongs to another call: a bug.
+pub(super) fn unexpected() -> OperationError {
+    tracing::error!("unexpected answer from core");
+    OperationError::of(ErrorCode::Internal, "internal error: unexpected answer from a core")
 }

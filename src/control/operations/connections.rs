@@ -1,4 +1,5 @@
-//! `connections`, `disconnect`, `kick`: who is connected, and who is not to be.
+//! `connections`, `disconnect` and `kick`: listing connections, closing them, and removing users from rooms. Closes no
+//! socket itself: the cores do.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::caller::{Cursor, unexpected};
 use super::catalogue::Catalogue;
+use super::error::{ErrorBody, OperationError};
 use super::field;
-use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
 use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
@@ -17,21 +18,21 @@ use crate::io::clock;
 
 #[derive(OpenApi)]
 #[openapi(paths(connections, disconnect, kick))]
-struct Description;
+struct ConnectionsDescription;
 
-/// Hands the operations of this file to `catalogue`.
+/// Adds the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(ConnectionsDescription::openapi());
     catalogue.with_query("connections", connections);
     catalogue.with_body("disconnect", disconnect);
     catalogue.with_body("kick", kick);
 }
 
-/// By what the first connections are chosen
+/// Order of the slowest connections
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionSort {
-    /// The laggards: most bytes waiting first
+    /// Most queued bytes first
     Queued,
 }
 
@@ -39,16 +40,16 @@ pub enum ConnectionSort {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ConnectionsRequest {
-    /// How many at most: 100, at most 1,000; with `sort` 10, at most 100
+    /// Entries in the page: default 100, maximum 1,000; with `sort` default 10, maximum 100
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u64>,
-    /// The `next` of the page before; not with `sort`
+    /// Continue a listing: the `next` of the page before. Cannot be combined with `sort`
     pub after: Option<String>,
-    /// Only this user's
+    /// List only connections of this user
     pub user: Option<String>,
-    /// Only members of this room
+    /// List only members of this room
     pub room: Option<String>,
-    /// The laggards of all connections rather than a page of them
+    /// List the slowest connections instead of a page of all connections
     pub sort: Option<ConnectionSort>,
 }
 
@@ -56,25 +57,25 @@ pub struct ConnectionsRequest {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Connection)]
 pub struct ConnectionView {
-    /// Its id, as in `welcome`
+    /// Connection id, as in `welcome`
     #[schema(example = "0-12-345")]
     pub connection: String,
-    /// Whose
+    /// User of the connection
     pub user: String,
-    /// The machine that holds it
+    /// Machine that holds the connection
     pub node: String,
-    /// The core of that machine
+    /// Core of that machine
     pub core: u16,
-    /// In which form it reads pushes: `json` or `binary`
+    /// Form of its messages: `json` or `binary`
     #[schema(example = "json")]
     pub form: &'static str,
-    /// Rooms that it has joined
+    /// Number of rooms joined
     pub rooms: u32,
-    /// Whether its user said to be away on it
+    /// Whether the connection has set its status to `away`
     pub away: bool,
-    /// When anything of it last arrived, Unix milliseconds
+    /// Time of the last frame received, Unix milliseconds
     pub last_seen_at: u64,
-    /// Round-trip time of its last ping, milliseconds; absent before the first
+    /// Round-trip time of the last ping, milliseconds; absent before the first pong
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<f64>,
     /// WebSocket messages received
@@ -85,7 +86,7 @@ pub struct ConnectionView {
     pub bytes_received: u64,
     /// Bytes sent
     pub bytes_sent: u64,
-    /// Bytes that wait to be read by it
+    /// Bytes queued for the connection
     pub queued_bytes: u64,
 }
 
@@ -111,36 +112,39 @@ impl ConnectionView {
     }
 }
 
-/// Open WebSockets of this machine
+/// A page of the open WebSockets of this machine
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Connections)]
 pub struct ConnectionsPage {
-    /// By core and place; with `sort` the worst laggards first
+    /// In order of core and slot; with `sort` slowest first
     pub connections: Vec<ConnectionView>,
-    /// Where the next page begins; absent in the last one
+    /// Cursor of the next page; absent on the last page
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// List connections, or the worst laggards of them
+/// List connections, or the slowest connections
 #[utoipa::path(
     get, path = "/api/connections", tag = "connections", params(ConnectionsRequest),
     responses(
         (status = 200, description = "A page of connections", body = ConnectionsPage),
-        (status = "4XX", description = "The request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not now", body = ErrorBody),
+        (status = "4XX", description = "Invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
     )
 )]
-pub async fn connections(operations: Arc<Operations>, request: ConnectionsRequest) -> Result<ConnectionsPage, Refused> {
+pub async fn connections(
+    operations: Arc<Operations>,
+    request: ConnectionsRequest,
+) -> Result<ConnectionsPage, OperationError> {
     let (order, is_page) = match request.sort {
         None => (ConnOrder::Slot, true),
         Some(ConnectionSort::Queued) => (ConnOrder::Queued, false),
     };
     if !is_page && request.after.is_some() {
-        return Err(Refused::bad("`after` must not come together with `sort`"));
+        return Err(OperationError::bad("`after` cannot be combined with `sort`"));
     }
-    let (usual, most) = if is_page { (field::PAGE_USUAL, LISTING_MAX) } else { (field::TOP_USUAL, TOP_MAX) };
-    let limit = field::limit(request.limit, usual, most)?;
+    let (default, most) = if is_page { (field::PAGE_DEFAULT, LISTING_MAX) } else { (field::TOP_DEFAULT, TOP_MAX) };
+    let limit = field::limit(request.limit, default, most)?;
     let user = request.user.map(|user| field::user("user", &user)).transpose()?;
     let room = request.room.map(|room| field::room("room", &room)).transpose()?;
     let left = |found: &Vec<ConnSummary>| if is_page { limit - found.len() as u32 } else { limit };
@@ -171,48 +175,52 @@ pub async fn connections(operations: Arc<Operations>, request: ConnectionsReques
     Ok(ConnectionsPage { connections, next: next.map(Cursor::text) })
 }
 
-/// Whose connections to close: a user's, or one
+/// Connections to close: all of a user, or one
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Disconnect)]
 pub struct DisconnectRequest {
-    /// All connections of this user; this or `connection`
+    /// Close all connections of this user. Give this or `connection`
     #[schema(example = "alice")]
     pub user: Option<String>,
-    /// The connection with this id
+    /// Close the connection with this id
     pub connection: Option<String>,
-    /// Told to the client in the close frame, up to 123 bytes
+    /// Reason in the close frame, up to 123 bytes
     pub reason: Option<String>,
 }
 
-/// Connections that are being closed with 4403
+/// Connections being closed with code 4403
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Disconnected {
-    /// How many
+    /// Number of connections
     pub disconnected: u32,
 }
 
 /// Close a user's connections, or one connection
 ///
-/// Each gets what waits for it, then the close code 4403: its client should not reconnect.
+/// Each connection is sent what is queued for it and then close code 4403, after which its client should not reconnect.
 #[utoipa::path(
     post, path = "/api/disconnect", tag = "connections", request_body = DisconnectRequest,
     responses(
-        (status = 200, description = "How many are being closed", body = Disconnected),
-        (status = "4XX", description = "The request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Some may have been closed: try again", body = ErrorBody),
+        (status = 200, description = "The number of connections being closed", body = Disconnected),
+        (status = "4XX", description = "Invalid request", body = ErrorBody),
+        (status = "5XX", description = "Some connections may have been closed: retry", body = ErrorBody),
     )
 )]
-pub async fn disconnect(operations: Arc<Operations>, request: DisconnectRequest) -> Result<Disconnected, Refused> {
+pub async fn disconnect(
+    operations: Arc<Operations>,
+    request: DisconnectRequest,
+) -> Result<Disconnected, OperationError> {
     let DisconnectRequest { user, connection, reason } = request;
     let reason = reason.map(read_reason).transpose()?;
     let whom = match (user, connection) {
         (Some(user), None) => Whom::User(field::user("user", &user)?),
         (None, Some(connection)) => {
+            let message = || format!("`connection` is {connection:?}; it must be an id such as \"0-12-345\"");
             let conn = ConnId::from_text(&connection);
-            Whom::Connection(conn.ok_or_else(|| Refused::bad("`connection` must be an id such as \"0-12-345\""))?)
+            Whom::Connection(conn.ok_or_else(|| OperationError::bad(message()))?)
         }
-        (None, None) => return Err(Refused::bad("`user` or `connection` is missing")),
-        (Some(_), Some(_)) => return Err(Refused::bad("`connection` must not come together with `user`")),
+        (None, None) => return Err(OperationError::bad("`user` or `connection` is required")),
+        (Some(_), Some(_)) => return Err(OperationError::bad("`connection` cannot be combined with `user`")),
     };
     let call = |from| Call::Disconnect { whom: whom.clone(), from, reason: reason.clone() };
     let disconnected = match &whom {
@@ -227,60 +235,62 @@ pub async fn disconnect(operations: Arc<Operations>, request: DisconnectRequest)
         Whom::User(user) => user.to_string(),
         Whom::Connection(conn) => conn.to_string(),
     };
-    tracing::info!(whom, disconnected, "an operator disconnects");
+    tracing::info!(whom, disconnected, "connections closed by an operator");
     Ok(Disconnected { disconnected })
 }
 
-fn read_reason(reason: String) -> Result<Box<str>, Refused> {
+fn read_reason(reason: String) -> Result<Box<str>, OperationError> {
     if reason.len() > CLOSE_REASON_BYTES_MAX {
-        return Err(Refused::too_large(format!("`reason` must be at most {CLOSE_REASON_BYTES_MAX} bytes")));
+        let bytes = reason.len();
+        let message = format!("`reason` has {bytes} bytes; it must have at most {CLOSE_REASON_BYTES_MAX}");
+        return Err(OperationError::too_large(message));
     }
     Ok(reason.into_boxed_str())
 }
 
-/// Who is to leave which room
+/// A user to remove from a room
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Kick)]
 pub struct KickRequest {
-    /// Which room
+    /// Room
     #[schema(example = "lobby")]
     pub room: String,
-    /// Whom
+    /// User
     #[schema(example = "alice")]
     pub user: String,
 }
 
-/// Connections that have been put out of a room
+/// A user removed from a room
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Kicked {
-    /// Which room
+    /// Room
     pub room: String,
-    /// Whom
+    /// User
     pub user: String,
-    /// How many of the user's connections
+    /// Number of the user's connections that were members
     pub kicked: u32,
 }
 
-/// Put a user out of a room
+/// Remove a user from a room
 ///
-/// Each of the user's connections in the room gets the push `left` with reason `kicked`. It stays connected.
+/// Each of the user's connections in the room is sent the push `left` with reason `kicked`, and stays connected.
 #[utoipa::path(
     post, path = "/api/kick", tag = "connections", request_body = KickRequest,
     responses(
-        (status = 200, description = "How many were put out; 0: the user was not there", body = Kicked),
-        (status = "4XX", description = "The request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Some may have been put out: try again", body = ErrorBody),
+        (status = 200, description = "The number of connections removed; 0 if the user was not in the room", body = Kicked),
+        (status = "4XX", description = "Invalid request", body = ErrorBody),
+        (status = "5XX", description = "Some connections may have been removed: retry", body = ErrorBody),
     )
 )]
-pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<Kicked, Refused> {
+pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<Kicked, OperationError> {
     let (room, user) = (field::room("room", &request.room)?, field::user("user", &request.user)?);
     let kicked = end_all(&operations, |from| Call::Kick { room: room.clone(), user: user.clone(), from }).await?;
-    tracing::info!(%room, %user, kicked, "an operator kicks");
+    tracing::info!(%room, %user, kicked, "user removed from a room by an operator");
     Ok(Kicked { room: room.to_string(), user: user.to_string(), kicked })
 }
 
-/// Does the same on every core, run by run of its slots; how many it met.
-async fn end_all(operations: &Operations, call: impl Fn(u32) -> Call) -> Result<u32, Refused> {
+/// Makes a call on every core until it has covered all slots. Returns how many connections it ended.
+async fn end_all(operations: &Operations, call: impl Fn(u32) -> Call) -> Result<u32, OperationError> {
     let mut ended = 0;
     for core in 0..operations.cores.cores() {
         let mut from = Some(0);

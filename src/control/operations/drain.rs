@@ -1,4 +1,4 @@
-//! `drain`: the planned stop of this server. Closes nothing itself.
+//! `drain`: the planned stop of this server. Hands the request to the service thread; closes no connection itself.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::catalogue::Catalogue;
-use super::refused::{ErrorBody, Refused};
+use super::error::{ErrorBody, OperationError};
 use super::state::Operations;
 
 #[derive(OpenApi)]
 #[openapi(paths(drain))]
-struct Description;
+struct DrainDescription;
 
-/// Hands the operations of this file to `catalogue`.
+/// Adds the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(DrainDescription::openapi());
     catalogue.without_input("drain", drain);
 }
 
-/// The server is on its way to its end
+/// The drain has started
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Draining {
     /// `draining`
@@ -27,22 +27,23 @@ pub struct Draining {
     pub status: &'static str,
 }
 
-/// Begin the planned stop
+/// Drain the server
 ///
-/// As SIGTERM does: no new connections; those there are told to reconnect and closed over a while; then the process ends.
-/// Asking again changes nothing, nor does the first signal after it; the second one ends the process at once.
+/// Like SIGTERM: the server accepts no new connections, tells clients to reconnect, closes their connections over a while,
+/// and exits. Repeating the request changes nothing, and neither does the first signal after it; a second signal ends the
+/// process at once.
 #[utoipa::path(
     post, path = "/api/drain", tag = "server",
     responses(
-        (status = 202, description = "It has begun", body = Draining),
-        (status = "4XX", description = "The request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not now", body = ErrorBody),
+        (status = 202, description = "The drain has started", body = Draining),
+        (status = "4XX", description = "Invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
     )
 )]
-pub async fn drain(operations: Arc<Operations>) -> Result<Draining, Refused> {
-    if !operations.begin_drain() {
-        return Err(Refused::unavailable("the server is not listening to this now"));
+pub async fn drain(operations: Arc<Operations>) -> Result<Draining, OperationError> {
+    if !operations.start_drain() {
+        return Err(OperationError::unavailable("the request could not be queued; try again"));
     }
-    tracing::info!("an operator drains");
+    tracing::info!("drain requested through the control address");
     Ok(Draining { status: "draining" })
 }

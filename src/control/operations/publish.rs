@@ -1,5 +1,5 @@
-//! `publish`, `broadcast`: messages in the server's name. They take the same way as a member's, through the
-//! room's owner.
+//! `publish` and `broadcast`: messages that the server publishes, through the room's owner like those of members. Numbers
+//! no message itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,102 +11,103 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::caller::{SERVER, unexpected};
 use super::catalogue::Catalogue;
+use super::error::{ErrorBody, OperationError};
 use super::field;
-use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
 use crate::base::ids::{RoomName, UserName};
 use crate::wire::protocol::{Answer, Ask, Publish};
 
 #[derive(OpenApi)]
 #[openapi(paths(publish, broadcast))]
-struct Description;
+struct PublishDescription;
 
-/// Hands the operations of this file to `catalogue`.
+/// Adds the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(PublishDescription::openapi());
     catalogue.with_body("publish", publish);
     catalogue.with_body("broadcast", broadcast);
 }
 
-/// Rooms of one broadcast.
+/// Rooms in one broadcast.
 const ROOMS_MAX: usize = 1_000;
 
-/// Rooms of one broadcast that are asked at a time.
+/// Rooms of one broadcast that are asked at a time, so that a broadcast does not fill a core's channel for others.
 const ROOMS_AT_ONCE: usize = 64;
 
-/// One message
+/// A message for one room
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Publish)]
 pub struct PublishRequest {
-    /// Where; nobody need be there: who joins later finds it in the history
+    /// Room to publish to. It may have no members: those who join later find the message in its history
     #[schema(example = "lobby")]
     pub room: String,
-    /// Any JSON value; members get it as it is written here. This or `data_b64`
+    /// Any JSON value, delivered byte for byte. Give this or `data_b64`
     #[serde(default, deserialize_with = "field::present")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
-    /// Bytes in standard base64, in place of `data`
+    /// Bytes in standard base64, instead of `data`
     pub data_b64: Option<String>,
-    /// Idempotency key, up to 128 bytes: the same `from` with the same key within 2 minutes publishes nothing again
+    /// Idempotency key, up to 128 bytes. Repeated by the same `from` within 2 minutes, it publishes nothing
     pub key: Option<String>,
-    /// In whose name; `server` where it is missing
+    /// User shown as the publisher; `server` by default
     #[schema(example = "server")]
     pub from: Option<String>,
-    /// Not numbered and not kept: for those who are there now. Not together with `key`
+    /// Deliver to current members only, without a number and without history. Cannot be combined with `key`
     #[serde(default)]
     pub ephemeral: bool,
 }
 
-/// One message for many rooms
+/// A message for several rooms
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Broadcast)]
 pub struct BroadcastRequest {
-    /// Where, 1 to 1,000 rooms; one that is named twice gets the message once
+    /// 1 to 1,000 rooms; a room named twice gets the message once
     #[schema(min_items = 1, max_items = 1000)]
     pub rooms: Vec<String>,
-    /// Any JSON value; members get it as it is written here. This or `data_b64`
+    /// Any JSON value, delivered byte for byte. Give this or `data_b64`
     #[serde(default, deserialize_with = "field::present")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
-    /// Bytes in standard base64, in place of `data`
+    /// Bytes in standard base64, instead of `data`
     pub data_b64: Option<String>,
-    /// Idempotency key, up to 128 bytes; it counts in each room by itself
+    /// Idempotency key, up to 128 bytes; each room checks it separately
     pub key: Option<String>,
-    /// In whose name; `server` where it is missing
+    /// User shown as the publisher; `server` by default
     pub from: Option<String>,
-    /// Not numbered and not kept: for those who are there now. Not together with `key`
+    /// Deliver to current members only, without a number and without history. Cannot be combined with `key`
     #[serde(default)]
     pub ephemeral: bool,
 }
 
-/// A message that is in its room's history and on its way to every member
+/// A published message
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Published)]
 pub struct PublishReceipt {
-    /// Where
+    /// Room
     pub room: String,
-    /// Its number; absent for an ephemeral one
+    /// Number of the message; absent if ephemeral
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// The numbering that `seq` belongs to
+    /// Epoch that `seq` belongs to
     #[schema(example = "00f3a1b2c4d5e6f7")]
     pub epoch: String,
-    /// Present where the key was known: nothing was published again, and `seq` is the first one's
+    /// `true` if the key was used before: nothing was published, and `seq` is that of the first publish
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate: Option<bool>,
 }
 
-/// What became of a broadcast in each room, in the order of the request
+/// Result of a broadcast
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BroadcastDone {
-    /// Rooms in which it was published
+    /// Number of rooms that the message was published to
     pub published: usize,
-    /// Rooms in which it was not
+    /// Number of rooms that it was not published to
     pub failed: usize,
+    /// Result for each room, in the order of the request
     pub results: Vec<BroadcastResult>,
 }
 
-/// Published, or why not
+/// Result of a broadcast in one room
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum BroadcastResult {
@@ -114,14 +115,14 @@ pub enum BroadcastResult {
     Failed(BroadcastFailed),
 }
 
-/// A room in which a broadcast was not published
+/// A room that a broadcast was not published to
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BroadcastFailed {
-    /// Where
+    /// Room
     pub room: String,
-    /// As in the answer of `publish`
+    /// Error code, as `publish` returns it
     pub error: &'static str,
-    /// Plain words
+    /// Error message for people
     pub message: String,
 }
 
@@ -129,32 +130,35 @@ pub struct BroadcastFailed {
 #[utoipa::path(
     post, path = "/api/publish", tag = "rooms", request_body = PublishRequest,
     responses(
-        (status = 200, description = "Numbered, in history, and on its way to every member", body = PublishReceipt),
-        (status = "4XX", description = "Not published: the request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not published, or nobody can tell: try again with the same key", body = ErrorBody),
+        (status = 200, description = "The message has its number, is in history, and is on its way to every member", body = PublishReceipt),
+        (status = "4XX", description = "Invalid request: not published", body = ErrorBody),
+        (status = "5XX", description = "Not published, or unknown: retry with the same `key`", body = ErrorBody),
     )
 )]
-pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Result<PublishReceipt, Refused> {
+pub async fn publish(operations: Arc<Operations>, request: PublishRequest) -> Result<PublishReceipt, OperationError> {
     let room = field::room("room", &request.room)?;
     check_inbox(&operations, "room", &room)?;
     let PublishRequest { data, data_b64, key, from, ephemeral, .. } = request;
-    let message = read_message(&operations, (data, data_b64), key, from.as_deref(), ephemeral)?;
+    let message = MessageFields { data, data_b64, key, from, ephemeral }.read(&operations)?;
     publish_one(&operations, room, message).await
 }
 
-/// Publish a message to many rooms
+/// Publish a message to several rooms
 #[utoipa::path(
     post, path = "/api/broadcast", tag = "rooms", request_body = BroadcastRequest,
     responses(
-        (status = 200, description = "What became of it in each room; some may have failed", body = BroadcastDone),
-        (status = "4XX", description = "Published nowhere: the request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Nobody can tell where it was published: try again with the same key", body = ErrorBody),
+        (status = 200, description = "Result for each room; some may have failed", body = BroadcastDone),
+        (status = "4XX", description = "Invalid request: published nowhere", body = ErrorBody),
+        (status = "5XX", description = "Unknown where it was published: retry with the same `key`", body = ErrorBody),
     )
 )]
-pub async fn broadcast(operations: Arc<Operations>, request: BroadcastRequest) -> Result<BroadcastDone, Refused> {
+pub async fn broadcast(
+    operations: Arc<Operations>,
+    request: BroadcastRequest,
+) -> Result<BroadcastDone, OperationError> {
     let BroadcastRequest { rooms, data, data_b64, key, from, ephemeral } = request;
     if !(1..=ROOMS_MAX).contains(&rooms.len()) {
-        return Err(Refused::bad(format!("`rooms` must name from 1 to {ROOMS_MAX} rooms")));
+        return Err(OperationError::bad(format!("`rooms` names {} rooms; it must name 1 to {ROOMS_MAX}", rooms.len())));
     }
     let mut names = Vec::with_capacity(rooms.len());
     let mut seen = HashSet::new();
@@ -166,41 +170,47 @@ pub async fn broadcast(operations: Arc<Operations>, request: BroadcastRequest) -
             names.push(name);
         }
     }
-    let message = read_message(&operations, (data, data_b64), key, from.as_deref(), ephemeral)?;
+    let message = MessageFields { data, data_b64, key, from, ephemeral }.read(&operations)?;
     let results = publish_all(&operations, names, &message).await;
     let failed = results.iter().filter(|result| matches!(result, BroadcastResult::Failed(_))).count();
     Ok(BroadcastDone { published: results.len() - failed, failed, results })
 }
 
-/// An inbox is nobody's to read where there are none.
-fn check_inbox(operations: &Operations, field: &str, room: &RoomName) -> Result<(), Refused> {
+/// With `rooms.inboxes` off nobody could read an inbox.
+fn check_inbox(operations: &Operations, field: &str, room: &RoomName) -> Result<(), OperationError> {
     if room.starts_with('@') && !operations.settings.inboxes {
-        return Err(Refused::forbidden(format!("`{field}` names an inbox, and rooms.inboxes is off")));
+        return Err(OperationError::forbidden(format!("`{field}`: {room:?} is an inbox, and rooms.inboxes is off")));
     }
     Ok(())
 }
 
-fn read_message(
-    operations: &Operations,
-    (json, base64): (Option<Box<RawValue>>, Option<String>),
+/// The fields of both requests beside their rooms.
+struct MessageFields {
+    data: Option<Box<RawValue>>,
+    data_b64: Option<String>,
     key: Option<String>,
-    from: Option<&str>,
+    from: Option<String>,
     ephemeral: bool,
-) -> Result<(UserName, Publish), Refused> {
-    let (kind, data) = field::data(json, base64, operations.settings.max_message_bytes)?;
-    let from = field::user("from", from.unwrap_or(SERVER))?;
-    let key = field::key(key)?;
-    if key.is_some() && ephemeral {
-        return Err(Refused::bad("`key` must not come together with `ephemeral`"));
+}
+
+impl MessageFields {
+    fn read(self, operations: &Operations) -> Result<(UserName, Publish), OperationError> {
+        let Self { data, data_b64, key, from, ephemeral } = self;
+        let (kind, data) = field::data(data, data_b64, operations.settings.max_message_bytes)?;
+        let from = field::user("from", from.as_deref().unwrap_or(SERVER))?;
+        let key = field::key(key)?;
+        if key.is_some() && ephemeral {
+            return Err(OperationError::bad("`key` cannot be combined with `ephemeral`"));
+        }
+        Ok((from, Publish { kind, data, key, echo: true, ephemeral }))
     }
-    Ok((from, Publish { kind, data, key, echo: true, ephemeral }))
 }
 
 async fn publish_one(
     operations: &Operations,
     room: RoomName,
     (from, publish): (UserName, Publish),
-) -> Result<PublishReceipt, Refused> {
+) -> Result<PublishReceipt, OperationError> {
     match operations.cores.ask_room_as(from, room.clone(), Ask::Publish(publish)).await? {
         Answer::Published { epoch, seq, duplicate } => Ok(PublishReceipt {
             room: room.to_string(),
@@ -212,7 +222,7 @@ async fn publish_one(
     }
 }
 
-/// A few rooms at a time, so that a broadcast does not fill a core's channel for others.
+/// Publishes to a few rooms at a time. Results are in the order of `rooms`.
 async fn publish_all(
     operations: &Arc<Operations>,
     rooms: Vec<RoomName>,
@@ -229,7 +239,7 @@ async fn publish_all(
             asked.spawn(async move { (index, room.clone(), publish_one(&operations, room, message).await) });
         }
         let Some(done) = asked.join_next().await else { break };
-        let (index, room, result) = done.expect("publishing neither panics nor is it cancelled before its set is");
+        let (index, room, result) = done.expect("a publish neither panics nor is cancelled before its set");
         results[index] = Some(match result {
             Ok(published) => BroadcastResult::Published(published),
             Err(refused) => {

@@ -1,4 +1,4 @@
-//! `rooms`, `room`, `members`, `history`: which rooms there are, who is in them, what they hold.
+//! `rooms`, `room`, `members` and `history`: reading rooms. Changes none.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::caller::{Cursor, unexpected};
 use super::catalogue::Catalogue;
+use super::error::{ErrorBody, OperationError};
 use super::field;
-use super::refused::{ErrorBody, Refused};
 use super::state::Operations;
 use crate::base::ids::RoomName;
 use crate::base::limits::{LISTING_MAX, PAGE_MAX, TOP_MAX};
@@ -20,18 +20,18 @@ use crate::wire::publication::Publication;
 
 #[derive(OpenApi)]
 #[openapi(paths(rooms, room, members, history), components(schemas(MessageView)))]
-struct Description;
+struct RoomsDescription;
 
-/// Hands the operations of this file to `catalogue`.
+/// Adds the operations of this file to `catalogue`.
 pub(super) fn list(catalogue: &mut impl Catalogue) {
-    catalogue.describe(Description::openapi());
+    catalogue.describe(RoomsDescription::openapi());
     catalogue.with_query("rooms", rooms);
     catalogue.of_room("room", room);
     catalogue.of_room("members", members);
     catalogue.of_room("history", history);
 }
 
-/// By what the first rooms are chosen
+/// Order of the busiest rooms
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomSort {
@@ -45,12 +45,12 @@ pub enum RoomSort {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RoomsRequest {
-    /// How many at most: 100, at most 1,000; with `sort` 10, at most 100
+    /// Entries in the page: default 100, maximum 1,000; with `sort` default 10, maximum 100
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u64>,
-    /// The `next` of the page before; not with `sort`
+    /// Continue a listing: the `next` of the page before. Cannot be combined with `sort`
     pub after: Option<String>,
-    /// The busiest of all rooms rather than a page of them
+    /// List the busiest rooms instead of a page of all rooms
     pub sort: Option<RoomSort>,
 }
 
@@ -58,17 +58,17 @@ pub struct RoomsRequest {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Room)]
 pub struct RoomView {
-    /// Its name
+    /// Name of the room
     pub room: String,
-    /// Users present; connections where presence is off
+    /// Users present; with presence off, connections
     pub members: u64,
-    /// Connections that are members
+    /// Member connections
     pub connections: u64,
-    /// Number of its newest message
+    /// Number of the newest message
     pub head_seq: u64,
-    /// The numbering that `head_seq` belongs to
+    /// Epoch that `head_seq` belongs to
     pub epoch: String,
-    /// Messages per second, of the last 10 s as far as the history holds them
+    /// Messages per second over the last 10 s, as far as history reaches
     pub rate: f64,
 }
 
@@ -80,29 +80,29 @@ impl From<RoomSummary> for RoomView {
     }
 }
 
-/// Rooms that are held, with members or for their history
+/// A page of rooms
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Rooms)]
 pub struct RoomsPage {
-    /// In no order of their names; with `sort` the busiest first
+    /// In no particular order; with `sort` busiest first
     pub rooms: Vec<RoomView>,
-    /// Where the next page begins; absent in the last one
+    /// Cursor of the next page; absent on the last page
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// List rooms, or the busiest of them
+/// List rooms, or the busiest rooms
 ///
-/// A page lists each room that lives through the whole listing exactly once, whatever comes and goes meanwhile.
+/// A listing over several pages names every room that exists throughout exactly once.
 #[utoipa::path(
     get, path = "/api/rooms", tag = "rooms", params(RoomsRequest),
     responses(
         (status = 200, description = "A page of rooms", body = RoomsPage),
-        (status = "4XX", description = "The request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not now", body = ErrorBody),
+        (status = "4XX", description = "Invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
     )
 )]
-pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result<RoomsPage, Refused> {
+pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result<RoomsPage, OperationError> {
     let order = match request.sort {
         None => RoomOrder::Place,
         Some(RoomSort::Members) => RoomOrder::Members,
@@ -110,10 +110,10 @@ pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result
     };
     let is_page = order == RoomOrder::Place;
     if !is_page && request.after.is_some() {
-        return Err(Refused::bad("`after` must not come together with `sort`"));
+        return Err(OperationError::bad("`after` cannot be combined with `sort`"));
     }
-    let (usual, most) = if is_page { (field::PAGE_USUAL, LISTING_MAX) } else { (field::TOP_USUAL, TOP_MAX) };
-    let limit = field::limit(request.limit, usual, most)?;
+    let (default, most) = if is_page { (field::PAGE_DEFAULT, LISTING_MAX) } else { (field::TOP_DEFAULT, TOP_MAX) };
+    let limit = field::limit(request.limit, default, most)?;
     let left = |found: &Vec<RoomSummary>| if is_page { limit - found.len() as u32 } else { limit };
     let mut found: Vec<RoomSummary> = Vec::new();
     let next = operations
@@ -140,21 +140,21 @@ pub async fn rooms(operations: Arc<Operations>, request: RoomsRequest) -> Result
 /// Describe one room
 #[utoipa::path(
     get, path = "/api/rooms/{room}", tag = "rooms",
-    params(("room" = String, Path, description = "Its name, percent-encoded")),
+    params(("room" = String, Path, description = "Name of the room, percent-encoded")),
     responses(
         (status = 200, description = "The room", body = RoomView),
-        (status = "4XX", description = "`room_not_found`, or the request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not now", body = ErrorBody),
+        (status = "4XX", description = "`room_not_found`, or invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
     )
 )]
-pub async fn room(operations: Arc<Operations>, room: RoomName, _: RoomRequest) -> Result<RoomView, Refused> {
+pub async fn room(operations: Arc<Operations>, room: RoomName, _: RoomRequest) -> Result<RoomView, OperationError> {
     match operations.cores.ask_room(room, Ask::Summary).await? {
         Answer::Summary(summary) => Ok(summary.into()),
         _ => Err(unexpected()),
     }
 }
 
-/// No parameter is known.
+/// Has no parameters: any parameter is an error.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoomRequest {}
@@ -163,23 +163,23 @@ pub struct RoomRequest {}
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct MembersRequest {
-    /// How many at most: 100, at most 300
+    /// Entries in the page: default 100, maximum 300
     #[param(minimum = 1, maximum = 300)]
     pub limit: Option<u64>,
-    /// Only users whose names sort after this one, by bytes
+    /// List only users whose names sort after this one, by bytes
     pub after: Option<String>,
 }
 
-/// A user who is in a room
+/// A user present in a room
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Member)]
 pub struct MemberView {
-    /// Who
+    /// Name of the user
     pub user: String,
-    /// `online`, or `away` when all of the user's connections say so
+    /// `away` if every connection of the user has set it, else `online`
     #[schema(example = "online")]
     pub status: &'static str,
-    /// The user's connections that are members; 0 for a few seconds after the last has gone
+    /// Member connections of the user; 0 for a few seconds after the last one has left
     pub connections: u32,
 }
 
@@ -189,37 +189,37 @@ impl From<&PresentUser> for MemberView {
     }
 }
 
-/// Users who are in a room
+/// A page of the users present in a room
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Members)]
 pub struct MembersPage {
-    /// Which room
+    /// Name of the room
     pub room: String,
-    /// All of them
+    /// Users present in the room, on all pages
     pub total: u64,
-    /// By name
+    /// In order of their names
     pub users: Vec<MemberView>,
-    /// The `after` of the next page; absent in the last one
+    /// The `after` of the next page; absent on the last page
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// List the users who are in a room
+/// List the users present in a room
 #[utoipa::path(
     get, path = "/api/rooms/{room}/members", tag = "rooms",
-    params(("room" = String, Path, description = "Its name, percent-encoded"), MembersRequest),
+    params(("room" = String, Path, description = "Name of the room, percent-encoded"), MembersRequest),
     responses(
         (status = 200, description = "A page of users", body = MembersPage),
-        (status = "4XX", description = "`room_not_found`, `forbidden` where presence is off, or the request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not now", body = ErrorBody),
+        (status = "4XX", description = "`room_not_found`, `forbidden` if presence is off, or invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
     )
 )]
 pub async fn members(
     operations: Arc<Operations>,
     room: RoomName,
     request: MembersRequest,
-) -> Result<MembersPage, Refused> {
-    let limit = field::limit(request.limit, field::PAGE_USUAL, PAGE_MAX)?;
+) -> Result<MembersPage, OperationError> {
+    let limit = field::limit(request.limit, field::PAGE_DEFAULT, PAGE_MAX)?;
     let after = request.after.map(|after| field::user("after", &after).map(|user| Box::from(&*user))).transpose()?;
     let answer = operations.cores.ask_room(room.clone(), Ask::Presence { after, limit }).await?;
     let Answer::Presence { total, users } = answer else { return Err(unexpected()) };
@@ -232,35 +232,35 @@ pub async fn members(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryRequest {
-    /// How many at most: 100, at most 300
+    /// Entries in the page: default 100, maximum 300
     #[param(minimum = 1, maximum = 300)]
     pub limit: Option<u64>,
-    /// Only messages above this number, the oldest of them
+    /// List the oldest messages above this number
     pub after: Option<u64>,
-    /// Only messages below this number, the newest of them; not with `after`
+    /// List the newest messages below this number. Cannot be combined with `after`
     pub before: Option<u64>,
 }
 
-/// A numbered message as members get it
+/// A numbered message, as members receive it
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes what the wire writes")]
+#[expect(dead_code, reason = "describes the JSON of wire::publication")]
 #[schema(as = Message)]
 pub struct MessageView {
     /// `message`
     r#type: String,
-    /// Where
+    /// Name of the room
     room: String,
-    /// Its number
+    /// Number of the message
     seq: u64,
-    /// Who published it
+    /// User who published it
     from: String,
-    /// When, Unix milliseconds
+    /// Time of publication, Unix milliseconds
     at: u64,
-    /// As it was published in JSON
+    /// Data that was published as JSON
     data: Option<serde_json::Value>,
-    /// What was published in bytes, in base64
+    /// Data that was published as bytes, in base64
     data_b64: Option<String>,
-    /// The publisher's idempotency key
+    /// Idempotency key of the publisher
     key: Option<String>,
 }
 
@@ -268,13 +268,13 @@ pub struct MessageView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = History)]
 pub struct HistoryPage {
-    /// Which room
+    /// Name of the room
     pub room: String,
-    /// The numbering of its messages
+    /// Epoch of the message numbers
     pub epoch: String,
-    /// The oldest that is held; `head_seq` + 1 when none is
+    /// Number of the oldest message in history; `head_seq` + 1 if there is none
     pub first_seq: u64,
-    /// The newest
+    /// Number of the newest message
     pub head_seq: u64,
     /// Oldest first
     #[schema(value_type = Vec<MessageView>)]
@@ -283,31 +283,31 @@ pub struct HistoryPage {
 
 /// Read a room's history
 ///
-/// Without `after` and `before` the newest messages. A page holds fewer than asked when they are large.
+/// Lists the newest messages unless `after` or `before` is given. A page of large messages has fewer than `limit`.
 #[utoipa::path(
     get, path = "/api/rooms/{room}/history", tag = "rooms",
-    params(("room" = String, Path, description = "Its name, percent-encoded"), HistoryRequest),
+    params(("room" = String, Path, description = "Name of the room, percent-encoded"), HistoryRequest),
     responses(
         (status = 200, description = "A page of messages", body = HistoryPage),
-        (status = "4XX", description = "`room_not_found`, `history_unavailable`, or the request must be another one", body = ErrorBody),
-        (status = "5XX", description = "Not now", body = ErrorBody),
+        (status = "4XX", description = "`room_not_found`, `history_unavailable`, or invalid request", body = ErrorBody),
+        (status = "5XX", description = "Temporarily unavailable", body = ErrorBody),
     )
 )]
 pub async fn history(
     operations: Arc<Operations>,
     room: RoomName,
     request: HistoryRequest,
-) -> Result<HistoryPage, Refused> {
+) -> Result<HistoryPage, OperationError> {
     let HistoryRequest { limit, after, before } = request;
     if after.is_some() && before.is_some() {
-        return Err(Refused::bad("`before` must not come together with `after`"));
+        return Err(OperationError::bad("`before` cannot be combined with `after`"));
     }
-    let limit = field::limit(limit, field::PAGE_USUAL, PAGE_MAX)?;
+    let limit = field::limit(limit, field::PAGE_DEFAULT, PAGE_MAX)?;
     let answer = operations.cores.ask_room(room.clone(), Ask::History { after, before, limit }).await?;
     let Answer::History { head, first_seq, messages } = answer else { return Err(unexpected()) };
     let raw = |message: &Arc<Publication>| {
-        let json = String::from_utf8(message.json(&room).to_vec()).expect("the wire writes JSON");
-        RawValue::from_string(json).expect("the wire writes JSON")
+        let json = String::from_utf8(message.json(&room).to_vec()).expect("a publication is written as JSON");
+        RawValue::from_string(json).expect("a publication is written as JSON")
     };
     let (epoch, head_seq) = (head.epoch.to_string(), head.seq);
     let messages = messages.iter().map(raw).collect();

@@ -1,15 +1,15 @@
-//! What every operation works with: the cores, and what the configuration says about requests. Serves no protocol.
+//! The state that every operation works with: the cores, and the configuration of requests. Serves no protocol.
 
 use super::caller::{CallCores, Caller};
 
-/// What operations take from the configuration.
+/// The part of the configuration that operations depend on.
 #[derive(Clone, Debug)]
 pub struct OperationSettings {
     /// This machine's name.
     pub node: String,
-    /// The largest data of a publish.
+    /// Bytes of data in one publish.
     pub max_message_bytes: usize,
-    /// Whether rooms whose names begin with `@` are inboxes of users; without, nothing may be published there.
+    /// Whether rooms whose names begin with `@` are inboxes; if not, publishing to them is forbidden.
     pub inboxes: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// `drain` begins the planned stop as a signal does; `false`: the service thread could not be told.
+    /// `drain` starts a drain as a signal does, and returns whether the request was queued.
     pub fn new(
         settings: OperationSettings,
         cores: impl CallCores + 'static,
@@ -30,7 +30,7 @@ impl Operations {
         Self { settings, cores: Caller::new(cores), drain: Box::new(drain) }
     }
 
-    pub(super) fn begin_drain(&self) -> bool {
+    pub(super) fn start_drain(&self) -> bool {
         (self.drain)()
     }
 }

@@ -40,8 +40,9 @@ impl Home {
 
     /// The slots that one call looks at, and where to go on.
     fn looked_at(&self, from: u32) -> (Range<u32>, Option<u32>) {
-        let end = from.saturating_add(CALL_SCAN_MAX).min(self.slots_used);
-        (from..end, Some(end).filter(|end| *end < self.slots_used))
+        let used = self.slots.range().end;
+        let end = from.saturating_add(CALL_SCAN_MAX).min(used);
+        (from..end, Some(end).filter(|end| *end < used))
     }
 
     /// Whether an open connection is one of a user (if one is meant) and in the room of an audience (if one is meant).

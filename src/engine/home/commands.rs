@@ -3,8 +3,8 @@
 
 use smallvec::smallvec;
 
-use super::late::Leaving;
-use super::pace::LANE_FULL;
+use super::late::MembershipEnd;
+use super::routing::LANE_FULL;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
@@ -171,7 +171,7 @@ impl Home {
         let Some((audience, index)) = self.wanted_membership(slot, room) else {
             return self.refuse_stranger(slot, reply, effects);
         };
-        self.end_membership(slot, (audience, index), Leaving::Asked(reply), effects);
+        self.end_membership(slot, (audience, index), MembershipEnd::Asked(reply), effects);
     }
 
     /// Puts a member out of a room: from here on it gets nothing more of it, and is told so once the owner has answered
@@ -186,7 +186,7 @@ impl Home {
         if place != NOWHERE {
             self.remove_member(slot, audience, place, effects);
         }
-        self.end_membership(slot, (audience, index), Leaving::Expelled(reason), effects);
+        self.end_membership(slot, (audience, index), MembershipEnd::Expelled(reason), effects);
     }
 
     /// The connection no longer wants a membership, or may no longer have it. Its place is free for the next command.
@@ -194,7 +194,7 @@ impl Home {
         &mut self,
         slot: u32,
         (audience, index): (u32, usize),
-        how: Leaving,
+        how: MembershipEnd,
         effects: &mut HomeEffects<'_>,
     ) {
         let membership = &mut self.sessions.at_mut(slot).memberships[index];

@@ -15,10 +15,10 @@ impl Home {
         let is_compressed = session.reading.is_some_and(|reading| reading.window().is_some());
         effects.budget.release(decoder.held_bytes());
         let result = if is_compressed {
-            let mut inflater = std::mem::take(&mut self.inflater);
+            let mut inflater = std::mem::take(effects.inflater);
             let result = self.receive_all(slot, &mut decoder, Some(&mut inflater), bytes, effects);
             inflater.let_go();
-            self.inflater = inflater;
+            *effects.inflater = inflater;
             result
         } else {
             self.receive_all(slot, &mut decoder, None, bytes, effects)
@@ -63,7 +63,7 @@ impl Home {
                         return Ok(());
                     }
                 }
-                Phase::Free | Phase::Head | Phase::Ending | Phase::Lingering => return Ok(()),
+                Phase::Free | Phase::Head | Phase::Greeting | Phase::Ending | Phase::Lingering => return Ok(()),
             }
             self.count_fragments(slot, decoder.take_empty_fragments(), effects);
         }
@@ -94,11 +94,11 @@ impl Home {
     }
 
     /// The dialect of an open connection.
-    fn dialect(&self, slot: u32) -> &'static Dialect {
+    pub(super) fn dialect(&self, slot: u32) -> &'static Dialect {
         &self.settings.dialects[usize::from(self.sessions.at(slot).dialect)]
     }
 
-    fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
+    pub(super) fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
         effects.counters.messages_received.add(1);
         let stats = &mut self.sessions.at_mut(slot).stats;
         stats.messages_received = stats.messages_received.wrapping_add(1);

@@ -1,4 +1,4 @@
-//! Whole cores with a state of their own in place of the engine, driven over loopback.
+//! Whole cores that run a relay in place of the engine, driven over loopback.
 
 mod tls;
 
@@ -21,7 +21,7 @@ use crate::engine::outbound::Outbound;
 use crate::engine::output::{Output, Send as SendOut};
 use crate::io::calls::Reply;
 use crate::io::lanes::Staged;
-use crate::io::listener::Listeners;
+use crate::io::listener::ListeningSockets;
 use crate::wire::form::Form;
 use crate::wire::protocol::{Ask, Publish, ReplyTo};
 use crate::wire::publication::DataKind;
@@ -32,16 +32,16 @@ struct Relayed {
     generation: u32,
     is_sending: bool,
     waiting: Vec<u8>,
-    /// Closed by the drain once nothing waits.
+    /// The drain closes it once nothing waits.
     is_leaving: bool,
-    /// Its peer has ended its stream.
+    /// The peer has ended its stream.
     has_ended: bool,
     /// Bytes received and not answered yet.
     owed: usize,
 }
 
-/// Answers with what it receives, after sending it around all cores; closes on `!`. Every rule of the engine's contract
-/// with the pump is asserted.
+/// Sends received bytes around all cores, then back to their sender; closes on `!`. Asserts every rule of the contract
+/// between engine and pump.
 struct Relay {
     cores: u16,
     outbound: Outbound,
@@ -126,7 +126,7 @@ impl CoreState for Relay {
                 self.pass_on(conn, Bytes::copy_from_slice(bytes));
             }
             Input::Sent { slot } => self.slots.get_mut(&slot).expect("told of open slots only").is_sending = false,
-            // What is under way around the cores still comes back to it.
+            // Bytes on their way around the cores still come back.
             Input::Ended { slot } => self.slots.get_mut(&slot).expect("told of open slots only").has_ended = true,
             Input::Broken { slot } => {
                 let state = self.slots.get_mut(&slot).expect("told of open slots only");
@@ -194,8 +194,8 @@ impl CoreState for Relay {
     }
 }
 
-/// Cores that relay.
-struct Running {
+/// Running cores that relay.
+struct RunningCores {
     address: SocketAddr,
     cores: Vec<CoreHandle>,
     counters: Vec<Arc<CoreCounters>>,
@@ -203,19 +203,19 @@ struct Running {
     ticks: Arc<AtomicU64>,
 }
 
-impl Running {
-    fn start(cores: u16, tick_us: Option<u64>) -> Running {
-        Running::start_with(cores, tick_us, None)
+impl RunningCores {
+    fn start(cores: u16, tick_us: Option<u64>) -> RunningCores {
+        RunningCores::start_with(cores, tick_us, None)
     }
 
-    fn start_with(cores: u16, tick_us: Option<u64>, tls: Option<Arc<ServerConfig>>) -> Running {
+    fn start_with(cores: u16, tick_us: Option<u64>, tls: Option<Arc<ServerConfig>>) -> RunningCores {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners::bind(&[address], cores).expect("binds");
+        let listeners = ListeningSockets::bind(&[address], cores).expect("binds");
         let wakes: Vec<_> = (0..cores).map(|_| Arc::new(Wake::new().expect("an eventfd"))).collect();
         let (ends, ended) = mpsc::channel();
         let ticks = Arc::new(AtomicU64::new(0));
         let mut running =
-            Running { address: listeners.addresses[0], cores: Vec::new(), counters: Vec::new(), ended, ticks };
+            RunningCores { address: listeners.addresses[0], cores: Vec::new(), counters: Vec::new(), ended, ticks };
         for ((lanes, wake), listeners) in Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core) {
             let counters = Arc::new(CoreCounters::default());
             running.counters.push(counters.clone());
@@ -227,7 +227,7 @@ impl Running {
                 listeners,
                 tls: tls.clone(),
                 lanes,
-                prefaced: Trusted::default(),
+                proxies: Trusted::default(),
                 wake,
                 services,
                 counters,
@@ -273,8 +273,8 @@ fn echoed(client: &mut TcpStream, text: &[u8]) {
 }
 
 #[test]
-fn hops_go_around_and_wake_whoever_sleeps() {
-    let running = Running::start(3, None);
+fn hops_go_around_and_wake_sleeping_cores() {
+    let running = RunningCores::start(3, None);
     let address = running.address;
     let threads: Vec<_> = (0..4_u64)
         .map(|thread| {
@@ -282,7 +282,7 @@ fn hops_go_around_and_wake_whoever_sleeps() {
                 let mut client = TcpStream::connect(address).expect("connects");
                 for round in 0..400_u64 {
                     echoed(&mut client, format!("{thread}/{round};").as_bytes());
-                    // Pauses of every length: the cores are met awake, waiting in the ring, and parked.
+                    // Pauses of every length find the cores awake, waiting in the ring, and parked.
                     let pause = [0, 0, 0, 50, 500, 3_000, 9_990, 11_000, 15_000][(round * 7 + thread) as usize % 9];
                     thread::sleep(Duration::from_micros(pause));
                 }
@@ -299,7 +299,7 @@ fn hops_go_around_and_wake_whoever_sleeps() {
 
 #[test]
 fn thousands_come_and_go_across_cores() {
-    let running = Running::start(2, None);
+    let running = RunningCores::start(2, None);
     let address = running.address;
     let threads: Vec<_> = (0..4_u16)
         .map(|thread| {
@@ -327,7 +327,7 @@ fn thousands_come_and_go_across_cores() {
 
 #[test]
 fn a_drain_ends_when_every_core_has_let_go() {
-    let running = Running::start(3, None);
+    let running = RunningCores::start(3, None);
     let mut clients: Vec<_> = (0..12).map(|_| TcpStream::connect(running.address).expect("connects")).collect();
     clients.iter_mut().for_each(|client| echoed(client, b"hello"));
     // Parked by now.
@@ -343,14 +343,14 @@ fn a_drain_ends_when_every_core_has_let_go() {
 
 #[test]
 fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
-    let running = Running::start(1, None);
+    let running = RunningCores::start(1, None);
     let ask = |sender: mpsc::Sender<CallAnswer>| {
         let whom = Whom::User(UserName::new("ann").expect("valid"));
         let call = Call::Disconnect { whom, from: 0, reason: None };
         running.cores[0].try_tell(Control::Call { call, reply: Reply::new(move |answer| drop(sender.send(answer))) })
     };
     for pause_ms in [0, 1, 50] {
-        // Met awake, waiting in its ring, and parked.
+        // Finds the core awake, waiting in its ring, and parked.
         thread::sleep(Duration::from_millis(pause_ms));
         let (sender, receiver) = mpsc::channel();
         ask(sender).expect("the core serves");
@@ -359,7 +359,7 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
     }
     running.tell(|| Control::Stop);
     let (sender, receiver) = mpsc::channel();
-    // Taken by the channel or refused by it: nobody answers either way, and whoever waits hears of it.
+    // Whether the channel takes the call or not: nobody answers it, and the waiting side learns that.
     drop(ask(sender));
     running.ended.recv_timeout(Duration::from_secs(5)).expect("the core ends");
     let mut last = receiver.recv_timeout(Duration::from_secs(5));
@@ -372,7 +372,7 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
 
 #[test]
 fn an_idle_core_sleeps_and_ticks_on_time() {
-    let running = Running::start(2, Some(20_000));
+    let running = RunningCores::start(2, Some(20_000));
     let mut clients: Vec<_> = (0..100).map(|_| TcpStream::connect(running.address).expect("connects")).collect();
     clients.iter_mut().for_each(|client| echoed(client, b"hello"));
     thread::sleep(Duration::from_millis(100));
@@ -384,7 +384,7 @@ fn an_idle_core_sleeps_and_ticks_on_time() {
     running.wait_for_end();
     let cpu_us = running.cpu_us() - cpu_us;
     assert!(ticks > due / 2 && ticks <= due + 2, "{ticks} ticks of {due}");
-    // 100 ticks; unoptimized and on a busy machine they stay far below a core's time all the same.
+    // 100 ticks take far less, even unoptimized and on a busy machine.
     assert!(cpu_us < 100_000, "{cpu_us} us of CPU time in an idle second");
 }
 
@@ -399,7 +399,7 @@ fn a_core_that_cannot_start_says_why() {
         listeners: Vec::new(),
         tls: None,
         lanes,
-        prefaced: Trusted::default(),
+        proxies: Trusted::default(),
         wake,
         services: Services::default(),
         counters: Arc::default(),
@@ -407,7 +407,7 @@ fn a_core_that_cannot_start_says_why() {
     let (ends, ended) = mpsc::channel();
     let state = || -> Relay { panic!("is not made") };
     let error = start(config, state, move || ends.send(()).expect("waited for")).expect_err("no such CPU");
-    assert!(error.to_string().starts_with("CPU 100000 is not one"), "{error}");
+    assert!(error.to_string().starts_with("this process may not run on CPU 100000"), "{error}");
     ended.recv_timeout(Duration::from_secs(5)).expect("its thread has ended");
 }
 

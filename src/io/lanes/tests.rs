@@ -27,15 +27,15 @@ fn number(hop: &Hop) -> usize {
     }
 }
 
-/// Stages for one core only.
-struct Stage {
+/// Stages hops for one core.
+struct StagedHops {
     to: CoreId,
     hops: Vec<Hop>,
-    /// As was last told.
+    /// Bytes in the channel, as last reported.
     queued: usize,
 }
 
-impl Staged for Stage {
+impl Staged for StagedHops {
     fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop> {
         assert!(empty.is_empty());
         if to == self.to { std::mem::replace(&mut self.hops, empty) } else { empty }
@@ -66,7 +66,7 @@ fn mesh(cores: usize) -> (Vec<Lanes>, Vec<Arc<Wake>>) {
 fn a_full_lane_gives_back_and_keeps_the_order() {
     let (mut lanes, _) = mesh(3);
     let counters = CoreCounters::default();
-    let mut stage = Stage { to: CoreId(2), hops: Vec::new(), queued: 0 };
+    let mut stage = StagedHops { to: CoreId(2), hops: Vec::new(), queued: 0 };
     for sent in 0..LANE_BATCHES_MAX {
         stage.hops.push(hop(sent));
         assert_eq!(lanes[0].flush(&mut stage, &counters), 0);
@@ -88,10 +88,10 @@ fn a_full_lane_gives_back_and_keeps_the_order() {
 }
 
 #[test]
-fn only_a_sleeper_is_woken_and_once() {
+fn only_a_sleeping_core_is_woken_and_only_once() {
     let (mut lanes, wakes) = mesh(2);
     let counters = CoreCounters::default();
-    let mut stage = Stage { to: CoreId(1), hops: vec![hop(1)], queued: 0 };
+    let mut stage = StagedHops { to: CoreId(1), hops: vec![hop(1)], queued: 0 };
     lanes[0].flush(&mut stage, &counters);
     assert_eq!(counters.wakes.get(), 0, "awake");
     wakes[1].fall_asleep(Sleep::Ring);
@@ -113,7 +113,7 @@ fn no_wake_up_is_lost() {
     let wake = wakes[1].clone();
     let sending = thread::spawn(move || {
         let counters = CoreCounters::default();
-        let mut stage = Stage { to: CoreId(1), hops: Vec::new(), queued: 0 };
+        let mut stage = StagedHops { to: CoreId(1), hops: Vec::new(), queued: 0 };
         let mut waiting: VecDeque<usize> = (0..ROUNDS).collect();
         while let Some(next) = waiting.pop_front() {
             stage.hops.push(hop(next));
@@ -145,14 +145,14 @@ fn no_wake_up_is_lost() {
         }
         wake.get_up();
     }
-    assert!(sending.join().expect("sends") > 0, "it never slept");
+    assert!(sending.join().expect("sends") > 0, "the receiver never slept");
 }
 
 #[test]
-fn what_waits_in_a_channel_is_told_until_it_is_taken() {
+fn bytes_in_a_channel_are_reported_until_taken() {
     let (mut lanes, _) = mesh(2);
     let counters = CoreCounters::default();
-    let mut stage = Stage { to: CoreId(1), hops: vec![hop(0), hop(1)], queued: 0 };
+    let mut stage = StagedHops { to: CoreId(1), hops: vec![hop(0), hop(1)], queued: 0 };
     let bytes = stage.staged_bytes(CoreId(1));
     assert!(bytes >= 2 * size_of::<Hop>());
     lanes[0].flush(&mut stage, &counters);
@@ -162,7 +162,7 @@ fn what_waits_in_a_channel_is_told_until_it_is_taken() {
     assert_eq!(lanes[0].queued_bytes(), 0);
     lanes[0].flush(&mut stage, &counters);
     assert_eq!(stage.queued, 0);
-    // What a full channel does not take is not counted there.
+    // Hops that a full channel does not take are not counted there.
     for sent in 0..=LANE_BATCHES_MAX {
         stage.hops.push(hop(sent));
         let left = lanes[0].flush(&mut stage, &counters);

@@ -1,5 +1,5 @@
-//! The receive buffers of a ring: one block of memory that the kernel fills, shared by all sockets of a core, so that a
-//! socket that waits holds none. Never decides who receives.
+//! Owns the receive buffers of a ring: one block of memory that the kernel fills, shared by all sockets of a core, so that
+//! a waiting socket holds no buffer. Never decides which socket receives.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -9,25 +9,25 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-/// Bytes of one receive buffer. Larger messages arrive in several.
+/// Bytes of one receive buffer. Larger messages arrive in several buffers.
 pub const RECEIVE_BUFFER_BYTES: usize = 2048;
 
-/// From one buffer to the next. One cache line more than a power of two, because only the first lines of most buffers
-/// are used, and at equal distances those would share a few sets of the cache.
+/// Distance between buffers: one cache line more than a power of two. Most buffers use only their first lines, which would
+/// share a few cache sets at power-of-two distances.
 const STRIDE_BYTES: usize = RECEIVE_BUFFER_BYTES + 64;
 
-/// Receive buffers of a core; a power of two. More sockets than this may become readable at once: those that find no
-/// buffer are told so and ask again, after the ones before them have been handled.
+/// Receive buffers of a core; a power of two. More sockets than this may become readable at once: those without a buffer
+/// fail and receive again once buffers return.
 pub const RECEIVE_BUFFERS: u16 = 1024;
 
-/// The buffers' number in the ring: there is one group.
+/// Number of the only buffer group.
 pub(super) const GROUP: u16 = 0;
 
 const PAGE_BYTES: usize = 4096;
 
-/// The buffers and the ring of descriptors through which the kernel is given them.
+/// The buffers, and the ring of descriptors that gives them to the kernel.
 ///
-/// A buffer belongs to the kernel from [`Buffers::give`] until a completion names it, and to us from then on.
+/// A buffer belongs to the kernel from [`Buffers::give`] until a completion names it, then to us.
 pub(super) struct Buffers {
     descriptors: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
@@ -44,7 +44,7 @@ impl Buffers {
         // only by `Buffers::drop`, which the ring lets run only after every operation has ended (see `Ring::drop`).
         unsafe { uring.submitter().register_buf_ring_with_flags(address, RECEIVE_BUFFERS, GROUP, 0)? };
         for id in 0..RECEIVE_BUFFERS {
-            // Touched now, so that memory in use does not seem to grow with the first connections.
+            // Touched now, so that memory use does not seem to grow with the first connections.
             buffers.received(id, RECEIVE_BUFFER_BYTES).fill(0);
             buffers.give(id);
         }
@@ -71,7 +71,7 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// The first `length` bytes of a buffer that a completion has named and that has not been given back since.
+    /// The first `length` bytes of a buffer that a completion has named and that we have not given back.
     #[inline]
     pub(super) fn received(&mut self, id: u16, length: usize) -> &mut [u8] {
         assert!(id < RECEIVE_BUFFERS && length <= RECEIVE_BUFFER_BYTES, "the kernel named buffer {id}, {length} bytes");

@@ -1,38 +1,38 @@
-//! Where the kernel writes who is at the other end of an accepted connection: one small block for each accept under way,
-//! which is the kernel's from the submission to the completion. Never decides who is welcome.
+//! Owns the memory for peer addresses: one small block per accept in flight, which belongs to the kernel from submission to
+//! completion. Never decides whether to keep a connection.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr::NonNull;
 
-/// An address and its length, as accept(2) wants them. An IPv6 address is the longest that a TCP socket has.
+/// An address and its length, as accept(2) expects them. The longest address of a TCP socket is an IPv6 address.
 #[repr(C)]
 struct Written {
     address: MaybeUninit<libc::sockaddr_in6>,
     length: libc::socklen_t,
 }
 
-/// One block. The kernel may write into it while an accept that was given [`PeerBuffer::pointers`] is under way: whoever
-/// owns it keeps it that long, and reads it only afterwards.
+/// One block. The kernel may write into it while an accept with its [`PeerBuffer::pointers`] is in flight: the owner keeps
+/// it that long and reads it only afterwards.
 pub(super) struct PeerBuffer(NonNull<Written>);
 
 impl PeerBuffer {
     pub(super) fn new() -> PeerBuffer {
-        // Zeroed, so that what the kernel does not write is no address of an earlier connection.
+        // Zeroed, so that unwritten bytes never show the address of an earlier connection.
         let empty =
             Written { address: MaybeUninit::zeroed(), length: size_of::<libc::sockaddr_in6>() as libc::socklen_t };
         PeerBuffer(NonNull::from(Box::leak(Box::new(empty))))
     }
 
-    /// What an accept is given: good until the block is dropped, wherever the block's owner moves to.
+    /// Pointers for an accept. They stay valid until the block is dropped, even if its owner moves.
     pub(super) fn pointers(&self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
         let block = self.0.as_ptr();
         // SAFETY: the block is allocated; only addresses of its fields are taken, without a reference to them.
         unsafe { ((&raw mut (*block).address).cast(), &raw mut (*block).length) }
     }
 
-    /// Who was written, once the accept has completed; an IPv4 address in IPv6's clothes as what it is. The unspecified
-    /// address where the kernel has written none, which a TCP socket does not do.
+    /// The peer's address, after the accept has completed. Turns an IPv4-mapped IPv6 address into IPv4. Returns the
+    /// unspecified address if the kernel wrote none, which never happens for TCP.
     pub(super) fn into_address(self) -> IpAddr {
         // SAFETY: the block is allocated and, because its accept has completed, ours alone. Every byte of the address is
         // initialized, by zeroes or by the kernel, and any bytes make one.
@@ -64,7 +64,7 @@ const _: () = {
 mod tests {
     use super::*;
 
-    /// A block as the kernel leaves it behind.
+    /// A block as the kernel leaves it.
     fn written(address: libc::sockaddr_in6) -> PeerBuffer {
         let buffer = PeerBuffer::new();
         let (place, _) = buffer.pointers();

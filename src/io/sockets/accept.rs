@@ -1,58 +1,58 @@
-//! Accepting: some accepts under way for each listener, and when to start more. Never touches accepted sockets.
+//! Owns the accepts in flight for each listener, and decides when to start more. Never touches accepted sockets.
 //!
-//! There are never more accepts under way than slots free, so that the kernel always has a slot for whom it accepts: with
-//! a full table clients wait in the listener's backlog, and none is accepted only to be thrown out.
+//! At most as many accepts are in flight as slots are free, so that the kernel has a slot for every connection that it
+//! accepts. With a full table, clients wait in the listener's backlog and none is accepted only to be closed.
 
 use std::net::TcpListener;
 
-use super::super::ring::{Completion, Kind, Ring, Token};
+use super::super::ring::{Completion, Operation, OperationKind, Ring};
 
-/// Accepts under way for one listener: so many connections are taken in one turn without a further system call. Measured
-/// by clients that connect, join and close: with one, a life costs a fifth more CPU time than with a multishot accept; with
-/// 8 to 128, the same within the noise (0 to 3 % more).
+/// Accepts in flight per listener: one turn takes this many connections without another system call. Measured with clients
+/// that connect, join and close: with 1, a cycle takes a fifth more CPU time than with a multishot accept; with 8 to 128,
+/// the difference is noise (0 to 3 % more).
 const ACCEPTS: u32 = 64;
 
-/// After a failure that only time mends (the system's file table, memory), accepting pauses this long.
+/// Pause after a failure that lasts a while (no file table entry, no memory).
 const PAUSE_US: u64 = 100_000;
 
-struct Listener {
+struct ArmedListener {
     /// `None`: closed.
     socket: Option<TcpListener>,
-    /// Accepts under way.
+    /// Accepts in flight.
     armed: u32,
-    /// How many there should be: one after a failure, until an accept succeeds.
+    /// Accepts to have in flight: one after a failure, until an accept succeeds.
     wanted: u32,
-    /// None is started before this, monotonic microseconds.
+    /// No accept starts before this time, in monotonic microseconds.
     paused_until_us: u64,
 }
 
 /// The listeners of one core.
 pub struct Acceptor {
-    listeners: Vec<Listener>,
-    /// Accepts under way, of all listeners.
+    listeners: Vec<ArmedListener>,
+    /// Accepts in flight on all listeners.
     armed: u32,
     closing: bool,
 }
 
 impl Acceptor {
-    /// Accepts from `listeners` from the first [`Acceptor::resume`] on.
+    /// Accepts from `listeners` after the first [`Acceptor::resume`].
     pub fn new(listeners: Vec<TcpListener>) -> Acceptor {
-        let listener = |socket| Listener { socket: Some(socket), armed: 0, wanted: ACCEPTS, paused_until_us: 0 };
+        let listener = |socket| ArmedListener { socket: Some(socket), armed: 0, wanted: ACCEPTS, paused_until_us: 0 };
         Acceptor { listeners: listeners.into_iter().map(listener).collect(), armed: 0, closing: false }
     }
 
-    /// Whether it has been told to stop, and accepts are still under way.
+    /// Whether accepts are still in flight after [`Acceptor::close`].
     pub fn is_closing(&self) -> bool {
         self.closing && self.armed > 0
     }
 
-    /// Accepts under way.
+    /// Accepts in flight.
     #[cfg(test)]
     pub fn armed(&self) -> u32 {
         self.armed
     }
 
-    /// Starts whatever is due, as far as `free` slots go. To be called often: it costs nothing when nothing is missing.
+    /// Starts missing accepts, as many as `free` slots allow. Cheap to call often.
     #[inline]
     pub fn resume(&mut self, ring: &mut Ring, now_us: u64, free: u32) {
         if !self.closing && self.listeners.iter().any(|listener| listener.armed < listener.wanted) {
@@ -61,7 +61,7 @@ impl Acceptor {
     }
 
     fn start(&mut self, ring: &mut Ring, now_us: u64, free: u32) {
-        // One for each listener, then a second one, so that the last free slots are not all for the first listener.
+        // One accept per listener, then a second one, so that the first listener does not take all free slots.
         for listener in self.listeners.iter_mut().filter(|listener| now_us >= listener.paused_until_us) {
             listener.paused_until_us = 0;
         }
@@ -73,7 +73,7 @@ impl Acceptor {
                     && listener.paused_until_us == 0
                     && let Some(socket) = &listener.socket
                 {
-                    ring.accept(socket, token(index));
+                    ring.accept(socket, operation(index));
                     listener.armed += 1;
                     self.armed += 1;
                 }
@@ -81,18 +81,18 @@ impl Acceptor {
         }
     }
 
-    /// When [`Acceptor::resume`] has something to do for the time alone.
+    /// When the next pause ends.
     pub fn due_us(&self) -> Option<u64> {
         if self.closing {
             return None;
         }
-        let waits = |listener: &&Listener| listener.armed == 0 && listener.paused_until_us > 0;
+        let waits = |listener: &&ArmedListener| listener.armed == 0 && listener.paused_until_us > 0;
         self.listeners.iter().filter(waits).map(|listener| listener.paused_until_us).min()
     }
 
-    /// Takes a completion; gives the slot that a connection was accepted into.
+    /// Takes a completion. Returns the slot of an accepted connection.
     pub fn completed(&mut self, completion: &Completion, now_us: u64) -> Option<u32> {
-        let listener = &mut self.listeners[completion.token.index as usize];
+        let listener = &mut self.listeners[completion.operation.index as usize];
         listener.armed -= 1;
         self.armed -= 1;
         if self.closing && listener.armed == 0 {
@@ -110,11 +110,11 @@ impl Acceptor {
         None
     }
 
-    /// Stops for good and closes the listeners. What was accepted before still completes.
+    /// Stops for good and closes the listeners. Accepts in flight still complete.
     pub fn close(&mut self, ring: &mut Ring) {
         self.closing = true;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            ring.cancel_accepts(token(index));
+            ring.cancel_accepts(operation(index));
             if listener.armed == 0 {
                 listener.socket = None;
             }
@@ -122,18 +122,18 @@ impl Acceptor {
     }
 }
 
-/// Whether a new accept would fail as well.
+/// Whether a new accept would also fail.
 fn is_lasting(errno: i32) -> bool {
     match errno {
-        // The whole system is out of files or memory.
+        // The system has no file or memory left.
         libc::ENFILE | libc::EMFILE | libc::ENOMEM | libc::ENOBUFS => true,
-        // The listener itself is at fault: keep trying, slowly, rather than stop serving for good.
+        // The listener is at fault: retry slowly rather than stop serving.
         libc::EINVAL | libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::ECANCELED | libc::EAGAIN => true,
-        // A connection that was gone before it was accepted, an error of its network, an interruption.
+        // The connection ended before the accept, its network failed, or the call was interrupted.
         _ => false,
     }
 }
 
-fn token(index: usize) -> Token {
-    Token::new(Kind::Accept, 0, index as u32)
+fn operation(index: usize) -> Operation {
+    Operation::new(OperationKind::Accept, 0, index as u32)
 }

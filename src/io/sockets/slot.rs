@@ -1,50 +1,50 @@
-//! The state of one slot, a few bytes for each connection. Never acts.
+//! Owns the state of one slot, a few bytes per connection. Never acts.
 
 use super::super::ring::SendId;
 
-/// So many receives in a row make a socket busy: a command now and then does not.
+/// Receives in a row that make a socket busy; occasional commands do not.
 const BUSY_RECEIVES: u8 = 3;
 
 /// How a slot waits for input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Mode {
+pub enum ReceiveMode {
     /// No socket.
     Free,
-    /// One-shot poll under way.
+    /// One-shot poll in flight.
     Polling,
-    /// One-shot receive under way.
+    /// One-shot receive in flight.
     Receiving,
-    /// Multishot receive under way.
+    /// Multishot receive in flight.
     Streaming,
-    /// Multishot receive under way that has been cancelled, to poll after it.
+    /// Canceled multishot receive in flight; a poll follows.
     Cooling,
-    /// Found no buffer; receives again when there are some.
+    /// Waits for a receive buffer.
     Starved,
-    /// Nothing under way: it has ended.
+    /// Nothing in flight: the stream has ended.
     Silent,
 }
 
 /// One slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    /// The send under way.
+    /// The send in flight.
     pub send: Option<SendId>,
-    /// Which use of the slot this is.
+    /// The use of the slot.
     pub generation: u16,
     /// How it waits for input.
-    pub mode: Mode,
-    /// Operations under way.
+    pub mode: ReceiveMode,
+    /// Operations in flight.
     pub operations: u8,
-    /// The second of the last receive, its last eight bits.
+    /// Second of the last receive, modulo 256.
     last_second: u8,
-    /// Receives in a row, each at most a second after the one before; counted up to [`BUSY_RECEIVES`].
+    /// Receives in a row, each at most a second after the last; at most [`BUSY_RECEIVES`].
     row: u8,
-    /// Nothing more is said about it.
+    /// No input is reported any more.
     pub muted: bool,
-    /// Freed as soon as nothing is under way.
+    /// To be freed when nothing is in flight.
     pub closing: bool,
-    /// To be half-closed when the send under way has ended.
+    /// To be half-closed after the send in flight.
     pub shutdown_after_send: bool,
 }
 
@@ -53,7 +53,7 @@ impl Slot {
     pub const FREE: Slot = Slot {
         send: None,
         generation: 0,
-        mode: Mode::Free,
+        mode: ReceiveMode::Free,
         operations: 0,
         last_second: 0,
         row: 0,
@@ -62,39 +62,39 @@ impl Slot {
         shutdown_after_send: false,
     };
 
-    /// With a socket, for which nothing is under way yet.
+    /// With a new socket and nothing in flight.
     #[must_use]
     pub fn opened(generation: u16, second: u8) -> Slot {
-        Slot { generation, mode: Mode::Silent, last_second: second, ..Slot::FREE }
+        Slot { generation, mode: ReceiveMode::Silent, last_second: second, ..Slot::FREE }
     }
 
-    /// Without a socket, `generation` having been the last.
+    /// Without a socket, last used as `generation`.
     #[must_use]
     pub fn freed(generation: u16) -> Slot {
         Slot { generation, ..Slot::FREE }
     }
 
-    /// Bytes have arrived.
+    /// Records a receive.
     #[inline]
     pub fn note_received(&mut self, second: u8) {
         self.row = if self.quiet_seconds(second) <= 1 { (self.row + 1).min(BUSY_RECEIVES) } else { 1 };
         self.last_second = second;
     }
 
-    /// Whether the next receive should be one of many.
+    /// Whether to use a multishot receive next.
     #[must_use]
     pub fn is_busy(&self, second: u8) -> bool {
         self.row >= BUSY_RECEIVES && self.quiet_seconds(second) <= 1
     }
 
-    /// Seconds since the last receive. Wrong by a multiple of 256, which only costs one operation more.
+    /// Seconds since the last receive, modulo 256. The wrap costs at most one extra operation.
     #[must_use]
     pub fn quiet_seconds(&self, second: u8) -> u8 {
         second.wrapping_sub(self.last_second)
     }
 }
 
-const _: () = assert!(size_of::<Slot>() <= 16, "a slot is paid for by every idle connection");
+const _: () = assert!(size_of::<Slot>() <= 16, "every idle connection pays for a slot");
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! An echo on a real ring over loopback: reuse of slots, stalled and vanishing peers, the end with sends under way.
+//! An echo server on a real ring over loopback: reuse of slots, stalled and vanishing peers, shutdown with sends in flight.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -11,53 +11,53 @@ use socket2::SockRef;
 use super::super::ring::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
 use super::*;
 
-/// What an echo remembers of a slot: what is to be sent when the send under way has ended.
+/// State of a slot: bytes to send after the send in flight.
 #[derive(Default)]
 struct Echoed {
     sending: bool,
     waiting: Vec<u8>,
 }
 
-/// A server that answers with what it receives, as an engine would: one send per slot, a close for each disconnect.
-struct Echo {
+/// Echoes what it receives by the rules of the engine: one send per slot, a close for each disconnect.
+struct EchoServer {
     sockets: Sockets,
     slots: Vec<Option<Echoed>>,
     counters: Arc<CoreCounters>,
     address: SocketAddr,
     started: Instant,
     accepted: usize,
-    /// From whom, in order.
+    /// Peer addresses, in order.
     peers: Vec<IpAddr>,
     closed: usize,
     received: usize,
     /// Answers each receive with this instead.
     answer: Option<Bytes>,
-    /// Slots whose peers have ended their streams: closed when everything is echoed.
+    /// Slots whose peers have ended their streams; closed when everything is echoed.
     ended: Vec<u32>,
 }
 
-impl Echo {
-    fn new(capacity: u32) -> Echo {
-        Echo::on(capacity, Ring::new)
+impl EchoServer {
+    fn new(capacity: u32) -> EchoServer {
+        EchoServer::on(capacity, Ring::new)
     }
 
-    fn on(capacity: u32, ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>) -> Echo {
+    fn on(capacity: u32, ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>) -> EchoServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        Echo::listening(capacity, vec![listener], ring)
+        EchoServer::listening(capacity, vec![listener], ring)
     }
 
     fn listening(
         capacity: u32,
         listeners: Vec<TcpListener>,
         ring: impl FnOnce(u32, Arc<CoreCounters>) -> Result<Ring, StartError>,
-    ) -> Echo {
+    ) -> EchoServer {
         let address = listeners[0].local_addr().expect("bound");
         let counters = Arc::new(CoreCounters::default());
         let wake = Arc::new(Wake::new().expect("an eventfd"));
         let ring = ring(capacity, counters.clone()).expect("a ring");
         let sockets = Sockets::on(ring, capacity, listeners, wake).expect("a table");
         let started = Instant::now();
-        Echo {
+        EchoServer {
             sockets,
             slots: Vec::new(),
             counters,
@@ -72,7 +72,7 @@ impl Echo {
         }
     }
 
-    /// One turn; waits up to `wait` for something to happen.
+    /// Runs one turn and waits up to `wait` for a completion.
     fn turn(&mut self, wait: Duration) {
         self.sockets.advance(self.started.elapsed().as_micros() as u64);
         let mut closes = Vec::new();
@@ -98,7 +98,7 @@ impl Echo {
                     assert!(self.slots[slot as usize].is_some(), "told once");
                     closes.push(slot);
                 }
-                other => panic!("sockets do not say {other:?}"),
+                other => panic!("sockets never produce {other:?}"),
             }
         }
         for (slot, state) in self.slots.iter_mut().enumerate() {
@@ -127,7 +127,7 @@ impl Echo {
         self.sockets.close(slot);
     }
 
-    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Echo) -> bool) {
+    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut EchoServer) -> bool) {
         let start = Instant::now();
         while !done(self) {
             assert!(start.elapsed() < Duration::from_secs(20), "still waiting until {what}");
@@ -135,7 +135,7 @@ impl Echo {
         }
     }
 
-    /// All slots are free, nothing is under way but accepts and the wait for wake-ups.
+    /// Turns until all slots are free and only accepts and the wait for wake-ups are in flight.
     fn turn_until_empty(&mut self) {
         self.turn_until("all slots are free", |echo| echo.sockets.open() == 0);
         self.turn(Duration::ZERO);
@@ -151,8 +151,8 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 
-/// Runs clients on a thread of their own, and turns until they are done.
-fn with_clients<T: Send + 'static>(echo: &mut Echo, clients: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
+/// Runs clients on their own thread, and turns until they are done.
+fn with_clients<T: Send + 'static>(echo: &mut EchoServer, clients: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
     let address = echo.address;
     let (done, is_done) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -168,15 +168,15 @@ fn with_clients<T: Send + 'static>(echo: &mut Echo, clients: impl FnOnce(SocketA
 
 #[test]
 fn many_connections_are_echoed() {
-    echoes_many(Echo::new(600));
+    echoes_many(EchoServer::new(600));
 }
 
 #[test]
 fn an_older_kernel_serves_as_well() {
-    echoes_many(Echo::on(600, Ring::cooperative));
+    echoes_many(EchoServer::on(600, Ring::cooperative));
 }
 
-fn echoes_many(mut echo: Echo) {
+fn echoes_many(mut echo: EchoServer) {
     with_clients(&mut echo, |address| {
         let mut clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(address).expect("connects")).collect();
         for round in 0..6 {
@@ -198,7 +198,7 @@ fn echoes_many(mut echo: Echo) {
 
 #[test]
 fn long_messages_are_echoed_whole() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     with_clients(&mut echo, |address| {
         let mut client = TcpStream::connect(address).expect("connects");
         let mut reader = client.try_clone().expect("cloned");
@@ -217,10 +217,10 @@ fn long_messages_are_echoed_whole() {
 
 #[test]
 fn more_readable_sockets_than_buffers_lose_nothing() {
-    let mut echo = Echo::new(64);
+    let mut echo = EchoServer::new(64);
     let address = echo.address;
     let mut clients: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("connects")).collect();
-    // Each has more waiting than all buffers hold together divided by the clients.
+    // Together the clients send more than all buffers hold.
     let each = usize::from(RECEIVE_BUFFERS) * RECEIVE_BUFFER_BYTES / 10;
     echo.answer = Some(Bytes::from_static(b"."));
     echo.turn_until("all are accepted", |echo| echo.accepted == 40);
@@ -247,7 +247,7 @@ fn more_readable_sockets_than_buffers_lose_nothing() {
 
 #[test]
 fn slots_are_reused_without_confusion() {
-    let mut echo = Echo::new(16);
+    let mut echo = EchoServer::new(16);
     with_clients(&mut echo, |address| {
         let storms: Vec<_> = (0..4_u8)
             .map(|thread| {
@@ -280,28 +280,28 @@ fn slots_are_reused_without_confusion() {
 
 #[test]
 fn a_stalled_reader_is_closed_and_its_bytes_are_freed() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let answer: Arc<[u8]> = pattern(64 << 20).into();
     echo.answer = Some(Bytes::from_owner(answer.clone()));
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
-    echo.turn_until("the send is under way", |echo| echo.sockets.ring().sends_in_flight() == 1);
+    echo.turn_until("the send is in flight", |echo| echo.sockets.ring().sends_in_flight() == 1);
     for _ in 0..20 {
         echo.turn(Duration::from_millis(5));
     }
-    assert_eq!(echo.sockets.ring().sends_in_flight(), 1, "64 MiB fit into no socket");
+    assert_eq!(echo.sockets.ring().sends_in_flight(), 1, "no socket takes 64 MiB");
     echo.close(0);
     echo.turn_until_empty();
     echo.answer = None;
     assert_eq!(Arc::strong_count(&answer), 1);
     let mut rest = Vec::new();
     let _ = client.read_to_end(&mut rest);
-    assert!(rest.len() < 64 << 20, "what was cancelled did not go out");
+    assert!(rest.len() < 64 << 20, "canceled bytes did not go out");
 }
 
 #[test]
-fn a_send_that_is_cancelled_frees_the_very_bytes_it_was_given() {
-    let mut echo = Echo::new(8);
+fn a_canceled_send_frees_its_bytes() {
+    let mut echo = EchoServer::new(8);
     let kept: Arc<[u8]> = pattern(64 << 20).into();
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
@@ -311,17 +311,17 @@ fn a_send_that_is_cancelled_frees_the_very_bytes_it_was_given() {
     });
     echo.sockets.send(0, Bytes::from_owner(kept.clone()), false);
     echo.turn(Duration::from_millis(20));
-    assert_eq!(Arc::strong_count(&kept), 2, "owned while it is under way");
+    assert_eq!(Arc::strong_count(&kept), 2, "owned while in flight");
     echo.close(0);
-    assert_eq!(Arc::strong_count(&kept), 2, "owned until the kernel says it is done");
+    assert_eq!(Arc::strong_count(&kept), 2, "owned until the kernel is done");
     echo.turn_until_empty();
     assert_eq!(Arc::strong_count(&kept), 1);
 }
 
 #[test]
-fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
+fn a_dropped_ring_frees_its_sends_after_their_end() {
     let kept: Arc<[u8]> = pattern(64 << 20).into();
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
     echo.turn_until("it is accepted", |echo| echo.accepted == 1);
@@ -332,7 +332,7 @@ fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
     let start = Instant::now();
     drop(echo);
     assert_eq!(Arc::strong_count(&kept), 1);
-    assert!(start.elapsed() < Duration::from_secs(1), "cancelled, not waited for");
+    assert!(start.elapsed() < Duration::from_secs(1), "canceled, not waited for");
     let mut rest = Vec::new();
     let _ = client.read_to_end(&mut rest);
     assert!(rest.len() < 64 << 20);
@@ -340,12 +340,12 @@ fn a_ring_dropped_with_sends_under_way_frees_them_after_their_end() {
 
 #[test]
 fn half_close_lets_the_peer_go_on() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
     client.write_all(b"first").expect("written");
     echo.turn_until("it is echoed", |echo| echo.received == 5 && !echo.slots[0].as_ref().expect("open").sending);
-    // A half-close that is asked for with a send under way takes effect after the send.
+    // A half-close takes effect after the send in flight.
     let long = pattern(16 << 20);
     echo.sockets.send(0, Bytes::from(long.clone()), false);
     echo.sockets.shutdown(0);
@@ -364,13 +364,13 @@ fn half_close_lets_the_peer_go_on() {
 }
 
 #[test]
-fn whoever_ends_its_stream_behind_a_request_is_answered() {
-    let mut echo = Echo::new(64);
+fn a_client_that_ends_its_stream_after_a_request_is_answered() {
+    let mut echo = EchoServer::new(64);
     with_clients(&mut echo, |address| {
         for round in 0..120_usize {
             let mut client = TcpStream::connect(address).expect("connects");
             client.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
-            // The end in the same segment, behind the bytes in another one, and on a socket that polls by then.
+            // The end comes in the same segment, in a later one, and on a socket that already polls.
             let socket = SockRef::from(&client);
             socket.set_tcp_cork(round % 3 == 0).expect("set");
             socket.set_tcp_nodelay(true).expect("set");
@@ -393,13 +393,13 @@ fn whoever_ends_its_stream_behind_a_request_is_answered() {
 }
 
 #[test]
-fn a_reset_behind_the_end_of_a_stream_is_told_by_the_send() {
-    let mut echo = Echo::new(8);
+fn a_send_reports_a_reset_after_the_end_of_the_stream() {
+    let mut echo = EchoServer::new(8);
     echo.answer = Some(pattern(64 << 20).into());
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
     client.shutdown(std::net::Shutdown::Write).expect("ended");
-    echo.turn_until("the end is seen with the answer under way", |echo| {
+    echo.turn_until("the end is seen with the answer in flight", |echo| {
         echo.ended == [0] && echo.sockets.ring().sends_in_flight() == 1
     });
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("set");
@@ -410,7 +410,7 @@ fn a_reset_behind_the_end_of_a_stream_is_told_by_the_send() {
 
 #[test]
 fn a_reset_is_a_disconnect() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     client.write_all(b"x").expect("written");
     echo.turn_until("it is received", |echo| echo.received == 1);
@@ -422,7 +422,7 @@ fn a_reset_is_a_disconnect() {
 
 #[test]
 fn a_full_table_keeps_clients_waiting_and_loses_none() {
-    let mut echo = Echo::new(4);
+    let mut echo = EchoServer::new(4);
     let address = echo.address;
     let mut clients: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).expect("connects")).collect();
     echo.turn_until("the table is full", |echo| echo.accepted >= 4);
@@ -433,7 +433,7 @@ fn a_full_table_keeps_clients_waiting_and_loses_none() {
     assert_eq!(echo.accepted, 4, "no slot was free");
     let spent = echo.counters.submissions.get() - before;
     assert!(spent <= 150, "a full table must not spin: {spent} calls in 50 turns");
-    // Whoever leaves makes room for the next: all ten are served in the end.
+    // Each client that leaves makes room for the next: all ten are served.
     with_clients(&mut echo, move |_| {
         for (index, mut client) in clients.drain(..).enumerate() {
             client.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
@@ -448,12 +448,12 @@ fn a_full_table_keeps_clients_waiting_and_loses_none() {
 }
 
 #[test]
-fn everyone_comes_with_an_address() {
+fn every_connection_has_its_peer_address() {
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a free port, and IPv6");
     let (on_v4, on_v6) = (v4.local_addr().expect("bound").port(), v6.local_addr().expect("bound").port());
-    let mut echo = Echo::listening(200, vec![v4, v6], Ring::new);
-    // A burst from different addresses, more than the accepts under way: each keeps its own.
+    let mut echo = EchoServer::listening(200, vec![v4, v6], Ring::new);
+    // A burst from different addresses, larger than the accepts in flight: each connection keeps its own.
     let mut clients = Vec::new();
     let mut expected = Vec::new();
     for last in 1..=100_u8 {
@@ -478,11 +478,11 @@ fn everyone_comes_with_an_address() {
 }
 
 #[test]
-fn a_listener_at_fault_is_tried_again_slowly() {
+fn a_faulty_listener_is_retried_slowly() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    // On a socket that does not wait the kernel answers at once that nobody is there.
+    // On a nonblocking socket the kernel fails an accept at once.
     listener.set_nonblocking(true).expect("set");
-    let mut echo = Echo::listening(64, vec![listener], Ring::new);
+    let mut echo = EchoServer::listening(64, vec![listener], Ring::new);
     for _ in 0..50 {
         echo.turn(Duration::from_millis(2));
     }
@@ -498,7 +498,7 @@ fn a_listener_at_fault_is_tried_again_slowly() {
 
 #[test]
 fn the_work_of_the_ring_is_counted() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     for round in 1..=10 {
         client.write_all(b"x").expect("written");
@@ -521,7 +521,7 @@ fn the_work_of_the_ring_is_counted() {
 
 #[test]
 fn busy_sockets_stream_and_quiet_ones_poll() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     for round in 1..=10 {
         client.write_all(b"x").expect("written");
@@ -530,8 +530,8 @@ fn busy_sockets_stream_and_quiet_ones_poll() {
     }
     assert_eq!(echo.sockets.streaming, 1);
     echo.turn_until("it polls", |echo| echo.sockets.streaming == 0);
-    assert_eq!(echo.sockets.slots[0].mode, Mode::Polling);
-    assert!(echo.sockets.next_due_us().is_none(), "nothing is due when all poll");
+    assert_eq!(echo.sockets.slots[0].mode, ReceiveMode::Polling);
+    assert!(echo.sockets.next_due_us().is_none(), "nothing is due when all sockets poll");
     client.write_all(b"y").expect("written");
     echo.turn_until("it is received", |echo| echo.received == 11);
     drop(client);
@@ -540,7 +540,7 @@ fn busy_sockets_stream_and_quiet_ones_poll() {
 
 #[test]
 fn stopping_to_accept_closes_the_listener() {
-    let mut echo = Echo::new(8);
+    let mut echo = EchoServer::new(8);
     let mut client = TcpStream::connect(echo.address).expect("connects");
     echo.turn_until("it is accepted", |echo| echo.accepted == 1);
     echo.sockets.stop_accepting();

@@ -1,5 +1,5 @@
-//! One connection's TLS as a state machine without a socket: received bytes in, plaintext and records out. Holds no
-//! buffer between records. Decides neither when to send nor when to close.
+//! Owns the TLS state machine of one connection, without a socket: received bytes go in, plaintext and records come out.
+//! Holds no buffer between records. Never decides when to send or close.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ use crate::base::limits::{TLS_HANDSHAKE_BYTES_MAX, TLS_OWN_BYTES_MAX, TLS_RECORD
 /// Plaintext bytes of one record (RFC 8446 section 5.1).
 const PLAIN_BYTES_MAX: usize = 16 * 1024;
 
-/// What a record adds to its plaintext: header, content type and tag in TLS 1.3; header, explicit nonce and tag in TLS
-/// 1.2 with GCM, beside which ChaCha20 needs less.
+/// Overhead of a record: header, content type and tag in TLS 1.3; header, explicit nonce and tag in TLS 1.2 with GCM
+/// (ChaCha20 needs less).
 const OVERHEAD_BYTES: usize = 5 + 1 + 16;
 const OVERHEAD_BYTES_TLS12: usize = 5 + 8 + 16;
 
-/// The connection cannot go on. What there is to tell the peer about it is among the records to send.
+/// A failure that ends the connection. The records to send include the alert.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    /// The peer broke the protocol, or shares no version, cipher suite or application protocol with this server.
+    /// The peer violated the protocol, or has no version, cipher suite or application protocol in common with the server.
     #[error("{0}")]
     Tls(#[from] Error),
-    /// What the peer has sent does not come to an end.
+    /// A record or handshake message exceeds its maximum length.
     #[error("a record or handshake message is too long")]
     TooLong,
-    /// The peer makes this side answer and answer.
-    #[error("the peer asks for too many answers")]
+    /// The peer requests too many answers.
+    #[error("the peer requests too many answers")]
     TooMuch,
-    /// No more may be encrypted under the connection's keys (TLS 1.2 cannot change them).
+    /// The connection's keys may encrypt no more (TLS 1.2 cannot change them).
     #[error("the keys of the connection are used up")]
     Exhausted,
 }
 
-/// What receiving has come to.
+/// The state of the peer's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     /// The peer may send more.
@@ -46,36 +46,36 @@ pub(super) enum Stream {
 /// One connection.
 pub(super) struct Records {
     tls: UnbufferedServerConnection,
-    /// What has been received and not been used: a part of a record, or of a handshake message; during the handshake
-    /// also what waits for its turn.
+    /// Received bytes that are not used yet: part of a record or handshake message, or bytes that wait for their step of the
+    /// handshake.
     partial: Vec<u8>,
 }
 
 impl Records {
-    /// A connection of which nothing has been received.
+    /// Starts a connection.
     ///
     /// # Errors
-    /// The configuration asks for what a server cannot do.
+    /// The configuration is invalid for a server.
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Records, Broken> {
         Ok(Records { tls: UnbufferedServerConnection::new(config)?, partial: Vec::new() })
     }
 
-    /// Whether the handshake is under way: nothing may be sent and no plaintext has come.
+    /// Whether the handshake is incomplete: no plaintext may be sent, and none has arrived.
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
     }
 
-    /// Whether an earlier session was resumed; known once the handshake is over.
+    /// Whether the client resumed a session; known after the handshake.
     pub(super) fn is_resumed(&self) -> bool {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// Bytes of memory held for what has been received in part.
+    /// Memory of received bytes that are not used yet.
     pub(super) fn held(&self) -> usize {
         self.partial.capacity()
     }
 
-    /// Nothing of what has been received in part is used any more.
+    /// Frees received bytes that are not used yet.
     pub(super) fn forget_partial(&mut self) {
         self.partial = Vec::new();
     }
@@ -83,7 +83,7 @@ impl Records {
     /// Keeps received bytes for a later [`Records::receive`].
     ///
     /// # Errors
-    /// [`Broken::TooLong`]: no handshake is as long.
+    /// [`Broken::TooLong`] if the bytes exceed the length of any handshake.
     pub(super) fn keep(&mut self, received: &[u8]) -> Result<(), Broken> {
         if self.partial.len() + received.len() > TLS_HANDSHAKE_BYTES_MAX {
             return Err(Broken::TooLong);
@@ -92,11 +92,11 @@ impl Records {
         Ok(())
     }
 
-    /// Takes what was kept and `received`, which is decrypted in place. Appends the plaintext to `plain` and what this
-    /// side has to say to it (handshake, tickets, alerts) to `own`, errors or not.
+    /// Processes kept bytes and `received`, which is decrypted in place. Appends plaintext to `plain` and the server's own
+    /// records (handshake, tickets, alerts) to `own`, even on errors.
     ///
     /// # Errors
-    /// The connection cannot go on.
+    /// The failure that ends the connection.
     pub(super) fn receive(
         &mut self,
         received: &mut [u8],
@@ -119,17 +119,17 @@ impl Records {
             Ok(Stream::Open) if self.partial.len() > longest => Err(Broken::TooLong),
             other => other,
         };
-        // Whatever follows the end is nobody's.
+        // Bytes after the end are ignored.
         if !matches!(stream, Ok(Stream::Open)) {
             self.partial = Vec::new();
         }
         stream
     }
 
-    /// Appends `plain` as records to `out`, after whatever this side still had to say.
+    /// Appends the server's own pending records and `plain` as records to `out`.
     ///
     /// # Errors
-    /// The connection cannot go on; what tells the peer is in `out` in place of `plain`.
+    /// The failure that ends the connection; `out` then holds the alert in place of `plain`.
     pub(super) fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
         let overhead = match self.tls.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => OVERHEAD_BYTES_TLS12,
@@ -143,10 +143,10 @@ impl Records {
         result
     }
 
-    /// Appends a close_notify to `out`: nothing can be encrypted after it.
+    /// Appends a close_notify to `out`. Nothing can be encrypted after it.
     ///
     /// # Errors
-    /// The connection cannot go on.
+    /// The failure that ends the connection.
     pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
         self.write(Writing::CloseNotify, OVERHEAD_BYTES_TLS12 + 2, out)
     }
@@ -181,7 +181,7 @@ impl Records {
                     data.done();
                     false
                 }
-                // Both sides have said that they end: there is nothing to add.
+                // Both sides have sent a close_notify.
                 ConnectionState::Closed => true,
                 ConnectionState::PeerClosed => false,
                 _ => return Err(Broken::Tls(Error::HandshakeNotComplete)),
@@ -208,7 +208,7 @@ enum Writing<'a> {
     CloseNotify,
 }
 
-/// Works through `buffer`; how much of its front has been used.
+/// Processes `buffer`. Returns how many bytes of its front were used.
 fn drive(
     tls: &mut UnbufferedServerConnection,
     buffer: &mut [u8],
@@ -255,8 +255,7 @@ fn drive(
     }
 }
 
-/// Appends the records that say why the connection ends. What is finished comes before anything else is looked at: no
-/// more of `buffer` is read, which has been found wrong.
+/// Appends the alert. Finished records come first, so nothing more of `buffer`, which is faulty, is read.
 fn collect(tls: &mut UnbufferedServerConnection, buffer: &mut [u8], own: &mut Vec<u8>) {
     while tls.wants_write()
         && let Ok(ConnectionState::EncodeTlsData(data)) = tls.process_tls_records(buffer).state
@@ -265,13 +264,13 @@ fn collect(tls: &mut UnbufferedServerConnection, buffer: &mut [u8], own: &mut Ve
     }
 }
 
-/// Appends one record that is finished.
+/// Appends one finished record.
 fn encode<Data>(mut data: EncodeTlsData<'_, Data>, own: &mut Vec<u8>) {
     let start = own.len();
-    // It says how long it is only when there is no room.
+    // An empty buffer makes it return its length.
     if let Err(EncodeError::InsufficientSize(wanted)) = data.encode(&mut []) {
         own.resize(start + wanted.required_size, 0);
         let encoded = data.encode(&mut own[start..]);
-        debug_assert!(encoded.is_ok(), "there is as much room as it asked for");
+        debug_assert!(encoded.is_ok(), "the buffer has the requested length");
     }
 }

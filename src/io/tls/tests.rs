@@ -1,7 +1,9 @@
-//! The layer between a carrier in memory and an engine that remembers what it was told, against rustls's own client.
+//! TLS between sockets in memory and an engine that records its inputs, against rustls's own client.
 
 mod ends;
 mod handshakes;
+#[path = "../../../tests/support/random.rs"]
+mod random;
 mod traffic;
 
 use std::io::{Read, Write};
@@ -17,17 +19,17 @@ use super::*;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A certificate with what clients and servers make of it.
-struct World {
+/// A certificate, with the configurations of clients and servers.
+struct TestCertificate {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
-impl World {
-    fn new() -> World {
+impl TestCertificate {
+    fn new() -> TestCertificate {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a valid name");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("PKCS #8");
-        World { certificate: made.cert.der().clone(), key }
+        TestCertificate { certificate: made.cert.der().clone(), key }
     }
 
     fn server(&self) -> Arc<ServerConfig> {
@@ -55,26 +57,26 @@ impl World {
 }
 
 /// A client in memory.
-struct Client {
+struct MemoryClient {
     tls: ClientConnection,
-    /// What it has decrypted.
+    /// Decrypted bytes.
     heard: Vec<u8>,
     /// The server has ended its stream by close_notify.
     ended: bool,
 }
 
-impl Client {
-    fn new(config: &Arc<ClientConfig>) -> Client {
+impl MemoryClient {
+    fn new(config: &Arc<ClientConfig>) -> MemoryClient {
         let name = ServerName::try_from("localhost").expect("valid");
         let tls = ClientConnection::new(config.clone(), name).expect("a valid configuration");
-        Client { tls, heard: Vec::new(), ended: false }
+        MemoryClient { tls, heard: Vec::new(), ended: false }
     }
 
     fn say(&mut self, plain: &[u8]) {
         self.tls.writer().write_all(plain).expect("it has room");
     }
 
-    /// Everything that it has to send.
+    /// Takes all pending output.
     fn take_output(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.tls.wants_write() {
@@ -96,7 +98,7 @@ impl Client {
     }
 }
 
-/// What the layer asked of the sockets, and has not been looked at.
+/// Requests to the sockets that no test has looked at.
 #[derive(Default)]
 struct Wire {
     sends: VecDeque<(u32, Bytes, bool)>,
@@ -107,8 +109,8 @@ struct Wire {
 
 impl Carrier for Wire {
     fn send(&mut self, slot: u32, bytes: Bytes, is_last: bool) {
-        assert!(!bytes.is_empty(), "a send has something to say");
-        assert!(self.sends.iter().all(|(other, ..)| *other != slot), "one send per slot is out at a time");
+        assert!(!bytes.is_empty(), "a send has bytes");
+        assert!(self.sends.iter().all(|(other, ..)| *other != slot), "a slot has one send in flight");
         assert!(!self.closes.contains(&slot), "slot {slot} is closed");
         self.sends.push_back((slot, bytes, is_last));
         self.sends_made += 1;
@@ -126,7 +128,7 @@ impl Carrier for Wire {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
+enum ToldInput {
     Accepted,
     Received(Vec<u8>),
     Sent,
@@ -135,44 +137,44 @@ enum Told {
     Disconnected,
 }
 
-/// One core's layer, with all around it.
+/// TLS of one core, with sockets and engine around it.
 struct Server {
     tls: Tls,
     wire: Wire,
-    told: Vec<(u32, Told)>,
-    engine: Engine,
+    told: Vec<(u32, ToldInput)>,
+    engine: FakeEngine,
     counters: Arc<CoreCounters>,
 }
 
-/// What an engine would ask for in answer to what it is told.
+/// The output of an engine in response to its inputs.
 #[derive(Default)]
-struct Engine {
-    /// Let go of in this turn.
+struct FakeEngine {
+    /// Slots closed in this turn.
     let_go: Vec<u32>,
-    /// Half-closed in this turn.
+    /// Slots half-closed in this turn.
     shuts: Vec<u32>,
-    /// It has something to say to peers that have ended their streams.
+    /// Answers peers that have ended their streams.
     owes_answers: bool,
 }
 
-impl Engine {
-    /// Whether it lets go of the slot in answer.
-    fn hear(&mut self, slot: u32, input: Input<'_>, told: &mut Vec<(u32, Told)>) -> bool {
-        assert!(!self.let_go.contains(&slot), "nothing is said about a slot that was let go of: {input:?}");
+impl FakeEngine {
+    /// Records an input. Returns whether the engine closes the slot in response.
+    fn hear(&mut self, slot: u32, input: Input<'_>, told: &mut Vec<(u32, ToldInput)>) -> bool {
+        assert!(!self.let_go.contains(&slot), "input for a closed slot: {input:?}");
         let what = match input {
-            Input::Accepted { .. } => Told::Accepted,
+            Input::Accepted { .. } => ToldInput::Accepted,
             Input::Received { bytes, .. } => {
                 assert!(!bytes.is_empty());
-                Told::Received(bytes.to_vec())
+                ToldInput::Received(bytes.to_vec())
             }
-            Input::Sent { .. } => Told::Sent,
-            Input::Ended { .. } => Told::Ended,
-            Input::Broken { .. } => Told::Broken,
-            Input::Disconnected { .. } => Told::Disconnected,
-            other => panic!("sockets do not say {other:?}"),
+            Input::Sent { .. } => ToldInput::Sent,
+            Input::Ended { .. } => ToldInput::Ended,
+            Input::Broken { .. } => ToldInput::Broken,
+            Input::Disconnected { .. } => ToldInput::Disconnected,
+            other => panic!("sockets never produce {other:?}"),
         };
-        let ends = what == Told::Disconnected || (what == Told::Ended && !self.owes_answers);
-        if what == Told::Broken {
+        let ends = what == ToldInput::Disconnected || (what == ToldInput::Ended && !self.owes_answers);
+        if what == ToldInput::Broken {
             self.shuts.push(slot);
         }
         told.push((slot, what));
@@ -187,7 +189,7 @@ impl Server {
     fn new(config: Arc<ServerConfig>) -> Server {
         let counters = Arc::new(CoreCounters::default());
         let tls = Tls::new(config, counters.clone());
-        Server { tls, wire: Wire::default(), told: Vec::new(), engine: Engine::default(), counters }
+        Server { tls, wire: Wire::default(), told: Vec::new(), engine: FakeEngine::default(), counters }
     }
 
     fn take(&mut self, input: Input<'_>) {
@@ -199,7 +201,7 @@ impl Server {
         self.take(Input::Accepted { slot, peer: IpAddr::from([192, 0, 2, 1]) });
     }
 
-    /// What arrives in one receive.
+    /// Receives bytes in one piece.
     fn receive(&mut self, slot: u32, bytes: &[u8]) {
         self.take(Input::Received { slot, bytes: &mut bytes.to_vec() });
     }
@@ -225,18 +227,18 @@ impl Server {
         self.tls.flush(&mut self.wire);
     }
 
-    /// What the engine says.
+    /// Sends bytes of the engine.
     fn send(&mut self, slot: u32, bytes: &[u8], is_last: bool) {
         self.tls.send(slot, Bytes::copy_from_slice(bytes), is_last, &mut self.wire);
     }
 
-    /// The engine lets go of its own accord.
+    /// Closes a slot by decision of the engine.
     fn close(&mut self, slot: u32) {
         self.engine.let_go.push(slot);
         self.carry_out();
     }
 
-    /// Lets the kernel take the send under way of a slot; gives what it was.
+    /// Completes the send in flight of a slot. Returns its bytes.
     fn take_send(&mut self, slot: u32) -> Option<Bytes> {
         let at = self.wire.sends.iter().position(|(its, ..)| *its == slot)?;
         let (_, bytes, _) = self.wire.sends.remove(at).expect("it is there");
@@ -250,35 +252,35 @@ impl Server {
     fn received(&self, slot: u32) -> Vec<u8> {
         let of_slot = self.told.iter().filter(|(its, _)| *its == slot);
         of_slot
-            .flat_map(|(_, told)| if let Told::Received(bytes) = told { bytes.clone() } else { Vec::new() })
+            .flat_map(|(_, told)| if let ToldInput::Received(bytes) = told { bytes.clone() } else { Vec::new() })
             .collect()
     }
 
-    fn count_told(&self, slot: u32, what: &Told) -> usize {
+    fn count_told(&self, slot: u32, what: &ToldInput) -> usize {
         self.told.iter().filter(|(its, told)| *its == slot && told == what).count()
     }
 
-    /// Accepts a client and lets both talk until neither has anything to say.
-    fn connect(&mut self, slot: u32, config: &Arc<ClientConfig>) -> Client {
-        let mut client = Client::new(config);
+    /// Accepts a client and completes its handshake.
+    fn connect(&mut self, slot: u32, config: &Arc<ClientConfig>) -> MemoryClient {
+        let mut client = MemoryClient::new(config);
         self.accept(slot);
         self.talk(slot, &mut client);
-        assert!(!client.tls.is_handshaking(), "they understand each other");
+        assert!(!client.tls.is_handshaking(), "the handshake completes");
         client
     }
 
-    fn talk(&mut self, slot: u32, client: &mut Client) {
+    fn talk(&mut self, slot: u32, client: &mut MemoryClient) {
         loop {
             let output = client.take_output();
             let is_quiet = output.is_empty();
-            // As a ring's buffers cut it.
+            // Pieces as a ring's buffers produce them.
             for piece in output.chunks(2_048) {
                 self.receive(slot, piece);
             }
             self.finish_turn();
             let mut was_quiet = true;
             while let Some(bytes) = self.take_send(slot) {
-                client.hear(&bytes).expect("what the server says is TLS");
+                client.hear(&bytes).expect("the server sends TLS");
                 was_quiet = false;
             }
             if is_quiet && was_quiet {
@@ -287,9 +289,9 @@ impl Server {
         }
     }
 
-    /// Nothing is left of anybody.
+    /// Asserts that no state is left.
     fn assert_empty(&self) {
-        assert!(self.tls.entries.iter().all(|entry| matches!(entry, Entry::Free)), "every slot is free");
+        assert!(self.tls.entries.iter().all(|entry| matches!(entry, TlsSlot::Free)), "every slot is free");
         assert_eq!((self.tls.held_bytes(), self.tls.handshaking), (0, 0));
         assert_eq!(self.counters.tls_handshaking.get(), 0);
     }

@@ -22,7 +22,7 @@ const WINDOW_EVENTS_MAX: u64 = 1_000_000;
 
 /// Every pair of values that does not fit together. `tokens` is what `[auth]` says of tokens.
 #[must_use]
-pub fn check_values(config: &Config, tokens: &auth::Settings) -> Vec<Mistake> {
+pub fn check_values(config: &Config, tokens: &auth::AuthSettings) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     check_auth(config, tokens, &mut mistakes);
     check_addresses(config, &mut mistakes);
@@ -57,13 +57,13 @@ pub fn check_parts(config: &Config) -> Vec<Mistake> {
 }
 
 /// Keys that verify tokens: there are some, and those in files can be read.
-fn check_auth(config: &Config, tokens: &auth::Settings, mistakes: &mut Vec<Mistake>) {
+fn check_auth(config: &Config, tokens: &auth::AuthSettings, mistakes: &mut Vec<Mistake>) {
     let mode = config.get("auth", "mode");
     if mode.choice(&AUTH_MODES) == AuthMode::Jwt && !tokens.have_keys() {
         let text = "\"jwt\" needs a key to verify tokens with; set auth.hmac_secret, auth.public_key_file or auth.jwks";
         mistakes.push(Mistake::refused(&mode.origin, "auth.mode", text));
     }
-    for auth::Wrong { key, text } in tokens.check() {
+    for auth::AuthMistake { key, text } in tokens.check() {
         mistakes.push(Mistake::refused(&config.get("auth", key).origin, format!("auth.{key}"), text));
     }
 }

@@ -31,7 +31,7 @@ pub struct Plan {
     /// The addresses that clients connect to.
     pub listen: Vec<SocketAddr>,
     /// The certificate that clients are shown; `None` is plain TCP.
-    pub tls: Option<Arc<tls::Identity>>,
+    pub tls: Option<Arc<tls::TlsIdentity>>,
     /// The control address.
     pub control_listen: SocketAddr,
     /// One entry for each executor: the CPU that it is pinned to, if it is.
@@ -43,7 +43,7 @@ pub struct Plan {
     /// Whether trusted proxies send a PROXY protocol header.
     pub proxy_protocol: bool,
     /// How tokens are verified; `None` lets anyone connect.
-    pub auth: Option<auth::Settings>,
+    pub auth: Option<auth::AuthSettings>,
     /// The settings of each core.
     pub settings: Arc<Settings>,
     /// The settings of the HTTP API.
@@ -99,13 +99,13 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
 ///
 /// # Errors
 /// What is wrong with the files.
-fn identity(config: &Config) -> Result<Option<tls::Identity>, Vec<Mistake>> {
+fn identity(config: &Config) -> Result<Option<tls::TlsIdentity>, Vec<Mistake>> {
     let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
     if certificate.text().is_empty() && key.text().is_empty() {
         return Ok(None);
     }
-    tls::Identity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
-        let mistake = |wrong: tls::Wrong| {
+    tls::TlsIdentity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
+        let mistake = |wrong: tls::TlsMistake| {
             let (at_fault, other) = if wrong.key == "tls.key" { (key, certificate) } else { (certificate, key) };
             Mistake::refused(written(at_fault, other), wrong.key, wrong.text)
         };
@@ -114,10 +114,10 @@ fn identity(config: &Config) -> Result<Option<tls::Identity>, Vec<Mistake>> {
 }
 
 /// What `[auth]` says of tokens.
-fn tokens(config: &Config) -> auth::Settings {
+fn tokens(config: &Config) -> auth::AuthSettings {
     let text = |name| config.get("auth", name).text().to_owned();
     let leeway_ms = config.get("auth", "leeway").number();
-    auth::Settings {
+    auth::AuthSettings {
         hmac_secret: text("hmac_secret"),
         public_key_file: text("public_key_file"),
         jwks: text("jwks"),

@@ -6,7 +6,7 @@ use super::subject::Subject;
 use super::texts::{set, unit_line};
 use super::wanted;
 use crate::io::error::StartError;
-use crate::io::trial::Given;
+use crate::io::ring_probe::RingSupport;
 
 const SECCOMP: &str = "allow io_uring_setup, io_uring_enter, io_uring_register in the seccomp profile \
                        (SystemCallFilter= of the unit, --security-opt seccomp=… of the container)";
@@ -48,7 +48,7 @@ fn sysctl(host: &HostFiles) -> Option<Finding> {
     Some(finding.wants(wanted::IO_URING.wanted(), wanted::IO_URING.why).warn_unless(holds, set(&wanted::IO_URING)))
 }
 
-fn operations(given: &Given) -> Vec<Finding> {
+fn operations(given: &RingSupport) -> Vec<Finding> {
     let mode = if given.deferred { "DEFER_TASKRUN" } else { "COOP_TASKRUN" };
     let mut findings = vec![
         Finding::new(Topic::Kernel, "completions", mode)

@@ -25,7 +25,7 @@ use self::subject::Subject;
 use super::config::Config;
 use super::config::lower::Plan;
 use super::config::machine::Machine;
-use crate::io::trial;
+use crate::io::ring_probe;
 
 /// The result of all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub struct Diagnosis {
 #[must_use]
 pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> Diagnosis {
     // As the server does at its start.
-    super::boot::raise_files_limit();
+    super::open_files::raise_limit();
     let host = HostFiles::here();
-    let ring = trial::run(plan.settings.max_connections_per_core);
+    let ring = ring_probe::run(plan.settings.max_connections_per_core);
     let subject = Subject::new(&host, config, plan, machine, ring);
     let findings = examine(&host, &subject);
     let render = if json { report::json } else { report::text };

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use super::host::{HostFiles, list_text};
 use super::texts::{cores_text, grouped};
 use crate::io::error::StartError;
+use crate::io::ring_probe::RingSupport;
 use crate::io::sockets::Capacity;
-use crate::io::trial::Given;
 use crate::server::config::Config;
 use crate::server::config::check::lacks_hosts;
 use crate::server::config::lower::Plan;
@@ -37,7 +37,7 @@ pub struct Subject {
     pub socket_send_bytes: u64,
     pub shutdown_grace_ms: u64,
     /// What the kernel gave to a trial core.
-    pub ring: Result<Given, StartError>,
+    pub ring: Result<RingSupport, StartError>,
 }
 
 impl Subject {
@@ -46,7 +46,7 @@ impl Subject {
         config: &Config,
         plan: &Plan,
         machine: &Machine,
-        ring: Result<Given, StartError>,
+        ring: Result<RingSupport, StartError>,
     ) -> Self {
         let pinned: Option<Vec<usize>> = plan.cpus.iter().copied().collect();
         let page = host.field("proc/self/smaps", "KernelPageSize");

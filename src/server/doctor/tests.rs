@@ -8,8 +8,8 @@ use super::finding::{CheckStatus, Topic};
 use super::wanted::{Rule, Sysctl, all_sysctls};
 use super::*;
 use crate::io::error::StartError;
+use crate::io::ring_probe::RingSupport;
 use crate::io::sockets::Capacity;
-use crate::io::trial::Given;
 
 /// A host to be changed before it is examined.
 struct FakeHost {
@@ -20,7 +20,7 @@ struct FakeHost {
 impl FakeHost {
     /// Eight CPUs of which six serve, everything as wanted.
     fn good() -> FakeHost {
-        let given = Given { slots: 300_000, connections: 200_000, deferred: true, missing: Vec::new() };
+        let given = RingSupport { slots: 300_000, connections: 200_000, deferred: true, missing: Vec::new() };
         let subject = Subject {
             cores: 6,
             cpus: (2..8).collect(),
@@ -204,7 +204,7 @@ fn kernels_and_rings() {
     let mut fake = FakeHost::good();
     fake.sysctl("kernel.osrelease", "5.15.0-91-generic");
     fake.assert_wrong("release", WARN, "5.15", "6.1");
-    let given = |deferred, missing| Ok(Given { slots: 9, connections: 9, deferred, missing });
+    let given = |deferred, missing| Ok(RingSupport { slots: 9, connections: 9, deferred, missing });
     fake.subject.ring = given(false, Vec::new());
     fake.assert_wrong("completions", WARN, "COOP_TASKRUN", "6.1");
     fake.subject.ring = given(true, vec![("multishot receive", "Invalid argument".into())]);
@@ -223,7 +223,7 @@ fn kernels_and_rings() {
 fn limits_of_process_and_unit() {
     let mut fake = FakeHost::good();
     fake.file("proc/self/limits", &limits("20000", "65536"));
-    fake.subject.ring = Ok(Given { slots: 20_000, connections: 18_976, deferred: true, missing: Vec::new() });
+    fake.subject.ring = Ok(RingSupport { slots: 20_000, connections: 18_976, deferred: true, missing: Vec::new() });
     fake.assert_wrong("RLIMIT_NOFILE", WARN, "20,000", "LimitNOFILE=1048576");
     assert!(fake.finding("RLIMIT_NOFILE").why.contains("113,856 of 1,000,000"), "{:?}", fake.finding("RLIMIT_NOFILE"));
     fake.assert_wrong("RLIMIT_MEMLOCK", FAIL, "64 KiB", "LimitMEMLOCK=infinity");

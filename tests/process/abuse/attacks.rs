@@ -82,7 +82,7 @@ impl Attacker {
     pub fn new(target: Target, from: Ipv4Addr, seed: u64) -> Self {
         LazyLock::force(&BOMB);
         let (kept, kept_streams, done) = (Vec::new(), Vec::new(), Done::default());
-        Self { target, from, random: Random::new(seed), kept, kept_streams, done }
+        Self { target, from, random: Random(seed), kept, kept_streams, done }
     }
 
     /// Attacks until told to stop; every socket ends with it.

@@ -199,7 +199,7 @@ pub struct Greedy {
 
 impl Greedy {
     pub fn new(target: Target, from: Ipv4Addr, seed: u64, first: usize) -> Self {
-        Self { target, from, random: Random::new(seed), first, connections: Vec::new(), opened: 0, sent: 0 }
+        Self { target, from, random: Random(seed), first, connections: Vec::new(), opened: 0, sent: 0 }
     }
 
     /// Plays until told to stop; the connections stay as they are.

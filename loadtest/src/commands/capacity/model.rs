@@ -24,7 +24,7 @@ const SOCKET_BYTES: (f64, f64) = (2_000.0, 10_000.0);
 
 /// A figure with its range: the median of several rounds, the lowest, the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Range {
+pub struct CostRange {
     /// The lowest.
     pub low: f64,
     /// The one to go by.
@@ -33,11 +33,11 @@ pub struct Range {
     pub high: f64,
 }
 
-impl Range {
+impl CostRange {
     /// Of one value that has no spread.
     #[must_use]
     pub fn exactly(value: f64) -> Self {
-        Range { low: value, middle: value, high: value }
+        CostRange { low: value, middle: value, high: value }
     }
 
     /// Of several rounds; `None` of none.
@@ -48,26 +48,26 @@ impl Range {
         let (low, high) = (*values.first()?, *values.last()?);
         let half = values.len() / 2;
         let middle = if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) };
-        Some(Range { low, middle, high })
+        Some(CostRange { low, middle, high })
     }
 
     /// The same function of each.
     #[must_use]
     pub fn map(self, of: impl Fn(f64) -> f64) -> Self {
-        Range { low: of(self.low), middle: of(self.middle), high: of(self.high) }
+        CostRange { low: of(self.low), middle: of(self.middle), high: of(self.high) }
     }
 
     /// `value` divided by each: what is high costs most, and allows least.
     #[must_use]
     pub fn divide(self, value: f64) -> Self {
         let of = |cost: f64| if cost > 0.0 { value / cost } else { f64::INFINITY };
-        Range { low: of(self.high), middle: of(self.middle), high: of(self.low) }
+        CostRange { low: of(self.high), middle: of(self.middle), high: of(self.low) }
     }
 
     /// Both costs together.
     #[must_use]
-    pub fn plus(self, other: Range) -> Self {
-        Range { low: self.low + other.low, middle: self.middle + other.middle, high: self.high + other.high }
+    pub fn plus(self, other: CostRange) -> Self {
+        CostRange { low: self.low + other.low, middle: self.middle + other.middle, high: self.high + other.high }
     }
 }
 
@@ -75,15 +75,15 @@ impl Range {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Costs {
     /// Private memory of the server for each connection, in bytes.
-    pub user_bytes: Range,
+    pub user_bytes: CostRange,
     /// Kernel memory of the server's end of each connection, in bytes.
-    pub kernel_bytes: Range,
+    pub kernel_bytes: CostRange,
     /// CPU time of each delivery, with its part of the publish, in nanoseconds.
-    pub delivery_ns: Range,
+    pub delivery_ns: CostRange,
     /// CPU time of each ping and its pong, in nanoseconds.
-    pub ping_ns: Range,
+    pub ping_ns: CostRange,
     /// CPU time of a connect, join and close, in nanoseconds.
-    pub connect_ns: Range,
+    pub connect_ns: CostRange,
     /// Cores of the server while this was measured.
     pub cores: usize,
 }
@@ -123,7 +123,7 @@ pub struct Pattern {
 
 /// What the host allows.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Host {
+pub struct HostLimits {
     /// Memory, in bytes.
     pub memory_bytes: f64,
     /// `RLIMIT_NOFILE` that the server will have.
@@ -154,23 +154,23 @@ pub enum Bound {
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
     /// Connections by each bound, the lowest first.
-    pub bounds: Vec<(Bound, Range)>,
+    pub bounds: Vec<(Bound, CostRange)>,
     /// Deliveries per second at that many connections of the first bound.
-    pub deliveries_per_second: Range,
+    pub deliveries_per_second: CostRange,
     /// Connects per second within the share of CPU asked for.
-    pub connects_per_second: Range,
+    pub connects_per_second: CostRange,
     /// Seconds until everyone of the first bound is back after a restart, with every core fully used for it.
-    pub back_in_s: Range,
+    pub back_in_s: CostRange,
 }
 
 impl Estimate {
     /// Estimates.
     #[must_use]
-    pub fn of(costs: &Costs, pattern: &Pattern, host: &Host) -> Self {
+    pub fn of(costs: &Costs, pattern: &Pattern, host: &HostLimits) -> Self {
         let mut bounds = vec![(Bound::Cpu, by_cpu(costs, pattern)), (Bound::Memory, by_memory(costs, host))];
-        bounds.push((Bound::Descriptors, Range::exactly(by_descriptors(host.open_files, pattern.cores))));
+        bounds.push((Bound::Descriptors, CostRange::exactly(by_descriptors(host.open_files, pattern.cores))));
         if let Some(most) = by_tcp_memory(host, pattern.stalled_share) {
-            bounds.push((Bound::TcpMemory, Range::exactly(most)));
+            bounds.push((Bound::TcpMemory, CostRange::exactly(most)));
         }
         bounds.sort_by(|a, b| a.1.middle.total_cmp(&b.1.middle));
         let first = bounds[0].1;
@@ -179,7 +179,7 @@ impl Estimate {
             deliveries_per_second: first.map(|connections| connections * pattern.rate_per_user * pattern.room_size),
             connects_per_second: cpu.map(|rate| rate * pattern.busy),
             // Many at the lowest rate take longest.
-            back_in_s: Range {
+            back_in_s: CostRange {
                 low: first.low / cpu.high,
                 middle: first.middle / cpu.middle,
                 high: first.high / cpu.low,
@@ -190,29 +190,29 @@ impl Estimate {
 
     /// What comes first, and how many connections it allows.
     #[must_use]
-    pub fn first(&self) -> (Bound, Range) {
+    pub fn first(&self) -> (Bound, CostRange) {
         self.bounds[0]
     }
 }
 
 /// CPU time of one connection in the pattern, in nanoseconds per second.
 #[must_use]
-pub fn connection_ns(costs: &Costs, pattern: &Pattern) -> Range {
+pub fn connection_ns(costs: &Costs, pattern: &Pattern) -> CostRange {
     // Each publish of each member goes to all members of its room.
     let deliveries = costs.delivery_ns.map(|each| each * pattern.rate_per_user * pattern.room_size);
     deliveries.plus(costs.ping_ns.map(|each| each / pattern.heartbeat_s))
 }
 
-fn by_cpu(costs: &Costs, pattern: &Pattern) -> Range {
+fn by_cpu(costs: &Costs, pattern: &Pattern) -> CostRange {
     let allowed = pattern.busy * pattern.cores as f64 * 1e9;
     less_hops(connection_ns(costs, pattern).divide(allowed), costs.cores, pattern.cores)
 }
 
-fn less_hops(range: Range, measured: usize, cores: usize) -> Range {
-    if cores > measured { Range { low: range.low * (1.0 - HOPS_SHARE), ..range } } else { range }
+fn less_hops(range: CostRange, measured: usize, cores: usize) -> CostRange {
+    if cores > measured { CostRange { low: range.low * (1.0 - HOPS_SHARE), ..range } } else { range }
 }
 
-fn by_memory(costs: &Costs, host: &Host) -> Range {
+fn by_memory(costs: &Costs, host: &HostLimits) -> CostRange {
     costs.user_bytes.plus(costs.kernel_bytes).divide(host.memory_bytes * MEMORY_SHARE)
 }
 
@@ -230,7 +230,7 @@ pub fn by_descriptors(open_files: f64, cores: usize) -> f64 {
     root * root * cores as f64
 }
 
-fn by_tcp_memory(host: &Host, stalled_share: f64) -> Option<f64> {
+fn by_tcp_memory(host: &HostLimits, stalled_share: f64) -> Option<f64> {
     let buffer = host.send_buffer_bytes?;
     let each = host.unsent_bytes.map_or(buffer, |unsent| buffer.min(unsent + SEGMENT_BYTES));
     (stalled_share > 0.0).then_some(host.tcp_bytes? / each / stalled_share)
@@ -262,11 +262,11 @@ mod tests {
 
     fn costs() -> Costs {
         Costs {
-            user_bytes: Range { low: 350.0, middle: 400.0, high: 450.0 },
-            kernel_bytes: Range { low: 3_600.0, middle: 3_600.0, high: 3_600.0 },
-            delivery_ns: Range { low: 4_000.0, middle: 5_000.0, high: 8_000.0 },
-            ping_ns: Range::exactly(25_000.0),
-            connect_ns: Range { low: 25_000.0, middle: 40_000.0, high: 50_000.0 },
+            user_bytes: CostRange { low: 350.0, middle: 400.0, high: 450.0 },
+            kernel_bytes: CostRange { low: 3_600.0, middle: 3_600.0, high: 3_600.0 },
+            delivery_ns: CostRange { low: 4_000.0, middle: 5_000.0, high: 8_000.0 },
+            ping_ns: CostRange::exactly(25_000.0),
+            connect_ns: CostRange { low: 25_000.0, middle: 40_000.0, high: 50_000.0 },
             cores: 1,
         }
     }
@@ -275,8 +275,8 @@ mod tests {
         Pattern { room_size: 100.0, rate_per_user: 0.01, heartbeat_s: 25.0, stalled_share: 0.01, busy: 0.6, cores: 1 }
     }
 
-    fn host() -> Host {
-        Host {
+    fn host() -> HostLimits {
+        HostLimits {
             memory_bytes: 8e9,
             open_files: 1_048_576.0,
             tcp_bytes: Some(1e9),
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    fn bound(estimate: &Estimate, of: Bound) -> Range {
+    fn bound(estimate: &Estimate, of: Bound) -> CostRange {
         estimate.bounds.iter().find(|(bound, _)| *bound == of).expect("it is estimated").1
     }
 
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn less_is_kept_for_a_stalled_reader_with_a_lower_mark() {
-        let host = Host { unsent_bytes: Some(131_072.0), ..host() };
+        let host = HostLimits { unsent_bytes: Some(131_072.0), ..host() };
         let estimate = Estimate::of(&costs(), &pattern(), &host);
         assert_eq!(bound(&estimate, Bound::TcpMemory).middle.round(), (1e9_f64 / 196_608.0 / 0.01).round());
         assert_eq!(estimate.first().0, Bound::Cpu);
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn rates_and_return_follow_from_the_first_bound() {
-        let estimate = Estimate::of(&costs(), &pattern(), &Host { unsent_bytes: Some(131_072.0), ..host() });
+        let estimate = Estimate::of(&costs(), &pattern(), &HostLimits { unsent_bytes: Some(131_072.0), ..host() });
         let first = estimate.first().1;
         assert_eq!(estimate.deliveries_per_second.middle.round(), first.middle.round());
         assert_eq!(estimate.connects_per_second.middle.round(), 15_000.0);
@@ -350,20 +350,23 @@ mod tests {
     #[test]
     fn memory_that_cannot_be_right_is_doubted() {
         assert_eq!(costs().doubts(), Vec::<String>::new());
-        let freed = Costs { kernel_bytes: Range { low: -2_600.0, ..costs().kernel_bytes }, ..costs() };
+        let freed = Costs { kernel_bytes: CostRange { low: -2_600.0, ..costs().kernel_bytes }, ..costs() };
         assert_eq!(freed.doubts().len(), 1);
-        let taken = Costs { kernel_bytes: Range { high: 50_000.0, ..costs().kernel_bytes }, ..costs() };
+        let taken = Costs { kernel_bytes: CostRange { high: 50_000.0, ..costs().kernel_bytes }, ..costs() };
         assert_eq!(taken.doubts().len(), 1);
-        let none = Costs { user_bytes: Range::exactly(0.0), ..costs() };
+        let none = Costs { user_bytes: CostRange::exactly(0.0), ..costs() };
         assert_eq!(none.doubts().len(), 1);
     }
 
     #[test]
     fn ranges_are_of_what_was_measured() {
-        assert_eq!(Range::of(vec![3.0, f64::NAN, 1.0, 2.0]), Some(Range { low: 1.0, middle: 2.0, high: 3.0 }));
-        assert_eq!(Range::of(vec![f64::INFINITY]), None);
-        assert_eq!(Range::of(vec![1.0, 3.0]).map(|range| range.middle), Some(2.0));
-        assert_eq!(Range { low: 1.0, middle: 2.0, high: 4.0 }.divide(8.0), Range { low: 2.0, middle: 4.0, high: 8.0 });
-        assert_eq!(Range::exactly(0.0).divide(8.0).middle, f64::INFINITY);
+        assert_eq!(CostRange::of(vec![3.0, f64::NAN, 1.0, 2.0]), Some(CostRange { low: 1.0, middle: 2.0, high: 3.0 }));
+        assert_eq!(CostRange::of(vec![f64::INFINITY]), None);
+        assert_eq!(CostRange::of(vec![1.0, 3.0]).map(|range| range.middle), Some(2.0));
+        assert_eq!(
+            CostRange { low: 1.0, middle: 2.0, high: 4.0 }.divide(8.0),
+            CostRange { low: 2.0, middle: 4.0, high: 8.0 }
+        );
+        assert_eq!(CostRange::exactly(0.0).divide(8.0).middle, f64::INFINITY);
     }
 }

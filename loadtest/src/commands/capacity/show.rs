@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Bound, Costs, Estimate, HOPS_SHARE, Host, MEMORY_SHARE, Pattern, Range, connection_ns};
+use super::model::{Bound, CostRange, Costs, Estimate, HOPS_SHARE, HostLimits, MEMORY_SHARE, Pattern, connection_ns};
 use crate::text::grouped;
 
 const WRITES: &str = "a String takes all writes";
 
 /// The whole text. `about` says what was measured on, `doubts` what speaks against it.
 #[must_use]
-pub fn text(costs: &Costs, pattern: &Pattern, host: &Host, estimate: &Estimate, about: &[String]) -> String {
+pub fn text(costs: &Costs, pattern: &Pattern, host: &HostLimits, estimate: &Estimate, about: &[String]) -> String {
     let mut text = String::new();
     let cores = if pattern.cores == 1 { "1 core".to_owned() } else { format!("{} cores", pattern.cores) };
     writeln!(
@@ -36,7 +36,7 @@ pub fn text(costs: &Costs, pattern: &Pattern, host: &Host, estimate: &Estimate, 
     let (first, connections) = estimate.first();
     let (name, about_so_many) = (bound_name(first), count(connections.middle));
     writeln!(text, "\nfirst bound   {name}: about {about_so_many} connections{}", advice(first)).expect(WRITES);
-    let range = |range: Range, show: fn(f64) -> String| {
+    let range = |range: CostRange, show: fn(f64) -> String| {
         spread(range, show).map_or_else(|| show(range.middle), |spread| format!("{} ({spread})", show(range.middle)))
     };
     writeln!(text, "deliveries    {} per second then", range(estimate.deliveries_per_second, count)).expect(WRITES);
@@ -55,12 +55,12 @@ fn row(text: &mut String, name: &str, middle: &str, range: &str) {
     writeln!(text, "{name:<32}{middle:>14}    {range}").expect(WRITES);
 }
 
-fn row_of(text: &mut String, name: &str, of: Range, show: fn(f64) -> String) {
+fn row_of(text: &mut String, name: &str, of: CostRange, show: fn(f64) -> String) {
     row(text, name, &show(of.middle), &spread(of, show).unwrap_or_default());
 }
 
 /// From where to where; `None` where that is the same in so many digits.
-fn spread(of: Range, show: fn(f64) -> String) -> Option<String> {
+fn spread(of: CostRange, show: fn(f64) -> String) -> Option<String> {
     let (low, high) = (show(of.low), show(of.high));
     (low != high).then(|| format!("{low} to {high}"))
 }
@@ -82,7 +82,7 @@ fn advice(bound: Bound) -> &'static str {
     }
 }
 
-fn assumptions(pattern: &Pattern, host: &Host, costs: &Costs) -> Vec<String> {
+fn assumptions(pattern: &Pattern, host: &HostLimits, costs: &Costs) -> Vec<String> {
     let mut lines = vec![
         format!(
             "connections may take {:.0} % of {} of memory; the rest is for queued frames, histories and the system",
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_text_names_the_first_bound_and_what_it_rests_on() {
-        let one = Range::exactly(1_000.0);
+        let one = CostRange::exactly(1_000.0);
         let costs =
             Costs { user_bytes: one, kernel_bytes: one, delivery_ns: one, ping_ns: one, connect_ns: one, cores: 1 };
         let pattern = Pattern {
@@ -182,7 +182,7 @@ mod tests {
             busy: 0.6,
             cores: 4,
         };
-        let host = Host {
+        let host = HostLimits {
             memory_bytes: 8e9,
             open_files: 20_000.0,
             tcp_bytes: Some(1e9),

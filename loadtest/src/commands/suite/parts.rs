@@ -1,12 +1,12 @@
 //! The parts of the suite: the command line of each, its figures and their targets.
 
 use crate::report::figures::{Unit, floor_ns};
-use crate::results::comparison::{Slow, SlowRound};
+use crate::results::comparison::{SlowComparison, SlowRound};
 use crate::results::outcome::{Outcome, ServerFigures, plural};
 use crate::results::suite::GoalResult;
 
 /// One part of the suite.
-pub struct Part {
+pub struct SuitePart {
     /// Its name.
     pub name: &'static str,
     /// The command line, without the server and its CPUs.
@@ -21,13 +21,13 @@ pub struct Part {
 pub struct Goal {
     figure: &'static str,
     unit: Unit,
-    target: Target,
+    target: GoalTarget,
     read: fn(&Evidence<'_>) -> Option<f64>,
 }
 
 /// What a figure is to reach.
 #[derive(Clone, Copy)]
-enum Target {
+enum GoalTarget {
     None,
     AtLeast(f64),
     AtMost(f64),
@@ -38,14 +38,14 @@ pub struct Evidence<'a> {
     /// The run of the part.
     pub run: &'a Outcome,
     /// All rounds of `slow`.
-    pub slow: Option<&'a Slow>,
+    pub slow: Option<&'a SlowComparison>,
     /// The run of the part before.
     pub before: Option<&'a Outcome>,
 }
 
 /// The parts, in their order: `FAST` stands for the options that most share. The targets are those of the design.
-pub const PARTS: [Part; 10] = [
-    Part {
+pub const PARTS: [SuitePart; 10] = [
+    SuitePart {
         name: "idle",
         arguments: "idle --connections 18000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
         roomring_only: None,
@@ -53,18 +53,18 @@ pub const PARTS: [Part; 10] = [
             Goal {
                 figure: "private memory per connection",
                 unit: Unit::Bytes,
-                target: Target::AtMost(300.0),
+                target: GoalTarget::AtMost(300.0),
                 read: |all| figures(all.run).map(|server| server.private_per_connection[0]),
             },
             Goal {
                 figure: "kernel slab per connection",
                 unit: Unit::Bytes,
-                target: Target::None,
+                target: GoalTarget::None,
                 read: |all| figures(all.run).map(|server| server.slab_per_connection),
             },
         ],
     },
-    Part {
+    SuitePart {
         name: "fanout, 1 in flight",
         arguments: "fanout FAST --in-flight 1",
         roomring_only: None,
@@ -73,13 +73,13 @@ pub const PARTS: [Part; 10] = [
             Goal {
                 figure: "allocations per delivery",
                 unit: Unit::Plain(""),
-                target: Target::AtMost(0.0),
+                target: GoalTarget::AtMost(0.0),
                 read: |all| all.run.per_unit.get("allocations").copied(),
             },
         ],
     },
     // Behind the run whose deliveries it sends again, bare, in as many bytes each.
-    Part {
+    SuitePart {
         name: "floor",
         arguments: "floor FAST --in-flight 1",
         roomring_only: None,
@@ -87,24 +87,24 @@ pub const PARTS: [Part; 10] = [
             Goal {
                 figure: "CPU of a bare send",
                 unit: Unit::Plain("ns"),
-                target: Target::None,
+                target: GoalTarget::None,
                 read: |all| floor_ns(all.run),
             },
             Goal {
                 figure: "floor ratio of the part above",
                 unit: Unit::Plain(""),
-                target: Target::AtMost(1.0),
+                target: GoalTarget::AtMost(1.0),
                 read: |all| Some(figures(all.before?)?.cpu_ns / floor_ns(all.run)?),
             },
         ],
     },
-    Part {
+    SuitePart {
         name: "fanout, 16 in flight",
         arguments: "fanout FAST --in-flight 16",
         roomring_only: None,
-        goals: &[Goal { target: Target::AtLeast(2_500_000.0), ..PER_CPU_SECOND }],
+        goals: &[Goal { target: GoalTarget::AtLeast(2_500_000.0), ..PER_CPU_SECOND }],
     },
-    Part {
+    SuitePart {
         name: "open loop, 24,000/s",
         arguments: "fanout FAST --rate 240",
         roomring_only: None,
@@ -112,36 +112,36 @@ pub const PARTS: [Part; 10] = [
             Goal {
                 figure: "latency p50",
                 unit: Unit::Micros,
-                target: Target::AtMost(400.0),
+                target: GoalTarget::AtMost(400.0),
                 read: |all| all.run.durations.get("latency").map(|latency| latency.p50),
             },
             Goal {
                 figure: "latency p99",
                 unit: Unit::Micros,
-                target: Target::AtMost(700.0),
+                target: GoalTarget::AtMost(700.0),
                 read: |all| all.run.durations.get("latency").map(|latency| latency.p99),
             },
             Goal {
                 figure: "latency p99.9",
                 unit: Unit::Micros,
-                target: Target::AtMost(900.0),
+                target: GoalTarget::AtMost(900.0),
                 read: |all| all.run.durations.get("latency").map(|latency| latency.p999),
             },
         ],
     },
-    Part {
+    SuitePart {
         name: "echo",
         arguments: "echo FAST",
         roomring_only: None,
-        goals: &[Goal { target: Target::AtLeast(150_000.0), ..PER_CPU_SECOND }],
+        goals: &[Goal { target: GoalTarget::AtLeast(150_000.0), ..PER_CPU_SECOND }],
     },
-    Part {
+    SuitePart {
         name: "churn",
         arguments: "churn --connections 100 --warmup 1s --duration 4s --settle 0s",
         roomring_only: None,
-        goals: &[Goal { target: Target::AtLeast(30_000.0), ..PER_CPU_SECOND }],
+        goals: &[Goal { target: GoalTarget::AtLeast(30_000.0), ..PER_CPU_SECOND }],
     },
-    Part {
+    SuitePart {
         name: "storm",
         arguments: "storm FAST --every 2s --rate 100",
         roomring_only: Some("its clients cannot recover by position"),
@@ -149,18 +149,18 @@ pub const PARTS: [Part; 10] = [
             Goal {
                 figure: "until all are back, p50",
                 unit: Unit::Micros,
-                target: Target::None,
+                target: GoalTarget::None,
                 read: |all| all.run.durations.get("whole").map(|whole| whole.p50),
             },
             Goal {
                 figure: "server CPU per reconnect",
                 unit: Unit::Micros,
-                target: Target::None,
+                target: GoalTarget::None,
                 read: |all| all.run.storm?.server_us_per_reconnect,
             },
         ],
     },
-    Part {
+    SuitePart {
         name: "mixed",
         arguments: "mixed --connections 1000 --rate 500 --settle 500ms --warmup 1s --duration 4s",
         roomring_only: Some("it has no presence and no history"),
@@ -169,19 +169,19 @@ pub const PARTS: [Part; 10] = [
             Goal {
                 figure: "latency p99",
                 unit: Unit::Micros,
-                target: Target::None,
+                target: GoalTarget::None,
                 read: |all| all.run.durations.get("latency").map(|latency| latency.p99),
             },
         ],
     },
-    Part {
+    SuitePart {
         name: "slow, 1 % stalled",
         arguments: "slow FAST --rate 240 --stalled 1",
         roomring_only: None,
         goals: &[Goal {
             figure: "p99.9 with ÷ without",
             unit: Unit::Plain(""),
-            target: Target::AtMost(1.1),
+            target: GoalTarget::AtMost(1.1),
             read: |all| all.slow?.median().map(SlowRound::ratio),
         }],
     },
@@ -191,7 +191,7 @@ pub const PARTS: [Part; 10] = [
 const PER_CPU_SECOND: Goal = Goal {
     figure: "per CPU-second",
     unit: Unit::Plain(""),
-    target: Target::None,
+    target: GoalTarget::None,
     read: |all| figures(all.run).filter(|_| all.run.work().0 > 0).map(|server| server.per_cpu_second),
 };
 
@@ -199,20 +199,20 @@ fn figures(run: &Outcome) -> Option<&ServerFigures> {
     run.server.as_ref()
 }
 
-impl Target {
+impl GoalTarget {
     fn met(self, value: f64) -> Option<bool> {
         match self {
-            Target::None => None,
-            Target::AtLeast(bound) => Some(value >= bound),
-            Target::AtMost(bound) => Some(value <= bound),
+            GoalTarget::None => None,
+            GoalTarget::AtLeast(bound) => Some(value >= bound),
+            GoalTarget::AtMost(bound) => Some(value <= bound),
         }
     }
 
     fn show(self, unit: Unit) -> Option<String> {
         match self {
-            Target::None => None,
-            Target::AtLeast(bound) => Some(format!("≥ {}", unit.show(bound))),
-            Target::AtMost(bound) => Some(format!("≤ {}", unit.show(bound))),
+            GoalTarget::None => None,
+            GoalTarget::AtLeast(bound) => Some(format!("≥ {}", unit.show(bound))),
+            GoalTarget::AtMost(bound) => Some(format!("≤ {}", unit.show(bound))),
         }
     }
 }

@@ -15,14 +15,14 @@ const FRAME_BYTES: usize = 4_096;
 
 /// Counts the messages of its only client, which stops reading as soon as it is open.
 #[derive(Default)]
-struct Slow {
+struct SlowBehavior {
     open: bool,
     messages: usize,
 }
 
-impl Behaviour for Slow {
-    fn request(&mut self, _client: u32) -> Request {
-        Request { target: 0, path: "/ws".into(), subprotocol: None, receive_bytes: Some(4 * 1024) }
+impl Behavior for SlowBehavior {
+    fn request(&mut self, _client: u32) -> OpeningRequest {
+        OpeningRequest { target: 0, path: "/ws".into(), subprotocol: None, receive_bytes: Some(4 * 1024) }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
@@ -34,7 +34,7 @@ impl Behaviour for Slow {
         self.messages += usize::from(message.len() == FRAME_BYTES);
     }
 
-    fn ended(&mut self, _fleet: &mut Fleet, _client: u32, ended: Ended, _now: u64) {
+    fn ended(&mut self, _fleet: &mut Fleet, _client: u32, ended: ConnectionEnd, _now: u64) {
         panic!("{ended:?}");
     }
 
@@ -84,7 +84,7 @@ fn a_client_with_much_to_read_does_not_keep_the_turn() {
     let target = Target { address, host: address.to_string(), path: "/ws".into(), secure: false };
     let (full_in, full) = mpsc::channel();
     std::thread::spawn(move || serve(&listener, &full_in));
-    let settings = Settings {
+    let settings = FleetSettings {
         targets: vec![target],
         clients: 1,
         shard: 0,
@@ -94,7 +94,7 @@ fn a_client_with_much_to_read_does_not_keep_the_turn() {
         edge: FleetEdge::default(),
     };
     let mut fleet = Fleet::new(settings).expect("epoll");
-    let mut slow = Slow::default();
+    let mut slow = SlowBehavior::default();
     fleet.connect(0);
     while !slow.open {
         fleet.turn(&mut slow).expect("epoll");

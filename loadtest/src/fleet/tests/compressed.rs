@@ -9,8 +9,8 @@ use roomring::wire::frame::{Opcode, close_frame, server_frame};
 use roomring::wire::handshake::{Head, HttpRequest, accept_response, parse_head};
 
 use super::super::address::Target;
-use super::super::handshake::Request;
-use super::super::{Behaviour, Ended, Fleet, FleetEdge, Settings};
+use super::super::handshake::OpeningRequest;
+use super::super::{Behavior, ConnectionEnd, Fleet, FleetEdge, FleetSettings};
 use crate::measure::counters::Counters;
 
 const MAX: usize = 1 << 20;
@@ -79,14 +79,14 @@ fn masked_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
 }
 
 #[derive(Default)]
-struct Recorder {
+struct CompressedRecorder {
     messages: Vec<Vec<u8>>,
     ended: bool,
 }
 
-impl Behaviour for Recorder {
-    fn request(&mut self, _client: u32) -> Request {
-        Request { target: 0, path: "/".into(), subprotocol: None, receive_bytes: None }
+impl Behavior for CompressedRecorder {
+    fn request(&mut self, _client: u32) -> OpeningRequest {
+        OpeningRequest { target: 0, path: "/".into(), subprotocol: None, receive_bytes: None }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
@@ -97,7 +97,7 @@ impl Behaviour for Recorder {
         self.messages.push(message.to_vec());
     }
 
-    fn ended(&mut self, _fleet: &mut Fleet, _client: u32, _ended: Ended, _now: u64) {
+    fn ended(&mut self, _fleet: &mut Fleet, _client: u32, _ended: ConnectionEnd, _now: u64) {
         self.ended = true;
     }
 
@@ -115,9 +115,9 @@ fn run(agrees: bool) -> (Counters, Got) {
     let (target, server) = serve(agrees);
     let edge = FleetEdge { deflate: true, ..FleetEdge::default() };
     let targets = vec![target];
-    let settings = Settings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge };
+    let settings = FleetSettings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge };
     let mut fleet = Fleet::new(settings).expect("a fleet");
-    let mut recorder = Recorder::default();
+    let mut recorder = CompressedRecorder::default();
     fleet.connect(0);
     while !recorder.ended {
         fleet.turn(&mut recorder).expect("epoll");

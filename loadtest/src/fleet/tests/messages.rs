@@ -7,8 +7,8 @@ use roomring::wire::frame::{Opcode, close_frame, server_frame};
 use roomring::wire::handshake::{Head, HttpRequest, accept_response, parse_head};
 
 use super::super::address::Target;
-use super::super::handshake::Request;
-use super::super::{Behaviour, Ended, Fleet, FleetEdge, Settings};
+use super::super::handshake::OpeningRequest;
+use super::super::{Behavior, ConnectionEnd, Fleet, FleetEdge, FleetSettings};
 
 /// Sends `messages` to the one client that comes, and closes.
 fn serve(messages: &'static [&'static [u8]]) -> Target {
@@ -35,14 +35,14 @@ fn serve(messages: &'static [&'static [u8]]) -> Target {
 }
 
 #[derive(Default)]
-struct Recorder {
+struct MessageRecorder {
     messages: Vec<Vec<u8>>,
     ended: bool,
 }
 
-impl Behaviour for Recorder {
-    fn request(&mut self, _client: u32) -> Request {
-        Request { target: 0, path: "/".into(), subprotocol: None, receive_bytes: None }
+impl Behavior for MessageRecorder {
+    fn request(&mut self, _client: u32) -> OpeningRequest {
+        OpeningRequest { target: 0, path: "/".into(), subprotocol: None, receive_bytes: None }
     }
 
     fn opened(&mut self, _fleet: &mut Fleet, _client: u32, _now: u64) {}
@@ -54,7 +54,7 @@ impl Behaviour for Recorder {
         }
     }
 
-    fn ended(&mut self, _fleet: &mut Fleet, _client: u32, _ended: Ended, _now: u64) {
+    fn ended(&mut self, _fleet: &mut Fleet, _client: u32, _ended: ConnectionEnd, _now: u64) {
         self.ended = true;
     }
 
@@ -70,11 +70,18 @@ impl Behaviour for Recorder {
 /// What one client gets.
 fn received(messages: &'static [&'static [u8]], lines: bool) -> Vec<Vec<u8>> {
     let targets = vec![serve(messages)];
-    let settings =
-        Settings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge: FleetEdge::default() };
+    let settings = FleetSettings {
+        targets,
+        clients: 1,
+        shard: 0,
+        sources: 1,
+        connecting_max: 1,
+        seed: 1,
+        edge: FleetEdge::default(),
+    };
     let mut fleet = Fleet::new(settings).expect("a fleet");
     fleet.lines = lines;
-    let mut recorder = Recorder::default();
+    let mut recorder = MessageRecorder::default();
     fleet.connect(0);
     while !recorder.ended {
         fleet.turn(&mut recorder).expect("epoll");

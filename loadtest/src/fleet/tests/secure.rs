@@ -11,8 +11,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::super::address::Target;
-use super::super::handshake::Request;
-use super::super::{Behaviour, Ended, Fleet, FleetEdge, Leaving, Settings};
+use super::super::handshake::OpeningRequest;
+use super::super::{Behavior, ConnectionEnd, Departure, Fleet, FleetEdge, FleetSettings};
 
 /// Messages that one client sends: within a record, as many records, and more than one read takes.
 const SIZES: [usize; 5] = [1, 200, 20_000, 300_000, 125];
@@ -89,14 +89,14 @@ fn echo(mut stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result
 /// Sends its messages, gets them back, leaves, and comes again so many times.
 struct Sender {
     lives: u32,
-    leaving: Option<Leaving>,
+    leaving: Option<Departure>,
     got: Vec<usize>,
     failures: Vec<String>,
     gone: u32,
 }
 
 impl Sender {
-    fn new(lives: u32, leaving: Option<Leaving>) -> Self {
+    fn new(lives: u32, leaving: Option<Departure>) -> Self {
         Sender { lives, leaving, got: Vec::new(), failures: Vec::new(), gone: 0 }
     }
 
@@ -108,9 +108,9 @@ impl Sender {
     }
 }
 
-impl Behaviour for Sender {
-    fn request(&mut self, _client: u32) -> Request {
-        Request { target: 0, path: "/echo".into(), subprotocol: None, receive_bytes: None }
+impl Behavior for Sender {
+    fn request(&mut self, _client: u32) -> OpeningRequest {
+        OpeningRequest { target: 0, path: "/echo".into(), subprotocol: None, receive_bytes: None }
     }
 
     fn opened(&mut self, fleet: &mut Fleet, client: u32, _now: u64) {
@@ -135,8 +135,8 @@ impl Behaviour for Sender {
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, _now: u64) {
-        assert_eq!(ended, Ended::Asked);
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, _now: u64) {
+        assert_eq!(ended, ConnectionEnd::Asked);
         self.again(fleet, client);
     }
 
@@ -153,7 +153,7 @@ impl Behaviour for Sender {
 fn run(target: Target, mut sender: Sender, tls_resume: bool) -> (Fleet, Sender) {
     let edge = FleetEdge { tls: true, tls_resume, ..FleetEdge::default() };
     let targets = vec![target];
-    let settings = Settings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge };
+    let settings = FleetSettings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge };
     let mut fleet = Fleet::new(settings).expect("a fleet");
     fleet.connect(0);
     while sender.gone < sender.lives {
@@ -174,7 +174,7 @@ fn messages_of_all_sizes_come_back_whole() {
 
 #[test]
 fn sessions_are_resumed_after_a_close_and_after_a_loss() {
-    for leaving in [None, Some(Leaving::Fin), Some(Leaving::MidFrame), Some(Leaving::Reset)] {
+    for leaving in [None, Some(Departure::Fin), Some(Departure::MidFrame), Some(Departure::Reset)] {
         let (fleet, sender) = run(serve(), Sender::new(4, leaving), true);
         assert_eq!(sender.got.len(), 4 * SIZES.len());
         assert_eq!((fleet.counters.tls_full, fleet.counters.tls_resumed), (1, 3), "{leaving:?}");

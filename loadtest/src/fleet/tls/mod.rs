@@ -16,20 +16,20 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 
 use super::address::Target;
 pub use session::Handshake;
-use session::Session;
+use session::TlsSession;
 use tickets::Tickets;
 
 /// The TLS side of a fleet.
-pub struct Clients {
+pub struct TlsClients {
     config: Arc<ClientConfig>,
     /// The name of each target.
     names: Vec<ServerName<'static>>,
-    pub(super) sessions: Vec<Option<Box<Session>>>,
+    pub(super) sessions: Vec<Option<Box<TlsSession>>>,
     /// What came out of the records of one read.
     pub(super) plain: Vec<u8>,
 }
 
-impl Clients {
+impl TlsClients {
     /// For so many clients of these targets. With `resume`, a client that connects again may resume a session.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Clients {
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             ServerName::try_from(host).with_context(|| format!("{:?} is no name for TLS", target.host))
         };
-        Ok(Clients {
+        Ok(TlsClients {
             config: Arc::new(config),
             names: targets.iter().map(name).collect::<anyhow::Result<_>>()?,
             sessions: (0..clients).map(|_| None).collect(),
@@ -60,7 +60,7 @@ impl Clients {
 
     /// A client begins to connect to a target.
     pub(super) fn begin(&mut self, client: u32, target: usize) -> Result<(), rustls::Error> {
-        let session = Session::new(Arc::clone(&self.config), self.names[target].clone())?;
+        let session = TlsSession::new(Arc::clone(&self.config), self.names[target].clone())?;
         self.sessions[client as usize] = Some(Box::new(session));
         Ok(())
     }

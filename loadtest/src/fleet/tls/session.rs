@@ -38,7 +38,7 @@ pub struct Opened {
 }
 
 /// A client's session.
-pub struct Session {
+pub struct TlsSession {
     connection: UnbufferedClientConnection,
     established: bool,
     failed: bool,
@@ -48,14 +48,14 @@ pub struct Session {
     pub outbound: Vec<u8>,
 }
 
-impl Session {
+impl TlsSession {
     /// A session that will say hello when something is sealed.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, rustls::Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Session { connection, established: false, failed: false, inbound: Vec::new(), outbound: Vec::new() })
+        Ok(TlsSession { connection, established: false, failed: false, inbound: Vec::new(), outbound: Vec::new() })
     }
 
-    /// Opens records, all that have come since the last call left [`Session::inbound`], with that in front. Their plain
+    /// Opens records, all that have come since the last call left [`TlsSession::inbound`], with that in front. Their plain
     /// bytes are appended to `plain`; what the handshake answers to `outbound`.
     ///
     /// # Errors

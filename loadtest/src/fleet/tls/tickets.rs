@@ -13,11 +13,11 @@ use rustls::pki_types::ServerName;
 pub struct Tickets {
     /// Most tickets kept.
     max: usize,
-    held: Mutex<Held>,
+    held: Mutex<KeptTickets>,
 }
 
 #[derive(Default)]
-struct Held {
+struct KeptTickets {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     /// Each is good for one connection.
@@ -31,7 +31,7 @@ impl Tickets {
         Tickets { max: clients as usize * 2, held: Mutex::default() }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, KeptTickets> {
         self.held.lock().expect("no holder of this lock panics")
     }
 }

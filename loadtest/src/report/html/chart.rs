@@ -1,4 +1,4 @@
-//! Line plots as inline SVG: axes, lines, shaded stretches, a legend. Colours are the style sheet's, by class. Never
+//! PlotLine plots as inline SVG: axes, lines, shaded stretches, a legend. Colours are the style sheet's, by class. Never
 //! knows what is plotted.
 
 use super::axis::Axis;
@@ -28,13 +28,13 @@ pub struct Chart {
     /// Upward.
     pub y: Axis,
     /// What is drawn.
-    pub lines: Vec<Line>,
+    pub lines: Vec<PlotLine>,
     /// Stretches of x with a name: from, to, name. Drawn behind the lines.
     pub bands: Vec<(f64, f64, String)>,
 }
 
 /// A line of a plot.
-pub struct Line {
+pub struct PlotLine {
     /// In the legend.
     pub name: String,
     /// Colour by number, from 0.
@@ -116,7 +116,7 @@ impl Chart {
         drawn
     }
 
-    fn line(&self, line: &Line) -> Element {
+    fn line(&self, line: &PlotLine) -> Element {
         let mut path = String::new();
         let mut drawing = false;
         for (x, y) in &line.points {
@@ -132,7 +132,7 @@ impl Chart {
     }
 
     /// Points without colour that show their values under a pointer.
-    fn hits(&self, line: &Line) -> Element {
+    fn hits(&self, line: &PlotLine) -> Element {
         let every = line.points.len().div_ceil(HITS_MAX).max(1);
         let points = line.points.iter().step_by(every).filter_map(|(x, y)| Some((*x, (*y)?)));
         let hit = |(x, y): (f64, f64)| {

@@ -8,7 +8,7 @@ use crate::measure::histogram::Durations;
 use crate::report::facts::{self, histogram_label, histogram_names};
 use crate::report::figures::{Better, Figure, Spread, figures, floor_ratios};
 use crate::report::title;
-use crate::results::comparison::{Compared, Comparison, Slow};
+use crate::results::comparison::{Compared, Comparison, SlowComparison};
 use crate::results::outcome::Outcome;
 use crate::text::number;
 
@@ -52,7 +52,7 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
 ///
 /// # Errors
 /// A kept histogram cannot be read.
-pub fn slow_section(slow: &Slow) -> anyhow::Result<Element> {
+pub fn slow_section(slow: &SlowComparison) -> anyhow::Result<Element> {
     let runs = |label: &str, read: fn(&crate::results::comparison::SlowRound) -> &Outcome| Compared {
         label: label.to_owned(),
         runs: slow.rounds.iter().map(|round| read(round).clone()).collect(),

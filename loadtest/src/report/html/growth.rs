@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::blocks;
-use super::chart::{Chart, Line};
+use super::chart::{Chart, PlotLine};
 use super::markup::{Element, classed, element};
 use super::run::capitalised;
 use crate::report::figures::{Figure, Unit};
@@ -41,17 +41,17 @@ fn plot(growth: &Growth, figure: &Figure) -> Option<Chart> {
     let values: Vec<f64> = growth.steps.iter().map(|step| step.value.parse().ok()).collect::<Option<_>>()?;
     let servers = &growth.steps.first()?.compared.servers;
     let line = |(index, name): (usize, &str)| {
-        let at = |(step, x): (&crate::results::comparison::Step, &f64)| {
+        let at = |(step, x): (&crate::results::comparison::GrowthStep, &f64)| {
             (*x, figure.spread(&step.compared.servers[index].runs).map(|spread| spread.median))
         };
-        Line {
+        PlotLine {
             name: name.to_owned(),
             colour: index,
             points: growth.steps.iter().zip(&values).map(at).collect(),
             tell: |x, y| format!("{} at {}", number(y), number(x)),
         }
     };
-    let lines: Vec<Line> = servers.iter().map(|server| server.label.as_str()).enumerate().map(line).collect();
+    let lines: Vec<PlotLine> = servers.iter().map(|server| server.label.as_str()).enumerate().map(line).collect();
     let heights: Vec<f64> = lines.iter().flat_map(|line| &line.points).filter_map(|(_, y)| *y).collect();
     let bounds = |all: &[f64]| (all.iter().copied().fold(f64::MAX, f64::min), all.iter().copied().fold(0.0, f64::max));
     let ((left, right), (low, high)) = (bounds(&values), bounds(&heights));

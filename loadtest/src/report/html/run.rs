@@ -3,12 +3,12 @@
 use super::axis::Axis;
 use super::bars::{Bar, bars};
 use super::blocks;
-use super::chart::{Chart, Line};
+use super::chart::{Chart, PlotLine};
 use super::markup::{Element, classed, element};
 use crate::measure::histogram::Durations;
 use crate::report::facts::{self, histogram_label, histogram_names};
 use crate::report::title;
-use crate::results::outcome::{Outcome, Sample, Stage, plural};
+use crate::results::outcome::{Outcome, RunStage, Sample, plural};
 use crate::text::{self, bytes, micros, number};
 
 /// A curve of fewer values than this says less than the table of percentiles.
@@ -125,7 +125,7 @@ pub fn percentile_chart(title: &str, caption: &str, curves: &[(String, Durations
     let medians = curves.iter().filter_map(|(_, curve)| curve.iter().find(|point| point.0 >= 2.0));
     let low = medians.map(|point| point.1).fold(f64::INFINITY, f64::min).min(high);
     let tell = |inverse, us| format!("p{} {}", percentile(inverse), micros(us));
-    let lines = curves.iter().enumerate().map(|(index, (name, curve))| Line {
+    let lines = curves.iter().enumerate().map(|(index, (name, curve))| PlotLine {
         name: (*name).to_owned(),
         colour: index,
         points: curve.iter().map(|&(inverse, value)| (inverse, Some(value))).collect(),
@@ -152,7 +152,7 @@ fn percentile(inverse: f64) -> String {
 fn series_plots(outcome: &Outcome) -> Vec<Chart> {
     let series = &outcome.series;
     let Some(last) = series.last() else { return Vec::new() };
-    let plot = |title: &str, y: Axis, lines: Vec<Line>| Chart {
+    let plot = |title: &str, y: Axis, lines: Vec<PlotLine>| Chart {
         title: title.to_owned(),
         caption: String::new(),
         x: Axis::time("seconds since the first connect", last.at_s, number),
@@ -160,7 +160,7 @@ fn series_plots(outcome: &Outcome) -> Vec<Chart> {
         lines,
         bands: bands(series),
     };
-    let line = |name: &str, colour, tell: fn(f64, f64) -> String, read: &dyn Fn(&Sample) -> Option<f64>| Line {
+    let line = |name: &str, colour, tell: fn(f64, f64) -> String, read: &dyn Fn(&Sample) -> Option<f64>| PlotLine {
         name: name.to_owned(),
         colour,
         points: series.iter().map(|sample| (sample.at_s, read(sample))).collect(),
@@ -212,10 +212,10 @@ fn bands(series: &[Sample]) -> Vec<(f64, f64, String)> {
     let mut begun = 0.0;
     for sample in series {
         let name = match sample.stage {
-            Stage::Connecting | Stage::Settling => "connecting",
-            Stage::Warming => "warm-up",
-            Stage::Measuring => "",
-            Stage::Draining => "draining",
+            RunStage::Connecting | RunStage::Settling => "connecting",
+            RunStage::Warming => "warm-up",
+            RunStage::Measuring => "",
+            RunStage::Draining => "draining",
         };
         match bands.last_mut() {
             Some(last) if last.2 == name => last.1 = sample.at_s,

@@ -2,7 +2,7 @@
 
 use super::page;
 use crate::report::samples;
-use crate::results::comparison::{Compared, Comparison, Slow, SlowRound};
+use crate::results::comparison::{Compared, Comparison, SlowComparison, SlowRound};
 use crate::results::document::Document;
 use crate::results::suite::{GoalResult, PartResult, SuiteResult};
 
@@ -26,7 +26,7 @@ fn suite() -> SuiteResult {
         run: Some(Box::new(samples::fanout("roomring", 1.0))),
         slow: None,
     };
-    let slow = Slow {
+    let slow = SlowComparison {
         rounds: vec![SlowRound { without: samples::fanout("roomring", 1.0), with: samples::fanout("roomring", 1.1) }],
     };
     SuiteResult {
@@ -45,7 +45,7 @@ fn documents() -> Vec<Document> {
     vec![
         Document::Run(Box::new(samples::fanout("roomring", 1.0))),
         Document::Compare(Comparison { servers: vec![compared("new", &[1.0, 1.1]), compared("old", &[1.9, 2.2])] }),
-        Document::Slow(Slow { rounds: vec![round] }),
+        Document::Slow(SlowComparison { rounds: vec![round] }),
         Document::Suite(suite()),
         Document::Edge(crate::report::edge::tests::sample()),
         Document::Compare(Comparison { servers: Vec::new() }),

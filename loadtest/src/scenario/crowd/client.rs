@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::dialect::Position;
+use crate::dialect::ClientPosition;
 use crate::measure::sequence::Sequence;
 
 /// A client.
 #[derive(Debug, Default)]
-pub struct Client {
+pub struct CrowdClient {
     /// Its WebSocket is open.
     pub up: bool,
     /// Counts its connections.
@@ -23,39 +23,39 @@ pub struct Client {
     /// When it began to come back, until it is back.
     pub returning_since: Option<u64>,
     /// Rooms that it is in or on its way into or out of.
-    pub memberships: Vec<Membership>,
+    pub memberships: Vec<CrowdMembership>,
     /// Publishes that have not been answered: room and number. An answer may come after the client has left the room.
     pub unanswered: VecDeque<(u32, u32)>,
     /// Rooms to join when it comes back.
-    pub remembered: Vec<(u32, Option<Position>)>,
+    pub remembered: Vec<(u32, Option<ClientPosition>)>,
 }
 
 /// A client in a room.
 #[derive(Debug)]
-pub struct Membership {
+pub struct CrowdMembership {
     /// The room.
     pub room: u32,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: MembershipStage,
     /// What it said it had when it joined.
-    pub asked: Option<Position>,
+    pub asked: Option<ClientPosition>,
     /// What it has received.
     pub sequence: Sequence,
     /// The room's head when the join was answered: what comes behind it is live.
     pub head: u64,
 }
 
-impl Membership {
+impl CrowdMembership {
     /// One that begins with a join.
     #[must_use]
-    pub fn joining(room: u32, asked: Option<Position>) -> Self {
-        Membership { room, stage: Stage::Joining, asked, sequence: Sequence::default(), head: 0 }
+    pub fn joining(room: u32, asked: Option<ClientPosition>) -> Self {
+        CrowdMembership { room, stage: MembershipStage::Joining, asked, sequence: Sequence::default(), head: 0 }
     }
 }
 
 /// How far a membership is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum MembershipStage {
     /// The join was sent.
     Joining,
     /// It was answered.
@@ -64,9 +64,9 @@ pub enum Stage {
     Leaving,
 }
 
-impl Client {
+impl CrowdClient {
     /// Its membership of a room.
-    pub fn membership(&mut self, room: u32) -> Option<&mut Membership> {
+    pub fn membership(&mut self, room: u32) -> Option<&mut CrowdMembership> {
         self.memberships.iter_mut().find(|membership| membership.room == room)
     }
 
@@ -78,14 +78,14 @@ impl Client {
 
     /// The rooms that it is in.
     pub fn rooms_in(&self) -> impl Iterator<Item = u32> {
-        let inside = self.memberships.iter().filter(|membership| membership.stage == Stage::In);
+        let inside = self.memberships.iter().filter(|membership| membership.stage == MembershipStage::In);
         inside.map(|membership| membership.room)
     }
 
     /// Whether nothing is on its way for it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.up && self.memberships.iter().all(|membership| membership.stage == Stage::In)
+        self.up && self.memberships.iter().all(|membership| membership.stage == MembershipStage::In)
     }
 
     /// Its connection is gone: what it was in, it will join again from where it was.
@@ -95,10 +95,10 @@ impl Client {
         self.unanswered.clear();
         for membership in self.memberships.drain(..) {
             let position = match membership.stage {
-                Stage::Joining => membership.asked,
-                Stage::In => epoch_of(membership.room)
-                    .map(|epoch| Position { epoch, seq: membership.sequence.next().saturating_sub(1) }),
-                Stage::Leaving => continue,
+                MembershipStage::Joining => membership.asked,
+                MembershipStage::In => epoch_of(membership.room)
+                    .map(|epoch| ClientPosition { epoch, seq: membership.sequence.next().saturating_sub(1) }),
+                MembershipStage::Leaving => continue,
             };
             self.remembered.push((membership.room, position));
         }

@@ -1,39 +1,39 @@
 //! What the clients of a crowd hear, held against what they asked and what the others have seen.
 
-use super::client::{Membership, Stage};
-use super::{Crowd, Heard, RECOVERABLE};
-use crate::dialect::{Position, Published, Said, binary, json};
+use super::client::{CrowdMembership, MembershipStage};
+use super::{Crowd, HeardMessage, RECOVERABLE};
+use crate::dialect::{ClientPosition, RoomMessage, Said, binary, json};
 use crate::fleet::Fleet;
-use crate::measure::sequence::{Arrival, Sequence};
+use crate::measure::sequence::{ArrivalOrder, Sequence};
 use crate::payload::Stamp;
-use crate::plan::Phase;
+use crate::plan::RunPhase;
 
 impl Crowd {
-    fn deliver(&mut self, fleet: &mut Fleet, client: u32, published: &Published) -> Heard {
+    fn deliver(&mut self, fleet: &mut Fleet, client: u32, published: &RoomMessage) -> HeardMessage {
         let seq = published.seq;
         let room = self.room_named(&published.room);
         let membership = room.and_then(|room| self.clients[client as usize].membership(room));
         let (Some(room), Some(membership)) = (room, membership) else {
             fleet.counters.misrouted += 1;
             self.complaints.add(|| format!("client {client} got seq {seq} of {}: not a member", published.room));
-            return Heard::Done;
+            return HeardMessage::Done;
         };
-        if membership.stage == Stage::Joining {
+        if membership.stage == MembershipStage::Joining {
             self.wrong(fleet, client, || format!("room {room}: seq {seq} before the joined"));
-            return Heard::Done;
+            return HeardMessage::Done;
         }
         let expected = membership.sequence.next();
         let is_live = seq > membership.head;
         let arrival = membership.sequence.observe(seq);
         fleet.counters.delivered += 1;
         match arrival {
-            Arrival::InOrder => fleet.counters.expected += 1,
-            Arrival::AfterHole(missing) => {
+            ArrivalOrder::InOrder => fleet.counters.expected += 1,
+            ArrivalOrder::AfterHole(missing) => {
                 fleet.counters.expected += missing + 1;
                 self.complaints.add(|| format!("client {client}, room {room}: seq {seq} in place of {expected}"));
             }
-            Arrival::Late => fleet.counters.out_of_order += 1,
-            Arrival::Duplicate => {
+            ArrivalOrder::Late => fleet.counters.out_of_order += 1,
+            ArrivalOrder::Duplicate => {
                 fleet.counters.duplicated += 1;
                 self.complaints.add(|| format!("client {client}, room {room}: seq {seq} again, not {expected}"));
             }
@@ -41,11 +41,11 @@ impl Crowd {
         fleet.counters.replayed += u64::from(!is_live);
         if let Err(what) = self.check(room, published) {
             self.wrong(fleet, client, || what);
-            return Heard::Done;
+            return HeardMessage::Done;
         }
         match Stamp::find(&published.data, &mut 0) {
-            Some(Stamp { number, .. }) if is_live && arrival == Arrival::InOrder => Heard::Live { number },
-            _ => Heard::Done,
+            Some(Stamp { number, .. }) if is_live && arrival == ArrivalOrder::InOrder => HeardMessage::Live { number },
+            _ => HeardMessage::Done,
         }
     }
 
@@ -57,13 +57,13 @@ impl Crowd {
             return self.wrong(fleet, client, || format!("joined {room} unasked"));
         };
         fleet.counters.joins += 1;
-        if membership.stage != Stage::Joining {
+        if membership.stage != MembershipStage::Joining {
             return self.wrong(fleet, client, || format!("room {room}: joined twice"));
         }
         let told = messages.len() as u64 + u64::from(following);
         // Whether recovered or not, what is told ends at the head without a hole.
         let first = (seq + 1).saturating_sub(told);
-        membership.stage = Stage::In;
+        membership.stage = MembershipStage::In;
         membership.head = seq;
         membership.sequence = Sequence::starting_at(first);
         let asked = membership.asked.take();
@@ -83,10 +83,10 @@ impl Crowd {
         fleet: &mut Fleet,
         client: u32,
         room: u32,
-        asked: Option<&Position>,
+        asked: Option<&ClientPosition>,
         (first, head, recovered): (u64, u64, bool),
     ) {
-        let Some(&Position { seq: last, .. }) = asked else {
+        let Some(&ClientPosition { seq: last, .. }) = asked else {
             if recovered {
                 self.wrong(fleet, client, || format!("room {room}: recovered, but nothing was asked"));
             }
@@ -113,7 +113,7 @@ impl Crowd {
         if !state.is_settled() {
             return;
         }
-        if let Some(since) = state.returning_since.take().filter(|_| self.phase == Phase::Measure) {
+        if let Some(since) = state.returning_since.take().filter(|_| self.phase == RunPhase::Measure) {
             self.recovery.record(now.saturating_sub(since));
         }
         if !std::mem::replace(&mut state.settled, true) {
@@ -139,7 +139,9 @@ impl Crowd {
     fn left(&mut self, fleet: &mut Fleet, client: u32, room: &str) {
         let room = self.room_named(room);
         let memberships = &mut self.clients[client as usize].memberships;
-        let left = |membership: &Membership| Some(membership.room) == room && membership.stage == Stage::Leaving;
+        let left = |membership: &CrowdMembership| {
+            Some(membership.room) == room && membership.stage == MembershipStage::Leaving
+        };
         match memberships.iter().position(left) {
             Some(place) => drop(memberships.remove(place)),
             None => self.wrong(fleet, client, || format!("left {room:?} unasked")),
@@ -163,7 +165,7 @@ impl Crowd {
     }
 
     /// Takes a message from the server.
-    pub fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) -> Heard {
+    pub fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) -> HeardMessage {
         // Pushes come in the form of the connection, replies in that of their command; no binary one begins like this.
         let is_binary = self.clients[client as usize].binary && message.first() != Some(&b'{');
         match if is_binary { binary::parse(message) } else { json::parse(message) } {
@@ -172,7 +174,7 @@ impl Crowd {
             Said::Left { room } => self.left(fleet, client, &room),
             Said::Accepted { room, seq } => self.accepted(fleet, client, &room, seq),
             Said::Gap { room, from, to } => self.gap(fleet, client, &room, from, to),
-            answer @ (Said::History { .. } | Said::Presence { .. }) => return Heard::Answer(answer),
+            answer @ (Said::History { .. } | Said::Presence { .. }) => return HeardMessage::Answer(answer),
             Said::Error { code, message } => {
                 fleet.counters.errors += 1;
                 self.clients[client as usize].unsure = true;
@@ -181,6 +183,6 @@ impl Crowd {
             Said::Garbage(what) => self.wrong(fleet, client, || format!("not understood: {what}")),
             Said::Reconnect | Said::Asked { .. } | Said::Other => fleet.counters.other_messages += 1,
         }
-        Heard::Done
+        HeardMessage::Done
     }
 }

@@ -11,24 +11,24 @@ mod truth;
 use roomring::wire::frame::Opcode;
 
 use super::{Complaints, RECOVERABLE};
-use crate::dialect::{Position, Published, Said, binary, json};
-use crate::fleet::handshake::Request;
-use crate::fleet::{Ended, Fleet};
+use crate::dialect::{ClientPosition, RoomMessage, Said, binary, json};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{ConnectionEnd, Fleet};
 use crate::measure::histogram::Durations;
 use crate::payload::{Payload, Stamp};
-use crate::plan::{Phase, Plan};
-use client::{Client, Membership, Stage};
-use truth::{Sender, Truth};
+use crate::plan::{RunPhase, WorkerPlan};
+use client::{CrowdClient, CrowdMembership, MembershipStage};
+use truth::{Author, Truth};
 
 /// All clients of a worker.
 pub struct Crowd {
-    plan: Plan,
+    plan: WorkerPlan,
     /// Each of them.
-    pub clients: Vec<Client>,
+    pub clients: Vec<CrowdClient>,
     truth: Truth,
     names: Vec<String>,
     /// The phase of the run.
-    pub phase: Phase,
+    pub phase: RunPhase,
     message: Vec<u8>,
     /// From the end of a client's absence to its last rejoin's answer.
     pub recovery: Durations,
@@ -38,7 +38,7 @@ pub struct Crowd {
 
 /// What a message from the server was.
 #[derive(Debug)]
-pub enum Heard {
+pub enum HeardMessage {
     /// Everything about it is done.
     Done,
     /// A live publication, the receiver's next one.
@@ -53,13 +53,13 @@ pub enum Heard {
 impl Crowd {
     /// Clients that are in no room, and so many rooms.
     #[must_use]
-    pub fn new(plan: Plan, rooms: u32, speaks_binary: impl Fn(u32) -> bool) -> Self {
-        let client = |client| Client { binary: speaks_binary(client), ..Client::default() };
+    pub fn new(plan: WorkerPlan, rooms: u32, speaks_binary: impl Fn(u32) -> bool) -> Self {
+        let client = |client| CrowdClient { binary: speaks_binary(client), ..CrowdClient::default() };
         Crowd {
             clients: (0..plan.clients).map(client).collect(),
             truth: Truth::new(rooms),
             names: (0..rooms).map(|room| plan.room_name(room)).collect(),
-            phase: Phase::Connect,
+            phase: RunPhase::Connect,
             message: Vec::new(),
             recovery: Durations::default(),
             complaints: Complaints::default(),
@@ -87,12 +87,12 @@ impl Crowd {
 
     /// The upgrade request of a client.
     #[must_use]
-    pub fn request(&self, client: u32) -> Request {
+    pub fn request(&self, client: u32) -> OpeningRequest {
         // Which rooms it will be in shows later.
         let (target, path) = self.plan.target_of(client, 0);
         let binary = self.clients[client as usize].binary;
         let subprotocol = if binary { "roomring.v1.binary" } else { "roomring.v1.json" };
-        Request { target, path, subprotocol: Some(subprotocol), receive_bytes: None }
+        OpeningRequest { target, path, subprotocol: Some(subprotocol), receive_bytes: None }
     }
 
     fn send(&mut self, fleet: &mut Fleet, client: u32) {
@@ -101,7 +101,7 @@ impl Crowd {
     }
 
     /// Sends a join, unless the client is in the room or on its way into or out of it.
-    pub fn join(&mut self, fleet: &mut Fleet, client: u32, room: u32, asked: Option<Position>) {
+    pub fn join(&mut self, fleet: &mut Fleet, client: u32, room: u32, asked: Option<ClientPosition>) {
         let state = &mut self.clients[client as usize];
         if state.membership(room).is_some() {
             return;
@@ -112,7 +112,7 @@ impl Crowd {
             true => binary::write_join(name, asked.as_ref(), &mut self.message),
             false => json::write_join(name, asked.as_ref(), &mut self.message),
         }
-        state.memberships.push(Membership::joining(room, asked));
+        state.memberships.push(CrowdMembership::joining(room, asked));
         self.send(fleet, client);
     }
 
@@ -120,10 +120,11 @@ impl Crowd {
     pub fn leave(&mut self, fleet: &mut Fleet, client: u32, room: u32) {
         let state = &mut self.clients[client as usize];
         let binary = state.binary;
-        let Some(membership) = state.membership(room).filter(|membership| membership.stage == Stage::In) else {
+        let Some(membership) = state.membership(room).filter(|membership| membership.stage == MembershipStage::In)
+        else {
             return;
         };
-        membership.stage = Stage::Leaving;
+        membership.stage = MembershipStage::Leaving;
         let name = &self.names[room as usize];
         self.message.clear();
         match binary {
@@ -136,7 +137,7 @@ impl Crowd {
     /// Sends a publish to a room that the client is in. Returns its number, counted over all rooms.
     pub fn publish(&mut self, fleet: &mut Fleet, client: u32, room: u32, size: usize) -> u32 {
         let state = &mut self.clients[client as usize];
-        let number = self.truth.next_number(Sender { client, generation: state.generation });
+        let number = self.truth.next_number(Author { client, generation: state.generation });
         state.unanswered.push_back((room, number));
         let stamp = Stamp { number, room };
         let payload = Payload { bytes: size, ..self.plan.payload() };
@@ -159,7 +160,7 @@ impl Crowd {
 
     /// Connects a client again at `at`, unless all are leaving.
     pub fn come_back(&mut self, fleet: &mut Fleet, client: u32, at: u64) {
-        if self.phase < Phase::Leave {
+        if self.phase < RunPhase::Leave {
             self.clients[client as usize].returning_since = Some(at);
             fleet.connect_at(client, at);
         }
@@ -183,7 +184,7 @@ impl Crowd {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn check(&mut self, room: u32, published: &Published) -> Result<(), String> {
+    pub fn check(&mut self, room: u32, published: &RoomMessage) -> Result<(), String> {
         // The stamp may stand behind the quote of a JSON string.
         self.truth.check(room, published.seq, Stamp::find(&published.data, &mut 0))
     }
@@ -191,12 +192,14 @@ impl Crowd {
     /// Deliveries and replies that are still owed.
     #[must_use]
     pub fn owed(&self) -> u64 {
-        let of = |client: &Client| {
+        let of = |client: &CrowdClient| {
             let returning = u64::from(!client.up && client.returning_since.is_some());
             let unanswered = client.unanswered.len() as u64 * u64::from(!client.unsure);
-            let behind = |membership: &Membership| match membership.stage {
-                Stage::In => (self.truth.head(membership.room) + 1).saturating_sub(membership.sequence.next()),
-                Stage::Joining | Stage::Leaving => 1,
+            let behind = |membership: &CrowdMembership| match membership.stage {
+                MembershipStage::In => {
+                    (self.truth.head(membership.room) + 1).saturating_sub(membership.sequence.next())
+                }
+                MembershipStage::Joining | MembershipStage::Leaving => 1,
             };
             returning + unanswered + client.memberships.iter().map(behind).sum::<u64>()
         };
@@ -225,12 +228,12 @@ impl Crowd {
     }
 
     /// A client's connection has ended. Returns whether it is to come back.
-    pub fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: &Ended) -> bool {
-        if self.phase == Phase::Leave {
+    pub fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: &ConnectionEnd) -> bool {
+        if self.phase == RunPhase::Leave {
             return false;
         }
-        if *ended != Ended::Asked {
-            if self.clients[client as usize].stalled && *ended == Ended::ByServer(Some(4413)) {
+        if *ended != ConnectionEnd::Asked {
+            if self.clients[client as usize].stalled && *ended == ConnectionEnd::ByServer(Some(4413)) {
                 fleet.counters.stalled_closed += 1;
             } else {
                 fleet.counters.disconnected += 1;

@@ -3,23 +3,23 @@
 use super::*;
 use crate::dialect::Dialect;
 use crate::fleet::address::Target;
-use crate::fleet::{FleetEdge, Settings};
+use crate::fleet::{FleetEdge, FleetSettings};
 use crate::measure::counters::Counters;
 use crate::plan::Scenario;
 
 const EPOCH: &str = "00000000000000aa";
 
-struct Stage {
+struct CrowdStage {
     crowd: Crowd,
     fleet: Fleet,
     room: String,
 }
 
-impl Stage {
+impl CrowdStage {
     /// Three clients, two of them members of the only room; five publications under way. Client 1 speaks binary.
     fn new() -> Self {
         let target = Target::parse("ws://127.0.0.1:9/ws").expect("an address");
-        let plan = Plan {
+        let plan = WorkerPlan {
             targets: vec![target.clone()],
             dialect: Dialect::json(),
             scenario: Scenario::Idle,
@@ -28,7 +28,7 @@ impl Stage {
             clients: 3,
             room_size: 3,
             payload_bytes: 32,
-            payload: crate::payload::Kind::default(),
+            payload: crate::payload::PayloadKind::default(),
             edge: crate::edge::Edge::default(),
             secret: None,
             sources: 1,
@@ -38,7 +38,7 @@ impl Stage {
             pid: None,
         };
         let targets = vec![target];
-        let settings = Settings {
+        let settings = FleetSettings {
             targets,
             clients: 3,
             shard: 0,
@@ -49,7 +49,7 @@ impl Stage {
         };
         let fleet = Fleet::new(settings).expect("epoll");
         let room = plan.room_name(0);
-        let mut stage = Stage { crowd: Crowd::new(plan, 1, |client| client == 1), fleet, room };
+        let mut stage = CrowdStage { crowd: Crowd::new(plan, 1, |client| client == 1), fleet, room };
         for client in [0, 1] {
             stage.crowd.clients[client as usize].remembered.push((0, None));
             stage.crowd.opened(&mut stage.fleet, client, 0);
@@ -73,7 +73,7 @@ impl Stage {
 
     /// `joined` with the messages of these seqs; publish n has seq n + 1.
     fn joined(&mut self, client: u32, head: u64, recovered: bool, seqs: &[u32]) {
-        let entry = |seq: &u32| format!(r#"{{"seq":{seq},"from":"u","at":1,"data":"{}"}}"#, Stage::data(seq - 1));
+        let entry = |seq: &u32| format!(r#"{{"seq":{seq},"from":"u","at":1,"data":"{}"}}"#, CrowdStage::data(seq - 1));
         let messages = seqs.iter().map(entry).collect::<Vec<_>>().join(",");
         let room = &self.room;
         let text = format!(
@@ -84,7 +84,7 @@ impl Stage {
     }
 
     fn message(&mut self, client: u32, seq: u64, number: u32) {
-        let (room, data) = (self.room.clone(), Stage::data(number));
+        let (room, data) = (self.room.clone(), CrowdStage::data(number));
         let text = format!(r#"{{"type":"message","room":"{room}","seq":{seq},"from":"u","at":1,"data":"{data}"}}"#);
         self.say(client, text.as_bytes());
     }
@@ -109,12 +109,12 @@ impl Stage {
 
 #[test]
 fn a_right_history_passes() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.accepted(1);
     stage.accepted(2);
     stage.message(0, 2, 1);
-    let position = Position { epoch: EPOCH.into(), seq: 2 };
+    let position = ClientPosition { epoch: EPOCH.into(), seq: 2 };
     stage.crowd.go_away(0);
     assert_eq!(stage.crowd.clients[0].remembered, [(0, Some(position))]);
     stage.crowd.opened(&mut stage.fleet, 0, 0);
@@ -126,7 +126,7 @@ fn a_right_history_passes() {
 
 #[test]
 fn a_hole_a_duplicate_and_a_late_one_are_told_apart() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.message(0, 3, 2);
     assert_eq!(stage.faults(), [1, 0, 0, 0, 0]);
@@ -137,7 +137,7 @@ fn a_hole_a_duplicate_and_a_late_one_are_told_apart() {
 
 #[test]
 fn a_gap_that_is_announced_is_no_loss() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     let gap = format!(r#"{{"type":"gap","room":"{}","from":1,"to":2}}"#, stage.room);
     stage.say(0, gap.as_bytes());
     stage.message(0, 3, 2);
@@ -147,7 +147,7 @@ fn a_gap_that_is_announced_is_no_loss() {
 
 #[test]
 fn strangers_and_early_messages_are_found() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(2, 1, 0);
     assert_eq!(stage.faults(), [0, 0, 0, 1, 0], "client 2 never joined");
     stage.returns();
@@ -157,17 +157,17 @@ fn strangers_and_early_messages_are_found() {
 
 #[test]
 fn a_recovery_that_is_not_whole_is_found() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.returns();
     stage.joined(0, 3, true, &[3]);
     assert_eq!(stage.faults()[4], 1, "2 is missing");
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.returns();
     stage.joined(0, 3, false, &[1, 2, 3]);
     assert_eq!(stage.faults()[4], 1, "it could have been recovered");
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.returns();
     stage.joined(0, 0, true, &[]);
@@ -176,7 +176,7 @@ fn a_recovery_that_is_not_whole_is_found() {
 
 #[test]
 fn two_receivers_cannot_see_different_rooms() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     let mut joined = 129u32.to_le_bytes().to_vec();
     joined.extend_from_slice(&0xaau64.to_le_bytes());
@@ -191,14 +191,14 @@ fn two_receivers_cannot_see_different_rooms() {
     message.extend_from_slice(&(stage.room.len() as u16).to_le_bytes());
     message.extend_from_slice(&[0, 0]);
     message.extend_from_slice(stage.room.as_bytes());
-    message.extend_from_slice(Stage::data(1).as_bytes());
+    message.extend_from_slice(CrowdStage::data(1).as_bytes());
     stage.say(1, &message);
     assert_eq!(stage.faults(), [0, 0, 0, 0, 1], "seq 1 is publish 0 for the one and 1 for the other");
 }
 
 #[test]
 fn answers_that_fit_nothing_are_found() {
-    let mut stage = Stage::new();
+    let mut stage = CrowdStage::new();
     stage.accepted(1);
     stage.accepted(1);
     assert_eq!(stage.faults()[4], 1, "two publishes under one seq");

@@ -7,7 +7,7 @@ use crate::payload::Stamp;
 
 /// One connection of one client: publishes of it keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sender {
+pub struct Author {
     /// The client.
     pub client: u32,
     /// Which of its connections.
@@ -17,34 +17,34 @@ pub struct Sender {
 /// All rooms of a worker.
 #[derive(Debug, Default)]
 pub struct Truth {
-    rooms: Vec<Room>,
-    /// The sender of each publish, by the publish's number.
-    senders: Vec<Sender>,
+    rooms: Vec<TrueRoom>,
+    /// The author of each publish, by the publish's number.
+    authors: Vec<Author>,
 }
 
 #[derive(Debug, Default)]
-struct Room {
+struct TrueRoom {
     epoch: Option<String>,
     /// The publish that has seq `index + 1`, if any receiver has seen it.
     order: Vec<Option<u32>>,
     /// The seq of each publish that was seen.
     seqs: HashMap<u32, u64>,
-    /// So many of `order` from its start are known and were checked against their senders' order.
+    /// So many of `order` from its start are known and were checked against their authors' order.
     settled: usize,
-    last_of: HashMap<Sender, u32>,
+    last_of: HashMap<Author, u32>,
 }
 
 impl Truth {
     /// So many rooms, nothing published.
     #[must_use]
     pub fn new(rooms: u32) -> Self {
-        Truth { rooms: (0..rooms).map(|_| Room::default()).collect(), senders: Vec::new() }
+        Truth { rooms: (0..rooms).map(|_| TrueRoom::default()).collect(), authors: Vec::new() }
     }
 
-    /// A number for the next publish of `sender`.
-    pub fn next_number(&mut self, sender: Sender) -> u32 {
-        self.senders.push(sender);
-        u32::try_from(self.senders.len() - 1).expect("a run publishes fewer than 2^32 messages")
+    /// A number for the next publish of `author`.
+    pub fn next_number(&mut self, author: Author) -> u32 {
+        self.authors.push(author);
+        u32::try_from(self.authors.len() - 1).expect("a run publishes fewer than 2^32 messages")
     }
 
     /// The highest seq that anyone has seen in a room.
@@ -77,7 +77,7 @@ impl Truth {
         if stamp.room != room_index {
             return Err(format!("room {room_index}: seq {seq} is of room {}", stamp.room));
         }
-        if stamp.number as usize >= self.senders.len() {
+        if stamp.number as usize >= self.authors.len() {
             return Err(format!("room {room_index}: seq {seq} was never published"));
         }
         let room = &mut self.rooms[room_index as usize];
@@ -86,8 +86,8 @@ impl Truth {
             return Err(format!("room {room_index}: publish {} has seq {seq} and {known}", stamp.number));
         }
         // Far beyond anything published: not worth the memory.
-        let Some(index) = seq.checked_sub(1).filter(|index| *index < self.senders.len() as u64) else {
-            return Err(format!("room {room_index}: seq {seq} of {} publishes", self.senders.len()));
+        let Some(index) = seq.checked_sub(1).filter(|index| *index < self.authors.len() as u64) else {
+            return Err(format!("room {room_index}: seq {seq} of {} publishes", self.authors.len()));
         };
         let index = index as usize;
         if room.order.len() <= index {
@@ -100,17 +100,17 @@ impl Truth {
             }
             None => room.order[index] = Some(stamp.number),
         }
-        room.settle(&self.senders).map_err(|what| format!("room {room_index}: {what}"))
+        room.settle(&self.authors).map_err(|what| format!("room {room_index}: {what}"))
     }
 }
 
-impl Room {
-    fn settle(&mut self, senders: &[Sender]) -> Result<(), String> {
+impl TrueRoom {
+    fn settle(&mut self, authors: &[Author]) -> Result<(), String> {
         while let Some(Some(number)) = self.order.get(self.settled).copied() {
             self.settled += 1;
-            let sender = senders[number as usize];
-            if let Some(before) = self.last_of.insert(sender, number).filter(|before| *before > number) {
-                return Err(format!("{sender:?} published {number} before {before}, the room has them the other way"));
+            let author = authors[number as usize];
+            if let Some(before) = self.last_of.insert(author, number).filter(|before| *before > number) {
+                return Err(format!("{author:?} published {number} before {before}, the room has them the other way"));
             }
         }
         Ok(())
@@ -121,8 +121,8 @@ impl Room {
 mod tests {
     use super::*;
 
-    const A: Sender = Sender { client: 1, generation: 0 };
-    const B: Sender = Sender { client: 2, generation: 0 };
+    const A: Author = Author { client: 1, generation: 0 };
+    const B: Author = Author { client: 2, generation: 0 };
 
     fn stamp(number: u32) -> Option<Stamp> {
         Some(Stamp { number, room: 0 })
@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn one_history_passes_in_any_order_of_seeing() {
         let mut truth = Truth::new(1);
-        for sender in [A, B, A, B] {
-            truth.next_number(sender);
+        for author in [A, B, A, B] {
+            truth.next_number(author);
         }
         for (seq, number) in [(3, 2), (1, 1), (4, 3), (2, 0), (1, 1)] {
             assert_eq!(truth.check(0, seq, stamp(number)), Ok(()));

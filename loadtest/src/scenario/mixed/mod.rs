@@ -11,15 +11,15 @@ use std::collections::HashMap;
 
 use roomring::wire::frame::Opcode;
 
-use super::crowd::client::Client;
-use super::crowd::{Crowd, Heard};
+use super::crowd::client::CrowdClient;
+use super::crowd::{Crowd, HeardMessage};
 use super::{Actor, Findings, RETRY_NS};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::dialect::{Dialect, Said, json};
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet, Leaving};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Departure, Fleet};
 use crate::measure::histogram::Durations;
-use crate::plan::{Mixed as Mixture, Phase, Plan};
+use crate::plan::{MixedLoad, RunPhase, WorkerPlan};
 use rooms::{ROOMS_PER_CLIENT_MAX, Zipf};
 use speech::{Speech, Utterance};
 
@@ -33,8 +33,8 @@ const LOOK_NS: u64 = 20 * MILLISECOND;
 const AWAY_NS_MAX: u64 = 3 * SECOND;
 
 /// The scenario.
-pub struct Mixed {
-    mixture: Mixture,
+pub struct MixedActor {
+    load: MixedLoad,
     clients: u32,
     payload_bytes: usize,
     crowd: Crowd,
@@ -45,7 +45,7 @@ pub struct Mixed {
     next_read: u64,
     next_move: u64,
     /// What each client waits to be told.
-    reading: Vec<Option<Reading>>,
+    reading: Vec<Option<PendingRead>>,
     /// Of each publish, by number.
     publishes: Vec<Times>,
     looked: u64,
@@ -59,7 +59,7 @@ pub struct Mixed {
 
 /// A read under way.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct PendingRead {
     scheduled: u64,
     room: u32,
     /// A history read, of what comes after this seq; else a presence query.
@@ -74,15 +74,15 @@ struct Times {
     measured: bool,
 }
 
-impl Mixed {
+impl MixedActor {
     /// Clients and rooms as planned; who is in which room is drawn when they connect.
     #[must_use]
-    pub fn new(plan: Plan, mixture: Mixture) -> Self {
+    pub fn new(plan: WorkerPlan, load: MixedLoad) -> Self {
         let is_binary = matches!(plan.dialect, Dialect::Binary);
-        Mixed {
+        MixedActor {
             clients: plan.clients,
             payload_bytes: plan.payload_bytes,
-            zipf: Zipf::new(mixture.rooms, mixture.zipf),
+            zipf: Zipf::new(load.rooms, load.zipf),
             speech: None,
             bursts: HashMap::new(),
             next_read: u64::MAX,
@@ -96,8 +96,8 @@ impl Mixed {
             lag: Durations::default(),
             history: Durations::default(),
             presence: Durations::default(),
-            crowd: Crowd::new(plan, mixture.rooms, |_| is_binary),
-            mixture,
+            crowd: Crowd::new(plan, load.rooms, |_| is_binary),
+            load,
         }
     }
 
@@ -121,14 +121,14 @@ impl Mixed {
     }
 
     /// One of the rooms that a client is in.
-    fn room_of(&self, client: &Client, pick: usize) -> Option<u32> {
+    fn room_of(&self, client: &CrowdClient, pick: usize) -> Option<u32> {
         let inside = client.rooms_in().count();
         client.rooms_in().nth(pick.checked_rem(inside)?).filter(|_| client.up)
     }
 
     fn speak(&mut self, fleet: &mut Fleet, utterance: Utterance, now: u64) {
         let Utterance { at, burst, left } = utterance;
-        let measured = self.crowd.phase == Phase::Measure;
+        let measured = self.crowd.phase == RunPhase::Measure;
         let planned = self.bursts.remove(&burst).or_else(|| self.anyone(fleet));
         let speaker = planned.and_then(|(client, room)| Some((self.speaker(fleet, client, room)?, room)));
         // A room whose members are all gone has nothing more to say: someone else talks elsewhere.
@@ -165,15 +165,15 @@ impl Mixed {
         // A command may come in the JSON form on any connection.
         fleet.queue(client, Opcode::Text, &self.message);
         fleet.flush(client);
-        self.reading[client as usize] = Some(Reading { scheduled, room, after });
+        self.reading[client as usize] = Some(PendingRead { scheduled, room, after });
     }
 
     fn answered(&mut self, fleet: &mut Fleet, client: u32, said: Said, now: u64) {
         let reading = self.reading[client as usize].take();
-        let measured = self.crowd.phase >= Phase::Measure;
-        let took = |reading: Reading| now.saturating_sub(reading.scheduled);
+        let measured = self.crowd.phase >= RunPhase::Measure;
+        let took = |reading: PendingRead| now.saturating_sub(reading.scheduled);
         let wrong = match (reading, said) {
-            (Some(read @ Reading { room, after: None, .. }), Said::Presence { room: name, total }) => {
+            (Some(read @ PendingRead { room, after: None, .. }), Said::Presence { room: name, total }) => {
                 if measured {
                     self.presence.record(took(read));
                 }
@@ -182,7 +182,10 @@ impl Mixed {
                 let is_right = is_right && (1..=u64::from(self.clients)).contains(&total);
                 (!is_right).then(|| format!("{name}: presence of {total}, asked for room {room}"))
             }
-            (Some(read @ Reading { room, after: Some(after), .. }), Said::History { room: name, head, messages }) => {
+            (
+                Some(read @ PendingRead { room, after: Some(after), .. }),
+                Said::History { room: name, head, messages },
+            ) => {
                 if measured {
                     self.history.record(took(read));
                 }
@@ -217,7 +220,7 @@ impl Mixed {
         }
         let away = fleet.rng.u64(..AWAY_NS_MAX);
         self.reading[client as usize] = None;
-        match fleet.rng.choice(&[None, Some(Leaving::Fin), Some(Leaving::Reset), Some(Leaving::MidFrame)]) {
+        match fleet.rng.choice(&[None, Some(Departure::Fin), Some(Departure::Reset), Some(Departure::MidFrame)]) {
             Some(Some(leaving)) => {
                 fleet.vanish(client, *leaving);
                 self.crowd.go_away(client);
@@ -241,7 +244,7 @@ impl Mixed {
     }
 
     fn start(&mut self, fleet: &mut Fleet, now: u64) {
-        let Mixture { publishes_per_second, burst, reads_per_second, moves_per_second, .. } = self.mixture;
+        let MixedLoad { publishes_per_second, burst, reads_per_second, moves_per_second, .. } = self.load;
         self.speech = Some(Speech::start(publishes_per_second, burst, &mut fleet.rng, now));
         self.next_read = now.saturating_add(gap(reads_per_second, fleet));
         self.next_move = now.saturating_add(gap(moves_per_second, fleet));
@@ -257,8 +260,8 @@ fn gap(per_second: f64, fleet: &mut Fleet) -> u64 {
     ((speech::exponential(&mut fleet.rng) / per_second * SECOND as f64) as u64).max(1)
 }
 
-impl Behaviour for Mixed {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for MixedActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         self.crowd.request(client)
     }
 
@@ -268,7 +271,7 @@ impl Behaviour for Mixed {
 
     fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
         match self.crowd.message(fleet, client, message, now) {
-            Heard::Live { number } => {
+            HeardMessage::Live { number } => {
                 let times = &mut self.publishes[number as usize];
                 times.last = times.last.max(now);
                 let took = now.saturating_sub(times.scheduled);
@@ -277,12 +280,12 @@ impl Behaviour for Mixed {
                     self.latency.record(took);
                 }
             }
-            Heard::Answer(said) => self.answered(fleet, client, said, now),
-            Heard::Done => {}
+            HeardMessage::Answer(said) => self.answered(fleet, client, said, now),
+            HeardMessage::Done => {}
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64) {
         self.reading[client as usize] = None;
         if self.crowd.ended(fleet, client, &ended) {
             let away = fleet.rng.u64(..AWAY_NS_MAX);
@@ -291,7 +294,7 @@ impl Behaviour for Mixed {
     }
 
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        if self.crowd.phase < Phase::Leave {
+        if self.crowd.phase < RunPhase::Leave {
             fleet.connect_at(client, now + RETRY_NS);
         }
     }
@@ -305,29 +308,29 @@ impl Behaviour for Mixed {
         }
         while self.next_read <= now {
             self.read(fleet, self.next_read);
-            self.next_read = self.next_read.saturating_add(gap(self.mixture.reads_per_second, fleet));
+            self.next_read = self.next_read.saturating_add(gap(self.load.reads_per_second, fleet));
         }
         while self.next_move <= now {
             self.move_someone(fleet, now);
-            self.next_move = self.next_move.saturating_add(gap(self.mixture.moves_per_second, fleet));
+            self.next_move = self.next_move.saturating_add(gap(self.load.moves_per_second, fleet));
         }
         self.plan_next(fleet);
     }
 
     fn turn_ended(&mut self, fleet: &mut Fleet, now: u64) {
-        if self.crowd.phase == Phase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
+        if self.crowd.phase == RunPhase::Drain && now.saturating_sub(self.looked) >= LOOK_NS {
             self.looked = now;
             fleet.counters.outstanding = self.owed();
         }
     }
 }
 
-impl Actor for Mixed {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+impl Actor for MixedActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.crowd.phase, phase);
         match phase {
-            Phase::Connect => {
-                let memberships = (f64::from(self.clients) * self.mixture.memberships).round() as u32;
+            RunPhase::Connect => {
+                let memberships = (f64::from(self.clients) * self.load.memberships).round() as u32;
                 let rooms_of = self.zipf.assign(memberships, self.clients, &mut fleet.rng);
                 for (client, rooms) in (0u32..).zip(rooms_of) {
                     let remembered = rooms.into_iter().map(|room| (room, None));
@@ -335,13 +338,13 @@ impl Actor for Mixed {
                     fleet.connect(client);
                 }
             }
-            Phase::Warm | Phase::Measure if !before.is_running() => self.start(fleet, now),
-            Phase::Warm | Phase::Measure => {}
-            Phase::Drain => {
+            RunPhase::Warm | RunPhase::Measure if !before.is_running() => self.start(fleet, now),
+            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Drain => {
                 fleet.set_deadline(u64::MAX);
                 fleet.counters.outstanding = self.owed();
             }
-            Phase::Leave => {
+            RunPhase::Leave => {
                 let owed = self.owed();
                 self.crowd.give_up(fleet, owed);
                 fleet.close_all();

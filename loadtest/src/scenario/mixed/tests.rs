@@ -8,7 +8,7 @@ use crate::scenario::tests::{lead, plan_of};
 
 /// Six clients in four rooms that publish, read, move and lose connections all the time.
 fn chat_against(fault: Fault, done: &dyn Fn(&Counters) -> bool) -> (Counters, Findings) {
-    let mixture = Mixture {
+    let load = MixedLoad {
         rooms: 4,
         zipf: 1.1,
         memberships: 2.0,
@@ -17,9 +17,9 @@ fn chat_against(fault: Fault, done: &dyn Fn(&Counters) -> bool) -> (Counters, Fi
         reads_per_second: 200.0,
         moves_per_second: 4.0,
     };
-    let plan = plan_of(Scenario::Mixed(mixture), Dialect::Binary, serve(fault));
+    let plan = plan_of(Scenario::Mixed(load), Dialect::Binary, serve(fault));
     let drain = if fault == Fault::None { 20 * SECOND } else { SECOND / 4 };
-    lead(plan, |plan| Mixed::new(plan, mixture), done, drain)
+    lead(plan, |plan| MixedActor::new(plan, load), done, drain)
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn faults_are_found_in_a_chat() {
 
 #[test]
 fn everyone_has_rooms_and_the_sum_is_as_asked() {
-    let mixture = Mixture {
+    let load = MixedLoad {
         rooms: 30,
         zipf: 1.1,
         memberships: 2.5,
@@ -67,8 +67,8 @@ fn everyone_has_rooms_and_the_sum_is_as_asked() {
         moves_per_second: 0.0,
     };
     let target = crate::fleet::address::Target::parse("ws://127.0.0.1:9/ws").expect("an address");
-    let plan = Plan { clients: 100, ..plan_of(Scenario::Mixed(mixture), Dialect::json(), target) };
-    let settings = crate::fleet::Settings {
+    let plan = WorkerPlan { clients: 100, ..plan_of(Scenario::Mixed(load), Dialect::json(), target) };
+    let settings = crate::fleet::FleetSettings {
         targets: plan.targets.clone(),
         clients: 100,
         shard: 0,
@@ -78,9 +78,9 @@ fn everyone_has_rooms_and_the_sum_is_as_asked() {
         edge: crate::fleet::FleetEdge::default(),
     };
     let mut fleet = Fleet::new(settings).expect("epoll");
-    let mut mixed = Mixed::new(plan, mixture);
-    mixed.enter(&mut fleet, Phase::Connect, 0);
-    let of = |client: &Client| client.remembered.len();
+    let mut mixed = MixedActor::new(plan, load);
+    mixed.enter(&mut fleet, RunPhase::Connect, 0);
+    let of = |client: &CrowdClient| client.remembered.len();
     assert_eq!(mixed.crowd.clients.iter().map(of).sum::<usize>(), 250);
     assert!(mixed.crowd.clients.iter().all(|client| !client.remembered.is_empty()));
 }

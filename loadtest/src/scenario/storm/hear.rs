@@ -1,16 +1,16 @@
 //! What members of a storm hear, held against what was published: each publication once, live or by recovery.
 
-use super::member::Stage;
-use super::{RECOVERABLE, Storm};
-use crate::dialect::{Delivery, Published, Said};
+use super::member::MemberStage;
+use super::{RECOVERABLE, StormActor};
+use crate::dialect::{RoomMessage, Said, StampedDelivery};
 use crate::fleet::Fleet;
-use crate::measure::sequence::Arrival;
+use crate::measure::sequence::ArrivalOrder;
 use crate::payload::Stamp;
 
-impl Storm {
+impl StormActor {
     pub(super) fn joined(&mut self, fleet: &mut Fleet, client: u32, now: u64, joined: Said) {
         let Said::Joined { epoch, seq, recovered, messages, following, .. } = joined else { return };
-        if self.members[client as usize].stage != Stage::Joining {
+        if self.members[client as usize].stage != MemberStage::Joining {
             return self.wrong(fleet, || format!("client {client}: joined unasked"));
         }
         fleet.counters.joins += 1;
@@ -23,7 +23,7 @@ impl Storm {
         }
         let told = messages.len() as u64 + u64::from(following);
         let member = &mut self.members[client as usize];
-        member.stage = Stage::CatchingUp { head: seq };
+        member.stage = MemberStage::CatchingUp { head: seq };
         if member.was_in {
             self.rejoined(fleet, client, (seq + 1).saturating_sub(told), seq, recovered);
         } else {
@@ -32,8 +32,8 @@ impl Storm {
                 room.offset = Some(seq + 1);
             }
         }
-        for Published { seq, data, .. } in &messages {
-            let delivery = Delivery { seq: Some(*seq), stamp: Stamp::find(data, &mut 0) };
+        for RoomMessage { seq, data, .. } in &messages {
+            let delivery = StampedDelivery { seq: Some(*seq), stamp: Stamp::find(data, &mut 0) };
             self.deliver(fleet, client, delivery, now);
         }
         self.come_in_if_whole(fleet, client, now);
@@ -74,14 +74,14 @@ impl Storm {
 
     fn come_in_if_whole(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
         let member = &self.members[client as usize];
-        if let Stage::CatchingUp { head } = member.stage
+        if let MemberStage::CatchingUp { head } = member.stage
             && member.sequence.next() > head
         {
             self.come_in(fleet, client, now);
         }
     }
 
-    pub(super) fn deliver(&mut self, fleet: &mut Fleet, client: u32, delivery: Delivery, now: u64) {
+    pub(super) fn deliver(&mut self, fleet: &mut Fleet, client: u32, delivery: StampedDelivery, now: u64) {
         let room_index = self.room_of(client);
         let Some(stamp) = delivery.stamp else {
             return self.wrong(fleet, || format!("client {client}: a publication without the published data"));
@@ -101,10 +101,10 @@ impl Storm {
         let member = &mut self.members[client as usize];
         let number = delivery.seq.unwrap_or(u64::from(stamp.number));
         let replayed = match member.stage {
-            Stage::Away | Stage::Joining if delivery.seq.is_some() => {
+            MemberStage::Away | MemberStage::Joining if delivery.seq.is_some() => {
                 return self.wrong(fleet, || format!("client {client}: seq {number} before the joined"));
             }
-            Stage::CatchingUp { head } if number <= head => {
+            MemberStage::CatchingUp { head } if number <= head => {
                 if number <= member.repeated_until {
                     return;
                 }
@@ -122,9 +122,9 @@ impl Storm {
         member.unsure = false;
         fleet.counters.delivered += 1;
         match member.sequence.observe(number) {
-            Arrival::InOrder | Arrival::AfterHole(_) => {}
-            Arrival::Late => fleet.counters.out_of_order += 1,
-            Arrival::Duplicate => {
+            ArrivalOrder::InOrder | ArrivalOrder::AfterHole(_) => {}
+            ArrivalOrder::Late => fleet.counters.out_of_order += 1,
+            ArrivalOrder::Duplicate => {
                 fleet.counters.duplicated += 1;
                 self.complaints.add(|| format!("client {client}: publish {} again", stamp.number));
                 return;

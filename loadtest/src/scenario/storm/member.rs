@@ -4,11 +4,11 @@ use crate::measure::sequence::Sequence;
 
 /// A client in its room.
 #[derive(Debug, Default)]
-pub struct Member {
+pub struct StormMember {
     /// What it has received, over all its connections.
     pub sequence: Sequence,
     /// How far its connection is.
-    pub stage: Stage,
+    pub stage: MemberStage,
     /// Storms hit it.
     pub is_hit: bool,
     /// It has been in before.
@@ -27,7 +27,7 @@ pub struct Member {
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub enum MemberStage {
     /// There is none.
     #[default]
     Away,
@@ -42,7 +42,7 @@ pub enum Stage {
     In,
 }
 
-impl Member {
+impl StormMember {
     /// The last seq that it has, every one before it included.
     #[must_use]
     pub fn last(&self) -> u64 {
@@ -63,7 +63,7 @@ impl Member {
 
     /// Its connection is gone.
     pub fn lose(&mut self) {
-        self.stage = Stage::Away;
+        self.stage = MemberStage::Away;
         self.unsure = true;
         self.attempts = 0;
         self.repeated_until = 0;
@@ -71,7 +71,7 @@ impl Member {
 
     /// It is in. Returns whether a storm had taken it out.
     pub fn come_in(&mut self) -> bool {
-        self.stage = Stage::In;
+        self.stage = MemberStage::In;
         self.was_in = true;
         self.attempts = 0;
         std::mem::take(&mut self.away)

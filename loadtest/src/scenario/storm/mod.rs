@@ -10,16 +10,16 @@ mod tests;
 use std::ops::Range;
 
 use super::flights::Flights;
-use super::schedule::Schedule;
+use super::schedule::ArrivalSchedule;
 use super::{Actor, Complaints, Findings, RECOVERABLE, RETRY_NS, idle};
 use crate::clock::{self, Clock, MILLISECOND, SECOND};
-use crate::dialect::{Position, Said};
-use crate::fleet::handshake::Request;
-use crate::fleet::{Behaviour, Ended, Fleet, Leaving};
+use crate::dialect::{ClientPosition, Said};
+use crate::fleet::handshake::OpeningRequest;
+use crate::fleet::{Behavior, ConnectionEnd, Departure, Fleet};
 use crate::measure::histogram::Durations;
 use crate::payload::Stamp;
-use crate::plan::{Phase, Plan, Storm as Weather};
-use member::{Member, Stage};
+use crate::plan::{RunPhase, StormLoad, WorkerPlan};
+use member::{MemberStage, StormMember};
 
 /// Attempts that failed wait at most this long before the next one.
 const BACKOFF_NS_MAX: u64 = 30 * SECOND;
@@ -29,14 +29,14 @@ const BACKOFF_NS_MAX: u64 = 30 * SECOND;
 const SETTLED_NS: u64 = 200 * MILLISECOND;
 
 /// The scenario.
-pub struct Storm {
-    plan: Plan,
-    weather: Weather,
+pub struct StormActor {
+    plan: WorkerPlan,
+    load: StormLoad,
     clock: Clock,
-    rooms: Vec<Room>,
-    members: Vec<Member>,
-    schedule: Schedule,
-    phase: Phase,
+    rooms: Vec<StormRoom>,
+    members: Vec<StormMember>,
+    schedule: ArrivalSchedule,
+    phase: RunPhase,
     /// The storm that is not over.
     raging: Option<Raging>,
     next_storm: u64,
@@ -57,7 +57,7 @@ pub struct Storm {
     complaints: Complaints,
 }
 
-struct Room {
+struct StormRoom {
     name: String,
     clients: Range<u32>,
     flights: Flights,
@@ -78,21 +78,21 @@ struct Raging {
     server_ns: u64,
 }
 
-impl Storm {
+impl StormActor {
     /// Rooms of the plan's size. The first member of each is its publisher; it stays, and so do the first others that
     /// are spared.
     #[must_use]
-    pub fn new(plan: Plan, weather: Weather) -> Self {
-        let mut members: Vec<Member> = (0..plan.clients).map(|_| Member::default()).collect();
+    pub fn new(plan: WorkerPlan, load: StormLoad) -> Self {
+        let mut members: Vec<StormMember> = (0..plan.clients).map(|_| StormMember::default()).collect();
         let mut rooms = Vec::new();
         for (room, first) in (0u32..).zip((0..plan.clients).step_by(plan.room_size as usize)) {
             let clients = first..plan.clients.min(first + plan.room_size);
-            let hit = ((clients.len() as u32 - 1) * weather.share_per_mille).div_ceil(1_000);
+            let hit = ((clients.len() as u32 - 1) * load.share_per_mille).div_ceil(1_000);
             for client in clients.end - hit..clients.end {
                 members[client as usize].is_hit = true;
             }
             let name = plan.room_name(room);
-            rooms.push(Room {
+            rooms.push(StormRoom {
                 name,
                 clients,
                 flights: Flights::default(),
@@ -101,13 +101,13 @@ impl Storm {
                 abandoned: false,
             });
         }
-        Storm {
-            weather,
+        StormActor {
+            load,
             clock: Clock::start(),
             rooms,
             members,
-            schedule: Schedule::default(),
-            phase: Phase::Connect,
+            schedule: ArrivalSchedule::default(),
+            phase: RunPhase::Connect,
             raging: None,
             next_storm: u64::MAX,
             calm_since: 0,
@@ -156,7 +156,7 @@ impl Storm {
 
     /// All that are to be hit, at once.
     fn strike(&mut self, fleet: &mut Fleet, now: u64) {
-        let hit = |member: &Member| member.is_hit && member.stage == Stage::In;
+        let hit = |member: &StormMember| member.is_hit && member.stage == MemberStage::In;
         let hit: Vec<u32> = (0u32..).zip(&self.members).filter(|(_, member)| hit(member)).map(|(at, _)| at).collect();
         if hit.is_empty() {
             return;
@@ -166,7 +166,7 @@ impl Storm {
         fleet.counters.storms += 1;
         fleet.counters.outstanding += hit.len() as u64;
         for &client in &hit {
-            let leaving = *fleet.rng.choice(&[Leaving::Fin, Leaving::Reset, Leaving::MidFrame]).expect("three");
+            let leaving = *fleet.rng.choice(&[Departure::Fin, Departure::Reset, Departure::MidFrame]).expect("three");
             fleet.vanish(client, leaving);
             self.members[client as usize].break_off();
         }
@@ -180,7 +180,7 @@ impl Storm {
         let member = &mut self.members[client as usize];
         let attempt = member.attempts;
         member.attempts = attempt.saturating_add(1);
-        match (self.weather.backoff_ns, attempt) {
+        match (self.load.backoff_ns, attempt) {
             (0, 0) => fleet.connect(client),
             (0, _) => fleet.connect_at(client, now + RETRY_NS),
             (backoff, attempt) => {
@@ -229,8 +229,8 @@ impl Storm {
     }
 }
 
-impl Behaviour for Storm {
-    fn request(&mut self, client: u32) -> Request {
+impl Behavior for StormActor {
+    fn request(&mut self, client: u32) -> OpeningRequest {
         self.members[client as usize].started = self.clock.now();
         idle::request(&self.plan, client, self.room_of(client))
     }
@@ -238,9 +238,9 @@ impl Behaviour for Storm {
     fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
         let room = &self.rooms[self.room_of(client) as usize];
         let member = &mut self.members[client as usize];
-        member.stage = Stage::Joining;
+        member.stage = MemberStage::Joining;
         let epoch = room.epoch.clone().filter(|_| member.was_in && self.plan.dialect.is_numbered());
-        let position = epoch.map(|epoch| Position { epoch, seq: member.last() });
+        let position = epoch.map(|epoch| ClientPosition { epoch, seq: member.last() });
         self.message.clear();
         self.plan.dialect.write_join(&room.name, position.as_ref(), &mut self.message);
         if !self.message.is_empty() {
@@ -260,7 +260,7 @@ impl Behaviour for Storm {
             joined @ Said::Joined { .. } if self.plan.dialect.is_numbered() => {
                 self.joined(fleet, client, now, joined);
             }
-            Said::Joined { .. } if self.members[client as usize].stage == Stage::Joining => {
+            Said::Joined { .. } if self.members[client as usize].stage == MemberStage::Joining => {
                 fleet.counters.joins += 1;
                 self.come_in(fleet, client, now);
             }
@@ -276,8 +276,8 @@ impl Behaviour for Storm {
         }
     }
 
-    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: Ended, now: u64) {
-        if self.phase == Phase::Leave {
+    fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64) {
+        if self.phase == RunPhase::Leave {
             return;
         }
         fleet.counters.disconnected += 1;
@@ -291,7 +291,7 @@ impl Behaviour for Storm {
     }
 
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        if self.phase < Phase::Leave {
+        if self.phase < RunPhase::Leave {
             self.members[client as usize].attempts = self.members[client as usize].attempts.max(1);
             self.reconnect(fleet, client, now);
         }
@@ -302,7 +302,7 @@ impl Behaviour for Storm {
             return;
         }
         while let Some((at, room)) = self.schedule.take_due(&mut fleet.rng, now) {
-            let measured = self.phase == Phase::Measure;
+            let measured = self.phase == RunPhase::Measure;
             if measured {
                 let is_calm = self.raging.is_none() && at >= self.calm_since;
                 if is_calm { &mut self.lag } else { &mut self.lag_during }.record(now - at);
@@ -314,42 +314,42 @@ impl Behaviour for Storm {
                 None => self.strike(fleet, now),
                 Some(_) => fleet.counters.storms_put_off += 1,
             }
-            self.next_storm += self.weather.every_ns;
+            self.next_storm += self.load.every_ns;
         }
         fleet.set_deadline(self.schedule.next_at().min(self.next_storm));
     }
 
     fn turn_ended(&mut self, fleet: &mut Fleet, now: u64) {
-        if self.phase == Phase::Drain {
+        if self.phase == RunPhase::Drain {
             self.close(fleet, now);
         }
     }
 }
 
-impl Actor for Storm {
-    fn enter(&mut self, fleet: &mut Fleet, phase: Phase, now: u64) {
+impl Actor for StormActor {
+    fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.phase, phase);
-        if phase == Phase::Measure {
+        if phase == RunPhase::Measure {
             // Half an interval of calm first: what the storms are held against.
-            self.next_storm = now + self.weather.every_ns / 2;
+            self.next_storm = now + self.load.every_ns / 2;
         }
         match phase {
-            Phase::Connect => {
+            RunPhase::Connect => {
                 self.clock = fleet.clock;
                 (0..self.plan.clients).for_each(|client| fleet.connect(client));
             }
-            Phase::Warm | Phase::Measure => {
+            RunPhase::Warm | RunPhase::Measure => {
                 if !before.is_running() {
                     let streams = self.rooms.len() as u32;
-                    self.schedule = Schedule::start(self.weather.pace, streams, &mut fleet.rng, now);
+                    self.schedule = ArrivalSchedule::start(self.load.pace, streams, &mut fleet.rng, now);
                 }
                 fleet.set_deadline(self.schedule.next_at().min(self.next_storm));
             }
-            Phase::Drain => {
+            RunPhase::Drain => {
                 fleet.set_deadline(u64::MAX);
                 self.close(fleet, now);
             }
-            Phase::Leave => {
+            RunPhase::Leave => {
                 for room in self.rooms.iter_mut().filter(|room| room.abandoned) {
                     room.flights.recall(&mut fleet.counters);
                 }

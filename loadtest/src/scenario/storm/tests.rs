@@ -4,17 +4,17 @@ use super::*;
 use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
 use crate::measure::counters::Counters;
-use crate::plan::{Pace, Scenario};
+use crate::plan::{PublishPace, Scenario};
 use crate::scenario::tests::fake::{Fault, serve};
 use crate::scenario::tests::{lead, plan_of};
 
 /// Publishes while the four readers of two rooms are away and back, several times.
 fn storm_against(fault: Fault, dialect: Dialect) -> (Counters, Findings) {
-    let pace = Pace::Even { per_second: 2_000.0 };
-    let weather = Weather { pace, share_per_mille: 1_000, every_ns: 20 * MILLISECOND, backoff_ns: 10 * MILLISECOND };
-    let plan = plan_of(Scenario::Storm(weather), dialect, serve(fault));
+    let pace = PublishPace::Even { per_second: 2_000.0 };
+    let load = StormLoad { pace, share_per_mille: 1_000, every_ns: 20 * MILLISECOND, backoff_ns: 10 * MILLISECOND };
+    let plan = plan_of(Scenario::Storm(load), dialect, serve(fault));
     let drain = if fault == Fault::None { 20 * SECOND } else { SECOND / 4 };
-    lead(plan, |plan| Storm::new(plan, weather), &|counters| counters.returned >= 12, drain)
+    lead(plan, |plan| StormActor::new(plan, load), &|counters| counters.returned >= 12, drain)
 }
 
 fn faults(counters: &Counters) -> u64 {

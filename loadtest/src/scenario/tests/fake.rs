@@ -33,7 +33,7 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-struct Room {
+struct FakeRoom {
     seq: u64,
     members: Vec<TcpStream>,
     /// All publications so far, as frames, the first with seq 1.
@@ -44,14 +44,14 @@ struct Room {
     kept: Option<Vec<u8>>,
 }
 
-type Rooms = Arc<Mutex<HashMap<Vec<u8>, Room>>>;
+type FakeRooms = Arc<Mutex<HashMap<Vec<u8>, FakeRoom>>>;
 
 /// A server of the binary form that does `fault` to every tenth publication of each room. Its threads end with the
 /// clients.
 pub fn serve(fault: Fault) -> Target {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let rooms = Rooms::default();
+    let rooms = FakeRooms::default();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let rooms = Arc::clone(&rooms);
@@ -68,7 +68,7 @@ pub fn serve(fault: Fault) -> Target {
     Target { address, host: address.to_string(), path: "/ws".into(), secure: false }
 }
 
-fn attend(mut stream: TcpStream, rooms: &Rooms, fault: Fault) -> Option<()> {
+fn attend(mut stream: TcpStream, rooms: &FakeRooms, fault: Fault) -> Option<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut head = Vec::new();
     loop {
@@ -106,7 +106,7 @@ fn attend(mut stream: TcpStream, rooms: &Rooms, fault: Fault) -> Option<()> {
     }
 }
 
-fn command(stream: &mut TcpStream, message: &[u8], rooms: &Rooms, fault: Fault) -> Option<()> {
+fn command(stream: &mut TcpStream, message: &[u8], rooms: &FakeRooms, fault: Fault) -> Option<()> {
     let mut rooms = rooms.lock().ok()?;
     if matches!(message, [b'J' | b'P', ..]) {
         return raw(stream, message, &mut rooms);
@@ -178,7 +178,7 @@ fn command(stream: &mut TcpStream, message: &[u8], rooms: &Rooms, fault: Fault) 
     Some(())
 }
 
-fn join(stream: &mut TcpStream, room: &mut Room, name: &[u8], last: Option<u64>, fault: Fault) -> Option<()> {
+fn join(stream: &mut TcpStream, room: &mut FakeRoom, name: &[u8], last: Option<u64>, fault: Fault) -> Option<()> {
     room.members.push(stream.try_clone().ok()?);
     let last = last.filter(|_| fault != Fault::NoRecovery);
     let mut missed: Vec<&[u8]> = Vec::new();
@@ -201,7 +201,7 @@ fn join(stream: &mut TcpStream, room: &mut Room, name: &[u8], last: Option<u64>,
 }
 
 /// `J` and a room's name joins, without an answer; `P`, the name, a space and anything publishes.
-fn raw(stream: &mut TcpStream, message: &[u8], rooms: &mut HashMap<Vec<u8>, Room>) -> Option<()> {
+fn raw(stream: &mut TcpStream, message: &[u8], rooms: &mut HashMap<Vec<u8>, FakeRoom>) -> Option<()> {
     let (name, data) =
         message[1..].split_at(message.iter().position(|byte| *byte == b' ').unwrap_or(message.len()) - 1);
     let room = rooms.entry(name.to_vec()).or_default();
@@ -215,7 +215,7 @@ fn raw(stream: &mut TcpStream, message: &[u8], rooms: &mut HashMap<Vec<u8>, Room
 }
 
 /// A presence query or a history read, in the JSON form.
-fn read(stream: &mut TcpStream, text: &str, rooms: &Rooms) -> Option<()> {
+fn read(stream: &mut TcpStream, text: &str, rooms: &FakeRooms) -> Option<()> {
     let rooms = rooms.lock().ok()?;
     let asked: serde_json::Value = serde_json::from_str(text).ok()?;
     let name = asked["room"].as_str()?;

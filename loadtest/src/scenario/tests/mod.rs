@@ -5,26 +5,26 @@ pub mod fake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::echo::Echo;
-use super::fanout::Fanout;
+use super::echo::EchoActor;
+use super::fanout::FanoutActor;
 use super::{Actor, Findings};
 use crate::clock::SECOND;
 use crate::dialect::Dialect;
 use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::fleet::tests::secure;
-use crate::fleet::{Fleet, FleetEdge, Settings};
+use crate::fleet::{Fleet, FleetEdge, FleetSettings};
 use crate::measure::counters::Counters;
-use crate::payload::Kind;
-use crate::plan::{Pace, Phase, Plan, Scenario};
+use crate::payload::PayloadKind;
+use crate::plan::{PublishPace, RunPhase, Scenario, WorkerPlan};
 use fake::{Fault, serve};
 
 /// What a run of a test waits for at most, in nanoseconds.
 const LONG: u64 = 20 * SECOND;
 
 /// The plan of six clients in two rooms.
-pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> Plan {
-    Plan {
+pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> WorkerPlan {
+    WorkerPlan {
         targets: vec![target],
         dialect,
         scenario,
@@ -33,7 +33,7 @@ pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> Plan {
         clients: 6,
         room_size: 3,
         payload_bytes: 64,
-        payload: Kind::default(),
+        payload: PayloadKind::default(),
         edge: Edge::default(),
         secret: None,
         sources: 4,
@@ -47,15 +47,15 @@ pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> Plan {
 /// Leads a scenario through its phases; it is measured until `done`. What a server that misbehaves owes at the end never
 /// comes: then `drain` bounds the wait for it.
 pub fn lead<A: Actor>(
-    plan: Plan,
-    make: impl FnOnce(Plan) -> A,
+    plan: WorkerPlan,
+    make: impl FnOnce(WorkerPlan) -> A,
     done: &dyn Fn(&Counters) -> bool,
     drain: u64,
 ) -> (Counters, Findings) {
     let clients = plan.clients;
     let targets = plan.targets.clone();
     let edge = FleetEdge::of(plan.edge, Vec::new());
-    let settings = Settings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1, edge };
+    let settings = FleetSettings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1, edge };
     let mut fleet = Fleet::new(settings).expect("epoll");
     let waker = fleet.waker().expect("eventfd");
     std::thread::spawn(move || {
@@ -70,27 +70,27 @@ pub fn lead<A: Actor>(
             fleet.turn(actor).expect("epoll");
         }
     };
-    actor.enter(&mut fleet, Phase::Connect, 0);
+    actor.enter(&mut fleet, RunPhase::Connect, 0);
     until(&mut fleet, &mut actor, &|counters| counters.ready == u64::from(clients), LONG);
     assert_eq!(fleet.counters.ready, u64::from(clients), "all join: {:?}", fleet.last_failure);
     let now = fleet.clock.now();
-    actor.enter(&mut fleet, Phase::Measure, now);
+    actor.enter(&mut fleet, RunPhase::Measure, now);
     until(&mut fleet, &mut actor, done, LONG);
     let now = fleet.clock.now();
-    actor.enter(&mut fleet, Phase::Drain, now);
+    actor.enter(&mut fleet, RunPhase::Drain, now);
     until(&mut fleet, &mut actor, &|counters| counters.outstanding == 0, drain);
     let now = fleet.clock.now();
-    actor.enter(&mut fleet, Phase::Leave, now);
+    actor.enter(&mut fleet, RunPhase::Leave, now);
     let findings = actor.finish(&mut fleet);
     (fleet.counters, findings)
 }
 
 /// Two rooms of three members, 200 publishes each at an open loop.
 fn fanout_against(fault: Fault, stalled_per_mille: u32) -> (Counters, Findings) {
-    let pace = Pace::Even { per_second: 2_000.0 };
+    let pace = PublishPace::Even { per_second: 2_000.0 };
     let plan = plan_of(Scenario::Fanout { pace, stalled_per_mille }, Dialect::Binary, serve(fault));
     let drain = if fault == Fault::None { LONG } else { SECOND / 4 };
-    let make = |plan| Fanout::new(plan, pace, stalled_per_mille);
+    let make = |plan| FanoutActor::new(plan, pace, stalled_per_mille);
     lead(plan, make, &|counters| counters.published >= 400, drain)
 }
 
@@ -108,19 +108,20 @@ fn a_right_server_passes() {
 
 #[test]
 fn a_right_server_passes_with_json_over_tls() {
-    let pace = Pace::Even { per_second: 1_000.0 };
+    let pace = PublishPace::Even { per_second: 1_000.0 };
     let edge = Edge { tls: true, ..Edge::default() };
     let plan = plan_of(Scenario::Echo { pace }, Dialect::json(), secure::serve());
-    let plan = Plan { edge, payload: Kind::Json, payload_bytes: 300, ..plan };
-    let (counters, findings) = lead(plan, |plan| Echo::new(plan, pace), &|counters| counters.published >= 200, LONG);
+    let plan = WorkerPlan { edge, payload: PayloadKind::Json, payload_bytes: 300, ..plan };
+    let (counters, findings) =
+        lead(plan, |plan| EchoActor::new(plan, pace), &|counters| counters.published >= 200, LONG);
     assert_eq!(counters.delivered, counters.expected, "{counters:?} {findings:?}");
     assert_eq!((counters.lost(), counters.wrong, counters.disconnected), (0, 0, 0), "{counters:?} {findings:?}");
     assert_eq!((counters.tls_full, counters.tls_resumed), (6, 0));
-    let pace = Pace::Even { per_second: 2_000.0 };
+    let pace = PublishPace::Even { per_second: 2_000.0 };
     let plan = plan_of(Scenario::Fanout { pace, stalled_per_mille: 0 }, Dialect::Binary, serve(Fault::None));
-    let plan = Plan { payload: Kind::Json, payload_bytes: 300, ..plan };
+    let plan = WorkerPlan { payload: PayloadKind::Json, payload_bytes: 300, ..plan };
     let (counters, findings) =
-        lead(plan, |plan| Fanout::new(plan, pace, 0), &|counters| counters.published >= 100, LONG);
+        lead(plan, |plan| FanoutActor::new(plan, pace, 0), &|counters| counters.published >= 100, LONG);
     assert_eq!((counters.delivered, counters.wrong), (counters.expected, 0), "{counters:?} {findings:?}");
 }
 

@@ -243,7 +243,7 @@ fn leaves_that_meet_a_full_lane_are_kept_and_done() {
         }
     }
     machine.pass(1_000);
-    let limiters: usize = machine.engines.iter().map(|engine| engine.limiter.entries()).sum();
+    let limiters: usize = machine.engines.iter().map(|engine| engine.counted()).sum();
     assert_eq!(limiters, 0, "whoever counted them has heard of all of them");
     assert_eq!(machine.engines[0].home.late.due_us, None);
 }

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::*;
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
 fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a valid name");
@@ -25,14 +25,14 @@ fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
-fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Client {
+fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsClient {
     let stream = TcpStream::connect(address).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
     let name = ServerName::try_from("localhost").expect("valid");
     StreamOwned::new(ClientConnection::new(config.clone(), name).expect("a valid configuration"), stream)
 }
 
-fn echoed(client: &mut Client, text: &[u8]) {
+fn echoed(client: &mut TlsClient, text: &[u8]) {
     client.write_all(text).expect("written");
     let mut answer = vec![0; text.len()];
     client.read_exact(&mut answer).expect("answered");
@@ -42,7 +42,7 @@ fn echoed(client: &mut Client, text: &[u8]) {
 #[test]
 fn many_come_and_go_in_every_way() {
     let (server, config) = configs();
-    let running = Running::start_with(2, None, Some(server));
+    let running = RunningCores::start_with(2, None, Some(server));
     let address = running.address;
     let threads: Vec<_> = (0..4_u16)
         .map(|thread| {
@@ -64,7 +64,7 @@ fn many_come_and_go_in_every_way() {
                         }
                         2 => drop(TcpStream::connect(address).expect("connects")),
                         3 => {
-                            // A client of the server's waits for an answer before it says much.
+                            // Clients wait for an answer before they send much.
                             let mut client = connect(address, &config);
                             echoed(&mut client, b"hello");
                             echoed(&mut client, &vec![thread as u8 + b'a'; 150_000]);
@@ -92,7 +92,7 @@ fn many_come_and_go_in_every_way() {
     let sum = |read: fn(&CoreCounters) -> u64| running.counters.iter().map(|counters| read(counters)).sum::<u64>();
     let began = Instant::now();
     while sum(|counters| counters.tls_handshaking.get()) > 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "sockets whose client has gone are let go of");
+        assert!(began.elapsed() < Duration::from_secs(20), "the core closes sockets of clients that have gone");
         thread::sleep(Duration::from_millis(5));
     }
     running.tell(|| Control::Drain { window_ms: 0, hands_over: false });
@@ -105,11 +105,11 @@ fn many_come_and_go_in_every_way() {
 #[test]
 fn a_peer_that_stops_reading_keeps_nobody_waiting() {
     let (server, config) = configs();
-    let running = Running::start_with(1, None, Some(server));
+    let running = RunningCores::start_with(1, None, Some(server));
     let mut stalled = connect(running.address, &config);
-    // A client of the server's waits for an answer before it says much.
+    // Clients wait for an answer before they send much.
     echoed(&mut stalled, b"hello");
-    // More than the sockets take of the relay's answers.
+    // More answers than the sockets take.
     for _ in 0..200 {
         stalled.write_all(&[b'x'; 100_000]).expect("the relay takes everything");
     }

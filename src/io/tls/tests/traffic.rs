@@ -1,4 +1,4 @@
-//! Open connections: records in any pieces, sends of any size, key updates, what is held.
+//! Open connections: records in pieces, sends of any size, key updates, bounds on memory.
 
 use rustls::SupportedCipherSuite;
 
@@ -6,11 +6,11 @@ use super::*;
 use crate::base::limits::{SEND_BYTES_MAX, TLS_RECORD_BYTES_MAX};
 
 #[test]
-fn records_split_at_every_byte_are_heard_whole() {
-    let world = World::new();
+fn records_split_at_every_byte_arrive_whole() {
+    let certificate = TestCertificate::new();
     for version in VERSIONS {
-        let mut server = Server::new(world.server());
-        let mut client = server.connect(0, &world.client(version));
+        let mut server = Server::new(certificate.server());
+        let mut client = server.connect(0, &certificate.client(version));
         let mut expected = Vec::new();
         for split in 0.. {
             client.say(b"alpha");
@@ -28,15 +28,15 @@ fn records_split_at_every_byte_are_heard_whole() {
             assert_eq!(server.received(0), expected, "split at {split}");
             assert_eq!(server.tls.held_bytes(), 0, "nothing is held between records");
         }
-        assert_eq!(server.told.last(), Some(&(0, Told::Received(b"alphabeta".to_vec()))), "one receive, one call");
+        assert_eq!(server.told.last(), Some(&(0, ToldInput::Received(b"alphabeta".to_vec()))), "one receive, one call");
     }
 }
 
 #[test]
-fn the_longest_records_are_heard_and_held_no_longer_than_they_last() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = server.connect(0, &world.client(&TLS13));
+fn the_longest_records_arrive_and_hold_no_memory_afterwards() {
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     let data: Vec<u8> = (0..100_000).map(|n: u32| n as u8).collect();
     for piece in data.chunks(30_000) {
         client.say(piece);
@@ -50,16 +50,16 @@ fn the_longest_records_are_heard_and_held_no_longer_than_they_last() {
 }
 
 #[test]
-fn a_send_is_one_send_with_as_few_records_as_there_can_be() {
-    let world = World::new();
+fn a_send_is_one_send_with_the_fewest_records() {
+    let certificate = TestCertificate::new();
     for (version, overhead) in VERSIONS.into_iter().zip([24, 17]) {
-        let mut server = Server::new(world.server());
-        let mut client = server.connect(0, &world.client(version));
+        let mut server = Server::new(certificate.server());
+        let mut client = server.connect(0, &certificate.client(version));
         for size in [1, 200, SEND_BYTES_MAX] {
             let before = server.wire.sends_made;
             server.send(0, &vec![7; size], false);
             server.finish_turn();
-            let (_, bytes, _) = server.wire.sends.front().expect("it is under way").clone();
+            let (_, bytes, _) = server.wire.sends.front().expect("it is in flight").clone();
             assert_eq!(records(&bytes), [(23, size + overhead)]);
             assert_eq!(server.tls.held_bytes(), bytes.len() as u64);
             server.talk(0, &mut client);
@@ -72,10 +72,10 @@ fn a_send_is_one_send_with_as_few_records_as_there_can_be() {
 
 #[test]
 fn large_sends_go_in_bounded_pieces_and_are_answered_once() {
-    let world = World::new();
+    let certificate = TestCertificate::new();
     for version in VERSIONS {
-        let mut server = Server::new(world.server());
-        let mut client = server.connect(0, &world.client(version));
+        let mut server = Server::new(certificate.server());
+        let mut client = server.connect(0, &certificate.client(version));
         let data: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 7) as u8).collect();
         let before = server.wire.sends_made;
         server.send(0, &data, false);
@@ -85,15 +85,15 @@ fn large_sends_go_in_bounded_pieces_and_are_answered_once() {
         }
         assert!(client.heard == data, "all of it in order");
         assert_eq!(server.wire.sends_made - before, data.len().div_ceil(TLS_SEND_BYTES_MAX));
-        assert_eq!(server.count_told(0, &Told::Sent), 1);
+        assert_eq!(server.count_told(0, &ToldInput::Sent), 1);
     }
 }
 
 #[test]
-fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = Client::new(&world.client(&TLS13));
+fn tls_records_and_engine_bytes_share_a_send() {
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = MemoryClient::new(&certificate.client(&TLS13));
     server.accept(0);
     server.receive(0, &client.take_output());
     server.finish_turn();
@@ -102,22 +102,22 @@ fn what_tls_has_to_say_goes_with_what_the_engine_sends() {
     client.say(b"GET");
     server.receive(0, &client.take_output());
     server.step();
-    // The engine answers in the turn in which the tickets wait.
+    // The engine answers in the turn with the tickets.
     server.send(0, b"101", false);
     server.finish_turn();
     assert_eq!(server.wire.sends.len(), 1);
-    let (_, bytes, _) = server.wire.sends.front().expect("it is under way").clone();
+    let (_, bytes, _) = server.wire.sends.front().expect("it is in flight").clone();
     assert_eq!(records(&bytes).len(), 2, "the tickets and the answer");
     server.talk(0, &mut client);
     assert_eq!(client.heard, b"101");
-    assert_eq!(server.count_told(0, &Told::Sent), 1);
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 1);
 }
 
 #[test]
-fn the_engines_send_waits_for_one_that_is_under_way() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = Client::new(&world.client(&TLS13));
+fn the_engines_send_waits_for_the_send_in_flight() {
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = MemoryClient::new(&certificate.client(&TLS13));
     server.accept(0);
     server.receive(0, &client.take_output());
     server.finish_turn();
@@ -128,21 +128,21 @@ fn the_engines_send_waits_for_one_that_is_under_way() {
     server.finish_turn();
     server.send(0, b"101", false);
     server.finish_turn();
-    assert_eq!(server.wire.sends.len(), 1, "the tickets are under way");
+    assert_eq!(server.wire.sends.len(), 1, "the tickets are in flight");
     let tickets = server.take_send(0).expect("they are taken");
-    assert_eq!(server.count_told(0, &Told::Sent), 0, "that was not the engine's");
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 0, "not a send of the engine");
     client.hear(&tickets).expect("TLS");
     assert_eq!(client.heard, b"");
     server.talk(0, &mut client);
     assert_eq!(client.heard, b"101");
-    assert_eq!(server.count_told(0, &Told::Sent), 1);
+    assert_eq!(server.count_told(0, &ToldInput::Sent), 1);
 }
 
 #[test]
-fn keys_are_updated_when_the_client_asks() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = server.connect(0, &world.client(&TLS13));
+fn keys_are_updated_at_the_clients_request() {
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     for round in 0..3 {
         client.tls.refresh_traffic_keys().expect("TLS 1.3 can");
         client.say(b"x");
@@ -156,9 +156,9 @@ fn keys_are_updated_when_the_client_asks() {
 
 #[test]
 fn a_flood_of_key_updates_ends_the_connection() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    let mut client = server.connect(0, &world.client(&TLS13));
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     for _ in 0..100 {
         client.tls.refresh_traffic_keys().expect("TLS 1.3 can");
     }
@@ -167,12 +167,12 @@ fn a_flood_of_key_updates_ends_the_connection() {
         server.receive(0, piece);
     }
     server.finish_turn();
-    assert_eq!(server.count_told(0, &Told::Broken), 1);
+    assert_eq!(server.count_told(0, &ToldInput::Broken), 1);
     let answered: usize = server.wire.sends.iter().map(|(_, bytes, _)| bytes.len()).sum();
-    assert!(answered < 1_024, "what it asked for is not all answered: {answered} bytes");
+    assert!(answered < 1_024, "not all requests are answered: {answered} bytes");
 }
 
-/// The default provider with one suite whose keys are used up after a few records.
+/// The default provider with one suite whose keys are exhausted after a few records.
 fn soon_exhausted(version: &SupportedProtocolVersion) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let suite = provider.cipher_suites.iter().find(|suite| suite.version() == version).copied();
@@ -195,18 +195,21 @@ fn copy_of(common: &rustls::crypto::CipherSuiteCommon) -> rustls::crypto::Cipher
     rustls::crypto::CipherSuiteCommon { ..*common }
 }
 
-fn server_with_soon_exhausted_keys(world: &World, version: &'static SupportedProtocolVersion) -> Server {
+fn server_with_soon_exhausted_keys(
+    certificate: &TestCertificate,
+    version: &'static SupportedProtocolVersion,
+) -> Server {
     let builder = ServerConfig::builder_with_provider(Arc::new(soon_exhausted(version)));
     let builder = builder.with_protocol_versions(&[version]).expect("known").with_no_client_auth();
-    let config = builder.with_single_cert(vec![world.certificate.clone()], world.key.clone_key());
+    let config = builder.with_single_cert(vec![certificate.certificate.clone()], certificate.key.clone_key());
     Server::new(Arc::new(config.expect("they belong together")))
 }
 
 #[test]
-fn keys_that_are_used_up_are_changed_where_they_can_be() {
-    let world = World::new();
-    let mut server = server_with_soon_exhausted_keys(&world, &TLS13);
-    let mut client = server.connect(0, &world.client(&TLS13));
+fn exhausted_keys_are_changed_in_tls_1_3() {
+    let certificate = TestCertificate::new();
+    let mut server = server_with_soon_exhausted_keys(&certificate, &TLS13);
+    let mut client = server.connect(0, &certificate.client(&TLS13));
     for _ in 0..100 {
         server.send(0, b"z", false);
         server.talk(0, &mut client);
@@ -215,18 +218,18 @@ fn keys_that_are_used_up_are_changed_where_they_can_be() {
 }
 
 #[test]
-fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
-    let world = World::new();
-    let mut server = server_with_soon_exhausted_keys(&world, &TLS12);
-    let mut client = server.connect(0, &world.client(&TLS12));
+fn exhausted_keys_end_the_connection_in_tls_1_2() {
+    let certificate = TestCertificate::new();
+    let mut server = server_with_soon_exhausted_keys(&certificate, &TLS12);
+    let mut client = server.connect(0, &certificate.client(&TLS12));
     let mut sent = 0;
-    while server.count_told(0, &Told::Broken) == 0 {
+    while server.count_told(0, &ToldInput::Broken) == 0 {
         server.send(0, b"z", false);
         sent += 1;
         server.talk(0, &mut client);
-        assert!(sent <= 30, "the bound is met");
+        assert!(sent <= 30, "the keys have a bound");
     }
-    assert!(client.ended, "the client is told");
+    assert!(client.ended, "the client gets the end");
     assert_eq!(client.heard.len(), sent - 1);
     server.take(Input::Disconnected { slot: 0 });
     server.finish_turn();
@@ -234,12 +237,12 @@ fn keys_that_are_used_up_and_cannot_be_changed_end_the_connection() {
 }
 
 #[test]
-fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
+fn the_largest_holders_of_incomplete_records_are_closed_first() {
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
     server.tls.partial_max.records = 20_000;
-    let config = world.client(&TLS13);
-    let mut clients: Vec<Client> = (0..4).map(|slot| server.connect(slot, &config)).collect();
+    let config = certificate.client(&TLS13);
+    let mut clients: Vec<MemoryClient> = (0..4).map(|slot| server.connect(slot, &config)).collect();
     for (client, part) in clients.iter_mut().zip([1_000, 8_000, 2_000, 14_000]) {
         client.say(&[1; 16_000]);
         let bytes = client.take_output();
@@ -247,28 +250,28 @@ fn whoever_holds_the_most_of_what_is_not_complete_goes_first() {
         server.receive(slot, &bytes[..part]);
     }
     server.finish_turn();
-    let ended: Vec<u32> = (0..4).filter(|slot| server.count_told(*slot, &Told::Disconnected) > 0).collect();
+    let ended: Vec<u32> = (0..4).filter(|slot| server.count_told(*slot, &ToldInput::Disconnected) > 0).collect();
     assert_eq!(ended, [3]);
     assert!(server.tls.held_bytes() <= 15_000, "{}", server.tls.held_bytes());
 }
 
 #[test]
-fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
-    let world = World::new();
-    let mut server = Server::new(world.server());
-    server.tls.partial_max = Partial { handshakes: 400_000, records: 20_000 };
-    let config = world.client(&TLS13);
-    // Open, in the middle of a record that is longer than what any of the others has sent.
+fn stalled_handshakes_close_neither_small_handshakes_nor_open_connections() {
+    let certificate = TestCertificate::new();
+    let mut server = Server::new(certificate.server());
+    server.tls.partial_max = PartialBytes { handshakes: 400_000, records: 20_000 };
+    let config = certificate.client(&TLS13);
+    // An open connection in the middle of a record, with more bytes than any other.
     let mut open = server.connect(0, &config);
     open.say(&[1; 16_000]);
     let record = open.take_output();
     server.receive(0, &record[..15_000]);
-    // In its handshake, with half of its first message.
-    let mut bystander = Client::new(&config);
+    // A handshake with half of its first message.
+    let mut bystander = MemoryClient::new(&config);
     let hello = bystander.take_output();
     server.accept(1);
     server.receive(1, &hello[..hello.len() / 2]);
-    // All that comes in one turn: each has most of a first message that is as long as may be.
+    // All in one turn: each sends most of a first message of maximum length.
     let half = [&[22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60][..], &[0; 12_000]].concat();
     for slot in 2..200 {
         server.accept(slot);
@@ -277,9 +280,9 @@ fn handshakes_that_do_not_go_on_end_neither_bystanders_nor_open_connections() {
         assert!(held <= max, "{held} bytes are held by handshakes");
     }
     server.finish_turn();
-    let ended = (2..200).filter(|slot| server.count_told(*slot, &Told::Disconnected) > 0).count();
-    assert!((165..180).contains(&ended), "as many as the bound asks for: {ended}");
-    assert!((0..2).all(|slot| server.count_told(slot, &Told::Disconnected) == 0));
+    let ended = (2..200).filter(|slot| server.count_told(*slot, &ToldInput::Disconnected) > 0).count();
+    assert!((165..180).contains(&ended), "as many as the bound requires: {ended}");
+    assert!((0..2).all(|slot| server.count_told(slot, &ToldInput::Disconnected) == 0));
     server.receive(0, &record[15_000..]);
     assert_eq!(server.received(0).len(), 16_000);
     server.receive(1, &hello[hello.len() / 2..]);

@@ -1,6 +1,6 @@
-//! Takes the PROXY protocol header off the connections of trusted proxies, before anything else reads their bytes: the
-//! engine, and whatever decrypts for it, is told the client's address and sees the connection's own bytes alone. Never
-//! times a header out: the engine's time limit for the request head runs from the accept on, and covers this.
+//! Owns the PROXY protocol header: removes it from the connections of trusted proxies before TLS and engine see any bytes,
+//! and reports the client's address instead. Never times a header out: the engine's limit for the request head starts at
+//! the accept and covers the header.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,25 +13,25 @@ use crate::engine::input::Input;
 use crate::engine::trusted::Trusted;
 use crate::wire::proxy::{Parsed, parse};
 
-/// The headers that one core awaits.
+/// The headers that one core waits for.
 #[derive(Debug)]
-pub struct Prefaces {
-    /// Who begins with a header; nobody where it is not configured.
+pub struct ProxyHeaders {
+    /// Proxies that send a header; empty if not configured.
     trusted: Trusted,
-    /// What has arrived of the header, by slot; at most `wire::proxy::V2_BYTES_MAX` bytes.
+    /// The incomplete header of each slot, at most `wire::proxy::V2_BYTES_MAX` bytes.
     awaited: HashMap<u32, Vec<u8>, FixedState>,
     counters: Arc<CoreCounters>,
 }
 
-impl Prefaces {
-    /// Awaits a header from each connection of `trusted`.
+impl ProxyHeaders {
+    /// Expects a header on each connection from `trusted`.
     #[must_use]
-    pub fn new(trusted: Trusted, counters: Arc<CoreCounters>) -> Prefaces {
-        Prefaces { trusted, awaited: HashMap::default(), counters }
+    pub fn new(trusted: Trusted, counters: Arc<CoreCounters>) -> ProxyHeaders {
+        ProxyHeaders { trusted, awaited: HashMap::default(), counters }
     }
 
-    /// Passes on what happened, but for the header's bytes; instead of them [`Input::Peer`], or [`Input::Disconnected`]
-    /// for a header that is none. `hand_on` says whether the slot was let go of in answer.
+    /// Passes an input on, without the header's bytes. Replaces a header by [`Input::Peer`], and a malformed one by
+    /// [`Input::Disconnected`]. `hand_on` returns whether the engine closed the slot in response.
     #[inline]
     pub fn pass(&mut self, input: Input<'_>, mut hand_on: impl FnMut(Input<'_>) -> bool) {
         match input {
@@ -46,7 +46,7 @@ impl Prefaces {
         }
     }
 
-    /// The slot was closed: whatever comes on it next is another connection.
+    /// Forgets a closed slot: its next bytes belong to another connection.
     #[inline]
     pub fn forget(&mut self, slot: u32) {
         if !self.awaited.is_empty() {
@@ -58,7 +58,7 @@ impl Prefaces {
         if self.trusted.contains(peer) {
             self.awaited.insert(slot, Vec::new());
         } else {
-            // One that was closed below the engine may have left its place.
+            // A connection that ended without the engine's close may have left its entry.
             self.awaited.remove(&slot);
         }
     }
@@ -69,7 +69,7 @@ impl Prefaces {
             return;
         };
         let before = part.len();
-        // Nearly always the header comes whole, and nothing is copied.
+        // Nearly always the header arrives in one piece, and nothing is copied.
         let parsed = if before == 0 {
             parse(bytes)
         } else {
@@ -109,27 +109,27 @@ mod tests {
     const HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 10.0.0.1 4660 80\r\n";
     const PROXY: [u8; 4] = [10, 0, 0, 1];
 
-    /// A client that the engine lets go of as soon as it is named.
+    /// A client that the engine closes as soon as it learns its address.
     const REFUSED: [u8; 4] = [203, 0, 113, 66];
 
-    /// What the engine would hear, as text.
-    struct Heard {
-        prefaces: Prefaces,
+    /// Inputs that would reach the engine, as text.
+    struct PassedOn {
+        headers: ProxyHeaders,
         inputs: Vec<String>,
         counters: Arc<CoreCounters>,
     }
 
-    impl Heard {
-        fn new(networks: &[&str]) -> Heard {
+    impl PassedOn {
+        fn new(networks: &[&str]) -> PassedOn {
             let networks: Vec<_> = networks.iter().map(|text| text.parse().expect("a network")).collect();
             let counters = Arc::new(CoreCounters::default());
-            let prefaces = Prefaces::new(Trusted::new(&networks), counters.clone());
-            Heard { prefaces, inputs: Vec::new(), counters }
+            let headers = ProxyHeaders::new(Trusted::new(&networks), counters.clone());
+            PassedOn { headers, inputs: Vec::new(), counters }
         }
 
         fn pass(&mut self, input: Input<'_>) {
-            let Self { prefaces, inputs, .. } = self;
-            prefaces.pass(input, |input| {
+            let Self { headers, inputs, .. } = self;
+            headers.pass(input, |input| {
                 let is_refused = matches!(input, Input::Peer { peer, .. } if peer == IpAddr::from(REFUSED));
                 inputs.push(match input {
                     Input::Accepted { slot, peer } => format!("{slot} from {peer}"),
@@ -156,34 +156,38 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_taken_off_however_it_is_cut() {
-        let mut heard = Heard::new(&["10.0.0.0/8"]);
+    fn a_header_is_removed_however_it_is_cut() {
+        let mut passed = PassedOn::new(&["10.0.0.0/8"]);
         let whole = [HEADER, b"GET"].concat();
         for cut in 0..=whole.len() {
-            heard.accept(1, PROXY);
+            passed.accept(1, PROXY);
             for part in [&whole[..cut], &whole[cut..]].into_iter().filter(|part| !part.is_empty()) {
-                heard.receive(1, part);
+                passed.receive(1, part);
             }
-            let inputs = heard.take();
+            let inputs = passed.take();
             assert_eq!(inputs[..2], ["1 from 10.0.0.1", "1 is 203.0.113.9"], "{cut}");
             let rest: String = inputs[2..].iter().map(|input| input.strip_prefix("1: ").expect("bytes")).collect();
             assert_eq!(rest, "GET", "{cut}");
-            heard.receive(1, HEADER);
-            assert_eq!(heard.take(), [format!("1: {}", String::from_utf8_lossy(HEADER))], "only the first is a header");
+            passed.receive(1, HEADER);
+            assert_eq!(
+                passed.take(),
+                [format!("1: {}", String::from_utf8_lossy(HEADER))],
+                "only the first one is a header"
+            );
         }
-        heard.accept(2, PROXY);
-        whole.iter().for_each(|byte| heard.receive(2, &[*byte]));
-        assert_eq!(heard.take(), ["2 from 10.0.0.1", "2 is 203.0.113.9", "2: G", "2: E", "2: T"]);
+        passed.accept(2, PROXY);
+        whole.iter().for_each(|byte| passed.receive(2, &[*byte]));
+        assert_eq!(passed.take(), ["2 from 10.0.0.1", "2 is 203.0.113.9", "2: G", "2: E", "2: T"]);
     }
 
     #[test]
     fn strangers_are_plain_clients() {
-        let mut heard = Heard::new(&["10.0.0.0/8"]);
-        heard.accept(1, PROXY);
-        heard.accept(2, [192, 0, 2, 1]);
-        heard.receive(2, b"PROXY TCP4 1.1.1.1 2.2.2.2 1 1\r\n");
-        assert_eq!(heard.take()[2..], ["2: PROXY TCP4 1.1.1.1 2.2.2.2 1 1\r\n"]);
-        let mut off = Heard::new(&[]);
+        let mut passed = PassedOn::new(&["10.0.0.0/8"]);
+        passed.accept(1, PROXY);
+        passed.accept(2, [192, 0, 2, 1]);
+        passed.receive(2, b"PROXY TCP4 1.1.1.1 2.2.2.2 1 1\r\n");
+        assert_eq!(passed.take()[2..], ["2: PROXY TCP4 1.1.1.1 2.2.2.2 1 1\r\n"]);
+        let mut off = PassedOn::new(&[]);
         off.accept(1, PROXY);
         off.receive(1, HEADER);
         assert_eq!(off.take().len(), 2);
@@ -191,38 +195,38 @@ mod tests {
 
     #[test]
     fn the_sockets_own_address_may_stay() {
-        let mut heard = Heard::new(&["10.0.0.0/8"]);
-        heard.accept(1, PROXY);
-        heard.receive(1, b"PROXY UNKNOWN\r\nGET");
-        assert_eq!(heard.take(), ["1 from 10.0.0.1", "1: GET"]);
+        let mut passed = PassedOn::new(&["10.0.0.0/8"]);
+        passed.accept(1, PROXY);
+        passed.receive(1, b"PROXY UNKNOWN\r\nGET");
+        assert_eq!(passed.take(), ["1 from 10.0.0.1", "1: GET"]);
     }
 
     #[test]
-    fn nothing_is_heard_of_a_client_that_is_refused_when_it_is_named() {
-        let mut heard = Heard::new(&["10.0.0.0/8"]);
-        heard.accept(1, PROXY);
-        heard.receive(1, b"PROXY TCP4 203.0.113.66 10.0.0.1 4660 80\r\nGET");
-        assert_eq!(heard.take(), ["1 from 10.0.0.1", "1 is 203.0.113.66"]);
+    fn a_client_refused_by_address_sends_nothing_on() {
+        let mut passed = PassedOn::new(&["10.0.0.0/8"]);
+        passed.accept(1, PROXY);
+        passed.receive(1, b"PROXY TCP4 203.0.113.66 10.0.0.1 4660 80\r\nGET");
+        assert_eq!(passed.take(), ["1 from 10.0.0.1", "1 is 203.0.113.66"]);
     }
 
     #[test]
-    fn what_is_no_header_ends_the_connection_and_is_counted() {
-        let mut heard = Heard::new(&["10.0.0.0/8"]);
-        heard.accept(1, PROXY);
-        heard.receive(1, b"GET /ws");
-        assert_eq!(heard.take(), ["1 from 10.0.0.1", "1 ended"]);
-        assert_eq!(heard.counters.refused_preface.get(), 1);
+    fn a_malformed_header_ends_the_connection_and_is_counted() {
+        let mut passed = PassedOn::new(&["10.0.0.0/8"]);
+        passed.accept(1, PROXY);
+        passed.receive(1, b"GET /ws");
+        assert_eq!(passed.take(), ["1 from 10.0.0.1", "1 ended"]);
+        assert_eq!(passed.counters.refused_preface.get(), 1);
     }
 
     #[test]
     fn a_slot_that_is_closed_is_forgotten() {
-        let mut heard = Heard::new(&["10.0.0.0/8"]);
-        heard.accept(1, PROXY);
-        heard.receive(1, &HEADER[..10]);
-        heard.prefaces.forget(1);
-        heard.accept(1, [192, 0, 2, 1]);
-        heard.receive(1, b"GET");
-        assert_eq!(heard.take()[1..], ["1 from 192.0.2.1", "1: GET"]);
-        assert!(heard.prefaces.awaited.is_empty());
+        let mut passed = PassedOn::new(&["10.0.0.0/8"]);
+        passed.accept(1, PROXY);
+        passed.receive(1, &HEADER[..10]);
+        passed.headers.forget(1);
+        passed.accept(1, [192, 0, 2, 1]);
+        passed.receive(1, b"GET");
+        assert_eq!(passed.take()[1..], ["1 from 192.0.2.1", "1: GET"]);
+        assert!(passed.headers.awaited.is_empty());
     }
 }

@@ -1,27 +1,6 @@
-//! Numbers that look random and depend on the seed alone, and the mutations drawn from them. Reads no entropy.
+//! Mutations of a corpus, drawn from a seed.
 
-/// A SplitMix64 stream.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// 0 … `bound` - 1; 0 for a bound of 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
+use crate::random::Random;
 
 /// Bytes at which parsers decide.
 const EDGES: [u8; 16] = [0, 1, 9, 10, 13, 32, b'"', b',', b'.', b'\\', b'{', 0x7e, 0x7f, 0x80, 0xfe, 0xff];

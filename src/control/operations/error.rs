@@ -1,31 +1,31 @@
-//! An operation that was not done, and why. Says nothing of how a protocol tells it.
+//! Why an operation failed, for programs and for people. Knows no status of a protocol.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::base::codes::ErrorCode;
 
-/// The body of every answer from 400 on.
+/// Body of every response with a status of 400 or above
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
-    /// A code that programs go by: those of the WebSocket protocol, and `bad_request`, `unauthorized`, `not_found`,
+    /// Error code for programs: a code of the WebSocket protocol, or `bad_request`, `unauthorized`, `not_found`,
     /// `method_not_allowed`, `request_timeout`, `unsupported_media_type`
     #[schema(example = "room_not_found")]
     pub error: &'static str,
-    /// Plain words; they name the field at fault
+    /// Error message for people; names the field at fault
     pub message: String,
 }
 
-/// What a program reads of a refusal.
+/// The code of an error, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedCode {
+pub enum OperationErrorCode {
     /// A field is missing, malformed or out of range.
     BadRequest,
     /// The API key is missing or wrong.
     Unauthorized,
-    /// No operation has this name.
+    /// No such operation.
     NotFound,
-    /// The operation is served by another method.
+    /// The operation needs another method.
     MethodNotAllowed,
     /// The request did not arrive in time.
     RequestTimeout,
@@ -35,42 +35,42 @@ pub enum RefusedCode {
     Protocol(ErrorCode),
 }
 
-impl RefusedCode {
-    /// As it is written.
+impl OperationErrorCode {
+    /// As text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            RefusedCode::BadRequest => "bad_request",
-            RefusedCode::Unauthorized => "unauthorized",
-            RefusedCode::NotFound => "not_found",
-            RefusedCode::MethodNotAllowed => "method_not_allowed",
-            RefusedCode::RequestTimeout => "request_timeout",
-            RefusedCode::UnsupportedMediaType => "unsupported_media_type",
-            RefusedCode::Protocol(code) => code.as_str(),
+            OperationErrorCode::BadRequest => "bad_request",
+            OperationErrorCode::Unauthorized => "unauthorized",
+            OperationErrorCode::NotFound => "not_found",
+            OperationErrorCode::MethodNotAllowed => "method_not_allowed",
+            OperationErrorCode::RequestTimeout => "request_timeout",
+            OperationErrorCode::UnsupportedMediaType => "unsupported_media_type",
+            OperationErrorCode::Protocol(code) => code.as_str(),
         }
     }
 }
 
-/// An operation that was not done.
+/// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct OperationError {
     /// For programs.
-    pub code: RefusedCode,
+    pub code: OperationErrorCode,
     /// For people; names the field at fault.
     pub message: String,
-    /// When to try again, where that is known.
+    /// When to try again, if known.
     pub retry_after_ms: Option<u64>,
 }
 
-impl Refused {
-    /// Without a time to try again.
-    pub fn new(code: RefusedCode, message: impl Into<String>) -> Self {
+impl OperationError {
+    /// An error without a time to try again.
+    pub fn new(code: OperationErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retry_after_ms: None }
     }
 
-    /// The request itself is wrong.
+    /// The request is invalid.
     pub fn bad(message: impl Into<String>) -> Self {
-        Self::new(RefusedCode::BadRequest, message)
+        Self::new(OperationErrorCode::BadRequest, message)
     }
 
     /// A field or the body is larger than allowed.
@@ -78,17 +78,17 @@ impl Refused {
         Self::of(ErrorCode::TooLarge, message)
     }
 
-    /// The server's configuration, or the origin of the request, forbids it.
+    /// The configuration forbids it, or the request comes from another site's page.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::of(ErrorCode::Forbidden, message)
     }
 
-    /// A bounded queue of the server is full: nothing was done.
+    /// A bounded queue is full; nothing was done.
     pub fn overloaded(message: impl Into<String>) -> Self {
         Self::of(ErrorCode::Overloaded, message)
     }
 
-    /// The server cannot do it now, or cannot tell whether it did.
+    /// The operation is not possible now, or its outcome is unknown.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::of(ErrorCode::Unavailable, message)
     }
@@ -98,12 +98,12 @@ impl Refused {
         Self { retry_after_ms: Some(retry_after_ms), ..Self::of(ErrorCode::RateLimited, message) }
     }
 
-    /// With a code of the WebSocket protocol.
+    /// An error with a code of the WebSocket protocol.
     pub fn of(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::new(RefusedCode::Protocol(code), message)
+        Self::new(OperationErrorCode::Protocol(code), message)
     }
 
-    /// The body that tells it.
+    /// The body of a response.
     pub fn into_body(self) -> ErrorBody {
         ErrorBody { error: self.code.as_str(), message: self.message }
     }

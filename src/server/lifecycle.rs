@@ -1,4 +1,4 @@
-//! The life of a server that is up: reload, drain, end. Decides by signals and by what the cores do; closes no socket.
+//! The life cycle of a running server: reload, drain, end. Reacts to signals and to cores; closes no socket.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -8,62 +8,53 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::drain::AcceptRate;
+use super::signals::Signal;
 use super::supervisor::Supervisor;
 use crate::control::Watched;
 
-/// What the operating system asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM or SIGINT.
-    Terminate,
-    /// SIGHUP.
-    Hangup,
-    /// A drain asked for through the control address. Not counted as a [`Signal::Terminate`]: a service manager drains
-    /// first and sends SIGTERM then.
-    Drain,
-}
-
-/// The running cores, all together.
-pub trait Cores {
-    /// No new connections; those there are told to reconnect and closed within the window, then the cores end.
+/// The running cores as a group.
+pub trait CoreLifecycle {
+    /// Starts a drain: the cores accept no connections, tell their clients to reconnect, close them within the window, and
+    /// end.
     fn drain(&self, window_ms: u64);
-    /// The cores end at once.
+    /// Ends the cores at once.
     fn stop(&self);
-    /// Whether each core has answered since this was last asked. Asks again.
+    /// Whether every core has answered the last heartbeat. Sends the next one.
     fn are_alive(&self) -> bool;
-    /// Resolves when every core has ended, or one has failed. May be asked again until it has resolved.
+    /// Resolves when every core has ended or one has failed. Cancel-safe until it resolves.
     fn ended(&mut self) -> impl Future<Output = Result<(), String>>;
 }
 
-/// How it ended.
+/// How the server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Every connection was closed and flushed.
+pub enum ServerEnd {
+    /// Every connection was flushed and closed.
     Drained,
-    /// The grace was over before that.
+    /// `server.shutdown_grace` expired first.
     GraceOver,
     /// A second [`Signal::Terminate`] ended the drain.
     Interrupted,
-    /// A core ended that should not have.
+    /// A core ended unexpectedly.
     Failed(String),
 }
 
-/// How often the rate of accepting is looked at.
+/// Interval at which the accept rate is sampled.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// Cores that are told to stop get so long to do so before the process ends regardless.
+/// How long stopped cores may take before the process ends regardless.
 const STOP: Duration = Duration::from_secs(1);
 
-/// Stays until the end, and tells `supervisor` that the server lives while its cores do. `hang_up` is called for each [`Signal::Hangup`] before a drain.
+/// Runs until the server ends, and sends heartbeats to `supervisor` while the cores answer. Calls `hang_up` for each
+/// [`Signal::Hangup`] before a drain.
 pub async fn live(
-    cores: &mut impl Cores,
+    cores: &mut impl CoreLifecycle,
     signals: &mut Receiver<Signal>,
     watched: &Watched,
     supervisor: &Supervisor,
     grace_ms: u64,
     mut hang_up: impl FnMut(),
-) -> End {
-    let mut heart = Heart::new(supervisor);
+) -> ServerEnd {
+    let mut watchdog = Watchdog::new(supervisor);
     let mut began: Option<Instant> = None;
     let mut rate = AcceptRate::default();
     let mut sample = interval(SAMPLE);
@@ -71,7 +62,7 @@ pub async fn live(
     let terminated = loop {
         tokio::select! {
             ended = cores.ended() => {
-                return End::Failed(ended.err().unwrap_or_else(|| "the cores ended without being asked to".into()));
+                return ServerEnd::Failed(ended.err().unwrap_or_else(|| "the cores ended unexpectedly".into()));
             }
             Some(signal) = signals.recv() => match signal {
                 Signal::Hangup => hang_up(),
@@ -82,26 +73,26 @@ pub async fn live(
                 let now_ms = now.saturating_duration_since(*began.get_or_insert(now)).as_millis() as u64;
                 rate.sample(now_ms, sum(watched, |core| core.accepted.get()));
             }
-            () = heart.due() => if cores.are_alive() {
+            () = watchdog.due() => if cores.are_alive() {
                 supervisor.beat();
             } else {
-                tracing::warn!("a core does not answer");
+                tracing::warn!("a core does not answer heartbeats");
             }
         }
     };
     let connections = sum(watched, |core| core.connections.get() + core.upgrading.get());
     supervisor.stopping(&format!("draining {connections} connections"));
     tokio::select! {
-        end = drain(cores, signals, watched, (grace_ms, rate), terminated) => end,
-        // The grace bounds a drain; that cores end one after the other is its purpose.
-        () = async { loop { heart.due().await; supervisor.beat() } } => unreachable!("it goes on"),
+        end = drain(cores, signals, watched, grace_ms, rate, terminated) => end,
+        // Cores end one after the other during a drain, which its grace bounds.
+        () = async { loop { watchdog.due().await; supervisor.beat() } } => unreachable!("it never ends"),
     }
 }
 
-/// When the supervisor is to hear next that the server lives.
-struct Heart(Option<Interval>);
+/// The schedule of heartbeats to the supervisor.
+struct Watchdog(Option<Interval>);
 
-impl Heart {
+impl Watchdog {
     fn new(supervisor: &Supervisor) -> Self {
         Self(supervisor.beat_every().map(|every| {
             let mut interval = interval(every);
@@ -110,7 +101,7 @@ impl Heart {
         }))
     }
 
-    /// Never, where it is not to hear.
+    /// Resolves when the next heartbeat is due; never without a watchdog.
     async fn due(&mut self) {
         match &mut self.0 {
             Some(interval) => drop(interval.tick().await),
@@ -120,12 +111,13 @@ impl Heart {
 }
 
 async fn drain(
-    cores: &mut impl Cores,
+    cores: &mut impl CoreLifecycle,
     signals: &mut Receiver<Signal>,
     watched: &Watched,
-    (grace_ms, rate): (u64, AcceptRate),
+    grace_ms: u64,
+    rate: AcceptRate,
     mut terminated: bool,
-) -> End {
+) -> ServerEnd {
     watched.draining.store(true, Ordering::Relaxed);
     let connections = sum(watched, |core| core.connections.get() + core.upgrading.get());
     let window_ms = rate.window_ms(connections, grace_ms);
@@ -135,21 +127,21 @@ async fn drain(
     tokio::pin!(grace_over);
     loop {
         tokio::select! {
-            ended = cores.ended() => return ended.map_or_else(End::Failed, |()| End::Drained),
+            ended = cores.ended() => return ended.map_or_else(ServerEnd::Failed, |()| ServerEnd::Drained),
             Some(signal) = signals.recv() => match signal {
-                Signal::Terminate if terminated => return End::Interrupted,
+                Signal::Terminate if terminated => return ServerEnd::Interrupted,
                 Signal::Terminate => {
                     terminated = true;
-                    tracing::info!("the drain that is under way goes on; another signal ends it at once");
+                    tracing::info!("drain already in progress; another signal ends the process at once");
                 }
                 Signal::Drain | Signal::Hangup => {}
             },
             () = &mut grace_over => {
                 let left = sum(watched, |core| core.connections.get());
-                tracing::warn!(connections = left, "the grace of the drain is over");
+                tracing::warn!(connections = left, "server.shutdown_grace expired before every connection was closed");
                 cores.stop();
                 let _ = timeout(STOP, cores.ended()).await;
-                return End::GraceOver;
+                return ServerEnd::GraceOver;
             }
         }
     }
@@ -163,35 +155,34 @@ fn sum(watched: &Watched, read: impl Fn(&crate::base::counters::CoreCounters) ->
 mod tests {
     use std::cell::RefCell;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
 
     use tokio::sync::{mpsc, watch};
 
     use super::*;
     use crate::base::counters::CoreCounters;
 
-    /// Cores that do what they are told, and write it down.
-    struct Fake {
-        told: RefCell<Vec<String>>,
+    /// Cores that record their instructions.
+    struct FakeCores {
+        instructions: RefCell<Vec<String>>,
         ended: watch::Receiver<Option<Result<(), String>>>,
         end: watch::Sender<Option<Result<(), String>>>,
         ends_on_stop: bool,
     }
 
-    impl Fake {
+    impl FakeCores {
         fn new() -> Self {
             let (end, ended) = watch::channel(None);
-            Self { told: RefCell::default(), ended, end, ends_on_stop: true }
+            Self { instructions: RefCell::default(), ended, end, ends_on_stop: true }
         }
     }
 
-    impl Cores for Fake {
+    impl CoreLifecycle for FakeCores {
         fn drain(&self, window_ms: u64) {
-            self.told.borrow_mut().push(format!("drain {window_ms}"));
+            self.instructions.borrow_mut().push(format!("drain {window_ms}"));
         }
 
         fn stop(&self) {
-            self.told.borrow_mut().push("stop".into());
+            self.instructions.borrow_mut().push("stop".into());
             if self.ends_on_stop {
                 self.end.send_replace(Some(Ok(())));
             }
@@ -210,19 +201,10 @@ mod tests {
     fn watched() -> Watched {
         let counters = CoreCounters::default();
         counters.connections.set(4_000);
-        Watched {
-            node: "a".into(),
-            cores: Arc::new([Arc::new(counters)]),
-            draining: AtomicBool::new(false),
-            tls_expires_s: Default::default(),
-            log_lines_lost: Box::new(|| 0),
-            parts: Vec::new(),
-            breakers: Vec::new(),
-            spans: None,
-        }
+        Watched::new("a".into(), Arc::new([Arc::new(counters)]), Vec::new())
     }
 
-    async fn live_with(cores: &mut Fake, sent: &[Signal], watched: &Watched) -> (End, usize) {
+    async fn live_with(cores: &mut FakeCores, sent: &[Signal], watched: &Watched) -> (ServerEnd, usize) {
         let (sender, mut signals) = mpsc::channel(8);
         for signal in sent {
             sender.send(*signal).await.expect("room for it");
@@ -234,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_signal_drains_and_the_end_of_the_cores_ends_it() {
-        let (mut cores, watched) = (Fake::new(), watched());
+        let (mut cores, watched) = (FakeCores::new(), watched());
         let end = cores.end.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(5)).await;
@@ -242,54 +224,54 @@ mod tests {
         });
         let began = Instant::now();
         let ended = live_with(&mut cores, &[Signal::Hangup, Signal::Hangup, Signal::Terminate], &watched).await;
-        assert_eq!(ended, (End::Drained, 2));
+        assert_eq!(ended, (ServerEnd::Drained, 2));
         assert_eq!(began.elapsed().as_secs(), 5);
-        assert_eq!(*cores.told.borrow(), ["drain 2000"]);
+        assert_eq!(*cores.instructions.borrow(), ["drain 2000"]);
         assert!(watched.draining.load(Ordering::Relaxed));
     }
 
     #[tokio::test(start_paused = true)]
     async fn cores_that_do_not_end_are_stopped_after_the_grace() {
-        let (mut cores, watched) = (Fake::new(), watched());
+        let (mut cores, watched) = (FakeCores::new(), watched());
         let began = Instant::now();
-        assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, End::GraceOver);
+        assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, ServerEnd::GraceOver);
         assert_eq!(began.elapsed().as_secs(), 30);
-        assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
-        cores = Fake { ends_on_stop: false, ..Fake::new() };
+        assert_eq!(*cores.instructions.borrow(), ["drain 2000", "stop"]);
+        cores = FakeCores { ends_on_stop: false, ..FakeCores::new() };
         let began = Instant::now();
-        assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, End::GraceOver);
+        assert_eq!(live_with(&mut cores, &[Signal::Terminate], &watched).await.0, ServerEnd::GraceOver);
         assert_eq!(began.elapsed().as_secs(), 31);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_second_signal_ends_at_once() {
-        let (mut cores, watched) = (Fake::new(), watched());
+        let (mut cores, watched) = (FakeCores::new(), watched());
         let began = Instant::now();
         let signals = [Signal::Terminate, Signal::Hangup, Signal::Terminate];
-        assert_eq!(live_with(&mut cores, &signals, &watched).await, (End::Interrupted, 0));
+        assert_eq!(live_with(&mut cores, &signals, &watched).await, (ServerEnd::Interrupted, 0));
         assert_eq!(began.elapsed().as_secs(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_that_is_asked_for_is_that_of_a_signal_and_asking_again_changes_nothing() {
-        let (mut cores, watched) = (Fake::new(), watched());
+    async fn a_requested_drain_is_like_that_of_a_signal_and_repeating_it_changes_nothing() {
+        let (mut cores, watched) = (FakeCores::new(), watched());
         let began = Instant::now();
-        assert_eq!(live_with(&mut cores, &[Signal::Drain; 3], &watched).await, (End::GraceOver, 0));
+        assert_eq!(live_with(&mut cores, &[Signal::Drain; 3], &watched).await, (ServerEnd::GraceOver, 0));
         assert_eq!(began.elapsed().as_secs(), 30);
-        assert_eq!(*cores.told.borrow(), ["drain 2000", "stop"]);
+        assert_eq!(*cores.instructions.borrow(), ["drain 2000", "stop"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_signal_after_a_drain_was_asked_for_changes_nothing_and_the_second_ends_it() {
+    async fn the_first_signal_after_a_requested_drain_changes_nothing_and_the_second_ends_it() {
         use Signal::{Drain, Terminate};
         for (signals, end, seconds) in [
-            (&[Drain, Terminate][..], End::GraceOver, 30),
-            (&[Drain, Drain, Terminate, Drain], End::GraceOver, 30),
-            (&[Terminate, Drain], End::GraceOver, 30),
-            (&[Drain, Terminate, Terminate], End::Interrupted, 0),
-            (&[Terminate, Drain, Terminate], End::Interrupted, 0),
+            (&[Drain, Terminate][..], ServerEnd::GraceOver, 30),
+            (&[Drain, Drain, Terminate, Drain], ServerEnd::GraceOver, 30),
+            (&[Terminate, Drain], ServerEnd::GraceOver, 30),
+            (&[Drain, Terminate, Terminate], ServerEnd::Interrupted, 0),
+            (&[Terminate, Drain, Terminate], ServerEnd::Interrupted, 0),
         ] {
-            let (mut cores, watched) = (Fake::new(), watched());
+            let (mut cores, watched) = (FakeCores::new(), watched());
             let began = Instant::now();
             assert_eq!(live_with(&mut cores, signals, &watched).await, (end, 0), "{signals:?}");
             assert_eq!(began.elapsed().as_secs(), seconds, "the grace is that of the first, {signals:?}");
@@ -298,11 +280,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_core_that_ends_by_itself_is_a_failure() {
-        for (result, why) in [(Ok(()), "the cores ended without being asked to"), (Err("core 1".to_string()), "core 1")]
-        {
-            let (mut cores, watched) = (Fake::new(), watched());
+        for (result, why) in [(Ok(()), "the cores ended unexpectedly"), (Err("core 1".to_string()), "core 1")] {
+            let (mut cores, watched) = (FakeCores::new(), watched());
             cores.end.send_replace(Some(result));
-            assert_eq!(live_with(&mut cores, &[], &watched).await.0, End::Failed(why.into()));
+            assert_eq!(live_with(&mut cores, &[], &watched).await.0, ServerEnd::Failed(why.into()));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! One core's log lines: connections that have ended, requests that were refused, memory used up, lanes that were full.
-//! At most one line a minute for each connection or address and cause, and a bounded number for each cause; what is held
-//! back is counted by cause, and told with the cause's next line or within a minute. Decides no close.
+//! Owns the log lines of one core: ended connections, refused requests, a used-up memory budget, full lanes. Writes at
+//! most one line a minute per cause and connection or address, and a bounded number per cause. Counts held-back lines by
+//! cause, and reports the count with the next line of that cause or within a minute. Never closes anything.
 
 use std::net::IpAddr;
 
@@ -12,39 +12,39 @@ use crate::base::log_gate::{LOG_AGAIN_MS, LogGate};
 use crate::base::time::Now;
 use crate::engine::output::{Ended, Refused, TokenRefused};
 
-/// One core's journal.
+/// The log lines of one core.
 #[derive(Debug)]
-pub struct Journal {
+pub struct LogLines {
     core: CoreId,
     closed: LogGate<ConnId>,
     refused: LogGate<IpAddr>,
-    /// When what is held back is told; `None`: nothing is.
+    /// When to report held-back lines; `None` without any.
     due_ms: Option<u64>,
-    memory: Memory,
-    lanes: Lanes,
+    memory: BudgetState,
+    lanes: LaneLosses,
 }
 
-/// Whether the core's memory budget is used up, as it was told.
+/// What the log says about the core's memory budget.
 #[derive(Debug, Default)]
-struct Memory {
+struct BudgetState {
     is_over: bool,
     is_told: bool,
-    /// Since the last line.
+    /// How often the budget was used up since the last line.
     times: u64,
     again_ms: u64,
 }
 
-/// What full lanes cost, as it was told.
+/// Counters of full lanes at the last line.
 #[derive(Debug, Default)]
-struct Lanes {
+struct LaneLosses {
     put_off: u64,
     gaps: u64,
     pushes: u64,
     again_ms: u64,
 }
 
-impl Journal {
-    /// Nothing told.
+impl LogLines {
+    /// Starts with nothing logged.
     #[must_use]
     pub fn new(core: CoreId) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl Journal {
             closed: LogGate::default(),
             refused: LogGate::default(),
             due_ms: None,
-            memory: Memory::default(),
-            lanes: Lanes::default(),
+            memory: BudgetState::default(),
+            lanes: LaneLosses::default(),
         }
     }
 
-    /// Writes what has ended. What the client did, or a planned stop, is for debugging; what the server had to end is
-    /// for the operator.
+    /// Logs ended connections. A close by the client or a planned stop is a debug line; a close that the server had to
+    /// make is an info line.
     pub fn write(&mut self, now: Now, ended: &mut Vec<Ended>) {
         for end in ended.drain(..) {
             match end.code {
@@ -72,7 +72,7 @@ impl Journal {
         }
     }
 
-    /// Writes which requests were refused, and whose.
+    /// Logs refused requests with their addresses.
     pub fn write_refused(&mut self, now: Now, refused: &mut Vec<Refused>) {
         for Refused { peer, status, cause } in refused.drain(..) {
             if !tracing::enabled!(tracing::Level::INFO) {
@@ -85,7 +85,7 @@ impl Journal {
         }
     }
 
-    /// Writes what has changed of the core's own state, and what was held back for a minute.
+    /// Logs changes of the core's own state, and counts of lines held back for a minute.
     pub fn write_state(&mut self, now: Now, counters: &CoreCounters) {
         self.memory.write(now, self.core, counters);
         self.lanes.write(now, self.core, counters);
@@ -94,13 +94,13 @@ impl Journal {
         }
     }
 
-    /// When [`Journal::write_state`] has something to tell for the time alone, monotonic microseconds.
+    /// When to call [`LogLines::write_state`] next at the latest, in monotonic microseconds.
     #[must_use]
     pub fn next_due_us(&self) -> Option<u64> {
         self.due_ms.map(|due_ms| due_ms * 1_000)
     }
 
-    /// Tells what is held back, whatever the time.
+    /// Reports held-back lines now.
     pub fn finish(&mut self) {
         self.due_ms = None;
         let core = self.core.0;
@@ -117,7 +117,7 @@ impl Journal {
     }
 }
 
-impl Memory {
+impl BudgetState {
     fn write(&mut self, now: Now, core: CoreId, counters: &CoreCounters) {
         let (charged, budget) = (counters.memory_charged.get(), counters.memory_budget_bytes.get());
         let is_over = charged > budget;
@@ -127,15 +127,15 @@ impl Memory {
             self.is_told = true;
             self.again_ms = now.mono_ms() + LOG_AGAIN_MS;
             let times = std::mem::take(&mut self.times);
-            tracing::warn!(core = core.0, charged, budget, times, "the memory budget is used up: upgrades are refused");
+            tracing::warn!(core = core.0, charged, budget, times, "memory budget used up: refusing upgrades");
         } else if !is_over && self.is_told {
             self.is_told = false;
-            tracing::info!(core = core.0, charged, budget, "the memory budget has room again");
+            tracing::info!(core = core.0, charged, budget, "memory budget has room again");
         }
     }
 }
 
-impl Lanes {
+impl LaneLosses {
     fn write(&mut self, now: Now, core: CoreId, counters: &CoreCounters) {
         let (put_off, gaps, pushes) =
             (counters.dropped_lane.get(), counters.dropped_gap.get(), counters.dropped_push.get());
@@ -188,7 +188,7 @@ fn info(end: &Ended, code: CloseCode, held_back: u64) {
     );
 }
 
-/// Writes which tokens were refused: the engine tells few of them.
+/// Logs refused tokens. The engine already limits their number.
 pub fn write_tokens_refused(refused: &mut Vec<TokenRefused>) {
     for TokenRefused { cause, held_back } in refused.drain(..) {
         tracing::info!(cause, held_back, "token refused");

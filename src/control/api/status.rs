@@ -1,25 +1,25 @@
-//! A refused operation as HTTP tells it: its status, `Retry-After`, and the JSON of its body.
+//! Errors of operations as HTTP responses: status, `Retry-After` and JSON body. Decides no error.
 
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 
 use crate::base::codes::ErrorCode;
-use crate::control::operations::{Refused, RefusedCode};
+use crate::control::operations::{OperationError, OperationErrorCode};
 
-/// Where nothing better is known, a client may try again after this.
+/// `Retry-After` when the error does not say when to try again.
 const RETRY_AFTER_S: u64 = 1;
 
-/// The status of a refusal with this code.
-pub(super) fn status_of(code: RefusedCode) -> StatusCode {
+/// The status of an error.
+pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
     match code {
-        RefusedCode::BadRequest => StatusCode::BAD_REQUEST,
-        RefusedCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        RefusedCode::NotFound => StatusCode::NOT_FOUND,
-        RefusedCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        RefusedCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        RefusedCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        RefusedCode::Protocol(code) => match code {
+        OperationErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+        OperationErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        OperationErrorCode::NotFound => StatusCode::NOT_FOUND,
+        OperationErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        OperationErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        OperationErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        OperationErrorCode::Protocol(code) => match code {
             ErrorCode::RoomNotFound | ErrorCode::HistoryUnavailable => StatusCode::NOT_FOUND,
             ErrorCode::Forbidden | ErrorCode::NotJoined => StatusCode::FORBIDDEN,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -31,13 +31,13 @@ pub(super) fn status_of(code: RefusedCode) -> StatusCode {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for OperationError {
     fn into_response(self) -> Response {
         let status = status_of(self.code);
-        let is_for_now = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        let told_s = self.retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
+        let is_temporary = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let given_s = self.retry_after_ms.map(|ms| ms.div_ceil(1_000).max(1));
         let mut response = (status, Json(self.into_body())).into_response();
-        if let Some(seconds) = told_s.or(is_for_now.then_some(RETRY_AFTER_S)) {
+        if let Some(seconds) = given_s.or(is_temporary.then_some(RETRY_AFTER_S)) {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
