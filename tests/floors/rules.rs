@@ -35,13 +35,10 @@ pub const CLOCKS: &[(&str, &str)] = &[
 
 /// Files and folders with circles among them that are not yet undone, and what each circle turns on.
 pub const CIRCLES: &[(&[&str], &str)] = &[
-    (&["src/control/"], "the API and its operations share types of `mod.rs`"),
     (&["src/engine/access/"], "keys are values of the set that checks with them"),
     (&["src/engine/home/"], "parts of a home import `Home`"),
     (&["src/engine/outbox.rs", "src/engine/outbox/"], "queues hold what `outbox.rs` defines"),
     (&["src/engine/owner/"], "parts of a room import `Room` and `Owner`"),
-    (&["src/server/config/"], "`mod.rs` defines what loading fills"),
-    (&["src/server/mod.rs", "src/server/doctor/"], "checks import the subject that `mod.rs` defines"),
     (&["src/wire/handshake/"], "readers import the refusal and the request that `mod.rs` defines"),
     (&["src/wire/message/"], "header and assembly import the errors that `mod.rs` defines"),
 ];
