@@ -1,5 +1,5 @@
-//! The files of `tuning/`: taken by the programs that they are written for. That they say the same as the doctor is
-//! tested beside the doctor.
+//! The files of `tuning/` are accepted by the programs that they are written for. Tests of the doctor check that both want
+//! the same values.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// As they stand, profiles name CPUs that this host may lack, and that only; beside the doctor they are checked against
-/// machines of their size.
+/// Profiles name CPUs that this host may lack, which is overridden here. Tests of the doctor check them against machines of
+/// their size.
 #[test]
 fn the_server_takes_every_profile() {
     for cpus in [2, 8, 32, 96] {
@@ -99,7 +99,7 @@ fn the_unit_says_what_the_server_needs() {
     }
 }
 
-/// What hides the kernel's own figures would leave the server to guess its CPUs and memory.
+/// A sandbox that hides /proc or /sys would leave the server to guess its CPUs and memory.
 #[test]
 fn the_units_sandbox_leaves_the_server_what_it_reads() {
     let unit = read(&folder().join("systemd/roomring.service"));
@@ -109,7 +109,7 @@ fn the_units_sandbox_leaves_the_server_what_it_reads() {
     }
 }
 
-/// What systemd hands over is what the server takes: TCP, listening, by the unit of the same name.
+/// Systemd hands over listening TCP sockets, to the unit of the same name.
 #[test]
 fn the_socket_unit_is_for_the_server() {
     let settings = settings(&read(&folder().join("systemd/roomring.socket")));
@@ -122,7 +122,7 @@ fn the_socket_unit_is_for_the_server() {
     assert!(conf.contains(&format!("net.core.somaxconn = {}", get("Backlog").expect("set"))), "the same backlog");
 }
 
-/// By systemd's own judgement, where it is installed; what the server needs of the unit is tested above in any case.
+/// Checked by systemd itself, where it is installed.
 #[test]
 fn systemd_takes_the_unit() {
     let unit = read(&folder().join("systemd/roomring.service"));
@@ -244,7 +244,7 @@ fn the_script_is_clean_shell() {
     }
 }
 
-/// Where `./tests/run` puts Prometheus's tool, unless the variable `PROMTOOL` says where it is.
+/// The path of promtool: the variable `PROMTOOL`, else where `./tests/run` installs it.
 fn promtool() -> PathBuf {
     let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the build's folder");
     let here = builds.join("promtool/usr/bin/promtool");

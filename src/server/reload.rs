@@ -10,7 +10,7 @@ use super::config::keys::KEYS;
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;
-use super::config::origin::{Mistake, Origin};
+use super::config::origin::{Mistake, ValueOrigin};
 use super::cores::Cores;
 use super::log::Log;
 
@@ -87,7 +87,7 @@ fn read(sources: &Sources, machine: &Machine, current: &Config) -> Result<Config
         && !before.is_empty
     {
         let text = format!("the configuration file {} is empty, and was not when it was last read", now.shown());
-        mistakes.push(Mistake::unreadable(&Origin::Default, "", text));
+        mistakes.push(Mistake::unreadable(&ValueOrigin::Default, "", text));
     }
     if !mistakes.is_empty() {
         return Err(mistakes);

@@ -13,7 +13,7 @@ pub fn run(arguments: &[&str]) -> Finished {
     finish(command)
 }
 
-/// Asserts that a run failed with this code and said so on standard error, naming every part.
+/// Asserts that a run failed with this code and that standard error contains every part.
 pub fn assert_failed(finished: &Finished, code: i32, parts: &[&str]) {
     assert_eq!(finished.code, code, "{finished:?}");
     assert!(finished.stdout.is_empty(), "a mistake is said on standard error: {finished:?}");
@@ -72,7 +72,7 @@ fn more_pinned_executors_than_cpus_are_refused() {
     assert_failed(&run(&["--set", "server.cores=1000"]), 2, &["server.cores", "server.pin"]);
 }
 
-/// Features of which this version has the keys alone.
+/// Features that have keys in this version but do not exist yet.
 #[test]
 fn what_is_not_there_yet_is_refused_in_one_sentence() {
     let settings = ["rooms.inboxes=true", "rooms.create=admin", "store.kind=embedded", "link.kind=redis"];
@@ -92,7 +92,7 @@ fn an_open_server_on_every_address_must_be_written_out() {
     assert_failed(&finished, 2, &["auth.mode"]);
 }
 
-/// A doctor's report on this host for one core on free ports, with more settings.
+/// The doctor's report on this host for one core, with further settings.
 fn doctor(settings: &[&str]) -> Finished {
     let mut arguments = vec!["doctor", "--json", "--set", "server.cores=1", "--set", "server.pin=false"];
     for setting in settings {

@@ -1,4 +1,4 @@
-//! Where configuration comes from and what is said about it (OPERATIONS, "Configuration").
+//! Sources of the configuration, and messages about its mistakes (OPERATIONS, "Configuration").
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::command_line::{assert_failed, run};
 use crate::http;
 use crate::server::{Server, clean, eventually, finish, program, scratch};
 
-/// A configuration file of its own for each test.
+/// A configuration file of this name.
 fn file(name: &str, text: &str) -> PathBuf {
     let path = scratch("configuration").join(name);
     std::fs::write(&path, text).expect("the build's folder for tests can be written");
@@ -49,7 +49,7 @@ fn a_file_in_the_working_directory_is_found() {
     assert!(line.contains(r#""here""#) && line.contains("roomring.toml:2"), "{line}");
 }
 
-/// Puts something else in a file's place.
+/// Puts something other than a file at a path.
 type Make = fn(&Path);
 
 /// Every command that reads a configuration.
@@ -104,7 +104,7 @@ fn a_folder_without_permission_does_not_hide_a_file() {
     allow(0o700);
     std::fs::write(folder.join("roomring.toml"), "[auth]\nmode = \"jwt\"\n").expect("it can be written");
     let is_root = std::fs::metadata("/proc/self").expect("there is a /proc").uid() == 0;
-    // Root reads everything by capabilities, which the program is not given.
+    // Root could read everything by capabilities, which the program does not get.
     let prefix = if is_root { "setpriv --bounding-set=-dac_override,-dac_read_search" } else { "" };
     let script = format!("cd \"$1\" && chmod 0 . && shift && exec {prefix} \"$@\"");
     for arguments in COMMANDS {
@@ -117,7 +117,7 @@ fn a_folder_without_permission_does_not_hide_a_file() {
     }
 }
 
-/// A server with an API key from a file, to which the file can then be anything.
+/// A server with an API key from a file, which tests replace before a reload.
 struct Reloaded {
     server: Server,
     file: PathBuf,
@@ -133,7 +133,7 @@ impl Reloaded {
 
     const TEXT: &str = "[control]\napi_key = \"sesame\"\n";
 
-    /// Sends SIGHUP and gives the log's next line with this word.
+    /// Sends SIGHUP and returns the next log line with this word.
     fn hang_up(&self, word: &str) -> String {
         let lines = || -> Vec<String> {
             self.server.stderr.get().lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
@@ -214,7 +214,7 @@ fn a_pipe_in_the_place_of_a_file_hangs_nothing() {
         std::fs::write(&reloaded.file, table).expect("it can be written");
         let line = reloaded.hang_up(&format!("{key}: "));
         assert!(line.contains("is a pipe") && line.contains("keeping the previous configuration"), "{line}");
-        // The thread that reads files answers here too.
+        // The thread that reads files still answers.
         reloaded.assert_guarded();
     }
 }

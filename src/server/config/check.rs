@@ -10,7 +10,7 @@ use super::key::Secrecy;
 use super::keys::KEYS;
 use super::kind::Kind;
 use super::machine::Machine;
-use super::origin::{Mistake, Origin};
+use super::origin::{Mistake, ValueOrigin};
 use super::setting::written;
 use super::units::{Share, duration_text, rate_text, size_text};
 use crate::engine::hosts::check_allowed_host;
@@ -95,7 +95,7 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
     let public = listen.addresses().iter().find(|address| !is_loopback(address));
     if let Some(public) =
-        public.filter(|_| mode.choice(&AUTH_MODES) == AuthMode::Open && mode.origin == Origin::Default)
+        public.filter(|_| mode.choice(&AUTH_MODES) == AuthMode::Open && mode.origin == ValueOrigin::Default)
     {
         let text = format!(
             "anyone could connect to {public}, which is not a loopback address; set auth.mode = \"jwt\", or write \

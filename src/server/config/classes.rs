@@ -9,7 +9,7 @@ use super::key::Key;
 use super::keys::KEYS;
 use super::kind::SettingValue;
 use super::nearest;
-use super::origin::{Mistake, Origin};
+use super::origin::{Mistake, ValueOrigin};
 use super::raw::{Raw, raw_of};
 use super::read::{in_order, printable, read_value};
 use super::setting::Setting;
@@ -29,7 +29,7 @@ pub struct Class {
     /// `*` stands for any run of bytes.
     pub pattern: String,
     /// The place of the pattern.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// Other values, by index in [`KEYS`].
     pub overrides: BTreeMap<usize, Setting>,
 }
@@ -49,8 +49,8 @@ impl Class {
 /// Reads the array of tables.
 pub(super) fn read(
     value: &Spanned<DeValue<'_>>,
-    origin_of: &dyn Fn(usize) -> Origin,
-    origin: &Origin,
+    origin_of: &dyn Fn(usize) -> ValueOrigin,
+    origin: &ValueOrigin,
 ) -> (Vec<Class>, Vec<Mistake>) {
     let mut classes: Vec<Class> = Vec::new();
     let mut mistakes = Vec::new();
@@ -90,8 +90,8 @@ pub(super) fn read(
 
 fn read_class(
     table: &DeTable<'_>,
-    origin_of: &dyn Fn(usize) -> Origin,
-    at: &Origin,
+    origin_of: &dyn Fn(usize) -> ValueOrigin,
+    at: &ValueOrigin,
     mistakes: &mut Vec<Mistake>,
 ) -> Class {
     let mut class = Class { pattern: String::new(), origin: at.clone(), overrides: BTreeMap::new() };

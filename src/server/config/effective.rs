@@ -3,7 +3,7 @@
 use super::classes::Class;
 use super::config_file::ConfigFile;
 use super::keys::{self, KEYS};
-use super::origin::Origin;
+use super::origin::ValueOrigin;
 use super::setting::Setting;
 
 /// The effective configuration: every value is of its key's kind and in its range.
@@ -19,7 +19,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let settings = KEYS.iter().map(|key| Setting { value: key.default_value(), origin: Origin::Default }).collect();
+        let settings =
+            KEYS.iter().map(|key| Setting { value: key.default_value(), origin: ValueOrigin::Default }).collect();
         Self { settings, classes: Vec::new(), file: None }
     }
 }

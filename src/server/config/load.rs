@@ -14,7 +14,7 @@ use super::effective::Config;
 use super::key::ENV_PREFIX;
 use super::keys::{self, KEYS};
 use super::nearest;
-use super::origin::{Mistake, Origin};
+use super::origin::{Mistake, ValueOrigin};
 use super::quote::quoted;
 use super::raw::{Raw, raw_of, trimmed};
 use super::read::{in_order, printable, read_value};
@@ -71,9 +71,9 @@ struct LineNumbers<'a> {
 
 impl LineNumbers<'_> {
     /// The place of this byte.
-    fn origin(&self, offset: usize) -> Origin {
+    fn origin(&self, offset: usize) -> ValueOrigin {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        Origin::File { path: self.path.to_owned(), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
+        ValueOrigin::File { path: self.path.to_owned(), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
     }
 }
 
@@ -83,7 +83,7 @@ struct Loading {
 }
 
 impl Loading {
-    fn wrong(&mut self, origin: &Origin, key: impl Into<String>, text: impl Into<String>) {
+    fn wrong(&mut self, origin: &ValueOrigin, key: impl Into<String>, text: impl Into<String>) {
         self.mistakes.push(Mistake::unreadable(origin, key, text));
     }
 
@@ -100,7 +100,7 @@ impl Loading {
                 let text = format!(
                     "the configuration file {shown} {why}; make it accessible, or name another file with --config"
                 );
-                return self.wrong(&Origin::Default, "", text);
+                return self.wrong(&ValueOrigin::Default, "", text);
             }
         };
         let shown = config_file::shown(path);
@@ -109,7 +109,7 @@ impl Loading {
                 self.document(&LineNumbers { path: &shown, text: &text });
                 self.config.file = Some(ConfigFile { path: path.clone(), is_empty: text.trim().is_empty() });
             }
-            Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
+            Err(why) => self.wrong(&ValueOrigin::Default, "", format!("the configuration file {shown} {why}")),
         }
     }
 
@@ -165,13 +165,18 @@ impl Loading {
         }
     }
 
-    fn classes(&mut self, value: &Spanned<DeValue<'_>>, origin_of: &dyn Fn(usize) -> Origin, origin: &Origin) {
+    fn classes(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        origin_of: &dyn Fn(usize) -> ValueOrigin,
+        origin: &ValueOrigin,
+    ) {
         let (classes, mistakes) = classes::read(value, origin_of, origin);
         self.config.classes = classes;
         self.mistakes.extend(mistakes);
     }
 
-    fn assign(&mut self, section: &str, name: &str, raw: &Raw, origin: &Origin) {
+    fn assign(&mut self, section: &str, name: &str, raw: &Raw, origin: &ValueOrigin) {
         let Some(index) = keys::find(section, name) else {
             let nearest = nearest::nearest_key(section, name);
             return self.wrong(origin, printable(&format!("{section}.{name}")), unknown_key(&nearest));
@@ -183,7 +188,7 @@ impl Loading {
     }
 
     /// A key that is set outside of a file, with its text.
-    fn assign_word(&mut self, section: &str, name: &str, word: &str, origin: &Origin) {
+    fn assign_word(&mut self, section: &str, name: &str, word: &str, origin: &ValueOrigin) {
         if (section, name) != ("rooms", "class") {
             return self.assign(section, name, &Raw::Word(word.to_owned()), origin);
         }
@@ -208,7 +213,7 @@ impl Loading {
         if known.is_none() && !names_section && services::is_of_service(&name, &value.to_string_lossy()) {
             return;
         }
-        let origin = Origin::Env(printable(&name));
+        let origin = ValueOrigin::Env(printable(&name));
         match (known, value.to_str()) {
             (Some((section, name)), Some(value)) => self.assign_word(section, name, value, &origin),
             (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
@@ -222,13 +227,13 @@ impl Loading {
     fn set(&mut self, set: &str) {
         let Some((path, word)) = set.split_once('=') else {
             let text = format!("expected SECTION.KEY=VALUE, such as server.cores=2; got {}", quoted(set));
-            return self.wrong(&Origin::Set, "", text);
+            return self.wrong(&ValueOrigin::Set, "", text);
         };
         match path.trim().split_once('.') {
-            Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
+            Some((section, name)) => self.assign_word(section, name, word, &ValueOrigin::Set),
             None => {
                 let nearest = nearest::nearest_key("", path.trim());
-                self.wrong(&Origin::Set, printable(path), unknown_key(&nearest));
+                self.wrong(&ValueOrigin::Set, printable(path), unknown_key(&nearest));
             }
         }
     }

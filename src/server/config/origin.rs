@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The source of an effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// Built in.
     Default,
     /// The configuration file.
@@ -20,13 +20,13 @@ pub enum Origin {
     Set,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Default => f.write_str("default"),
-            Origin::File { path, line } => write!(f, "{path}:{line}"),
-            Origin::Env(name) => f.write_str(name),
-            Origin::Set => f.write_str("--set"),
+            ValueOrigin::Default => f.write_str("default"),
+            ValueOrigin::File { path, line } => write!(f, "{path}:{line}"),
+            ValueOrigin::Env(name) => f.write_str(name),
+            ValueOrigin::Set => f.write_str("--set"),
         }
     }
 }
@@ -46,7 +46,7 @@ pub struct Mistake {
     /// How much it spoils.
     pub severity: Severity,
     /// Where it was written; the default if it was not.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// `section.key`; empty if no single key is at fault.
     pub key: String,
     /// What is wrong and what would be right.
@@ -55,12 +55,12 @@ pub struct Mistake {
 
 impl Mistake {
     /// A value that could not be read.
-    pub fn unreadable(origin: &Origin, key: impl Into<String>, text: impl Into<String>) -> Self {
+    pub fn unreadable(origin: &ValueOrigin, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { severity: Severity::Unreadable, origin: origin.clone(), key: key.into(), text: text.into() }
     }
 
     /// A value that the server cannot run with.
-    pub fn refused(origin: &Origin, key: impl Into<String>, text: impl Into<String>) -> Self {
+    pub fn refused(origin: &ValueOrigin, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { severity: Severity::Refused, origin: origin.clone(), key: key.into(), text: text.into() }
     }
 }
@@ -68,10 +68,10 @@ impl Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.origin, self.key.as_str()) {
-            (Origin::Default, "") => {}
-            (Origin::Default, key) => write!(f, "{key}: ")?,
+            (ValueOrigin::Default, "") => {}
+            (ValueOrigin::Default, key) => write!(f, "{key}: ")?,
             (origin, "") => write!(f, "{origin}: ")?,
-            (Origin::Set, key) => write!(f, "--set {key}: ")?,
+            (ValueOrigin::Set, key) => write!(f, "--set {key}: ")?,
             (origin, key) => write!(f, "{origin}: {key}: ")?,
         }
         f.write_str(&self.text)

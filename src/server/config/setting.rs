@@ -7,7 +7,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::choices::Choices;
 use super::kind::SettingValue;
-use super::origin::Origin;
+use super::origin::ValueOrigin;
 use super::units::{CoresSetting, Share};
 use crate::engine::rates::Rate;
 
@@ -17,7 +17,7 @@ pub struct Setting {
     /// The value, in the range of its key.
     pub value: SettingValue,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// The value as one type. Asking for another type than the key's is a fault of the program, which every test of lowering
@@ -128,6 +128,6 @@ impl Setting {
 
 /// Where to look first when two values do not fit together: at the one that was written.
 #[must_use]
-pub fn written<'a>(one: &'a Setting, other: &'a Setting) -> &'a Origin {
-    if one.origin == Origin::Default { &other.origin } else { &one.origin }
+pub fn written<'a>(one: &'a Setting, other: &'a Setting) -> &'a ValueOrigin {
+    if one.origin == ValueOrigin::Default { &other.origin } else { &one.origin }
 }

@@ -1,11 +1,11 @@
-//! Configurations: whatever a file, a variable or `--set` says, it is taken or every mistake is told in one line each.
+//! Configurations: any file, variable or `--set` is accepted, or each mistake is reported in one line.
 
 use roomring::server::config::load::{Sources, load};
 use roomring::server::config::lower::plan;
 use roomring::server::config::machine::Machine;
 use roomring::server::config::print;
 
-/// What configurations are made of.
+/// Parts of configurations.
 pub const WORDS: &[&[u8]] = &[
     b"[server]\n",
     b"[limits]\n",

@@ -1,11 +1,11 @@
-//! Every kind of mistake, each with the place, the key, what is wrong and what would be right.
+//! Every kind of mistake names the place, the key, what is wrong and what would be right.
 
 use super::super::keys::KEYS;
 use super::super::load::{Sources, load};
 use super::super::machine::Machine;
 use super::{Config, Scratch, machine, mistakes_in, refused};
 
-/// One line below a section's header is wrong in this way.
+/// Asserts the only mistake of a file with one line in one section.
 fn assert_mistake(section: &str, line: &str, sentence: &str) {
     let mistakes = mistakes_in(&format!("[{section}]\n{line}\n"));
     assert_eq!(mistakes, [format!("roomring.toml:2: {sentence}")], "{section} {line}");

@@ -1,4 +1,4 @@
-//! The configuration as a whole: sources, mistakes, and what comes out.
+//! The configuration as a whole: keys, printing and lowering.
 
 mod mistakes;
 mod sources;
@@ -12,7 +12,7 @@ use super::kind::Kind;
 use super::load::{Sources, load};
 use super::lower::{Plan, plan};
 use super::machine::Machine;
-use super::origin::{Mistake, Origin};
+use super::origin::{Mistake, ValueOrigin};
 use super::{Config, print};
 
 /// Every key as it is documented for operators, with the values that are the defaults once every part is there.
@@ -42,7 +42,7 @@ fn refused(config: &Config, machine: &Machine) -> Vec<Mistake> {
     plan(config, machine).err().unwrap_or_default()
 }
 
-/// Everything wrong with a file, its directory left out of the sentences.
+/// Every mistake of a file, without its directory.
 fn mistakes_in(text: &str) -> Vec<String> {
     let scratch = Scratch::new(text);
     let (config, mut mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
@@ -65,7 +65,7 @@ fn plan_of(text: &str) -> Plan {
 #[test]
 fn defaults_are_in_their_ranges_and_need_no_missing_part() {
     for key in KEYS {
-        // Reading is what checks the range; it panics here if the default does not pass.
+        // Panics if the default is out of range.
         let value = key.default_value();
         assert!(!key.doc.is_empty(), "{}", key.path());
         let again = super::raw::raw_of(toml::de::DeValue::parse(&key.kind.render(&value)).expect("TOML").get_ref());
@@ -92,7 +92,7 @@ fn every_documented_key_is_known_and_every_known_key_documented() {
     let (config, mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
     assert_eq!(mistakes, []);
     for (index, setting) in config.settings() {
-        assert!(matches!(setting.origin, Origin::File { .. }), "{} is not in it", KEYS[index].path());
+        assert!(matches!(setting.origin, ValueOrigin::File { .. }), "{} is not in it", KEYS[index].path());
     }
 }
 

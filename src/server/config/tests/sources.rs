@@ -1,4 +1,4 @@
-//! Which source wins, and how each is read.
+//! The order of the sources, and the reading of each.
 
 use std::path::PathBuf;
 
@@ -162,7 +162,7 @@ fn every_bad_source_is_named() {
         sets: sets(&["server.pin=maybe", "server.core=2", "cores=2", "nonsense", "heartbeat.timeout=1", "log.level"]),
         ..Sources::default()
     });
-    assert_eq!(config.settings().filter(|(_, s)| s.origin != super::Origin::Default).count(), 0);
+    assert_eq!(config.settings().filter(|(_, s)| s.origin != super::ValueOrigin::Default).count(), 0);
     let expected = [
         "the configuration file /nonexistent/x.toml cannot be read: No such file or directory (os error 2)",
         "ROOMRING_AUTH__HMAC_SECRET: auth.hmac_secret: the value holds a control character; it must be a text without \
