@@ -187,8 +187,8 @@ impl Tls {
         (self.partial.handshakes + self.partial.records + self.in_flight_bytes) as u64
     }
 
-    /// Takes an input of a socket. Calls `tell` for each resulting input of the engine; `tell` returns whether the engine
-    /// closed the slot in response.
+    /// Takes an input of a socket. Calls `tell` for each resulting input of the engine; `tell` returns whether the
+    /// engine closed the slot in response.
     pub fn take(&mut self, input: Input<'_>, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match input {
             Input::Accepted { slot, .. } => {

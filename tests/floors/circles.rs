@@ -1,15 +1,16 @@
 //! The rule against circles of files. Reads no file.
 //!
 //! No file may reach itself through imports. Every `.rs` file is a node, `mod.rs` and the crate's root like any other.
-//! A file imports the file that *defines* a name, wherever the name was taken from: re-exports, and imports that a child
-//! takes from its parent, are followed to their end. So these count:
+//! A file imports the file that *defines* a name, wherever the name was taken from: re-exports, and imports that a
+//! child takes from its parent, are followed to their end. So these count:
 //!
 //! - `use` of anything that another file defines, and a path in code such as `super::Part` or `child::run()`;
 //! - an `impl` of a parent's type in a child's file: the child imports its parent.
 //!
-//! These do not: `mod child;`, `use` of a module as such (the paths that go through it count), a `pub use` of a name that
-//! the file does not use itself, and test code. A `mod.rs` may therefore declare its children, re-export their names, and
-//! build on them; but then no child may import what the `mod.rs` defines. What both need belongs into a file of its own.
+//! These do not: `mod child;`, `use` of a module as such (the paths that go through it count), a `pub use` of a name
+//! that the file does not use itself, and test code. A `mod.rs` may therefore declare its children, re-export their
+//! names, and build on them; but then no child may import what the `mod.rs` defines. What both need belongs into a file
+//! of its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -199,7 +199,8 @@ impl Crate {
         found
     }
 
-    /// Where a path leads that is written in a file; `None` outside of the crate. `followed` counts the imports on the way.
+    /// Where a path leads that is written in a file; `None` outside of the crate. `followed` counts the imports on the
+    /// way.
     fn place(&self, from: usize, path: &[String], followed: usize) -> Option<Place> {
         let file = &self.files[from];
         let (first, mut rest) = path.split_first()?;

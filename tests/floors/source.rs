@@ -56,8 +56,8 @@ impl Source {
         segments
     }
 
-    /// Every path of this crate that the file names: `use` trees are unfolded, inline paths are found too.
-    /// Inside an inline module one `super` is the file itself: such a path may come out one step too high, never too low.
+    /// Every path of this crate that the file names: `use` trees are unfolded, inline paths are found too. Inside an
+    /// inline module one `super` is the file itself: such a path may come out one step too high, never too low.
     pub fn named_paths(&self) -> Vec<Named> {
         let tokens = self.tokens();
         let mut named = Vec::new();

@@ -1,6 +1,6 @@
-//! Numbers that look random and depend on the seed alone, for all tests: SplitMix64 (Steele, Lea and Flood, "Fast splittable
-//! pseudorandom number generators", 2014). Test programs include this file by `#[path]`. Never reads entropy: a seed that
-//! showed a defect shows it again.
+//! Numbers that look random and depend on the seed alone, for all tests: SplitMix64 (Steele, Lea and Flood, "Fast
+//! splittable pseudorandom number generators", 2014). Test programs include this file by `#[path]`. Never reads
+//! entropy: a seed that showed a defect shows it again.
 
 #![allow(dead_code, reason = "each test program draws in some of these ways")]
 
