@@ -1,4 +1,4 @@
-//! The command line: what it may say, and which command that is.
+//! Owns the command line: its commands and options. Never runs a command.
 
 mod commands;
 mod edge;
@@ -20,14 +20,16 @@ use crate::plan::Scenario;
 /// Load generator for Roomring and other WebSocket servers.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
-#[command(after_help = "Without a command: the suite, with its options, as in `loadtest --quick --html report.html`.")]
+#[command(
+    after_help = "Without a command, runs the suite with the given options, such as `loadtest --quick --html report.html`."
+)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: LoadtestCommand,
 }
 
-/// The words of a command line with `suite` where no command is named.
+/// Inserts `suite` into a command line without a command.
 pub fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
     let about_all = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| word == flag);
     let names_command = words.get(1).is_some_and(|word| about_all(word) || !word.to_string_lossy().starts_with('-'));
@@ -37,40 +39,40 @@ pub fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub enum LoadtestCommand {
-    /// Clients join rooms and stay: memory per connection, CPU of an idle server.
+    /// Joins rooms and waits: memory per connection, CPU of an idle server.
     Idle(RunArgs),
-    /// One publisher per room, every member receives: throughput and latency of the fan-out.
+    /// Publishes to rooms, one publisher each: throughput and latency of the fan-out.
     Fanout(PacedArgs),
-    /// Every client sends and gets the same back.
+    /// Sends messages to an echo server: throughput and latency without rooms.
     Echo(PacedArgs),
-    /// Clients connect, join and close, over and over (`--connections` at a time).
+    /// Connects, joins and closes, repeatedly (`--connections` at a time).
     Churn(RunArgs),
-    /// Readers stall: what the healthy ones feel, against the same run without.
+    /// Stalls some readers: latency of the other readers, compared to a run without stalled ones.
     Slow(PacedArgs),
-    /// All readers lose their connections at once and recover by position, over and over.
+    /// Drops the connections of all readers at once, repeatedly; the readers recover by position.
     Storm(StormArgs),
-    /// A chat: rooms of all sizes, bursts, reads, comings and goings (Roomring only).
+    /// Runs a chat: rooms of all sizes, bursts, reads, joins and leaves (Roomring only).
     Mixed(MixedArgs),
-    /// Random clients that join, publish, vanish and recover, in both forms; everything is checked (Roomring only).
+    /// Runs random clients that join, publish, vanish and recover, and checks every message (Roomring only).
     Soak(SoakArgs),
-    /// The bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
+    /// Runs a bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
     Floor(PacedArgs),
-    /// Runs one scenario against several servers in turn, round by round, and compares medians.
+    /// Compares servers: runs one scenario against each in turn, in several rounds, and compares medians.
     Compare(CompareArgs),
-    /// What TLS, compression, tokens and limits cost: a standard set of scenarios with and without each.
+    /// Measures the cost of TLS, compression, tokens and limits in a standard set of scenarios.
     Edge(EdgeCommandArgs),
-    /// Runs one scenario with one of its options going through several values: how the cost grows.
+    /// Measures how cost grows: runs one scenario with several values of one option.
     Grow(GrowArgs),
-    /// Every scenario for a few seconds, each figure against its target (also without any command).
+    /// Runs every scenario for a few seconds and compares each figure to its target (default command).
     Suite(SuiteArgs),
-    /// Renders results kept by `--json` again.
+    /// Renders results saved with `--json` as HTML.
     Report(ReportArgs),
-    /// Estimates what this host will hold, from short runs against a Roomring that is started for each.
+    /// Estimates the capacity of this host from short runs against Roomring.
     Capacity(CapacityArgs),
-    /// A generator process (started by the others).
+    /// A generator process, started by the other commands.
     #[command(hide = true)]
     Worker,
     /// The server of `floor`.
@@ -78,7 +80,7 @@ pub enum LoadtestCommand {
     FloorServer,
 }
 
-/// The scenario of a command that is one run.
+/// The scenario and options of a command that runs one scenario.
 pub fn scenario_of(command: &LoadtestCommand) -> anyhow::Result<(Scenario, &RunArgs)> {
     Ok(match command {
         LoadtestCommand::Idle(args) => (Scenario::Idle, args),
@@ -91,7 +93,7 @@ pub fn scenario_of(command: &LoadtestCommand) -> anyhow::Result<(Scenario, &RunA
             let stalled_per_mille = args.stalled_per_mille()?;
             (Scenario::Fanout { pace: args.pace()?, stalled_per_mille }, &args.run)
         }
-        _ => anyhow::bail!("this command is not a single run"),
+        _ => anyhow::bail!("expected a command that runs one scenario, such as fanout"),
     })
 }
 
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_command_it_is_the_suite() {
+    fn suite_is_the_default_command() {
         let words = |line: &str| with_default(line.split(' ').map(OsString::from).collect());
         let parsed = |line: &str| Cli::try_parse_from(words(line)).map(|cli| cli.command);
         assert!(matches!(parsed("loadtest"), Ok(LoadtestCommand::Suite(SuiteArgs { quick: false, .. }))));
@@ -115,8 +117,8 @@ mod tests {
             Ok(LoadtestCommand::Suite(SuiteArgs { quick: true, .. }))
         ));
         assert!(matches!(parsed("loadtest idle -c 5"), Ok(LoadtestCommand::Idle(_))));
-        let help = parsed("loadtest --help").expect_err("is no command");
-        assert!(help.to_string().contains("fanout"), "help is about all commands: {help}");
+        let help = parsed("loadtest --help").expect_err("help is not a command");
+        assert!(help.to_string().contains("fanout"), "help lists all commands: {help}");
         assert!(parsed("loadtest fly").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! The generator's clock: nanoseconds since the process began, and the CPU time of threads and processes.
-//! The wall clock only to say when a run began: a step of it would falsify latencies.
+//! Owns the generator's clock: nanoseconds since the process started, and the CPU time of threads and processes. Never
+//! uses the wall clock for latencies, because it can jump.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,14 +13,14 @@ pub const SECOND: u64 = 1_000_000_000;
 /// Nanoseconds in a millisecond.
 pub const MILLISECOND: u64 = 1_000_000;
 
-/// A monotonic clock whose zero is its creation.
+/// A monotonic clock that starts at zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     zero: Instant,
 }
 
 impl Clock {
-    /// A clock that starts at zero now.
+    /// Starts a clock.
     #[must_use]
     pub fn start() -> Self {
         Clock { zero: Instant::now() }
@@ -33,26 +33,26 @@ impl Clock {
     }
 }
 
-/// Seconds since 1970 (UTC), by the wall clock.
+/// Unix time in seconds.
 #[must_use]
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// CPU time that the calling thread has used, in nanoseconds.
+/// CPU time of the calling thread, in nanoseconds.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, nanoseconds)
 }
 
-/// CPU time that all threads of a process have used so far, in nanoseconds; `None` when it does not exist.
+/// CPU time of all threads of a process, in nanoseconds; `None` if it does not exist.
 #[must_use]
 pub fn process_cpu_ns(pid: u32) -> Option<u64> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?);
     ClockId::pid_cpu_clock_id(pid).ok()?.now().ok().map(nanoseconds)
 }
 
-/// Time that the calling thread was runnable but had no CPU, in nanoseconds (`/proc/thread-self/schedstat`, field 2).
+/// Time that the calling thread waited for a CPU, in nanoseconds (`/proc/thread-self/schedstat`, field 2).
 #[must_use]
 pub fn thread_waited_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();

@@ -1,31 +1,31 @@
-//! What stands between a client and the rooms: TLS, compression, tokens, limits. Which of them a run has, by options or
-//! behind a server's name. Only says so: the fleet does it, and the launch tells the server.
+//! Owns the parts of a run between clients and rooms: TLS, compression, tokens, limits. Options or a server's name
+//! select them. Never applies them: the fleet and the launch do.
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-/// Of these, what a run has.
+/// The parts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Edge {
-    /// Clients speak TLS.
+    /// Clients use TLS.
     pub tls: bool,
-    /// They resume sessions where they can.
+    /// Clients resume TLS sessions.
     pub tls_resume: bool,
-    /// They offer permessage-deflate, and compress what they send where the server agrees.
+    /// Clients offer permessage-deflate, and compress messages if the server agrees.
     pub deflate: bool,
-    /// They show tokens.
+    /// Clients send tokens.
     pub jwt: bool,
-    /// The server counts what they do against its limits.
+    /// The server applies rate limits.
     pub limits: bool,
 }
 
-/// The word of each part behind a server's name, and how it is told.
+/// The word for each part after a server's name, and its label.
 const PARTS: [(&str, &str); 5] =
     [("tls", "TLS"), ("tls-resume", "TLS resumed"), ("deflate", "deflate"), ("jwt", "JWT"), ("limits", "limits")];
 
 impl Edge {
-    /// What either has.
+    /// The parts of both.
     #[must_use]
     pub fn and(self, other: Edge) -> Edge {
         Edge {
@@ -37,11 +37,10 @@ impl Edge {
         }
     }
 
-    /// The parts that follow a server's name, as in `roomring+tls+jwt`, and what stands before them. What follows the
-    /// last known one may be of a path.
+    /// Splits off the parts after a server's name, as in `roomring+tls+jwt`. Other text with `+` may belong to a path.
     ///
     /// # Errors
-    /// A word behind a plain name is none of them.
+    /// A word after a name without a path is not a part.
     pub fn of_name(text: &str) -> anyhow::Result<(Edge, &str)> {
         let (mut edge, mut rest) = (Edge::default(), text);
         while let Some((before, word)) = rest.rsplit_once('+') {
@@ -55,7 +54,7 @@ impl Edge {
                 _ if before.contains('=') => break,
                 _ => {
                     let words = PARTS.map(|(word, _)| word).join(", ");
-                    bail!("{text:?}: {word:?} is not one of {words}, all");
+                    bail!("{text:?}: expected one of {words}, all; got {word:?}");
                 }
             }
             rest = before;
@@ -63,7 +62,7 @@ impl Edge {
         Ok((edge, rest))
     }
 
-    /// What it has, in words: `plain`, `TLS + JWT`.
+    /// The parts in words: `plain`, `TLS + JWT`.
     #[must_use]
     pub fn told(self) -> String {
         let has = [self.tls && !self.tls_resume, self.tls_resume, self.deflate, self.jwt, self.limits];
@@ -71,7 +70,7 @@ impl Edge {
         if told.is_empty() { "plain".to_owned() } else { told.join(" + ") }
     }
 
-    /// The options that a server which knows none of this must refuse.
+    /// The options of the parts, which a server other than Roomring must refuse.
     #[must_use]
     pub fn options(self) -> Vec<&'static str> {
         let all = [(self.tls, "--tls"), (self.deflate, "--deflate"), (self.jwt, "--jwt"), (self.limits, "--limits on")];
@@ -79,14 +78,14 @@ impl Edge {
     }
 }
 
-/// A secret for one run, in letters that need no quoting.
+/// A secret for one run, in letters and digits.
 #[must_use]
 pub fn new_secret() -> String {
     let mut rng = fastrand::Rng::new();
     (0..48).map(|_| rng.alphanumeric()).collect()
 }
 
-/// A command line with the secrets that it gives replaced by stars: it is kept with results.
+/// Replaces secrets in a command line by stars, because results include it.
 #[must_use]
 pub fn masked(words: impl IntoIterator<Item = String>) -> Vec<String> {
     const SECRET: &str = "--jwt-secret";
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_kept() {
+    fn secrets_are_not_saved() {
         let words = ["loadtest", "idle", "--jwt-secret", "a", "--jwt", "--jwt-secret=b", "x"].map(str::to_owned);
         let masked = masked(words);
         assert_eq!(masked, ["loadtest", "idle", "--jwt-secret", "***", "--jwt", "--jwt-secret=***", "x"]);

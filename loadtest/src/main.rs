@@ -1,11 +1,10 @@
 //! Load generator for Roomring and other WebSocket servers.
 //!
-//! The parent process divides the clients among generator processes ([`worker`]), each one thread with an epoll
-//! ([`fleet`]) on a core of its own, leads them through the phases of a [`run`], reads the server's figures meanwhile,
-//! and judges whether the result can be believed. Of Roomring it uses `wire` and nothing else.
+//! The parent process divides the clients among generator processes ([`worker`]). Each has one thread with an epoll
+//! ([`fleet`]) on its own core. The parent leads them through the phases of a [`run`], reads the server's figures, and
+//! judges whether the result is valid. Of Roomring it uses only `wire`.
 //!
-//! [`cli`] reads the command line, [`commands`] do what it says, [`results`] are what they measured, and [`report`]
-//! shows those.
+//! [`cli`] parses the command line, [`commands`] run it, [`results`] hold the measurements, and [`report`] shows them.
 
 mod cli;
 mod clock;
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True when the result can be believed.
+/// Runs a command. Returns whether its result is valid.
 fn dispatch(command: LoadtestCommand) -> anyhow::Result<bool> {
     match command {
         LoadtestCommand::Worker => worker::run().map(|()| true),
@@ -69,11 +68,11 @@ fn dispatch(command: LoadtestCommand) -> anyhow::Result<bool> {
     }
 }
 
-/// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the program.
+/// Returns a flag that the first Ctrl-C (or SIGTERM) sets. The second one ends the program.
 fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // In this order: at the second signal the flag is already set.
+        // The order matters: the first signal must find the flag unset.
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }

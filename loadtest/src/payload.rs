@@ -1,5 +1,5 @@
-//! What publications carry: a stamp that says which publish of which room this is, and padding, or a chat message around
-//! it. ASCII, so that it fits a JSON string and a binary message alike.
+//! Owns the payload of publications: a stamp that identifies the publish, with padding or within a chat message. ASCII,
+//! so that it fits a JSON string and a binary message. Never checks deliveries.
 
 mod chat;
 mod stamp;
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 
 pub use stamp::{STAMP_BYTES, Stamp};
 
-/// What stands around the stamp.
+/// The contents around the stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadKind {
-    /// Dots: the cheapest to make, and no measure for compression.
+    /// Dots: cheapest to generate, but unsuited to measure compression.
     #[default]
     Dots,
-    /// A JSON object with a name and the words of a chat, other ones in each message.
+    /// A JSON object with a name and random words of a chat.
     Json,
 }
 
-/// The payload of one publication, but for its stamp.
+/// The payload of one publication, without its stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// Bytes of it; those of the smallest one of its kind if that is more.
+    /// Size in bytes; at least that of the smallest payload of its kind.
     pub bytes: usize,
-    /// What it holds.
+    /// The contents.
     pub kind: PayloadKind,
-    /// Which words.
+    /// Seed of the words.
     pub seed: u64,
 }
 

@@ -1,8 +1,8 @@
-//! Words and numbers for people: durations, sizes, thousands, aligned tables. Has no figures of its own.
+//! Owns the text form of numbers, durations and sizes, and aligned tables. Never chooses figures.
 
 use std::io::IsTerminal as _;
 
-/// 1234567 as `1,234,567`.
+/// Formats 1234567 as `1,234,567`.
 #[must_use]
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -16,7 +16,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A number with three digits that mean something, thousands grouped.
+/// Formats a number with three significant digits and grouped thousands.
 #[must_use]
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -36,7 +36,7 @@ pub fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Microseconds as `412 µs`, `1.25 ms` or `3.40 s`.
+/// Formats microseconds as `412 µs`, `1.25 ms` or `3.40 s`.
 #[must_use]
 pub fn micros(us: f64) -> String {
     match us.abs() {
@@ -46,7 +46,7 @@ pub fn micros(us: f64) -> String {
     }
 }
 
-/// Bytes as `505 B`, `1.50 KiB`, `12.3 MiB`.
+/// Formats bytes as `505 B`, `1.50 KiB`, `12.3 MiB`.
 #[must_use]
 pub fn bytes(count: f64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -60,7 +60,7 @@ pub fn bytes(count: f64) -> String {
     format!("{} {}", number(value), UNITS[unit])
 }
 
-/// Seconds since 1970 as `2026-11-22 07:30:00 UTC`.
+/// Formats Unix seconds as `2026-11-22 07:30:00 UTC`.
 #[must_use]
 pub fn date(unix_s: u64) -> String {
     // Days to a civil date, by 400-year eras that begin in March: http://howardhinnant.github.io/date_algorithms.html
@@ -76,13 +76,13 @@ pub fn date(unix_s: u64) -> String {
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// A counter's or histogram's name as words.
+/// Turns the name of a counter or histogram into words.
 #[must_use]
 pub fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// A table with a heading, columns as wide as they need. `align` has a letter per column: `l` or `r`; more are `r`.
+/// A table with a heading and fitting columns. `align` has a letter per column, `l` or `r`; further columns are `r`.
 #[must_use]
 pub fn table(align: &str, heading: &[String], lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -122,10 +122,10 @@ pub fn bad(text: &str) -> String {
     styled(text, "1;31")
 }
 
-/// With an ANSI style where standard output is a terminal and `NO_COLOR` is not set (no-color.org).
+/// Adds an ANSI style if standard output is a terminal and `NO_COLOR` is not set (no-color.org).
 fn styled(text: &str, style: &str) -> String {
-    let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if coloured { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    let colored = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if colored { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 #[cfg(test)]

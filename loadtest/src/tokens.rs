@@ -1,4 +1,4 @@
-//! The tokens that clients show: HS256, one for each, signed before any of them connects.
+//! Owns the clients' tokens: HS256, one per client, signed before any client connects. Never verifies one.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,26 +8,26 @@ use serde::Serialize;
 
 use crate::plan::WorkerPlan;
 
-/// Longer than any run.
+/// Lifetime of a token, longer than any run.
 const VALID: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Serialize)]
 struct ClientClaims {
     /// The user.
     sub: String,
-    /// In seconds since 1970.
+    /// Unix time, in seconds.
     iat: u64,
     exp: u64,
 }
 
-/// A token for each client of a plan; none where clients show none.
+/// Signs a token for each client of a plan; returns none if the plan has no secret.
 ///
 /// # Errors
-/// The clock stands before 1970, or a token cannot be signed.
+/// The clock is set before 1970, or a token cannot be signed.
 pub fn sign(plan: &WorkerPlan) -> anyhow::Result<Vec<String>> {
     let Some(secret) = &plan.secret else { return Ok(Vec::new()) };
     let key = EncodingKey::from_secret(secret.as_bytes());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock stands before 1970")?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is set before 1970")?;
     let (iat, exp) = (now.as_secs(), (now + VALID).as_secs());
     let token = |client| {
         let claims = ClientClaims { sub: plan.user_name(client), iat, exp };

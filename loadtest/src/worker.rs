@@ -1,5 +1,5 @@
-//! A generator process: one thread with a fleet and a scenario, one that takes the parent's orders, line by line, on
-//! standard input and answers on standard output. Ends with its parent.
+//! Owns a generator process: one thread runs a fleet and a scenario; the other reads the parent's orders from standard
+//! input and writes reports to standard output, one JSON line each. Ends with its parent. Never judges.
 
 use std::io::{BufRead as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -25,42 +25,42 @@ use crate::scenario::storm::StormActor;
 use crate::scenario::{Actor, Findings};
 use crate::tokens;
 
-/// How often the thread's CPU time is read.
+/// Interval between readings of the thread's CPU time.
 const CPU_SAMPLE_NS: u64 = 20 * MILLISECOND;
 
-/// An answer waits this long at most for counters of now.
+/// Maximum wait of a report for current counters.
 const TELL_WITHIN: Duration = Duration::from_millis(20);
 
-/// An order, one JSON line.
+/// An order of the parent.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Enter a phase.
     Enter(RunPhase),
-    /// Say how things stand.
+    /// Report the current state.
     Tell,
-    /// Say what was found; nothing is done after that.
+    /// Report the findings and stop.
     Finish,
 }
 
-/// An answer, one JSON line.
+/// A report to the parent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WorkerReport {
-    /// How things stand.
+    /// Current counters.
     pub counters: Counters,
-    /// Latencies since the last answer.
+    /// Latencies since the last report.
     pub interval: Interval,
-    /// Why something failed last, if it did.
+    /// The last failure, if there is one.
     pub last_failure: Option<String>,
-    /// After [`Order::Finish`].
+    /// Findings, after [`Order::Finish`].
     pub findings: Option<Findings>,
 }
 
 struct Shared {
-    /// What the parent wants.
+    /// Phase that the parent wants.
     phase: AtomicU8,
-    /// What the scenario has entered, its counters shown.
+    /// Phase that the scenario has entered.
     entered: AtomicU8,
-    /// How often the parent has asked how things stand, and the last such question that the counters are an answer to.
+    /// Number of requests for reports, and the last request that the counters reflect.
     asked: AtomicU32,
     shown: AtomicU32,
     finish: AtomicBool,
@@ -68,14 +68,14 @@ struct Shared {
     last_failure: Mutex<Option<String>>,
 }
 
-/// Runs until the parent goes away or has what it wants.
+/// Runs until the parent ends or has the findings.
 ///
 /// # Errors
-/// The orders are not understood, or the kernel refuses what a fleet needs.
+/// The input is invalid, or the kernel refuses resources.
 pub fn run() -> anyhow::Result<()> {
     let mut lines = std::io::stdin().lock().lines();
     let first = lines.next().context("no plan on standard input")??;
-    let plan: WorkerPlan = serde_json::from_str(&first).context("the plan is not understood")?;
+    let plan: WorkerPlan = serde_json::from_str(&first).context("invalid plan on standard input")?;
     let shared = Arc::new(Shared {
         phase: AtomicU8::new(RunPhase::Connect as u8),
         entered: AtomicU8::new(RunPhase::Connect as u8),
@@ -91,14 +91,14 @@ pub fn run() -> anyhow::Result<()> {
     let thread = std::thread::Builder::new().name("clients".into());
     let clients = thread.spawn(move || {
         let result = drive(plan, &theirs, &waker_in);
-        // The parent may be gone: then nobody wants it.
+        // Fails only if the parent has ended.
         let _ = findings_in.send(result);
     })?;
     let Ok((waker, pulse)) = waker.recv() else { return findings.recv()?.map(|_| ()) };
     let mut intervals = PulseReader::default();
     let mut out = std::io::stdout().lock();
     for line in lines {
-        let order: Order = serde_json::from_str(&line?).context("an order is not understood")?;
+        let order: Order = serde_json::from_str(&line?).context("invalid order on standard input")?;
         let mut answer = WorkerReport::default();
         match order {
             Order::Enter(phase) => shared.phase.store(phase as u8, Ordering::Release),
@@ -107,7 +107,7 @@ pub fn run() -> anyhow::Result<()> {
         }
         waker.wake()?;
         match order {
-            // The answer's counters are those of the new phase.
+            // The report needs the counters of the new phase.
             Order::Enter(phase) => {
                 while shared.entered.load(Ordering::Acquire) != phase as u8 && !clients.is_finished() {
                     std::thread::sleep(Duration::from_micros(100));
@@ -124,7 +124,7 @@ pub fn run() -> anyhow::Result<()> {
                 }
             }
             Order::Finish => {
-                answer.findings = Some(findings.recv().context("the clients' thread ended")??);
+                answer.findings = Some(findings.recv().context("the clients' thread has ended")??);
             }
         }
         answer.counters = shared.counters.load();
@@ -183,7 +183,7 @@ fn act(mut actor: impl Actor, mut fleet: Fleet, shared: &Shared) -> anyhow::Resu
         if wanted != phase {
             phase = wanted;
             actor.enter(&mut fleet, phase, now);
-            // Before the turn: it may wait.
+            // Before the turn, which may wait.
             shared.counters.store(&fleet.counters);
             shared.entered.store(phase as u8, Ordering::Release);
         }

@@ -1,5 +1,5 @@
-//! Owns the circuit breaker: after failures in a row it blocks calls for a while, then lets one trial call through. Takes
-//! time as an argument; never makes a call.
+//! Owns the circuit breaker: after failures in a row it blocks calls for a while, then lets one trial call through.
+//! Takes time as an argument; never makes a call.
 
 /// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

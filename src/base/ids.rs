@@ -19,8 +19,8 @@ impl CoreId {
     }
 }
 
-/// A connection on this node: its home core, its slot (the direct descriptor), and the use of the slot. A hop for an earlier
-/// generation belongs to a connection that has ended.
+/// A connection on this node: its home core, its slot (the direct descriptor), and the use of the slot. A hop for an
+/// earlier generation belongs to a connection that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     /// The core with the socket.

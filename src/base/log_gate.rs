@@ -1,6 +1,6 @@
-//! Owns the limit on repeated log lines: at most one line a minute per subject (a connection, an address) and cause, and a
-//! bounded number per cause, so that a flood of one cause neither fills the log nor hides the others. Counts held-back
-//! lines by cause. Never reads a clock.
+//! Owns the limit on repeated log lines: at most one line a minute per subject (a connection, an address) and cause,
+//! and a bounded number per cause, so that a flood of one cause neither fills the log nor hides the others. Counts
+//! held-back lines by cause. Never reads a clock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -37,8 +37,8 @@ impl<Subject> Default for Lines<Subject> {
 }
 
 impl<Subject: Copy + Ord> LogGate<Subject> {
-    /// Decides whether to log a line. If so, returns the number of unreported held-back lines of this cause. `now_ms` never
-    /// decreases.
+    /// Decides whether to log a line. If so, returns the number of unreported held-back lines of this cause. `now_ms`
+    /// never decreases.
     pub fn admit(&mut self, now_ms: u64, subject: Subject, cause: &'static str) -> Option<u64> {
         let lines = self.by_cause.entry(cause).or_default();
         while let Some((at_ms, subject)) = lines.order.front().copied() {

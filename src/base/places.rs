@@ -1,5 +1,5 @@
-//! Owns the count of connections that all cores of the process share. Never knows the limit itself, so that a reload can
-//! change it.
+//! Owns the count of connections that all cores of the process share. Never knows the limit itself, so that a reload
+//! can change it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,5 +1,5 @@
-//! Owns the start of a core: its thread, executor, ring, engine and pump, and the handle by which the rest of the process
-//! reaches it. Never decides when a core starts or ends.
+//! Owns the start of a core: its thread, executor, ring, engine and pump, and the handle by which the rest of the
+//! process reaches it. Never decides when a core starts or ends.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -79,8 +79,8 @@ pub fn probe() -> Result<bool, StartError> {
     Ok(ring.is_deferred())
 }
 
-/// Starts a core and waits until it serves. `state` runs on the core's thread. `ended` runs there last, however the core
-/// ends.
+/// Starts a core and waits until it serves. `state` runs on the core's thread. `ended` runs there last, however the
+/// core ends.
 ///
 /// # Errors
 /// The reason why the core cannot start. Nothing is left of it then.

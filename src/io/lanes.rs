@@ -120,8 +120,8 @@ impl Lanes {
         }
     }
 
-    /// Sends the staged hops of all other cores and wakes sleeping cores. Returns how many hops full lanes did not take:
-    /// they are staged again, so call this again soon.
+    /// Sends the staged hops of all other cores and wakes sleeping cores. Returns how many hops full lanes did not
+    /// take: they are staged again, so call this again soon.
     pub fn flush(&mut self, staged: &mut impl Staged, counters: &CoreCounters) -> usize {
         let mut left = 0;
         for index in 0..self.out.len() {

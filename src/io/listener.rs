@@ -1,5 +1,5 @@
-//! Owns the listening sockets: one per core and address, over which the kernel spreads connections, or sockets handed over
-//! by a supervisor. Binds them and bounds the kernel's memory per connection; never accepts.
+//! Owns the listening sockets: one per core and address, over which the kernel spreads connections, or sockets handed
+//! over by a supervisor. Binds them and bounds the kernel's memory per connection; never accepts.
 
 use std::fmt;
 use std::io;
@@ -51,8 +51,8 @@ pub struct ListeningSockets {
 }
 
 impl ListeningSockets {
-    /// Binds each address once per core (`cores` is at least 1). For port 0 the system chooses a free port, which the cores
-    /// share.
+    /// Binds each address once per core (`cores` is at least 1). For port 0 the system chooses a free port, which the
+    /// cores share.
     ///
     /// # Errors
     /// The first address that cannot be bound.
@@ -76,8 +76,8 @@ impl ListeningSockets {
         Ok(bound)
     }
 
-    /// Uses inherited sockets that already listen. Spreads the sockets of one address over the cores; cores share sockets
-    /// if there are too few.
+    /// Uses inherited sockets that already listen. Spreads the sockets of one address over the cores; cores share
+    /// sockets if there are too few.
     ///
     /// # Errors
     /// The system's error, mostly too many open files.
@@ -106,13 +106,13 @@ impl ListeningSockets {
         Ok(taken)
     }
 
-    /// Bounds the kernel's send memory per connection: `bytes` not sent yet (`TCP_NOTSENT_LOWAT`), and twice as many in all
-    /// with the kernel's overhead (`SO_SNDBUF`), which a reader that never acknowledges would fill. Accepted sockets inherit
-    /// both. 0 keeps the system's bounds, up to 4 MiB (`net.ipv4.tcp_wmem`).
+    /// Bounds the kernel's send memory per connection: `bytes` not sent yet (`TCP_NOTSENT_LOWAT`), and twice as many in
+    /// all with the kernel's overhead (`SO_SNDBUF`), which a reader that never acknowledges would fill. Accepted
+    /// sockets inherit both. 0 keeps the system's bounds, up to 4 MiB (`net.ipv4.tcp_wmem`).
     ///
-    /// Receive memory needs no bound: a core takes bytes from the kernel as they arrive, and the kernel drops out-of-order
-    /// bytes first when TCP memory runs short. A fixed receive buffer would disable the kernel's window tuning, which
-    /// large messages over long distances need.
+    /// Receive memory needs no bound: a core takes bytes from the kernel as they arrive, and the kernel drops
+    /// out-of-order bytes first when TCP memory runs short. A fixed receive buffer would disable the kernel's window
+    /// tuning, which large messages over long distances need.
     ///
     /// # Errors
     /// The system's error.
@@ -130,8 +130,8 @@ impl ListeningSockets {
     }
 }
 
-/// Binds without `SO_REUSEPORT`, so that a port in use by another process is refused even if that process shares it, then
-/// sets the option. At no moment can another process take the port.
+/// Binds without `SO_REUSEPORT`, so that a port in use by another process is refused even if that process shares it,
+/// then sets the option. At no moment can another process take the port.
 fn bind_first(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     let socket = open(address, dual)?;
     socket.bind(&address.into())?;

@@ -1,6 +1,6 @@
 //! Owns the log lines of one core: ended connections, refused requests, a used-up memory budget, full lanes. Writes at
-//! most one line a minute per cause and connection or address, and a bounded number per cause. Counts held-back lines by
-//! cause, and reports the count with the next line of that cause or within a minute. Never closes anything.
+//! most one line a minute per cause and connection or address, and a bounded number per cause. Counts held-back lines
+//! by cause, and reports the count with the next line of that cause or within a minute. Never closes anything.
 
 use std::net::IpAddr;
 

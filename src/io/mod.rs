@@ -1,5 +1,5 @@
-//! Floor 3: sockets, threads and clocks. The only floor that uses glommio and io_uring, and the only one with async code
-//! on a core. Feeds the engine and carries out its output; never decides anything about rooms or messages.
+//! Floor 3: sockets, threads and clocks. The only floor that uses glommio and io_uring, and the only one with async
+//! code on a core. Feeds the engine and carries out its output; never decides anything about rooms or messages.
 //!
 //! A core is a pinned thread with a glommio executor that runs one task, the [`pump`]. The pump drives the [`ring`]
 //! through the socket states of [`sockets`], the [`lanes`] to the other cores, and the engine.

@@ -1,6 +1,6 @@
-//! Owns the PROXY protocol header: removes it from the connections of trusted proxies before TLS and engine see any bytes,
-//! and reports the client's address instead. Never times a header out: the engine's limit for the request head starts at
-//! the accept and covers the header.
+//! Owns the PROXY protocol header: removes it from the connections of trusted proxies before TLS and engine see any
+//! bytes, and reports the client's address instead. Never times a header out: the engine's limit for the request head
+//! starts at the accept and covers the header.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,9 +1,9 @@
-//! Owns the loop of one core: takes inputs from sockets, lanes, service thread and clock, runs the engine on them, carries
-//! out its output, submits once, and sleeps when nothing is left to do. Never decides anything about the data.
+//! Owns the loop of one core: takes inputs from sockets, lanes, service thread and clock, runs the engine on them,
+//! carries out its output, submits once, and sleeps when nothing is left to do. Never decides anything about the data.
 //!
-//! A core sleeps in two steps. First it waits a short time in its own ring, which costs one system call and wakes fastest.
-//! Then it parks in the executor, which costs several system calls, until the ring writes the bell or the next deadline
-//! comes; other tasks of the executor run meanwhile.
+//! A core sleeps in two steps. First it waits a short time in its own ring, which costs one system call and wakes
+//! fastest. Then it parks in the executor, which costs several system calls, until the ring writes the bell or the next
+//! deadline comes; other tasks of the executor run meanwhile.
 
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};

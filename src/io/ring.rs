@@ -1,5 +1,5 @@
-//! Owns one core's io_uring: operations go out, completions come in. Owns every byte that the kernel may touch, exactly as
-//! long as the kernel may touch it, so that no code above needs `unsafe`. Never knows what a slot means: see
+//! Owns one core's io_uring: operations go out, completions come in. Owns every byte that the kernel may touch, exactly
+//! as long as the kernel may touch it, so that no code above needs `unsafe`. Never knows what a slot means: see
 //! [`super::sockets`].
 //!
 //! Sockets live in the ring's table of direct descriptors and are not file descriptors of the process. A send owns its
@@ -41,8 +41,8 @@ const COMPLETIONS: u32 = 16 * 1024;
 /// Completions copied from the shared queue at once.
 const BATCH: usize = 256;
 
-/// The kernel runs about twenty pieces of finished work per call. Calls repeat until this many completions wait, so that
-/// one turn can merge more output. Half the buffers, so that receives rarely run out of them.
+/// The kernel runs about twenty pieces of finished work per call. Calls repeat until this many completions wait, so
+/// that one turn can merge more output. Half the buffers, so that receives rarely run out of them.
 const GATHER: usize = RECEIVE_BUFFERS as usize / 2;
 
 /// A dropped ring waits this long for completions, and gives up after this many waits without any.
@@ -166,13 +166,14 @@ impl Ring {
         self.sends.len()
     }
 
-    /// Accepts one connection into a free slot; [`Ring::peer`] then returns its peer. Not a multishot accept, which would
-    /// write all addresses to one place.
+    /// Accepts one connection into a free slot; [`Ring::peer`] then returns its peer. Not a multishot accept, which
+    /// would write all addresses to one place.
     pub fn accept(&mut self, listener: &impl AsRawFd, operation: Operation) {
         debug_assert!(operation.kind == OperationKind::Accept);
         let peer = PeerBuffer::new();
         let (address, length) = peer.pointers();
-        // The pointers stay valid: the table keeps the block until the completion, and moving its owner does not move it.
+        // The pointers stay valid: the table keeps the block until the completion, and moving its owner does not move
+        // it.
         let key = self.accepts.insert(AcceptInFlight { peer, operation }) as u32;
         let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address, length);
         let accept = accept.file_index(Some(DestinationSlot::auto_target()));
@@ -209,8 +210,8 @@ impl Ring {
         debug_assert!(operation.kind == OperationKind::Send && operation.index == slot);
         let (address, length) = (bytes.as_ptr(), bytes.len() as u32);
         let key = self.sends.insert(SendInFlight { bytes, operation }) as u32;
-        // The address stays valid: the table keeps the bytes until the completion, and moving a `Bytes` does not move its
-        // contents.
+        // The address stays valid: the table keeps the bytes until the completion, and moving a `Bytes` does not move
+        // its contents.
         let more = if is_last { libc::MSG_MORE } else { 0 };
         let send = opcode::Send::new(Fixed(slot), address, length).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | more);
         self.start(send.build(), Operation::new(OperationKind::Send, 0, key));
@@ -249,7 +250,8 @@ impl Ring {
     }
 
     fn cancel_user_data(&mut self, user_data: u64) {
-        // By user data, not by descriptor: the kernel finds user data by hash, a descriptor by a walk over all operations.
+        // By user data, not by descriptor: the kernel finds user data by hash, a descriptor by a walk over all
+        // operations.
         let entry = opcode::AsyncCancel::new(user_data).build().flags(squeue::Flags::SKIP_SUCCESS);
         self.push(entry.user_data(Operation::new(OperationKind::Cancel, 0, 0).to_user_data()));
     }
@@ -266,8 +268,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Turns the bell on or off. After turning it on, call [`Ring::wait`] with a timeout of 0 and [`Ring::is_ready`] to find
-    /// earlier completions.
+    /// Turns the bell on or off. After turning it on, call [`Ring::wait`] with a timeout of 0 and [`Ring::is_ready`] to
+    /// find earlier completions.
     pub fn set_bell(&mut self, on: bool) {
         let completions = self.uring.completion();
         if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
@@ -404,9 +406,9 @@ impl Ring {
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: an entry refers to memory only through `send` and `accept`, whose bytes and blocks stay in their tables
-        // until the operation has completed, and through the buffer group, whose memory outlives all operations (see
-        // `Ring::drop`).
+        // SAFETY: an entry refers to memory only through `send` and `accept`, whose bytes and blocks stay in their
+        // tables until the operation has completed, and through the buffer group, whose memory outlives all operations
+        // (see `Ring::drop`).
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
 
@@ -454,9 +456,9 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Cancels all operations and waits for their end, because the kernel continues to read and fill memory after the ring
-    /// is closed. Leaks memory on purpose if they do not end in time: otherwise the kernel could write into memory that has
-    /// a new owner.
+    /// Cancels all operations and waits for their end, because the kernel continues to read and fill memory after the
+    /// ring is closed. Leaks memory on purpose if they do not end in time: otherwise the kernel could write into memory
+    /// that has a new owner.
     fn drop(&mut self) {
         self.give_back();
         let everything = opcode::AsyncCancel2::new(CancelBuilder::any()).build();

@@ -1,5 +1,5 @@
-//! Owns the probe of io_uring: tries every operation that the server needs once, on loopback, so that the operator learns
-//! of missing kernel features before clients do. Never serves clients and leaves nothing behind.
+//! Owns the probe of io_uring: tries every operation that the server needs once, on loopback, so that the operator
+//! learns of missing kernel features before clients do. Never serves clients and leaves nothing behind.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

@@ -1,10 +1,10 @@
-//! Owns the sockets of one core as slot states: the operations of each, the inputs for the engine, and the reuse of slots.
-//! Decides how a socket waits; never what its bytes mean.
+//! Owns the sockets of one core as slot states: the operations of each, the inputs for the engine, and the reuse of
+//! slots. Decides how a socket waits; never what its bytes mean.
 //!
-//! An idle socket waits by a one-shot poll, which needs no buffer and a third of the kernel memory of a waiting receive. A
-//! receive follows each poll. A new socket, and one that receives repeatedly, gets a multishot receive, and returns to the
-//! poll after two quiet seconds. This costs a few bytes per slot and no timer: a sweep visits all slots once a second, and
-//! only while some socket has a multishot receive.
+//! An idle socket waits by a one-shot poll, which needs no buffer and a third of the kernel memory of a waiting
+//! receive. A receive follows each poll. A new socket, and one that receives repeatedly, gets a multishot receive, and
+//! returns to the poll after two quiet seconds. This costs a few bytes per slot and no timer: a sweep visits all slots
+//! once a second, and only while some socket has a multishot receive.
 //!
 //! A slot is free when every operation of its socket has ended and its close is queued. The kernel reuses it only after
 //! that close, so a completion of an earlier socket never reaches a later one. An assertion on the generation of each
@@ -52,8 +52,8 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// The table for `connections_max` connections on one core, within `RLIMIT_NOFILE`, which bounds each core's table, not
-    /// their sum.
+    /// The table for `connections_max` connections on one core, within `RLIMIT_NOFILE`, which bounds each core's table,
+    /// not their sum.
     #[must_use]
     pub fn of(connections_max: u32) -> Capacity {
         Capacity::under(connections_max, files_limit())
@@ -408,8 +408,8 @@ impl Sockets {
         }
     }
 
-    /// Starts operations that waited: accepts for a free slot or for time, receives for a buffer. Completions that have not
-    /// been taken hold the other buffers.
+    /// Starts operations that waited: accepts for a free slot or for time, receives for a buffer. Completions that have
+    /// not been taken hold the other buffers.
     fn start_what_waits(&mut self) {
         self.acceptor.resume(&mut self.ring, self.now_us, self.capacity - self.open);
         self.buffers = (self.buffers + self.ring.take_given()).min(usize::from(RECEIVE_BUFFERS));

@@ -1,23 +1,24 @@
 //! Owns TLS on one core, between its sockets and the engine: decrypts inputs of sockets, encrypts sends, shutdowns and
 //! closes. Never reads a file; reads the clock only for the `Date` of a refusal in plain HTTP.
 //!
-//! **Sends.** A slot has at most one send in flight. TLS's own records (handshake, tickets, key updates, alerts) wait in
-//! `own`; the engine's bytes wait as plaintext, shared by all receivers of the same message. At the end of the turn both
-//! become one send, `own` first, in the order of encryption. A turn's fan-out still costs one send per member, and a member
-//! that does not read holds one send in encrypted form.
+//! **Sends.** A slot has at most one send in flight. TLS's own records (handshake, tickets, key updates, alerts) wait
+//! in `own`; the engine's bytes wait as plaintext, shared by all receivers of the same message. At the end of the turn
+//! both become one send, `own` first, in the order of encryption. A turn's fan-out still costs one send per member, and
+//! a member that does not read holds one send in encrypted form.
 //!
-//! **Handshakes.** The engine treats a socket in handshake like one that waits for its request head, and bounds the time and
-//! number of both. This file bounds the work of each turn: a socket in handshake that has received bytes waits in a queue
-//! ([`Tls::step`]), so that a flood of handshakes takes only its share of each turn.
+//! **Handshakes.** The engine treats a socket in handshake like one that waits for its request head, and bounds the
+//! time and number of both. This file bounds the work of each turn: a socket in handshake that has received bytes waits
+//! in a queue ([`Tls::step`]), so that a flood of handshakes takes only its share of each turn.
 //!
-//! **Ends.** The last send carries the close_notify. The peer's close_notify, or the end of its stream, ends one direction
-//! only: the engine still answers. After a failure only the alert goes out. The engine then keeps the socket until the peer
-//! ends its stream, or for a while, because a close with unread bytes would reset the connection and could lose the alert.
+//! **Ends.** The last send carries the close_notify. The peer's close_notify, or the end of its stream, ends one
+//! direction only: the engine still answers. After a failure only the alert goes out. The engine then keeps the socket
+//! until the peer ends its stream, or for a while, because a close with unread bytes would reset the connection and
+//! could lose the alert.
 //!
-//! **Memory.** Between records a connection holds no buffer: rustls's state takes 2.3 KiB of heap for TLS 1.2 and 2.4 KiB
-//! for TLS 1.3 (`tests/tls_memory.rs`), beside 16 bytes per slot. [`Tls::held_bytes`] reports the memory of incomplete
-//! records and of sends in flight. Handshakes and open connections have separate bounds for incomplete records, so that
-//! unfinished handshakes never close an open connection.
+//! **Memory.** Between records a connection holds no buffer: rustls's state takes 2.3 KiB of heap for TLS 1.2 and 2.4
+//! KiB for TLS 1.3 (`tests/tls_memory.rs`), beside 16 bytes per slot. [`Tls::held_bytes`] reports the memory of
+//! incomplete records and of sends in flight. Handshakes and open connections have separate bounds for incomplete
+//! records, so that unfinished handshakes never close an open connection.
 
 mod records;
 #[cfg(test)]
@@ -187,8 +188,8 @@ impl Tls {
         (self.partial.handshakes + self.partial.records + self.in_flight_bytes) as u64
     }
 
-    /// Takes an input of a socket. Calls `tell` for each resulting input of the engine; `tell` returns whether the engine
-    /// closed the slot in response.
+    /// Takes an input of a socket. Calls `tell` for each resulting input of the engine; `tell` returns whether the
+    /// engine closed the slot in response.
     pub fn take(&mut self, input: Input<'_>, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         match input {
             Input::Accepted { slot, .. } => {

@@ -44,8 +44,8 @@ impl Wake {
 
     /// Wakes the core if it sleeps; call it after sending. Returns whether the core slept.
     pub fn wake(&self) -> bool {
-        // Orders the send before the read of the state; its counterpart is in `fall_asleep`. The later of the two sees the
-        // other: either the sender sees the state, or the core sees the sent item.
+        // Orders the send before the read of the state; its counterpart is in `fall_asleep`. The later of the two sees
+        // the other: either the sender sees the state, or the core sees the sent item.
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) == AWAKE {
             return false;

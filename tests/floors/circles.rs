@@ -1,25 +1,25 @@
-//! The rule against circles of files. Reads no file.
+//! Owns the rule against circles of files. Never reads a file.
 //!
-//! No file may reach itself through imports. Every `.rs` file is a node, `mod.rs` and the crate's root like any other.
-//! A file imports the file that *defines* a name, wherever the name was taken from: re-exports, and imports that a child
-//! takes from its parent, are followed to their end. So these count:
+//! No file may reach itself through imports. Every `.rs` file is a node, including `mod.rs` and the crate's root. A file
+//! imports the file that *defines* a name: re-exports, and names that a child takes from its parent's imports, are followed
+//! to their definition. These count as imports:
 //!
-//! - `use` of anything that another file defines, and a path in code such as `super::Part` or `child::run()`;
-//! - an `impl` of a parent's type in a child's file: the child imports its parent.
+//! - a `use` of an item of another file, and a path in code such as `super::Part` or `child::run()`;
+//! - an `impl` of a parent's type in a child: the child imports its parent.
 //!
-//! These do not: `mod child;`, `use` of a module as such (the paths that go through it count), a `pub use` of a name that
-//! the file does not use itself, and test code. A `mod.rs` may therefore declare its children, re-export their names, and
-//! build on them; but then no child may import what the `mod.rs` defines. What both need belongs into a file of its own.
+//! These do not count: `mod child;`, a `use` of a module itself (paths through it count), a `pub use` of a name that the
+//! file does not use itself, and test code. A `mod.rs` may declare its children, re-export their names, and build on them;
+//! but then no child may import an item of the `mod.rs`. Items for both belong in a third file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::imports::Crate;
 use super::source::Source;
 
-/// Files that are in a circle, and a shortest way round.
+/// A circle of files, with a shortest way around it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Circle {
-    /// All files that reach each other.
+    /// All files of the circle.
     pub files: Vec<String>,
     /// `file:line` of each import on the way.
     pub way: Vec<String>,
@@ -30,17 +30,17 @@ impl std::fmt::Display for Circle {
         let first = self.way.first().and_then(|step| step.split(':').next()).unwrap_or_default();
         write!(out, "{} -> {first}", self.way.join(" -> "))?;
         if self.files.len() > self.way.len() {
-            write!(out, "\n    one way round in a circle of {}: {}", self.files.len(), self.files.join(", "))?;
+            write!(out, "\n    a way around a circle of {} files: {}", self.files.len(), self.files.join(", "))?;
         }
         Ok(())
     }
 }
 
-/// The files that each file imports, with the first line that does so.
+/// The imports of each file, with the line of the first import.
 type Imports = Vec<BTreeMap<usize, usize>>;
 
-/// The circles of one crate's files. An exception is a list of files and folders: what those import from each other is
-/// passed over. A folder ends with `/`.
+/// The circles of a crate. An exception is a list of files and folders whose imports of each other do not count. A
+/// folder ends with `/`.
 pub fn circles(sources: &[Source], exceptions: &[&[&str]]) -> Vec<Circle> {
     let files = Crate::new(sources);
     let excepted = |from: usize, to: usize| {
@@ -88,7 +88,7 @@ fn reached_from(imports: &Imports, from: usize) -> BTreeSet<usize> {
     reached
 }
 
-/// The shortest way round: each file with the line that leads to the next one.
+/// The shortest way around: each file with the line of the import of the next one.
 fn shortest_way(imports: &Imports, members: &[usize]) -> Vec<(usize, usize)> {
     let ways = members.iter().filter_map(|start| way_back(imports, *start));
     let way = ways.min_by_key(Vec::len).unwrap_or_default();
@@ -96,7 +96,7 @@ fn shortest_way(imports: &Imports, members: &[usize]) -> Vec<(usize, usize)> {
     way.iter().enumerate().map(|(at, file)| (*file, imports[*file][&next(at)])).collect()
 }
 
-/// The files on the shortest way from a file back to it.
+/// The files on the shortest way from a file back to itself.
 fn way_back(imports: &Imports, start: usize) -> Option<Vec<usize>> {
     let mut came_from: BTreeMap<usize, usize> = BTreeMap::new();
     let mut waiting = VecDeque::from([start]);

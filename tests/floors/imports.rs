@@ -1,21 +1,21 @@
-//! Which names a file imports and from which file each comes: `use` trees, paths in code, re-exports followed to the
-//! file that defines the name. Judges nothing.
+//! Owns the imports of files: resolves `use` trees and paths in code to the file that defines each name, through
+//! re-exports. Never judges.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Source, Token, is_word};
 
-/// The names of one file, tests left out.
+/// The names of one file, without tests.
 struct File {
-    /// Relative to the package, with `/`.
+    /// Path relative to the package, with `/`.
     path: String,
     module: Vec<String>,
-    /// Modules that it declares.
+    /// Declared modules.
     children: BTreeSet<String>,
-    /// Types, functions, constants and macros that it defines.
+    /// Defined types, functions, constants and macros.
     defined: BTreeSet<String>,
     uses: Vec<Use>,
-    /// Paths outside of `use`.
+    /// Paths outside of `use`, with their lines.
     inline: Vec<(Vec<String>, usize)>,
     /// Words outside of `use`.
     words: BTreeSet<String>,
@@ -23,23 +23,23 @@ struct File {
 
 /// One name of a `use` tree.
 struct Use {
-    /// As written, with `crate`, `self` or `super` in front where they stand.
+    /// The path as written, including `crate`, `self` or `super`.
     path: Vec<String>,
-    /// What the name is in this file; `*` for all names of a module.
+    /// The name in this file; `*` for all names of a module.
     name: String,
     public: bool,
     line: usize,
 }
 
-/// Imports followed from a name to the file that defines it; a chain as long as this leads round.
+/// Maximum imports from a name to its definition; a longer chain is endless.
 const FOLLOWED_MAX: usize = 16;
 
-/// Where a path leads.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// A module as such.
+    /// A module itself.
     Module(usize),
-    /// Something that this file defines.
+    /// An item of this file.
     Item(usize),
 }
 
@@ -93,13 +93,13 @@ impl File {
         file
     }
 
-    /// Takes a `use` tree; returns the place behind it.
+    /// Reads a `use` tree. Returns its end.
     fn take_use(&mut self, tokens: &[Token<'_>], mut at: usize, before: &[String], public: bool) -> usize {
         let text = |at: usize| tokens.get(at).map_or("", |token: &Token<'_>| token.text);
         let line = tokens.get(at).map_or(0, |token| token.line);
         let mut path = before.to_vec();
         if text(at) == "::" {
-            // From the crates outside: no name of this one begins so.
+            // A path to another crate: no name of this crate starts like that.
             path.push(String::new());
             at += 1;
         }
@@ -158,7 +158,7 @@ impl Crate {
         let files: Vec<File> = sources.iter().map(File::new).collect();
         let mut by_module = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
-            // A program beside a library is a crate of its own, which imports the library by name.
+            // A program beside a library is its own crate, which imports the library by name.
             let is_program = file.path == "src/main.rs" && files.iter().any(|other| other.path == "src/lib.rs");
             if !is_program {
                 by_module.insert(file.module.clone(), index);
@@ -167,12 +167,12 @@ impl Crate {
         Self { files, by_module }
     }
 
-    /// The path of a file, by its place among the sources.
+    /// The path of a file, by its index in the sources.
     pub fn path(&self, file: usize) -> &str {
         &self.files[file].path
     }
 
-    /// The files that `from` imports names of, each with the first line that does so.
+    /// The files that `from` imports, each with the line of the first import.
     pub fn imports_of(&self, from: usize) -> BTreeMap<usize, usize> {
         let file = &self.files[from];
         let mut found: BTreeMap<usize, usize> = BTreeMap::new();
@@ -187,7 +187,7 @@ impl Crate {
             }
         };
         for one in &file.uses {
-            // A name that is only passed on binds no one to the file that passes it.
+            // A re-export that the file does not use itself is no import.
             let passed_on = one.public && !file.words.contains(&one.name);
             if !passed_on {
                 add(self.place(from, &one.path, 0), one.line, one.name == "*");
@@ -199,7 +199,8 @@ impl Crate {
         found
     }
 
-    /// Where a path leads that is written in a file; `None` outside of the crate. `followed` counts the imports on the way.
+    /// Where a path leads that is written in a file; `None` outside of the crate. `followed` counts the imports on the
+    /// way.
     fn place(&self, from: usize, path: &[String], followed: usize) -> Option<Place> {
         let file = &self.files[from];
         let (first, mut rest) = path.split_first()?;
@@ -220,7 +221,7 @@ impl Crate {
     /// Where a path leads whose first segment is a name that the file imports.
     fn imported(&self, from: usize, name: &str, rest: &[String], followed: usize) -> Option<Place> {
         let found = self.files[from].uses.iter().find(|one| one.name == name)?;
-        // `use name::name` is of a crate outside.
+        // `use name::name` belongs to another crate.
         if followed == FOLLOWED_MAX || found.path.first().is_some_and(|first| first == name) {
             return None;
         }

@@ -1,5 +1,5 @@
-//! The rules of the architecture (`src/lib.rs`) that the compiler cannot hold: floors, words, clocks, `unsafe`, sizes.
-//! The rules are tried on bad samples too: a rule that cannot fail proves nothing.
+//! Checks the rules of the architecture (`src/lib.rs`) that the compiler cannot check: floors, circles of files, words,
+//! clocks, `unsafe`, sizes. Each rule is also tested on bad samples: a rule that cannot fail proves nothing.
 
 mod circles;
 mod imports;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use source::Source;
 
-/// Every `.rs` file below a folder of the package, in order.
+/// All `.rs` files below a folder of the package, sorted.
 fn sources_below(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut waiting: Vec<PathBuf> = vec![root.join(folder)];
@@ -37,7 +37,7 @@ fn assert_none(violations: &[String]) {
 #[test]
 fn every_file_keeps_the_rules() {
     let sources = sources_below("src");
-    assert!(sources.iter().any(|source| source.path == "src/engine/hop.rs"), "the rules see the sources");
+    assert!(sources.iter().any(|source| source.path == "src/engine/hop.rs"), "the rules find the sources");
     assert_none(&sources.iter().flat_map(rules::file_violations).collect::<Vec<_>>());
 }
 
@@ -58,14 +58,14 @@ fn no_files_are_in_a_circle() {
 }
 
 #[test]
-fn every_circle_that_is_excepted_is_there() {
+fn every_excepted_circle_exists() {
     let sources = sources_below("src");
     for (index, (places, why)) in rules::CIRCLES.iter().enumerate() {
         let others: Vec<&[&str]> = rules::CIRCLES.iter().map(|(places, _)| *places).collect();
         let others = [&others[..index], &others[index + 1..]].concat();
         let found = circles::circles(&sources, &others);
-        assert!(!found.is_empty(), "{places:?} has no circle left ({why}): take it off the list");
-        // To be seen with `--nocapture`.
+        assert!(!found.is_empty(), "{places:?} has no circle any more ({why}): remove it from the list");
+        // Shown with `--nocapture`.
         found.iter().for_each(|circle| println!("{circle}"));
     }
 }
@@ -73,21 +73,21 @@ fn every_circle_that_is_excepted_is_there() {
 #[test]
 fn the_load_generator_shares_only_the_wire() {
     let sources = sources_below("loadtest/src");
-    assert!(!sources.is_empty(), "the rule sees the sources");
+    assert!(!sources.is_empty(), "the rule finds the sources");
     assert_none(&sources.iter().flat_map(rules::loadtest_violations).collect::<Vec<_>>());
 }
 
 #[test]
-fn every_clock_that_is_allowed_is_there() {
+fn every_allowed_clock_exists() {
     for (path, why) in rules::CLOCKS {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        assert!(file.is_file(), "{path} may read a clock ({why}) but is not there: take it off the list");
+        assert!(file.is_file(), "{path} may read a clock ({why}) but does not exist: remove it from the list");
     }
 }
 
-/// What stands in the package's own folder, beside hidden files and what git does not keep.
+/// The package's folder holds these entries, hidden files, and files that git ignores.
 #[test]
-fn the_top_level_holds_what_it_should() {
+fn the_top_level_has_known_entries_only() {
     const KEPT: &[&str] = &[
         "Cargo.toml",
         "Cargo.lock",

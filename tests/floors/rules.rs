@@ -1,59 +1,59 @@
-//! The rules of DESIGN's floors, each a function from a source to what is wrong with it. Reads no file.
+//! Owns the rules of the architecture, each a function from a source to its violations. Never reads a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::circles::is_in;
 use super::source::{Source, Token};
 
-/// Floors from the ground up. Those on one line stand side by side and may not import one another.
+/// Floors from the bottom up. Floors on one level may not import each other.
 const FLOORS: &[&[&str]] = &[&["base"], &["wire"], &["engine"], &["io"], &["link", "store", "control"], &["server"]];
 
-/// Files of `src/` that are on no floor: they assemble.
+/// Files of `src/` above all floors.
 const ROOF: &[&str] = &["src/main.rs", "src/lib.rs"];
 
-/// Words of code that belong to a few floors only, and why.
+/// Words of code that only some floors may use, with the reason.
 const WORDS: &[(&[&str], &[&str], &str)] = &[
-    (&["glommio", "io_uring"], &["io"], "so that the executor and the ring can be replaced"),
-    (&["tokio"], &["link", "store", "control", "server"], "the cores are not its threads"),
-    (&["axum", "prometheus_client"], &["control", "server"], "only the control address speaks HTTP by a library"),
-    (&["redis"], &["link"], "only the link speaks to Redis"),
+    (&["glommio", "io_uring"], &["io"], "executor and ring stay replaceable"),
+    (&["tokio"], &["link", "store", "control", "server"], "cores do not run on its threads"),
+    (&["axum", "prometheus_client"], &["control", "server"], "only the control address uses an HTTP library"),
+    (&["redis"], &["link"], "only the link uses Redis"),
     (&["rustls"], &["io", "link", "store", "control", "server"], "the engine sees plaintext only"),
     (&["async", "await"], &["io", "link", "store", "control", "server"], "a turn is synchronous"),
     (&["Mutex", "RwLock", "RefCell"], &["io", "link", "store", "control", "server"], "an engine is one plain value"),
     (&["Instant", "SystemTime"], &["io", "link", "store", "control", "server"], "time comes in as an argument"),
 ];
 
-/// Files that may hold `unsafe`, and what of it cannot be had safely. A folder ends with `/`.
+/// Files and folders that may use `unsafe`. A folder ends with `/`.
 const UNSAFE: &[&str] = &["src/io/ring.rs", "src/io/ring/"];
 
-/// Files that may read a clock, and why the clock of `io` does not serve there.
+/// Files that may read a clock, with the reason why they cannot use `io::clock`.
 pub const CLOCKS: &[(&str, &str)] = &[
     ("src/io/clock.rs", "it is the clock"),
-    ("src/server/boot.rs", "uptime counts from the start of the process, when there is no core yet"),
-    ("src/server/lifecycle.rs", "the service thread goes by its own runtime's clock, which tests can stop"),
+    ("src/server/boot.rs", "uptime starts with the process, before any core"),
+    ("src/server/lifecycle.rs", "the service thread uses the clock of its runtime, which tests can stop"),
 ];
 
-/// Files and folders with circles among them that are not yet undone, and what each circle turns on.
+/// Files and folders that still have circles among them, with the names behind each circle. Must only shrink.
 pub const CIRCLES: &[(&[&str], &str)] = &[
-    (&["src/engine/access/"], "keys are values of the set that checks with them"),
-    (&["src/engine/home/"], "parts of a home import `Home`"),
-    (&["src/engine/outbox.rs", "src/engine/outbox/"], "queues hold what `outbox.rs` defines"),
-    (&["src/engine/owner/"], "parts of a room import `Room` and `Owner`"),
-    (&["src/wire/handshake/"], "readers import the refusal and the request that `mod.rs` defines"),
-    (&["src/wire/message/"], "header and assembly import the errors that `mod.rs` defines"),
+    (&["src/engine/access/"], "keys import types of the `mod.rs` that uses them, and each other"),
+    (&["src/engine/home/"], "parts of the home import `Home`, which is built from them"),
+    (&["src/engine/outbox.rs", "src/engine/outbox/"], "queues import types of `outbox.rs`, which is built from them"),
+    (&["src/engine/owner/"], "parts of a room import `Room` and `Owner`, which are built from them"),
+    (&["src/wire/handshake/"], "parsers import `Refusal` and `Upgrade` of the `mod.rs` that runs them"),
+    (&["src/wire/message/"], "header and assembly import the errors of the `mod.rs` that is built from them"),
 ];
 
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Everything that is wrong with one file.
+/// All violations of one file.
 pub fn file_violations(source: &Source) -> Vec<String> {
     let rules: &[fn(&Source) -> Vec<String>] =
         &[imports, words, unsafety, clocks, opening, file_lengths, function_lengths, hop_docs];
     rules.iter().flat_map(|rule| rule(source)).collect()
 }
 
-/// How high the floor stands.
+/// The level of a floor.
 fn height(floor: &str) -> Option<usize> {
     FLOORS.iter().position(|level| level.contains(&floor))
 }
@@ -62,7 +62,7 @@ fn at(source: &Source, line: usize, what: impl std::fmt::Display) -> String {
     format!("{}:{line}: {what}", source.path)
 }
 
-/// A file imports only from its own floor and from floors below.
+/// Rule: a file imports only from its own floor and lower floors.
 fn imports(source: &Source) -> Vec<String> {
     if ROOF.contains(&source.path.as_str()) {
         return Vec::new();
@@ -85,7 +85,7 @@ fn imports(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// Some words belong to some floors.
+/// Rule: floors use only words that belong to them.
 fn words(source: &Source) -> Vec<String> {
     let Some(floor) = source.module().first().copied() else { return Vec::new() };
     let mut wrong = Vec::new();
@@ -99,7 +99,7 @@ fn words(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// `unsafe` only where it must be, each with its reason in the comment above it.
+/// Rule: `unsafe` only in listed files, each with a `SAFETY` comment above it.
 fn unsafety(source: &Source) -> Vec<String> {
     let lines: Vec<&str> = source.text.lines().collect();
     let mut wrong = Vec::new();
@@ -118,7 +118,7 @@ fn unsafety(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// One file reads the clock.
+/// Rule: only listed files read a clock.
 fn clocks(source: &Source) -> Vec<String> {
     if CLOCKS.iter().any(|(path, _)| *path == source.path) {
         return Vec::new();
@@ -134,12 +134,12 @@ fn clocks(source: &Source) -> Vec<String> {
     found.map(|window| at(source, window[0].line, "reads a clock, which only src/io/clock.rs does")).collect()
 }
 
-/// A file says what it is.
+/// Rule: a file starts with a comment about itself.
 fn opening(source: &Source) -> Vec<String> {
-    if source.text.starts_with("//! ") { Vec::new() } else { vec![at(source, 1, "does not open with `//!`")] }
+    if source.text.starts_with("//! ") { Vec::new() } else { vec![at(source, 1, "does not start with `//!`")] }
 }
 
-/// A file can be taken in at once.
+/// Rule: files are short.
 fn file_lengths(source: &Source) -> Vec<String> {
     let count = source.text.lines().count();
     if count <= FILE_LINES_MAX {
@@ -148,7 +148,7 @@ fn file_lengths(source: &Source) -> Vec<String> {
     vec![at(source, count, format!("has more than {FILE_LINES_MAX} lines"))]
 }
 
-/// A function can be taken in at once.
+/// Rule: functions are short.
 fn function_lengths(source: &Source) -> Vec<String> {
     let source = &source.without_tests();
     let tokens = source.tokens();
@@ -191,7 +191,7 @@ fn end_of_function(tokens: &[Token<'_>]) -> Option<usize> {
     None
 }
 
-/// Each hop says what happens when its lane is full: every variant of every enum that `Hop` carries.
+/// Rule: every variant of every enum in `Hop` documents the effect of a full lane.
 fn hop_docs(source: &Source) -> Vec<String> {
     if source.module() != ["engine", "hop"] {
         return Vec::new();
@@ -208,7 +208,7 @@ fn hop_docs(source: &Source) -> Vec<String> {
         }
         for (variant, line, doc) in variants {
             if !doc.contains("Lane full") && !doc.contains("No answer") {
-                wrong.push(at(source, line, format!("`{name}::{variant}` does not say what a full lane means")));
+                wrong.push(at(source, line, format!("`{name}::{variant}` does not document a full lane")));
             }
         }
     }
@@ -242,10 +242,9 @@ fn variants_of(source: &Source, name: &str) -> Vec<(String, usize, String)> {
     variants
 }
 
-/// Nouns of a folder import one way: no two of them import each other, however indirectly. A noun is a file of the
-/// folder with the folder of the same name, or a folder with its `mod.rs`; `depth` says how many segments of a module's
-/// path name one: 2 for the nouns of a floor, 1 for those of a crate without floors. The `mod.rs` above the nouns
-/// assembles them, and tests may look anywhere.
+/// Rule: no two nouns of a folder import each other, even indirectly. A noun is a file with the folder of the same
+/// name, or a folder with its `mod.rs`. `depth` is the number of segments in the path of a noun: 2 within a floor, 1 in
+/// a crate without floors. The `mod.rs` above the nouns and tests are exempt.
 pub fn cycles(sources: &[Source], depth: usize) -> Vec<String> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources {
@@ -290,7 +289,7 @@ fn visit(
     done.insert(node.to_owned());
 }
 
-/// The load generator shares only the wire (and the words it is written in) with the server.
+/// Rule: the load generator imports only `wire` and `base` of the server.
 pub fn loadtest_violations(source: &Source) -> Vec<String> {
     let tokens = source.tokens();
     let mut wrong = Vec::new();

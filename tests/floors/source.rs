@@ -1,32 +1,32 @@
-//! A Rust source file as the rules see it: text, code without comments and literals, tokens, paths. Judges nothing.
+//! Owns a Rust source file as the rules see it: text, code without comments and literals, tokens, paths. Never judges.
 
 /// A source file.
 pub struct Source {
-    /// Relative to the package, with `/`.
+    /// Path relative to the package, with `/`.
     pub path: String,
-    /// As it is on disk.
+    /// Contents of the file.
     pub text: String,
-    /// The same lines, with comments and the contents of literals blanked.
+    /// Contents with comments and literals blanked, on the same lines.
     pub code: String,
 }
 
-/// A word, a `::`, or any other single character of code.
+/// A word, a `::`, or another single character of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
-    /// What.
+    /// The text.
     pub text: &'a str,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
 }
 
-/// A path that a file names, from the crate's root.
+/// A path in a file, from the crate's root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// Segments without `crate`.
     pub path: Vec<String>,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// Whether it was written from `crate` rather than from `self` or `super`.
+    /// Whether the path starts with `crate`, not with `self` or `super`.
     pub absolute: bool,
 }
 
@@ -35,7 +35,7 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code: blank_comments_and_literals(text) }
     }
 
-    /// The same file without its `#[cfg(test)]` modules; a file of tests alone is empty.
+    /// The file without `#[cfg(test)]` modules. A file of tests becomes empty.
     pub fn without_tests(&self) -> Self {
         let is_tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
         let code = if is_tests { String::new() } else { blank_test_modules(&self.code) };
@@ -46,7 +46,8 @@ impl Source {
         tokens(&self.code)
     }
 
-    /// Modules from the crate's root: `src/engine/room.rs` is `[engine, room]`, `src/engine/mod.rs` is `[engine]`.
+    /// The module path from the crate's root: `src/engine/room.rs` is `[engine, room]`, `src/engine/mod.rs` is
+    /// `[engine]`.
     pub fn module(&self) -> Vec<&str> {
         let inner = self.path.split_once("src/").map_or(self.path.as_str(), |(_, inner)| inner).trim_end_matches(".rs");
         let mut segments: Vec<&str> = inner.split('/').collect();
@@ -56,8 +57,8 @@ impl Source {
         segments
     }
 
-    /// Every path of this crate that the file names: `use` trees are unfolded, inline paths are found too.
-    /// Inside an inline module one `super` is the file itself: such a path may come out one step too high, never too low.
+    /// All paths of this crate in the file, in `use` trees and in code. Within an inline module one `super` is the file
+    /// itself, so a path may be one level too high, never too low.
     pub fn named_paths(&self) -> Vec<Named> {
         let tokens = self.tokens();
         let mut named = Vec::new();
@@ -94,7 +95,7 @@ pub fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 
-/// Reads the rest of a path or `use` tree; returns where it ends.
+/// Reads the rest of a path or `use` tree. Returns its end.
 fn unfold(tokens: &[Token<'_>], mut at: usize, base: &[String], absolute: bool, named: &mut Vec<Named>) -> usize {
     let line = tokens.get(at).map_or(0, |token| token.line);
     let mut path = base.to_vec();
@@ -134,7 +135,7 @@ fn unfold(tokens: &[Token<'_>], mut at: usize, base: &[String], absolute: bool, 
     at
 }
 
-/// Words, `::`, and every other visible character by itself.
+/// Splits code into words, `::`, and other single characters.
 fn tokens(code: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut line = 1;
@@ -158,7 +159,7 @@ fn tokens(code: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// Blanks all but line ends, so that places stay what they are.
+/// Blanks everything except line ends, so that positions stay the same.
 fn blank(bytes: &mut [u8]) {
     bytes.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
 }
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_literals_are_blanked_in_place() {
+    fn comments_and_literals_are_blanked() {
         let text =
             "a // crate::io\n/* x /* y */ z */ b \"crate::io \\\" q\" r#\"\" crate::io\"# 'c' '\\'' '\"' &'a d b\"e\"";
         let source = Source::new("src/x.rs", text);
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn test_modules_can_be_left_out() {
+    fn test_modules_are_removed() {
         let text = "fn f() {}\n#[cfg(test)]\nmod tests { fn g() { {} } }\nfn h() {}\n#[cfg(test)]\nmod more;\n";
         let source = Source::new("src/engine/room.rs", text).without_tests();
         let names: Vec<&str> = source.tokens().iter().map(|token| token.text).filter(|text| is_word(text)).collect();

@@ -1,10 +1,10 @@
-//! Every decoder and the whole engine under hostile bytes. Each target runs over its corpus and a fixed number of
-//! seeded mutations of it. The corpus is the target's own seeds and the files of `corpus/<target>/`: inputs that once
-//! showed a defect, and some that libFuzzer found to reach far.
+//! Fuzzes every decoder and the whole engine with hostile bytes. Each target runs over its corpus and a fixed number of
+//! seeded mutations. The corpus holds the target's own seeds and the files of `corpus/<target>/`: inputs that once
+//! showed a defect, and inputs of high coverage found by libFuzzer.
 //!
-//! A failure prints the target, the seed of the one run that failed and its input. To run exactly that one again:
+//! A failure prints the target, the seed of the failed run, and its input. To repeat exactly that run:
 //! `FUZZ_SEED=<seed> FUZZ_RUNS=1 cargo test --test fuzz <target>`. `FUZZ_RUNS=n` runs n seeds from `FUZZ_SEED` on.
-//! `libfuzzer/` runs the same targets under libFuzzer, by coverage.
+//! `libfuzzer/` runs the same targets under libFuzzer, guided by coverage.
 
 mod mutate;
 #[path = "../support/random.rs"]
@@ -17,14 +17,14 @@ use mutate::mutated;
 use random::Random;
 use targets::{TARGETS, Target};
 
-/// Prints what failed, whoever panicked.
-struct Told<'a> {
+/// Prints the input if the run panics.
+struct FailedRun<'a> {
     target: &'a str,
     origin: String,
     input: &'a [u8],
 }
 
-impl Drop for Told<'_> {
+impl Drop for FailedRun<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { target, origin, input } = self;
@@ -35,10 +35,10 @@ impl Drop for Told<'_> {
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number: {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: expected a number; got {text:?}")))
 }
 
-/// The target's seeds and the files that were kept for it.
+/// The target's seeds and the files of its corpus.
 fn corpus(target: &Target) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target.name);
     let mut files: Vec<_> = std::fs::read_dir(folder)
@@ -53,8 +53,8 @@ fn run(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("it is in the list");
     let corpus = corpus(target);
     let one = |origin: String, input: &[u8]| {
-        let told = Told { target: name, origin, input };
-        (target.run)(told.input);
+        let run = FailedRun { target: name, origin, input };
+        (target.run)(run.input);
     };
     let first = number("FUZZ_SEED");
     if first.is_none() {

@@ -1,14 +1,14 @@
-//! Mutations of a corpus, drawn from a seed.
+//! Owns seeded mutations of a corpus. Never runs a target.
 
 use crate::random::Random;
 
-/// Bytes at which parsers decide.
+/// Bytes with a special meaning for parsers.
 const EDGES: [u8; 16] = [0, 1, 9, 10, 13, 32, b'"', b',', b'.', b'\\', b'{', 0x7e, 0x7f, 0x80, 0xfe, 0xff];
 
-/// Largest input that mutations make.
+/// Maximum size of a mutated input.
 const INPUT_BYTES_MAX: usize = 16 * 1024;
 
-/// One of `corpus`, changed in one to six places.
+/// An input of `corpus` with one to six changes.
 pub fn mutated(random: &mut Random, corpus: &[Vec<u8>], words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = random.pick(corpus).clone();
     for _ in 0..=random.below(6) {

@@ -1,5 +1,5 @@
-//! Seeded randomness: one stream per concern, so that a change in one concern leaves the draws of the others alone.
-//! Never reads entropy: everything follows from the seed and the salt.
+//! Owns seeded randomness with one stream per concern, so that a change in one concern does not affect the others. Never
+//! reads entropy: everything follows from seed and salt.
 
 use super::random::Random;
 
@@ -8,7 +8,7 @@ use super::random::Random;
 pub struct Rng(Random);
 
 impl Rng {
-    /// The stream of one concern under a seed.
+    /// Creates the stream of one concern for a seed.
     pub fn salted(seed: u64, salt: &str, index: u64) -> Self {
         let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
         for byte in salt.bytes().chain(index.to_le_bytes()) {
@@ -19,43 +19,43 @@ impl Rng {
         Self(random)
     }
 
-    /// Any number.
+    /// Draws any number.
     pub fn next(&mut self) -> u64 {
         self.0.next()
     }
 
-    /// A number below `bound`; 0 when `bound` is 0.
+    /// Draws a number below `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A number in `low..=high`.
+    /// Draws a number in `low..=high`.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// An index of something with `len` elements.
+    /// Draws an index below `len`.
     pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
-    /// True with this probability.
+    /// Returns true with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 
-    /// A waiting time with this mean: mostly short, sometimes several times the mean, at most ten times.
+    /// Draws an exponential waiting time with this mean, at most ten times the mean.
     pub fn wait(&mut self, mean: u64) -> u64 {
         let uniform = ((self.next() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
         (-uniform.ln() * mean as f64).min(10.0 * mean as f64) as u64
     }
 
-    /// One of these.
+    /// Draws an element.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.index(from.len())]
     }
 
-    /// One of these, each with its weight.
+    /// Draws an element by weight.
     pub fn weighted<T: Copy>(&mut self, from: &[(u32, T)]) -> T {
         let total: u32 = from.iter().map(|(weight, _)| weight).sum();
         let mut at = self.below(u64::from(total)) as u32;
@@ -68,7 +68,7 @@ impl Rng {
         from[from.len() - 1].1
     }
 
-    /// Bytes of any value.
+    /// Draws bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         self.0.bytes(len)
     }

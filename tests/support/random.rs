@@ -1,10 +1,10 @@
-//! Numbers that look random and depend on the seed alone, for all tests: SplitMix64 (Steele, Lea and Flood, "Fast splittable
-//! pseudorandom number generators", 2014). Test programs include this file by `#[path]`. Never reads entropy: a seed that
-//! showed a defect shows it again.
+//! Owns the random numbers of all tests, which depend only on a seed: SplitMix64 (Steele, Lea and Flood, "Fast splittable
+//! pseudorandom number generators", 2014). Test programs include this file by `#[path]`. Never reads entropy, so that a
+//! seed repeats a failure.
 
-#![allow(dead_code, reason = "each test program draws in some of these ways")]
+#![allow(dead_code, reason = "each test program uses some of these methods")]
 
-/// A stream of numbers; its seed is the field.
+/// A stream of numbers. The field holds the seed.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 

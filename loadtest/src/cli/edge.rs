@@ -1,49 +1,49 @@
-//! Options about TLS, compression, tokens and limits.
+//! Owns the options about TLS, compression, tokens and limits.
 
 use clap::{Args, ValueEnum};
 
 use crate::edge::Edge;
 use crate::payload::PayloadKind;
 
-/// Whether limits are counted.
+/// Whether the server applies rate limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LimitsMode {
-    /// The server counts nothing.
+    /// No rate limits.
     #[default]
     Off,
-    /// It counts, and has room for what a load test does.
+    /// Rate limits that are too high to refuse anything.
     On,
 }
 
-/// Options about it, of every scenario.
+/// Options of every scenario about TLS, compression, tokens and limits.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Edge")]
 pub struct EdgeArgs {
-    /// Clients speak TLS (as with a `wss://` URL) and trust any certificate; a Roomring that is started here gets one.
+    /// Uses TLS (as with a `wss://` URL) and trusts any certificate. A Roomring started by `--server` gets one.
     #[arg(long)]
     pub tls: bool,
-    /// TLS, and a client that connects again resumes a session where it can.
+    /// Uses TLS, and resumes sessions on reconnect.
     #[arg(long)]
     pub tls_resume: bool,
-    /// Clients offer permessage-deflate (RFC 7692), compress what they send, and inflate what comes compressed.
+    /// Offers permessage-deflate (RFC 7692) and compresses messages.
     #[arg(long)]
     pub deflate: bool,
-    /// Clients show HS256 tokens, signed before they connect; a Roomring that is started here gets a secret for them.
+    /// Sends HS256 tokens, signed in advance. A Roomring started by `--server` gets their secret.
     #[arg(long)]
     pub jwt: bool,
-    /// The secret that signs them, for a server that is not started here.
+    /// Secret of the tokens, for a server that is already running.
     #[arg(long, value_name = "SECRET", requires = "jwt")]
     pub jwt_secret: Option<String>,
-    /// A Roomring that is started here counts against its limits; the rates are raised so far that none refuses.
+    /// Enables the rate limits of a Roomring started by `--server`, too high to refuse anything.
     #[arg(long, value_enum, default_value_t)]
     pub limits: LimitsMode,
-    /// What publications carry: dots, or JSON objects with the words of a chat.
+    /// Payload of publications: dots, or JSON objects with words of a chat.
     #[arg(long, value_enum, default_value_t)]
     pub payload: PayloadKind,
 }
 
 impl EdgeArgs {
-    /// What these options ask for.
+    /// The parts that these options enable.
     #[must_use]
     pub fn edge(&self) -> Edge {
         Edge {

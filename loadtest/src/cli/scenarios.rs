@@ -1,4 +1,4 @@
-//! Options of the scenarios, and the run that they describe.
+//! Owns the options of scenarios, and turns them into a run.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use crate::server::launch::{Conditions, Spec};
 /// Options of scenarios that publish.
 #[derive(Debug, Args)]
 pub struct PacedArgs {
-    /// Closed loop: publishes under way per room (echo: messages per client).
+    /// Closed loop: publishes in flight per room (echo: messages per client).
     #[arg(long, default_value_t = 1, value_name = "W", conflicts_with = "rate")]
     pub in_flight: u32,
-    /// Open loop: publishes per second offered, all rooms together; latency counts from the scheduled time.
+    /// Open loop: publishes per second in all rooms together. Latency counts from the scheduled time.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
-    /// Open loop: how arrivals are spread.
+    /// Open loop: distribution of publishes over time.
     #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
     pub arrivals: Arrivals,
-    /// Share of each room's members that stop reading.
+    /// Share of each room's members that stall.
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     pub stalled: f64,
     #[command(flatten)]
@@ -40,10 +40,10 @@ pub struct PacedArgs {
 /// Options of `soak`.
 #[derive(Debug, Args)]
 pub struct SoakArgs {
-    /// Things that clients do per second, all together; most are publishes.
+    /// Actions of all clients per second; most are publishes.
     #[arg(long, default_value_t = 500.0, value_name = "PER_SECOND")]
     pub actions: f64,
-    /// Rooms, of all processes together; by default one per 25 clients.
+    /// Rooms [default: one per 25 clients].
     #[arg(long)]
     pub rooms: Option<u32>,
     #[command(flatten)]
@@ -54,7 +54,7 @@ impl SoakArgs {
     /// The load.
     ///
     /// # Errors
-    /// A number that makes no sense.
+    /// An option is out of range.
     pub fn load(&self) -> anyhow::Result<SoakLoad> {
         ensure!(self.actions > 0.0, "--actions must be above 0");
         let rooms = self.rooms.unwrap_or(self.run.connections / 25).max(1);
@@ -65,19 +65,19 @@ impl SoakArgs {
 /// Options of `storm`.
 #[derive(Debug, Args)]
 pub struct StormArgs {
-    /// Publishes per second offered, all rooms together; latency counts from the scheduled time.
+    /// Publishes per second in all rooms together. Latency counts from the scheduled time.
     #[arg(long, default_value_t = 100.0, value_name = "PER_SECOND")]
     pub rate: f64,
-    /// How arrivals are spread.
+    /// Distribution of publishes over time.
     #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
     pub arrivals: Arrivals,
-    /// Share of the readers that lose their connection; publishers, one per room, keep theirs.
+    /// Share of readers that lose their connections. Publishers, one per room, keep theirs.
     #[arg(long, default_value_t = 100.0, value_name = "PERCENT")]
     pub share: f64,
-    /// From one storm to the next; the first comes after half of it.
+    /// Time between storms; the first comes after half of it.
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub every: Duration,
-    /// Spreads reconnects at random over this time, and over twice as much after each failure; 0s: at once.
+    /// Spreads reconnects at random over this time, doubled after each failure; 0s reconnects at once.
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub backoff: Duration,
     #[command(flatten)]
@@ -88,12 +88,18 @@ impl StormArgs {
     /// The load.
     ///
     /// # Errors
-    /// A number that makes no sense.
+    /// An option is out of range.
     pub fn load(&self) -> anyhow::Result<StormLoad> {
-        ensure!(self.share > 0.0 && self.share <= 100.0, "--share must be a percentage above 0");
+        ensure!(self.share > 0.0 && self.share <= 100.0, "--share must be a percentage above 0 and at most 100");
         ensure!(self.every >= Duration::from_millis(10), "--every must be at least 10ms");
-        ensure!(self.every / 2 < self.run.duration, "--every must be below twice the --duration: no storm would come");
-        ensure!(self.run.room_size.min(self.run.connections) > 1, "a storm needs rooms with readers: --room-size 2");
+        ensure!(
+            self.every / 2 < self.run.duration,
+            "--every must be less than twice --duration: otherwise no storm comes"
+        );
+        ensure!(
+            self.run.room_size.min(self.run.connections) > 1,
+            "--room-size must be at least 2: a storm needs readers"
+        );
         Ok(StormLoad {
             pace: open_loop(self.rate, self.arrivals)?,
             share_per_mille: (self.share * 10.0).round().max(1.0) as u32,
@@ -106,25 +112,25 @@ impl StormArgs {
 /// Options of `mixed`.
 #[derive(Debug, Args)]
 pub struct MixedArgs {
-    /// Publishes per second offered, all rooms together; latency counts from the scheduled time.
+    /// Publishes per second in all rooms together. Latency counts from the scheduled time.
     #[arg(long, default_value_t = 200.0, value_name = "PER_SECOND")]
     pub rate: f64,
-    /// Rooms, of all processes together; by default one per 10 clients.
+    /// Rooms [default: one per 10 clients].
     #[arg(long)]
     pub rooms: Option<u32>,
-    /// How unequal rooms are: the k-th largest has a share of 1 / k to the power of this.
+    /// Zipf exponent of room sizes: the k-th largest room has a share of 1 / k to this power.
     #[arg(long, default_value_t = 1.1, value_name = "EXPONENT")]
     pub zipf: f64,
-    /// Rooms that a client is in, on average.
+    /// Average rooms per client.
     #[arg(long, default_value_t = 2.0)]
     pub memberships: f64,
-    /// Publishes of a client in one go, on average, with half a second between two of them.
+    /// Average publishes per burst of a client, half a second apart.
     #[arg(long, default_value_t = 4.0)]
     pub burst: f64,
-    /// Presence queries and history reads per second, half of each; by default a tenth of `--rate`.
+    /// Presence queries and history reads per second, half of each [default: a tenth of `--rate`].
     #[arg(long, value_name = "PER_SECOND")]
     pub reads: Option<f64>,
-    /// Changes of room and lost connections per second, half of each; by default one per client in 100 s.
+    /// Room changes and lost connections per second, half of each [default: one per client in 100 s].
     #[arg(long, value_name = "PER_SECOND")]
     pub moves: Option<f64>,
     #[command(flatten)]
@@ -135,7 +141,7 @@ impl MixedArgs {
     /// The load.
     ///
     /// # Errors
-    /// A number that makes no sense.
+    /// An option is out of range.
     pub fn load(&self) -> anyhow::Result<MixedLoad> {
         let clients = self.run.connections;
         ensure!((1.0..1e8).contains(&self.rate), "--rate must be from 1 to 100,000,000");
@@ -143,7 +149,7 @@ impl MixedArgs {
         ensure!((1.0..=16.0).contains(&self.memberships), "--memberships must be from 1 to 16");
         ensure!((1.0..=1_000.0).contains(&self.burst), "--burst must be from 1 to 1000");
         let rooms = self.rooms.unwrap_or(clients / 10).max(1);
-        ensure!(f64::from(rooms) >= self.memberships, "--memberships cannot be more than --rooms");
+        ensure!(f64::from(rooms) >= self.memberships, "--memberships must be at most --rooms");
         let reads_per_second = self.reads.unwrap_or(self.rate / 10.0);
         let moves_per_second = self.moves.unwrap_or(f64::from(clients) / 100.0);
         ensure!((0.0..1e8).contains(&reads_per_second), "--reads must be below 100,000,000");
@@ -166,130 +172,130 @@ fn nanoseconds(time: Duration) -> anyhow::Result<u64> {
     u64::try_from(time.as_nanos()).context("too long")
 }
 
-/// How open-loop arrivals are spread.
+/// Distribution of open-loop publishes over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Arrivals {
-    /// Independent: some come close together.
+    /// Poisson process: independent times, some close together.
     Poisson,
-    /// Evenly spaced in each room, the rooms out of step.
+    /// Even intervals in each room, shifted between rooms.
     Even,
 }
 
-/// Dialects by name.
+/// Names of dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DialectName {
-    /// Roomring, text messages.
+    /// Roomring's JSON form.
     Json,
-    /// Roomring, binary messages.
+    /// Roomring's binary form.
     Binary,
-    /// Any server, by templates (`--raw-…`; the defaults suit the servers in `peers/`).
+    /// Any server, by templates (`--raw-…`; the defaults suit the servers of `peers/`).
     Raw,
 }
 
 /// Options of every scenario.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// The server; repeated: clients take turns among them.
+    /// URL of the server. Repeat it to spread clients over several servers.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Vec<String>,
-    /// Starts the server in place of `--url` and `--pid`: `roomring`, `roomring=PATH`, `floor`, or one of `peers/`: `uws`,
-    /// `bun`, `ws`, `socketio`, `gorilla`, `nchan`, `tungstenite`.
+    /// Starts a server instead of using `--url` and `--pid`: `roomring`, `roomring=PATH`, `floor`, or a server of
+    /// `peers/` (`uws`, `bun`, `ws`, `socketio`, `gorilla`, `nchan`, `tungstenite`).
     #[arg(long, conflicts_with_all = ["url", "pid"])]
     pub server: Option<Spec>,
-    /// CPUs of a server that is started here: `0` or `0,2-5`.
+    /// CPUs of the server that `--server` starts: `0` or `0,2-5`.
     #[arg(long, value_name = "LIST")]
     pub server_cores: Option<String>,
-    /// Configuration of a Roomring that is started here.
+    /// Configuration of the Roomring that `--server` starts.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub server_set: Vec<String>,
-    /// How it is spoken to.
+    /// Protocol of the server.
     #[arg(long, value_enum, default_value_t = DialectName::Json)]
     pub dialect: DialectName,
-    /// Clients.
+    /// Number of clients.
     #[arg(long, short, default_value_t = 1_000)]
     pub connections: u32,
-    /// Members of a room.
+    /// Members per room.
     #[arg(long, short, default_value_t = 100)]
     pub room_size: u32,
-    /// Bytes of payload in a publication.
+    /// Bytes of payload per publication.
     #[arg(long, default_value_t = 128)]
     pub size: usize,
-    /// Time that is recorded.
+    /// Measured time.
     #[arg(long, short, default_value = "10s", value_parser = duration)]
     pub duration: Duration,
-    /// Time before it, at the same load.
+    /// Warm-up: time under load before measuring.
     #[arg(long, default_value = "2s", value_parser = duration)]
     pub warmup: Duration,
-    /// Time between the last join and the load; memory is read at its end.
+    /// Time between the last join and the load. Memory is read at its end.
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub settle: Duration,
-    /// CPUs of the generator, one process each, pinned: `1` or `2,4-7`.
+    /// CPUs of the generator, with one pinned process each: `1` or `2,4-7`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// Generator processes (more are used when the clients do not fit).
+    /// Generator processes; more start if the clients do not fit.
     #[arg(long, default_value_t = 1)]
     pub processes: u32,
-    /// The server's process on this host: its CPU time and memory become part of the result.
+    /// Process of the server on this host, to measure its CPU time and memory.
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Roomring's control address: what it tells by `/metrics` becomes part of the result, and after a soak its
-    /// `/stats` must be back at zero.
+    /// Control address of Roomring. The result includes its `/metrics`, and after a soak its `/stats` must be back at
+    /// zero.
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
     /// Source addresses per process on loopback.
     #[arg(long, default_value_t = 64)]
     pub sources: u32,
-    /// Connection attempts under way at a time.
+    /// Maximum connection attempts in flight.
     #[arg(long, default_value_t = 128)]
     pub connecting: usize,
-    /// Repeats the random choices of another run.
+    /// Seed of all random choices [default: random].
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
     pub edge: EdgeArgs,
     #[command(flatten)]
     pub keep: KeepArgs,
-    /// No progress on standard error.
+    /// Shows no progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,
-    /// Raw dialect: added to the URL's path.
+    /// Raw dialect: template appended to the URL's path.
     #[arg(long, default_value = "/room/{room}", value_name = "TEMPLATE")]
     pub raw_target: String,
-    /// Raw dialect: sent on opening.
+    /// Raw dialect: template of the join message.
     #[arg(long, default_value = "", value_name = "TEMPLATE")]
     pub raw_join: String,
-    /// Raw dialect: a message that contains this answers the join.
+    /// Raw dialect: text in the reply to a join.
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub raw_joined: String,
-    /// Raw dialect: sent to publish.
+    /// Raw dialect: template of a publish.
     #[arg(long, default_value = "{data}", value_name = "TEMPLATE")]
     pub raw_publish: String,
-    /// Raw dialect: binary frames in place of text.
+    /// Raw dialect: sends binary frames instead of text.
     #[arg(long)]
     pub raw_binary: bool,
-    /// Raw dialect: a message that is answered at once, whole, as Socket.IO's ping by `2=3`; may be repeated.
+    /// Raw dialect: answers a whole message, such as Socket.IO's ping with `2=3`. May be repeated.
     #[arg(long, value_name = "MESSAGE=ANSWER", value_parser = raw::answer_rule)]
     pub raw_answer: Vec<(String, String)>,
-    /// Raw dialect: a message from the server holds several, one in each line.
+    /// Raw dialect: each line of a server message is a message.
     #[arg(long)]
     pub raw_lines: bool,
 }
 
 impl PacedArgs {
-    /// When publishes happen.
+    /// The pace of publishes.
     ///
     /// # Errors
-    /// A number that makes no sense.
+    /// An option is out of range.
     pub fn pace(&self) -> anyhow::Result<PublishPace> {
         ensure!(self.in_flight > 0, "--in-flight must be at least 1");
         let Some(per_second) = self.rate else { return Ok(PublishPace::InFlight(self.in_flight)) };
         open_loop(per_second, self.arrivals)
     }
 
-    /// The share of stalled readers, of 1,000.
+    /// The share of stalled readers, in thousandths.
     ///
     /// # Errors
-    /// It is not a percentage below 100.
+    /// The option is out of range.
     pub fn stalled_per_mille(&self) -> anyhow::Result<u32> {
         ensure!((0.0..100.0).contains(&self.stalled), "--stalled must be a percentage below 100");
         Ok((self.stalled * 10.0).round() as u32)
@@ -300,7 +306,7 @@ impl RunArgs {
     /// The run that these options describe.
     ///
     /// # Errors
-    /// A value that makes no sense, said in a plain sentence.
+    /// An option is invalid.
     pub fn single(&self, scenario: Scenario) -> anyhow::Result<SingleRun> {
         let (options, conditions) = (self.options(scenario)?, self.conditions(scenario)?);
         Ok(SingleRun { options, conditions, shows_progress: !self.quiet })
@@ -325,7 +331,7 @@ impl RunArgs {
             warmup: self.warmup,
             duration: self.duration,
             settle: self.settle,
-            cores: self.cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
+            cores: self.cores.as_deref().map_or(Ok(Vec::new()), core_list).context("--cores")?,
             processes: self.processes,
             pid: self.pid,
             floor: None,
@@ -336,10 +342,10 @@ impl RunArgs {
         })
     }
 
-    /// How a server is to be started for these options.
+    /// Conditions for a server that is started for this run.
     fn conditions(&self, scenario: Scenario) -> anyhow::Result<Conditions> {
         Ok(Conditions {
-            cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list)?,
+            cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list).context("--server-cores")?,
             set: self.server_set.clone(),
             echo: matches!(scenario, Scenario::Echo { .. }),
             edge: self.edge.edge(),
@@ -348,10 +354,10 @@ impl RunArgs {
         })
     }
 
-    /// What stands between the clients and these targets.
+    /// TLS, compression, tokens and limits for these targets.
     fn edge(&self, targets: &[Target]) -> anyhow::Result<Edge> {
         let secure = targets.iter().filter(|target| target.secure).count();
-        ensure!(secure == 0 || secure == targets.len(), "--url: either all begin with wss:// or none");
+        ensure!(secure == 0 || secure == targets.len(), "--url: expected wss:// in all URLs or in none");
         let edge = self.edge.edge();
         Ok(Edge { tls: edge.tls || secure > 0, ..edge })
     }

@@ -1,35 +1,35 @@
-//! Values of options that are read from text: durations and lists of CPUs.
+//! Owns the parsing of durations and CPU lists in options.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// Reads `10s`, `250ms`, `2m`.
+/// Parses `10s`, `250ms`, `2m`.
 ///
 /// # Errors
-/// It is not such a duration.
+/// The text is not a duration.
 pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let split = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().context("not a duration like 10s, 250ms or 2m")?;
+    let number: f64 = number.parse().context("expected a duration such as 10s, 250ms or 2m")?;
     let seconds = match unit {
         "ms" => number / 1_000.0,
         "s" => number,
         "m" => number * 60.0,
-        _ => bail!("not a duration like 10s, 250ms or 2m"),
+        _ => bail!("expected a duration such as 10s, 250ms or 2m"),
     };
     Duration::try_from_secs_f64(seconds).context("too long")
 }
 
-/// Reads `0,2-5`.
+/// Parses `0,2-5`.
 ///
 /// # Errors
-/// It is not such a list.
+/// The text is not a list of CPUs.
 pub fn core_list(text: &str) -> anyhow::Result<Vec<usize>> {
     let mut cores = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let wrong = || format!("{text:?} is not a list of CPUs like 0,2-5");
+        let wrong = || format!("expected a list of CPUs such as 0,2-5; got {text:?}");
         let (first, last): (usize, usize) =
             (first.trim().parse().with_context(wrong)?, last.trim().parse().with_context(wrong)?);
         cores.extend(first..=last);

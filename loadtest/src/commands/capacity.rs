@@ -1,5 +1,5 @@
-//! `capacity`: what this host will hold, estimated from short runs against a Roomring that is started for each. Leads
-//! the runs and reads the host's limits; the arithmetic is in [`model`].
+//! Owns `capacity`: estimates what this host holds from short runs against Roomring. Starts the runs and reads the
+//! host's limits; [`model`] does the arithmetic.
 
 mod model;
 mod show;
@@ -18,15 +18,15 @@ use crate::results::outcome::Outcome;
 use crate::text::grouped;
 use model::{CostRange, Costs, Estimate, HostLimits, IdleRun, Pattern, bytes_per_connection};
 
-/// Messages per read at a receiver above which a run shows merged sends, and publishes per second and room below which
-/// there is no reason for them but a host that let the server wait.
+/// A run has merged sends above this many messages per read. Below this many publishes per second and room, only a host
+/// that delayed the server explains them.
 const MERGED: f64 = 1.5;
 const MERGED_RATE: f64 = 100.0;
 
-/// Pings come so often in the idle runs, in seconds, so that a short one sees enough of them.
+/// Time between pings in idle runs, in seconds, so that a short run has enough pings.
 const PING_S: f64 = 2.0;
 
-/// What one round measured.
+/// Measurements of one round.
 struct Round {
     bytes: (f64, f64),
     ping_ns: f64,
@@ -34,7 +34,7 @@ struct Round {
     connect_ns: f64,
 }
 
-/// What is written by `--json`.
+/// Contents of the `--json` file.
 #[derive(Serialize)]
 struct Kept<'a> {
     loadtest: &'static str,
@@ -47,10 +47,10 @@ struct Kept<'a> {
     doubts: &'a [String],
 }
 
-/// Measures, estimates, prints. True when nothing speaks against what was measured.
+/// Measures, estimates and prints. Returns whether the measurements are valid.
 ///
 /// # Errors
-/// An option makes no sense, the server cannot be started, or a run fails.
+/// An option is invalid, the server cannot be started, or a run fails.
 pub fn run(args: &CapacityArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let mut runs = Runs::new(args, stop)?;
     let host = runs.host()?;
@@ -65,7 +65,8 @@ pub fn run(args: &CapacityArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> 
             break;
         }
     }
-    let of = |read: fn(&Round) -> f64| CostRange::of(rounds.iter().map(read).collect()).context("nothing was measured");
+    let of =
+        |read: fn(&Round) -> f64| CostRange::of(rounds.iter().map(read).collect()).context("no round was completed");
     let costs = Costs {
         user_bytes: of(|round| round.bytes.0)?,
         kernel_bytes: of(|round| round.bytes.1)?,
@@ -93,15 +94,15 @@ pub fn run(args: &CapacityArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> 
     Ok(valid)
 }
 
-/// The runs and what they have in common.
+/// The runs and their common state.
 struct Runs<'a> {
     args: &'a CapacityArgs,
     stop: &'a Arc<AtomicBool>,
     server_cores: Vec<usize>,
     generator_cores: String,
-    /// Publishes per second: those of the pattern, or fewer where they would keep the server busier than asked for.
+    /// Publishes per second: those of the pattern, or fewer if they would exceed `--busy`.
     rate: Option<f64>,
-    /// How busy a core was while deliveries were measured, in percent, in each round.
+    /// CPU use of a core during the fan-out of each round, in percent.
     busy: Vec<f64>,
     doubts: Vec<String>,
 }
@@ -110,14 +111,17 @@ impl<'a> Runs<'a> {
     fn new(args: &'a CapacityArgs, stop: &'a Arc<AtomicBool>) -> anyhow::Result<Self> {
         ensure!(args.rounds > 0, "--rounds must be at least 1");
         ensure!(args.connections >= 100, "--connections must be at least 100");
-        ensure!(args.busy > 0.0 && args.busy <= 100.0, "--busy must be a percentage above 0");
+        ensure!(args.busy > 0.0 && args.busy <= 100.0, "--busy must be a percentage above 0 and at most 100");
         ensure!((0.0..=100.0).contains(&args.stalled), "--stalled must be a percentage");
-        ensure!(args.rate_per_user >= 0.0, "--rate-per-user must not be below 0");
-        ensure!(args.room_size > 0 && args.room_size <= args.connections, "--room-size must be 1 to --connections");
+        ensure!(args.rate_per_user >= 0.0, "--rate-per-user must be at least 0");
+        ensure!(
+            args.room_size > 0 && args.room_size <= args.connections,
+            "--room-size must be from 1 to --connections"
+        );
         ensure!(args.duration.as_secs_f64() >= 1.0, "--duration must be at least 1s");
         ensure!(args.heartbeat.as_secs_f64() > 0.0, "--heartbeat must be above 0");
         ensure!(args.for_cores != Some(0), "--for-cores must be at least 1");
-        let server_cores = core_list(&args.server_cores)?;
+        let server_cores = core_list(&args.server_cores).context("--server-cores")?;
         let there = std::thread::available_parallelism().map_or(1, usize::from);
         let free = (0..there).find(|cpu| !server_cores.contains(cpu)).unwrap_or(0);
         let generator_cores = args.cores.clone().unwrap_or_else(|| free.to_string());
@@ -134,11 +138,11 @@ impl<'a> Runs<'a> {
         Ok(Round { bytes: bytes_per_connection(small_run, large_run), ping_ns, delivery_ns, connect_ns })
     }
 
-    /// Memory with so many clients, and CPU time per ping.
+    /// Measures memory with this many clients, and CPU time per ping.
     fn idle(&mut self, connections: u32) -> anyhow::Result<(IdleRun, f64)> {
         let interval = format!("heartbeat.interval={}ms", (PING_S * 1e3) as u64);
         let count = connections.to_string();
-        // Pings of connections that came at different times are even only after one interval.
+        // Pings are spread evenly only after one interval.
         let warmup = format!("{}ms", (PING_S * 1e3) as u64);
         let outcome = self.measure(&["idle", "-c", &count, "--warmup", &warmup, "--server-set", &interval])?;
         let figures = outcome.server.as_ref().context("the server's figures are missing")?;
@@ -148,8 +152,8 @@ impl<'a> Runs<'a> {
         Ok((IdleRun { connections: f64::from(connections), private: full.private as f64, slab }, ping_ns))
     }
 
-    /// CPU time per delivery at the rate of the pattern. A core that is busier spends less on each, so this is on the
-    /// safe side; a closed loop, or a higher rate in as many rooms, would merge messages that the pattern keeps apart.
+    /// Measures CPU time per delivery at the rate of the pattern. A busier core spends less per delivery, so the
+    /// estimate is on the safe side. A closed loop, or a higher rate in the same rooms, would merge messages.
     fn fanout(&mut self) -> anyhow::Result<f64> {
         let (count, size, payload) =
             (self.args.connections.to_string(), self.args.room_size.to_string(), self.args.payload.to_string());
@@ -177,7 +181,7 @@ impl<'a> Runs<'a> {
         cpu_ns(&outcome)
     }
 
-    /// One run with these arguments on top of what all runs have in common.
+    /// Runs once with these arguments and the common ones.
     fn measure(&mut self, words: &[&str]) -> anyhow::Result<Outcome> {
         let duration = format!("{}ms", self.args.duration.as_millis());
         let common =
@@ -214,62 +218,62 @@ impl<'a> Runs<'a> {
         };
         let page = number_of(&text("/proc/self/smaps"), "KernelPageSize:", 0).unwrap_or(4.0) * 1024.0;
         Ok(HostLimits {
-            memory_bytes: memory.context("this host does not tell its memory: say --memory")?,
+            memory_bytes: memory.context("cannot read the memory of this host: use --memory")?,
             open_files: files
                 .or_else(|| number_of(&text("/proc/self/limits"), "Max open files", 1))
-                .context("this host does not tell its limit of open files: say --open-files")?,
+                .context("cannot read the limit of open files: use --open-files")?,
             tcp_bytes: sysctl("tcp_mem", 2).map(|pages| pages * page),
             send_buffer_bytes: sysctl("tcp_wmem", 2),
             unsent_bytes: sysctl("tcp_notsent_lowat", 0),
         })
     }
 
-    /// What the figures rest on, beside the model's own assumptions.
+    /// Assumptions behind the figures, beyond those of the model.
     fn about(&self) -> Vec<String> {
         let busy = CostRange::of(self.busy.clone()).unwrap_or(CostRange::exactly(0.0));
         vec![
             format!(
-                "deliveries of {} B cost what they did to {} connections with cores {:.0} to {:.0} % busy",
+                "deliveries of {} B cost as measured with {} connections and cores {:.0} to {:.0} % busy",
                 self.args.payload,
                 grouped(u64::from(self.args.connections)),
                 busy.low,
                 busy.high
             ),
-            "a busier core spends less on each; with many more connections, which its caches hold less of, more".into(),
-            "limits.connect_rate, server.max_connections and the network are not in the way".into(),
+            "a busier core spends less per delivery; one with many more connections spends more (caches)".into(),
+            "limits.connect_rate, server.max_connections and the network allow it".into(),
         ]
     }
 }
 
-/// CPU time per unit of work.
+/// CPU time per unit of work, in nanoseconds.
 fn cpu_ns(outcome: &Outcome) -> anyhow::Result<f64> {
     let figures = outcome.server.as_ref().context("the server's figures are missing")?;
-    ensure!(figures.cpu_ns > 0.0, "nothing was done in {:.1} s", outcome.measured_s);
+    ensure!(figures.cpu_ns > 0.0, "no work was done in {:.1} s", outcome.measured_s);
     Ok(figures.cpu_ns)
 }
 
-/// What speaks against a run's costs. That the generator was late or busy does not: it moves latencies, not these.
+/// Reasons to doubt a run's costs. A late or busy generator is none: it affects latencies only.
 fn doubts(outcome: &Outcome) -> Vec<String> {
     let total = &outcome.total;
     let counts = [
         (total.lost(), "publications lost"),
         (total.duplicated, "publications received twice"),
         (total.out_of_order, "publications received out of order"),
-        (total.wrong + total.misrouted, "messages that cannot be right"),
+        (total.wrong + total.misrouted, "wrong messages"),
         (total.disconnected, "connections ended by the server or broken"),
         (total.errors, "commands refused"),
     ];
     counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
 }
 
-/// Whether messages came merged that the pattern keeps apart: the server, or the generator, waited for a CPU.
+/// Whether messages arrived merged although the pattern separates them: server or generator waited for a CPU.
 fn starved(outcome: &Outcome, rate_per_room: f64) -> Option<String> {
     let merged = outcome.measured.delivered as f64 / outcome.measured.receives.max(1) as f64;
     (merged > MERGED && rate_per_room < MERGED_RATE)
-        .then(|| format!("{merged:.1} messages came at once: this host is too busy with something else to be measured"))
+        .then(|| format!("{merged:.1} messages arrived at once: this host is too busy to be measured"))
 }
 
-/// A number behind a name at the start of a line; `index` counts from 0. `unlimited` is none that matters.
+/// The number at word `index` after a name at the start of a line. `unlimited` is `f64::MAX`.
 fn number_of(text: &str, name: &str, index: usize) -> Option<f64> {
     let word = text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(index)?;
     if word == "unlimited" { Some(f64::MAX) } else { word.parse().ok() }
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_make_no_sense_are_refused() {
+    fn options_out_of_range_are_refused() {
         for wrong in ["--rounds 0", "--busy 0", "--busy 101", "--room-size 0", "--for-cores 0", "--connections 5"] {
             let words = ["loadtest", "capacity"].into_iter().chain(wrong.split(' '));
             let cli = Cli::try_parse_from(words).expect("clap takes it");

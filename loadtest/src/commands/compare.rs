@@ -1,5 +1,5 @@
-//! Several servers under the same scenario, one after another, round by round: on a machine whose speed drifts, only
-//! runs that alternate can be compared.
+//! Owns `compare`: runs several servers under the same scenario, in alternating rounds. On a machine with drifting
+//! speed, only alternating runs are comparable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::results::outcome::Outcome;
 use crate::server::launch::{ServerKind, Spec};
 use crate::text;
 
-/// Runs all rounds and prints the comparison. True when every run can be believed.
+/// Runs all rounds and prints the comparison. Returns whether every run is valid.
 ///
 /// # Errors
 /// A server cannot be started or reached.
@@ -31,7 +31,7 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let mut all = Comparison { servers: args.servers.iter().map(|spec| compared(&spec.label)).collect() };
     'rounds: for round in 0..args.rounds as usize {
         for place in 0..count {
-            // Another one begins each round: none profits from its place.
+            // Each round begins with another server: none profits from its place.
             let index = (round + place) % count;
             let spec = &args.servers[index];
             let outcome = one(run_args, scenario, spec, all.servers[0].runs.first(), stop)?;
@@ -48,18 +48,18 @@ pub fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     Ok(valid)
 }
 
-/// The scenario behind `--`.
+/// Parses the scenario after `--`.
 ///
 /// # Errors
-/// It is none, or names a server of its own.
+/// It is not a scenario, or names a server itself.
 pub fn scenario_command<'a>(words: impl IntoIterator<Item = &'a String>) -> anyhow::Result<LoadtestCommand> {
     let words = std::iter::once("loadtest".to_owned()).chain(words.into_iter().cloned());
     let inner = Cli::try_parse_from(words)?.command;
-    ensure!(scenario_of(&inner)?.1.server.is_none(), "servers are named before `--`, not by --server");
+    ensure!(scenario_of(&inner)?.1.server.is_none(), "--server: expected servers before `--`");
     Ok(inner)
 }
 
-/// One run of one server. A floor server sends frames as long as those that the first server sent in `first`.
+/// Runs one server once. A floor server sends frames of the same length as the server in `first`.
 ///
 /// # Errors
 /// The server cannot be started or reached.
@@ -77,7 +77,7 @@ pub fn one(
     args.single(scenario)?.start(Some(spec), stop)
 }
 
-/// A run in one line, while others follow.
+/// A run in one line.
 #[must_use]
 pub fn line(outcome: &Outcome) -> String {
     let (work, unit) = outcome.work();

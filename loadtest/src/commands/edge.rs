@@ -1,5 +1,5 @@
-//! `edge`: what TLS, compression, tokens and limits cost. A standard set of scenarios, with and without each part, round
-//! by round. Adds no figures of its own.
+//! Owns `edge`: measures the cost of TLS, compression, tokens and limits. Runs a standard set of scenarios with and
+//! without each part, in alternating rounds. Never adds figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::results::document::Document;
 use crate::results::edge::{EdgeResult, EdgeScenario};
 use crate::server::launch::{ServerKind, Spec};
 
-/// Names of the scenarios, and their command lines; `FAST` stands for the options that most share.
+/// Names of the scenarios, and their command lines with `FAST` for common options.
 const SCENARIOS: [(&str, &str); 5] = [
     ("fanout, 1 in flight", "fanout FAST --in-flight 1"),
     ("fanout, 16 in flight", "fanout FAST --in-flight 16"),
@@ -26,21 +26,21 @@ const SCENARIOS: [(&str, &str); 5] = [
     ("idle", "idle --connections 5000 --room-size 100 --settle 1s --warmup 0s --duration 3s"),
 ];
 
-/// What only those who come again can do: measured where that is the scenario.
+/// Session resumption needs reconnects, so only `churn` measures it.
 const RESUMED: (&str, &str) = ("churn", "tls-resume");
 
-/// Runs all of it and prints a table for each scenario. True when everything was run and can be believed.
+/// Runs all scenarios and prints a table for each. Returns whether all runs are complete and valid.
 ///
 /// # Errors
-/// An option makes no sense, or the plain server cannot be started or reached.
+/// An option is invalid, or the plain server cannot be started or reached.
 pub fn run(args: &EdgeCommandArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    ensure!(args.server.kind == ServerKind::Roomring, "--server {}: edge is about a roomring", args.server.label);
+    ensure!(args.server.kind == ServerKind::Roomring, "--server {}: edge needs a roomring", args.server.label);
     let wanted = |name: &&(&str, &str)| args.only.as_ref().is_none_or(|only| name.0.contains(only));
     let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).collect();
     if scenarios.is_empty() {
         let names = SCENARIOS.map(|(name, _)| name).join("; ");
-        bail!("--only {}: the scenarios are {names}", args.only.as_deref().unwrap_or_default());
+        bail!("--only {}: expected part of a scenario's name: {names}", args.only.as_deref().unwrap_or_default());
     }
     let mut all = EdgeResult { server: args.server.label.clone(), payload_bytes: args.size, scenarios: Vec::new() };
     for (name, arguments) in scenarios {
@@ -55,7 +55,7 @@ pub fn run(args: &EdgeCommandArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<boo
     Ok(valid)
 }
 
-/// The server as it is, then with each of the parts.
+/// The plain server, then the server with each part.
 fn variants(args: &EdgeCommandArgs, name: &str) -> anyhow::Result<Vec<Spec>> {
     let of = |label: &str, edge: Edge| Spec { label: label.to_owned(), edge, ..args.server.clone() };
     let mut specs = vec![of("plain", args.server.edge)];
@@ -65,7 +65,7 @@ fn variants(args: &EdgeCommandArgs, name: &str) -> anyhow::Result<Vec<Spec>> {
         parts.insert(behind, RESUMED.1);
     }
     for part in parts {
-        // As behind a server's name.
+        // Parsed like the parts after a server's name.
         let (edge, _) = Edge::of_name(&format!("+{part}"))?;
         specs.push(of(part, edge.and(args.server.edge)));
     }
@@ -98,7 +98,7 @@ fn scenario(
     let rounds = if args.quick { 1 } else { args.rounds };
     for round in 0..rounds as usize {
         for place in 0..specs.len() {
-            // Another one begins each round: none profits from its place.
+            // Each round begins with another part: none profits from its place.
             let index = (round + place) % specs.len();
             let spec = &specs[index];
             if result.failed.iter().any(|(label, _)| *label == spec.label) {
@@ -106,7 +106,7 @@ fn scenario(
             }
             let outcome = match compare::one(run_args, scenario, spec, None, stop) {
                 Ok(outcome) => outcome,
-                // The other parts still have their figures.
+                // The figures of the other parts remain.
                 Err(error) if index > 0 => {
                     eprintln!("{name}, {}: {error:#}", spec.label);
                     result.failed.push((spec.label.clone(), format!("{error:#}")));
@@ -126,7 +126,7 @@ fn scenario(
     Ok(result)
 }
 
-/// What all scenarios have in common.
+/// Applies the common options to a scenario.
 fn conditions(args: &EdgeCommandArgs, command: &mut LoadtestCommand) {
     let run: &mut RunArgs = match command {
         LoadtestCommand::Fanout(paced) | LoadtestCommand::Echo(paced) => &mut paced.run,
@@ -164,7 +164,7 @@ mod tests {
             let (scenario, run) = scenario_of(&command).expect("a single run");
             let options = run.single(scenario).expect("good").options;
             assert_eq!((options.payload_bytes, options.seed, options.cores.as_slice()), (700, 4, &[1][..]), "{name}");
-            assert!(options.duration.as_secs() <= 1, "{name}: it is to be quick");
+            assert!(options.duration.as_secs() <= 1, "{name}: must be quick");
         }
     }
 

@@ -1,5 +1,5 @@
-//! How the cost grows: one scenario with one of its options going through several values, for one or several servers,
-//! interleaved round by round. Adds no figures of its own.
+//! Owns `grow`: runs one scenario with several values of one option, against one or several servers, in alternating
+//! rounds. Never adds figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use crate::report::growth::table;
 use crate::results::comparison::{Compared, Comparison, Growth, GrowthStep};
 use crate::results::document::Document;
 
-/// Runs all rounds and prints a row for each value and server. True when every run can be believed.
+/// Runs all rounds and prints a row per value and server. Returns whether every run is valid.
 ///
 /// # Errors
-/// The option is none of the scenario's, or a server cannot be started or reached.
+/// The scenario has no such option, or a server cannot be started or reached.
 pub fn run(args: &GrowArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let GrowArgs { over, compare: args } = args;
     ensure!(args.rounds > 0, "--rounds must be at least 1");
@@ -53,13 +53,13 @@ pub fn run(args: &GrowArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     Ok(valid)
 }
 
-/// Reads `connections=1000,5000,20000`.
+/// Parses `connections=1000,5000,20000`.
 fn option_values(over: &str) -> anyhow::Result<(&str, Vec<String>)> {
     let Some((option, values)) = over.split_once('=') else {
-        bail!("{over:?} is not an option of the scenario with its values, like connections=1000,5000,20000");
+        bail!("--over: expected an option and its values, such as connections=1000,5000,20000; got {over:?}");
     };
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
-    ensure!(values.iter().all(|value| !value.is_empty()), "--over {over}: a value is empty");
+    ensure!(values.iter().all(|value| !value.is_empty()), "--over {over}: expected a value between commas");
     Ok((option.trim_start_matches('-'), values))
 }
 

@@ -1,4 +1,4 @@
-//! Keeps results in the files that were asked for, and renders kept ones again.
+//! Writes results to the files of `--json` and `--html`, and renders saved results. Never changes a result.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::cli::{KeepArgs, ReportArgs};
 use crate::report::html;
 use crate::results::document::{Document, write_json};
 
-/// Writes the files that were asked for.
+/// Writes the files of `--json` and `--html`.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -22,7 +22,7 @@ pub fn keep(document: &Document, files: &KeepArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Renders kept results. True when they can be read, whatever their verdicts.
+/// Renders saved results. Returns true even for invalid results.
 ///
 /// # Errors
 /// A result cannot be read, or the report cannot be written.

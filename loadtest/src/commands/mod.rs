@@ -1,4 +1,4 @@
-//! The commands: each does what its options say, prints what came of it, and says whether that can be believed.
+//! Owns the commands: each runs by its options, prints its result, and returns whether the result is valid.
 
 pub mod capacity;
 pub mod compare;

@@ -1,4 +1,4 @@
-//! The commands that are one run of one scenario.
+//! Owns the commands that run one scenario once.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,10 +9,10 @@ use crate::plan::Scenario;
 use crate::report;
 use crate::results::document::Document;
 
-/// Runs it and prints its table. True when the result can be believed.
+/// Runs the scenario and prints its table. Returns whether the result is valid.
 ///
 /// # Errors
-/// The options make no sense, or the server cannot be started or reached.
+/// An option is invalid, or the server cannot be started or reached.
 pub fn run(args: &RunArgs, scenario: Scenario, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let outcome = args.single(scenario)?.start(args.server.as_ref(), stop)?;
     print!("{}", report::run::table(&outcome));

@@ -1,5 +1,5 @@
-//! What healthy readers feel when others stall: the same load without and with stalled readers, turn about, and the
-//! ratio of the healthy ones' percentiles.
+//! Owns `slow`: compares the latency of healthy readers with and without stalled readers, under the same load, in
+//! alternating runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use crate::report::run::table;
 use crate::results::comparison::{SlowComparison, SlowRound};
 use crate::results::document::Document;
 
-/// Rounds of both runs: the median round's ratio is the result.
+/// Rounds of both runs. The result is the ratio of the median round.
 const ROUNDS: usize = 3;
 
-/// Runs all rounds. True when every run can be believed.
+/// Runs all rounds and prints the result. Returns whether every run is valid.
 ///
 /// # Errors
 /// The server cannot be started or reached.
@@ -24,7 +24,7 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let slow = rounds(args, ROUNDS, stop)?;
     let valid = slow.valid() && !slow.rounds.is_empty();
     if slow.rounds.is_empty() {
-        println!("ended before a round was whole: nothing to compare");
+        println!("ended before the first round was complete");
     }
     if let Some(round) = slow.median() {
         print!("{}\n{}\n", table(&round.without), table(&round.with));
@@ -38,13 +38,13 @@ pub fn run(args: &PacedArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     Ok(valid)
 }
 
-/// Runs so many rounds; fewer when `stop` ends them, whole ones alone.
+/// Runs `count` rounds, or fewer if `stop` is set. Returns complete rounds only.
 ///
 /// # Errors
 /// The server cannot be started or reached.
 pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<SlowComparison> {
     let stalled_per_mille = if args.stalled > 0.0 { args.stalled_per_mille()? } else { 10 };
-    ensure!(args.rate.is_some(), "slow needs --rate: only an open loop keeps the load the same with and without");
+    ensure!(args.rate.is_some(), "--rate is missing: slow needs an open loop, which keeps the load the same");
     let pace = args.pace()?;
     let mut slow = SlowComparison { rounds: Vec::new() };
     for round in 0..count {
@@ -52,14 +52,14 @@ pub fn rounds(args: &PacedArgs, count: usize, stop: &Arc<AtomicBool>) -> anyhow:
             let scenario = Scenario::Fanout { pace, stalled_per_mille };
             args.run.single(scenario)?.start(args.run.server.as_ref(), stop)
         };
-        // Turn about: neither profits from its place.
+        // Alternating order: neither run profits from its place.
         let order = if round % 2 == 0 { [0, stalled_per_mille] } else { [stalled_per_mille, 0] };
         let first = leg(order[0])?;
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let second = leg(order[1])?;
-        // A round that was ended early compares different times.
+        // Runs of different length are not comparable.
         if stop.load(Ordering::Relaxed) {
             break;
         }

@@ -1,9 +1,9 @@
-//! What the command lines of the suite and of `edge` have in common.
+//! Owns the common parts of the command lines in the suite and in `edge`.
 
-/// Options that `FAST` stands for.
+/// Options that replace `FAST`.
 const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s";
 
-/// The words of a command line, with `FAST` for the options that most share; with `quick`, one that is over soon.
+/// Splits a command line into words and expands `FAST`. With `quick`, shortens the run.
 pub fn words(line: &str, quick: bool) -> Vec<String> {
     let all = line.replace("FAST", FAST);
     let mut words: Vec<String> = all.split_whitespace().map(str::to_owned).collect();
@@ -13,7 +13,7 @@ pub fn words(line: &str, quick: bool) -> Vec<String> {
     words
 }
 
-/// Makes a command line one that is over soon: with less time, and fewer idle connections.
+/// Shortens a run: less time, and fewer idle connections.
 fn shorten(words: &mut [String]) {
     for at in 1..words.len() {
         let shorter = match (words[at - 1].as_str(), words[at].as_str()) {
@@ -27,7 +27,7 @@ fn shorten(words: &mut [String]) {
     }
 }
 
-/// The CPU of the server (0) or the generator (1), when there are two.
+/// The default CPU of the server (0) or the generator (1), if there are two CPUs.
 pub fn default_cpu(place: usize) -> Option<String> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     cpus.get(place).filter(|_| cpus.len() >= 2).map(|cpu| cpu.id.to_string())

@@ -1,4 +1,4 @@
-//! The canonical suite: a short run of each scenario against one server, every figure against its target.
+//! Owns the suite: runs each scenario for a short time against one server and compares every figure to its target.
 
 mod parts;
 
@@ -20,7 +20,7 @@ use crate::results::suite::{PartResult, SuiteResult};
 use crate::server::launch::{Conditions, ServerKind, Spec};
 use parts::{Evidence, PARTS, SuitePart};
 
-/// Runs all parts and prints their table. True when every run can be believed.
+/// Runs all parts and prints their table. Returns whether every run is valid.
 ///
 /// # Errors
 /// The server cannot be started, or a file cannot be written.
@@ -57,7 +57,7 @@ pub fn run(args: &SuiteArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     Ok(valid)
 }
 
-/// Why a part cannot be run, if so.
+/// The reason to skip a part, if there is one.
 fn skipped(part: &SuitePart, args: &SuiteArgs, stop: &AtomicBool) -> Option<String> {
     if stop.load(Ordering::Relaxed) {
         return Some("ended early".to_owned());
@@ -110,7 +110,7 @@ fn run_part(
     Ok(())
 }
 
-/// What all parts have in common.
+/// Applies the common options to a part.
 fn conditions(args: &SuiteArgs, run: &mut RunArgs) {
     run.server_cores = args.server_cores.clone().or_else(|| default_cpu(0));
     run.cores = args.cores.clone().or_else(|| default_cpu(1));

@@ -1,4 +1,4 @@
-//! Roomring's binary form (PROTOCOL section 6), as a client sees it.
+//! Owns the client side of Roomring's binary form (PROTOCOL section 6). Never knows scenarios.
 
 use super::json;
 use super::said::{ClientPosition, RoomMessage, Said, StampedDelivery};
@@ -21,7 +21,7 @@ const OTHER: u32 = 136;
 /// Bytes of a publication before the room's name.
 const MESSAGE_HEAD: usize = 24;
 
-/// Error codes in the order of PROTOCOL section 5; the wire counts from 1.
+/// Error codes in the order of PROTOCOL section 5; numbers start at 1.
 const CODES: [&str; 17] = [
     "bad_command",
     "unknown_command",
@@ -70,7 +70,7 @@ pub fn write_publish(room: &str, stamp: Stamp, payload: Payload, out: &mut Vec<u
     payload.write(stamp, out);
 }
 
-/// Reads a publication's seq and stamp.
+/// Parses seq and stamp of a publication.
 #[must_use]
 pub fn delivery(message: &[u8]) -> Option<StampedDelivery> {
     if u32_at(message, 0)? != MESSAGE {
@@ -81,11 +81,11 @@ pub fn delivery(message: &[u8]) -> Option<StampedDelivery> {
 }
 
 fn stamp_of(data: &[u8]) -> Option<Stamp> {
-    // It begins the data, unless that is JSON.
+    // The stamp begins the data, except in JSON.
     Stamp::read(data).or_else(|| Stamp::find(data, &mut 0))
 }
 
-/// Reads any message.
+/// Parses any message.
 #[must_use]
 pub fn parse(message: &[u8]) -> Said {
     try_parse(message).unwrap_or_else(|| Said::Garbage(format!("binary message of {} bytes", message.len())))

@@ -1,4 +1,4 @@
-//! Roomring's JSON form (PROTOCOL sections 2 and 3), as a client sees it.
+//! Owns the client side of Roomring's JSON form (PROTOCOL sections 2 and 3). Never knows scenarios.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::said::{ClientPosition, RoomMessage, Said, StampedDelivery};
 use crate::payload::{Payload, Stamp};
 
-/// Where the fields of a publication were found last: messages of one room look alike.
+/// Positions of fields in the last publication, since messages of a room look alike.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hints {
     seq: usize,
@@ -19,7 +19,7 @@ const MESSAGE: &[u8] = b"{\"type\":\"message\"";
 const SEQ: &[u8] = b"\"seq\":";
 
 impl Hints {
-    /// Reads a publication without parsing the rest. A server that writes `type` elsewhere is read by [`parse`].
+    /// Parses seq and stamp of a publication without the rest. Uses [`parse`] if `type` is not the first field.
     pub fn delivery(&mut self, message: &[u8]) -> Option<StampedDelivery> {
         if !message.starts_with(MESSAGE) {
             return match parse(message) {
@@ -39,7 +39,7 @@ impl Hints {
     }
 }
 
-/// Writes a join. Names that the generator makes need no escaping.
+/// Writes a join. The generator's names need no escaping.
 pub fn write_join(room: &str, position: Option<&ClientPosition>, out: &mut Vec<u8>) {
     let text = match position {
         None => format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#),
@@ -66,7 +66,7 @@ pub fn write_presence(room: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(format!(r#"{{"type":"presence","id":5,"room":"{room}"}}"#).as_bytes());
 }
 
-/// Writes a publish. Without a wish for a reply it has no `id`: only a refusal comes back.
+/// Writes a publish. Without `reply` it has no `id`, so that only errors come back.
 pub fn write_publish(room: &str, stamp: Stamp, payload: Payload, reply: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"publish","#);
     if reply {
@@ -119,7 +119,7 @@ struct JsonEntry<'a> {
     data_b64: Option<String>,
 }
 
-/// Reads any message.
+/// Parses any message.
 #[must_use]
 pub fn parse(message: &[u8]) -> Said {
     let object: Object = match serde_json::from_slice(message) {
@@ -128,7 +128,7 @@ pub fn parse(message: &[u8]) -> Said {
     };
     let data = |raw: Option<&RawValue>, base64: Option<&String>| match (raw, base64) {
         (Some(raw), _) => raw.get().as_bytes().to_vec(),
-        // What cannot be decoded holds no stamp, and is found wrong for that.
+        // Data that cannot be decoded has no stamp, which counts as wrong.
         (None, base64) => base64.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default(),
     };
     let entries = |room: &String| {

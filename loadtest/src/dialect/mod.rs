@@ -1,5 +1,5 @@
-//! How a server is spoken to: what a client sends to join and to publish, and what the messages that come back mean.
-//! Bytes <-> values, nothing else.
+//! Owns the dialects: how clients join and publish, and what a server's messages mean. Converts between bytes and
+//! values; never opens a socket.
 
 pub mod binary;
 pub mod json;
@@ -13,25 +13,25 @@ use crate::payload::{Payload, Stamp};
 use raw::Templates;
 pub use said::{ClientPosition, RoomMessage, Said, StampedDelivery};
 
-/// A dialect, and what it needs to remember to read publications fast.
+/// A dialect, with the state that speeds up parsing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Dialect {
-    /// Roomring, text messages.
+    /// Roomring's JSON form.
     Json(json::Hints),
-    /// Roomring, binary messages.
+    /// Roomring's binary form.
     Binary,
-    /// Any server whose join and publish messages are templates.
+    /// Any server, by templates for join and publish.
     Raw(Templates),
 }
 
 impl Dialect {
-    /// Roomring's text dialect.
+    /// Roomring's JSON form.
     #[must_use]
     pub fn json() -> Self {
         Dialect::Json(json::Hints::default())
     }
 
-    /// The WebSocket subprotocol to ask for.
+    /// The WebSocket subprotocol to offer.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&'static str> {
         match self {
@@ -41,13 +41,13 @@ impl Dialect {
         }
     }
 
-    /// Whether a message from the server may hold several, one in each line.
+    /// Whether each line of a server message is a message.
     #[must_use]
     pub fn divides_lines(&self) -> bool {
         matches!(self, Dialect::Raw(templates) if templates.lines)
     }
 
-    /// The kind of frame that commands travel in.
+    /// The opcode of commands.
     #[must_use]
     pub fn opcode(&self) -> Opcode {
         match self {
@@ -57,7 +57,7 @@ impl Dialect {
         }
     }
 
-    /// The request target of a client's upgrade: `path`, with what this dialect adds.
+    /// The request target of an upgrade: `path` with the additions of this dialect.
     #[must_use]
     pub fn request_target(&self, path: &str, room: &str, user: &str) -> String {
         match self {
@@ -66,7 +66,7 @@ impl Dialect {
         }
     }
 
-    /// Whether an open connection must send a join and wait for its answer before it is a member.
+    /// Whether a client joins by a message and waits for its reply.
     #[must_use]
     pub fn joins_by_message(&self) -> bool {
         match self {
@@ -75,7 +75,7 @@ impl Dialect {
         }
     }
 
-    /// Whether publications carry a seq, and a client that was away can ask for those that it missed.
+    /// Whether publications carry a seq, so that clients can recover by position.
     #[must_use]
     pub fn is_numbered(&self) -> bool {
         !matches!(self, Dialect::Raw(_))
@@ -90,7 +90,7 @@ impl Dialect {
         }
     }
 
-    /// Writes a publish of a stamp in a payload, whose reply is not wanted.
+    /// Writes a publish without a reply.
     pub fn write_publish(&self, room: &str, stamp: Stamp, payload: Payload, out: &mut Vec<u8>) {
         match self {
             Dialect::Json(_) => json::write_publish(room, stamp, payload, false, out),
@@ -99,7 +99,7 @@ impl Dialect {
         }
     }
 
-    /// Reads a publication, fast; `None` when the message is something else: then [`Dialect::parse`] tells what.
+    /// Parses a publication fast; `None` for other messages, which [`Dialect::parse`] parses.
     pub fn delivery(&mut self, message: &[u8]) -> Option<StampedDelivery> {
         match self {
             Dialect::Json(hints) => hints.delivery(message),
@@ -108,11 +108,11 @@ impl Dialect {
         }
     }
 
-    /// Reads any message.
+    /// Parses any message.
     #[must_use]
     pub fn parse(&self, message: &[u8]) -> Said {
         match self {
-            // Replies come in the form of their command, pushes in that of the subprotocol: here both are one.
+            // Replies have the form of their command, pushes that of the subprotocol; here both are the same.
             Dialect::Json(_) => json::parse(message),
             Dialect::Binary => binary::parse(message),
             Dialect::Raw(templates) => templates.parse(message),

@@ -1,4 +1,5 @@
-//! Any server: the join and publish messages are templates, and a publication is any message that carries a stamp.
+//! Owns the raw dialect for any server: join and publish are templates, and a message with a stamp is a publication.
+//! Never knows a protocol.
 
 use anyhow::Context as _;
 use roomring::wire::frame::Opcode;
@@ -7,32 +8,32 @@ use serde::{Deserialize, Serialize};
 use super::said::{Said, StampedDelivery};
 use crate::payload::{Payload, Stamp};
 
-/// Templates; `{room}`, `{user}` and `{data}` stand for the room's name, the user's and the stamped payload.
+/// Templates with the placeholders `{room}`, `{user}` and `{data}` (the stamped payload).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Templates {
-    /// Added to the URL's path.
+    /// Appended to the URL's path.
     pub target: String,
-    /// Sent on opening; empty: being connected is being a member.
+    /// Join message; empty if a connection is a member at once.
     pub join: String,
-    /// A message that contains this answers the join; empty: a join that was sent counts.
+    /// Text in the reply to a join; empty if there is no reply.
     pub joined: String,
-    /// Sent to publish.
+    /// Publish message.
     pub publish: String,
-    /// Binary frames in place of text.
+    /// Uses binary frames instead of text.
     pub binary: bool,
-    /// Messages that are answered, and with what: a server's own heartbeat.
+    /// Messages and their answers, for heartbeats of the server.
     #[serde(default)]
     pub answers: Vec<(String, String)>,
-    /// A message holds several, one in each line.
+    /// Each line of a server message is a message.
     #[serde(default)]
     pub lines: bool,
-    /// Where the stamp was found last.
+    /// Position of the last stamp.
     #[serde(default)]
     pub hint: usize,
 }
 
 impl Default for Templates {
-    /// What the servers in `peers/` take: the room in the path, and a message that is published as it is.
+    /// The protocol of the servers in `peers/`: the room in the path, and messages published unchanged.
     fn default() -> Self {
         Templates {
             target: "/room/{room}".into(),
@@ -48,7 +49,7 @@ impl Default for Templates {
 }
 
 impl Templates {
-    /// The kind of frame that commands travel in.
+    /// The opcode of commands.
     #[must_use]
     pub fn opcode(&self) -> Opcode {
         if self.binary { Opcode::Binary } else { Opcode::Text }
@@ -61,13 +62,13 @@ impl Templates {
         if path == "/" && added.starts_with('/') { added } else { format!("{path}{added}") }
     }
 
-    /// Whether the join is answered.
+    /// Whether a join has a reply.
     #[must_use]
     pub fn joins_by_message(&self) -> bool {
         !self.join.is_empty() && !self.joined.is_empty()
     }
 
-    /// Writes a join; nothing where joining needs no message.
+    /// Writes a join, if joining needs a message.
     pub fn write_join(&self, room: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(self.join.replace("{room}", room).as_bytes());
     }
@@ -80,12 +81,12 @@ impl Templates {
         out.extend_from_slice(after.replace("{room}", room).as_bytes());
     }
 
-    /// Reads a publication.
+    /// Parses a publication.
     pub fn delivery(&mut self, message: &[u8]) -> Option<StampedDelivery> {
         Stamp::find(message, &mut self.hint).map(|stamp| StampedDelivery { seq: None, stamp: Some(stamp) })
     }
 
-    /// Reads any message.
+    /// Parses any message.
     #[must_use]
     pub fn parse(&self, message: &[u8]) -> Said {
         if self.joins_by_message() && memchr::memmem::find(message, self.joined.as_bytes()).is_some() {
@@ -97,13 +98,13 @@ impl Templates {
     }
 }
 
-/// Reads a rule `ASKED=ANSWER`, divided at the first `=`.
+/// Parses a rule `MESSAGE=ANSWER`, split at the first `=`.
 ///
 /// # Errors
-/// It has none.
+/// The text has no `=`, or no message before it.
 pub fn answer_rule(text: &str) -> anyhow::Result<(String, String)> {
-    let (asked, answer) = text.split_once('=').context("not a rule like PING=PONG")?;
-    anyhow::ensure!(!asked.is_empty(), "no message to answer stands before the =");
+    let (asked, answer) = text.split_once('=').context("expected MESSAGE=ANSWER, such as 2=3")?;
+    anyhow::ensure!(!asked.is_empty(), "expected a message before the =");
     Ok((asked.to_owned(), answer.to_owned()))
 }
 
@@ -139,7 +140,7 @@ mod tests {
         let templates = Templates { answers: rules.to_vec(), ..Templates::default() };
         assert_eq!(templates.parse(b"2"), Said::Asked { answer: b"3".to_vec() });
         assert_eq!(templates.parse(b"{}"), Said::Asked { answer: br#"{"a":"="}"#.to_vec() });
-        // Only the whole message: a publication that contains it asks nothing.
+        // Only whole messages match, not publications that contain the text.
         assert_eq!(templates.parse(b"42"), Said::Other);
         assert!(answer_rule("ping").is_err() && answer_rule("=pong").is_err());
     }

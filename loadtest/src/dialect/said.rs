@@ -1,105 +1,105 @@
-//! What a message from the server says, in every dialect, and where a client that comes back says it was.
+//! Owns the values of a server's messages, common to all dialects, and the position of a client. Never parses.
 
 use crate::payload::Stamp;
 
-/// A publication as the hot path sees it.
+/// A publication on the hot path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StampedDelivery {
-    /// The room's number for it, where the dialect has one.
+    /// Its seq, if the dialect has one.
     pub seq: Option<u64>,
-    /// The generator's own stamp; `None` when the data holds none.
+    /// The generator's stamp; `None` if the data has none.
     pub stamp: Option<Stamp>,
 }
 
-/// A message from the server, read whole.
+/// A message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// A numbered message of a room.
     Message(RoomMessage),
-    /// The answer to a join.
+    /// Reply to a join.
     Joined {
-        /// Which room.
+        /// The room.
         room: String,
         /// The room's epoch, as 16 hex digits.
         epoch: String,
-        /// Its head.
+        /// The room's head.
         seq: u64,
-        /// Whether everything after the given position follows.
+        /// Whether all messages after the given position follow.
         recovered: bool,
-        /// Messages inside the answer (JSON).
+        /// Messages within the reply (JSON).
         messages: Vec<RoomMessage>,
-        /// Messages that follow the answer (binary).
+        /// Number of messages after the reply (binary).
         following: u32,
     },
-    /// The answer to a leave, or told to leave.
+    /// Reply to a leave, or a removal.
     Left {
-        /// Which room.
+        /// The room.
         room: String,
     },
-    /// A publish was taken.
+    /// Reply to a publish.
     Accepted {
-        /// Which room.
+        /// The room.
         room: String,
-        /// Its number.
+        /// The seq of the publication.
         seq: Option<u64>,
     },
-    /// Publications that will not come.
+    /// Publications that will not arrive.
     Gap {
-        /// Which room.
+        /// The room.
         room: String,
-        /// First missing.
+        /// First missing seq.
         from: u64,
-        /// Last missing.
+        /// Last missing seq.
         to: u64,
     },
-    /// A refusal.
+    /// Error reply.
     Error {
-        /// The code's name.
+        /// Name of the error code.
         code: String,
-        /// Plain words.
+        /// Error text.
         message: String,
     },
-    /// A heartbeat that wants this message in return (raw).
+    /// A heartbeat to answer (raw).
     Asked {
         /// The answer.
         answer: Vec<u8>,
     },
-    /// The answer to a history read.
+    /// Reply to a history read.
     History {
-        /// Which room.
+        /// The room.
         room: String,
         /// The room's head.
         head: u64,
-        /// What was asked for, oldest first.
+        /// The requested messages, oldest first.
         messages: Vec<RoomMessage>,
     },
-    /// The answer to a presence query.
+    /// Reply to a presence query.
     Presence {
-        /// Which room.
+        /// The room.
         room: String,
         /// Users present.
         total: u64,
     },
-    /// The server is about to close.
+    /// The server is about to close the connection.
     Reconnect,
-    /// Welcome, pong, status and all else.
+    /// Any other message.
     Other,
-    /// Not a message of this dialect.
+    /// Invalid message.
     Garbage(String),
 }
 
 /// A numbered message of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomMessage {
-    /// Which room.
+    /// The room.
     pub room: String,
-    /// Its number.
+    /// The seq.
     pub seq: u64,
-    /// The published value's bytes, as delivered.
+    /// The published data, as delivered.
     pub data: Vec<u8>,
 }
 
-/// Where a client that comes back says it was.
+/// The position of a client that rejoins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientPosition {
     /// The room's epoch, as 16 hex digits.

@@ -1,46 +1,46 @@
-//! Where connections go and where they come from.
+//! Owns the target and source addresses of connections. Never connects.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// A server's address, taken from a `ws://` or `wss://` URL.
+/// A server's address from a `ws://` or `wss://` URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Where to connect.
+    /// The address to connect to.
     pub address: SocketAddr,
     /// The `Host` header.
     pub host: String,
-    /// The URL's path, beginning with `/`.
+    /// The URL's path, with its leading `/`.
     pub path: String,
-    /// The URL asks for TLS.
+    /// Whether the URL requires TLS.
     #[serde(default)]
     pub secure: bool,
 }
 
 impl Target {
-    /// Reads `ws://HOST:PORT/PATH` or `wss://HOST:PORT/PATH`.
+    /// Parses `ws://HOST:PORT/PATH` or `wss://HOST:PORT/PATH`.
     ///
     /// # Errors
-    /// The URL is not one, or its host has no address.
+    /// The URL is invalid, or its host has no address.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
         let (rest, secure) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
             (Some(rest), _) => (rest, false),
             (None, Some(rest)) => (rest, true),
-            (None, None) => bail!("--url must begin with ws:// or wss://, not {url:?}"),
+            (None, None) => bail!("--url: expected a URL with ws:// or wss://; got {url:?}"),
         };
         let (host, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-        ensure!(!host.is_empty(), "--url {url:?} names no host");
+        ensure!(!host.is_empty(), "--url: expected a host; got {url:?}");
         let with_port =
             if host.contains(':') { host.to_owned() } else { format!("{host}:{}", if secure { 443 } else { 80 }) };
-        let mut addresses = with_port.to_socket_addrs().with_context(|| format!("--url {url:?}: no such host"))?;
+        let mut addresses = with_port.to_socket_addrs().with_context(|| format!("--url {url:?}: unknown host"))?;
         let address = addresses.next().with_context(|| format!("--url {url:?}: the host has no address"))?;
         Ok(Target { address, host: host.to_owned(), path: path.to_owned(), secure })
     }
 }
 
-/// Source addresses for connections to this host: each has ports of its own, so that they never run out.
+/// Source addresses for connections to this host. Each has its own ports, so that ports never run out.
 #[derive(Clone, Debug)]
 pub struct SourceAddresses {
     shard: u8,
@@ -49,14 +49,14 @@ pub struct SourceAddresses {
 }
 
 impl SourceAddresses {
-    /// `spread` addresses (at least 1) in 127.(1 + shard).0.0/16.
+    /// Uses `spread` addresses (at least 1) in 127.(1 + shard).0.0/16.
     #[must_use]
     pub fn new(shard: u32, spread: u32) -> Self {
         let shard = u8::try_from(shard % 250).expect("below 250") + 1;
         SourceAddresses { shard, spread: spread.clamp(1, 62_500), next: 0 }
     }
 
-    /// The source address of the next connection to `target`, if it should have one of these.
+    /// The source address of the next connection to `target`; `None` if the target is not on loopback.
     pub fn next(&mut self, target: SocketAddr) -> Option<SocketAddr> {
         if !matches!(target.ip(), IpAddr::V4(address) if address.is_loopback()) {
             return None;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_go_round_on_loopback_only() {
+    fn sources_rotate_on_loopback_only() {
         let mut sources = SourceAddresses::new(3, 1_000);
         let target = "127.0.0.1:1".parse().expect("an address");
         let mut seen = std::collections::HashSet::new();

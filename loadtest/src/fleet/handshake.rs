@@ -1,17 +1,17 @@
-//! The client's half of the opening handshake (RFC 6455 section 4.1).
+//! Owns the client's half of the opening handshake (RFC 6455 section 4.1). Never reads a socket.
 
 use std::fmt::Write as _;
 
 use roomring::wire::client::{DEFLATE_OFFER, deflate_agreed};
 
-/// Every connection sends this key (the RFC's own example): the server cannot tell, and the answer is known beforehand.
+/// The key of every connection, an example of the RFC. Servers accept it, and the answer is known in advance.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// An answer's head longer than this is refused.
+/// Maximum length of an answer's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What a scenario asks of the server when it opens a connection.
+/// The request of a scenario for a new connection.
 #[derive(Clone, Debug)]
 pub struct OpeningRequest {
     /// Index of the target.
@@ -20,27 +20,27 @@ pub struct OpeningRequest {
     pub path: String,
     /// Subprotocol to offer.
     pub subprotocol: Option<&'static str>,
-    /// Keeps the socket's receive buffer this small, in bytes.
+    /// Size of the socket's receive buffer in bytes, if limited.
     pub receive_bytes: Option<usize>,
 }
 
-/// What the bytes received so far are.
+/// The state of the answer received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OpeningAnswer {
-    /// More are needed.
+    /// More bytes are needed.
     Incomplete,
     /// The WebSocket is open.
     Open {
-        /// Its frames begin after this many bytes.
+        /// Length of the head; frames follow.
         used: usize,
-        /// Messages may be compressed.
+        /// Whether messages may be compressed.
         deflate: bool,
     },
-    /// It is not; why.
+    /// The server refused, with this reason.
     Refused(String),
 }
 
-/// The bytes of an upgrade request, with a token where the client has one, and with an offer of permessage-deflate.
+/// Writes an upgrade request, with a token and an offer of permessage-deflate if given.
 #[must_use]
 pub fn request(request: &OpeningRequest, host: &str, token: Option<&str>, deflate: bool) -> String {
     let mut text = format!(
@@ -61,7 +61,7 @@ pub fn request(request: &OpeningRequest, host: &str, token: Option<&str>, deflat
     text
 }
 
-/// Reads the server's answer to a request that offered permessage-deflate, or did not.
+/// Parses the server's answer. `deflate` tells whether the request offered permessage-deflate.
 #[must_use]
 pub fn answer(received: &[u8], deflate: bool) -> OpeningAnswer {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else {
@@ -100,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_judged() {
+    fn answers_are_parsed() {
         let good = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\nframes");
         let open = |deflate| OpeningAnswer::Open { used: good.len() - 6, deflate };
         assert_eq!(answer(good.as_bytes(), false), open(false));
-        assert_eq!(answer(good.as_bytes(), true), open(false), "it may decline");
+        assert_eq!(answer(good.as_bytes(), true), open(false), "the server may decline");
         for cut in 0..good.len() - 6 {
             assert_eq!(answer(&good.as_bytes()[..cut], true), OpeningAnswer::Incomplete);
         }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_whole() {
+    fn the_request_is_complete() {
         let asked = OpeningRequest {
             target: 0,
             path: "/ws?user=a".into(),

@@ -1,5 +1,5 @@
-//! Many client connections on one thread: readiness by epoll, one receive buffer for all, frames read in place.
-//! An idle connection holds no memory beside its slot. Knows RFC 6455, not what messages mean.
+//! Owns many client connections on one thread: readiness by epoll, one shared receive buffer, frames decoded in place.
+//! An idle connection holds no memory beyond its slot. Knows RFC 6455; never the meaning of messages.
 
 pub mod address;
 pub mod handshake;
@@ -40,23 +40,23 @@ use slot::{ClientSlot, SlotBuffers, SlotState};
 const TIMER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// One buffer takes what any socket has: large enough for a burst, small enough to stay in the second-level cache.
+/// Size of the shared receive buffer: large enough for a burst, small enough for the second-level cache.
 const RECEIVE_BYTES: usize = 256 * 1024;
 
-/// Ready sockets taken per wait.
+/// Maximum ready sockets per wait.
 const EVENTS_MAX: usize = 512;
 
-/// A sleeper is woken about this late, in nanoseconds: so much before a deadline the fleet stays awake, so that an open
-/// loop publishes when it said.
+/// Typical wake-up delay of a sleeping thread, in nanoseconds. The fleet stays awake this long before a deadline, so
+/// that an open loop publishes on time.
 const AWAKE_NS: u64 = 80_000;
 
-/// At most one in so many nanoseconds is spent awake for that.
+/// The fleet spends at most one in this many nanoseconds awake for that.
 const AWAKE_SHARE: u64 = 16;
 
-/// How hard clients compress, of 1 to 9: the least, as it is the server that is measured.
+/// Compression level of clients, from 1 to 9. The lowest, because the server is measured.
 const COMPRESSION_LEVEL: u8 = 1;
 
-/// How a client leaves without closing.
+/// How a client drops its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
     /// TCP end of stream.
@@ -72,75 +72,75 @@ pub enum Departure {
 pub enum ConnectionEnd {
     /// By [`Fleet::close`] and the server's answer.
     Asked,
-    /// The server sent a close frame, with this code.
+    /// By a close frame of the server with this code.
     ByServer(Option<u16>),
-    /// Without a close frame; why.
+    /// Without a close frame, for this reason.
     Broken(String),
 }
 
-/// What a scenario does when something happens to one of its clients. `now` is in nanoseconds of the fleet's clock.
+/// The behavior of a scenario's clients. `now` is in nanoseconds of the fleet's clock.
 pub trait Behavior {
-    /// A client is about to connect: what it asks for.
+    /// Returns the request of a client that is about to connect.
     fn request(&mut self, client: u32) -> OpeningRequest;
-    /// Its WebSocket is open.
+    /// Handles an opened WebSocket.
     fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64);
-    /// A message came.
+    /// Handles a message.
     fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64);
-    /// Its WebSocket is gone.
+    /// Handles the end of a WebSocket.
     fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: ConnectionEnd, now: u64);
-    /// It did not become a WebSocket. The reason is counted and kept by the fleet.
+    /// Handles a failed connection attempt. The fleet counts it and keeps the reason.
     fn failed(&mut self, fleet: &mut Fleet, client: u32, now: u64);
-    /// The deadline has come.
+    /// Handles the deadline.
     fn due(&mut self, fleet: &mut Fleet, now: u64);
-    /// All that was ready has been handled.
+    /// Handles the end of a turn.
     fn turn_ended(&mut self, fleet: &mut Fleet, now: u64);
 }
 
-/// How a turn waits for what is ready.
+/// How a turn waits for ready sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PollWait {
-    /// Not at all: there is something to do.
+    /// No wait: there is work.
     Not,
-    /// By looking again and again: a deadline is near.
+    /// Busy wait: a deadline is near.
     Awake,
-    /// Until something is ready or due.
+    /// Sleep until a socket is ready or a deadline comes.
     Asleep,
 }
 
-/// How a fleet connects.
+/// The settings of a fleet.
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
     /// Servers.
     pub targets: Vec<Target>,
     /// Clients, numbered from 0.
     pub clients: u32,
-    /// Which of the generator's processes this is.
+    /// Number of this generator process.
     pub shard: u32,
-    /// Source addresses in use.
+    /// Number of source addresses.
     pub sources: u32,
-    /// Attempts under way at a time.
+    /// Maximum connection attempts in flight.
     pub connecting_max: usize,
-    /// Seed for masks.
+    /// Seed of masks and of the scenario's choices.
     pub seed: u64,
-    /// Beyond plain WebSockets.
+    /// TLS, compression and tokens.
     pub edge: FleetEdge,
 }
 
-/// What clients do beyond plain WebSockets; by default nothing.
+/// TLS, compression and tokens of clients; none by default.
 #[derive(Clone, Debug, Default)]
 pub struct FleetEdge {
-    /// They speak TLS.
+    /// Clients use TLS.
     pub tls: bool,
-    /// They resume TLS sessions where they can.
+    /// Clients resume TLS sessions.
     pub tls_resume: bool,
-    /// They offer permessage-deflate.
+    /// Clients offer permessage-deflate.
     pub deflate: bool,
-    /// A token for each, or none.
+    /// A token per client, or none.
     pub tokens: Vec<String>,
 }
 
 impl FleetEdge {
-    /// What a plan asks of its clients, with their tokens.
+    /// The parts of a plan that concern clients, with their tokens.
     #[must_use]
     pub fn of(edge: Edge, tokens: Vec<String>) -> Self {
         FleetEdge { tls: edge.tls, tls_resume: edge.tls_resume, deflate: edge.deflate, tokens }
@@ -153,10 +153,10 @@ pub struct Fleet {
     events: Option<Events>,
     slots: Vec<ClientSlot>,
     buffer: Vec<u8>,
-    /// For connections that hold no incomplete frame: all but a few at any time.
+    /// Shared by all connections without an incomplete frame.
     decoder: ServerDecoder,
     dirty: Vec<u32>,
-    /// Clients to be read without an event: they read again, or have more than was read.
+    /// Clients to read without an event: they resumed, or have more bytes.
     resumed: Vec<u32>,
     waiting: VecDeque<u32>,
     delayed: BinaryHeap<Reverse<(u64, u32)>>,
@@ -166,7 +166,7 @@ pub struct Fleet {
     timer: TimerFd,
     armed: u64,
     deadline: u64,
-    /// Time spent awake before deadlines, in nanoseconds.
+    /// Time spent in busy waits, in nanoseconds.
     awake_ns: u64,
     targets: Vec<Target>,
     sources: SourceAddresses,
@@ -177,25 +177,25 @@ pub struct Fleet {
     deflate: bool,
     inflater: Inflater,
     compressor: Compressor,
-    /// A message that comes is several, one in each line, and a [`Behavior`] gets them one by one.
+    /// Splits messages into lines; a [`Behavior`] gets each line as a message.
     pub lines: bool,
-    /// Seeded: masks, and whatever a scenario draws.
+    /// Random numbers for masks and for the scenario.
     pub rng: Rng,
-    /// The clock that every `now` is of.
+    /// The clock of every `now`.
     pub clock: Clock,
-    /// What happened so far.
+    /// Counters of this fleet.
     pub counters: Counters,
-    /// Latencies as they come, in every phase: for live display and time series.
+    /// Latencies of all phases, for live display and time series.
     pub pulse: Arc<Pulse>,
-    /// Why the last attempt failed, or the last connection broke.
+    /// Reason of the last failed attempt or broken connection.
     pub last_failure: Option<String>,
 }
 
 impl Fleet {
-    /// A fleet without connections.
+    /// Creates a fleet without connections.
     ///
     /// # Errors
-    /// The kernel refuses an epoll instance or a timer, or a target is no name for TLS.
+    /// The kernel refuses an epoll instance or a timer, or a target's host is not a valid name for TLS.
     pub fn new(settings: FleetSettings) -> anyhow::Result<Self> {
         let FleetEdge { tls, tls_resume, deflate, tokens } = settings.edge;
         let tls = tls.then(|| tls::TlsClients::new(&settings.targets, settings.clients, tls_resume)).transpose()?;
@@ -237,7 +237,7 @@ impl Fleet {
         })
     }
 
-    /// A handle that ends a wait of [`Fleet::turn`] from another thread.
+    /// Creates a handle that ends a wait of [`Fleet::turn`] from another thread.
     ///
     /// # Errors
     /// The kernel refuses an eventfd.
@@ -245,7 +245,7 @@ impl Fleet {
         Waker::new(self.poll.registry(), WAKER).map(Arc::new)
     }
 
-    /// Connects a client as soon as there is room among the attempts under way.
+    /// Connects a client as soon as the limit on attempts allows.
     pub fn connect(&mut self, client: u32) {
         self.waiting.push_back(client);
     }
@@ -255,7 +255,7 @@ impl Fleet {
         self.delayed.push(Reverse((at, client)));
     }
 
-    /// [`Behavior::due`] is called once at `at`, or as soon after it as can be; `u64::MAX` for never.
+    /// Calls [`Behavior::due`] once at `at` or soon after it; never for `u64::MAX`.
     pub fn set_deadline(&mut self, at: u64) {
         self.deadline = at;
     }
@@ -266,7 +266,7 @@ impl Fleet {
         self.slots[client as usize].state == SlotState::Open
     }
 
-    /// Adds a frame to what the client will send; sent at the end of the turn, or by [`Fleet::flush`].
+    /// Queues a frame, which is sent at the end of the turn or by [`Fleet::flush`].
     pub fn queue(&mut self, client: u32, opcode: Opcode, payload: &[u8]) {
         let slot = &mut self.slots[client as usize];
         if slot.state == SlotState::Empty {
@@ -277,7 +277,7 @@ impl Fleet {
             self.dirty.push(client);
         }
         let mask = self.rng.u32(..).to_ne_bytes();
-        // As browsers do: whatever its size, if it gets smaller.
+        // As in browsers: compresses a message of any size if it gets smaller.
         if slot.deflate
             && !opcode.is_control()
             && let Some(payload) = self.compressor.compress(Window::Bits15, payload)
@@ -287,7 +287,7 @@ impl Fleet {
         append_client_frame(&mut held.output, opcode, payload, mask);
     }
 
-    /// Sends what waits for the client, as far as its socket takes it.
+    /// Sends queued bytes, as far as the socket takes them.
     pub fn flush(&mut self, client: u32) {
         if self.tls.is_some() {
             return self.flush_sealed(client);
@@ -304,12 +304,12 @@ impl Fleet {
                 held.output.drain(..written);
                 self.tidy(client);
             }
-            // A broken connection shows itself as readable too, and is ended there.
+            // A broken connection also becomes readable, and ends there.
             Err(_would_block_or_broken) => {}
         }
     }
 
-    /// Begins the close handshake.
+    /// Starts the close handshake.
     pub fn close(&mut self, client: u32) {
         if self.is_open(client) {
             self.queue(client, Opcode::Close, &1000u16.to_be_bytes());
@@ -317,7 +317,7 @@ impl Fleet {
         }
     }
 
-    /// Begins the close handshake of all clients, drops those that are connecting, and connects no more.
+    /// Starts the close handshake of all clients, and cancels all connection attempts.
     pub fn close_all(&mut self) {
         self.waiting.clear();
         self.delayed.clear();
@@ -329,7 +329,7 @@ impl Fleet {
         }
     }
 
-    /// Leaves without a word. [`Behavior::ended`] is not called.
+    /// Drops a connection without a close frame. Does not call [`Behavior::ended`].
     pub fn vanish(&mut self, client: u32, leaving: Departure) {
         self.flush(client);
         let slot = &mut self.slots[client as usize];
@@ -337,7 +337,7 @@ impl Fleet {
         match leaving {
             Departure::Fin => {}
             Departure::Reset => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
-            // A frame of 100 bytes of which 3 come: what follows it on the wire is the end of the stream.
+            // Sends 3 bytes of a frame of 100 bytes, then the end of the stream.
             Departure::MidFrame => {
                 let half = [0x82, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7];
                 let sealed = self.tls.as_mut().map(|tls| tls.sealed(client, &half));
@@ -348,12 +348,12 @@ impl Fleet {
         self.release(client);
     }
 
-    /// The client stops reading: its socket's buffers fill, then the server's.
+    /// Stops reading: the socket's buffers fill, then the server's.
     pub fn stall(&mut self, client: u32) {
         self.slots[client as usize].stalled = true;
     }
 
-    /// The client reads again.
+    /// Resumes reading.
     pub fn resume(&mut self, client: u32) {
         let slot = &mut self.slots[client as usize];
         if std::mem::take(&mut slot.stalled) {
@@ -361,7 +361,7 @@ impl Fleet {
         }
     }
 
-    /// One turn: waits until something is ready or due, handles all of it, sends what it led to.
+    /// Runs one turn: waits for ready sockets or a deadline, handles them, and sends queued frames.
     ///
     /// # Errors
     /// epoll fails.
@@ -401,7 +401,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Sets the timer for the next thing due.
+    /// Sets the timer for the next deadline.
     fn arm(&mut self, now: u64) -> PollWait {
         let delayed = self.delayed.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         let next = self.deadline.min(delayed);
@@ -443,7 +443,7 @@ impl Fleet {
             self.delayed.pop();
             self.waiting.push_back(client);
         }
-        // Few per turn: those that are open already must not wait for a batch of connects.
+        // Few per turn, so that open connections do not wait for many connects.
         for _ in 0..32 {
             if self.connecting >= self.connecting_max {
                 return;
@@ -516,7 +516,7 @@ impl Fleet {
         self.slots[client as usize].held.get_or_insert_with(|| self.spare.pop().unwrap_or_default())
     }
 
-    /// Gives back a client's buffers when they are empty.
+    /// Recycles a client's buffers if they are empty.
     fn tidy(&mut self, client: u32) {
         let slot = &mut self.slots[client as usize];
         if slot.held.as_ref().is_some_and(|held| held.is_empty()) {
@@ -528,7 +528,7 @@ impl Fleet {
         let slot = &mut self.slots[client as usize];
         let stream = slot.stream.take();
         if let Some(farewell) = self.tls.as_mut().and_then(|tls| tls.end(client)) {
-            // A socket that does not take it is as good as gone.
+            // Fails only if the socket is full or broken.
             let _ = stream.map(|mut stream| stream.write(&farewell));
         }
         match slot.state {

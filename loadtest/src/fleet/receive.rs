@@ -1,5 +1,5 @@
-//! What comes in: bytes of a client's socket, the answer to its handshake, frames, messages. Connects and sends nothing of
-//! its own, but for what RFC 6455 has answered: pings and close frames.
+//! Owns the receive path: bytes of a socket, handshake, frames, messages. Answers pings and close frames (RFC 6455);
+//! never connects or sends otherwise.
 
 use std::io::{self, Read as _};
 
@@ -11,16 +11,16 @@ use super::handshake::{self, OpeningAnswer};
 use super::slot::SlotState;
 use super::{Behavior, ConnectionEnd, Fleet};
 
-/// The largest message taken from a server.
+/// Maximum size of a server's message.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Reads of one socket in a row: a server that has much for one client must not keep the others, nor whoever looks at
-/// the counters, waiting until that one has it all.
+/// Maximum reads of one socket in a row, so that a client with much to read does not delay other clients and readers of
+/// the counters.
 pub(super) const READS_MAX: usize = 16;
 
 impl Fleet {
-    /// Reads what a socket has: until it has no more, or to its end if `to_end`. What is left after [`READS_MAX`] is
-    /// read in the next turn.
+    /// Reads a socket until it is empty, or to its end if `to_end`. After [`READS_MAX`] reads, continues in the next
+    /// turn.
     pub(super) fn read(&mut self, behavior: &mut impl Behavior, client: u32, to_end: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reads = 0;
@@ -47,7 +47,7 @@ impl Fleet {
                         Some(_) => self.unseal(behavior, client, &mut buffer[..carried + count], now),
                     }
                     self.call_if_due(behavior, now);
-                    // A short read has emptied the socket, and what comes later raises a new event.
+                    // A short read has emptied the socket; later bytes raise a new event.
                     if count < buffer.len() - carried && !to_end {
                         break;
                     }
@@ -89,7 +89,7 @@ impl Fleet {
     fn process_frames(&mut self, behavior: &mut impl Behavior, client: u32, received: &[u8], now: u64) {
         let slot = &mut self.slots[client as usize];
         if slot.deflate {
-            // Nobody else's messages are inflated meanwhile.
+            // No other message is inflated at the same time.
             let mut inflater = std::mem::take(&mut self.inflater);
             self.decode(behavior, client, received, Some(&mut inflater), now);
             self.inflater = inflater;
@@ -109,7 +109,7 @@ impl Fleet {
         let own = self.slots[client as usize].held.as_mut().and_then(|held| held.decoder.take());
         let mut decoder = own.unwrap_or_else(|| std::mem::take(&mut self.decoder));
         let mut rest = received;
-        // Until it has nothing more to give: only then has it let go of the last message.
+        // Until the decoder is empty, which releases the last message.
         let violation = loop {
             let next = match &mut inflater {
                 None => decoder.next(rest, MESSAGE_BYTES_MAX),
@@ -156,7 +156,7 @@ impl Fleet {
                     return behavior.message(self, client, message.payload, now);
                 }
                 for line in message.payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    // One of them may have led to the connection's end.
+                    // An earlier line may have ended the connection.
                     if self.slots[client as usize].state == SlotState::Open {
                         behavior.message(self, client, line, now);
                     }

@@ -1,11 +1,11 @@
-//! The fleet's sockets under TLS: what goes out is sealed, what comes in is opened. A fleet without TLS has none of this.
+//! Owns a fleet's sockets under TLS: encrypts output and decrypts input. Unused by a fleet without TLS.
 
 use super::slot::SlotState;
 use super::tls::Handshake;
 use super::{Behavior, Fleet};
 
 impl Fleet {
-    /// [`Fleet::flush`] for a fleet with TLS: seals what waits for the client, once its handshake is done.
+    /// [`Fleet::flush`] with TLS: encrypts queued bytes after the handshake.
     pub(super) fn flush_sealed(&mut self, client: u32) {
         let Some(tls) = &mut self.tls else { return };
         let slot = &mut self.slots[client as usize];
@@ -13,12 +13,12 @@ impl Fleet {
         let Some(stream) = slot.stream.as_mut().filter(|_| slot.state != SlotState::Connecting) else { return };
         let mut nothing = Vec::new();
         let plain = slot.held.as_mut().map_or(&mut nothing, |held| &mut held.output);
-        // An error of the session stays with it, and ends the connection where its socket is read.
+        // The session keeps an error, which ends the connection at the next read.
         let _ = session.seal(plain);
         if session.outbound.is_empty() {
             return;
         }
-        // A broken connection shows itself as readable too, and is ended there.
+        // A broken connection also becomes readable, and ends there.
         if let Ok(written) = std::io::Write::write(stream, &session.outbound) {
             self.counters.sends += 1;
             self.counters.bytes_sent += written as u64;
@@ -27,7 +27,7 @@ impl Fleet {
         }
     }
 
-    /// Opens the records that a client's socket gave, and handles what they held.
+    /// Decrypts records and handles their contents.
     pub(super) fn unseal(&mut self, behavior: &mut impl Behavior, client: u32, records: &mut [u8], now: u64) {
         let Some(tls) = &mut self.tls else { return };
         let Some(session) = &mut tls.sessions[client as usize] else { return };
@@ -42,7 +42,7 @@ impl Fleet {
                     Some(Handshake::Resumed) => self.counters.tls_resumed += 1,
                     None => {}
                 }
-                // With the end of the handshake, the upgrade request.
+                // The upgrade request follows the handshake.
                 if waits || opened.handshake.is_some() {
                     self.flush(client);
                 }

@@ -1,61 +1,61 @@
-//! One client's place in a fleet.
+//! Owns the state of one client's connection. Never acts.
 
 use mio::net::TcpStream;
 use roomring::wire::client::ServerDecoder;
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlotState {
     /// No connection.
     #[default]
     Empty,
-    /// TCP is connecting; the upgrade request waits.
+    /// TCP connects; the upgrade request waits.
     Connecting,
-    /// The request is sent.
+    /// The upgrade request is sent.
     Upgrading,
-    /// WebSocket.
+    /// The WebSocket is open.
     Open,
     /// A close frame was sent.
     Closing,
 }
 
-/// A client's connection: 16 bytes while nothing waits for it.
+/// A client's connection: 16 bytes without buffers.
 #[derive(Debug, Default)]
 pub struct ClientSlot {
     /// Its socket.
     pub stream: Option<TcpStream>,
-    /// How far it is.
+    /// Its state.
     pub state: SlotState,
-    /// It does not read.
+    /// Whether the client does not read.
     pub stalled: bool,
-    /// Messages may be compressed.
+    /// Whether messages may be compressed.
     pub deflate: bool,
-    /// What waits, if anything does.
+    /// Its buffers, if any hold bytes.
     pub held: Option<Box<SlotBuffers>>,
 }
 
-/// Bytes that wait for a client.
+/// Buffers of a client.
 #[derive(Debug, Default)]
 pub struct SlotBuffers {
-    /// The beginning of the answer to its upgrade.
+    /// Incomplete answer to the upgrade request.
     pub head: Vec<u8>,
-    /// The beginning of a frame or message, if there is one.
+    /// Decoder with an incomplete frame or message.
     pub decoder: Option<ServerDecoder>,
-    /// What its socket has not taken.
+    /// Bytes that the socket has not taken.
     pub output: Vec<u8>,
 }
 
-/// Buffers above this are not kept for reuse.
+/// Maximum size of a recycled buffer.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 impl SlotBuffers {
-    /// Whether nothing waits.
+    /// Whether all buffers are empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.head.is_empty() && self.decoder.is_none() && self.output.is_empty()
     }
 
-    /// Forgets all of it.
+    /// Empties all buffers.
     pub fn clear(&mut self) {
         self.decoder = None;
         for buffer in [&mut self.head, &mut self.output] {

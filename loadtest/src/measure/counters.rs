@@ -1,4 +1,5 @@
-//! Counters of a generator process: plain integers in its thread, mirrored to atomics that the control thread reads.
+//! Owns the counters of a generator process: plain integers in its thread, copied to atomics that the control thread
+//! reads. Never decides what to count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! counters {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
-        /// Counts since the process began, except where "now" is said.
+        /// Counts since the start of the process; fields with "now" hold the current number.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Counters {
@@ -14,38 +15,38 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Field by field: this much more than `earlier`.
+            /// The change since `earlier`, by field.
             #[must_use]
             pub fn since(&self, earlier: &Counters) -> Counters {
                 Counters { $($name: self.$name.saturating_sub(earlier.$name),)+ }
             }
 
-            /// Every field by its name.
+            /// Names and values of all fields.
             #[must_use]
             pub fn named(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)+]
             }
 
-            /// Field by field: the sum.
+            /// The sum, by field.
             #[must_use]
             pub fn plus(&self, other: &Counters) -> Counters {
                 Counters { $($name: self.$name + other.$name,)+ }
             }
         }
 
-        /// The latest counters, readable by another thread. Fields may be one turn apart from each other.
+        /// The latest counters, readable by another thread. Fields may differ by one turn.
         #[derive(Debug, Default)]
         pub struct SharedCounters {
             $($name: AtomicU64,)+
         }
 
         impl SharedCounters {
-            /// Shows `counters` to readers.
+            /// Publishes `counters` to readers.
             pub fn store(&self, counters: &Counters) {
                 $(self.$name.store(counters.$name, Ordering::Relaxed);)+
             }
 
-            /// The counters last shown.
+            /// The counters last published.
             #[must_use]
             pub fn load(&self) -> Counters {
                 Counters { $($name: self.$name.load(Ordering::Relaxed),)+ }
@@ -55,86 +56,85 @@ macro_rules! counters {
 }
 
 counters! {
-    /// WebSockets opened.
+    /// Opened WebSockets.
     opened,
-    /// WebSockets open, now.
+    /// Open WebSockets, now.
     open,
-    /// Attempts that did not become a WebSocket.
+    /// Failed connection attempts.
     connect_failures,
-    /// WebSockets that ended although the scenario did not end them.
+    /// WebSockets that ended unexpectedly.
     disconnected,
-    /// Stalled readers that the server closed: what a slow consumer may expect.
+    /// Stalled readers that the server closed as slow consumers.
     stalled_closed,
-    /// Clients that are connected and joined, now.
+    /// Connected and joined clients, now.
     ready,
-    /// Messages published (in `echo`: sent).
+    /// Published messages (in `echo`: sent messages).
     published,
-    /// Publishes that were due while there was nobody connected to send them, or went with their publisher's connection.
+    /// Publishes whose publisher had no connection, or lost it before they were sent.
     unsent,
-    /// Deliveries that those publishes owe to receivers.
+    /// Deliveries expected for the publishes.
     expected,
-    /// Publications received.
+    /// Received publications.
     delivered,
-    /// Received again.
+    /// Publications received more than once.
     duplicated,
-    /// Received after a later one.
+    /// Publications received after a later one.
     out_of_order,
-    /// Received by a client that is not in the room.
+    /// Publications received by a client outside of the room.
     misrouted,
-    /// Received with a content or a seq that cannot be right.
+    /// Publications received with wrong content or seq.
     wrong,
-    /// Deliveries owed and not yet received, now.
+    /// Expected deliveries not yet received, now.
     outstanding,
-    /// Publications that the server announced by `gap` to clients that had stopped reading.
+    /// Publications replaced by `gap` for stalled clients.
     gaps_announced,
-    /// Publications that a client which reads was told of by `gap` in place of getting them.
+    /// Publications replaced by `gap` for clients that read.
     skipped,
-    /// Missing publications that no `gap` announced (receivers that check by seq alone).
+    /// Missing publications without `gap` (receivers that check by seq only).
     holes,
-    /// Publications that a client missed while it was away and will not get: the server did not recover them.
+    /// Publications that a client missed while disconnected and that the server did not recover.
     missed,
-    /// Deliveries that a lost connection explains: owed to a client that lost its own, or of a publish that was under way
-    /// when its publisher lost its own and of which nobody has heard.
+    /// Deliveries lost with a connection: of the receiver, or of the publisher if nobody received the publish.
     cut_off,
-    /// Publications received in answer to a join: by recovery, or as history.
+    /// Publications received after a join: by recovery or as history.
     replayed,
     /// Error replies.
     errors,
     /// Messages that are neither publications nor replies.
     other_messages,
-    /// Joins answered.
+    /// Answered joins.
     joins,
-    /// Joins by position that the server recovered whole.
+    /// Joins by position with full recovery.
     recovered,
-    /// Joins by position that the server could not recover.
+    /// Joins by position without recovery.
     not_recovered,
-    /// Connect + join + close cycles completed.
+    /// Completed cycles of connect, join and close.
     cycles,
     /// Storms.
     storms,
-    /// Storms that were due while the one before was not over.
+    /// Storms delayed because the one before had not ended.
     storms_put_off,
-    /// Clients that came back after a storm.
+    /// Clients that reconnected after a storm.
     returned,
-    /// Clients that waited in vain for the server at the end: to be back after a storm, or to end a cycle.
+    /// Clients that still waited at the end: to reconnect after a storm, or to end a cycle.
     stranded,
-    /// Time that storms took until everyone was back, in nanoseconds.
+    /// Time until all clients were back after storms, in nanoseconds.
     storm_ns,
-    /// CPU time of the generator's thread meanwhile, in nanoseconds.
+    /// CPU time of the generator's thread during storms, in nanoseconds.
     storm_cpu_ns,
-    /// CPU time of the server meanwhile, in nanoseconds.
+    /// CPU time of the server during storms, in nanoseconds.
     storm_server_ns,
-    /// Presence queries and history reads answered.
+    /// Answered presence queries and history reads.
     reads,
-    /// Connections left by the client without a close frame.
+    /// Connections dropped by the client without a close frame.
     vanished,
-    /// TLS handshakes with a key exchange that the server's certificate signed.
+    /// Full TLS handshakes.
     tls_full,
-    /// TLS handshakes that resumed a session.
+    /// Resumed TLS handshakes.
     tls_resumed,
-    /// Messages that came compressed.
+    /// Compressed messages received.
     compressed,
-    /// Bytes that they became.
+    /// Bytes of compressed messages after inflating.
     inflated_bytes,
     /// Bytes read from sockets.
     bytes_received,
@@ -148,12 +148,12 @@ counters! {
     turns,
     /// CPU time of the generator's thread, in nanoseconds.
     cpu_ns,
-    /// Time that the generator's thread was runnable without a CPU, in nanoseconds.
+    /// Time that the generator's thread waited for a CPU, in nanoseconds.
     waited_ns,
 }
 
 impl Counters {
-    /// Deliveries that never came, out of those expected so far, and that no `gap` told of.
+    /// Expected deliveries that did not arrive and that no `gap` replaced.
     #[must_use]
     pub fn lost(&self) -> u64 {
         (self.expected + self.duplicated).saturating_sub(self.delivered + self.skipped + self.missed + self.cut_off)

@@ -1,4 +1,5 @@
-//! Latency histograms: three significant digits from 100 ns to 2 minutes, mergeable across processes.
+//! Owns latency histograms: three significant digits from 100 ns to 2 minutes, mergeable across processes. Never knows
+//! what is measured.
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -16,24 +17,24 @@ pub struct Durations {
     histogram: Histogram<u64>,
 }
 
-/// The figures of a histogram that a person reads, in microseconds.
+/// Percentiles of a histogram, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DurationSummary {
-    /// How many were recorded.
+    /// Number of values.
     pub count: u64,
     /// Arithmetic mean.
     pub mean: f64,
     /// Median.
     pub p50: f64,
-    /// 90 % are at or below.
+    /// 90th percentile.
     pub p90: f64,
-    /// 99 % are at or below.
+    /// 99th percentile.
     pub p99: f64,
-    /// 99.9 % are at or below.
+    /// 99.9th percentile.
     pub p999: f64,
-    /// 99.99 % are at or below.
+    /// 99.99th percentile.
     pub p9999: f64,
-    /// The largest.
+    /// Maximum.
     pub max: f64,
 }
 
@@ -45,29 +46,29 @@ impl Default for Durations {
 }
 
 impl Durations {
-    /// Records one duration; above two minutes it counts as two minutes.
+    /// Records a duration, at most two minutes.
     pub fn record(&mut self, ns: u64) {
         self.histogram.saturating_record(ns);
     }
 
-    /// Adds all of `other`.
+    /// Adds all values of `other`.
     pub fn merge(&mut self, other: &Durations) {
         self.histogram.add(&other.histogram).expect("all histograms here have the same bounds");
     }
 
-    /// How many were recorded.
+    /// Number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// The value that a share of `quantile` (0 … 1) is at or below, in nanoseconds.
+    /// The value at a quantile (0 … 1), in nanoseconds.
     #[must_use]
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
         self.histogram.value_at_quantile(quantile)
     }
 
-    /// The figures to show.
+    /// The percentiles.
     #[must_use]
     pub fn summary(&self) -> DurationSummary {
         let at = |quantile: f64| microseconds(self.quantile_ns(quantile));
@@ -83,8 +84,8 @@ impl Durations {
         }
     }
 
-    /// The distribution as a line: pairs of 1 ÷ (1 − quantile) and microseconds, evenly spaced on a logarithmic axis,
-    /// from the smallest value (1) to the largest (the number of values). Empty when nothing was recorded.
+    /// The distribution as a curve: pairs of 1 ÷ (1 − quantile) and microseconds, evenly spaced on a logarithmic axis,
+    /// from the minimum (1) to the maximum (the number of values). Empty without values.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, f64)> {
         const PER_DECADE: f64 = 24.0;
@@ -101,7 +102,7 @@ impl Durations {
         points
     }
 
-    /// The histogram in HdrHistogram's V2 format, base64.
+    /// The histogram in HdrHistogram V2 format, base64.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut bytes = Vec::new();
@@ -109,16 +110,16 @@ impl Durations {
         STANDARD.encode(bytes)
     }
 
-    /// Reads what [`Durations::encode`] wrote.
+    /// Parses the output of [`Durations::encode`].
     ///
     /// # Errors
-    /// The text is not such a histogram, or one with other bounds.
+    /// The text is not a histogram with these bounds.
     pub fn decode(text: &str) -> anyhow::Result<Self> {
-        let bytes = STANDARD.decode(text).context("histogram is not base64")?;
+        let bytes = STANDARD.decode(text).context("histogram: expected base64")?;
         let histogram: Histogram<u64> =
-            Deserializer::new().deserialize(&mut bytes.as_slice()).context("not an HdrHistogram")?;
+            Deserializer::new().deserialize(&mut bytes.as_slice()).context("histogram: expected HdrHistogram V2")?;
         let mut durations = Durations::default();
-        durations.histogram.add(&histogram).context("histogram has other bounds")?;
+        durations.histogram.add(&histogram).context("histogram: unexpected bounds")?;
         Ok(durations)
     }
 }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_survive_the_wire() {
+    fn quantiles_survive_encoding() {
         let mut durations = Durations::default();
         for microsecond in 1..=10_000 {
             durations.record(microsecond * 1_000);
@@ -149,11 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_goes_from_the_smallest_to_the_largest() {
+    fn a_curve_goes_from_minimum_to_maximum() {
         let mut durations = Durations::default();
         assert!(durations.curve().is_empty());
         durations.record(7_000);
-        assert_eq!(durations.curve().len(), 2, "one value is its own smallest and largest");
+        assert_eq!(durations.curve().len(), 2, "one value is minimum and maximum");
         for microsecond in 1..=10_000 {
             durations.record(microsecond * 1_000);
         }

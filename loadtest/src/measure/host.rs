@@ -1,4 +1,5 @@
-//! Figures of the server's process and of the host, read from `/proc`. Read-only; a figure that cannot be read is absent.
+//! Owns figures of the server's process and of the host, read from `/proc`. Never fails: an unreadable figure is
+//! absent.
 
 use std::fs;
 
@@ -7,68 +8,68 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::edge;
 
-/// Kernel clock ticks in `/proc/PID/stat` are 10 ms on every architecture Linux serves.
+/// Clock ticks in `/proc/PID/stat` are 10 ms on every Linux architecture.
 const TICK_NS: u64 = 10_000_000;
 
-/// A process at one moment.
+/// CPU time and context switches of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessSample {
     /// CPU time of all threads, in nanoseconds.
     pub cpu_ns: u64,
-    /// The user part, in nanoseconds (counted in ticks of 10 ms).
+    /// The user part, in nanoseconds (in ticks of 10 ms).
     pub user_ns: u64,
-    /// The kernel part, in nanoseconds (counted in ticks of 10 ms).
+    /// The kernel part, in nanoseconds (in ticks of 10 ms).
     pub system_ns: u64,
-    /// Context switches because a thread waited for something.
+    /// Voluntary context switches.
     pub switches_voluntary: u64,
-    /// Context switches because a thread's time was up.
+    /// Involuntary context switches.
     pub switches_involuntary: u64,
 }
 
-/// What a process and the kernel hold in memory, in bytes.
+/// Memory of a process and of the kernel, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemorySample {
-    /// Resident set of the process.
+    /// Resident set size of the process.
     pub rss: u64,
-    /// Its proportional share of what it maps.
+    /// Proportional set size of the process.
     pub pss: u64,
-    /// Pages that are its alone: the figure for "user-space memory per connection".
+    /// Private pages of the process.
     pub private: u64,
-    /// The kernel's slab, of the whole host: both ends of every connection when client and server share it.
+    /// The kernel's slab of the whole host, which includes both ends of connections on one host.
     pub slab: u64,
 }
 
-/// A server's process, as a person would start it again.
+/// The program of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramInfo {
     /// Its command line.
     pub command: Vec<String>,
-    /// CPUs that it may use, as `0,2-5`.
+    /// Its CPUs, such as `0,2-5`.
     pub cpus: String,
-    /// Threads that it has.
+    /// Number of threads.
     pub threads: u64,
-    /// Its version, when it tells one.
+    /// Its version, if it reports one.
     pub version: Option<String>,
 }
 
-/// Where and on what a run was made.
+/// The host of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HostInfo {
     /// Kernel release.
     pub kernel: String,
     /// CPU model.
     pub cpu: String,
-    /// CPUs that this process sees.
+    /// CPUs available to this process.
     pub cpus: usize,
     /// Memory, in bytes.
     pub memory: u64,
-    /// Load average of one minute when the run began.
+    /// Load average over one minute at the start of the run.
     pub load: String,
-    /// Values of the sysctls that move these figures.
+    /// Sysctls that affect the figures.
     pub sysctls: Vec<(String, String)>,
     /// Soft limit of open files.
     pub open_files: u64,
-    /// When the run began, in seconds since 1970 (UTC).
+    /// Start of the run, in Unix seconds.
     #[serde(default)]
     pub began_unix_s: u64,
     /// The generator's command line.
@@ -77,7 +78,7 @@ pub struct HostInfo {
 }
 
 impl ProcessSample {
-    /// Reads a process and those under it, together; `None` when it does not exist.
+    /// Reads a process and its descendants together; `None` if it does not exist.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let mut sum = Self::of_one(pid)?;
@@ -106,7 +107,7 @@ impl ProcessSample {
         })
     }
 
-    /// Field by field: this much more than `earlier`.
+    /// The change since `earlier`, by field.
     #[must_use]
     pub fn since(&self, earlier: &ProcessSample) -> ProcessSample {
         ProcessSample {
@@ -119,7 +120,7 @@ impl ProcessSample {
     }
 }
 
-/// The processes that a process started, and those that they started.
+/// All descendants of a process.
 fn descendants(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut at = 0;
@@ -180,7 +181,7 @@ pub fn resident(pid: u32) -> Option<u64> {
 }
 
 impl ProgramInfo {
-    /// Reads a process; `None` when it does not exist.
+    /// Reads a process; `None` if it does not exist.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -236,7 +237,7 @@ impl HostInfo {
     }
 }
 
-/// The first number behind `name` at the start of a line.
+/// The first number after `name` at the start of a line.
 fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)

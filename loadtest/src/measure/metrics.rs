@@ -1,5 +1,5 @@
-//! Figures that a server tells about itself: its `/metrics`, in Prometheus' text format, summed over their labels.
-//! Knows the format, and no metric but the version's.
+//! Owns a server's `/metrics`, parsed from Prometheus' text format and summed over labels. Never knows a metric, except
+//! the version.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,30 +8,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::server::http;
 
-/// Prefix of the metrics that are one server's own.
+/// Prefix of Roomring's metrics.
 const PREFIX: &str = "roomring_";
 
 /// One reading.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// By name without `roomring_`, summed over cores and other labels; histograms by `_sum` and `_count` alone.
+    /// Values by name without `roomring_`, summed over all labels. Histograms have only `_sum` and `_count`.
     pub values: BTreeMap<String, f64>,
-    /// Names of those that only grow.
+    /// Names of counters.
     totals: Vec<String>,
     /// The server's version.
     pub version: Option<String>,
 }
 
 impl Metrics {
-    /// Asks a server.
+    /// Requests the metrics of a server.
     ///
     /// # Errors
-    /// It does not answer.
+    /// The server does not answer.
     pub fn of(control: SocketAddr) -> anyhow::Result<Self> {
         http::get(control, "/metrics").map(|text| Metrics::parse(&text))
     }
 
-    /// Reads the text. Lines that make no sense are passed over.
+    /// Parses the text. Skips invalid lines.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut metrics = Metrics::default();
@@ -59,7 +59,7 @@ impl Metrics {
         metrics
     }
 
-    /// How much more those that only grow are than in `earlier`; the rest as it is.
+    /// Growth of counters since `earlier`; other values unchanged.
     #[must_use]
     pub fn since(&self, earlier: &Metrics) -> Metrics {
         let grows = |name: &str| self.totals.iter().any(|total| total == name) || name.ends_with("_sum");
@@ -70,14 +70,14 @@ impl Metrics {
         Metrics { values: self.values.iter().map(change).collect(), ..self.clone() }
     }
 
-    /// One value; 0 when the server does not tell it.
+    /// One value; 0 if the server does not report it.
     #[must_use]
     pub fn get(&self, name: &str) -> f64 {
         self.values.get(name).copied().unwrap_or(0.0)
     }
 }
 
-/// Without the prefix of all, and the suffix that counters have.
+/// The name without `roomring_` and `_total`.
 fn short(name: &str) -> &str {
     let name = name.strip_prefix(PREFIX).unwrap_or(name);
     name.strip_suffix("_total").unwrap_or(name)

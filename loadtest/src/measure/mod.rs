@@ -1,5 +1,5 @@
-//! What is measured and how it is kept: counters, histograms, sequences, and the figures of the server's process.
-//! Knows nothing of sockets or scenarios.
+//! Owns measurements: counters, histograms, sequences, and figures of the server's process. Never knows sockets of
+//! clients or scenarios.
 
 pub mod counters;
 pub mod histogram;

@@ -1,34 +1,34 @@
-//! Durations of the last moments: a coarse histogram that one thread writes and another reads while it runs. Costs the
-//! writer one relaxed load and store; the reader takes what has come since it last looked. Three percent of precision:
-//! for live display and time series, never for a run's percentiles.
+//! Owns recent durations: a coarse histogram that one thread writes while another reads it. Costs the writer one
+//! relaxed load and store; the reader takes the durations since its last read. Precision is 3 %: for live display and
+//! time series, never for the percentiles of a run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// Buckets per power of two: 32, as bits.
+/// Buckets per power of two, as bits: 32.
 const SUB_BITS: u32 = 5;
 
-/// Durations are counted as at most this many nanoseconds (137 s).
+/// Maximum duration in nanoseconds (137 s).
 const HIGHEST_NS: u64 = (1 << 37) - 1;
 
-/// As many as [`bucket_of`] the highest duration needs.
+/// Number of buckets up to the maximum duration.
 const BUCKETS: usize = 33 << SUB_BITS;
 
-/// What the writing thread records into.
+/// The writing side.
 #[derive(Debug)]
 pub struct Pulse {
     buckets: Box<[AtomicU32]>,
 }
 
-/// The reading side: what it has seen already.
+/// The reading side, with the counts read so far.
 #[derive(Debug)]
 pub struct PulseReader {
     seen: Vec<u32>,
 }
 
-/// Durations of one interval: counts by bucket, those above zero alone.
+/// Durations of one interval: nonzero counts by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     buckets: BTreeMap<u16, u64>,
@@ -41,7 +41,7 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// Records a duration. One thread only: an addition that another thread makes at the same time is lost.
+    /// Records a duration. Call it on one thread only: concurrent additions are lost.
     #[inline]
     pub fn record(&self, ns: u64) {
         let bucket = &self.buckets[bucket_of(ns)];
@@ -56,12 +56,12 @@ impl Default for PulseReader {
 }
 
 impl PulseReader {
-    /// What has been recorded since the last call.
+    /// Takes the durations since the last call.
     pub fn take(&mut self, pulse: &Pulse) -> Interval {
         let mut interval = Interval::default();
         for (index, (seen, bucket)) in (0u16..).zip(self.seen.iter_mut().zip(&pulse.buckets)) {
             let now = bucket.load(Ordering::Relaxed);
-            // The counts wrap: only their difference means something.
+            // The counts wrap, so only differences are meaningful.
             let new = now.wrapping_sub(*seen);
             if new > 0 {
                 interval.buckets.insert(index, u64::from(new));
@@ -73,20 +73,20 @@ impl PulseReader {
 }
 
 impl Interval {
-    /// Adds all of `other`.
+    /// Adds all durations of `other`.
     pub fn merge(&mut self, other: &Interval) {
         for (&index, count) in &other.buckets {
             *self.buckets.entry(index).or_default() += count;
         }
     }
 
-    /// How many durations.
+    /// Number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.values().sum()
     }
 
-    /// The value that a share of `quantile` (0 … 1) is at or below, in microseconds; `None` when there is none.
+    /// The value at a quantile (0 … 1), in microseconds; `None` without durations.
     #[must_use]
     pub fn quantile_us(&self, quantile: f64) -> Option<f64> {
         let wanted = ((self.count() as f64 * quantile).ceil() as u64).max(1);

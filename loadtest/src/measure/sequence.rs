@@ -1,19 +1,20 @@
-//! Whether one receiver gets numbered publications in order, each once. 16 bytes while nothing is wrong.
+//! Owns the check that one receiver gets each numbered publication once and in order. Takes 16 bytes while all is well.
+//! Never counts faults.
 
-/// What a number means, given those before it.
+/// The order of an arrived number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArrivalOrder {
-    /// The next one.
+    /// The next number.
     InOrder,
-    /// So many before it have not come (yet).
+    /// A later number; this many before it are missing.
     AfterHole(u64),
-    /// One of those that were missing.
+    /// A missing number.
     Late,
-    /// It came before.
+    /// A number that arrived before.
     Duplicate,
 }
 
-/// The numbers that one receiver has seen of one stream.
+/// The numbers of one stream that a receiver has seen.
 #[derive(Debug, Default)]
 pub struct Sequence {
     next: u64,
@@ -21,7 +22,7 @@ pub struct Sequence {
     holes: Option<Box<Vec<Hole>>>,
 }
 
-/// Numbers `from ..= to` have not come.
+/// Missing numbers `from ..= to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hole {
     from: u64,
@@ -29,19 +30,19 @@ struct Hole {
 }
 
 impl Sequence {
-    /// A stream whose next number is `next`.
+    /// Starts a stream whose next number is `next`.
     #[must_use]
     pub fn starting_at(next: u64) -> Self {
         Sequence { next, holes: None }
     }
 
-    /// The number that would be in order.
+    /// The next number.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Takes a number that arrived.
+    /// Takes an arrived number.
     pub fn observe(&mut self, number: u64) -> ArrivalOrder {
         if number == self.next {
             self.next += 1;
@@ -56,7 +57,7 @@ impl Sequence {
         if self.fill(number, number) > 0 { ArrivalOrder::Late } else { ArrivalOrder::Duplicate }
     }
 
-    /// Takes an announcement that `from ..= to` will not come. Returns how many of those had not come.
+    /// Takes an announcement that `from ..= to` will not arrive. Returns how many of them were missing.
     pub fn announce_gap(&mut self, from: u64, to: u64) -> u64 {
         let mut missing = self.fill(from, to);
         if to >= self.next {
@@ -69,13 +70,13 @@ impl Sequence {
         missing
     }
 
-    /// Numbers below `next` that never came and were not announced.
+    /// Number of missing numbers below `next` that were not announced.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.holes.iter().flat_map(|holes| holes.iter()).map(|hole| hole.to - hole.from + 1).sum()
     }
 
-    /// Takes `from ..= to` out of the holes; returns how many of them were in one.
+    /// Removes `from ..= to` from the holes. Returns how many of them were missing.
     fn fill(&mut self, from: u64, to: u64) -> u64 {
         let Some(holes) = &mut self.holes else { return 0 };
         let mut filled = 0;
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_one_is_not_a_duplicate_and_a_second_one_is() {
+    fn a_late_number_is_not_a_duplicate_but_its_repetition_is() {
         let mut sequence = Sequence::starting_at(1);
         assert_eq!(sequence.observe(1), ArrivalOrder::InOrder);
         assert_eq!(sequence.observe(4), ArrivalOrder::AfterHole(2));
@@ -141,6 +142,6 @@ mod tests {
         assert_eq!(sequence.announce_gap(18, 25), 7, "18 and 19 of the hole, 21 to 25 ahead");
         assert_eq!((sequence.missing(), sequence.next()), (3, 26));
         assert_eq!(sequence.announce_gap(30, 30), 1);
-        assert_eq!(sequence.missing(), 7, "26 to 29 were skipped without a word");
+        assert_eq!(sequence.missing(), 7, "26 to 29 were skipped without an announcement");
     }
 }

@@ -1,5 +1,5 @@
-//! Chat messages as JSON objects: the words of people who write to each other, so that what compression saves means
-//! something. The same stamp and seed give the same message.
+//! Owns chat messages as JSON objects, with realistic words so that compression figures are meaningful. The same stamp
+//! and seed give the same message. Never parses one.
 
 use std::sync::LazyLock;
 
@@ -12,13 +12,13 @@ const BEFORE_NAME: &[u8] = b"\",\"by\":\"";
 const BEFORE_TEXT: &[u8] = b"\",\"text\":\"";
 const AFTER_TEXT: &[u8] = b"\"}";
 
-/// All of the same length, so that a message's size does not depend on who speaks.
+/// Names of equal length, so that a message's size does not depend on its author.
 const NAMES: [&[u8; 6]; 12] = [
     b"amelie", b"bonnie", b"carlos", b"dmitri", b"esther", b"fatima", b"gunnar", b"hassan", b"ingrid", b"joanna",
     b"keiko_", b"louise",
 ];
 
-/// The smallest message that is one: its text is empty.
+/// Size of a message with empty text.
 pub const BYTES_MIN: usize =
     BEFORE_STAMP.len() + STAMP_BYTES + BEFORE_NAME.len() + NAMES[0].len() + BEFORE_TEXT.len() + AFTER_TEXT.len();
 
@@ -39,14 +39,14 @@ const WORDS: &str = "the i you to a and it is that of in for on me my do we have
 
 const POOL_BYTES: usize = 128 * 1024;
 
-/// What people said, without quotes, as long as any message that is not extraordinary.
+/// Text of the chat, without quotes, longer than ordinary messages.
 static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let words: Vec<&str> = WORDS.split_whitespace().collect();
     let mut rng = Rng::with_seed(0x636861);
     let mut pool = String::with_capacity(POOL_BYTES + 64);
     let mut left = 0;
     while pool.len() < POOL_BYTES {
-        // Zipf's law, nearly: the logarithm of the rank is uniform.
+        // Approximates Zipf's law: the logarithm of the rank is uniform.
         let rank = (words.len() as f64).powf(rng.f64()) as usize - 1;
         pool.push_str(words[rank.min(words.len() - 1)]);
         if left == 0 {
@@ -59,9 +59,9 @@ static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     pool.into_bytes()
 });
 
-/// Appends the message of `size` bytes, at least [`BYTES_MIN`], that belongs to a stamp.
+/// Appends the message of a stamp: `size` bytes, but at least [`BYTES_MIN`].
 pub fn write(stamp: Stamp, size: usize, seed: u64, out: &mut Vec<u8>) {
-    // A multiplier that spreads neighbours (Knuth): two publishes in a row say nothing alike.
+    // Knuth's multiplier separates consecutive publishes.
     let key = (u64::from(stamp.room) << 32 | u64::from(stamp.number)) ^ seed;
     let spread = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let end = out.len() + size.max(BYTES_MIN);

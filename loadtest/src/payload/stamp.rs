@@ -1,22 +1,22 @@
-//! The stamp in a publication: which publish of which room this is. Found wherever it stands in a message.
+//! Owns the stamp that identifies the publish in a message, wherever it is. Never knows the message's format.
 
 /// Bytes of a stamp: the marker, 8 hex digits of the number, 8 of the room.
 pub const STAMP_BYTES: usize = MARKER.len() + 16;
 
-/// Begins every stamp; appears in no name that the generator makes.
+/// Begins every stamp; never appears in names of the generator.
 pub const MARKER: &[u8; 4] = b"~rr1";
 
-/// Which publish this is.
+/// The identity of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The publish's number in its room, from 0.
+    /// Number of the publish in its room, from 0.
     pub number: u32,
-    /// The room's index in the run.
+    /// Index of the room in the run.
     pub room: u32,
 }
 
 impl Stamp {
-    /// Writes the stamp and padding: `size` bytes, or the stamp's own if that is more.
+    /// Writes the stamp and padding: `size` bytes, but at least the stamp.
     pub fn write(self, size: usize, out: &mut Vec<u8>) {
         let end = out.len() + size.max(STAMP_BYTES);
         out.extend_from_slice(MARKER);
@@ -35,7 +35,7 @@ impl Stamp {
         Some(Stamp { number: unhex(&stamp[4..12])?, room: unhex(&stamp[12..20])? })
     }
 
-    /// Finds a stamp anywhere in `message`, trying `hint` first and leaving there where it was found.
+    /// Finds a stamp anywhere in `message`. Tries `hint` first and sets it to the position.
     pub fn find(message: &[u8], hint: &mut usize) -> Option<Self> {
         if let Some(stamp) = message.get(*hint..).and_then(Stamp::read) {
             return Some(stamp);
@@ -55,7 +55,7 @@ fn hex(number: u32) -> [u8; 8] {
     digits
 }
 
-/// Eight lower-case hex digits, all at once: this runs for every delivery.
+/// Parses eight lower-case hex digits at once, since this runs for every delivery.
 fn unhex(digits: &[u8]) -> Option<u32> {
     let word = u64::from_be_bytes(digits.try_into().ok()?);
     let letters = (word >> 6) & 0x0101_0101_0101_0101;
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_is_read_back_wherever_it_stands() {
+    fn a_stamp_is_found_anywhere() {
         for number in [0, 1, 9, 10, 0xdead_beef, u32::MAX] {
             let stamp = Stamp { number, room: number.rotate_left(7) };
             let mut message = b"{\"data\":\"".to_vec();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_stamp_is_none() {
+    fn an_incomplete_stamp_is_not_found() {
         let mut message = Vec::new();
         Stamp { number: 1, room: 2 }.write(0, &mut message);
         assert_eq!(message.len(), STAMP_BYTES);

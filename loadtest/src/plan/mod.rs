@@ -1,4 +1,4 @@
-//! What one generator process is to do: the parent writes it, the worker reads it.
+//! Owns the plan of a generator process: the parent writes it, the worker reads it. Never acts.
 
 pub mod options;
 
@@ -9,88 +9,88 @@ use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::payload::{Payload, PayloadKind};
 
-/// A worker's orders.
+/// The plan of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerPlan {
-    /// Servers; clients take turns among them.
+    /// Servers; clients are spread over them.
     pub targets: Vec<Target>,
-    /// How they are spoken to.
+    /// Protocol of the servers.
     pub dialect: Dialect,
-    /// What the clients do.
+    /// Behavior of the clients.
     pub scenario: Scenario,
-    /// Which of the generator's processes this is, from 0.
+    /// Number of this generator process, from 0.
     pub shard: u32,
-    /// The CPU to be pinned to.
+    /// The CPU to pin to.
     pub core: Option<usize>,
     /// Clients of this process.
     pub clients: u32,
     /// Members of a room.
     pub room_size: u32,
-    /// Bytes of payload in a publication.
+    /// Bytes of payload per publication.
     pub payload_bytes: usize,
-    /// What they are.
+    /// Kind of payload.
     pub payload: PayloadKind,
-    /// What stands between clients and rooms.
+    /// TLS, compression, tokens and limits.
     pub edge: Edge,
-    /// Signs the clients' tokens, where they have any.
+    /// Secret of the clients' tokens, if they use any.
     pub secret: Option<String>,
-    /// Source addresses in use by this process.
+    /// Source addresses of this process.
     pub sources: u32,
-    /// Connection attempts under way at a time.
+    /// Maximum connection attempts in flight.
     pub connecting_max: usize,
-    /// Distinguishes this run's rooms and users from those of other runs against the same server.
+    /// Distinguishes the rooms and users of runs against the same server.
     pub run: u32,
     /// Seed of this process.
     pub seed: u64,
-    /// The server's process, when it is on this host.
+    /// The server's process, if it is on this host.
     pub pid: Option<u32>,
 }
 
-/// What the clients do.
+/// The behavior of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Scenario {
-    /// Join and stay.
+    /// Join and wait.
     Idle,
     /// One publisher per room, every member receives.
     Fanout {
-        /// When publishes happen.
+        /// Pace of publishes.
         pace: PublishPace,
-        /// Members of each room, of 1,000, that stop reading when publishing begins.
+        /// Thousandths of each room's members that stall when publishing begins.
         stalled_per_mille: u32,
     },
-    /// Every client sends and gets the same back.
+    /// Every client sends messages and gets them back.
     Echo {
-        /// When messages are sent; a rate is that of all clients of this process together.
+        /// Pace of messages. A rate is the sum over all clients of this process.
         pace: PublishPace,
     },
-    /// Connect, join, close, again.
+    /// Connect, join, close, repeatedly.
     Churn,
-    /// Random clients, faults and recoveries.
+    /// Random actions, faults and recoveries.
     Soak(SoakLoad),
-    /// Readers lose their connections all at once and come back.
+    /// Readers lose their connections at once and reconnect.
     Storm(StormLoad),
-    /// A chat: rooms of all sizes, bursts, reads, comings and goings.
+    /// A chat: rooms of all sizes, bursts, reads, joins and leaves.
     Mixed(MixedLoad),
 }
 
-/// When publishes happen.
+/// The pace of publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PublishPace {
-    /// Closed loop: so many publishes per room (or client) are under way at any time.
+    /// Closed loop: this many publishes per room (or client) are in flight.
     InFlight(u32),
-    /// Open loop: arrivals of a Poisson process, whatever the server does.
+    /// Open loop: a Poisson process, independent of the server.
     Poisson {
         /// Publishes per second of this process.
         per_second: f64,
     },
-    /// Open loop: evenly spaced in each room, the rooms out of step.
+    /// Open loop: even intervals in each room, shifted between rooms.
     Even {
         /// Publishes per second of this process.
         per_second: f64,
     },
 }
 
-/// The mixture of a soak.
+/// The load of a soak.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SoakLoad {
     /// Rooms of this process.
@@ -99,51 +99,51 @@ pub struct SoakLoad {
     pub actions_per_second: f64,
 }
 
-/// The weather of a run with storms.
+/// The load of a run with storms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StormLoad {
-    /// When publishes happen.
+    /// The pace of publishes.
     pub pace: PublishPace,
-    /// Members, of 1,000 that do not publish, that each storm hits.
+    /// Thousandths of the readers that each storm disconnects.
     pub share_per_mille: u32,
-    /// From one storm to the next, in nanoseconds.
+    /// Time between storms, in nanoseconds.
     pub every_ns: u64,
-    /// Reconnects are spread over this, in nanoseconds, and over twice as much after each failure; 0: at once.
+    /// Reconnects spread over this time in nanoseconds, doubled after each failure; 0 reconnects at once.
     pub backoff_ns: u64,
 }
 
-/// The mixture of a chat.
+/// The load of a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MixedLoad {
     /// Rooms of this process.
     pub rooms: u32,
-    /// Room `k`, from 1, has a share of the memberships of `1 / k` to the power of this.
+    /// Zipf exponent: room `k`, from 1, has a share of the memberships of `1 / k` to this power.
     pub zipf: f64,
-    /// Memberships of a client, on average.
+    /// Average memberships of a client.
     pub memberships: f64,
     /// Publishes per second of this process.
     pub publishes_per_second: f64,
-    /// Publishes of a client in one go, on average.
+    /// Average publishes per burst of a client.
     pub burst: f64,
     /// Presence queries and history reads per second of this process.
     pub reads_per_second: f64,
-    /// Changes of room and reconnects per second of this process.
+    /// Room changes and reconnects per second of this process.
     pub moves_per_second: f64,
 }
 
-/// What the parent wants now.
+/// A phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum RunPhase {
     /// Clients connect and join.
     Connect = 0,
-    /// They do what the scenario says; nothing is recorded yet.
+    /// Clients follow the scenario; nothing is measured.
     Warm = 1,
-    /// The same, recorded.
+    /// Clients follow the scenario; everything is measured.
     Measure = 2,
-    /// No new publishes; what is under way arrives.
+    /// No new publishes; messages in flight arrive.
     Drain = 3,
-    /// Close all.
+    /// Clients close their connections.
     Leave = 4,
 }
 
@@ -155,7 +155,7 @@ impl RunPhase {
             [usize::from(number).min(4)]
     }
 
-    /// Whether clients do what the scenario says.
+    /// Whether clients follow the scenario.
     #[must_use]
     pub fn is_running(self) -> bool {
         matches!(self, RunPhase::Warm | RunPhase::Measure)
@@ -163,32 +163,32 @@ impl RunPhase {
 }
 
 impl WorkerPlan {
-    /// A room's name: the same length for all of a run, so that messages look alike.
+    /// The name of a room. All names of a run have the same length, so that messages look alike.
     #[must_use]
     pub fn room_name(&self, room: u32) -> String {
         format!("lt-{:08x}-{:02x}-{room:05}", self.run, self.shard)
     }
 
-    /// What a publication carries, beside its stamp.
+    /// The payload of publications, without stamp.
     #[must_use]
     pub fn payload(&self) -> Payload {
         Payload { bytes: self.payload_bytes, kind: self.payload, seed: self.seed }
     }
 
-    /// Which target a client of a room connects to, and the path and query that it asks for.
+    /// The target of a client, and the path and query of its request.
     #[must_use]
     pub fn target_of(&self, client: u32, room: u32) -> (usize, String) {
         let target = client as usize % self.targets.len();
         let path = &self.targets[target].path;
         let path = match (&self.dialect, self.edge.jwt) {
-            // A token says who the user is.
+            // The token names the user.
             (Dialect::Json(_) | Dialect::Binary, true) => path.clone(),
             (dialect, _) => dialect.request_target(path, &self.room_name(room), &self.user_name(client)),
         };
         (target, path)
     }
 
-    /// A user's name.
+    /// The name of a user.
     #[must_use]
     pub fn user_name(&self, client: u32) -> String {
         format!("u{:08x}-{:02x}-{client:05}", self.run, self.shard)

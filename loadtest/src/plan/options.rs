@@ -1,4 +1,4 @@
-//! What a run is to do, checked, and how it is divided among generator processes.
+//! Owns the options of a run, and divides it among generator processes. Never executes it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,70 +12,70 @@ use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::payload::PayloadKind;
 
-/// Clients of one process: below the usual hard limit of 20,000 open files.
+/// Maximum clients of one process, below the usual hard limit of 20,000 open files.
 pub const CLIENTS_PER_PROCESS_MAX: u32 = 19_900;
 
-/// A run.
+/// The options of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Options {
-    /// A name for the server, in tables.
+    /// Name of the server, for tables.
     pub name: String,
-    /// Servers; clients take turns among them.
+    /// Servers; clients are spread over them.
     pub targets: Vec<Target>,
-    /// How they are spoken to.
+    /// Protocol of the servers.
     pub dialect: Dialect,
-    /// What the clients do; rates are of the whole run.
+    /// Behavior of the clients, with rates of the whole run.
     pub scenario: Scenario,
-    /// Clients.
+    /// Number of clients.
     pub connections: u32,
-    /// Members of a room.
+    /// Members per room.
     pub room_size: u32,
-    /// Bytes of payload in a publication.
+    /// Bytes of payload per publication.
     pub payload_bytes: usize,
-    /// What they are.
+    /// Kind of payload.
     #[serde(default)]
     pub payload: PayloadKind,
-    /// What stands between clients and rooms.
+    /// TLS, compression, tokens and limits.
     #[serde(default)]
     pub edge: Edge,
-    /// Signs the clients' tokens; not kept.
+    /// Secret of the clients' tokens; never saved.
     #[serde(skip)]
     pub secret: Option<String>,
-    /// Before anything is recorded.
+    /// Warm-up before measuring.
     pub warmup: Duration,
-    /// What is recorded.
+    /// Measured time.
     pub duration: Duration,
-    /// Between the last join and the warm-up, and before memory is read.
+    /// Time between the last join and the warm-up. Memory is read at its end.
     pub settle: Duration,
-    /// CPUs for the generator's processes, in turn; empty: not pinned.
+    /// CPUs of the generator's processes; not pinned if empty.
     pub cores: Vec<usize>,
-    /// Generator processes; more are used when the clients do not fit.
+    /// Generator processes; more start if the clients do not fit.
     pub processes: u32,
     /// The server's process on this host.
     pub pid: Option<u32>,
-    /// The server is a floor server, and tells at this address what its sends cost.
+    /// Address of a floor server's counters.
     pub floor: Option<SocketAddr>,
-    /// The server's `/stats` are at this address.
+    /// Control address of Roomring.
     pub control: Option<SocketAddr>,
     /// Source addresses per process.
     pub sources: u32,
-    /// Connection attempts under way at a time, of the whole run.
+    /// Maximum connection attempts in flight, of the whole run.
     pub connecting_max: usize,
-    /// Decides every random choice.
+    /// Seed of all random choices.
     pub seed: u64,
 }
 
 impl Options {
-    /// The plans of the generator's processes: whole rooms each.
+    /// Divides the run into plans of whole rooms, one per generator process.
     ///
     /// # Errors
-    /// The numbers do not fit each other.
+    /// An option is out of range.
     pub fn plans(&self) -> anyhow::Result<Vec<WorkerPlan>> {
         ensure!(self.connections > 0, "--connections must be at least 1");
         ensure!(self.room_size > 0, "--room-size must be at least 1");
         ensure!(
             self.room_size <= CLIENTS_PER_PROCESS_MAX,
-            "--room-size must be at most {CLIENTS_PER_PROCESS_MAX}: one generator process checks a whole room"
+            "--room-size must be at most {CLIENTS_PER_PROCESS_MAX}: a generator process checks whole rooms"
         );
         let rooms = self.connections.div_ceil(self.room_size);
         let rooms_per_process_max = (CLIENTS_PER_PROCESS_MAX / self.room_size).max(1);
@@ -113,7 +113,7 @@ impl Options {
     }
 }
 
-/// A number for names that differs between runs with the same seed: they may meet the same server.
+/// A number for names that differs between runs with the same seed, which may use the same server.
 fn run_number(seed: u64) -> u32 {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let mixed = (seed ^ u64::from(clock.subsec_nanos())).wrapping_add(clock.as_secs() << 20);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_whole_and_clients_all_there() {
+    fn plans_have_whole_rooms_and_all_clients() {
         for (connections, room_size, processes) in [(1_000, 100, 1), (50_000, 100, 3), (50_001, 7_000, 4), (3, 100, 1)]
         {
             let plans = options(connections, room_size).plans().expect("fits");

@@ -1,11 +1,11 @@
-//! A comparison on a terminal: medians, ranges, and ratios to the first server.
+//! Owns the table of a comparison on a terminal: medians, ranges, and ratios to the first server. Never judges.
 
 use super::figures::{Spread, bytes_each, figures, floor_ratios};
 use super::title;
 use crate::results::comparison::{Compared, Comparison};
 use crate::text;
 
-/// The comparison: a row per figure, and for each server its median, its range, and the ratio to the first server.
+/// The table: a row per figure, with median, range and ratio for each server.
 #[must_use]
 pub fn table(all: &Comparison) -> String {
     let Some(first) = all.servers.iter().flat_map(|server| &server.runs).next() else {
@@ -67,7 +67,7 @@ fn floor_lines(all: &Comparison) -> String {
     let mut shown = format!("\nfloor ratio (CPU ÷ CPU of a bare send): {}\n", ratios.join(", "));
     let first = &all.servers[0];
     if let Some(bytes) = first.runs.first().and_then(bytes_each) {
-        shown.push_str(&format!("the floor sends frames of {} B, as {} does\n", bytes + 4, first.label));
+        shown.push_str(&format!("the floor sends frames of {} B, like {}\n", bytes + 4, first.label));
     }
     shown
 }

@@ -1,4 +1,4 @@
-//! What the parts of the edge cost, as tables: one for each scenario, a line for each part, with its ratio to plain.
+//! Owns the tables of `edge`: one per scenario, with a line per part and its ratio to plain. Never judges.
 
 use super::figures::{Figure, figures};
 use super::{facts, title};
@@ -27,7 +27,7 @@ pub fn table(all: &EdgeResult) -> String {
     shown
 }
 
-/// What was run, then the table of a scenario: its heading, and a line for each part. `None` without runs.
+/// A description of a scenario, then its table: heading and a line per part. `None` without runs.
 #[must_use]
 pub fn rows(scenario: &EdgeScenario) -> Option<(String, Vec<String>, Vec<Vec<String>>)> {
     let servers = &scenario.compared.servers;
@@ -36,7 +36,7 @@ pub fn rows(scenario: &EdgeScenario) -> Option<(String, Vec<String>, Vec<Vec<Str
     let what =
         format!("{}; medians of {rounds} rounds of {:.1} s", title::scenario(&first.options).1, first.measured_s);
     let unit = first.work().1;
-    // Names of figures, and what they are called where there is little room.
+    // Names of figures, with short names for the heading.
     let mut names = vec![(format!("CPU per {unit}"), "server CPU".to_owned())];
     let histograms = facts::histogram_names(first);
     if let Some(name) = histograms.first().filter(|name| !name.starts_with("lag")) {
@@ -82,7 +82,7 @@ pub mod tests {
     use crate::report::samples;
     use crate::results::comparison::Comparison;
 
-    /// A made-up result of one scenario, plain and with TLS; JWT could not be run.
+    /// A sample result of one scenario, plain and with TLS; JWT failed.
     pub fn sample() -> EdgeResult {
         let server = |label: &str, factor| Compared {
             label: label.to_owned(),
@@ -98,7 +98,7 @@ pub mod tests {
     }
 
     #[test]
-    fn each_part_stands_beside_plain() {
+    fn each_part_has_a_line_with_its_ratio_to_plain() {
         let mut all = sample();
         let text = table(&all);
         let line = text.lines().find(|line| line.starts_with("tls ")).unwrap_or_else(|| panic!("{text}"));

@@ -1,5 +1,5 @@
-//! The figures of one run as rows of words and numbers, for the terminal and for HTML alike. What a scenario adds under
-//! a name of its own, a histogram or a counter, appears by itself.
+//! Owns the figures of one run as sections, for terminal and HTML. New histograms and counters of a scenario appear
+//! without a change here. Never judges.
 
 use super::section::{Row, Section};
 use crate::measure::histogram::DurationSummary;
@@ -7,10 +7,10 @@ use crate::plan::{PublishPace, Scenario, StormLoad};
 use crate::results::outcome::{Outcome, ServerFigures, plural};
 use crate::text::{self, bytes, grouped, micros, number, words};
 
-/// Percentiles that are shown.
+/// The shown percentiles.
 pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
-/// Histograms in the order in which they are shown, and what they are called; others follow under their own names.
+/// Histograms in the shown order, with their labels. Others follow under their own names.
 const HISTOGRAMS: [(&str, &str); 12] = [
     ("latency", "latency"),
     ("latency_storm", "latency in storms"),
@@ -26,7 +26,7 @@ const HISTOGRAMS: [(&str, &str); 12] = [
     ("lag", "generator's lag"),
 ];
 
-/// Counters that other rows show, or that are about the generator itself.
+/// Counters that other rows show, or that concern only the generator.
 const SHOWN_ELSEWHERE: [&str; 31] = [
     "tls_full",
     "tls_resumed",
@@ -61,13 +61,13 @@ const SHOWN_ELSEWHERE: [&str; 31] = [
     "waited_ns",
 ];
 
-/// What a histogram is called.
+/// The label of a histogram.
 #[must_use]
 pub fn histogram_label(name: &str) -> String {
     HISTOGRAMS.iter().find(|(known, _)| *known == name).map_or_else(|| words(name), |(_, label)| (*label).to_owned())
 }
 
-/// The names of a run's histograms, in the order in which they are shown.
+/// The names of a run's histograms, in the shown order.
 #[must_use]
 pub fn histogram_names(outcome: &Outcome) -> Vec<&str> {
     let known = HISTOGRAMS.iter().map(|(name, _)| *name).filter(|name| outcome.durations.contains_key(*name));
@@ -78,7 +78,7 @@ pub fn histogram_names(outcome: &Outcome) -> Vec<&str> {
     names
 }
 
-/// One line of percentiles per histogram: its label, then [`PERCENTILES`].
+/// A line per histogram: its label, then [`PERCENTILES`].
 #[must_use]
 pub fn percentiles(outcome: &Outcome) -> Vec<Vec<String>> {
     let line = |name: &str| {
@@ -90,7 +90,7 @@ pub fn percentiles(outcome: &Outcome) -> Vec<Vec<String>> {
     histogram_names(outcome).into_iter().map(line).collect()
 }
 
-/// Everything but the percentiles and the host.
+/// All sections without percentiles and host.
 #[must_use]
 pub fn sections(outcome: &Outcome) -> Vec<Section> {
     let mut sections = vec![work(outcome)];
@@ -136,7 +136,7 @@ fn work(outcome: &Outcome) -> Section {
     section
 }
 
-/// What came over the wire for a unit of work, and how.
+/// Bytes on the wire per unit of work, compression, TLS handshakes.
 fn on_the_wire(outcome: &Outcome) -> Vec<Row> {
     let mut section = Section::new("");
     let ((count, unit), measured, total) = (outcome.work(), &outcome.measured, &outcome.total);
@@ -163,12 +163,12 @@ fn storms(outcome: &Outcome) -> Option<Section> {
     section.add("storms", number(storm.storms), "");
     section.add("reconnects", grouped(storm.returned), "");
     if let Some(us) = storm.server_us_per_reconnect {
-        section.add("server CPU per reconnect", micros(us), "beyond what the publications alone cost");
+        section.add("server CPU per reconnect", micros(us), "beyond the cost of publications");
     }
     if let Some(busy) = storm.server_busy {
-        section.add("server meanwhile", format!("{} %", number(busy * 100.0)), "of a CPU");
+        section.add("server during storms", format!("{} %", number(busy * 100.0)), "of a CPU");
     }
-    section.add("generator meanwhile", format!("{} %", number(storm.generator_busy * 100.0)), "of a CPU");
+    section.add("generator during storms", format!("{} %", number(storm.generator_busy * 100.0)), "of a CPU");
     Some(section)
 }
 
@@ -193,14 +193,14 @@ fn correctness(outcome: &Outcome) -> Section {
         section.add(name, grouped(count), "");
     }
     if !names.is_empty() {
-        section.add("none at all", "0", names.join(", "));
+        section.add("zero", "0", names.join(", "));
     }
     section
 }
 
-/// Counters that no other row shows, those of a scenario's own among them.
+/// Counters that no other row shows.
 fn counted(outcome: &Outcome) -> Option<Section> {
-    let mut section = Section::new("Counted besides, whole run");
+    let mut section = Section::new("Other counters, whole run");
     let elsewhere = |name: &str| SHOWN_ELSEWHERE.contains(&name);
     for (name, count) in outcome.total.named().into_iter().filter(|(name, count)| *count > 0 && !elsewhere(name)) {
         section.add(words(name), grouped(count), "");
@@ -211,7 +211,7 @@ fn counted(outcome: &Outcome) -> Option<Section> {
 fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
     let mut section = Section::new("Server CPU");
     let (count, unit) = outcome.work();
-    // The publications of a storm cost something too: what a reconnect costs stands with the storms.
+    // In storms, publications cost CPU too; the section about storms has the cost of a reconnect.
     if count > 0 && outcome.storm.is_none() {
         section.add(format!("{} per CPU-second", plural(unit)), number(server.per_cpu_second), "");
         let split = format!("{} ns user, {} ns kernel", number(server.user_ns), number(server.system_ns));
@@ -226,7 +226,7 @@ fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
     section
 }
 
-/// What a Roomring tells of its own work.
+/// Metrics of Roomring about its own work.
 fn server_work(outcome: &Outcome) -> Option<Section> {
     let metrics = outcome.metrics.as_ref()?;
     let unit = outcome.work().1;
@@ -258,7 +258,7 @@ fn server_work(outcome: &Outcome) -> Option<Section> {
     Some(section)
 }
 
-/// Whether clients stay connected, so that memory divided by their number means something.
+/// Whether clients stay connected, so that memory per connection is meaningful.
 #[must_use]
 pub fn are_connected(outcome: &Outcome) -> bool {
     !matches!(outcome.options.scenario, Scenario::Churn)
@@ -272,7 +272,7 @@ fn memory(outcome: &Outcome, server: &ServerFigures) -> Section {
         let [joined, end] = server.pss_per_connection;
         section.add("PSS per connection", format!("{} B", number(joined)), format!("{} B at the end", number(end)));
         let slab = format!("{} B", number(server.slab_per_connection));
-        section.add("kernel slab per connection", slab, "of the whole host: both ends when both are here");
+        section.add("kernel slab per connection", slab, "of the whole host: includes both ends if both are here");
     }
     let [empty, full, loaded] = server.memory.map(|sample| bytes(sample.unwrap_or_default().private as f64));
     section.add("private, process", full, format!("{empty} before, {loaded} at the end"));
@@ -297,8 +297,7 @@ fn floor(outcome: &Outcome) -> Option<Section> {
 fn generator(outcome: &Outcome) -> Section {
     let mut section = Section::new("Generator");
     let processes = outcome.options.plans().map_or(1, |plans| plans.len());
-    let of =
-        if processes > 1 { format!("of a CPU, the busiest of {processes} processes") } else { "of a CPU".to_owned() };
+    let of = if processes > 1 { format!("of a CPU, busiest of {processes} processes") } else { "of a CPU".to_owned() };
     section.add("CPU share", format!("{:.0} %", outcome.generator_busy * 100.0), of);
     section.add("waited for a CPU", format!("{:.1} %", outcome.generator_waited * 100.0), "of the time");
     let (count, unit) = outcome.work();
@@ -316,10 +315,9 @@ fn generator(outcome: &Outcome) -> Section {
 #[must_use]
 pub fn program(title: &str, outcome: &Outcome) -> Section {
     let mut section = Section::new(title);
-    section.add("edge", outcome.options.edge.told(), "what stands between it and its clients");
+    section.add("edge", outcome.options.edge.told(), "TLS, compression, tokens, limits");
     if let Some(program) = &outcome.program {
-        let version =
-            program.version.as_ref().map_or_else(|| "version not told".to_owned(), |v| format!("version {v}"));
+        let version = program.version.as_ref().map_or_else(|| "unknown version".to_owned(), |v| format!("version {v}"));
         section.add("server", version, program.command.join(" "));
         if !program.cpus.is_empty() {
             section.add("server's CPUs", program.cpus.clone(), format!("{} threads", program.threads));
@@ -328,7 +326,7 @@ pub fn program(title: &str, outcome: &Outcome) -> Section {
     section
 }
 
-/// What is needed to do the same again.
+/// The conditions of a run, to repeat it.
 #[must_use]
 pub fn conditions(outcome: &Outcome) -> Section {
     let mut section = Section::new("Conditions");

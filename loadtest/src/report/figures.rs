@@ -1,4 +1,5 @@
-//! Figures by which servers are compared: how each is read from a run, its spread over runs, and which way is better.
+//! Owns the figures that compare servers: their values in a run, their spread over runs, and whether more is better.
+//! Never formats tables.
 
 use super::facts::{are_connected, histogram_label, histogram_names};
 use crate::measure::histogram::DurationSummary;
@@ -9,25 +10,25 @@ use crate::text::{bytes, micros, number};
 
 /// One figure of a run.
 pub struct Figure {
-    /// What it is.
+    /// Its name.
     pub name: String,
-    /// In what it is counted.
+    /// Its unit.
     pub unit: Unit,
-    /// Which way is better.
+    /// Whether more is better.
     pub better: Better,
     read: Read,
 }
 
-/// How a figure is read from a run.
+/// Computes a figure from a run.
 type Read = Box<dyn Fn(&Outcome) -> Option<f64>>;
 
-/// How a percentile is read from a histogram's figures.
+/// Reads a percentile.
 type Quantile = fn(&DurationSummary) -> f64;
 
-/// In what a figure is counted.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A plain number, with what follows it.
+    /// A plain number, with this suffix.
     Plain(&'static str),
     /// Microseconds.
     Micros,
@@ -35,28 +36,28 @@ pub enum Unit {
     Bytes,
 }
 
-/// Which way is better.
+/// Whether more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// More.
+    /// More is better.
     Higher,
-    /// Less.
+    /// Less is better.
     Lower,
 }
 
 /// Median and range of one figure over several runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// The smallest.
+    /// Minimum.
     pub low: f64,
-    /// The middle one.
+    /// Median.
     pub median: f64,
-    /// The largest.
+    /// Maximum.
     pub high: f64,
 }
 
 impl Spread {
-    /// `None` without values.
+    /// The spread of these values; `None` without any.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.retain(|value| value.is_finite());
@@ -83,7 +84,7 @@ impl Unit {
 }
 
 impl Spread {
-    /// From the lowest to the highest, with the unit once where both have the same; empty when there is no range.
+    /// The range as text, with a common unit once; empty if all values are equal.
     #[must_use]
     pub fn range(self, unit: Unit) -> String {
         if self.low >= self.high {
@@ -101,7 +102,7 @@ impl Figure {
         Figure { name: name.to_owned(), unit, better, read: Box::new(read) }
     }
 
-    /// Its value in a run; `None` where it has none.
+    /// Its value in a run, if it has one.
     #[must_use]
     pub fn value(&self, outcome: &Outcome) -> Option<f64> {
         (self.read)(outcome)
@@ -114,7 +115,7 @@ impl Figure {
     }
 }
 
-/// The figures of such a run, and of others of the same scenario. Those that no run has are to be left out.
+/// The figures of runs of the same scenario as `like`. A run may lack some.
 #[must_use]
 pub fn figures(like: &Outcome) -> Vec<Figure> {
     use Better::{Higher, Lower};
@@ -166,7 +167,7 @@ pub fn figures(like: &Outcome) -> Vec<Figure> {
     all
 }
 
-/// What comes over the wire for a unit of work, and what that costs the generator.
+/// Bytes on the wire per unit of work, and their cost for the generator.
 fn on_the_wire(unit: &str) -> [Figure; 3] {
     let each = |count: fn(&Outcome) -> u64| {
         move |run: &Outcome| {
@@ -195,24 +196,24 @@ fn on_the_wire(unit: &str) -> [Figure; 3] {
     ]
 }
 
-/// CPU of the bare send loop alone, per frame, in nanoseconds.
+/// CPU time per frame of the bare send loop, in nanoseconds.
 #[must_use]
 pub fn floor_ns(outcome: &Outcome) -> Option<f64> {
     outcome.floor.filter(|floor| floor.frames > 0).map(|floor| floor.send_cpu_ns as f64 / floor.frames as f64)
 }
 
-/// Units of work, where the scenario has any.
+/// Units of work, if the scenario has any.
 fn worked(run: &Outcome) -> Option<f64> {
     Some(run.work().0 as f64).filter(|work| *work > 0.0)
 }
 
-/// The server's figures per unit of work.
+/// The server's figures, if they are per unit of work.
 fn working(run: &Outcome) -> Option<&ServerFigures> {
-    // In storms it is the publications' as well.
+    // In storms they include the publications.
     worked(run).and(run.server.as_ref()).filter(|_| run.storm.is_none())
 }
 
-/// The server's figures, where the clients stay connected.
+/// The server's figures, if clients stay connected.
 fn connected(run: &Outcome) -> Option<&ServerFigures> {
     run.server.as_ref().filter(|_| are_connected(run))
 }
@@ -222,14 +223,15 @@ fn idle_us(run: &Outcome) -> Option<f64> {
     run.server.as_ref().filter(|_| idle).map(|server| server.cpu_us_per_connection_second)
 }
 
-/// Payload with which a bare send has as many bytes as a delivery of `run`: both have a frame header of at most 4.
+/// Payload size for which a bare send has as many bytes as a delivery of `run`. Both have a frame header of at most 4
+/// bytes.
 pub fn bytes_each(run: &Outcome) -> Option<usize> {
     let Scenario::Fanout { .. } = run.options.scenario else { return None };
     let bytes = run.measured.bytes_received.checked_div(run.measured.delivered)?;
     usize::try_from(bytes).ok().map(|bytes| bytes.saturating_sub(4).max(run.options.payload_bytes))
 }
 
-/// CPU per unit of each server ÷ CPU of a bare send of the same rounds; `None` without a floor server.
+/// CPU per unit of each server ÷ CPU of a bare send in the same rounds; `None` without a floor server.
 #[must_use]
 pub fn floor_ratios(all: &Comparison) -> Option<Vec<Option<f64>>> {
     let of = |runs: &[Outcome], read: fn(&Outcome) -> Option<f64>| {

@@ -1,15 +1,15 @@
-//! A growth as rows: what a terminal and a page show of it alike.
+//! Owns the rows of a growth, for terminal and HTML. Never judges.
 
 use super::figures::{Figure, figures};
 use super::title;
 use crate::results::comparison::Growth;
 use crate::text;
 
-/// The figures of a growth, by the beginning of their names: what a fan-out, an idle server, an echo and a churn have.
+/// Prefixes of the names of shown figures: those of fan-out, idle, echo and churn.
 const SHOWN: [&str; 6] =
     ["CPU per ", "of it user", "latency p50", "latency p99", "to the last receiver p99", "private memory"];
 
-/// The figures that are shown of a growth.
+/// The shown figures of a growth.
 #[must_use]
 pub fn shown(growth: &Growth) -> Vec<Figure> {
     let Some(first) = growth.runs().next() else { return Vec::new() };
@@ -19,7 +19,7 @@ pub fn shown(growth: &Growth) -> Vec<Figure> {
     figures(first).into_iter().filter(|figure| is_chosen(figure) && has(figure)).collect()
 }
 
-/// The heading, and a row for each value and server: medians.
+/// The heading, and a row of medians per value and server.
 #[must_use]
 pub fn rows(growth: &Growth) -> (Vec<String>, Vec<Vec<String>>) {
     let all = shown(growth);
@@ -39,7 +39,7 @@ pub fn rows(growth: &Growth) -> (Vec<String>, Vec<Vec<String>>) {
     (heading, lines)
 }
 
-/// The whole, for a terminal.
+/// The table for a terminal.
 #[must_use]
 pub fn table(growth: &Growth) -> String {
     let Some(first) = growth.runs().next() else { return "no run was completed\n".to_owned() };

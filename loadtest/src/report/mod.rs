@@ -1,4 +1,4 @@
-//! What a person reads at the end: tables on standard output and HTML. Shows results; measures and judges nothing.
+//! Shows results as tables on standard output and as HTML. Never measures or judges.
 
 pub mod comparison;
 pub mod edge;

@@ -1,10 +1,10 @@
-//! One run on a terminal.
+//! Owns the table of one run on a terminal. Never judges.
 
 use super::{facts, section, title};
 use crate::results::outcome::{Outcome, Verdict};
 use crate::text;
 
-/// Complaints that are shown of a run; the result keeps more.
+/// Number of complaints to show; the result has more.
 const COMPLAINTS_SHOWN: usize = 5;
 
 /// The table of one run.
@@ -30,7 +30,7 @@ pub fn table(outcome: &Outcome) -> String {
     shown
 }
 
-/// Whether a run can be believed, and why not.
+/// The verdict with its reasons and notes.
 fn verdict(verdict: &Verdict) -> String {
     let mut shown: String = verdict.notes.iter().map(|note| format!("note: {note}\n")).collect();
     if verdict.valid {

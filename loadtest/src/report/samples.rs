@@ -1,4 +1,4 @@
-//! Made-up results for tests.
+//! Sample results for tests.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::plan::options::Options;
 use crate::plan::{PublishPace, Scenario};
 use crate::results::outcome::{Outcome, RunStage, Sample, Verdict};
 
-/// A fan-out by a server of this name; latencies and CPU time are `slower` times those of the fastest.
+/// A fan-out by a server with this name. Latencies and CPU time are multiplied by `slower`.
 #[must_use]
 pub fn fanout(name: &str, slower: f64) -> Outcome {
     let mut latency = Durations::default();

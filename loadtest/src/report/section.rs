@@ -1,24 +1,24 @@
-//! Rows of words and numbers under headings, and how a terminal shows them.
+//! Owns sections of labeled values, and their form on a terminal. Never computes values.
 
 use crate::text::bold;
 
-/// Rows that belong together.
+/// A section of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What they are about.
+    /// The heading.
     pub title: String,
-    /// One figure each.
+    /// The rows.
     pub rows: Vec<Row>,
 }
 
-/// One figure.
+/// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What it is.
+    /// The label.
     pub label: String,
-    /// The figure, with its unit.
+    /// The value with its unit.
     pub value: String,
-    /// What else is to be said.
+    /// A note.
     pub note: String,
 }
 
@@ -32,7 +32,7 @@ impl Section {
     }
 }
 
-/// Rows under a heading each, labels and values aligned.
+/// The sections as text, with aligned labels and values.
 #[must_use]
 pub fn rows(sections: &[Section]) -> String {
     let rows = || sections.iter().flat_map(|section| &section.rows);

@@ -1,9 +1,9 @@
-//! The suite on a terminal: a line for each figure, with its target and its verdict.
+//! Owns the table of a suite on a terminal: a line per figure, with target and verdict. Never judges.
 
 use crate::results::suite::SuiteResult;
 use crate::text;
 
-/// One line per figure: part, figure, value, target, verdict.
+/// The table: part, figure, value, target and verdict in each line.
 #[must_use]
 pub fn table(all: &SuiteResult) -> String {
     let heading = ["part", "figure", "measured", "target", "verdict"].map(str::to_owned);
@@ -55,7 +55,7 @@ mod tests {
     use crate::results::suite::PartResult;
 
     #[test]
-    fn the_table_names_what_was_not_run_and_what_is_invalid() {
+    fn the_table_names_skipped_and_invalid_parts() {
         let part = |name: &str, run: Option<Outcome>, skipped: Option<&str>| PartResult {
             name: name.to_owned(),
             command: Vec::new(),

@@ -1,4 +1,4 @@
-//! What a run is called.
+//! Owns the names and titles of runs. Never shows figures.
 
 use crate::edge::Edge;
 use crate::payload::PayloadKind;
@@ -6,7 +6,7 @@ use crate::plan::options::Options;
 use crate::plan::{PublishPace, Scenario};
 use crate::text::{grouped, number};
 
-/// What was run, without the server's name: the scenario's name, then its particulars.
+/// The name of the scenario, and its description without the server's name.
 #[must_use]
 pub fn scenario(options: &Options) -> (String, String) {
     let Options { connections, room_size, .. } = options;
@@ -49,7 +49,7 @@ pub fn scenario(options: &Options) -> (String, String) {
     (name.to_owned(), what)
 }
 
-/// One line that says what was run, by whom.
+/// The title of a run: server, scenario and description.
 #[must_use]
 pub fn title(options: &Options) -> String {
     let (name, what) = scenario(options);

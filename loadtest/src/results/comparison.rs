@@ -1,4 +1,5 @@
-//! Results of several runs beside each other: servers, values of an option, with and without stalled readers.
+//! Owns results of several runs: of servers, of values of an option, with and without stalled readers. Never shows
+//! them.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::edge::Edge;
 /// Several servers under one scenario.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Ratios are to the first.
+    /// The servers; ratios are relative to the first.
     pub servers: Vec<Compared>,
 }
 
@@ -17,12 +18,12 @@ pub struct Comparison {
 pub struct Compared {
     /// Its name.
     pub label: String,
-    /// Its runs, in their order.
+    /// Its runs, in order.
     pub runs: Vec<Outcome>,
 }
 
 impl Compared {
-    /// Its label, with what stands between it and its clients.
+    /// Its label, with its TLS, compression, tokens and limits.
     #[must_use]
     pub fn name(&self) -> String {
         let edge = self.runs.first().map_or_else(Edge::default, |run| run.options.edge);
@@ -31,13 +32,13 @@ impl Compared {
 }
 
 impl Comparison {
-    /// Whether every run can be believed.
+    /// Whether every run is valid.
     #[must_use]
     pub fn valid(&self) -> bool {
         self.servers.iter().flat_map(|server| &server.runs).all(|run| run.verdict.valid)
     }
 
-    /// Why some runs cannot be believed: the server's name and the reason.
+    /// Reasons why runs are invalid, with the server's name.
     pub fn reasons(&self) -> impl Iterator<Item = (&str, &str)> {
         self.servers.iter().flat_map(|server| {
             let reasons = server.runs.iter().flat_map(|run| &run.verdict.reasons);
@@ -46,10 +47,10 @@ impl Comparison {
     }
 }
 
-/// One scenario with one of its options going through several values.
+/// One scenario with several values of one option.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Growth {
-    /// Which option.
+    /// The option.
     pub option: String,
     /// Its values, in order.
     pub steps: Vec<GrowthStep>,
@@ -58,13 +59,13 @@ pub struct Growth {
 /// One value of a [`Growth`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GrowthStep {
-    /// As it was given.
+    /// The value as text.
     pub value: String,
-    /// Each server with it.
+    /// The servers with this value.
     pub compared: Comparison,
 }
 
-/// With and without stalled readers, round by round.
+/// Runs with and without stalled readers, by round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SlowComparison {
     /// The rounds.
@@ -74,14 +75,14 @@ pub struct SlowComparison {
 /// One round of [`SlowComparison`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SlowRound {
-    /// Everyone reads.
+    /// The run without stalled readers.
     pub without: Outcome,
-    /// Some do not.
+    /// The run with stalled readers.
     pub with: Outcome,
 }
 
 impl SlowRound {
-    /// p99.9 of those who read, with ÷ without.
+    /// p99.9 latency of healthy readers: with ÷ without stalled readers.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         let of = |outcome: &Outcome| outcome.durations.get("latency").map_or(f64::NAN, |latency| latency.p999);
@@ -90,7 +91,7 @@ impl SlowRound {
 }
 
 impl SlowComparison {
-    /// The round with the middle ratio, which is the result.
+    /// The round with the median ratio, which is the result.
     #[must_use]
     pub fn median(&self) -> Option<&SlowRound> {
         let mut rounds: Vec<&SlowRound> = self.rounds.iter().collect();
@@ -98,7 +99,7 @@ impl SlowComparison {
         rounds.get(rounds.len() / 2).copied()
     }
 
-    /// Whether every run can be believed.
+    /// Whether every run is valid.
     #[must_use]
     pub fn valid(&self) -> bool {
         self.rounds.iter().all(|round| round.without.verdict.valid && round.with.verdict.valid)
@@ -106,12 +107,12 @@ impl SlowComparison {
 }
 
 impl Growth {
-    /// All its runs.
+    /// All runs.
     pub fn runs(&self) -> impl Iterator<Item = &Outcome> {
         self.steps.iter().flat_map(|step| &step.compared.servers).flat_map(|server| &server.runs)
     }
 
-    /// Why some runs cannot be believed.
+    /// Reasons why runs are invalid.
     pub fn reasons(&self) -> impl Iterator<Item = String> {
         self.steps.iter().flat_map(|step| {
             step.compared.reasons().map(|(label, reason)| format!("{} {}: {label}: {reason}", self.option, step.value))
@@ -125,7 +126,7 @@ mod tests {
     use crate::report::samples;
 
     #[test]
-    fn the_middle_round_counts() {
+    fn the_median_round_is_the_result() {
         let without = samples::fanout("roomring", 1.0);
         let round = |factor| SlowRound { without: without.clone(), with: samples::fanout("roomring", factor) };
         let slow = SlowComparison { rounds: vec![round(5.0), round(1.0), round(2.0)] };

@@ -1,4 +1,4 @@
-//! A kept result: what `--json` writes and `loadtest report` reads again.
+//! Owns the file format of results: `--json` writes it, `loadtest report` reads it. Never shows a result.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::edge::EdgeResult;
 use super::outcome::Outcome;
 use super::suite::SuiteResult;
 
-/// A kept result.
+/// A saved result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Document {
@@ -18,13 +18,13 @@ pub enum Document {
     Run(Box<Outcome>),
     /// Several servers under one scenario.
     Compare(Comparison),
-    /// One scenario with one of its options going through several values.
+    /// One scenario with several values of one option.
     Grow(Growth),
-    /// With and without stalled readers.
+    /// Runs with and without stalled readers.
     Slow(SlowComparison),
-    /// The canonical suite.
+    /// The suite.
     Suite(SuiteResult),
-    /// What the edge costs.
+    /// Cost of TLS, compression, tokens and limits.
     Edge(EdgeResult),
 }
 
@@ -32,14 +32,14 @@ impl Document {
     /// Reads a file that [`write_json`] wrote.
     ///
     /// # Errors
-    /// It cannot be read, or is no kept result.
+    /// The file cannot be read, or is not a saved result.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| format!("{} is not a result kept by --json", path.display()))
+        serde_json::from_str(&text).with_context(|| format!("{}: expected a result saved with --json", path.display()))
     }
 }
 
-/// Writes what `--json` asks for.
+/// Writes a result to the file of `--json`.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -64,7 +64,7 @@ mod tests {
         let Document::Run(read) = Document::read(&path).expect("readable") else { panic!("another kind") };
         assert_eq!((read.measured, read.series.len()), (run.measured, run.series.len()));
         assert_eq!(read.histograms, run.histograms);
-        // Fields that a result of another version lacks, or has more, do no harm.
+        // Missing and additional fields of other versions are accepted.
         let mut value: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
         value.as_object_mut().expect("an object").remove("series");

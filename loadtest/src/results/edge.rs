@@ -1,35 +1,35 @@
-//! What TLS, compression, tokens and limits cost, scenario by scenario.
+//! Owns the result of `edge`: the cost of TLS, compression, tokens and limits in each scenario. Never shows it.
 
 use serde::{Deserialize, Serialize};
 
 use super::comparison::Comparison;
 
-/// What all of it costs.
+/// The result of `edge`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EdgeResult {
     /// The server's name.
     pub server: String,
     /// Bytes of payload in a publication.
     pub payload_bytes: usize,
-    /// One for each scenario.
+    /// The scenarios.
     pub scenarios: Vec<EdgeScenario>,
 }
 
-/// One scenario with and without the parts.
+/// One scenario with and without each part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EdgeScenario {
     /// Its name.
     pub name: String,
-    /// The command line that does the same, without the parts.
+    /// The equivalent command line, without the parts.
     pub command: Vec<String>,
-    /// Plain first; the others by their parts.
+    /// The plain server first, then the server with each part.
     pub compared: Comparison,
-    /// Parts that could not be run, and why.
+    /// Parts that failed, with their reasons.
     pub failed: Vec<(String, String)>,
 }
 
 impl EdgeResult {
-    /// Why some of it cannot be believed, or is not there.
+    /// Reasons why runs are invalid or missing.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let of = |scenario: &EdgeScenario| {
@@ -40,7 +40,7 @@ impl EdgeResult {
         self.scenarios.iter().flat_map(of).collect()
     }
 
-    /// Whether everything was run and can be believed.
+    /// Whether all runs are complete and valid.
     #[must_use]
     pub fn valid(&self) -> bool {
         let mut runs = self.scenarios.iter().flat_map(|scenario| &scenario.compared.servers).flat_map(|of| &of.runs);

@@ -1,4 +1,4 @@
-//! Results: what was measured, as values that `--json` keeps and `loadtest report` reads again. Shows nothing.
+//! Results as serializable values, which `--json` saves and `loadtest report` reads. Never shows anything.
 
 pub mod comparison;
 pub mod document;

@@ -1,4 +1,4 @@
-//! The result of one run: what was asked, what was measured, whether it can be believed.
+//! Owns the result of one run: options, measurements, verdict. Never computes or shows it.
 
 use std::collections::BTreeMap;
 
@@ -18,67 +18,67 @@ use crate::server::floor::FloorCounters;
 pub struct Outcome {
     /// Version of the generator.
     pub loadtest: String,
-    /// What was asked.
+    /// The options.
     pub options: Options,
-    /// Where it was run.
+    /// The host.
     pub host: HostInfo,
-    /// From the first connect to the last join.
+    /// Seconds from the first connect to the last join.
     pub connected_in_s: f64,
-    /// Length of the measured time.
+    /// Length of the measured time, in seconds.
     pub measured_s: f64,
-    /// In the measured time.
+    /// Counters of the measured time.
     pub measured: Counters,
-    /// In the whole run, drained.
+    /// Counters of the whole run, after draining.
     pub total: Counters,
-    /// Busiest generator thread in the measured time, as a share of its CPU.
+    /// CPU use of the busiest generator thread in the measured time, as a share.
     pub generator_busy: f64,
-    /// Largest share of the measured time that a generator thread waited for a CPU.
+    /// Longest wait of a generator thread for a CPU, as a share of the measured time.
     pub generator_waited: f64,
-    /// Percentiles, in microseconds.
+    /// Percentiles by name, in microseconds.
     pub durations: BTreeMap<String, DurationSummary>,
-    /// The same as HdrHistogram V2, base64.
+    /// The same histograms in HdrHistogram V2 format, base64.
     pub histograms: BTreeMap<String, String>,
-    /// The server's program, when it is known.
+    /// The server's program, if known.
     #[serde(default)]
     pub program: Option<ProgramInfo>,
-    /// The server's process, when it is known.
+    /// Figures of the server's process, if known.
     pub server: Option<ServerFigures>,
-    /// The server's process in the measured time.
+    /// CPU time and context switches of the server's process in the measured time.
     pub server_sample: Option<ProcessSample>,
-    /// What a Roomring told about the measured time: counters by how much they grew, the rest as it was at its end.
+    /// Metrics of Roomring: growth of counters in the measured time, other values at its end.
     #[serde(default)]
     pub metrics: Option<Metrics>,
-    /// Of these, what grew with the work, per unit of it: `submissions`, `operations`, `turns`, `hops` …
+    /// Growth of some of these metrics per unit of work: `submissions`, `operations`, `turns`, `hops` …
     #[serde(default)]
     pub per_unit: BTreeMap<String, f64>,
-    /// What a floor server did in the measured time.
+    /// Counters of a floor server in the measured time.
     pub floor: Option<FloorCounters>,
-    /// What storms cost.
+    /// Cost of storms.
     #[serde(default)]
     pub storm: Option<StormFigures>,
-    /// What the server still counted when all clients had gone.
+    /// Counts of the server that were not zero after all clients had left.
     pub left_behind: Option<String>,
-    /// Whether it can be believed.
+    /// Whether the run is valid.
     pub verdict: Verdict,
-    /// Plain sentences about what went wrong.
+    /// Descriptions of errors.
     pub complaints: Vec<String>,
-    /// How it went over time.
+    /// Samples over time.
     #[serde(default)]
     pub series: Vec<Sample>,
 }
 
-/// Whether a run can be believed.
+/// Whether a run is valid.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Verdict {
-    /// No reason against it.
+    /// True without reasons against it.
     pub valid: bool,
-    /// Why not.
+    /// Reasons against it.
     pub reasons: Vec<String>,
-    /// Worth knowing.
+    /// Notes.
     pub notes: Vec<String>,
 }
 
-/// What a unit of a scenario's work is called, and what counts it.
+/// The name of a scenario's unit of work, and its counter.
 #[must_use]
 pub fn unit_of(scenario: Scenario) -> (&'static str, fn(&Counters) -> u64) {
     match scenario {
@@ -102,7 +102,7 @@ pub fn plural(unit: &str) -> String {
 }
 
 impl Outcome {
-    /// Units of work in the measured time, and what they are called.
+    /// Units of work in the measured time, and their name.
     #[must_use]
     pub fn work(&self) -> (u64, &'static str) {
         let (unit, count) = unit_of(self.options.scenario);
@@ -110,79 +110,79 @@ impl Outcome {
     }
 }
 
-/// Figures of the server's process, per unit of work: a delivery, an echo, a cycle.
+/// Figures of the server's process. A unit of work is a delivery, an echo or a cycle.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServerFigures {
-    /// Share of one CPU in the measured time.
+    /// CPU use in the measured time, as a share of one CPU.
     pub busy: f64,
-    /// Share of its CPU time spent in the kernel.
+    /// Share of CPU time spent in the kernel.
     pub system_share: f64,
     /// Units of work per CPU-second.
     pub per_cpu_second: f64,
     /// CPU time per unit, in nanoseconds.
     pub cpu_ns: f64,
-    /// Its user part.
+    /// The user part, in nanoseconds.
     pub user_ns: f64,
-    /// Its kernel part.
+    /// The kernel part, in nanoseconds.
     pub system_ns: f64,
     /// Context switches per 1,000 units.
     pub switches_per_1000: f64,
     /// CPU time per connection and second, in microseconds.
     pub cpu_us_per_connection_second: f64,
-    /// Memory before the first client, with all of them joined, and at the end of the measured time.
+    /// Memory before the first client, with all clients joined, and at the end of the measured time.
     pub memory: [Option<MemorySample>; 3],
-    /// Private user-space memory per connection, in bytes: all joined, and at the end of the measured time.
+    /// Private user-space memory per connection in bytes, with all clients joined and at the end of the measured time.
     pub private_per_connection: [f64; 2],
-    /// The same by the proportional share of what the process maps (PSS).
+    /// The same for the proportional set size (PSS).
     #[serde(default)]
     pub pss_per_connection: [f64; 2],
-    /// Kernel slab per connection, both ends when they share this host, in bytes.
+    /// Kernel slab per connection in bytes, for both ends if both are on this host.
     pub slab_per_connection: f64,
 }
 
-/// What a run is doing.
+/// The stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStage {
     /// Clients connect and join.
     Connecting,
-    /// Nothing; memory is read at the end of it.
+    /// No load. Memory is read at the end.
     Settling,
-    /// Load, not recorded.
+    /// Load, not measured.
     Warming,
-    /// Load, recorded.
+    /// Load, measured.
     Measuring,
-    /// What is under way arrives.
+    /// Messages in flight arrive.
     Draining,
 }
 
-/// One interval. Rates are per second.
+/// A sample of one interval. Rates are per second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Its end, in seconds since the first connect.
+    /// End of the interval, in seconds since the first connect.
     pub at_s: f64,
-    /// Its length, in seconds.
+    /// Length of the interval, in seconds.
     pub seconds: f64,
-    /// What the run was doing at its end.
+    /// Stage at the end of the interval.
     pub stage: RunStage,
-    /// Clients connected and joined at its end.
+    /// Connected and joined clients at the end of the interval.
     pub ready: u64,
     /// Publishes.
     pub published: f64,
     /// Units of work: deliveries, echoes, cycles.
     pub done: f64,
-    /// Median latency, in microseconds; none when nothing came.
+    /// Median latency in microseconds; `None` without deliveries.
     pub p50: Option<f64>,
-    /// 99 % were at or below.
+    /// 99th percentile.
     pub p99: Option<f64>,
-    /// 99.9 % were at or below.
+    /// 99.9th percentile.
     pub p999: Option<f64>,
-    /// The largest.
+    /// Maximum.
     pub max: Option<f64>,
-    /// CPUs that the generator's threads used, all together.
+    /// CPUs used by all threads of the generator.
     pub generator_cpus: f64,
-    /// CPUs that the server used, when its process is known.
+    /// CPUs used by the server, if its process is known.
     pub server_cpus: Option<f64>,
-    /// The server's resident memory at the end, in bytes.
+    /// Resident memory of the server at the end of the interval, in bytes.
     pub server_resident: Option<u64>,
 }

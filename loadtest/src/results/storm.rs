@@ -1,28 +1,29 @@
-//! What storms cost the server and the generator, put together from the counters of all generator processes.
+//! Owns the cost of storms, computed from the counters of all generator processes. Never counts anything itself.
 
 use serde::{Deserialize, Serialize};
 
 use crate::measure::counters::Counters;
 
-/// What storms cost. Storms are those of the whole run.
+/// Cost of the storms of a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StormFigures {
-    /// Storms, the mean over the generator's processes: they strike at the same times.
+    /// Number of storms: the mean over the generator's processes, where they come at the same times.
     pub storms: f64,
-    /// Clients that came back, storms added up.
+    /// Reconnected clients in all storms.
     pub returned: u64,
-    /// Busy share of a CPU of the generator's threads while storms were under way.
+    /// CPU use of the generator's threads during storms, as a share of a CPU.
     pub generator_busy: f64,
-    /// The server's share of a CPU meanwhile; `None` when its process is not known.
+    /// CPU use of the server during storms, as a share of a CPU; `None` if its process is unknown.
     pub server_busy: Option<f64>,
-    /// The server's CPU time per reconnect, in microseconds: what it used during storms over what the publications
-    /// alone cost it outside of them. `None` when its process is not known, or when the reconnects are lost in the noise
-    /// of the publications.
+    /// CPU time of the server per reconnect, in microseconds: its CPU time during storms beyond the cost of
+    /// publications, which is measured outside of storms. `None` if its process is unknown, or if the publications hide
+    /// the reconnects.
     pub server_us_per_reconnect: Option<f64>,
 }
 
 impl StormFigures {
-    /// From the counters of the measured time and of the whole run, and the server's CPU time in the measured time.
+    /// Computes the cost from the counters of the measured time and of the whole run, and from the server's CPU time in
+    /// the measured time.
     #[must_use]
     pub fn of(
         measured: &Counters,
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reconnect_costs_what_the_publications_do_not() {
+    fn a_reconnect_costs_the_cpu_time_beyond_publications() {
         // Two processes, one storm of 1 s in 11 s. The server uses 0.1 of a CPU in the calm and 0.6 in the storm.
         let counters = Counters {
             storms: 2,

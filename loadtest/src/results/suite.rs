@@ -1,4 +1,4 @@
-//! The result of a suite: its parts, and each figure beside its target.
+//! Owns the result of a suite: its parts, with figures and targets. Never shows it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,9 @@ use super::outcome::Outcome;
 pub struct SuiteResult {
     /// The server's name.
     pub server: String,
-    /// Whether it ran for a quarter of the time.
+    /// Whether it was a quick suite.
     pub quick: bool,
-    /// Its parts, in their order.
+    /// Its parts, in order.
     pub parts: Vec<PartResult>,
 }
 
@@ -21,13 +21,13 @@ pub struct SuiteResult {
 pub struct PartResult {
     /// Its name.
     pub name: String,
-    /// The command line that does the same.
+    /// The equivalent command line.
     pub command: Vec<String>,
-    /// Why it was not run, if so.
+    /// The reason why it was skipped, if it was.
     pub skipped: Option<String>,
     /// Its figures.
     pub goals: Vec<GoalResult>,
-    /// Its run; of `slow`, the run with stalled readers of the round that counts.
+    /// Its run. For `slow`, the run with stalled readers of the median round.
     pub run: Option<Box<Outcome>>,
     /// All rounds of `slow`.
     pub slow: Option<SlowComparison>,
@@ -36,20 +36,20 @@ pub struct PartResult {
 /// One figure of a part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GoalResult {
-    /// What it is.
+    /// Its name.
     pub figure: String,
-    /// Its value, in microseconds, nanoseconds, bytes or plain numbers.
+    /// Its value, in microseconds, nanoseconds, bytes or without unit.
     pub value: Option<f64>,
-    /// The value as it is shown.
+    /// The value as text.
     pub shown: String,
-    /// What it is to reach, as it is shown.
+    /// The target as text.
     pub target: Option<String>,
-    /// Whether it does; `None` without a target or a value.
+    /// Whether the value meets the target; `None` without a target or value.
     pub met: Option<bool>,
 }
 
 impl SuiteResult {
-    /// Whether every run can be believed, and there was one.
+    /// Whether there are runs and all are valid.
     #[must_use]
     pub fn valid(&self) -> bool {
         let mut runs = self.parts.iter().filter(|part| part.run.is_some()).peekable();
@@ -58,7 +58,7 @@ impl SuiteResult {
 }
 
 impl PartResult {
-    /// Why its runs cannot be believed.
+    /// Reasons why its runs are invalid.
     #[must_use]
     pub fn reasons(&self) -> Vec<&str> {
         let rounds = self.slow.iter().flat_map(|slow| &slow.rounds).flat_map(|round| [&round.without, &round.with]);

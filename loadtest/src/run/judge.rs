@@ -1,4 +1,5 @@
-//! Puts the result of a run together from what its processes found, and judges whether it can be believed.
+//! Owns the verdict: builds the result of a run from the reports of its processes, and judges whether it is valid.
+//! Never measures.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,23 +14,23 @@ use crate::results::outcome::{Outcome, ServerFigures, Verdict};
 use crate::results::storm::StormFigures;
 use crate::worker::WorkerReport;
 
-/// What was read at one end of the measured time.
+/// Figures at one end of the measured time.
 pub struct RunMark {
-    /// When.
+    /// The time.
     pub at: Instant,
-    /// All generator processes together.
+    /// Sum over all generator processes.
     pub counters: Counters,
-    /// Each of them.
+    /// By generator process.
     pub per_shard: Vec<Counters>,
-    /// The server.
+    /// Figures of the server.
     pub server: ServerReading,
 }
 
 impl Outcome {
-    /// Puts together what the generator's processes found.
+    /// Builds the result from the reports of all generator processes.
     ///
     /// # Errors
-    /// A histogram does not make sense.
+    /// A histogram is invalid.
     pub fn new(
         options: &Options,
         host: HostInfo,
@@ -55,7 +56,7 @@ impl Outcome {
                 merged.entry(name).or_default().merge(&Durations::decode(&text)?);
             }
         }
-        // What happened while leaving is of no interest, but for what only the end can tell.
+        // Counters of the leave phase do not matter, except those that are only known at the end.
         let Counters { holes, stranded, cut_off, unsent, .. } = total;
         let total = Counters { holes, stranded, cut_off, unsent, ..*before_leaving };
         Ok(Outcome {
@@ -97,7 +98,7 @@ impl Outcome {
         self.server = ServerFigures::of(&change, memory, work, options.connections, self.measured_s);
     }
 
-    /// Says whether the run can be believed.
+    /// Sets the verdict.
     pub fn judge(&mut self, options: &Options, stopped: bool) {
         let total = self.total;
         let mut reasons = Vec::new();
@@ -107,29 +108,31 @@ impl Outcome {
             }
         };
         against(total.lost(), "publications lost");
-        against(total.skipped, "publications told by gap to clients that read: more than their outboxes take");
+        against(
+            total.skipped,
+            "publications skipped by gap for clients that read: their outboxes are too small for the load",
+        );
         against(total.duplicated, "publications received twice");
         against(total.out_of_order, "publications received out of order");
         against(total.misrouted, "publications received in the wrong room");
-        against(total.wrong, "messages that cannot be right");
+        against(total.wrong, "wrong messages");
         against(total.cut_off, "deliveries cut off by lost connections");
-        against(total.unsent, "publishes not offered: nobody was connected to send them");
-        against(total.stranded, "clients waited in vain to be connected, joined or closed");
+        against(total.unsent, "publishes not sent: their publishers had no connection");
+        against(total.stranded, "clients were never connected, joined or closed");
         against(total.disconnected, "connections ended by the server or broken");
         against(total.errors, "commands refused");
-        against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket did not take");
+        against(self.floor.map_or(0, |floor| floor.refused), "bare sends that a socket refused");
         let (work, unit) = self.work();
         if work == 0 && options.scenario != Scenario::Idle {
-            reasons.push(format!("not one {unit} was measured"));
+            reasons.push(format!("no {unit} was measured"));
         }
         reasons.extend(self.left_behind.clone());
         let server_busy = self.server.as_ref().map(|server| server.busy);
         let mut notes = Vec::new();
         if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
             let used = self.generator_busy * 100.0;
-            let limit = format!("the generator was the bottleneck: {used:.0} % of its CPU used (give it more --cores)");
-            // A connection costs its client more than the server: the rate is the generator's limit, the server's CPU
-            // per cycle is not touched by it.
+            let limit = format!("the generator was the bottleneck: it used {used:.0} % of its CPU (use more --cores)");
+            // A connection costs the client more than the server: this limits the rate, not the server's CPU per cycle.
             match options.scenario {
                 Scenario::Churn if self.server.is_some() => notes.push(limit),
                 _ => reasons.push(limit),
@@ -140,7 +143,7 @@ impl Outcome {
         }
         notes.extend(self.uncompressed(options));
         if total.connect_failures > 0 {
-            notes.push(format!("{} connection attempts failed and were repeated", total.connect_failures));
+            notes.push(format!("{} connection attempts failed and were retried", total.connect_failures));
         }
         if let Scenario::Fanout { stalled_per_mille: 1.., .. } = options.scenario {
             let rooms = f64::from(options.connections.div_ceil(options.room_size));
@@ -149,17 +152,16 @@ impl Outcome {
         }
         if let Some(storm) = self.storm.filter(|storm| storm.generator_busy > 0.95) {
             notes.push(format!(
-                "the generator used {:.0} % of a CPU during the storms: the times until back are partly its own (give it \
-                 more --cores)",
+                "the generator used {:.0} % of a CPU during the storms, which delayed the reconnects (use more --cores)",
                 storm.generator_busy * 100.0
             ));
         }
         if total.storms_put_off > 0 {
-            notes.push(format!("{} storms were put off: the one before was not over", total.storms_put_off));
+            notes.push(format!("{} storms were delayed because the one before had not ended", total.storms_put_off));
         }
         if self.generator_waited > 0.05 {
             notes.push(format!(
-                "the generator waited for a CPU {:.0} % of the time: the host does something else as well",
+                "the generator waited for a CPU {:.0} % of the time: the host is busy with other work",
                 self.generator_waited * 100.0
             ));
         }
@@ -168,14 +170,14 @@ impl Outcome {
         self.verdict = Verdict { valid: reasons.is_empty(), reasons, notes };
     }
 
-    /// Whether compression was offered and came to nothing.
+    /// A note if clients offered compression but no message was compressed.
     fn uncompressed(&self, options: &Options) -> Option<String> {
         let is_so = options.edge.deflate && self.total.delivered > 0 && self.total.compressed == 0;
-        let why = "no message came compressed: the server has not agreed to, or all were below compression.min_bytes";
+        let why = "no message was compressed: the server declined, or all messages were below compression.min_bytes";
         is_so.then(|| why.to_owned())
     }
 
-    /// Open loop: whether less was published than offered, beyond what chance explains.
+    /// Open loop: a reason if fewer publishes were sent than planned, beyond chance.
     fn fell_short(&self, options: &Options) -> Option<String> {
         let (per_second, clustering) = match options.scenario {
             Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(StormLoad { pace, .. }) => {
@@ -184,7 +186,7 @@ impl Outcome {
                     PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => (per_second, 1.0),
                 }
             }
-            // Geometric bursts: the variance of the sum is that of single arrivals times twice the mean burst.
+            // Geometric bursts: the variance is that of single arrivals times twice the mean burst.
             Scenario::Mixed(MixedLoad { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
             _ => return None,
         };
@@ -192,11 +194,11 @@ impl Outcome {
         let short = offered - self.measured.published as f64;
         let chance = 5.0 * (offered * clustering).sqrt();
         (short > chance.max(offered * 0.02)).then(|| {
-            format!("only {} of {offered:.0} offered publishes were made in the measured time", self.measured.published)
+            format!("only {} of {offered:.0} planned publishes were sent in the measured time", self.measured.published)
         })
     }
 
-    /// Open loop: whether the generator published too late for its latencies to be the server's.
+    /// Open loop: a reason if the generator published too late, so that latencies are not the server's.
     fn lagged(&self, options: &Options) -> Option<String> {
         match options.scenario {
             Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, PublishPace::InFlight(_)) => {}
@@ -204,9 +206,9 @@ impl Outcome {
             _ => return None,
         }
         let (lag, latency) = (self.durations.get("lag")?, self.durations.get("latency")?);
-        // Lateness that moves a published percentile: more than a tenth of it, and more than a timer's own precision.
+        // Lag that affects a percentile: more than a tenth of it, and more than the precision of timers.
         let of = [("p50", lag.p50, latency.p50), ("p99", lag.p99, latency.p99)];
         let (name, lag, latency) = of.into_iter().find(|&(_, lag, latency)| lag > 20.0 && lag > latency * 0.1)?;
-        Some(format!("the generator published late: {name} of its lag {lag:.0} us, of the latency {latency:.0} us"))
+        Some(format!("the generator published late: {name} of its lag is {lag:.0} us, of the latency {latency:.0} us"))
     }
 }

@@ -1,5 +1,5 @@
-//! A run: starts the generator's processes, leads them through the phases, reads the server's figures at the right
-//! moments, and puts the result together.
+//! Owns a run: starts the generator's processes, leads them through the phases, and reads the server's figures at the
+//! right moments. Never judges the result.
 
 mod judge;
 mod progress;
@@ -29,16 +29,16 @@ use series::Series;
 use server::ServerReading;
 use shard::Shard;
 
-/// How often the parent looks whether it is to stop.
+/// Interval at which the parent checks whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Connecting is given up when no client more is ready for this long.
+/// Time without another ready client after which connecting fails.
 const STUCK: Duration = Duration::from_secs(15);
 
-/// Draining ends when nothing more arrives for this long.
+/// Time without deliveries after which draining ends.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// A run under way.
+/// A run in progress.
 struct ActiveRun<'a> {
     options: &'a Options,
     shards: Vec<Shard>,
@@ -50,7 +50,7 @@ struct ActiveRun<'a> {
     failure: Option<String>,
 }
 
-/// Does a whole run. `stop` ends it early, with a result; `progress` shows on standard error how it goes.
+/// Executes a whole run. `stop` ends it early, with a result. `progress` shows progress on standard error.
 ///
 /// # Errors
 /// The clients cannot connect, or a generator process fails.
@@ -58,7 +58,7 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     let host = HostInfo::read();
     let empty = options.pid.and_then(MemorySample::of);
     if let (Some(pid), None) = (options.pid, empty) {
-        bail!("--pid {pid}: there is no such process, or it may not be read");
+        bail!("--pid {pid}: expected a process that this user may read");
     }
     let program = server::program(options.pid, options.control)?;
     let shards = options.plans()?.iter().map(Shard::start).collect::<anyhow::Result<Vec<_>>>()?;
@@ -100,8 +100,8 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     Ok(outcome)
 }
 
-/// What the server's `/stats` still count when all clients have gone: `None` when they are back at zero. Presence has a
-/// grace, so it is asked for some seconds.
+/// Checks that the server's `/stats` return to zero after all clients have left, and returns the counts if they do not.
+/// Retries for some seconds because of the presence grace.
 fn left_behind(control: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Option<String>> {
     let since = Instant::now();
     loop {
@@ -111,7 +111,7 @@ fn left_behind(control: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Option<
             return Ok(None);
         }
         if since.elapsed() > Duration::from_secs(10) || stop.load(Ordering::Relaxed) {
-            return Ok(Some(format!("after everyone has gone, /stats say {counts:?}")));
+            return Ok(Some(format!("after all clients have left, /stats has {counts:?}")));
         }
         std::thread::sleep(LOOK);
     }
@@ -133,13 +133,13 @@ impl ActiveRun<'_> {
             }
             if since.elapsed() > STUCK {
                 let why = self.failure.as_deref().unwrap_or("the server does not answer");
-                bail!("only {best} of {wanted} clients could connect and join; the last failure: {why}");
+                bail!("only {best} of {wanted} clients could connect and join; last failure: {why}");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Waits, looking at the clients now and then; ends early when asked.
+    /// Waits and takes samples; ends early if `stop` is set.
     fn pause(&mut self, time: Duration, stage: RunStage) -> anyhow::Result<()> {
         let begun = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
@@ -161,7 +161,7 @@ impl ActiveRun<'_> {
         let begun = Instant::now();
         let mut last = self.tell()?;
         let mut since = begun;
-        // Also when asked to end early: what is still on its way must not count as lost.
+        // Even if `stop` is set: messages in flight must not count as lost.
         while since.elapsed() < QUIET && last.outstanding > 0 {
             std::thread::sleep(LOOK);
             let counters = self.tell()?;
@@ -171,7 +171,7 @@ impl ActiveRun<'_> {
             last = counters;
             self.look(RunStage::Draining, begun, None, &last);
         }
-        // A duplicate would come behind the last expected one.
+        // Waits for duplicates after the last expected message.
         std::thread::sleep(LOOK * 2);
         Ok(())
     }
@@ -184,8 +184,8 @@ impl ActiveRun<'_> {
         Ok(())
     }
 
-    /// Reads everything at the beginning or the end of the measured time. What costs the server something is asked
-    /// outside of it.
+    /// Reads all figures at the beginning or the end of the measured time. Requests to the server stay outside of the
+    /// measured time because they cost CPU.
     fn mark(&mut self, beginning: bool) -> anyhow::Result<RunMark> {
         let mut server = if beginning { ServerReading::ask(self.options)? } else { ServerReading::default() };
         server.process = self.options.pid.and_then(ProcessSample::of);
@@ -220,7 +220,7 @@ impl ActiveRun<'_> {
         Ok(answers)
     }
 
-    /// Takes a sample when one is due, and shows it. `begun` is when the stage began, `total` how long it will last.
+    /// Takes and shows a sample if one is due. `begun` is the start of the stage, `total` its length.
     fn look(&mut self, stage: RunStage, begun: Instant, total: Option<Duration>, counters: &Counters) {
         if !self.series.due_in().is_zero() {
             return;

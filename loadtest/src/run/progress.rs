@@ -1,5 +1,5 @@
-//! What a person sees while a run goes on, on standard error: one block that is redrawn in place on a terminal, a line
-//! a second elsewhere. Figures only; it measures nothing.
+//! Owns the live display of a run on standard error: a block redrawn in place on a terminal, otherwise a line per
+//! second. Never measures.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::measure::counters::Counters;
 use crate::results::outcome::{RunStage, Sample};
 use crate::text::{bytes, grouped, micros};
 
-/// Between lines where there is no terminal.
+/// Interval between lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Steps of the bar.
@@ -27,26 +27,26 @@ enum DisplayMode {
     Block(ProgressBar),
 }
 
-/// DisplayMode things stand.
+/// The state to show.
 pub struct ProgressView<'a> {
-    /// The last second.
+    /// Sample of the last second.
     pub last: &'a Sample,
-    /// In the stage, so far.
+    /// Time in the stage so far.
     pub elapsed: Duration,
-    /// DisplayMode long the stage will last, if that is known.
+    /// Length of the stage, if known.
     pub total: Option<Duration>,
-    /// Clients wanted.
+    /// Planned number of clients.
     pub wanted: u64,
-    /// Since the run began.
+    /// Counters since the start of the run.
     pub counters: &'a Counters,
     /// The unit of work, in plural.
     pub unit: &'a str,
-    /// Why something failed last.
+    /// The last failure.
     pub failure: Option<&'a str>,
 }
 
 impl Progress {
-    /// A display; on a terminal a block under `title`.
+    /// Starts a display; on a terminal, a block under `title`.
     #[must_use]
     pub fn start(shown: bool, title: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr_with_hz(8));
@@ -60,12 +60,12 @@ impl Progress {
                 DisplayMode::Block(bar)
             }
         };
-        // The first line comes at once.
+        // Shows the first line at once.
         let told = Instant::now().checked_sub(LINE_EVERY).unwrap_or_else(Instant::now);
         Progress { how, told }
     }
 
-    /// Shows how things stand.
+    /// Shows the state.
     pub fn show(&mut self, view: &ProgressView<'_>) {
         match &self.how {
             DisplayMode::Silent => {}
@@ -90,7 +90,7 @@ impl Drop for Progress {
     }
 }
 
-/// DisplayMode much of the stage is done, 0 … 1.
+/// Completed share of the stage, 0 … 1.
 fn share(view: &ProgressView<'_>) -> f64 {
     let share = match (view.last.stage, view.total) {
         (RunStage::Connecting, _) => view.last.ready as f64 / view.wanted.max(1) as f64,
@@ -100,7 +100,7 @@ fn share(view: &ProgressView<'_>) -> f64 {
     share.clamp(0.0, 1.0)
 }
 
-/// What the run is doing, and how far it is.
+/// The stage and its progress.
 fn stage(view: &ProgressView<'_>) -> String {
     let what = match view.last.stage {
         RunStage::Connecting => "connecting",
@@ -111,13 +111,13 @@ fn stage(view: &ProgressView<'_>) -> String {
     };
     match (view.last.stage, view.total) {
         (RunStage::Connecting, _) => format!("{what} {} of {}", grouped(view.last.ready), grouped(view.wanted)),
-        (RunStage::Draining, _) => format!("{what}, {} to come", grouped(view.counters.outstanding)),
+        (RunStage::Draining, _) => format!("{what}, {} in flight", grouped(view.counters.outstanding)),
         (_, Some(total)) => format!("{what} {:.1} of {:.1} s", view.elapsed.as_secs_f64(), total.as_secs_f64()),
         (_, None) => format!("{what} {:.1} s", view.elapsed.as_secs_f64()),
     }
 }
 
-/// What the last second brought.
+/// Rates of the last second.
 fn rates(view: &ProgressView<'_>) -> String {
     let done = format!("{} {}/s", grouped(view.last.done as u64), view.unit);
     match view.last.published {
@@ -156,7 +156,7 @@ fn trouble(view: &ProgressView<'_>) -> Option<String> {
     (!said.is_empty()).then(|| said.join(", "))
 }
 
-/// One line of everything.
+/// The state in one line.
 fn line(view: &ProgressView<'_>) -> String {
     let parts = [Some(stage(view)), Some(rates(view)), latency(view.last), Some(format!("CPU: {}", cpu(view.last)))];
     let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join(" | ");
@@ -167,7 +167,7 @@ fn line(view: &ProgressView<'_>) -> String {
     text
 }
 
-/// What stands beside and under the bar. Always as many lines, so that nothing jumps.
+/// The text beside and below the bar. Always has the same number of lines, so that nothing jumps.
 fn block(view: &ProgressView<'_>) -> String {
     format!(
         "{}\n  rate     {}\n  latency  {}\n  CPU      {}\n  trouble  {}",
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_matters_is_said() {
+    fn a_line_has_all_figures() {
         let (last, counters) = (sample(RunStage::Measuring), Counters::default());
         let view = view(&last, &counters);
         assert_eq!(share(&view), 0.25);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_has_as_many_lines_whatever_happens() {
+    fn a_block_always_has_the_same_number_of_lines() {
         let counters = Counters { duplicated: 3, ..Counters::default() };
         let quiet = Sample { p50: None, server_cpus: None, ..sample(RunStage::Connecting) };
         let troubled = ProgressView { failure: Some("refused:\n\u{1b}[2Jno"), total: None, ..view(&quiet, &counters) };
@@ -237,7 +237,7 @@ mod tests {
             block(&view(&sample(RunStage::Settling), &Counters::default())).lines().count()
         );
         assert!(text.contains("connecting 250 of 1,000") && text.contains("3 duplicated"), "{text}");
-        assert!(!text.contains('\u{1b}'), "what a server says cannot move the cursor");
+        assert!(!text.contains('\u{1b}'), "server text cannot move the cursor");
         assert_eq!(share(&troubled), 0.25);
     }
 }

@@ -1,5 +1,5 @@
-//! How a run went over time: a sample every quarter of a second from the first connect to the end of the draining, kept
-//! in the result, and the last second of it for live display. Reads cheap figures of the server's process; asks nobody.
+//! Owns the samples of a run over time: one every quarter of a second from the first connect to the end of draining,
+//! and the last second for live display. Reads only cheap figures of the server's process; never sends a request.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,26 +9,26 @@ use crate::measure::host;
 use crate::measure::pulse::Interval;
 use crate::results::outcome::{RunStage, Sample};
 
-/// Time between samples; longer in runs that would have more than [`SAMPLES_MAX`].
+/// Time between samples; longer if a run would have more than [`SAMPLES_MAX`].
 const SAMPLE: Duration = Duration::from_millis(250);
 
-/// About as many samples are kept of a run.
+/// Approximate maximum number of samples of a run.
 const SAMPLES_MAX: u32 = 2_400;
 
-/// What is shown live is of this long.
+/// Time span of the live display.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Readings at one moment.
+/// Readings at one time.
 #[derive(Clone, Debug)]
 struct SeriesReading {
     at: Instant,
     counters: Counters,
     server_cpu_ns: Option<u64>,
-    /// Latencies since the reading before.
+    /// Latencies since the last reading.
     interval: Interval,
 }
 
-/// Takes the samples of a run.
+/// The samples of a run.
 pub struct Series {
     pid: Option<u32>,
     work: fn(&Counters) -> u64,
@@ -41,7 +41,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// The series of a run that begins now. `expected` is how long its load will last; `work` counts its units.
+    /// Starts the samples of a run. `expected` is the length of its load; `work` counts its units.
     #[must_use]
     pub fn start(pid: Option<u32>, expected: Duration, work: fn(&Counters) -> u64) -> Self {
         let begun = Instant::now();
@@ -62,7 +62,7 @@ impl Series {
         }
     }
 
-    /// Takes latencies that a generator process has told.
+    /// Adds latencies from a generator process.
     pub fn add(&mut self, interval: &Interval) {
         self.pending.merge(interval);
     }
@@ -73,7 +73,7 @@ impl Series {
         self.every.saturating_sub(self.last().at.elapsed())
     }
 
-    /// Takes a sample. Returns the last second, for live display.
+    /// Takes a sample. Returns the last second for live display.
     pub fn look(&mut self, stage: RunStage, counters: &Counters) -> Sample {
         let reading = SeriesReading {
             at: Instant::now(),
@@ -135,7 +135,7 @@ impl Series {
     }
 }
 
-/// To a thousandth: more digits only make results longer.
+/// Rounds to a thousandth, to keep results short.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

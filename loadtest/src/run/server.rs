@@ -1,4 +1,4 @@
-//! What is read of the server while a run goes on: its process, its memory, and what it tells about itself.
+//! Owns the readings of the server during a run: its process, its memory, its metrics. Never starts a server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,29 +9,29 @@ use crate::plan::options::Options;
 use crate::results::outcome::ServerFigures;
 use crate::server::floor::{self, FloorCounters};
 
-/// What was read at one end of the measured time.
+/// A reading at one end of the measured time.
 #[derive(Clone, Debug, Default)]
 pub struct ServerReading {
     /// The server's process.
     pub process: Option<ProcessSample>,
-    /// What a Roomring says of itself.
+    /// Metrics of Roomring.
     pub metrics: Option<Metrics>,
-    /// What a floor server says of itself.
+    /// Counters of a floor server.
     pub floor: Option<FloorCounters>,
 }
 
 impl ServerReading {
-    /// What the server says of itself; to answer costs it something. Its process is not read.
+    /// Requests metrics or counters from the server, which costs it CPU. Does not read its process.
     ///
     /// # Errors
-    /// A server that should tell about itself does not.
+    /// The server does not answer.
     pub fn ask(options: &Options) -> anyhow::Result<Self> {
         let metrics = options.control.map(Metrics::of).transpose()?;
         let floor = options.floor.map(floor::counters).transpose()?;
         Ok(ServerReading { process: None, metrics, floor })
     }
 
-    /// What changed since `earlier`.
+    /// The change since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &ServerReading) -> ServerReading {
         let process = earlier.process.as_ref().zip(self.process.as_ref());
@@ -45,10 +45,10 @@ impl ServerReading {
     }
 }
 
-/// The server's program, with its version when it tells one.
+/// The server's program, with its version if it reports one.
 ///
 /// # Errors
-/// A server that should tell about itself does not.
+/// The server does not answer.
 pub fn program(pid: Option<u32>, control: Option<SocketAddr>) -> anyhow::Result<Option<ProgramInfo>> {
     let version = control.map(Metrics::of).transpose()?.and_then(|metrics| metrics.version);
     let program = pid.and_then(ProgramInfo::of);
@@ -58,7 +58,7 @@ pub fn program(pid: Option<u32>, control: Option<SocketAddr>) -> anyhow::Result<
     })
 }
 
-/// Counters of a Roomring that are read per unit of work. Those that it does not have are left out.
+/// Counters of Roomring that are shown per unit of work, if it has them.
 const PER_UNIT: [&str; 12] = [
     "submissions",
     "operations",
@@ -74,7 +74,7 @@ const PER_UNIT: [&str; 12] = [
     "cpu_us",
 ];
 
-/// What the server's own counters grew by per unit of `work`, by their names; empty when it tells nothing.
+/// Growth of the server's counters per unit of `work`, by name; empty without metrics.
 #[must_use]
 pub fn per_unit(metrics: Option<&Metrics>, work: u64) -> BTreeMap<String, f64> {
     let Some(metrics) = metrics.filter(|_| work > 0) else { return BTreeMap::new() };
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((figures.private_per_connection, figures.pss_per_connection), ([300.0, 600.0], [600.0, 1_200.0]));
         let told = per_unit(change.metrics.as_ref(), 1_000);
         assert_eq!(told.get("submissions"), Some(&0.05));
-        assert_eq!(told.get("allocations"), None, "not told");
+        assert_eq!(told.get("allocations"), None, "not reported");
         assert!(per_unit(change.metrics.as_ref(), 0).is_empty() && per_unit(None, 1_000).is_empty());
         assert!(ServerFigures::of(&ServerReading::default(), memory, 1, 1, 1.0).is_none());
     }

@@ -1,4 +1,4 @@
-//! A generator process, as its parent sees it.
+//! Owns a generator process on the parent's side. Never runs clients.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use crate::plan::WorkerPlan;
 use crate::worker::{Order, WorkerReport};
 
-/// A running generator process; ended when dropped.
+/// A running generator process; killed on drop.
 pub struct Shard {
     child: Child,
     orders: ChildStdin,
@@ -17,7 +17,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Starts a process with its plan. Its clients begin to connect.
+    /// Starts a process with a plan. Its clients start to connect.
     ///
     /// # Errors
     /// The process cannot be started.
@@ -27,7 +27,7 @@ impl Shard {
             .arg("worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C goes to the foreground group: the parent ends the run, then its workers.
+            // Ctrl-C reaches only the foreground group: the parent ends the run, then its workers.
             .process_group(0)
             .spawn()
             .context("cannot start a generator process")?;
@@ -37,7 +37,7 @@ impl Shard {
         Ok(Shard { child, orders, answers })
     }
 
-    /// Gives an order.
+    /// Sends an order.
     ///
     /// # Errors
     /// The process has ended.
@@ -46,21 +46,21 @@ impl Shard {
         writeln!(self.orders, "{line}").context("a generator process has ended")
     }
 
-    /// Takes the answer to an order that was given.
+    /// Waits for the report that answers an order.
     ///
     /// # Errors
-    /// The process has ended, or does not make sense.
+    /// The process has ended, or the report is invalid.
     pub fn take_answer(&mut self) -> anyhow::Result<WorkerReport> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        anyhow::ensure!(!line.is_empty(), "a generator process has ended; its last words are above");
-        serde_json::from_str(&line).context("a generator process answers nonsense")
+        anyhow::ensure!(!line.is_empty(), "a generator process has ended; see its output above");
+        serde_json::from_str(&line).context("invalid report of a generator process")
     }
 }
 
 impl Drop for Shard {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

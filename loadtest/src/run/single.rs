@@ -1,4 +1,4 @@
-//! One run, against a server that is started for it or one that the options name.
+//! Owns one run against a server: starts the server if needed, and fits the options to it. Never measures.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,18 +14,18 @@ use crate::plan::options::Options;
 use crate::results::outcome::Outcome;
 use crate::server::launch::{Conditions, ServerKind, Spec};
 
-/// One run.
+/// A run, not yet started.
 pub struct SingleRun {
-    /// What the clients do.
+    /// The options of the run.
     pub options: Options,
-    /// How a server is to be started for them.
+    /// Conditions for a server that is started for the run.
     pub conditions: Conditions,
-    /// Standard error shows how it goes.
+    /// Shows progress on standard error.
     pub shows_progress: bool,
 }
 
 impl SingleRun {
-    /// Does it, against the server that `server` starts, or the one that the options name.
+    /// Starts `server`, or uses the server of the options, and executes the run.
     ///
     /// # Errors
     /// The options do not fit the server, or the server cannot be started or reached.
@@ -33,12 +33,9 @@ impl SingleRun {
         let SingleRun { mut options, conditions, shows_progress } = self;
         options.edge = options.edge.and(server.map_or_else(Edge::default, |spec| spec.edge));
         let edge = options.edge;
-        ensure!(
-            !edge.limits || server.is_some(),
-            "--limits on is for a roomring that is started here: --server roomring"
-        );
+        ensure!(!edge.limits || server.is_some(), "--limits on: expected --server roomring, which starts the server");
         if edge.jwt && options.secret.is_none() {
-            ensure!(server.is_some(), "--jwt: a server that is not started here needs its --jwt-secret");
+            ensure!(server.is_some(), "--jwt: expected --jwt-secret SECRET or --server roomring");
             options.secret = Some(edge::new_secret());
         }
         let conditions = Conditions { edge, secret: options.secret.clone(), ..conditions };
@@ -53,12 +50,15 @@ impl SingleRun {
         }
         if let (Dialect::Raw(templates), payload::PayloadKind::Json) = (&options.dialect, options.payload) {
             let publish = &templates.publish;
-            ensure!(publish == "{data}", "--payload json has quotes, and is to be sent inside of {publish:?}");
+            ensure!(
+                publish == "{data}",
+                "--payload json: expected --raw-publish {{data}}, since JSON has quotes; got {publish:?}"
+            );
         }
         let roomring = !matches!(options.dialect, Dialect::Raw(_));
         ensure!(
             roomring || !matches!(options.scenario, Scenario::Soak(_) | Scenario::Mixed(_)),
-            "this scenario needs a server that speaks Roomring's protocol"
+            "expected a server with Roomring's protocol for this scenario"
         );
         super::execute(&options, stop, shows_progress)
     }

@@ -1,4 +1,5 @@
-//! Clients that connect, join, close, and begin again: what a connection costs over its life.
+//! Owns `churn`: clients connect, join and close repeatedly, to measure the cost of a connection's life. Never
+//! publishes.
 
 use super::{Actor, Complaints, Findings, RETRY_NS, idle};
 use crate::dialect::Said;
@@ -7,7 +8,7 @@ use crate::fleet::{Behavior, ConnectionEnd, Fleet};
 use crate::measure::histogram::Durations;
 use crate::plan::{RunPhase, WorkerPlan};
 
-/// The scenario: as many clients as the plan has go round at a time.
+/// The scenario. All clients of the plan run cycles at the same time.
 pub struct ChurnActor {
     plan: WorkerPlan,
     clients: Vec<ChurnCycle>,
@@ -23,14 +24,14 @@ pub struct ChurnActor {
 struct ChurnCycle {
     started: u64,
     joined: bool,
-    /// It is not over.
+    /// The cycle has not ended.
     is_under_way: bool,
-    /// It began in the measured time: what is slow may end after it.
+    /// The cycle started in the measured time; it may end later.
     measured: bool,
 }
 
 impl ChurnActor {
-    /// Rooms of the plan's size.
+    /// Creates clients in rooms of the plan's size.
     #[must_use]
     pub fn new(plan: WorkerPlan) -> Self {
         ChurnActor {
@@ -44,7 +45,7 @@ impl ChurnActor {
         }
     }
 
-    /// Begins a cycle, at `at` or as soon after it as can be.
+    /// Starts a cycle at `at` or soon after it.
     fn begin(&mut self, fleet: &mut Fleet, client: u32, at: u64) {
         let measured = self.phase == RunPhase::Measure;
         self.clients[client as usize] = ChurnCycle { started: at, joined: false, is_under_way: true, measured };
@@ -52,7 +53,7 @@ impl ChurnActor {
         fleet.connect_at(client, at);
     }
 
-    /// A cycle is over, one way or the other. Returns it.
+    /// Ends a cycle, successful or not, and returns it.
     fn end(&mut self, fleet: &mut Fleet, client: u32) -> ChurnCycle {
         let cycle = std::mem::take(&mut self.clients[client as usize]);
         fleet.counters.outstanding -= u64::from(cycle.is_under_way);
@@ -100,7 +101,7 @@ impl Behavior for ChurnActor {
             Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
             Said::Garbage(what) => {
                 fleet.counters.wrong += 1;
-                self.complaints.add(|| format!("client {client}: not understood: {what}"));
+                self.complaints.add(|| format!("client {client}: invalid message: {what}"));
             }
             _ => fleet.counters.other_messages += 1,
         }
@@ -140,7 +141,7 @@ impl Actor for ChurnActor {
     fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.phase, phase);
         match phase {
-            // Nothing to wait for: the cycles are what is measured.
+            // No connections yet: the cycles create them.
             RunPhase::Connect => fleet.counters.ready = u64::from(self.plan.clients),
             RunPhase::Warm | RunPhase::Measure if !before.is_running() => {
                 (0..self.plan.clients).for_each(|client| self.begin(fleet, client, now));

@@ -1,4 +1,4 @@
-//! Every client sends stamped messages and gets each back, in order.
+//! Owns `echo`: clients send stamped messages and check that each comes back in order. Never joins rooms.
 
 use roomring::wire::frame::Opcode;
 
@@ -29,14 +29,14 @@ pub struct EchoActor {
 
 #[derive(Default)]
 struct EchoClient {
-    /// What has not come back.
+    /// Messages that have not come back.
     sent: Flights,
     sequence: Sequence,
     open: bool,
 }
 
 impl EchoActor {
-    /// Messages of the plan's size, in the dialect's kind of frame.
+    /// Creates clients that send messages of the plan's size with the dialect's opcode.
     #[must_use]
     pub fn new(plan: WorkerPlan, pace: PublishPace) -> Self {
         EchoActor {
@@ -59,7 +59,7 @@ impl EchoActor {
             fleet.counters.unsent += 1;
             return;
         }
-        // Recorded by when it was due: what is slow may come back after the measured time.
+        // Counted by its scheduled time; it may come back after the measured time.
         let number = self.clients[client as usize].sent.launch(scheduled, 1, self.phase == RunPhase::Measure);
         let stamp = Stamp { number, room: client };
         self.message.clear();
@@ -115,7 +115,7 @@ impl Behavior for EchoActor {
         }
         let Some(sent) = state.sent.arrive(stamp.number) else {
             fleet.counters.wrong += 1;
-            self.complaints.add(|| format!("client {client} got {stamp:?}, which it has not sent"));
+            self.complaints.add(|| format!("client {client} got {stamp:?}, which it never sent"));
             return;
         };
         fleet.counters.outstanding -= 1;

@@ -1,5 +1,6 @@
-//! One publisher per room, every member receives and checks. Closed loop with some publishes under way per room, or open
-//! loop at an offered rate with latency from the scheduled time. A share of the members may stop reading.
+//! Owns `fanout`: one publisher per room, and every member checks what it receives. Closed loop with publishes in
+//! flight per room, or open loop at a rate with latency from the scheduled time. A share of members may stall. Never
+//! reconnects under load.
 
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ use crate::plan::{PublishPace, RunPhase, WorkerPlan};
 /// Receive buffer of a client that will stall, in bytes.
 const STALLED_RECEIVE_BYTES: usize = 4 * 1024;
 
-/// How often a draining run looks who is behind.
+/// Interval at which a draining run counts missing deliveries.
 const LOOK_NS: u64 = 20 * MILLISECOND;
 
 /// The scenario.
@@ -29,7 +30,7 @@ pub struct FanoutActor {
     members: Vec<FanoutMember>,
     schedule: ArrivalSchedule,
     phase: RunPhase,
-    /// What members that stalled, and read again, still miss; part of the counter `outstanding`.
+    /// Missing deliveries of members that stalled and resumed; included in the counter `outstanding`.
     behind: u64,
     looked: u64,
     refill: Vec<u32>,
@@ -48,7 +49,7 @@ struct FanoutRoom {
     /// seq − number, the same for every publication of the room.
     offset: Option<u64>,
     refilling: bool,
-    /// The publisher lost its connection: what it was sending went with it.
+    /// The publisher lost its connection, and unsent publishes with it.
     abandoned: bool,
 }
 
@@ -60,7 +61,7 @@ struct FanoutMember {
 }
 
 impl FanoutActor {
-    /// Rooms of the plan's size. The last members of each room are those that stall.
+    /// Creates rooms of the plan's size. The last members of each room stall.
     #[must_use]
     pub fn new(plan: WorkerPlan, pace: PublishPace, stalled_per_mille: u32) -> Self {
         let mut members: Vec<FanoutMember> = (0..plan.clients).map(|_| FanoutMember::default()).collect();
@@ -68,7 +69,7 @@ impl FanoutActor {
         for (room, first) in (0u32..).zip((0..plan.clients).step_by(plan.room_size as usize)) {
             let clients = first..plan.clients.min(first + plan.room_size);
             let size = clients.len() as u32;
-            // Rounded up, but never the publisher.
+            // Rounded up, but never includes the publisher.
             let stalled = (size * stalled_per_mille).div_ceil(1_000).min(size - 1);
             for client in clients.end - stalled..clients.end {
                 members[client as usize].stalls = true;
@@ -110,7 +111,7 @@ impl FanoutActor {
         let room_index = self.room_of(client);
         let room = &mut self.rooms[room_index as usize];
         let member = &mut self.members[client as usize];
-        // A dialect without seq counts by the stamp's number, from 0; one with seq begins behind the head.
+        // Without seqs, the stamp's number counts from 0; with seqs, counting starts after the head.
         let numbered = self.plan.dialect.is_numbered();
         member.sequence = Sequence::starting_at(if numbered { seq + 1 } else { 0 });
         if numbered && room.flights.next() == 0 {
@@ -177,7 +178,7 @@ impl FanoutActor {
         }
         let Some(flight) = room.flights.arrive(stamp.number) else {
             fleet.counters.wrong += 1;
-            self.complaints.add(|| format!("room {room_index}: publish {} is not under way", stamp.number));
+            self.complaints.add(|| format!("room {room_index}: publish {} is not in flight", stamp.number));
             return;
         };
         fleet.counters.outstanding -= 1;
@@ -188,7 +189,7 @@ impl FanoutActor {
             self.latency.record(took);
         }
         if missing == 0 {
-            // What some reader never got has no last receiver.
+            // A skipped publish has no last receiver.
             if measured && !skipped {
                 self.last_receiver.record(took);
             }
@@ -196,7 +197,7 @@ impl FanoutActor {
         }
     }
 
-    /// The server says that `from ..= to` will not come.
+    /// Handles a `gap` over `from ..= to`.
     fn gap(&mut self, fleet: &mut Fleet, client: u32, from: u64, to: u64) {
         let room_index = self.room_of(client);
         let (member, room) = (&mut self.members[client as usize], &mut self.rooms[room_index as usize]);
@@ -212,7 +213,7 @@ impl FanoutActor {
         fleet.counters.skipped += missing;
         if fleet.counters.skipped == missing {
             self.complaints
-                .add(|| format!("client {client}: gap {from} to {to} although it reads (the first of such)"));
+                .add(|| format!("client {client}: gap {from} to {to} although it reads (first of its kind)"));
         }
         let Some(offset) = room.offset else { return };
         fleet.counters.outstanding -= room.flights.skip_seqs(offset, from, to);
@@ -237,14 +238,13 @@ impl FanoutActor {
             Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
             Said::Garbage(what) => {
                 fleet.counters.wrong += 1;
-                self.complaints.add(|| format!("client {client}: not understood: {what}"));
+                self.complaints.add(|| format!("client {client}: invalid message: {what}"));
             }
             _ => fleet.counters.other_messages += 1,
         }
     }
 
-    /// What a member that stalled still misses of its room, now that it reads again. A dialect without seq and `gap`
-    /// owes it nothing.
+    /// Missing deliveries of a member that stalled and resumed. None in a dialect without seqs and `gap`.
     fn missing(&self, member: &FanoutMember, room: &FanoutRoom) -> u64 {
         match room.offset {
             Some(offset) if member.stalls && member.joined => {
@@ -255,18 +255,17 @@ impl FanoutActor {
         }
     }
 
-    /// What of its room came after all that a member got before it lost its connection, and was not to. A hole before
-    /// that has no such excuse.
+    /// Publications after the last one that a disconnected member received. Holes before it do not count here.
     fn cut_off(member: &FanoutMember, room: &FanoutRoom) -> u64 {
         if member.stalls || member.joined {
             return 0;
         }
-        // One that never joined counts from no position.
+        // A member that never joined has no position.
         let got_until = member.sequence.next().saturating_sub(room.offset.unwrap_or(0));
         u64::from(room.flights.next()).saturating_sub(got_until)
     }
 
-    /// Draining: what those who stalled still miss.
+    /// Counts missing deliveries of members that stalled, while draining.
     fn look(&mut self, fleet: &mut Fleet) {
         let members = self.members.iter().enumerate();
         let room_of = |client: usize| &self.rooms[client / self.plan.room_size as usize];
@@ -275,7 +274,7 @@ impl FanoutActor {
         self.behind = behind;
     }
 
-    /// Closed loop: keeps the wanted number of publishes under way in a room.
+    /// Closed loop: keeps the number of publishes in flight in a room.
     fn fill(&mut self, fleet: &mut Fleet, room_index: u32, now: u64) {
         let PublishPace::InFlight(wanted) = self.pace else { return };
         let room = &self.rooms[room_index as usize];
@@ -300,7 +299,7 @@ impl FanoutActor {
 
 impl Behavior for FanoutActor {
     fn request(&mut self, client: u32) -> OpeningRequest {
-        // What a stalled reader's kernel would take in its place delays what the scenario is about.
+        // A small receive buffer, so that the kernel does not hide the stalled reader.
         let receive_bytes = self.members[client as usize].stalls.then_some(STALLED_RECEIVE_BYTES);
         OpeningRequest { receive_bytes, ..idle::request(&self.plan, client, self.room_of(client)) }
     }

@@ -1,54 +1,54 @@
-//! The publishes of one room that are under way: when each was due, and how many receivers still wait for it. Numbers
-//! count from 0 in the order of publishing. Checks no order: that is each receiver's own.
+//! Owns the publishes of one room in flight: scheduled times and missing receivers, with numbers from 0 in the order of
+//! publishing. Never checks order, which each receiver does.
 
 use std::collections::VecDeque;
 
 use crate::measure::counters::Counters;
 
-/// Publishes under way, oldest first.
+/// Publishes in flight, oldest first.
 #[derive(Debug, Default)]
 pub struct Flights {
     flights: VecDeque<Flight>,
-    /// Number of the oldest one under way.
+    /// Number of the oldest publish in flight.
     first: u32,
 }
 
-/// One publish under way.
+/// A publish in flight.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
-    /// When it was due, in nanoseconds of the fleet's clock.
+    /// Scheduled time, in nanoseconds of the fleet's clock.
     pub scheduled: u64,
-    /// Its durations are recorded.
+    /// Whether its durations are recorded.
     pub measured: bool,
-    /// Receivers that have neither got it nor been told that they will not.
+    /// Receivers that have neither received nor skipped it.
     pub missing: u32,
-    /// Some receiver will not get it: it has no last receiver.
+    /// Whether some receiver skipped it, so that it has no last receiver.
     pub skipped: bool,
-    /// How many were to get it.
+    /// Number of receivers.
     pub receivers: u32,
 }
 
 impl Flights {
-    /// The number of the next publish.
+    /// Number of the next publish.
     #[must_use]
     pub fn next(&self) -> u32 {
         self.first + self.flights.len() as u32
     }
 
-    /// How many are under way.
+    /// Number of publishes in flight.
     #[must_use]
     pub fn len(&self) -> usize {
         self.flights.len()
     }
 
-    /// Takes note of a publish that `receivers` are to get; returns its number.
+    /// Adds a publish for `receivers` receivers. Returns its number.
     pub fn launch(&mut self, scheduled: u64, receivers: u32, measured: bool) -> u32 {
         let number = self.next();
         self.flights.push_back(Flight { scheduled, measured, missing: receivers, skipped: false, receivers });
         number
     }
 
-    /// A receiver has got publish `number`. Returns what is left of it; `None`: nobody waits for it.
+    /// Records a delivery of publish `number`. Returns its state; `None` if no receiver waits for it.
     pub fn arrive(&mut self, number: u32) -> Option<Flight> {
         let flight = self.at(number)?;
         flight.missing -= 1;
@@ -57,7 +57,7 @@ impl Flights {
         Some(flight)
     }
 
-    /// A receiver will not get publish `number`. Returns whether anybody waited for it.
+    /// Records that a receiver skips publish `number`. Returns whether a receiver waited for it.
     pub fn skip(&mut self, number: u32) -> bool {
         let Some(flight) = self.at(number) else { return false };
         flight.missing -= 1;
@@ -66,15 +66,15 @@ impl Flights {
         true
     }
 
-    /// The same for seqs `from ..= to`, where number 0 has the seq `offset`. Returns how many were waited for.
+    /// Skips seqs `from ..= to`, where number 0 has the seq `offset`. Returns how many had waiting receivers.
     pub fn skip_seqs(&mut self, offset: u64, from: u64, to: u64) -> u64 {
         let end = to.saturating_add(1).saturating_sub(offset).min(u64::from(self.next()));
         let numbers = from.saturating_sub(offset)..end;
         numbers.filter(|number| u32::try_from(*number).is_ok_and(|number| self.skip(number))).count() as u64
     }
 
-    /// The publisher is gone: forgets the newest publishes of which nobody has heard, as the server may never have seen
-    /// them. Counts them, and the deliveries that were waited for.
+    /// After the loss of the publisher, removes the newest publishes without any delivery, which the server may never
+    /// have received. Counts them and their missing deliveries.
     pub fn recall(&mut self, counters: &mut Counters) {
         while let Some(flight) = self.flights.pop_back_if(|flight| flight.missing == flight.receivers) {
             counters.unsent += 1;
@@ -100,35 +100,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_publish_is_under_way_until_its_last_receiver_has_it() {
+    fn a_publish_is_in_flight_until_its_last_receiver_has_it() {
         let mut flights = Flights::default();
         assert_eq!([flights.launch(10, 2, true), flights.launch(20, 1, false)], [0, 1]);
         assert!(flights.arrive(0).is_some_and(|flight| flight.missing == 1 && flight.scheduled == 10));
         assert!(flights.arrive(1).is_some_and(|flight| flight.missing == 0 && !flight.measured));
-        assert!(flights.arrive(1).is_none(), "nobody waits for it any more");
-        assert_eq!((flights.len(), flights.next()), (2, 2), "the older one is still under way");
+        assert!(flights.arrive(1).is_none(), "no receiver waits for it");
+        assert_eq!((flights.len(), flights.next()), (2, 2), "the older one is still in flight");
         assert!(flights.skip(0));
         assert!(!flights.skip(0) && flights.arrive(7).is_none());
         assert_eq!((flights.len(), flights.next()), (0, 2));
         flights.launch(30, 1, true);
         flights.launch(40, 1, true);
-        assert_eq!(flights.skip_seqs(5, 8, u64::MAX), 1, "seq 8 is publish 3, and there is none after it");
+        assert_eq!(flights.skip_seqs(5, 8, u64::MAX), 1, "seq 8 is publish 3, the last one");
         assert_eq!(flights.skip_seqs(5, 0, 7), 1, "publish 2");
     }
 
     #[test]
-    fn a_publisher_takes_with_it_what_nobody_has_heard_of() {
+    fn recall_removes_publishes_without_any_delivery() {
         let mut flights = Flights::default();
         assert_eq!((0..4).map(|at| flights.launch(at, 3, true)).last(), Some(3));
         assert!(flights.arrive(1).is_some());
         let mut counters = Counters::default();
         flights.recall(&mut counters);
-        assert_eq!((counters.unsent, counters.cut_off), (2, 6), "0 was published before 1, which the server has seen");
+        assert_eq!(
+            (counters.unsent, counters.cut_off),
+            (2, 6),
+            "the server has received 1, so it has received 0 before"
+        );
         assert_eq!((flights.len(), flights.next()), (2, 2));
     }
 
     #[test]
-    fn what_someone_never_gets_has_no_last_receiver() {
+    fn a_skipped_publish_has_no_last_receiver() {
         let mut flights = Flights::default();
         flights.launch(10, 2, true);
         assert!(flights.skip(0));

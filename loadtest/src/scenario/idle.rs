@@ -1,4 +1,4 @@
-//! Clients that join and stay: what a connection costs while nothing happens.
+//! Owns `idle`: clients join and wait, to measure the cost of an idle connection. Never publishes.
 
 use super::{Actor, Findings, RETRY_NS};
 use crate::dialect::Said;
@@ -15,7 +15,7 @@ pub struct IdleActor {
 }
 
 impl IdleActor {
-    /// Clients in rooms of the plan's size.
+    /// Creates clients in rooms of the plan's size.
     #[must_use]
     pub fn new(plan: WorkerPlan) -> Self {
         IdleActor { joined: vec![false; plan.clients as usize], plan, message: Vec::new(), leaving: false }
@@ -104,7 +104,7 @@ impl Actor for IdleActor {
     }
 }
 
-/// The upgrade request of a client that will be in one room.
+/// The upgrade request of a client with one room.
 pub fn request(plan: &WorkerPlan, client: u32, room: u32) -> OpeningRequest {
     let (target, path) = plan.target_of(client, room);
     OpeningRequest { target, path, subprotocol: plan.dialect.subprotocol(), receive_bytes: None }

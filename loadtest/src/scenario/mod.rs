@@ -1,4 +1,5 @@
-//! What clients do and check. Each scenario is a [`Behavior`] of a fleet that follows the phases of a run.
+//! Owns the scenarios: the actions and checks of clients. Each scenario is a [`Behavior`] of a fleet that follows the
+//! phases of a run. Never opens sockets.
 
 pub mod churn;
 mod crowd;
@@ -21,31 +22,31 @@ use crate::fleet::{Behavior, Fleet};
 use crate::measure::histogram::Durations;
 use crate::plan::RunPhase;
 
-/// A position this close to the head must be recoverable: half of what the server holds by default.
+/// A position this close to the head must be recoverable: half of the server's default history.
 const RECOVERABLE: u64 = 500;
 
-/// A failed attempt is repeated after this.
+/// Time until a failed attempt is retried.
 const RETRY_NS: u64 = 200_000_000;
 
 /// A scenario in a worker.
 pub trait Actor: Behavior {
-    /// The parent wants another phase.
+    /// Enters a phase.
     fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64);
-    /// The histograms, and whatever else is to be said, at the end.
+    /// Returns the findings at the end.
     fn finish(&mut self, fleet: &mut Fleet) -> Findings;
 }
 
-/// What a scenario found, beside the counters.
+/// Findings of a scenario beyond its counters.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     /// Histograms by name, encoded.
     pub histograms: BTreeMap<String, String>,
-    /// Plain sentences about what went wrong; the first few of each kind.
+    /// Descriptions of errors.
     pub complaints: Vec<String>,
 }
 
 impl Findings {
-    /// Adds a histogram, if anything was recorded in it.
+    /// Adds a histogram with at least one value.
     pub fn add(&mut self, name: &str, durations: &Durations) {
         if durations.count() > 0 {
             self.histograms.insert(name.to_owned(), durations.encode());
@@ -58,14 +59,14 @@ impl Findings {
 pub struct Complaints(Vec<String>);
 
 impl Complaints {
-    /// Keeps the first 20.
+    /// Adds a complaint, if there are fewer than 20.
     pub fn add(&mut self, complaint: impl FnOnce() -> String) {
         if self.0.len() < 20 {
             self.0.push(complaint());
         }
     }
 
-    /// All of them.
+    /// Takes all complaints.
     pub fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.0)
     }

@@ -1,4 +1,4 @@
-//! Open-loop arrivals: when each stream is to publish next, whatever the server does meanwhile.
+//! Owns open-loop arrivals: the next publish of each stream, independent of the server. Never publishes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,7 +17,7 @@ pub struct ArrivalSchedule {
 }
 
 impl ArrivalSchedule {
-    /// `streams` streams that share the pace's rate, from `now` on. Empty for a closed loop.
+    /// Starts `streams` streams that share the rate, from `now` on. Empty for a closed loop.
     #[must_use]
     pub fn start(pace: PublishPace, streams: u32, rng: &mut Rng, now: u64) -> Self {
         let (per_second, poisson) = match pace {
@@ -28,20 +28,20 @@ impl ArrivalSchedule {
         let gap_ns = f64::from(streams) / per_second * NS;
         let mut schedule = ArrivalSchedule { arrivals: BinaryHeap::new(), gap_ns, poisson };
         for stream in 0..streams {
-            // The first of evenly spaced arrivals is anywhere in the first gap: rooms are out of step.
+            // Even arrivals start at random times within the first gap, so that rooms are shifted.
             let first = if poisson { schedule.gap(rng) } else { nanoseconds(gap_ns * rng.f64()) };
             schedule.arrivals.push(Reverse((now + first, stream)));
         }
         schedule
     }
 
-    /// When the next arrival is due; `u64::MAX` for never.
+    /// Time of the next arrival; `u64::MAX` for never.
     #[must_use]
     pub fn next_at(&self) -> u64 {
         self.arrivals.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
     }
 
-    /// Takes an arrival that is due, and plans the stream's next one after it: lateness does not thin the load.
+    /// Takes a due arrival and schedules the stream's next one relative to it, so that delays do not reduce the load.
     pub fn take_due(&mut self, rng: &mut Rng, now: u64) -> Option<(u64, u32)> {
         let Reverse((at, stream)) = self.arrivals.peek().copied().filter(|Reverse((at, _))| *at <= now)?;
         self.arrivals.pop();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offered_rate_is_kept_even_when_all_is_late() {
+    fn delays_do_not_reduce_the_rate() {
         let even = count(PublishPace::Even { per_second: 1_000.0 }, 10);
         assert!(even.iter().all(|&count| (999..=1_001).contains(&count)), "{even:?}");
         let poisson: u64 = count(PublishPace::Poisson { per_second: 1_000.0 }, 10).iter().sum();

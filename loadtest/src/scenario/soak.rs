@@ -1,5 +1,5 @@
-//! Random clients that join, publish, leave, stall, vanish in the middle of a frame, come back and recover by position,
-//! in both forms of the protocol. What they hear is checked by their [`Crowd`].
+//! Owns `soak`: random clients join, publish, leave, stall, vanish in the middle of a frame, reconnect and recover by
+//! position, in both forms of the protocol. Never checks messages: their [`Crowd`] does.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,10 +12,10 @@ use crate::fleet::handshake::OpeningRequest;
 use crate::fleet::{Behavior, ConnectionEnd, Departure, Fleet};
 use crate::plan::{RunPhase, SoakLoad, WorkerPlan};
 
-/// Rooms that a client is in at most.
+/// Maximum rooms per client.
 const ROOMS_PER_CLIENT_MAX: usize = 4;
 
-/// How often a draining soak looks who is behind.
+/// Interval at which a draining run counts missing messages.
 const LOOK_NS: u64 = 20 * MILLISECOND;
 
 /// The scenario.
@@ -30,7 +30,7 @@ pub struct SoakActor {
 }
 
 impl SoakActor {
-    /// Clients and rooms as planned; every other client speaks binary.
+    /// Creates clients and rooms; every other client uses the binary form.
     #[must_use]
     pub fn new(plan: WorkerPlan, load: SoakLoad) -> Self {
         SoakActor {
@@ -44,7 +44,7 @@ impl SoakActor {
         }
     }
 
-    /// A room, the first ones more often: some are crowded.
+    /// Draws a room. The first rooms are more likely, so that some are crowded.
     fn draw_room(&self, fleet: &mut Fleet) -> u32 {
         let (draw, rooms) = (fleet.rng.f64(), self.crowd.rooms());
         ((draw * draw * f64::from(rooms)) as u32).min(rooms - 1)
@@ -61,7 +61,7 @@ impl SoakActor {
     fn publish(&mut self, fleet: &mut Fleet, client: u32) {
         let inside: Vec<u32> = self.crowd.clients[client as usize].rooms_in().collect();
         let Some(&room) = fleet.rng.choice(&inside) else { return };
-        // Now and then a burst, of all sizes up to the plan's.
+        // Sometimes a burst, with sizes up to the plan's.
         for _ in 0..if fleet.rng.u8(..8) == 0 { 8 } else { 1 } {
             let size = fleet.rng.usize(..=self.payload_bytes);
             self.crowd.publish(fleet, client, room, size);
@@ -69,7 +69,7 @@ impl SoakActor {
     }
 
     fn come_back(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
-        // Some at once, before the server can have noticed; some after the presence grace.
+        // Some reconnect before the server notices, some after the presence grace.
         let away = if fleet.rng.bool() { fleet.rng.u64(..20 * MILLISECOND) } else { fleet.rng.u64(..4 * SECOND) };
         self.crowd.come_back(fleet, client, now + away);
     }
@@ -94,7 +94,7 @@ impl SoakActor {
                 self.resumes.push(Reverse((now + wait, client)));
             }
             84..88 => {
-                // What still comes is not looked at; `ended` tells when the server has agreed.
+                // Later messages are ignored; `ended` follows the server's close.
                 fleet.close(client);
                 self.crowd.go_away(client);
             }
@@ -125,7 +125,7 @@ impl Behavior for SoakActor {
 
     fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) {
         if let HeardMessage::Answer(said) = self.crowd.message(fleet, client, message, now) {
-            self.crowd.wrong(fleet, client, || format!("an answer to a read that was not asked: {said:?}"));
+            self.crowd.wrong(fleet, client, || format!("unexpected reply to a read: {said:?}"));
         }
     }
 

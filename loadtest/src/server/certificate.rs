@@ -1,4 +1,4 @@
-//! The self-signed certificate of a server that is started here, in a folder that goes with it.
+//! Owns the self-signed certificate of a started server, in a temporary folder. Never verifies certificates.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,21 +6,21 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-/// A certificate for this host (ECDSA P-256), and its key.
+/// A certificate for this host (ECDSA P-256) with its key; removed on drop.
 #[derive(Debug)]
 pub struct Certificate {
     folder: TempDir,
 }
 
 impl Certificate {
-    /// Makes both, PEM, in a folder that only this user may read.
+    /// Creates certificate and key as PEM files in a folder that only this user may read.
     ///
     /// # Errors
-    /// They cannot be made or written.
+    /// They cannot be created or written.
     pub fn new() -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("loadtest-").tempdir().context("cannot make a folder")?;
+        let folder = tempfile::Builder::new().prefix("loadtest-").tempdir().context("cannot create a folder")?;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).context("cannot make a certificate")?;
+        let made = rcgen::generate_simple_self_signed(names).context("cannot create a certificate")?;
         let write = |name: &str, text: String| -> anyhow::Result<()> {
             let path = folder.path().join(name);
             let written = std::fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_go_with_their_folder() {
+    fn dropping_removes_the_files() {
         let made = Certificate::new().expect("a certificate");
         let text = |path: &Path| std::fs::read_to_string(path).expect("written");
         assert!(text(&made.certificate()).starts_with("-----BEGIN CERTIFICATE-----"));

@@ -1,6 +1,6 @@
-//! The floor: the least that any server must do for a fan-out. One thread that sends the same bytes to every socket of a
-//! room by plain `send`, with nothing else on the way: no queue, no limits, no numbers. What a delivery costs elsewhere,
-//! divided by what a send costs here, is the floor ratio.
+//! Owns the floor server: the minimum work of a fan-out. One thread sends the same bytes to every socket of a room by
+//! plain `send`, without queues, limits or numbers. The cost of a delivery elsewhere ÷ the cost of a send here is the
+//! floor ratio. Never queues bytes.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -19,23 +19,23 @@ use crate::clock;
 const LISTENER: Token = Token(usize::MAX);
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// What the floor server counted; it answers `GET /floor` with it.
+/// Counters of the floor server, returned by `GET /floor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FloorCounters {
     /// Calls of `send`.
     pub sends: u64,
-    /// Frames in them.
+    /// Frames in these sends.
     pub frames: u64,
-    /// Bytes in them.
+    /// Bytes in these sends.
     pub bytes: u64,
-    /// Sends that a socket did not take whole: they falsify the result.
+    /// Sends that a socket did not take completely, which falsify the result.
     pub refused: u64,
-    /// CPU time of the loops around `send` alone, in nanoseconds.
+    /// CPU time of the `send` loops only, in nanoseconds.
     pub send_cpu_ns: u64,
 }
 
 impl FloorCounters {
-    /// Field by field: this much more than `earlier`.
+    /// The change since `earlier`, by field.
     #[must_use]
     pub fn since(&self, earlier: &FloorCounters) -> FloorCounters {
         FloorCounters {
@@ -66,7 +66,7 @@ struct Floor {
     counters: FloorCounters,
 }
 
-/// Serves until the process is ended: rooms at `/room/NAME`.
+/// Serves rooms at `/room/NAME` until the process ends.
 ///
 /// # Errors
 /// The kernel refuses a listening socket or an epoll.
@@ -145,7 +145,7 @@ impl Floor {
         }
     }
 
-    /// Takes bytes of a request head. False when the connection is to end.
+    /// Takes bytes of a request head. Returns false to end the connection.
     fn upgrade(&mut self, index: usize, received: &[u8]) -> bool {
         let Some(connection) = &mut self.connections[index] else { return false };
         connection.head.extend_from_slice(received);
@@ -177,7 +177,7 @@ impl Floor {
         true
     }
 
-    /// Takes frames and sends them, all in one piece, to every member of the room. False when the connection is to end.
+    /// Takes frames and sends them in one piece to every member of the room. Returns false to end the connection.
     fn publish(&mut self, index: usize, mut received: &mut [u8]) -> bool {
         let Some(FloorConnection { room: Some(room), decoder, stream, .. }) = &mut self.connections[index] else {
             return false;
@@ -238,11 +238,11 @@ impl Floor {
     }
 }
 
-/// Reads the counters of a floor server.
+/// Requests the counters of a floor server.
 ///
 /// # Errors
-/// It does not answer.
+/// The server does not answer.
 pub fn counters(address: SocketAddr) -> anyhow::Result<FloorCounters> {
     let body = super::http::get(address, "/floor")?;
-    serde_json::from_str(&body).context("the floor server answers nonsense")
+    serde_json::from_str(&body).context("invalid answer of the floor server")
 }

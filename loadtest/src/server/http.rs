@@ -1,4 +1,4 @@
-//! One blocking `GET`, for figures that a server tells about itself. Loopback, small answers; not a general client.
+//! Owns a blocking `GET` for small answers of a server on loopback. Never a general client.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// The body of the answer.
+/// Requests a path and returns the body.
 ///
 /// # Errors
 /// No answer within 5 s, or a status other than 200.
@@ -18,7 +18,9 @@ pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).with_context(|| format!("GET {address}{path}"))?;
     let answer = String::from_utf8_lossy(&answer);
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("GET {address}{path}: no HTTP answer") };
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        bail!("GET {address}{path}: expected an HTTP answer")
+    };
     let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
         bail!("GET {address}{path}: {status}");

@@ -1,4 +1,4 @@
-//! Starting a server: which command, which URL, and waiting for its ready line.
+//! Owns the start of servers: their commands, URLs and ready lines. Never measures them.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -19,24 +19,24 @@ use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
 use crate::edge::Edge;
 
-/// How long a server may take to print its ready line.
+/// Maximum time until a server prints its ready line.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Which server.
+/// The kind of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerKind {
-    /// This project's, without limits that a load test would meet.
+    /// Roomring, without limits that affect a load test.
     Roomring,
     /// The bare send loop.
     Floor,
-    /// One of `peers/`.
+    /// A server of `peers/`.
     Peer(&'static Peer),
 }
 
-/// The secret of a server's tokens, in its environment: a command line can be read by everyone, and is kept with results.
+/// Environment variable for the secret of tokens. A command line would be visible to all users and in results.
 const SECRET_VARIABLE: &str = "ROOMRING_AUTH__HMAC_SECRET";
 
-/// A rate that counts as any other does and refuses nobody: no generator sends so much.
+/// A rate limit that no generator reaches.
 const RAISED: &str = "1000000/s";
 
 /// A server to start: `[LABEL:]KIND[=PATH][+PART…]`.
@@ -44,44 +44,44 @@ const RAISED: &str = "1000000/s";
 pub struct Spec {
     /// Its name in tables.
     pub label: String,
-    /// Which server.
+    /// The kind of a server.
     pub kind: ServerKind,
-    /// Its program (Roomring: two builds can be compared).
+    /// Path of its program (Roomring only, to compare builds).
     pub path: Option<PathBuf>,
-    /// What stands before it, beside what the scenario's options ask for.
+    /// Its parts, in addition to those of the scenario's options.
     pub edge: Edge,
 }
 
-/// How a server is started.
+/// The conditions for starting a server.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
-    /// CPUs it may use; empty: all, of which a peer uses one.
+    /// Its CPUs. If empty: all, of which a peer uses one.
     pub cores: Vec<usize>,
-    /// Roomring's `--set` values, over those that this file sets.
+    /// Roomring's `--set` values, which override those of this file.
     pub set: Vec<String>,
-    /// Whether it is to echo.
+    /// Whether it must echo.
     pub echo: bool,
-    /// Whether its clients use binary messages.
+    /// Whether clients use binary messages.
     pub binary: bool,
-    /// What stands between it and its clients.
+    /// TLS, compression, tokens and limits.
     pub edge: Edge,
-    /// What its clients' tokens are signed with, where they have any.
+    /// Secret of the clients' tokens, if they use any.
     pub secret: Option<String>,
 }
 
-/// A server that runs; ended when dropped.
+/// A running server; killed on drop.
 #[derive(Debug)]
 pub struct Launched {
     child: Child,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
-    /// Where it serves figures about itself (Roomring).
+    /// Its control address (Roomring).
     pub control: Option<SocketAddr>,
-    /// What clients connect to.
+    /// URL for clients.
     pub url: String,
-    /// How it is spoken to.
+    /// Its dialect.
     pub dialect: Dialect,
-    /// Its certificate, which goes with it.
+    /// Its certificate, removed with it.
     _certificate: Option<Certificate>,
 }
 
@@ -92,7 +92,7 @@ impl std::str::FromStr for Spec {
         let (edge, rest) = Edge::of_name(text)?;
         let parts = &text[rest.len()..];
         let (rest, path) = rest.split_once('=').map_or((rest, None), |(rest, path)| (rest, Some(PathBuf::from(path))));
-        // Without a label, the kind and its parts are the name.
+        // The default label is the kind with its parts.
         let (label, kind) = match rest.split_once(':') {
             Some((label, kind)) => (label.to_owned(), kind),
             None => (format!("{rest}{parts}"), rest),
@@ -102,7 +102,7 @@ impl std::str::FromStr for Spec {
             "floor" => ServerKind::Floor,
             other => ServerKind::Peer(Peer::named(other).with_context(|| {
                 let peers: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
-                format!("{other:?} is not one of roomring, floor, {}", peers.join(", "))
+                format!("expected roomring, floor, or one of {}; got {other:?}", peers.join(", "))
             })?),
         };
         Ok(Spec { label, kind, path, edge })
@@ -110,15 +110,15 @@ impl std::str::FromStr for Spec {
 }
 
 impl Spec {
-    /// Starts it and waits until it is ready.
+    /// Starts the server and waits until it is ready.
     ///
     /// # Errors
-    /// It is not installed, does not start, or cannot do what is wanted.
+    /// It is not installed, does not start, or does not support the conditions.
     pub fn launch(&self, conditions: &Conditions) -> anyhow::Result<Launched> {
         self.refuse_unable(conditions)?;
         let certificate = conditions.edge.tls.then(Certificate::new).transpose()?;
         let mut command = self.command(conditions, certificate.as_ref())?;
-        // Without its arguments and its environment: the message stays short, and the secret unsaid.
+        // Error messages name neither arguments nor environment, to stay short and to hide the secret.
         let program = self.path.as_ref().map_or_else(|| self.label.clone(), |path| path.display().to_string());
         if let Some(secret) = &conditions.secret {
             command.env(SECRET_VARIABLE, secret);
@@ -126,14 +126,14 @@ impl Spec {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // Ctrl-C is for the generator: it still reads the server's figures.
+            // Ctrl-C must not reach the server: the generator still reads its figures.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         let out = child.stdout.take().expect("piped");
         let (line_in, line) = mpsc::channel();
         std::thread::spawn(move || {
-            // Read to the end: a server must not be stopped by a full pipe.
+            // Reads to the end, so that a full pipe never blocks the server.
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let _ = line_in.send(line);
             }
@@ -153,7 +153,7 @@ impl Spec {
                     bail!("{program} printed no ready line within {} s", READY_WITHIN.as_secs())
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    bail!("{program} ended ({}) before it was ready; it said why", launched.child.wait()?)
+                    bail!("{program} ended ({}) before it was ready; see its output", launched.child.wait()?)
                 }
             };
             if let Some(address) = value_of(&line, "listen=") {
@@ -166,10 +166,10 @@ impl Spec {
         }
     }
 
-    /// Refuses what this server cannot do.
+    /// Fails if the server does not support the conditions.
     ///
     /// # Errors
-    /// What that is.
+    /// The unsupported condition.
     pub fn refuse_unable(&self, conditions: &Conditions) -> anyhow::Result<()> {
         let (echo, binary) = match self.kind {
             ServerKind::Roomring => (true, true),
@@ -177,9 +177,9 @@ impl Spec {
             ServerKind::Peer(peer) => (peer.echo, peer.binary),
         };
         ensure!(echo || !conditions.echo, "{} has no echo", self.label);
-        ensure!(binary || !conditions.binary, "{} cannot be driven with binary messages", self.label);
+        ensure!(binary || !conditions.binary, "{} does not support binary messages", self.label);
         if let (true, Some(option)) = (self.kind != ServerKind::Roomring, conditions.edge.options().first()) {
-            bail!("{}: {option} is for a roomring that is started here; this server is started without", self.label);
+            bail!("{}: {option} needs a roomring; this server does not support it", self.label);
         }
         Ok(())
     }
@@ -208,7 +208,7 @@ impl Spec {
             ServerKind::Roomring => {
                 let beside = this.with_file_name("roomring");
                 let program = self.path.clone().unwrap_or(beside);
-                ensure!(program.exists(), "{} is missing: `cargo build --release`", program.display());
+                ensure!(program.exists(), "{} is missing: run `cargo build --release`", program.display());
                 (program, roomring_args(conditions, certificate))
             }
             ServerKind::Peer(peer) => peer.command()?,
@@ -216,7 +216,7 @@ impl Spec {
         let mut command = if conditions.cores.is_empty() {
             Command::new(program)
         } else {
-            // `taskset` replaces itself by the program: the process id stays the server's.
+            // `taskset` replaces itself by the program, so the process id is the server's.
             let mut command = Command::new("taskset");
             command.arg("-c").arg(list(&conditions.cores)).arg(program);
             command
@@ -229,7 +229,7 @@ impl Spec {
     }
 }
 
-/// Free ports, no limits that a load test would meet, and what was asked for.
+/// Arguments for Roomring: free ports, no limits that affect a load test, and the requested configuration.
 fn roomring_args(conditions: &Conditions, certificate: Option<&Certificate>) -> Vec<String> {
     let mut sets = vec![
         "server.listen=[\"127.0.0.1:0\"]".to_owned(),
@@ -254,7 +254,7 @@ fn roomring_args(conditions: &Conditions, certificate: Option<&Certificate>) -> 
         sets.push("auth.mode=\"jwt\"".to_owned());
     }
     if !conditions.cores.is_empty() {
-        // One CPU as a range: a number alone would be the number of executors.
+        // One CPU is written as a range, because a single number is the number of executors.
         let cores = match conditions.cores[..] {
             [only] => format!("{only}-{only}"),
             _ => list(&conditions.cores),
@@ -274,14 +274,14 @@ fn list(cores: &[usize]) -> String {
     cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The address behind `key` in a ready line (the first one, when there are several).
+/// The first address after `key` in a ready line.
 fn value_of(line: &str, key: &str) -> Option<SocketAddr> {
     let value = line.split_whitespace().find_map(|word| word.strip_prefix(key))?;
     value.split(',').next()?.parse().ok()
 }
 
 impl Launched {
-    /// Its process.
+    /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -290,7 +290,7 @@ impl Launched {
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        // It may have ended by itself. It leads a group of its own: what it started ends with it.
+        // Kills its process group, which includes its children. Fails if it has ended.
         let group = i32::try_from(self.child.id()).expect("a process id is an i32");
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         let _ = self.child.wait();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_cannot_do_is_refused() {
+    fn unsupported_conditions_are_refused() {
         let refused = |name: &str, conditions: Conditions| {
             let spec: Spec = name.parse().expect("known");
             spec.launch(&conditions).err().map(|error| error.to_string())
@@ -327,12 +327,12 @@ mod tests {
         let binary = Conditions { binary: true, ..Conditions::default() };
         assert_eq!(refused("floor", echo.clone()).as_deref(), Some("floor has no echo"));
         assert_eq!(refused("nchan", echo).as_deref(), Some("nchan has no echo"));
-        let words = Some("mine cannot be driven with binary messages");
+        let words = Some("mine does not support binary messages");
         assert_eq!(refused("mine:socketio", binary).as_deref(), words);
     }
 
     #[test]
-    fn the_edge_is_configured_and_only_where_it_can_be() {
+    fn the_edge_is_configured_for_roomring_only() {
         let args = |edge| {
             let certificate = Certificate::new().expect("a certificate");
             let conditions = Conditions { edge, secret: Some("hush".into()), ..Conditions::default() };
@@ -352,8 +352,9 @@ mod tests {
         {
             let (edge, _) = Edge::of_name(&format!("uws+{part}")).expect("known");
             let spec: Spec = "uws".parse().expect("known");
-            let error = spec.refuse_unable(&Conditions { edge, ..Conditions::default() }).expect_err("no peer has it");
-            assert!(error.to_string().starts_with(&format!("uws: {option} is for a roomring")), "{error}");
+            let error =
+                spec.refuse_unable(&Conditions { edge, ..Conditions::default() }).expect_err("peers do not support it");
+            assert!(error.to_string().starts_with(&format!("uws: {option} needs a roomring")), "{error}");
         }
     }
 

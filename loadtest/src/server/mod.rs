@@ -1,5 +1,5 @@
-//! Servers that the generator starts itself: Roomring, the peers, and the floor. Each is a process whose ready line names
-//! its address; what it costs is read from outside like that of any other.
+//! Owns the servers that the generator starts: Roomring, the peers and the floor. Each is a process that prints a ready
+//! line with its address. Never measures them.
 
 mod certificate;
 pub mod floor;

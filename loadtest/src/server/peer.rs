@@ -1,4 +1,4 @@
-//! The servers of `peers/`: what starts each, and how it is spoken to. Data, and nothing that runs.
+//! Owns the table of servers in `peers/`: their programs and protocols. Never starts one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,19 @@ use crate::dialect::raw::Templates;
 /// A server of `peers/`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// How it is named on the command line, and to `peers/setup`.
+    /// Its name on the command line and in `peers/setup`.
     pub name: &'static str,
-    /// What is run: a path in `peers/` when it has a slash, else found by `PATH`.
+    /// Its program: a path in `peers/` if it has a slash, otherwise found in `PATH`.
     program: &'static str,
-    /// Its script in `peers/`, where the program is an interpreter.
+    /// Its script in `peers/`, if the program is an interpreter.
     script: Option<&'static str>,
-    /// A file in `peers/` that exists once it is installed.
+    /// A file in `peers/` that exists after installation.
     installed: &'static str,
-    /// Environment variable with the number of CPUs it is to use; `None`: it has one thread.
+    /// Environment variable for the number of CPUs; `None` if it has one thread.
     pub cpus: Option<&'static str>,
     /// Whether `/echo` echoes.
     pub echo: bool,
-    /// Whether its clients may use binary messages.
+    /// Whether it supports binary messages.
     pub binary: bool,
     target: &'static str,
     join: &'static str,
@@ -29,7 +29,7 @@ pub struct Peer {
     lines: bool,
 }
 
-/// The room in the path, and a message that is published as it is.
+/// The default: the room in the path, and messages published unchanged.
 const PLAIN: Peer = Peer {
     name: "",
     program: "node",
@@ -46,7 +46,7 @@ const PLAIN: Peer = Peer {
     lines: false,
 };
 
-/// All of them.
+/// All peers.
 pub static PEERS: [Peer; 7] = [
     Peer { name: "uws", script: Some("uws.js"), installed: "node_modules/uwebsockets", ..PLAIN },
     Peer {
@@ -62,7 +62,7 @@ pub static PEERS: [Peer; 7] = [
         script: Some("socketio.js"),
         installed: "node_modules/socket.io",
         echo: false,
-        // It sends binary data as a text message and an attachment.
+        // It sends binary data as a text message with an attachment.
         binary: false,
         target: "/socket.io/?EIO=4&transport=websocket",
         join: r#"40{"room":"{room}"}"#,
@@ -96,14 +96,14 @@ pub static PEERS: [Peer; 7] = [
     },
 ];
 
-/// The folder that holds them.
+/// The folder of the peers.
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 impl Peer {
-    /// The one with a name.
+    /// Finds a peer by name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Peer> {
         PEERS.iter().find(|peer| peer.name == name)
@@ -126,7 +126,7 @@ impl Peer {
         Ok((program, self.script.iter().map(|script| folder.join(script).display().to_string()).collect()))
     }
 
-    /// What its clients send.
+    /// The protocol of its clients.
     #[must_use]
     pub fn templates(&self, binary: bool) -> Templates {
         Templates {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_io_is_spoken() {
+    fn the_protocol_of_socket_io_is_known() {
         use crate::dialect::Said;
         let templates = Peer::named("socketio").expect("in the table").templates(false);
         assert_eq!(templates.request_target("/", "a", "u"), "/socket.io/?EIO=4&transport=websocket");

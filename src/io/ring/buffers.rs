@@ -1,5 +1,5 @@
-//! Owns the receive buffers of a ring: one block of memory that the kernel fills, shared by all sockets of a core, so that
-//! a waiting socket holds no buffer. Never decides which socket receives.
+//! Owns the receive buffers of a ring: one block of memory that the kernel fills, shared by all sockets of a core, so
+//! that a waiting socket holds no buffer. Never decides which socket receives.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -12,12 +12,12 @@ use io_uring::types::BufRingEntry;
 /// Bytes of one receive buffer. Larger messages arrive in several buffers.
 pub const RECEIVE_BUFFER_BYTES: usize = 2048;
 
-/// Distance between buffers: one cache line more than a power of two. Most buffers use only their first lines, which would
-/// share a few cache sets at power-of-two distances.
+/// Distance between buffers: one cache line more than a power of two. Most buffers use only their first lines, which
+/// would share a few cache sets at power-of-two distances.
 const STRIDE_BYTES: usize = RECEIVE_BUFFER_BYTES + 64;
 
-/// Receive buffers of a core; a power of two. More sockets than this may become readable at once: those without a buffer
-/// fail and receive again once buffers return.
+/// Receive buffers of a core; a power of two. More sockets than this may become readable at once: those without a
+/// buffer fail and receive again once buffers return.
 pub const RECEIVE_BUFFERS: u16 = 1024;
 
 /// Number of the only buffer group.

@@ -1,4 +1,5 @@
-//! Owns the identity of an operation between its submission and its completions: the 64 bits of `user_data`. Never acts.
+//! Owns the identity of an operation between its submission and its completions: the 64 bits of `user_data`. Never
+//! acts.
 
 /// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Owns the memory for peer addresses: one small block per accept in flight, which belongs to the kernel from submission to
-//! completion. Never decides whether to keep a connection.
+//! Owns the memory for peer addresses: one small block per accept in flight, which belongs to the kernel from
+//! submission to completion. Never decides whether to keep a connection.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,8 +12,8 @@ struct Written {
     length: libc::socklen_t,
 }
 
-/// One block. The kernel may write into it while an accept with its [`PeerBuffer::pointers`] is in flight: the owner keeps
-/// it that long and reads it only afterwards.
+/// One block. The kernel may write into it while an accept with its [`PeerBuffer::pointers`] is in flight: the owner
+/// keeps it that long and reads it only afterwards.
 pub(super) struct PeerBuffer(NonNull<Written>);
 
 impl PeerBuffer {
@@ -34,8 +34,8 @@ impl PeerBuffer {
     /// The peer's address, after the accept has completed. Turns an IPv4-mapped IPv6 address into IPv4. Returns the
     /// unspecified address if the kernel wrote none, which never happens for TCP.
     pub(super) fn into_address(self) -> IpAddr {
-        // SAFETY: the block is allocated and, because its accept has completed, ours alone. Every byte of the address is
-        // initialized, by zeroes or by the kernel, and any bytes make one.
+        // SAFETY: the block is allocated and, because its accept has completed, ours alone. Every byte of the address
+        // is initialized, by zeroes or by the kernel, and any bytes make one.
         let address = unsafe { (*self.0.as_ptr()).address.assume_init() };
         match i32::from(address.sin6_family) {
             libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(address.sin6_addr.s6_addr)).to_canonical(),

@@ -7,9 +7,9 @@ use std::net::TcpListener;
 
 use super::super::ring::{Completion, Operation, OperationKind, Ring};
 
-/// Accepts in flight per listener: one turn takes this many connections without another system call. Measured with clients
-/// that connect, join and close: with 1, a cycle takes a fifth more CPU time than with a multishot accept; with 8 to 128,
-/// the difference is noise (0 to 3 % more).
+/// Accepts in flight per listener: one turn takes this many connections without another system call. Measured with
+/// clients that connect, join and close: with 1, a cycle takes a fifth more CPU time than with a multishot accept; with
+/// 8 to 128, the difference is noise (0 to 3 % more).
 const ACCEPTS: u32 = 64;
 
 /// Pause after a failure that lasts a while (no file table entry, no memory).

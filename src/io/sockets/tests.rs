@@ -1,4 +1,5 @@
-//! An echo server on a real ring over loopback: reuse of slots, stalled and vanishing peers, shutdown with sends in flight.
+//! An echo server on a real ring over loopback: reuse of slots, stalled and vanishing peers, shutdown with sends in
+//! flight.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

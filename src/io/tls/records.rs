@@ -1,5 +1,5 @@
-//! Owns the TLS state machine of one connection, without a socket: received bytes go in, plaintext and records come out.
-//! Holds no buffer between records. Never decides when to send or close.
+//! Owns the TLS state machine of one connection, without a socket: received bytes go in, plaintext and records come
+//! out. Holds no buffer between records. Never decides when to send or close.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ const OVERHEAD_BYTES_TLS12: usize = 5 + 8 + 16;
 /// A failure that ends the connection. The records to send include the alert.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    /// The peer violated the protocol, or has no version, cipher suite or application protocol in common with the server.
+    /// The peer violated the protocol, or has no version, cipher suite or application protocol in common with the
+    /// server.
     #[error("{0}")]
     Tls(#[from] Error),
     /// A record or handshake message exceeds its maximum length.
@@ -46,8 +47,8 @@ pub(super) enum Stream {
 /// One connection.
 pub(super) struct Records {
     tls: UnbufferedServerConnection,
-    /// Received bytes that are not used yet: part of a record or handshake message, or bytes that wait for their step of the
-    /// handshake.
+    /// Received bytes that are not used yet: part of a record or handshake message, or bytes that wait for their step
+    /// of the handshake.
     partial: Vec<u8>,
 }
 
@@ -92,8 +93,8 @@ impl Records {
         Ok(())
     }
 
-    /// Processes kept bytes and `received`, which is decrypted in place. Appends plaintext to `plain` and the server's own
-    /// records (handshake, tickets, alerts) to `own`, even on errors.
+    /// Processes kept bytes and `received`, which is decrypted in place. Appends plaintext to `plain` and the server's
+    /// own records (handshake, tickets, alerts) to `own`, even on errors.
     ///
     /// # Errors
     /// The failure that ends the connection.

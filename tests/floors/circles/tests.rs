@@ -1,8 +1,8 @@
-//! Circles of every kind, and the nearest trees without one.
+//! Circles of every kind, and similar trees without one.
 
 use super::*;
 
-/// Circles among files of `src/`, each by its way round.
+/// Circles among files of `src/`, as text.
 fn found(files: &[(&str, &str)]) -> Vec<String> {
     let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(&format!("src/{path}"), text)).collect();
     circles(&sources, &[]).iter().map(ToString::to_string).collect()
@@ -52,7 +52,7 @@ fn a_parent_that_builds_on_a_child_which_imports_it_is_a_circle() {
         &[("home.rs", "mod part;\npub struct Home;\nfn f() { part::run() }"), ("home/part.rs", "use super::*;")],
         "src/home.rs:3 -> src/home/part.rs:1 -> src/home.rs",
     );
-    // A child may complete its parent's type when the parent needs nothing of it.
+    // A child may extend its parent's type if the parent does not import the child.
     assert_none(&[
         ("home/mod.rs", "mod commands;\npub mod part;\nuse part::Part;\npub struct Home { part: Part }"),
         ("home/commands.rs", "use super::Home;\nimpl Home {}"),
@@ -62,7 +62,7 @@ fn a_parent_that_builds_on_a_child_which_imports_it_is_a_circle() {
 
 #[test]
 fn names_are_followed_to_the_file_that_defines_them() {
-    // The parent only passes `Part` on, and the child takes `Plan` through it.
+    // The parent re-exports both, and a child takes `Plan` from it.
     let files = |parent: &'static str| {
         [
             ("home/mod.rs", parent),
@@ -76,7 +76,7 @@ fn names_are_followed_to_the_file_that_defines_them() {
         &files("mod part;\npub use part::Part;\npub struct Plan(Part);"),
         "src/home/mod.rs:2 -> src/home/part.rs:1 -> src/home/mod.rs",
     );
-    // By another name, by a glob, from a crate outside.
+    // Renames, globs, and other crates.
     assert_circle(
         &[
             ("a.rs", "pub use crate::b::*;"),
@@ -92,7 +92,7 @@ fn names_are_followed_to_the_file_that_defines_them() {
 }
 
 #[test]
-fn modules_as_such_and_tests_are_no_imports() {
+fn modules_themselves_and_tests_are_no_imports() {
     assert_none(&[
         ("a/mod.rs", "pub mod b;\npub mod c;\npub struct A;"),
         ("a/b.rs", "use super::c;\nfn f() { c::g() }"),
@@ -110,7 +110,7 @@ fn modules_as_such_and_tests_are_no_imports() {
 }
 
 #[test]
-fn circles_are_listed_whole_and_exceptions_are_passed_over() {
+fn circles_are_listed_and_exceptions_do_not_count() {
     let sources: Vec<Source> = [
         ("src/a/x.rs", "use super::y::Y;"),
         ("src/a/y.rs", "use super::x::X;\nuse super::z::Z;"),
@@ -123,8 +123,8 @@ fn circles_are_listed_whole_and_exceptions_are_passed_over() {
     let all = circles(&sources, &[]);
     assert_eq!(all.len(), 2);
     assert_eq!(all[0].files, ["src/a/x.rs", "src/a/y.rs", "src/a/z.rs"]);
-    assert!(all[0].to_string().contains("in a circle of 3: src/a/x.rs, src/a/y.rs"), "{}", all[0]);
+    assert!(all[0].to_string().contains("a circle of 3 files: src/a/x.rs, src/a/y.rs"), "{}", all[0]);
     let rest = circles(&sources, &[&["src/a/"], &["src/b/x.rs"]]);
-    assert_eq!(rest, all[1..], "one file alone excepts no import");
+    assert_eq!(rest, all[1..], "an exception of a single file has no effect");
     assert_eq!(circles(&sources, &[&["src/a/"], &["src/b/x.rs", "src/b/y.rs"]]), []);
 }

@@ -1,4 +1,4 @@
-//! Each rule on samples that break it and on the nearest ones that do not.
+//! Each rule on samples that break it, and on similar samples that do not.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn imports_go_down() {
 }
 
 #[test]
-fn words_stay_on_their_floors() {
+fn words_belong_to_floors() {
     assert_right("src/io/ring.rs", "use io_uring::IoUring;");
     assert_right("src/engine/room.rs", "// io_uring and glommio\nconst S: &str = \"tokio\";");
     assert_wrong("src/server/boot.rs", "use glommio::LocalExecutor;", "`glommio` does not belong to server");
@@ -45,7 +45,7 @@ fn words_stay_on_their_floors() {
 }
 
 #[test]
-fn unsafety_is_rare_and_explained() {
+fn unsafe_code_is_rare_and_explained() {
     assert_right(
         "src/io/ring.rs",
         "fn f() {\n    // SAFETY: the buffer outlives\n    // the send.\n    unsafe { g() }\n}",
@@ -70,15 +70,15 @@ fn one_file_reads_the_clock() {
 }
 
 #[test]
-fn files_open_with_what_they_are_and_stay_short() {
+fn files_start_with_a_comment_and_are_short() {
     let file = |text: &str| file_violations(&Source::new("src/base/x.rs", text));
-    assert!(file("use std::fmt;\n")[0].contains("does not open"));
+    assert!(file("use std::fmt;\n")[0].contains("does not start"));
     assert!(file(&format!("//! Long.\n{}", "\n".repeat(600)))[0].contains("more than 600 lines"));
     assert!(file(&format!("//! Long.\n{}", "\n".repeat(599))).is_empty());
 }
 
 #[test]
-fn functions_stay_short() {
+fn functions_are_short() {
     let body = |lines: usize| format!("fn f(g: fn(u8) -> u8) -> u8 {{\n{}}}", "    g(1);\n".repeat(lines));
     assert_right("src/base/x.rs", &body(68));
     assert_wrong("src/base/x.rs", &body(69), "`f` has 71 lines");
@@ -87,7 +87,7 @@ fn functions_stay_short() {
 }
 
 #[test]
-fn hops_say_what_a_full_lane_means() {
+fn hops_document_a_full_lane() {
     let hop = |doc: &str| {
         format!(
             "pub enum Hop {{\n    ToOwner(ToOwner),\n    ToHome(ToHome),\n}}\npub enum ToOwner {{\n    /// Joins.\n    /// Lane full: refused.\n    Join {{\n        /// Which.\n        room: u8,\n    }},\n    {doc}\n    Leave(u8),\n}}\npub enum ToHome {{\n    /// No answer.\n    Left,\n}}\npub enum Reason {{\n    /// No hop.\n    Full,\n}}"
@@ -95,12 +95,12 @@ fn hops_say_what_a_full_lane_means() {
     };
     let path = "src/engine/hop.rs";
     assert_right(path, &hop("/// Lane full: staged."));
-    assert_wrong(path, &hop("/// Leaves."), "`ToOwner::Leave` does not say");
+    assert_wrong(path, &hop("/// Leaves."), "`ToOwner::Leave` does not document");
     assert_wrong(path, "pub enum ToHome {\n    /// No answer.\n    A,\n}", "no enum `Hop`");
     assert_wrong(path, "pub enum Hop {\n    ToUser(ToUser),\n}", "no enum `ToUser`");
     let limiter =
         "pub enum Hop {\n    ToLimiter(ToLimiter),\n}\npub enum ToLimiter {\n    /// Forgets.\n    Forget(u8),\n}";
-    assert_wrong(path, limiter, "`ToLimiter::Forget` does not say");
+    assert_wrong(path, limiter, "`ToLimiter::Forget` does not document");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn nouns_of_a_floor_import_one_way() {
 }
 
 #[test]
-fn the_load_generator_is_held_to_the_wire() {
+fn the_load_generator_imports_only_the_wire() {
     let found = |text: &str| loadtest_violations(&Source::new("loadtest/src/main.rs", text));
     assert!(found("use roomring::wire::frame;").is_empty());
     assert_eq!(found("use roomring::engine::Engine;").len(), 1);

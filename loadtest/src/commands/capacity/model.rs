@@ -1,46 +1,46 @@
-//! The arithmetic of `capacity`: from costs that were measured and limits that were read to how much a host holds.
-//! Measures and reads nothing.
+//! Owns the arithmetic of `capacity`: from measured costs and limits of the host to its capacity. Never measures or
+//! reads anything.
 
 use serde::Serialize;
 
-/// Part of the memory that connections may take; the rest is for queued frames, histories, the system.
+/// Share of memory for connections. The rest is for queued frames, histories and the system.
 pub const MEMORY_SHARE: f64 = 0.5;
 
-/// Hops between cores may cost so much of each core: the lower end of an estimate for more cores than were measured.
+/// Share of each core that hops between cores may cost; widens estimates for more cores than were measured.
 pub const HOPS_SHARE: f64 = 0.15;
 
-/// Slots of a core's table that stay free, or a sixteenth of a small one.
+/// Free slots of a core's table; a sixteenth of a small table.
 const SLOTS_SPARE: f64 = 1_024.0;
 
 /// Largest table of a core.
 const SLOTS_MAX: f64 = (1 << 20) as f64;
 
-/// What a stalled reader's socket holds beyond `tcp_notsent_lowat`: one more segment of the largest size.
+/// Bytes that the socket of a stalled reader holds beyond `tcp_notsent_lowat`: one segment of maximum size.
 const SEGMENT_BYTES: f64 = 65_536.0;
 
-/// Kernel bytes of one end of an idle connection: the TCP socket alone is above the first, and with its inode, file,
-/// poll and slack still below the second.
+/// Plausible kernel bytes of one end of an idle connection: the TCP socket alone exceeds the first; with inode, file,
+/// poll and slack it stays below the second.
 const SOCKET_BYTES: (f64, f64) = (2_000.0, 10_000.0);
 
-/// A figure with its range: the median of several rounds, the lowest, the highest.
+/// A figure with its range over several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CostRange {
-    /// The lowest.
+    /// The lowest value.
     pub low: f64,
-    /// The one to go by.
+    /// The median.
     pub middle: f64,
-    /// The highest.
+    /// The highest value.
     pub high: f64,
 }
 
 impl CostRange {
-    /// Of one value that has no spread.
+    /// One value without spread.
     #[must_use]
     pub fn exactly(value: f64) -> Self {
         CostRange { low: value, middle: value, high: value }
     }
 
-    /// Of several rounds; `None` of none.
+    /// The range of several rounds; `None` without any.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.retain(|value| value.is_finite());
@@ -51,45 +51,45 @@ impl CostRange {
         Some(CostRange { low, middle, high })
     }
 
-    /// The same function of each.
+    /// Applies a function to each value.
     #[must_use]
     pub fn map(self, of: impl Fn(f64) -> f64) -> Self {
         CostRange { low: of(self.low), middle: of(self.middle), high: of(self.high) }
     }
 
-    /// `value` divided by each: what is high costs most, and allows least.
+    /// Divides `value` by each cost. The highest cost gives the lowest result.
     #[must_use]
     pub fn divide(self, value: f64) -> Self {
         let of = |cost: f64| if cost > 0.0 { value / cost } else { f64::INFINITY };
         CostRange { low: of(self.high), middle: of(self.middle), high: of(self.low) }
     }
 
-    /// Both costs together.
+    /// Adds two costs.
     #[must_use]
     pub fn plus(self, other: CostRange) -> Self {
         CostRange { low: self.low + other.low, middle: self.middle + other.middle, high: self.high + other.high }
     }
 }
 
-/// What was measured: costs of the server, with their ranges.
+/// Measured costs of the server.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Costs {
-    /// Private memory of the server for each connection, in bytes.
+    /// Private memory of the server per connection, in bytes.
     pub user_bytes: CostRange,
-    /// Kernel memory of the server's end of each connection, in bytes.
+    /// Kernel memory of the server's end per connection, in bytes.
     pub kernel_bytes: CostRange,
-    /// CPU time of each delivery, with its part of the publish, in nanoseconds.
+    /// CPU time per delivery, including its share of the publish, in nanoseconds.
     pub delivery_ns: CostRange,
-    /// CPU time of each ping and its pong, in nanoseconds.
+    /// CPU time per ping and pong, in nanoseconds.
     pub ping_ns: CostRange,
-    /// CPU time of a connect, join and close, in nanoseconds.
+    /// CPU time per connect, join and close, in nanoseconds.
     pub connect_ns: CostRange,
-    /// Cores of the server while this was measured.
+    /// Cores of the server during the measurement.
     pub cores: usize,
 }
 
 impl Costs {
-    /// What cannot be, and therefore was not measured: something else on the host took or freed memory meanwhile.
+    /// Implausible costs: another process on the host took or freed memory during the measurement.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
@@ -97,74 +97,74 @@ impl Costs {
             doubts.push("the server's memory did not grow with its connections".to_owned());
         }
         if self.kernel_bytes.low < SOCKET_BYTES.0 || self.kernel_bytes.high > SOCKET_BYTES.1 {
-            let what = "the kernel's memory for a connection cannot be so little or so much";
-            doubts.push(format!("{what}: something else on this host took or freed some meanwhile"));
+            let what = "implausible kernel memory per connection";
+            doubts.push(format!("{what}: another process on this host took or freed memory"));
         }
         doubts
     }
 }
 
-/// What is asked for.
+/// The pattern to estimate for.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Pattern {
     /// Members of a room; each connection is in one.
     pub room_size: f64,
-    /// Messages that each connection publishes, per second.
+    /// Messages that each connection publishes per second.
     pub rate_per_user: f64,
-    /// Seconds between two pings of a connection.
+    /// Seconds between pings of a connection.
     pub heartbeat_s: f64,
-    /// Share of the connections that stop reading at the same time.
+    /// Share of connections that stall at the same time.
     pub stalled_share: f64,
-    /// Share of each core that may be used.
+    /// Maximum CPU use of each core, as a share.
     pub busy: f64,
     /// Cores of the server.
     pub cores: usize,
 }
 
-/// What the host allows.
+/// Limits of the host.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct HostLimits {
     /// Memory, in bytes.
     pub memory_bytes: f64,
-    /// `RLIMIT_NOFILE` that the server will have.
+    /// `RLIMIT_NOFILE` of the server.
     pub open_files: f64,
-    /// The most that TCP may take, in bytes (`net.ipv4.tcp_mem`).
+    /// Maximum memory of TCP, in bytes (`net.ipv4.tcp_mem`).
     pub tcp_bytes: Option<f64>,
-    /// The largest send buffer (`net.ipv4.tcp_wmem`).
+    /// Largest send buffer (`net.ipv4.tcp_wmem`).
     pub send_buffer_bytes: Option<f64>,
-    /// What may wait unsent (`net.ipv4.tcp_notsent_lowat`).
+    /// Maximum unsent bytes per socket (`net.ipv4.tcp_notsent_lowat`).
     pub unsent_bytes: Option<f64>,
 }
 
-/// What bounds the number of connections.
+/// A bound on the number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
-    /// CPU time in the pattern asked for.
+    /// CPU time in the pattern.
     Cpu,
     /// Memory for connections.
     Memory,
     /// The table of each core.
     Descriptors,
-    /// The memory of TCP, with the share of stalled readers asked for.
+    /// Memory of TCP with the share of stalled readers.
     TcpMemory,
 }
 
-/// How much the host holds.
+/// The capacity of the host.
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
-    /// Connections by each bound, the lowest first.
+    /// Connections by each bound, lowest first.
     pub bounds: Vec<(Bound, CostRange)>,
-    /// Deliveries per second at that many connections of the first bound.
+    /// Deliveries per second with the connections of the first bound.
     pub deliveries_per_second: CostRange,
-    /// Connects per second within the share of CPU asked for.
+    /// Connects per second within the share of CPU.
     pub connects_per_second: CostRange,
-    /// Seconds until everyone of the first bound is back after a restart, with every core fully used for it.
+    /// Seconds until all connections of the first bound are back after a restart, with all cores fully used.
     pub back_in_s: CostRange,
 }
 
 impl Estimate {
-    /// Estimates.
+    /// Estimates the capacity.
     #[must_use]
     pub fn of(costs: &Costs, pattern: &Pattern, host: &HostLimits) -> Self {
         let mut bounds = vec![(Bound::Cpu, by_cpu(costs, pattern)), (Bound::Memory, by_memory(costs, host))];
@@ -188,7 +188,7 @@ impl Estimate {
         }
     }
 
-    /// What comes first, and how many connections it allows.
+    /// The lowest bound, and its connections.
     #[must_use]
     pub fn first(&self) -> (Bound, CostRange) {
         self.bounds[0]
@@ -216,8 +216,8 @@ fn by_memory(costs: &Costs, host: &HostLimits) -> CostRange {
     costs.user_bytes.plus(costs.kernel_bytes).divide(host.memory_bytes * MEMORY_SHARE)
 }
 
-/// Connections until the fullest core's table is full: the kernel spreads them by a hash, which gives one core up to
-/// four standard deviations more than its share.
+/// Connections until the table of the fullest core is full. The kernel spreads connections by a hash, which gives a
+/// core up to four standard deviations more than its share.
 #[must_use]
 pub fn by_descriptors(open_files: f64, cores: usize) -> f64 {
     let slots = open_files.min(SLOTS_MAX);
@@ -236,20 +236,20 @@ fn by_tcp_memory(host: &HostLimits, stalled_share: f64) -> Option<f64> {
     (stalled_share > 0.0).then_some(host.tcp_bytes? / each / stalled_share)
 }
 
-/// What one run of `idle` read: connections, private bytes of the server, growth of the kernel's slab in bytes.
+/// Memory measured by one run of `idle`.
 #[derive(Clone, Copy, Debug)]
 pub struct IdleRun {
-    /// How many.
+    /// Number of connections.
     pub connections: f64,
-    /// Private memory of the server with all of them.
+    /// Private memory of the server with these connections, in bytes.
     pub private: f64,
-    /// Slab with all of them, less that without any; both ends of each connection.
+    /// Growth of the kernel's slab by these connections, in bytes, including both ends of each.
     pub slab: f64,
 }
 
-/// User and kernel bytes of one connection at the server. User bytes by the difference of two sizes, so that what a
-/// server takes without any connection does not count; the growth of the slab is a difference already. Both ends share
-/// this host, and so the kernel's memory: half is the server's.
+/// User and kernel bytes of one connection at the server. User bytes are the difference between two runs, so that the
+/// server's own memory does not count; the growth of the slab is a difference already. Both ends are on this host, so
+/// half of the kernel bytes belong to the server.
 #[must_use]
 pub fn bytes_per_connection(small: IdleRun, large: IdleRun) -> (f64, f64) {
     let more = large.connections - small.connections;
@@ -286,7 +286,7 @@ mod tests {
     }
 
     fn bound(estimate: &Estimate, of: Bound) -> CostRange {
-        estimate.bounds.iter().find(|(bound, _)| *bound == of).expect("it is estimated").1
+        estimate.bounds.iter().find(|(bound, _)| *bound == of).expect("the bound is estimated").1
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn less_is_kept_for_a_stalled_reader_with_a_lower_mark() {
+    fn a_lower_mark_bounds_the_bytes_of_a_stalled_reader() {
         let host = HostLimits { unsent_bytes: Some(131_072.0), ..host() };
         let estimate = Estimate::of(&costs(), &pattern(), &host);
         assert_eq!(bound(&estimate, Bound::TcpMemory).middle.round(), (1e9_f64 / 196_608.0 / 0.01).round());
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_that_more_connections_take_more() {
+    fn bytes_are_the_difference_between_two_runs() {
         let run = |connections: f64| IdleRun {
             connections,
             private: 30e6 + 380.0 * connections,
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_cannot_be_right_is_doubted() {
+    fn implausible_memory_is_doubted() {
         assert_eq!(costs().doubts(), Vec::<String>::new());
         let freed = Costs { kernel_bytes: CostRange { low: -2_600.0, ..costs().kernel_bytes }, ..costs() };
         assert_eq!(freed.doubts().len(), 1);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_of_what_was_measured() {
+    fn ranges_cover_the_measured_values() {
         assert_eq!(CostRange::of(vec![3.0, f64::NAN, 1.0, 2.0]), Some(CostRange { low: 1.0, middle: 2.0, high: 3.0 }));
         assert_eq!(CostRange::of(vec![f64::INFINITY]), None);
         assert_eq!(CostRange::of(vec![1.0, 3.0]).map(|range| range.middle), Some(2.0));

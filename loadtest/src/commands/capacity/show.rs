@@ -1,4 +1,4 @@
-//! What `capacity` prints: costs, bounds, what they rest on. Never more digits than the rounds agree on.
+//! Owns the output of `capacity`: costs, bounds and assumptions. Never shows more digits than the rounds agree on.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::text::grouped;
 
 const WRITES: &str = "a String takes all writes";
 
-/// The whole text. `about` says what was measured on, `doubts` what speaks against it.
+/// The whole text. `about` holds further assumptions.
 #[must_use]
 pub fn text(costs: &Costs, pattern: &Pattern, host: &HostLimits, estimate: &Estimate, about: &[String]) -> String {
     let mut text = String::new();
@@ -39,10 +39,11 @@ pub fn text(costs: &Costs, pattern: &Pattern, host: &HostLimits, estimate: &Esti
     let range = |range: CostRange, show: fn(f64) -> String| {
         spread(range, show).map_or_else(|| show(range.middle), |spread| format!("{} ({spread})", show(range.middle)))
     };
-    writeln!(text, "deliveries    {} per second then", range(estimate.deliveries_per_second, count)).expect(WRITES);
+    writeln!(text, "deliveries    {} per second at that size", range(estimate.deliveries_per_second, count))
+        .expect(WRITES);
     writeln!(text, "connects      {} per second within that CPU", range(estimate.connects_per_second, count))
         .expect(WRITES);
-    writeln!(text, "restart       everyone is back after {}, cores fully used", range(estimate.back_in_s, seconds))
+    writeln!(text, "restart       all clients are back after {}, cores fully used", range(estimate.back_in_s, seconds))
         .expect(WRITES);
     text.push('\n');
     for line in assumptions(pattern, host, costs).iter().chain(about) {
@@ -59,7 +60,7 @@ fn row_of(text: &mut String, name: &str, of: CostRange, show: fn(f64) -> String)
     row(text, name, &show(of.middle), &spread(of, show).unwrap_or_default());
 }
 
-/// From where to where; `None` where that is the same in so many digits.
+/// The range; `None` if both ends look the same.
 fn spread(of: CostRange, show: fn(f64) -> String) -> Option<String> {
     let (low, high) = (show(of.low), show(of.high));
     (low != high).then(|| format!("{low} to {high}"))
@@ -74,10 +75,10 @@ fn bound_name(bound: Bound) -> &'static str {
     }
 }
 
-/// Bounds that a setting moves.
+/// Advice for bounds that a setting moves.
 fn advice(bound: Bound) -> &'static str {
     match bound {
-        Bound::Descriptors | Bound::TcpMemory => " (roomring doctor tells how to raise it)",
+        Bound::Descriptors | Bound::TcpMemory => " (roomring doctor explains how to raise it)",
         Bound::Cpu | Bound::Memory => "",
     }
 }
@@ -92,24 +93,22 @@ fn assumptions(pattern: &Pattern, host: &HostLimits, costs: &Costs) -> Vec<Strin
         format!("the server has RLIMIT_NOFILE = {}, which bounds each core's table", limit(host.open_files)),
     ];
     if host.tcp_bytes.is_some() {
-        lines.push(format!("{} % of the readers stop reading at the same time", pattern.stalled_share * 100.0));
+        lines.push(format!("{} % of the readers stall at the same time", pattern.stalled_share * 100.0));
     }
     if pattern.cores > costs.cores {
         lines.push(format!(
-            "measured on {} of the {} cores: cost per core stays the same, up to {:.0} % more for hops between them",
+            "measured on {} of {} cores: the same cost per core, plus up to {:.0} % for hops between cores",
             costs.cores,
             pattern.cores,
             HOPS_SHARE * 100.0
         ));
     }
-    lines.push(
-        "sends cost what they do on loopback, where they include the receiving that a client's host would do".into(),
-    );
-    lines.push("of the kernel's memory for a connection, half is the server's: both ends were on this host".into());
+    lines.push("sends cost as much as on loopback, where they include the client's receive".into());
+    lines.push("half of the kernel's memory per connection is the server's: both ends are on this host".into());
     lines
 }
 
-/// Two digits: rounds differ by more.
+/// Rounds to two digits; rounds differ by more.
 fn rounded(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return value;
@@ -122,7 +121,7 @@ fn count(value: f64) -> String {
     if value.is_finite() { grouped(rounded(value.max(0.0)).round() as u64) } else { "no bound".to_owned() }
 }
 
-/// A limit that was read: all of its digits.
+/// A limit with all digits.
 fn limit(value: f64) -> String {
     if value < 1e15 { grouped(value as u64) } else { "unlimited".to_owned() }
 }
@@ -148,7 +147,7 @@ fn seconds(value: f64) -> String {
     if value < 0.1 { "0.1 s".to_owned() } else { format!("{} s", digits(value)) }
 }
 
-/// Two digits, as `4.2` or `42` or `420`.
+/// Two significant digits: `4.2`, `42`, `420`.
 fn digits(value: f64) -> String {
     let value = rounded(value);
     if value.abs() < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") }
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_names_the_first_bound_and_what_it_rests_on() {
+    fn the_text_names_the_first_bound_and_its_assumptions() {
         let one = CostRange::exactly(1_000.0);
         let costs =
             Costs { user_bytes: one, kernel_bytes: one, delivery_ns: one, ping_ns: one, connect_ns: one, cores: 1 };
@@ -193,7 +192,7 @@ mod tests {
         let text = text(&costs, &pattern, &host, &estimate, &["on a quiet host".to_owned()]);
         assert!(text.contains("first bound   descriptors (RLIMIT_NOFILE): about 74,000 connections"), "{text}");
         for part in
-            ["measured on 1 of the 4 cores", "1 % of the readers", "50 % of 8.0 GB", "assumed       on a quiet host"]
+            ["measured on 1 of 4 cores", "1 % of the readers", "50 % of 8.0 GB", "assumed       on a quiet host"]
         {
             assert!(text.contains(part), "{part}: {text}");
         }

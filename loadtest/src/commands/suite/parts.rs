@@ -1,4 +1,4 @@
-//! The parts of the suite: the command line of each, its figures and their targets.
+//! Owns the parts of the suite: command lines, figures and targets.
 
 use crate::report::figures::{Unit, floor_ns};
 use crate::results::comparison::{SlowComparison, SlowRound};
@@ -9,15 +9,15 @@ use crate::results::suite::GoalResult;
 pub struct SuitePart {
     /// Its name.
     pub name: &'static str,
-    /// The command line, without the server and its CPUs.
+    /// The command line, without server and CPUs.
     pub arguments: &'static str,
-    /// Why no server but Roomring can do it, if so.
+    /// The reason why only Roomring can run it, if there is one.
     pub roomring_only: Option<&'static str>,
     /// Its figures.
     pub goals: &'static [Goal],
 }
 
-/// A figure of a part, and what it is to reach.
+/// A figure of a part, and its target.
 pub struct Goal {
     figure: &'static str,
     unit: Unit,
@@ -25,7 +25,7 @@ pub struct Goal {
     read: fn(&Evidence<'_>) -> Option<f64>,
 }
 
-/// What a figure is to reach.
+/// The target of a figure.
 #[derive(Clone, Copy)]
 enum GoalTarget {
     None,
@@ -33,17 +33,17 @@ enum GoalTarget {
     AtMost(f64),
 }
 
-/// What a goal is read from.
+/// The results that a figure is computed from.
 pub struct Evidence<'a> {
     /// The run of the part.
     pub run: &'a Outcome,
     /// All rounds of `slow`.
     pub slow: Option<&'a SlowComparison>,
-    /// The run of the part before.
+    /// The run of the previous part.
     pub before: Option<&'a Outcome>,
 }
 
-/// The parts, in their order: `FAST` stands for the options that most share. The targets are those of the design.
+/// The parts, in order, with `FAST` for common options. The targets are design goals.
 pub const PARTS: [SuitePart; 10] = [
     SuitePart {
         name: "idle",
@@ -78,7 +78,7 @@ pub const PARTS: [SuitePart; 10] = [
             },
         ],
     },
-    // Behind the run whose deliveries it sends again, bare, in as many bytes each.
+    // Follows the run whose deliveries it repeats, with the same bytes each.
     SuitePart {
         name: "floor",
         arguments: "floor FAST --in-flight 1",
@@ -144,7 +144,7 @@ pub const PARTS: [SuitePart; 10] = [
     SuitePart {
         name: "storm",
         arguments: "storm FAST --every 2s --rate 100",
-        roomring_only: Some("its clients cannot recover by position"),
+        roomring_only: Some("it has no recovery by position"),
         goals: &[
             Goal {
                 figure: "until all are back, p50",
@@ -163,7 +163,7 @@ pub const PARTS: [SuitePart; 10] = [
     SuitePart {
         name: "mixed",
         arguments: "mixed --connections 1000 --rate 500 --settle 500ms --warmup 1s --duration 4s",
-        roomring_only: Some("it has no presence and no history"),
+        roomring_only: Some("it has neither presence nor history"),
         goals: &[
             PER_CPU_SECOND,
             Goal {
@@ -187,7 +187,7 @@ pub const PARTS: [SuitePart; 10] = [
     },
 ];
 
-/// The figure that most parts have: units of work per CPU-second of the server. The unit's name is put before it.
+/// Units of work per CPU-second of the server. The name of the unit goes in front.
 const PER_CPU_SECOND: Goal = Goal {
     figure: "per CPU-second",
     unit: Unit::Plain(""),
@@ -218,7 +218,7 @@ impl GoalTarget {
 }
 
 impl Goal {
-    /// `None` when the server does not tell the figure.
+    /// `None` if the server does not report the figure.
     pub fn result(&self, evidence: &Evidence<'_>) -> Option<GoalResult> {
         let value = (self.read)(evidence).filter(|value| value.is_finite())?;
         let per = if self.figure.starts_with("per ") { plural(evidence.run.work().1) + " " } else { String::new() };

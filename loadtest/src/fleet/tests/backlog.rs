@@ -1,4 +1,4 @@
-//! A fleet against a server that has more for a client than sockets hold.
+//! A fleet against a server with more bytes for a client than sockets hold.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,7 +13,7 @@ use super::super::*;
 const FRAMES: usize = 2_000;
 const FRAME_BYTES: usize = 4_096;
 
-/// Counts the messages of its only client, which stops reading as soon as it is open.
+/// Counts the messages of its only client, which stalls as soon as it is open.
 #[derive(Default)]
 struct SlowBehavior {
     open: bool,
@@ -47,7 +47,7 @@ impl Behavior for SlowBehavior {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-/// Sends all frames to one client; says when its socket takes no more.
+/// Sends all frames to one client, and reports when its socket is full.
 fn serve(listener: &TcpListener, full: &mpsc::Sender<()>) -> std::io::Result<()> {
     let (mut stream, _) = listener.accept()?;
     let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
@@ -69,16 +69,16 @@ fn serve(listener: &TcpListener, full: &mpsc::Sender<()>) -> std::io::Result<()>
             Err(error) => return Err(error),
         }
     }
-    // Nobody listens if the test has failed.
+    // Fails only if the test has failed.
     let _ = full.send(());
     stream.set_nonblocking(false)?;
     stream.write_all(rest)?;
-    // Open until the client has gone.
+    // Stays open until the client has left.
     stream.read(&mut buffer).map(|_| ())
 }
 
 #[test]
-fn a_client_with_much_to_read_does_not_keep_the_turn() {
+fn a_client_with_much_to_read_does_not_block_the_turn() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     let target = Target { address, host: address.to_string(), path: "/ws".into(), secure: false };
@@ -103,7 +103,7 @@ fn a_client_with_much_to_read_does_not_keep_the_turn() {
     fleet.resume(0);
     let before = fleet.counters.receives;
     fleet.turn(&mut slow).expect("epoll");
-    assert!(fleet.counters.receives - before <= READS_MAX as u64 * 2, "by its event, and by having been resumed");
+    assert!(fleet.counters.receives - before <= READS_MAX as u64 * 2, "by its event, and by the resume");
     while slow.messages < FRAMES {
         fleet.turn(&mut slow).expect("epoll");
     }

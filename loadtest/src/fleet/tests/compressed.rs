@@ -1,4 +1,4 @@
-//! A fleet that offers permessage-deflate, against a server that agrees and one that does not.
+//! A fleet that offers permessage-deflate, against a server that agrees and one that declines.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,15 +15,15 @@ use crate::measure::counters::Counters;
 
 const MAX: usize = 1 << 20;
 
-/// What the server says, and the client says back.
+/// The message that server and client send.
 fn chat() -> Vec<u8> {
     br#"{"type":"message","room":"lobby","text":"the same words again and again"}"#.repeat(7)
 }
 
-/// What the server got: the upgrade's head, and of one message the first byte and the payload, unmasked.
+/// Input of the server: the head of the upgrade, and first byte and unmasked payload of a message.
 type Got = (Vec<u8>, u8, Vec<u8>);
 
-/// Says something compressed and something small, takes one message, closes.
+/// Sends a compressed message and a small one, receives a message, and closes.
 fn serve(agrees: bool) -> (Target, JoinHandle<Got>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -52,7 +52,7 @@ fn serve(agrees: bool) -> (Target, JoinHandle<Got>) {
         stream.write_all(&answer).expect("it reads");
         let (first, payload) = masked_frame(&mut stream);
         stream.write_all(&close_frame(1000, "")).expect("it reads");
-        // Until the client is gone.
+        // Until the client has left.
         let _ = stream.read_to_end(&mut Vec::new());
         (head, first, payload)
     });
@@ -110,7 +110,7 @@ impl Behavior for CompressedRecorder {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-/// The fleet's counters, and what the server got.
+/// The fleet's counters, and the input of the server.
 fn run(agrees: bool) -> (Counters, Got) {
     let (target, server) = serve(agrees);
     let edge = FleetEdge { deflate: true, ..FleetEdge::default() };
@@ -122,7 +122,7 @@ fn run(agrees: bool) -> (Counters, Got) {
     while !recorder.ended {
         fleet.turn(&mut recorder).expect("epoll");
     }
-    assert_eq!(recorder.messages, [chat(), b"small".to_vec()], "as it was before it was compressed");
+    assert_eq!(recorder.messages, [chat(), b"small".to_vec()], "inflated");
     (fleet.counters, server.join().expect("served"))
 }
 

@@ -1,4 +1,4 @@
-//! What a scenario gets of the messages that a server sends.
+//! Messages of a server, as a scenario gets them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -28,7 +28,7 @@ fn serve(messages: &'static [&'static [u8]]) -> Target {
         messages.iter().for_each(|message| answer.extend(server_frame(Opcode::Text, message)));
         answer.extend(close_frame(1000, ""));
         stream.write_all(&answer).expect("it reads");
-        // Until the client is gone.
+        // Until the client has left.
         let _ = stream.read_to_end(&mut Vec::new());
     });
     Target { address, host: address.to_string(), path: "/".into(), secure: false }
@@ -67,7 +67,7 @@ impl Behavior for MessageRecorder {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-/// What one client gets.
+/// Messages that one client gets.
 fn received(messages: &'static [&'static [u8]], lines: bool) -> Vec<Vec<u8>> {
     let targets = vec![serve(messages)];
     let settings = FleetSettings {
@@ -90,13 +90,13 @@ fn received(messages: &'static [&'static [u8]], lines: bool) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn messages_come_whole_unless_they_are_divided() {
+fn messages_are_whole_unless_split_into_lines() {
     let sent: &[&[u8]] = &[b"one\n\ntwo\n", b"three"];
     assert_eq!(received(sent, false), sent);
     assert_eq!(received(sent, true), [&b"one"[..], b"two", b"three"]);
 }
 
 #[test]
-fn nothing_comes_behind_the_line_that_led_to_leaving() {
+fn no_line_follows_the_one_that_closes_the_connection() {
     assert_eq!(received(&[b"one\nleave\ntwo", b"three"], true), [&b"one"[..], b"leave"]);
 }

@@ -14,10 +14,10 @@ use super::super::address::Target;
 use super::super::handshake::OpeningRequest;
 use super::super::{Behavior, ConnectionEnd, Departure, Fleet, FleetEdge, FleetSettings};
 
-/// Messages that one client sends: within a record, as many records, and more than one read takes.
+/// Sizes of messages: within a record, over several records, and over several reads.
 const SIZES: [usize; 5] = [1, 200, 20_000, 300_000, 125];
 
-/// An echo server that speaks TLS and counts against nothing. Its threads end with the clients.
+/// A TLS echo server. Its threads end with the clients.
 pub fn serve() -> Target {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -36,7 +36,7 @@ pub fn serve() -> Target {
             let config = Arc::clone(&config);
             std::thread::spawn(move || {
                 let session = ServerConnection::new(config).expect("a config that fits");
-                // How a client leaves is the client's affair.
+                // Clients may drop connections.
                 let _ = echo(StreamOwned::new(session, stream));
             });
         }
@@ -86,8 +86,8 @@ fn echo(mut stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result
     }
 }
 
-/// Sends its messages, gets them back, leaves, and comes again so many times.
-struct Sender {
+/// Sends its messages, gets them back, leaves, and reconnects `lives` times.
+struct SecureSender {
     lives: u32,
     leaving: Option<Departure>,
     got: Vec<usize>,
@@ -95,9 +95,9 @@ struct Sender {
     gone: u32,
 }
 
-impl Sender {
+impl SecureSender {
     fn new(lives: u32, leaving: Option<Departure>) -> Self {
-        Sender { lives, leaving, got: Vec::new(), failures: Vec::new(), gone: 0 }
+        SecureSender { lives, leaving, got: Vec::new(), failures: Vec::new(), gone: 0 }
     }
 
     fn again(&mut self, fleet: &mut Fleet, client: u32) {
@@ -108,7 +108,7 @@ impl Sender {
     }
 }
 
-impl Behavior for Sender {
+impl Behavior for SecureSender {
     fn request(&mut self, _client: u32) -> OpeningRequest {
         OpeningRequest { target: 0, path: "/echo".into(), subprotocol: None, receive_bytes: None }
     }
@@ -121,7 +121,7 @@ impl Behavior for Sender {
 
     fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], _now: u64) {
         let tag = self.got.len() % SIZES.len();
-        assert!(message.iter().all(|byte| usize::from(*byte) == tag), "what was sent");
+        assert!(message.iter().all(|byte| usize::from(*byte) == tag), "the same message");
         self.got.push(message.len());
         if tag + 1 < SIZES.len() {
             return;
@@ -150,7 +150,7 @@ impl Behavior for Sender {
     fn turn_ended(&mut self, _fleet: &mut Fleet, _now: u64) {}
 }
 
-fn run(target: Target, mut sender: Sender, tls_resume: bool) -> (Fleet, Sender) {
+fn run(target: Target, mut sender: SecureSender, tls_resume: bool) -> (Fleet, SecureSender) {
     let edge = FleetEdge { tls: true, tls_resume, ..FleetEdge::default() };
     let targets = vec![target];
     let settings = FleetSettings { targets, clients: 1, shard: 0, sources: 1, connecting_max: 1, seed: 1, edge };
@@ -164,7 +164,7 @@ fn run(target: Target, mut sender: Sender, tls_resume: bool) -> (Fleet, Sender) 
 
 #[test]
 fn messages_of_all_sizes_come_back_whole() {
-    let (fleet, sender) = run(serve(), Sender::new(2, None), false);
+    let (fleet, sender) = run(serve(), SecureSender::new(2, None), false);
     assert_eq!(sender.got, [SIZES, SIZES].concat());
     assert_eq!((fleet.counters.tls_full, fleet.counters.tls_resumed), (2, 0));
     let payload = 2 * SIZES.iter().sum::<usize>() as u64;
@@ -175,14 +175,14 @@ fn messages_of_all_sizes_come_back_whole() {
 #[test]
 fn sessions_are_resumed_after_a_close_and_after_a_loss() {
     for leaving in [None, Some(Departure::Fin), Some(Departure::MidFrame), Some(Departure::Reset)] {
-        let (fleet, sender) = run(serve(), Sender::new(4, leaving), true);
+        let (fleet, sender) = run(serve(), SecureSender::new(4, leaving), true);
         assert_eq!(sender.got.len(), 4 * SIZES.len());
         assert_eq!((fleet.counters.tls_full, fleet.counters.tls_resumed), (1, 3), "{leaving:?}");
     }
 }
 
 #[test]
-fn a_server_without_tls_is_told_as_such() {
+fn a_server_without_tls_fails_the_handshake() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     let server = std::thread::spawn(move || {
@@ -191,12 +191,12 @@ fn a_server_without_tls_is_told_as_such() {
         stream.read_exact(&mut hello).expect("a record");
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it reads");
         let mut rest = Vec::new();
-        // Until the client is gone, however it goes.
+        // Until the client has left.
         let _ = stream.read_to_end(&mut rest);
         hello
     });
     let target = Target { address, host: address.to_string(), path: "/".into(), secure: true };
-    let (fleet, sender) = run(target, Sender::new(1, None), false);
+    let (fleet, sender) = run(target, SecureSender::new(1, None), false);
     assert_eq!(fleet.counters.connect_failures, 1);
     assert!(sender.failures[0].starts_with("TLS: "), "{:?}", sender.failures);
     assert_eq!(server.join().expect("served")[0], 22, "a handshake record");

@@ -1,6 +1,5 @@
-//! TLS of a fleet's clients (RFC 8446, RFC 5246): a state machine for each beside its slot, sealed and opened in the
-//! fleet's own buffers. A fleet without TLS has none of this. Trusts whatever certificate comes: what a server costs is
-//! the question, not who it is.
+//! Owns the TLS sessions of a fleet's clients (RFC 8446, RFC 5246). Unused by a fleet without TLS. Trusts every
+//! certificate: the generator measures servers and never verifies them.
 
 mod session;
 mod tickets;
@@ -22,18 +21,18 @@ use tickets::Tickets;
 /// The TLS side of a fleet.
 pub struct TlsClients {
     config: Arc<ClientConfig>,
-    /// The name of each target.
+    /// Server name of each target.
     names: Vec<ServerName<'static>>,
     pub(super) sessions: Vec<Option<Box<TlsSession>>>,
-    /// What came out of the records of one read.
+    /// Plaintext of one read.
     pub(super) plain: Vec<u8>,
 }
 
 impl TlsClients {
-    /// For so many clients of these targets. With `resume`, a client that connects again may resume a session.
+    /// Creates the TLS side of a fleet. With `resume`, reconnecting clients resume sessions.
     ///
     /// # Errors
-    /// A target's host is no name that TLS knows.
+    /// A target's host is not a valid name for TLS.
     pub fn new(targets: &[Target], clients: u32, resume: bool) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -48,7 +47,8 @@ impl TlsClients {
         let name = |target: &Target| {
             let host = target.host.rsplit_once(':').map_or(target.host.as_str(), |(host, _)| host);
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            ServerName::try_from(host).with_context(|| format!("{:?} is no name for TLS", target.host))
+            ServerName::try_from(host)
+                .with_context(|| format!("{:?}: expected a name or address that is valid for TLS", target.host))
         };
         Ok(TlsClients {
             config: Arc::new(config),
@@ -58,14 +58,14 @@ impl TlsClients {
         })
     }
 
-    /// A client begins to connect to a target.
+    /// Starts the session of a client.
     pub(super) fn begin(&mut self, client: u32, target: usize) -> Result<(), rustls::Error> {
         let session = TlsSession::new(Arc::clone(&self.config), self.names[target].clone())?;
         self.sessions[client as usize] = Some(Box::new(session));
         Ok(())
     }
 
-    /// Moves the records that did not come whole to the front of `buffer`; says how long they are.
+    /// Moves incomplete records to the front of `buffer`. Returns their length.
     pub(super) fn carry(&self, client: u32, buffer: &mut [u8]) -> usize {
         let Some(session) = &self.sessions[client as usize] else { return 0 };
         let carried = session.inbound.len();
@@ -73,21 +73,21 @@ impl TlsClients {
         carried
     }
 
-    /// `plain`, sealed for a client, behind all that waits for its socket; nothing while there is no session.
+    /// Encrypts `plain` and returns all pending records with it; empty without a session.
     pub(super) fn sealed(&mut self, client: u32, plain: &[u8]) -> Vec<u8> {
         let Some(session) = &mut self.sessions[client as usize] else { return Vec::new() };
-        // What fails has its connection end, which is noticed by whoever reads it.
+        // A failure ends the connection at the next read.
         let _ = session.seal(&mut plain.to_vec());
         std::mem::take(&mut session.outbound)
     }
 
-    /// The connection is over. Returns what is to be sent behind all else: the end of the session.
+    /// Ends the session of a client. Returns the last records to send.
     pub(super) fn end(&mut self, client: u32) -> Option<Vec<u8>> {
         self.sessions[client as usize].take().and_then(|session| session.close())
     }
 }
 
-/// Takes every certificate, and its signature, for good.
+/// Accepts every certificate and signature.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! One client's TLS session: records in, plain bytes out, and the other way round. Knows no sockets.
+//! Owns one client's TLS session: decrypts and encrypts records. Never knows sockets.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use rustls::client::{ClientConfig, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 
-/// What waits for a socket is not kept above this when it is sent.
+/// Maximum size of a recycled output buffer.
 const KEPT_BYTES_MAX: usize = 1_024;
 
-/// Room that one record needs beyond its payload, generously: header, content type, padding, tag.
+/// Generous overhead of a record: header, content type, padding, tag.
 const RECORD_BYTES: usize = 64;
 
-/// Payload of one record at most (RFC 8446 section 5.1).
+/// Maximum payload of a record (RFC 8446 section 5.1).
 const PAYLOAD_BYTES: usize = 16 * 1024;
 
-/// Bytes of an alert record at most.
+/// Maximum size of an alert record.
 const ALERT_BYTES: usize = 64;
 
-/// How a handshake was made.
+/// The kind of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
-    /// With a key exchange signed by the certificate.
+    /// Full handshake.
     Full,
-    /// By a ticket of an earlier session.
+    /// Resumption of a session.
     Resumed,
 }
 
-/// What came of some records.
+/// The result of decrypting records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The handshake ended.
+    /// The handshake, if it completed.
     pub handshake: Option<Handshake>,
-    /// The server says that nothing more follows.
+    /// Whether the server sent a close_notify.
     pub closed: bool,
 }
 
@@ -42,24 +42,24 @@ pub struct TlsSession {
     connection: UnbufferedClientConnection,
     established: bool,
     failed: bool,
-    /// Records that did not come whole.
+    /// Incomplete records.
     pub inbound: Vec<u8>,
-    /// Records that its socket has not taken.
+    /// Records that the socket has not taken.
     pub outbound: Vec<u8>,
 }
 
 impl TlsSession {
-    /// A session that will say hello when something is sealed.
+    /// Creates a session. The first [`TlsSession::seal`] starts the handshake.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, rustls::Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
         Ok(TlsSession { connection, established: false, failed: false, inbound: Vec::new(), outbound: Vec::new() })
     }
 
-    /// Opens records, all that have come since the last call left [`TlsSession::inbound`], with that in front. Their plain
-    /// bytes are appended to `plain`; what the handshake answers to `outbound`.
+    /// Decrypts records: [`TlsSession::inbound`] and all bytes received since. Appends plaintext to `plain` and answers
+    /// of the handshake to `outbound`.
     ///
     /// # Errors
-    /// The server broke the protocol; an alert that says so is in `outbound`.
+    /// The server violated the protocol; `outbound` has an alert.
     pub fn open(&mut self, records: &mut [u8], plain: &mut Vec<u8>) -> Result<Opened, rustls::Error> {
         let mut opened = Opened::default();
         let used = self.drive(records, plain, &mut Vec::new(), &mut opened.closed)?;
@@ -76,7 +76,7 @@ impl TlsSession {
         Ok(opened)
     }
 
-    /// Moves `plain` into `outbound`, sealed; leaves it where the handshake is not that far, or the session has failed.
+    /// Encrypts `plain` into `outbound`. A no-op before the handshake is complete, or after a failure.
     ///
     /// # Errors
     /// The session has failed.
@@ -84,7 +84,7 @@ impl TlsSession {
         if self.failed || (plain.is_empty() && self.established) {
             return Ok(());
         }
-        // With the records that are not whole: the state machine may have looked into them.
+        // Passes incomplete records, which the state machine may have started to read.
         let mut records = std::mem::take(&mut self.inbound);
         let (mut nothing, mut closed) = (Vec::new(), false);
         let driven = self.drive(&mut records, &mut nothing, plain, &mut closed);
@@ -92,7 +92,7 @@ impl TlsSession {
         driven.map(|_used| ())
     }
 
-    /// The socket has taken so many bytes of `outbound`.
+    /// Removes bytes that the socket has taken from `outbound`.
     pub fn sent(&mut self, count: usize) {
         self.outbound.drain(..count);
         if self.outbound.is_empty() {
@@ -100,7 +100,7 @@ impl TlsSession {
         }
     }
 
-    /// What ends the session, behind all that waits; `None` where none was established.
+    /// Returns pending records and a close_notify; `None` without an established session.
     pub fn close(mut self) -> Option<Vec<u8>> {
         if !self.established || self.failed {
             return None;
@@ -118,7 +118,7 @@ impl TlsSession {
         Some(self.outbound)
     }
 
-    /// Lets the state machine do all that it can with `records` and `send`; says how many bytes of `records` are done.
+    /// Runs the state machine on `records` and `send`. Returns how many bytes of `records` it used.
     fn drive(
         &mut self,
         records: &mut [u8],
@@ -142,7 +142,7 @@ impl TlsSession {
                     encode(message, &mut self.outbound);
                     false
                 }
-                // What `outbound` holds goes out in its order: that is as good as sent.
+                // `outbound` keeps the order, so the records count as sent.
                 Ok(ConnectionState::TransmitTlsData(transmit)) => {
                     transmit.done();
                     false
@@ -158,7 +158,7 @@ impl TlsSession {
                 Ok(_blocked_or_closed) => true,
                 Err(error) => {
                     self.failed = true;
-                    // The alert that tells the server why comes behind the error. What it sent is not looked at again.
+                    // The alert follows the error. The server's bytes are not processed again.
                     let last = self.connection.process_tls_records(&mut []);
                     if let Ok(ConnectionState::EncodeTlsData(alert)) = last.state {
                         encode(alert, &mut self.outbound);
@@ -204,8 +204,8 @@ fn seal<Data>(
     Ok(())
 }
 
-/// Appends what `write` writes, with `room` for it at first, and as much as it says that it needs after that. False when
-/// it does not say so.
+/// Appends the output of `write`, with `room` bytes at first, then with the size that `write` requires. Returns false
+/// if it fails otherwise.
 fn append(out: &mut Vec<u8>, room: usize, mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>) -> bool {
     let start = out.len();
     out.resize(start + room, 0);

@@ -1,5 +1,5 @@
-//! Tickets of sessions that clients may resume: one pool for a whole fleet, as it speaks to one server. A client takes
-//! whichever is at hand, its own or another's.
+//! Owns the tickets for session resumption: one pool for the whole fleet, since it uses one server. A client may take
+//! another client's ticket. Never opens sessions.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,9 +9,9 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// What is remembered of the server's sessions.
+/// The pool of tickets.
 pub struct Tickets {
-    /// Most tickets kept.
+    /// Maximum number of tickets.
     max: usize,
     held: Mutex<KeptTickets>,
 }
@@ -20,12 +20,12 @@ pub struct Tickets {
 struct KeptTickets {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
-    /// Each is good for one connection.
+    /// Each is valid for one connection.
     tls13: VecDeque<Tls13ClientSessionValue>,
 }
 
 impl Tickets {
-    /// A pool for so many clients: all of them may come back at once.
+    /// Creates a pool for `clients` clients, which may all reconnect at once.
     #[must_use]
     pub fn new(clients: u32) -> Self {
         Tickets { max: clients as usize * 2, held: Mutex::default() }
@@ -38,7 +38,7 @@ impl Tickets {
 
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keys are not for logs.
+        // Logs must not contain keys.
         f.debug_struct("Tickets").field("max", &self.max).finish_non_exhaustive()
     }
 }
@@ -73,7 +73,7 @@ impl ClientSessionStore for Tickets {
     }
 
     fn take_tls13_ticket(&self, _server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        // The newest: a server may have forgotten what is old.
+        // The newest ticket: the server may have forgotten older ones.
         self.held().tls13.pop_back()
     }
 }

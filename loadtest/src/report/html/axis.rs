@@ -1,11 +1,11 @@
-//! Axes: from values to places, and where the ticks are. Knows numbers, not what they mean.
+//! Owns axes: the positions of values and ticks. Never knows the meaning of values.
 
 /// An axis of a plot.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What it shows, with the unit.
+    /// The label, with the unit.
     pub label: String,
-    /// Marks: value and text.
+    /// Ticks: value and text.
     pub ticks: Vec<(f64, String)>,
     low: f64,
     high: f64,
@@ -13,7 +13,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// From 0 to above `high` with some room over it, with round ticks.
+    /// A linear axis from 0 to somewhat above `high`, with round ticks.
     #[must_use]
     pub fn linear(label: &str, high: f64, show: fn(f64) -> String) -> Self {
         let high = if high.is_finite() && high > 0.0 { high } else { 1.0 };
@@ -25,7 +25,7 @@ impl Axis {
         Axis { label: label.to_owned(), ticks, low: 0.0, high: end, logarithmic: false }
     }
 
-    /// Time: from 0 to exactly `high`, with round ticks.
+    /// A time axis from 0 to exactly `high`, with round ticks.
     #[must_use]
     pub fn time(label: &str, high: f64, show: fn(f64) -> String) -> Self {
         let high = high.max(1e-3);
@@ -34,7 +34,7 @@ impl Axis {
         Axis { high, ..axis }
     }
 
-    /// Logarithmic, from 1, 2 or 5 times a power of ten below `low` to one above `high`.
+    /// A logarithmic axis between 1, 2 or 5 times powers of ten around `low` and `high`.
     #[must_use]
     pub fn logarithmic(label: &str, low: f64, high: f64, show: fn(f64) -> String) -> Self {
         let low = if low.is_finite() && low > 0.0 { low } else { 1.0 };
@@ -45,7 +45,7 @@ impl Axis {
         let first = all.iter().rposition(|value| *value <= low * (1.0 + 1e-9)).unwrap_or(0);
         let last = all.iter().position(|value| *value >= high * (1.0 - 1e-9)).unwrap_or(all.len() - 1);
         let (low, high) = (all[first], all[last.max(first + 1).min(all.len() - 1)]);
-        // Over many decades only the powers of ten have room.
+        // Over many decades there is room for powers of ten only.
         let crowded = (high / low).log10() > 3.2;
         let is_power = |value: f64| (value.log10() - value.log10().round()).abs() < 1e-9;
         let ticks = all[first..].iter().copied().filter(|value| *value <= high * (1.0 + 1e-9));
@@ -54,7 +54,7 @@ impl Axis {
         Axis { label: label.to_owned(), ticks, low, high, logarithmic: true }
     }
 
-    /// Linear from 0, or logarithmic when the values lie far apart.
+    /// A linear axis from 0, or a logarithmic one if the values are far apart.
     #[must_use]
     pub fn fitting(label: &str, low: f64, high: f64, show: fn(f64) -> String) -> Self {
         if low > 0.0 && high / low > 12.0 {
@@ -64,7 +64,8 @@ impl Axis {
         }
     }
 
-    /// Percentiles up to 1 − 1 ÷ `inverse`: values are 1 ÷ (1 − quantile), so that each nine has the same room.
+    /// An axis of percentiles up to 1 − 1 ÷ `inverse`. Values are 1 ÷ (1 − quantile), which gives each nine the same
+    /// width.
     #[must_use]
     pub fn percentiles(inverse: f64) -> Self {
         let high = inverse.max(10.0);
@@ -83,7 +84,7 @@ impl Axis {
         Axis { label: "percentile".to_owned(), ticks, low: 1.0, high, logarithmic: true }
     }
 
-    /// Where a value is, from 0 to 1; values outside are at the ends.
+    /// The position of a value, from 0 to 1. Values outside are at the ends.
     #[must_use]
     pub fn place(&self, value: f64) -> f64 {
         let share = if self.logarithmic {
@@ -95,7 +96,7 @@ impl Axis {
     }
 }
 
-/// `10.0 ms` as `10 ms`: ticks are round.
+/// Turns `10.0 ms` into `10 ms`, since ticks are round.
 fn trimmed(text: &str) -> String {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && !".,-".contains(letter)).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -127,9 +128,9 @@ mod tests {
     fn ticks_are_round_and_cover_the_values() {
         let show = |value: f64| value.to_string();
         assert_eq!(ticks(&Axis::linear("", 23_900.0, show)), [0.0, 10_000.0, 20_000.0]);
-        assert_eq!(ticks(&Axis::linear("", 0.0, show)).last(), Some(&1.0), "no values is no reason to fail");
+        assert_eq!(ticks(&Axis::linear("", 0.0, show)).last(), Some(&1.0), "works without values");
         let place = Axis::linear("", 10_000.0, show).place(10_000.0);
-        assert!(place > 0.85 && place < 0.95, "there is some room over the highest: {place}");
+        assert!(place > 0.85 && place < 0.95, "leaves room above the highest: {place}");
         let axis = Axis::time("", 7.3, show);
         assert_eq!((ticks(&axis), axis.place(7.3)), (vec![0.0, 2.0, 4.0, 6.0], 1.0));
         let axis = Axis::logarithmic("", 300.0, 4_000.0, show);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_nine_has_the_same_room() {
+    fn each_nine_has_the_same_width() {
         let axis = Axis::percentiles(10_000.0);
         let names: Vec<&str> = axis.ticks.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);

@@ -1,6 +1,7 @@
-//! Horizontal bars as inline SVG: one per thing, from zero, with a range across its end or divided into parts.
+//! Owns horizontal bars as inline SVG, from zero, with a range at the end or divided into parts. Never knows their
+//! meaning.
 
-use super::chart::{COLOURS, label, legend};
+use super::chart::{COLORS, label, legend};
 use super::markup::{Element, classed, element};
 
 const WIDTH: f64 = 560.0;
@@ -11,20 +12,19 @@ const THICK: f64 = 16.0;
 
 /// A bar.
 pub struct Bar {
-    /// Beside it.
+    /// Label on the left.
     pub name: String,
-    /// Lengths of its parts, with their colours.
+    /// Lengths of its parts, with their colors.
     pub parts: Vec<(f64, usize)>,
-    /// A range across its end.
+    /// Range at its end.
     pub range: Option<(f64, f64)>,
-    /// Behind it.
+    /// Text on the right.
     pub shown: String,
-    /// What a pointer is told.
+    /// Tooltip.
     pub told: String,
 }
 
-/// Bars under a heading, all to one scale. `parts` names the parts of each and their
-/// colours, when there are several.
+/// Bars under a heading, to one scale. `parts` names the parts of each bar and their colors, if there are several.
 #[must_use]
 pub fn bars(title: &str, caption: &str, bars: &[Bar], parts: &[(&str, usize)]) -> Element {
     let end = |bar: &Bar| {
@@ -53,9 +53,9 @@ fn row(bar: &Bar, y: f64, scale: f64, end: f64) -> Element {
     let name = label(NAME - 10.0, middle + 4.0, "end", &bar.name).with("class", "bar-name");
     let mut group = element("g").child(element("title").text(&bar.told)).child(name);
     let mut x = NAME;
-    for (length, colour) in &bar.parts {
+    for (length, color) in &bar.parts {
         let width = (length.max(0.0) * scale).max(0.0);
-        let class = format!("bar c{}", colour % COLOURS);
+        let class = format!("bar c{}", color % COLORS);
         let drawn = classed("rect", &class).at("x", x).at("y", y).at("width", width.max(0.5)).at("height", THICK);
         group = group.child(drawn);
         x += width;

@@ -1,4 +1,4 @@
-//! Pieces that several sections of the page have: headings, remarks, tables.
+//! Owns the common elements of sections: headings, remarks, tables. Never chooses their contents.
 
 use super::markup::{Element, classed, element};
 use crate::report::section::Section;
@@ -19,7 +19,7 @@ pub fn remarks<'a>(reasons: impl Iterator<Item = &'a str>, notes: impl Iterator<
     classed("ul", "remarks").children(items.chain(notes))
 }
 
-/// A table; all columns but the first hold figures.
+/// A table with labels in the first column and figures in the others.
 pub fn table(class: &str, heading: &[String], lines: &[Vec<String>]) -> Element {
     let row = |cell: &'static str, cells: &[String]| {
         element("tr").children(cells.iter().map(|text| element(cell).text(text)))
@@ -29,7 +29,7 @@ pub fn table(class: &str, heading: &[String], lines: &[Vec<String>]) -> Element 
     classed("div", "scroll").child(classed("table", class).child(head).child(body))
 }
 
-/// Rows of words under a heading each.
+/// Sections of labeled values.
 pub fn facts(sections: &[Section]) -> Element {
     let section = |section: &Section| {
         let rows = section.rows.iter().map(|row| {

@@ -1,5 +1,5 @@
-//! PlotLine plots as inline SVG: axes, lines, shaded stretches, a legend. Colours are the style sheet's, by class. Never
-//! knows what is plotted.
+//! Owns line plots as inline SVG: axes, lines, bands, a legend. Colors come from the style sheet, by class. Never knows
+//! the meaning of values.
 
 use super::axis::Axis;
 use super::markup::{Element, classed, coordinate, element};
@@ -11,42 +11,42 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
 
-/// Points of a line that answer a pointer with their values: more would only make the page heavy.
+/// Maximum points of a line with a tooltip; more would make the page heavy.
 const HITS_MAX: usize = 120;
 
-/// Colours that the style sheet has for lines and bars.
-pub const COLOURS: usize = 9;
+/// Number of colors in the style sheet for lines and bars.
+pub const COLORS: usize = 9;
 
 /// A plot.
 pub struct Chart {
-    /// Its heading.
+    /// The heading.
     pub title: String,
-    /// A sentence under it; may be empty.
+    /// A sentence below it; may be empty.
     pub caption: String,
-    /// To the right.
+    /// Horizontal axis.
     pub x: Axis,
-    /// Upward.
+    /// Vertical axis.
     pub y: Axis,
-    /// What is drawn.
+    /// The lines.
     pub lines: Vec<PlotLine>,
-    /// Stretches of x with a name: from, to, name. Drawn behind the lines.
+    /// Named bands behind the lines: from, to, name.
     pub bands: Vec<(f64, f64, String)>,
 }
 
 /// A line of a plot.
 pub struct PlotLine {
-    /// In the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Colour by number, from 0.
-    pub colour: usize,
-    /// Values; `None` interrupts the line.
+    /// Number of the color, from 0.
+    pub color: usize,
+    /// Points; `None` interrupts the line.
     pub points: Vec<(f64, Option<f64>)>,
-    /// What a pointer is told of a point.
+    /// Tooltip of a point.
     pub tell: fn(f64, f64) -> String,
 }
 
 impl Chart {
-    /// The plot, its heading and its legend.
+    /// Draws the plot with heading and legend.
     #[must_use]
     pub fn draw(&self) -> Element {
         let mut svg = element("svg")
@@ -63,7 +63,7 @@ impl Chart {
         }
         figure = figure.child(svg);
         if self.lines.len() > 1 {
-            figure.child(legend(self.lines.iter().map(|line| (line.name.as_str(), line.colour))))
+            figure.child(legend(self.lines.iter().map(|line| (line.name.as_str(), line.color))))
         } else {
             figure
         }
@@ -87,7 +87,7 @@ impl Chart {
         for (value, text) in &self.x.ticks {
             let x = self.x(*value);
             let mark = classed("line", "mark").at("x1", x).at("x2", x).at("y1", bottom).at("y2", bottom + 5.0);
-            // About three and a half units to each side a letter: the last one must not leave the picture.
+            // A letter takes about seven units: the last label must not leave the picture.
             let is_last = x + 3.5 * text.chars().count() as f64 > WIDTH;
             let (place, anchor) = if is_last { (WIDTH - 1.0, "end") } else { (x, "middle") };
             grid = grid.child(mark).child(label(place, bottom + 18.0, anchor, text));
@@ -109,7 +109,7 @@ impl Chart {
                 .at("width", (end - x).max(0.0))
                 .at("height", HEIGHT - TOP - BOTTOM),
         ];
-        // About six units a letter: a name that does not fit is left to the caption.
+        // A letter takes about six units: a name that does not fit is left out.
         if end - x > 6.0 * name.chars().count() as f64 {
             drawn.push(label(f64::midpoint(x, end), TOP + 12.0, "middle", name).with("class", "band-name"));
         }
@@ -128,10 +128,10 @@ impl Chart {
             path.push_str(&format!("{} {}", coordinate(self.x(*x)), coordinate(self.y(*y))));
             drawing = true;
         }
-        classed("path", &format!("line c{}", line.colour % COLOURS)).with("d", path)
+        classed("path", &format!("line c{}", line.color % COLORS)).with("d", path)
     }
 
-    /// Points without colour that show their values under a pointer.
+    /// Transparent points with tooltips.
     fn hits(&self, line: &PlotLine) -> Element {
         let every = line.points.len().div_ceil(HITS_MAX).max(1);
         let points = line.points.iter().step_by(every).filter_map(|(x, y)| Some((*x, (*y)?)));
@@ -139,14 +139,14 @@ impl Chart {
             let title = element("title").text(format!("{}: {}", line.name, (line.tell)(x, y)));
             element("circle").at("cx", self.x(x)).at("cy", self.y(y)).with("r", 6).child(title)
         };
-        classed("g", &format!("hits c{}", line.colour % COLOURS)).children(points.map(hit))
+        classed("g", &format!("hits c{}", line.color % COLORS)).children(points.map(hit))
     }
 }
 
-/// Names with their colours.
+/// A legend: names with their colors.
 pub fn legend<'a>(names: impl Iterator<Item = (&'a str, usize)>) -> Element {
-    let entry = |(name, colour): (&str, usize)| {
-        element("span").child(classed("i", &format!("swatch c{}", colour % COLOURS))).text(name)
+    let entry = |(name, color): (&str, usize)| {
+        element("span").child(classed("i", &format!("swatch c{}", color % COLORS))).text(name)
     };
     classed("div", "legend").children(names.map(entry))
 }

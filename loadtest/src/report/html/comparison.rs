@@ -1,9 +1,9 @@
-//! Several servers beside each other: a table, a bar with its range for each figure, overlaid curves.
+//! Owns the section of a comparison: a table, bars with ranges, overlaid curves. Never judges.
 
 use super::bars::{Bar, bars};
 use super::blocks;
 use super::markup::{Element, classed, element};
-use super::run::{capitalised, cpu_split, percentile_chart};
+use super::run::{capitalized, cpu_split, percentile_chart};
 use crate::measure::histogram::Durations;
 use crate::report::facts::{self, histogram_label, histogram_names};
 use crate::report::figures::{Better, Figure, Spread, figures, floor_ratios};
@@ -15,7 +15,7 @@ use crate::text::number;
 /// The section of a comparison.
 ///
 /// # Errors
-/// A kept histogram cannot be read.
+/// A saved histogram is invalid.
 pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
     let Some(first) = all.servers.iter().flat_map(|server| &server.runs).next() else {
         return Ok(classed("section", "result").child(blocks::heading(title, "No run was completed.", false)));
@@ -41,17 +41,17 @@ pub fn section(title: &str, all: &Comparison) -> anyhow::Result<Element> {
     section = section.child(element("h2").text("Percentiles")).child(curves(all, first)?);
     section = section.child(element("h2").text("Figures")).child(panels(all, first, &figures));
     let mut conditions = vec![facts::conditions(first)];
-    // The host is the same for all; the programs are not.
+    // All servers ran on the same host, with different programs.
     for server in all.servers.iter().filter(|server| server.runs.first().is_some_and(|run| run.program.is_some())) {
         conditions.extend(server.runs.first().map(|run| facts::program(&server.label, run)));
     }
     Ok(section.child(element("h2").text("Host, versions, flags, seed")).child(blocks::facts(&conditions)))
 }
 
-/// With and without stalled readers.
+/// The section of a comparison with and without stalled readers.
 ///
 /// # Errors
-/// A kept histogram cannot be read.
+/// A saved histogram is invalid.
 pub fn slow_section(slow: &SlowComparison) -> anyhow::Result<Element> {
     let runs = |label: &str, read: fn(&crate::results::comparison::SlowRound) -> &Outcome| Compared {
         label: label.to_owned(),
@@ -64,7 +64,7 @@ pub fn slow_section(slow: &SlowComparison) -> anyhow::Result<Element> {
     section(&format!("Slow readers: p99.9 with ÷ without {}", number(ratio)), &all)
 }
 
-/// Median, range and ratio of every figure, a column per server.
+/// The table: median, range and ratio of every figure, with a column per server.
 fn summary(all: &Comparison, figures: &[Figure]) -> Element {
     let names = all.servers.iter().map(|server| element("th").text(&server.label));
     let head = element("tr").child(element("th").text("figure")).children(names);
@@ -85,7 +85,7 @@ fn summary(all: &Comparison, figures: &[Figure]) -> Element {
     classed("div", "scroll").child(table)
 }
 
-/// Figures that some server has, with each server's spread.
+/// Figures of at least one server, with the spread of each server.
 fn known<'a>(all: &Comparison, figures: &'a [Figure]) -> Vec<(&'a Figure, Vec<Option<Spread>>)> {
     let spreads = figures.iter().map(|figure| {
         let of = all.servers.iter().map(|server| figure.spread(&server.runs)).collect::<Vec<_>>();
@@ -94,7 +94,7 @@ fn known<'a>(all: &Comparison, figures: &'a [Figure]) -> Vec<(&'a Figure, Vec<Op
     spreads.filter(|(_, spreads)| spreads.iter().any(Option::is_some)).collect()
 }
 
-/// One plot per histogram, a line per server: all its rounds together.
+/// A plot per histogram, with a line per server over all its rounds.
 fn curves(all: &Comparison, first: &Outcome) -> anyhow::Result<Element> {
     let mut plots = Vec::new();
     for name in histogram_names(first).into_iter().filter(|name| !name.starts_with("lag")) {
@@ -106,8 +106,8 @@ fn curves(all: &Comparison, first: &Outcome) -> anyhow::Result<Element> {
             }
             curves.push((server.label.clone(), whole));
         }
-        let title = format!("{}, by percentile", capitalised(&histogram_label(name)));
-        plots.push(percentile_chart(&title, "All rounds together.", &curves).draw());
+        let title = format!("{}, by percentile", capitalized(&histogram_label(name)));
+        plots.push(percentile_chart(&title, "All rounds combined.", &curves).draw());
     }
     Ok(classed("div", "plots").children(plots))
 }
@@ -148,7 +148,7 @@ fn panels(all: &Comparison, first: &Outcome, figures: &[Figure]) -> Element {
             Better::Higher => "More is better.",
             Better::Lower => "Less is better.",
         };
-        panels.push(bars(&capitalised(&figure.name), caption, &rows, &[]));
+        panels.push(bars(&capitalized(&figure.name), caption, &rows, &[]));
     }
     classed("div", "plots").children(panels)
 }

@@ -1,10 +1,11 @@
-//! How the cost grows: the table of a growth, and for each of its figures a line per server over the option's values.
+//! Owns the section of a growth: a table, and a plot per figure with a line per server over the option's values. Never
+//! judges.
 
 use super::axis::Axis;
 use super::blocks;
 use super::chart::{Chart, PlotLine};
 use super::markup::{Element, classed, element};
-use super::run::capitalised;
+use super::run::capitalized;
 use crate::report::figures::{Figure, Unit};
 use crate::report::growth::{rows, shown};
 use crate::report::{facts, title};
@@ -18,7 +19,7 @@ pub fn section(growth: &Growth) -> Element {
         return classed("section", "result").child(blocks::heading("Growth", "No run was completed.", false));
     };
     let (scenario, what) = title::scenario(&first.options);
-    let title = format!("{} by {}", capitalised(&scenario), growth.option);
+    let title = format!("{} by {}", capitalized(&scenario), growth.option);
     let rounds = growth.steps.iter().flat_map(|step| &step.compared.servers).map(|server| server.runs.len()).max();
     let subtitle =
         format!("First: {what}. Medians of {} rounds of {:.1} s.", rounds.unwrap_or_default(), first.measured_s);
@@ -36,7 +37,7 @@ pub fn section(growth: &Growth) -> Element {
         .child(blocks::facts(&[facts::conditions(first)]))
 }
 
-/// A figure over the values; `None` when those are no numbers, or too few for a line.
+/// A plot of a figure over the values; `None` if they are not numbers, or too few for a line.
 fn plot(growth: &Growth, figure: &Figure) -> Option<Chart> {
     let values: Vec<f64> = growth.steps.iter().map(|step| step.value.parse().ok()).collect::<Option<_>>()?;
     let servers = &growth.steps.first()?.compared.servers;
@@ -46,7 +47,7 @@ fn plot(growth: &Growth, figure: &Figure) -> Option<Chart> {
         };
         PlotLine {
             name: name.to_owned(),
-            colour: index,
+            color: index,
             points: growth.steps.iter().zip(&values).map(at).collect(),
             tell: |x, y| format!("{} at {}", number(y), number(x)),
         }
@@ -62,7 +63,7 @@ fn plot(growth: &Growth, figure: &Figure) -> Option<Chart> {
     };
     let label = if unit.is_empty() { figure.name.clone() } else { format!("{}, {unit}", figure.name) };
     (values.len() > 1 && right > left && !heights.is_empty()).then(|| Chart {
-        title: capitalised(&figure.name),
+        title: capitalized(&figure.name),
         caption: String::new(),
         x: Axis::fitting(&growth.option, left, right, number),
         y: Axis::fitting(&label, low, high, show),

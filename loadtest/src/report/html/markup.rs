@@ -1,9 +1,9 @@
-//! Elements of HTML and SVG as values: written with every text escaped and every element closed, so that a page is
-//! well-formed by construction, as HTML and as XML.
+//! Owns HTML and SVG elements as values. Writing escapes every text and closes every element, so that a page is always
+//! well-formed, as HTML and as XML. Never knows the contents.
 
 use std::fmt::Write as _;
 
-/// An element, under construction.
+/// An element.
 #[derive(Clone, Debug)]
 pub struct Element {
     name: &'static str,
@@ -15,61 +15,61 @@ pub struct Element {
 enum Child {
     Element(Element),
     Text(String),
-    /// Text of this program's own that is not escaped: a style sheet.
+    /// A style sheet of this program, which is not escaped.
     Raw(&'static str),
 }
 
-/// Elements that HTML writes without an end.
+/// Elements without an end tag in HTML.
 const VOID: [&str; 3] = ["meta", "br", "col"];
 
-/// A new element without content.
+/// An empty element.
 #[must_use]
 pub fn element(name: &'static str) -> Element {
     Element { name, attributes: Vec::new(), children: Vec::new() }
 }
 
-/// A new element with a class.
+/// An empty element with a class.
 #[must_use]
 pub fn classed(name: &'static str, class: &str) -> Element {
     element(name).with("class", class)
 }
 
 impl Element {
-    /// With an attribute.
+    /// Adds an attribute.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.attributes.push((name, value.to_string()));
         self
     }
 
-    /// With a coordinate, to a tenth.
+    /// Adds a coordinate, rounded to a tenth.
     #[must_use]
     pub fn at(self, name: &'static str, value: f64) -> Self {
         self.with(name, coordinate(value))
     }
 
-    /// With an element in it, behind what it has.
+    /// Appends a child element.
     #[must_use]
     pub fn child(mut self, child: Element) -> Self {
         self.children.push(Child::Element(child));
         self
     }
 
-    /// With elements in it, behind what it has.
+    /// Appends child elements.
     #[must_use]
     pub fn children(mut self, children: impl IntoIterator<Item = Element>) -> Self {
         self.children.extend(children.into_iter().map(Child::Element));
         self
     }
 
-    /// With text in it, behind what it has.
+    /// Appends text.
     #[must_use]
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.children.push(Child::Text(text.into()));
         self
     }
 
-    /// With a style sheet in it. It must not hold `<` or `&`.
+    /// Appends a style sheet without `<` and `&`.
     #[must_use]
     pub fn raw(mut self, text: &'static str) -> Self {
         self.children.push(Child::Raw(text));
@@ -104,14 +104,14 @@ impl Element {
     }
 }
 
-/// A coordinate to a tenth, without digits that say nothing.
+/// A coordinate, rounded to a tenth, without `.0`.
 #[must_use]
 pub fn coordinate(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// What XML does not allow at all becomes a replacement character.
+/// Escapes text. Replaces characters that XML forbids by U+FFFD.
 fn escape(text: &str, out: &mut String) {
     for character in text.chars() {
         match character {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_written_can_break_out() {
+    fn text_cannot_break_out_of_its_element() {
         let mut out = String::new();
         let hostile = "</p><script>alert('1')</script> & \"\u{0}\u{1b}\u{ffff}";
         element("p").with("title", hostile).text(hostile).child(element("br")).write(&mut out);

@@ -1,4 +1,4 @@
-//! One run: key figures, plots, tables, conditions.
+//! Owns the section of one run: key figures, plots, tables, conditions. Never judges.
 
 use super::axis::Axis;
 use super::bars::{Bar, bars};
@@ -11,13 +11,13 @@ use crate::report::title;
 use crate::results::outcome::{Outcome, RunStage, Sample, plural};
 use crate::text::{self, bytes, micros, number};
 
-/// A curve of fewer values than this says less than the table of percentiles.
+/// Minimum values of a curve; with fewer, the table of percentiles says more.
 const DRAWN_FROM: u64 = 10;
 
-/// The section of a run. With a `name` it is a part of something larger and its details are folded.
+/// The section of a run. With a `name` it belongs to a larger result, and its details are folded.
 ///
 /// # Errors
-/// A kept histogram cannot be read.
+/// A saved histogram is invalid.
 pub fn section(outcome: &Outcome, name: Option<&str>) -> anyhow::Result<Element> {
     let (scenario, what) = title::scenario(&outcome.options);
     let title = name.map_or_else(|| format!("{}: {scenario}", outcome.options.name), str::to_owned);
@@ -52,7 +52,7 @@ pub fn section(outcome: &Outcome, name: Option<&str>) -> anyhow::Result<Element>
     Ok(section)
 }
 
-/// The few figures that are looked for first.
+/// Cards with the key figures.
 fn cards(outcome: &Outcome) -> Element {
     let (count, unit) = outcome.work();
     let mut cards = Vec::new();
@@ -99,7 +99,7 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
         let title = match *name {
             "latency" => "Latency by percentile, per receiver".to_owned(),
             "last_receiver" => "Time to the last receiver of each publish, by percentile".to_owned(),
-            _ => format!("{}, by percentile", capitalised(&histogram_label(name))),
+            _ => format!("{}, by percentile", capitalized(&histogram_label(name))),
         };
         plots.push(percentile_chart(&title, "", &curves).draw());
     }
@@ -116,18 +116,18 @@ fn plots(outcome: &Outcome) -> anyhow::Result<Element> {
     Ok(classed("div", "plots").children(plots))
 }
 
-/// Curves over percentiles; each nine has the same room.
+/// Curves over percentiles, with the same width for each nine.
 pub fn percentile_chart(title: &str, caption: &str, curves: &[(String, Durations)]) -> Chart {
     let curves: Vec<_> = curves.iter().map(|(name, durations)| (name.as_str(), durations.curve())).collect();
     let points = || curves.iter().flat_map(|(_, curve)| curve);
     let high = points().map(|point| point.1).fold(0.0, f64::max);
-    // From the medians on: the very smallest values say little, and would decide the scale.
+    // From the medians on: the smallest values say little, but would set the scale.
     let medians = curves.iter().filter_map(|(_, curve)| curve.iter().find(|point| point.0 >= 2.0));
     let low = medians.map(|point| point.1).fold(f64::INFINITY, f64::min).min(high);
     let tell = |inverse, us| format!("p{} {}", percentile(inverse), micros(us));
     let lines = curves.iter().enumerate().map(|(index, (name, curve))| PlotLine {
         name: (*name).to_owned(),
-        colour: index,
+        color: index,
         points: curve.iter().map(|&(inverse, value)| (inverse, Some(value))).collect(),
         tell,
     });
@@ -142,13 +142,13 @@ pub fn percentile_chart(title: &str, caption: &str, curves: &[(String, Durations
     }
 }
 
-/// 1 ÷ (1 − quantile) as a percentile, with as many digits as mean something.
+/// 1 ÷ (1 − quantile) as a percentile, with significant digits only.
 fn percentile(inverse: f64) -> String {
     let digits = inverse.log10().floor().max(0.0) as usize;
     format!("{:.digits$}", 100.0 - 100.0 / inverse)
 }
 
-/// How the run went over time.
+/// Plots over time.
 fn series_plots(outcome: &Outcome) -> Vec<Chart> {
     let series = &outcome.series;
     let Some(last) = series.last() else { return Vec::new() };
@@ -160,9 +160,9 @@ fn series_plots(outcome: &Outcome) -> Vec<Chart> {
         lines,
         bands: bands(series),
     };
-    let line = |name: &str, colour, tell: fn(f64, f64) -> String, read: &dyn Fn(&Sample) -> Option<f64>| PlotLine {
+    let line = |name: &str, color, tell: fn(f64, f64) -> String, read: &dyn Fn(&Sample) -> Option<f64>| PlotLine {
         name: name.to_owned(),
-        colour,
+        color,
         points: series.iter().map(|sample| (sample.at_s, read(sample))).collect(),
         tell,
     };
@@ -206,7 +206,7 @@ fn series_plots(outcome: &Outcome) -> Vec<Chart> {
     charts
 }
 
-/// Stretches in which nothing was recorded.
+/// Stages outside of the measured time.
 fn bands(series: &[Sample]) -> Vec<(f64, f64, String)> {
     let mut bands: Vec<(f64, f64, String)> = Vec::new();
     let mut begun = 0.0;
@@ -227,7 +227,7 @@ fn bands(series: &[Sample]) -> Vec<(f64, f64, String)> {
     bands
 }
 
-/// CPU per unit of work of some servers, divided into user and kernel.
+/// CPU per unit of work of several servers, split into user and kernel.
 pub fn cpu_split(unit: &str, servers: &[(String, f64, f64)]) -> Element {
     let bar = |(name, user, kernel): &(String, f64, f64)| Bar {
         name: name.clone(),
@@ -250,21 +250,17 @@ fn memory(outcome: &Outcome) -> Element {
         told: told.to_owned(),
     };
     let all = [
-        bar(
-            "private, joined",
-            server.private_per_connection[0],
-            "pages that are the server's alone, all clients joined",
-        ),
+        bar("private, joined", server.private_per_connection[0], "private pages of the server, all clients joined"),
         bar("private, at the end", server.private_per_connection[1], "the same at the end of the measured time"),
-        bar("PSS, joined", server.pss_per_connection[0], "proportional share of what the server maps"),
+        bar("PSS, joined", server.pss_per_connection[0], "proportional set size of the server"),
         bar(
             "kernel slab",
             server.slab_per_connection,
-            "of the whole host: both ends of each connection when both are here",
+            "of the whole host: includes both ends of each connection if both are here",
         ),
     ];
     let clients = text::grouped(u64::from(outcome.options.connections));
-    bars("Memory per connection", &format!("Growth by {clients} connections, divided by their number."), &all, &[])
+    bars("Memory per connection", &format!("Growth by {clients} connections, per connection."), &all, &[])
 }
 
 fn thousands(value: f64) -> String {
@@ -275,8 +271,8 @@ fn thousands(value: f64) -> String {
     }
 }
 
-/// With a capital at its beginning.
-pub fn capitalised(text: &str) -> String {
+/// The text with a capital first letter.
+pub fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -1,4 +1,4 @@
-//! The suite: its table of figures against targets, then each of its parts.
+//! Owns the section of a suite: the table of figures and targets, then each part. Never judges.
 
 use super::blocks;
 use super::comparison;
@@ -9,7 +9,7 @@ use crate::results::suite::{PartResult, SuiteResult};
 /// The section of a suite.
 ///
 /// # Errors
-/// A kept histogram cannot be read.
+/// A saved histogram is invalid.
 pub fn section(all: &SuiteResult) -> anyhow::Result<Element> {
     let goals = all.parts.iter().flat_map(|part| part.goals.iter().map(move |goal| (part, goal)));
     let met = goals.filter_map(|(part, goal)| goal.met.map(|met| met && part.reasons().is_empty()));

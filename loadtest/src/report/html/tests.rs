@@ -52,7 +52,7 @@ fn documents() -> Vec<Document> {
     ]
 }
 
-/// The page as a tree; nothing in it may load anything.
+/// The page and its captions, after checks that it loads nothing.
 fn checked(documents: &[Document]) -> (String, Vec<String>) {
     let html = page(documents).expect("own histograms");
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
@@ -76,7 +76,7 @@ fn checked(documents: &[Document]) -> (String, Vec<String>) {
 }
 
 #[test]
-fn every_page_is_well_formed_and_needs_nothing_from_elsewhere() {
+fn every_page_is_well_formed_and_self_contained() {
     for document in documents() {
         checked(std::slice::from_ref(&document));
     }
@@ -139,7 +139,7 @@ fn a_suite_shows_each_verdict() {
 }
 
 #[test]
-fn words_from_outside_are_escaped_wherever_they_appear() {
+fn external_text_is_escaped_everywhere() {
     let hostile = "<img src=x onerror=alert(1)>";
     let mut run = samples::fanout(hostile, 1.0);
     let summary = run.durations["latency"];
@@ -159,7 +159,7 @@ fn words_from_outside_are_escaped_wherever_they_appear() {
     run_without_figures();
 }
 
-/// A run of which nothing is known of the server, and nothing was done.
+/// A run without figures of the server and without work.
 fn run_without_figures() {
     let mut bare = samples::fanout("bare", 1.0);
     (bare.server, bare.metrics, bare.program) = (None, None, None);

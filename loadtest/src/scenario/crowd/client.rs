@@ -1,4 +1,5 @@
-//! One client of a crowd: the rooms it is in, what it has received of each, and what it will say when it comes back.
+//! Owns the state of one client in a crowd: its rooms, what it has received, and its positions for rejoining. Never
+//! sends.
 
 use std::collections::VecDeque;
 
@@ -8,57 +9,57 @@ use crate::measure::sequence::Sequence;
 /// A client.
 #[derive(Debug, Default)]
 pub struct CrowdClient {
-    /// Its WebSocket is open.
+    /// Whether its WebSocket is open.
     pub up: bool,
-    /// Counts its connections.
+    /// Number of its connection.
     pub generation: u32,
-    /// It speaks the binary form.
+    /// Whether it uses the binary form.
     pub binary: bool,
-    /// It does not read for the moment.
+    /// Whether it is stalled.
     pub stalled: bool,
-    /// All its first joins were answered.
+    /// Whether all its first joins were answered.
     pub settled: bool,
-    /// A command was refused: replies can no longer be matched to publishes.
+    /// Whether a command was refused, after which replies cannot be matched to publishes.
     pub unsure: bool,
-    /// When it began to come back, until it is back.
+    /// Time when it started to reconnect, until all rejoins are answered.
     pub returning_since: Option<u64>,
-    /// Rooms that it is in or on its way into or out of.
+    /// Its rooms, including unanswered joins and leaves.
     pub memberships: Vec<CrowdMembership>,
-    /// Publishes that have not been answered: room and number. An answer may come after the client has left the room.
+    /// Unanswered publishes: room and number. The reply may come after the client has left the room.
     pub unanswered: VecDeque<(u32, u32)>,
-    /// Rooms to join when it comes back.
+    /// Rooms to join on reconnect.
     pub remembered: Vec<(u32, Option<ClientPosition>)>,
 }
 
-/// A client in a room.
+/// A membership of a client.
 #[derive(Debug)]
 pub struct CrowdMembership {
     /// The room.
     pub room: u32,
-    /// How far it is.
+    /// Its stage.
     pub stage: MembershipStage,
-    /// What it said it had when it joined.
+    /// The position of its join.
     pub asked: Option<ClientPosition>,
-    /// What it has received.
+    /// Received seqs.
     pub sequence: Sequence,
-    /// The room's head when the join was answered: what comes behind it is live.
+    /// The room's head in the reply to the join. Later messages are live.
     pub head: u64,
 }
 
 impl CrowdMembership {
-    /// One that begins with a join.
+    /// Starts a membership with a join.
     #[must_use]
     pub fn joining(room: u32, asked: Option<ClientPosition>) -> Self {
         CrowdMembership { room, stage: MembershipStage::Joining, asked, sequence: Sequence::default(), head: 0 }
     }
 }
 
-/// How far a membership is.
+/// The stage of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MembershipStage {
     /// The join was sent.
     Joining,
-    /// It was answered.
+    /// The join was answered.
     In,
     /// The leave was sent.
     Leaving,
@@ -70,25 +71,25 @@ impl CrowdClient {
         self.memberships.iter_mut().find(|membership| membership.room == room)
     }
 
-    /// Takes the oldest publish to a room that has not been answered.
+    /// Takes the oldest unanswered publish to a room.
     pub fn take_unanswered(&mut self, room: u32) -> Option<u32> {
         let place = self.unanswered.iter().position(|(of, _)| *of == room)?;
         self.unanswered.remove(place).map(|(_, number)| number)
     }
 
-    /// The rooms that it is in.
+    /// Its joined rooms.
     pub fn rooms_in(&self) -> impl Iterator<Item = u32> {
         let inside = self.memberships.iter().filter(|membership| membership.stage == MembershipStage::In);
         inside.map(|membership| membership.room)
     }
 
-    /// Whether nothing is on its way for it.
+    /// Whether it is connected and all joins and leaves are answered.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.up && self.memberships.iter().all(|membership| membership.stage == MembershipStage::In)
     }
 
-    /// Its connection is gone: what it was in, it will join again from where it was.
+    /// Handles the loss of its connection: remembers its rooms and positions.
     pub fn go_down(&mut self, epoch_of: impl Fn(u32) -> Option<String>) {
         self.up = false;
         self.stalled = false;

@@ -1,4 +1,4 @@
-//! What the clients of a crowd hear, held against what they asked and what the others have seen.
+//! Owns the checks of received messages against the client's requests and the other clients' messages. Never sends.
 
 use super::client::{CrowdMembership, MembershipStage};
 use super::{Crowd, HeardMessage, RECOVERABLE};
@@ -54,14 +54,14 @@ impl Crowd {
         let room_index = self.room_named(&room);
         let membership = room_index.and_then(|room| self.clients[client as usize].membership(room));
         let (Some(room), Some(membership)) = (room_index, membership) else {
-            return self.wrong(fleet, client, || format!("joined {room} unasked"));
+            return self.wrong(fleet, client, || format!("unexpected joined of {room}"));
         };
         fleet.counters.joins += 1;
         if membership.stage != MembershipStage::Joining {
             return self.wrong(fleet, client, || format!("room {room}: joined twice"));
         }
         let told = messages.len() as u64 + u64::from(following);
-        // Whether recovered or not, what is told ends at the head without a hole.
+        // Recovered or not, the messages end at the head without a hole.
         let first = (seq + 1).saturating_sub(told);
         membership.stage = MembershipStage::In;
         membership.head = seq;
@@ -77,7 +77,7 @@ impl Crowd {
         self.settle(fleet, client, now);
     }
 
-    /// Holds a `joined` that tells from `first` to `head` against what was asked.
+    /// Checks a `joined` with messages from `first` to `head` against the requested position.
     fn check_recovery(
         &mut self,
         fleet: &mut Fleet,
@@ -88,7 +88,7 @@ impl Crowd {
     ) {
         let Some(&ClientPosition { seq: last, .. }) = asked else {
             if recovered {
-                self.wrong(fleet, client, || format!("room {room}: recovered, but nothing was asked"));
+                self.wrong(fleet, client, || format!("room {room}: recovered without a requested position"));
             }
             return;
         };
@@ -104,7 +104,7 @@ impl Crowd {
             self.wrong(fleet, client, || format!("room {room}: {last} not recovered, head {head}"));
         }
         if last > head {
-            self.wrong(fleet, client, || format!("room {room}: head {head} behind {last}, which was received"));
+            self.wrong(fleet, client, || format!("room {room}: head {head} is before {last}, which was received"));
         }
     }
 
@@ -132,7 +132,7 @@ impl Crowd {
                     self.wrong(fleet, client, || format!("published: {what}"));
                 }
             }
-            _ => self.wrong(fleet, client, || format!("{room}: a publish was accepted that was not sent")),
+            _ => self.wrong(fleet, client, || format!("{room}: reply to a publish that was not sent")),
         }
     }
 
@@ -144,7 +144,7 @@ impl Crowd {
         };
         match memberships.iter().position(left) {
             Some(place) => drop(memberships.remove(place)),
-            None => self.wrong(fleet, client, || format!("left {room:?} unasked")),
+            None => self.wrong(fleet, client, || format!("unexpected left of {room:?}")),
         }
     }
 
@@ -155,7 +155,7 @@ impl Crowd {
         };
         let next = membership.sequence.next();
         let missing = membership.sequence.announce_gap(from, to);
-        // What was a hole is not expected any more; what the gap leaves out before it is one.
+        // Holes within the gap are no longer expected; numbers skipped before it become holes.
         let passed = membership.sequence.next() - next;
         fleet.counters.expected = (fleet.counters.expected + passed).saturating_sub(missing);
         fleet.counters.gaps_announced += missing;
@@ -166,7 +166,7 @@ impl Crowd {
 
     /// Takes a message from the server.
     pub fn message(&mut self, fleet: &mut Fleet, client: u32, message: &[u8], now: u64) -> HeardMessage {
-        // Pushes come in the form of the connection, replies in that of their command; no binary one begins like this.
+        // Pushes have the form of the connection, replies that of their command. No binary message starts with `{`.
         let is_binary = self.clients[client as usize].binary && message.first() != Some(&b'{');
         match if is_binary { binary::parse(message) } else { json::parse(message) } {
             Said::Message(published) => return self.deliver(fleet, client, &published),
@@ -180,7 +180,7 @@ impl Crowd {
                 self.clients[client as usize].unsure = true;
                 self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
             }
-            Said::Garbage(what) => self.wrong(fleet, client, || format!("not understood: {what}")),
+            Said::Garbage(what) => self.wrong(fleet, client, || format!("invalid message: {what}")),
             Said::Reconnect | Said::Asked { .. } | Said::Other => fleet.counters.other_messages += 1,
         }
         HeardMessage::Done

@@ -1,6 +1,6 @@
-//! Clients of several rooms each that come and go: what they say, and whether what they hear is right. Each checks order,
-//! holes and duplicates by seq, `gap` and `joined`; together they check that all have seen the same rooms ([`truth`]).
-//! Who does what when is the scenario's that drives them.
+//! Owns clients with several rooms each that leave and return: their commands, and the checks of their messages. Each
+//! client checks order, holes and duplicates by seq, `gap` and `joined`; together they check that all see the same
+//! rooms ([`truth`]). Never decides when a client acts: the scenario does.
 
 pub mod client;
 mod hear;
@@ -23,35 +23,35 @@ use truth::{Author, Truth};
 /// All clients of a worker.
 pub struct Crowd {
     plan: WorkerPlan,
-    /// Each of them.
+    /// The clients.
     pub clients: Vec<CrowdClient>,
     truth: Truth,
     names: Vec<String>,
     /// The phase of the run.
     pub phase: RunPhase,
     message: Vec<u8>,
-    /// From the end of a client's absence to its last rejoin's answer.
+    /// Time from the start of a reconnect to the reply to the last rejoin.
     pub recovery: Durations,
-    /// What went wrong, in words.
+    /// Descriptions of errors.
     pub complaints: Complaints,
 }
 
-/// What a message from the server was.
+/// The meaning of a server's message.
 #[derive(Debug)]
 pub enum HeardMessage {
-    /// Everything about it is done.
+    /// Handled completely.
     Done,
-    /// A live publication, the receiver's next one.
+    /// A live publication in order.
     Live {
-        /// The publish's number, counted over all rooms.
+        /// Number of the publish, over all rooms.
         number: u32,
     },
-    /// An answer to a read, for the scenario.
+    /// Reply to a read, for the scenario.
     Answer(Said),
 }
 
 impl Crowd {
-    /// Clients that are in no room, and so many rooms.
+    /// Creates clients without rooms, and `rooms` rooms.
     #[must_use]
     pub fn new(plan: WorkerPlan, rooms: u32, speaks_binary: impl Fn(u32) -> bool) -> Self {
         let client = |client| CrowdClient { binary: speaks_binary(client), ..CrowdClient::default() };
@@ -67,19 +67,19 @@ impl Crowd {
         }
     }
 
-    /// How many rooms there are.
+    /// Number of rooms.
     #[must_use]
     pub fn rooms(&self) -> u32 {
         self.names.len() as u32
     }
 
-    /// A room's name.
+    /// Name of a room.
     #[must_use]
     pub fn room_name(&self, room: u32) -> &str {
         &self.names[room as usize]
     }
 
-    /// The highest seq that anyone has seen in a room.
+    /// Highest seq seen in a room.
     #[must_use]
     pub fn head(&self, room: u32) -> u64 {
         self.truth.head(room)
@@ -88,7 +88,7 @@ impl Crowd {
     /// The upgrade request of a client.
     #[must_use]
     pub fn request(&self, client: u32) -> OpeningRequest {
-        // Which rooms it will be in shows later.
+        // Its rooms are not known yet.
         let (target, path) = self.plan.target_of(client, 0);
         let binary = self.clients[client as usize].binary;
         let subprotocol = if binary { "roomring.v1.binary" } else { "roomring.v1.json" };
@@ -100,7 +100,7 @@ impl Crowd {
         fleet.queue(client, opcode, &self.message);
     }
 
-    /// Sends a join, unless the client is in the room or on its way into or out of it.
+    /// Sends a join, unless the client has a membership of the room.
     pub fn join(&mut self, fleet: &mut Fleet, client: u32, room: u32, asked: Option<ClientPosition>) {
         let state = &mut self.clients[client as usize];
         if state.membership(room).is_some() {
@@ -116,7 +116,7 @@ impl Crowd {
         self.send(fleet, client);
     }
 
-    /// Sends a leave, if the client is in the room.
+    /// Sends a leave, if the client has joined the room.
     pub fn leave(&mut self, fleet: &mut Fleet, client: u32, room: u32) {
         let state = &mut self.clients[client as usize];
         let binary = state.binary;
@@ -134,7 +134,7 @@ impl Crowd {
         self.send(fleet, client);
     }
 
-    /// Sends a publish to a room that the client is in. Returns its number, counted over all rooms.
+    /// Sends a publish to a joined room. Returns its number, over all rooms.
     pub fn publish(&mut self, fleet: &mut Fleet, client: u32, room: u32, size: usize) -> u32 {
         let state = &mut self.clients[client as usize];
         let number = self.truth.next_number(Author { client, generation: state.generation });
@@ -152,13 +152,13 @@ impl Crowd {
         number
     }
 
-    /// A client's connection is gone, or the client no longer looks at what comes.
+    /// Handles a lost connection, or one whose messages are ignored from now on.
     pub fn go_away(&mut self, client: u32) {
         let truth = &self.truth;
         self.clients[client as usize].go_down(|room| truth.epoch(room).map(str::to_owned));
     }
 
-    /// Connects a client again at `at`, unless all are leaving.
+    /// Reconnects a client at `at`, unless the run is in its leave phase.
     pub fn come_back(&mut self, fleet: &mut Fleet, client: u32, at: u64) {
         if self.phase < RunPhase::Leave {
             self.clients[client as usize].returning_since = Some(at);
@@ -166,30 +166,30 @@ impl Crowd {
         }
     }
 
-    /// Counts something that cannot be right.
+    /// Counts a wrong message.
     pub fn wrong(&mut self, fleet: &mut Fleet, client: u32, what: impl FnOnce() -> String) {
         fleet.counters.wrong += 1;
         let form = if self.clients[client as usize].binary { "binary" } else { "JSON" };
         self.complaints.add(|| format!("client {client} ({form}): {}", what()));
     }
 
-    /// The room with this name, if it is one of this worker's.
+    /// Finds a room of this worker by name.
     #[must_use]
     pub fn room_named(&self, name: &str) -> Option<u32> {
         let room = name.rsplit('-').next()?.parse().ok()?;
         (self.names.get(room as usize).map(String::as_str) == Some(name)).then_some(room)
     }
 
-    /// Holds a publication of a room against what others have seen of it.
+    /// Checks a publication against the other clients' messages.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The contradiction.
     pub fn check(&mut self, room: u32, published: &RoomMessage) -> Result<(), String> {
-        // The stamp may stand behind the quote of a JSON string.
+        // In a JSON string, a quote precedes the stamp.
         self.truth.check(room, published.seq, Stamp::find(&published.data, &mut 0))
     }
 
-    /// Deliveries and replies that are still owed.
+    /// Number of missing deliveries and replies.
     #[must_use]
     pub fn owed(&self) -> u64 {
         let of = |client: &CrowdClient| {
@@ -206,7 +206,7 @@ impl Crowd {
         self.clients.iter().map(of).sum()
     }
 
-    /// What is owed now will not come.
+    /// Counts missing messages as lost.
     pub fn give_up(&mut self, fleet: &mut Fleet, owed: u64) {
         fleet.counters.outstanding = owed;
         fleet.counters.holes += owed;
@@ -215,7 +215,7 @@ impl Crowd {
         }
     }
 
-    /// A client's WebSocket is open: it joins what it remembers.
+    /// Handles an opened WebSocket: joins the remembered rooms.
     pub fn opened(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
         let state = &mut self.clients[client as usize];
         state.up = true;
@@ -227,7 +227,7 @@ impl Crowd {
         self.settle(fleet, client, now);
     }
 
-    /// A client's connection has ended. Returns whether it is to come back.
+    /// Handles the end of a connection. Returns whether the client must reconnect.
     pub fn ended(&mut self, fleet: &mut Fleet, client: u32, ended: &ConnectionEnd) -> bool {
         if self.phase == RunPhase::Leave {
             return false;

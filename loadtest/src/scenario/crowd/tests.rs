@@ -1,4 +1,4 @@
-//! What a crowd makes of messages that are right, and of each kind that is not.
+//! Correct messages pass, and a crowd finds each kind of wrong message.
 
 use super::*;
 use crate::dialect::Dialect;
@@ -16,7 +16,7 @@ struct CrowdStage {
 }
 
 impl CrowdStage {
-    /// Three clients, two of them members of the only room; five publications under way. Client 1 speaks binary.
+    /// Three clients, two of them members of the only room; five publications in flight. Client 1 uses the binary form.
     fn new() -> Self {
         let target = Target::parse("ws://127.0.0.1:9/ws").expect("an address");
         let plan = WorkerPlan {
@@ -71,7 +71,7 @@ impl CrowdStage {
         self.crowd.message(&mut self.fleet, client, message, 0);
     }
 
-    /// `joined` with the messages of these seqs; publish n has seq n + 1.
+    /// Delivers a `joined` with messages of these seqs; publish n has seq n + 1.
     fn joined(&mut self, client: u32, head: u64, recovered: bool, seqs: &[u32]) {
         let entry = |seq: &u32| format!(r#"{{"seq":{seq},"from":"u","at":1,"data":"{}"}}"#, CrowdStage::data(seq - 1));
         let messages = seqs.iter().map(entry).collect::<Vec<_>>().join(",");
@@ -94,13 +94,13 @@ impl CrowdStage {
         self.say(0, text.as_bytes());
     }
 
-    /// Client 0 loses its connection and opens another.
+    /// Client 0 loses its connection and reconnects.
     fn returns(&mut self) {
         self.crowd.go_away(0);
         self.crowd.opened(&mut self.fleet, 0, 0);
     }
 
-    /// Lost, duplicated, out of order, misrouted, wrong.
+    /// Counters: lost, duplicated, out of order, misrouted, wrong.
     fn faults(&self) -> [u64; 5] {
         let Counters { duplicated, out_of_order, misrouted, wrong, .. } = self.fleet.counters;
         [self.fleet.counters.lost(), duplicated, out_of_order, misrouted, wrong]
@@ -108,7 +108,7 @@ impl CrowdStage {
 }
 
 #[test]
-fn a_right_history_passes() {
+fn a_correct_history_passes() {
     let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.accepted(1);
@@ -125,18 +125,18 @@ fn a_right_history_passes() {
 }
 
 #[test]
-fn a_hole_a_duplicate_and_a_late_one_are_told_apart() {
+fn holes_duplicates_and_late_messages_are_distinguished() {
     let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.message(0, 3, 2);
     assert_eq!(stage.faults(), [1, 0, 0, 0, 0]);
     stage.message(0, 2, 1);
     stage.message(0, 2, 1);
-    assert_eq!(stage.faults(), [0, 1, 1, 0, 0], "what comes late is not lost");
+    assert_eq!(stage.faults(), [0, 1, 1, 0, 0], "late messages are not lost");
 }
 
 #[test]
-fn a_gap_that_is_announced_is_no_loss() {
+fn an_announced_gap_is_no_loss() {
     let mut stage = CrowdStage::new();
     let gap = format!(r#"{{"type":"gap","room":"{}","from":1,"to":2}}"#, stage.room);
     stage.say(0, gap.as_bytes());
@@ -146,7 +146,7 @@ fn a_gap_that_is_announced_is_no_loss() {
 }
 
 #[test]
-fn strangers_and_early_messages_are_found() {
+fn misrouted_and_early_messages_are_found() {
     let mut stage = CrowdStage::new();
     stage.message(2, 1, 0);
     assert_eq!(stage.faults(), [0, 0, 0, 1, 0], "client 2 never joined");
@@ -156,7 +156,7 @@ fn strangers_and_early_messages_are_found() {
 }
 
 #[test]
-fn a_recovery_that_is_not_whole_is_found() {
+fn an_incomplete_recovery_is_found() {
     let mut stage = CrowdStage::new();
     stage.message(0, 1, 0);
     stage.returns();
@@ -193,18 +193,18 @@ fn two_receivers_cannot_see_different_rooms() {
     message.extend_from_slice(stage.room.as_bytes());
     message.extend_from_slice(CrowdStage::data(1).as_bytes());
     stage.say(1, &message);
-    assert_eq!(stage.faults(), [0, 0, 0, 0, 1], "seq 1 is publish 0 for the one and 1 for the other");
+    assert_eq!(stage.faults(), [0, 0, 0, 0, 1], "seq 1 is publish 0 for one client and 1 for the other");
 }
 
 #[test]
-fn answers_that_fit_nothing_are_found() {
+fn unexpected_replies_are_found() {
     let mut stage = CrowdStage::new();
     stage.accepted(1);
     stage.accepted(1);
     assert_eq!(stage.faults()[4], 1, "two publishes under one seq");
     let left = format!(r#"{{"type":"left","room":"{}"}}"#, stage.room);
     stage.say(0, left.as_bytes());
-    assert_eq!(stage.faults()[4], 2, "left unasked");
+    assert_eq!(stage.faults()[4], 2, "unexpected left");
     stage.say(0, b"{");
     assert_eq!(stage.faults()[4], 3, "garbage");
 }

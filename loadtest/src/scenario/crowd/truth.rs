@@ -1,16 +1,16 @@
-//! What the clients of a crowd know together: which publication has which seq in each room, and who sent it. Every
-//! receiver is held against it, so that two of them cannot have seen different histories.
+//! Owns the common knowledge of all clients in a crowd: seq and author of each publication. Every receiver is checked
+//! against it, so that no two receivers see different histories. Never knows receivers.
 
 use std::collections::HashMap;
 
 use crate::payload::Stamp;
 
-/// One connection of one client: publishes of it keep their order.
+/// One connection of a client. Its publishes keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Author {
     /// The client.
     pub client: u32,
-    /// Which of its connections.
+    /// Number of the connection.
     pub generation: u32,
 }
 
@@ -18,62 +18,62 @@ pub struct Author {
 #[derive(Debug, Default)]
 pub struct Truth {
     rooms: Vec<TrueRoom>,
-    /// The author of each publish, by the publish's number.
+    /// Author of each publish, by number.
     authors: Vec<Author>,
 }
 
 #[derive(Debug, Default)]
 struct TrueRoom {
     epoch: Option<String>,
-    /// The publish that has seq `index + 1`, if any receiver has seen it.
+    /// The publish with seq `index + 1`, if a receiver has seen it.
     order: Vec<Option<u32>>,
-    /// The seq of each publish that was seen.
+    /// Seq of each seen publish.
     seqs: HashMap<u32, u64>,
-    /// So many of `order` from its start are known and were checked against their authors' order.
+    /// Length of the known start of `order` that was checked against the authors' order.
     settled: usize,
     last_of: HashMap<Author, u32>,
 }
 
 impl Truth {
-    /// So many rooms, nothing published.
+    /// Creates `rooms` rooms without publications.
     #[must_use]
     pub fn new(rooms: u32) -> Self {
         Truth { rooms: (0..rooms).map(|_| TrueRoom::default()).collect(), authors: Vec::new() }
     }
 
-    /// A number for the next publish of `author`.
+    /// Assigns a number to the next publish of `author`.
     pub fn next_number(&mut self, author: Author) -> u32 {
         self.authors.push(author);
         u32::try_from(self.authors.len() - 1).expect("a run publishes fewer than 2^32 messages")
     }
 
-    /// The highest seq that anyone has seen in a room.
+    /// Highest seq seen in a room.
     #[must_use]
     pub fn head(&self, room: u32) -> u64 {
         self.rooms[room as usize].order.len() as u64
     }
 
-    /// The epoch of a room, once known.
+    /// Epoch of a room, if known.
     #[must_use]
     pub fn epoch(&self, room: u32) -> Option<&str> {
         self.rooms[room as usize].epoch.as_deref()
     }
 
-    /// Takes a room's epoch from a `joined`. The server does not restart under a run: it never changes.
+    /// Checks the epoch of a `joined`. It never changes, because the server does not restart during a run.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The contradiction.
     pub fn check_epoch(&mut self, room: u32, epoch: &str) -> Result<(), String> {
         let known = self.rooms[room as usize].epoch.get_or_insert_with(|| epoch.to_owned());
         if known == epoch { Ok(()) } else { Err(format!("room {room}: epoch {epoch} after {known}")) }
     }
 
-    /// Takes a publication that someone received, or the seq of a publish that was accepted.
+    /// Checks a received publication, or the seq in a reply to a publish.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The contradiction.
     pub fn check(&mut self, room_index: u32, seq: u64, stamp: Option<Stamp>) -> Result<(), String> {
-        let Some(stamp) = stamp else { return Err(format!("room {room_index}: seq {seq} without what was published")) };
+        let Some(stamp) = stamp else { return Err(format!("room {room_index}: seq {seq} without the published data")) };
         if stamp.room != room_index {
             return Err(format!("room {room_index}: seq {seq} is of room {}", stamp.room));
         }
@@ -85,7 +85,7 @@ impl Truth {
         if known != seq {
             return Err(format!("room {room_index}: publish {} has seq {seq} and {known}", stamp.number));
         }
-        // Far beyond anything published: not worth the memory.
+        // Far beyond the publishes: not worth the memory.
         let Some(index) = seq.checked_sub(1).filter(|index| *index < self.authors.len() as u64) else {
             return Err(format!("room {room_index}: seq {seq} of {} publishes", self.authors.len()));
         };
@@ -110,7 +110,9 @@ impl TrueRoom {
             self.settled += 1;
             let author = authors[number as usize];
             if let Some(before) = self.last_of.insert(author, number).filter(|before| *before > number) {
-                return Err(format!("{author:?} published {number} before {before}, the room has them the other way"));
+                return Err(format!(
+                    "{author:?} published {number} before {before}, but the room has the reverse order"
+                ));
             }
         }
         Ok(())
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_history_passes_in_any_order_of_seeing() {
+    fn one_history_passes_in_any_order() {
         let mut truth = Truth::new(1);
         for author in [A, B, A, B] {
             truth.next_number(author);
@@ -144,21 +146,21 @@ mod tests {
     }
 
     #[test]
-    fn two_histories_do_not() {
+    fn two_histories_fail() {
         let mut truth = Truth::new(2);
         assert_eq!((0..5).map(|_| truth.next_number(A)).last(), Some(4));
         assert_eq!(truth.check(0, 1, stamp(0)), Ok(()));
         assert!(truth.check(0, 1, stamp(1)).is_err(), "another publication under the same seq");
         assert!(truth.check(0, 2, stamp(0)).is_err(), "the same publication under another seq");
-        assert!(truth.check(1, 1, stamp(2)).is_err(), "another room's");
+        assert!(truth.check(1, 1, stamp(2)).is_err(), "of another room");
         assert!(truth.check(0, 3, stamp(9)).is_err(), "never published");
-        assert!(truth.check(0, 1 << 40, stamp(3)).is_err(), "a seq from nowhere");
-        assert!(truth.check(0, 0, stamp(3)).is_err(), "seqs begin with 1");
+        assert!(truth.check(0, 1 << 40, stamp(3)).is_err(), "a seq far beyond the publishes");
+        assert!(truth.check(0, 0, stamp(3)).is_err(), "seqs start at 1");
         assert!(truth.check(0, 2, None).is_err(), "no stamp");
     }
 
     #[test]
-    fn a_senders_order_is_checked() {
+    fn the_order_of_an_author_is_checked() {
         let mut truth = Truth::new(1);
         assert_eq!((0..3).map(|_| truth.next_number(A)).last(), Some(2));
         assert_eq!(truth.check(0, 2, stamp(0)), Ok(()));

@@ -1,6 +1,5 @@
-//! A chat: rooms of all sizes by Zipf's law, members that talk in bursts and read history and presence now and then,
-//! some that change rooms, lose their connection and come back. Everything is offered at times that were planned ahead,
-//! and what the clients hear is checked by their [`Crowd`].
+//! Owns `mixed`: a chat with room sizes by Zipf's law, members that publish in bursts and read history and presence,
+//! room changes and lost connections. All times are scheduled in advance. Never checks messages: the [`Crowd`] does.
 
 mod rooms;
 mod speech;
@@ -26,10 +25,10 @@ use speech::{Speech, Utterance};
 /// Messages of a history read.
 const PAGE: u32 = 20;
 
-/// How often a draining run looks who is behind.
+/// Interval at which a draining run counts missing messages.
 const LOOK_NS: u64 = 20 * MILLISECOND;
 
-/// Who lost its connection is away for up to this.
+/// Maximum time until a client reconnects.
 const AWAY_NS_MAX: u64 = 3 * SECOND;
 
 /// The scenario.
@@ -40,13 +39,13 @@ pub struct MixedActor {
     crowd: Crowd,
     zipf: Zipf,
     speech: Option<Speech>,
-    /// The client and the room of each burst that goes on.
+    /// Client and room of each burst in progress.
     bursts: HashMap<u64, (u32, u32)>,
     next_read: u64,
     next_move: u64,
-    /// What each client waits to be told.
+    /// The read of each client in flight.
     reading: Vec<Option<PendingRead>>,
-    /// Of each publish, by number.
+    /// Times of each publish, by number.
     publishes: Vec<Times>,
     looked: u64,
     message: Vec<u8>,
@@ -57,16 +56,16 @@ pub struct MixedActor {
     presence: Durations,
 }
 
-/// A read under way.
+/// A read in flight.
 #[derive(Clone, Copy, Debug)]
 struct PendingRead {
     scheduled: u64,
     room: u32,
-    /// A history read, of what comes after this seq; else a presence query.
+    /// For a history read, the seq to start after; `None` for a presence query.
     after: Option<u64>,
 }
 
-/// When a publish was due, and when its last receiver had it.
+/// Scheduled time of a publish, and time of its last delivery.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     scheduled: u64,
@@ -75,7 +74,7 @@ struct Times {
 }
 
 impl MixedActor {
-    /// Clients and rooms as planned; who is in which room is drawn when they connect.
+    /// Creates clients and rooms. Draws memberships when clients connect.
     #[must_use]
     pub fn new(plan: WorkerPlan, load: MixedLoad) -> Self {
         let is_binary = matches!(plan.dialect, Dialect::Binary);
@@ -101,7 +100,7 @@ impl MixedActor {
         }
     }
 
-    /// A client that can speak in `room` now: `wanted`, or any other.
+    /// A client that can publish to `room`: `wanted`, or another member.
     fn speaker(&self, fleet: &mut Fleet, wanted: u32, room: u32) -> Option<u32> {
         let is_in = |client: &u32| {
             let client = &self.crowd.clients[*client as usize];
@@ -111,7 +110,7 @@ impl MixedActor {
         std::iter::once(wanted).chain(from..self.clients).chain(0..from).find(is_in)
     }
 
-    /// A client that is in some room, and which: any one.
+    /// A random client with one of its rooms.
     fn anyone(&self, fleet: &mut Fleet) -> Option<(u32, u32)> {
         let from = fleet.rng.u32(..self.clients);
         let is_in = |client: &u32| self.room_of(&self.crowd.clients[*client as usize], 0).is_some();
@@ -120,7 +119,7 @@ impl MixedActor {
         self.room_of(&self.crowd.clients[client as usize], pick).map(|room| (client, room))
     }
 
-    /// One of the rooms that a client is in.
+    /// One of a client's rooms.
     fn room_of(&self, client: &CrowdClient, pick: usize) -> Option<u32> {
         let inside = client.rooms_in().count();
         client.rooms_in().nth(pick.checked_rem(inside)?).filter(|_| client.up)
@@ -131,7 +130,7 @@ impl MixedActor {
         let measured = self.crowd.phase == RunPhase::Measure;
         let planned = self.bursts.remove(&burst).or_else(|| self.anyone(fleet));
         let speaker = planned.and_then(|(client, room)| Some((self.speaker(fleet, client, room)?, room)));
-        // A room whose members are all gone has nothing more to say: someone else talks elsewhere.
+        // If all members of the room have left, another client publishes elsewhere.
         let Some((client, room)) = speaker.or_else(|| self.anyone(fleet)) else {
             fleet.counters.unsent += 1;
             return;
@@ -152,7 +151,7 @@ impl MixedActor {
     fn read(&mut self, fleet: &mut Fleet, scheduled: u64) {
         let Some((client, room)) = self.anyone(fleet) else { return };
         if self.reading[client as usize].is_some() {
-            // Its answers could be taken for each other: it is a read that is not made.
+            // Replies to two reads could be confused, so this read is skipped.
             return;
         }
         let after = fleet.rng.bool().then(|| self.crowd.head(room).saturating_sub(u64::from(PAGE)));
@@ -162,7 +161,7 @@ impl MixedActor {
             Some(after) => json::write_history(name, after, PAGE, &mut self.message),
             None => json::write_presence(name, &mut self.message),
         }
-        // A command may come in the JSON form on any connection.
+        // The JSON form is allowed on any connection.
         fleet.queue(client, Opcode::Text, &self.message);
         fleet.flush(client);
         self.reading[client as usize] = Some(PendingRead { scheduled, room, after });
@@ -178,9 +177,9 @@ impl MixedActor {
                     self.presence.record(took(read));
                 }
                 let is_right = self.crowd.room_named(&name) == Some(room);
-                // The one that asks is there itself.
+                // The client itself is present.
                 let is_right = is_right && (1..=u64::from(self.clients)).contains(&total);
-                (!is_right).then(|| format!("{name}: presence of {total}, asked for room {room}"))
+                (!is_right).then(|| format!("{name}: presence of {total}, requested for room {room}"))
             }
             (
                 Some(read @ PendingRead { room, after: Some(after), .. }),
@@ -199,7 +198,7 @@ impl MixedActor {
                 let page = || format!("{name}: {} messages after {after}, head {head}", messages.len());
                 checked.err().or_else(|| (!is_right).then(page))
             }
-            (_, said) => Some(format!("an answer to a read that was not asked: {said:?}")),
+            (_, said) => Some(format!("unexpected reply to a read: {said:?}")),
         };
         fleet.counters.reads += 1;
         if let Some(what) = wrong {
@@ -207,7 +206,7 @@ impl MixedActor {
         }
     }
 
-    /// Someone changes rooms, or loses its connection.
+    /// Makes a client change rooms, or lose its connection.
     fn move_someone(&mut self, fleet: &mut Fleet, now: u64) {
         let Some((client, room)) = self.anyone(fleet) else { return };
         if fleet.rng.bool() {
@@ -226,7 +225,7 @@ impl MixedActor {
                 self.crowd.go_away(client);
                 self.crowd.come_back(fleet, client, now + away);
             }
-            // What still comes is not looked at; `ended` tells when the server has agreed.
+            // Later messages are ignored; `ended` follows the server's close.
             _ => {
                 fleet.close(client);
                 self.crowd.go_away(client);
@@ -252,7 +251,7 @@ impl MixedActor {
     }
 }
 
-/// Until the next arrival of a Poisson process; for a rate of 0, for ever.
+/// Time until the next arrival of a Poisson process; `u64::MAX` for a rate of 0.
 fn gap(per_second: f64, fleet: &mut Fleet) -> u64 {
     if per_second <= 0.0 {
         return u64::MAX;

@@ -1,19 +1,20 @@
-//! Which clients are in which rooms of a chat: a few rooms of many, many of a few, by Zipf's law.
+//! Owns the assignment of clients to rooms by Zipf's law: few large rooms, many small ones. Never joins rooms.
 
 use fastrand::Rng;
 
-/// Rooms that a client is in at most: below what servers allow by default.
+/// Maximum rooms per client, below the default limits of servers.
 pub const ROOMS_PER_CLIENT_MAX: usize = 32;
 
-/// The weights of rooms, for drawing one.
+/// The weights of rooms.
 #[derive(Clone, Debug)]
 pub struct Zipf {
-    /// Sums of the weights up to each room.
+    /// Cumulative weights.
     sums: Vec<f64>,
 }
 
 impl Zipf {
-    /// So many rooms, at least one; the weight of the k-th, from 1, is `k` to the power of `-exponent`.
+    /// Creates weights for `rooms` rooms (at least 1). The k-th room, from 1, has weight `k` to the power of
+    /// `-exponent`.
     #[must_use]
     pub fn new(rooms: u32, exponent: f64) -> Self {
         let mut sum = 0.0;
@@ -24,7 +25,7 @@ impl Zipf {
         Zipf { sums: (1..=rooms.max(1)).map(add).collect() }
     }
 
-    /// How many rooms there are.
+    /// Number of rooms.
     #[must_use]
     pub fn rooms(&self) -> u32 {
         self.sums.len() as u32
@@ -34,14 +35,13 @@ impl Zipf {
         self.sums[self.sums.len() - 1]
     }
 
-    /// A room, by weight.
+    /// Draws a room by weight.
     pub fn draw(&self, rng: &mut Rng) -> u32 {
         let at = rng.f64() * self.total();
         (self.sums.partition_point(|sum| *sum <= at) as u32).min(self.rooms() - 1)
     }
 
-    /// Sizes of the rooms, largest first, that add up to `memberships` where rooms can hold so many: each at least 1 and
-    /// at most `clients`.
+    /// Sizes of the rooms, largest first, from 1 to `clients`. They add up to `memberships` if possible.
     #[must_use]
     pub fn sizes(&self, memberships: u32, clients: u32) -> Vec<u32> {
         let mut before = 0.0;
@@ -51,7 +51,7 @@ impl Zipf {
             ((share * f64::from(memberships)) as u32).clamp(1, clients)
         };
         let mut sizes: Vec<u32> = self.sums.iter().map(share).collect();
-        // What rounding and the bounds leave over, or take too much of, is spread over the first rooms that can.
+        // Spreads the difference from rounding and bounds over the first possible rooms.
         let mut sum: u32 = sizes.iter().sum();
         while sum != memberships {
             let before = sum;
@@ -71,7 +71,7 @@ impl Zipf {
         sizes
     }
 
-    /// The rooms of each client: every client is in one at least, no client twice in one.
+    /// The rooms of each client: at least one, without duplicates.
     #[must_use]
     pub fn assign(&self, memberships: u32, clients: u32, rng: &mut Rng) -> Vec<Vec<u32>> {
         let mut rooms_of: Vec<Vec<u32>> = vec![Vec::new(); clients as usize];
@@ -79,7 +79,7 @@ impl Zipf {
         rng.shuffle(&mut unplaced);
         let share = f64::from(clients) / f64::from(memberships.max(1));
         for (room, size) in (0u32..).zip(self.sizes(memberships, clients)) {
-            // Each room takes its share of those that are in none yet, the rest from all.
+            // Each room takes its share of clients without a room, and the rest from all clients.
             let fresh = ((f64::from(size) * share).round() as usize).min(unplaced.len());
             for client in unplaced.split_off(unplaced.len() - fresh) {
                 rooms_of[client as usize].push(room);
@@ -113,13 +113,13 @@ mod tests {
         assert!(sizes.is_sorted_by(|larger, smaller| larger + 1 >= *smaller), "{sizes:?}");
         let ratio = f64::from(sizes[0]) / f64::from(sizes[9]);
         assert!((ratio - 10f64.powf(1.1)).abs() < 1.5, "first to tenth: {ratio}");
-        assert_eq!(Zipf::new(4, 0.0).sizes(40, 100), [10; 4], "exponent 0: all alike");
+        assert_eq!(Zipf::new(4, 0.0).sizes(40, 100), [10; 4], "exponent 0: equal sizes");
         assert_eq!(Zipf::new(3, 4.0).sizes(30, 10), [10; 3], "no room is larger than all clients");
         assert_eq!(Zipf::new(5, 1.0).sizes(3, 10), [1; 5], "no room is empty");
     }
 
     #[test]
-    fn everyone_is_somewhere_and_nowhere_twice() {
+    fn every_client_has_rooms_without_duplicates() {
         let mut rng = Rng::with_seed(1);
         for (clients, memberships) in [(1, 1), (10, 10), (500, 1_000), (500, 3_333)] {
             let zipf = Zipf::new(50, 1.1);

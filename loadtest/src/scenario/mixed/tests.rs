@@ -1,4 +1,4 @@
-//! A chat against a small server: everything is received once, reads are answered right, and faults are found.
+//! A chat against a small server: everything arrives once, reads are answered correctly, and faults are found.
 
 use super::*;
 use crate::measure::counters::Counters;
@@ -6,7 +6,7 @@ use crate::plan::Scenario;
 use crate::scenario::tests::fake::{Fault, serve};
 use crate::scenario::tests::{lead, plan_of};
 
-/// Six clients in four rooms that publish, read, move and lose connections all the time.
+/// Six clients in four rooms publish, read, change rooms and lose connections.
 fn chat_against(fault: Fault, done: &dyn Fn(&Counters) -> bool) -> (Counters, Findings) {
     let load = MixedLoad {
         rooms: 4,
@@ -23,7 +23,7 @@ fn chat_against(fault: Fault, done: &dyn Fn(&Counters) -> bool) -> (Counters, Fi
 }
 
 #[test]
-fn a_right_chat_passes() {
+fn a_correct_chat_passes() {
     let enough = |counters: &Counters| counters.recovered >= 5 && counters.reads >= 100 && counters.published >= 1_000;
     let (counters, findings) = chat_against(Fault::None, &enough);
     let received = counters.duplicated + counters.out_of_order + counters.misrouted + counters.wrong;
@@ -56,7 +56,7 @@ fn faults_are_found_in_a_chat() {
 }
 
 #[test]
-fn everyone_has_rooms_and_the_sum_is_as_asked() {
+fn every_client_has_rooms_and_the_sum_is_right() {
     let load = MixedLoad {
         rooms: 30,
         zipf: 1.1,

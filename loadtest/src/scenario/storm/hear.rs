@@ -1,4 +1,5 @@
-//! What members of a storm hear, held against what was published: each publication once, live or by recovery.
+//! Owns the checks of received messages in a storm: each publication once, live or by recovery. Never disconnects
+//! members.
 
 use super::member::MemberStage;
 use super::{RECOVERABLE, StormActor};
@@ -11,7 +12,7 @@ impl StormActor {
     pub(super) fn joined(&mut self, fleet: &mut Fleet, client: u32, now: u64, joined: Said) {
         let Said::Joined { epoch, seq, recovered, messages, following, .. } = joined else { return };
         if self.members[client as usize].stage != MemberStage::Joining {
-            return self.wrong(fleet, || format!("client {client}: joined unasked"));
+            return self.wrong(fleet, || format!("client {client}: unexpected joined"));
         }
         fleet.counters.joins += 1;
         let room_index = self.room_of(client);
@@ -39,13 +40,13 @@ impl StormActor {
         self.come_in_if_whole(fleet, client, now);
     }
 
-    /// A rejoin was answered: what is told begins with `first` and ends with the head.
+    /// Handles the reply to a rejoin, with messages from `first` to the head.
     fn rejoined(&mut self, fleet: &mut Fleet, client: u32, first: u64, head: u64, recovered: bool) {
         let room_index = self.room_of(client);
         let member = &mut self.members[client as usize];
         let last = member.last();
         if last > head {
-            return self.wrong(fleet, || format!("client {client}: head {head} behind {last}, which was received"));
+            return self.wrong(fleet, || format!("client {client}: head {head} is before {last}, which was received"));
         }
         if recovered {
             fleet.counters.recovered += 1;
@@ -55,7 +56,7 @@ impl StormActor {
             return;
         }
         fleet.counters.not_recovered += 1;
-        // What it is given is the newest history; part of that it may have.
+        // The messages are the newest history, part of which the member may have.
         member.repeated_until = last;
         if first > last + 1 {
             let missed = member.sequence.announce_gap(last + 1, first - 1);
@@ -112,7 +113,7 @@ impl StormActor {
             }
             _ => false,
         };
-        // Without numbers, the first publication after a break tells what was missed.
+        // Without numbers, the first publication after a reconnect shows what was missed.
         if delivery.seq.is_none() && member.unsure && number > member.sequence.next() {
             let from = member.sequence.next();
             let missed = member.sequence.announce_gap(from, number - 1);
@@ -139,7 +140,7 @@ impl StormActor {
 
     fn land(&mut self, fleet: &mut Fleet, room_index: u32, number: u32, (stays, replayed): (bool, bool), now: u64) {
         let Some(flight) = self.rooms[room_index as usize].flights.arrive(number) else {
-            return self.wrong(fleet, || format!("room {room_index}: publish {number} is not under way"));
+            return self.wrong(fleet, || format!("room {room_index}: publish {number} is not in flight"));
         };
         fleet.counters.outstanding -= 1;
         fleet.counters.replayed += u64::from(replayed);

@@ -1,67 +1,68 @@
-//! One member of a storm: where it is between losing its connection and having everything that it missed.
+//! Owns the state of one member in a storm, from the loss of its connection until it has caught up. Never sends.
 
 use crate::measure::sequence::Sequence;
 
 /// A client in its room.
 #[derive(Debug, Default)]
 pub struct StormMember {
-    /// What it has received, over all its connections.
+    /// Received numbers, over all connections.
     pub sequence: Sequence,
-    /// How far its connection is.
+    /// Stage of its connection.
     pub stage: MemberStage,
-    /// Storms hit it.
+    /// Whether storms hit it.
     pub is_hit: bool,
-    /// It has been in before.
+    /// Whether it has caught up before.
     pub was_in: bool,
-    /// A storm took its connection, and it is not back.
+    /// Whether a storm disconnected it and it is not back.
     pub away: bool,
-    /// It is back at a server without numbers, and has not received anything yet that tells what it missed.
+    /// Whether it has received nothing since its reconnect to a server without numbers, so that missed publications are
+    /// unknown.
     pub unsure: bool,
-    /// Attempts since it lost its connection.
+    /// Attempts since the loss of its connection.
     pub attempts: u8,
-    /// When its last attempt began, in nanoseconds of the fleet's clock.
+    /// Start of its last attempt, in nanoseconds of the fleet's clock.
     pub started: u64,
-    /// History up to this seq, told while it catches up, is nothing new.
+    /// While catching up, history up to this seq is a repetition.
     pub repeated_until: u64,
 }
 
-/// How far a connection is.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MemberStage {
-    /// There is none.
+    /// No connection.
     #[default]
     Away,
     /// The join was sent.
     Joining,
-    /// It was answered; what was missed, up to this seq, is coming.
+    /// The join was answered; missed messages up to this seq follow.
     CatchingUp {
-        /// The room's head when the join was answered.
+        /// The room's head in the reply to the join.
         head: u64,
     },
-    /// It has everything.
+    /// Caught up.
     In,
 }
 
 impl StormMember {
-    /// The last seq that it has, every one before it included.
+    /// The last seq received without a hole before it.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.sequence.next().saturating_sub(1)
     }
 
-    /// A first join was answered at this head: it is owed what comes after.
+    /// Handles the reply to the first join: messages after the head are expected.
     pub fn begin_behind(&mut self, head: u64) {
         self.sequence = Sequence::starting_at(head + 1);
         self.repeated_until = head;
     }
 
-    /// A storm takes its connection.
+    /// Handles a disconnect by a storm.
     pub fn break_off(&mut self) {
         self.lose();
         self.away = true;
     }
 
-    /// Its connection is gone.
+    /// Handles the loss of its connection.
     pub fn lose(&mut self) {
         self.stage = MemberStage::Away;
         self.unsure = true;
@@ -69,7 +70,7 @@ impl StormMember {
         self.repeated_until = 0;
     }
 
-    /// It is in. Returns whether a storm had taken it out.
+    /// Handles the end of catching up. Returns whether a storm had disconnected it.
     pub fn come_in(&mut self) -> bool {
         self.stage = MemberStage::In;
         self.was_in = true;

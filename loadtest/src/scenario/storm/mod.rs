@@ -1,6 +1,6 @@
-//! All readers lose their connections at once and come back as fast as they may, by position, while publishers go on.
-//! Every member must get every publication once: live, or by recovery. Where the server has no recovery, what was
-//! missed is counted as that.
+//! Owns `storm`: all readers lose their connections at once and reconnect as fast as allowed, by position, while
+//! publishers continue. Every member must get every publication once, live or by recovery; without recovery, missed
+//! publications are counted. Never disconnects publishers.
 
 mod hear;
 mod member;
@@ -21,11 +21,11 @@ use crate::payload::Stamp;
 use crate::plan::{RunPhase, StormLoad, WorkerPlan};
 use member::{MemberStage, StormMember};
 
-/// Attempts that failed wait at most this long before the next one.
+/// Maximum wait after a failed attempt.
 const BACKOFF_NS_MAX: u64 = 30 * SECOND;
 
-/// A server without numbers may not have taken the last joins yet: the last publish, by which all can tell what they
-/// missed, waits so long.
+/// Wait before the last publish, which shows each member what it missed: a server without numbers may still process
+/// joins.
 const SETTLED_NS: u64 = 200 * MILLISECOND;
 
 /// The scenario.
@@ -37,18 +37,18 @@ pub struct StormActor {
     members: Vec<StormMember>,
     schedule: ArrivalSchedule,
     phase: RunPhase,
-    /// The storm that is not over.
+    /// The storm in progress.
     raging: Option<Raging>,
     next_storm: u64,
-    /// When the last one came back.
+    /// End of the last storm.
     calm_since: u64,
-    /// The last publish of each room was sent.
+    /// Whether the last publish of each room was sent.
     closed: bool,
     message: Vec<u8>,
     calm: Durations,
     during: Durations,
     last_receiver: Durations,
-    /// Of publishes that no storm touched: what their latencies are judged by. In a storm the generator reconnects.
+    /// Lag of publishes outside of storms, which affects the verdict. In a storm the generator is busy with reconnects.
     lag: Durations,
     lag_during: Durations,
     back: Durations,
@@ -61,26 +61,25 @@ struct StormRoom {
     name: String,
     clients: Range<u32>,
     flights: Flights,
-    /// seq of publish 0, where the server numbers.
+    /// Seq of publish 0, if the server numbers publications.
     offset: Option<u64>,
     epoch: Option<String>,
-    /// The publisher lost its connection: what it was sending went with it.
+    /// The publisher lost its connection, and unsent publishes with it.
     abandoned: bool,
 }
 
-/// A storm under way.
+/// A storm in progress.
 struct Raging {
     since: u64,
-    /// Members that are not back.
+    /// Disconnected members.
     away: u64,
-    /// CPU time of this thread and of the server when it began.
+    /// CPU time of this thread and of the server at the start.
     cpu_ns: u64,
     server_ns: u64,
 }
 
 impl StormActor {
-    /// Rooms of the plan's size. The first member of each is its publisher; it stays, and so do the first others that
-    /// are spared.
+    /// Creates rooms of the plan's size. The first member of each room is its publisher. Storms hit the last members.
     #[must_use]
     pub fn new(plan: WorkerPlan, load: StormLoad) -> Self {
         let mut members: Vec<StormMember> = (0..plan.clients).map(|_| StormMember::default()).collect();
@@ -154,7 +153,7 @@ impl StormActor {
         fleet.counters.outstanding += u64::from(receivers);
     }
 
-    /// All that are to be hit, at once.
+    /// Starts a storm: disconnects all affected members.
     fn strike(&mut self, fleet: &mut Fleet, now: u64) {
         let hit = |member: &StormMember| member.is_hit && member.stage == MemberStage::In;
         let hit: Vec<u32> = (0u32..).zip(&self.members).filter(|(_, member)| hit(member)).map(|(at, _)| at).collect();
@@ -175,7 +174,7 @@ impl StormActor {
         }
     }
 
-    /// At once, or after a random part of the backoff, which doubles with each attempt that failed.
+    /// Reconnects a member at once, or after a random part of the backoff, which doubles with each failed attempt.
     fn reconnect(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
         let member = &mut self.members[client as usize];
         let attempt = member.attempts;
@@ -191,7 +190,7 @@ impl StormActor {
         }
     }
 
-    /// The member has joined, and has all that it missed.
+    /// Handles a member that has joined and caught up.
     fn come_in(&mut self, fleet: &mut Fleet, client: u32, now: u64) {
         let member = &mut self.members[client as usize];
         let started = member.started;
@@ -216,7 +215,8 @@ impl StormActor {
         }
     }
 
-    /// Draining, without numbers: one more publish of each room, so that whoever missed something before it can tell.
+    /// Publishes once more in each room while draining, if the server does not number publications, so that members
+    /// detect what they missed.
     fn close(&mut self, fleet: &mut Fleet, now: u64) {
         let is_calm = self.raging.is_none() && now.saturating_sub(self.calm_since) >= SETTLED_NS;
         if self.plan.dialect.is_numbered() || self.closed || !is_calm {
@@ -271,7 +271,7 @@ impl Behavior for StormActor {
                 self.complaints.add(|| format!("client {client}: refused: {code}: {message}"));
             }
             Said::Asked { answer } => fleet.queue(client, self.plan.dialect.opcode(), &answer),
-            Said::Garbage(what) => self.wrong(fleet, || format!("client {client}: not understood: {what}")),
+            Said::Garbage(what) => self.wrong(fleet, || format!("client {client}: invalid message: {what}")),
             _ => fleet.counters.other_messages += 1,
         }
     }
@@ -330,7 +330,7 @@ impl Actor for StormActor {
     fn enter(&mut self, fleet: &mut Fleet, phase: RunPhase, now: u64) {
         let before = std::mem::replace(&mut self.phase, phase);
         if phase == RunPhase::Measure {
-            // Half an interval of calm first: what the storms are held against.
+            // Starts with half an interval without a storm, for comparison.
             self.next_storm = now + self.load.every_ns / 2;
         }
         match phase {

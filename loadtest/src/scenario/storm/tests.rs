@@ -1,4 +1,4 @@
-//! Storms against a small server: everything is received once over the break, and each fault of a recovery is found.
+//! Storms against a small server: everything arrives once despite reconnects, and each fault of a recovery is found.
 
 use super::*;
 use crate::dialect::Dialect;
@@ -8,7 +8,7 @@ use crate::plan::{PublishPace, Scenario};
 use crate::scenario::tests::fake::{Fault, serve};
 use crate::scenario::tests::{lead, plan_of};
 
-/// Publishes while the four readers of two rooms are away and back, several times.
+/// Publishes while the four readers of two rooms reconnect several times.
 fn storm_against(fault: Fault, dialect: Dialect) -> (Counters, Findings) {
     let pace = PublishPace::Even { per_second: 2_000.0 };
     let load = StormLoad { pace, share_per_mille: 1_000, every_ns: 20 * MILLISECOND, backoff_ns: 10 * MILLISECOND };
@@ -23,7 +23,7 @@ fn faults(counters: &Counters) -> u64 {
 }
 
 #[test]
-fn everything_is_received_once_over_the_break() {
+fn everything_arrives_once_despite_reconnects() {
     let (counters, findings) = storm_against(Fault::None, Dialect::Binary);
     assert_eq!(faults(&counters), 0, "{counters:?} {:?}", findings.complaints);
     assert_eq!(counters.expected, counters.published * 3);
@@ -38,7 +38,7 @@ fn everything_is_received_once_over_the_break() {
 }
 
 #[test]
-fn without_recovery_what_was_missed_is_told_as_that() {
+fn without_recovery_missed_publications_are_counted() {
     let template = |text: &str| text.to_owned();
     let templates = Templates {
         target: String::new(),
@@ -55,12 +55,12 @@ fn without_recovery_what_was_missed_is_told_as_that() {
 }
 
 #[test]
-fn a_recovery_that_is_not_exact_is_found() {
+fn an_inexact_recovery_is_found() {
     let (forgotten, _) = storm_against(Fault::Forget, Dialect::Binary);
     assert!(forgotten.wrong > 0 && forgotten.lost() > 0, "{forgotten:?}");
     let (repeated, _) = storm_against(Fault::Repeat, Dialect::Binary);
     assert!(repeated.wrong > 0 && repeated.duplicated > 0, "{repeated:?}");
     let (refused, _) = storm_against(Fault::NoRecovery, Dialect::Binary);
     assert!(refused.wrong > 0 && refused.missed > 0 && refused.not_recovered > 0, "{refused:?}");
-    assert_eq!(refused.lost(), 0, "what was told is not lost: {refused:?}");
+    assert_eq!(refused.lost(), 0, "reported publications are not lost: {refused:?}");
 }

@@ -1,4 +1,4 @@
-//! A small server of the binary form, and of a raw one, that can be told to misbehave.
+//! A small server with the binary form and a raw protocol, and with optional faults.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use roomring::wire::message::{Decoder, Event};
 
 use crate::fleet::address::Target;
 
-/// What it does wrong: most to every tenth publication of each room.
+/// A fault. Most affect every tenth publication of each room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -24,11 +24,11 @@ pub enum Fault {
     Renumber,
     Corrupt,
     Disconnect,
-    /// A recovery leaves out its first publication, if there is one.
+    /// A recovery omits its first publication.
     Forget,
-    /// A recovery begins with the last publication that the client has.
+    /// A recovery starts with the last publication that the client has.
     Repeat,
-    /// Nobody's position is known any more.
+    /// No position can be recovered.
     NoRecovery,
 }
 
@@ -36,18 +36,17 @@ pub enum Fault {
 struct FakeRoom {
     seq: u64,
     members: Vec<TcpStream>,
-    /// All publications so far, as frames, the first with seq 1.
+    /// All publications as frames; the first has seq 1.
     history: Vec<Vec<u8>>,
     /// Their data.
     data: Vec<Vec<u8>>,
-    /// A frame that is sent behind the next one.
+    /// A frame to send after the next one.
     kept: Option<Vec<u8>>,
 }
 
 type FakeRooms = Arc<Mutex<HashMap<Vec<u8>, FakeRoom>>>;
 
-/// A server of the binary form that does `fault` to every tenth publication of each room. Its threads end with the
-/// clients.
+/// Starts a server with a fault. Its threads end with the clients.
 pub fn serve(fault: Fault) -> Target {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -59,7 +58,7 @@ pub fn serve(fault: Fault) -> Target {
                 let peer = stream.peer_addr();
                 attend(stream, &rooms, fault);
                 let (Ok(peer), Ok(mut rooms)) = (peer, rooms.lock()) else { return };
-                // A socket that is broken already has no peer.
+                // A broken socket has no peer.
                 let stays = |member: &TcpStream| member.peer_addr().is_ok_and(|of| of != peer);
                 rooms.values_mut().for_each(|room| room.members.retain(stays));
             });
@@ -159,7 +158,7 @@ fn command(stream: &mut TcpStream, message: &[u8], rooms: &FakeRooms, fault: Fau
     let mut accepted = 132u32.to_le_bytes().to_vec();
     accepted.extend_from_slice(&seq.to_le_bytes());
     accepted.extend_from_slice(name);
-    // The publisher may have gone: the others get it all the same.
+    // Even if the publisher has left, the others get the publication.
     drop(stream.write_all(&server_frame(Opcode::Binary, &accepted)));
     match fault {
         Fault::Lose if strikes => return Some(()),
@@ -200,7 +199,7 @@ fn join(stream: &mut TcpStream, room: &mut FakeRoom, name: &[u8], last: Option<u
     stream.write_all(&answer).ok()
 }
 
-/// `J` and a room's name joins, without an answer; `P`, the name, a space and anything publishes.
+/// Raw protocol: `J` and a room's name joins without a reply; `P`, the name, a space and data publishes.
 fn raw(stream: &mut TcpStream, message: &[u8], rooms: &mut HashMap<Vec<u8>, FakeRoom>) -> Option<()> {
     let (name, data) =
         message[1..].split_at(message.iter().position(|byte| *byte == b' ').unwrap_or(message.len()) - 1);
@@ -214,7 +213,7 @@ fn raw(stream: &mut TcpStream, message: &[u8], rooms: &mut HashMap<Vec<u8>, Fake
     Some(())
 }
 
-/// A presence query or a history read, in the JSON form.
+/// Answers a presence query or a history read in the JSON form.
 fn read(stream: &mut TcpStream, text: &str, rooms: &FakeRooms) -> Option<()> {
     let rooms = rooms.lock().ok()?;
     let asked: serde_json::Value = serde_json::from_str(text).ok()?;

@@ -1,4 +1,4 @@
-//! The generator against a small server that can be told to misbehave: each fault must be found, and none without one.
+//! The generator against a small server with optional faults: it must find each fault, and none without one.
 
 pub mod fake;
 
@@ -19,10 +19,10 @@ use crate::payload::PayloadKind;
 use crate::plan::{PublishPace, RunPhase, Scenario, WorkerPlan};
 use fake::{Fault, serve};
 
-/// What a run of a test waits for at most, in nanoseconds.
+/// Maximum duration of a phase, in nanoseconds.
 const LONG: u64 = 20 * SECOND;
 
-/// The plan of six clients in two rooms.
+/// A plan with six clients in two rooms.
 pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> WorkerPlan {
     WorkerPlan {
         targets: vec![target],
@@ -44,8 +44,8 @@ pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> WorkerPl
     }
 }
 
-/// Leads a scenario through its phases; it is measured until `done`. What a server that misbehaves owes at the end never
-/// comes: then `drain` bounds the wait for it.
+/// Leads a scenario through its phases and measures until `done`. `drain` bounds the wait for messages that a faulty
+/// server never sends.
 pub fn lead<A: Actor>(
     plan: WorkerPlan,
     make: impl FnOnce(WorkerPlan) -> A,
@@ -85,7 +85,7 @@ pub fn lead<A: Actor>(
     (fleet.counters, findings)
 }
 
-/// Two rooms of three members, 200 publishes each at an open loop.
+/// Two rooms of three members, with 200 publishes each in an open loop.
 fn fanout_against(fault: Fault, stalled_per_mille: u32) -> (Counters, Findings) {
     let pace = PublishPace::Even { per_second: 2_000.0 };
     let plan = plan_of(Scenario::Fanout { pace, stalled_per_mille }, Dialect::Binary, serve(fault));
@@ -95,7 +95,7 @@ fn fanout_against(fault: Fault, stalled_per_mille: u32) -> (Counters, Findings) 
 }
 
 #[test]
-fn a_right_server_passes() {
+fn a_correct_server_passes() {
     let (counters, findings) = fanout_against(Fault::None, 0);
     assert_eq!(counters.delivered, counters.expected, "{counters:?}");
     assert_eq!(counters.expected, counters.published * 3);
@@ -107,7 +107,7 @@ fn a_right_server_passes() {
 }
 
 #[test]
-fn a_right_server_passes_with_json_over_tls() {
+fn a_correct_server_passes_with_json_over_tls() {
     let pace = PublishPace::Even { per_second: 1_000.0 };
     let edge = Edge { tls: true, ..Edge::default() };
     let plan = plan_of(Scenario::Echo { pace }, Dialect::json(), secure::serve());
@@ -126,9 +126,12 @@ fn a_right_server_passes_with_json_over_tls() {
 }
 
 #[test]
-fn stalled_readers_are_not_owed_anything_and_catch_up() {
+fn stalled_readers_do_not_count_and_catch_up() {
     let (counters, findings) = fanout_against(Fault::None, 334);
-    assert_eq!(counters.expected, counters.published, "of three one is healthy: 334 of 1,000 are rounded up to two");
+    assert_eq!(
+        counters.expected, counters.published,
+        "one of three members is healthy: 334 of 1,000 rounds up to two stalled ones"
+    );
     assert_eq!((counters.lost(), counters.wrong, counters.holes), (0, 0, 0), "{counters:?} {findings:?}");
 }
 
@@ -148,6 +151,6 @@ fn every_fault_is_found() {
     let corrupt = of(Fault::Corrupt);
     assert!(corrupt.wrong >= corrupt.published / 20 && corrupt.lost() > 0, "{corrupt:?}");
     let cut = of(Fault::Disconnect);
-    // What strikes is given to nobody: those that are cut off later miss it, and have no excuse for that.
+    // The publication with the fault reaches nobody, so members that are disconnected later miss it without excuse.
     assert!(cut.disconnected > 0 && cut.cut_off > 0 && cut.lost() > 0, "{cut:?}");
 }

@@ -256,7 +256,8 @@ fn plain_http_is_refused_in_plain_http() {
 #[test]
 fn a_client_that_has_ended_its_stream_is_still_answered() {
     let certificate = TestCertificate::new();
-    // Ends by close_notify, by the end of the socket's stream, or by both; together with the end of the handshake, or later.
+    // Ends by close_notify, by the end of the socket's stream, or by both; together with the end of the handshake, or
+    // later.
     for version in VERSIONS {
         for (notifies, ends, at_once) in
             [(true, false, false), (false, true, false), (true, true, false), (true, true, true), (false, true, true)]

@@ -1,5 +1,5 @@
-//! Any of the targets of `tests/fuzz/targets`, named by `FUZZ_TARGET`, under libFuzzer. The corpus folder of the command
-//! line is given the target's seeds before it is read.
+//! Any of the targets of `tests/fuzz/targets`, named by `FUZZ_TARGET`, under libFuzzer. The corpus folder of the
+//! command line is given the target's seeds before it is read.
 
 #![no_main]
 
