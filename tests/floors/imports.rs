@@ -215,7 +215,7 @@ impl Crate {
             base.pop()?;
             rest = after;
         }
-        self.from_root(&[&base, rest].concat(), followed)
+        self.find_from_root(&[&base, rest].concat(), followed)
     }
 
     /// Where a path leads whose first segment is a name that the file imports.
@@ -229,7 +229,7 @@ impl Crate {
     }
 
     /// Where a path from the crate's root leads.
-    fn from_root(&self, path: &[String], followed: usize) -> Option<Place> {
+    fn find_from_root(&self, path: &[String], followed: usize) -> Option<Place> {
         let length = (0..=path.len()).rev().find(|end| self.by_module.contains_key(&path[..*end]))?;
         let index = self.by_module[&path[..length]];
         let Some(name) = path.get(length) else { return Some(Place::Module(index)) };

@@ -133,10 +133,8 @@ impl Home {
     }
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if self.membership_left(room, conn, false, effects) {
-            if reply.wants_reply() {
-                self.say_of(conn.slot, Some(room), encode_reply(&Reply::Left { room }, reply), effects);
-            }
+        if self.membership_left(room, conn, false, effects) && reply.wants_reply() {
+            self.say_of(conn.slot, Some(room), encode_reply(&Reply::Left { room }, reply), effects);
         }
     }
 
