@@ -7,7 +7,32 @@ use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::{Compression, Limits, RoomClass, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
+use roomring::wire::dialect::{DIALECTS, Dialect, Identifies};
 use roomring::wire::handshake::ForwardedHeader;
+use roomring::wire::json;
+use roomring::wire::protocol::{BadRequest, Command, Request};
+
+/// The server's own dialects, and one whose connections identify themselves by their first message.
+static OFFERED: [Dialect; 3] = [
+    DIALECTS[0],
+    DIALECTS[1],
+    Dialect {
+        subprotocol: "roomring.v1.message",
+        read_text: read_identifying,
+        identifies: Identifies::ByMessage,
+        ..DIALECTS[0]
+    },
+];
+
+/// The JSON form, in which `refresh` identifies the connection.
+fn read_identifying(text: &str) -> Result<Request<'_>, BadRequest> {
+    let Request { reply, command } = json::parse_command(text)?;
+    let command = match command {
+        Command::Refresh { token } => Command::Identify { token: Some(token), user: None },
+        command => command,
+    };
+    Ok(Request { reply, command })
+}
 
 /// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute; and one
 /// by a key that is not known.
@@ -87,7 +112,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         ],
         linked: false,
         durable: false,
-        dialects: &roomring::wire::dialect::DIALECTS,
+        dialects: &OFFERED,
         trace_part: u64::MAX / 4,
     })
 }
