@@ -113,7 +113,11 @@ pub fn upgrade(kind: u8) -> String {
     };
     let path = if kind == 255 { "/echo" } else { "/ws" };
     let refuse = if kind & 128 == 0 { "" } else { "&refuse=close" };
-    let form = if kind & 16 == 0 { "json" } else { "binary" };
+    let form = match kind & 16 {
+        _ if kind % 8 == 3 => "message",
+        0 => "json",
+        _ => "binary",
+    };
     let deflate = match kind & 32 {
         0 => "",
         _ => "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=12\r\n",
@@ -172,5 +176,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [&[0][..], &connect(0, 255), b"\x04\x00\x81\x02hi\x04\x00\x01\x02a\xc3\x04\x00\x80\x01\xbc\x04\x00\x89\x00"]
             .concat(),
         [&[0][..], &two, &chat, &[9, 255, 9, 255, 9, 255]].concat(),
+        [&[0][..], &connect(0, 3), &connect(1, 43), &[6, 0, 12, 6, 1, 12], &chat, &[11, 0, 9, 100]].concat(),
+        [&[0][..], &connect(0, 3), &connect(1, 11), &[6, 1, 0, 9, 200], b"\x04\x00\x01\x05hello\x0b\x00"].concat(),
     ]
 }

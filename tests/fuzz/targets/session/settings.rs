@@ -9,7 +9,32 @@ use roomring::engine::settings::{
     Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
 };
 use roomring::engine::trusted::Trusted;
+use roomring::wire::dialect::{DIALECTS, Dialect, Identifies};
 use roomring::wire::handshake::ForwardedHeader;
+use roomring::wire::json;
+use roomring::wire::protocol::{BadRequest, Command, Request};
+
+/// The server's own dialects, and one whose connections identify themselves by their first message.
+static OFFERED: [Dialect; 3] = [
+    DIALECTS[0],
+    DIALECTS[1],
+    Dialect {
+        subprotocol: "roomring.v1.message",
+        read_text: read_identifying,
+        identifies: Identifies::ByMessage,
+        ..DIALECTS[0]
+    },
+];
+
+/// The JSON form, in which `refresh` identifies the connection.
+fn read_identifying(text: &str) -> Result<Request<'_>, BadRequest> {
+    let Request { reply, command } = json::parse_command(text)?;
+    let command = match command {
+        Command::Refresh { token } => Command::Identify { token: Some(token), user: None },
+        command => command,
+    };
+    Ok(Request { reply, command })
+}
 
 /// Tokens by the secret `fuzz`: of anyone for long, of someone with two patterns, of someone for another minute; and one
 /// by a key that is not known.
@@ -87,7 +112,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             class("latest:*", room(SlowPolicy::Latest, true, 5)),
             class("dark:*", room(SlowPolicy::Skip, false, 0)),
         ],
-        dialects: &roomring::wire::dialect::DIALECTS,
+        dialects: &OFFERED,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
         trace_sample: u64::MAX / 4,
