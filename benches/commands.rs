@@ -1,4 +1,4 @@
-//! What a client asks, out of messages: the JSON form and the binary form. Data is found and checked, never copied.
+//! Reads commands in the JSON form and the binary form. Data is found and checked, never copied.
 //! `cargo bench --bench commands`.
 
 use std::time::Duration;
@@ -15,18 +15,18 @@ const ROOM: &str = "room-00042";
 const SIZES: [usize; 5] = [32, 128, 1_024, 16_384, 65_536];
 
 fn main() {
-    // Enough for the clock, however cold the first call is.
+    // Long enough for the resolution of the clock, even if the first call is cold.
     divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// A publish whose data is a string.
+/// A publish of a string.
 #[divan::bench(args = SIZES)]
 fn json_publish(bencher: Bencher<'_, '_>, size: usize) {
     let data = "x".repeat(size - 2);
     parse_json(bencher, &format!(r#"{{"type":"publish","room":"{ROOM}","data":"{data}"}}"#));
 }
 
-/// A publish whose data is an object of many small fields, with an id and a key.
+/// A publish of an object with many small fields, with an id and a key.
 #[divan::bench(args = SIZES)]
 fn json_publish_of_objects(bencher: Bencher<'_, '_>, size: usize) {
     let field = r#""x":[12,-3.5,true,null,"a"],"#;
@@ -54,7 +54,7 @@ fn json_ping(bencher: Bencher<'_, '_>) {
     parse_json(bencher, r#"{"type":"ping","id":7}"#);
 }
 
-/// Any bytes behind a room's name.
+/// A publish of any bytes.
 #[divan::bench(args = SIZES)]
 fn binary_publish(bencher: Bencher<'_, '_>, size: usize) {
     let mut message = command_op::PUBLISH.to_le_bytes().to_vec();

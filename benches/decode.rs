@@ -1,4 +1,4 @@
-//! Client frames into messages: header, unmasking in place, UTF-8 of text, assembly of fragments. By kind and size.
+//! Decodes client frames into messages, by kind and size: header, unmasking in place, UTF-8 of text, assembly of fragments.
 //! `cargo bench --bench decode`.
 
 use std::time::Duration;
@@ -26,19 +26,19 @@ fn text(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, &client_frame(Opcode::Text, &vec![b'x'; size], KEY), size);
 }
 
-/// Text of two-byte characters: the UTF-8 check has to look closely.
+/// Text of two-byte characters, which has no fast path in the UTF-8 check.
 #[divan::bench(args = SIZES)]
 fn text_of_umlauts(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, &client_frame(Opcode::Text, "ä".repeat(size / 2).as_bytes(), KEY), size);
 }
 
-/// Any bytes: nothing to check.
+/// Any bytes, without a check.
 #[divan::bench(args = SIZES)]
 fn binary(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, &client_frame(Opcode::Binary, &vec![7; size], KEY), size);
 }
 
-/// A text message in four fragments: copied once to be put together.
+/// A text message in four fragments, copied once to be assembled.
 #[divan::bench(args = SIZES)]
 fn four_fragments(bencher: Bencher<'_, '_>, size: usize) {
     let piece = vec![b'x'; size / 4];
@@ -49,7 +49,7 @@ fn four_fragments(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, &bytes, size);
 }
 
-/// A frame that arrives in two halves: what has come is kept until the rest does.
+/// A frame that arrives in two halves.
 #[divan::bench(args = SIZES)]
 fn cut_in_two(bencher: Bencher<'_, '_>, size: usize) {
     let frame = client_frame(Opcode::Text, &vec![b'x'; size], KEY);
@@ -60,7 +60,7 @@ fn cut_in_two(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// 64 messages of 128 bytes in one read; items are messages.
+/// 64 messages of 128 bytes in one read, counted as items.
 #[divan::bench]
 fn burst_of_64(bencher: Bencher<'_, '_>) {
     let burst = client_frame(Opcode::Text, &[b'x'; 128], KEY).repeat(64);
@@ -71,10 +71,10 @@ fn burst_of_64(bencher: Bencher<'_, '_>) {
         .bench_local_refs(|bytes| assert_eq!(drain(&mut decoder, bytes), 64));
 }
 
-/// One message; the copy that is unmasked in place is made outside the measured time.
+/// One message. The copy that is unmasked in place is not measured.
 fn decode(bencher: Bencher<'_, '_>, frame: &[u8], size: usize) {
     let mut decoder = Decoder::default();
-    // Divan chooses by the first call how many make a sample: that one is not to be a cold one.
+    // Divan chooses the sample size by the first call, which must therefore not be cold.
     (0..100).for_each(|_| assert_eq!(drain(&mut decoder, &mut frame.to_vec()), 1));
     bencher
         .counter(BytesCount::new(size))
@@ -82,7 +82,7 @@ fn decode(bencher: Bencher<'_, '_>, frame: &[u8], size: usize) {
         .bench_local_refs(|bytes| assert_eq!(drain(&mut decoder, bytes), 1));
 }
 
-/// Messages in `input`, all of which is taken.
+/// Decodes all of `input` and returns the number of messages.
 fn drain(decoder: &mut Decoder, mut input: &mut [u8]) -> usize {
     let mut messages = 0;
     loop {

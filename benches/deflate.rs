@@ -1,4 +1,4 @@
-//! permessage-deflate of one message, each by itself, as a chat's JSON; by size. `cargo bench --bench deflate`.
+//! Compresses and inflates single messages of a chat's JSON, by size. `cargo bench --bench deflate`.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn main() {
     divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// A `message` push of that many bytes.
+/// A `message` push of `size` bytes.
 fn json(size: usize) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "please", "review", "the", "change", "before", "lunch", "thanks", "again", "meeting", "moved", "to",
@@ -35,25 +35,25 @@ fn json(size: usize) -> Vec<u8> {
     text
 }
 
-/// At level 1, the default.
+/// Level 1, the default.
 #[divan::bench(args = SIZES)]
 fn compress(bencher: Bencher<'_, '_>, size: usize) {
     compress_at(bencher, 1, Window::Bits15, size);
 }
 
-/// At level 1, for clients that hold 4 KiB.
+/// Level 1, for clients with a window of 4 KiB.
 #[divan::bench(args = SIZES)]
 fn compress_small_window(bencher: Bencher<'_, '_>, size: usize) {
     compress_at(bencher, 1, Window::Bits12, size);
 }
 
-/// At level 6.
+/// Level 6.
 #[divan::bench(args = SIZES)]
 fn compress_smaller(bencher: Bencher<'_, '_>, size: usize) {
     compress_at(bencher, 6, Window::Bits15, size);
 }
 
-/// A finished frame into a compressed one, as a broadcast is.
+/// A finished frame, as in a broadcast.
 #[divan::bench(args = SIZES)]
 fn frame(bencher: Bencher<'_, '_>, size: usize) {
     let mut compressor = Compressor::new(1);
@@ -63,7 +63,7 @@ fn frame(bencher: Bencher<'_, '_>, size: usize) {
         .bench_local(|| compressor.compress_frames(Window::Bits15, black_box(&frame), 1, usize::MAX));
 }
 
-/// What level 6 has made.
+/// Messages compressed at level 6.
 #[divan::bench(args = SIZES)]
 fn inflate(bencher: Bencher<'_, '_>, size: usize) {
     let compressed = Compressor::new(6).compress(Window::Bits15, &json(size)).expect("smaller").to_vec();
@@ -73,7 +73,7 @@ fn inflate(bencher: Bencher<'_, '_>, size: usize) {
         .bench_local(|| inflater.inflate(black_box(&compressed), size).expect("whole").len());
 }
 
-/// Compressed messages that cost the most for their size, each as large as a message may be by default.
+/// The most expensive compressed messages, each as large as a message may be by default.
 #[divan::bench(args = HOSTILE)]
 fn inflate_64_kib_of(bencher: Bencher<'_, '_>, kind: &str) {
     let payload = hostile(kind);
@@ -143,7 +143,7 @@ fn hostile(kind: &str) -> Vec<u8> {
         }
         _ => unreachable!(),
     }
-    // An empty stored block, less the tail that is not sent.
+    // An empty stored block without its tail, which is not sent.
     bits.push(0, 3);
     bits.bytes
 }

@@ -1,5 +1,5 @@
-//! What the server says into finished frames: a publication in the forms that somebody reads, pushes, control frames.
-//! `cargo bench --bench encode`.
+//! Encodes the server's messages into finished frames: publications in one form and in both, replies, pushes, control
+//! frames. `cargo bench --bench encode`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use roomring::base::ids::{Epoch, RoomName, UserName};
 use roomring::wire::encode::{encode_push, encode_reply};
 use roomring::wire::form::{Form, Forms};
 use roomring::wire::frame::{Opcode, close_frame, server_frame};
-use roomring::wire::protocol::{Push, Reply, ReplyTo};
+use roomring::wire::protocol::{Answer, Push, Reply, ReplyTo};
 use roomring::wire::publication::{Content, Data, DataKind, Publication};
 
 #[global_allocator]
@@ -18,7 +18,7 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 const SIZES: [usize; 5] = [32, 128, 1_024, 16_384, 65_536];
 
 fn main() {
-    // Enough for the clock, however cold the first call is.
+    // Long enough for the resolution of the clock, even if the first call is cold.
     divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
@@ -52,7 +52,7 @@ fn publication(bencher: Bencher<'_, '_>, kind: DataKind, forms: Forms, size: usi
     let data = Data { kind, bytes: data.as_bytes() };
     bencher.counter(BytesCount::new(size)).bench_local(|| {
         let content = Content::new(&room, black_box(1_234_567), &from, 1_700_000_000_000, data);
-        // Dropped at once: many large ones alive at a time would measure the allocator.
+        // Dropped at once, because many large publications alive at the same time would measure the allocator.
         drop(black_box(Publication::encode(black_box(&content), forms)));
     });
 }
@@ -62,11 +62,12 @@ fn publication(bencher: Bencher<'_, '_>, kind: DataKind, forms: Forms, size: usi
 fn reply_published(bencher: Bencher<'_, '_>, form: Form) {
     let to = ReplyTo { id: (form == Form::Json).then_some(7), form };
     let epoch = Epoch(0x0123_4567_89ab_cdef);
-    let reply = Reply::Published { room: "room-00042", seq: Some(1_234_567), epoch, duplicate: false };
+    let (room, answer) = (names().0, Answer::Published { epoch, seq: Some(1_234_567), duplicate: false });
+    let reply = Reply::Answer { room: &room, answer: &answer };
     bencher.bench_local(|| encode_reply(black_box(&reply), to));
 }
 
-/// A member has missed messages.
+/// A gap.
 #[divan::bench(args = Form::ALL)]
 fn push_gap(bencher: Bencher<'_, '_>, form: Form) {
     let (room, _) = names();

@@ -1,5 +1,5 @@
-//! Unmasking in place, by size and by how the payload lies in memory, beside the loop that RFC 6455 section 5.3 writes
-//! down. `cargo bench --bench unmask`.
+//! Unmasks in place, by size and alignment of the payload, compared with the loop of RFC 6455 section 5.3.
+//! `cargo bench --bench unmask`.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const SIZES: [usize; 6] = [4, 32, 125, 1_024, 16_384, 65_536];
 
 fn main() {
-    // Enough for the clock, however cold the first call is.
+    // Long enough for the resolution of the clock, even if the first call is cold.
     divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// Behind a header of 6 or 8 bytes, as payloads lie in a receive buffer.
+/// Payloads after a header of 6 or 8 bytes, as in a receive buffer.
 #[divan::bench(args = SIZES)]
 fn payload(bencher: Bencher<'_, '_>, size: usize) {
     let header = if size <= 125 { 6 } else { 8 };
     run(bencher, header, size, |bytes| unmask(bytes, black_box(KEY), 0));
 }
 
-/// 1,024 bytes that begin so many bytes behind a boundary of 64.
+/// 1,024 bytes at offsets from a boundary of 64.
 #[divan::bench(args = [0, 1, 4, 8, 31])]
 fn alignment(bencher: Bencher<'_, '_>, start: usize) {
     run(bencher, start, 1_024, |bytes| unmask(bytes, black_box(KEY), 0));
 }
 
-/// 1,024 bytes that continue a payload so many bytes into it: the key is turned.
+/// 1,024 bytes at offsets of a payload, which rotate the key.
 #[divan::bench(args = [0, 1, 3])]
 fn offset(bencher: Bencher<'_, '_>, offset: usize) {
     run(bencher, 0, 1_024, |bytes| unmask(bytes, black_box(KEY), black_box(offset)));
@@ -49,8 +49,8 @@ fn naive(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// `unmask` over `size` bytes that begin `start` bytes behind a boundary of 64. Twice masked is unmasked, so the same
-/// bytes serve every time.
+/// Runs `unmask` on `size` bytes that begin `start` bytes after a boundary of 64. The same bytes serve every time, because
+/// masking twice restores them.
 fn run(bencher: Bencher<'_, '_>, start: usize, size: usize, mut unmask: impl FnMut(&mut [u8])) {
     let mut buffer = vec![b'x'; size + 64 + start];
     let start = buffer.as_ptr().align_offset(64) + start;

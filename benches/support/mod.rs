@@ -260,6 +260,7 @@ pub fn settings(shape: &Shape) -> Settings {
         compression: None,
         rooms: Arc::new(rooms),
         classes: Vec::new(),
+        dialects: &roomring::wire::dialect::DIALECTS,
         trace_sample: 0,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,

@@ -67,9 +67,10 @@ impl End {
 }
 
 /// HTTP status and error of every refusal before a WebSocket opens (PROTOCOL section 1). Status 0: the socket was closed
-/// without an answer. What is not listed counts as the last.
-pub const REFUSALS: [(u16, &str); 18] = [
+/// without an answer, or its client did not identify itself in time. What is not listed counts as the last.
+pub const REFUSALS: [(u16, &str); 19] = [
     (0, "head_timeout"),
+    (0, "greeting_timeout"),
     (400, "bad_request"),
     (401, "invalid_token"),
     (401, "token_expired"),
@@ -110,7 +111,7 @@ pub const ERRORS: [ErrorCode; 17] = [
     ErrorCode::Internal,
 ];
 
-/// Most kinds of commands. The wire has their names and their order.
+/// Maximum number of kinds of commands. `wire::protocol` has their names, in the order of their indices.
 pub const COMMAND_KINDS_MAX: usize = 32;
 
 /// One core's counts by cause. One writer, as for every [`Counter`].

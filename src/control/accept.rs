@@ -1,55 +1,55 @@
-//! What a request takes for an answer: `Accept` (RFC 9110 section 12.5.1). Knows no route.
+//! Content negotiation by `Accept` (RFC 9110 section 12.5.1). Knows no route.
 
 use crate::wire::handshake::lexer::Lexer;
 
-/// A media type that can be answered.
+/// A media type that a response can have.
 #[derive(Clone, Copy, Debug)]
 pub struct Media {
-    /// Before the slash.
+    /// The part before the slash.
     pub kind: &'static str,
-    /// Behind it.
+    /// The part after the slash.
     pub subtype: &'static str,
-    /// Its parameter `version`: a range that names another one is for another type.
+    /// Its parameter `version`. A range that names another version does not match.
     pub version: &'static str,
 }
 
-/// How much a media type is wanted.
+/// How well a media type suits the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
-    /// Thousandths; 0: not at all.
+pub struct Preference {
+    /// The range's quality in thousandths; 0: not acceptable.
     pub quality: u16,
-    /// 3: by its name and version, 2: by its name, 1: by its kind, 0: by `*/*`, or not named at all.
-    pub precision: u8,
+    /// How specific the matching range is: 3 with type and version, 2 with the type, 1 `kind/*`, 0 `*/*` or none.
+    pub specificity: u8,
 }
 
-/// How much `media` is wanted by all `Accept` headers of a request. Of the ranges that hold it the most precise counts,
-/// the first of several. Without any range everything is wanted; a header counts up to what cannot be read.
-pub fn wish(headers: &[&[u8]], media: Media) -> Wish {
-    let (mut best, mut ranges) = (None::<Wish>, 0);
+/// How well `media` suits the client, by all `Accept` headers of a request. The most specific matching range decides, and
+/// the first one of several. Without ranges everything is acceptable. A header is read up to its first syntax error.
+pub fn preference(headers: &[&[u8]], media: Media) -> Preference {
+    let (mut best, mut ranges) = (None::<Preference>, 0);
     for header in headers {
         let mut lexer = Lexer(header);
         while let Some(range) = next_range(&mut lexer) {
             ranges += 1;
-            if let Some(precision) = range.precision(media)
-                && best.is_none_or(|best| precision > best.precision)
+            if let Some(specificity) = range.specificity(media)
+                && best.is_none_or(|best| specificity > best.specificity)
             {
-                best = Some(Wish { quality: range.quality, precision });
+                best = Some(Preference { quality: range.quality, specificity });
             }
         }
     }
-    best.unwrap_or(Wish { quality: if ranges == 0 { 1_000 } else { 0 }, precision: 0 })
+    best.unwrap_or(Preference { quality: if ranges == 0 { 1_000 } else { 0 }, specificity: 0 })
 }
 
-struct Range<'a> {
+struct MediaRange<'a> {
     kind: &'a [u8],
     subtype: &'a [u8],
     version: Option<Vec<u8>>,
     quality: u16,
 }
 
-impl Range<'_> {
-    /// As in [`Wish`]; `None`: it does not hold the type.
-    fn precision(&self, media: Media) -> Option<u8> {
+impl MediaRange<'_> {
+    /// As in [`Preference`]; `None` if the range does not match.
+    fn specificity(&self, media: Media) -> Option<u8> {
         let is = |found: &[u8], wanted: &str| found.eq_ignore_ascii_case(wanted.as_bytes());
         match (self.kind, self.subtype, &self.version) {
             (b"*", b"*", _) => Some(0),
@@ -63,15 +63,15 @@ impl Range<'_> {
     }
 }
 
-/// The next range of a list. `None`: there is none, or it cannot be read.
-fn next_range<'a>(lexer: &mut Lexer<'a>) -> Option<Range<'a>> {
+/// The next range of a list; `None` at its end or at a syntax error.
+fn next_range<'a>(lexer: &mut Lexer<'a>) -> Option<MediaRange<'a>> {
     lexer.skip_blanks();
     while lexer.take(b',') {}
     let kind = lexer.token()?;
     if !lexer.skip(b'/') {
         return None;
     }
-    let mut range = Range { kind, subtype: lexer.token()?, version: None, quality: 1_000 };
+    let mut range = MediaRange { kind, subtype: lexer.token()?, version: None, quality: 1_000 };
     while lexer.take(b';') {
         let name = lexer.token()?;
         if !lexer.skip(b'=') {
@@ -87,7 +87,7 @@ fn next_range<'a>(lexer: &mut Lexer<'a>) -> Option<Range<'a>> {
     matches!(lexer.peek(), None | Some(b',')).then_some(range)
 }
 
-/// From 0 to 1, with up to three decimals (RFC 9110 section 12.4.2).
+/// A quality from 0 to 1, with up to three decimals (RFC 9110 section 12.4.2), in thousandths.
 fn quality(text: &[u8]) -> Option<u16> {
     let (whole, decimals) = text.split_first()?;
     let decimals = if decimals.is_empty() { decimals } else { decimals.strip_prefix(b".")? };
@@ -105,14 +105,14 @@ mod tests {
 
     const TEXT: Media = Media { kind: "text", subtype: "plain", version: "0.0.4" };
 
-    fn wished(headers: &[&str]) -> (u16, u8) {
+    fn preferred(headers: &[&str]) -> (u16, u8) {
         let headers: Vec<&[u8]> = headers.iter().map(|header| header.as_bytes()).collect();
-        let Wish { quality, precision } = wish(&headers, TEXT);
-        (quality, precision)
+        let Preference { quality, specificity } = preference(&headers, TEXT);
+        (quality, specificity)
     }
 
     #[test]
-    fn the_most_precise_range_counts() {
+    fn the_most_specific_range_decides() {
         for (headers, expected) in [
             (&[][..], (1_000, 0)),
             (&[""], (1_000, 0)),
@@ -129,7 +129,7 @@ mod tests {
             (&["application/json, text/plain;q=0.1234"], (0, 0)),
             (&["application/json text/plain"], (1_000, 0)),
         ] {
-            assert_eq!(wished(headers), expected, "{headers:?}");
+            assert_eq!(preferred(headers), expected, "{headers:?}");
         }
         for (text, expected) in
             [("1", Some(1_000)), ("0.", Some(0)), ("0.07", Some(70)), ("1.001", None), (".5", None), ("-1", None)]

@@ -1,25 +1,25 @@
-//! The text of `/metrics`: every counter of every core, merged when it is asked for. Keeps no metric of its own.
+//! The text of `/metrics`: every counter of every core, and the metrics of the server's parts, read at each scrape. Keeps
+//! no metric itself.
 
 use std::fmt::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::Watched;
-use super::accept::{Media, wish};
+use super::accept::{Media, preference};
 use super::process::Process;
 use super::requests::Requests;
 use super::sample::{counter, gauge};
+use super::watched::{Metric, Watched, uptime};
 use crate::base::breaker::BreakerState;
 use crate::base::causes::{ENDS, ERRORS, REFUSALS};
 use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, CounterKind, Histogram};
 use crate::wire::protocol::COMMANDS;
 
-/// The two texts that monitoring systems read.
+/// The two text formats of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus text 0.0.4.
@@ -29,13 +29,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one to answer with, by the request's `Accept` headers: the one that is wanted more. OpenMetrics, which says
-    /// more, goes to those who name it; the older text to everyone else, whatever they ask for.
+    /// The format that the client prefers by its `Accept` headers. OpenMetrics must be named; every other client gets the
+    /// Prometheus text, whatever it accepts.
     pub fn accepted(headers: &[&[u8]]) -> Self {
-        let newer = wish(headers, Media { kind: "application", subtype: "openmetrics-text", version: "1.0.0" });
-        let older = wish(headers, Media { kind: "text", subtype: "plain", version: "0.0.4" });
-        let names_newer = newer.quality > 0 && newer.precision >= 2;
-        if names_newer && (newer.quality, newer.precision) >= (older.quality, older.precision) {
+        let newer = preference(headers, Media { kind: "application", subtype: "openmetrics-text", version: "1.0.0" });
+        let older = preference(headers, Media { kind: "text", subtype: "plain", version: "0.0.4" });
+        let names_newer = newer.quality > 0 && newer.specificity >= 2;
+        if names_newer && (newer.quality, newer.specificity) >= (older.quality, older.specificity) {
             Format::OpenMetrics
         } else {
             Format::Prometheus
@@ -51,7 +51,7 @@ impl Format {
     }
 }
 
-/// The metrics of now.
+/// Renders the current metrics.
 pub fn render(watched: &Watched, requests: &Requests, format: Format) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape::of(watched, requests)));
@@ -63,7 +63,7 @@ pub fn render(watched: &Watched, requests: &Requests, format: Format) -> String 
     }
 }
 
-/// OpenMetrics names a counter without `_total` where it describes it; the older text names it as its samples do.
+/// OpenMetrics describes a counter without the `_total` of its samples; the Prometheus text describes it with.
 fn as_prometheus(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut counter = "";
@@ -84,19 +84,17 @@ fn as_prometheus(open_metrics: &str) -> String {
     text
 }
 
-/// One reading of everything.
+/// The values of one scrape.
 #[derive(Debug)]
 struct Scrape {
     cores: Arc<[Arc<CoreCounters>]>,
     uptime_s: f64,
     draining: bool,
-    tls_expires_s: u64,
-    log_lines_lost: u64,
     breakers: Vec<(&'static str, BreakerState)>,
-    /// Of the HTTP API: route, status, count.
+    /// Requests to the HTTP API: route, status, count.
     requests: Vec<(&'static str, u16, u64)>,
-    /// Sent, and lost on the way.
-    spans: Option<(u64, u64)>,
+    /// Metrics of the server's parts.
+    parts: Vec<Metric>,
     process: Process,
 }
 
@@ -104,13 +102,11 @@ impl Scrape {
     fn of(watched: &Watched, requests: &Requests) -> Self {
         Self {
             cores: watched.cores.clone(),
-            uptime_s: super::uptime().as_secs_f64(),
+            uptime_s: uptime().as_secs_f64(),
             draining: watched.is_draining(),
-            tls_expires_s: watched.tls_expires_s.load(Ordering::Relaxed),
-            log_lines_lost: (watched.log_lines_lost)(),
-            breakers: watched.breakers.iter().map(|breaker| (breaker.name, (breaker.read)())).collect(),
+            breakers: watched.parts.iter().flat_map(|part| part.breakers()).collect(),
             requests: requests.counts(),
-            spans: watched.spans.as_ref().map(|exported| (exported.sent(), exported.failed())),
+            parts: watched.parts.iter().flat_map(|part| part.metrics()).collect(),
             process: Process::read(),
         }
     }
@@ -162,52 +158,62 @@ impl Scrape {
     }
 
     fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "Time from a publication's arrival to the flush that hands it to the kernel, per delivery.";
+        let help = "Time from a publish's arrival to the flush of each delivery to the kernel.";
         self.histogram(encoder, "roomring_publish_to_flush_seconds", help, |core| &core.publish_to_flush)?;
         let help = "Round-trip time of WebSocket pings.";
         self.histogram(encoder, "roomring_round_trip_seconds", help, |core| &core.round_trip)?;
-        let help = "Time from a socket's acceptance to its WebSocket's opening.";
+        let help = "Time from accepting a socket to opening its WebSocket.";
         self.histogram(encoder, "roomring_upgrade_seconds", help, |core| &core.upgrade)?;
-        let help = "Time that one turn of a core takes, from its first input to its end.";
+        let help = "Duration of one turn of a core.";
         self.histogram(encoder, "roomring_turn_seconds", help, |core| &core.turn)
     }
 
-    /// Closes, refusals, commands and drops: every cause there is, from the start, so that a rate of it is known at once.
+    /// Closes, refusals, commands and drops. Every cause has a sample from the start, so that rates see its first increase.
     fn by_cause(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "WebSocket connections that have ended, by close code and cause; code none: the client's own doing.";
+        let help =
+            "WebSocket connections ended, by close code and cause; code none: ended by the client or the network.";
         let ends = self.cores.iter().map(|core| core.causes.ends().collect());
         let labels =
             ENDS.iter().map(|(code, cause)| vec![("code", (*code).to_owned()), ("cause", (*cause).to_owned())]);
-        labelled(encoder, "roomring_connections_closed", help, ends, labels)?;
-        let help = "Upgrades refused, by HTTP status and error, also where a close frame told; status 0: closed without an answer.";
+        labeled(encoder, "roomring_connections_closed", help, ends, labels)?;
+        let help = "Upgrades refused, by HTTP status and error, including those refused by a close frame; status 0: closed without a response.";
         let refusals = self.cores.iter().map(|core| core.causes.refusals().collect());
         let labels =
             REFUSALS.iter().map(|(status, error)| vec![("status", status.to_string()), ("error", (*error).to_owned())]);
-        labelled(encoder, "roomring_upgrades_refused", help, refusals, labels)?;
-        let help = "Commands answered by an error, by its code.";
+        labeled(encoder, "roomring_upgrades_refused", help, refusals, labels)?;
+        let help = "Commands refused, by error code.";
         let errors = self.cores.iter().map(|core| core.causes.errors().collect());
         let labels = ERRORS.iter().map(|code| vec![("code", code.as_str().to_owned())]);
-        labelled(encoder, "roomring_commands_refused", help, errors, labels)?;
-        let help = "Commands received, by type; bad: not readable, or of an unknown type.";
+        labeled(encoder, "roomring_commands_refused", help, errors, labels)?;
+        let help = "Commands received, by type; bad: malformed or of unknown type.";
         let commands = self.cores.iter().map(|core| core.causes.commands().collect());
         let labels = COMMANDS.iter().map(|kind| vec![("type", (*kind).to_owned())]);
-        labelled(encoder, "roomring_commands", help, commands, labels)?;
-        let help = "What some member or core was not given, by cause: slow (outbox full), gap (lost to history), \
-                    lane (put off, and made good from history), push (no number, lane full).";
+        labeled(encoder, "roomring_commands", help, commands, labels)?;
+        let help = "Deliveries dropped, by cause: slow (outbox full), gap (no longer in history), \
+                    lane (lane full, delivered later from history), push (unnumbered push, lane full).";
         let drops = self.cores.iter().map(|core| {
             let counters = [&core.dropped_slow, &core.dropped_gap, &core.dropped_lane, &core.dropped_push];
             counters.map(Counter::get).to_vec()
         });
         let labels = ["slow", "gap", "lane", "push"].iter().map(|cause| vec![("cause", (*cause).to_owned())]);
-        labelled(encoder, "roomring_drops", help, drops, labels)
+        labeled(encoder, "roomring_drops", help, drops, labels)
     }
 
-    fn spans(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Some((sent, failed)) = self.spans else { return Ok(()) };
-        let help = "Spans of sampled publishes, by what became of them at the collector.";
-        let mut metric = encoder.encode_descriptor("roomring_spans", help, None, MetricType::Counter)?;
-        counter(&mut metric.encode_family(&[("result", "sent")])?, &sent)?;
-        counter(&mut metric.encode_family(&[("result", "failed")])?, &failed)
+    fn parts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        for Metric { name, help, kind, samples } in self.parts.iter().filter(|metric| !metric.samples.is_empty()) {
+            let mut metric = encoder.encode_descriptor(name, help, None, *kind)?;
+            for (label, value) in samples {
+                let encode = |metric: &mut MetricEncoder<'_>| match kind {
+                    MetricType::Counter => counter(metric, value),
+                    _ => metric.encode_gauge(value),
+                };
+                match label {
+                    Some(label) => encode(&mut metric.encode_family(&[*label])?)?,
+                    None => encode(&mut metric)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -222,28 +228,17 @@ impl Scrape {
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         self.process.encode(encoder)?;
-        let mut lost = encoder.encode_descriptor(
-            "roomring_log_lines_lost",
-            "Log lines that found no room in the queue to standard error.",
-            None,
-            MetricType::Counter,
-        )?;
-        counter(&mut lost, &self.log_lines_lost)?;
         if !self.breakers.is_empty() {
-            let help = "Circuit breakers: 0 closed, 1 half-open, 2 open.";
+            let help = "State of each circuit breaker: 0 closed, 1 half-open, 2 open.";
             let mut states = encoder.encode_descriptor("roomring_breaker_state", help, None, MetricType::Gauge)?;
             for (target, state) in &self.breakers {
                 states.encode_family(&[("target", *target)])?.encode_gauge(&(*state as u64))?;
             }
         }
-        gauge(encoder, "roomring_uptime_seconds", "Time since the process began.", &self.uptime_s)?;
+        gauge(encoder, "roomring_uptime_seconds", "Time since the start of the process, in seconds.", &self.uptime_s)?;
         gauge(encoder, "roomring_cores", "Cores that serve connections.", &(self.cores.len() as u64))?;
-        gauge(encoder, "roomring_draining", "1 while the server is about to end.", &u64::from(self.draining))?;
-        if self.tls_expires_s > 0 {
-            let help = "When the TLS certificate in use expires, in Unix seconds.";
-            gauge(encoder, "roomring_tls_certificate_expiry_timestamp_seconds", help, &self.tls_expires_s)?;
-        }
-        let help = "1, with the version of the program.";
+        gauge(encoder, "roomring_draining", "1 while the server drains, else 0.", &u64::from(self.draining))?;
+        let help = "Always 1; the label has the version.";
         let mut build = encoder.encode_descriptor("roomring_build_info", help, None, MetricType::Gauge)?;
         build.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_u64)
     }
@@ -267,13 +262,13 @@ impl Collector for Scrape {
         self.by_cause(&mut encoder)?;
         self.histograms(&mut encoder)?;
         self.requests(&mut encoder)?;
-        self.spans(&mut encoder)?;
-        self.process(&mut encoder)
+        self.process(&mut encoder)?;
+        self.parts(&mut encoder)
     }
 }
 
-/// One family: for each core a count for each set of labels.
-fn labelled(
+/// Encodes a metric with one sample for each core and each set of labels.
+fn labeled(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

@@ -1,4 +1,4 @@
-//! One sample in the text of `/metrics`. Knows no metric by name.
+//! Helpers that encode one sample of a metric. Knows no metric by name.
 
 use std::fmt::Error;
 

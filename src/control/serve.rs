@@ -1,5 +1,5 @@
-//! HTTP/1.1 on the control address. Every wait and every buffer has a bound, and whoever keeps the server waiting longest
-//! makes way, so that no client of it can hold the service thread's memory or keep others out.
+//! HTTP/1.1 on the control address. Every wait and every buffer has a bound, and the slowest client is closed for the next,
+//! so that no client can hold the service thread's memory or keep others out. Knows no route.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,35 +16,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::places::{Place, Places};
+use super::connection_limit::{ConnectionLimit, Permit};
 use crate::base::log_gate::LogGate;
 use crate::io::clock;
 
-/// Connections at a time; over it the one that has kept the server waiting longest makes way.
+/// Connections at a time; over it the one that has kept the server waiting longest is closed.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes of a request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// A request head must be complete, and a kept connection used again, within this.
+/// A request head must arrive, and a kept-alive connection be used again, within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection is asked to end after this, so that a client that reads nothing does not keep its place.
+/// A connection is shut down after this time, so that a client that reads nothing does not stay.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// An answer under way at the end of [`LIFETIME`] may take so much longer.
-const LAST_ANSWER: Duration = Duration::from_secs(5);
+/// A response in flight at the end of [`LIFETIME`] may take this much longer.
+const LAST_RESPONSE: Duration = Duration::from_secs(5);
 
-/// After a failed accept that nobody could make way for, before the next; twice as long each time, up to
-/// [`ACCEPT_PAUSE_MAX`].
+/// The pause after a failed accept when no connection can be closed for it; it doubles up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause.
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Serves until the future is dropped, which ends its connections too.
+/// Serves until the future is dropped, which closes its connections too.
 pub async fn serve(listener: TcpListener, router: Router) {
-    let places = Places::new(CONNECTIONS_MAX);
+    let limit = ConnectionLimit::new(CONNECTIONS_MAX);
     let mut connections = JoinSet::new();
     let mut failures = Failures::default();
     loop {
@@ -53,17 +52,17 @@ pub async fn serve(listener: TcpListener, router: Router) {
         match accepted {
             Ok((stream, _)) => {
                 failures.pause = None;
-                let place = places.take(clock::now().mono_ms());
-                let task = connections.spawn(serve_connection(stream, router.clone(), place.clone()));
-                place.hold(task);
+                let permit = limit.admit(clock::now().mono_ms());
+                let task = connections.spawn(serve_connection(stream, router.clone(), permit.clone()));
+                permit.served_by(task);
             }
             Err(error) => {
                 failures.tell(&error);
                 let lacks_memory =
                     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
-                // A client that keeps the server waiting holds a descriptor that the next one needs.
-                if lacks_memory && places.clear_one(clock::now().mono_ms()) {
-                    // It is closed in its own task's turn.
+                // A slow client holds a descriptor that the next one needs.
+                if lacks_memory && limit.close_slowest(clock::now().mono_ms()) {
+                    // The task of the connection closes it.
                     yield_now().await;
                 } else {
                     sleep(failures.next_pause()).await;
@@ -73,7 +72,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-/// Accepts that failed in a row.
+/// Consecutive failures of accept.
 #[derive(Default)]
 struct Failures {
     /// The last pause.
@@ -96,43 +95,43 @@ impl Failures {
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, place: Place) {
-    let service = Tracked { service: TowerToHyperService::new(router), place };
+async fn serve_connection(stream: TcpStream, router: Router, permit: Permit) {
+    let service = Tracked { service: TowerToHyperService::new(router), permit };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        // A client may end its stream right behind its request.
+        // A client may shut down its stream right after its request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // How a client's connection ended is the client's business.
+    // How a connection ended does not matter.
     let ended = timeout(LIFETIME, connection.as_mut()).await.is_ok();
     if !ended {
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(LAST_ANSWER, connection).await;
+        let _ = timeout(LAST_RESPONSE, connection).await;
     }
 }
 
-/// Tells when a connection's request is being worked on, and when its client is waited for.
+/// Marks in a connection's permit when a request is in flight, and when the server waits for the client.
 struct Tracked {
     service: TowerToHyperService<Router>,
-    place: Place,
+    permit: Permit,
 }
 
-type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Responding<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Service<Request<Incoming>> for Tracked {
     type Response = axum::response::Response;
     type Error = std::convert::Infallible;
-    type Future = Answering<Result<Self::Response, Self::Error>>;
+    type Future = Responding<Result<Self::Response, Self::Error>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let working = self.place.work(clock::now().mono_ms());
+        let in_flight = self.permit.begin_request(clock::now().mono_ms());
         let answer = self.service.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            drop(working);
+            drop(in_flight);
             answer
         })
     }

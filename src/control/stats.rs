@@ -1,17 +1,17 @@
-//! The JSON of `/stats`: the counters of now, added up and core by core.
+//! The JSON of `/stats`: the counters of each core and their sums. Counts nothing itself.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::Watched;
+use super::watched::{Watched, uptime};
 use crate::base::counters::COUNTERS;
 
-/// The counters of one core, or of all, and `dropped`: publications that some member was not given.
+/// The counters of one core or of all, and `dropped`: deliveries that members did not get.
 struct Numbers(Vec<u64>);
 
 impl Numbers {
     fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let named = COUNTERS.iter().zip(&self.0).map(|((name, ..), value)| (*name, *value));
-        // `dropped_lane` is not in it: those deliveries were put off and made later.
+        // Without `dropped_lane`: those deliveries are made later.
         let of = |name| named.clone().find(|(known, _)| *known == name).map_or(0, |(_, value)| value);
         let dropped = of("dropped_slow") + of("dropped_gap");
         named.chain([("dropped", dropped)])
@@ -24,7 +24,7 @@ impl Serialize for Numbers {
     }
 }
 
-/// One reading of everything.
+/// All counters at one time.
 pub struct Stats {
     node: String,
     uptime_s: u64,
@@ -34,14 +34,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The numbers of now. Each core's are read one after another: a sum may be off by what happened meanwhile.
+    /// Reads the counters one after the other, so that sums may be off by what happened meanwhile.
     pub fn of(watched: &Watched) -> Self {
         let cores: Vec<Vec<u64>> = watched.cores.iter().map(|core| core.values()).collect();
         let sum = |index: usize| cores.iter().fold(0_u64, |sum, core| sum.wrapping_add(core[index]));
         let total = (0..COUNTERS.len()).map(sum).collect();
         Self {
             node: watched.node.clone(),
-            uptime_s: super::uptime().as_secs(),
+            uptime_s: uptime().as_secs(),
             draining: watched.is_draining(),
             total: Numbers(total),
             cores: cores.into_iter().map(Numbers).collect(),

@@ -1,22 +1,59 @@
-//! The routes by calls in the process; the bounds of the connections over a real socket.
+//! The routes, called without a socket; the limits on connections, over real sockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request};
-use serde_json::Value;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::*;
+use crate::base::breaker::BreakerState;
 use crate::base::causes::End;
 use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::counters::{COUNTERS, CounterKind};
+use crate::base::counters::{COUNTERS, CoreCounters, CounterKind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
 use crate::engine::hosts::AllowedHosts;
 use crate::io::calls::Reply;
+use crate::io::clock;
 use crate::wire::protocol::COMMANDS;
 
+/// A part with one of everything.
+#[derive(Default)]
+struct FakePart {
+    works: AtomicBool,
+}
+
+impl Observed for FakePart {
+    fn readiness(&self) -> Option<Readiness> {
+        let fault = (!self.works.load(Ordering::Relaxed)).then(|| "no keys yet".to_owned());
+        Some(Readiness { part: "keys", fault })
+    }
+
+    fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        vec![("jwks", BreakerState::Open)]
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        vec![
+            Metric::counter("roomring_lines_lost", "Lines.", 17),
+            Metric::counters("roomring_spans", "Spans.", "result", &[("sent", 3), ("failed", 0)]),
+            Metric::gauge("roomring_expiry", "Expiry.", Some(5)),
+            Metric::gauge("roomring_absent", "Absent.", None),
+        ]
+    }
+}
+
 fn watched() -> Arc<Watched> {
+    watched_with(Vec::new())
+}
+
+fn watched_with(parts: Vec<Arc<dyn Observed>>) -> Arc<Watched> {
     let cores: Arc<[Arc<CoreCounters>]> = Arc::new([Arc::default(), Arc::default()]);
     for (core, factor) in cores.iter().zip([1, 10]) {
         core.connections.set(3 * factor);
@@ -31,22 +68,13 @@ fn watched() -> Arc<Watched> {
         core.dropped_lane.add(100);
         core.publish_to_flush.record(30 * factor, 2);
     }
-    Arc::new(Watched {
-        node: "web-1".into(),
-        cores,
-        draining: AtomicBool::new(false),
-        tls_expires_s: AtomicU64::new(0),
-        log_lines_lost: Box::new(|| 17),
-        parts: Vec::new(),
-        spans: None,
-        breakers: vec![Watch { name: "jwks", read: Box::new(|| BreakerState::Open) }],
-    })
+    Arc::new(Watched::new("web-1".into(), cores, parts))
 }
 
-/// Cores that are not there.
-struct Gone;
+/// Cores that take no calls.
+struct NoCores;
 
-impl CallCores for Gone {
+impl CallCores for NoCores {
     fn cores(&self) -> u16 {
         2
     }
@@ -65,7 +93,7 @@ fn api() -> Arc<Api> {
         inboxes: false,
         allowed_hosts: AllowedHosts::new(&["ops.example".to_owned()]),
     };
-    Arc::new(Api::new(settings, Gone, || true))
+    Arc::new(Api::new(settings, NoCores, || true))
 }
 
 async fn call(watched: &Arc<Watched>, method: Method, path: &str, accept: &str) -> (StatusCode, HeaderMap, String) {
@@ -134,8 +162,6 @@ async fn prometheus_gets_its_text() {
         "roomring_publish_to_flush_seconds_bucket{le=\"+Inf\",core=\"1\"} 2",
         "roomring_publish_to_flush_seconds_count{core=\"1\"} 2",
         "roomring_publish_to_flush_seconds_sum{core=\"1\"} 0.0006",
-        "roomring_log_lines_lost_total 17",
-        "roomring_breaker_state{target=\"jwks\"} 2",
         "roomring_cores 2",
         "roomring_draining 0",
         concat!("roomring_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -154,7 +180,7 @@ async fn prometheus_gets_its_text() {
 }
 
 #[tokio::test]
-async fn every_cause_is_there_from_the_start_and_counted_under_its_labels() {
+async fn every_cause_has_a_sample_from_the_start_and_counts_under_its_labels() {
     let watched = watched();
     watched.cores[0].causes.ended(End::Closed(CloseCode::Slow));
     watched.cores[0].causes.ended(End::Lost);
@@ -178,15 +204,29 @@ async fn every_cause_is_there_from_the_start_and_counted_under_its_labels() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
     }
-    assert!(!text.contains("roomring_spans_total"), "nothing is traced");
-    let mut one = Arc::into_inner(watched).expect("held here alone");
-    one.spans = Some(Arc::default());
-    let (_, _, text) = call(&Arc::new(one), Method::GET, "/metrics", "*/*").await;
-    assert!(text.contains("roomring_spans_total{result=\"failed\"} 0\n"), "{text}");
 }
 
 #[tokio::test]
-async fn the_process_is_told_as_the_system_sees_it() {
+async fn parts_have_their_metrics_and_breakers() {
+    let (_, _, text) = call(&watched_with(vec![Arc::new(FakePart::default())]), Method::GET, "/metrics", "*/*").await;
+    for line in [
+        "# TYPE roomring_lines_lost_total counter",
+        "roomring_lines_lost_total 17",
+        "roomring_spans_total{result=\"sent\"} 3",
+        "roomring_spans_total{result=\"failed\"} 0",
+        "# TYPE roomring_expiry gauge",
+        "roomring_expiry 5",
+        "roomring_breaker_state{target=\"jwks\"} 2",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("roomring_absent"), "{text}");
+    let (_, _, text) = call(&watched(), Method::GET, "/metrics", "*/*").await;
+    assert!(!text.contains("roomring_breaker_state"), "there is nothing to break");
+}
+
+#[tokio::test]
+async fn process_metrics_come_from_the_operating_system() {
     let (_, _, text) = call(&watched(), Method::GET, "/metrics", "*/*").await;
     let value = |name: &str| -> f64 {
         let sample = samples(&text).into_iter().find(|(found, _)| *found == name);
@@ -200,7 +240,7 @@ async fn the_process_is_told_as_the_system_sees_it() {
 }
 
 #[tokio::test]
-async fn open_metrics_is_given_to_who_asks_for_it() {
+async fn open_metrics_is_served_to_clients_that_ask_for_it() {
     let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
     let (_, headers, text) = call(&watched(), Method::GET, "/metrics", accept).await;
     assert_eq!(headers[CONTENT_TYPE], "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -210,7 +250,7 @@ async fn open_metrics_is_given_to_who_asks_for_it() {
 }
 
 #[tokio::test]
-async fn the_text_that_is_wanted_more_is_given() {
+async fn the_preferred_format_is_served() {
     let (newer, older) =
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8");
     for (accept, expected) in [
@@ -271,24 +311,20 @@ async fn health_and_readiness_differ_while_draining() {
 }
 
 #[tokio::test]
-async fn a_part_that_does_not_work_is_named() {
-    let working = Arc::new(AtomicBool::new(false));
-    let works = working.clone();
-    let read = move || (!works.load(Ordering::Relaxed)).then(|| "no keys yet".to_owned());
-    let mut one = Arc::into_inner(watched()).expect("held here alone");
-    one.parts.push(Watch { name: "keys", read: Box::new(read) });
-    let watched = Arc::new(one);
+async fn readiness_names_the_part_at_fault() {
+    let part = Arc::new(FakePart::default());
+    let watched = watched_with(vec![part.clone()]);
     let (status, body) = get_json(&watched, "/ready").await;
     assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not ready")));
     assert_eq!(body["parts"], json!({"server": "ready", "keys": "not ready"}));
     assert_eq!((&body["error"], &body["message"]), (&json!("unavailable"), &json!("keys: no keys yet")));
-    working.store(true, Ordering::Relaxed);
+    part.works.store(true, Ordering::Relaxed);
     let (status, body) = get_json(&watched, "/ready").await;
     assert_eq!((status, &body["parts"]["keys"]), (StatusCode::OK, &json!("ready")));
 }
 
 #[tokio::test]
-async fn what_is_not_served_is_said_in_json() {
+async fn unknown_paths_and_methods_are_refused_in_json() {
     let watched = watched();
     let (status, body) = get_json(&watched, "/nothing").await;
     assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("not_found")));
@@ -316,7 +352,7 @@ async fn what_is_not_served_is_said_in_json() {
     }
 }
 
-/// The answer to `GET path` with these fields: its status and what it says.
+/// Status and text of the response to `GET path` with these header fields.
 async fn get_with(path: &str, fields: &[&str]) -> (u16, String) {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     let answer = exchange(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{fields}\r\n").as_bytes()).await;
@@ -324,7 +360,7 @@ async fn get_with(path: &str, fields: &[&str]) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn every_route_looks_at_the_host_that_is_asked_for() {
+async fn every_route_checks_the_host() {
     for path in ["/metrics", "/stats", "/health", "/ready", "/api/rooms", "/api/openapi.json", "/nothing"] {
         let (status, answer) = get_with(path, &["Host: evil.example:8081"]).await;
         assert!(
@@ -346,7 +382,7 @@ async fn every_route_looks_at_the_host_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn every_answer_says_when_it_was_given_and_head_has_no_content() {
+async fn every_response_has_a_date_and_head_has_no_content() {
     let answer = exchange(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(answer.contains("\r\ndate: ") && answer.contains("\r\ncontent-length: 15\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
@@ -354,7 +390,7 @@ async fn every_answer_says_when_it_was_given_and_head_has_no_content() {
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
-/// A publish with this body; `ends`: and then the end of what is sent.
+/// Posts a publish with this body; `ends`: and shuts down the stream.
 async fn post(fields: &str, body: &str, ends: bool) -> String {
     let head =
         "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
@@ -388,13 +424,13 @@ async fn exchange(request: &[u8]) -> String {
     exchange_and(request, false).await
 }
 
-/// The same; `ends`: what is sent ends with the request.
+/// The same; `ends`: shuts down the stream after the request.
 async fn exchange_and(request: &[u8], ends: bool) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let server = tokio::spawn(serve(listener, router(watched(), api())));
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
-    // The server may answer and close before it has taken everything.
+    // The server may respond and close before it has read everything.
     let _ = stream.write_all(request).await;
     if ends {
         let _ = stream.shutdown().await;
@@ -424,7 +460,7 @@ async fn a_head_that_never_ends_ends_the_connection() {
     assert_eq!(exchange(b"GET /health HTTP/1.1\r\nHost: a\r\n").await, "");
 }
 
-/// A server whose places are all held by connections that were sent `held` and nothing more.
+/// A server with as many connections as it takes, each of which has sent `held` and nothing more.
 async fn besieged(held: &[u8]) -> (std::net::SocketAddr, Vec<tokio::net::TcpStream>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -439,7 +475,7 @@ async fn besieged(held: &[u8]) -> (std::net::SocketAddr, Vec<tokio::net::TcpStre
 }
 
 #[tokio::test]
-async fn idle_connections_and_slow_bodies_keep_nobody_out() {
+async fn idle_connections_and_slow_bodies_do_not_block_others() {
     let slow_body = b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
     for held in [&b""[..], b"GET /health HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", slow_body] {
         let (address, streams) = besieged(held).await;
@@ -449,7 +485,7 @@ async fn idle_connections_and_slow_bodies_keep_nobody_out() {
             stream.write_all(request.as_bytes()).await.expect("taken");
             let mut answer = String::new();
             let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer));
-            read.await.expect("nobody is kept waiting").expect("an answer");
+            read.await.expect("the response comes in time").expect("an answer");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         }
         drop(streams);

@@ -1,5 +1,5 @@
-//! The home half of a room: its members among this core's connections. A copy of nothing: the owner knows the room, this
-//! knows who listens here. Never numbers and never keeps messages.
+//! The home half of a room: its members among this core's connections. Never numbers and never keeps messages, which is the
+//! owner's part.
 
 use std::collections::HashMap;
 
@@ -17,14 +17,14 @@ use crate::wire::reading::Reading;
 /// One room's members on this core.
 #[derive(Debug)]
 pub struct Audience {
-    /// Which room.
+    /// The room's name.
     pub room: RoomName,
-    /// The core that owns it.
+    /// The core that owns the room.
     pub owner: CoreId,
-    /// Names this audience in outboxes. Unlike its index it is not used again, so that what is still queued for a
-    /// connection that left a room is never taken for another room's.
+    /// Identifies this audience in outboxes. Unlike the index, it is not reused, so that messages queued for a connection
+    /// that has left the room are never taken for another room's.
     pub stream: u32,
-    /// What happens to a member's full outbox.
+    /// The policy for a member's full outbox.
     pub slow_policy: SlowPolicy,
     /// Number of the last message delivered here; the next one is one higher. `None` until the first `Joined`.
     pub last_seq: Option<Seq>,
@@ -33,18 +33,18 @@ pub struct Audience {
     pub pending: Vec<Delivery>,
     /// Bytes of the frames pending.
     pub pending_bytes: usize,
-    /// News that members (by their slots) have missed; `None`: all have been told everything.
+    /// News that members (by their slots) have missed; `None` if every member has all news.
     pub missed: Option<Box<Missed<u32>>>,
     /// Slots of the members who read each form without compression.
     plain: [Vec<u32>; Form::COUNT],
     /// Slots of the members who read each of the compressed readings, while there are any.
     compressed: Option<Box<[Vec<u32>; Reading::COMPRESSED.len()]>>,
-    /// Memberships, of any standing.
+    /// Memberships in any state.
     memberships: u32,
 }
 
 impl Audience {
-    /// Slots of the members who read in one way.
+    /// Slots of the members with a reading.
     #[must_use]
     pub fn members(&self, reading: Reading) -> &[u32] {
         match (reading.index().checked_sub(self.plain.len()), &self.compressed) {
@@ -61,31 +61,31 @@ impl Audience {
         }
     }
 
-    /// The ways in which members may read here, the plain ones first.
+    /// The readings that members may have, those without compression first.
     pub fn readings(&self) -> impl Iterator<Item = Reading> + use<> {
         let compressed: &[Reading] = if self.compressed.is_some() { &Reading::COMPRESSED } else { &[] };
         Reading::PLAIN.iter().chain(compressed).copied()
     }
 
-    /// Whether nobody listens.
+    /// Whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.plain.iter().all(Vec::is_empty) && self.compressed.is_none()
     }
 
-    /// Adds a member; returns its place.
+    /// Adds a member and returns its place.
     pub fn add(&mut self, slot: u32, reading: Reading) -> u32 {
         let members = self.members_mut(reading);
         members.push(slot);
         (members.len() - 1) as u32
     }
 
-    /// Removes the member at `place`. The last one takes its place: returns that one's slot, if there is one.
+    /// Removes the member at `place`. The last member moves to that place: returns its slot, if another member has moved.
     pub fn remove(&mut self, place: u32, reading: Reading) -> Option<u32> {
         let members = self.members_mut(reading);
         members.swap_remove(place as usize);
         let moved = members.get(place as usize).copied();
-        // What a crowd needed is given back after it.
+        // Frees the memory that a crowd needed.
         if members.capacity() > 64 && members.len() * 8 < members.capacity() {
             members.shrink_to(members.len() * 2);
         }
@@ -94,7 +94,7 @@ impl Audience {
     }
 }
 
-/// Places that are kept when no audience is left.
+/// Capacity that is kept when no audience is left.
 const PLACES_KEPT: usize = 1_024;
 
 /// All audiences of a core.
@@ -107,37 +107,37 @@ pub struct Audiences {
 }
 
 impl Audiences {
-    /// None. `hashing` keeps outsiders from choosing names that collide.
+    /// No audiences. `hashing` prevents clients from choosing names that collide.
     #[must_use]
     pub fn new(hashing: NameHashing) -> Self {
         Self { by_room: HashMap::with_hasher(hashing), audiences: Vec::new(), free: Vec::new(), next_stream: 0 }
     }
 
-    /// The audience of a room, if it has memberships here.
+    /// The index of a room's audience, if the room has memberships here.
     #[must_use]
     pub fn find(&self, room: &str) -> Option<u32> {
         self.by_room.get(room).copied()
     }
 
-    /// An audience that has memberships.
+    /// The audience at an index that a membership refers to.
     #[must_use]
     pub fn at(&self, index: u32) -> &Audience {
         self.audiences[index as usize].as_deref().expect("a membership refers to it")
     }
 
-    /// The audience at an index, if it is the one with this stream: another may have taken its place.
+    /// Whether the audience at an index still has this stream: another audience may have taken its place.
     #[must_use]
     pub fn is_at(&self, index: u32, stream: u32) -> bool {
         let audience = self.audiences.get(index as usize).and_then(Option::as_deref);
         audience.is_some_and(|audience| audience.stream == stream)
     }
 
-    /// An audience that has memberships.
+    /// The same, mutably.
     pub fn at_mut(&mut self, index: u32) -> &mut Audience {
         self.audiences[index as usize].as_deref_mut().expect("a membership refers to it")
     }
 
-    /// Takes a membership of a room, with the audience made if this is its first.
+    /// Adds a membership of a room, and creates the room's audience for its first one.
     pub fn enter(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy, budget: &mut Budget) -> u32 {
         let index = self.find(room).unwrap_or_else(|| {
             budget.charge_standing(AUDIENCE_BYTES + room.len());
@@ -148,7 +148,7 @@ impl Audiences {
         index
     }
 
-    /// Gives up a membership; the audience goes with its last.
+    /// Removes a membership, and the audience with its last one.
     pub fn exit(&mut self, index: u32, budget: &mut Budget) {
         budget.release_standing(MEMBERSHIP_BYTES);
         let audience = self.at_mut(index);
@@ -163,7 +163,7 @@ impl Audiences {
         }
     }
 
-    /// Gives back what a crowd needed.
+    /// Frees the memory that a crowd needed.
     fn shrink(&mut self) {
         table::shrink(&mut self.by_room);
         if self.by_room.is_empty() && self.audiences.capacity() > PLACES_KEPT {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_given_back_after_a_crowd() {
+    fn tables_shrink_after_a_crowd() {
         let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let rooms: Vec<_> = (0..5_000).map(|room| RoomName::new(&format!("room{room}")).expect("valid")).collect();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_member_takes_the_place_of_the_one_removed() {
+    fn the_last_member_moves_to_the_removed_members_place() {
         let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn members_stand_by_how_they_read() {
+    fn members_are_kept_by_reading() {
         let mut audiences = Audiences::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing());
         let mut budget = Budget::new(u64::MAX);
         let room = RoomName::new("a").expect("valid");
@@ -267,6 +267,6 @@ mod tests {
             assert!(audience.members(reading).is_empty());
         }
         assert!(audience.is_empty());
-        assert_eq!(audience.readings().count(), Form::COUNT, "nothing is held for readings that nobody has");
+        assert_eq!(audience.readings().count(), Form::COUNT, "nothing is kept for readings without members");
     }
 }

@@ -9,16 +9,11 @@
 //! [`CALL_ENDS_MAX`]: crate::base::limits::CALL_ENDS_MAX
 
 use std::cmp::Ordering;
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::session::ConnStats;
-use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, Epoch, Position, RoomName, Seq, UserName};
+use crate::base::ids::{ConnId, RoomName, UserName};
 use crate::wire::form::Form;
-use crate::wire::protocol::PresentUser;
-use crate::wire::publication::{DataKind, Publication};
+use crate::wire::protocol::{Answer, Ask, RoomSummary};
 
 /// A question to one core, or something for it to do.
 #[derive(Clone, Debug)]
@@ -27,10 +22,13 @@ pub enum Call {
     Room {
         /// Which room.
         room: RoomName,
-        /// What about it.
-        ask: RoomAsk,
+        /// In whose name.
+        from: UserName,
+        /// What. A publish needs no membership and makes a room that is not there, so that whoever joins later finds it in
+        /// the history.
+        ask: Ask,
     },
-    /// For the owner half: rooms that the core holds, with members or for their history. Answered by [`Answer::Rooms`].
+    /// For the owner half: rooms that the core holds, with members or for their history. Answered by [`CallAnswer::Rooms`].
     /// Looks at `CALL_SCAN_MAX` rooms at most.
     Rooms {
         /// The place to begin at: 0, or where the answer before left off. A room stays at its place as long as it lives.
@@ -40,7 +38,7 @@ pub enum Call {
         /// Which of them come first.
         order: RoomOrder,
     },
-    /// For the home half: the core's connections. Answered by [`Answer::Connections`]. Looks at `CALL_SCAN_MAX` slots at
+    /// For the home half: the core's connections. Answered by [`CallAnswer::Connections`]. Looks at `CALL_SCAN_MAX` slots at
     /// most.
     Connections {
         /// The slot to begin at: 0, or where the answer before left off.
@@ -54,7 +52,7 @@ pub enum Call {
         /// Only members of this room.
         room: Option<RoomName>,
     },
-    /// For the home half: closes connections with 4403. Answered by [`Answer::Ended`]. Looks at `CALL_SCAN_MAX` slots and
+    /// For the home half: closes connections with 4403. Answered by [`CallAnswer::Ended`]. Looks at `CALL_SCAN_MAX` slots and
     /// closes `CALL_ENDS_MAX` connections at most.
     Disconnect {
         /// Whose.
@@ -65,7 +63,7 @@ pub enum Call {
         reason: Option<Box<str>>,
     },
     /// For the home half: puts a user's connections out of a room, each told by a `left` push. Answered by
-    /// [`Answer::Ended`]. Looks at `CALL_SCAN_MAX` slots and puts out `CALL_ENDS_MAX` connections at most.
+    /// [`CallAnswer::Ended`]. Looks at `CALL_SCAN_MAX` slots and puts out `CALL_ENDS_MAX` connections at most.
     Kick {
         /// Which room.
         room: RoomName,
@@ -73,44 +71,6 @@ pub enum Call {
         user: UserName,
         /// The slot to begin at: 0, or where the answer before left off.
         from: u32,
-    },
-}
-
-/// What is asked about one room. The room's owner answers, or refuses `room_not_found`.
-#[derive(Clone, Debug)]
-pub enum RoomAsk {
-    /// The server publishes, by the same way as a member does, without being one: a room that is not there is made, so that
-    /// whoever joins later finds the message in its history. Answered by [`Answer::Published`], or refused as a
-    /// member's publish is.
-    Publish {
-        /// In whose name.
-        from: UserName,
-        /// How `data` is written.
-        kind: DataKind,
-        /// What.
-        data: Bytes,
-        /// Idempotency key, at most `KEY_BYTES_MAX`.
-        key: Option<Box<str>>,
-        /// Not numbered, not kept.
-        ephemeral: bool,
-    },
-    /// Answered by [`Answer::Room`].
-    Summary,
-    /// Users present, by name. Answered by [`Answer::Members`], or refused `forbidden` where presence is off.
-    Members {
-        /// Only users after this one.
-        after: Option<Box<str>>,
-        /// 1 … `PAGE_MAX`.
-        limit: u32,
-    },
-    /// Answered by [`Answer::History`], or refused `history_unavailable` where the room keeps none.
-    History {
-        /// Only messages above it, oldest first.
-        after: Option<Seq>,
-        /// Only messages below it, the newest of them.
-        before: Option<Seq>,
-        /// 1 … `PAGE_MAX`.
-        limit: u32,
     },
 }
 
@@ -145,34 +105,9 @@ pub enum Whom {
 
 /// What a core says to a call.
 #[derive(Debug)]
-pub enum Answer {
-    /// The publish is numbered, in history and on its way.
-    Published {
-        /// The numbering.
-        epoch: Epoch,
-        /// Its number; `None` for an ephemeral one.
-        seq: Option<Seq>,
-        /// The key was known: this is the first one's number.
-        duplicate: bool,
-    },
-    /// One room.
-    Room(RoomSummary),
-    /// Users present in a room.
-    Members {
-        /// All of them.
-        total: u64,
-        /// By name.
-        users: Vec<PresentUser>,
-    },
-    /// A page of a room's history.
-    History {
-        /// The room's numbering and head.
-        head: Position,
-        /// Oldest held; head + 1 when none is.
-        first_seq: Seq,
-        /// Oldest first.
-        messages: Vec<Arc<Publication>>,
-    },
+pub enum CallAnswer {
+    /// What the owner of a room says of it, or why nothing was done.
+    Room(Answer),
     /// Some of the core's rooms.
     Rooms {
         /// In the order asked for.
@@ -194,31 +129,6 @@ pub enum Answer {
         /// Where to go on; `None`: all slots have been looked at.
         next: Option<u32>,
     },
-    /// It was not done.
-    Refused {
-        /// Why.
-        code: ErrorCode,
-        /// Plain words.
-        message: &'static str,
-        /// When to try again.
-        retry_after_ms: Option<u64>,
-    },
-}
-
-/// A room as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomSummary {
-    /// Which.
-    pub room: RoomName,
-    /// Users present; connections where presence is off.
-    pub members: u64,
-    /// Connections that are members.
-    pub connections: u64,
-    /// Its numbering and head.
-    pub head: Position,
-    /// Messages per 1,000 seconds, of the last `ROOM_RATE_WINDOW_MS` as far as they are still held; 0 in a room that keeps
-    /// no history.
-    pub rate_milli: u64,
 }
 
 /// A connection as its home sees it.

@@ -1,4 +1,5 @@
-//! What one core says to another, one way: to the owner of a room, to the home of a connection, to where a key is counted.
+//! What one core says to another, one way: to the owner of a room, to the home of a connection, to where an
+//! address is counted, to the core of a user.
 //!
 //! A lane is FIFO, so what leaves an owner for a home arrives in that order: `Joined`, then exactly the deliveries after
 //! it. Each variant says who sends it, who receives it, what happens when the lane is full, and who repairs that.
@@ -8,13 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
 use crate::engine::news::News;
 use crate::engine::trace::Mark;
 use crate::wire::form::Frames;
-use crate::wire::protocol::{LeftReason, PresentUser, Recover, ReplyTo};
-use crate::wire::publication::{DataKind, Publication};
+use crate::wire::protocol::{Answer, Ask, LeftReason, Recover, Refusal, ReplyTo};
+use crate::wire::publication::Publication;
 use crate::wire::reading::{Reading, Variants};
 
 /// A hop in any direction.
@@ -26,6 +26,8 @@ pub enum Hop {
     ToHome(ToHome),
     /// For the limiter of the receiving core.
     ToLimiter(ToLimiter),
+    /// For the user half of the receiving core.
+    ToUser(ToUser),
 }
 
 /// A connection as a room's owner knows it.
@@ -37,15 +39,6 @@ pub struct MemberRef {
     pub user: UserName,
     /// How it reads pushes.
     pub reading: Reading,
-}
-
-/// How many connections of a home are open, by what is counted on one core.
-#[derive(Debug, Default)]
-pub struct OpenConnections {
-    /// By the address of their client.
-    pub addresses: Vec<(IpAddr, u32)>,
-    /// By their user.
-    pub users: Vec<(UserName, u32)>,
 }
 
 /// From a connection's home to a room's owner.
@@ -97,56 +90,22 @@ pub enum ToOwner {
         /// Why.
         reason: LeftReason,
     },
-    /// A member publishes. Answered by `Published` or `Refused`; one whose join was refused is refused `not_joined`.
+    /// A member asks something of the room, or publishes to it. Answered by `Answer`, in order; one whose join was refused
+    /// is refused `not_joined`.
     /// Lane full: not sent; the home answers `overloaded`.
-    Publish {
+    Ask {
         /// Which room.
         room: RoomName,
-        /// Who.
-        member: MemberRef,
-        /// How `data` was written.
-        kind: DataKind,
-        /// The data, copied out of the receive buffer once.
-        data: Bytes,
-        /// Idempotency key.
-        key: Option<Box<str>>,
-        /// Whether the publishing connection gets the message.
-        echo: bool,
-        /// Not numbered, not kept.
-        ephemeral: bool,
+        /// Which connection.
+        conn: ConnId,
+        /// Its user.
+        user: UserName,
+        /// What.
+        ask: Ask,
         /// When it arrived, monotonic microseconds.
         arrived_us: u64,
-        /// Its mark, if it is sampled.
+        /// Its mark, if it is a publish that is sampled.
         trace: Option<Mark>,
-        /// Where the reply goes.
-        reply: ReplyTo,
-    },
-    /// A member reads history. Answered by `History` or `Refused`. Lane full: not sent; the home answers `overloaded`.
-    History {
-        /// Which room.
-        room: RoomName,
-        /// Who asks.
-        conn: ConnId,
-        /// Only messages above it, oldest first.
-        after: Option<Seq>,
-        /// Only messages below it, the newest of them.
-        before: Option<Seq>,
-        /// How many at most.
-        limit: u32,
-        /// Where the reply goes.
-        reply: ReplyTo,
-    },
-    /// A member asks who is here. Answered by `Presence`, or `Refused` (`forbidden` where the room tracks no presence).
-    /// Lane full: not sent; the home answers `overloaded`.
-    Presence {
-        /// Which room.
-        room: RoomName,
-        /// Who asks.
-        conn: ConnId,
-        /// How many at most.
-        limit: u32,
-        /// Only users after this one.
-        after: Option<Box<str>>,
         /// Where the reply goes.
         reply: ReplyTo,
     },
@@ -254,62 +213,27 @@ pub enum ToHome {
         /// Why.
         reason: LeftReason,
     },
-    /// The publish is done. Lane full: staged all the same (one for each publish taken).
-    Published {
+    /// The answer to an `Ask`. Lane full: staged all the same (one for each ask taken); in place of a page, which is large,
+    /// a refusal.
+    Answer {
         /// Which room.
         room: RoomName,
         /// Whose.
         conn: ConnId,
-        /// Its position; the seq is `None` for an ephemeral one.
-        position: (crate::base::ids::Epoch, Option<Seq>),
-        /// The key was known.
-        duplicate: bool,
+        /// What.
+        answer: Answer,
         /// Where the reply goes.
         reply: ReplyTo,
     },
-    /// A page of history. Lane full: `Refused` in its place.
-    History {
+    /// A join was refused: it made no member, and the home forgets the membership it prepared, unless an earlier join made
+    /// one. Lane full: staged all the same (one for each join taken).
+    JoinRefused {
         /// Which room.
         room: RoomName,
         /// Whose.
         conn: ConnId,
-        /// The room's numbering and head.
-        head: Position,
-        /// Oldest held; head + 1 when none is.
-        first_seq: Seq,
-        /// Oldest first.
-        messages: Vec<Arc<Publication>>,
-        /// Where the reply goes.
-        reply: ReplyTo,
-    },
-    /// A page of presence. Lane full: `Refused` in its place.
-    Presence {
-        /// Which room.
-        room: RoomName,
-        /// Whose.
-        conn: ConnId,
-        /// All users present.
-        total: u64,
-        /// By name.
-        users: Vec<PresentUser>,
-        /// Where the reply goes.
-        reply: ReplyTo,
-    },
-    /// A command failed at the owner. Lane full: staged all the same (one for each command taken).
-    Refused {
-        /// Which room.
-        room: RoomName,
-        /// Whose.
-        conn: ConnId,
-        /// Whether the refused command was a join: it made no member, and the home forgets the membership it prepared,
-        /// unless an earlier join made one.
-        unjoin: bool,
         /// Why.
-        code: ErrorCode,
-        /// Plain words.
-        message: &'static str,
-        /// When to try again.
-        retry_after_ms: Option<u64>,
+        refusal: Refusal,
         /// Where the reply goes.
         reply: ReplyTo,
     },
@@ -344,7 +268,7 @@ pub enum ToHome {
         /// Why.
         refusal: ConnectRefusal,
     },
-    /// What a home had passed by the limiter, less the publishes over their user's limit: the home sends it to the room's
+    /// What a home had passed by the core of its user, less the publishes over their user's limit: the home sends it to the room's
     /// owner, or refuses it where that lane is full. Lane full: staged all the same (one for each hop passed).
     Passed {
         /// What.
@@ -406,7 +330,7 @@ pub enum ToHome {
     },
 }
 
-/// From a connection's home to the core where its address, its user or the server as a whole is counted.
+/// From a connection's home to the core where its address or the server as a whole is counted.
 #[derive(Debug)]
 pub enum ToLimiter {
     /// A socket has come. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: whatever is
@@ -453,7 +377,20 @@ pub enum ToLimiter {
         /// How many.
         upgrades: u32,
     },
-    /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`. To the core of the user.
+    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
+    /// addresses.
+    /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
+    /// in meanwhile).
+    Count {
+        /// Connections of each address.
+        addresses: Vec<(IpAddr, u32)>,
+    },
+}
+
+/// From a connection's home to the core of its user.
+#[derive(Debug)]
+pub enum ToUser {
+    /// A user opens a connection. Answered by `UserAdmitted` or `ConnectRefused`.
     /// Lane full: not sent; the home refuses the upgrade.
     Register {
         /// Whose.
@@ -463,17 +400,16 @@ pub enum ToLimiter {
     },
     /// A connection that was counted for its user has ended, or was not let in after all.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room.
-    ForgetUser {
+    Forget {
         /// The user.
         user: UserName,
     },
-    /// Connections that are open already are counted from now on, because a limit has been turned on. To the core of their
-    /// addresses and users.
+    /// Connections that are open already are counted from now on, because a limit has been turned on.
     /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
     /// in meanwhile).
     Count {
-        /// Which.
-        open: Box<OpenConnections>,
+        /// Connections of each user.
+        users: Vec<(UserName, u32)>,
     },
     /// All that a connection says to rooms while its user's publishes are counted on another core than its home: what
     /// must stay in order rides one lane. Comes back by `Passed`, in order; a publish over the limit is answered by
@@ -492,9 +428,7 @@ impl ToOwner {
             ToOwner::Join { room, .. }
             | ToOwner::Leave { room, .. }
             | ToOwner::Expel { room, .. }
-            | ToOwner::Publish { room, .. }
-            | ToOwner::History { room, .. }
-            | ToOwner::Presence { room, .. }
+            | ToOwner::Ask { room, .. }
             | ToOwner::Away { room, .. } => room,
         }
     }
@@ -503,11 +437,8 @@ impl ToOwner {
     #[must_use]
     pub fn conn(&self) -> ConnId {
         match self {
-            ToOwner::Join { member, .. }
-            | ToOwner::Leave { member, .. }
-            | ToOwner::Expel { member, .. }
-            | ToOwner::Publish { member, .. } => member.conn,
-            ToOwner::History { conn, .. } | ToOwner::Presence { conn, .. } | ToOwner::Away { conn, .. } => *conn,
+            ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Expel { member, .. } => member.conn,
+            ToOwner::Ask { conn, .. } | ToOwner::Away { conn, .. } => *conn,
         }
     }
 }
@@ -521,18 +452,14 @@ impl Hop {
             size_of_val(messages)
         }
         fn asked(hop: &ToOwner) -> usize {
-            match hop {
-                ToOwner::Publish { data, key, .. } => data.len() + key.as_ref().map_or(0, |key| key.len()),
-                ToOwner::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
-                _ => 0,
-            }
+            if let ToOwner::Ask { ask, .. } = hop { ask.bytes() } else { 0 }
         }
         fn packed(variants: &Option<Arc<Variants>>) -> usize {
             variants.as_ref().map_or(0, |variants| variants.bytes())
         }
         let more = match self {
             Hop::ToOwner(hop) => asked(hop),
-            Hop::ToLimiter(ToLimiter::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
+            Hop::ToUser(ToUser::Pass { hop }) | Hop::ToHome(ToHome::Passed { hop }) => {
                 size_of::<ToOwner>() + asked(hop)
             }
             Hop::ToHome(ToHome::Deliver { delivery, .. }) => delivery.publication.bytes() + packed(&delivery.variants),
@@ -540,9 +467,11 @@ impl Hop {
             // Each user's place in the list costs less than the frames that name it.
             Hop::ToHome(ToHome::News { frames, variants, .. }) => 2 * frames.len() + packed(variants),
             Hop::ToHome(
-                ToHome::Joined { messages, .. } | ToHome::History { messages, .. } | ToHome::NewEpoch { messages, .. },
+                ToHome::Joined { messages, .. }
+                | ToHome::NewEpoch { messages, .. }
+                | ToHome::Answer { answer: Answer::History { messages, .. }, .. },
             ) => all(messages),
-            Hop::ToHome(ToHome::Presence { users, .. }) => size_of_val(&**users),
+            Hop::ToHome(ToHome::Answer { answer: Answer::Presence { users, .. }, .. }) => size_of_val(&**users),
             _ => 0,
         };
         size_of::<Self>() + more

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Engine;
-use super::call::{Answer, Call, RoomAsk};
+use super::call::{Call, CallAnswer};
 use super::hop::Hop;
 use super::input::Input;
 use super::output::Output;
@@ -12,10 +12,11 @@ use super::placement::owner_of;
 use super::settings::{RoomSettings, Settings};
 use super::store_port::StoreRequest;
 use crate::base::counters::CoreCounters;
-use crate::base::ids::{CoreId, RoomName};
+use crate::base::ids::{CoreId, RoomName, UserName};
 use crate::base::time::Now;
 use crate::wire::client::client_frame;
 use crate::wire::frame::Opcode;
+use crate::wire::protocol::Ask;
 
 /// The engines of one machine, with lanes that deliver at once and sockets that take everything, unless a test holds
 /// them.
@@ -31,7 +32,7 @@ pub struct Machine {
     pub outputs: Vec<Output>,
     /// Everything that was sent to a slot of a core, as text.
     pub heard: HashMap<(u16, u32), String>,
-    pub answers: BTreeMap<u64, Answer>,
+    pub answers: BTreeMap<u64, CallAnswer>,
     pub store: Vec<StoreRequest>,
     /// Hops that a core has not taken, by receiver and sender.
     arrived: BTreeMap<(u16, u16), Vec<Hop>>,
@@ -169,19 +170,28 @@ impl Machine {
     }
 
     /// The answer to a call that needs no time.
-    pub fn call(&mut self, core: u16, call: Call) -> Answer {
+    pub fn call(&mut self, core: u16, call: Call) -> CallAnswer {
         let token = self.ask(core, call);
         self.settle();
         self.answers.remove(&token).expect("answered in its own turn")
     }
 
-    pub fn ask_room(&mut self, room: &str, ask: RoomAsk) -> u64 {
-        let owner = owner_of(room, self.engines.len() as u16);
-        self.ask(owner.0, Call::Room { room: RoomName::new(room).expect("valid"), ask })
+    pub fn ask_room(&mut self, room: &str, ask: Ask) -> u64 {
+        self.ask_room_as("server", room, ask)
     }
 
-    pub fn call_room(&mut self, room: &str, ask: RoomAsk) -> Answer {
-        let token = self.ask_room(room, ask);
+    fn ask_room_as(&mut self, from: &str, room: &str, ask: Ask) -> u64 {
+        let owner = owner_of(room, self.engines.len() as u16);
+        let (room, from) = (RoomName::new(room).expect("valid"), UserName::new(from).expect("valid"));
+        self.ask(owner.0, Call::Room { room, from, ask })
+    }
+
+    pub fn call_room(&mut self, room: &str, ask: Ask) -> CallAnswer {
+        self.call_room_as("server", room, ask)
+    }
+
+    pub fn call_room_as(&mut self, from: &str, room: &str, ask: Ask) -> CallAnswer {
+        let token = self.ask_room_as(from, room, ask);
         self.settle();
         self.answers.remove(&token).expect("answered in its own turn")
     }

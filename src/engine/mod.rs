@@ -2,8 +2,8 @@
 //! events go in, an [`output::Output`] comes out. Never reads a clock, never touches a socket, never waits.
 
 //!
-//! Two halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the
-//! rooms that hash to this core. Beside them [`limiter`] counts for the addresses and users that hash to this core.
+//! Halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the rooms
+//! and [`user`] the users that hash to this core. Beside them [`limiter`] counts for the addresses that hash to this core.
 
 pub mod access;
 pub mod audience;
@@ -34,6 +34,7 @@ pub mod store_port;
 pub mod table;
 pub mod trace;
 pub mod trusted;
+pub mod user;
 
 use std::sync::Arc;
 
@@ -49,11 +50,13 @@ use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
 use self::random::{Part, Secrets, TableKeys};
 use self::settings::Settings;
+use self::user::{UserEffects, Users};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::limits::TURN_BYTES_MAX;
 use crate::base::places::Places;
 use crate::base::time::Now;
+use crate::wire::deflate::Inflater;
 
 /// One core's state.
 ///
@@ -65,6 +68,7 @@ pub struct Engine {
     home: Home,
     owner: Owner,
     limiter: Limiter,
+    users: Users,
     /// This machine's name.
     node: String,
     /// Keys for the tables of rooms.
@@ -76,6 +80,7 @@ pub struct Engine {
     /// Of the budget, what is staged for other cores.
     staged_bytes: usize,
     packer: Packer,
+    inflater: Inflater,
     counters: Arc<CoreCounters>,
     cores: u16,
     /// Bytes that this turn has taken from sockets, with what they were answered, and from other cores likewise.
@@ -86,6 +91,8 @@ pub struct Engine {
 struct Taken {
     input: usize,
     hops: usize,
+    /// What connections were told in answer, until it is added to one of the others.
+    said: usize,
 }
 
 /// Borrows what the home half acts through.
@@ -95,8 +102,11 @@ macro_rules! home_effects {
             now: $now,
             outbound: &mut $engine.outbound,
             limiter: &mut $engine.limiter,
+            users: &mut $engine.users,
             budget: &mut $engine.budget,
             packer: &mut $engine.packer,
+            inflater: &mut $engine.inflater,
+            said_bytes: &mut $engine.taken.said,
             counters: &$engine.counters,
             output: $output,
         }
@@ -119,6 +129,13 @@ macro_rules! owner_effects {
             budget: &mut $engine.budget,
             packer: &mut $engine.packer,
         }
+    };
+}
+
+/// Borrows what the user half acts through.
+macro_rules! user_effects {
+    ($engine:ident, $now:ident) => {
+        &mut UserEffects { now: $now, outbound: &mut $engine.outbound, budget: &mut $engine.budget }
     };
 }
 
@@ -146,6 +163,7 @@ impl Engine {
             home: Home::new(settings.clone(), core, &secrets),
             owner: Owner::new(settings.clone(), core, &secrets, &mut tables),
             limiter: Limiter::new(settings.clone(), core, &secrets),
+            users: Users::new(settings.clone(), core, &secrets),
             node: settings.node.clone(),
             tables,
             outbound: Outbound::new(core, settings.cores),
@@ -153,6 +171,7 @@ impl Engine {
             io_bytes: 0,
             staged_bytes: 0,
             packer: Packer::new(settings.compression),
+            inflater: Inflater::default(),
             counters,
             cores: settings.cores,
             taken: Taken::default(),
@@ -188,7 +207,7 @@ impl Engine {
                 self.taken.input += bytes.len();
                 self.home.received(slot, bytes, home_effects!(self, now, output));
                 self.handle_own(now, output);
-                self.taken.input += self.home.take_said_bytes();
+                self.taken.input += std::mem::take(&mut self.taken.said);
             }
             Input::Sent { slot } => self.home.sent(slot, home_effects!(self, now, output)),
             Input::Ended { slot } => self.home.ended(slot, home_effects!(self, now, output)),
@@ -198,8 +217,8 @@ impl Engine {
             Input::Link(event) => self.owner.handle_link(event, owner_effects!(self, now, output)),
             Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),
             Input::Call { token, call } => match call {
-                Call::Room { room, ask } => {
-                    self.owner.handle_call(token, room, ask, owner_effects!(self, now, output));
+                Call::Room { room, from, ask } => {
+                    self.owner.handle_call(token, room, from, ask, owner_effects!(self, now, output));
                 }
                 Call::Rooms { from, limit, order } => {
                     output.answers.push((token, self.owner.list(now, from, limit, order)));
@@ -214,6 +233,7 @@ impl Engine {
                 self.handle_own(now, output);
                 self.owner.tick(owner_effects!(self, now, output));
                 self.limiter.tick(limiter_effects!(self, now));
+                self.users.tick(user_effects!(self, now));
             }
             Input::Keys(keys) => self.home.set_keys(keys),
             Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
@@ -230,7 +250,7 @@ impl Engine {
             self.taken.hops += hop.bytes();
             self.handle_hop(now, hop, output);
             self.handle_own(now, output);
-            self.taken.hops += self.home.take_said_bytes();
+            self.taken.hops += std::mem::take(&mut self.taken.said);
             if !self.takes_hops() {
                 left.extend(all.by_ref());
             }
@@ -245,6 +265,7 @@ impl Engine {
         self.budget.set_max(settings.memory_budget_bytes);
         self.counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         self.limiter.set_settings(now, settings.clone());
+        self.users.set_settings(now, settings.clone());
         self.home.set_settings(settings.clone(), home_effects!(self, now, output));
         self.owner.set_settings(settings.clone(), owner_effects!(self, now, output));
     }
@@ -262,6 +283,7 @@ impl Engine {
             Hop::ToOwner(hop) => self.owner.handle_hop(hop, owner_effects!(self, now, output)),
             Hop::ToHome(hop) => self.home.handle_hop(hop, home_effects!(self, now, output)),
             Hop::ToLimiter(hop) => self.limiter.handle_hop(hop, limiter_effects!(self, now)),
+            Hop::ToUser(hop) => self.users.handle_hop(hop, user_effects!(self, now)),
         }
     }
 
@@ -273,7 +295,6 @@ impl Engine {
         self.handle_own(now, output);
         self.count_staged();
         let more = self.home.flush(home_effects!(self, now, output)) || judges;
-        self.home.take_said_bytes();
         self.taken = Taken::default();
         trace::end_turn(now.mono_us, &mut output.spans);
         self.counters.memory_charged.set(self.budget.used());
@@ -335,8 +356,9 @@ impl Engine {
     /// When [`Input::Tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
-        let due = [self.home.next_tick_us(), self.owner.next_tick_us(now), self.limiter.next_tick_us()];
-        due.into_iter().flatten().min()
+        let counted = [self.limiter.next_tick_us(), self.users.next_tick_us()];
+        let due = [self.home.next_tick_us(), self.owner.next_tick_us(now)];
+        due.into_iter().chain(counted).flatten().min()
     }
 
     /// Whether neither the link nor the store owes anything that somebody waits for. A drain ends when its connections are

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::hop::{Hop, ToHome, ToLimiter, ToOwner};
+use super::hop::{Hop, ToHome, ToLimiter, ToOwner, ToUser};
 use crate::base::ids::CoreId;
 use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX, LANE_LARGE_BYTES, LANE_QUESTIONS_DIVISOR};
 
@@ -106,9 +106,14 @@ impl Outbound {
         self.post(to, Hop::ToHome(hop));
     }
 
-    /// Stages a hop to where a key is counted that must not be lost.
+    /// Stages a hop to where an address is counted that must not be lost.
     pub fn post_to_limiter(&mut self, to: CoreId, hop: ToLimiter) {
         self.post(to, Hop::ToLimiter(hop));
+    }
+
+    /// Stages a hop to the core of a user that must not be lost.
+    pub fn post_to_user(&mut self, to: CoreId, hop: ToUser) {
+        self.post(to, Hop::ToUser(hop));
     }
 
     /// The next hop to this core itself.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::call::Answer;
+use super::call::CallAnswer;
 use super::link_port::LinkRequest;
 use super::session::ConnStats;
 use super::store_port::StoreRequest;
@@ -78,7 +78,7 @@ pub struct Output {
     /// To the store.
     pub store: Vec<StoreRequest>,
     /// To those who called, by their tokens.
-    pub answers: Vec<(u64, Answer)>,
+    pub answers: Vec<(u64, CallAnswer)>,
     /// To the log.
     pub ended: Vec<Ended>,
     /// To the log.

@@ -1,5 +1,5 @@
-//! Compression of what a core sends: one compressor for all of its connections and rooms. A broadcast is compressed by
-//! its room's owner, once for each reading that some member has. Decides what is worth it; never sends.
+//! Compresses the messages of a core: one compressor for all of its connections and rooms. A room's owner compresses a
+//! broadcast once for each reading that its members have. Decides which messages are worth it. Never sends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::wire::deflate::{Compressor, Window};
 use crate::wire::form::Frames;
 use crate::wire::reading::{Readings, Variants};
 
-/// The compressor of a core. Holds no memory for it before the first message.
+/// The compressor of a core. Takes no memory until the first message.
 #[derive(Debug)]
 pub struct Packer {
     compressor: Compressor,
@@ -20,14 +20,14 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Compresses as configured. Where that is not at all, nobody has a window to compress for.
+    /// A packer with these settings; `None` compresses nothing, because no connection has negotiated a window then.
     #[must_use]
     pub fn new(compression: Option<Compression>) -> Self {
         let Compression { min_bytes, level } = compression.unwrap_or(Compression { min_bytes: usize::MAX, level: 1 });
         Self { compressor: Compressor::new(level), min_bytes }
     }
 
-    /// Finished frames with their messages compressed; `None` if none is large enough, or gets smaller by it.
+    /// Compresses the messages in finished frames; `None` if no message is large enough, or none gets smaller.
     pub fn pack(&mut self, window: Window, frames: &[u8], counters: &CoreCounters) -> Option<Bytes> {
         let deflated = self.compressor.compress_frames(window, frames, self.min_bytes, COMPRESS_BYTES_MAX)?;
         counters.compressed_messages.add(u64::from(deflated.messages));
@@ -36,7 +36,7 @@ impl Packer {
         Some(deflated.frames)
     }
 
-    /// The same frames for each reading with compression; `None` if nobody would get others than the plain ones.
+    /// Compresses frames for each reading with compression; `None` if every reading gets the plain ones.
     pub fn variants(&mut self, readings: Readings, frames: &Frames, counters: &CoreCounters) -> Option<Arc<Variants>> {
         let mut variants = Variants::default();
         for reading in readings.compressed() {

@@ -27,8 +27,10 @@ pub enum Part {
     Home = 1,
     /// The rooms of a core.
     Owner = 2,
-    /// What a core counts for its connections' addresses and users.
+    /// What a core counts for addresses.
     Limiter = 3,
+    /// The users of a core.
+    User = 4,
 }
 
 impl Secrets {
@@ -157,7 +159,7 @@ mod tests {
             let secrets = Secrets::from(seed);
             let mut numbers = Vec::new();
             for core in (0..300).map(CoreId) {
-                for part in [Part::Home, Part::Owner, Part::Limiter] {
+                for part in [Part::Home, Part::Owner, Part::Limiter, Part::User] {
                     numbers.push(secrets.shown(core, part).next_u64());
                     let mut tables = secrets.tables(core, part);
                     numbers.extend([tables.hashing().key, tables.hashing().key].concat());

@@ -15,6 +15,8 @@ pub enum Phase {
     Free,
     /// The HTTP request head is being received.
     Head,
+    /// The upgrade is accepted, and the client has yet to be identified by its first message.
+    Greeting,
     /// The WebSocket is open.
     Open,
     /// The server has queued its close frame; the peer's is awaited.
@@ -90,6 +92,8 @@ impl Marks {
     pub const RESTLESS: Marks = Marks(1 << 5);
     /// The server has pinged it since it last sent a pong.
     pub const PINGED: Marks = Marks(1 << 6);
+    /// The user said to be away.
+    pub const AWAY: Marks = Marks(1 << 7);
 
     /// Whether all of `marks` are set.
     #[must_use]
@@ -122,8 +126,8 @@ pub struct Session {
     pub reading: Option<Reading>,
     /// What else is so of it.
     pub marks: Marks,
-    /// The user said to be away.
-    pub away: bool,
+    /// Its dialect's index in the settings' list.
+    pub dialect: u8,
     /// Who it is, once open.
     pub user: Option<UserName>,
     /// The message that is being received.
@@ -157,6 +161,12 @@ impl Session {
     /// Microseconds since the socket was accepted; called once, when the WebSocket opens.
     pub fn take_opening_us(&mut self, now: Now) -> u64 {
         u64::from((now.mono_us as u32).wrapping_sub(std::mem::take(&mut self.round_trip_us)))
+    }
+
+    /// Whether the user said to be away.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        self.marks.has(Marks::AWAY)
     }
 
     /// Whether it is a WebSocket, open or closing.

@@ -1,91 +1,93 @@
-//! What an engine is told at its start: checked, in its own units. Reads no file; `server::config` lowers into it.
+//! The settings of an engine, checked and in its units, under the names of their configuration keys. `server::config`
+//! makes them. Reads no file.
 
 use std::sync::Arc;
 
 use super::hosts::AllowedHosts;
 use super::rates::Rate;
 use super::trusted::Trusted;
+use crate::wire::dialect::Dialect;
 use crate::wire::handshake::ForwardedHeader;
 
-/// What happens to a member's outbox that is full (PROTOCOL section 4.6).
+/// What happens to the full outbox of a slow consumer (PROTOCOL section 4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowPolicy {
-    /// Close 4413.
+    /// The connection is closed (4413).
     Disconnect,
-    /// Drop the room's oldest messages for this connection.
+    /// The room's oldest messages are dropped for this connection.
     Skip,
-    /// Keep only the room's newest message for this connection.
+    /// All but the room's newest message are dropped for this connection.
     Latest,
 }
 
-/// How rooms behave whose name matches.
+/// The settings of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSettings {
-    /// Messages held. 0: none.
+    /// Messages kept; 0 keeps none.
     pub history_size: usize,
-    /// Messages are held this long.
+    /// How long messages are kept.
     pub history_ttl_ms: u64,
-    /// How long an idle room's epoch and head are kept. 0: not at all.
+    /// How long the epoch and head of an idle room are kept; 0 keeps them not at all.
     pub numbering_ttl_ms: u64,
-    /// Messages given on joining when the client does not say how many.
+    /// Messages sent on joining if the client does not ask for a number.
     pub history_on_join: u32,
-    /// The most a client may ask for on joining.
+    /// Most messages that a client may ask for on joining.
     pub history_on_join_max: u32,
-    /// The most messages replayed to a client that recovers.
+    /// Most messages replayed to a client that recovers.
     pub recovery_max: usize,
-    /// What happens to a full outbox.
+    /// The policy for slow consumers.
     pub slow_policy: SlowPolicy,
-    /// Whether users present are tracked and told.
+    /// Whether users are tracked and members told who is present.
     pub presence: bool,
-    /// In rooms with more members, changes are told as a total, without names.
+    /// In rooms with more members, changes are told as totals, without names.
     pub presence_names_max: usize,
-    /// How long a user who has gone stays present.
+    /// How long a user who left stays present.
     pub presence_grace_ms: u64,
-    /// Publishes to one room.
+    /// Rate limit of publishes to one room: a token bucket.
     pub room_message_rate: Option<Rate>,
 }
 
 /// Settings for the rooms whose name matches a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomClass {
-    /// `*` stands for any run of bytes, the empty one too.
+    /// `*` matches any run of bytes, an empty one too.
     pub pattern: String,
-    /// How those rooms behave.
+    /// The settings of those rooms.
     pub settings: Arc<RoomSettings>,
 }
 
-/// permessage-deflate, where it is offered to clients.
+/// permessage-deflate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// Payloads below it are sent as they are.
+    /// Smallest payload that is compressed.
     pub min_bytes: usize,
     /// From 1 (fastest) to 9 (smallest).
     pub level: u8,
 }
 
-/// The limits that are not a room's. `None` and 0 mean no limit.
+/// Limits of connections, users, addresses and the server. `None` and 0 mean no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Upgrades of the whole server: a token bucket.
+    /// Rate limit of upgrades to the whole server: a token bucket.
     pub connect_rate: Option<Rate>,
-    /// Upgrades of one address: a token bucket.
+    /// Rate limit of upgrades from one address: a token bucket.
     pub connect_rate_per_ip: Option<Rate>,
     /// Connections of one address.
     pub connections_per_ip: u32,
     /// Connections of one user.
     pub connections_per_user: u32,
-    /// Publishes of one connection: a token bucket.
+    /// Rate limit of publishes by one connection: a token bucket.
     pub message_rate: Option<Rate>,
-    /// Commands of one connection, publishes included: a token bucket.
+    /// Rate limit of commands by one connection, publishes included: a token bucket.
     pub command_rate: Option<Rate>,
-    /// Publishes of one user on all connections: a sliding window.
+    /// Rate limit of publishes by one user on all connections: a sliding window.
     pub message_rate_per_user: Option<Rate>,
-    /// A connection without a message in either direction for this long is closed.
+    /// A connection is closed after this long without messages in either direction.
     pub idle_timeout_ms: u64,
 }
 
 impl Limits {
-    /// Whether an upgrade has to be asked for where its address and the server are counted.
+    /// Whether an upgrade needs admission by the cores that count its address and the server.
     #[must_use]
     pub fn gates_connects(&self) -> bool {
         self.connect_rate.is_some() || self.connect_rate_per_ip.is_some() || self.connections_per_ip > 0
@@ -102,75 +104,78 @@ pub enum NumberingMode {
     Link,
 }
 
-/// Who keeps the publications of rooms beyond the history in memory, and when a publisher is answered.
+/// Where the publications of rooms are kept beside the history in memory, and when a publisher is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum KeepingMode {
-    /// Nobody; or the link, where that numbers.
+    /// Nowhere else; or in the link, if it numbers.
     #[default]
     None,
-    /// The store, written behind: publishers are answered before the commit.
+    /// In the store; publishers are answered before the commit.
     Behind,
-    /// The store: publishers are answered after the commit.
+    /// In the store; publishers are answered after the commit.
     Commit,
 }
 
-/// Everything an engine needs to know.
+/// The settings of an engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// This machine's name.
+    /// The name of this machine.
     pub node: String,
-    /// How many cores this machine's rooms are spread over.
+    /// The cores that share the rooms of this machine.
     pub cores: u16,
-    /// WebSockets that all cores of the process hold open together; above it upgrades get 503.
+    /// Open WebSockets of all cores together; above it upgrades get 503.
     pub max_connections: u32,
-    /// WebSockets that this core has slots for; above it upgrades get 503.
+    /// Open WebSockets of this core; above it upgrades get 503.
     pub max_connections_per_core: u32,
-    /// Sockets this core has slots for: more than connections, so that upgrades can be refused.
+    /// Sockets that this core has slots for: more than connections, so that upgrades can be refused.
     pub sockets_max: u32,
-    /// Connection structures prepared at the start.
+    /// Connection structures allocated at the start.
     pub warm_connections: u32,
-    /// The largest message taken from a client.
+    /// The dialects on offer, at least one. The first is spoken if a client names none. Must not change while connections
+    /// are open.
+    pub dialects: &'static [Dialect],
+    /// Largest message accepted from a client.
     pub max_message_bytes: usize,
-    /// A path where every message is answered with itself. Empty: none.
+    /// Path that echoes every message; empty for none.
     pub echo_path: String,
     /// Origins allowed beside the same host and port; `["*"]` allows any.
     pub allowed_origins: Vec<String>,
-    /// Hosts by which clients may ask for this server.
+    /// Hosts that clients may use for this server.
     pub allowed_hosts: AllowedHosts,
-    /// The proxies in front of this server, whose word about addresses counts.
+    /// The proxies trusted for client addresses.
     pub trusted_proxies: Trusted,
-    /// The header in which they give it.
+    /// The header in which they name the client.
     pub forwarded_header: ForwardedHeader,
-    /// Bytes that may wait for one connection; one message more when nothing else waits.
+    /// Bytes that may wait for one connection; a message that waits alone may exceed it.
     pub outbox_bytes: usize,
-    /// Rooms one connection may be a member of; 0: no limit.
+    /// Rooms that one connection may join; 0 means no limit.
     pub rooms_per_connection: u32,
-    /// How much clients may do.
+    /// Limits of connections, users, addresses and the server.
     pub limits: Limits,
-    /// This core's share of the memory budget: all that clients make it hold, connections and rooms included.
+    /// This core's share of the memory budget, which covers connections, rooms and messages.
     pub memory_budget_bytes: u64,
-    /// What a connection takes of the floor below beside the engine: the state of TLS, where clients speak it.
+    /// Bytes that a connection takes in `io`: the state of TLS, if clients speak it.
     pub io_bytes_per_connection: usize,
     /// How often a connection is pinged.
     pub heartbeat_interval_ms: u64,
-    /// A connection without any frame for this long is closed.
+    /// A connection is closed after this long without any frame.
     pub heartbeat_timeout_ms: u64,
-    /// `None`: not offered.
+    /// `None` does not offer it to clients.
     pub compression: Option<Compression>,
-    /// Rooms that match no class.
+    /// The settings of rooms that match no class.
     pub rooms: Arc<RoomSettings>,
     /// Classes in the order of the configuration; the first match counts.
     pub classes: Vec<RoomClass>,
-    /// The part of the publishes whose way is traced, in 2^-64; 0: none.
+    /// The fraction of the publishes that is traced, in units of 2^-64.
     pub trace_sample: u64,
     /// Who numbers publications.
     pub numbering: NumberingMode,
-    /// Who keeps them beyond this process.
+    /// Where publications are kept.
     pub keeping: KeepingMode,
 }
 
 impl Settings {
-    /// How the room of this name behaves.
+    /// The settings of the room of this name.
     #[must_use]
     pub fn room(&self, name: &str) -> &Arc<RoomSettings> {
         self.classes
@@ -180,7 +185,7 @@ impl Settings {
     }
 }
 
-/// Whether `name` matches `pattern`, where `*` stands for any run of bytes. Linear in both (backtracks to the last `*` only).
+/// Whether `name` matches `pattern`, in which `*` matches any run of bytes. Backtracks to the last `*` only.
 #[must_use]
 pub fn pattern_matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
@@ -206,7 +211,7 @@ pub fn pattern_matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 impl Settings {
-    /// Settings under which rooms hold ten messages for a minute.
+    /// Settings with rooms that keep ten messages for a minute.
     pub fn for_tests() -> Settings {
         Settings {
             node: "here".to_owned(),
@@ -215,6 +220,7 @@ impl Settings {
             max_connections_per_core: 1_000,
             sockets_max: 2_000,
             warm_connections: 0,
+            dialects: &crate::wire::dialect::DIALECTS,
             max_message_bytes: 65_536,
             echo_path: String::new(),
             allowed_origins: Vec::new(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::wire::handshake::Hop;
+use crate::wire::handshake::ForwardedAddress;
 
 /// The networks of the proxies in front of this server. What others claim about where they come from counts for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Trusted {
     ///
     /// # Errors
     /// What a trusted proxy has written in place of an address. What is behind the client is not looked at.
-    pub fn client(&self, peer: IpAddr, hops: &[Hop]) -> Result<IpAddr, String> {
+    pub fn client(&self, peer: IpAddr, hops: &[ForwardedAddress]) -> Result<IpAddr, String> {
         let mut client = peer;
         for hop in hops {
             if !self.contains(client) {
@@ -91,7 +91,7 @@ mod tests {
             ("203.0.113.1", &["198.51.100.1"], "203.0.113.1"),
             ("10.0.0.1", &["::ffff:10.0.0.2", "2001:db8::1"], "2001:db8::1"),
         ] {
-            let hops: Vec<Hop> = ips(forwarded).into_iter().map(Ok).collect();
+            let hops: Vec<ForwardedAddress> = ips(forwarded).into_iter().map(Ok).collect();
             assert_eq!(trusted.client(ips(&[peer])[0], &hops), Ok(ips(&[client])[0]), "{peer} {forwarded:?}");
         }
     }
@@ -100,7 +100,7 @@ mod tests {
     fn nonsense_counts_only_where_a_proxy_has_written_it() {
         let trusted = trusted(&["10.0.0.0/8"]);
         let [proxy, other, stranger] = ips(&["10.0.0.1", "10.0.0.2", "203.0.113.9"])[..] else { panic!("three") };
-        let nonsense = || Hop::Err("nonsense".to_owned());
+        let nonsense = || ForwardedAddress::Err("nonsense".to_owned());
         assert_eq!(trusted.client(proxy, &[nonsense(), Ok(stranger)]), Err("nonsense".to_owned()));
         assert_eq!(trusted.client(proxy, &[Ok(other), nonsense()]), Err("nonsense".to_owned()));
         assert_eq!(trusted.client(proxy, &[Ok(stranger), nonsense()]), Ok(stranger), "a stranger's word");

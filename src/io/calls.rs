@@ -4,20 +4,20 @@ use std::fmt;
 
 use slab::Slab;
 
-use crate::engine::call::Answer;
+use crate::engine::call::CallAnswer;
 
 /// Takes the answer of one call. Dropped without it when the core ends before it has answered.
-pub struct Reply(Box<dyn FnOnce(Answer) + Send>);
+pub struct Reply(Box<dyn FnOnce(CallAnswer) + Send>);
 
 impl Reply {
     /// `take` runs on the core's thread: it must not wait.
     #[must_use]
-    pub fn new(take: impl FnOnce(Answer) + Send + 'static) -> Self {
+    pub fn new(take: impl FnOnce(CallAnswer) + Send + 'static) -> Self {
         Self(Box::new(take))
     }
 
     /// Gives the answer.
-    pub fn answer(self, answer: Answer) {
+    pub fn answer(self, answer: CallAnswer) {
         (self.0)(answer);
     }
 }
@@ -40,7 +40,7 @@ impl Calls {
     }
 
     /// Hands the answers out.
-    pub fn answer(&mut self, answers: &mut Vec<(u64, Answer)>) {
+    pub fn answer(&mut self, answers: &mut Vec<(u64, CallAnswer)>) {
         for (token, answer) in answers.drain(..) {
             let reply = usize::try_from(token).ok().and_then(|token| self.0.try_remove(token));
             debug_assert!(reply.is_some(), "a call is answered once");
@@ -65,10 +65,10 @@ mod tests {
             let sender = sender.clone();
             calls.add(Reply::new(move |answer| sender.send((number, answer)).expect("room for it")))
         });
-        let ended = |count| Answer::Ended { count, next: None };
+        let ended = |count| CallAnswer::Ended { count, next: None };
         calls.answer(&mut vec![(tokens[1], ended(11)), (tokens[0], ended(10))]);
         for expected in [(1, 11), (0, 10)] {
-            let (number, Answer::Ended { count, .. }) = receiver.try_recv().expect("answered") else {
+            let (number, CallAnswer::Ended { count, .. }) = receiver.try_recv().expect("answered") else {
                 panic!("another")
             };
             assert_eq!((number, count), expected);

@@ -29,13 +29,16 @@ use super::tls::Tls;
 use super::wake::{Sleep, Wake};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
-use crate::base::limits::TLS_HANDSHAKES_US_PER_TURN;
 use crate::base::time::Now;
 use crate::engine::Engine;
 use crate::engine::hop::Hop;
 use crate::engine::input::Input;
 use crate::engine::output::Output;
 use crate::engine::trusted::Trusted;
+
+/// How long one turn works on TLS handshakes before it goes on with the connections that are open. At least one step is
+/// made, which is one signature and one key exchange at most.
+const TLS_HANDSHAKES_US_PER_TURN: u64 = 1_000;
 
 /// Bounds on the input of one turn from each source, so that no source delays the others, and merged output goes out
 /// within a few milliseconds.

@@ -1,4 +1,4 @@
-//! The command line as typed. Says what is asked for; reads no file and starts nothing.
+//! Parses the command line. Reads no file and starts nothing.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,47 +8,48 @@ use clap::{Args, Parser, Subcommand};
 
 use super::operate::Operation;
 use super::operate::command::{
-    Ask, ConnectionsArgs, DisconnectArgs, DrainArgs, HistoryArgs, How, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+    ConnectionsArgs, ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand,
+    PublishArgs, RoomsArgs,
 };
 
-/// What the process is to do.
+/// The task of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Run the server.
     Serve,
-    /// Say what is wrong with the configuration.
+    /// Check the configuration.
     CheckConfig,
     /// Print the effective configuration.
     PrintConfig,
     /// Examine this host.
     Doctor {
-        /// The report is for a machine.
+        /// Write the report as JSON.
         json: bool,
     },
     /// Sign a token.
     Token(TokenRequest),
-    /// Have a running server do or tell something.
+    /// Send a request to a running server.
     Operate(Box<Operation>),
 }
 
-/// The token that is wanted, as typed.
+/// The flags of `roomring token`, as typed.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TokenRequest {
-    /// The user whom it names
+    /// User of the token (claim sub)
     #[arg(long, value_name = "NAME")]
     pub user: String,
-    /// How long it counts
+    /// How long the token is valid, such as 30m or 7d
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub ttl: String,
-    /// Allow to join and publish in rooms of this pattern, and in no others; may be repeated
+    /// Allow joining and publishing only in rooms that match PATTERN; repeat for more patterns
     #[arg(long = "room", value_name = "PATTERN")]
     pub rooms: Vec<String>,
 }
 
-/// What was asked for.
+/// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// What to do.
+pub struct Invocation {
+    /// The task.
     pub action: Action,
     /// `--config`.
     pub config: Option<PathBuf>,
@@ -56,43 +57,43 @@ pub struct Request {
     pub sets: Vec<String>,
 }
 
-/// A command line that asks for nothing that could be run.
+/// A command line that runs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// `--help` or `--version`: the text, for standard output.
+pub enum EarlyExit {
+    /// The text of `--help` or `--version`, for standard output.
     Text(String),
-    /// One sentence about what is wrong, for standard error.
+    /// What is wrong with the command line, in one sentence for standard error.
     Usage(String),
 }
 
-/// Reads a command line; the first argument is the program's name.
+/// Parses a command line; the first argument is the name of the program.
 ///
 /// # Errors
-/// What to answer instead of running.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Answer> {
-    let line = CommandLine::try_parse_from(arguments).map_err(|error| answer(&error))?;
+/// What to print instead of running.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, EarlyExit> {
+    let line = CommandLine::try_parse_from(arguments).map_err(|error| early_exit(&error))?;
     let (action, own) = match line.command {
         None => (Action::Serve, SourceArgs::default()),
-        Some(Command::Serve(own)) => (Action::Serve, own),
-        Some(Command::CheckConfig(own)) => (Action::CheckConfig, own),
-        Some(Command::PrintConfig(own)) => (Action::PrintConfig, own),
-        Some(Command::Doctor { sources, json }) => (Action::Doctor { json }, sources),
-        Some(Command::Token { sources, token }) => (Action::Token(token), sources),
-        Some(Command::Rooms(operated)) => operated.split(),
-        Some(Command::Connections(operated)) => operated.split(),
-        Some(Command::Members(operated)) => operated.split(),
-        Some(Command::History(operated)) => operated.split(),
-        Some(Command::Publish(operated)) => operated.split(),
-        Some(Command::Kick(operated)) => operated.split(),
-        Some(Command::Disconnect(operated)) => operated.split(),
-        Some(Command::Drain(operated)) => operated.split(),
+        Some(CommandArgs::Serve(own)) => (Action::Serve, own),
+        Some(CommandArgs::CheckConfig(own)) => (Action::CheckConfig, own),
+        Some(CommandArgs::PrintConfig(own)) => (Action::PrintConfig, own),
+        Some(CommandArgs::Doctor { sources, json }) => (Action::Doctor { json }, sources),
+        Some(CommandArgs::Token { sources, token }) => (Action::Token(token), sources),
+        Some(CommandArgs::Rooms(operated)) => operated.split(),
+        Some(CommandArgs::Connections(operated)) => operated.split(),
+        Some(CommandArgs::Members(operated)) => operated.split(),
+        Some(CommandArgs::History(operated)) => operated.split(),
+        Some(CommandArgs::Publish(operated)) => operated.split(),
+        Some(CommandArgs::Kick(operated)) => operated.split(),
+        Some(CommandArgs::Disconnect(operated)) => operated.split(),
+        Some(CommandArgs::Drain(operated)) => operated.split(),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
     let SourceArgs { config, set: mut sets } = line.sources;
     sets.extend(own.set);
     match (config, own.config) {
-        (Some(_), Some(_)) => Err(Answer::Usage("--config is given twice; one file can be read".into())),
-        (config, other) => Ok(Request { action, config: config.or(other), sets }),
+        (Some(_), Some(_)) => Err(EarlyExit::Usage("--config is given twice; name one file".into())),
+        (config, other) => Ok(Invocation { action, config: config.or(other), sets }),
     }
 }
 
@@ -102,31 +103,32 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, A
     version,
     about = "Real-time WebSocket room server",
     disable_help_subcommand = true,
-    after_help = "Without a command the server runs.\n\
-                  Configuration, later ones win: built-in defaults; the file (--config, else roomring.toml, else\n\
-                  /etc/roomring/roomring.toml); environment variables ROOMRING_SECTION__KEY; --set.\n\
-                  Exit codes: 0 fine, 1 failed while running, 2 bad usage or configuration."
+    after_help = "Without a command, roomring runs the server.\n\
+                  Configuration sources, later ones override earlier ones: built-in defaults; the file (--config,\n\
+                  else roomring.toml, else /etc/roomring/roomring.toml); environment variables\n\
+                  ROOMRING_SECTION__KEY; --set.\n\
+                  Exit codes: 0 success, 1 failure while running, 2 bad usage or configuration."
 )]
 struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CommandArgs>,
     #[command(flatten)]
     sources: SourceArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the server (also without a command)
+enum CommandArgs {
+    /// Run the server (the default)
     Serve(SourceArgs),
-    /// Say what is wrong with the configuration, with file, line and key
+    /// Check the configuration; report every mistake with file, line and key
     CheckConfig(SourceArgs),
-    /// Print the effective configuration as TOML, each value with where it came from
+    /// Print the effective configuration as TOML, each value with its source; secrets are masked
     PrintConfig(SourceArgs),
-    /// Examine this host: what keeps the server from serving, or from serving more; exits 1 only for the former
+    /// Check whether this host can run the server, and how to make it faster; exits 1 only if it cannot
     Doctor {
         #[command(flatten)]
         sources: SourceArgs,
-        /// Report as JSON
+        /// Write the report as JSON
         #[arg(long)]
         json: bool,
     },
@@ -137,36 +139,36 @@ enum Command {
         #[command(flatten)]
         token: TokenRequest,
     },
-    /// List the rooms of a running server, or the busiest of them
+    /// List the rooms of a running server, or its busiest rooms
     Rooms(Operated<RoomsArgs>),
-    /// List the connections of a running server, or the worst laggards of them
+    /// List the connections of a running server, or its slowest consumers
     Connections(Operated<ConnectionsArgs>),
-    /// List the users who are in a room
+    /// List the users in a room
     Members(Operated<MembersArgs>),
     /// Read a room's history
     History(Operated<HistoryArgs>),
-    /// Publish a message to a room, in the server's name
+    /// Publish a message to a room as the server
     Publish(Operated<PublishArgs>),
-    /// Put a user out of a room
+    /// Remove a user from a room
     Kick(Operated<KickArgs>),
-    /// Close a user's connections, or one connection
+    /// Close all connections of a user, or one connection
     Disconnect(Operated<DisconnectArgs>),
-    /// Have a running server close its connections gently and end, as SIGTERM does
+    /// Drain a running server: close its connections gradually, then exit, as on SIGTERM
     Drain(Operated<DrainArgs>),
 }
 
-/// A command to a running server, through its control address.
+/// A command that sends a request to the control address of a running server.
 #[derive(Debug, Args)]
 struct Operated<T: Args> {
     #[command(flatten)]
     sources: SourceArgs,
     #[command(flatten)]
-    how: How,
+    how: ControlArgs,
     #[command(flatten)]
     what: T,
 }
 
-impl<T: Args + Into<Ask>> Operated<T> {
+impl<T: Args + Into<OperatorCommand>> Operated<T> {
     fn split(self) -> (Action, SourceArgs) {
         let Self { sources, how, what } = self;
         (Action::Operate(Box::new(Operation { how, ask: what.into() })), sources)
@@ -175,38 +177,38 @@ impl<T: Args + Into<Ask>> Operated<T> {
 
 #[derive(Debug, Default, Args)]
 struct SourceArgs {
-    /// Read this configuration file
+    /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Set one key, over file and environment; may be repeated
+    /// Set one key, overriding file and environment; repeat for more keys
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
 }
 
-/// The library's several lines of complaint as one sentence.
-fn answer(error: &clap::Error) -> Answer {
+/// The error of the parser, which has several lines, as one sentence.
+fn early_exit(error: &clap::Error) -> EarlyExit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Answer::Text(error.to_string());
+        return EarlyExit::Text(error.to_string());
     }
     let text = error.to_string();
     let useful = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let sentence: Vec<&str> = useful.filter(|line| !line.is_empty()).collect();
     let sentence = sentence.join("; ").replace("; tip: ", "; ");
     let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    Answer::Usage(format!("{sentence}; see roomring --help"))
+    EarlyExit::Usage(format!("{sentence}; see roomring --help"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse_line(line: &str) -> Result<Request, Answer> {
+    fn parse_line(line: &str) -> Result<Invocation, EarlyExit> {
         parse(std::iter::once("roomring").chain(line.split_whitespace()).map(OsString::from))
     }
 
-    fn request(action: Action, config: Option<&str>, sets: &[&str]) -> Result<Request, Answer> {
+    fn request(action: Action, config: Option<&str>, sets: &[&str]) -> Result<Invocation, EarlyExit> {
         let sets = sets.iter().map(ToString::to_string).collect();
-        Ok(Request { action, config: config.map(PathBuf::from), sets })
+        Ok(Invocation { action, config: config.map(PathBuf::from), sets })
     }
 
     #[test]
@@ -250,7 +252,7 @@ mod tests {
             ("--config a check-config --config b", "--config"),
             ("serve now", "'now'"),
         ] {
-            let Err(Answer::Usage(sentence)) = parse_line(line) else { panic!("{line} is taken") };
+            let Err(EarlyExit::Usage(sentence)) = parse_line(line) else { panic!("{line} is accepted") };
             assert!(sentence.contains(named) && !sentence.contains('\n'), "{line}: {sentence}");
             assert!(!sentence.starts_with("error"), "{sentence}");
         }
@@ -259,8 +261,8 @@ mod tests {
     #[test]
     fn help_and_version_are_texts() {
         let version = format!("roomring {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(parse_line("--version"), Err(Answer::Text(version)));
-        let Err(Answer::Text(help)) = parse_line("--help") else { panic!("no help") };
+        assert_eq!(parse_line("--version"), Err(EarlyExit::Text(version)));
+        let Err(EarlyExit::Text(help)) = parse_line("--help") else { panic!("no help") };
         assert!(help.contains("check-config") && help.contains("ROOMRING_SECTION__KEY"));
     }
 }

@@ -1,4 +1,5 @@
-//! The cores of this process as the service thread sees them: started together, told together, ended together.
+//! The cores of this process, for the service thread: starts, tells and ends them together. Never touches the state of a
+//! core.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
@@ -6,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
-use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::config::lower::Plan;
-use super::life;
+use super::lifecycle::CoreLifecycle;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::base::places::Places;
@@ -21,60 +21,49 @@ use crate::engine::output::Output;
 use crate::engine::placement;
 use crate::engine::random::Secrets;
 use crate::engine::settings::Settings;
-use crate::engine::trace::Span;
 use crate::engine::trusted::Trusted;
 use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
 use crate::io::lanes::Lanes;
 use crate::io::listener::ListeningSockets;
-use crate::io::services::{CallForKeys, Control, Services};
+use crate::io::services::{Control, Services};
 use crate::io::sockets::Capacity;
 use crate::io::wake::Wake;
 
-/// Speaks to every core of this process.
+/// Sends to every core of this process.
 #[derive(Clone, Debug)]
 pub struct Cores {
     handles: Arc<[CoreHandle]>,
-    /// What fits into each.
+    /// Capacity of each core.
     capacity: Capacity,
-    /// What is listened on: as configured, or as it was handed over.
+    /// Addresses of the listening sockets, as configured or handed over.
     listen: Arc<[SocketAddr]>,
 }
 
-/// What cores need to verify tokens.
-#[derive(Debug)]
-pub struct Tokens {
-    /// The keys to begin with.
-    pub keys: Arc<Keys>,
-    /// How a core asks for more.
-    pub call: CallForKeys,
-}
-
-/// What cores are started with beside the plan.
-pub struct Parts<'a> {
-    /// Listening sockets that were handed over; none: `server.listen` is bound.
-    pub inherited: Vec<TcpListener>,
-    /// `None`: anyone may connect.
-    pub tokens: Option<&'a Tokens>,
-    /// Where the spans of sampled publishes go; `None`: nothing is traced.
-    pub spans: Option<Sender<Span>>,
+/// What services give to each core at its start.
+#[derive(Clone, Debug, Default)]
+pub struct CoreParts {
+    /// Destinations of the core's requests.
+    pub services: Services,
+    /// The first token keys; `None` if connections need no token.
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Cores {
-    /// What speaks to each.
+    /// The handle of each core.
     #[must_use]
     pub fn handles(&self) -> Arc<[CoreHandle]> {
         self.handles.clone()
     }
 
-    /// Other settings hold from now on.
+    /// Replaces the settings.
     pub fn configure(&self, settings: &Settings) {
         if settings.max_connections_per_core > self.capacity.connections_max {
             let (connections_max, each_core) = (settings.max_connections, self.capacity.connections_max);
             tracing::warn!(
                 connections_max,
                 each_core,
-                "server.max_connections is above what the cores' socket tables hold, which are made at the start: \
+                "server.max_connections exceeds the cores' socket tables, which are allocated at the start; \
                  restart the server to raise it further"
             );
         }
@@ -84,15 +73,15 @@ impl Cores {
 
     fn tell(&self, control: impl Fn() -> Control) {
         for (core, handle) in self.handles.iter().enumerate() {
-            // A core that has ended needs no word, and nobody else fills its channel.
+            // The core has ended: nothing else fills its channel.
             if let Err(control) = handle.try_tell(control()) {
-                tracing::debug!(core, ?control, "not told");
+                tracing::debug!(core, ?control, "message to core dropped");
             }
         }
     }
 }
 
-/// The settings as far as this process goes with them.
+/// The settings within the capacity of this process and with its addresses as allowed hosts.
 fn within(settings: &Settings, capacity: Capacity, listen: &[SocketAddr]) -> Settings {
     let settings = settings.clone();
     let max_connections_per_core = settings.max_connections_per_core.min(capacity.connections_max);
@@ -100,36 +89,37 @@ fn within(settings: &Settings, capacity: Capacity, listen: &[SocketAddr]) -> Set
     Settings { max_connections_per_core, sockets_max: capacity.slots, allowed_hosts, ..settings }
 }
 
-/// Every core of this process, from start to end.
+/// The running cores of this process.
 pub struct Running {
     cores: Cores,
-    /// Each core's last word.
+    /// Receives the number of each core that ends.
     ended: mpsc::Receiver<CoreId>,
-    /// Cores whose last word has not come.
+    /// Cores that have not ended.
     left: usize,
-    /// The listening sockets stay open in other hands.
+    /// The listening sockets were handed over and stay open elsewhere.
     hands_over: bool,
-    /// What the cores that live have counted up since they were last asked to.
+    /// Counts the cores that have answered the last heartbeat.
     beats: Cell<Option<Arc<AtomicUsize>>>,
     asked_to_end: Cell<bool>,
 }
 
-/// Binds the listening sockets, unless some were handed over, and starts a core for each entry of the plan, with its
-/// counters. Gives back the addresses that are listened on, in the order of the plan or of the sockets.
+/// Binds the listening sockets, unless sockets were `inherited`, and starts a core for each CPU of the plan. Also returns the
+/// addresses listened on, in the order of the plan or of the inherited sockets.
 ///
 /// # Errors
-/// The first thing that cannot be had; what was started ends with the process.
+/// The first failure. Cores that have started end with the process.
 pub fn start(
     plan: &Plan,
     counters: &[Arc<CoreCounters>],
-    Parts { inherited, tokens, spans }: Parts<'_>,
+    inherited: Vec<TcpListener>,
+    core_parts: CoreParts,
 ) -> anyhow::Result<(Running, Vec<SocketAddr>)> {
     let hands_over = !inherited.is_empty();
     let listeners = listeners(plan, inherited)?;
     let capacity = Capacity::of(plan.settings.max_connections_per_core);
     if capacity.connections_max < plan.settings.max_connections_per_core {
         let (wanted, connections_max) = (plan.settings.max_connections_per_core, capacity.connections_max);
-        tracing::info!(wanted, connections_max, "RLIMIT_NOFILE bounds the connections of each core");
+        tracing::info!(wanted, connections_max, "RLIMIT_NOFILE limits the connections of each core");
     }
     let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();
     let settings = Arc::new(within(&plan.settings, capacity, &listen));
@@ -143,9 +133,7 @@ pub fn start(
     for ((((lanes, wake), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
-        let keys = tokens.map(|tokens| tokens.call.clone());
-        let services = Services { keys, spans: spans.clone(), ..Services::default() };
-        let keys = tokens.map(|tokens| tokens.keys.clone());
+        let CoreParts { services, keys } = core_parts.clone();
         let (cpu, proxies) = (*cpu, proxies.clone());
         let of_core = counters.clone();
         let config = CoreConfig { cpu, slots, listeners, tls, lanes, proxies, wake, services, counters: of_core };
@@ -153,13 +141,13 @@ pub fn start(
         let places = places.clone();
         let engine = move || {
             let mut engine = Engine::new(settings, core, secrets, counters).sharing(places);
-            // Before the first connection is accepted.
+            // Before the core accepts its first connection.
             if let Some(keys) = keys {
                 engine.handle(clock::now(), Input::Keys(keys), &mut Output::default());
             }
             engine
         };
-        // The channel has room for every core's one word.
+        // The channel has room for one message from every core.
         let ended = move || {
             let _ = sender.try_send(core);
         };
@@ -171,10 +159,10 @@ pub fn start(
     Ok((Running { cores, ended, left, hands_over, beats, asked_to_end }, listeners.addresses))
 }
 
-/// What the random choices of this process follow from, out of the operating system's randomness.
+/// Secrets of this process from the operating system's random numbers.
 fn choose_secrets() -> anyhow::Result<Secrets> {
     let mut bytes = [0; 32 + 32 + 16];
-    getrandom::fill(&mut bytes).context("the operating system gives no random numbers")?;
+    getrandom::fill(&mut bytes).context("cannot get random numbers from the operating system")?;
     let (shown, rest) = bytes.split_first_chunk().expect("the first 32 bytes");
     let (tables, placed) = rest.split_first_chunk().expect("the next 32 bytes");
     let (one, other) = placed.split_first_chunk().expect("8 of the last 16 bytes");
@@ -188,14 +176,14 @@ fn listeners(plan: &Plan, inherited: Vec<TcpListener>) -> anyhow::Result<Listeni
     let listeners = match inherited.is_empty() {
         true => ListeningSockets::bind(&plan.listen, cores).context("server.listen")?,
         false => ListeningSockets::inherited(inherited, cores)
-            .context("LISTEN_FDS: the sockets cannot be shared by the cores")?,
+            .context("LISTEN_FDS: cannot share the sockets between cores")?,
     };
-    listeners.bound_sends(plan.socket_send_bytes).context("limits.socket_send_bytes cannot be set")?;
+    listeners.bound_sends(plan.socket_send_bytes).context("cannot set limits.socket_send_bytes")?;
     Ok(listeners)
 }
 
 impl Running {
-    /// Speaks to them.
+    /// Sends to the cores.
     #[must_use]
     pub fn cores(&self) -> Cores {
         self.cores.clone()
@@ -207,7 +195,7 @@ impl Running {
     }
 }
 
-impl life::Cores for Running {
+impl CoreLifecycle for Running {
     fn drain(&self, window_ms: u64) {
         self.tell_to_end(|| Control::Drain { window_ms, hands_over: self.hands_over });
     }
@@ -228,7 +216,7 @@ impl life::Cores for Running {
             let Some(core) = self.ended.recv().await else { break };
             self.left -= 1;
             if !self.asked_to_end.get() {
-                return Err(format!("core {} ended without being asked to", core.0));
+                return Err(format!("core {} ended unexpectedly", core.0));
             }
         }
         Ok(())
@@ -241,7 +229,7 @@ mod tests {
     use crate::engine::hosts::AllowedHosts;
 
     #[test]
-    fn clients_may_ask_for_what_is_listened_on() {
+    fn clients_may_name_the_addresses_listened_on() {
         let settings = Settings { allowed_hosts: AllowedHosts::new(&[]), ..Settings::for_tests() };
         let handed_over = ["192.0.2.1:80".parse().expect("an address")];
         let hosts = within(&settings, Capacity::of(10), &handed_over).allowed_hosts;

@@ -1,18 +1,18 @@
-//! How fast a planned stop lets go of its connections. Arithmetic only; closing is the engines' work.
+//! The time window over which a drain closes connections. Arithmetic only: the engines close them.
 
-/// A host takes at least so many connections a second, whatever little was seen of it.
+/// Connections a second that any host is assumed to accept.
 const RATE_MIN: u64 = 2_000;
 
-/// No more than this is asked of whoever takes the connections over.
+/// Connections a second that a successor is asked to accept at most.
 const RATE_MAX: u64 = 20_000;
 
-/// Even a few connections are spread over so long, so that their clients do not return as one.
+/// The shortest window: even a few clients should not reconnect at the same moment.
 const WINDOW_MIN_MS: u64 = 100;
 
-/// Kept of the grace for the last flushes and close handshakes.
+/// The end of the grace, reserved for the last flushes and close handshakes.
 const LAST_CLOSES_MS: u64 = 6_000;
 
-/// The fastest accepting that this host has shown: the clients that a drain sends away come back at that rate at most.
+/// The fastest accept rate seen on this host: the clients of a drain should reconnect no faster than that.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AcceptRate {
     seen: Option<(u64, u64)>,
@@ -20,11 +20,11 @@ pub struct AcceptRate {
 }
 
 impl AcceptRate {
-    /// Takes the number of connections ever accepted, at a time in milliseconds. To be called about once a second.
+    /// Takes the total number of accepted connections at a time. Call it about once a second.
     pub fn sample(&mut self, now_ms: u64, accepted: u64) {
         if let Some((then_ms, before)) = self.seen {
             let elapsed_ms = now_ms.saturating_sub(then_ms);
-            // A short interval would make a rate out of a single burst.
+            // In a short interval a single burst would look like a rate.
             if elapsed_ms < 500 {
                 return;
             }
@@ -33,7 +33,7 @@ impl AcceptRate {
         self.seen = Some((now_ms, accepted));
     }
 
-    /// Over how long the closes of `connections` are spread within a drain of at most `grace_ms`.
+    /// The window for closing `connections` in a drain of at most `grace_ms`.
     #[must_use]
     pub fn window_ms(&self, connections: u64, grace_ms: u64) -> u64 {
         if connections == 0 {
@@ -60,7 +60,7 @@ mod tests {
         rate.sample(2_000, 5_001);
         assert_eq!(rate.window_ms(10_000, 30_000), 2_000);
         rate.sample(4_000, 500_000);
-        assert_eq!(rate.window_ms(100_000, 30_000), 5_000, "a host of its own is not asked for more than the ceiling");
+        assert_eq!(rate.window_ms(100_000, 30_000), 5_000, "the rate has a maximum");
     }
 
     #[test]
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_within_a_short_interval_is_no_rate() {
+    fn a_burst_in_a_short_interval_does_not_count() {
         let mut rate = AcceptRate::default();
         rate.sample(0, 0);
         rate.sample(1, 1_000);

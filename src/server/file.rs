@@ -1,5 +1,5 @@
-//! Files that an operator names: configuration, certificates, keys. Opens only regular files and never waits for one;
-//! reads up to a bound, less a UTF-8 byte order mark. Understands nothing of what is in them.
+//! Reads files that an operator names: configuration, certificates, keys. Opens only regular files and never waits for
+//! one; reads up to a bound and drops a UTF-8 byte order mark. Never interprets the content.
 
 use std::fmt;
 use std::fs::{self, File, FileType, OpenOptions};
@@ -7,19 +7,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What editors of some systems write before UTF-8.
+/// The byte order mark that some editors write before UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a file was not read. Completes the sentence "`<path>` …"; holds nothing of what is in it.
+/// Why a file was not read. Completes the sentence "`<path>` …"; holds none of its content.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// The system refused.
+    /// The system refused to open or read it.
     Failed(io::Error),
-    /// It is no regular file: reading it might never end, or have an effect.
+    /// It is no regular file: reading it might block, or have an effect.
     Kind(&'static str),
-    /// It has more bytes than this.
+    /// It is larger than this many bytes.
     Large(usize),
-    /// It was to be text.
+    /// It is not UTF-8.
     NotText,
 }
 
@@ -42,7 +42,7 @@ pub fn read_text(path: impl AsRef<Path>, bytes_max: usize) -> Result<String, Unr
     text(read(path.as_ref(), bytes_max)?)
 }
 
-/// The text that these bytes are, wherever they were read.
+/// These bytes as text.
 ///
 /// # Errors
 /// They are not UTF-8.
@@ -57,7 +57,7 @@ fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of a PEM file. Files that were joined each bring a mark, and PEM has no use for one anywhere.
+/// The bytes of a PEM file, without byte order marks: each of several concatenated files may have brought one.
 ///
 /// # Errors
 /// It is not a readable regular file of at most `bytes_max` bytes.
@@ -74,8 +74,8 @@ pub fn read_pem(path: impl AsRef<Path>, bytes_max: usize) -> Result<Vec<u8>, Unr
 }
 
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
-    // Looked at before it is opened, as opening a device can have an effect; and again once it is open, as another may
-    // have taken its place.
+    // Checked before it is opened, because opening a device can have an effect, and again once it is open, because another
+    // file may have taken its place.
     regular(&fs::metadata(path).map_err(Unreadable::Failed)?)?;
     // Without O_NONBLOCK, opening a pipe waits for its writer.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
@@ -112,7 +112,7 @@ mod tests {
     const BYTES_MAX: usize = 4 << 10;
 
     fn sentence(path: impl AsRef<Path>) -> String {
-        read_pem(path, BYTES_MAX).expect_err("not to be read").to_string()
+        read_pem(path, BYTES_MAX).expect_err("not readable").to_string()
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The process's log: lines on standard error, written by a thread of their own so that no core waits for a terminal or
-//! a pipe. Decides what and how, never when to log.
+//! The log of the process: lines on standard error, written by a separate thread so that no core waits for a terminal or a
+//! pipe. Owns format and level; never logs itself.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
@@ -10,12 +11,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
-use super::config::lower::LogFormat;
+use super::config::choices::LogFormat;
+use crate::control::{Metric, Observed};
 
-/// Lines that may wait to be written; over it they are lost and counted.
+/// Lines in the queue to the writing thread; lines beyond it are lost and counted.
 const LINES_MAX: usize = 8_192;
 
-/// The log of this process. Dropping it writes what waits.
+/// The log of this process. Dropping it writes the rest of the queue.
 pub struct Log {
     level: reload::Handle<Targets, Registry>,
     lost: ErrorCounter,
@@ -24,10 +26,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts logging, for the whole process; once.
+    /// Starts logging for the whole process.
     ///
     /// # Errors
-    /// There is a log already.
+    /// The process has a log already.
     pub fn install(level: Targets, format: LogFormat) -> Result<Log, tracing::subscriber::SetGlobalDefaultError> {
         let terminal = std::io::stderr().is_terminal();
         let (writer, guard) = NonBlockingBuilder::default()
@@ -42,16 +44,26 @@ impl Log {
         Ok(Log { level, lost, _writer: guard })
     }
 
-    /// Logs by another level from now on.
+    /// Replaces the level.
     pub fn set_level(&self, level: Targets) {
-        // Fails only when the subscriber is gone, which lives as long as the process.
+        // Fails only without the subscriber, which lives as long as the process.
         let _ = self.level.reload(level);
     }
 
-    /// Counts the lines that found no room.
+    /// The metrics of the log.
     #[must_use]
-    pub fn lost(&self) -> ErrorCounter {
-        self.lost.clone()
+    pub fn observed(&self) -> Arc<dyn Observed> {
+        Arc::new(LostLines(self.lost.clone()))
+    }
+}
+
+/// Counts the lines that did not fit into the queue.
+struct LostLines(ErrorCounter);
+
+impl Observed for LostLines {
+    fn metrics(&self) -> Vec<Metric> {
+        let help = "Log lines lost because the queue to standard error was full.";
+        vec![Metric::counter("roomring_log_lines_lost", help, self.0.dropped_lines() as u64)]
     }
 }
 

@@ -1,4 +1,5 @@
-//! Floor 4: assembly. Command line, configuration, logs, start and end of the process.
+//! The top floor: command line, configuration, log, and the start, reload and end of the process. Owns the assembly of the
+//! floors below; never on the path of a message.
 
 mod activation;
 pub mod args;
@@ -9,28 +10,31 @@ mod cores;
 mod doctor;
 pub mod drain;
 mod file;
-mod life;
+mod lifecycle;
 pub mod log;
+mod open_files;
 mod operate;
 mod reload;
+mod services;
+mod signals;
 mod supervisor;
 mod tls;
 mod token;
-mod traces;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use self::args::{Action, Answer, Request, TokenRequest};
+use self::args::{Action, EarlyExit, Invocation, TokenRequest};
 use self::config::check::{LACKS_HOSTS, lacks_hosts};
-use self::config::found::Found;
+use self::config::config_file::ConfigFile;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
 use self::config::machine::Machine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
-use self::operate::{Failed, Operation};
+use self::doctor::Diagnosis;
+use self::operate::{OperateError, Operation};
 use crate::io::clock;
 
 /// Failed while running.
@@ -39,37 +43,37 @@ const FAILED: u8 = 1;
 /// Bad usage or configuration.
 const USAGE: u8 = 2;
 
-/// The whole program, from its command line to its exit code: 0 fine, 1 failed while running, 2 bad usage or
-/// configuration. What is wrong is said on standard error, one sentence a line.
+/// Runs the program. Returns its exit code: 0 success, 1 failed while running, 2 bad usage or configuration. Errors go to
+/// standard error, one sentence a line.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    keep_pages_small();
+    disable_huge_pages();
     match args::parse(arguments) {
         Ok(request) => run(request),
-        Err(Answer::Text(text)) => print(text.trim_end()),
-        Err(Answer::Usage(sentence)) => {
+        Err(EarlyExit::Text(text)) => print(text.trim_end()),
+        Err(EarlyExit::Usage(sentence)) => {
             complain(format_args!("roomring: {sentence}"));
             ExitCode::from(USAGE)
         }
     }
 }
 
-/// Connections are small and come and go in any order: with transparent huge pages a few of them keep whole 2 MiB pages
-/// in memory, several times what they hold (`prctl(2)`, `PR_SET_THP_DISABLE`).
-fn keep_pages_small() {
-    // Where it is refused, the server only takes more memory.
+/// Disables transparent huge pages (`prctl(2)`, `PR_SET_THP_DISABLE`): connections are small and are freed in any order, so
+/// that a few of them would keep many 2 MiB pages in memory.
+fn disable_huge_pages() {
+    // If this fails the server only uses more memory.
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
-fn run(request: Request) -> ExitCode {
+fn run(request: Invocation) -> ExitCode {
     let machine = Machine::detect();
     let sources = Sources::of_process(request.config, request.sets);
     let (config, mut mistakes) = load(&sources);
     if let Action::Token(token) = &request.action {
-        // Only what was written matters here: tokens may be made on another machine than the one that serves.
+        // Needs no valid plan: tokens may be made on another machine than the server's.
         return if mistakes.is_empty() { print_token(&config, token) } else { refuse(&mistakes) };
     }
     if let Action::Operate(operation) = &request.action {
-        // Whether this host could run a server of this configuration is not asked here.
+        // Needs no valid plan: the server may run on another machine.
         return if mistakes.is_empty() { operate(operation, &config) } else { refuse(&mistakes) };
     }
     let plan = plan(&config, &machine);
@@ -79,7 +83,7 @@ fn run(request: Request) -> ExitCode {
     match (request.action, plan) {
         (Action::PrintConfig, _) => print_config(&config, &mistakes),
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
-            let file = config.file.as_ref().map_or_else(|| "no file".into(), Found::shown);
+            let file = config.file.as_ref().map_or_else(|| "no file".into(), ConfigFile::shown);
             let fine = format!("the configuration is fine ({file})");
             print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
         }
@@ -90,29 +94,36 @@ fn run(request: Request) -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
-        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => doctor::run(&config, &plan, &machine, json),
+        (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => {
+            print_report(&doctor::run(&config, &plan, &machine, json))
+        }
         (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_) | Action::Operate(_), _) => {
             refuse(&mistakes)
         }
     }
 }
 
-/// Has a running server do or tell something.
+/// Sends an operator command to a running server.
 fn operate(operation: &Operation, config: &Config) -> ExitCode {
     let (sentence, code) = match operate::run(operation, config) {
         Ok(text) => return print(&text),
-        Err(Failed::Usage(sentence)) => (sentence, USAGE),
-        Err(Failed::Running(sentence)) => (sentence, FAILED),
+        Err(OperateError::Usage(sentence)) => (sentence, USAGE),
+        Err(OperateError::Running(sentence)) => (sentence, FAILED),
     };
     complain(format_args!("roomring: {sentence}"));
     ExitCode::from(code)
 }
 
-/// Shows what is in effect even where the server would refuse to run with it, as long as that is known.
+/// Prints the effective configuration even if the server would refuse it, unless it cannot be determined.
 fn print_config(config: &Config, mistakes: &[Mistake]) -> ExitCode {
     let known = mistakes.iter().all(|mistake| mistake.severity == Severity::Refused);
     let printed = if known { print(print::render(config).trim_end()) } else { ExitCode::SUCCESS };
     if mistakes.is_empty() { printed } else { refuse(mistakes) }
+}
+
+fn print_report(diagnosis: &Diagnosis) -> ExitCode {
+    let printed = print(diagnosis.report.trim_end());
+    if diagnosis.can_serve { printed } else { ExitCode::from(FAILED) }
 }
 
 fn print_token(config: &Config, request: &TokenRequest) -> ExitCode {
@@ -132,7 +143,7 @@ fn refuse(mistakes: &[Mistake]) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// To standard output. A reader that has gone is no failure of the program's own, but the text did not arrive.
+/// Prints to standard output; exit code 1 if the reader is gone.
 fn print(text: &str) -> ExitCode {
     let mut output = std::io::stdout().lock();
     match writeln!(output, "{text}").and_then(|()| output.flush()) {
@@ -141,7 +152,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// To standard error; where that is closed there is nobody to tell.
+/// Prints to standard error. If that is closed the sentence is lost.
 fn complain(sentence: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{sentence}");
 }

@@ -1,10 +1,12 @@
-//! SIGHUP: what has changed in the configuration, what of it takes effect now, and what waits for the next start.
+//! Reloading the configuration on SIGHUP: which keys changed, which of them take effect now, and which at the next start.
+//! Never changes a service itself.
 
 use std::path::PathBuf;
 
 use super::config::Config;
-use super::config::found::{self, Found};
-use super::config::keys::{KEYS, Key, Reload};
+use super::config::config_file::{self, ConfigFile};
+use super::config::key::{Key, Reload};
+use super::config::keys::KEYS;
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
 use super::config::machine::Machine;
@@ -12,7 +14,7 @@ use super::config::origin::{Mistake, Origin};
 use super::cores::Cores;
 use super::log::Log;
 
-/// What differs between two configurations.
+/// The keys that differ between two configurations.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     /// Keys that take effect now.
@@ -21,15 +23,15 @@ struct Changes {
     later: Vec<String>,
 }
 
-/// Reads the sources again. With any mistake everything stays as it is; otherwise what can change while the server runs
-/// does so at once, and `current` becomes what holds now. Gives what holds now, for the parts that take it over.
+/// Reads the sources again and applies the keys that can change while the server runs. `current` becomes the configuration
+/// in effect. Returns its plan for the services, or `None` after a mistake, which changes nothing.
 pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log, cores: &Cores) -> Option<Plan> {
     let config = match read(sources, machine, current) {
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes),
     };
     let changes = changes(current, &config);
-    // A key that waits for the next start counts as changed until then.
+    // Keys that need a restart keep their old value, and count as changed until then.
     let mut next = current.clone();
     for (index, key) in KEYS.iter().enumerate() {
         if key.reload == Reload::Hangup && !waits(key, current, &config) {
@@ -48,21 +50,21 @@ pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &
     cores.configure(&plan.settings);
     *current = next;
     let (changed, needs_restart) = (changes.now.join(","), changes.later.join(","));
-    let file = current.file.as_ref().map_or_else(|| "none".into(), Found::shown);
-    tracing::info!(file, changed, needs_restart, "configuration read again");
+    let file = current.file.as_ref().map_or_else(|| "none".into(), ConfigFile::shown);
+    tracing::info!(file, changed, needs_restart, "configuration reloaded");
     warn_of_another(sources, current);
     Some(plan)
 }
 
 fn refuse(mistakes: &[Mistake]) -> Option<Plan> {
     for mistake in mistakes {
-        tracing::error!(%mistake, "the configuration is kept as it was");
+        tracing::error!(%mistake, "keeping the previous configuration");
     }
     None
 }
 
-/// Whether a key that could take effect now waits for another that cannot: what an address speaks, and who may connect
-/// to it, stays as it is while it is listened on.
+/// Whether a key that could take effect now depends on another that cannot: whether an address uses TLS, and whether
+/// connections need a token, stays the same while the server listens on it.
 fn waits(key: &Key, old: &Config, new: &Config) -> bool {
     let differs = |section, name, read: fn(&str) -> bool| {
         read(old.get(section, name).text()) != read(new.get(section, name).text())
@@ -74,8 +76,8 @@ fn waits(key: &Key, old: &Config, new: &Config) -> bool {
     }
 }
 
-/// The sources as they are now. A file that has been read stays the one that is read, and must still say something: where
-/// it was taken away or is being replaced, its keys and limits must not fall back to the defaults.
+/// Reads the sources. The file that was read before must still be there and not be empty: while it is being replaced, its
+/// keys and limits must not fall back to the defaults.
 fn read(sources: &Sources, machine: &Machine, current: &Config) -> Result<Config, Vec<Mistake>> {
     let before = current.file.as_ref();
     let file = before.map(|file| file.path.clone()).or_else(|| sources.file.clone());
@@ -93,16 +95,16 @@ fn read(sources: &Sources, machine: &Machine, current: &Config) -> Result<Config
     plan(&config, machine).map(|_| config)
 }
 
-/// Says which file the next start would read in place of the one in use.
+/// Warns if the next start would read another file than the one in use.
 fn warn_of_another(sources: &Sources, current: &Config) {
     let Some(used) = current.file.as_ref().filter(|_| sources.file.is_none()) else { return };
     if let Some(other) = another(sources, used) {
-        tracing::warn!(used = used.shown(), other = %other.display(), "the next start reads another configuration file");
+        tracing::warn!(used = used.shown(), other = %other.display(), "the next start will read another configuration file");
     }
 }
 
-fn another<'a>(sources: &'a Sources, used: &Found) -> Option<&'a PathBuf> {
-    let first = found::first(&sources.candidates).unwrap_or_else(|(path, _)| Some(path));
+fn another<'a>(sources: &'a Sources, used: &ConfigFile) -> Option<&'a PathBuf> {
+    let first = config_file::first(&sources.candidates).unwrap_or_else(|(path, _)| Some(path));
     first.filter(|path| **path != used.path)
 }
 
@@ -125,7 +127,7 @@ fn changes(old: &Config, new: &Config) -> Changes {
     changes
 }
 
-/// Whether both have the same classes, as far as the keys go that count.
+/// Whether both have the same classes by the keys that `counts` selects.
 fn same_classes(old: &Config, new: &Config, counts: impl Fn(&Key) -> bool) -> bool {
     old.classes.len() == new.classes.len()
         && old.classes.iter().zip(&new.classes).all(|(one, other)| one.is_same_as(other, &counts))
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_that_was_read_must_still_say_something() {
+    fn the_file_that_was_read_must_not_become_empty() {
         let folder = tempfile::tempdir().expect("a scratch directory");
         let path = |name: &str| folder.path().join(name);
         let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("writable");
@@ -144,7 +146,7 @@ mod tests {
         let sources = Sources { candidates: vec![path("near.toml"), path("far.toml")], ..Sources::default() };
         let keys = "[control]\napi_key = \"sesame\"\n";
 
-        // None at first: one that appears is read, and from then on is the one.
+        // The first file to appear is read, and stays the one in use.
         let none = read(&sources, &machine, &Config::default()).expect("nothing is wrong");
         assert_eq!(none.file, None);
         write("far.toml", keys);
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_never_said_anything_may_stay_empty() {
+    fn a_file_that_was_empty_may_stay_empty() {
         let folder = tempfile::tempdir().expect("a scratch directory");
         let file = folder.path().join("roomring.toml");
         let sources = Sources { file: Some(file.clone()), ..Sources::default() };
@@ -186,7 +188,7 @@ mod tests {
         assert!(read(&sources, &Machine::detect(), &empty).is_ok());
         std::fs::write(&file, "# defaults\n").expect("writable");
         let commented = read(&sources, &Machine::detect(), &empty).expect("nothing is wrong");
-        assert!(read(&sources, &Machine::detect(), &commented).is_ok(), "a comment is something");
+        assert!(read(&sources, &Machine::detect(), &commented).is_ok(), "a comment is not empty");
     }
 
     fn config(sets: &[&str]) -> Config {
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_by_when_they_take_effect() {
+    fn changes_are_grouped_by_when_they_take_effect() {
         let old = config(&["log.level=info", "server.warm_connections=5"]);
         assert_eq!(changes(&old, &old), Changes::default());
         let new = config(&["log.level=debug", "rooms.class=[{pattern='a'}]", "rooms.presence=true"]);
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_of_a_class_takes_effect_now_and_what_else_it_says_at_the_next_start() {
+    fn the_rate_of_a_class_takes_effect_now_and_its_other_keys_at_the_next_start() {
         let class = |text: &str| config(&[&format!("rooms.class=[{{pattern='a',{text}}}]")]);
         let old = class("room_message_rate='1/s'");
         let rooms_class = || vec!["rooms.class".to_owned()];

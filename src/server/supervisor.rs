@@ -1,5 +1,5 @@
-//! What a service manager is told (sd_notify(3)): ready, reloading, stopping, and that the server lives. Tells nobody
-//! where nobody asked to be told; decides nothing.
+//! Notifications to the service manager (sd_notify(3)): ready, reloading, stopping, watchdog heartbeats. Sends nothing
+//! without `NOTIFY_SOCKET`; decides nothing.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -11,24 +11,24 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The service manager, if there is one that listens (`NOTIFY_SOCKET`).
+/// The service manager, if `NOTIFY_SOCKET` names one.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    /// Never waits: a manager that has stopped reading must not stop the server.
+    /// Nonblocking: a manager that does not read must not stop the server.
     socket: Option<UnixDatagram>,
-    /// It takes the server for dead that is silent for so long.
+    /// The manager restarts a server that sends no heartbeat for this long.
     watchdog: Option<Duration>,
-    /// It could not be told something, which is said once.
-    deaf: Cell<bool>,
+    /// A notification has failed, which is logged once.
+    has_failed: Cell<bool>,
 }
 
 impl Supervisor {
-    /// That of this process.
+    /// The service manager of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let connected = socket.map(|name| connect(&name)).transpose().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the service manager that NOTIFY_SOCKET names cannot be told anything");
+            tracing::warn!(%error, "cannot connect to the service manager named by NOTIFY_SOCKET");
             None
         });
         Self {
@@ -38,48 +38,48 @@ impl Supervisor {
         }
     }
 
-    /// How often [`Supervisor::beat`] is wanted, if at all: twice in the time allowed.
+    /// The interval of [`Supervisor::beat`], if the manager has a watchdog: half of its time limit.
     #[must_use]
     pub fn beat_every(&self) -> Option<Duration> {
         self.watchdog.map(|watchdog| (watchdog / 2).max(Duration::from_millis(1)))
     }
 
-    /// Connections are accepted; a reload has ended.
+    /// Notifies that the server accepts connections, also after a reload.
     pub fn ready(&self, status: &str) {
-        self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.notify(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// The configuration is read again, until [`Supervisor::ready`].
+    /// Notifies that a reload has begun; [`Supervisor::ready`] ends it.
     pub fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
-            // A manager that is told of a reload without its time takes that for a failure.
-            Err(error) => tracing::debug!(%error, "the service manager is not told of a reload"),
+            Ok(now) => self.notify(&[NotifyState::Reloading, now]),
+            // A notification without the time would count as a failure.
+            Err(error) => tracing::debug!(%error, "cannot notify the service manager of a reload"),
         }
     }
 
-    /// The server ends.
+    /// Notifies that the server is ending.
     pub fn stopping(&self, status: &str) {
-        self.tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+        self.notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
     }
 
-    /// The server lives.
+    /// Sends a watchdog heartbeat.
     pub fn beat(&self) {
-        self.tell(&[NotifyState::Watchdog]);
+        self.notify(&[NotifyState::Watchdog]);
     }
 
-    fn tell(&self, states: &[NotifyState<'_>]) {
+    fn notify(&self, states: &[NotifyState<'_>]) {
         let Some(socket) = &self.socket else { return };
         let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
         if let Err(error) = socket.send(lines.as_bytes())
-            && !self.deaf.replace(true)
+            && !self.has_failed.replace(true)
         {
-            tracing::warn!(%error, "the service manager that NOTIFY_SOCKET names does not take what it is told");
+            tracing::warn!(%error, "cannot notify the service manager named by NOTIFY_SOCKET");
         }
     }
 }
 
-/// A path, or `@` and an abstract name (unix(7)).
+/// Connects to a path, or to an abstract name after `@` (unix(7)).
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let address = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manager_that_does_not_read_stops_nobody() {
+    fn a_manager_that_does_not_read_does_not_block() {
         let name = format!("@roomring-supervisor-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).expect("a name");
         let manager = UnixDatagram::bind_addr(&address).expect("nobody has it");
@@ -104,7 +104,7 @@ mod tests {
         let supervisor = Supervisor { socket: Some(socket), ..Supervisor::default() };
         supervisor.ready("fine");
         (0..10_000).for_each(|_| supervisor.beat());
-        assert!(supervisor.deaf.get());
+        assert!(supervisor.has_failed.get());
         let mut buffer = [0; 64];
         let count = manager.recv(&mut buffer).expect("the first has arrived");
         assert_eq!(buffer[..count], *b"READY=1\nSTATUS=fine\n");

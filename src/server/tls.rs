@@ -1,13 +1,11 @@
-//! The certificate chain and the private key of `tls.certificate` and `tls.key`: from PEM files to what handshakes go by,
-//! at the start and again on SIGHUP. Speaks TLS to nobody; never shows anything of a key.
+//! The TLS identity of the server: reads and checks the PEM files of `tls.certificate` and `tls.key`. Makes no handshake;
+//! never shows any part of a key.
 
 #[cfg(test)]
 mod tests;
 mod validity;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -18,73 +16,70 @@ use rustls::{Error, InconsistentKeys, ServerConfig};
 use self::validity::Validity;
 use super::file;
 use crate::base::limits::KEY_FILE_BYTES_MAX;
-use crate::control::Watched;
-use crate::io::clock;
-use crate::io::core::CoreHandle;
-use crate::io::services::Control;
 
-/// The one application protocol: a WebSocket opens by HTTP/1.1.
+/// The only application protocol: WebSockets open over HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A certificate that ends within so many days is warned of, once a day.
-const WARN_DAYS: u64 = 14;
-const DAY_S: u64 = 86_400;
-
-/// What the server proves itself by.
+/// The certificate chain and private key of the server.
 #[derive(Debug)]
-pub struct Identity {
-    /// What handshakes go by. One for all cores: sessions are resumed by tickets that any of them can read.
+pub struct TlsIdentity {
+    /// The configuration of handshakes, shared by all cores so that each can resume every session.
     pub config: Arc<ServerConfig>,
-    /// The server's own certificate first.
+    /// The server's certificate first.
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// The shortest of the chain.
+    /// When all certificates of the chain are valid.
     validity: Validity,
 }
 
-/// One thing that is wrong with the files.
+/// A mistake in one of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The key of the configuration that names the file.
+pub struct TlsMistake {
+    /// The configuration key that names the file.
     pub key: &'static str,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub text: String,
 }
 
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 
-fn wrong(key: &'static str, text: String) -> Wrong {
-    Wrong { key, text }
+fn mistake(key: &'static str, text: String) -> TlsMistake {
+    TlsMistake { key, text }
 }
 
-impl Identity {
-    /// Reads and checks both files, neither of which may be left out.
+impl TlsIdentity {
+    /// Reads and checks both files; both are needed.
     ///
     /// # Errors
-    /// Which files are wrong, and how.
-    pub fn load(certificate: &str, key: &str) -> Result<Identity, Vec<Wrong>> {
+    /// The mistakes in the files.
+    pub fn load(certificate: &str, key: &str) -> Result<TlsIdentity, Vec<TlsMistake>> {
         match (read_chain(certificate), read_key(key)) {
-            (Ok(chain), Ok(private)) => Identity::of((certificate, chain), (key, private)).map_err(|wrong| vec![wrong]),
+            (Ok(chain), Ok(private)) => {
+                TlsIdentity::of(chain, certificate, private, key).map_err(|mistake| vec![mistake])
+            }
             (chain, private) => Err(chain.err().into_iter().chain(private.err()).collect()),
         }
     }
 
+    /// The paths are for the errors.
     fn of(
-        (certificate, chain): (&str, Vec<CertificateDer<'static>>),
-        (key, private): (&str, PrivateKeyDer<'static>),
-    ) -> Result<Identity, Wrong> {
+        chain: Vec<CertificateDer<'static>>,
+        certificate: &str,
+        private: PrivateKeyDer<'static>,
+        key: &str,
+    ) -> Result<TlsIdentity, TlsMistake> {
         let validity = chain.iter().enumerate().map(|(at, der)| {
             Validity::of(der).ok_or_else(|| {
                 let text =
                     format!("certificate {} of {certificate:?} is damaged; it must be an X.509 certificate", at + 1);
-                wrong(CERTIFICATE, text)
+                mistake(CERTIFICATE, text)
             })
         });
         let validity = validity.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(Validity::and);
         let validity = validity.expect("a chain has at least one certificate");
         let config = configure(chain.clone(), private.clone_key()).map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => wrong(
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => mistake(
                 KEY,
                 format!(
                     "{key:?} does not belong to the certificate in {certificate:?}; it must be the private key of the \
@@ -92,9 +87,9 @@ impl Identity {
                 ),
             ),
             Error::InvalidCertificate(error) => {
-                wrong(CERTIFICATE, format!("{certificate:?} holds a certificate that cannot be used: {error}"))
+                mistake(CERTIFICATE, format!("{certificate:?} holds a certificate that cannot be used: {error}"))
             }
-            error => wrong(
+            error => mistake(
                 KEY,
                 format!(
                     "{key:?} holds a key that cannot be used ({error}); it must be an RSA key of at least 2048 bits, an \
@@ -102,51 +97,64 @@ impl Identity {
                 ),
             ),
         })?;
-        Ok(Identity { config: Arc::new(config), chain, key: private, validity })
+        Ok(TlsIdentity { config: Arc::new(config), chain, key: private, validity })
     }
 
-    /// Whether both files hold the same as those of `other`.
-    fn is_same_as(&self, other: &Identity) -> bool {
+    /// When all certificates of the chain are valid.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The number of certificates in the chain.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        self.chain.len()
+    }
+
+    /// Whether chain and key are the same as those of `other`.
+    #[must_use]
+    pub fn is_same_as(&self, other: &TlsIdentity) -> bool {
         self.chain == other.chain && self.key.secret_der() == other.key.secret_der()
     }
 }
 
-fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Wrong> {
+fn read(key: &'static str, path: &str) -> Result<Vec<u8>, TlsMistake> {
     if path.is_empty() {
-        return Err(wrong(key, "is empty; TLS needs both tls.certificate and tls.key".into()));
+        return Err(mistake(key, "is empty; TLS needs both tls.certificate and tls.key".into()));
     }
     file::read_pem(path, KEY_FILE_BYTES_MAX).map_err(|unreadable| {
-        wrong(key, format!("{path:?} {unreadable}; it must be the path of a file that the server may read"))
+        mistake(key, format!("{path:?} {unreadable}; it must be the path of a file that the server may read"))
     })
 }
 
-fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+fn read_chain(path: &str) -> Result<Vec<CertificateDer<'static>>, TlsMistake> {
     let pem = read(CERTIFICATE, path)?;
-    let must = "it must be a PEM file with the server's certificate first and then those that lead to its authority";
+    let must = "it must be a PEM file with the server's certificate, followed by the intermediate certificates";
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| wrong(CERTIFICATE, format!("{path:?} is damaged ({error}); {must}")))?;
+    let chain = chain.map_err(|error| mistake(CERTIFICATE, format!("{path:?} is damaged ({error}); {must}")))?;
     if chain.is_empty() {
         let instead = match PrivateKeyDer::from_pem_slice(&pem) {
             Ok(_) => "holds a private key and no certificate",
             Err(_) => "holds no certificate",
         };
-        return Err(wrong(CERTIFICATE, format!("{path:?} {instead}; {must}")));
+        return Err(mistake(CERTIFICATE, format!("{path:?} {instead}; {must}")));
     }
     Ok(chain)
 }
 
-fn read_key(path: &str) -> Result<PrivateKeyDer<'static>, Wrong> {
+fn read_key(path: &str) -> Result<PrivateKeyDer<'static>, TlsMistake> {
     let pem = read(KEY, path)?;
     let must = "it must be a PEM file with one private key that is not encrypted (PKCS #8, PKCS #1 or SEC 1)";
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let is_encrypted = pem.windows(21).any(|window| window == b"ENCRYPTED PRIVATE KEY");
         let text = match error {
-            _ if is_encrypted => format!("{path:?} is encrypted, and nobody can be asked for its password; {must}"),
+            _ if is_encrypted => format!("{path:?} is encrypted, and the server cannot ask for the password; {must}"),
             PemError::NoItemsFound => format!("{path:?} holds no private key; {must}"),
-            // What the error quotes could be a part of the key.
+            // The error could quote a part of the key.
             _ => format!("{path:?} is damaged; {must}"),
         };
-        wrong(KEY, text)
+        mistake(KEY, text)
     })
 }
 
@@ -155,75 +163,8 @@ fn configure(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Tickets keep nothing here, so resumption costs no memory and no core asks another.
+    // Tickets keep the state of sessions with the clients: resumption costs no memory, and no core asks another.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(config)
-}
-
-/// The identity in use, and everything that goes by it.
-pub struct Serving {
-    current: Option<Arc<Identity>>,
-    cores: Vec<CoreHandle>,
-    watched: Arc<Watched>,
-}
-
-impl Serving {
-    /// Tells of the identity that the cores were started with.
-    pub fn new(current: Option<Arc<Identity>>, cores: Vec<CoreHandle>, watched: Arc<Watched>) -> Serving {
-        let serving = Serving { current, cores, watched };
-        serving.tell();
-        serving
-    }
-
-    /// After a reload: from now on handshakes go by `new` where it differs; connections that are open stay. Sessions of
-    /// another certificate are not resumed, so that every client sees the new one.
-    pub fn renew(&mut self, new: Option<&Arc<Identity>>) {
-        // Whether clients speak TLS at all changes with the next start only.
-        let (Some(current), Some(new)) = (&self.current, new) else { return };
-        if new.is_same_as(current) {
-            return;
-        }
-        for (core, handle) in self.cores.iter().enumerate() {
-            // Its channel is emptied in every turn, so only a core that hangs has no room.
-            if handle.try_tell(Control::Tls(new.config.clone())).is_err() {
-                tracing::error!(core, "the core was not told of the new TLS certificate: send SIGHUP again");
-                return;
-            }
-        }
-        self.current = Some(new.clone());
-        tracing::info!(certificates = new.chain.len(), "TLS handshakes go by a new certificate");
-        self.tell();
-    }
-
-    fn tell(&self) {
-        if let Some(current) = &self.current {
-            let Validity { begins_s, ends_s } = current.validity;
-            self.watched.tls_expires_s.store(ends_s, Ordering::Relaxed);
-            let now_s = clock::now().unix_ms / 1_000;
-            if begins_s > now_s {
-                tracing::warn!(in_seconds = begins_s - now_s, "the TLS certificate is not valid yet");
-            }
-            warn_of_end(ends_s, now_s);
-        }
-    }
-}
-
-/// Warns once a day while the certificate in use ends soon. Never returns.
-pub async fn watch_end(watched: Arc<Watched>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(DAY_S)).await;
-        let ends_s = watched.tls_expires_s.load(Ordering::Relaxed);
-        if ends_s > 0 {
-            warn_of_end(ends_s, clock::now().unix_ms / 1_000);
-        }
-    }
-}
-
-fn warn_of_end(ends_s: u64, now_s: u64) {
-    if ends_s <= now_s {
-        tracing::warn!(days_ago = (now_s - ends_s) / DAY_S, "the TLS certificate has expired: clients will refuse it");
-    } else if ends_s - now_s < WARN_DAYS * DAY_S {
-        tracing::warn!(days_left = (ends_s - now_s) / DAY_S, "the TLS certificate expires soon");
-    }
 }

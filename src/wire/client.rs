@@ -1,41 +1,40 @@
-//! The client's side of the wire, for the load generator and for tests: masked frames out, server frames in.
-//! The server itself never uses it. Trusts the peer's UTF-8 and close codes; bounds what it holds.
+//! The client's side of the wire, for the load generator and for tests: writes masked frames, reads a server's frames
+//! within a bound on memory. Never used by the server; never checks UTF-8 and close codes.
 
 use super::deflate::{COMPRESSED_BIT, InflateError, Inflater};
 use super::frame::{Opcode, SERVER_HEADER_BYTES_MAX, header_len, write_header_bits};
 use super::mask::unmask;
 
-/// Capacity that a decoder keeps for the next frame that does not come whole.
+/// Capacity that a decoder keeps for its next incomplete frame.
 const FRAME_BYTES_KEPT: usize = 1_024;
 
-/// The header line of an opening handshake that offers permessage-deflate such that one [`Inflater`] serves any number of
-/// connections.
+/// The header line of an opening handshake that offers permessage-deflate without context takeover, so that one
+/// [`Inflater`] serves any number of connections.
 pub const DEFLATE_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
                                  client_no_context_takeover\r\n";
 
-/// Whether a server that was sent [`DEFLATE_OFFER`] compresses, by the `Sec-WebSocket-Extensions` of its answer.
+/// Whether a server that was sent [`DEFLATE_OFFER`] compresses; `answer` is the `Sec-WebSocket-Extensions` of its response.
 ///
 /// # Errors
-/// An answer that was not offered, or one under which messages cannot be inflated each by itself: the connection must
-/// be failed.
+/// The server chose something that was not offered, or context takeover: the connection must be failed.
 pub fn deflate_agreed(answer: Option<&str>) -> Result<bool, ServerError> {
     let Some(answer) = answer.map(str::trim_ascii).filter(|answer| !answer.is_empty()) else { return Ok(false) };
     let mut parts = answer.split(';').map(str::trim_ascii);
     if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("permessage-deflate")) {
-        return Err(ServerError("an extension that was not offered"));
+        return Err(ServerError("the server chose an extension that was not offered"));
     }
     let mut independent = false;
     for part in parts {
         match part.split_once('=').map_or(part, |(name, _)| name.trim_ascii()) {
             "server_no_context_takeover" => independent = true,
             "client_no_context_takeover" | "server_max_window_bits" => {}
-            _ => return Err(ServerError("a parameter of permessage-deflate that was not offered")),
+            _ => return Err(ServerError("the server chose a parameter of permessage-deflate that was not offered")),
         }
     }
-    if independent { Ok(true) } else { Err(ServerError("permessage-deflate with context takeover")) }
+    if independent { Ok(true) } else { Err(ServerError("the server chose permessage-deflate with context takeover")) }
 }
 
-/// A finished, masked, final frame.
+/// A finished, masked, final frame of a client.
 #[must_use]
 pub fn client_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec<u8> {
     let mut out = Vec::with_capacity(header_len(payload.len()) + mask_key.len() + payload.len());
@@ -43,13 +42,13 @@ pub fn client_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec<u8
     out
 }
 
-/// Appends a finished, masked, final frame: several may share one write.
+/// Appends a finished, masked, final frame, so that several may share one write.
 pub fn append_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) {
     append_masked(out, 0x80 | opcode as u8, payload, mask_key);
 }
 
-/// Appends a finished, masked, final frame of a message whose payload is
-/// [compressed](super::deflate::Compressor::compress), for a server that has agreed.
+/// Appends a finished, masked, final frame with a [compressed](super::deflate::Compressor::compress) payload, for a server
+/// that has agreed to compression.
 pub fn append_compressed_client_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: &[u8], mask_key: [u8; 4]) {
     append_masked(out, 0x80 | COMPRESSED_BIT | opcode as u8, compressed, mask_key);
 }
@@ -62,7 +61,7 @@ fn append_masked(out: &mut Vec<u8>, first: u8, payload: &[u8], mask_key: [u8; 4]
     unmask(&mut out[start..], mask_key, 0);
 }
 
-/// A masked frame that is not the last of its message.
+/// A masked frame other than the last of its message.
 #[must_use]
 pub fn client_fragment(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec<u8> {
     let mut out = client_frame(opcode, payload, mask_key);
@@ -70,35 +69,35 @@ pub fn client_fragment(opcode: Opcode, payload: &[u8], mask_key: [u8; 4]) -> Vec
     out
 }
 
-/// A message or control frame from a server, borrowed from the input or from the decoder.
+/// A server's message or control frame, borrowed from the input or from the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerMessage<'a> {
     /// Text, binary, close, ping or pong; never a continuation.
     pub opcode: Opcode,
-    /// Its payload. The text is not checked.
+    /// Its payload, inflated. Text is not checked.
     pub payload: &'a [u8],
-    /// It came compressed; the payload is what it became.
+    /// Whether it was sent compressed.
     pub compressed: bool,
 }
 
-/// The server broke a rule.
+/// The server violated the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ServerError(pub &'static str);
 
-/// A server's byte stream being turned into messages. Frames that lie whole in the input are not copied.
+/// Decodes a server's byte stream into messages. Frames that lie whole in the input are not copied.
 #[derive(Debug, Default)]
 pub struct ServerDecoder {
-    /// A frame's first bytes, header included, until all have come.
+    /// The first bytes, header included, of an incomplete frame.
     frame: Vec<u8>,
-    /// The fragmented message that is under way.
+    /// The fragmented message under way.
     message: Option<Fragments>,
-    /// What the last call lent and the next one empties.
-    lent: Lent,
+    /// The buffer that the last call lent and that the next one empties.
+    lent: LentBytes,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Lent {
+enum LentBytes {
     #[default]
     Nothing,
     Frame,
@@ -113,16 +112,16 @@ struct Fragments {
     complete: bool,
 }
 
-/// Where a complete message is.
-enum Found {
-    /// In the input: a frame with these bounds.
-    Input(Header),
-    Frame(Header),
+/// Where the bytes of a complete message are.
+enum MessagePlace {
+    /// In the input, with these bounds.
+    Input(ServerHeader),
+    Frame(ServerHeader),
     Message,
 }
 
 #[derive(Clone, Copy)]
-struct Header {
+struct ServerHeader {
     fin: bool,
     compressed: bool,
     opcode: Opcode,
@@ -130,16 +129,16 @@ struct Header {
     end: usize,
 }
 
-impl Header {
-    /// Whether the frame is a message by itself.
+impl ServerHeader {
+    /// Whether the frame is a complete message.
     fn is_message(&self, under_way: &Option<Fragments>) -> bool {
         self.opcode.is_control() || (self.fin && self.opcode != Opcode::Continuation && under_way.is_none())
     }
 }
 
 impl ServerDecoder {
-    /// Takes the next message out of `input`: how many bytes are done with, and the message if one is complete. Call
-    /// again with the rest while a message comes or bytes remain. `max_message_bytes` bounds what is held.
+    /// Takes the next message out of `input`: returns the number of bytes consumed, and the message if one is complete.
+    /// Call again with the rest while there is a message or bytes remain. `max_message_bytes` bounds the memory held.
     ///
     /// # Errors
     /// The first violation; the decoder must not be used again.
@@ -152,8 +151,8 @@ impl ServerDecoder {
         Ok((used, found.map(|found| self.found(&found, input).0)))
     }
 
-    /// The same on a connection with permessage-deflate: compressed messages are inflated, to at most `max_message_bytes`.
-    /// One `inflater` serves any number of decoders.
+    /// The same on a connection with permessage-deflate: inflates compressed messages to at most `max_message_bytes`. One
+    /// `inflater` serves any number of decoders.
     ///
     /// # Errors
     /// The first violation; the decoder must not be used again.
@@ -168,19 +167,24 @@ impl ServerDecoder {
         let (mut message, compressed) = self.found(&found, input);
         if compressed {
             message.payload = inflater.inflate(message.payload, max_message_bytes).map_err(|error| match error {
-                InflateError::TooBig => ServerError("a message over the limit"),
-                InflateError::TooManyBlocks => ServerError("a compressed message of too many blocks"),
-                InflateError::Corrupt => ServerError("a compressed message that cannot be inflated"),
+                InflateError::TooBig => ServerError("the message exceeds the size limit"),
+                InflateError::TooManyBlocks => ServerError("the compressed message has too many blocks"),
+                InflateError::Corrupt => ServerError("the compressed message is not valid deflate data"),
             })?;
         }
         Ok((used, Some(message)))
     }
 
-    /// How many bytes are done with, and where the next message is if it is complete. Part of both callers: it runs for
-    /// every message that a load generator gets.
+    /// Returns the number of bytes consumed, and where the next message is if it is complete. Inlined into both callers,
+    /// because it runs for every message that a load generator receives.
     #[inline(always)]
-    fn find(&mut self, input: &[u8], max: usize, may_compress: bool) -> Result<(usize, Option<Found>), ServerError> {
-        self.let_go();
+    fn find(
+        &mut self,
+        input: &[u8],
+        max: usize,
+        may_compress: bool,
+    ) -> Result<(usize, Option<MessagePlace>), ServerError> {
+        self.free_lent();
         let mut used = 0;
         loop {
             let rest = &input[used..];
@@ -189,38 +193,38 @@ impl ServerDecoder {
                     self.frame.extend_from_slice(rest);
                     return Ok((input.len(), None));
                 };
-                let header = Header { start: used + header.start, end: used + header.end, ..header };
+                let header = ServerHeader { start: used + header.start, end: used + header.end, ..header };
                 used = header.end;
                 if header.is_message(&self.message) {
-                    return Ok((used, Some(Found::Input(header))));
+                    return Ok((used, Some(MessagePlace::Input(header))));
                 }
                 add_fragment(&mut self.message, header, &input[header.start..header.end], max)?;
             } else {
                 used += self.fill(rest, max, may_compress)?;
                 let Some(header) = whole_frame(&self.frame, max, may_compress)? else { return Ok((used, None)) };
                 if header.is_message(&self.message) {
-                    self.lent = Lent::Frame;
-                    return Ok((used, Some(Found::Frame(header))));
+                    self.lent = LentBytes::Frame;
+                    return Ok((used, Some(MessagePlace::Frame(header))));
                 }
                 let payload = &self.frame[header.start..header.end];
                 add_fragment(&mut self.message, header, payload, max)?;
                 self.frame.clear();
             }
             if self.message.as_ref().is_some_and(|message| message.complete) {
-                self.lent = Lent::Message;
-                return Ok((used, Some(Found::Message)));
+                self.lent = LentBytes::Message;
+                return Ok((used, Some(MessagePlace::Message)));
             }
         }
     }
 
-    /// A message that was found, as it was sent, and whether it is compressed.
+    /// The message at a place that `find` has returned, not inflated, and whether it is compressed.
     #[inline(always)]
-    fn found<'a>(&'a self, found: &Found, input: &'a [u8]) -> (ServerMessage<'a>, bool) {
+    fn found<'a>(&'a self, found: &MessagePlace, input: &'a [u8]) -> (ServerMessage<'a>, bool) {
         let (opcode, payload, compressed) = match found {
-            Found::Input(header) => (header.opcode, &input[header.start..header.end], header.compressed),
-            Found::Frame(header) => (header.opcode, &self.frame[header.start..header.end], header.compressed),
-            Found::Message => {
-                let message = self.message.as_ref().expect("its last fragment was just added");
+            MessagePlace::Input(header) => (header.opcode, &input[header.start..header.end], header.compressed),
+            MessagePlace::Frame(header) => (header.opcode, &self.frame[header.start..header.end], header.compressed),
+            MessagePlace::Message => {
+                let message = self.message.as_ref().expect("its last fragment has just been added");
                 (message.opcode, &message.bytes[..], message.compressed)
             }
         };
@@ -233,19 +237,19 @@ impl ServerDecoder {
         self.frame.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
     }
 
-    fn let_go(&mut self) {
+    fn free_lent(&mut self) {
         match self.lent {
-            Lent::Nothing => {}
-            Lent::Frame => {
+            LentBytes::Nothing => {}
+            LentBytes::Frame => {
                 self.frame.clear();
                 self.frame.shrink_to(FRAME_BYTES_KEPT);
             }
-            Lent::Message => self.message = None,
+            LentBytes::Message => self.message = None,
         }
-        self.lent = Lent::Nothing;
+        self.lent = LentBytes::Nothing;
     }
 
-    /// Moves into `frame` what it lacks, as far as it is there: first of the header, then of the payload.
+    /// Moves missing bytes of the incomplete frame from `rest` into `frame`: first the header's, then the payload's.
     fn fill(&mut self, rest: &[u8], max: usize, may_compress: bool) -> Result<usize, ServerError> {
         let mut used = 0;
         loop {
@@ -265,14 +269,14 @@ impl ServerDecoder {
 
 fn add_fragment(
     message: &mut Option<Fragments>,
-    header: Header,
+    header: ServerHeader,
     payload: &[u8],
     max_message_bytes: usize,
 ) -> Result<(), ServerError> {
     match (message, header.opcode) {
         (Some(Fragments { bytes, complete, .. }), Opcode::Continuation) => {
             if bytes.len() + payload.len() > max_message_bytes {
-                return Err(ServerError("a message over the limit"));
+                return Err(ServerError("the message exceeds the size limit"));
             }
             bytes.extend_from_slice(payload);
             *complete = header.fin;
@@ -281,31 +285,31 @@ fn add_fragment(
             let compressed = header.compressed;
             *none = Some(Fragments { opcode, compressed, bytes: payload.to_vec(), complete: false });
         }
-        (Some(_), _) => return Err(ServerError("a new message inside a fragmented one")),
-        (None, _) => return Err(ServerError("a continuation without a message to continue")),
+        (Some(_), _) => return Err(ServerError("a new message starts inside a fragmented one")),
+        (None, _) => return Err(ServerError("the continuation frame continues no message")),
     }
     Ok(())
 }
 
-/// The header at the front of `bytes`, if the whole frame is there.
-fn whole_frame(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<Header>, ServerError> {
+/// The header at the front of `bytes`, if the whole frame has arrived.
+fn whole_frame(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<ServerHeader>, ServerError> {
     Ok(parse_header(bytes, max, may_compress)?.filter(|header| bytes.len() >= header.end))
 }
 
-fn parse_header(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<Header>, ServerError> {
+fn parse_header(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<ServerHeader>, ServerError> {
     let Some((&[first, second], after)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
     let fin = first & 0x80 != 0;
-    let opcode = Opcode::from_bits(first & 0x0f).ok_or(ServerError("a reserved opcode"))?;
+    let opcode = Opcode::from_bits(first & 0x0f).ok_or(ServerError("the frame has a reserved opcode"))?;
     let compressed = first & COMPRESSED_BIT != 0;
     let begins_message = matches!(opcode, Opcode::Text | Opcode::Binary);
     if first & 0x30 != 0 || compressed && !(may_compress && begins_message) {
-        return Err(ServerError("a reserved bit is set"));
+        return Err(ServerError("the frame sets a reserved bit"));
     }
     if second & 0x80 != 0 {
-        return Err(ServerError("a server's frame is masked"));
+        return Err(ServerError("the server's frame is masked"));
     }
     if opcode.is_control() && (!fin || second > 125) {
-        return Err(ServerError("a control frame that is fragmented or over 125 bytes"));
+        return Err(ServerError("the control frame is fragmented or has more than 125 bytes"));
     }
     let (length, start) = match second {
         126 => {
@@ -319,9 +323,9 @@ fn parse_header(bytes: &[u8], max: usize, may_compress: bool) -> Result<Option<H
         short => (u64::from(short), 2),
     };
     if length > max as u64 && !opcode.is_control() {
-        return Err(ServerError("a message over the limit"));
+        return Err(ServerError("the message exceeds the size limit"));
     }
-    Ok(Some(Header { fin, compressed, opcode, start, end: start.saturating_add(length as usize) }))
+    Ok(Some(ServerHeader { fin, compressed, opcode, start, end: start.saturating_add(length as usize) }))
 }
 
 #[cfg(test)]
@@ -358,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_however_the_bytes_are_cut() {
+    fn messages_are_decoded_however_the_bytes_are_cut() {
         let long = vec![9; 70_000];
         let mut stream = Vec::new();
         stream.extend(server_frame(Opcode::Text, b"one"));

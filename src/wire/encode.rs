@@ -1,5 +1,5 @@
-//! Everything that the server says, as finished frames that are ready for the socket and shared by reference from then on.
-//! One table holds every form. Data is copied into the first frame verbatim. Never parses data.
+//! Encodes the server's messages as finished frames, which are ready for the socket and shared by reference from then on.
+//! Owns the table of forms. Never parses data.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use super::writer::Writer;
 use crate::base::ids::RoomName;
 
 /// The encoding functions of one form.
-struct Encoder {
+struct FormEncoder {
     form: Form,
     reply: fn(&Reply<'_>, Option<u64>) -> Bytes,
     pushes: fn(&[Push<'_>]) -> Bytes,
@@ -24,17 +24,17 @@ struct Encoder {
 }
 
 /// In the order of [`Form::ALL`].
-static ENCODERS: [Encoder; Form::COUNT] = [Encoder::of::<Json>(), Encoder::of::<Binary>()];
+static ENCODERS: [FormEncoder; Form::COUNT] = [FormEncoder::of::<Json>(), FormEncoder::of::<Binary>()];
 
 const _: () = {
     let mut at = 0;
     while at < Form::COUNT {
-        assert!(ENCODERS[at].form.index() == at, "an encoder stands at another form's place");
+        assert!(ENCODERS[at].form.index() == at, "each encoder must be at its form's index");
         at += 1;
     }
 };
 
-impl Encoder {
+impl FormEncoder {
     const fn of<W: FormWriter>() -> Self {
         Self {
             form: W::FORM,
@@ -51,17 +51,16 @@ impl Encoder {
     }
 }
 
-/// Encodes a reply in the form of its command: one frame, followed in the same buffer by the messages that the form sends
-/// behind the reply.
+/// Encodes a reply in the form of its command: one frame, and in the same buffer the messages that the form sends after it.
 #[must_use]
 pub fn encode_reply(reply: &Reply<'_>, to: ReplyTo) -> Bytes {
-    (Encoder::for_form(to.form).reply)(reply, to.id)
+    (FormEncoder::for_form(to.form).reply)(reply, to.id)
 }
 
 /// Encodes a push in one form.
 #[must_use]
 pub fn encode_push(push: &Push<'_>, form: Form) -> Bytes {
-    (Encoder::for_form(form).pushes)(std::slice::from_ref(push))
+    (FormEncoder::for_form(form).pushes)(std::slice::from_ref(push))
 }
 
 /// Encodes pushes in the wanted forms, one frame after another in one buffer per form.
@@ -77,25 +76,25 @@ pub fn encode_ephemeral(content: &Content<'_>, forms: Forms) -> Frames {
     frames_in(forms, |encoder| (encoder.ephemeral)(content))
 }
 
-fn frames_in(forms: Forms, encode: impl Fn(&Encoder) -> Bytes) -> Frames {
+fn frames_in(forms: Forms, encode: impl Fn(&FormEncoder) -> Bytes) -> Frames {
     let mut frames = Frames::default();
     for form in forms.iter() {
-        frames.set(form, encode(Encoder::for_form(form)));
+        frames.set(form, encode(FormEncoder::for_form(form)));
     }
     frames
 }
 
 impl Publication {
-    /// Encodes `content` in the wanted forms. If none of them shows the data verbatim, also in the form that the data was
-    /// written in, so that `data` is always a slice of a frame.
+    /// Encodes `content` in the wanted forms. If none of them contains the data verbatim, encodes it in the data's own form
+    /// too, so that `data` is always a slice of a frame.
     #[must_use]
     pub fn encode(content: &Content<'_>, forms: Forms) -> Publication {
         let mut frames = frames_in(forms, |encoder| (encoder.message)(content));
         let verbatim = frames.iter().find_map(|(form, frame)| data_in(frame, form, content));
         let data = verbatim.unwrap_or_else(|| {
             let form = content.data.kind.form();
-            let frame = (Encoder::for_form(form).message)(content);
-            let data = data_in(&frame, form, content).expect("a form shows its own kind of data verbatim");
+            let frame = (FormEncoder::for_form(form).message)(content);
+            let data = data_in(&frame, form, content).expect("a form contains its own kind of data verbatim");
             frames.set(form, frame);
             data
         });
@@ -117,7 +116,7 @@ impl Publication {
     pub fn frame(&self, room: &RoomName, form: Form) -> Bytes {
         match self.frames.get(form) {
             Some(frame) => frame.clone(),
-            None => (Encoder::for_form(form).message)(&self.content(room)),
+            None => (FormEncoder::for_form(form).message)(&self.content(room)),
         }
     }
 
@@ -128,9 +127,9 @@ impl Publication {
     }
 }
 
-/// The data of `content` as a slice of its frame in `form`, if that form shows it verbatim.
+/// The data of `content` as a slice of its frame in `form`, if that form contains it verbatim.
 fn data_in(frame: &Bytes, form: Form, content: &Content<'_>) -> Option<Bytes> {
-    let end = frame.len() - (Encoder::for_form(form).bytes_after_data)(content)?;
+    let end = frame.len() - (FormEncoder::for_form(form).bytes_after_data)(content)?;
     Some(frame.slice(end - content.data.bytes.len()..end))
 }
 

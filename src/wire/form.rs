@@ -1,6 +1,5 @@
-//! The forms in which messages are written, sets of forms, and frames by form. A further form is a variant of [`Form`], a
-//! line in each of its tables, a folder beside `json` and `binary`, and a line in the table of `encode`.
-//! Never writes a message.
+//! The forms of messages, sets of forms, and frames by form. A new form is a variant of [`Form`], a line in its two tables, a
+//! folder like `json` and `binary`, and a line in the table of `encode`. Never writes a message.
 
 use bytes::Bytes;
 
@@ -16,18 +15,18 @@ pub enum Form {
     Binary,
 }
 
-/// Facts of one form.
-struct Facts {
+/// The properties of one form.
+struct FormFacts {
     name: &'static str,
     opcode: Opcode,
-    /// Commands without an `id` are answered on success too.
+    /// Whether commands without an `id` are answered if they succeed.
     replies_without_id: bool,
 }
 
 /// In the order of [`Form::ALL`].
-static FACTS: [Facts; Form::COUNT] = [
-    Facts { name: "json", opcode: Opcode::Text, replies_without_id: false },
-    Facts { name: "binary", opcode: Opcode::Binary, replies_without_id: true },
+static FACTS: [FormFacts; Form::COUNT] = [
+    FormFacts { name: "json", opcode: Opcode::Text, replies_without_id: false },
+    FormFacts { name: "binary", opcode: Opcode::Binary, replies_without_id: true },
 ];
 
 impl Form {
@@ -37,17 +36,17 @@ impl Form {
     /// Number of forms.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Place in tables by form.
+    /// Index in tables by form.
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    const fn facts(self) -> &'static Facts {
+    const fn facts(self) -> &'static FormFacts {
         &FACTS[self.index()]
     }
 
-    /// Name shown to operators.
+    /// Name in the control API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.facts().name
@@ -59,7 +58,7 @@ impl Form {
         self.facts().opcode
     }
 
-    /// Whether a successful command is answered even if it has no `id`.
+    /// Whether a command without an `id` is answered if it succeeds.
     #[must_use]
     pub const fn replies_without_id(self) -> bool {
         self.facts().replies_without_id
@@ -76,7 +75,7 @@ impl Forms {
     /// Every form.
     pub const ALL: Forms = Forms(((1_u16 << Form::COUNT) - 1) as u8);
 
-    /// The set whose bits, by [`Form::index`], are those of `bits`; higher bits are ignored.
+    /// The set of the forms with a bit, by [`Form::index`], in `bits`. Ignores higher bits.
     pub(super) const fn from_bits(bits: u16) -> Self {
         Self(bits as u8 & Self::ALL.0)
     }
@@ -86,7 +85,7 @@ impl Forms {
         self.0 |= 1 << form.index();
     }
 
-    /// Whether the set holds a form.
+    /// Whether the set contains a form.
     #[must_use]
     pub const fn contains(self, form: Form) -> bool {
         self.0 & (1 << form.index()) != 0
@@ -112,7 +111,7 @@ impl FromIterator<Form> for Forms {
     }
 }
 
-/// The same message as a finished frame (or several in a row) in each form that somebody reads.
+/// The same message as a finished frame, or several in one buffer, in each form that is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Frames([Option<Bytes>; Form::COUNT]);
 
@@ -133,7 +132,7 @@ impl Frames {
         Form::ALL.into_iter().zip(&self.0).filter_map(|(form, frame)| Some((form, frame.as_ref()?)))
     }
 
-    /// The same frames, less those in forms outside of `forms`.
+    /// The frames in `forms`.
     #[must_use]
     pub fn in_forms(&self, forms: Forms) -> Frames {
         Self(std::array::from_fn(|index| self.0[index].clone().filter(|_| forms.contains(Form::ALL[index]))))

@@ -1,5 +1,4 @@
-//! What each form must be able to write. The folders of forms implement it, `encode` calls it.
-//! Never frames a message and never chooses a form.
+//! The interface of a form's writer: each form implements it in its folder, `encode` calls it. Never writes a frame header.
 
 use std::sync::Arc;
 
@@ -10,16 +9,16 @@ use super::publication::{Content, Publication};
 use super::writer::Writer;
 use crate::base::ids::RoomName;
 
-/// Writes the payloads of one form's messages. Each function does the same whenever it is called with the same values:
-/// it is called to measure and then to write.
+/// Writes the payloads of one form's messages. Each function is called twice with the same values, to measure and to
+/// write, and must write the same both times.
 pub(super) trait FormWriter {
-    /// The form.
+    /// The form that it writes.
     const FORM: Form;
 
     /// Writes a reply; `id` is its command's.
     fn reply(reply: &Reply<'_>, id: Option<u64>, out: &mut Writer<'_>);
 
-    /// Publications of a reply that follow it as messages of their own, because the form does not put them inside of it.
+    /// Publications of a reply that this form sends as separate messages after the reply, not inside it.
     fn following<'a>(_reply: &Reply<'a>) -> Option<(&'a RoomName, &'a [Arc<Publication>])> {
         None
     }
@@ -30,14 +29,14 @@ pub(super) trait FormWriter {
     /// Writes a numbered message.
     fn message(content: &Content<'_>, out: &mut Writer<'_>);
 
-    /// Bytes that [`message`](FormWriter::message) writes after the data; `None` if it does not write this kind of data
-    /// verbatim.
+    /// Number of bytes that [`message`](FormWriter::message) writes after the data; `None` if it does not write this kind of
+    /// data verbatim.
     fn bytes_after_data(content: &Content<'_>) -> Option<usize>;
 
     /// Writes a message that is neither numbered nor kept.
     fn ephemeral(content: &Content<'_>, out: &mut Writer<'_>);
 
-    /// Writes a publication's message: the payload of its frame in this form, if it has one.
+    /// Writes a publication's message, copied from its frame in this form if it has one.
     fn publication(publication: &Publication, room: &RoomName, out: &mut Writer<'_>) {
         match publication.frames.get(Self::FORM) {
             Some(frame) => {

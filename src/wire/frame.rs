@@ -1,5 +1,5 @@
 //! Server frames (RFC 6455 section 5.2): a finished frame is header and payload in one shared buffer.
-//! Never masks: frames of clients are read by `message` and written by `client`.
+//! Never masks: `message` reads the frames of clients, `client` writes them.
 
 use bytes::Bytes;
 
@@ -8,23 +8,18 @@ use super::writer::Writer;
 /// A frame's opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[allow(missing_docs)]
 pub enum Opcode {
-    /// More of the message before.
     Continuation = 0,
-    /// UTF-8.
     Text = 1,
-    /// Any bytes.
     Binary = 2,
-    /// Close handshake.
     Close = 8,
-    /// Are you there?
     Ping = 9,
-    /// I am.
     Pong = 10,
 }
 
 impl Opcode {
-    /// Reads the low four bits of a frame's first byte; `None` for the reserved ones.
+    /// The opcode in the low four bits of a frame's first byte; `None` for reserved opcodes.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Option<Opcode> {
         match bits {
@@ -45,13 +40,13 @@ impl Opcode {
     }
 }
 
-/// Most bytes of a control frame's payload (RFC 6455 section 5.5).
+/// Maximum bytes of a control frame's payload (RFC 6455 section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 
-/// Bytes of a frame header with 64-bit length and without a mask: the longest that a server writes.
+/// Bytes of the longest header that a server writes: 64-bit length, no mask.
 pub const SERVER_HEADER_BYTES_MAX: usize = 10;
 
-/// Bytes of an unmasked header before `payload_len` bytes of payload.
+/// Bytes of the unmasked header for a payload of `payload_len` bytes.
 #[must_use]
 pub const fn header_len(payload_len: usize) -> usize {
     match payload_len {
@@ -61,12 +56,12 @@ pub const fn header_len(payload_len: usize) -> usize {
     }
 }
 
-/// Writes the header of a final frame, with a minimal length. `mask_bit` is 0x80 where a mask key follows, otherwise 0.
+/// Writes the header of a final frame in its shortest form. `mask_bit` is 0x80 if a mask key follows, otherwise 0.
 pub(super) fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, mask_bit: u8) {
     write_header_bits(out, 0x80 | opcode as u8, payload_len, mask_bit);
 }
 
-/// The same with the whole first byte given.
+/// The same with a given first byte.
 pub(super) fn write_header_bits(out: &mut Vec<u8>, first: u8, payload_len: usize, mask_bit: u8) {
     match payload_len {
         0..=125 => out.extend_from_slice(&[first, mask_bit | payload_len as u8]),
@@ -81,13 +76,13 @@ pub(super) fn write_header_bits(out: &mut Vec<u8>, first: u8, payload_len: usize
     }
 }
 
-/// Appends a finished, unmasked frame with this first byte.
+/// Appends a finished, unmasked frame with a given first byte.
 pub(super) fn append_server_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     write_header_bits(out, first, payload.len(), 0);
     out.extend_from_slice(payload);
 }
 
-/// A finished, unmasked, final frame. The caller keeps control payloads to [`CONTROL_BYTES_MAX`].
+/// A finished, unmasked, final frame. A control frame's payload must not exceed [`CONTROL_BYTES_MAX`].
 #[must_use]
 pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX, "control payload too long");
@@ -97,8 +92,8 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-/// A finished frame whose payload is `write`'s output, in one buffer of exactly the right size. `write` runs twice, to
-/// measure and to write, and must do the same both times.
+/// A finished frame with the payload that `write` writes, in one buffer of exactly its size. `write` runs twice, to measure
+/// and to write, and must write the same both times.
 pub(super) fn frame_of(opcode: Opcode, write: impl Fn(&mut Writer<'_>)) -> Bytes {
     let payload_len = Writer::measure(&write);
     let mut out = Vec::with_capacity(header_len(payload_len) + payload_len);
@@ -106,21 +101,21 @@ pub(super) fn frame_of(opcode: Opcode, write: impl Fn(&mut Writer<'_>)) -> Bytes
     Bytes::from(out)
 }
 
-/// Appends a finished frame whose payload is `write`'s output, `payload_len` bytes as measured before.
+/// Appends a finished frame with the payload that `write` writes, measured before as `payload_len` bytes.
 pub(super) fn append_frame(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, write: impl Fn(&mut Writer<'_>)) {
     write_header(out, opcode, payload_len, 0);
     let start = out.len();
     write(&mut Writer::to(out));
-    assert_eq!(out.len() - start, payload_len, "a frame's header must tell its payload's length");
+    assert_eq!(out.len() - start, payload_len, "the payload must have its measured length");
 }
 
-/// Payload of a finished frame that [`server_frame`] or an encoder of this floor made (one frame, no mask).
+/// The payload of a finished, unmasked frame.
 #[must_use]
 pub fn payload_of(frame: &Bytes) -> Bytes {
     frame.slice(payload_start(frame)..)
 }
 
-/// Where the payload of a finished, unmasked frame begins.
+/// The offset of a finished, unmasked frame's payload.
 pub(super) fn payload_start(frame: &[u8]) -> usize {
     match frame[1] & 0x7f {
         127 => SERVER_HEADER_BYTES_MAX,
@@ -129,7 +124,7 @@ pub(super) fn payload_start(frame: &[u8]) -> usize {
     }
 }
 
-/// A finished close frame. `reason` is cut at a character to what fits.
+/// A finished close frame. `reason` is cut between characters if it is too long.
 #[must_use]
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)];
@@ -139,27 +134,25 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     server_frame(Opcode::Close, &payload[..2 + reason.len()])
 }
 
-/// One of several finished server frames in a row.
+/// One frame in a buffer of finished server frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameAt<'a> {
-    /// FIN, reserved bits and opcode.
+    /// Its first byte: FIN, reserved bits and opcode.
     pub(super) first: u8,
-    /// Where its header begins.
+    /// The offset of its header.
     pub(super) start: usize,
-    /// Bytes of its header.
     header_len: usize,
-    /// Unmasked.
     pub(super) payload: &'a [u8],
 }
 
 impl FrameAt<'_> {
-    /// Where the next one begins.
+    /// The offset behind its last byte.
     pub(super) const fn end(&self) -> usize {
         self.start + self.header_len + self.payload.len()
     }
 }
 
-/// Finished server frames one after another; ends at the first that is not whole.
+/// The frames in a buffer of finished server frames; ends at the first incomplete one.
 pub(super) fn frames_of(frames: &[u8]) -> impl Iterator<Item = FrameAt<'_>> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -176,7 +169,7 @@ pub(super) fn frames_of(frames: &[u8]) -> impl Iterator<Item = FrameAt<'_>> {
     })
 }
 
-/// How many messages stand in `frames`, finished server frames one after another; control frames do not count.
+/// Number of messages in a buffer of finished server frames; control frames do not count.
 #[must_use]
 pub fn count_messages(frames: &[u8]) -> u32 {
     frames_of(frames).map(|frame| u32::from(frame.first & 0x08 == 0)).sum()

@@ -1,6 +1,6 @@
-//! Masking and unmasking in place (RFC 6455 section 5.3): the same XOR does both. Owns no bytes and knows no frames.
+//! Masks and unmasks payloads in place (RFC 6455 section 5.3); the same XOR does both. Never sees a frame.
 
-/// XORs `payload` with `key`, where `payload[0]` is at `offset` of the frame's payload.
+/// XORs `payload`, which begins at `offset` of a frame's payload, with the frame's mask key.
 #[inline]
 pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     let mut key = key;
@@ -8,7 +8,7 @@ pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     let key_word = u32::from_ne_bytes(key);
     let key_double = (u64::from(key_word) << 32) | u64::from(key_word);
 
-    // Whole arrays of a fixed size: the compiler turns this loop into vector instructions without bounds checks.
+    // Arrays of a fixed size let the compiler use vector instructions without bounds checks.
     let (chunks, rest) = payload.as_chunks_mut::<32>();
     for chunk in chunks {
         let (words, _) = chunk.as_chunks_mut::<8>();
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_give_what_the_whole_gives() {
+    fn pieces_give_the_same_as_the_whole() {
         let key = [1, 2, 3, 4];
         let plain: Vec<u8> = (0..100).collect();
         let mut whole = plain.clone();

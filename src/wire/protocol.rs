@@ -1,20 +1,22 @@
-//! Everything that clients ask and the server says (PROTOCOL sections 2 and 3), as values of no particular form. Names are
-//! checked when a command is read; permissions and state are not. Never reads and never writes bytes.
+//! Commands, replies and pushes (PROTOCOL sections 2 and 3) as values, independent of the forms. Readers check names, but
+//! neither permissions nor state. Never reads and never writes bytes.
 //!
-//! Fields that mean the same wherever they occur: `room` is the room's name; `epoch` the room's numbering; `messages` are
-//! publications, oldest first; `limit` is the most entries of a page, 1 … `PAGE_MAX`; `members` and `total` count the users
-//! present; `after_ms` and `retry_after_ms` are how long the client should wait before it tries again.
+//! Fields with the same meaning everywhere: `room` is the room's name; `epoch` is the room's numbering; `messages` are
+//! publications, oldest first; `limit` is the maximum length of a page, 1 … `PAGE_MAX`; `members` and `total` count the
+//! users present; `after_ms` and `retry_after_ms` tell the client how long to wait before its next attempt.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::form::Form;
-use super::publication::{Data, Publication};
+use super::publication::{DataKind, Publication};
 use crate::base::causes::COMMAND_KINDS_MAX;
 use crate::base::codes::{CloseCode, ErrorCode};
-use crate::base::ids::{Epoch, RoomName, Seq, UserName};
+use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 
-/// How a command is answered.
+/// Where the reply to a command goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The command's `id`.
@@ -31,7 +33,7 @@ impl ReplyTo {
     }
 }
 
-/// A command and how it is answered.
+/// A command, and where its reply goes.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Request<'a> {
@@ -46,7 +48,7 @@ pub struct BadRequest {
     pub reply: ReplyTo,
     /// `BadCommand`, `UnknownCommand` or `TooLarge`.
     pub code: ErrorCode,
-    /// Error text that names the field.
+    /// The text of the error, which names the field.
     pub message: String,
 }
 
@@ -55,7 +57,7 @@ pub struct BadRequest {
 pub struct Recover {
     /// The last message that the client has.
     pub seq: Seq,
-    /// The epoch of `seq`; `None` stands for the room's own.
+    /// The epoch of `seq`; `None` stands for the room's current epoch.
     pub epoch: Option<Epoch>,
 }
 
@@ -63,49 +65,161 @@ pub struct Recover {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Command<'a> {
-    /// Become a member: from a position, or with the newest messages, at most `history` of them.
+    /// Become a member, and get the messages after a position or else the newest ones, at most `history` of them.
     Join { room: Cow<'a, str>, recover: Option<Recover>, history: Option<u32> },
     /// Stop being a member.
     Leave { room: Cow<'a, str> },
-    /// Send data to all members, to this connection too if `echo` is set. `key` is an idempotency key of at most
-    /// `KEY_BYTES_MAX`; an `ephemeral` message is neither numbered nor kept.
-    Publish { room: Cow<'a, str>, data: Data<'a>, key: Option<Cow<'a, str>>, echo: bool, ephemeral: bool },
-    /// Read held messages: the oldest above `after`, or the newest below `before`, or (neither is set) the newest.
-    History { room: Cow<'a, str>, after: Option<Seq>, before: Option<Seq>, limit: Option<u32> },
-    /// List the users present, from the first whose name sorts (by bytes) after `after`.
-    Presence { room: Cow<'a, str>, limit: Option<u32>, after: Option<Cow<'a, str>> },
-    /// Tell whether the user is `away` rather than `online`.
+    /// Ask something of a room, or publish to it, as a member.
+    Ask { room: Cow<'a, str>, ask: Ask },
+    /// Set the user's status to away or online.
     Status { away: bool },
+    /// Identify the connection's user, by a token or, in mode `open`, by name. Only in dialects that identify by message.
+    Identify { token: Option<Cow<'a, str>>, user: Option<Cow<'a, str>> },
     /// Replace the connection's token.
     Refresh { token: Cow<'a, str> },
     /// Ask for a pong. The binary form returns `value` in it.
     Ping { value: u64 },
 }
 
-/// The metric label of each kind of command, at its [`Command::index`]. The last one is that of messages that are no
-/// command.
-pub const COMMANDS: [&str; 9] = ["join", "leave", "publish", "history", "presence", "status", "ping", "refresh", "bad"];
+/// Metric labels of commands, by [`Command::index`]. The last one is for invalid messages.
+pub const COMMANDS: [&str; 11] =
+    ["join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "typing", "bad"];
 
-/// Place in [`COMMANDS`] of messages that are no command.
+/// Index of invalid messages in [`COMMANDS`].
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
 
-const _: () = assert!(COMMANDS.len() <= COMMAND_KINDS_MAX, "there is a counter for each kind of command");
+const _: () = assert!(COMMANDS.len() <= COMMAND_KINDS_MAX, "each kind of command needs a counter");
 
 impl Command<'_> {
-    /// Place of its kind in [`COMMANDS`].
+    /// Index of its kind in [`COMMANDS`].
     #[must_use]
     pub const fn index(&self) -> usize {
         match self {
             Command::Join { .. } => 0,
             Command::Leave { .. } => 1,
-            Command::Publish { .. } => 2,
-            Command::History { .. } => 3,
-            Command::Presence { .. } => 4,
-            Command::Status { .. } => 5,
-            Command::Ping { .. } => 6,
-            Command::Refresh { .. } => 7,
+            Command::Status { .. } => 2,
+            Command::Ping { .. } => 3,
+            Command::Refresh { .. } => 4,
+            Command::Identify { .. } => 5,
+            Command::Ask { ask, .. } => ask.index(),
         }
     }
+}
+
+/// What is asked of one room, by a member's command or through the control address. Its owner performs it and answers
+/// with an [`Answer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Ask {
+    /// Send data to all members.
+    Publish(Publish),
+    /// Read held messages: the oldest above `after`, or the newest below `before`, or else the newest.
+    History { after: Option<Seq>, before: Option<Seq>, limit: u32 },
+    /// List the users present, sorted by the bytes of their names, starting after the name `after`.
+    Presence { after: Option<Box<str>>, limit: u32 },
+    /// Tell the other members that the user is typing, or no longer.
+    Typing { active: bool },
+    /// Describe the room. Only the control address asks it.
+    Summary,
+}
+
+/// A publish: the data, copied once from the message that it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// How the data was written.
+    pub kind: DataKind,
+    /// The data, verbatim.
+    pub data: Bytes,
+    /// An idempotency key of at most `KEY_BYTES_MAX`.
+    pub key: Option<Box<str>>,
+    /// Whether the publishing connection gets the message too.
+    pub echo: bool,
+    /// Neither numbered nor kept.
+    pub ephemeral: bool,
+}
+
+impl Ask {
+    /// Place of its kind in [`COMMANDS`].
+    const fn index(&self) -> usize {
+        match self {
+            Ask::Publish(_) => 6,
+            Ask::History { .. } => 7,
+            Ask::Presence { .. } => 8,
+            Ask::Typing { .. } => 9,
+            Ask::Summary => BAD_COMMAND,
+        }
+    }
+
+    /// Whether it sends something to members: it counts in the message rates, and needs the permission to publish.
+    #[must_use]
+    pub const fn is_message(&self) -> bool {
+        matches!(self, Ask::Publish(_) | Ask::Typing { .. })
+    }
+
+    /// Bytes that it takes beside its own size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Ask::Publish(Publish { data, key, .. }) => data.len() + key.as_ref().map_or(0, |key| key.len()),
+            Ask::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
+            Ask::History { .. } | Ask::Typing { .. } | Ask::Summary => 0,
+        }
+    }
+}
+
+/// What a room's owner says to an [`Ask`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Answer {
+    /// The message is numbered, in history, and on its way to members. An ephemeral one has no `seq`. `duplicate` means that
+    /// the key was known, and `seq` is that of the first message with it.
+    Published { epoch: Epoch, seq: Option<Seq>, duplicate: bool },
+    /// A page of held messages. `head` is the room's numbering and head; `first_seq` is the oldest held (`head.seq` + 1 if
+    /// none is).
+    History { head: Position, first_seq: Seq, messages: Vec<Arc<Publication>> },
+    /// A page of the users present, by name.
+    Presence { total: u64, users: Vec<PresentUser> },
+    /// The other members are told.
+    Typing,
+    /// The room.
+    Summary(RoomSummary),
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error's code.
+    pub code: ErrorCode,
+    /// The error's text.
+    pub message: &'static str,
+    /// How long the client should wait before it tries again.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal that says nothing of another attempt.
+    #[must_use]
+    pub const fn new(code: ErrorCode, message: &'static str) -> Self {
+        Self { code, message, retry_after_ms: None }
+    }
+}
+
+/// A room as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Its name.
+    pub room: RoomName,
+    /// Users present; connections where presence is off.
+    pub members: u64,
+    /// Connections that are members.
+    pub connections: u64,
+    /// Its numbering and head.
+    pub head: Position,
+    /// Messages per 1,000 seconds, of the last `ROOM_RATE_WINDOW_MS` as far as they are still held; 0 in a room that keeps
+    /// no history.
+    pub rate_milli: u64,
 }
 
 /// A user's presence in a room.
@@ -146,9 +260,8 @@ pub struct PresentUser {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Reply<'a> {
-    /// The connection is a member. `seq` is the room's head; `recovered` says that `messages`, together with the
-    /// `remaining` ones that follow as pushes before any live one, are exactly those missed. Also pushed, without a
-    /// command, when a room's epoch changes.
+    /// The connection is a member. `seq` is the room's head. `remaining` messages follow as pushes, before any live one;
+    /// `recovered` means that these and `messages` are exactly the missed ones. Also pushed when a room's epoch changes.
     Joined {
         room: &'a RoomName,
         epoch: Epoch,
@@ -160,16 +273,11 @@ pub enum Reply<'a> {
     },
     /// The connection is no longer a member.
     Left { room: &'a str },
-    /// The message is numbered, in history, and on its way to members; an ephemeral one has no `seq`. `duplicate` says
-    /// that its key was known and that `seq` is the first one's.
-    Published { room: &'a str, seq: Option<Seq>, epoch: Epoch, duplicate: bool },
-    /// A page of held messages. `first_seq` is the oldest held (`head_seq` + 1 if none is), `head_seq` the newest numbered.
-    History { room: &'a RoomName, epoch: Epoch, first_seq: Seq, head_seq: Seq, messages: &'a [Arc<Publication>] },
-    /// A page of the users present, by name.
-    Presence { room: &'a str, total: u64, users: &'a [PresentUser] },
+    /// What a room's owner says.
+    Answer { room: &'a RoomName, answer: &'a Answer },
     /// The status is set.
     Status { status: Status },
-    /// The new token is in force until `expires_at`, Unix milliseconds.
+    /// The new token is accepted, and expires at `expires_at`, Unix milliseconds.
     Refreshed { expires_at: u64 },
     /// The answer to a ping: the time in Unix milliseconds (JSON form), the ping's value (binary form).
     Pong { at: u64, value: u64 },
@@ -177,7 +285,7 @@ pub enum Reply<'a> {
     Error { code: ErrorCode, message: &'a str, retry_after_ms: Option<u64> },
 }
 
-/// Why the server is about to close a connection on its own account.
+/// Why the server is about to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconnectReason {
     /// Planned stop.
@@ -252,9 +360,11 @@ pub enum Push<'a> {
     Status { room: &'a RoomName, user: &'a UserName, status: Status },
     /// The users present changed, without names: statuses told before may no longer hold.
     Total { room: &'a RoomName, total: u64 },
+    /// A user is typing in a room, or no longer.
+    Typing { room: &'a RoomName, user: &'a UserName, active: bool },
     /// The connection was not given the messages `from` … `to`, both included.
     Gap { room: &'a RoomName, from: Seq, to: Seq },
-    /// The connection is no longer a member, without having asked for it.
+    /// The server has removed the connection from the room.
     Left { room: &'a str, reason: LeftReason },
     /// The server will close this connection.
     Reconnect { after_ms: u64, reason: ReconnectReason },

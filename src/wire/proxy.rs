@@ -1,39 +1,39 @@
-//! The PROXY protocol, versions 1 and 2 (HAProxy's `doc/proxy-protocol.txt`): what a proxy writes before a connection's
-//! own bytes to say who the client is. Bytes to values; whom to believe is decided above.
+//! Reads headers of the PROXY protocol, versions 1 and 2 (HAProxy's `doc/proxy-protocol.txt`), by which a proxy tells the
+//! client's address before the connection's own bytes. Never decides which proxies are trusted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The longest line of version 1, its end included (section 2.1).
+/// Maximum bytes of a version 1 line, line end included (section 2.1).
 pub const V1_BYTES_MAX: usize = 107;
 
-/// The longest header of version 2 that is taken, of the 65,551 bytes that its length could name: addresses, and type-length
-/// values for which 2 KiB are ample (a client certificate's names are the largest in use). They are passed over.
+/// Maximum bytes of a version 2 header that is accepted. Its length field allows 65,551, but 2 KiB are ample for the
+/// addresses and the type-length values, which are ignored (the largest in use are the names of a client certificate).
 pub const V2_BYTES_MAX: usize = 2_048;
 
-/// What version 2 begins with (section 2.2).
+/// The first bytes of a version 2 header (section 2.2).
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Signature, version and command, family and protocol, length.
+/// Bytes of signature, version and command, family and protocol, and length.
 const FIXED_BYTES: usize = 16;
 
-/// What the bytes received so far are.
+/// The result of reading a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// More bytes are needed.
     Incomplete,
-    /// A whole header.
+    /// A complete header.
     Complete {
-        /// Bytes of it; what follows are the connection's own.
+        /// Bytes of the header; the connection's own bytes follow.
         used: usize,
-        /// The client; `None` where the header leaves it at the socket's own address (`LOCAL`, `UNKNOWN`, families other
-        /// than IP). Never an IPv4 address in IPv6's form.
+        /// The client's address, never an IPv4 address in IPv6 form. `None` if the header names no IP address (`LOCAL`,
+        /// `UNKNOWN`, other families): the socket's own address applies.
         client: Option<IpAddr>,
     },
-    /// It is not, and will not become, a header. In plain words.
+    /// The bytes are not the beginning of a valid header; says why.
     Malformed(&'static str),
 }
 
-/// Reads a header from its first byte on. Whatever the bytes, at most [`V2_BYTES_MAX`] of them are ever asked for.
+/// Reads a header from its first byte. Never needs more than [`V2_BYTES_MAX`] bytes to decide.
 #[must_use]
 pub fn parse(received: &[u8]) -> Parsed {
     if starts_like(received, SIGNATURE) {
@@ -42,44 +42,44 @@ pub fn parse(received: &[u8]) -> Parsed {
     if starts_like(received, b"PROXY ") {
         return parse_v1(received);
     }
-    Parsed::Malformed("no PROXY protocol header")
+    Parsed::Malformed("the connection does not begin with a PROXY protocol header")
 }
 
-/// Whether `received` begins as `whole` does, as far as it has come.
+/// Whether `received` is a prefix of `whole`, or begins with it.
 fn starts_like(received: &[u8], whole: &[u8]) -> bool {
     let common = received.len().min(whole.len());
     received[..common] == whole[..common]
 }
 
 fn parse_v2(received: &[u8]) -> Parsed {
-    // Judged as soon as they are there, so that a wrong header is not waited for.
+    // Checked before the rest arrives, so that nobody waits for an invalid header.
     let version_and_command = received.get(SIGNATURE.len()).copied().unwrap_or(0x20);
     if version_and_command >> 4 != 2 {
-        return Parsed::Malformed("a PROXY protocol version other than 1 and 2");
+        return Parsed::Malformed("the PROXY protocol version is neither 1 nor 2");
     }
     let is_local = match version_and_command & 0xf {
         0 => true,
         1 => false,
-        _ => return Parsed::Malformed("a PROXY protocol command other than LOCAL and PROXY"),
+        _ => return Parsed::Malformed("the PROXY protocol command is neither LOCAL nor PROXY"),
     };
     let Some(fixed) = received.first_chunk::<FIXED_BYTES>() else { return Parsed::Incomplete };
     let used = FIXED_BYTES + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     if used > V2_BYTES_MAX {
-        return Parsed::Malformed("a PROXY protocol header over 2 KiB");
+        return Parsed::Malformed("the PROXY protocol header exceeds 2 KiB");
     }
     let Some(addresses) = received.get(FIXED_BYTES..used) else { return Parsed::Incomplete };
     let client = match fixed[13] {
         _ if is_local => None,
-        // TCP or UDP over IPv4; over IPv6.
+        // TCP or UDP, here over IPv4, below over IPv6.
         0x11 | 0x12 => match addresses.get(..12) {
             Some(found) => Some(IpAddr::from(*found.first_chunk::<4>().expect("12 hold 4"))),
-            None => return Parsed::Malformed("a PROXY protocol header too short for its addresses"),
+            None => return Parsed::Malformed("the PROXY protocol header is too short for its addresses"),
         },
         0x21 | 0x22 => match addresses.get(..36) {
             Some(found) => Some(IpAddr::from(*found.first_chunk::<16>().expect("36 hold 16"))),
-            None => return Parsed::Malformed("a PROXY protocol header too short for its addresses"),
+            None => return Parsed::Malformed("the PROXY protocol header is too short for its addresses"),
         },
-        // Unspecified, Unix sockets, and what is not known: the receiver takes the socket's own (section 2.2).
+        // Unspecified, Unix sockets and unknown families: the socket's own address applies (section 2.2).
         _ => None,
     };
     Parsed::Complete { used, client: client.map(|client| client.to_canonical()) }
@@ -87,7 +87,9 @@ fn parse_v2(received: &[u8]) -> Parsed {
 
 fn parse_v1(received: &[u8]) -> Parsed {
     let within = &received[..received.len().min(V1_BYTES_MAX)];
-    let bad = Parsed::Malformed("a PROXY protocol line that makes no sense");
+    let bad = Parsed::Malformed(
+        "the PROXY protocol line is malformed; it must be like PROXY TCP4 192.0.2.1 192.0.2.2 1024 80",
+    );
     let end = within.iter().position(|byte| !(b' '..=b'~').contains(byte)).unwrap_or(within.len());
     match &within[end..] {
         [] | b"\r" if within.len() < V1_BYTES_MAX => return Parsed::Incomplete,
@@ -98,7 +100,7 @@ fn parse_v1(received: &[u8]) -> Parsed {
     let mut words = line.split(' ').skip(1);
     let family = words.next();
     let client = match family {
-        // What follows it is to be ignored.
+        // The rest of the line must be ignored (section 2.1).
         Some("UNKNOWN") => None,
         Some("TCP4") => match read_words::<Ipv4Addr>(words) {
             Some(client) => Some(IpAddr::V4(client)),
@@ -113,7 +115,7 @@ fn parse_v1(received: &[u8]) -> Parsed {
     Parsed::Complete { used: end + 2, client }
 }
 
-/// The first of two addresses that are followed by two ports, and by nothing else.
+/// The first of two addresses, if two ports and nothing else follow them.
 fn read_words<'a, A: std::str::FromStr>(mut words: impl Iterator<Item = &'a str>) -> Option<A> {
     let client = words.next()?.parse().ok()?;
     words.next()?.parse::<A>().ok()?;

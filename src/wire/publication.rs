@@ -1,12 +1,12 @@
-//! A room's numbered message: its facts, and the finished frames that history, lanes and outboxes share.
-//! Never writes a frame: `encode` does.
+//! Publications: published data, its position, and the finished frames that history, lanes and outboxes share.
+//! Never writes a frame, which is `encode`'s part.
 
 use bytes::Bytes;
 
 use super::form::{Form, Frames};
 use crate::base::ids::{ConnId, RoomName, Seq, UserName};
 
-/// How published data was written. It decides how the data is shown to members of other forms.
+/// The kind of published data, which determines how other forms represent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataKind {
     /// The text of one JSON value, as the client wrote it.
@@ -16,7 +16,7 @@ pub enum DataKind {
 }
 
 impl DataKind {
-    /// The form whose messages hold such data verbatim.
+    /// The form that contains such data verbatim.
     #[must_use]
     pub const fn form(self) -> Form {
         match self {
@@ -34,12 +34,12 @@ pub struct Data<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The facts of a publication, before it is encoded.
+/// The content of a publication, before it is encoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
     /// Its room.
     pub room: &'a RoomName,
-    /// Its number in the room's epoch; an ephemeral message has none.
+    /// Its number in the room's epoch. Not used for an ephemeral message.
     pub seq: Seq,
     /// The publisher.
     pub from: &'a UserName,
@@ -49,14 +49,14 @@ pub struct Content<'a> {
     pub key: Option<&'a str>,
     /// The published data.
     pub data: Data<'a>,
-    /// A connection that asked not to receive its own message (`echo:false`).
+    /// The publishing connection, if it asked not to receive its own message (`echo:false`).
     pub except: Option<ConnId>,
     /// When the publish arrived, monotonic microseconds.
     pub arrived_us: u64,
 }
 
 impl<'a> Content<'a> {
-    /// A publication without an idempotency key, for every member, numbered as it arrived at time 0.
+    /// Content without an idempotency key, for every member, that arrived at time 0.
     #[must_use]
     pub const fn new(room: &'a RoomName, seq: Seq, from: &'a UserName, at: u64, data: Data<'a>) -> Self {
         Self { room, seq, from, at, key: None, data, except: None, arrived_us: 0 }
@@ -74,14 +74,14 @@ impl<'a> Content<'a> {
         Self { except, ..self }
     }
 
-    /// The same with the time of its arrival, monotonic microseconds.
+    /// The same with a time of arrival, monotonic microseconds.
     #[must_use]
     pub const fn arrived(self, arrived_us: u64) -> Self {
         Self { arrived_us, ..self }
     }
 }
 
-/// A numbered, encoded, immutable publication. Its fields mean what those of [`Content`] mean.
+/// A numbered, encoded, immutable publication. See [`Content`] for its other fields.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Publication {
@@ -99,23 +99,23 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Its facts, as a message of `room`.
+    /// Its content, as a message of `room`.
     pub(super) fn content<'a>(&'a self, room: &'a RoomName) -> Content<'a> {
         let Self { seq, at, ref from, kind, ref data, ref key, except, arrived_us, frames: _ } = *self;
         let data = Data { kind, bytes: data };
         Content { room, seq, from, at, key: key.as_deref(), data, except, arrived_us }
     }
 
-    /// Bytes that this publication keeps alive, for budgets.
+    /// Bytes that the publication keeps in memory, for budgets.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frames.len()
     }
 
-    /// About the bytes of its frame in one form.
+    /// Approximate bytes of its frame in a form.
     #[must_use]
     pub fn bytes_in(&self, form: Form) -> usize {
-        // Data written in binary is a third longer in JSON.
+        // Base64 is a third longer than binary data.
         self.frames.get(form).map_or_else(|| self.frames.len() / 3 * 4 + 64, Bytes::len)
     }
 }

@@ -1,5 +1,5 @@
-//! How a connection reads what it is sent: in which form, and compressed or not. Everyone who reads alike shares the same
-//! bytes. Encodes and compresses nothing.
+//! How a connection reads its messages: in which form, and compressed or not. All connections with the same reading share
+//! the same bytes. Never encodes and never compresses.
 
 use std::num::NonZeroU8;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::deflate::Window;
 use super::form::{Form, Forms};
 
-/// A form and, where compression was negotiated, its window. One byte, also when it is optional.
+/// A form and, if compression was negotiated, its window. An optional reading takes one byte too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading(NonZeroU8);
 
@@ -16,13 +16,13 @@ impl Reading {
     /// Number of readings.
     pub const COUNT: usize = Form::COUNT * (1 + Window::ALL.len());
 
-    /// Those without compression, in the order of their [index](Reading::index).
+    /// The readings without compression, in the order of their [index](Reading::index).
     pub const PLAIN: [Reading; Form::COUNT] = Reading::run_from(0);
 
-    /// Those with compression, in the order of their [index](Reading::index).
+    /// The readings with compression, in the order of their [index](Reading::index).
     pub const COMPRESSED: [Reading; Reading::COUNT - Form::COUNT] = Reading::run_from(Form::COUNT);
 
-    /// A form, compressed for a window or not.
+    /// The reading of a form, compressed for a window or not.
     #[must_use]
     pub const fn new(form: Form, window: Option<Window>) -> Self {
         let row = match window {
@@ -46,19 +46,19 @@ impl Reading {
         Self(NonZeroU8::MIN.saturating_add(index))
     }
 
-    /// Its place among all of them; those without compression come first.
+    /// Its place among all readings; those without compression come first.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0.get() as usize - 1
     }
 
-    /// The form.
+    /// Its form.
     #[must_use]
     pub const fn form(self) -> Form {
         Form::ALL[self.index() % Form::COUNT]
     }
 
-    /// The window that is compressed for, if any.
+    /// The window that its messages are compressed for, if any.
     #[must_use]
     pub const fn window(self) -> Option<Window> {
         match self.index() / Form::COUNT {
@@ -81,24 +81,24 @@ pub struct Readings(u16);
 const _: () = assert!(Reading::COUNT <= u16::BITS as usize);
 
 impl Readings {
-    /// Adds one.
+    /// Adds a reading.
     pub const fn add(&mut self, reading: Reading) {
         self.0 |= 1 << reading.index();
     }
 
-    /// Those of both.
+    /// The readings in either set.
     #[must_use]
     pub const fn union(self, other: Readings) -> Readings {
         Readings(self.0 | other.0)
     }
 
-    /// Whether it holds one.
+    /// Whether the set holds a reading.
     #[must_use]
     pub const fn contains(self, reading: Reading) -> bool {
         self.0 & (1 << reading.index()) != 0
     }
 
-    /// The forms of them.
+    /// The forms of the readings in the set.
     #[must_use]
     pub const fn forms(self) -> Forms {
         // The readings of each window are one row of bits, in the order of the forms.
@@ -111,37 +111,37 @@ impl Readings {
         Forms::from_bits(bits)
     }
 
-    /// Those with compression.
+    /// The readings with compression.
     pub fn compressed(self) -> impl Iterator<Item = Reading> {
-        // Looked at for every publication, and most rooms have none.
+        // Runs for every publication, and most rooms have no such reading.
         let all: &[Reading] = if self.0 >> Form::COUNT == 0 { &[] } else { &Reading::COMPRESSED };
         all.iter().copied().filter(move |reading| self.contains(*reading))
     }
 }
 
-/// The same frames compressed for the readings that wanted them so, where that made them smaller. Shared by all cores.
+/// The same frames, compressed for each reading that wants them so and for which they get smaller. Shared by all cores.
 #[derive(Debug, Default)]
 pub struct Variants(Vec<(Reading, Bytes)>);
 
 impl Variants {
-    /// Adds a reading's.
+    /// Adds the frames for a reading.
     pub fn add(&mut self, reading: Reading, frames: Bytes) {
         self.0.push((reading, frames));
     }
 
-    /// A reading's.
+    /// The frames for a reading.
     #[must_use]
     pub fn get(&self, reading: Reading) -> Option<&Bytes> {
         self.0.iter().find(|(its, _)| *its == reading).map(|(_, frames)| frames)
     }
 
-    /// Whether there are none.
+    /// Whether no reading has compressed frames.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Bytes of all.
+    /// Bytes of the frames for all readings.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.iter().map(|(_, frames)| frames.len()).sum()
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_tell_their_forms_and_what_is_compressed() {
+    fn sets_know_their_forms_and_compressed_readings() {
         let (plain, packed) = (Reading::from(Form::Json), Reading::new(Form::Binary, Some(Window::Bits12)));
         let mut readings = Readings::default();
         assert_eq!(readings.forms(), Forms::default());

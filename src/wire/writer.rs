@@ -1,10 +1,10 @@
-//! Writes payloads by hand: JSON text, little-endian integers, base64. One routine both measures and writes, so that a
-//! frame gets one buffer of exactly its size. Knows no command, push or reply.
+//! Writes the pieces of payloads: JSON text, little-endian integers, base64. The same code measures and writes, so that a
+//! frame gets one buffer of exactly its size. Never sees a command, push or reply.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Takes a payload piece by piece: either counts its bytes or appends them to a buffer.
+/// Takes the pieces of a payload, and either counts their bytes or appends them to a buffer.
 pub(super) struct Writer<'a> {
     measured: usize,
     out: Option<&'a mut Vec<u8>>,
@@ -16,14 +16,14 @@ impl<'a> Writer<'a> {
         Self { measured: 0, out: Some(out) }
     }
 
-    /// How many bytes `write` writes.
+    /// Number of bytes that `write` writes.
     pub(super) fn measure(write: impl Fn(&mut Writer<'_>)) -> usize {
         let mut counter = Writer { measured: 0, out: None };
         write(&mut counter);
         counter.measured
     }
 
-    /// Bytes as they are.
+    /// Writes bytes unchanged.
     #[inline]
     pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         match &mut self.out {
@@ -33,13 +33,13 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// Text as it is.
+    /// Writes text unchanged.
     #[inline]
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
         self.raw(text.as_bytes())
     }
 
-    /// A decimal integer.
+    /// Writes a decimal integer.
     #[inline]
     pub(super) fn integer(&mut self, value: u64) -> &mut Self {
         match &mut self.out {
@@ -49,13 +49,13 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// `true` or `false`.
+    /// Writes `true` or `false`.
     #[inline]
     pub(super) fn boolean(&mut self, value: bool) -> &mut Self {
         self.text(if value { "true" } else { "false" })
     }
 
-    /// A quoted JSON string, escaped as RFC 8259 section 7 demands and no further.
+    /// Writes a quoted JSON string with only those characters escaped that RFC 8259 section 7 requires.
     #[inline]
     pub(super) fn string(&mut self, text: &str) -> &mut Self {
         self.raw(b"\"");
@@ -83,7 +83,7 @@ impl<'a> Writer<'a> {
         };
     }
 
-    /// A quoted string of standard base64 with padding.
+    /// Writes a quoted string of standard base64 with padding.
     pub(super) fn base64_string(&mut self, bytes: &[u8]) -> &mut Self {
         let encoded_len = bytes.len().div_ceil(3) * 4;
         self.raw(b"\"");
@@ -98,19 +98,19 @@ impl<'a> Writer<'a> {
         self.raw(b"\"")
     }
 
-    /// A little-endian integer of the binary form.
+    /// Writes a little-endian integer.
     #[inline]
     pub(super) fn u16(&mut self, value: u16) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 
-    /// A little-endian integer of the binary form.
+    /// Writes a little-endian integer.
     #[inline]
     pub(super) fn u32(&mut self, value: u32) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 
-    /// A little-endian integer of the binary form.
+    /// Writes a little-endian integer.
     #[inline]
     pub(super) fn u64(&mut self, value: u64) -> &mut Self {
         self.raw(&value.to_le_bytes())

@@ -155,6 +155,20 @@ fn a_publish_is_done_once_and_kept_for_whoever_joins_later() {
 }
 
 #[test]
+fn a_user_is_shown_typing() {
+    let (server, api) = start(&[]);
+    let mut ann = Client::connect(&server, "ann");
+    ann.join("lobby");
+    let typing = json!({"room": "lobby", "user": "helper", "active": true});
+    assert_eq!(api.post("typing", &typing), typing);
+    let pushed = ann.expect("typing");
+    assert_eq!((&pushed["user"], &pushed["active"]), (&json!("helper"), &json!(true)));
+    let body = br#"{"room":"nowhere","user":"helper","active":true}"#;
+    let answer = http::send(api.address, "POST", "/api/typing", "Content-Type: application/json\r\n", body);
+    assert_eq!(api.held("post", "typing", 404, &answer)["error"], "room_not_found");
+}
+
+#[test]
 fn data_is_taken_however_deep_it_is() {
     let (_server, api) = start(&[]);
     let deep = "[".repeat(30_000) + &"]".repeat(30_000);

@@ -75,7 +75,7 @@ fn a_limit_that_is_changed_while_the_server_runs_holds_from_then_on() {
     let reload = |most: u32, times: usize| {
         write(most);
         server.signal("HUP");
-        let read = || server.stderr.get().matches("configuration read again").count() == times;
+        let read = || server.stderr.get().matches("configuration reloaded").count() == times;
         eventually("the configuration is read again", || read().then_some(()));
         // Every core answers this, and takes the settings that it was told before.
         assert_eq!(http::get(server.control, "/api/connections?limit=1000").status, 200);

@@ -108,7 +108,7 @@ fn check(finished: &Finished, name: &str) -> Value {
     checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {finished:?}")).clone()
 }
 
-/// This host runs the other tests, so nothing keeps the server from serving; what else is to be mended is its own affair.
+/// This host runs the other tests, so nothing keeps the server from serving. It may have warnings.
 #[test]
 fn the_doctor_finds_a_host_that_serves_fit_to_serve() {
     let finished = doctor(&["server.listen=127.0.0.1:0", "control.listen=127.0.0.1:0"]);

@@ -113,7 +113,7 @@ fn a_folder_without_permission_does_not_hide_a_file() {
         command.args(["-c", &script, "sh"]).arg(&folder).arg(env!("CARGO_BIN_EXE_roomring")).args(*arguments);
         let finished = finish(command);
         allow(0o700);
-        assert_failed(&finished, 2, &["roomring.toml", "cannot be looked for", "Permission denied", "--config"]);
+        assert_failed(&finished, 2, &["roomring.toml", "cannot be accessed", "Permission denied", "--config"]);
     }
 }
 
@@ -157,7 +157,7 @@ fn a_file_that_went_away_or_was_emptied_changes_nothing_on_a_hang_up() {
     reloaded.assert_guarded();
     let remove = || std::fs::remove_file(file).expect("it is there");
     let assert_kept = |why: &str| {
-        let line = reloaded.hang_up("the configuration is kept as it was");
+        let line = reloaded.hang_up("keeping the previous configuration");
         assert!(line.contains(text_of(file)) && line.contains(why), "{line}");
         reloaded.assert_guarded();
     };
@@ -174,7 +174,7 @@ fn a_file_that_went_away_or_was_emptied_changes_nothing_on_a_hang_up() {
     assert_kept("is a pipe");
     remove();
     std::fs::write(file, format!("{}api_rate = \"7/s\"\n", Reloaded::TEXT)).expect("it can be written");
-    let line = reloaded.hang_up("configuration read again");
+    let line = reloaded.hang_up("configuration reloaded");
     assert!(line.contains("control.api_rate") && !line.contains("control.api_key"), "{line}");
     reloaded.assert_guarded();
 }
@@ -188,7 +188,7 @@ fn a_file_that_appears_is_read_on_a_hang_up() {
     command.current_dir(&folder).args(["--set", "server.cores=1", "--set", "server.pin=false"]);
     let reloaded = Reloaded { server: Server::spawn(command), file };
     std::fs::write(&reloaded.file, Reloaded::TEXT).expect("it can be written");
-    let line = reloaded.hang_up("configuration read again");
+    let line = reloaded.hang_up("configuration reloaded");
     assert!(line.contains("roomring.toml") && line.contains("control.api_key"), "{line}");
     reloaded.assert_guarded();
 }
@@ -213,7 +213,7 @@ fn a_pipe_in_the_place_of_a_file_hangs_nothing() {
         let table = format!("{}[{section}]\n{name} = {:?}\n", Reloaded::TEXT, text_of(&pipe));
         std::fs::write(&reloaded.file, table).expect("it can be written");
         let line = reloaded.hang_up(&format!("{key}: "));
-        assert!(line.contains("is a pipe") && line.contains("kept as it was"), "{line}");
+        assert!(line.contains("is a pipe") && line.contains("keeping the previous configuration"), "{line}");
         // The thread that reads files answers here too.
         reloaded.assert_guarded();
     }

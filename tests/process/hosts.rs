@@ -96,7 +96,7 @@ fn hosts_and_origins_that_never_match_are_refused_with_the_reason() {
         ("auth.allowed_origins=https://app.example/", "write https://app.example"),
         ("auth.allowed_origins=https://app-*.example", "one whole label"),
         ("auth.allowed_origins=null", "only \"*\" allows it"),
-        ("auth.allowed_origins=[\"https://a.example https://b.example\"]", "each origin as a text of its own"),
+        ("auth.allowed_origins=[\"https://a.example https://b.example\"]", "each origin as a separate string"),
         ("auth.allowed_origins=wss://a.example", "write https://a.example"),
         ("server.allowed_hosts=https://a.example", "write a.example"),
         ("server.allowed_hosts=a.example:80", "ports are not compared"),

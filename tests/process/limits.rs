@@ -202,15 +202,15 @@ fn limits_are_read_again_on_hangup_and_a_bad_file_changes_nothing() {
         eventually(what, || (server.stderr.get().matches(what).count() == times).then_some(()));
     };
     write("soon");
-    read_again("the configuration is kept as it was", 1);
+    read_again("keeping the previous configuration", 1);
     assert_eq!(published(&mut client, "a", 5), 5);
     write("1/h");
-    read_again("configuration read again", 1);
+    read_again("configuration reloaded", 1);
     let mut other = Client::connect(&server, "bob");
     other.join("a");
     assert_eq!(published(&mut other, "a", 5), 2);
     write("0");
-    read_again("configuration read again", 2);
+    read_again("configuration reloaded", 2);
     assert_eq!(published(&mut other, "a", 5), 5);
 }
 

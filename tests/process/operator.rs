@@ -36,9 +36,9 @@ fn a_room_is_seen_and_used_from_the_command_line() {
     let room = "lobby/ü 1";
     assert_eq!(done(&server, &["publish", room, "hello", "--from", "ops", "--key", "k"]), "published as message 1");
     let again = done(&server, &["publish", room, "hello", "--from", "ops", "--key", "k"]);
-    assert_eq!(again, "published as message 1, which this key was given before");
+    assert_eq!(again, "already published as message 1");
     assert_eq!(done(&server, &["publish", room, r#"{"n": 1.0}"#]), "published as message 2");
-    assert_eq!(done(&server, &["publish", room, "-1", "--ephemeral"]), "published, without a number");
+    assert_eq!(done(&server, &["publish", room, "-1", "--ephemeral"]), "published without a number");
     for client in [&mut ann, &mut bob] {
         let messages = client.messages(room, 2);
         assert_eq!((&messages[0]["data"], &messages[0]["from"]), (&json!("hello"), &json!("ops")));
@@ -76,16 +76,16 @@ fn who_is_connected_is_seen_kicked_and_disconnected() {
         done_json(&server, &["connections", "--sort", "queued"])["connections"].as_array().map(Vec::len),
         Some(4)
     );
-    assert_eq!(done(&server, &["kick", "lobby", "bob"]), "3 connections put out of the room");
+    assert_eq!(done(&server, &["kick", "lobby", "bob"]), "removed 3 connections from the room");
     for bob in &mut bobs {
         assert_eq!(bob.expect("left")["reason"], "kicked");
     }
     let id = bobs[0].welcome["connection"].as_str().expect("an id").to_owned();
-    assert_eq!(done(&server, &["disconnect", "--connection", &id, "--reason", "spam"]), "1 connection closed");
+    assert_eq!(done(&server, &["disconnect", "--connection", &id, "--reason", "spam"]), "closed 1 connection");
     assert_eq!(bobs[0].close_code(), 4403);
     assert_eq!(done_json(&server, &["disconnect", "bob"]), json!({"disconnected": 2}));
     assert_eq!(bobs[1].close_code(), 4403);
-    assert_eq!(done(&server, &["disconnect", "bob"]), "0 connections closed");
+    assert_eq!(done(&server, &["disconnect", "bob"]), "closed 0 connections");
     ann.publish("lobby", json!("still here"));
 }
 

@@ -383,3 +383,31 @@ fn whoever_leaves_gets_what_it_published_before() {
         }
     }
 }
+
+#[test]
+fn the_others_see_who_is_typing() {
+    let server = Server::start(&["server.cores=2"]);
+    let mut others: Vec<Client> = (0..6).map(|index| Client::connect(&server, &format!("u{index}"))).collect();
+    let mut alice = Client::connect(&server, "alice");
+    others.iter_mut().chain([&mut alice]).for_each(|client| drop(client.join("lobby")));
+    let mut binary = Client::open(server.listen, "/ws?user=bob&room=lobby", Some("roomring.v1.binary"));
+    binary.op(129);
+    let typing = |active: bool| json!({"type": "typing", "room": "lobby", "user": "alice", "active": active});
+    let answer = alice.request(json!({"type": "typing", "room": "lobby", "active": true}));
+    assert_eq!((&answer["type"], &answer["room"]), (&json!("typing"), &json!("lobby")));
+    for active in [true, false] {
+        for client in &mut others {
+            assert_eq!(client.expect("typing"), typing(active), "the server ends what nobody ends");
+        }
+        let pushed = loop {
+            let pushed: Value = serde_json::from_slice(&binary.op(136)).expect("op 136 is JSON");
+            if pushed["type"] == "typing" {
+                break pushed;
+            }
+        };
+        assert_eq!(pushed, typing(active));
+    }
+    assert_never_got(&mut alice, "typing");
+    alice.refused(json!({"type": "typing", "room": "elsewhere", "active": true}), "not_joined");
+    alice.refused(json!({"type": "typing", "room": "lobby"}), "bad_command");
+}

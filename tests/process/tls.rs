@@ -220,7 +220,7 @@ fn a_hang_up_renews_the_certificate_and_keeps_the_connections() {
     // Each core takes it in its own turn: several in a row have met both.
     eventually("the new certificate is shown", || is_served_with(&server, &new).then_some(()));
     eventually("every core shows it", || (0..8).all(|_| is_served_with(&server, &new)).then_some(()));
-    assert!(server.stderr.get().contains("handshakes go by a new certificate"), "{}", server.stderr.get());
+    assert!(server.stderr.get().contains("TLS certificate replaced"), "{}", server.stderr.get());
     chat(&mut one, &mut other, "still here");
     // A ticket of the old one does not hide the new one.
     assert!(handshake(&server, &config).is_err(), "what a client trusted is not resumed");
@@ -246,7 +246,7 @@ fn a_bad_renewal_changes_nothing_and_says_so() {
             let log = server.stderr.get();
             log.lines().find(|line| line.contains(says)).map(str::to_owned)
         });
-        assert!(line.contains("kept as it was") && line.contains("refusal."), "{line}");
+        assert!(line.contains("keeping the previous configuration") && line.contains("refusal."), "{line}");
         assert!(is_served_with(&server, &old), "round {round}");
     }
     std::fs::write(&pair.certificate, good_certificate).expect("it can be written");
@@ -278,7 +278,7 @@ fn turning_tls_on_waits_for_the_next_start() {
     server.signal("HUP");
     let line = eventually("the reload is logged", || {
         let log = server.stderr.get();
-        log.lines().find(|line| line.contains("configuration read again")).map(str::to_owned)
+        log.lines().find(|line| line.contains("configuration reloaded")).map(str::to_owned)
     });
     assert!(line.contains(r#""needs_restart":"tls.certificate,tls.key""#), "{line}");
     Client::connect(&server, "plain").close();

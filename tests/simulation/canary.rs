@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use roomring::base::ids::RoomName;
 use roomring::engine::hop::{Hop, ToHome, ToOwner};
+use roomring::wire::protocol::Answer;
 use roomring::wire::publication::Publication;
 
 use super::codec;
@@ -134,7 +135,7 @@ impl Cage {
             | (Hop::ToHome(ToHome::Joined { .. }), Canary::LoseJoined) => true,
             (Hop::ToHome(ToHome::Deliver { .. }), Canary::SwapDelivers) => are_neighbours(hops),
             (
-                Hop::ToHome(ToHome::Published { position: (_, Some(_)), reply, .. }),
+                Hop::ToHome(ToHome::Answer { answer: Answer::Published { seq: Some(_), .. }, reply, .. }),
                 Canary::LosePublished | Canary::WrongSeq,
             ) => reply.wants_reply(),
             _ => false,
@@ -166,7 +167,9 @@ impl Cage {
                 }
             }
             Canary::WrongSeq => {
-                if let Hop::ToHome(ToHome::Published { position: (_, Some(seq)), .. }) = &mut hops[at] {
+                if let Hop::ToHome(ToHome::Answer { answer: Answer::Published { seq: Some(seq), .. }, .. }) =
+                    &mut hops[at]
+                {
                     *seq += 1;
                 }
             }

@@ -383,6 +383,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
             class("skip:*", draw_rooms(rng, SlowPolicy::Skip)),
             class("latest:*", draw_rooms(rng, SlowPolicy::Latest)),
         ],
+        dialects: &roomring::wire::dialect::DIALECTS,
         trace_sample: u64::MAX / 8,
         numbering: if mode == Mode::Linked { NumberingMode::Link } else { NumberingMode::Own },
         keeping: if mode == Mode::Durable { KeepingMode::Commit } else { KeepingMode::None },

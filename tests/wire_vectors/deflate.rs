@@ -1,4 +1,4 @@
-//! The examples of RFC 7692 section 7.2.3 as frames, and which frames may say that they are compressed.
+//! The examples of RFC 7692 section 7.2.3 as frames, and the rules for frames marked as compressed.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};
@@ -10,7 +10,7 @@ use crate::support::{Outcome, Owned, Random, decode_inflated};
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const MAX: usize = 100_000;
 
-/// A client's frame with this first byte.
+/// A client's frame with a given first byte.
 fn framed(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = client_frame(Opcode::Binary, payload, KEY);
     frame[0] = first;
@@ -21,7 +21,7 @@ fn hello() -> Owned {
     Owned::Text("Hello".to_owned())
 }
 
-/// The stream gives these events, whole and byte by byte, and leaves nothing behind.
+/// Checks that the stream decodes to these events, whole and byte by byte, and leaves nothing behind.
 #[track_caller]
 fn gives(stream: &[u8], events: &[Owned]) {
     for sizes in [usize::MAX, 1, 2, 3] {
@@ -31,7 +31,7 @@ fn gives(stream: &[u8], events: &[Owned]) {
     }
 }
 
-/// The stream is refused with `code`, and already at the byte numbered `at` (from 1).
+/// Checks that the stream is refused with `code` at the byte numbered `at` (from 1).
 #[track_caller]
 fn refused_at(stream: &[u8], max: usize, code: CloseCode, at: usize) {
     assert_eq!(decode_inflated(stream, [], max).0.error, Some(code), "{stream:02x?}");
@@ -91,12 +91,12 @@ fn only_the_first_frame_of_a_data_message_may_be_marked() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_refused_when_it_is_complete_or_too_long() {
+fn invalid_messages_are_refused_when_complete_or_too_long() {
     let corrupt = framed(0xc1, b"\xff\xff\xff\xff");
     refused_at(&corrupt, MAX, CloseCode::InvalidUtf8, corrupt.len());
     let half_a_character = framed(0xc1, b"\x00\x01\x00\xfe\xff\xc3\x00");
     refused_at(&half_a_character, MAX, CloseCode::InvalidUtf8, half_a_character.len());
-    // Deflate may enlarge a message: by how much is bounded, as what comes out of it is.
+    // Deflate may enlarge a message, by a bounded amount; the inflated message is bounded too.
     let (most, key_bytes) = (compressed_bytes_max(1_000), 8);
     let too_long_before = framed(0xc1, &vec![0; most + 1]);
     refused_at(&too_long_before, 1_000, CloseCode::TooBig, 4);
@@ -113,7 +113,7 @@ fn what_cannot_be_taken_is_refused_when_it_is_complete_or_too_long() {
 }
 
 #[test]
-fn a_message_within_the_limit_is_taken_although_deflate_makes_it_larger() {
+fn a_message_within_the_limit_is_accepted_although_deflate_enlarges_it() {
     let text = "x7Q!".repeat(25);
     // One stored block: five bytes more, and the byte that begins the tail.
     let stored = [b"\x00\x64\x00\x9b\xff", text.as_bytes(), b"\x00"].concat();
@@ -128,10 +128,10 @@ fn a_message_within_the_limit_is_taken_although_deflate_makes_it_larger() {
 }
 
 #[test]
-fn blocks_without_end_are_refused() {
+fn too_many_blocks_are_refused() {
     let last = framed(0xc1, &b"\x03\x00".repeat(32_700));
     refused_at(&last, MAX, CloseCode::InvalidUtf8, last.len());
-    // Four empty blocks with fixed codes, of ten bits each, and so on.
+    // Empty blocks with fixed codes, of ten bits each; four of them fill five bytes.
     let fixed = framed(0xc1, &[0x02, 0x08, 0x20, 0x80, 0x00].repeat(1_000));
     refused_at(&fixed, MAX, CloseCode::TooBig, fixed.len());
 }
@@ -163,7 +163,7 @@ fn random_stream(random: &mut Random, compressor: &mut Compressor) -> Vec<u8> {
 }
 
 #[test]
-fn streams_come_to_the_same_however_they_are_cut() {
+fn streams_decode_alike_however_they_are_cut() {
     let mut compressor = Compressor::new(1);
     let mut failures = 0;
     for seed in 0..600 {

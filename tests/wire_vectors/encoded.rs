@@ -1,5 +1,5 @@
-//! What the server writes is read back by an independent reader (serde_json, and the layout of PROTOCOL section 6 taken
-//! apart by hand) with names and data that outsiders might choose.
+//! The server's messages, read back by independent readers: serde_json, and the layout of PROTOCOL section 6 taken apart by
+//! hand. Names and data are those that a hostile client might choose.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use roomring::wire::encode::{encode_push, encode_reply};
 use roomring::wire::form::{Form, Forms};
 use roomring::wire::frame::Opcode;
 use roomring::wire::json;
-use roomring::wire::protocol::{Command, Push, Reply, ReplyTo, Status};
+use roomring::wire::protocol::{Ask, Command, Publish, Push, Reply, ReplyTo, Status};
 use roomring::wire::publication::{Content, Data, DataKind, Publication};
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ fn random_json(random: &mut Random) -> String {
 }
 
 #[test]
-fn publications_say_the_same_in_both_forms() {
+fn publications_have_the_same_content_in_both_forms() {
     for seed in 0..500 {
         let mut random = Random(seed);
         let name_len = 1 + random.below(30);
@@ -108,11 +108,12 @@ fn data_passes_through_byte_for_byte() {
         let data = random_json(&mut random);
         let name = random.text(5);
         let command = format!(r#"{{"type":"publish","room":{},"data":{data}}}"#, json!(name));
-        let Ok(Command::Publish { room, data: read, .. }) =
+        let Ok(Command::Ask { room, ask: Ask::Publish(Publish { kind, data: read, .. }) }) =
             json::parse_command(&command).map(|request| request.command)
         else {
             panic!("seed {seed}: a publish");
         };
+        let read = Data { kind, bytes: &read };
         assert_eq!(room, name, "seed {seed}");
         let (room, from) = (RoomName::new(&room).expect("a name"), UserName::new("u").expect("a name"));
         let publication = Publication::encode(&Content::new(&room, 1, &from, 1, read), Forms::ALL);
@@ -163,7 +164,7 @@ fn a_joined_with_a_long_history_is_one_json_and_many_binary_messages() {
 }
 
 #[test]
-fn every_error_code_is_told_in_both_forms() {
+fn every_error_code_is_written_in_both_forms() {
     let mut listed = include_str!("error_codes.txt").split_whitespace();
     for number in 1..=17_u16 {
         let code = [

@@ -13,7 +13,7 @@ fn text(text: &str) -> Owned {
     Owned::Text(text.to_owned())
 }
 
-/// The stream gives these events, whole and byte by byte, and leaves nothing behind.
+/// Checks that the stream decodes to these events, whole and byte by byte, and leaves nothing behind.
 fn gives(stream: &[u8], events: &[Owned]) {
     for outcome in [decode_whole(stream, MAX), decode_bytewise(stream, MAX).0] {
         assert_eq!(outcome.events, events);
@@ -21,7 +21,7 @@ fn gives(stream: &[u8], events: &[Owned]) {
     }
 }
 
-/// The stream is refused with `code`, and already at the byte numbered `at` (from 1).
+/// Checks that the stream is refused with `code` at the byte numbered `at` (from 1).
 #[track_caller]
 fn refused_at(stream: &[u8], code: CloseCode, at: usize) {
     assert_eq!(decode_whole(stream, MAX).error, Some(code), "{stream:02x?}");
@@ -134,7 +134,7 @@ fn lengths_are_written_in_their_shortest_form() {
 }
 
 #[test]
-fn the_limit_is_judged_by_the_header() {
+fn the_limit_is_checked_by_the_header() {
     let at_limit = vec![1; MAX];
     let outcome = decode_whole(&client_frame(Opcode::Binary, &at_limit, KEY), MAX);
     assert_eq!(outcome.events, [Owned::Binary(at_limit)]);

@@ -1,4 +1,4 @@
-//! Seeded garbage: nothing panics, nothing is held beyond its bound (which `support::decode` checks at every step).
+//! Seeded garbage: nothing panics, and no decoder exceeds its memory bound (which `support::decode` checks at every step).
 
 use roomring::wire::binary;
 use roomring::wire::client::{ServerDecoder, client_frame};
@@ -15,7 +15,7 @@ fn random_bytes_end_as_a_violation_or_wait() {
         let mut random = Random(seed);
         let length = random.below(300);
         let mut bytes = random.bytes(length);
-        // Otherwise nearly every stream ends at its first byte.
+        // Without this, nearly every stream ends at its first byte.
         if bytes.len() > 2 && random.one_in(2) {
             bytes[0] = [0x81, 0x82, 0x01, 0x02, 0x88, 0x89][random.below(6)];
             bytes[1] |= 0x80;
@@ -27,7 +27,7 @@ fn random_bytes_end_as_a_violation_or_wait() {
 }
 
 #[test]
-fn random_commands_are_answered_by_an_error_or_taken() {
+fn random_commands_are_refused_or_accepted() {
     const SOME: [&str; 9] = [
         r#"{"type":"publish","id":1,"room":"r","data":{"a":[1,"ü\u00fc",null]},"key":"k","echo":true}"#,
         r#"{"type":"join","room":"r","last_received_seq":7,"epoch":"00000000000000ff","history":5}"#,
@@ -89,7 +89,7 @@ fn random_heads_are_refused_or_wait() {
 }
 
 #[test]
-fn random_server_bytes_do_not_trouble_the_client() {
+fn random_server_bytes_do_not_crash_the_client() {
     for seed in 0..20_000 {
         let mut random = Random(seed);
         let length = random.below(200);

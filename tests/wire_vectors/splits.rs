@@ -1,4 +1,4 @@
-//! However a stream is cut into reads, it comes to the same. The seeds are fixed; a failure names its own.
+//! A stream decodes alike however it is cut into reads. The seeds are fixed; a failure names its seed.
 
 use roomring::wire::handshake::{Head, parse_head};
 
@@ -7,7 +7,7 @@ use crate::support::{Random, decode, decode_whole, random_stream};
 const MAX: usize = 1 << 20;
 
 #[test]
-fn legal_streams_give_their_events_however_they_are_cut() {
+fn legal_streams_decode_alike_however_they_are_cut() {
     for seed in 0..25 {
         let mut random = Random(seed);
         let (stream, events) = random_stream(&mut random, 20);

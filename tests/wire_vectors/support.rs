@@ -1,4 +1,4 @@
-//! Decoding whole streams and making random ones.
+//! Decodes whole streams and makes random ones.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};
@@ -33,10 +33,10 @@ impl From<Event<'_>> for Owned {
     }
 }
 
-/// What a stream came to.
+/// The result of decoding a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// In order.
+    /// The events, in order.
     pub events: Vec<Owned>,
     /// The violation that ended it, if any.
     pub error: Option<CloseCode>,
@@ -44,12 +44,12 @@ pub struct Outcome {
     pub holds: bool,
 }
 
-/// Decodes `stream` cut into pieces of the given sizes (the last is whatever remains).
+/// Decodes `stream` cut into pieces of the given sizes; the last piece is the rest.
 pub fn decode(stream: &[u8], sizes: impl IntoIterator<Item = usize>, max: usize) -> Outcome {
     feed(stream, sizes, max, None).0
 }
 
-/// The same with permessage-deflate; gives the outcome and the end of the last piece as well.
+/// The same with permessage-deflate; also returns the end of the last piece.
 pub fn decode_inflated(stream: &[u8], sizes: impl IntoIterator<Item = usize>, max: usize) -> (Outcome, usize) {
     feed(stream, sizes, max, Some(Inflater::default()))
 }
@@ -59,12 +59,12 @@ pub fn decode_whole(stream: &[u8], max: usize) -> Outcome {
     decode(stream, [], max)
 }
 
-/// Feeds byte after byte; gives the outcome and how many bytes were taken, the one that showed a violation included.
+/// Feeds one byte at a time; also returns the number of bytes consumed, including the one that proved a violation.
 pub fn decode_bytewise(stream: &[u8], max: usize) -> (Outcome, usize) {
     feed(stream, std::iter::repeat(1), max, None)
 }
 
-/// Decodes piece by piece, checking the bound on memory; gives the outcome and the end of the last piece.
+/// Decodes piece by piece and checks the bound on memory; also returns the end of the last piece.
 fn feed(
     stream: &[u8],
     sizes: impl IntoIterator<Item = usize>,
@@ -125,7 +125,7 @@ impl Random {
         if self.one_in(8) { EDGES[self.below(EDGES.len())] } else { self.below(40) }
     }
 
-    /// Endless sizes of pieces, mostly short.
+    /// An endless sequence of piece sizes, mostly short.
     pub fn sizes(&mut self) -> impl Iterator<Item = usize> + use<> {
         let longest = [2, 5, 30, 500, 20_000][self.below(5)];
         let mut random = Random(self.next());

@@ -1,5 +1,4 @@
-//! Text is UTF-8, judged at the earliest byte that shows it is not (RFC 6455 section 8.1), wherever it
-//! is cut.
+//! Text that is not UTF-8 is refused at the earliest byte that proves it (RFC 6455 section 8.1), wherever it is cut.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};
@@ -10,8 +9,8 @@ use crate::support::{Owned, decode, decode_bytewise, decode_whole};
 const KEY: [u8; 4] = [0xff, 0x00, 0x55, 0xaa];
 const MAX: usize = 100_000;
 
-/// Texts that are not UTF-8, and which of their bytes (from 1) shows it first; the byte after the last for those that
-/// only end too early.
+/// Texts that are not UTF-8, and the first of their bytes (from 1) that proves it; for truncated texts, the byte after the
+/// last.
 const INVALID: [(&[u8], usize); 18] = [
     (b"\x80", 1),
     (b"\xbf", 1),

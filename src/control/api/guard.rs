@@ -1,31 +1,31 @@
-//! Who may use the HTTP API, and how much at a time: looked at before anything is read of a request's body.
+//! Access to the HTTP API: key, origin, rate and content type, checked before a request's body is read. Runs no operation.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
 use subtle::ConstantTimeEq;
 
-use super::refusal::Refusal;
+use crate::control::operations::{OperationError, OperationErrorCode};
 use crate::engine::rates::{Bucket, Rate};
 
-/// The field that carries the key.
+/// The header field of the API key.
 pub const KEY_FIELD: &str = "x-api-key";
 
-/// Wrong keys taken as 401; over it they are 429. They take nothing from those who know the key.
+/// Rate of wrong keys answered by 401, beyond it by 429. Requests with the right key have a rate of their own.
 const WRONG_KEYS: Option<Rate> = Rate::new(10, 1_000);
 
-/// Requests under way at a time; over it 503.
+/// Requests in flight; beyond it 503.
 pub(super) const REQUESTS_MAX: usize = 128;
 
-/// A request is answered within this, whatever it asks, its body included.
+/// Every request is answered within this time, reading its body included.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Who may, and how often.
+/// Checks the key, origin and rate of requests.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Empty: nobody is asked for one.
+    /// If empty, requests need none.
     key: String,
     /// `None`: no limit.
     rate: Option<Rate>,
@@ -34,34 +34,35 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Nobody has asked yet.
+    /// With full buckets.
     pub fn new(key: String, rate: Option<Rate>) -> Self {
         Self { key, rate, requests: Bucket::default(), wrong_keys: Bucket::default() }
     }
 
-    /// Goes by another key and another rate from now on. What has been taken stays taken.
+    /// Replaces the key and the rate. Tokens that were taken stay taken, so that a reload gives no fresh burst.
     pub fn change(&mut self, key: String, rate: Option<Rate>, now_us: u64) {
         self.requests.change_rate(self.rate, rate, now_us);
         (self.key, self.rate) = (key, rate);
     }
 
-    /// Whether a request may go on.
+    /// Admits a request.
     ///
     /// # Errors
-    /// 401, 403 or 429.
-    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), Refusal> {
+    /// Becomes status 401, 403 or 429.
+    pub fn admit(&mut self, headers: &HeaderMap, now_us: u64) -> Result<(), OperationError> {
         if !self.key.is_empty() && !self.has_key(headers) {
-            let too_many = |wait_s| Refusal::rate_limited("too many requests without the right X-API-Key", wait_s);
+            let too_many = |wait_ms| OperationError::rate_limited("too many requests with a wrong X-API-Key", wait_ms);
             take(&mut self.wrong_keys, WRONG_KEYS, now_us).map_err(too_many)?;
-            let message = "this needs the field X-API-Key with the key of the configuration (control.api_key)";
-            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+            let message = "the X-API-Key header must carry the configured key (control.api_key)";
+            return Err(OperationError::new(OperationErrorCode::Unauthorized, message));
         }
         check_origin(headers)?;
-        let too_many = |wait_s| Refusal::rate_limited("more requests than control.api_rate allows", wait_s);
+        let too_many =
+            |wait_ms| OperationError::rate_limited("request rate over the limit (control.api_rate)", wait_ms);
         take(&mut self.requests, self.rate, now_us).map_err(too_many)
     }
 
-    /// Takes as long for a wrong key as for the right one of the same length.
+    /// Compares in constant time for keys of one length.
     fn has_key(&self, headers: &HeaderMap) -> bool {
         let mut given = headers.get_all(KEY_FIELD).iter();
         let (Some(key), None) = (given.next(), given.next()) else { return false };
@@ -69,28 +70,28 @@ impl Guard {
     }
 }
 
-/// In how many seconds there will be a token, if there is none.
+/// Takes a token, or returns in how many milliseconds there will be one.
 fn take(bucket: &mut Bucket, rate: Option<Rate>, now_us: u64) -> Result<(), u64> {
     let Some(rate) = rate else { return Ok(()) };
-    bucket.try_take(rate, now_us).map_err(|retry_after_ms| retry_after_ms.div_ceil(1_000))
+    bucket.try_take(rate, now_us)
 }
 
-/// A guard that several requests go by.
+/// The guard that all requests share.
 pub(super) type SharedGuard = Mutex<Guard>;
 
-/// A browser says which site a request comes from: only this one's own pages may.
-fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Browsers name the site that a request comes from: only pages of this address may use the API.
+fn check_origin(headers: &HeaderMap) -> Result<(), OperationError> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     match (authority, host) {
         (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(Refusal::forbidden("pages of other sites may not use the API")),
+        _ => Err(OperationError::forbidden("requests from pages of other sites are not allowed")),
     }
 }
 
-/// What is posted must say that it is JSON, which a form of another site cannot. Nothing at all may be posted without.
-pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+/// A body must be declared as JSON, which a form of another site cannot do. An empty body needs no type.
+pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), OperationError> {
     let is_empty =
         headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !headers.contains_key("transfer-encoding");
     if method != Method::POST || (is_empty && !headers.contains_key(CONTENT_TYPE)) {
@@ -103,12 +104,13 @@ pub(super) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result
     if headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json) {
         return Ok(());
     }
-    let message = "the field Content-Type must be application/json";
-    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+    let message = "the Content-Type header must be application/json";
+    Err(OperationError::new(OperationErrorCode::UnsupportedMediaType, message))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::status::status_of;
     use super::*;
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -120,11 +122,11 @@ mod tests {
     }
 
     fn status(guard: &mut Guard, fields: &[(&'static str, &str)]) -> u16 {
-        guard.admit(&headers(fields), 0).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        guard.admit(&headers(fields), 0).map_or_else(|refused| status_of(refused.code).as_u16(), |()| 200)
     }
 
     #[test]
-    fn the_key_is_needed_where_there_is_one() {
+    fn a_configured_key_is_needed() {
         let mut guard = Guard::new("sesame".into(), None);
         for (fields, expected) in [
             (&[("x-api-key", "sesame")][..], 200),
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_keys_are_slowed_and_keep_nobody_else_out() {
+    fn wrong_keys_are_limited_apart_from_right_ones() {
         let mut guard = Guard::new("sesame".into(), None);
         let answers: Vec<u16> = (0..30).map(|_| status(&mut guard, &[("x-api-key", "guess")])).collect();
         assert_eq!(answers.iter().filter(|status| **status == 401).count(), 20);
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_holds_for_all_together() {
+    fn the_rate_is_shared_by_all_requests() {
         let mut guard = Guard::new(String::new(), Rate::new(2, 1_000));
         let answers: Vec<u16> = (0..5).map(|_| status(&mut guard, &[])).collect();
         assert_eq!(answers, [200, 200, 200, 200, 429]);
@@ -171,7 +173,11 @@ mod tests {
         assert_eq!([(); 5].map(|()| ask(&mut guard, "sesame")), [200, 200, 200, 200, 429]);
         assert_eq!([(); 21].map(|()| ask(&mut guard, "guess"))[19..], [401, 429]);
         guard.change("sesame".into(), Rate::new(2, 3_600_000), 0);
-        assert_eq!((ask(&mut guard, "sesame"), ask(&mut guard, "guess")), (429, 429), "a reload is no way around it");
+        assert_eq!(
+            (ask(&mut guard, "sesame"), ask(&mut guard, "guess")),
+            (429, 429),
+            "a reload does not refill the buckets"
+        );
         guard.change("sesame".into(), Rate::new(1_000, 1_000), 0);
         assert_eq!(ask(&mut guard, "sesame"), 200, "looser");
         guard.change("sesame".into(), Rate::new(1, 1_000), 0);
@@ -181,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_posted_is_json() {
+    fn bodies_are_declared_as_json() {
         let check =
             |method: Method, fields: &[(&'static str, &str)]| check_content_type(&method, &headers(fields)).is_ok();
         let length = ("content-length", "2");

@@ -1,12 +1,12 @@
-//! Spans as OTLP in its JSON form (OpenTelemetry protocol 1.x, "JSON Protobuf Encoding": ids in hexadecimal, 64-bit
-//! numbers as text, enums as numbers). JSON rather than protobuf, as every collector takes both at its HTTP port and the
-//! types of the protocol would bring a dozen crates for a few hundred samples a second. Sends nothing.
+//! Encodes spans as OTLP in JSON (OpenTelemetry protocol 1.x, "JSON Protobuf Encoding": ids in hexadecimal, 64-bit numbers
+//! as text, enums as numbers). JSON rather than protobuf: collectors accept both over HTTP, and protobuf would bring a dozen
+//! crates for a few hundred spans a second. Sends nothing.
 
 use serde::Serialize;
 
 use crate::engine::trace::{Span, Stage};
 
-/// The body of one request. `wall_offset_us` is what makes a monotonic time one since 1970.
+/// The body of one request. `wall_offset_us` added to a monotonic time gives Unix time.
 pub fn request(spans: &[Span], node: &str, wall_offset_us: u64) -> Vec<u8> {
     let resource = Resource {
         attributes: vec![
@@ -18,13 +18,14 @@ pub fn request(spans: &[Span], node: &str, wall_offset_us: u64) -> Vec<u8> {
     };
     let scope = Scope { name: "roomring", version: env!("CARGO_PKG_VERSION") };
     let spans = spans.iter().map(|span| OtlpSpan::of(span, wall_offset_us)).collect();
-    let request = Request { resource_spans: [ResourceSpans { resource, scope_spans: [ScopeSpans { scope, spans }] }] };
+    let request =
+        ExportRequest { resource_spans: [ResourceSpans { resource, scope_spans: [ScopeSpans { scope, spans }] }] };
     serde_json::to_vec(&request).expect("maps with text keys only")
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Request {
+struct ExportRequest {
     resource_spans: [ResourceSpans; 1],
 }
 
@@ -55,28 +56,28 @@ struct Scope {
 #[derive(Serialize)]
 struct Attribute {
     key: &'static str,
-    value: Value,
+    value: AnyValue,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Value {
+enum AnyValue {
     StringValue(String),
-    /// A 64-bit number is text.
+    /// 64-bit numbers are written as text.
     IntValue(String),
 }
 
 impl Attribute {
     fn text(key: &'static str, value: &str) -> Self {
-        Self { key, value: Value::StringValue(value.to_owned()) }
+        Self { key, value: AnyValue::StringValue(value.to_owned()) }
     }
 
     fn number(key: &'static str, value: u64) -> Self {
-        Self { key, value: Value::IntValue(value.to_string()) }
+        Self { key, value: AnyValue::IntValue(value.to_string()) }
     }
 }
 
-/// `SpanKind` of the protocol.
+/// Values of the protocol's `SpanKind`.
 const INTERNAL: u8 = 1;
 const SERVER: u8 = 2;
 const PRODUCER: u8 = 4;

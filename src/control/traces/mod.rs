@@ -1,5 +1,5 @@
-//! Sends the spans of sampled publishes to a collector, in batches, as OTLP over HTTP. A collector that is down costs the
-//! cores nothing: spans beyond the queue are dropped there, and the breaker keeps this from trying too often.
+//! Exports the spans of sampled publishes to a collector, in batches, as OTLP over HTTP. A collector that is down costs the
+//! cores nothing: they drop spans when the queue is full, and a breaker limits the attempts. Samples nothing itself.
 
 mod encode;
 #[cfg(test)]
@@ -14,45 +14,46 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::base::breaker::{Breaker, BreakerState};
 use crate::base::log_gate::LogGate;
+use crate::control::watched::{Metric, Observed};
 use crate::engine::trace::Span;
 use crate::io::clock;
 
-/// How spans are sent.
+/// Where spans are sent, and how many may wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceSettings {
-    /// The collector: see [`is_endpoint`].
+    /// URL of the collector; see [`is_endpoint`].
     pub otlp_endpoint: String,
-    /// Spans that may wait; over it they are dropped by the cores.
+    /// Spans in the queue; the cores drop spans beyond it.
     pub queue_max: usize,
 }
 
-/// Spans of one request.
+/// Spans in one request.
 const BATCH_MAX: usize = 512;
 
-/// What waits is sent this often.
+/// Interval between batches.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A request may take so long, its connecting included.
+/// Time limit of a request, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What still waits at the end of the server gets so long.
+/// Time limit for sending the rest of the queue when the server ends.
 const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Failures in a row after which the collector is left alone for [`RESET_MS`].
+/// Consecutive failures that open the breaker for [`RESET_MS`].
 const FAILURES_MAX: u32 = 3;
 const RESET_MS: u64 = 30_000;
 
-/// Of the collector's words about a refusal so many bytes are logged.
-const WORDS_MAX: usize = 200;
+/// Bytes of a collector's error response that are logged.
+const LOGGED_RESPONSE_BYTES_MAX: usize = 200;
 
-/// Whether this is the address of a collector: http or https, a host, and maybe a path.
+/// Whether `text` is the URL of a collector: http or https, a host, and optionally a path.
 #[must_use]
 pub fn is_endpoint(text: &str) -> bool {
     let url = reqwest::Url::parse(text).ok();
     url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
 }
 
-/// What has become of the spans that were to be sent. Any thread reads it.
+/// Counts of exported spans, and the state of the breaker.
 #[derive(Debug, Default)]
 pub struct Exported {
     sent: AtomicU64,
@@ -61,19 +62,19 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Spans that the collector has taken.
+    /// Spans that the collector accepted.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Spans that it has not.
+    /// Spans that could not be sent.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Whether it is left alone.
+    /// State of the breaker.
     #[must_use]
     pub fn breaker(&self) -> BreakerState {
         let state = self.breaker.load(Ordering::Relaxed);
@@ -82,7 +83,19 @@ impl Exported {
     }
 }
 
-/// Sends spans from one queue to one collector.
+impl Observed for Exported {
+    fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        vec![("otlp", self.breaker())]
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let help = "Spans of sampled publishes, by whether the collector accepted them.";
+        let values = [("sent", self.sent()), ("failed", self.failed())];
+        vec![Metric::counters("roomring_spans", help, "result", &values)]
+    }
+}
+
+/// Sends the spans of one queue to one collector.
 pub struct Exporter {
     client: reqwest::Client,
     url: reqwest::Url,
@@ -94,12 +107,12 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// One that waits for [`Exporter::run`], and the cores' end of its queue.
+    /// An exporter to be started by [`Exporter::run`], and the sending end of its queue.
     ///
     /// # Errors
-    /// The address is none, or the system's certificates cannot be read.
+    /// The URL is invalid, or the system's certificates cannot be read.
     pub fn new(settings: &TraceSettings, node: &str) -> Result<(Exporter, Sender<Span>), String> {
-        let url = traces_url(&settings.otlp_endpoint).ok_or("it is not an http or https URL")?;
+        let url = traces_url(&settings.otlp_endpoint).ok_or("not an http or https URL")?;
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -119,36 +132,36 @@ impl Exporter {
         Ok((exporter, sender))
     }
 
-    /// What has become of the spans.
+    /// Its counts.
     #[must_use]
     pub fn exported(&self) -> Arc<Exported> {
         self.exported.clone()
     }
 
-    /// Sends what comes, until `ended` resolves; then what still waits, and resolves.
+    /// Sends spans until `ended` resolves, then the rest of the queue, and returns.
     pub async fn run(mut self, ended: impl Future<Output = ()>) {
         let mut pause = interval(PAUSE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = std::pin::pin!(ended);
-        let mut may_go_on = false;
+        let mut may_continue = false;
         loop {
-            // One batch after another, for as long as more is there than fits in one and the collector takes it; but a
-            // slow collector does not keep the end waiting for more than the request that is under way.
+            // Full batches follow each other without a pause while the collector accepts them. The end waits for no
+            // more than the request in flight.
             tokio::select! {
                 biased;
                 () = &mut ended => break,
-                _ = pause.tick(), if !may_go_on => {}
-                () = std::future::ready(()), if may_go_on => {}
+                _ = pause.tick(), if !may_continue => {}
+                () = std::future::ready(()), if may_continue => {}
             }
-            may_go_on = self.send_batch().await && !self.spans.is_empty();
+            may_continue = self.send_batch().await && !self.spans.is_empty();
         }
         let last = async { while self.send_batch().await && !self.spans.is_empty() {} };
         if tokio::time::timeout(LAST_TIMEOUT, last).await.is_err() {
-            tracing::warn!(spans = self.spans.len(), "the collector of traces was too slow for the last spans");
+            tracing::warn!(spans = self.spans.len(), "the trace collector was too slow for the last spans");
         }
     }
 
-    /// Sends one batch of what waits. Whether the next may be sent at once.
+    /// Sends one batch. Returns whether the next one may follow at once.
     async fn send_batch(&mut self) -> bool {
         if self.spans.is_empty() || self.breaker.try_pass(clock::now().mono_ms()).is_err() {
             return false;
@@ -158,8 +171,8 @@ impl Exporter {
         let answer = self.client.post(self.url.clone()).header("content-type", "application/json").body(body).send();
         let taken = match answer.await {
             Ok(response) if response.status().is_success() => Ok(()),
-            Ok(response) => Err(format!("{}: {}", response.status(), words(response).await)),
-            // The address may hold a password.
+            Ok(response) => Err(format!("{}: {}", response.status(), read_start(response).await)),
+            // The URL may hold a password.
             Err(error) => Err(chain(&error.without_url())),
         };
         self.note(batch.len() as u64, taken)
@@ -177,7 +190,7 @@ impl Exporter {
                 self.breaker.failed(now_ms);
                 let lost = self.exported.failed.fetch_add(spans, Ordering::Relaxed) + spans;
                 if let Some(held_back) = self.gate.admit(now_ms, (), "traces") {
-                    tracing::warn!(error = why, lost, held_back, "the collector of traces did not take spans");
+                    tracing::warn!(error = why, lost, held_back, "cannot send spans to the trace collector");
                 }
             }
         }
@@ -186,7 +199,7 @@ impl Exporter {
     }
 }
 
-/// Where spans go at a collector: the address as the OTLP specification takes it, which adds the path of the signal.
+/// The URL for spans: the endpoint with the path that OTLP adds for traces.
 fn traces_url(endpoint: &str) -> Option<reqwest::Url> {
     if !is_endpoint(endpoint) {
         return None;
@@ -196,19 +209,19 @@ fn traces_url(endpoint: &str) -> Option<reqwest::Url> {
     reqwest::Url::parse(&format!("{base}{path}")).ok()
 }
 
-/// The beginning of what the collector says, for the log.
-async fn words(mut response: reqwest::Response) -> String {
-    let mut words = Vec::new();
-    while words.len() < WORDS_MAX
+/// The beginning of the collector's response, for the log.
+async fn read_start(mut response: reqwest::Response) -> String {
+    let mut start = Vec::new();
+    while start.len() < LOGGED_RESPONSE_BYTES_MAX
         && let Ok(Some(chunk)) = response.chunk().await
     {
-        words.extend_from_slice(&chunk);
+        start.extend_from_slice(&chunk);
     }
-    words.truncate(WORDS_MAX);
-    String::from_utf8_lossy(&words).chars().filter(|letter| !letter.is_control()).collect()
+    start.truncate(LOGGED_RESPONSE_BYTES_MAX);
+    String::from_utf8_lossy(&start).chars().filter(|letter| !letter.is_control()).collect()
 }
 
-/// An error with its causes: the last one says what the system said.
+/// An error with its causes; the last one is the system's.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! Encoding against the protocol's own words; sending against collectors that work, refuse, or are not there.
+//! Encoding as the protocol specifies it; sending to collectors that work, refuse, or are absent.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -28,7 +28,7 @@ fn spans() -> Vec<Span> {
 }
 
 #[test]
-fn spans_are_written_as_the_protocol_has_them() {
+fn spans_are_encoded_as_the_protocol_specifies() {
     let body: Value = serde_json::from_slice(&encode::request(&spans(), "n1", 1_700_000_000_000_000)).expect("JSON");
     let resource = &body["resourceSpans"][0];
     assert_eq!(
@@ -61,7 +61,7 @@ fn spans_are_written_as_the_protocol_has_them() {
 }
 
 #[test]
-fn the_path_of_the_signal_is_added_where_it_is_missing() {
+fn the_path_for_traces_is_added_if_missing() {
     for (endpoint, url) in [
         ("http://c:4318", Some("http://c:4318/v1/traces")),
         ("http://c:4318/", Some("http://c:4318/v1/traces")),
@@ -75,7 +75,7 @@ fn the_path_of_the_signal_is_added_where_it_is_missing() {
     }
 }
 
-/// A collector that answers everything by `status`.
+/// A collector that answers every request with `status`.
 async fn collector(status: StatusCode) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -89,7 +89,7 @@ fn exporter(endpoint: String) -> (Exporter, Sender<Span>) {
 }
 
 #[tokio::test]
-async fn what_waits_is_sent_in_batches_until_the_end() {
+async fn the_queue_is_sent_in_batches_until_the_end() {
     let (exporter, sender) = exporter(collector(StatusCode::OK).await);
     let exported = exporter.exported();
     for span in std::iter::repeat_with(spans).flatten().take(900) {
@@ -100,7 +100,7 @@ async fn what_waits_is_sent_in_batches_until_the_end() {
 }
 
 #[tokio::test]
-async fn a_collector_that_refuses_is_left_alone_after_a_few_times() {
+async fn failures_open_the_breaker() {
     let (mut exporter, sender) = exporter(collector(StatusCode::SERVICE_UNAVAILABLE).await);
     let exported = exporter.exported();
     for _ in 0..u64::from(FAILURES_MAX) + 2 {
@@ -111,11 +111,11 @@ async fn a_collector_that_refuses_is_left_alone_after_a_few_times() {
     }
     assert_eq!(exported.breaker(), BreakerState::Open);
     assert_eq!((exported.sent(), exported.failed()), (0, 3 * u64::from(FAILURES_MAX)));
-    assert_eq!(sender.len(), 6, "what is not tried stays until the queue is full");
+    assert_eq!(sender.len(), 6, "spans stay in the queue while the breaker is open");
 }
 
 #[tokio::test]
-async fn an_absent_collector_is_a_failure_like_any_other() {
+async fn an_absent_collector_counts_as_a_failure() {
     let (mut exporter, sender) = exporter("http://127.0.0.1:1".to_owned());
     let exported = exporter.exported();
     for span in spans() {

@@ -36,7 +36,7 @@ impl Claims {
     pub(super) fn read(payload: &[u8]) -> Result<Self, Denied> {
         let object = || Denied::new(Cause::Malformed, "the token's claims are not a JSON object");
         let text = std::str::from_utf8(payload).map_err(|_| object())?;
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| object())?;
+        let fields: ClaimFields<'_> = serde_json::from_str(text).map_err(|_| object())?;
         if let Some(name) = fields.repeated {
             return Err(wrong(name, "is given twice"));
         }
@@ -60,12 +60,12 @@ fn wrong(name: &str, what: impl fmt::Display) -> Denied {
 
 /// The known claims as written.
 #[derive(Default)]
-struct Fields<'a> {
+struct ClaimFields<'a> {
     values: [Option<&'a RawValue>; NAMES.len()],
     repeated: Option<&'static str>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ClaimFields<'a> {
     /// As written; `null` stands for a claim that is not there.
     fn get(&self, name: &str) -> Option<&'a str> {
         let at = NAMES.iter().position(|known| *known == name).expect("asked by a name of the list");
@@ -114,10 +114,10 @@ impl<'a> Fields<'a> {
                             `admin`";
         let at = NAMES.iter().position(|known| *known == "rooms").expect("it is in the list");
         let Some(value) = self.values[at].map(RawValue::get) else { return Ok(Grants::unlimited()) };
-        let Rooms(rooms) = match value.starts_with('[') {
+        let RoomGrants(rooms) = match value.starts_with('[') {
             true => serde_json::from_str(value).map(|patterns: Vec<String>| {
                 let both = Allowed::JOIN | Allowed::PUBLISH;
-                Rooms(patterns.into_iter().map(|pattern| (pattern, Some(both))).collect())
+                RoomGrants(patterns.into_iter().map(|pattern| (pattern, Some(both))).collect())
             }),
             false => serde_json::from_str(value),
         }
@@ -137,23 +137,23 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Deserialize<'a> for Fields<'a> {
+impl<'a> Deserialize<'a> for ClaimFields<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
+        deserializer.deserialize_map(ClaimFieldsVisitor)
     }
 }
 
-struct FieldsVisitor;
+struct ClaimFieldsVisitor;
 
-impl<'a> Visitor<'a> for FieldsVisitor {
-    type Value = Fields<'a>;
+impl<'a> Visitor<'a> for ClaimFieldsVisitor {
+    type Value = ClaimFields<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Fields<'a>, A::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<ClaimFields<'a>, A::Error> {
+        let mut fields = ClaimFields::default();
         while let Some(name) = map.next_key::<String>()? {
             let Some(at) = NAMES.iter().position(|known| *known == name) else {
                 map.next_value::<IgnoredAny>()?;
@@ -168,30 +168,30 @@ impl<'a> Visitor<'a> for FieldsVisitor {
 }
 
 /// Patterns and what they allow; `None` for a word that is not known. A pattern that is written twice counts twice.
-struct Rooms(Vec<(String, Option<Allowed>)>);
+struct RoomGrants(Vec<(String, Option<Allowed>)>);
 
-impl<'a> Deserialize<'a> for Rooms {
+impl<'a> Deserialize<'a> for RoomGrants {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RoomsVisitor)
+        deserializer.deserialize_map(RoomGrantsVisitor)
     }
 }
 
-struct RoomsVisitor;
+struct RoomGrantsVisitor;
 
-impl<'a> Visitor<'a> for RoomsVisitor {
-    type Value = Rooms;
+impl<'a> Visitor<'a> for RoomGrantsVisitor {
+    type Value = RoomGrants;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Rooms, A::Error> {
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<RoomGrants, A::Error> {
         let mut rooms = Vec::new();
         while let Some((pattern, words)) = map.next_entry::<String, Vec<String>>()? {
             let mut words = words.iter().map(|word| Allowed::from_word(word));
             let allowed = words.try_fold(Allowed::NOTHING, |all, one| Some(all | one?));
             rooms.push((pattern, allowed));
         }
-        Ok(Rooms(rooms))
+        Ok(RoomGrants(rooms))
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
-use super::keys::{Key, algorithm};
+use super::keys::{VerificationKey, algorithm};
 use super::material::{ED25519, P256, P384, RSA, RSA_BYTES, is_on_curve};
 
 /// Characters of a text from outside that are quoted.
@@ -28,7 +28,7 @@ const ENCRYPTION: [&str; 3] = ["RSA-OAEP", "RSA1_5", "ECDH-ES"];
 ///
 /// # Errors
 /// Why it cannot be used.
-pub(super) fn read(value: &Value) -> Result<Option<Key>, String> {
+pub(super) fn read(value: &Value) -> Result<Option<VerificationKey>, String> {
     if !value.is_object() {
         return Err("it is not a JSON object".into());
     }
@@ -62,7 +62,7 @@ pub(super) fn read(value: &Value) -> Result<Option<Key>, String> {
             &algorithms[at..=at]
         }
     };
-    Ok(Some(Key { id, algorithms, key }))
+    Ok(Some(VerificationKey { id, algorithms, key }))
 }
 
 /// What a key is called in the log: its `kid`, or its place in the set.

@@ -67,7 +67,7 @@ impl Candidates {
 
 /// One key.
 #[derive(Clone)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     pub(super) id: Option<Box<str>>,
     /// Those it verifies.
     pub(super) algorithms: &'static [Algorithm],
@@ -75,16 +75,19 @@ pub(super) struct Key {
 }
 
 /// Shown without the key itself.
-impl fmt::Debug for Key {
+impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        f.debug_struct("VerificationKey")
+            .field("id", &self.id)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
     }
 }
 
 /// Verification keys and expectations.
 #[derive(Debug)]
 pub struct Keys {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     expected: Expected,
     renewal: Renewal,
     as_of_ms: u64,
@@ -125,7 +128,7 @@ impl Keys {
     /// The keys that `before` does not have.
     #[must_use]
     pub fn added_to(&self, before: &Keys) -> Which {
-        let is_new = |key: &Key| !before.keys.iter().any(|known| known.is_same_as(key));
+        let is_new = |key: &VerificationKey| !before.keys.iter().any(|known| known.is_same_as(key));
         let added = self.keys.iter().enumerate().filter(|(_, key)| is_new(key));
         Which(added.fold(0, |added, (place, _)| added | 1 << place))
     }
@@ -216,14 +219,14 @@ impl Keys {
     }
 }
 
-impl Key {
+impl VerificationKey {
     fn may_have_signed(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
         let ids_differ = matches!((id, self.id.as_deref()), (Some(one), Some(other)) if one != other);
         self.algorithms.contains(&algorithm) && !ids_differ
     }
 
     /// Whether it verifies exactly what the other one does.
-    fn is_same_as(&self, other: &Key) -> bool {
+    fn is_same_as(&self, other: &VerificationKey) -> bool {
         let is_same = match (self.key.kind(), other.key.kind()) {
             (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => one == other,
             (

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::jwk;
-use super::keys::Key;
+use super::keys::VerificationKey;
 use crate::base::limits::{KEYS_PASSED_OVER_TOLD_MAX, TOKEN_KEYS_MAX};
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
@@ -50,7 +50,7 @@ pub struct PassedOver {
 /// Keys, from whatever they were read.
 #[derive(Clone, Debug, Default)]
 pub struct Material {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     passed_over: Vec<PassedOver>,
 }
 
@@ -86,7 +86,7 @@ impl Material {
         Ok(self)
     }
 
-    pub(super) fn into_keys(self) -> Vec<Key> {
+    pub(super) fn into_keys(self) -> Vec<VerificationKey> {
         self.keys
     }
 
@@ -94,7 +94,7 @@ impl Material {
     #[must_use]
     pub fn from_secret(secret: &str) -> Self {
         let key = DecodingKey::from_secret(secret.as_bytes());
-        Self { keys: vec![Key { id: None, algorithms: HMAC, key }], ..Self::default() }
+        Self { keys: vec![VerificationKey { id: None, algorithms: HMAC, key }], ..Self::default() }
     }
 
     /// Public keys in PEM: RSA (`PUBLIC KEY` or `RSA PUBLIC KEY`), P-256, P-384 or Ed25519 (`PUBLIC KEY`), one or more.
@@ -154,7 +154,7 @@ impl Material {
     }
 }
 
-fn key_of_pem(label: &str, block: &str) -> Result<Key, KeyError> {
+fn key_of_pem(label: &str, block: &str) -> Result<VerificationKey, KeyError> {
     match label {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
         label if label.ends_with("PRIVATE KEY") => {
@@ -176,7 +176,7 @@ fn key_of_pem(label: &str, block: &str) -> Result<Key, KeyError> {
         if !RSA_BYTES.contains(&modulus.len()) {
             return Err(error("holds an RSA key that is not of 2048 to 8192 bits"));
         }
-        return Ok(Key { id: None, algorithms: RSA, key });
+        return Ok(VerificationKey { id: None, algorithms: RSA, key });
     }
     let (key, algorithms) = match (DecodingKey::from_ec_pem(bytes), DecodingKey::from_ed_pem(bytes)) {
         (Ok(key), _) => {
@@ -190,7 +190,7 @@ fn key_of_pem(label: &str, block: &str) -> Result<Key, KeyError> {
         (_, Ok(key)) if key.try_get_as_bytes().is_ok_and(|point| point.len() == 32) => (key, ED25519),
         _ => return Err(unusable()),
     };
-    Ok(Key { id: None, algorithms, key })
+    Ok(VerificationKey { id: None, algorithms, key })
 }
 
 /// By an uncompressed point, its first byte 4.

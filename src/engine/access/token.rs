@@ -23,7 +23,7 @@ pub struct Token<'a> {
 
 /// A token's header (RFC 7515 section 4). What else it may hold is not looked at: least of all keys or addresses of keys.
 #[derive(Deserialize)]
-struct Header {
+struct TokenHeader {
     alg: String,
     #[serde(default)]
     kid: Option<String>,
@@ -45,7 +45,7 @@ impl<'a> Token<'a> {
         let (header, claims) = message.split_once('.').ok_or_else(malformed)?;
         let header = BASE64.decode(header).map_err(|_| malformed())?;
         let claims = BASE64.decode(claims).map_err(|_| malformed())?;
-        let header: Header = serde_json::from_slice(&header)
+        let header: TokenHeader = serde_json::from_slice(&header)
             .map_err(|_| Denied::new(Cause::Malformed, "the token's header is not a JSON object with a text `alg`"))?;
         if header.crit.is_some() {
             return Err(Denied::new(Cause::Malformed, "the token's header has `crit`, and no extension is understood"));

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{Position, Seq};
 use crate::base::limits::{CALL_ENDS_MAX, CALL_SCAN_MAX};
 use crate::engine::input::Input;
 use crate::engine::machine::Machine;
@@ -11,6 +15,8 @@ use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::KeepingMode;
 use crate::engine::store_port::StoreEvent;
 use crate::engine::store_port::StoreRequest;
+use crate::wire::protocol::{Publish, Refusal};
+use crate::wire::publication::DataKind;
 
 fn named(room: &str) -> RoomName {
     RoomName::new(room).expect("valid")
@@ -20,25 +26,28 @@ fn user(name: &str) -> UserName {
     UserName::new(name).expect("valid")
 }
 
-fn publish(data: &str) -> RoomAsk {
-    let data = Bytes::copy_from_slice(data.as_bytes());
-    RoomAsk::Publish { from: user("server"), kind: DataKind::Json, data, key: None, ephemeral: false }
+fn publish(data: &str) -> Ask {
+    publish_with(data, None, false)
 }
 
-fn publish_keyed(data: &str, name: &str) -> RoomAsk {
-    let data = Bytes::copy_from_slice(data.as_bytes());
-    RoomAsk::Publish { from: user("server"), kind: DataKind::Json, data, key: Some(name.into()), ephemeral: false }
+fn publish_keyed(data: &str, name: &str) -> Ask {
+    publish_with(data, Some(name), false)
+}
+
+fn publish_with(data: &str, key: Option<&str>, ephemeral: bool) -> Ask {
+    let (data, key) = (Bytes::copy_from_slice(data.as_bytes()), key.map(Box::from));
+    Ask::Publish(Publish { kind: DataKind::Json, data, key, echo: true, ephemeral })
 }
 
 /// The seq, and whether the key was known.
-fn published(answer: &Answer) -> (Option<Seq>, bool) {
-    let Answer::Published { seq, duplicate, .. } = answer else { panic!("{answer:?}") };
+fn published(answer: &CallAnswer) -> (Option<Seq>, bool) {
+    let CallAnswer::Room(Answer::Published { seq, duplicate, .. }) = answer else { panic!("{answer:?}") };
     (*seq, *duplicate)
 }
 
-fn code(answer: &Answer) -> ErrorCode {
-    let Answer::Refused { code, .. } = answer else { panic!("{answer:?}") };
-    *code
+fn code(answer: &CallAnswer) -> ErrorCode {
+    let CallAnswer::Room(Answer::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    refusal.code
 }
 
 /// Where each part stands in a text, which must hold all of them in this order.
@@ -88,7 +97,9 @@ fn whoever_joins_later_finds_what_was_published_to_nobody() {
     machine.connect(1, 0, "ann", &["news"]);
     machine.settle();
     assert_in_order(&machine.heard(1, 0), &[r#""type":"joined""#, r#""seq":2"#, r#""data":1"#, r#""data":2"#]);
-    let Answer::Room(summary) = machine.call_room("news", RoomAsk::Summary) else { panic!("no summary") };
+    let CallAnswer::Room(Answer::Summary(summary)) = machine.call_room("news", Ask::Summary) else {
+        panic!("no summary")
+    };
     assert_eq!((summary.members, summary.connections, summary.head.seq), (1, 1, 2));
 }
 
@@ -97,12 +108,11 @@ fn ephemeral_messages_go_to_those_who_are_there() {
     let mut machine = Machine::new(2);
     machine.connect(1, 0, "ann", &["lobby"]);
     machine.settle();
-    let data = Bytes::from_static(b"5");
-    let ask = RoomAsk::Publish { from: user("bot"), kind: DataKind::Json, data, key: None, ephemeral: true };
-    assert_eq!(published(&machine.call_room("lobby", ask.clone())), (None, false));
+    let ask = publish_with("5", None, true);
+    assert_eq!(published(&machine.call_room_as("bot", "lobby", ask.clone())), (None, false));
     assert_in_order(&machine.heard(1, 0), &[r#""type":"ephemeral","room":"lobby","from":"bot""#]);
     assert_eq!(published(&machine.call_room("empty", ask)), (None, false));
-    assert_eq!(code(&machine.call_room("empty", RoomAsk::Summary)), ErrorCode::RoomNotFound);
+    assert_eq!(code(&machine.call_room("empty", Ask::Summary)), ErrorCode::RoomNotFound);
 }
 
 #[test]
@@ -115,9 +125,11 @@ fn pages_of_a_room_are_those_of_its_members() {
     for data in 1..=4 {
         machine.call_room("lobby", publish(&data.to_string()));
     }
-    let history = |after, before| RoomAsk::History { after, before, limit: 2 };
+    let history = |after, before| Ask::History { after, before, limit: 2 };
     let mut seqs = |ask| {
-        let Answer::History { head, first_seq, messages } = machine.call_room("lobby", ask) else { panic!("no page") };
+        let CallAnswer::Room(Answer::History { head, first_seq, messages }) = machine.call_room("lobby", ask) else {
+            panic!("no page")
+        };
         assert_eq!((head.seq, first_seq), (4, 1));
         messages.iter().map(|message| message.seq).collect::<Vec<_>>()
     };
@@ -125,8 +137,10 @@ fn pages_of_a_room_are_those_of_its_members() {
     assert_eq!(seqs(history(Some(1), None)), [2, 3]);
     assert_eq!(seqs(history(None, Some(3))), [1, 2]);
     let mut members = |after: Option<&str>| {
-        let ask = RoomAsk::Members { after: after.map(Box::from), limit: 2 };
-        let Answer::Members { total, users } = machine.call_room("lobby", ask) else { panic!("no page") };
+        let ask = Ask::Presence { after: after.map(Box::from), limit: 2 };
+        let CallAnswer::Room(Answer::Presence { total, users }) = machine.call_room("lobby", ask) else {
+            panic!("no page")
+        };
         assert_eq!(total, 3);
         users.iter().map(|user| user.user.to_string()).collect::<Vec<_>>()
     };
@@ -140,16 +154,18 @@ fn what_a_room_does_not_have_is_refused() {
         rooms.presence = false;
         rooms.history_size = 0;
     });
-    let history = RoomAsk::History { after: None, before: None, limit: 1 };
-    let members = RoomAsk::Members { after: None, limit: 1 };
-    for ask in [history.clone(), members.clone(), RoomAsk::Summary] {
+    let history = Ask::History { after: None, before: None, limit: 1 };
+    let members = Ask::Presence { after: None, limit: 1 };
+    for ask in [history.clone(), members.clone(), Ask::Summary] {
         assert_eq!(code(&machine.call_room("lobby", ask)), ErrorCode::RoomNotFound);
     }
     machine.connect(0, 0, "ann", &["lobby"]);
     machine.settle();
     assert_eq!(code(&machine.call_room("lobby", history)), ErrorCode::HistoryUnavailable);
     assert_eq!(code(&machine.call_room("lobby", members)), ErrorCode::Forbidden);
-    let Answer::Room(summary) = machine.call_room("lobby", RoomAsk::Summary) else { panic!("no summary") };
+    let CallAnswer::Room(Answer::Summary(summary)) = machine.call_room("lobby", Ask::Summary) else {
+        panic!("no summary")
+    };
     assert_eq!(summary.members, 1, "connections stand for users");
 }
 
@@ -157,7 +173,7 @@ fn what_a_room_does_not_have_is_refused() {
 fn with_a_store_a_publish_is_answered_when_it_is_committed() {
     let mut machine = Machine::with(1, |settings, _| settings.keeping = KeepingMode::Commit);
     let token = machine.ask_room("lobby", publish("1"));
-    let late = machine.ask_room("lobby", RoomAsk::Summary);
+    let late = machine.ask_room("lobby", Ask::Summary);
     machine.settle();
     let Some(StoreRequest::Load { epoch, .. }) = machine.store.pop() else { panic!("the room is opened first") };
     assert!(machine.answers.is_empty());
@@ -182,7 +198,10 @@ fn with_a_store_a_publish_is_answered_when_it_is_committed() {
     machine.settle();
     let answer = machine.answers.remove(&failing).expect("answered");
     assert!(
-        matches!(answer, Answer::Refused { code: ErrorCode::Unavailable, retry_after_ms: Some(700), .. }),
+        matches!(
+            answer,
+            CallAnswer::Room(Answer::Refused(Refusal { code: ErrorCode::Unavailable, retry_after_ms: Some(700), .. }))
+        ),
         "{answer:?}"
     );
 }
@@ -191,7 +210,7 @@ fn kick(machine: &mut Machine, room: &str, name: &str) -> u32 {
     let mut kicked = 0;
     for core in 0..machine.engines.len() as u16 {
         let call = Call::Kick { room: named(room), user: user(name), from: 0 };
-        let Answer::Ended { count, next: None } = machine.call(core, call) else { panic!("not done in one") };
+        let CallAnswer::Ended { count, next: None } = machine.call(core, call) else { panic!("not done in one") };
         kicked += count;
     }
     kicked
@@ -244,17 +263,21 @@ fn a_join_that_is_under_way_is_answered_before_it_is_undone() {
     let again = machine.ask(home, Call::Kick { room: named("lobby"), user: user("bob"), from: 0 });
     machine.settle();
     for token in [token, again] {
-        assert!(matches!(machine.answers.remove(&token), Some(Answer::Ended { count: 1, next: None })));
+        assert!(matches!(machine.answers.remove(&token), Some(CallAnswer::Ended { count: 1, next: None })));
     }
     let kicked = r#""reason":"kicked""#;
     let heard = machine.heard(home, 0);
     assert_in_order(&heard, &[r#""type":"joined","id":1"#, kicked, r#""type":"joined","id":2"#, kicked]);
     machine.call_room("lobby", publish("1"));
     assert_eq!(machine.heard(home, 0), "");
-    let Answer::Room(summary) = machine.call_room("lobby", RoomAsk::Summary) else { panic!("no summary") };
+    let CallAnswer::Room(Answer::Summary(summary)) = machine.call_room("lobby", Ask::Summary) else {
+        panic!("no summary")
+    };
     assert_eq!(summary.connections, 0);
     machine.pass(3_000);
-    let Answer::Room(summary) = machine.call_room("lobby", RoomAsk::Summary) else { panic!("no summary") };
+    let CallAnswer::Room(Answer::Summary(summary)) = machine.call_room("lobby", Ask::Summary) else {
+        panic!("no summary")
+    };
     assert_eq!(summary.members, 0, "after the grace he is gone");
 }
 
@@ -268,7 +291,10 @@ fn a_kick_beside_a_leave_is_each_answered() {
     machine.command(home, 0, r#"{"type":"leave","room":"lobby","id":1}"#);
     let token = machine.ask(home, Call::Kick { room: named("lobby"), user: user("bob"), from: 0 });
     machine.settle();
-    assert!(matches!(machine.answers.remove(&token), Some(Answer::Ended { count: 0, next: None })), "he left himself");
+    assert!(
+        matches!(machine.answers.remove(&token), Some(CallAnswer::Ended { count: 0, next: None })),
+        "he left himself"
+    );
     let heard = machine.heard(home, 0);
     assert!(heard.contains(r#"{"type":"left","id":1,"room":"lobby"}"#) && !heard.contains("kicked"), "{heard}");
 }
@@ -282,7 +308,7 @@ fn connections_are_closed_by_user_and_by_id() {
     machine.settle();
     let list = |machine: &mut Machine, name: Option<&str>| {
         let call = Call::Connections { from: 0, limit: 10, order: ConnOrder::Slot, user: name.map(user), room: None };
-        let Answer::Connections { connections, next: None } = machine.call(1, call) else { panic!("no page") };
+        let CallAnswer::Connections { connections, next: None } = machine.call(1, call) else { panic!("no page") };
         connections
     };
     let bobs = list(&mut machine, Some("bob"));
@@ -296,7 +322,7 @@ fn connections_are_closed_by_user_and_by_id() {
     let earlier = ConnId { generation: bobs[0].conn.generation.wrapping_sub(1), ..bobs[0].conn };
     for (conn, expected) in [(earlier, 0), (bobs[0].conn, 1), (bobs[0].conn, 0)] {
         let answer = machine.call(1, one(conn, Some("spam")));
-        assert!(matches!(answer, Answer::Ended { count, next: None } if count == expected), "{answer:?}");
+        assert!(matches!(answer, CallAnswer::Ended { count, next: None } if count == expected), "{answer:?}");
     }
     let close = |reason: &str| {
         let payload = [&4403_u16.to_be_bytes(), reason.as_bytes()].concat();
@@ -306,7 +332,7 @@ fn connections_are_closed_by_user_and_by_id() {
     // What came before is flushed before the close frame.
     machine.ask_room("lobby", publish("1"));
     let all = Call::Disconnect { whom: Whom::User(user("bob")), from: 0, reason: None };
-    assert!(matches!(machine.call(1, all), Answer::Ended { count: 1, next: None }));
+    assert!(matches!(machine.call(1, all), CallAnswer::Ended { count: 1, next: None }));
     let heard = machine.heard(1, 2);
     assert!(heard.ends_with(&close("forbidden")), "{heard}");
     assert_eq!(list(&mut machine, None).len(), 1, "those that close are not listed");
@@ -323,7 +349,7 @@ fn one_call_ends_so_many_and_tells_where_to_go_on() {
     let run = |machine: &mut Machine, call: &dyn Fn(u32) -> Call| {
         let (mut from, mut counts) = (Some(0), Vec::new());
         while let Some(place) = from {
-            let Answer::Ended { count, next } = machine.call(0, call(place)) else { panic!("another answer") };
+            let CallAnswer::Ended { count, next } = machine.call(0, call(place)) else { panic!("another answer") };
             counts.push(count);
             from = next;
         }
@@ -342,7 +368,7 @@ fn all_connections(machine: &mut Machine, limit: u32, room: Option<&str>) -> Vec
     while let Some(place) = from {
         let room = room.map(named);
         let call = Call::Connections { from: place, limit, order: ConnOrder::Slot, user: None, room };
-        let Answer::Connections { connections, next } = machine.call(0, call) else { panic!("no page") };
+        let CallAnswer::Connections { connections, next } = machine.call(0, call) else { panic!("no page") };
         pages.push(connections.iter().map(|conn| conn.conn.slot).collect());
         from = next;
     }
@@ -381,7 +407,7 @@ fn laggards_come_first() {
     let call = |limit| Call::Connections { from: 0, limit, order: ConnOrder::Queued, user: None, room: None };
     let token = machine.ask(0, call(3));
     let answer = machine.outputs[0].answers.pop().expect("answered at once");
-    let (answered, Answer::Connections { connections, next: None }) = answer else { panic!("no page") };
+    let (answered, CallAnswer::Connections { connections, next: None }) = answer else { panic!("no page") };
     assert_eq!(answered, token);
     assert_eq!(connections.iter().map(|conn| conn.conn.slot).collect::<Vec<_>>(), [3, 2, 1]);
     assert!(connections.windows(2).all(|pair| pair[0].queued_bytes > pair[1].queued_bytes), "{connections:?}");
@@ -391,7 +417,9 @@ fn laggards_come_first() {
 }
 
 fn list_rooms(machine: &mut Machine, from: u32, limit: u32, order: RoomOrder) -> (Vec<RoomSummary>, Option<u32>) {
-    let Answer::Rooms { rooms, next } = machine.call(0, Call::Rooms { from, limit, order }) else { panic!("no page") };
+    let CallAnswer::Rooms { rooms, next } = machine.call(0, Call::Rooms { from, limit, order }) else {
+        panic!("no page")
+    };
     (rooms, next)
 }
 

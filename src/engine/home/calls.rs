@@ -7,16 +7,17 @@ use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::{ConnId, UserName};
 use crate::base::limits::{CALL_ENDS_MAX, CALL_SCAN_MAX};
-use crate::engine::call::{Answer, Call, ConnOrder, ConnSummary, Whom};
+use crate::engine::call::{Call, CallAnswer, ConnOrder, ConnSummary, Whom};
 use crate::engine::session::{Phase, SEEN_UNIT_MS};
 use crate::wire::protocol::LeftReason;
+use crate::wire::protocol::{Answer, Refusal};
 
 /// What the log says of a connection that an operator has closed.
 const CAUSE: &str = "disconnected by an operator";
 
 impl Home {
     /// Does what a call asks of connections.
-    pub fn handle_call(&mut self, call: Call, effects: &mut HomeEffects<'_>) -> Answer {
+    pub fn handle_call(&mut self, call: Call, effects: &mut HomeEffects<'_>) -> CallAnswer {
         match call {
             Call::Connections { from, limit, order, user, room } => {
                 self.list(from, limit, order, (user.as_deref(), room.as_deref()), effects)
@@ -32,19 +33,16 @@ impl Home {
             Call::Kick { room, user, from } => self.kick(&room, &user, from, effects),
             Call::Room { .. } | Call::Rooms { .. } => {
                 debug_assert!(false, "rooms are the owner's");
-                Answer::Refused {
-                    code: ErrorCode::Internal,
-                    message: "this call is not for connections",
-                    retry_after_ms: None,
-                }
+                CallAnswer::Room(Answer::Refused(Refusal::new(ErrorCode::Internal, "this call is not for connections")))
             }
         }
     }
 
     /// The slots that one call looks at, and where to go on.
     fn looked_at(&self, from: u32) -> (Range<u32>, Option<u32>) {
-        let end = from.saturating_add(CALL_SCAN_MAX).min(self.slots_used);
-        (from..end, Some(end).filter(|end| *end < self.slots_used))
+        let used = self.slots.range().end;
+        let end = from.saturating_add(CALL_SCAN_MAX).min(used);
+        (from..end, Some(end).filter(|end| *end < used))
     }
 
     /// Whether an open connection is one of a user (if one is meant) and in the room of an audience (if one is meant).
@@ -63,10 +61,10 @@ impl Home {
         order: ConnOrder,
         (user, room): (Option<&str>, Option<&str>),
         effects: &HomeEffects<'_>,
-    ) -> Answer {
+    ) -> CallAnswer {
         let audience = room.map(|room| self.audiences.find(room));
         if audience == Some(None) {
-            return Answer::Connections { connections: Vec::new(), next: None };
+            return CallAnswer::Connections { connections: Vec::new(), next: None };
         }
         let (limit, audience) = (limit as usize, audience.flatten());
         let (slots, next) = self.looked_at(from);
@@ -76,12 +74,12 @@ impl Home {
             // One more than fits tells where to go on.
             let beyond = if page.len() > limit { page.pop() } else { None };
             let connections = page.into_iter().map(|slot| self.summary(slot, effects)).collect();
-            return Answer::Connections { connections, next: beyond.or(next) };
+            return CallAnswer::Connections { connections, next: beyond.or(next) };
         }
         let mut connections: Vec<_> = fitting.map(|slot| self.summary(slot, effects)).collect();
         connections.sort_by(|one, other| other.cmp_by_queued(one));
         connections.truncate(limit);
-        Answer::Connections { connections, next }
+        CallAnswer::Connections { connections, next }
     }
 
     fn summary(&self, slot: u32, effects: &HomeEffects<'_>) -> ConnSummary {
@@ -91,7 +89,7 @@ impl Home {
             user: session.user.clone().expect("an open connection has a user"),
             form: session.reading.expect("an open connection reads somehow").form(),
             rooms: session.memberships.iter().filter(|membership| membership.wanted).count() as u32,
-            away: session.away,
+            away: session.is_away(),
             silent_ms: effects.now.mono_ms().saturating_sub(u64::from(session.last_seen) * SEEN_UNIT_MS),
             round_trip_us: session.round_trip_us,
             queued_bytes: self.outboxes.bytes(slot) as u64,
@@ -99,12 +97,12 @@ impl Home {
         }
     }
 
-    fn disconnect_one(&mut self, conn: ConnId, reason: Option<&str>, effects: &mut HomeEffects<'_>) -> Answer {
+    fn disconnect_one(&mut self, conn: ConnId, reason: Option<&str>, effects: &mut HomeEffects<'_>) -> CallAnswer {
         let is_there = conn.home == self.core && self.session_of(conn).is_some();
         if is_there {
             self.fail_saying(conn.slot, CloseCode::Forbidden, reason, CAUSE, effects);
         }
-        Answer::Ended { count: u32::from(is_there), next: None }
+        CallAnswer::Ended { count: u32::from(is_there), next: None }
     }
 
     fn disconnect_user(
@@ -113,36 +111,36 @@ impl Home {
         from: u32,
         reason: Option<&str>,
         effects: &mut HomeEffects<'_>,
-    ) -> Answer {
+    ) -> CallAnswer {
         let (slots, next) = self.looked_at(from);
         let mut count = 0;
         for slot in slots {
             if count == CALL_ENDS_MAX {
-                return Answer::Ended { count, next: Some(slot) };
+                return CallAnswer::Ended { count, next: Some(slot) };
             }
             if self.fits(slot, Some(user), None) {
                 self.fail_saying(slot, CloseCode::Forbidden, reason, CAUSE, effects);
                 count += 1;
             }
         }
-        Answer::Ended { count, next }
+        CallAnswer::Ended { count, next }
     }
 
-    fn kick(&mut self, room: &str, user: &UserName, from: u32, effects: &mut HomeEffects<'_>) -> Answer {
-        let Some(audience) = self.audiences.find(room) else { return Answer::Ended { count: 0, next: None } };
+    fn kick(&mut self, room: &str, user: &UserName, from: u32, effects: &mut HomeEffects<'_>) -> CallAnswer {
+        let Some(audience) = self.audiences.find(room) else { return CallAnswer::Ended { count: 0, next: None } };
         // What came before is theirs; closing a slow member for it may end the audience.
         self.put_pending(audience, effects);
         let (slots, next) = self.looked_at(from);
         let mut count = 0;
         for slot in slots {
             if count == CALL_ENDS_MAX {
-                return Answer::Ended { count, next: Some(slot) };
+                return CallAnswer::Ended { count, next: Some(slot) };
             }
             if self.audiences.find(room) == Some(audience) && self.fits(slot, Some(user), Some(audience)) {
                 self.expel(slot, audience, LeftReason::Kicked, effects);
                 count += 1;
             }
         }
-        Answer::Ended { count, next }
+        CallAnswer::Ended { count, next }
     }
 }

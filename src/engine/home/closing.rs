@@ -1,17 +1,33 @@
 //! How a connection ends: closing handshakes (RFC 6455 section 7), failures, resets. Whatever the way, it leaves its rooms
 //! at once, is counted once, and its slot is closed exactly once.
 
-use super::late::Leaving;
+use bytes::Bytes;
+
+use super::deadlines::Deadline;
+use super::late::MembershipEnd;
 use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;
 use crate::base::ids::RoomName;
+use crate::base::limits::CLOSE_TIMEOUT_MS;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::output::{Ended, Refused};
 use crate::engine::session::{Marks, NOWHERE, Phase, Session};
-use crate::engine::table;
+use crate::wire::encode::encode_push;
 use crate::wire::frame::{Opcode, close_frame, server_frame};
 use crate::wire::message::ProtocolError;
+use crate::wire::protocol::{Push, ReconnectReason};
+
+/// Why the server closes a connection.
+struct Failure<'a> {
+    code: CloseCode,
+    /// Words for the close frame, if not the code's own.
+    reason: Option<&'a str>,
+    /// For the log.
+    cause: &'static str,
+    /// The room at fault, where there is one.
+    room: Option<&'a RoomName>,
+}
 
 impl Home {
     /// The peer has ended its stream and may still read. An answer that it is owed goes out first: clients may end their
@@ -21,9 +37,10 @@ impl Home {
         session.marks.set(Marks::HALF_CLOSED);
         match session.phase {
             Phase::Free => debug_assert!(false, "the end of a slot without a socket"),
+            Phase::Greeting if self.lobby.awaits_greeting(slot) => self.abandon_greeting(slot, effects),
             // Its upgrade is answered first.
-            Phase::Head if self.waiting.contains_key(&slot) => {}
-            Phase::Head => self.close_socket(slot, effects),
+            Phase::Head | Phase::Greeting if self.lobby.is_pending(slot) => {}
+            Phase::Head | Phase::Greeting => self.close_socket(slot, effects),
             Phase::Open => self.end_half_closed(slot, effects),
             Phase::Ending => {}
             Phase::Closing | Phase::Lingering => self.end_after_sending(slot, Phase::Ending, effects),
@@ -35,7 +52,7 @@ impl Home {
     pub(super) fn end_half_closed(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         self.put_pending_of(slot, effects);
         if self.sessions.at(slot).phase == Phase::Open {
-            self.end_session(slot, End::Lost, "connection ended without a close frame", effects);
+            self.end_session(slot, End::Lost, "connection ended without a close frame", None, effects);
         }
         self.end_after_sending(slot, Phase::Ending, effects);
     }
@@ -44,12 +61,12 @@ impl Home {
     pub fn broken(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         match self.sessions.at(slot).phase {
             Phase::Free => return debug_assert!(false, "a failure of a slot without a socket"),
-            Phase::Head => {
+            Phase::Head | Phase::Greeting => {
                 effects.counters.upgrading.sub(1);
                 self.stop_waiting(slot, effects);
-                self.drop_head(slot, effects);
+                self.lobby.forget(slot, effects.budget);
             }
-            Phase::Open => self.end_session(slot, End::Lost, "TLS failed", effects),
+            Phase::Open => self.end_session(slot, End::Lost, "TLS failed", None, effects),
             // Half-closed already, and under its time limit.
             Phase::Lingering if self.outboxes.is_empty(slot) => return,
             Phase::Closing | Phase::Ending | Phase::Lingering => {}
@@ -62,7 +79,7 @@ impl Home {
     /// The socket failed.
     pub fn disconnected(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase == Phase::Open {
-            self.end_session(slot, End::Lost, "connection lost", effects);
+            self.end_session(slot, End::Lost, "connection lost", None, effects);
         }
         self.close_socket(slot, effects);
     }
@@ -74,19 +91,21 @@ impl Home {
             // It did not take what its rooms had for it: the close frame that says so is its answer.
             return self.end_after_sending(slot, Phase::Ending, effects);
         }
-        self.end_session(slot, End::Client, "closed by the client", effects);
+        self.end_session(slot, End::Client, "closed by the client", None, effects);
         self.outboxes.drop_backlog(slot, effects.budget);
-        let answer = match status {
-            Some((code, _)) => close_frame(code, ""),
-            None => server_frame(Opcode::Close, &[]),
-        };
+        self.answer_close(slot, status.map(|(code, _)| code), effects);
+    }
+
+    /// Answers the client's close frame with the same status.
+    pub(super) fn answer_close(&mut self, slot: u32, status: Option<u16>, effects: &mut HomeEffects<'_>) {
+        let answer = status.map_or_else(|| server_frame(Opcode::Close, &[]), |code| close_frame(code, ""));
         self.push_last(slot, answer, effects);
         self.end_after_sending(slot, Phase::Ending, effects);
     }
 
     /// The server closes: says so and waits for the client's close frame.
     pub(super) fn fail(&mut self, slot: u32, code: CloseCode, cause: &'static str, effects: &mut HomeEffects<'_>) {
-        self.fail_saying(slot, code, None, cause, effects);
+        self.fail_by(slot, Failure { code, reason: None, cause, room: None }, effects);
     }
 
     /// The same with other words in the close frame than the code's own.
@@ -98,9 +117,20 @@ impl Home {
         cause: &'static str,
         effects: &mut HomeEffects<'_>,
     ) {
+        self.fail_by(slot, Failure { code, reason, cause, room: None }, effects);
+    }
+
+    /// Closes a member that does not read what a room sends it.
+    pub(super) fn fail_slow(&mut self, slot: u32, room: &RoomName, effects: &mut HomeEffects<'_>) {
+        let failure = Failure { code: CloseCode::Slow, reason: None, cause: "outbox full", room: Some(room) };
+        self.fail_by(slot, failure, effects);
+    }
+
+    fn fail_by(&mut self, slot: u32, failure: Failure<'_>, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase != Phase::Open {
             return;
         }
+        let Failure { code, reason, cause, room } = failure;
         match code {
             CloseCode::Slow => effects.counters.closed_slow.add(1),
             CloseCode::Heartbeat => effects.counters.closed_heartbeat.add(1),
@@ -111,7 +141,7 @@ impl Home {
             CloseCode::Forbidden => effects.counters.closed_forbidden.add(1),
             _ => {}
         }
-        self.end_session(slot, End::Closed(code), cause, effects);
+        self.end_session(slot, End::Closed(code), cause, room, effects);
         // What waits for a reader that is too slow would only keep the close frame from it.
         if matches!(code, CloseCode::Slow | CloseCode::Heartbeat) {
             self.outboxes.drop_queued(slot, effects.budget);
@@ -124,20 +154,29 @@ impl Home {
         self.expect_close(slot, effects);
     }
 
-    /// Closes a member that does not read what a room sends it.
-    pub(super) fn fail_slow(&mut self, slot: u32, room: &RoomName, effects: &mut HomeEffects<'_>) {
-        let before = effects.output.ended.len();
-        self.fail(slot, CloseCode::Slow, "outbox full", effects);
-        if let Some(ended) = effects.output.ended.get_mut(before) {
-            ended.room = Some(room.clone());
+    /// `reconnect`, then close.
+    pub(super) fn send_away(
+        &mut self,
+        slot: u32,
+        after_ms: u64,
+        reason: ReconnectReason,
+        effects: &mut HomeEffects<'_>,
+    ) {
+        let session = self.sessions.at(slot);
+        let cause = if reason == ReconnectReason::Draining { "drain" } else { "memory budget used up" };
+        if !session.marks.has(Marks::ECHO) {
+            let form = session.reading.expect("an open connection reads somehow").form();
+            let bytes: Bytes = encode_push(&Push::Reconnect { after_ms, reason }, form);
+            self.outboxes.push(slot, Outgoing { bytes, messages: 1, role: Role::Other }, effects.budget);
         }
+        self.fail(slot, reason.close_code(), cause, effects);
     }
 
     /// The client broke the protocol: its bytes can no longer be read, so no close frame is awaited.
     pub(super) fn fail_protocol(&mut self, slot: u32, error: ProtocolError, effects: &mut HomeEffects<'_>) {
         if self.sessions.at(slot).phase == Phase::Open {
             effects.counters.closed_protocol.add(1);
-            self.end_session(slot, End::Closed(error.code), error.what, effects);
+            self.end_session(slot, End::Closed(error.code), error.what, None, effects);
             self.outboxes.drop_backlog(slot, effects.budget);
             self.push_last(slot, close_frame(error.code.number(), error.what), effects);
         }
@@ -157,7 +196,12 @@ impl Home {
     /// Whatever the end of a connection waits for has so long to come.
     fn expect_close(&mut self, slot: u32, effects: &HomeEffects<'_>) {
         let session = self.sessions.at(slot);
-        self.timers.expect_close(effects.now, slot, session);
+        if session.is_websocket() {
+            let at_ms = effects.now.mono_ms() + CLOSE_TIMEOUT_MS;
+            self.timers.closes.push(Deadline { at_ms, slot, generation: session.generation });
+        } else {
+            self.lobby.expect_close(effects.now, slot, session.generation);
+        }
     }
 
     /// Everything queued for the connection has been taken by the kernel.
@@ -172,25 +216,17 @@ impl Home {
                 effects.output.shutdowns.push(slot);
                 self.expect_close(slot, effects);
             }
-            Phase::Free | Phase::Head | Phase::Open | Phase::Closing => {}
+            Phase::Free | Phase::Head | Phase::Greeting | Phase::Open | Phase::Closing => {}
         }
     }
 
     /// What a closing connection waits for has not come.
-    pub(super) fn close_expired(&mut self, slot: u32, generation: u32, effects: &mut HomeEffects<'_>) {
+    pub(super) fn close_expired(&mut self, deadline: Deadline, effects: &mut HomeEffects<'_>) {
+        let Deadline { slot, generation, .. } = deadline;
         let session = self.sessions.at(slot);
         if session.generation == generation
             && matches!(session.phase, Phase::Closing | Phase::Ending | Phase::Lingering)
         {
-            self.close_socket(slot, effects);
-        }
-    }
-
-    /// The request head has not come.
-    pub(super) fn head_expired(&mut self, slot: u32, generation: u32, effects: &mut HomeEffects<'_>) {
-        let session = self.sessions.at(slot);
-        if session.generation == generation && session.phase == Phase::Head {
-            self.note_refusal(slot, 0, "head_timeout", effects);
             self.close_socket(slot, effects);
         }
     }
@@ -203,30 +239,35 @@ impl Home {
     }
 
     /// A connection stops being open: it leaves its rooms and is counted as ended. What it is still told comes after.
-    fn end_session(&mut self, slot: u32, end: End, cause: &'static str, effects: &mut HomeEffects<'_>) {
+    fn end_session(
+        &mut self,
+        slot: u32,
+        end: End,
+        cause: &'static str,
+        room: Option<&RoomName>,
+        effects: &mut HomeEffects<'_>,
+    ) {
         self.leave_all(slot, effects);
         let user = self.sessions.at(slot).user.clone();
         self.forget_counted(slot, user, effects);
-        self.paces.remove(&slot);
-        table::shrink(&mut self.paces);
+        self.paces.forget(slot);
         self.forget_token(slot, effects);
         let session = self.sessions.at(slot);
         debug_assert_eq!(session.phase, Phase::Open);
-        self.open -= 1;
-        self.places.give_back();
+        self.slots.end();
         effects.counters.connections.sub(1);
         effects.counters.closed.add(1);
         effects.counters.causes.ended(end);
         effects.output.ended.push(Ended {
             conn: session.id(self.core, slot),
-            peer: self.peers.get(slot),
+            peer: self.slots.address(slot),
             user: session.user.clone().expect("an open connection has a user"),
             code: match end {
                 End::Closed(code) => Some(code),
                 End::Client | End::Lost => None,
             },
             cause,
-            room: None,
+            room: room.cloned(),
             round_trip_us: session.round_trip_us,
             stats: session.stats,
         });
@@ -236,7 +277,7 @@ impl Home {
         let memberships = std::mem::take(&mut self.sessions.at_mut(slot).memberships);
         let wanted = memberships.iter().filter(|membership| membership.wanted);
         let rooms = wanted.map(|membership| (self.audiences.at(membership.audience).room.clone(), membership.away));
-        self.tell_left(slot, Leaving::Gone, rooms.collect(), effects);
+        self.tell_left(slot, MembershipEnd::Gone, rooms.collect(), effects);
         for membership in memberships {
             if membership.place != NOWHERE {
                 self.remove_member(slot, membership.audience, membership.place, effects);
@@ -256,14 +297,8 @@ impl Home {
         }
     }
 
-    fn push_last(&mut self, slot: u32, bytes: bytes::Bytes, effects: &mut HomeEffects<'_>) {
+    fn push_last(&mut self, slot: u32, bytes: Bytes, effects: &mut HomeEffects<'_>) {
         self.outboxes.push_last(slot, Outgoing { bytes, messages: 0, role: Role::Other }, effects.budget);
-    }
-
-    fn drop_head(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
-        if let Some(head) = self.take_head(slot) {
-            effects.budget.release(head.len());
-        }
     }
 
     /// Gives the slot back. The kernel may hand it out again once io has closed it.
@@ -272,23 +307,17 @@ impl Home {
         let session = std::mem::take(self.sessions.at_mut(slot));
         match session.phase {
             Phase::Free => return,
-            Phase::Head => effects.counters.upgrading.sub(1),
+            Phase::Head | Phase::Greeting => effects.counters.upgrading.sub(1),
             Phase::Open | Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
         self.forget_token(slot, effects);
-        self.drop_head(slot, effects);
-        self.forget_too_often(slot);
+        self.lobby.forget(slot, effects.budget);
         effects.budget.release(session.decoder.held_bytes());
         // The generation stays, so that hops to the connection that was here find nobody.
         *self.sessions.at_mut(slot) = Session { generation: session.generation, ..Session::default() };
-        if let Some(user) = &session.user {
-            self.websockets -= 1;
-            effects.budget.release_standing(self.connection_bytes + user.len());
-        }
+        self.slots.close(slot, session.user.as_ref(), effects.budget);
         self.forget_pong(slot, effects);
-        self.sockets -= 1;
-        self.peers.forget(slot);
-        if self.sockets == 0 {
+        if self.slots.sockets() == 0 {
             self.timers.worst.reset(effects.counters);
         }
         self.outboxes.clear(slot, effects.budget);

@@ -1,21 +1,21 @@
 //! What open connections ask (PROTOCOL section 2): answered here where this core knows, handed to the room's owner where
 //! that core does.
 
-use bytes::Bytes;
 use smallvec::smallvec;
 
-use super::late::Leaving;
-use super::pace::LANE_FULL;
+use super::late::MembershipEnd;
+use super::routing::LANE_FULL;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};
-use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, PAGE_MAX, UNANSWERED_MAX};
+use crate::base::limits::{EXPULSIONS_MAX, OVERLOADED_RETRY_MS, UNANSWERED_MAX};
 use crate::engine::access::Allowed;
 use crate::engine::hop::{MemberRef, ToOwner};
 use crate::engine::placement::owner_of;
-use crate::engine::session::{Membership, NOWHERE};
-use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status};
-use crate::wire::publication::Data;
+use crate::engine::session::{Marks, Membership, NOWHERE};
+use crate::wire::protocol::{
+    Ask, BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status,
+};
 
 impl Home {
     pub(super) fn handle_request(
@@ -38,34 +38,13 @@ impl Home {
         };
         match command {
             Command::Join { room, recover, history } => {
-                self.join(slot, &room, Ask { recover, history }, reply, false, effects);
+                self.join(slot, &room, Wanted { recover, history }, reply, false, effects);
             }
             Command::Leave { room } => self.leave(slot, &room, reply, effects),
-            Command::Publish { room, data, key, echo, ephemeral } => {
-                let publish = Publish { data, key: key.as_deref(), echo, ephemeral };
-                self.publish(slot, &room, publish, reply, effects);
-            }
-            Command::History { .. } if effects.budget.is_over() => self.refuse_for_memory(slot, reply, effects),
-            Command::History { room, after, before, limit } => {
-                let limit = limit.unwrap_or(PAGE_MAX);
-                self.ask_owner(slot, &room, None, reply, effects, |room, member| ToOwner::History {
-                    room,
-                    conn: member.conn,
-                    after,
-                    before,
-                    limit,
-                    reply,
-                });
-            }
-            Command::Presence { room, limit, after } => {
-                let limit = limit.unwrap_or(PAGE_MAX);
-                self.ask_owner(slot, &room, None, reply, effects, |room, member| ToOwner::Presence {
-                    room,
-                    conn: member.conn,
-                    limit,
-                    after: after.as_deref().map(Box::from),
-                    reply,
-                });
+            Command::Ask { room, ask } => self.ask(slot, &room, ask, reply, effects),
+            Command::Identify { .. } => {
+                let words = "this connection has already identified itself";
+                self.refuse(slot, ErrorCode::BadCommand, words, reply, effects);
             }
             Command::Refresh { token } => self.refresh(slot, &token, reply, effects),
             Command::Status { away } => self.set_status(slot, away, reply, effects),
@@ -90,7 +69,7 @@ impl Home {
         &mut self,
         slot: u32,
         room: &str,
-        ask: Ask,
+        wanted: Wanted,
         reply: ReplyTo,
         announce: bool,
         effects: &mut HomeEffects<'_>,
@@ -117,7 +96,8 @@ impl Home {
         }
         let Some((audience, index)) = self.prepare_membership(slot, room, owner, reply, effects) else { return };
         let session = self.sessions.at_mut(slot);
-        let (membership, away) = (&mut session.memberships[index], session.away);
+        let away = session.is_away();
+        let membership = &mut session.memberships[index];
         membership.joins += 1;
         membership.announce |= announce;
         let again = std::mem::replace(&mut membership.wanted, true);
@@ -126,7 +106,7 @@ impl Home {
         } else {
             membership.away = away;
         }
-        let Ask { recover, history } = ask;
+        let Wanted { recover, history } = wanted;
         let room = self.audiences.at(audience).room.clone();
         let member = self.member(slot);
         let join = ToOwner::Join { room, member, away, again, recover, history, reply };
@@ -191,7 +171,7 @@ impl Home {
         let Some((audience, index)) = self.wanted_membership(slot, room) else {
             return self.refuse_stranger(slot, reply, effects);
         };
-        self.end_membership(slot, (audience, index), Leaving::Asked(reply), effects);
+        self.end_membership(slot, (audience, index), MembershipEnd::Asked(reply), effects);
     }
 
     /// Puts a member out of a room: from here on it gets nothing more of it, and is told so once the owner has answered
@@ -206,7 +186,7 @@ impl Home {
         if place != NOWHERE {
             self.remove_member(slot, audience, place, effects);
         }
-        self.end_membership(slot, (audience, index), Leaving::Expelled(reason), effects);
+        self.end_membership(slot, (audience, index), MembershipEnd::Expelled(reason), effects);
     }
 
     /// The connection no longer wants a membership, or may no longer have it. Its place is free for the next command.
@@ -214,7 +194,7 @@ impl Home {
         &mut self,
         slot: u32,
         (audience, index): (u32, usize),
-        how: Leaving,
+        how: MembershipEnd,
         effects: &mut HomeEffects<'_>,
     ) {
         let membership = &mut self.sessions.at_mut(slot).memberships[index];
@@ -225,64 +205,51 @@ impl Home {
         self.tell_left(slot, how, smallvec![(room, away)], effects);
     }
 
-    fn publish(&mut self, slot: u32, room: &str, publish: Publish<'_>, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if !self.may(slot, room, Allowed::PUBLISH) && self.wanted_membership(slot, room).is_some() {
+    /// Hands what a member asks of a room, or publishes to it, to the room's owner, or answers why not.
+    fn ask(&mut self, slot: u32, room: &str, ask: Ask, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if matches!(ask, Ask::History { .. }) && effects.budget.is_over() {
+            return self.refuse_for_memory(slot, reply, effects);
+        }
+        let (membership, is_message) = (self.wanted_membership(slot, room), ask.is_message());
+        if is_message && membership.is_some() && !self.may(slot, room, Allowed::PUBLISH) {
             let words = "the token does not allow to publish to this room";
             return self.refuse(slot, ErrorCode::Forbidden, words, reply, effects);
         }
-        let arrived_us = effects.now.mono_us;
-        if !self.user_keeps_pace(slot, reply, effects) {
+        let publish = if let Ask::Publish(publish) = &ask { Some(publish) } else { None };
+        if publish.is_some() && !self.user_keeps_pace(slot, reply, effects) {
             return;
         }
-        let mut trace = None;
-        if self.settings.trace_sample > 0
-            && let Some((audience, _)) = self.wanted_membership(slot, room)
-        {
-            let room = self.audiences.at(audience).room.clone();
-            trace = self.sample(slot, &room, publish.data.bytes.len(), effects);
-        }
-        self.ask_owner(slot, room, Some(publish.data.bytes.len()), reply, effects, |room, member| ToOwner::Publish {
-            room,
-            member,
-            kind: publish.data.kind,
-            data: Bytes::copy_from_slice(publish.data.bytes),
-            key: publish.key.map(Box::from),
-            echo: publish.echo,
-            ephemeral: publish.ephemeral,
-            arrived_us,
-            trace,
-            reply,
-        });
-    }
-
-    /// Sends a member's question to the room's owner, or what it publishes (so many bytes), or answers why not.
-    fn ask_owner(
-        &mut self,
-        slot: u32,
-        room: &str,
-        published: Option<usize>,
-        reply: ReplyTo,
-        effects: &mut HomeEffects<'_>,
-        hop: impl FnOnce(RoomName, MemberRef) -> ToOwner,
-    ) {
-        let Some((audience, index)) = self.wanted_membership(slot, room) else {
+        let Some((audience, index)) = membership else {
             return self.refuse_stranger(slot, reply, effects);
         };
         let owner = self.audiences.at(audience).owner;
-        let is_full = match published {
-            Some(bytes) => self.is_way_full(slot, owner, bytes, effects),
-            None => self.is_way_full_for_questions(slot, owner, effects),
+        let is_full = match is_message {
+            true => self.is_way_full(slot, owner, ask.bytes(), effects),
+            false => self.is_way_full_for_questions(slot, owner, effects),
         };
         if is_full {
             return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
         }
+        let mut trace = None;
+        if self.settings.trace_sample > 0
+            && let Some(publish) = publish
+        {
+            let room = self.audiences.at(audience).room.clone();
+            trace = self.sample(slot, &room, publish.data.len(), effects);
+        }
         self.settle_away(slot, index, effects);
-        let hop = hop(self.audiences.at(audience).room.clone(), self.member(slot));
-        self.tell_owner(slot, owner, hop, effects);
+        let (room, arrived_us) = (self.audiences.at(audience).room.clone(), effects.now.mono_us);
+        let MemberRef { conn, user, .. } = self.member(slot);
+        self.tell_owner(slot, owner, ToOwner::Ask { room, conn, user, ask, arrived_us, trace, reply }, effects);
     }
 
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if std::mem::replace(&mut self.sessions.at_mut(slot).away, away) != away {
+        let marks = &mut self.sessions.at_mut(slot).marks;
+        let was_away = marks.take(Marks::AWAY);
+        if away {
+            marks.set(Marks::AWAY);
+        }
+        if was_away != away {
             self.mark_restless(slot);
         }
         let status = if away { Status::Away } else { Status::Online };
@@ -310,16 +277,9 @@ impl Home {
 
 /// Which messages a joining connection wants: all after the last one it has, or else the newest.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask {
+pub(super) struct Wanted {
     /// The last one it has.
     pub recover: Option<Recover>,
     /// How many of the newest, if they cannot be recovered; `None`: as many as the room gives.
     pub history: Option<u32>,
-}
-
-struct Publish<'a> {
-    data: Data<'a>,
-    key: Option<&'a str>,
-    echo: bool,
-    ephemeral: bool,
 }

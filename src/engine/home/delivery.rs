@@ -45,7 +45,7 @@ impl Home {
         }
         let audience = self.audiences.at_mut(index);
         if audience.pending.is_empty() {
-            self.pending.push((index, audience.stream));
+            self.turn.pending.push((index, audience.stream));
         }
         audience.pending.push(delivery);
         audience.pending_bytes += bytes;
@@ -53,13 +53,13 @@ impl Home {
 
     /// Puts everything that is pending into the outboxes.
     pub(super) fn put_all_pending(&mut self, effects: &mut HomeEffects<'_>) {
-        let mut pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.turn.pending);
         for (index, stream) in pending.drain(..) {
             if self.audiences.is_at(index, stream) {
                 self.put_pending(index, effects);
             }
         }
-        self.pending = pending;
+        self.turn.pending = pending;
     }
 
     /// Puts what is pending for one room into its members' outboxes.
@@ -96,22 +96,22 @@ impl Home {
                 continue;
             }
             let frame = self.outboxes.add(outgoing(run, &room, reading), effects.budget);
-            let mut behind = std::mem::take(&mut self.lagging);
+            let mut behind = std::mem::take(&mut self.turn.lagging);
             queued += u64::from(self.outboxes.push_all(members, except, frame, &mut behind, effects.budget));
             if !behind.is_empty() {
                 let source = Source { room: &room, policy };
                 queued += self.put_behind(&behind, source, frame, (run, reading), effects);
                 behind.clear();
             }
-            self.lagging = behind;
+            self.turn.lagging = behind;
             self.outboxes.release(frame, effects.budget);
         }
         effects.counters.deliveries.add(queued * run.len() as u64);
-        if !self.traced.is_empty() {
+        if !self.turn.traced.is_empty() {
             self.count_traced(stream, first..=last, queued);
         }
         if queued > 0 {
-            self.delivered.extend(run.iter().map(|pending| (pending.publication.arrived_us, queued)));
+            self.turn.delivered.extend(run.iter().map(|pending| (pending.publication.arrived_us, queued)));
         }
     }
 
@@ -155,7 +155,7 @@ impl Home {
 
     /// Closes whoever has not taken in time what was offered and for whom too much waits that may not be dropped.
     pub(super) fn close_slow(&mut self, effects: &mut HomeEffects<'_>) {
-        let mut slow = std::mem::take(&mut self.lagging);
+        let mut slow = std::mem::take(&mut self.turn.lagging);
         self.outboxes.find_slow(effects.budget.is_near(), &mut slow);
         for slot in slow.drain(..) {
             let relief = self.outboxes.relieve_all(slot, effects.budget);
@@ -166,7 +166,7 @@ impl Home {
                 self.fail_slow(slot, &room, effects);
             }
         }
-        self.lagging = slow;
+        self.turn.lagging = slow;
     }
 
     /// Closes one that does not read its replies: where rooms may drop what else waits for it, that goes first.
@@ -204,8 +204,8 @@ impl Home {
             }
             let outgoing = Outgoing { bytes: bytes.clone(), messages: count_messages(bytes), role: Role::Loose };
             let frame = self.outboxes.add(outgoing, effects.budget);
-            queued += u64::from(self.outboxes.push_all(members, except, frame, &mut self.lagging, effects.budget));
-            for slot in self.lagging.drain(..) {
+            queued += u64::from(self.outboxes.push_all(members, except, frame, &mut self.turn.lagging, effects.budget));
+            for slot in self.turn.lagging.drain(..) {
                 if self.outboxes.is_slow(slot, effects.budget.is_near()) {
                     effects.counters.dropped_slow.add(1);
                     continue;
@@ -254,8 +254,8 @@ impl Home {
             let bytes = pack(reading, bytes, effects);
             let outgoing = Outgoing { messages: count_messages(&bytes), bytes, role: Role::Other };
             let frame = self.outboxes.add(outgoing, effects.budget);
-            self.outboxes.push_all(members, None, frame, &mut self.lagging, effects.budget);
-            for slot in self.lagging.drain(..) {
+            self.outboxes.push_all(members, None, frame, &mut self.turn.lagging, effects.budget);
+            for slot in self.turn.lagging.drain(..) {
                 // Without it the connection would take the new numbering for the old one, whatever the policy.
                 self.outboxes.hold(slot, source, frame, effects.budget);
             }

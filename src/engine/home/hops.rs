@@ -10,7 +10,7 @@ use crate::engine::hop::ToHome;
 use crate::engine::session::{NOWHERE, Phase};
 use crate::wire::encode::{encode_push, encode_reply};
 use crate::wire::form::Form;
-use crate::wire::protocol::{LeftReason, Push, Reply, ReplyTo};
+use crate::wire::protocol::{Answer, LeftReason, Push, Refusal, Reply, ReplyTo};
 use crate::wire::publication::Publication;
 
 impl Home {
@@ -35,11 +35,7 @@ impl Home {
             ToHome::UserAdmitted { conn, user } => self.user_admitted(conn, user, effects),
             ToHome::ConnectRefused { conn, refusal } => self.connect_refused(conn, refusal, effects),
             ToHome::Passed { hop } => self.passed(*hop, effects),
-            ToHome::Published { room, conn, position: (epoch, seq), duplicate, reply } => {
-                self.note_published(conn);
-                let published = Reply::Published { room: &room, seq, epoch, duplicate };
-                self.answer(conn, &room, &published, reply, effects);
-            }
+            ToHome::Answer { room, conn, answer, reply } => self.answered(conn, &room, &answer, reply, effects),
             ToHome::Joined { room, conn, head, recovered, messages, members, reply } => {
                 let joined = Joined { room: &room, head, recovered, messages, members };
                 self.joined(conn, joined, reply, effects);
@@ -53,23 +49,9 @@ impl Home {
                     self.say_of(conn.slot, Some(&room), left, effects);
                 }
             }
-            ToHome::History { room, conn, head, first_seq, messages, reply } => {
-                let (epoch, head_seq) = (head.epoch, head.seq);
-                let page = Reply::History { room: &room, epoch, first_seq, head_seq, messages: &messages };
-                self.answer_page(conn, &room, &page, reply, effects);
-            }
-            ToHome::Presence { room, conn, total, users, reply } => {
-                let page = Reply::Presence { room: &room, total, users: &users };
-                self.answer_page(conn, &room, &page, reply, effects);
-            }
-            ToHome::Refused { room, conn, unjoin, code, message, retry_after_ms, reply } => {
-                if unjoin {
-                    self.join_answered(&room, conn, effects);
-                }
-                if self.session_of(conn).is_some() {
-                    let refusal = (code, message, retry_after_ms);
-                    self.refuse_of(conn.slot, Some(&room), refusal, reply, effects);
-                }
+            ToHome::JoinRefused { room, conn, refusal, reply } => {
+                self.join_answered(&room, conn, effects);
+                self.answered(conn, &room, &Answer::Refused(refusal), reply, effects);
             }
             ToHome::Gap { room, from, to } => self.gap(&room, from, to, effects),
             ToHome::NewEpoch { room, head, messages, members } => {
@@ -79,26 +61,24 @@ impl Home {
         }
     }
 
-    fn answer(&mut self, conn: ConnId, room: &RoomName, reply: &Reply<'_>, to: ReplyTo, effects: &mut HomeEffects<'_>) {
-        if self.session_of(conn).is_some() && to.wants_reply() {
-            self.say_of(conn.slot, Some(room), encode_reply(reply, to), effects);
+    /// The owner of a room has answered a connection. Behind everything that the room has said before.
+    fn answered(&mut self, conn: ConnId, room: &RoomName, answer: &Answer, to: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if let Answer::Published { .. } = answer {
+            self.note_published(conn);
         }
-    }
-
-    /// An answer that may be large: a reader who has too much waiting is told so instead.
-    fn answer_page(
-        &mut self,
-        conn: ConnId,
-        room: &RoomName,
-        page: &Reply<'_>,
-        to: ReplyTo,
-        effects: &mut HomeEffects<'_>,
-    ) {
-        if self.session_of(conn).is_none() || !to.wants_reply() {
+        if self.session_of(conn).is_none() {
             return;
         }
-        let bytes = encode_reply(page, to);
-        if self.outboxes.is_full_for(conn.slot, bytes.len()) {
+        if let Answer::Refused(Refusal { code, message, retry_after_ms }) = *answer {
+            return self.refuse_of(conn.slot, Some(room), (code, message, retry_after_ms), to, effects);
+        }
+        if !to.wants_reply() {
+            return;
+        }
+        let bytes = encode_reply(&Reply::Answer { room, answer }, to);
+        // A page may be large: a reader who has too much waiting is told so instead.
+        let is_page = matches!(answer, Answer::History { .. } | Answer::Presence { .. });
+        if is_page && self.outboxes.is_full_for(conn.slot, bytes.len()) {
             let refusal = (ErrorCode::Overloaded, "too much waits to be read by this client", None);
             self.refuse_of(conn.slot, Some(room), refusal, to, effects);
         } else {
@@ -154,7 +134,9 @@ impl Home {
 
     fn left(&mut self, room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         if self.membership_left(room, conn, false, effects) {
-            self.answer(conn, room, &Reply::Left { room }, reply, effects);
+            if reply.wants_reply() {
+                self.say_of(conn.slot, Some(room), encode_reply(&Reply::Left { room }, reply), effects);
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use super::{Home, HomeEffects};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::deflate::Inflater;
+use crate::wire::dialect::Dialect;
 use crate::wire::frame::{Opcode, server_frame};
 use crate::wire::message::{Decoder, Event, ProtocolError};
-use crate::wire::{binary, json};
 
 impl Home {
     pub(super) fn receive_messages(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
@@ -15,10 +15,10 @@ impl Home {
         let is_compressed = session.reading.is_some_and(|reading| reading.window().is_some());
         effects.budget.release(decoder.held_bytes());
         let result = if is_compressed {
-            let mut inflater = std::mem::take(&mut self.inflater);
+            let mut inflater = std::mem::take(effects.inflater);
             let result = self.receive_all(slot, &mut decoder, Some(&mut inflater), bytes, effects);
             inflater.let_go();
-            self.inflater = inflater;
+            *effects.inflater = inflater;
             result
         } else {
             self.receive_all(slot, &mut decoder, None, bytes, effects)
@@ -63,7 +63,7 @@ impl Home {
                         return Ok(());
                     }
                 }
-                Phase::Free | Phase::Head | Phase::Ending | Phase::Lingering => return Ok(()),
+                Phase::Free | Phase::Head | Phase::Greeting | Phase::Ending | Phase::Lingering => return Ok(()),
             }
             self.count_fragments(slot, decoder.take_empty_fragments(), effects);
         }
@@ -76,7 +76,7 @@ impl Home {
                 if self.sessions.at(slot).marks.has(Marks::ECHO) {
                     self.say(slot, server_frame(Opcode::Text, text.as_bytes()), effects);
                 } else {
-                    self.handle_request(slot, json::parse_command(text), effects);
+                    self.handle_request(slot, (self.dialect(slot).read_text)(text), effects);
                 }
             }
             Event::Binary(message) => {
@@ -84,7 +84,7 @@ impl Home {
                 if self.sessions.at(slot).marks.has(Marks::ECHO) {
                     self.say(slot, server_frame(Opcode::Binary, message), effects);
                 } else {
-                    self.handle_request(slot, binary::parse_command(message), effects);
+                    self.handle_request(slot, (self.dialect(slot).read_binary)(message), effects);
                 }
             }
             Event::Ping(payload) => self.hear_ping(slot, payload, effects),
@@ -93,7 +93,12 @@ impl Home {
         }
     }
 
-    fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
+    /// The dialect of an open connection.
+    pub(super) fn dialect(&self, slot: u32) -> &'static Dialect {
+        &self.settings.dialects[usize::from(self.sessions.at(slot).dialect)]
+    }
+
+    pub(super) fn count_message(&mut self, slot: u32, effects: &HomeEffects<'_>) {
         effects.counters.messages_received.add(1);
         let stats = &mut self.sessions.at_mut(slot).stats;
         stats.messages_received = stats.messages_received.wrapping_add(1);

@@ -13,16 +13,22 @@ use smallvec::SmallVec;
 
 use super::{Home, HomeEffects};
 use crate::base::ids::{CoreId, RoomName, UserName};
-use crate::base::limits::{LATE_AGAIN_US, LATE_LOOKS_PER_TURN_MAX};
-use crate::engine::hop::{MemberRef, ToLimiter, ToOwner};
-use crate::engine::limiter::{core_of_address, core_of_user};
+use crate::engine::hop::{MemberRef, ToLimiter, ToOwner, ToUser};
+use crate::engine::limiter::core_of_address;
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Marks, Phase};
+use crate::engine::user::core_of_user;
 use crate::wire::protocol::{LeftReason, ReplyTo};
+
+/// Memberships looked at in one turn for changes that their room's owner has not been told; the rest follow.
+const LATE_LOOKS_PER_TURN_MAX: usize = 16_384;
+
+/// A change that met a full lane is offered to the lane again after this.
+const LATE_AGAIN_US: u64 = 1_000;
 
 /// How a membership ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Leaving {
+pub(super) enum MembershipEnd {
     /// By command.
     Asked(ReplyTo),
     /// By the server.
@@ -31,8 +37,8 @@ pub(super) enum Leaving {
     Gone,
 }
 
-/// Rooms of one connection, each with what its owner knows of the connection's being away.
-pub(super) type Rooms = SmallVec<[(RoomName, bool); 1]>;
+/// LeftRooms of one connection, each with what its owner knows of the connection's being away.
+pub(super) type LeftRooms = SmallVec<[(RoomName, bool); 1]>;
 
 /// What a connection is no more counted for.
 #[derive(Clone, Debug)]
@@ -45,7 +51,7 @@ pub(super) enum Counted {
 #[derive(Debug)]
 enum Change {
     /// Memberships of one connection end.
-    Left { member: MemberRef, passes: Option<CoreId>, how: Leaving, rooms: Rooms },
+    Left { member: MemberRef, passes: Option<CoreId>, how: MembershipEnd, rooms: LeftRooms },
     /// One connection less.
     Uncounted(Counted),
 }
@@ -106,7 +112,7 @@ impl Home {
     }
 
     /// Memberships of one connection end: their owners hear of it now, or as soon as the lanes have room.
-    pub(super) fn tell_left(&mut self, slot: u32, how: Leaving, rooms: Rooms, effects: &mut HomeEffects<'_>) {
+    pub(super) fn tell_left(&mut self, slot: u32, how: MembershipEnd, rooms: LeftRooms, effects: &mut HomeEffects<'_>) {
         let (member, passes) = (self.member(slot), self.passes_by(slot));
         self.put_left(member, passes, how, rooms, effects);
     }
@@ -115,13 +121,13 @@ impl Home {
         &mut self,
         member: MemberRef,
         passes: Option<CoreId>,
-        how: Leaving,
-        rooms: Rooms,
+        how: MembershipEnd,
+        rooms: LeftRooms,
         effects: &mut HomeEffects<'_>,
     ) {
         let rooms = self.leave_rooms(&member, passes, how, rooms, effects);
         if !rooms.is_empty() {
-            if !matches!(how, Leaving::Gone) {
+            if !matches!(how, MembershipEnd::Gone) {
                 self.late.hold(member.conn.slot);
             }
             self.late.changes.push_back(Change::Left { member, passes, how, rooms });
@@ -133,10 +139,10 @@ impl Home {
         &self,
         member: &MemberRef,
         passes: Option<CoreId>,
-        how: Leaving,
-        mut rooms: Rooms,
+        how: MembershipEnd,
+        mut rooms: LeftRooms,
         effects: &mut HomeEffects<'_>,
-    ) -> Rooms {
+    ) -> LeftRooms {
         rooms.retain(|(room, away)| {
             let owner = owner_of(room, self.settings.cores);
             if self.is_staging_full(passes.unwrap_or(owner), effects) {
@@ -144,9 +150,9 @@ impl Home {
             }
             let (room, member, away) = (room.clone(), member.clone(), *away);
             let hop = match how {
-                Leaving::Asked(reply) => ToOwner::Leave { room, member, away, reply: Some(reply) },
-                Leaving::Expelled(reason) => ToOwner::Expel { room, member, away, reason },
-                Leaving::Gone => ToOwner::Leave { room, member, away, reply: None },
+                MembershipEnd::Asked(reply) => ToOwner::Leave { room, member, away, reply: Some(reply) },
+                MembershipEnd::Expelled(reason) => ToOwner::Expel { room, member, away, reason },
+                MembershipEnd::Gone => ToOwner::Leave { room, member, away, reply: None },
             };
             Self::tell_owner_by(passes, owner, hop, effects);
             false
@@ -184,7 +190,8 @@ impl Home {
     /// Tells a room's owner whether a member is away, if that is not what it was told last.
     pub(super) fn settle_away(&mut self, slot: u32, index: usize, effects: &mut HomeEffects<'_>) {
         let session = self.sessions.at_mut(slot);
-        let (membership, away) = (&mut session.memberships[index], session.away);
+        let away = session.is_away();
+        let membership = &mut session.memberships[index];
         if std::mem::replace(&mut membership.away, away) != away {
             let audience = self.audiences.at(membership.audience);
             let (room, owner) = (audience.room.clone(), audience.owner);
@@ -232,7 +239,7 @@ impl Home {
             }
             Change::Left { member, passes, how, rooms } => {
                 let looks = rooms.len();
-                if !matches!(how, Leaving::Gone) {
+                if !matches!(how, MembershipEnd::Gone) {
                     self.late.let_go(member.conn.slot);
                 }
                 self.put_left(member, passes, how, rooms, effects);
@@ -250,7 +257,7 @@ impl Home {
         for index in 0..self.sessions.at(slot).memberships.len() {
             let session = self.sessions.at(slot);
             let membership = session.memberships[index];
-            if !membership.wanted || membership.away == session.away {
+            if !membership.wanted || membership.away == session.is_away() {
                 continue;
             }
             let owner = self.audiences.at(membership.audience).owner;
@@ -269,11 +276,10 @@ impl Home {
     }
 }
 
-/// Tells the limiter that one connection is no more.
+/// Tells the core that counts a connection that it is no more.
 fn uncount(core: CoreId, counted: Counted, effects: &mut HomeEffects<'_>) {
-    let hop = match counted {
-        Counted::Address(address) => ToLimiter::ForgetAddress { address },
-        Counted::User(user) => ToLimiter::ForgetUser { user },
-    };
-    effects.outbound.post_to_limiter(core, hop);
+    match counted {
+        Counted::Address(address) => effects.outbound.post_to_limiter(core, ToLimiter::ForgetAddress { address }),
+        Counted::User(user) => effects.outbound.post_to_user(core, ToUser::Forget { user }),
+    }
 }

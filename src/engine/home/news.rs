@@ -1,20 +1,34 @@
 //! What members are told about who is in a room. Nobody is closed for it: a member whose outbox has no room for it is told
 //! the newest state later.
 
+use std::collections::BTreeSet;
+
 use super::{Home, HomeEffects, pack};
 use crate::base::ids::RoomName;
-use crate::base::limits::{MISSED_LOOKS_PER_TICK_MAX, SEND_BYTES_MAX};
+use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::news::News;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::wire::form::Frames;
 use crate::wire::frame::count_messages;
 use crate::wire::reading::Variants;
 
+/// Members looked at in one tick for statuses that they missed; the rest follow at the next tick.
+const MISSED_LOOKS_PER_TICK_MAX: usize = 4_096;
+
 /// So many statuses that a member missed are told together.
 const STATUSES_AT_A_TIME: usize = 16;
 
 /// Of the outbox, one in so many bytes must be free for them.
 const ROOM_DIVISOR: usize = 8;
+
+/// Members who have missed news.
+#[derive(Debug, Default)]
+pub(super) struct Uninformed {
+    /// By audience and slot.
+    pub(super) members: BTreeSet<(u32, u32)>,
+    /// The first of them to be looked at next.
+    next: (u32, u32),
+}
 
 impl Home {
     pub(super) fn tell_news(
@@ -29,7 +43,7 @@ impl Home {
         // Closing a slow member may have ended the audience.
         let Some(index) = self.audiences.find(room) else { return };
         let audience = self.audiences.at(index);
-        let mut full = std::mem::take(&mut self.lagging);
+        let mut full = std::mem::take(&mut self.turn.lagging);
         for reading in audience.readings() {
             let members = audience.members(reading);
             let packed = variants.and_then(|variants| variants.get(reading));
@@ -48,17 +62,17 @@ impl Home {
             missed.note(news, full.iter().copied());
             effects.budget.charge(missed.bytes());
         }
-        self.behind.extend(full.drain(..).map(|slot| (index, slot)));
-        self.lagging = full;
+        self.uninformed.members.extend(full.drain(..).map(|slot| (index, slot)));
+        self.turn.lagging = full;
     }
 
     /// Tells members the newest state of what they have missed, as far as there is room for it by now.
     pub(super) fn make_up_news(&mut self, effects: &mut HomeEffects<'_>) {
-        let from = self.behind_from;
-        let in_turn = self.behind.range(from..).chain(self.behind.range(..from));
+        let from = self.uninformed.next;
+        let in_turn = self.uninformed.members.range(from..).chain(self.uninformed.members.range(..from));
         let looked_at: Vec<(u32, u32)> = in_turn.take(MISSED_LOOKS_PER_TICK_MAX).copied().collect();
         for (index, slot) in looked_at {
-            self.behind_from = (index, slot + 1);
+            self.uninformed.next = (index, slot + 1);
             self.make_up_for(index, slot, effects);
         }
     }
@@ -70,7 +84,7 @@ impl Home {
             let audience = self.audiences.at_mut(index);
             let room = audience.room.clone();
             let Some(missed) = audience.missed.as_mut().filter(|missed| missed.is_behind(slot)) else {
-                self.behind.remove(&(index, slot));
+                self.uninformed.members.remove(&(index, slot));
                 return;
             };
             effects.budget.release(missed.bytes());
@@ -89,7 +103,7 @@ impl Home {
 
     /// A member of an audience is none any more: what it has missed is nothing to it.
     pub(super) fn forget_missed(&mut self, slot: u32, index: u32, effects: &mut HomeEffects<'_>) {
-        if !self.behind.remove(&(index, slot)) {
+        if !self.uninformed.members.remove(&(index, slot)) {
             return;
         }
         let audience = self.audiences.at_mut(index);

@@ -67,7 +67,7 @@ impl Home {
     /// Answers the latest ping of a connection for which no send is under way.
     pub(super) fn put_pong(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         if let Some(payload) = self.forget_pong(slot, effects)
-            && self.sessions.at(slot).phase == Phase::Open
+            && matches!(self.sessions.at(slot).phase, Phase::Greeting | Phase::Open)
         {
             self.say(slot, server_frame(Opcode::Pong, &payload), effects);
         }
@@ -89,6 +89,17 @@ impl Home {
     pub(super) fn hear_any_pong(&mut self, slot: u32, payload: &[u8], effects: &mut HomeEffects<'_>) {
         if self.sessions.at_mut(slot).marks.take(Marks::PINGED) || self.control_keeps_pace(slot, effects) {
             self.hear_pong(slot, payload, effects);
+        }
+    }
+
+    /// A pong that answers one of this server's pings tells the round-trip time.
+    fn hear_pong(&mut self, slot: u32, payload: &[u8], effects: &HomeEffects<'_>) {
+        let Ok(sent_us) = payload.try_into().map(u64::from_le_bytes) else { return };
+        if let Some(round_trip_us) = effects.now.mono_us.checked_sub(sent_us)
+            && round_trip_us <= self.settings.heartbeat_timeout_ms * 1_000
+        {
+            effects.counters.round_trip.record(round_trip_us, 1);
+            self.sessions.at_mut(slot).round_trip_us = round_trip_us.clamp(1, u64::from(u32::MAX)) as u32;
         }
     }
 }

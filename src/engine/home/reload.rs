@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::{Home, HomeEffects};
 use crate::base::ids::{CoreId, UserName};
-use crate::engine::hop::{OpenConnections, ToLimiter};
-use crate::engine::limiter::{core_of_address, core_of_user};
+use crate::engine::hop::{ToLimiter, ToUser};
+use crate::engine::limiter::core_of_address;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::settings::{Limits, Settings};
+use crate::engine::user::core_of_user;
 
 /// Connections to be counted, by address and by user.
 #[derive(Default)]
@@ -24,12 +25,12 @@ impl Home {
     pub fn set_settings(&mut self, settings: Arc<Settings>, effects: &mut HomeEffects<'_>) {
         self.outboxes.set_bytes_max(settings.outbox_bytes);
         let before = std::mem::replace(&mut self.settings, settings);
-        self.change_rates(&before.limits, effects.now.mono_us);
+        self.paces.change_rates(&before.limits, &self.settings.limits, effects.now.mono_us);
         if before.limits.idle_timeout_ms != self.settings.limits.idle_timeout_ms {
             self.expect_all_idle(effects.now);
         }
         let mut uncounted = Uncounted::default();
-        for slot in 0..self.slots_used {
+        for slot in self.slots.range() {
             if self.sessions.at(slot).phase == Phase::Open {
                 self.take_uncounted(slot, &mut uncounted);
             }
@@ -47,24 +48,13 @@ impl Home {
         }
     }
 
-    fn change_rates(&mut self, from: &Limits, now_us: u64) {
-        let to = &self.settings.limits;
-        if from.command_rate == to.command_rate && from.message_rate == to.message_rate {
-            return;
-        }
-        for pace in self.paces.values_mut() {
-            pace.commands.change_rate(from.command_rate, to.command_rate, now_us);
-            pace.messages.change_rate(from.message_rate, to.message_rate, now_us);
-        }
-    }
-
     /// Marks an open connection as counted by every limit there is; notes those that have not counted it so far.
     fn take_uncounted(&mut self, slot: u32, uncounted: &mut Uncounted) {
         let limited = limited(&self.settings.limits);
         let session = self.sessions.at_mut(slot);
         let is_new = |mark| limited.has(mark) && !session.marks.has(mark);
         if is_new(Marks::COUNTED_ADDRESS) {
-            *uncounted.addresses.entry(self.peers.get(slot)).or_default() += 1;
+            *uncounted.addresses.entry(self.slots.address(slot)).or_default() += 1;
         }
         if is_new(Marks::COUNTED_USER) {
             let user = session.user.clone().expect("an open connection has a user");
@@ -76,17 +66,19 @@ impl Home {
     /// Tells each core of the connections that it counts.
     fn count(&self, uncounted: Uncounted, effects: &mut HomeEffects<'_>) {
         let cores = self.settings.cores;
-        let mut open: BTreeMap<CoreId, Box<OpenConnections>> = BTreeMap::new();
+        let mut addresses: BTreeMap<CoreId, Vec<(IpAddr, u32)>> = BTreeMap::new();
         for (address, connections) in uncounted.addresses {
-            let core = core_of_address(address, cores);
-            open.entry(core).or_default().addresses.push((address, connections));
+            addresses.entry(core_of_address(address, cores)).or_default().push((address, connections));
         }
+        for (core, addresses) in addresses {
+            effects.outbound.post_to_limiter(core, ToLimiter::Count { addresses });
+        }
+        let mut users: BTreeMap<CoreId, Vec<(UserName, u32)>> = BTreeMap::new();
         for (user, connections) in uncounted.users {
-            let core = core_of_user(&user, cores);
-            open.entry(core).or_default().users.push((user, connections));
+            users.entry(core_of_user(&user, cores)).or_default().push((user, connections));
         }
-        for (core, open) in open {
-            effects.outbound.post_to_limiter(core, ToLimiter::Count { open });
+        for (core, users) in users {
+            effects.outbound.post_to_user(core, ToUser::Count { users });
         }
     }
 }

@@ -3,9 +3,16 @@
 use std::cmp::Reverse;
 
 use super::{Home, HomeEffects};
-use crate::base::limits::{SEND_BYTES_MAX, SHED_AGAIN_MS, SHED_BYTES_MIN};
+use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::session::Phase;
 use crate::wire::protocol::ReconnectReason;
+
+/// When the memory budget is exceeded and nobody is left to be closed, the core looks again after this. A connection that
+/// was told to go has as long to take the last bytes that it is sent, before it is cut off.
+const SHED_AGAIN_MS: u64 = 100;
+
+/// A connection that holds fewer bytes is never closed for memory: a healthy reader in the middle of a send.
+const SHED_BYTES_MIN: usize = 1_024;
 
 /// Someone who holds memory that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,28 +40,30 @@ impl Home {
             return;
         }
         let now_ms = effects.now.mono_ms();
-        if now_ms < self.shedding.again_ms {
+        if now_ms < self.timers.shedding.again_ms {
             return;
         }
-        let cuts_off = now_ms >= self.shedding.cut_off_ms;
+        let cuts_off = now_ms >= self.timers.shedding.cut_off_ms;
         // What is under way to those told to go counts as gone for as long as they have to take it.
         let mut leaving = if cuts_off { 0 } else { self.outboxes.ending_bytes() as u64 };
         let excess = effects.budget.used().saturating_sub(leaving + effects.budget.max());
         if excess == 0 {
             return;
         }
-        let mut holders: Vec<Holder> = (0..self.slots_used)
+        let mut holders: Vec<Holder> = self
+            .slots
+            .range()
             .filter_map(|slot| self.holder(slot))
             .filter(|holder| cuts_off || !holder.is_leaving)
             .collect();
         let held: usize = holders.iter().map(|holder| holder.bytes).sum();
         if (held as u64) < excess / 2 {
             // It is not theirs: ending them would not help.
-            self.shedding.again_ms = now_ms + SHED_AGAIN_MS;
+            self.timers.shedding.again_ms = now_ms + SHED_AGAIN_MS;
             return;
         }
         if cuts_off {
-            self.shedding.cut_off_ms = now_ms + SHED_AGAIN_MS;
+            self.timers.shedding.cut_off_ms = now_ms + SHED_AGAIN_MS;
         }
         holders.sort_unstable_by_key(|holder| Reverse(*holder));
         for holder in holders {
@@ -65,7 +74,7 @@ impl Home {
             leaving += self.shed_one(holder, effects) as u64;
         }
         // Nobody is left who would free anything: what remains is looked for again in a while, not in every turn.
-        self.shedding.again_ms = now_ms + SHED_AGAIN_MS;
+        self.timers.shedding.again_ms = now_ms + SHED_AGAIN_MS;
     }
 
     /// What a slot holds beside what stands, if that is worth ending it.
@@ -74,7 +83,7 @@ impl Home {
         let is_leaving = match session.phase {
             Phase::Open => false,
             Phase::Closing | Phase::Ending | Phase::Lingering => true,
-            Phase::Free | Phase::Head => return None,
+            Phase::Free | Phase::Head | Phase::Greeting => return None,
         };
         let bytes = self.outboxes.bytes(slot) + session.decoder.held_bytes();
         (bytes >= SHED_BYTES_MIN).then_some(Holder { is_leaving, bytes, slot: Reverse(slot) })

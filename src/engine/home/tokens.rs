@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::refresh::Refreshes;
 use super::verification::Verification;
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
@@ -23,14 +24,15 @@ use crate::wire::protocol::{LeftReason, Reply, ReplyTo};
 #[derive(Debug)]
 pub(super) struct Tokens {
     pub(super) verification: Verification,
-    pub(super) held: Table<Held>,
+    pub(super) refreshes: Refreshes,
+    pub(super) held: Table<HeldToken>,
     /// Warnings and ends before the wheel's next round, one for each slot at most.
     pub(super) due: BTreeSet<(u64, u32)>,
 }
 
 /// What one connection's token gave it. Empty in slots without one.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldToken {
     grants: Grants,
     /// When the token no longer counts, monotonic milliseconds; 0: there is none.
     pub(super) ends_ms: u64,
@@ -43,7 +45,12 @@ pub(super) struct Held {
 
 impl Tokens {
     pub(super) fn new(keys: Arc<Keys>) -> Self {
-        Self { verification: Verification::new(keys), held: Table::new(), due: BTreeSet::new() }
+        Self {
+            verification: Verification::new(keys),
+            refreshes: Refreshes::default(),
+            held: Table::new(),
+            due: BTreeSet::new(),
+        }
     }
 
     /// Puts what happens to a connection next in order, if that is before the wheel's next round.
@@ -75,6 +82,14 @@ impl Tokens {
 }
 
 impl Home {
+    /// Verification keys: from here on each upgrade needs a token that they verify. Connections that are there stay.
+    pub fn set_keys(&mut self, keys: Arc<Keys>) {
+        match &mut self.tokens {
+            None => self.tokens = Some(Box::new(Tokens::new(keys))),
+            Some(tokens) => tokens.verification.replace_keys(keys),
+        }
+    }
+
     /// What the token of a connection that has just opened gives it.
     pub(super) fn hold_token(&mut self, slot: u32, access: Access, effects: &mut HomeEffects<'_>) {
         let is_told = !self.sessions.at(slot).marks.has(Marks::ECHO);
@@ -82,14 +97,15 @@ impl Home {
         tokens.held.reach(slot);
         effects.budget.charge(access.grants.bytes());
         let ends_ms = mono_ms_of(access.ends_at, effects.now);
-        *tokens.held.at_mut(slot) = Held { grants: access.grants, ends_ms, ..Held::default() };
+        *tokens.held.at_mut(slot) = HeldToken { grants: access.grants, ends_ms, ..HeldToken::default() };
         tokens.schedule(slot, is_told, effects.now, self.settings.heartbeat_interval_ms);
     }
 
     /// A slot's connection, or its upgrade, has ended.
     pub(super) fn forget_token(&mut self, slot: u32, effects: &mut HomeEffects<'_>) {
         let Some(tokens) = &mut self.tokens else { return };
-        tokens.verification.forget(slot, effects.budget);
+        tokens.verification.forget(slot);
+        tokens.refreshes.forget(slot, effects.budget);
         tokens.let_go(slot, effects.budget);
     }
 

@@ -48,19 +48,19 @@ impl Home {
         effects: &HomeEffects<'_>,
     ) {
         // Each is looked at for every publication of the turn.
-        if self.traced.len() >= SPANS_PER_TURN_MAX {
+        if self.turn.traced.len() >= SPANS_PER_TURN_MAX {
             return effects.counters.spans_dropped.add(1);
         }
         let Some(index) = self.audiences.find(room) else { return };
         let stream = self.audiences.at(index).stream;
         let began_us = effects.now.mono_us;
         let room = room.clone();
-        self.traced.push(Traced { mark, room, stream, seq, arrived_us, began_us, deliveries: 0 });
+        self.turn.traced.push(Traced { mark, room, stream, seq, arrived_us, began_us, deliveries: 0 });
     }
 
     /// Publications of a room have been put into so many outboxes.
     pub(super) fn count_traced(&mut self, stream: u32, seqs: RangeInclusive<Seq>, queued: u64) {
-        for traced in &mut self.traced {
+        for traced in &mut self.turn.traced {
             if traced.stream == stream && seqs.contains(&traced.seq) {
                 traced.deliveries += queued;
             }
@@ -69,7 +69,7 @@ impl Home {
 
     /// What came in this turn has gone out.
     pub(super) fn tell_traced(&mut self, effects: &mut HomeEffects<'_>) {
-        for Traced { mark, room, seq, arrived_us, began_us, deliveries, .. } in self.traced.drain(..) {
+        for Traced { mark, room, seq, arrived_us, began_us, deliveries, .. } in self.turn.traced.drain(..) {
             let stage = Stage::Flushed { seq, deliveries };
             let span = Span { mark, arrived_us, core: self.core, room, stage, began_us, ended_us: 0 };
             span.tell(&mut effects.output.spans, effects.counters);

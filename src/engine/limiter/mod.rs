@@ -1,29 +1,25 @@
-//! What is counted for keys that connections of several cores share: addresses, users, the server as a whole. Each key
-//! is counted on the one core that it hashes to, so that the count is exact without a lock. Hears homes by hops and
-//! answers them; a home on the same core asks directly for what stands on the message path.
+//! What is counted for addresses and for the server as a whole, which connections of several cores share. Each address is
+//! counted on the one core that it hashes to, the server on the first, so that the count is exact without a lock. Hears
+//! homes by hops and answers them; a home on the same core asks directly. Never counts users ([`crate::engine::user`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, CoreId, UserName};
+use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX, SOCKETS_PER_CONNECT};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
-use crate::engine::hop::{ConnectRefusal, OpenConnections, ToHome, ToLimiter, ToOwner, TooOften};
+use crate::engine::hop::{ConnectRefusal, ToHome, ToLimiter, TooOften};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
-use crate::engine::rates::{Bucket, Rate, SlidingWindow};
+use crate::engine::rates::{Bucket, DueKeys, Rate};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::table;
 
 /// Where upgrades of the whole server are counted.
 const SERVER_CORE: CoreId = CoreId(0);
-
-/// What a user is told who publishes more than one may.
-pub const USER_TOO_OFTEN: &str = "this user publishes too often";
 
 /// What the limiter acts through: borrowed from the engine for one call.
 pub struct LimiterEffects<'a> {
@@ -56,16 +52,6 @@ impl Address {
     }
 }
 
-#[derive(Debug, Default)]
-struct User {
-    connections: u32,
-    messages: SlidingWindow,
-    /// Bytes charged for the window.
-    charged: usize,
-    /// Stands in the queue of those that are looked at again.
-    is_queued: bool,
-}
-
 /// The keys of one core.
 #[derive(Debug)]
 pub struct Limiter {
@@ -73,23 +59,14 @@ pub struct Limiter {
     core: CoreId,
     server: Bucket,
     addresses: HashMap<Ipv6Addr, Address, NameHashing>,
-    users: HashMap<UserName, User, NameHashing>,
-    /// When an address is looked at again, monotonic microseconds: it may have nothing left to be remembered for.
-    addresses_due: VecDeque<(u64, Ipv6Addr)>,
-    /// The same of users.
-    users_due: VecDeque<(u64, UserName)>,
+    /// Addresses that may have nothing left to be remembered for.
+    due: DueKeys<Ipv6Addr>,
 }
 
 /// Where an address is counted among `cores` cores.
 #[must_use]
 pub fn core_of_address(address: IpAddr, cores: u16) -> CoreId {
     core_of(&network(address).octets(), cores)
-}
-
-/// Where a user is counted among `cores` cores.
-#[must_use]
-pub fn core_of_user(user: &UserName, cores: u16) -> CoreId {
-    core_of(user.as_bytes(), cores)
 }
 
 /// What is counted as one address: an IPv4 address, or the /64 network of an IPv6 one.
@@ -105,16 +82,8 @@ impl Limiter {
     /// Nothing counted.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
-        let mut keys = secrets.tables(core, Part::Limiter);
-        Self {
-            settings,
-            core,
-            server: Bucket::default(),
-            addresses: HashMap::with_hasher(keys.hashing()),
-            users: HashMap::with_hasher(keys.hashing()),
-            addresses_due: VecDeque::new(),
-            users_due: VecDeque::new(),
-        }
+        let addresses = HashMap::with_hasher(secrets.tables(core, Part::Limiter).hashing());
+        Self { settings, core, server: Bucket::default(), addresses, due: DueKeys::default() }
     }
 
     /// Other settings hold from now on; what has been counted stays ([`Bucket::change_rate`]).
@@ -131,10 +100,7 @@ impl Limiter {
                 entry.sockets.change_rate(of_sockets(from_rate), of_sockets(to_rate), now_us);
                 entry.answers.change_rate(from_rate, to_rate, now_us);
             }
-            look_by(&mut self.addresses_due, now_us + to_rate.map_or(0, |rate| rate.full_ms() * 1_000));
-        }
-        if from.message_rate_per_user != to.message_rate_per_user {
-            look_by(&mut self.users_due, now_us + to.message_rate_per_user.map_or(0, |rate| rate.per_ms * 1_000));
+            self.due.hasten(now_us + to_rate.map_or(0, |rate| rate.full_ms() * 1_000));
         }
     }
 
@@ -152,20 +118,11 @@ impl Limiter {
             }
             ToLimiter::ForgetAddress { address } => self.forget_address(address, effects),
             ToLimiter::ChargeAddress { address, upgrades } => self.charge_address(address, upgrades, effects),
-            ToLimiter::Register { conn, user } => self.register(conn, user, effects),
-            ToLimiter::ForgetUser { user } => self.forget_user(&user, effects),
-            ToLimiter::Count { open } => self.count(*open, effects),
-            ToLimiter::Pass { hop } => self.pass(hop, effects),
-        }
-    }
-
-    /// Counts connections that were let in before they were limited, whatever the limit is.
-    fn count(&mut self, open: OpenConnections, effects: &mut LimiterEffects<'_>) {
-        for (address, connections) in open.addresses {
-            self.address(network(address), effects.now, effects.budget).connections += connections;
-        }
-        for (user, connections) in open.users {
-            self.user(user, effects.budget).connections += connections;
+            ToLimiter::Count { addresses } => {
+                for (address, connections) in addresses {
+                    self.address(network(address), effects.now, effects.budget).connections += connections;
+                }
+            }
         }
     }
 
@@ -234,7 +191,7 @@ impl Limiter {
         if let Some(rate) = rate
             && !std::mem::replace(&mut entry.is_queued, true)
         {
-            self.addresses_due.push_back((now.mono_us + rate.full_ms() * 1_000, key));
+            self.due.push(now.mono_us + rate.full_ms() * 1_000, key);
         }
         entry
     }
@@ -260,88 +217,15 @@ impl Limiter {
         }
     }
 
-    fn register(&mut self, conn: ConnId, user: UserName, effects: &mut LimiterEffects<'_>) {
-        let max = self.settings.limits.connections_per_user;
-        let connections = self.users.get(&user).map_or(0, |user| user.connections);
-        if max > 0 && connections >= max {
-            return refuse_connect(conn, ConnectRefusal::UserConnections, effects);
-        }
-        self.user(user.clone(), effects.budget).connections += 1;
-        effects.outbound.post_to_home(conn.home, ToHome::UserAdmitted { conn, user });
-    }
-
-    fn user(&mut self, user: UserName, budget: &mut Budget) -> &mut User {
-        self.users.entry(user).or_insert_with(|| {
-            budget.charge(LIMITER_ENTRY_BYTES);
-            User::default()
-        })
-    }
-
-    fn forget_user(&mut self, user: &UserName, effects: &mut LimiterEffects<'_>) {
-        let Some(entry) = self.users.get_mut(user) else {
-            debug_assert!(false, "a counted user has an entry");
-            return;
-        };
-        entry.connections -= 1;
-        if entry.connections == 0 && !entry.is_queued {
-            self.users.remove(user);
-            table::shrink(&mut self.users);
-            effects.budget.release(LIMITER_ENTRY_BYTES);
-        }
-    }
-
-    /// Counts a publish of a user who is counted here.
-    ///
-    /// # Errors
-    /// The user has published as often as one may: when to try again, milliseconds.
-    pub fn try_publish(&mut self, user: &UserName, now: Now, budget: &mut Budget) -> Result<(), u64> {
-        let Some(rate) = self.settings.limits.message_rate_per_user else { return Ok(()) };
-        if !self.users.contains_key(user) {
-            self.user(user.clone(), budget);
-        }
-        let entry = self.users.get_mut(user).expect("made if it was not there");
-        let taken = entry.messages.try_take(rate, now.mono_us);
-        let bytes = entry.messages.bytes();
-        budget.charge(bytes);
-        budget.release(std::mem::replace(&mut entry.charged, bytes));
-        if !std::mem::replace(&mut entry.is_queued, true) {
-            self.users_due.push_back((now.mono_us + rate.per_ms * 1_000, user.clone()));
-        }
-        taken
-    }
-
-    fn pass(&mut self, hop: Box<ToOwner>, effects: &mut LimiterEffects<'_>) {
-        let conn = hop.conn();
-        let answer = match &*hop {
-            ToOwner::Publish { room, member, reply, .. } => {
-                match self.try_publish(&member.user, effects.now, effects.budget) {
-                    Ok(()) => ToHome::Passed { hop },
-                    Err(retry_after_ms) => ToHome::Refused {
-                        room: room.clone(),
-                        conn,
-                        unjoin: false,
-                        code: ErrorCode::RateLimited,
-                        message: USER_TOO_OFTEN,
-                        retry_after_ms: Some(retry_after_ms),
-                        reply: *reply,
-                    },
-                }
-            }
-            _ => ToHome::Passed { hop },
-        };
-        effects.outbound.post_to_home(conn.home, answer);
-    }
-
     /// Forgets whoever has nothing left to be remembered for.
     pub fn tick(&mut self, effects: &mut LimiterEffects<'_>) {
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
-            let due = self.addresses_due.pop_front_if(|(due_us, _)| *due_us <= now_us);
-            let Some((_, key)) = due else { break };
+            let Some(key) = self.due.take_due(now_us) else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
             let rate = self.settings.limits.connect_rate_per_ip;
             if let Some(rate) = rate.filter(|_| !entry.is_full(now_us)) {
-                self.addresses_due.push_back((now_us + rate.full_ms() * 1_000, key));
+                self.due.push(now_us + rate.full_ms() * 1_000, key);
                 continue;
             }
             entry.is_queued = false;
@@ -351,46 +235,18 @@ impl Limiter {
                 effects.budget.release(LIMITER_ENTRY_BYTES);
             }
         }
-        for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
-            let due = self.users_due.pop_front_if(|(due_us, _)| *due_us <= now_us);
-            let Some((_, user)) = due else { break };
-            let Some(entry) = self.users.get_mut(&user) else { continue };
-            let rate = self.settings.limits.message_rate_per_user;
-            if let Some(rate) = rate.filter(|rate| !entry.messages.forget(*rate, now_us)) {
-                self.users_due.push_back((now_us + rate.per_ms * 1_000, user));
-                continue;
-            }
-            entry.is_queued = false;
-            entry.messages = SlidingWindow::default();
-            effects.budget.release(std::mem::take(&mut entry.charged));
-            if entry.connections == 0 {
-                self.users.remove(&user);
-                table::shrink(&mut self.users);
-                effects.budget.release(LIMITER_ENTRY_BYTES);
-            }
-        }
     }
 
     /// When [`Limiter::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        let address = self.addresses_due.front().map(|(due_us, _)| *due_us);
-        let user = self.users_due.front().map(|(due_us, _)| *due_us);
-        [address, user].into_iter().flatten().min()
+        self.due.first_us()
     }
 
-    /// Addresses and users that are remembered.
+    /// Addresses that are remembered.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        self.addresses.len() + self.users.len()
-    }
-}
-
-/// Nothing in the queue waits longer than until `due_us`, where what is queued from now on stands: a queue is in the order
-/// of its times.
-fn look_by<T>(queue: &mut VecDeque<(u64, T)>, due_us: u64) {
-    for (queued_us, _) in queue {
-        *queued_us = due_us.min(*queued_us);
+        self.addresses.len()
     }
 }
 

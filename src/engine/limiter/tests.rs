@@ -8,17 +8,17 @@ use crate::engine::hop::Hop;
 use crate::engine::rates::Rate;
 
 /// One limiter that is the only core, and what it says.
-struct One {
+struct LoneLimiter {
     limiter: Limiter,
     outbound: Outbound,
     budget: Budget,
     now: Now,
 }
 
-impl One {
-    fn new(limits: Limits) -> One {
+impl LoneLimiter {
+    fn new(limits: Limits) -> LoneLimiter {
         let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
-        One {
+        LoneLimiter {
             limiter: Limiter::new(settings, CoreId(0), &Secrets::from(1)),
             outbound: Outbound::new(CoreId(0), 1),
             budget: Budget::new(u64::MAX),
@@ -36,7 +36,7 @@ impl One {
             match hop {
                 Hop::ToHome(hop) => told.push(hop),
                 Hop::ToLimiter(hop) => told.extend(self.handle(hop)),
-                Hop::ToOwner(_) => panic!("a limiter says nothing to owners"),
+                Hop::ToOwner(_) | Hop::ToUser(_) => panic!("a limiter says nothing to owners and users"),
             }
         }
         told
@@ -47,15 +47,6 @@ impl One {
         match &self.handle(ToLimiter::Connect { conn: CONN, address })[..] {
             [ToHome::ConnectAdmitted { conn: CONN, counted }] => Ok(*counted),
             [ToHome::ConnectRefused { conn: CONN, refusal }] => Err(*refusal),
-            other => panic!("one answer: {other:?}"),
-        }
-    }
-
-    fn register(&mut self, user: &str) -> bool {
-        let user = UserName::new(user).expect("a name");
-        match &self.handle(ToLimiter::Register { conn: CONN, user })[..] {
-            [ToHome::UserAdmitted { conn: CONN, .. }] => true,
-            [ToHome::ConnectRefused { conn: CONN, refusal: ConnectRefusal::UserConnections }] => false,
             other => panic!("one answer: {other:?}"),
         }
     }
@@ -77,7 +68,7 @@ const CONN: ConnId = ConnId { home: CoreId(0), slot: 7, generation: 3 };
 
 #[test]
 fn connections_of_an_address_are_counted_until_they_end() {
-    let mut one = One::new(Limits { connections_per_ip: 2, ..Limits::default() });
+    let mut one = LoneLimiter::new(Limits { connections_per_ip: 2, ..Limits::default() });
     let first = "192.0.2.1".parse().expect("an address");
     assert_eq!(one.connect("192.0.2.1"), Ok(Some(first)));
     assert_eq!(one.connect("::ffff:192.0.2.1").map(|counted| counted.is_some()), Ok(true), "the same address, mapped");
@@ -89,7 +80,7 @@ fn connections_of_an_address_are_counted_until_they_end() {
 
 #[test]
 fn a_network_of_64_bits_is_one_address() {
-    let mut one = One::new(Limits { connections_per_ip: 1, ..Limits::default() });
+    let mut one = LoneLimiter::new(Limits { connections_per_ip: 1, ..Limits::default() });
     assert!(one.connect("2001:db8::1").is_ok());
     assert_eq!(one.connect("2001:db8::ffff:2"), Err(ConnectRefusal::AddressConnections));
     assert!(one.connect("2001:db8:0:1::1").is_ok());
@@ -98,7 +89,7 @@ fn a_network_of_64_bits_is_one_address() {
 #[test]
 fn the_rate_of_the_server_gives_back_what_the_address_was_counted_for() {
     let connect_rate = Rate::new(1, 1_000);
-    let mut one = One::new(Limits { connections_per_ip: 3, connect_rate, ..Limits::default() });
+    let mut one = LoneLimiter::new(Limits { connections_per_ip: 3, connect_rate, ..Limits::default() });
     assert!(one.connect("192.0.2.1").is_ok() && one.connect("192.0.2.1").is_ok(), "twice the rate at once");
     assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::ServerRate { retry_after_ms: 1_000 }));
     one.pass(1_000);
@@ -108,7 +99,7 @@ fn the_rate_of_the_server_gives_back_what_the_address_was_counted_for() {
 #[test]
 fn addresses_are_forgotten_when_there_is_nothing_to_remember() {
     let connect_rate_per_ip = Rate::new(1, 1_000);
-    let mut one = One::new(Limits { connect_rate_per_ip, ..Limits::default() });
+    let mut one = LoneLimiter::new(Limits { connect_rate_per_ip, ..Limits::default() });
     for host in 0..200 {
         assert_eq!(one.connect(&format!("192.0.2.{host}")), Ok(None), "a rate alone counts no connection");
     }
@@ -123,38 +114,6 @@ fn addresses_are_forgotten_when_there_is_nothing_to_remember() {
     assert_eq!(one.limiter.next_tick_us(), None);
 }
 
-#[test]
-fn connections_of_a_user_are_counted_until_they_end() {
-    let mut one = One::new(Limits { connections_per_user: 2, ..Limits::default() });
-    assert!(one.register("ann") && one.register("ann") && !one.register("ann") && one.register("bob"));
-    let user = UserName::new("ann").expect("a name");
-    assert!(one.handle(ToLimiter::ForgetUser { user: user.clone() }).is_empty());
-    assert!(one.register("ann"));
-    for _ in 0..2 {
-        one.handle(ToLimiter::ForgetUser { user: user.clone() });
-    }
-    one.handle(ToLimiter::ForgetUser { user: UserName::new("bob").expect("a name") });
-    assert_eq!((one.limiter.entries(), one.budget.used()), (0, 0));
-}
-
-#[test]
-fn a_users_publishes_are_forgotten_with_the_window() {
-    let message_rate_per_user = Rate::new(3, 1_000);
-    let mut one = One::new(Limits { message_rate_per_user, ..Limits::default() });
-    let user = UserName::new("ann").expect("a name");
-    let publish = |one: &mut One| one.limiter.try_publish(&user, one.now, &mut one.budget);
-    assert_eq!([publish(&mut one), publish(&mut one), publish(&mut one)], [Ok(()); 3]);
-    assert_eq!(publish(&mut one), Err(1_000));
-    assert!(one.budget.used() > 0);
-    one.pass(999);
-    assert_eq!(publish(&mut one), Err(1));
-    one.pass(1);
-    assert_eq!(publish(&mut one), Ok(()));
-    one.pass(1_000);
-    one.pass(1_000);
-    assert_eq!((one.limiter.entries(), one.budget.used(), one.limiter.next_tick_us()), (0, 0, None));
-}
-
 const HOUR: u64 = 3_600_000;
 
 #[test]
@@ -165,8 +124,9 @@ fn upgrades_go_by_another_rate_at_once() {
         connections_per_ip: 9_999,
         ..Limits::default()
     };
-    let mut one = One::new(rates(Rate::new(2, HOUR), None));
-    let admitted = |one: &mut One, tries: usize| (0..tries).filter(|_| one.connect("192.0.2.1").is_ok()).count();
+    let mut one = LoneLimiter::new(rates(Rate::new(2, HOUR), None));
+    let admitted =
+        |one: &mut LoneLimiter, tries: usize| (0..tries).filter(|_| one.connect("192.0.2.1").is_ok()).count();
     assert_eq!(admitted(&mut one, 9), 4);
     one.change(rates(Rate::new(1_000, 1_000), None));
     assert_eq!(admitted(&mut one, 100), 100, "loosened for the whole server");
@@ -184,35 +144,12 @@ fn upgrades_go_by_another_rate_at_once() {
 }
 
 #[test]
-fn a_users_window_goes_by_another_rate_at_once() {
-    let limits = |rate| Limits { message_rate_per_user: rate, ..Limits::default() };
-    let mut one = One::new(limits(Rate::new(2, HOUR)));
-    let user = UserName::new("ann").expect("a name");
-    let publish = |one: &mut One| one.limiter.try_publish(&user, one.now, &mut one.budget);
-    assert_eq!([(); 3].map(|()| publish(&mut one)), [Ok(()), Ok(()), Err(HOUR)]);
-    one.change(limits(Rate::new(3, HOUR)));
-    assert_eq!([(); 2].map(|()| publish(&mut one)), [Ok(()), Err(HOUR)]);
-    one.change(limits(Rate::new(2, 1_000)));
-    assert_eq!(publish(&mut one), Err(1_000));
-    one.pass(1_000);
-    assert_eq!(publish(&mut one), Ok(()));
-    one.change(limits(None));
-    assert_eq!([(); 9].map(|()| publish(&mut one)), [Ok(()); 9]);
-}
-
-#[test]
 fn what_was_to_be_remembered_for_long_is_forgotten_under_shorter_rates() {
-    let limits = |per_ms| Limits {
-        connect_rate_per_ip: Rate::new(3, per_ms),
-        message_rate_per_user: Rate::new(3, per_ms),
-        ..Limits::default()
-    };
+    let limits = |per_ms| Limits { connect_rate_per_ip: Rate::new(3, per_ms), ..Limits::default() };
     for (after, rest_ms) in [(limits(1_000), 2_000), (Limits::default(), 0)] {
-        let mut one = One::new(limits(HOUR));
+        let mut one = LoneLimiter::new(limits(HOUR));
         for host in 0..50 {
             assert!(one.connect(&format!("192.0.2.{host}")).is_ok());
-            let user = UserName::new(&format!("user-{host}")).expect("a name");
-            assert_eq!(one.limiter.try_publish(&user, one.now, &mut one.budget), Ok(()));
         }
         one.change(after);
         assert!(one.connect("198.51.100.1").is_ok(), "one that comes after the change waits for none of them");
@@ -223,17 +160,11 @@ fn what_was_to_be_remembered_for_long_is_forgotten_under_shorter_rates() {
 
 #[test]
 fn connections_that_were_let_in_before_are_counted_when_a_limit_is_turned_on() {
-    let mut one = One::new(Limits::default());
-    let (address, user) = ("192.0.2.1".parse().expect("an address"), UserName::new("ann").expect("a name"));
-    let open = OpenConnections { addresses: vec![(address, 2)], users: vec![(user.clone(), 3)] };
-    assert!(
-        one.handle(ToLimiter::Count { open: Box::new(open) }).is_empty(),
-        "on cores that still go by other settings"
-    );
-    one.change(Limits { connections_per_ip: 3, connections_per_user: 3, ..Limits::default() });
+    let mut one = LoneLimiter::new(Limits::default());
+    let address = "192.0.2.1".parse().expect("an address");
+    let told = one.handle(ToLimiter::Count { addresses: vec![(address, 2)] });
+    assert!(told.is_empty(), "on cores that still go by other settings");
+    one.change(Limits { connections_per_ip: 3, ..Limits::default() });
     assert!(one.connect("192.0.2.1").is_ok());
     assert_eq!(one.connect("192.0.2.1"), Err(ConnectRefusal::AddressConnections));
-    assert!(!one.register("ann"));
-    one.handle(ToLimiter::ForgetUser { user });
-    assert!(one.register("ann"));
 }

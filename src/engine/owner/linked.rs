@@ -19,12 +19,13 @@ use smallvec::SmallVec;
 use super::OwnerEffects;
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Epoch, Position, Seq};
-use crate::base::limits::{
-    AHEAD_PER_ROOM_MAX, ASK_AGAIN_MS, LINK_READ_MAX, PAST_EPOCHS_MAX, POSITION_CHECK_MS, WAITING_BYTES,
-};
+use crate::base::limits::{AHEAD_PER_ROOM_MAX, ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::engine::link_port::LinkRequest;
 use crate::engine::record::{Record, Stretch};
+
+/// Records asked from the link in one read.
+const LINK_READ_MAX: usize = 1_024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {

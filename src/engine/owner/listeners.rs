@@ -1,5 +1,5 @@
-//! Which connections are members of one room, by the core that holds them, and which of those cores are behind. Each core
-//! gets one hop for all its members. Knows no user and no history.
+//! The connections that are members of one room, by the core that holds them, and the cores that are behind. Each core gets
+//! one hop for all its members. Never sees a user or history.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,28 +9,30 @@ use smallvec::SmallVec;
 
 use super::OwnerEffects;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
-use crate::base::limits::STATUSES_PER_PUSH_MAX;
 use crate::engine::hop::{Hop, MemberRef, ToHome};
 use crate::engine::news::{Missed, News};
 use crate::wire::form::{Form, Frames};
 use crate::wire::reading::{Reading, Readings, Variants};
 
-/// What a core has not been sent because its lane was full.
+/// Status changes of one room put into one frame buffer.
+const STATUSES_PER_PUSH_MAX: usize = 128;
+
+/// The messages that a core has not been sent because its lane was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Behind {
     /// Everything from this seq on.
     From(Seq),
-    /// That the numbering is another one, and everything since.
+    /// The change of the epoch, and everything since.
     NewEpoch,
 }
 
 /// A core with members.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct ListeningCore {
     pub core: CoreId,
-    /// `None`: it has been sent everything up to the room's head.
+    /// `None` if it has been sent everything up to the room's head.
     pub behind: Option<Behind>,
-    /// Slot and generation of each member. Hashed without a secret: the server itself gives these numbers out.
+    /// Slot and generation of each member. Hashed without a secret, because clients do not choose these numbers.
     members: HashSet<(u32, u32), FixedState>,
     /// Members who read each form without compression.
     plain: [u32; Form::COUNT],
@@ -38,7 +40,7 @@ pub(super) struct Listener {
     compressed: Option<Box<[u32; Reading::COMPRESSED.len()]>>,
 }
 
-impl Listener {
+impl ListeningCore {
     fn new(core: CoreId) -> Self {
         let members = HashSet::with_hasher(FixedState::default());
         Self { core, behind: None, members, plain: [0; Form::COUNT], compressed: None }
@@ -66,17 +68,17 @@ impl Listener {
     }
 }
 
-/// The cores with members, by number.
+/// The cores with members, in the order of their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    cores: SmallVec<[Listener; 1]>,
+    cores: SmallVec<[ListeningCore; 1]>,
     members: usize,
-    /// News that cores have not been sent because their lanes were full; `None`: all have everything.
+    /// News that cores have not been sent because their lanes were full; `None` if every core has all news.
     missed: Option<Box<Missed<CoreId>>>,
 }
 
 impl Listeners {
-    /// Connections that are members.
+    /// Number of members.
     pub fn members(&self) -> usize {
         self.members
     }
@@ -85,11 +87,11 @@ impl Listeners {
         self.find(conn.home).is_ok_and(|at| self.cores[at].members.contains(&(conn.slot, conn.generation)))
     }
 
-    /// Adds a member; `false`: it was one already. A core that gets its first member is not behind.
+    /// Adds a member; no-op (`false`) if it is one already. A core that gets its first member is not behind.
     pub fn add(&mut self, member: &MemberRef) -> bool {
         let conn = member.conn;
         let at = self.find(conn.home).unwrap_or_else(|at| {
-            self.cores.insert(at, Listener::new(conn.home));
+            self.cores.insert(at, ListeningCore::new(conn.home));
             at
         });
         let listener = &mut self.cores[at];
@@ -101,7 +103,7 @@ impl Listeners {
         added
     }
 
-    /// Removes a member; `false`: it was none.
+    /// Removes a member; no-op (`false`) if absent.
     pub fn remove(&mut self, member: &MemberRef) -> bool {
         let conn = member.conn;
         let Ok(at) = self.find(conn.home) else { return false };
@@ -124,37 +126,37 @@ impl Listeners {
         true
     }
 
-    /// How members read.
+    /// The members' readings.
     pub fn readings(&self) -> Readings {
-        self.cores.iter().map(Listener::readings).fold(Readings::default(), Readings::union)
+        self.cores.iter().map(ListeningCore::readings).fold(Readings::default(), Readings::union)
     }
 
-    /// Whether some core has missed news.
+    /// Whether a core has missed news.
     pub fn has_missed(&self) -> bool {
         self.missed.is_some()
     }
 
-    /// Bytes for the budget of the news that cores have missed.
+    /// Bytes of the news that cores have missed, for the budget.
     pub fn missed_bytes(&self) -> usize {
         self.missed.as_ref().map_or(0, |missed| missed.bytes())
     }
 
-    /// Whether some core is behind.
+    /// Whether any core is behind.
     pub fn any_behind(&self) -> bool {
         self.cores.iter().any(|listener| listener.behind.is_some())
     }
 
-    /// Whether this core is behind.
+    /// Whether a core is behind.
     pub fn is_behind(&self, core: CoreId) -> bool {
         self.find(core).is_ok_and(|at| self.cores[at].behind.is_some())
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Listener> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ListeningCore> {
         self.cores.iter_mut()
     }
 
-    /// Sends a publication without a number to each core, in the forms that are read there. What a full lane does not take
-    /// is counted and gone.
+    /// Sends an ephemeral message to each core, in the forms that are read there. If a lane is full, the message is dropped
+    /// and counted.
     pub fn push(&self, room: &RoomName, frames: &Frames, except: Option<ConnId>, effects: &mut OwnerEffects<'_>) {
         let variants = effects.packer.variants(self.readings(), frames, effects.counters);
         for listener in &self.cores {
@@ -166,32 +168,32 @@ impl Listeners {
         }
     }
 
-    /// Sends news to each core. One whose lane is full is sent the newest state later.
+    /// Sends news to each core. A core with a full lane is sent the newest state later.
     pub fn tell(&mut self, room: &RoomName, news: News, effects: &mut OwnerEffects<'_>) {
         for part in parts(news) {
             let is_behind = |core| self.missed.as_ref().is_some_and(|missed| missed.is_behind(core));
             let mut full: SmallVec<[CoreId; 4]> = SmallVec::new();
-            let told = Told::new(room, part, self.readings(), effects);
+            let encoded = EncodedNews::new(room, part, self.readings(), effects);
             for listener in &self.cores {
-                // What it has missed goes first.
-                if is_behind(listener.core) || !told.send(listener, room, effects) {
+                // News that the core has missed must go first.
+                if is_behind(listener.core) || !encoded.send(listener, room, effects) {
                     full.push(listener.core);
                 }
             }
             if !full.is_empty() {
-                self.missed.get_or_insert_default().note(&told.news, full);
+                self.missed.get_or_insert_default().note(&encoded.news, full);
             }
         }
     }
 
-    /// Sends cores the newest state of what they have missed, as far as their lanes take it.
+    /// Sends cores the newest state of the news that they have missed, until their lanes are full.
     pub fn make_up(&mut self, room: &RoomName, effects: &mut OwnerEffects<'_>) {
         let Some(missed) = &mut self.missed else { return };
         for listener in &self.cores {
             while missed.is_behind(listener.core) && !effects.outbound.is_full(listener.core) {
                 for news in missed.take(listener.core, STATUSES_PER_PUSH_MAX) {
-                    let told = Told::new(room, news, listener.readings(), effects);
-                    effects.outbound.post(listener.core, told.hop(listener, room));
+                    let encoded = EncodedNews::new(room, news, listener.readings(), effects);
+                    effects.outbound.post(listener.core, encoded.hop(listener, room));
                 }
             }
         }
@@ -203,32 +205,32 @@ impl Listeners {
     }
 }
 
-/// News ready to be sent.
-struct Told {
+/// News with its frames.
+struct EncodedNews {
     news: Arc<News>,
     frames: Frames,
     variants: Option<Arc<Variants>>,
 }
 
-impl Told {
+impl EncodedNews {
     fn new(room: &RoomName, news: News, readings: Readings, effects: &mut OwnerEffects<'_>) -> Self {
         let frames = news.encode(room, readings.forms());
         let variants = effects.packer.variants(readings, &frames, effects.counters);
         Self { news: Arc::new(news), frames, variants }
     }
 
-    fn hop(&self, listener: &Listener, room: &RoomName) -> Hop {
+    fn hop(&self, listener: &ListeningCore, room: &RoomName) -> Hop {
         let (news, variants) = (Arc::clone(&self.news), self.variants.clone());
         Hop::ToHome(ToHome::News { room: room.clone(), news, frames: listener.wanted(&self.frames), variants })
     }
 
-    /// Whether the lane took it.
-    fn send(&self, listener: &Listener, room: &RoomName, effects: &mut OwnerEffects<'_>) -> bool {
+    /// Sends it to a core; `false` if the lane is full.
+    fn send(&self, listener: &ListeningCore, room: &RoomName, effects: &mut OwnerEffects<'_>) -> bool {
         effects.outbound.try_post(listener.core, self.hop(listener, room)).is_ok()
     }
 }
 
-/// News in parts that go into one frame buffer each.
+/// Splits news into parts that fit into one buffer each.
 fn parts(news: News) -> impl Iterator<Item = News> {
     let News { total, changes } = news;
     let is_total = changes.is_none();
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_readings_are_counted_apart_and_forgotten_with_the_last() {
+    fn compressed_readings_are_counted_separately_and_forgotten_with_their_last_member() {
         let mut listeners = Listeners::default();
         let small = Reading::new(Form::Binary, Some(Window::Bits12));
         let members = [member(0, 1, small), member(0, 2, small), member(1, 3, Form::Json)];

@@ -1,14 +1,12 @@
-//! Who is in a room and what they ask of it: join, leave, away, pages of history and presence, status pushes.
+//! Who is in a room: join, leave, away, status pushes.
 
 use super::OwnerEffects;
-use super::answer::{Asker, Refusal, left};
+use super::answer::{left, refuse_join};
 use super::room::Room;
-use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, RoomName, Seq, UserName};
-use crate::base::limits::PAGE_MAX;
+use crate::base::ids::{ConnId, UserName};
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
-use crate::wire::protocol::{Recover, ReplyTo};
+use crate::wire::protocol::{Recover, Refusal, ReplyTo};
 
 /// A join, as its hop says it.
 pub(super) struct Join {
@@ -20,28 +18,21 @@ pub(super) struct Join {
     pub reply: ReplyTo,
 }
 
-/// Which messages a history command asks for.
-pub(super) struct HistoryRange {
-    pub after: Option<Seq>,
-    pub before: Option<Seq>,
-    pub limit: u32,
-}
-
 impl Room {
     /// Makes a member, or answers one that is a member already.
     pub fn join(&mut self, join: Join, effects: &mut OwnerEffects<'_>) {
         let Join { member, away, again, recover, history, reply } = join;
-        let asker = Asker::Connection { conn: member.conn, reply };
+        let joiner = (member.conn, reply);
         let is_member = self.stream.listeners.contains(member.conn);
         self.stream.repair(effects);
         let home = member.conn.home;
         let is_full = self.stream.listeners.is_behind(home) || effects.outbound.is_full_for_questions(home);
         if is_full || (again && !is_member) {
-            asker.refuse(&self.stream.name, Refusal { unjoin: true, ..Refusal::OVERLOADED }, effects);
+            refuse_join(&self.stream.name, joiner, Refusal::OVERLOADED, effects);
             return;
         }
         if effects.budget.is_over() || (!is_member && effects.budget.is_tight()) {
-            asker.refuse(&self.stream.name, Refusal { unjoin: true, ..Refusal::OUT_OF_MEMORY }, effects);
+            refuse_join(&self.stream.name, joiner, Refusal::OUT_OF_MEMORY, effects);
             return;
         }
         if self.stream.listeners.add(&member)
@@ -95,56 +86,6 @@ impl Room {
         }
     }
 
-    /// Answers with a page of history.
-    pub fn read_history(&mut self, asker: Asker, range: &HistoryRange, effects: &mut OwnerEffects<'_>) {
-        if self.is_stranger(asker) {
-            asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
-            return;
-        }
-        if self.stream.settings.history_size == 0 {
-            let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
-            asker.refuse(&self.stream.name, refusal, effects);
-            return;
-        }
-        if effects.budget.is_over() {
-            asker.refuse(&self.stream.name, Refusal::OUT_OF_MEMORY, effects);
-            return;
-        }
-        if refuse_page(asker, &self.stream.name, effects) {
-            return;
-        }
-        self.stream.expire(effects.now);
-        let limit = self.stream.page(range.limit.clamp(1, PAGE_MAX));
-        let messages = match range.after {
-            Some(after) => self.stream.history.page_after(after, range.before, limit),
-            None => self.stream.history.page_before(range.before, limit),
-        };
-        asker.history(&self.stream.name, (self.stream.head(), self.stream.history.first_seq()), messages, effects);
-    }
-
-    /// Answers with a page of the users present.
-    pub fn read_presence(&mut self, asker: Asker, limit: u32, after: Option<&str>, effects: &mut OwnerEffects<'_>) {
-        if self.is_stranger(asker) {
-            asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
-            return;
-        }
-        let Some(presence) = &mut self.stream.presence else {
-            let refusal = Refusal::new(ErrorCode::Forbidden, "presence is off in this room");
-            asker.refuse(&self.stream.name, refusal, effects);
-            return;
-        };
-        if refuse_page(asker, &self.stream.name, effects) {
-            return;
-        }
-        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize, asker.conn().is_some());
-        asker.members(&self.stream.name, presence.present(), users, effects);
-    }
-
-    /// Whether the room is none of the asker's business: a connection that is no member.
-    pub(super) fn is_stranger(&self, asker: Asker) -> bool {
-        asker.conn().is_some_and(|conn| !self.stream.listeners.contains(conn))
-    }
-
     /// Ends the graces that have passed and tells the members who changed, if it is time.
     pub fn tell_statuses(&mut self, effects: &mut OwnerEffects<'_>) {
         let Some(presence) = &mut self.stream.presence else { return };
@@ -156,13 +97,4 @@ impl Room {
         };
         self.stream.listeners.tell(&self.stream.name, news, effects);
     }
-}
-
-/// Refuses a page for which the asker's lane has no room.
-fn refuse_page(asker: Asker, room: &RoomName, effects: &mut OwnerEffects<'_>) -> bool {
-    let is_full = asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home));
-    if is_full {
-        asker.refuse(room, Refusal::OVERLOADED, effects);
-    }
-    is_full
 }

@@ -7,9 +7,9 @@
 //! link and a store configured, the link numbers and keeps.
 
 mod answer;
+mod asks;
 mod awaited;
 mod books;
-mod calls;
 mod history;
 mod keys;
 mod largest;
@@ -31,21 +31,21 @@ mod stream;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use self::answer::{Asker, Refusal, expelled, left};
+use self::answer::{Asker, expelled, left, refuse_join};
+use self::asks::Origin;
 use self::awaited::Awaited;
-use self::keys::key_bytes;
 use self::largest::Largest;
-use self::membership::{HistoryRange, Join};
+use self::membership::Join;
 use self::numberings::{LastHead, Numberings};
 use self::opening::{Opening, Waiting, waiting_bytes};
-use self::publish::{Memory, Publish};
 use self::retention::Retention;
 use self::room::{Keeping, Numbering, Room};
 use self::rooms::{RoomId, Rooms};
 use self::sizes::Sizes;
+use self::stream::Arrival;
 use super::budget::Budget;
-use super::call::Answer;
-use super::hop::{MemberRef, ToOwner};
+use super::call::CallAnswer;
+use super::hop::ToOwner;
 use super::link_port::{LinkEvent, LinkRequest};
 use super::outbound::Outbound;
 use super::packer::Packer;
@@ -58,6 +58,7 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::{ROOMS_PER_TICK_MAX, WAITING_BYTES};
 use crate::base::time::Now;
+use crate::wire::protocol::Refusal;
 
 /// What the owner half acts through: borrowed from the engine for one call.
 pub struct OwnerEffects<'a> {
@@ -76,7 +77,7 @@ pub struct OwnerEffects<'a> {
     /// To the store.
     pub store: &'a mut Vec<StoreRequest>,
     /// To those who call, by their tokens.
-    pub answers: &'a mut Vec<(u64, Answer)>,
+    pub answers: &'a mut Vec<(u64, CallAnswer)>,
     /// This core's numbers.
     pub counters: &'a CoreCounters,
     /// History is charged here.
@@ -244,12 +245,12 @@ impl Owner {
         for waiting in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
             match waiting {
                 Waiting::Hop(hop) => self.take(id, hop, effects),
-                Waiting::Call(token, ask) => self.perform_call(id, token, ask, effects),
+                Waiting::Call { token, from, ask } => self.perform_call(id, token, from, ask, effects),
             }
         }
     }
 
-    /// Time has passed: status pushes, grace, expiry, repair of cores that are behind, questions asked again.
+    /// Time has passed: the rooms for which it is time do what waits for it, and numberings expire.
     pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
         for _ in 0..ROOMS_PER_TICK_MAX {
             let Some((_, id)) = self.timers.first().copied().filter(|(due_ms, _)| *due_ms <= effects.now.mono_ms())
@@ -259,10 +260,7 @@ impl Owner {
             self.timers.pop_first();
             let Some(room) = self.rooms.get_mut(id) else { continue };
             room.entered.due_ms = None;
-            room.stream.expire(effects.now);
-            room.tell_statuses(effects);
-            room.stream.repair(effects);
-            room.ask_again(effects);
+            room.tick(effects);
             self.enter(id, effects);
         }
         self.numberings.expire(effects.now.mono_ms(), ROOMS_PER_TICK_MAX);
@@ -333,28 +331,10 @@ impl Owner {
                 expelled(&room.stream.name, member.conn, reason, effects);
             }
             ToOwner::Away { conn, user, away, .. } => room.set_away(conn, &user, away, effects.now),
-            ToOwner::Publish { member, kind, data, key, echo, ephemeral, arrived_us, trace, reply, .. } => {
-                let asker = Asker::Connection { conn: member.conn, reply };
-                let publish = Publish { asker, from: member.user, kind, data, key, echo, ephemeral, arrived_us, trace };
-                self.publish(id, publish, effects);
+            ToOwner::Ask { conn, user, ask, arrived_us, trace, reply, .. } => {
+                let (asker, arrival) = (Asker::Connection { conn, reply }, Arrival { us: arrived_us, trace });
+                self.perform_ask(id, Origin { asker, user, arrival }, ask, effects);
             }
-            ToOwner::History { conn, after, before, limit, reply, .. } => {
-                room.read_history(Asker::Connection { conn, reply }, &HistoryRange { after, before, limit }, effects);
-            }
-            ToOwner::Presence { conn, limit, after, reply, .. } => {
-                room.read_presence(Asker::Connection { conn, reply }, limit, after.as_deref(), effects);
-            }
-        }
-    }
-
-    fn publish(&mut self, id: RoomId, publish: Publish, effects: &mut OwnerEffects<'_>) {
-        let key = key_bytes(publish.key.as_deref());
-        let memory = Memory {
-            for_key: key == 0 || self.may_keep(key, effects),
-            for_wait: self.may_keep(key + WAITING_BYTES + publish.data.len(), effects),
-        };
-        if let Some(room) = self.rooms.get_mut(id) {
-            room.publish(publish, memory, (id, &mut self.awaited), effects);
         }
     }
 
@@ -391,12 +371,9 @@ fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
         ToOwner::Join { room, member, reply, .. } => {
             // One that counts on an earlier join was refused with it, for the same reason.
             let refusal = if refusal.code == ErrorCode::NotJoined { Refusal::OVERLOADED } else { refusal };
-            let refusal = Refusal { unjoin: true, ..refusal };
-            Asker::Connection { conn: member.conn, reply }.refuse(&room, refusal, effects);
+            refuse_join(&room, (member.conn, reply), refusal, effects);
         }
-        ToOwner::Publish { room, member: MemberRef { conn, .. }, reply, .. }
-        | ToOwner::History { room, conn, reply, .. }
-        | ToOwner::Presence { room, conn, reply, .. } => {
+        ToOwner::Ask { room, conn, reply, .. } => {
             Asker::Connection { conn, reply }.refuse(&room, refusal, effects);
         }
     }

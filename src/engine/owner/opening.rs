@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, UserName};
 use crate::base::limits::{OPENING_PER_ROOM_MAX, WAITING_BYTES};
-use crate::engine::call::RoomAsk;
 use crate::engine::hop::ToOwner;
+use crate::wire::protocol::{Ask, Publish};
 
 /// Places of cancelled joins are kept until there are as many as of waiting hops and this many more.
 const SLACK: usize = 64;
@@ -31,8 +31,8 @@ pub(super) struct Opening {
 pub(super) enum Waiting {
     /// A connection's hop.
     Hop(ToOwner),
-    /// A call, by its token.
-    Call(u64, RoomAsk),
+    /// A call of the control address.
+    Call { token: u64, from: UserName, ask: Ask },
 }
 
 /// What one connection waits for.
@@ -94,8 +94,8 @@ impl Opening {
     }
 
     /// Lets a call wait; the caller has checked the bound.
-    pub fn push_call(&mut self, token: u64, ask: RoomAsk) {
-        self.add(ask_bytes(&ask), Waiting::Call(token, ask));
+    pub fn push_call(&mut self, token: u64, from: UserName, ask: Ask) {
+        self.add(waiting_bytes_of(&ask), Waiting::Call { token, from, ask });
     }
 
     fn add(&mut self, bytes: usize, waiting: Waiting) {
@@ -145,13 +145,12 @@ impl Opening {
 
 /// Bytes for the budget of a hop that waits.
 pub(super) fn waiting_bytes(hop: &ToOwner) -> usize {
-    let data = if let ToOwner::Publish { data, .. } = hop { data.len() } else { 0 };
-    WAITING_BYTES + data
+    if let ToOwner::Ask { ask, .. } = hop { waiting_bytes_of(ask) } else { WAITING_BYTES }
 }
 
-/// Bytes for the budget of a call that waits.
-pub(super) fn ask_bytes(ask: &RoomAsk) -> usize {
-    let data = if let RoomAsk::Publish { data, .. } = ask { data.len() } else { 0 };
+/// Bytes for the budget of an ask that waits.
+pub(super) fn waiting_bytes_of(ask: &Ask) -> usize {
+    let data = if let Ask::Publish(Publish { data, .. }) = ask { data.len() } else { 0 };
     WAITING_BYTES + data
 }
 

@@ -1,11 +1,10 @@
 //! A publish on its way through its room: who may publish, what was published before under the same key, who numbers it and
 //! who keeps it.
 
-use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
 use super::OwnerEffects;
-use super::answer::{Asker, Refusal};
+use super::answer::Asker;
 use super::awaited::{Awaited, AwaitedPublish};
 use super::linked::{Linked, write_except};
 use super::room::{Keeping, Numbering, Room};
@@ -14,41 +13,35 @@ use super::stored::{Stored, Uncommitted};
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Position, Seq, UserName};
 use crate::base::limits::PENDING_PER_ROOM_MAX;
-use crate::base::time::Now;
 use crate::engine::link_port::{LinkFailure, LinkRequest};
 use crate::engine::record::Record;
-use crate::engine::trace::Mark;
 use crate::wire::encode::encode_ephemeral;
-use crate::wire::publication::{Content, Data, DataKind};
+use crate::wire::protocol::{Answer, Publish, Refusal};
+use crate::wire::publication::{Content, Data};
 
-/// A publish, as its hop or its call says it.
-pub(super) struct Publish {
+/// A publish on its way to its number.
+pub(super) struct Post {
     /// Who hears what became of it: a member, or a call of the server's own.
     pub asker: Asker,
     pub from: UserName,
-    pub kind: DataKind,
-    pub data: Bytes,
-    pub key: Option<Box<str>>,
-    pub echo: bool,
-    pub ephemeral: bool,
-    pub arrived_us: u64,
-    pub trace: Option<Mark>,
+    pub arrival: Arrival,
+    pub publish: Publish,
 }
 
-impl Publish {
-    fn arrival(&self) -> Arrival {
-        Arrival { us: self.arrived_us, trace: self.trace }
-    }
-
+impl Post {
     /// The connection to be spared.
     fn except(&self) -> Option<ConnId> {
-        self.asker.conn().filter(|_| !self.echo)
+        self.asker.conn().filter(|_| !self.publish.echo)
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.publish.key.as_deref()
     }
 
     /// What is numbered and kept.
     fn into_record(self, seq: Seq, at: u64) -> Record {
-        let Publish { from, kind, data, key, .. } = self;
-        Record { seq, at, from, kind, data, key, except: None }
+        let Publish { kind, data, key, .. } = self.publish;
+        Record { seq, at, from: self.from, kind, data, key, except: None }
     }
 }
 
@@ -65,48 +58,36 @@ impl Room {
     /// Publishes, or answers why not. What the link is to number is entered in `awaited`.
     pub fn publish(
         &mut self,
-        publish: Publish,
+        post: Post,
         memory: Memory,
         (id, awaited): (RoomId, &mut Awaited),
         effects: &mut OwnerEffects<'_>,
     ) {
-        if let Err(refusal) = self.admit(&publish, effects.now) {
-            return publish.asker.refuse(&self.stream.name, refusal, effects);
+        if let Err(refusal) = self.admit(post.asker, effects.now) {
+            return post.asker.refuse(&self.stream.name, refusal, effects);
         }
-        if publish.ephemeral {
-            return publish_ephemeral(&self.stream, &publish, effects);
+        if post.publish.ephemeral {
+            return publish_ephemeral(&self.stream, &post, effects);
         }
         let stream = &mut self.stream;
         match (&mut self.numbering, &mut self.keeping) {
-            (Numbering::Own, Keeping::None) => publish_at_once(stream, publish, memory, effects),
+            (Numbering::Own, Keeping::None) => publish_at_once(stream, post, memory, effects),
             (Numbering::Own, Keeping::Store(stored)) if stored.delays_answers() => {
-                publish_on_commit(stream, stored, publish, memory, effects);
+                publish_on_commit(stream, stored, post, memory, effects);
             }
-            (Numbering::Own, Keeping::Store(stored)) => publish_behind(stream, stored, publish, memory, effects),
+            (Numbering::Own, Keeping::Store(stored)) => publish_behind(stream, stored, post, memory, effects),
             (Numbering::Link(linked), keeping) => {
                 if let Err(refusal) = may_link(linked, keeping, memory) {
-                    return publish.asker.refuse(&stream.name, refusal, effects);
+                    return post.asker.refuse(&stream.name, refusal, effects);
                 }
-                let (asker, except) = (publish.asker, publish.except());
+                let (asker, except) = (post.asker, post.except());
                 linked.add_publishing(asker.conn());
-                let mut record = publish.into_record(0, stream.at(effects.now));
+                let mut record = post.into_record(0, stream.at(effects.now));
                 record.except = except.map(|conn| write_except(effects.node, conn).into());
                 let kept = matches!(keeping, Keeping::Store(_)).then(|| record.clone());
                 let token = awaited.add(AwaitedPublish { room: id, asker, kept });
                 effects.link.push(LinkRequest::Publish { token, room: stream.name.clone(), record });
             }
-        }
-    }
-
-    /// Whether a publish may go on: a home may publish before it hears that its join was refused, and a room may carry so
-    /// much only.
-    fn admit(&mut self, publish: &Publish, now: Now) -> Result<(), Refusal> {
-        if self.is_stranger(publish.asker) {
-            return Err(Refusal::NOT_JOINED);
-        }
-        match self.stream.settings.room_message_rate {
-            Some(rate) => self.pace.try_take(rate, now.mono_us).map_err(Refusal::too_often),
-            None => Ok(()),
         }
     }
 
@@ -128,7 +109,7 @@ impl Room {
         };
         linked.note_numbered(position, head, now);
         let (Keeping::Store(stored), Some(mut record)) = (&mut self.keeping, kept) else {
-            asker.published(&stream.name, (position.epoch, Some(position.seq)), is_duplicate, effects);
+            asker.published(&stream.name, position, is_duplicate, effects);
             return linked.handle_answered(asker.conn(), Some(position), head);
         };
         record.seq = position.seq;
@@ -136,7 +117,7 @@ impl Room {
         if stored.delays_answers() {
             waiters.push((asker, is_duplicate));
         } else {
-            asker.published(&stream.name, (position.epoch, Some(position.seq)), is_duplicate, effects);
+            asker.published(&stream.name, position, is_duplicate, effects);
             linked.handle_answered(asker.conn(), Some(position), head);
         }
         let (epoch, except, arrival) = (position.epoch, None, Arrival::now(now));
@@ -157,47 +138,48 @@ fn may_link(linked: &Linked, keeping: &Keeping, memory: Memory) -> Result<(), Re
 }
 
 /// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
-fn publish_ephemeral(stream: &Stream, publish: &Publish, effects: &mut OwnerEffects<'_>) {
+fn publish_ephemeral(stream: &Stream, post: &Post, effects: &mut OwnerEffects<'_>) {
     let at = stream.last_at.max(effects.now.unix_ms);
-    let data = Data { kind: publish.kind, bytes: &publish.data };
-    let content = Content::new(&stream.name, 0, &publish.from, at, data);
+    let data = Data { kind: post.publish.kind, bytes: &post.publish.data };
+    let content = Content::new(&stream.name, 0, &post.from, at, data);
     let frames = encode_ephemeral(&content, stream.listeners.readings().forms());
-    stream.listeners.push(&stream.name, &frames, publish.except(), effects);
+    stream.listeners.push(&stream.name, &frames, post.except(), effects);
     effects.counters.broadcasts.add(1);
-    publish.asker.published(&stream.name, (stream.epoch, None), false, effects);
+    let answer = Answer::Published { epoch: stream.epoch, seq: None, duplicate: false };
+    post.asker.answer(&stream.name, answer, effects);
 }
 
 /// Numbers and delivers at once; nothing keeps it but history.
-fn publish_at_once(stream: &mut Stream, publish: Publish, memory: Memory, effects: &mut OwnerEffects<'_>) {
-    if is_answered(stream, &publish, memory, effects) {
+fn publish_at_once(stream: &mut Stream, post: Post, memory: Memory, effects: &mut OwnerEffects<'_>) {
+    if is_answered(stream, &post, memory, effects) {
         return;
     }
-    let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
-    let record = publish.into_record(stream.history.head() + 1, stream.at(effects.now));
+    let (asker, except, arrival) = (post.asker, post.except(), post.arrival);
+    let record = post.into_record(stream.history.head() + 1, stream.at(effects.now));
     stream.remember_key(&record, effects);
     stream.accept(&record, except, arrival, effects);
-    asker.published(&stream.name, (stream.epoch, Some(record.seq)), false, effects);
+    asker.published(&stream.name, Position { epoch: stream.epoch, seq: record.seq }, false, effects);
 }
 
 /// Numbers and delivers at once, and gives it to the store behind that.
 fn publish_behind(
     stream: &mut Stream,
     stored: &mut Stored,
-    publish: Publish,
+    post: Post,
     memory: Memory,
     effects: &mut OwnerEffects<'_>,
 ) {
-    if is_answered(stream, &publish, memory, effects) {
+    if is_answered(stream, &post, memory, effects) {
         return;
     }
     if let Some(refusal) = stored.refusal(memory.for_wait) {
-        return publish.asker.refuse(&stream.name, refusal, effects);
+        return post.asker.refuse(&stream.name, refusal, effects);
     }
-    let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
-    let record = publish.into_record(stream.history.head() + 1, stream.at(effects.now));
+    let (asker, except, arrival) = (post.asker, post.except(), post.arrival);
+    let record = post.into_record(stream.history.head() + 1, stream.at(effects.now));
     stream.remember_key(&record, effects);
     stream.accept(&record, except, arrival, effects);
-    asker.published(&stream.name, (stream.epoch, Some(record.seq)), false, effects);
+    asker.published(&stream.name, Position { epoch: stream.epoch, seq: record.seq }, false, effects);
     let (epoch, waiters) = (stream.epoch, SmallVec::new());
     stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: true }, effects);
 }
@@ -206,15 +188,15 @@ fn publish_behind(
 fn publish_on_commit(
     stream: &mut Stream,
     stored: &mut Stored,
-    publish: Publish,
+    post: Post,
     memory: Memory,
     effects: &mut OwnerEffects<'_>,
 ) {
-    let (asker, except, arrival) = (publish.asker, publish.except(), publish.arrival());
+    let (asker, except, arrival) = (post.asker, post.except(), post.arrival);
     let head = stream.history.head();
-    let known = stream.find_key(&publish.from, publish.key.as_deref(), effects.now);
+    let known = stream.find_key(&post.from, post.key(), effects.now);
     if let Some(seq) = known.filter(|seq| *seq <= head) {
-        return asker.published(&stream.name, (stream.epoch, Some(seq)), true, effects);
+        return asker.published(&stream.name, Position { epoch: stream.epoch, seq: seq }, true, effects);
     }
     if let Some(refusal) = stored.refusal(memory.for_wait) {
         return asker.refuse(&stream.name, refusal, effects);
@@ -222,20 +204,20 @@ fn publish_on_commit(
     if let Some(first) = known {
         return stored.join(first, asker);
     }
-    let record = publish.into_record(stored.next_seq(head), stream.at(effects.now));
+    let record = post.into_record(stored.next_seq(head), stream.at(effects.now));
     stream.remember_key(&record, effects);
     let (epoch, waiters) = (stream.epoch, smallvec![(asker, false)]);
     stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: false }, effects);
 }
 
 /// Answers a publish whose key is known, and one whose key cannot be remembered. Whether it was answered.
-fn is_answered(stream: &mut Stream, publish: &Publish, memory: Memory, effects: &mut OwnerEffects<'_>) -> bool {
-    if let Some(seq) = stream.find_key(&publish.from, publish.key.as_deref(), effects.now) {
-        publish.asker.published(&stream.name, (stream.epoch, Some(seq)), true, effects);
+fn is_answered(stream: &mut Stream, post: &Post, memory: Memory, effects: &mut OwnerEffects<'_>) -> bool {
+    if let Some(seq) = stream.find_key(&post.from, post.key(), effects.now) {
+        post.asker.published(&stream.name, Position { epoch: stream.epoch, seq: seq }, true, effects);
         return true;
     }
     if !memory.for_key {
-        publish.asker.refuse(&stream.name, Refusal::OVERLOADED, effects);
+        post.asker.refuse(&stream.name, Refusal::OVERLOADED, effects);
     }
     !memory.for_key
 }

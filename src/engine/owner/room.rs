@@ -1,9 +1,16 @@
 //! One room as its owner knows it: what its members see (its [`Stream`]), who numbers and who keeps that, and what waits.
 //! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
 
+mod reading;
+mod typing;
+
 use std::ops::Range;
 
+use self::reading::HistoryRange;
+use self::typing::Typing;
 use super::OwnerEffects;
+use super::answer::Asker;
+use super::asks::Origin;
 use super::largest::Filed;
 use super::leaving::Leaving;
 use super::linked::{self, Linked};
@@ -13,12 +20,16 @@ use super::presence::Presence;
 use super::stored::{self, Stored};
 use super::stream::Stream;
 use crate::base::ids::{Epoch, RoomName, Seq};
-use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, SWEEP_MS, TICK_MS, USERS_BYTES};
+use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, TICK_MS, USERS_BYTES};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
 use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
 use crate::engine::store_port::KeptKey;
+use crate::wire::protocol::{Answer, Ask, Refusal};
+
+/// Expired messages and keys are freed at multiples of this. Reads never see them after they expired.
+const SWEEP_MS: u64 = 5_000;
 
 /// Who numbers the room's publications.
 #[derive(Debug)]
@@ -76,6 +87,8 @@ pub(super) struct Room {
     pub leaving: Option<Box<Leaving>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
+    /// `None`: nobody is typing.
+    typing: Option<Box<Typing>>,
     pub entered: Entered,
 }
 
@@ -99,6 +112,7 @@ impl Room {
             pace: Bucket::default(),
             leaving: None,
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
+            typing: None,
             entered: Entered::default(),
         }
     }
@@ -107,6 +121,48 @@ impl Room {
     pub fn set_settings(&mut self, now: Now, settings: &Settings) {
         let before = self.stream.set_settings(settings);
         self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
+    }
+
+    /// Answers what is asked of the room, other than a publish.
+    pub fn answer(&mut self, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
+        let asker = origin.asker;
+        if self.is_stranger(asker) {
+            return asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
+        }
+        match ask {
+            Ask::History { after, before, limit } => {
+                self.read_history(asker, HistoryRange { after, before, limit }, effects);
+            }
+            Ask::Presence { after, limit } => self.read_presence(asker, limit, after.as_deref(), effects),
+            Ask::Typing { active } => self.show_typing(origin, active, effects),
+            Ask::Summary => asker.answer(&self.stream.name, Answer::Summary(self.summary(effects.now)), effects),
+            Ask::Publish(_) => debug_assert!(false, "a publish is not answered here"),
+        }
+    }
+
+    /// Whether the asker is a connection that is not a member.
+    pub fn is_stranger(&self, asker: Asker) -> bool {
+        asker.conn().is_some_and(|conn| !self.stream.listeners.contains(conn))
+    }
+
+    /// Whether something may be sent to the members: a home may ask before it hears that its join was refused, and a room
+    /// may carry so much only.
+    pub(super) fn admit(&mut self, asker: Asker, now: Now) -> Result<(), Refusal> {
+        if self.is_stranger(asker) {
+            return Err(Refusal::NOT_JOINED);
+        }
+        match self.stream.settings.room_message_rate {
+            Some(rate) => self.pace.try_take(rate, now.mono_us).map_err(Refusal::too_often),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nobody has ever been told of the room: it is here only because it was asked for.
+    pub fn is_unknown(&self) -> bool {
+        self.stream.history.head() == 0
+            && self.stream.listeners.members() == 0
+            && self.stream.presence.as_ref().is_none_or(|presence| presence.is_empty())
+            && self.stream.keys.is_none()
     }
 
     /// Asks the link or the store to open the room (again).
@@ -208,6 +264,15 @@ impl Room {
         }
     }
 
+    /// Time has passed: expiry, status pushes, repair of cores that are behind, questions asked again.
+    pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
+        self.stream.expire(effects.now);
+        self.tell_statuses(effects);
+        self.end_typing(effects);
+        self.stream.repair(effects);
+        self.ask_again(effects);
+    }
+
     /// Bytes for the budget.
     pub fn bytes(&self) -> Bytes {
         let stream = &self.stream;
@@ -218,6 +283,7 @@ impl Room {
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + stream.keys.as_ref().map_or(0, |keys| keys.bytes())
             + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
+            + self.typing.as_ref().map_or(0, |typing| typing.bytes())
             + stream.listeners.missed_bytes();
         let members = stream.listeners.members();
         let users = stream.presence.as_ref().filter(|presence| !presence.is_empty());
@@ -274,6 +340,7 @@ impl Room {
             linked,
             stored,
             stream.presence.as_ref().and_then(Presence::due_ms),
+            self.typing.as_ref().and_then(|typing| typing.due_ms()),
             stream.history.next_expiry_ms().map(sweep),
             stream.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
             (stream.listeners.any_behind() || stream.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),

@@ -15,13 +15,14 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use super::OwnerEffects;
-use super::answer::{Asker, Refusal};
+use super::answer::Asker;
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Epoch, Position, Seq};
 use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, PENDING_PER_ROOM_MAX, WAITING_BYTES};
 use crate::engine::record::{Record, Stretch};
 use crate::engine::settings::KeepingMode;
 use crate::engine::store_port::{KeptKey, StoreRequest};
+use crate::wire::protocol::Refusal;
 
 /// A publisher who waits for a commit, and whether its key was known.
 type Waiter = (Asker, bool);
@@ -160,7 +161,7 @@ impl Stored {
             }
             let position = Position { epoch: committed.epoch, seq: committed.record.seq };
             for (asker, is_duplicate) in committed.waiters {
-                asker.published(&stream.name, (position.epoch, Some(position.seq)), is_duplicate, effects);
+                asker.published(&stream.name, position, is_duplicate, effects);
                 answered.push((asker.conn(), Some(position)));
             }
         }

@@ -1,4 +1,4 @@
-//! Compression seen through a whole engine: who gets which bytes, and how often they are made.
+//! Compression through a whole engine: the bytes that each connection gets, and how often they are compressed.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::wire::frame::Opcode;
 const KEY: [u8; 4] = [9, 8, 7, 6];
 const MAX: usize = 1 << 20;
 
-/// What a connection has been sent: how each frame begins, and the message in it.
-type Heard = Vec<(u8, String)>;
+/// The messages sent to a connection: each frame's first byte and its inflated payload.
+type SentMessages = Vec<(u8, String)>;
 
-struct World {
+struct OneEngine {
     engine: Engine,
     output: Output,
     counters: Arc<CoreCounters>,
     now: Now,
 }
 
-impl World {
+impl OneEngine {
     fn new(compression: Option<Compression>) -> Self {
         let settings = Settings { cores: 1, compression, echo_path: "/echo".to_owned(), ..Settings::for_tests() };
         let counters = Arc::new(CoreCounters::default());
@@ -46,7 +46,7 @@ impl World {
         self.engine.handle(self.now, input, &mut self.output);
     }
 
-    /// Opens a connection at a path and gives the answer's `Sec-WebSocket-Extensions`.
+    /// Opens a connection at a path and returns the `Sec-WebSocket-Extensions` of the response.
     fn open(&mut self, slot: u32, path: &str, more: &str) -> Option<String> {
         self.engine.handle(
             self.now,
@@ -65,7 +65,7 @@ impl World {
         lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: ")).map(str::to_owned)
     }
 
-    /// The bytes of one connection in a turn; those of the others are gone.
+    /// Ends the turn and returns the bytes sent to one connection.
     fn turn(&mut self, slot: u32) -> Vec<u8> {
         self.turn_of_all().into_iter().filter(|(its, _)| *its == slot).flat_map(|(_, bytes)| bytes).collect()
     }
@@ -84,7 +84,7 @@ impl World {
     }
 }
 
-fn heard(bytes: &[u8]) -> Heard {
+fn heard(bytes: &[u8]) -> SentMessages {
     let mut decoder = ServerDecoder::default();
     let mut inflater = Inflater::default();
     let mut rest = bytes;
@@ -109,10 +109,10 @@ const DEFLATE_12: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_m
 const BINARY: &str = "Sec-WebSocket-Protocol: roomring.v1.binary\r\n";
 
 #[test]
-fn it_is_agreed_only_where_it_is_enabled_and_offered() {
-    let mut world = World::new(None);
+fn compression_is_negotiated_only_if_enabled_and_offered() {
+    let mut world = OneEngine::new(None);
     assert_eq!(world.open(0, "/ws", DEFLATE), None);
-    let mut world = World::enabled();
+    let mut world = OneEngine::enabled();
     assert_eq!(world.open(0, "/ws", ""), None);
     let plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     assert_eq!(world.open(1, "/ws", DEFLATE).as_deref(), Some(plain));
@@ -121,8 +121,8 @@ fn it_is_agreed_only_where_it_is_enabled_and_offered() {
 }
 
 #[test]
-fn a_broadcast_is_compressed_once_for_each_way_it_is_read() {
-    let mut world = World::enabled();
+fn a_broadcast_is_compressed_once_for_each_reading() {
+    let mut world = OneEngine::enabled();
     let readers = [
         (0, String::new()),
         (1, BINARY.to_owned()),
@@ -155,7 +155,7 @@ fn a_broadcast_is_compressed_once_for_each_way_it_is_read() {
     assert_eq!(world.compressed() - before, 3, "JSON for two windows and binary for one");
     assert!(world.counters.compressed_bytes_after.get() < world.counters.compressed_bytes_before.get() / 4);
 
-    // Below the threshold the plain frame is for everyone; where nothing is gained, for those who would gain nothing.
+    // Below the threshold everyone gets the plain frame, and so do readers whose frame does not get smaller.
     world.receive(0, &publish("a", "short"));
     let sends = world.turn_of_all();
     assert!(sends.iter().all(|(_, bytes)| heard(bytes)[0].0 & 0x40 == 0), "{sends:?}");
@@ -167,7 +167,7 @@ fn a_broadcast_is_compressed_once_for_each_way_it_is_read() {
         assert_eq!(compressed, [2, 3, 4].contains(&slot), "base64 gets smaller, noise does not: slot {slot}");
     }
     assert_eq!(world.compressed() - before, 5);
-    // When the last who reads so has gone, nothing is compressed for it.
+    // Nothing is compressed for a reading without members.
     for slot in 2..=6 {
         world.engine.handle(world.now, Input::Disconnected { slot }, &mut world.output);
     }
@@ -176,7 +176,7 @@ fn a_broadcast_is_compressed_once_for_each_way_it_is_read() {
     assert_eq!(world.compressed() - before, 5);
 }
 
-/// Bytes that do not get smaller.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 7_u64;
     let mut next = || {
@@ -188,7 +188,7 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn several_publications_of_a_turn_go_in_one_send_each_compressed_or_not() {
-    let mut world = World::enabled();
+    let mut world = OneEngine::enabled();
     world.open(0, "/ws?room=a", DEFLATE);
     world.turn_of_all();
     let (long, short) = ("x".repeat(500), "y");
@@ -202,8 +202,8 @@ fn several_publications_of_a_turn_go_in_one_send_each_compressed_or_not() {
 }
 
 #[test]
-fn replies_and_echoes_are_compressed_from_the_threshold_on() {
-    let mut world = World::enabled();
+fn replies_and_echoes_above_the_threshold_are_compressed() {
+    let mut world = OneEngine::enabled();
     world.open(0, "/ws?room=a", DEFLATE);
     world.turn_of_all();
     for _ in 0..5 {
@@ -225,8 +225,8 @@ fn replies_and_echoes_are_compressed_from_the_threshold_on() {
 }
 
 #[test]
-fn compressed_messages_are_taken_whole_and_in_fragments_where_it_was_agreed() {
-    let mut world = World::enabled();
+fn compressed_messages_are_accepted_whole_and_in_fragments_if_negotiated() {
+    let mut world = OneEngine::enabled();
     world.open(0, "/echo", DEFLATE);
     let text = "grüße ".repeat(60);
     let mut compressor = Compressor::new(6);
@@ -255,7 +255,7 @@ fn compressed_messages_are_taken_whole_and_in_fragments_where_it_was_agreed() {
 }
 
 #[test]
-fn what_must_not_be_compressed_or_cannot_be_inflated_ends_the_connection() {
+fn invalid_compressed_frames_close_the_connection() {
     let mut compressor = Compressor::new(9);
     let mut framed = |first: u8, payload: &[u8]| {
         let payload = compressor.compress(Window::Bits15, payload).map_or(payload.to_vec(), <[u8]>::to_vec);
@@ -274,17 +274,17 @@ fn what_must_not_be_compressed_or_cannot_be_inflated_ends_the_connection() {
         ("a message over the limit as it is", client_frame(Opcode::Binary, &[7; 65_537], KEY), 1009),
     ];
     for (what, bytes, code) in cases {
-        let mut world = World::enabled();
+        let mut world = OneEngine::enabled();
         world.open(0, "/ws", DEFLATE);
         world.receive(0, &bytes);
         let sent = heard_close(&world.turn(0));
         assert_eq!(sent, Some(code), "{what}");
         assert_eq!(world.counters.closed_protocol.get(), 1);
     }
-    let mut world = World::enabled();
+    let mut world = OneEngine::enabled();
     world.open(0, "/ws", "");
     world.receive(0, &framed(0xc1, &[b'x'; 400]));
-    assert_eq!(heard_close(&world.turn(0)), Some(1002), "not agreed");
+    assert_eq!(heard_close(&world.turn(0)), Some(1002), "not negotiated");
 }
 
 fn heard_close(bytes: &[u8]) -> Option<u16> {

@@ -1,10 +1,12 @@
-//! How often something may be done: token buckets and sliding windows, with time as an argument. Knows neither what is
-//! counted nor for whom, and refuses nobody.
+//! How often something may be done: token buckets and sliding windows, with time as an argument. Never knows what is
+//! counted or for whom, and refuses nothing itself.
 
 mod bucket;
+mod due;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use self::bucket::{Bucket, Rate};
+pub use self::due::DueKeys;
 pub use self::window::SlidingWindow;

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use super::*;
 use crate::base::ids::{ConnId, CoreId, RoomName, UserName};
 use crate::base::time::Now;
-use crate::engine::call::{Answer, Call, Whom};
-use crate::engine::hop::{Hop, MemberRef, ToOwner};
+use crate::engine::call::{Call, CallAnswer, Whom};
+use crate::engine::hop::{Hop, ToOwner};
 use crate::engine::input::Input;
 use crate::engine::outbound::Outbound;
 use crate::engine::output::{Output, Send as SendOut};
@@ -23,7 +23,7 @@ use crate::io::calls::Reply;
 use crate::io::lanes::Staged;
 use crate::io::listener::ListeningSockets;
 use crate::wire::form::Form;
-use crate::wire::protocol::ReplyTo;
+use crate::wire::protocol::{Ask, Publish, ReplyTo};
 use crate::wire::publication::DataKind;
 
 /// A connection of a [`Relay`].
@@ -58,18 +58,10 @@ impl Relay {
         let next = CoreId((core.0 + 1) % self.cores);
         if next != core {
             let user = UserName::new("relay").expect("valid");
-            let hop = ToOwner::Publish {
-                room: RoomName::new("relay").expect("valid"),
-                member: MemberRef { conn, user, reading: Form::Json.into() },
-                kind: DataKind::Json,
-                data,
-                key: None,
-                echo: true,
-                ephemeral: false,
-                arrived_us: 0,
-                trace: None,
-                reply: ReplyTo { form: Form::Json, id: None },
-            };
+            let publish = Publish { kind: DataKind::Json, data, key: None, echo: true, ephemeral: false };
+            let (room, ask) = (RoomName::new("relay").expect("valid"), Ask::Publish(publish));
+            let reply = ReplyTo { form: Form::Json, id: None };
+            let hop = ToOwner::Ask { room, conn, user, ask, arrived_us: 0, trace: None, reply };
             self.outbound.post_to_owner(next, hop);
         } else {
             self.answer(conn, &data);
@@ -144,14 +136,10 @@ impl CoreState for Relay {
             Input::Disconnected { slot } => self.close(slot, output),
             Input::Hops { hops, .. } => {
                 for hop in hops.drain(..) {
-                    let Hop::ToOwner(ToOwner::Publish { member, data, .. }) = hop else {
+                    let Hop::ToOwner(ToOwner::Ask { conn, ask: Ask::Publish(Publish { data, .. }), .. }) = hop else {
                         panic!("never sent: {hop:?}")
                     };
-                    if member.conn.home == core {
-                        self.answer(member.conn, &data)
-                    } else {
-                        self.pass_on(member.conn, data)
-                    }
+                    if conn.home == core { self.answer(conn, &data) } else { self.pass_on(conn, data) }
                 }
             }
             Input::Tick => {
@@ -159,7 +147,7 @@ impl CoreState for Relay {
                 self.next_tick_us = self.tick_us.map(|tick_us| now.mono_us + tick_us);
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
-            Input::Call { token, .. } => output.answers.push((token, Answer::Ended { count: 7, next: None })),
+            Input::Call { token, .. } => output.answers.push((token, CallAnswer::Ended { count: 7, next: None })),
             Input::Peer { .. } | Input::Settings(_) | Input::Keys(_) | Input::Link(_) | Input::Store(_) => {
                 panic!("not configured")
             }
@@ -356,7 +344,7 @@ fn a_drain_ends_when_every_core_has_let_go() {
 #[test]
 fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
     let running = RunningCores::start(1, None);
-    let ask = |sender: mpsc::Sender<Answer>| {
+    let ask = |sender: mpsc::Sender<CallAnswer>| {
         let whom = Whom::User(UserName::new("ann").expect("valid"));
         let call = Call::Disconnect { whom, from: 0, reason: None };
         running.cores[0].try_tell(Control::Call { call, reply: Reply::new(move |answer| drop(sender.send(answer))) })
@@ -367,7 +355,7 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
         let (sender, receiver) = mpsc::channel();
         ask(sender).expect("the core serves");
         let answer = receiver.recv_timeout(Duration::from_secs(5));
-        assert!(matches!(answer, Ok(Answer::Ended { count: 7, next: None })), "{answer:?}");
+        assert!(matches!(answer, Ok(CallAnswer::Ended { count: 7, next: None })), "{answer:?}");
     }
     running.tell(|| Control::Stop);
     let (sender, receiver) = mpsc::channel();
@@ -375,8 +363,8 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
     drop(ask(sender));
     running.ended.recv_timeout(Duration::from_secs(5)).expect("the core ends");
     let mut last = receiver.recv_timeout(Duration::from_secs(5));
-    if let Ok(Answer::Ended { count: 7, .. }) = last {
-        // The core took it in the turn of the stop.
+    if let Ok(CallAnswer::Ended { count: 7, .. }) = last {
+        // It was taken in the turn of the stop.
         last = receiver.recv_timeout(Duration::from_secs(5));
     }
     assert!(matches!(last, Err(mpsc::RecvTimeoutError::Disconnected)), "{last:?}");

@@ -1,5 +1,5 @@
-//! A key set from where it is: a file or an http(s) address. Every wait and every answer has a bound. Tries once; when to
-//! try again is decided above.
+//! Reads a key set from a file or from an http(s) URL. Every wait and every response is bounded. Never retries: the keeper
+//! does.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::server::file;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For the whole fetch.
+/// Time limit of the whole fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
 
 const REDIRECTS_MAX: usize = 3;
 
-/// Whether `auth.jwks` is an address rather than a file.
-pub(super) fn is_address(key_set: &str) -> bool {
+/// Whether `auth.jwks` is a URL rather than a file.
+pub(super) fn is_url(key_set: &str) -> bool {
     key_set.contains("://")
 }
 
-/// Whether the key set comes unprotected from another machine.
+/// Whether the key set comes from another machine over plain http.
 pub(super) fn is_plain_and_remote(key_set: &str) -> bool {
     let Ok(url) = Url::parse(key_set) else { return false };
     let host = url.host_str().unwrap_or_default();
@@ -36,15 +36,15 @@ pub(super) fn is_plain_and_remote(key_set: &str) -> bool {
 /// Reads the key set once.
 ///
 /// # Errors
-/// What kept it, in words without the address, which may hold a password.
+/// Why it failed, without the URL, which may hold a password.
 pub(super) async fn fetch(key_set: &str) -> Result<Material, String> {
-    if is_address(key_set) {
+    if is_url(key_set) {
         let text = fetch_text(key_set).await?;
-        return Material::from_key_set(&text).map_err(|error| format!("the answer {error}"));
+        return Material::from_key_set(&text).map_err(|error| format!("the response {error}"));
     }
     let path = key_set.to_owned();
     let read = tokio::task::spawn_blocking(move || files::read_key_set(&path)).await;
-    read.unwrap_or_else(|_| Err("reading it failed".into()))
+    read.unwrap_or_else(|_| Err("reading the file failed".into()))
 }
 
 async fn fetch_text(address: &str) -> Result<String, String> {
@@ -53,35 +53,35 @@ async fn fetch_text(address: &str) -> Result<String, String> {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(FETCH_TIMEOUT)
         .redirect(Policy::limited(REDIRECTS_MAX))
-        // A redirect must not lead out of what https protects.
+        // A redirect must not lead from https to http.
         .https_only(address.starts_with("https://"))
         .user_agent(concat!("roomring/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(cannot)?;
     let mut response = client.get(address).send().await.map_err(cannot)?;
     if !response.status().is_success() {
-        return Err(format!("the answer has status {}", response.status().as_u16()));
+        return Err(format!("the response has status {}", response.status().as_u16()));
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(cannot)? {
         body.extend_from_slice(&chunk);
         if body.len() > KEY_FILE_BYTES_MAX {
-            return Err(format!("the answer is larger than {} KiB", KEY_FILE_BYTES_MAX >> 10));
+            return Err(format!("the response is larger than {} KiB", KEY_FILE_BYTES_MAX >> 10));
         }
     }
-    file::text(body).map_err(|wrong| format!("the answer {wrong}"))
+    file::text(body).map_err(|error| format!("the response {error}"))
 }
 
-/// An error and what caused it, the last of which says most.
+/// An error with its causes; the last one is the system's.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        words.push_str(": ");
-        words.push_str(&error.to_string());
+        text.push_str(": ");
+        text.push_str(&error.to_string());
         cause = error.source();
     }
-    words
+    text
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_is_taken_for_safe_on_this_machine_alone() {
+    fn plain_http_is_safe_only_on_this_machine() {
         for (address, is_unsafe) in [
             ("http://idp.example/keys", true),
             ("http://10.0.0.1/keys", true),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_byte_order_mark_before_an_answer_is_no_part_of_it() {
+    async fn a_byte_order_mark_before_a_response_is_skipped() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -117,12 +117,12 @@ mod tests {
             socket
         });
         let error = fetch(&format!("http://{address}/keys")).await.expect_err("it has no key");
-        assert!(error.starts_with("the answer holds no public key"), "{error}");
+        assert!(error.starts_with("the response holds no public key"), "{error}");
         drop(server.await);
     }
 
     #[tokio::test]
-    async fn errors_do_not_tell_the_address() {
+    async fn errors_do_not_show_the_url() {
         // Port 1 of loopback: nobody listens.
         let error = fetch("http://me:hunter2@127.0.0.1:1/keys?a=hunter2").await.expect_err("nobody listens");
         assert!(!error.contains("hunter2") && !error.is_empty(), "{error}");

@@ -1,6 +1,6 @@
-//! Keeps the cores' keys as they should be: reads the key set when the schedule says so, and everything again on SIGHUP.
-//! What cannot be read leaves the keys as they were, unless they came from somewhere else: the keys of a source that is
-//! no longer configured are dropped at once.
+//! Keeps the cores' token keys current: reads the key set by schedule and when a core asks for it, and everything on
+//! SIGHUP. A failed read leaves the keys unchanged, but keys of a source that is no longer configured are dropped at once.
+//! Never verifies a token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -9,27 +9,29 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use super::fetch;
 use super::schedule::Schedule;
-use super::{Settings, Wrong, fetch};
+use super::settings::{AuthMistake, AuthSettings};
 use crate::base::breaker::BreakerState;
+use crate::control::{Observed, Readiness};
 use crate::engine::access::{Keys, Material, PassedOver, Renewal};
 use crate::io::clock;
 use crate::io::core::CoreHandle;
 use crate::io::services::{CallForKeys, Control};
 
-/// A failure that goes on is logged at most this often.
-const LOG_AGAIN_MS: u64 = 60_000;
+/// A persistent failure is logged once in this time.
+const LOG_INTERVAL_MS: u64 = 60_000;
 
-/// A core whose channel is full is told again after this.
-const TELL_AGAIN: Duration = Duration::from_millis(20);
+/// Pause before the keys are sent again to a core whose channel is full.
+const SEND_AGAIN: Duration = Duration::from_millis(20);
 
-/// How often that is tried. A core that has not emptied its channel by then has more trouble than old keys.
-const TELLS_MAX: usize = 250;
+/// Attempts to send keys to one core. A core that does not empty its channel in that time has worse problems than old keys.
+const SENDS_MAX: usize = 250;
 
-/// A call that nothing comes of is answered after this.
-const ANSWER_AFTER: Duration = Duration::from_millis(100);
+/// Delay of the response to a call that leads to no read, so that cores do not repeat it at once.
+const RESPONSE_DELAY: Duration = Duration::from_millis(100);
 
-/// How the key set stands, for the control address.
+/// The state of the key set, for the control address.
 #[derive(Debug, Default)]
 pub struct KeySetState {
     obtained: AtomicBool,
@@ -37,15 +39,13 @@ pub struct KeySetState {
 }
 
 impl KeySetState {
-    /// Whether there is nothing to wait for: the set has been read, or none is configured.
-    #[must_use]
-    pub fn is_obtained(&self) -> bool {
+    /// Whether the key set has been read, or none is configured.
+    fn is_obtained(&self) -> bool {
         self.obtained.load(Ordering::Relaxed)
     }
 
-    /// The breaker around the reads.
-    #[must_use]
-    pub fn breaker(&self) -> BreakerState {
+    /// The breaker around reads.
+    fn breaker(&self) -> BreakerState {
         match self.breaker.load(Ordering::Relaxed) {
             2 => BreakerState::Open,
             1 => BreakerState::HalfOpen,
@@ -54,42 +54,53 @@ impl KeySetState {
     }
 }
 
-/// Tells the keeper to read everything again.
+impl Observed for KeySetState {
+    fn readiness(&self) -> Option<Readiness> {
+        let fault = (!self.is_obtained()).then(|| "the key set of auth.jwks has not been read yet".to_owned());
+        Some(Readiness { part: "keys", fault })
+    }
+
+    fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        vec![("jwks", self.breaker())]
+    }
+}
+
+/// Sends changed settings to the keeper.
 #[derive(Debug)]
-pub struct Reloads(watch::Sender<Settings>);
+pub struct Reloads(watch::Sender<AuthSettings>);
 
 impl Reloads {
-    /// With these settings, which have been checked.
-    pub fn reload(&self, settings: Settings) {
-        // Without a keeper the process is ending.
+    /// Replaces the settings, which have been checked.
+    pub fn reload(&self, settings: AuthSettings) {
+        // Without a receiver the process is ending.
         let _ = self.0.send(settings);
     }
 }
 
-/// What there is to verify with, and how it is renewed.
+/// Owns the keys, and sends them to the cores.
 #[derive(Debug)]
 pub struct Keeper {
-    settings: Settings,
+    settings: AuthSettings,
     fixed: Material,
-    /// The key set's keys, once it has been read.
+    /// The keys of the key set, once it has been read.
     renewed: Option<Material>,
     schedule: Schedule,
     state: Arc<KeySetState>,
     calls: Arc<Notify>,
-    reloads: watch::Receiver<Settings>,
-    /// Somebody waits for keys.
+    reloads: watch::Receiver<AuthSettings>,
+    /// A core waits for keys.
     is_called: bool,
     logged_ms: Option<u64>,
-    /// Keys of the set that cannot be used, as the log has them.
-    passed_over: Vec<PassedOver>,
+    /// The unusable keys of the set that have been logged.
+    unusable: Vec<PassedOver>,
 }
 
 impl Keeper {
-    /// Reads what is in files of this host.
+    /// Reads the keys that are configured directly or in a PEM file.
     ///
     /// # Errors
-    /// What is wrong with one.
-    pub fn new(settings: Settings) -> Result<(Self, Reloads), Wrong> {
+    /// The mistake in the file.
+    pub fn new(settings: AuthSettings) -> Result<(Self, Reloads), AuthMistake> {
         let (sender, reloads) = watch::channel(settings.clone());
         let keeper = Self {
             fixed: settings.read_fixed()?,
@@ -100,25 +111,25 @@ impl Keeper {
             reloads,
             is_called: false,
             logged_ms: None,
-            passed_over: Vec::new(),
+            unusable: Vec::new(),
             settings,
         };
         keeper.show();
         Ok((keeper, Reloads(sender)))
     }
 
-    /// How the key set stands.
+    /// The state of the key set.
     pub fn state(&self) -> Arc<KeySetState> {
         self.state.clone()
     }
 
-    /// What cores call by.
+    /// How cores ask for keys.
     pub fn call(&self) -> CallForKeys {
         let calls = self.calls.clone();
         CallForKeys(Arc::new(move || calls.notify_one()))
     }
 
-    /// The keys of now.
+    /// The current keys.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::new(self.make_keys())
     }
@@ -128,21 +139,21 @@ impl Keeper {
         let (material, renewal) = match &self.renewed {
             _ if self.settings.jwks.is_empty() => (fixed, Renewal::None),
             None => (fixed, Renewal::Awaited),
-            // The bound was met when the set was read; the PEM file read since may have more.
+            // Both fitted when the set was read, but the PEM file may have grown since.
             Some(renewed) => (fixed.clone().and(renewed.clone()).unwrap_or(fixed), Renewal::Renewed),
         };
         Keys::new(material, expected, renewal)
     }
 
-    /// Reads the key set for the first time, so that a server that says it is ready knows its keys if they can be had.
+    /// Reads the key set for the first time, so that a ready server has its keys if they are available.
     pub async fn begin(&mut self, cores: &[CoreHandle]) {
         if !self.settings.jwks.is_empty() {
             self.read(cores).await;
         }
     }
 
-    /// Goes on until it is dropped.
-    pub async fn run(mut self, cores: Vec<CoreHandle>) {
+    /// Runs until it is dropped.
+    pub async fn run(mut self, cores: Arc<[CoreHandle]>) {
         loop {
             let has_set = !self.settings.jwks.is_empty();
             let wait_ms = self.schedule.due_ms().saturating_sub(clock::now().mono_ms());
@@ -161,9 +172,9 @@ impl Keeper {
         if !self.settings.jwks.is_empty() && self.schedule.call(clock::now().mono_ms()) {
             self.is_called = true;
         } else {
-            // Nobody is to wait for what does not come; nor is one to ask again as fast as that can be said.
-            sleep(ANSWER_AFTER).await;
-            tell(cores, &self.keys()).await;
+            // No read follows: the cores must not wait, but must not ask again at once either.
+            sleep(RESPONSE_DELAY).await;
+            send_keys(cores, &self.keys()).await;
         }
     }
 
@@ -174,11 +185,11 @@ impl Keeper {
             self.show();
             let read = tokio::select! {
                 read = fetch::fetch(&self.settings.jwks) => read,
-                // Told to read from somewhere else, perhaps: what is under way is no longer wanted.
+                // A reload may name another source: abandon the read in flight.
                 Ok(()) = self.reloads.changed() => return self.reload(cores).await,
             };
             let read = read.and_then(|set| {
-                // Both together must be within the bound.
+                // Both together must not exceed the maximum number of keys.
                 self.fixed.clone().and(set.clone()).map(|_| set).map_err(|error| format!("the set {error}"))
             });
             let now_ms = clock::now().mono_ms();
@@ -186,20 +197,20 @@ impl Keeper {
             match read {
                 Ok(set) => {
                     if self.renewed.is_none() || self.logged_ms.is_some() {
-                        tracing::info!(keys = set.count(), "the key set of auth.jwks has been read");
+                        tracing::info!(keys = set.count(), "key set of auth.jwks read");
                     }
                     self.logged_ms = None;
-                    self.tell_passed_over(&set);
+                    self.log_unusable(&set);
                     self.renewed = Some(set);
                     has_news = true;
                 }
-                Err(why) => self.complain(now_ms, &why),
+                Err(why) => self.log_failure(now_ms, &why),
             }
         }
         self.show();
         if has_news || std::mem::take(&mut self.is_called) {
             self.is_called = false;
-            tell(cores, &Arc::new(self.make_keys().as_of(began_ms))).await;
+            send_keys(cores, &Arc::new(self.make_keys().as_of(began_ms))).await;
         }
     }
 
@@ -208,8 +219,8 @@ impl Keeper {
         self.schedule.restart(clock::now().mono_ms());
         match settings.read_fixed() {
             Ok(fixed) => self.fixed = fixed,
-            Err(Wrong { key, text }) => {
-                return tracing::error!(key = format!("auth.{key}"), %text, "the keys are kept as they were");
+            Err(AuthMistake { key, text }) => {
+                return tracing::error!(key = format!("auth.{key}"), %text, "keeping the previous token keys");
             }
         }
         settings.warn();
@@ -217,18 +228,18 @@ impl Keeper {
             let dropped = self.renewed.take().map_or(0, |set| set.count());
             self.logged_ms = None;
             if !settings.jwks.is_empty() {
-                let words = "auth.jwks names another key set: the keys of the former one no longer count, and the server is \
-                             not ready until the new one has been read";
-                tracing::warn!(dropped, "{words}");
+                let message = "auth.jwks names another key set: the keys of the previous one are dropped, and the server is \
+                             not ready until it has read the new one";
+                tracing::warn!(dropped, "{message}");
             }
         }
         self.settings = settings;
         self.show();
-        // Whoever waits for keys waits on where a set is about to be read.
+        // Connections that wait for keys wait for the coming read of the set, if there is one.
         let as_of_ms = if self.settings.jwks.is_empty() { u64::MAX } else { 0 };
         let keys = Arc::new(self.make_keys().as_of(as_of_ms));
-        tracing::info!(keys = keys.count(), "the keys of tokens have been read again");
-        tell(cores, &keys).await;
+        tracing::info!(keys = keys.count(), "token keys reloaded");
+        send_keys(cores, &keys).await;
     }
 
     fn show(&self) {
@@ -237,44 +248,44 @@ impl Keeper {
         self.state.breaker.store(self.schedule.breaker() as u8, Ordering::Relaxed);
     }
 
-    fn complain(&mut self, now_ms: u64, why: &str) {
-        if self.logged_ms.is_none_or(|logged_ms| now_ms >= logged_ms + LOG_AGAIN_MS) {
+    fn log_failure(&mut self, now_ms: u64, why: &str) {
+        if self.logged_ms.is_none_or(|logged_ms| now_ms >= logged_ms + LOG_INTERVAL_MS) {
             self.logged_ms = Some(now_ms);
             match &self.renewed {
                 Some(set) => {
                     let kept = set.count();
-                    tracing::warn!(why, kept, "the key set of auth.jwks cannot be read; the keys of before are kept");
+                    tracing::warn!(why, kept, "the key set of auth.jwks cannot be read; keeping the previous keys");
                 }
                 None => {
                     let others = self.fixed.count();
-                    tracing::warn!(why, others, "the key set of auth.jwks cannot be read, and never was: not ready");
+                    tracing::warn!(why, others, "the key set of auth.jwks cannot be read, so the server is not ready");
                 }
             }
         }
     }
 
-    /// Names the keys of a set that cannot be used, once.
-    fn tell_passed_over(&mut self, set: &Material) {
-        if self.passed_over != set.passed_over() {
-            self.passed_over = set.passed_over().to_vec();
-            for PassedOver { key, why } in &self.passed_over {
+    /// Logs the unusable keys of a set once.
+    fn log_unusable(&mut self, set: &Material) {
+        if self.unusable != set.passed_over() {
+            self.unusable = set.passed_over().to_vec();
+            for PassedOver { key, why } in &self.unusable {
                 tracing::warn!(key, why, "a key of auth.jwks cannot be used");
             }
         }
     }
 }
 
-/// Gives the keys to every core. What is already on its way to one comes before them.
-async fn tell(cores: &[CoreHandle], keys: &Arc<Keys>) {
+/// Sends the keys to every core, behind the messages that its channel holds already.
+async fn send_keys(cores: &[CoreHandle], keys: &Arc<Keys>) {
     for (core, handle) in cores.iter().enumerate() {
-        let mut tells = 0;
+        let mut sends = 0;
         while handle.try_tell(Control::Keys(keys.clone())).is_err() {
-            tells += 1;
-            if tells == TELLS_MAX {
-                tracing::warn!(core, "the core did not take the new keys");
+            sends += 1;
+            if sends == SENDS_MAX {
+                tracing::warn!(core, "cannot send the new token keys to the core: its channel is full");
                 break;
             }
-            sleep(TELL_AGAIN).await;
+            sleep(SEND_AGAIN).await;
         }
     }
 }

@@ -1,22 +1,22 @@
-//! When a key set is read again: now and then, soon after a failure, and when a token names a key that is not known, but
-//! never often. Time comes in as an argument.
+//! The schedule of key set reads: periodic, soon after a failure, and early when a token names an unknown key, but never
+//! often. Takes the time as an argument; reads nothing.
 
 use crate::base::breaker::{Breaker, BreakerState};
 
-/// Between two reads that succeed: the time after which a key that was taken out no longer counts.
+/// Interval between successful reads, and so the time after which a removed key is no longer accepted.
 const REFRESH_MS: u64 = 300_000;
 
-/// After a read that failed.
+/// Delay after a failed read.
 const RETRY_MS: u64 = 1_000;
 
-/// Between two reads, however many unknown keys are named.
+/// Minimum interval between reads, however many unknown keys tokens name.
 const BETWEEN_MS: u64 = 2_000;
 
-/// Failures in a row that open the breaker, and for how long.
+/// Consecutive failures that open the breaker, and how long it stays open.
 const FAILURES_MAX: u32 = 5;
 const RESET_MS: u64 = 10_000;
 
-/// When to read.
+/// When to read the key set.
 #[derive(Debug)]
 pub(super) struct Schedule {
     breaker: Breaker,
@@ -25,7 +25,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// At once.
+    /// With the first read due at once.
     pub(super) fn new() -> Self {
         Self { breaker: Breaker::new(FAILURES_MAX, RESET_MS), due_ms: 0, began_ms: None }
     }
@@ -39,7 +39,7 @@ impl Schedule {
         self.breaker.state()
     }
 
-    /// A key is missing: sooner. Not while failures have opened the breaker: returns whether a read comes of it.
+    /// A token names an unknown key: brings the next read forward, unless the breaker is open. Returns whether it did.
     pub(super) fn call(&mut self, now_ms: u64) -> bool {
         if self.breaker.state() == BreakerState::Open && now_ms < self.due_ms {
             return false;
@@ -49,12 +49,12 @@ impl Schedule {
         true
     }
 
-    /// Elsewhere, or told to by the operator: at once, whatever failed before.
+    /// Makes a read due at once and forgets failures, for another source or on request of the operator.
     pub(super) fn restart(&mut self, now_ms: u64) {
         *self = Self { due_ms: now_ms, ..Self::new() };
     }
 
-    /// Whether a read may begin now; if not it is due later.
+    /// Begins a read if the breaker lets it pass; otherwise postpones it.
     pub(super) fn try_begin(&mut self, now_ms: u64) -> bool {
         match self.breaker.try_pass(now_ms) {
             Ok(()) => {
@@ -68,7 +68,7 @@ impl Schedule {
         }
     }
 
-    /// How the read ended.
+    /// Records the result of a read.
     pub(super) fn ended(&mut self, now_ms: u64, succeeded: bool) {
         if succeeded {
             self.breaker.succeeded();
@@ -84,7 +84,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// Reads that all end alike within 100 ms, for so long, with a call every 50 ms if any. Gives when each began.
+    /// Plays reads that all have one result, with a call every 50 ms or none. Returns when each began.
     fn reads(schedule: &mut Schedule, from_ms: u64, for_ms: u64, succeed: bool, calls: bool) -> Vec<u64> {
         let mut began = Vec::new();
         for now_ms in (from_ms..from_ms + for_ms).step_by(50) {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_can_be_read_is_read_every_five_minutes() {
+    fn successful_reads_repeat_every_five_minutes() {
         assert_eq!(reads(&mut Schedule::new(), 0, 900_000, true, false), [0, 300_000, 600_000]);
     }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_open_the_breaker_and_calls_do_not_go_round_it() {
+    fn failures_open_the_breaker_for_calls_too() {
         let mut schedule = Schedule::new();
         let began = reads(&mut schedule, 0, 30_000, false, true);
         assert_eq!(began, [0, 1_000, 2_000, 3_000, 4_000, 14_000, 24_000]);

@@ -1,39 +1,41 @@
-//! `[[rooms.class]]`: rooms whose name matches a pattern differ in some keys.
+//! `[[rooms.class]]`: other values of some keys for rooms with names that match a pattern. Judges no value against another.
 
 use std::collections::BTreeMap;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Setting;
-use super::keys::{KEYS, Key};
-use super::kind::{Raw, raw_of};
-use super::load::{in_order, read_value};
+use super::key::Key;
+use super::keys::KEYS;
+use super::kind::SettingValue;
 use super::nearest;
 use super::origin::{Mistake, Origin};
+use super::raw::{Raw, raw_of};
+use super::read::{in_order, printable, read_value};
+use super::setting::Setting;
 
-/// Classes in one configuration: each join of a room may try them all.
+/// Classes in one configuration. Opening a room may try every one.
 pub const CLASSES_MAX: usize = 256;
 
-/// What `rooms.class` must be.
+/// Completes "`rooms.class` must be …".
 pub(super) const EXPECTED: &str = "a list of tables such as [[rooms.class]] or [{pattern = \"news:*\"}]";
 
 /// Bytes of a pattern.
 const PATTERN_BYTES_MAX: usize = 256;
 
-/// The rooms whose name matches, and what differs for them.
+/// Rooms with names that match a pattern, and the values that differ for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
     /// `*` stands for any run of bytes.
     pub pattern: String,
-    /// Where the pattern stands.
+    /// The place of the pattern.
     pub origin: Origin,
-    /// By index in [`KEYS`].
+    /// Other values, by index in [`KEYS`].
     pub overrides: BTreeMap<usize, Setting>,
 }
 
 impl Class {
-    /// Whether both say the same of the keys that count, wherever they say it.
+    /// Whether both have the same pattern and the same values of the keys that count.
     #[must_use]
     pub fn is_same_as(&self, other: &Class, counts: impl Fn(&Key) -> bool) -> bool {
         let values = |class: &Class| -> Vec<_> {
@@ -58,7 +60,7 @@ pub(super) fn read(
         return (classes, mistakes);
     };
     if items.len() > CLASSES_MAX {
-        let text = format!("there are more than {CLASSES_MAX} classes; use wider patterns");
+        let text = format!("more than {CLASSES_MAX} classes; use wider patterns");
         mistakes.push(Mistake::unreadable(origin, "rooms.class", text));
     }
     for item in items.iter().take(CLASSES_MAX) {
@@ -74,7 +76,10 @@ pub(super) fn read(
         let class = read_class(table, origin_of, &at, &mut mistakes);
         match classes.iter().find(|earlier| earlier.pattern == class.pattern) {
             Some(earlier) if !class.pattern.is_empty() => {
-                let text = format!("{:?} is the pattern of the class at {} too", class.pattern, earlier.origin);
+                let text = format!(
+                    "{:?} is already the pattern of the class at {}; write one class for it",
+                    class.pattern, earlier.origin
+                );
                 mistakes.push(Mistake::unreadable(&class.origin, "rooms.class.pattern", text));
             }
             _ => classes.push(class),
@@ -105,12 +110,11 @@ fn read_class(
             })
         };
         if let Err(text) = result {
-            let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
-            mistakes.push(Mistake::unreadable(&origin, format!("rooms.class.{name}"), text));
+            mistakes.push(Mistake::unreadable(&origin, format!("rooms.class.{}", printable(name)), text));
         }
     }
     if !has_pattern {
-        let text = "pattern is missing; write the names of the rooms that are meant, such as pattern = \"news:*\"";
+        let text = "the class has no pattern; add one, such as pattern = \"news:*\"";
         mistakes.push(Mistake::unreadable(at, "rooms.class", text));
     }
     class
@@ -130,14 +134,14 @@ fn read_pattern(raw: &Raw) -> Result<String, String> {
     }
 }
 
-fn read_override(name: &str, raw: &Raw) -> Result<(usize, super::kind::Value), String> {
+fn read_override(name: &str, raw: &Raw) -> Result<(usize, SettingValue), String> {
     let known = KEYS.iter().position(|key| key.name == name && (key.by_class || key.section == "rooms"));
     match known {
         Some(index) if KEYS[index].by_class => Ok((index, read_value(&KEYS[index], raw)?)),
         Some(index) => {
             let path = KEYS[index].path();
-            Err(format!("this belongs to connections and users, not to rooms; set {path} for all of them"))
+            Err(format!("a class of rooms cannot set this key; set {path} for all rooms"))
         }
-        None => Err(format!("unknown key; the nearest that a class may set is {}", nearest::nearest_by_class(name))),
+        None => Err(format!("unknown key in a class; did you mean {}?", nearest::nearest_by_class(name))),
     }
 }

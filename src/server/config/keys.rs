@@ -1,115 +1,13 @@
-//! Every key there is: its kind, range, default and meaning. Reading, checking, printing and the search for the nearest
-//! known key all go by this table.
+//! Every configuration key. Reading, checking, printing and the search for the nearest known key go by this table. Reads
+//! no source.
 
 use std::sync::LazyLock;
 
-use super::kind::{Kind, Raw, TextRule, Value};
-
-/// How much of a value must not be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrecy {
-    /// Nothing.
-    Open,
-    /// All of it.
-    Secret,
-    /// The password of a URL.
-    Url,
-}
-
-/// When a new value takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// On SIGHUP.
-    Hangup,
-    /// At the next start.
-    Restart,
-}
-
-/// One key of the configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// Its table.
-    pub section: &'static str,
-    /// Its name in the table.
-    pub name: &'static str,
-    /// Type and range.
-    pub kind: Kind,
-    /// As it could be written in the environment.
-    pub default: &'static str,
-    /// What it does, in one line.
-    pub doc: &'static str,
-    /// The part of the product that any other value than the default would need and that is not there yet.
-    pub needs: Option<&'static str>,
-    /// Whether it is shown.
-    pub secrecy: Secrecy,
-    /// Whether a `[[rooms.class]]` may override it.
-    pub by_class: bool,
-    /// When a change takes effect.
-    pub reload: Reload,
-}
-
-impl Key {
-    const fn new(
-        section: &'static str,
-        name: &'static str,
-        kind: Kind,
-        default: &'static str,
-        doc: &'static str,
-    ) -> Self {
-        Self {
-            section,
-            name,
-            kind,
-            default,
-            doc,
-            needs: None,
-            secrecy: Secrecy::Open,
-            by_class: false,
-            reload: Reload::Restart,
-        }
-    }
-
-    const fn needs(mut self, part: &'static str) -> Self {
-        self.needs = Some(part);
-        self
-    }
-
-    const fn secrecy(mut self, secrecy: Secrecy) -> Self {
-        self.secrecy = secrecy;
-        self
-    }
-
-    const fn by_class(mut self) -> Self {
-        self.by_class = true;
-        self
-    }
-
-    const fn hangup(mut self) -> Self {
-        self.reload = Reload::Hangup;
-        self
-    }
-
-    /// `section.key`.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("{}.{}", self.section, self.name)
-    }
-
-    /// `ROOMRING_SECTION__KEY`.
-    #[must_use]
-    pub fn env_name(&self) -> String {
-        format!("{ENV_PREFIX}{}__{}", self.section.to_ascii_uppercase(), self.name.to_ascii_uppercase())
-    }
-
-    /// The default, read.
-    #[must_use]
-    pub fn default_value(&self) -> Value {
-        self.kind.parse(&Raw::Word(self.default.into())).expect("a test reads every default")
-    }
-}
-
-/// What every environment variable of the server begins with.
-pub const ENV_PREFIX: &str = "ROOMRING_";
+use super::choices::{
+    AUTH_MODES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES, STORE_KINDS, words,
+};
+use super::key::{Key, Secrecy};
+use super::kind::{Kind, TextRule};
 
 /// Index in [`KEYS`] of `section.key`.
 #[must_use]
@@ -165,35 +63,24 @@ const URL: Kind = text("a URL such as \"scheme://host:port\", or \"\" for none",
 const OTLP: Kind = text("an http or https URL such as \"http://127.0.0.1:4318\", or \"\" for none", |text| {
     text.is_empty() || crate::control::is_endpoint(text)
 });
-const PART: Kind =
-    text("a part such as \"1/1000\" or \"0.001\", from 0 to 1", |text| super::part::parse_part(text).is_some());
 const NODE: Kind = text("\"auto\", or 1 to 64 letters, digits, '.', '_' and '-'", is_node);
 const ECHO_PATH: Kind =
-    text("\"\", or a path that begins with \"/\" and is neither \"/ws\" nor \"/health\"", is_echo_path);
-const LEVEL: Kind =
-    text("a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"", |text| {
-        super::level::parse_level(text).is_some()
-    });
+    text("a path such as \"/echo\" other than \"/ws\" and \"/health\", or \"\" for none", is_echo_path);
 const ORIGINS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
-    // Which of them can ever match, `check` says with the reason.
+    // Whether an origin can ever match, `check` says with the reason.
     check: |text| (1..=255).contains(&text.len()),
 });
 const HOSTS: Kind = Kind::Texts(TextRule {
     expected: "\"*\" or a host such as \"chat.example.com\" or \"*.example.com\", of at most 255 bytes",
     check: |text| (1..=255).contains(&text.len()),
 });
-const FORWARDED: Kind = Kind::Choice(&["X-Forwarded-For", "Forwarded"]);
-const NETWORKS: Kind = Kind::Texts(TextRule {
-    expected: "a network such as \"10.0.0.0/8\" or an IP address",
-    check: |text| super::networks::parse_network(text).is_some(),
-});
 const SEND_BYTES: Kind = size(0, 64 * MIB);
 const PREFIX: Kind = text("1 to 64 letters, digits, '.', '_', ':' and '-'", |text| {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 });
 
-/// Whether a machine may be called so.
+/// Whether a machine may have this name.
 #[must_use]
 pub fn is_node(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -206,58 +93,110 @@ fn is_echo_path(path: &str) -> bool {
 }
 
 const INBOXES: &str = "inboxes";
+const SESSIONS: &str = "sessions that outlive their connections";
 const ROLES: &str = "membership with roles";
 const STORE: &str = "durable storage";
 const LINK: &str = "the link between machines";
 
 /// Every key, section by section, in the order in which they are printed.
 pub static KEYS: &[Key] = &[
-    Key::new("server", "listen", Kind::Addresses, "127.0.0.1:8080", "where clients connect; port 0 picks a free one"),
-    Key::new("server", "cores", Kind::Cores, "auto", "executors: how many, or on which CPUs"),
-    Key::new("server", "pin", Kind::Bool, "true", "keep each executor on a CPU of its own"),
+    Key::new(
+        "server",
+        "listen",
+        Kind::Addresses,
+        "127.0.0.1:8080",
+        "addresses that clients connect to; port 0 picks a free one",
+    ),
+    Key::new("server", "cores", Kind::Cores, "auto", "number of executors, or the CPUs that they run on"),
+    Key::new("server", "pin", Kind::Bool, "true", "pin each executor to its own CPU"),
     Key::new(
         "server",
         "max_connections",
         count(1, 16_000_000),
         "1_000_000",
-        "open WebSockets of the process; over it upgrades get 503",
+        "open WebSockets of the process; above it upgrades get 503",
     )
     .hangup(),
-    Key::new("server", "max_message_bytes", size(256, 64 * MIB), "64KiB", "largest message taken from a client"),
-    Key::new("server", "echo_path", ECHO_PATH, "", "a path where every message is answered with itself"),
-    Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connections prepared before a peak"),
-    Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest drain"),
-    Key::new("server", "trusted_proxies", NETWORKS, "[]", "networks of proxies that are trusted for client addresses"),
-    Key::new("server", "forwarded_header", FORWARDED, "X-Forwarded-For", "the header in which they name the client"),
-    Key::new("server", "allowed_hosts", HOSTS, "[]", "hosts taken beside the listen addresses and loopback names")
-        .hangup(),
-    Key::new("server", "proxy_protocol", Kind::Bool, "false", "those networks begin with a PROXY protocol header"),
-    Key::new("server", "node", NODE, "auto", "this machine's name in a fleet; auto: its host name"),
+    Key::new("server", "max_message_bytes", size(256, 64 * MIB), "64KiB", "largest message accepted from a client"),
+    Key::new(
+        "server",
+        "echo_path",
+        ECHO_PATH,
+        "",
+        "path that echoes every message, for benchmarks and conformance suites; \"\" = none",
+    ),
+    Key::new("server", "warm_connections", count(0, 16_000_000), "0", "connection structures allocated at the start"),
+    Key::new("server", "shutdown_grace", duration(0, HOUR), "30s", "longest time that a drain takes"),
+    Key::new("server", "trusted_proxies", Kind::Networks, "[]", "proxies trusted for client addresses"),
+    Key::new(
+        "server",
+        "forwarded_header",
+        Kind::Choice(&words(&FORWARDED_HEADERS)),
+        "X-Forwarded-For",
+        "header from which the client address is read",
+    ),
+    Key::new(
+        "server",
+        "allowed_hosts",
+        HOSTS,
+        "[]",
+        "hosts accepted beside the listen addresses and loopback names; \"*\" = any",
+    )
+    .hangup(),
+    Key::new(
+        "server",
+        "proxy_protocol",
+        Kind::Bool,
+        "false",
+        "expect a PROXY protocol header (version 1 or 2) from trusted proxies",
+    ),
+    Key::new("server", "node", NODE, "auto", "name of this machine in a fleet; auto = its host name"),
     //
-    Key::new("tls", "certificate", FILE, "", "certificate chain, PEM").hangup(),
-    Key::new("tls", "key", FILE, "", "private key, PEM").hangup(),
+    Key::new("tls", "certificate", FILE, "", "PEM file with the certificate chain; \"\" = plain TCP").hangup(),
+    Key::new("tls", "key", FILE, "", "PEM file with the private key").hangup(),
     //
-    Key::new("control", "listen", Kind::Address, "127.0.0.1:8081", "API, metrics, statistics, health, readiness"),
-    Key::new("control", "api_key", API_KEY, "", "X-API-Key; needed when listen is not loopback")
+    Key::new(
+        "control",
+        "listen",
+        Kind::Address,
+        "127.0.0.1:8081",
+        "address of the API, metrics, statistics, health and readiness",
+    ),
+    Key::new("control", "api_key", API_KEY, "", "expected in X-API-Key; required unless the address is loopback")
         .secrecy(Secrecy::Secret)
         .hangup(),
-    Key::new("control", "api_rate", Kind::Rate, "2000/s", "requests to the API; burst: twice as many").hangup(),
+    Key::new("control", "api_rate", Kind::Rate, "2000/s", "rate limit of API requests; bursts of twice as many")
+        .hangup(),
     //
-    Key::new("auth", "mode", Kind::Choice(&["open", "jwt"]), "open", "who may connect: anyone, or who has a token"),
-    Key::new("auth", "hmac_secret", FREE_TEXT, "", "HS256, HS384, HS512; at least 32 bytes, from a random source")
+    Key::new(
+        "auth",
+        "mode",
+        Kind::Choice(&words(&AUTH_MODES)),
+        "open",
+        "open = anyone may connect; jwt = only with a token",
+    ),
+    Key::new("auth", "hmac_secret", FREE_TEXT, "", "secret for HS256, HS384 and HS512; use at least 32 random bytes")
         .secrecy(Secrecy::Secret)
         .hangup(),
-    Key::new("auth", "public_key_file", FILE, "", "RS*, PS*, ES256, ES384, EdDSA: public keys in PEM").hangup(),
-    Key::new("auth", "jwks", JWKS, "", "file or http(s) address of a key set, read again while serving")
+    Key::new("auth", "public_key_file", FILE, "", "PEM file with public keys for RS*, PS*, ES256, ES384 and EdDSA")
+        .hangup(),
+    Key::new("auth", "jwks", JWKS, "", "JSON Web Key Set, a file or an http(s) address; read again while serving")
         .secrecy(Secrecy::Url)
         .hangup(),
-    Key::new("auth", "audience", FREE_TEXT, "", "required in aud; \"\": any").hangup(),
-    Key::new("auth", "issuer", FREE_TEXT, "", "required iss; \"\": any").hangup(),
-    Key::new("auth", "allowed_origins", ORIGINS, "[]", "browser origins taken beside the same host and port").hangup(),
-    Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock difference forgiven in exp and nbf").hangup(),
+    Key::new("auth", "audience", FREE_TEXT, "", "value that aud must contain; \"\" = any").hangup(),
+    Key::new("auth", "issuer", FREE_TEXT, "", "value that iss must have; \"\" = any").hangup(),
+    Key::new(
+        "auth",
+        "allowed_origins",
+        ORIGINS,
+        "[]",
+        "browser origins accepted beside the same host and port; \"*\" = any",
+    )
+    .hangup(),
+    Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock skew tolerated in exp and nbf").hangup(),
     //
-    Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages held per room").by_class(),
-    Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long they are held").by_class(),
+    Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages kept per room").by_class(),
+    Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long messages are kept").by_class(),
     Key::new(
         "rooms",
         "numbering_ttl",
@@ -266,22 +205,30 @@ pub static KEYS: &[Key] = &[
         "how long an idle room keeps its epoch and head",
     )
     .by_class(),
-    Key::new("rooms", "history_on_join", count(0, 10_000), "50", "messages given on joining").by_class(),
-    Key::new("rooms", "history_on_join_max", count(0, 10_000), "300", "the most a client may ask for").by_class(),
-    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection"),
+    Key::new("rooms", "history_on_join", count(0, 10_000), "50", "messages sent on joining").by_class(),
+    Key::new(
+        "rooms",
+        "history_on_join_max",
+        count(0, 10_000),
+        "300",
+        "most messages that a client may ask for on joining",
+    )
+    .by_class(),
+    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection")
+        .without_effect(SESSIONS),
     Key::new("rooms", "inboxes", Kind::Bool, "false", "a durable room for each user").needs(INBOXES),
-    Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may write to an inbox")
+    Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may publish to an inbox")
         .needs(INBOXES),
-    Key::new("rooms", "recovery_max", count(0, 1_000_000), "1000", "the most messages replayed on recovery").by_class(),
+    Key::new("rooms", "recovery_max", count(0, 1_000_000), "1000", "most messages replayed on recovery").by_class(),
     Key::new(
         "rooms",
         "slow_policy",
-        Kind::Choice(&["disconnect", "skip", "latest"]),
+        Kind::Choice(&words(&SLOW_POLICIES)),
         "disconnect",
-        "what happens to a slow reader",
+        "slow consumers: disconnect = close; skip = drop the oldest messages; latest = keep only the newest",
     )
     .by_class(),
-    Key::new("rooms", "presence", Kind::Bool, "true", "whether members are told who is there").by_class(),
+    Key::new("rooms", "presence", Kind::Bool, "true", "track users and tell members who is present").by_class(),
     Key::new(
         "rooms",
         "presence_names_max",
@@ -290,8 +237,15 @@ pub static KEYS: &[Key] = &[
         "rooms with more members are told totals, not names; 0 = always totals",
     )
     .by_class(),
-    Key::new("rooms", "presence_grace", duration(0, HOUR), "2s", "a quick reconnect within it is silent").by_class(),
-    Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may open a room")
+    Key::new(
+        "rooms",
+        "presence_grace",
+        duration(0, HOUR),
+        "2s",
+        "how long a user who left stays present; a reconnect within it is silent",
+    )
+    .by_class(),
+    Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may create a room")
         .needs(ROLES)
         .by_class(),
     //
@@ -300,7 +254,7 @@ pub static KEYS: &[Key] = &[
         "outbox_bytes",
         size(KIB, GIB),
         "1MiB",
-        "what may wait for a connection that takes nothing for a second; at least 2 x max_message_bytes",
+        "bytes that may wait for a slow consumer; at least 2 x server.max_message_bytes",
     )
     .hangup(),
     Key::new(
@@ -308,77 +262,141 @@ pub static KEYS: &[Key] = &[
         "socket_send_bytes",
         SEND_BYTES,
         "128KiB",
-        "what may wait in the kernel for one; 0: its own bound",
+        "bytes that may wait in the kernel for one connection; 0 = the bound of the kernel",
     ),
-    Key::new("limits", "memory_budget", Kind::Share, "75%", "all that clients make the server hold").hangup(),
-    Key::new("limits", "rooms_per_connection", count(0, 1_000_000), "128", "0: no limit").hangup(),
-    Key::new("limits", "connections_per_user", count(0, 1_000_000), "16", "0: no limit").hangup(),
-    Key::new("limits", "connections_per_ip", count(0, 16_000_000), "0", "of one IPv4 address or IPv6 /64; 0: no limit")
+    Key::new(
+        "limits",
+        "memory_budget",
+        Kind::Share,
+        "75%",
+        "memory for connections, rooms and messages; above it upgrades get 503 and the slowest consumers are \
+         closed",
+    )
+    .hangup(),
+    Key::new(
+        "limits",
+        "rooms_per_connection",
+        count(0, 1_000_000),
+        "128",
+        "rooms that one connection may join; 0 = no limit",
+    )
+    .hangup(),
+    Key::new("limits", "connections_per_user", count(0, 1_000_000), "16", "connections of one user; 0 = no limit")
         .hangup(),
-    Key::new("limits", "connect_rate", Kind::Rate, "1000/s", "upgrades, whole server").hangup(),
+    Key::new(
+        "limits",
+        "connections_per_ip",
+        count(0, 16_000_000),
+        "0",
+        "connections of one IPv4 address or IPv6 /64; 0 = no limit",
+    )
+    .hangup(),
+    Key::new(
+        "limits",
+        "connect_rate",
+        Kind::Rate,
+        "1000/s",
+        "rate limit of upgrades to the whole server; bursts of twice as many",
+    )
+    .hangup(),
     Key::new(
         "limits",
         "connect_rate_per_ip",
         Kind::Rate,
         "50/s",
-        "upgrades of one IPv4 address or IPv6 /64, which may open four times as many sockets; each check of a bad token \
-         takes one",
+        "rate limit of upgrades from one IPv4 address or IPv6 /64, which may open four times as many \
+         sockets; each check of a bad token counts",
     )
     .hangup(),
-    Key::new("limits", "message_rate", Kind::Rate, "50/s", "publishes of one connection, twice as many at once")
-        .hangup(),
+    Key::new(
+        "limits",
+        "message_rate",
+        Kind::Rate,
+        "50/s",
+        "rate limit of publishes by one connection; bursts of twice as many",
+    )
+    .hangup(),
     Key::new(
         "limits",
         "command_rate",
         Kind::Rate,
         "1000/s",
-        "commands of one connection, twice as many at once; a status counts once for each room",
+        "rate limit of commands by one connection; bursts of twice as many; a status counts once per room",
     )
     .hangup(),
-    Key::new("limits", "message_rate_per_user", Kind::Rate, "200/10s", "publishes of one user, a sliding window")
+    Key::new("limits", "message_rate_per_user", Kind::Rate, "200/10s", "publishes by one user in a sliding window")
         .hangup(),
-    Key::new("limits", "room_message_rate", Kind::Rate, "0", "publishes to one room, twice as many at once")
-        .by_class()
-        .hangup(),
+    Key::new(
+        "limits",
+        "room_message_rate",
+        Kind::Rate,
+        "0",
+        "rate limit of publishes to one room; bursts of twice as many",
+    )
+    .by_class()
+    .hangup(),
     Key::new(
         "limits",
         "idle_timeout",
         duration(0, 30 * DAY),
         "0",
-        "without a message either way for it: closed; 0: never",
+        "close after this long without messages in either direction; 0 = never",
     )
     .hangup(),
     //
     Key::new("heartbeat", "interval", duration(50 * MS, HOUR), "25s", "how often a connection is pinged"),
-    Key::new("heartbeat", "timeout", duration(100 * MS, 2 * HOUR), "60s", "without any frame for it: closed"),
+    Key::new("heartbeat", "timeout", duration(100 * MS, 2 * HOUR), "60s", "close after this long without any frame"),
     //
-    Key::new("compression", "enabled", Kind::Bool, "false", "permessage-deflate, for clients that offer it"),
-    Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smaller messages are sent as they are"),
-    Key::new("compression", "level", count(1, 9), "1", "1 is fastest, 9 smallest"),
+    Key::new("compression", "enabled", Kind::Bool, "false", "permessage-deflate for clients that offer it"),
+    Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smallest message that is compressed"),
+    Key::new("compression", "level", count(1, 9), "1", "1 = fastest, 9 = smallest"),
     //
-    Key::new("store", "kind", Kind::Choice(&["memory", "embedded", "postgres", "mongodb"]), "memory", "where it lasts")
-        .needs(STORE),
+    Key::new("store", "kind", Kind::Choice(&words(&STORE_KINDS)), "memory", "where rooms are stored").needs(STORE),
     Key::new("store", "path", FILE, "data", "directory of the embedded store").needs(STORE),
-    Key::new("store", "url", URL, "", "postgres, mongodb").needs(STORE).secrecy(Secrecy::Url),
-    Key::new("store", "durability", Kind::Choice(&["memory", "store"]), "memory", "what `published` means")
-        .needs(STORE),
+    Key::new("store", "url", URL, "", "URL of postgres or mongodb").needs(STORE).secrecy(Secrecy::Url),
+    Key::new(
+        "store",
+        "durability",
+        Kind::Choice(&words(&DURABILITIES)),
+        "memory",
+        "when a publish is acknowledged: memory = once numbered; store = once committed",
+    )
+    .needs(STORE),
     //
-    Key::new("link", "kind", Kind::Choice(&["none", "redis"]), "none", "what links machines").needs(LINK),
-    Key::new("link", "url", URL, "redis://127.0.0.1:6379", "redis, redis+sentinel, redis+cluster")
-        .secrecy(Secrecy::Url),
-    Key::new("link", "prefix", PREFIX, "roomring", "of every key in Redis"),
-    Key::new("link", "outage", Kind::Choice(&["hold", "reject", "local"]), "hold", "publishes while the link is down"),
-    Key::new("link", "hold_max", count(0, 10_000_000), "100_000", "publishes held"),
-    Key::new("link", "hold_timeout", duration(0, HOUR), "30s", "longest hold"),
-    Key::new("link", "breaker_failures", count(1, 1_000), "5", "failures in a row that open the breaker"),
-    Key::new("link", "breaker_reset", duration(100 * MS, HOUR), "5s", "open for so long"),
-    Key::new("link", "lease", duration(S, HOUR), "5s", "a node that is silent for so long is dead"),
+    Key::new("link", "kind", Kind::Choice(&words(&LINK_KINDS)), "none", "how machines share rooms").needs(LINK),
+    Key::new("link", "url", URL, "redis://127.0.0.1:6379", "redis, redis+sentinel or redis+cluster URL")
+        .secrecy(Secrecy::Url)
+        .without_effect(LINK),
+    Key::new("link", "prefix", PREFIX, "roomring", "prefix of every key in Redis").without_effect(LINK),
+    Key::new("link", "outage", Kind::Choice(&["hold", "reject", "local"]), "hold", "publishes while the link is down")
+        .without_effect(LINK),
+    Key::new("link", "hold_max", count(0, 10_000_000), "100_000", "publishes held during an outage")
+        .without_effect(LINK),
+    Key::new("link", "hold_timeout", duration(0, HOUR), "30s", "how long a publish is held").without_effect(LINK),
+    Key::new("link", "breaker_failures", count(1, 1_000), "5", "failures in a row that open the breaker")
+        .without_effect(LINK),
+    Key::new("link", "breaker_reset", duration(100 * MS, HOUR), "5s", "how long the breaker stays open")
+        .without_effect(LINK),
+    Key::new("link", "lease", duration(S, HOUR), "5s", "a node that is silent for this long is dead")
+        .without_effect(LINK),
     //
-    Key::new("log", "level", LEVEL, "info", "also per target").hangup(),
-    Key::new("log", "format", Kind::Choice(&["auto", "text", "json"]), "auto", "auto: text on a terminal, else json"),
+    Key::new("log", "level", Kind::Level, "info", "least severe level that is logged, also per target").hangup(),
+    Key::new("log", "format", Kind::Choice(&words(&LOG_FORMATS)), "auto", "auto = text on a terminal, JSON otherwise"),
     //
-    Key::new("trace", "otlp_endpoint", OTLP, "", "where spans of sampled publishes are sent (OTLP/HTTP, JSON)")
-        .secrecy(Secrecy::Url),
-    Key::new("trace", "sample", PART, "1/1000", "the part of the publishes that is traced").hangup(),
-    Key::new("trace", "queue_max", count(1, 1_000_000), "4_096", "spans that wait to be sent; over it they are lost"),
+    Key::new(
+        "trace",
+        "otlp_endpoint",
+        OTLP,
+        "",
+        "collector that spans of sampled publishes are sent to (OTLP/HTTP, JSON); \"\" = none",
+    )
+    .secrecy(Secrecy::Url),
+    Key::new("trace", "sample", Kind::Fraction, "1/1000", "fraction of the publishes that is traced").hangup(),
+    Key::new(
+        "trace",
+        "queue_max",
+        count(1, 1_000_000),
+        "4_096",
+        "spans that wait to be sent; further ones are dropped",
+    ),
 ];

@@ -1,81 +1,78 @@
-//! The kinds of values a key may have: reading, range, and writing back as TOML. Knows no key by name.
+//! The kinds of values that a key may have: parsing, range, and writing as TOML. Knows no key by name.
 
 use std::net::SocketAddr;
 
-use super::units::{self, Cores, Rate, Share, Wrong};
+use ipnet::IpNet;
+use tracing_subscriber::filter::Targets;
 
-/// A value as it was written, before its key's kind has been asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Raw {
-    /// A TOML string.
-    Text(String),
-    /// A TOML integer.
-    Integer(i128),
-    /// A TOML boolean.
-    Bool(bool),
-    /// A TOML array.
-    List(Vec<Raw>),
-    /// Any other type of TOML, by its name.
-    Other(&'static str),
-    /// From the environment or the command line, where everything is text: the kind decides.
-    Word(String),
+use super::fraction::parse_fraction;
+use super::level::parse_level;
+use super::networks::parse_network;
+use super::raw::Raw;
+use super::units::{self, CoresSetting, Share, ValueError};
+use crate::engine::rates::Rate;
+
+/// A value with the text that it was parsed from, which is printed again. Compares the text alone.
+#[derive(Clone, Debug)]
+pub struct WithText<T> {
+    /// As it was written.
+    pub text: String,
+    /// As the server uses it.
+    pub value: T,
 }
 
-impl Raw {
-    /// How the value is shown in a message.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        match self {
-            Raw::Text(text) | Raw::Word(text) if text.chars().count() > 60 => {
-                format!("{:?}…", text.chars().take(60).collect::<String>())
-            }
-            Raw::Text(text) | Raw::Word(text) => format!("{text:?}"),
-            Raw::Integer(number) => number.to_string(),
-            Raw::Bool(value) => value.to_string(),
-            Raw::List(_) => "the list".into(),
-            Raw::Other(name) => format!("the {name}"),
-        }
-    }
-
-    /// Text, however it was written.
-    fn text(&self) -> Option<&str> {
-        match self {
-            Raw::Text(text) | Raw::Word(text) => Some(text),
-            _ => None,
-        }
+impl<T> PartialEq for WithText<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 
-/// A checked value.
+impl<T> Eq for WithText<T> {}
+
+/// A value in the range of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum SettingValue {
     /// [`Kind::Bool`].
     Bool(bool),
     /// [`Kind::Count`]; [`Kind::Duration`] in milliseconds; [`Kind::Size`] in bytes.
     Number(u64),
-    /// [`Kind::Rate`].
-    Rate(Rate),
+    /// [`Kind::Rate`]; `None` is no limit.
+    Rate(Option<Rate>),
     /// [`Kind::Share`].
     Share(Share),
     /// [`Kind::Cores`].
-    Cores(Cores),
+    Cores(CoresSetting),
     /// [`Kind::Address`].
     Address(SocketAddr),
     /// [`Kind::Addresses`].
     Addresses(Vec<SocketAddr>),
-    /// [`Kind::Text`] and [`Kind::Choice`].
+    /// [`Kind::Text`].
     Text(String),
     /// [`Kind::Texts`].
     Texts(Vec<String>),
+    /// [`Kind::Choice`].
+    Choice(&'static str),
+    /// [`Kind::Level`].
+    Level(WithText<Targets>),
+    /// [`Kind::Networks`].
+    Networks(Vec<WithText<IpNet>>),
+    /// [`Kind::Fraction`], in units of 2^-64.
+    Fraction(WithText<u64>),
 }
 
-/// What a text must be.
+/// A rule for texts.
 #[derive(Clone, Copy, Debug)]
 pub struct TextRule {
     /// Completes "must be …".
     pub expected: &'static str,
-    /// Whether it is so.
+    /// Whether a text keeps the rule.
     pub check: fn(&str) -> bool,
+}
+
+impl TextRule {
+    fn apply(&self, text: &str) -> Result<String, ValueError> {
+        if (self.check)(text) { Ok(text.to_owned()) } else { Err("is not valid".into()) }
+    }
 }
 
 /// The type and range of a key.
@@ -83,30 +80,18 @@ pub struct TextRule {
 pub enum Kind {
     /// `true` or `false`.
     Bool,
-    /// A whole number.
-    Count {
-        /// Least.
-        min: u64,
-        /// Most.
-        max: u64,
-    },
-    /// A duration, in milliseconds.
-    Duration {
-        /// Least.
-        min: u64,
-        /// Most.
-        max: u64,
-    },
-    /// A size, in bytes.
-    Size {
-        /// Least.
-        min: u64,
-        /// Most.
-        max: u64,
-    },
-    /// So many per so long; 0 is no limit.
+    /// A whole number in this range.
+    #[allow(missing_docs)]
+    Count { min: u64, max: u64 },
+    /// A duration in this range, in milliseconds.
+    #[allow(missing_docs)]
+    Duration { min: u64, max: u64 },
+    /// A size in this range, in bytes.
+    #[allow(missing_docs)]
+    Size { min: u64, max: u64 },
+    /// A count per time; 0 is no limit.
     Rate,
-    /// A part of this machine's memory.
+    /// A share of this machine's memory.
     Share,
     /// Executors and their CPUs.
     Cores,
@@ -120,6 +105,12 @@ pub enum Kind {
     Texts(TextRule),
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// The level of log lines, also per target.
+    Level,
+    /// A list of networks.
+    Networks,
+    /// A fraction from 0 to 1.
+    Fraction,
 }
 
 /// Bytes of one text.
@@ -129,7 +120,7 @@ pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 pub const LIST_MAX: usize = 256;
 
 impl Kind {
-    /// Completes "must be …", with the range.
+    /// Completes "it must be …", with the range.
     #[must_use]
     pub fn expected(&self) -> String {
         match self {
@@ -141,12 +132,12 @@ impl Kind {
             }
             Kind::Size { min, max } => {
                 let (min, max) = (units::size_text(*min), units::size_text(*max));
-                format!("a size in bytes or such as \"64KiB\", from {min} to {max}")
+                format!("a size such as \"64KiB\", or a number of bytes, from {min} to {max}")
             }
             Kind::Rate => "a rate such as \"50/s\" or \"200/10s\", or \"0\" for no limit".into(),
             Kind::Share => {
                 let min = units::size_text(units::BUDGET_BYTES_MIN);
-                format!("a percentage such as \"75%\", or a size such as \"2GiB\" of at least {min}")
+                format!("a percentage from \"1%\" to \"100%\", or a size such as \"2GiB\" of at least {min}")
             }
             Kind::Cores => {
                 let max = units::CORES_MAX;
@@ -157,31 +148,31 @@ impl Kind {
                 "a list of different IP addresses and ports such as [\"127.0.0.1:8080\", \"[::1]:8080\"]".into()
             }
             Kind::Text(rule) => rule.expected.into(),
-            Kind::Texts(rule) => format!("a list, each {}", rule.expected),
+            Kind::Texts(rule) => format!("a list, each entry {}", rule.expected),
             Kind::Choice(words) => {
                 let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-                words.join(" or ")
+                let (last, others) = words.split_last().expect("a choice has words");
+                format!("{} or {last}", others.join(", "))
             }
+            Kind::Level => {
+                "a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"".into()
+            }
+            Kind::Networks => "a list, each entry a network such as \"10.0.0.0/8\" or an IP address".into(),
+            Kind::Fraction => "a fraction from 0 to 1 such as \"1/1000\" or \"0.001\"".into(),
         }
     }
 
-    /// Reads a value of this kind. Blanks around it do not count, but in a text of a file, which is taken as it stands.
+    /// Parses a value of this kind. Blanks around it are ignored, except around a text in a file.
     ///
     /// # Errors
-    /// What is wrong with it; completes the sentence "`<value>` …". [`Kind::expected`] says what would be right.
-    pub fn parse(&self, raw: &Raw) -> Result<Value, Wrong> {
-        let unwrapped;
-        let raw = match raw {
-            Raw::Word(word) => {
-                unwrapped = unwrap_word(word);
-                &unwrapped
-            }
-            raw => raw,
-        };
+    /// What is wrong with the value. Completes the sentence "`<value>` …"; [`Kind::expected`] says what would be right.
+    pub fn parse(&self, raw: &Raw) -> Result<SettingValue, ValueError> {
+        let unwrapped = raw.unwrapped();
+        let raw = unwrapped.as_ref().unwrap_or(raw);
         match self {
             Kind::Bool => match raw {
-                Raw::Bool(value) => Ok(Value::Bool(*value)),
-                Raw::Word(word) => word.parse().map(Value::Bool).map_err(|_| "is neither true nor false".into()),
+                Raw::Bool(value) => Ok(SettingValue::Bool(*value)),
+                Raw::Word(word) => word.parse().map(SettingValue::Bool).map_err(|_| "is not a boolean".into()),
                 other => Err(wrong_type(other)),
             },
             Kind::Count { min, max } => match raw {
@@ -200,48 +191,47 @@ impl Kind {
                 (Raw::Integer(number), _) => in_range(*number, *min, *max),
                 (other, _) => Err(wrong_type(other)),
             },
-            Kind::Rate => number_or_text(raw, Rate::parse).map(Value::Rate),
-            Kind::Share => number_or_text(raw, Share::parse).map(Value::Share),
-            Kind::Cores => number_or_text(raw, Cores::parse).map(Value::Cores),
-            Kind::Address => parse_address(raw.text().ok_or_else(|| wrong_type(raw))?).map(Value::Address),
+            Kind::Rate => number_or_text(raw, units::parse_rate).map(SettingValue::Rate),
+            Kind::Share => number_or_text(raw, Share::parse).map(SettingValue::Share),
+            Kind::Cores => number_or_text(raw, CoresSetting::parse).map(SettingValue::Cores),
+            Kind::Address => parse_address(text(raw)?).map(SettingValue::Address),
             Kind::Addresses => parse_addresses(raw),
-            Kind::Text(rule) => check_text(raw.text().ok_or_else(|| wrong_type(raw))?, rule).map(Value::Text),
-            Kind::Texts(rule) => {
-                let check = |text: &String| {
-                    let shown = Raw::Text(text.clone()).shown();
-                    check_text(text, rule).map_err(|wrong| format!("holds {shown}, which {wrong}"))
-                };
-                Ok(Value::Texts(list(raw)?.iter().map(check).collect::<Result<_, _>>()?))
-            }
+            Kind::Text(rule) => checked(text(raw)?, |text| rule.apply(text)).map(SettingValue::Text),
+            Kind::Texts(rule) => each(raw, |text| checked(text, |text| rule.apply(text))).map(SettingValue::Texts),
             Kind::Choice(words) => {
-                let text = raw.text().ok_or_else(|| wrong_type(raw))?.trim();
-                match words.contains(&text) {
-                    true => Ok(Value::Text(text.into())),
-                    false => Err("is not one of the choices".into()),
-                }
+                let text = text(raw)?.trim();
+                let word = words.iter().find(|word| **word == text);
+                word.map(|word| SettingValue::Choice(word)).ok_or_else(|| "is not one of the choices".into())
             }
+            Kind::Level => parsed(text(raw)?, parse_level).map(SettingValue::Level),
+            Kind::Networks => each(raw, |text| parsed(text, parse_network)).map(SettingValue::Networks),
+            Kind::Fraction => parsed(text(raw)?, parse_fraction).map(SettingValue::Fraction),
         }
     }
 
     /// The value as TOML that [`Kind::parse`] reads as the same value.
     #[must_use]
-    pub fn render(&self, value: &Value) -> String {
+    pub fn render(&self, value: &SettingValue) -> String {
         match (self, value) {
-            (_, Value::Bool(value)) => value.to_string(),
-            (Kind::Duration { .. }, Value::Number(ms)) => quoted(&units::duration_text(*ms)),
-            (Kind::Size { .. }, Value::Number(bytes)) => {
+            (_, SettingValue::Bool(value)) => value.to_string(),
+            (Kind::Duration { .. }, SettingValue::Number(ms)) => quoted(&units::duration_text(*ms)),
+            (Kind::Size { .. }, SettingValue::Number(bytes)) => {
                 let text = units::size_text(*bytes);
                 if text.ends_with('B') { quoted(&text) } else { text }
             }
-            (_, Value::Number(number)) => number.to_string(),
-            (_, Value::Rate(rate)) => quoted(&rate.to_string()),
-            (_, Value::Share(share)) => quoted(&share.to_string()),
-            (_, Value::Cores(Cores::Count(count))) => count.to_string(),
-            (_, Value::Cores(cores)) => quoted(&cores.to_string()),
-            (_, Value::Address(address)) => quoted(&address.to_string()),
-            (_, Value::Addresses(addresses)) => quoted_list(addresses),
-            (_, Value::Text(text)) => quoted(text),
-            (_, Value::Texts(texts)) => quoted_list(texts),
+            (_, SettingValue::Number(number)) => number.to_string(),
+            (_, SettingValue::Rate(rate)) => quoted(&units::rate_text(*rate)),
+            (_, SettingValue::Share(share)) => quoted(&share.to_string()),
+            (_, SettingValue::Cores(CoresSetting::Count(count))) => count.to_string(),
+            (_, SettingValue::Cores(cores)) => quoted(&cores.to_string()),
+            (_, SettingValue::Address(address)) => quoted(&address.to_string()),
+            (_, SettingValue::Addresses(addresses)) => quoted_list(addresses),
+            (_, SettingValue::Text(text)) => quoted(text),
+            (_, SettingValue::Texts(texts)) => quoted_list(texts),
+            (_, SettingValue::Choice(word)) => quoted(word),
+            (_, SettingValue::Level(level)) => quoted(&level.text),
+            (_, SettingValue::Networks(networks)) => quoted_list(networks.iter().map(|network| &network.text)),
+            (_, SettingValue::Fraction(fraction)) => quoted(&fraction.text),
         }
     }
 }
@@ -250,62 +240,34 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn quoted_list<T: ToString>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(|item| quoted(&item.to_string())).collect();
+fn quoted_list(items: impl IntoIterator<Item = impl ToString>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
     format!("[{}]", items.join(", "))
 }
 
-/// A word without what editors and shells leave around it: blanks, line ends, a byte order mark.
-pub(super) fn trimmed(word: &str) -> &str {
-    word.trim_start_matches('\u{feff}').trim()
-}
-
-/// A word, trimmed. One that is written as a TOML string or array is read as one, which keeps the blanks within;
-/// `[::1]:80` is neither and stays a word.
-fn unwrap_word(word: &str) -> Raw {
-    let word = trimmed(word);
-    if word.starts_with(['"', '\'', '['])
-        && let Ok(value) = toml::de::DeValue::parse(word)
-    {
-        return raw_of(value.get_ref());
-    }
-    Raw::Word(word.to_owned())
-}
-
-/// A parsed TOML value as a [`Raw`].
-#[must_use]
-pub fn raw_of(value: &toml::de::DeValue<'_>) -> Raw {
-    use toml::de::DeValue;
-    match value {
-        DeValue::String(text) => Raw::Text(text.clone().into_owned()),
-        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
-            .map_or(Raw::Other("integer, which is far too large,"), Raw::Integer),
-        DeValue::Boolean(value) => Raw::Bool(*value),
-        DeValue::Array(items) => Raw::List(items.iter().map(|item| raw_of(item.get_ref())).collect()),
-        DeValue::Float(_) => Raw::Other("number with a fraction"),
-        DeValue::Datetime(_) => Raw::Other("date"),
-        DeValue::Table(_) => Raw::Other("table"),
-    }
-}
-
-fn wrong_type(raw: &Raw) -> Wrong {
+fn wrong_type(raw: &Raw) -> ValueError {
     match raw {
-        Raw::Text(_) => "is a string",
+        Raw::Text(_) | Raw::Word(_) => "is a string",
         Raw::Integer(_) => "is a number",
         Raw::Bool(_) => "is a boolean",
-        Raw::Word(_) | Raw::List(_) | Raw::Other(_) => "has the wrong type",
+        Raw::List(_) => "is not a single value",
+        Raw::Other { wrong, .. } => wrong,
     }
     .into()
 }
 
-fn in_range(number: i128, min: u64, max: u64) -> Result<Value, Wrong> {
+fn text(raw: &Raw) -> Result<&str, ValueError> {
+    raw.text().ok_or_else(|| wrong_type(raw))
+}
+
+fn in_range(number: i128, min: u64, max: u64) -> Result<SettingValue, ValueError> {
     match u64::try_from(number) {
-        Ok(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
+        Ok(number) if (min..=max).contains(&number) => Ok(SettingValue::Number(number)),
         _ => Err("is out of range".into()),
     }
 }
 
-fn number_or_text<T>(raw: &Raw, parse: impl Fn(&str) -> Result<T, Wrong>) -> Result<T, Wrong> {
+fn number_or_text<T>(raw: &Raw, parse: impl Fn(&str) -> Result<T, ValueError>) -> Result<T, ValueError> {
     match (raw, raw.text()) {
         (_, Some(text)) => parse(text.trim()),
         (Raw::Integer(number), _) => parse(&number.to_string()),
@@ -313,7 +275,7 @@ fn number_or_text<T>(raw: &Raw, parse: impl Fn(&str) -> Result<T, Wrong>) -> Res
     }
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, Wrong> {
+fn parse_address(text: &str) -> Result<SocketAddr, ValueError> {
     let address: SocketAddr = text.trim().parse().map_err(|_| "is not an IP address with a port")?;
     match address {
         SocketAddr::V4(v4) if v4.ip().is_broadcast() => Err("is the broadcast address".into()),
@@ -330,7 +292,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, Wrong> {
     }
 }
 
-fn parse_addresses(raw: &Raw) -> Result<Value, Wrong> {
+fn parse_addresses(raw: &Raw) -> Result<SettingValue, ValueError> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for text in list(raw)? {
         let address = parse_address(&text).map_err(|wrong| format!("holds {text:?}, which {wrong}"))?;
@@ -339,11 +301,11 @@ fn parse_addresses(raw: &Raw) -> Result<Value, Wrong> {
         }
         addresses.push(address);
     }
-    if addresses.is_empty() { Err("is empty".into()) } else { Ok(Value::Addresses(addresses)) }
+    if addresses.is_empty() { Err("is empty".into()) } else { Ok(SettingValue::Addresses(addresses)) }
 }
 
 /// The texts of a list. One text alone is a list of one; a word is split at its commas.
-fn list(raw: &Raw) -> Result<Vec<String>, Wrong> {
+fn list(raw: &Raw) -> Result<Vec<String>, ValueError> {
     let texts: Vec<String> = match raw {
         Raw::List(items) => items
             .iter()
@@ -360,14 +322,24 @@ fn list(raw: &Raw) -> Result<Vec<String>, Wrong> {
     if texts.len() > LIST_MAX { Err(format!("has more than {LIST_MAX} entries")) } else { Ok(texts) }
 }
 
-fn check_text(text: &str, rule: &TextRule) -> Result<String, Wrong> {
+/// Reads each text of a list.
+fn each<T>(raw: &Raw, read: impl Fn(&str) -> Result<T, ValueError>) -> Result<Vec<T>, ValueError> {
+    let read = |text: String| read(&text).map_err(|wrong| format!("holds {}, which {wrong}", Raw::Text(text).shown()));
+    list(raw)?.into_iter().map(read).collect()
+}
+
+/// Reads a text that fits into one line of a message.
+fn checked<T>(text: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Result<T, ValueError> {
     if text.len() > TEXT_BYTES_MAX {
         Err(format!("is longer than {TEXT_BYTES_MAX} bytes"))
     } else if text.chars().any(char::is_control) {
         Err("holds a control character".into())
-    } else if (rule.check)(text) {
-        Ok(text.to_owned())
     } else {
-        Err("is not valid".into())
+        read(text)
     }
+}
+
+/// Reads a text and keeps it beside its value.
+fn parsed<T>(text: &str, parse: impl Fn(&str) -> Result<T, ValueError>) -> Result<WithText<T>, ValueError> {
+    checked(text, |text| Ok(WithText { value: parse(text)?, text: text.to_owned() }))
 }

@@ -2,27 +2,36 @@
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::units::ValueError;
+
 /// Targets named in one `log.level`.
 const TARGETS_MAX: usize = 64;
 
-/// Reads `level` or `level,target=level,…`; without a level of its own the rest stays at `info`.
-/// `None` when a part is neither. The library's own parser would take a misspelt level for a target's name.
-#[must_use]
-pub fn parse_level(text: &str) -> Option<Targets> {
+/// Reads `level` or `level,target=level,…`; without a level of its own the rest stays at `info`. The library's own parser
+/// would take a misspelled level for a target's name.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_level(text: &str) -> Result<Targets, ValueError> {
     let mut targets = Targets::new().with_default(LevelFilter::INFO);
     if text.split(',').count() > TARGETS_MAX {
-        return None;
+        return Err(format!("has more than {TARGETS_MAX} parts"));
     }
+    let wrong = |part: &str, noun: &str| match part == text {
+        true => format!("is not {noun}"),
+        false => format!("holds {part:?}, which is not {noun}"),
+    };
     for part in text.split(',').map(str::trim) {
-        match part.split_once('=') {
-            None => targets = targets.with_default(level(part)?),
-            Some((target, word)) if is_target(target.trim()) => {
-                targets = targets.with_target(target.trim(), level(word.trim())?);
-            }
-            Some(_) => return None,
-        }
+        let (target, word) =
+            part.split_once('=').map_or((None, part), |(target, word)| (Some(target.trim()), word.trim()));
+        let level = level(word).ok_or_else(|| wrong(word, "a level"))?;
+        targets = match target {
+            None => targets.with_default(level),
+            Some(target) if is_target(target) => targets.with_target(target, level),
+            Some(target) => return Err(wrong(target, "a target")),
+        };
     }
-    Some(targets)
+    Ok(targets)
 }
 
 fn level(word: &str) -> Option<LevelFilter> {
@@ -59,9 +68,9 @@ mod tests {
     }
 
     #[test]
-    fn misspelt_levels_are_refused() {
+    fn misspelled_levels_are_refused() {
         for wrong in ["", "inof", "INFO ,", "info,", "roomring=loud", "=debug", "a b=debug", "info;debug"] {
-            assert!(parse_level(wrong).is_none(), "{wrong}");
+            assert!(parse_level(wrong).is_err(), "{wrong}");
         }
     }
 }

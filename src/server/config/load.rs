@@ -1,5 +1,5 @@
-//! The sources, layered: defaults, file, environment, command line. Finds every mistake of writing; whether the values
-//! fit together is for `check`.
+//! Layers the sources: defaults, file, environment, command line. Finds every value that cannot be read; whether values
+//! fit together, `check` decides.
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -9,37 +9,37 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::classes;
-use super::found::{self, Found};
-use super::keys::{self, ENV_PREFIX, KEYS, Key, Secrecy};
-use super::kind::{Raw, Value, raw_of, trimmed};
+use super::config_file::{self, ConfigFile};
+use super::effective::Config;
+use super::key::ENV_PREFIX;
+use super::keys::{self, KEYS};
 use super::nearest;
 use super::origin::{Mistake, Origin};
 use super::quote::quoted;
+use super::raw::{Raw, raw_of, trimmed};
+use super::read::{in_order, printable, read_value};
 use super::services;
-use super::{Config, Setting};
+use super::setting::Setting;
 use crate::server::file;
 
 /// Bytes of a configuration file.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// What a secret looks like where it must not be shown.
-pub const MASK: &str = "***";
-
-/// Where to read from. Given as values, so that reading can be repeated and tested.
+/// The sources, as values, so that reading can be repeated and tested.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
-    /// Without `--config`: the first of these that is there.
+    /// Without `--config` the first of these that exists is read.
     pub candidates: Vec<PathBuf>,
-    /// The environment; what does not begin with `ROOMRING_` is ignored.
+    /// The environment; variables without the prefix `ROOMRING_` are ignored.
     pub env: Vec<(OsString, OsString)>,
-    /// Each `--set`, as it was given.
+    /// Each `--set`, as typed.
     pub sets: Vec<String>,
 }
 
 impl Sources {
-    /// Those of this process.
+    /// The sources of this process.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, sets: Vec<String>) -> Self {
         let candidates = vec![PathBuf::from("roomring.toml"), PathBuf::from("/etc/roomring/roomring.toml")];
@@ -47,7 +47,7 @@ impl Sources {
     }
 }
 
-/// Reads all sources. A value that cannot be understood leaves the one of the source before.
+/// Reads all sources. A value that cannot be read leaves the value of the source before it.
 #[must_use]
 pub fn load(sources: &Sources) -> (Config, Vec<Mistake>) {
     let mut loading = Loading { config: Config::default(), mistakes: Vec::new() };
@@ -64,30 +64,17 @@ pub fn load(sources: &Sources) -> (Config, Vec<Mistake>) {
 }
 
 /// Line numbers of byte offsets in one file.
-pub(super) struct Lines<'a> {
+struct LineNumbers<'a> {
     path: &'a str,
     text: &'a str,
 }
 
-impl Lines<'_> {
-    /// Where the value of this span stands.
-    pub(super) fn origin(&self, offset: usize) -> Origin {
+impl LineNumbers<'_> {
+    /// The place of this byte.
+    fn origin(&self, offset: usize) -> Origin {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         Origin::File { path: self.path.to_owned(), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
     }
-}
-
-/// Reads one value of a key, or says what is wrong with it.
-pub(super) fn read_value(key: &Key, raw: &Raw) -> Result<Value, String> {
-    let masked =
-        key.secrecy != Secrecy::Open && matches!(raw, Raw::Text(text) | Raw::Word(text) if text.contains(MASK));
-    if masked {
-        return Err("holds the mask that print-config writes in place of a secret; write the secret itself".into());
-    }
-    key.kind.parse(raw).map_err(|wrong| {
-        let shown = if key.secrecy == Secrecy::Open { raw.shown() } else { "the value".into() };
-        format!("{shown} {wrong}; it must be {}", key.kind.expected())
-    })
 }
 
 struct Loading {
@@ -103,32 +90,33 @@ impl Loading {
     fn file(&mut self, sources: &Sources) {
         let found = match &sources.file {
             Some(path) => Ok(Some(path)),
-            None => found::first(&sources.candidates),
+            None => config_file::first(&sources.candidates),
         };
         let path = match found {
             Ok(Some(path)) => path,
             Ok(None) => return,
             Err((path, why)) => {
-                let shown = found::shown(path);
-                let text =
-                    format!("the configuration file {shown} {why}; make it readable, or name a file by --config");
+                let shown = config_file::shown(path);
+                let text = format!(
+                    "the configuration file {shown} {why}; make it accessible, or name another file with --config"
+                );
                 return self.wrong(&Origin::Default, "", text);
             }
         };
-        let shown = found::shown(path);
+        let shown = config_file::shown(path);
         match file::read_text(path, FILE_BYTES_MAX) {
             Ok(text) => {
-                self.document(&Lines { path: &shown, text: &text });
-                self.config.file = Some(Found { path: path.clone(), is_empty: text.trim().is_empty() });
+                self.document(&LineNumbers { path: &shown, text: &text });
+                self.config.file = Some(ConfigFile { path: path.clone(), is_empty: text.trim().is_empty() });
             }
             Err(why) => self.wrong(&Origin::Default, "", format!("the configuration file {shown} {why}")),
         }
     }
 
-    fn document(&mut self, lines: &Lines<'_>) {
+    fn document(&mut self, lines: &LineNumbers<'_>) {
         let (document, errors) = DeTable::parse_recoverable(lines.text);
         if !errors.is_empty() {
-            // What a broken document seems to say is no ground for more complaints.
+            // A broken document gives no ground for further mistakes.
             for error in errors {
                 let span = error.span().unwrap_or(0..0);
                 let text = not_toml(error.message(), lines.text, span.clone());
@@ -145,20 +133,28 @@ impl Loading {
                 }
                 DeValue::Table(_) => {
                     let nearest = nearest::nearest_section(name);
-                    self.wrong(&origin, "", format!("unknown section [{}]; the nearest is [{nearest}]", plain(name)));
+                    self.wrong(
+                        &origin,
+                        "",
+                        format!("unknown section [{}]; did you mean [{nearest}]?", printable(name)),
+                    );
                 }
                 _ if keys::sections().any(|known| known == name) => {
-                    self.wrong(&origin, name, format!("this is a section; write [{name}] and its keys below"));
+                    self.wrong(
+                        &origin,
+                        name,
+                        format!("this is a section, not a key; write [{name}] with its keys below it"),
+                    );
                 }
                 _ => {
                     let nearest = nearest::nearest_key("", name);
-                    self.wrong(&origin, plain(name), unknown_key(&nearest));
+                    self.wrong(&origin, printable(name), unknown_key(&nearest));
                 }
             }
         }
     }
 
-    fn table(&mut self, section: &str, table: &DeTable<'_>, lines: &Lines<'_>) {
+    fn table(&mut self, section: &str, table: &DeTable<'_>, lines: &LineNumbers<'_>) {
         for (name, value) in in_order(table) {
             let origin = lines.origin(name.span().start);
             if (section, name.get_ref().as_ref()) == ("rooms", "class") {
@@ -178,15 +174,15 @@ impl Loading {
     fn assign(&mut self, section: &str, name: &str, raw: &Raw, origin: &Origin) {
         let Some(index) = keys::find(section, name) else {
             let nearest = nearest::nearest_key(section, name);
-            return self.wrong(origin, plain(&format!("{section}.{name}")), unknown_key(&nearest));
+            return self.wrong(origin, printable(&format!("{section}.{name}")), unknown_key(&nearest));
         };
         match read_value(&KEYS[index], raw) {
-            Ok(value) => self.config.settings[index] = Setting { value, origin: origin.clone() },
+            Ok(value) => self.config.set(index, Setting { value, origin: origin.clone() }),
             Err(text) => self.wrong(origin, KEYS[index].path(), text),
         }
     }
 
-    /// One that is written outside of a file: `section.key` and its text.
+    /// A key that is set outside of a file, with its text.
     fn assign_word(&mut self, section: &str, name: &str, word: &str, origin: &Origin) {
         if (section, name) != ("rooms", "class") {
             return self.assign(section, name, &Raw::Word(word.to_owned()), origin);
@@ -195,7 +191,7 @@ impl Loading {
             Ok(value) => self.classes(&value, &|_| origin.clone(), origin),
             Err(error) => {
                 let (shown, why) = (Raw::Word(word.to_owned()).shown(), error.message().replace('\n', ", "));
-                let text = format!("{shown} is not TOML ({why}); it must be {}", classes::EXPECTED);
+                let text = format!("{shown} is invalid TOML ({why}); it must be {}", classes::EXPECTED);
                 self.wrong(origin, "rooms.class", text);
             }
         }
@@ -212,13 +208,13 @@ impl Loading {
         if known.is_none() && !names_section && services::is_of_service(&name, &value.to_string_lossy()) {
             return;
         }
-        let origin = Origin::Env(plain(&name));
+        let origin = Origin::Env(printable(&name));
         match (known, value.to_str()) {
             (Some((section, name)), Some(value)) => self.assign_word(section, name, value, &origin),
             (Some(_), None) => self.wrong(&origin, "", "the value is not UTF-8; it must be text"),
             (None, _) => {
                 let (variable, key) = nearest::nearest_env(&name);
-                self.wrong(&origin, "", format!("unknown variable; the nearest is {variable}, for {key}"));
+                self.wrong(&origin, "", format!("unknown variable; did you mean {variable} ({key})?"));
             }
         }
     }
@@ -232,40 +228,26 @@ impl Loading {
             Some((section, name)) => self.assign_word(section, name, word, &Origin::Set),
             None => {
                 let nearest = nearest::nearest_key("", path.trim());
-                self.wrong(&Origin::Set, plain(path), unknown_key(&nearest));
+                self.wrong(&Origin::Set, printable(path), unknown_key(&nearest));
             }
         }
     }
 }
 
 fn unknown_key(nearest: &str) -> String {
-    format!("unknown key; the nearest is {nearest}")
+    format!("unknown key; did you mean {nearest}?")
 }
 
-/// What is wrong with a document, and with which part of it.
+/// The sentence for a document that is no TOML, with the line at fault.
 fn not_toml(why: &str, text: &str, span: Range<usize>) -> String {
     let start = text[..span.start].rfind('\n').map_or(0, |before| before + 1);
     match (why, text[start..].lines().next().unwrap_or_default()) {
         ("duplicate key", _) => {
-            let key = plain(text[span].trim_matches(['"', '\'']));
-            format!("this is not TOML: duplicate key {key:?}; it may be written once")
+            let key = printable(text[span].trim_matches(['"', '\'']));
+            format!("invalid TOML: duplicate key {key:?}; write it once")
         }
-        (why, "") => format!("this is not TOML: {why}"),
-        (why, line) => format!("this is not TOML: {why}; got {}", quoted(line)),
+        (why, "") => format!("invalid TOML: {why}"),
+        (why, line) => format!("invalid TOML: {why}; got {}", quoted(line)),
     }
     .replace('\n', ", ")
-}
-
-/// Without what could break out of the line.
-fn plain(name: &str) -> String {
-    name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-type Entry<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
-
-/// The entries as they were written, not by name.
-pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(name, _)| name.span().start);
-    entries
 }

@@ -1,70 +1,58 @@
-//! From checked values to what the floors below are started with, in their own units.
+//! Lowers checked values to the settings that the floors below are started with, in their units. Starts nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing_subscriber::filter::Targets;
 
-use super::check::{auth, check, identity, layout};
+use super::check::{check_memory, check_parts, check_values};
+use super::choices::{
+    AUTH_MODES, AuthMode, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, LogFormat, SLOW_POLICIES,
+    STORE_KINDS,
+};
 use super::classes::Class;
-use super::level::parse_level;
+use super::effective::Config;
+use super::layout::layout;
 use super::machine::Machine;
-use super::networks::parse_network;
 use super::origin::Mistake;
-use super::part::parse_part;
-use super::units::{self, Share};
-use super::{Config, Setting};
+use super::setting::written;
+use super::units::Share;
 use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
+use crate::engine::access::Expected;
 use crate::engine::hosts::AllowedHosts;
-use crate::engine::rates::Rate;
-use crate::engine::settings::{
-    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
-};
+use crate::engine::settings::{Compression, KeepingMode, Limits, RoomClass, RoomSettings, Settings};
 use crate::engine::trusted::Trusted;
-use crate::server::auth;
-use crate::server::tls::Identity;
-use crate::wire::handshake::ForwardedHeader;
+use crate::server::{auth, tls};
 
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
-    Auto,
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
-}
-
-/// Everything the server is started with.
+/// Everything that the server is started with.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where clients connect.
+    /// The addresses that clients connect to.
     pub listen: Vec<SocketAddr>,
-    /// What clients are shown; `None`: they speak plain TCP.
-    pub tls: Option<Arc<Identity>>,
+    /// The certificate that clients are shown; `None` is plain TCP.
+    pub tls: Option<Arc<tls::TlsIdentity>>,
     /// The control address.
     pub control_listen: SocketAddr,
-    /// One entry for each executor: the CPU it is kept on, if it is.
+    /// One entry for each executor: the CPU that it is pinned to, if it is.
     pub cpus: Vec<Option<usize>>,
-    /// The longest drain.
+    /// The longest time that a drain takes.
     pub shutdown_grace_ms: u64,
-    /// Bytes that may wait in the kernel for one connection; 0: the system's own bound.
+    /// Bytes that may wait in the kernel for one connection; 0 is the bound of the kernel.
     pub socket_send_bytes: u32,
-    /// Whether trusted proxies begin with a PROXY protocol header.
+    /// Whether trusted proxies send a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// How tokens are verified; `None`: anyone may connect.
-    pub auth: Option<auth::Settings>,
-    /// For each core.
+    /// How tokens are verified; `None` lets anyone connect.
+    pub auth: Option<auth::AuthSettings>,
+    /// The settings of each core.
     pub settings: Arc<Settings>,
-    /// For the HTTP API.
+    /// The settings of the HTTP API.
     pub api: ApiSettings,
-    /// Where spans are sent, if anywhere.
+    /// Where spans are sent; `None` traces nothing.
     pub trace: Option<TraceSettings>,
-    /// What is logged.
+    /// Which log lines are written.
     pub log_level: Targets,
-    /// How it is logged.
+    /// The form of log lines.
     pub log_format: LogFormat,
 }
 
@@ -73,12 +61,21 @@ pub struct Plan {
 /// # Errors
 /// Everything that keeps the server from running with this configuration on this machine.
 pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
-    let mistakes = check(config, machine);
+    let mut mistakes = check_parts(config);
+    let tls = identity(config).unwrap_or_else(|wrong| {
+        mistakes.extend(wrong);
+        None
+    });
+    let tokens = tokens(config);
+    mistakes.extend(check_values(config, &tokens));
+    let cpus = layout(config, machine).unwrap_or_else(|wrong| {
+        mistakes.push(wrong);
+        Vec::new()
+    });
+    mistakes.extend(check_memory(config, machine));
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    let cpus = layout(config, machine).map_err(|mistake| vec![mistake])?;
-    let tls = identity(config)?;
     let cores = u16::try_from(cpus.len()).expect("the range of server.cores");
     let settings = Arc::new(settings(config, machine, cores));
     Ok(Plan {
@@ -90,25 +87,56 @@ pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
         socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
         proxy_protocol: config.get("server", "proxy_protocol").flag(),
-        auth: (config.get("auth", "mode").text() == "jwt").then(|| auth(config)),
+        auth: needs_token(config).then_some(tokens),
         settings,
         trace: trace(config),
-        log_level: level(config),
-        log_format: match config.get("log", "format").text() {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            _ => LogFormat::Auto,
-        },
+        log_level: config.get("log", "level").level().clone(),
+        log_format: config.get("log", "format").choice(&LOG_FORMATS),
     })
 }
 
-/// What the HTTP API goes by, on a machine of this name.
+/// The certificate that clients are shown; `None` is plain TCP.
+///
+/// # Errors
+/// What is wrong with the files.
+fn identity(config: &Config) -> Result<Option<tls::TlsIdentity>, Vec<Mistake>> {
+    let (certificate, key) = (config.get("tls", "certificate"), config.get("tls", "key"));
+    if certificate.text().is_empty() && key.text().is_empty() {
+        return Ok(None);
+    }
+    tls::TlsIdentity::load(certificate.text(), key.text()).map(Some).map_err(|wrong| {
+        let mistake = |wrong: tls::TlsMistake| {
+            let (at_fault, other) = if wrong.key == "tls.key" { (key, certificate) } else { (certificate, key) };
+            Mistake::refused(written(at_fault, other), wrong.key, wrong.text)
+        };
+        wrong.into_iter().map(mistake).collect()
+    })
+}
+
+/// What `[auth]` says of tokens.
+fn tokens(config: &Config) -> auth::AuthSettings {
+    let text = |name| config.get("auth", name).text().to_owned();
+    let leeway_ms = config.get("auth", "leeway").number();
+    auth::AuthSettings {
+        hmac_secret: text("hmac_secret"),
+        public_key_file: text("public_key_file"),
+        jwks: text("jwks"),
+        expected: Expected { audience: text("audience"), issuer: text("issuer"), leeway_ms },
+    }
+}
+
+/// Whether connections need a token.
+fn needs_token(config: &Config) -> bool {
+    config.get("auth", "mode").choice(&AUTH_MODES) == AuthMode::Jwt
+}
+
+/// The settings of the HTTP API on a machine of this name.
 #[must_use]
 pub fn api_settings(config: &Config, node: String) -> ApiSettings {
     ApiSettings {
         node,
         api_key: config.get("control", "api_key").text().to_owned(),
-        api_rate: rate(config.get("control", "api_rate")),
+        api_rate: config.get("control", "api_rate").rate(),
         max_message_bytes: config.get("server", "max_message_bytes").size(),
         inboxes: config.get("rooms", "inboxes").flag(),
         allowed_hosts: AllowedHosts::new(config.get("server", "allowed_hosts").texts()),
@@ -123,17 +151,10 @@ fn trace(config: &Config) -> Option<TraceSettings> {
     })
 }
 
-/// Nothing is traced that nobody is sent.
+/// `trace.sample`, or nothing without an endpoint to send spans to.
 fn trace_sample(config: &Config) -> u64 {
-    let sample = config.get("trace", "sample").text();
-    let is_wanted = !config.get("trace", "otlp_endpoint").text().is_empty();
-    if is_wanted { parse_part(sample).expect("its kind has read it") } else { 0 }
-}
-
-/// What `log.level` says.
-#[must_use]
-pub fn level(config: &Config) -> Targets {
-    parse_level(config.get("log", "level").text()).expect("its kind has read it")
+    let has_endpoint = !config.get("trace", "otlp_endpoint").text().is_empty();
+    if has_endpoint { config.get("trace", "sample").fraction() } else { 0 }
 }
 
 /// Whether clients speak TLS.
@@ -153,18 +174,15 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
         cores,
         max_connections: config.get("server", "max_connections").count(),
         max_connections_per_core: connections_share(config.get("server", "max_connections").count(), cores),
-        // Known when the table is made.
+        // Known once the table of sockets is made.
         sockets_max: u32::MAX,
         warm_connections: config.get("server", "warm_connections").count().div_ceil(u32::from(cores)),
         max_message_bytes: config.get("server", "max_message_bytes").size(),
         echo_path: config.get("server", "echo_path").text().to_owned(),
         allowed_origins: config.get("auth", "allowed_origins").texts().to_vec(),
         allowed_hosts: allowed_hosts(config),
-        trusted_proxies: trusted(config),
-        forwarded_header: match config.get("server", "forwarded_header").text() {
-            "Forwarded" => ForwardedHeader::Forwarded,
-            _ => ForwardedHeader::XForwardedFor,
-        },
+        trusted_proxies: Trusted::new(&config.get("server", "trusted_proxies").networks()),
+        forwarded_header: config.get("server", "forwarded_header").choice(&FORWARDED_HEADERS),
         outbox_bytes: config.get("limits", "outbox_bytes").size(),
         rooms_per_connection: config.get("limits", "rooms_per_connection").count(),
         limits: limits(config),
@@ -179,49 +197,37 @@ fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
             .iter()
             .map(|class| RoomClass { pattern: class.pattern.clone(), settings: Arc::new(room(config, Some(class))) })
             .collect(),
+        dialects: &crate::wire::dialect::DIALECTS,
         trace_sample: trace_sample(config),
-        numbering: match config.get("link", "kind").text() {
-            "none" => NumberingMode::Own,
-            _ => NumberingMode::Link,
-        },
-        keeping: match (config.get("store", "kind").text(), config.get("store", "durability").text()) {
-            ("memory", _) => KeepingMode::None,
-            (_, "store") => KeepingMode::Commit,
-            _ => KeepingMode::Behind,
-        },
+        numbering: config.get("link", "kind").choice(&LINK_KINDS),
+        keeping: keeping(config),
     }
+}
+
+fn keeping(config: &Config) -> KeepingMode {
+    let is_kept = config.get("store", "kind").choice(&STORE_KINDS);
+    if is_kept { config.get("store", "durability").choice(&DURABILITIES) } else { KeepingMode::None }
 }
 
 fn limits(config: &Config) -> Limits {
     let get = |name| config.get("limits", name);
     Limits {
-        connect_rate: rate(get("connect_rate")),
-        connect_rate_per_ip: rate(get("connect_rate_per_ip")),
+        connect_rate: get("connect_rate").rate(),
+        connect_rate_per_ip: get("connect_rate_per_ip").rate(),
         connections_per_ip: get("connections_per_ip").count(),
         connections_per_user: get("connections_per_user").count(),
-        message_rate: rate(get("message_rate")),
-        command_rate: rate(get("command_rate")),
-        message_rate_per_user: rate(get("message_rate_per_user")),
+        message_rate: get("message_rate").rate(),
+        command_rate: get("command_rate").rate(),
+        message_rate_per_user: get("message_rate_per_user").rate(),
         idle_timeout_ms: get("idle_timeout").number(),
     }
 }
 
-fn rate(setting: &Setting) -> Option<Rate> {
-    let units::Rate { count, per_ms } = setting.rate();
-    Rate::new(count, per_ms)
-}
-
-fn trusted(config: &Config) -> Trusted {
-    let networks = config.get("server", "trusted_proxies").texts().iter();
-    Trusted::new(&networks.map(|text| parse_network(text).expect("its kind has read it")).collect::<Vec<_>>())
-}
-
-/// The hosts by which clients ask for this server, beside the addresses that it listens on. Where a token is needed any
-/// host will do until some are configured: a page that was led here under another name has none.
+/// The hosts that clients may use, beside the addresses that the server listens on. Where connections need a token, every
+/// host is allowed until some are configured: a page that reached the server under another name has no token.
 fn allowed_hosts(config: &Config) -> AllowedHosts {
     let configured = config.get("server", "allowed_hosts").texts();
-    let needs_token = config.get("auth", "mode").text() != "open";
-    if configured.is_empty() && needs_token { AllowedHosts::any() } else { AllowedHosts::new(configured) }
+    if configured.is_empty() && needs_token(config) { AllowedHosts::any() } else { AllowedHosts::new(configured) }
 }
 
 fn compression(config: &Config) -> Option<Compression> {
@@ -241,27 +247,23 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
         history_on_join: get("history_on_join").count(),
         history_on_join_max: get("history_on_join_max").count(),
         recovery_max: get("recovery_max").size(),
-        slow_policy: match get("slow_policy").text() {
-            "skip" => SlowPolicy::Skip,
-            "latest" => SlowPolicy::Latest,
-            _ => SlowPolicy::Disconnect,
-        },
+        slow_policy: get("slow_policy").choice(&SLOW_POLICIES),
         presence: get("presence").flag(),
         presence_names_max: get("presence_names_max").size(),
         presence_grace_ms: get("presence_grace").number(),
-        room_message_rate: rate(config.get_for(class, "limits", "room_message_rate")),
+        room_message_rate: config.get_for(class, "limits", "room_message_rate").rate(),
     }
 }
 
-/// Every core has slots for at least so many connections, where all may hold that many together: a table of this size
+/// Each core has slots for at least this many connections, if all cores may hold that many together: a table of this size
 /// costs the kernel 128 KiB.
 const CORE_CONNECTIONS_LEAST: u32 = 16_384;
 
-/// How many connections one of `cores` cores has slots for, where all may hold `most` together.
+/// How many connections each of `cores` cores has slots for, if all may hold `most` together.
 ///
-/// The kernel spreads connections over the cores' listening sockets by a hash, so that one core's part varies by about
-/// the square root of its share: each core has slots for its share and four times that more, lest one refuse while others
-/// have room. A table for all of `most` on each core would cost the kernel 8 bytes a slot.
+/// The kernel spreads connections over the cores' listening sockets by a hash, so that a core's part varies by about the
+/// square root of its share. Each core has slots for its share and four times that more, so that none refuses while others
+/// have room. A table for `most` on each core would cost the kernel 8 bytes a slot.
 fn connections_share(most: u32, cores: u16) -> u32 {
     let share = most.div_ceil(u32::from(cores.max(1)));
     share.saturating_add(4 * share.isqrt() + 8).max(CORE_CONNECTIONS_LEAST).min(most)

@@ -1,20 +1,20 @@
-//! What this host gives the process: CPUs, memory, a name. Reads /proc and /sys; decides nothing.
+//! The CPUs, the memory and the name that this host gives the process. Reads /proc and /sys; decides nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::keys::is_node;
 
-/// What a configuration is checked against.
+/// The machine that a configuration is checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// The CPUs that this process may run on, ascending.
     pub cpus: Vec<usize>,
-    /// How many of them it may keep busy at a time (a CPU quota may be smaller). At least 1.
+    /// How many of them it may keep busy at a time, which a CPU quota may limit. At least 1.
     pub parallelism: usize,
-    /// Memory of the machine, or of the control group if that is less, in bytes.
+    /// Bytes of memory: of the machine, or of the control group if that is less.
     pub memory_bytes: u64,
-    /// The host's name, where it can name a node.
+    /// The host's name, if it can name a node.
     pub host: Option<String>,
 }
 
@@ -40,12 +40,12 @@ fn host(root: &Path) -> Option<String> {
     is_node(&name).then_some(name)
 }
 
-/// The least of the machine's memory and the limits of the control groups that this process is in.
+/// The smallest of the machine's memory and the limits of the control groups that hold this process.
 fn memory_bytes(root: &Path) -> u64 {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| total_bytes(&text));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let limits = groups.lines().flat_map(|line| group_limits(root, line));
-    // Without /proc there is nothing to go by: the least machine that makes sense.
+    // Without /proc: the smallest machine that makes sense.
     machine.into_iter().chain(limits).filter(|bytes| *bytes > 0).min().unwrap_or(512 << 20)
 }
 
@@ -54,8 +54,8 @@ fn total_bytes(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The limits along one line of /proc/self/cgroup: its group's own and its ancestors'. Inside a container the path may
-/// be the host's, of which only the root can be seen here.
+/// The limits of the group in one line of /proc/self/cgroup and of its ancestors. Inside a container the path may be the
+/// host's, of which only the root is visible here.
 fn group_limits(root: &Path, line: &str) -> Vec<u64> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { return Vec::new() };

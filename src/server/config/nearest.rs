@@ -1,6 +1,7 @@
-//! The known name that someone who wrote an unknown one most likely meant.
+//! The known name nearest to an unknown one, for "did you mean". Judges no value.
 
-use super::keys::{self, KEYS, Key};
+use super::key::Key;
+use super::keys::{self, KEYS};
 
 /// The known `section.key` nearest to an unknown one; `section` is empty for a key outside of every table.
 #[must_use]
@@ -8,7 +9,7 @@ pub fn nearest_key(section: &str, name: &str) -> String {
     let written = format!("{section}.{name}");
     let distance = |key: &Key| {
         let as_written = strsim::damerau_levenshtein(&key.path(), &written);
-        // The right name in the wrong table is a likelier slip than any misspelling.
+        // The right name in the wrong table is likelier than a misspelling.
         let elsewhere = strsim::damerau_levenshtein(key.name, name) + 1;
         as_written.min(elsewhere)
     };

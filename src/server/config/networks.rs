@@ -4,18 +4,27 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// What stands before an IPv4 address in the form of IPv6, `::ffff:0:0/96`.
+use super::units::ValueError;
+
+/// Bits before an IPv4 address in the form of IPv6, `::ffff:0:0/96`.
 const MAPPED_BITS: u8 = 96;
 
-/// Reads a network, or an address as the network of it alone. `None` also where bits beyond the prefix are set, which is
-/// more likely a slip than a wish. IPv4 in the form of IPv6 is read as IPv4, as every client's address is.
-#[must_use]
-pub fn parse_network(text: &str) -> Option<IpNet> {
+/// Reads a network, or an address as the network of it alone. IPv4 in the form of IPv6 is read as IPv4, as every client's
+/// address is.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_network(text: &str) -> Result<IpNet, ValueError> {
     let text = text.trim();
-    match text.parse::<IpAddr>() {
-        Ok(address) => Some(IpNet::from(address.to_canonical())),
-        Err(_) => text.parse::<IpNet>().ok().filter(|network| network.addr() == network.network()).map(canonical),
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
     }
+    let network: IpNet = text.parse().map_err(|_| "is not a network")?;
+    if network.addr() != network.network() {
+        // More likely a slip than a wish.
+        return Err(format!("has bits set beyond its prefix; write \"{}\" for the whole network", network.trunc()));
+    }
+    Ok(canonical(network))
 }
 
 fn canonical(network: IpNet) -> IpNet {
@@ -42,10 +51,10 @@ mod tests {
             ("::/0", "::/0"),
             ("0.0.0.0/0", "0.0.0.0/0"),
         ] {
-            assert_eq!(parse_network(text).map(|network| network.to_string()).as_deref(), Some(network), "{text}");
+            assert_eq!(parse_network(text).map(|network| network.to_string()).as_deref(), Ok(network), "{text}");
         }
         for text in ["", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "proxy.example", "10.0.0.0/8/8", "127.0.0.1:80", "*"] {
-            assert_eq!(parse_network(text), None, "{text}");
+            assert!(parse_network(text).is_err(), "{text}");
         }
     }
 }

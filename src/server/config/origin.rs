@@ -1,4 +1,4 @@
-//! Where a value came from, and what is wrong with one. Reads and decides nothing.
+//! The origin of a value, and a mistake in one. Reads and decides nothing.
 
 use std::fmt;
 
@@ -31,10 +31,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// How a mistake bears on the rest of the configuration.
+/// How much a mistake spoils.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// What was written could not be understood, so the effective configuration is not known.
+    /// A value could not be read, so the effective configuration is unknown.
     Unreadable,
     /// The effective configuration is known, and the server cannot run with it.
     Refused,
@@ -43,23 +43,23 @@ pub enum Severity {
 /// One thing to put right, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// How it bears on the rest.
+    /// How much it spoils.
     pub severity: Severity,
-    /// Where it was written, if it was.
+    /// Where it was written; the default if it was not.
     pub origin: Origin,
-    /// `section.key`, or empty when no single key is at fault.
+    /// `section.key`; empty if no single key is at fault.
     pub key: String,
     /// What is wrong and what would be right.
     pub text: String,
 }
 
 impl Mistake {
-    /// Something that could not be understood.
+    /// A value that could not be read.
     pub fn unreadable(origin: &Origin, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { severity: Severity::Unreadable, origin: origin.clone(), key: key.into(), text: text.into() }
     }
 
-    /// Something that the server cannot run with.
+    /// A value that the server cannot run with.
     pub fn refused(origin: &Origin, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { severity: Severity::Refused, origin: origin.clone(), key: key.into(), text: text.into() }
     }

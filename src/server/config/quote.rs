@@ -1,9 +1,10 @@
-//! Which part of a statement that was not understood is shown: as much as can be no secret.
+//! How much of a statement that cannot be read is shown: no part that may be a secret. Knows no source.
 
-use super::keys::{KEYS, Secrecy};
-use super::kind::Raw;
+use super::key::Secrecy;
+use super::keys::KEYS;
+use super::raw::Raw;
 
-/// The statement in quotes: whole where it begins with a key whose value may be shown, else up to the value.
+/// The statement in quotes: whole if it begins with a key that holds no secret, else only the part before the value.
 #[must_use]
 pub fn quoted(statement: &str) -> String {
     let statement = statement.trim();

@@ -1,7 +1,7 @@
-//! The variables that Kubernetes puts into each container for each service of its namespace. Those of a service called
-//! `roomring` or `roomring-control` begin as the server's own do. Knows no key.
+//! The variables that Kubernetes sets in each container for each service of its namespace. Those of a service called
+//! `roomring` or `roomring-control` have the prefix of the server's own. Knows no key.
 
-/// Whether Kubernetes makes a variable of this name and value: `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT`,
+/// Whether Kubernetes sets a variable of this name and value: `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT`,
 /// `<SERVICE>_SERVICE_PORT_<NAME>`, `<SERVICE>_PORT` and `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>`, the last one also with
 /// `_PROTO`, `_PORT` and `_ADDR`.
 #[must_use]
@@ -21,7 +21,7 @@ pub fn is_of_service(name: &str, value: &str) -> bool {
         || is_of_port(name)
 }
 
-/// `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>` and what may follow it.
+/// `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>` and its longer forms.
 fn is_of_port(name: &str) -> bool {
     let name = ["_PROTO", "_PORT", "_ADDR"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let port = ["_TCP", "_UDP", "_SCTP"].iter().find_map(|end| name.strip_suffix(end));

@@ -1,9 +1,11 @@
-//! Durations, sizes, rates and CPU lists: their written forms and back. Knows no key and no range.
+//! Durations, sizes, rates, CPU lists and shares of memory: from text to value and back. Knows no key.
 
 use std::fmt;
 
-/// Why a text is not such a value: completes the sentence "`<text>` …".
-pub type Wrong = String;
+use crate::engine::rates::Rate;
+
+/// What is wrong with a text that is no such value. Completes the sentence "`<text>` …".
+pub type ValueError = String;
 
 const DURATION_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
@@ -12,8 +14,8 @@ const SIZE_UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 2
 /// `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"` or `"0"`, as milliseconds.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn parse_duration(text: &str) -> Result<u64, Wrong> {
+/// What is wrong with the text.
+pub fn parse_duration(text: &str) -> Result<u64, ValueError> {
     if text == "0" {
         return Ok(0);
     }
@@ -39,8 +41,8 @@ pub fn duration_text(ms: u64) -> String {
 /// `"64KiB"`, `"1MiB"`, `"2GiB"`, `"512B"` or bare bytes.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn parse_size(text: &str) -> Result<u64, Wrong> {
+/// What is wrong with the text.
+pub fn parse_size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split_unit(text)?;
     if unit.is_empty() {
         return Ok(number);
@@ -60,63 +62,53 @@ pub fn size_text(bytes: u64) -> String {
     }
 }
 
-/// So many per so long. A count of 0 is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many.
-    pub count: u64,
-    /// In how many milliseconds.
-    pub per_ms: u64,
+/// Largest count of a rate, and longest time of one.
+const RATE_COUNT_MAX: u64 = 1_000_000_000;
+const RATE_PER_MS_MAX: u64 = 86_400_000;
+
+/// `"50/s"`, `"200/10s"`, `"6/m"`; `None` is no limit: `"0"`, or a count of 0.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_rate(text: &str) -> Result<Option<Rate>, ValueError> {
+    let Some((count, per)) = text.split_once('/') else {
+        return match parse_number(text) {
+            Ok(0) => Ok(None),
+            _ => Err("is not a count per time".into()),
+        };
+    };
+    let count = parse_number(count.trim_end())?;
+    let per = per.trim_start();
+    let per_ms = if per.starts_with(|c: char| c.is_ascii_digit()) {
+        parse_duration(per)?
+    } else {
+        scale(1, per, &DURATION_UNITS)?
+    };
+    if count == 0 {
+        return Ok(None);
+    }
+    if per_ms == 0 || per_ms > RATE_PER_MS_MAX || count > RATE_COUNT_MAX {
+        return Err(format!("is out of range: at most {RATE_COUNT_MAX} per 1ms to 24h"));
+    }
+    Ok(Rate::new(count, per_ms))
 }
 
-impl Rate {
-    /// No limit.
-    pub const UNLIMITED: Rate = Rate { count: 0, per_ms: 1_000 };
-
-    /// `"50/s"`, `"200/10s"`, `"6/m"` or `"0"`.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Rate, Wrong> {
-        let Some((count, per)) = text.split_once('/') else {
-            return match parse_number(text) {
-                Ok(0) => Ok(Rate::UNLIMITED),
-                _ => Err("is not a count per time".into()),
-            };
-        };
-        let count = parse_number(count.trim_end())?;
-        let per = per.trim_start();
-        let per_ms = if per.starts_with(|c: char| c.is_ascii_digit()) {
-            parse_duration(per)?
-        } else {
-            scale(1, per, &DURATION_UNITS)?
-        };
-        if count == 0 {
-            return Ok(Rate::UNLIMITED);
-        }
-        if per_ms == 0 || per_ms > 86_400_000 || count > 1_000_000_000 {
-            return Err("is out of range: at most 1000000000 per 1ms to 24h".into());
-        }
-        Ok(Rate { count, per_ms })
+/// The text of a rate that [`parse_rate`] reads.
+#[must_use]
+pub fn rate_text(rate: Option<Rate>) -> String {
+    match rate {
+        None => "0".into(),
+        Some(Rate { count, per_ms: 1_000 }) => format!("{count}/s"),
+        Some(Rate { count, per_ms }) => format!("{count}/{}", duration_text(per_ms)),
     }
 }
 
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.count, self.per_ms) {
-            (0, _) => f.write_str("0"),
-            (count, 1_000) => write!(f, "{count}/s"),
-            (count, per_ms) => write!(f, "{count}/{}", duration_text(per_ms)),
-        }
-    }
-}
-
-/// Which CPUs, or how many executors.
+/// `server.cores`: how many executors, or on which CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cores {
+pub enum CoresSetting {
     /// One executor for each CPU that this process may use.
     Auto,
-    /// So many executors.
+    /// This many executors.
     Count(u16),
     /// One executor for each of these CPUs.
     Cpus(Vec<usize>),
@@ -125,23 +117,23 @@ pub enum Cores {
 /// The most executors one process starts.
 pub const CORES_MAX: u16 = 1024;
 
-impl Cores {
+impl CoresSetting {
     /// `"auto"`, `"4"`, `"0,2-5"`. A list of one CPU is written as a range: `"3-3"`.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Cores, Wrong> {
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<CoresSetting, ValueError> {
         if text == "auto" {
-            return Ok(Cores::Auto);
+            return Ok(CoresSetting::Auto);
         }
         if let Ok(count) = parse_number(text) {
-            return Cores::count(count);
+            return CoresSetting::count(count);
         }
         let mut cpus = Vec::new();
         for part in text.split(',').map(str::trim) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (Ok(first), Ok(last)) = (parse_number(first), parse_number(last)) else {
-                return Err("is neither \"auto\", a number nor a list of CPUs".into());
+                return Err("is not \"auto\", a number or a list of CPUs".into());
             };
             if first > last || last > 65_535 {
                 return Err(format!("holds {part:?}, which is not a range of CPU numbers"));
@@ -157,28 +149,28 @@ impl Cores {
                 cpus.push(cpu);
             }
         }
-        Ok(Cores::Cpus(cpus))
+        Ok(CoresSetting::Cpus(cpus))
     }
 
-    /// So many executors.
+    /// This many executors.
     ///
     /// # Errors
     /// Out of 1 … [`CORES_MAX`].
-    pub fn count(count: u64) -> Result<Cores, Wrong> {
+    pub fn count(count: u64) -> Result<CoresSetting, ValueError> {
         match u16::try_from(count) {
-            Ok(count @ 1..=CORES_MAX) => Ok(Cores::Count(count)),
-            _ => Err(format!("is out of range: 1 to {CORES_MAX} executors")),
+            Ok(count @ 1..=CORES_MAX) => Ok(CoresSetting::Count(count)),
+            _ => Err("is out of range".into()),
         }
     }
 }
 
-impl fmt::Display for Cores {
+impl fmt::Display for CoresSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cores::Auto => f.write_str("auto"),
-            Cores::Count(count) => write!(f, "{count}"),
-            Cores::Cpus(cpus) if cpus.len() == 1 => write!(f, "{0}-{0}", cpus[0]),
-            Cores::Cpus(cpus) => {
+            CoresSetting::Auto => f.write_str("auto"),
+            CoresSetting::Count(count) => write!(f, "{count}"),
+            CoresSetting::Cpus(cpus) if cpus.len() == 1 => write!(f, "{0}-{0}", cpus[0]),
+            CoresSetting::Cpus(cpus) => {
                 let mut parts = Vec::new();
                 for run in cpus.chunk_by(|a, b| *b == a + 1) {
                     match run {
@@ -193,12 +185,12 @@ impl fmt::Display for Cores {
     }
 }
 
-/// A part of this machine's memory.
+/// A share of this machine's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// So many hundredths.
+    /// Hundredths of it.
     Percent(u8),
-    /// So many bytes.
+    /// Bytes.
     Bytes(u64),
 }
 
@@ -209,17 +201,17 @@ impl Share {
     /// `"75%"`, or a size.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Share, Wrong> {
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Share, ValueError> {
         if let Some(percent) = text.strip_suffix('%') {
             return match parse_number(percent) {
                 Ok(percent @ 1..=100) => Ok(Share::Percent(percent as u8)),
-                _ => Err("is out of range: 1% to 100%".into()),
+                _ => Err("is out of range".into()),
             };
         }
         match parse_size(text)? {
             bytes if bytes >= BUDGET_BYTES_MIN => Ok(Share::Bytes(bytes)),
-            _ => Err(format!("is out of range: at least {}", size_text(BUDGET_BYTES_MIN))),
+            _ => Err("is out of range".into()),
         }
     }
 }
@@ -236,8 +228,8 @@ impl fmt::Display for Share {
 /// A whole number; `_` may group digits, as in TOML.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn parse_number(text: &str) -> Result<u64, Wrong> {
+/// What is wrong with the text.
+pub fn parse_number(text: &str) -> Result<u64, ValueError> {
     let grouped = !text.starts_with('_') && !text.ends_with('_') && !text.contains("__");
     let digits: String = text.chars().filter(|c| *c != '_').collect();
     if !grouped || digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -246,7 +238,7 @@ pub fn parse_number(text: &str) -> Result<u64, Wrong> {
     digits.parse().map_err(|_| "is too large a number".into())
 }
 
-fn split_unit(text: &str) -> Result<(u64, &str), Wrong> {
+fn split_unit(text: &str) -> Result<(u64, &str), ValueError> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let number = parse_number(&text[..digits]).map_err(|_| match text[..digits].is_empty() {
         true => "does not begin with a whole number".to_string(),
@@ -255,7 +247,7 @@ fn split_unit(text: &str) -> Result<(u64, &str), Wrong> {
     Ok((number, text[digits..].trim_start()))
 }
 
-fn scale(number: u64, unit: &str, units: &[(&str, u64)]) -> Result<u64, Wrong> {
+fn scale(number: u64, unit: &str, units: &[(&str, u64)]) -> Result<u64, ValueError> {
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
         let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
         return Err(format!("has an unknown unit; the units are {}", names.join(", ")));
@@ -302,28 +294,28 @@ mod tests {
         for (text, count, per_ms) in
             [("50/s", 50, 1_000), ("200/10s", 200, 10_000), ("6/m", 6, 60_000), ("0/s", 0, 1_000)]
         {
-            assert_eq!(Rate::parse(text), Ok(Rate { count, per_ms }), "{text}");
+            assert_eq!(parse_rate(text), Ok(Rate::new(count, per_ms)), "{text}");
         }
-        assert_eq!(Rate::parse("0"), Ok(Rate::UNLIMITED));
+        assert_eq!(parse_rate("0"), Ok(None));
         for wrong in ["", "50", "/s", "50/", "50/0s", "50/10", "a/s", "-1/s", "1/48h", "5000000000/s"] {
-            assert!(Rate::parse(wrong).is_err(), "{wrong}");
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
         }
         for text in ["0", "50/s", "200/10s", "6/60s", "6/5m"] {
-            assert_eq!(Rate::parse(text).map(|rate| rate.to_string()), Ok(text.to_string()));
+            assert_eq!(parse_rate(text).map(rate_text), Ok(text.to_string()));
         }
     }
 
     #[test]
     fn cores() {
-        assert_eq!(Cores::parse("auto"), Ok(Cores::Auto));
-        assert_eq!(Cores::parse("4"), Ok(Cores::Count(4)));
-        assert_eq!(Cores::parse("0,2-5"), Ok(Cores::Cpus(vec![0, 2, 3, 4, 5])));
-        assert_eq!(Cores::parse("3-3"), Ok(Cores::Cpus(vec![3])));
+        assert_eq!(CoresSetting::parse("auto"), Ok(CoresSetting::Auto));
+        assert_eq!(CoresSetting::parse("4"), Ok(CoresSetting::Count(4)));
+        assert_eq!(CoresSetting::parse("0,2-5"), Ok(CoresSetting::Cpus(vec![0, 2, 3, 4, 5])));
+        assert_eq!(CoresSetting::parse("3-3"), Ok(CoresSetting::Cpus(vec![3])));
         for wrong in ["", "0", "-1", "1025", "0,0", "5-2", "0,", "all", "0-4000", "1-70000"] {
-            assert!(Cores::parse(wrong).is_err(), "{wrong}");
+            assert!(CoresSetting::parse(wrong).is_err(), "{wrong}");
         }
         for text in ["auto", "4", "0,2-5", "3-3", "0-1", "5,1"] {
-            assert_eq!(Cores::parse(text).map(|cores| cores.to_string()), Ok(text.to_string()));
+            assert_eq!(CoresSetting::parse(text).map(|cores| cores.to_string()), Ok(text.to_string()));
         }
     }
 

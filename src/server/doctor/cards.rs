@@ -1,20 +1,22 @@
-//! Network cards: their queues, where their interrupts run, how packets are spread. Physical ones that are up only.
+//! Physical network cards that are up: their queues, the CPUs of their interrupts, how packets are spread. Changes
+//! nothing.
 
-use super::Subject;
 use super::finding::{Finding, Topic};
-use super::host::{Host, list_text};
+use super::host::{HostFiles, list_text};
 use super::processor::spare;
+use super::subject::Subject;
+use super::texts::grouped;
 
 const NET: &str = "sys/class/net";
 
-/// Interrupts since the start of the host that make a device worth naming.
+/// A device is named from this many interrupts since the start of the host on.
 const BUSY: u64 = 10_000;
 
 /// The script that places interrupts and queues.
 const SCRIPT: &str = "tuning/host/irq-affinity";
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     let spare = spare(host, subject);
     let cards: Vec<Card> = host.names(NET).into_iter().filter_map(|name| Card::read(host, name)).collect();
@@ -34,17 +36,17 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
 struct Card {
     name: String,
     receive: usize,
-    /// Receive queues whose packets are handed on to other CPUs.
+    /// Receive queues that hand packets to other CPUs (RPS).
     steered: usize,
     transmit: usize,
-    /// Transmit queues that belong to some CPUs.
+    /// Transmit queues assigned to CPUs (XPS).
     placed: usize,
     interrupts: Vec<String>,
 }
 
 impl Card {
-    /// `None` for what is virtual, or down.
-    fn read(host: &Host, name: String) -> Option<Card> {
+    /// `None` for a card that is virtual or down.
+    fn read(host: &HostFiles, name: String) -> Option<Card> {
         let path = format!("{NET}/{name}");
         let is_up = host.text(&format!("{path}/operstate")).is_some_and(|state| state == "up" || state == "unknown");
         if !host.has(&format!("{path}/device")) || !is_up {
@@ -74,21 +76,26 @@ impl Card {
         let wanted = if spare.is_empty() { subject.cores } else { spare.len() };
         let steering = if self.steered > 0 { "RPS on" } else { "RPS off" };
         let found = format!("{} receive, {} transmit, {steering}", self.receive, self.transmit);
-        let mend = format!("ethtool -L {0} combined {wanted}; where it has no more: {SCRIPT} --rps {0}", self.name);
+        let fix =
+            format!("ethtool -L {0} combined {wanted}; if the card has fewer queues: {SCRIPT} --rps {0}", self.name);
         Finding::new(Topic::Cards, &format!("{}: queues", self.name), found)
-            .wants(format!(">= {wanted} receive queues, or RPS"), "packets are received on as many CPUs")
-            .warn_unless(self.receive >= wanted || self.steered > 0, mend)
+            .wants(format!(">= {wanted} receive queues, or RPS"), "spreads received packets over that many CPUs")
+            .warn_unless(self.receive >= wanted || self.steered > 0, fix)
     }
 
     fn transmit(&self) -> Option<Finding> {
-        let finding = Finding::new(Topic::Cards, &format!("{}: XPS", self.name), format!("{} placed", self.placed));
-        let finding = finding.wants("each queue has its CPUs", "cores do not wait for each other's queue");
-        let mend = format!("{SCRIPT} {}", self.name);
-        (self.transmit > 1).then(|| finding.warn_unless(self.placed > 0, mend))
+        let finding = Finding::new(
+            Topic::Cards,
+            &format!("{}: XPS", self.name),
+            format!("{} of {} queues assigned to CPUs", self.placed, self.transmit),
+        );
+        let finding = finding.wants("queues assigned to CPUs", "cores do not wait for one another's queue");
+        let fix = format!("{SCRIPT} {}", self.name);
+        (self.transmit > 1).then(|| finding.warn_unless(self.placed > 0, fix))
     }
 
-    /// Away from the server's CPUs where others are left, else spread over all of them.
-    fn interrupts(&self, host: &Host, subject: &Subject, spare: &[usize]) -> Option<Finding> {
+    /// Away from the server's CPUs if there are others, else spread over all of them.
+    fn interrupts(&self, host: &HostFiles, subject: &Subject, spare: &[usize]) -> Option<Finding> {
         let mut used: Vec<usize> = self.interrupts.iter().flat_map(|irq| placement(host, irq)).collect();
         used.sort_unstable();
         used.dedup();
@@ -99,37 +106,37 @@ impl Card {
         let finding = Finding::new(Topic::Cards, &format!("{}: interrupts", self.name), found);
         if !spare.is_empty() {
             let disturbed = used.iter().any(|cpu| subject.cpus.contains(cpu));
-            let mend = format!("{SCRIPT} --cpus {} {}", list_text(spare), self.name);
-            let why = "each one takes a core's time, at the worst moment";
-            return Some(finding.wants(format!("CPUs {}", list_text(spare)), why).warn_unless(!disturbed, mend));
+            let fix = format!("{SCRIPT} --cpus {} {}", list_text(spare), self.name);
+            let why = "each interrupt takes time from a core";
+            return Some(finding.wants(format!("CPUs {}", list_text(spare)), why).warn_unless(!disturbed, fix));
         }
         let wanted = subject.cores.min(self.receive);
-        let mend = format!("{SCRIPT} --cpus {} {}", list_text(&subject.cpus), self.name);
+        let fix = format!("{SCRIPT} --cpus {} {}", list_text(&subject.cpus), self.name);
         let finding = finding.wants(
             if wanted > 1 { format!("spread over {wanted} CPUs") } else { "any".into() },
-            "no core pays for all of them",
+            "no core handles all of them",
         );
-        Some(finding.warn_unless(used.len() >= wanted, mend))
+        Some(finding.warn_unless(used.len() >= wanted, fix))
     }
 
-    fn node(&self, host: &Host, subject: &Subject) -> Option<Finding> {
+    fn node(&self, host: &HostFiles, subject: &Subject) -> Option<Finding> {
         let node = host.text(&format!("{NET}/{}/device/numa_node", self.name))?.parse::<usize>().ok()?;
         let near = host.cpus(&format!("sys/devices/system/node/node{node}/cpulist"));
         let is_near = subject.cpus.iter().any(|cpu| near.contains(cpu));
         let finding = Finding::new(Topic::Cards, &format!("{}: NUMA node", self.name), node.to_string());
-        let finding = finding.wants("a node of the server's cores", "packets are in its memory");
+        let finding = finding.wants("the node of the server's cores", "received packets lie in its memory");
         Some(finding.warn_unless(is_near, format!("server.cores = \"{}\" in the configuration", list_text(&near))))
     }
 }
 
 /// The CPUs that an interrupt goes to.
-fn placement(host: &Host, irq: &str) -> Vec<usize> {
+fn placement(host: &HostFiles, irq: &str) -> Vec<usize> {
     let effective = host.cpus(&format!("proc/irq/{irq}/effective_affinity_list"));
     if effective.is_empty() { host.cpus(&format!("proc/irq/{irq}/smp_affinity_list")) } else { effective }
 }
 
 /// Other devices that have interrupted the server's CPUs.
-fn others(host: &Host, subject: &Subject, spare: &[usize], cards: &[Card]) -> Finding {
+fn others(host: &HostFiles, subject: &Subject, spare: &[usize], cards: &[Card]) -> Finding {
     let text = host.text("proc/interrupts").unwrap_or_default();
     let mut lines = text.lines();
     let columns: Vec<usize> = lines.next().map_or_else(Vec::new, |head| {
@@ -143,16 +150,16 @@ fn others(host: &Host, subject: &Subject, spare: &[usize], cards: &[Card]) -> Fi
     });
     busy.sort_unstable_by(|a, b| b.cmp(a));
     let found = match busy.first() {
-        None => "none to speak of".to_owned(),
-        Some((count, name)) => format!("{}, most by {name}: {}", busy.len(), super::grouped(*count)),
+        None => "few".to_owned(),
+        Some((count, name)) => format!("{}, most by {name}: {}", busy.len(), grouped(*count)),
     };
-    let why = "each one takes a core's time";
+    let why = "each interrupt takes time from a core";
     Finding::new(Topic::Cards, "other interrupts", found)
         .wants(format!("on CPUs {}", list_text(spare)), why)
         .warn_unless(busy.is_empty(), format!("{SCRIPT} --all --cpus {}", list_text(spare)))
 }
 
-/// How often a device has interrupted `cpus`, and its number and name. `None` for what is no device's.
+/// How often a device has interrupted `cpus`, and its number and name. `None` for a line of no device.
 fn device(line: &str, columns: &[usize], cpus: &[usize]) -> Option<(u64, String)> {
     let (irq, rest) = line.split_once(':')?;
     let irq: u32 = irq.trim().parse().ok()?;
@@ -165,19 +172,19 @@ fn device(line: &str, columns: &[usize], cpus: &[usize]) -> Option<(u64, String)
     Some((count, format!("{irq} {}", fields.last().unwrap_or("?"))))
 }
 
-fn balancer(host: &Host, subject: &Subject, spare: &[usize]) -> Finding {
+fn balancer(host: &HostFiles, subject: &Subject, spare: &[usize]) -> Finding {
     let is_running = host.names("proc").iter().any(|pid| {
         pid.bytes().all(|byte| byte.is_ascii_digit())
             && host.text(&format!("proc/{pid}/comm")).as_deref() == Some("irqbalance")
     });
     let list = list_text(&subject.cpus);
-    let mend =
+    let fix =
         format!("systemctl disable --now irqbalance, or IRQBALANCE_BANNED_CPULIST={list} in its environment file");
     let banned = ["etc/default/irqbalance", "etc/sysconfig/irqbalance"].iter().any(|file| {
         let text = host.text(file).unwrap_or_default();
         text.lines().any(|line| line.trim_start().starts_with("IRQBALANCE_BANNED_CPU"))
     });
-    // Of itself it keeps off isolated CPUs.
+    // It keeps off isolated CPUs by default.
     let isolated = host.cpus("sys/devices/system/cpu/isolated");
     let kept_off = banned || subject.cpus.iter().all(|cpu| isolated.contains(cpu));
     let found = match (is_running, kept_off) {
@@ -186,6 +193,6 @@ fn balancer(host: &Host, subject: &Subject, spare: &[usize]) -> Finding {
         (true, false) => "running",
     };
     Finding::new(Topic::Cards, "irqbalance", found)
-        .wants("not running, or kept off the server's CPUs", "it moves interrupts back to where they are not wanted")
-        .warn_unless(!is_running || kept_off || spare.is_empty(), mend)
+        .wants("not running, or kept off the server's CPUs", "it moves interrupts back to the server's CPUs")
+        .warn_unless(!is_running || kept_off || spare.is_empty(), fix)
 }

@@ -1,20 +1,20 @@
-//! What a check comes to: the form of one line of the report. Knows no host.
+//! The result of one check: one line of the report. Knows no host.
 
 use serde::Serialize;
 
-/// How good a value is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// The server cannot serve like this.
+pub enum CheckStatus {
+    /// The server cannot serve.
     Fail,
-    /// It serves, but less or slower than it could.
+    /// The server serves less, or more slowly, than it could.
     Warn,
-    /// As it should be.
+    /// The value is as wanted.
     Ok,
 }
 
-/// What a check is about, in the order of the report.
+/// The subject of a check, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
@@ -37,53 +37,54 @@ pub enum Topic {
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about.
+    /// The subject.
     pub topic: Topic,
-    /// What was looked at.
+    /// The name of the value.
     pub name: String,
-    /// How good it is.
-    pub status: Status,
+    /// The result.
+    pub status: CheckStatus,
     /// The value found.
     pub found: String,
     /// The value wanted.
     pub wanted: String,
-    /// Why it is wanted, in few words.
+    /// The reason, in few words.
     pub why: String,
-    /// The command, or the line of a file, that mends it. Empty for what is [`Status::Ok`].
-    pub mend: String,
+    /// The command, or the line of a file, that sets the value as wanted; empty with [`CheckStatus::Ok`].
+    #[serde(rename = "mend")]
+    pub fix: String,
 }
 
 impl Finding {
-    /// One that is as it should be.
+    /// A value that is as wanted.
     #[must_use]
     pub fn new(topic: Topic, name: &str, found: impl Into<String>) -> Self {
         let (name, found) = (name.to_owned(), found.into());
-        let (wanted, why, mend) = (String::new(), String::new(), String::new());
-        Finding { topic, name, status: Status::Ok, found, wanted, why, mend }
+        let (wanted, why, fix) = (String::new(), String::new(), String::new());
+        Finding { topic, name, status: CheckStatus::Ok, found, wanted, why, fix }
     }
 
-    /// What is wanted, and why.
+    /// Adds the value wanted and the reason.
     #[must_use]
     pub fn wants(mut self, wanted: impl Into<String>, why: impl Into<String>) -> Self {
         (self.wanted, self.why) = (wanted.into(), why.into());
         self
     }
 
-    /// Makes it a warning, with what mends it, unless `holds`.
+    /// Makes it a warning with a fix, unless `holds`.
     #[must_use]
-    pub fn warn_unless(self, holds: bool, mend: impl Into<String>) -> Self {
-        self.worse_unless(holds, Status::Warn, mend)
+    pub fn warn_unless(self, holds: bool, fix: impl Into<String>) -> Self {
+        self.worse_unless(holds, CheckStatus::Warn, fix)
     }
 
-    /// Makes it a failure, with what mends it, unless `holds`.
+    /// Makes it a failure with a fix, unless `holds`.
     #[must_use]
-    pub fn fail_unless(self, holds: bool, mend: impl Into<String>) -> Self {
-        self.worse_unless(holds, Status::Fail, mend)
+    pub fn fail_unless(self, holds: bool, fix: impl Into<String>) -> Self {
+        self.worse_unless(holds, CheckStatus::Fail, fix)
     }
 
-    fn worse_unless(mut self, holds: bool, status: Status, mend: impl Into<String>) -> Self {
+    fn worse_unless(mut self, holds: bool, status: CheckStatus, fix: impl Into<String>) -> Self {
         if !holds && status < self.status {
-            (self.status, self.mend) = (status, mend.into());
+            (self.status, self.fix) = (status, fix.into());
         }
         self
     }

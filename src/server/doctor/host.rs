@@ -1,16 +1,16 @@
-//! The one window through which the doctor looks at a host: files below a root, `/` or a test's directory. Reads;
-//! changes nothing, and judges nothing.
+//! The files of a host, below `/` or the directory of a test. Everything that the doctor reads goes through it. Changes and
+//! judges nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A host's files. A file that is not there, or may not be read, is `None`.
+/// The files of a host. A file that is missing or unreadable is `None`.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct HostFiles {
     root: PathBuf,
 }
 
-impl Host {
+impl HostFiles {
     /// This host.
     #[must_use]
     pub fn here() -> Self {
@@ -49,13 +49,13 @@ impl Host {
         self.sysctl(name)?.split(' ').map(|number| number.parse().ok()).collect()
     }
 
-    /// A file that holds a list of CPUs or nodes; empty where it is not there.
+    /// A file that holds a list of CPUs or nodes; empty if it is missing.
     #[must_use]
     pub fn cpus(&self, path: &str) -> Vec<usize> {
         self.text(path).map_or_else(Vec::new, |text| parse_list(&text))
     }
 
-    /// What a directory holds, by name.
+    /// The names in a directory, sorted.
     #[must_use]
     pub fn names(&self, path: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.root.join(path)) else { return Vec::new() };
@@ -65,19 +65,19 @@ impl Host {
         names
     }
 
-    /// Whether there is such a file or directory.
+    /// Whether the file or directory exists.
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
         self.root.join(path).exists()
     }
 
-    /// Where a symbolic link points.
+    /// The target of a symbolic link.
     #[must_use]
     pub fn link(&self, path: &str) -> Option<String> {
         Some(fs::read_link(self.root.join(path)).ok()?.to_string_lossy().into_owned())
     }
 
-    /// The numbers behind `name` in a file of lines such as `Name:  12 kB`.
+    /// The text behind `name` in a file of lines such as `Name:  12 kB`.
     #[must_use]
     pub fn field(&self, path: &str, name: &str) -> Option<String> {
         let text = self.text(path)?;
@@ -85,7 +85,7 @@ impl Host {
         Some(line.trim().to_owned())
     }
 
-    /// The soft and the hard limit of this process; `u64::MAX` is none.
+    /// The soft and the hard limit of this process; `u64::MAX` is unlimited.
     #[must_use]
     pub fn limit(&self, name: &str) -> Option<(u64, u64)> {
         let text = self.text("proc/self/limits")?;
@@ -108,7 +108,7 @@ impl Host {
     }
 }
 
-/// `0-3,8` as numbers; what is no such list is left out.
+/// `0-3,8` as numbers; parts that are no range are left out.
 #[must_use]
 pub fn parse_list(text: &str) -> Vec<usize> {
     let mut numbers = Vec::new();
@@ -123,7 +123,7 @@ pub fn parse_list(text: &str) -> Vec<usize> {
     numbers
 }
 
-/// Ascending numbers as `0-3,8`; `none` for none.
+/// Ascending numbers as `0-3,8`; an empty list as `none`.
 #[must_use]
 pub fn list_text(numbers: &[usize]) -> String {
     let runs = numbers.chunk_by(|a, b| *b == a + 1).map(|run| match run {

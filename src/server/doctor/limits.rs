@@ -1,11 +1,13 @@
-//! Limits of the process, of the host's file tables, and of the unit that starts the server.
+//! Limits of the process, of the host's file tables, and of the unit that starts the server. Changes nothing.
 
 use super::finding::{Finding, Topic};
-use super::host::Host;
-use super::{Subject, grouped, wanted};
+use super::host::HostFiles;
+use super::subject::Subject;
+use super::texts::{cores_text, grouped, unit_line};
+use super::wanted;
 use crate::io::error::EXECUTOR_MEMLOCK_BYTES;
 
-/// Where the unit may stand; the first that does counts.
+/// Paths of the unit; the first that exists counts.
 const UNITS: [&str; 3] = [
     "etc/systemd/system/roomring.service",
     "usr/lib/systemd/system/roomring.service",
@@ -13,7 +15,7 @@ const UNITS: [&str; 3] = [
 ];
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = vec![files(host, subject), memlock(host)];
     findings.extend(nr_open(host));
     findings.extend(file_max(host, subject));
@@ -22,7 +24,7 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
 }
 
 /// The server raises the soft limit to the hard one, which then bounds each core's table of sockets.
-fn files(host: &Host, subject: &Subject) -> Finding {
+fn files(host: &HostFiles, subject: &Subject) -> Finding {
     let Some((_, hard)) = host.limit("Max open files") else {
         return Finding::new(Topic::Limits, "RLIMIT_NOFILE", "unknown");
     };
@@ -30,52 +32,52 @@ fn files(host: &Host, subject: &Subject) -> Finding {
     let holds = subject.connections();
     let found = if hard == u64::MAX { "unlimited".to_owned() } else { grouped(hard) };
     let why = format!(
-        "it bounds each core's sockets: {} of {} connections on {} cores",
+        "limits the sockets of each core: {} of {} connections fit on {}",
         grouped(holds),
-        grouped(u64::from(subject.connections_max)),
-        subject.cores
+        grouped(u64::from(subject.max_connections)),
+        cores_text(subject.cores)
     );
     let finding = Finding::new(Topic::Limits, "RLIMIT_NOFILE", found).wants(format!(">= {}", grouped(wanted)), why);
-    finding.warn_unless(hard >= wanted, super::unit_line(&format!("LimitNOFILE={}", wanted::FILES)))
+    finding.warn_unless(hard >= wanted, unit_line(&format!("LimitNOFILE={}", wanted::FILES)))
 }
 
-fn memlock(host: &Host) -> Finding {
+fn memlock(host: &HostFiles) -> Finding {
     let Some((soft, _)) = host.limit("Max locked memory") else {
         return Finding::new(Topic::Limits, "RLIMIT_MEMLOCK", "unknown");
     };
     let found = if soft == u64::MAX { "unlimited".to_owned() } else { format!("{} KiB", soft >> 10) };
     Finding::new(Topic::Limits, "RLIMIT_MEMLOCK", found)
-        .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "an executor's rings are locked memory")
-        .fail_unless(soft >= EXECUTOR_MEMLOCK_BYTES, super::unit_line("LimitMEMLOCK=infinity"))
+        .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "the rings of an executor are locked memory")
+        .fail_unless(soft >= EXECUTOR_MEMLOCK_BYTES, unit_line("LimitMEMLOCK=infinity"))
 }
 
-fn nr_open(host: &Host) -> Option<Finding> {
+fn nr_open(host: &HostFiles) -> Option<Finding> {
     let found = host.sysctl_numbers("fs.nr_open")?.first().copied()?;
     let finding = Finding::new(Topic::Limits, "fs.nr_open", grouped(found));
-    let finding = finding.wants(format!(">= {}", grouped(wanted::FILES)), "LimitNOFILE cannot be above it");
+    let finding = finding.wants(format!(">= {}", grouped(wanted::FILES)), "upper bound of LimitNOFILE");
     Some(finding.warn_unless(found >= wanted::FILES, format!("sysctl -w fs.nr_open={}", wanted::FILES)))
 }
 
-/// Every socket is a file of the host's, whether the process has a descriptor for it or not.
-fn file_max(host: &Host, subject: &Subject) -> Option<Finding> {
+/// Every socket is an open file of the host, even without a descriptor in the process.
+fn file_max(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let found = host.sysctl_numbers("fs.file-max")?.first().copied()?;
     let used = host.sysctl_numbers("fs.file-nr").and_then(|numbers| numbers.first().copied()).unwrap_or(0);
     let wanted = subject.connections() + wanted::FILES_SPARE;
     let shown = if found > 1 << 40 { "unlimited".to_owned() } else { grouped(found) };
     let finding = Finding::new(Topic::Limits, "fs.file-max", format!("{shown} ({} in use)", grouped(used)));
     let finding = finding.wants(format!(">= {}", grouped(wanted)), "each connection is an open file of the host");
-    let mend = format!("sysctl -w fs.file-max={}, and the same line in /etc/sysctl.d", wanted.next_power_of_two());
-    Some(finding.warn_unless(found >= wanted, mend))
+    let fix = format!("sysctl -w fs.file-max={}, also in /etc/sysctl.d", wanted.next_power_of_two());
+    Some(finding.warn_unless(found >= wanted, fix))
 }
 
-/// A setting of the unit: its value, and where it stands.
-struct Line {
+/// A setting of the unit: its value and its place.
+struct UnitSetting {
     value: String,
     at: String,
 }
 
 /// The last setting of `key` in the unit and its drop-ins.
-fn setting(host: &Host, unit: &str, key: &str) -> Option<Line> {
+fn setting(host: &HostFiles, unit: &str, key: &str) -> Option<UnitSetting> {
     let folder = format!("{unit}.d");
     let drop_ins = host.names(&folder).into_iter().filter(|name| name.ends_with(".conf"));
     let files = std::iter::once(unit.to_owned()).chain(drop_ins.map(|name| format!("{folder}/{name}")));
@@ -85,20 +87,20 @@ fn setting(host: &Host, unit: &str, key: &str) -> Option<Line> {
             if let Some((name, value)) = line.split_once('=')
                 && name.trim() == key
             {
-                last = Some(Line { value: value.trim().to_owned(), at: format!("/{file}:{}", number + 1) });
+                last = Some(UnitSetting { value: value.trim().to_owned(), at: format!("/{file}:{}", number + 1) });
             }
         }
     }
     last
 }
 
-fn unit(host: &Host, subject: &Subject) -> Vec<Finding> {
+fn unit(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let Some(unit) = UNITS.into_iter().find(|path| host.has(path)) else {
         return Vec::new();
     };
     let get = |key| setting(host, unit, key);
-    let at = |line: &Option<Line>| line.as_ref().map_or_else(|| format!("/{unit}"), |line| line.at.clone());
-    let found = |line: &Option<Line>| line.as_ref().map_or_else(|| "not set".into(), |line| line.value.clone());
+    let at = |line: &Option<UnitSetting>| line.as_ref().map_or_else(|| format!("/{unit}"), |line| line.at.clone());
+    let found = |line: &Option<UnitSetting>| line.as_ref().map_or_else(|| "not set".into(), |line| line.value.clone());
 
     let files = get("LimitNOFILE");
     let hard = files.as_ref().and_then(|line| limit(&line.value)).unwrap_or(524_288);
@@ -106,20 +108,23 @@ fn unit(host: &Host, subject: &Subject) -> Vec<Finding> {
     let stop = get("TimeoutStopSec");
     let stop_ms = stop.as_ref().map_or(Some(90_000), |line| span_ms(&line.value)).unwrap_or(u64::MAX);
     let lock = get("LimitMEMLOCK");
-    // Without the setting the service manager's own default is in effect, 8 MiB.
+    // Without the setting, the default of the service manager is in effect: 8 MiB.
     let locked = lock.as_ref().and_then(|line| limit(&line.value)).unwrap_or(8 << 20);
     vec![
         Finding::new(Topic::Limits, "unit: LimitNOFILE", found(&files))
-            .wants(format!(">= {}", grouped(wanted_files)), "sockets in each core's table")
+            .wants(format!(">= {}", grouped(wanted_files)), "limits the sockets of each core")
             .warn_unless(hard >= wanted_files, format!("{}: LimitNOFILE={}", at(&files), wanted::FILES)),
         Finding::new(Topic::Limits, "unit: LimitMEMLOCK", found(&lock))
-            .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "an executor's rings are locked memory")
+            .wants(format!(">= {} KiB", EXECUTOR_MEMLOCK_BYTES >> 10), "the rings of an executor are locked memory")
             .fail_unless(locked >= EXECUTOR_MEMLOCK_BYTES, format!("{}: LimitMEMLOCK=infinity", at(&lock))),
         Finding::new(Topic::Limits, "unit: TimeoutStopSec", found(&stop))
-            .wants(format!("> {} s", subject.grace_ms.div_ceil(1_000)), "server.shutdown_grace, then the drain's end")
+            .wants(
+                format!("> {} s", subject.shutdown_grace_ms.div_ceil(1_000)),
+                "a drain takes up to server.shutdown_grace",
+            )
             .warn_unless(
-                stop_ms > subject.grace_ms,
-                format!("{}: TimeoutStopSec={}", at(&stop), subject.grace_ms.div_ceil(1_000) + 10),
+                stop_ms > subject.shutdown_grace_ms,
+                format!("{}: TimeoutStopSec={}", at(&stop), subject.shutdown_grace_ms.div_ceil(1_000) + 10),
             ),
     ]
 }

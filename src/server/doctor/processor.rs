@@ -1,14 +1,15 @@
-//! The server's CPUs: which, how many, and who else uses them.
+//! The CPUs of the server: which, how many, and what else uses them. Changes nothing.
 
-use super::Subject;
 use super::finding::{Finding, Topic};
-use super::host::{Host, list_text, parse_list};
+use super::host::{HostFiles, list_text, parse_list};
+use super::subject::Subject;
+use super::texts::{cores_text, unit_line};
 use super::wanted::{self, NUMA_BALANCING};
 
 const CPUS: &str = "sys/devices/system/cpu";
 
 /// All checks of this topic.
-pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
+pub fn checks(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let mut findings = vec![cores(host, subject)];
     findings.extend(allowed(host, subject));
     findings.extend(quota(host, subject));
@@ -19,36 +20,36 @@ pub fn checks(host: &Host, subject: &Subject) -> Vec<Finding> {
     findings
 }
 
-/// The host's CPUs that serve no core.
+/// The CPUs of the host that run no core.
 #[must_use]
-pub fn spare(host: &Host, subject: &Subject) -> Vec<usize> {
+pub fn spare(host: &HostFiles, subject: &Subject) -> Vec<usize> {
     if !subject.pinned {
         return Vec::new();
     }
     host.cpus(&format!("{CPUS}/online")).into_iter().filter(|cpu| !subject.cpus.contains(cpu)).collect()
 }
 
-fn cores(host: &Host, subject: &Subject) -> Finding {
+fn cores(host: &HostFiles, subject: &Subject) -> Finding {
     let online = host.cpus(&format!("{CPUS}/online"));
     let house = wanted::house_cpus(online.len());
     let served: Vec<usize> = online.iter().copied().skip(house).collect();
     let list = list_text(&subject.cpus);
-    let why = "interrupts, the service thread and the rest of the host have CPUs of their own";
+    let why = "interrupts, the service thread and the rest of the host need CPUs of their own";
     let line = format!("server.cores = \"{}\" in the configuration", list_text(&served));
     if !subject.pinned {
-        let found = format!("{} cores, on any of CPUs {list}", subject.cores);
+        let found = format!("{}, on any of CPUs {list}", cores_text(subject.cores));
         return Finding::new(Topic::Processor, "server.cores", found)
-            .wants("one CPU for each core", "a core that moves leaves its caches behind")
+            .wants("one CPU for each core", "a core that moves to another CPU loses its caches")
             .warn_unless(false, "server.pin = true in the configuration");
     }
-    let found = format!("{} cores on CPUs {list} of {}", subject.cores, online.len());
+    let found = format!("{} on CPUs {list} of {}", cores_text(subject.cores), online.len());
     let wanted = if house == 0 { "one CPU for each core".into() } else { format!(">= {house} CPUs left to the host") };
     let left = online.len().saturating_sub(subject.cpus.len());
     Finding::new(Topic::Processor, "server.cores", found).wants(wanted, why).warn_unless(left >= house, line)
 }
 
-/// What cgroups and affinity leave to this process, which is what `server.cores = "auto"` goes by.
-fn allowed(host: &Host, subject: &Subject) -> Option<Finding> {
+/// The CPUs that cgroups and affinity leave to this process, as `server.cores = "auto"` counts them.
+fn allowed(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let allowed = parse_list(&host.field("proc/self/status", "Cpus_allowed_list")?);
     let groups = host.groups();
     let group =
@@ -59,17 +60,17 @@ fn allowed(host: &Host, subject: &Subject) -> Option<Finding> {
         Some(group) => format!("affinity {}, cpuset {}", list_text(&allowed), list_text(group)),
         None => format!("affinity {}, no cpuset", list_text(&allowed)),
     };
-    let mend = super::unit_line(&format!("AllowedCPUs={}", list_text(&subject.cpus)));
+    let fix = unit_line(&format!("AllowedCPUs={}", list_text(&subject.cpus)));
     let finding = Finding::new(Topic::Processor, "CPUs of this process", found);
     Some(
         finding
-            .wants(format!("CPUs {}", list_text(&subject.cpus)), "server.cores")
-            .warn_unless(missing.is_empty(), mend),
+            .wants(format!("CPUs {}", list_text(&subject.cpus)), "server.cores uses them")
+            .warn_unless(missing.is_empty(), fix),
     )
 }
 
 /// A quota stops all cores for the rest of each period once it is used up.
-fn quota(host: &Host, subject: &Subject) -> Option<Finding> {
+fn quota(host: &HostFiles, subject: &Subject) -> Option<Finding> {
     let limits = host.groups().into_iter().filter_map(|group| {
         let text = host.text(&format!("{group}/cpu.max"))?;
         let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().ok());
@@ -78,11 +79,11 @@ fn quota(host: &Host, subject: &Subject) -> Option<Finding> {
     let cpus = limits.min_by(f64::total_cmp)?;
     let finding = Finding::new(Topic::Processor, "CPU quota", format!("{cpus:.1} CPUs"));
     let finding = finding.wants("none", "once it is used up, every core stops until the period ends");
-    let mend = format!("CPUQuota= of the unit (--cpus of the container): none, or at least {}00%", subject.cores);
-    Some(finding.warn_unless(cpus >= subject.cores as f64, mend))
+    let fix = format!("CPUQuota= of the unit (--cpus of the container): none, or at least {}00%", subject.cores);
+    Some(finding.warn_unless(cpus >= subject.cores as f64, fix))
 }
 
-fn isolation(host: &Host, subject: &Subject) -> Finding {
+fn isolation(host: &HostFiles, subject: &Subject) -> Finding {
     let spare = spare(host, subject);
     let mut isolated = host.cpus(&format!("{CPUS}/isolated"));
     let is_partition = |group: &String| {
@@ -113,20 +114,20 @@ fn isolation(host: &Host, subject: &Subject) -> Finding {
         .warn_unless(holds, format!("isolcpus=managed_irq,domain,{list} rcu_nocbs={list} on the kernel's command line"))
 }
 
-fn governor(host: &Host, subject: &Subject) -> Finding {
+fn governor(host: &HostFiles, subject: &Subject) -> Finding {
     let path = |cpu: &usize| format!("{CPUS}/cpu{cpu}/cpufreq/scaling_governor");
     let mut found: Vec<String> = subject.cpus.iter().filter_map(|cpu| host.text(&path(cpu))).collect();
     found.sort();
     found.dedup();
     let holds = found.iter().all(|governor| governor == "performance");
-    let shown = if found.is_empty() { "the machine's own".to_owned() } else { found.join(", ") };
+    let shown = if found.is_empty() { "set by the machine".to_owned() } else { found.join(", ") };
     Finding::new(Topic::Processor, "governor", shown)
         .wants("performance", "a CPU that was idle answers at full speed")
         .warn_unless(holds, "cpupower frequency-set -g performance")
 }
 
 /// Two cores on the threads of one processor core share its execution units and caches.
-fn siblings(host: &Host, subject: &Subject) -> Finding {
+fn siblings(host: &HostFiles, subject: &Subject) -> Finding {
     let mut shared = Vec::new();
     let mut threads = 1;
     for cpu in &subject.cpus {
@@ -145,26 +146,27 @@ fn siblings(host: &Host, subject: &Subject) -> Finding {
     let first: Vec<usize> =
         subject.cpus.iter().copied().filter(|cpu| !shared.iter().any(|pair| pair[1..].contains(cpu))).collect();
     Finding::new(Topic::Processor, "SMT siblings", found)
-        .wants("one thread of each processor core", "the two share caches and execution units: slower and less even")
+        .wants(
+            "one thread of each processor core",
+            "two threads share caches and execution units, which is slower and less even",
+        )
         .warn_unless(
             shared.is_empty(),
             format!(
-                "server.cores = \"{}\" in the configuration, where latency counts more than rate",
+                "server.cores = \"{}\" in the configuration, if latency matters more than throughput",
                 list_text(&first)
             ),
         )
 }
 
 /// Memory of another node is slower, and each core allocates where it runs.
-fn nodes(host: &Host, subject: &Subject) -> Vec<Finding> {
+fn nodes(host: &HostFiles, subject: &Subject) -> Vec<Finding> {
     let all = host.cpus("sys/devices/system/node/online");
     let of = |node: &usize| host.cpus(&format!("sys/devices/system/node/node{node}/cpulist"));
     let mut spanned: Vec<(usize, Vec<usize>)> = all.iter().map(|node| (*node, of(node))).collect();
     spanned.retain(|(_, cpus)| cpus.iter().any(|cpu| subject.cpus.contains(cpu)));
     if all.len() < 2 {
-        return vec![
-            Finding::new(Topic::Processor, "NUMA nodes", "1").wants("1", "memory is equally near to all cores"),
-        ];
+        return vec![Finding::new(Topic::Processor, "NUMA nodes", "1").wants("1", "all memory is equally near")];
     }
     let numbers: Vec<usize> = spanned.iter().map(|(node, _)| *node).collect();
     let found = format!("{} of {}: {}", numbers.len(), all.len(), list_text(&numbers));
@@ -172,14 +174,14 @@ fn nodes(host: &Host, subject: &Subject) -> Vec<Finding> {
         .iter()
         .max_by_key(|(_, cpus)| cpus.len())
         .map_or_else(Vec::new, |(_, cpus)| subject.cpus.iter().copied().filter(|cpu| cpus.contains(cpu)).collect());
-    let mend = format!(
+    let fix = format!(
         "server.cores = \"{}\" in the configuration, and one more server for each further node",
         list_text(&near)
     );
     let mut findings = vec![
         Finding::new(Topic::Processor, "NUMA nodes", found)
-            .wants("1", "hops between cores and shared frames cross to far memory")
-            .warn_unless(numbers.len() <= 1, mend),
+            .wants("1", "hops and shared frames cross to remote memory")
+            .warn_unless(numbers.len() <= 1, fix),
     ];
     findings.extend(super::network::plain(host, &NUMA_BALANCING).map(|mut finding| {
         finding.topic = Topic::Processor;

@@ -1,40 +1,40 @@
-//! The doctor's report, for people and for machines. Shows; judges nothing.
+//! The doctor's report, as text and as JSON. Judges nothing.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::finding::{Finding, Status, Topic};
+use super::finding::{CheckStatus, Finding, Topic};
 
-/// Columns are at most so wide; a longer value moves what is behind it.
+/// Widest column; a longer value shifts the columns behind it.
 const COLUMN_MAX: usize = 40;
 
-/// How many checks came to what.
+/// The checks of each status, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// As they should be.
+pub struct CheckCounts {
+    /// As wanted.
     pub ok: usize,
-    /// That cost capacity or speed.
+    /// Costs capacity or speed.
     pub warn: usize,
-    /// That keep the server from serving.
+    /// Keeps the server from serving.
     pub fail: usize,
 }
 
-impl Summary {
-    /// Counts.
+impl CheckCounts {
+    /// Counts findings.
     #[must_use]
     pub fn of(findings: &[Finding]) -> Self {
         let count = |status| findings.iter().filter(|finding| finding.status == status).count();
-        Summary { ok: count(Status::Ok), warn: count(Status::Warn), fail: count(Status::Fail) }
+        CheckCounts { ok: count(CheckStatus::Ok), warn: count(CheckStatus::Warn), fail: count(CheckStatus::Fail) }
     }
 }
 
-/// Puts the findings in the order of the report: by topic, the worst of each first.
+/// Sorts findings as the report shows them: by topic, failures first.
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by_key(|finding| (finding.topic, finding.status));
 }
 
-/// For people. `subject` says in one line what the host was judged for.
+/// The report as text. `subject` describes in one line the server that the host was judged for.
 #[must_use]
 pub fn text(findings: &[Finding], subject: &str) -> String {
     let width = |read: fn(&Finding) -> &str| {
@@ -46,47 +46,46 @@ pub fn text(findings: &[Finding], subject: &str) -> String {
     for group in findings.chunk_by(|a, b| a.topic == b.topic) {
         writeln!(text, "\n{}", heading(group[0].topic)).expect(WRITES);
         for finding in group {
-            let Finding { name, found, wanted, why, mend, .. } = finding;
+            let Finding { name, found, wanted, why, fix, .. } = finding;
             let line = format!("  {:<4}  {name:<names$}  {found:<founds$}  {wanted}", word(finding.status));
             writeln!(text, "{}", line.trim_end()).expect(WRITES);
-            if finding.status == Status::Ok {
+            if finding.status == CheckStatus::Ok {
                 continue;
             }
             if !why.is_empty() {
-                writeln!(text, "        {:names$}  why:  {why}", "").expect(WRITES);
+                writeln!(text, "        {:names$}  why: {why}", "").expect(WRITES);
             }
-            writeln!(text, "        {:names$}  mend: {mend}", "").expect(WRITES);
+            writeln!(text, "        {:names$}  fix: {fix}", "").expect(WRITES);
         }
     }
-    let Summary { ok, warn, fail } = Summary::of(findings);
+    let CheckCounts { ok, warn, fail } = CheckCounts::of(findings);
     let verdict = if fail > 0 { "the server cannot serve on this host" } else { "the server can serve on this host" };
-    writeln!(text, "\n{ok} ok, {warn} to mend, {fail} failed: {verdict}").expect(WRITES);
+    writeln!(text, "\n{ok} ok, {warn} warn, {fail} fail: {verdict}").expect(WRITES);
     text
 }
 
-/// For machines.
-///
-/// # Errors
-/// None in practice: every value is a text or a number.
-pub fn json(findings: &[Finding], subject: &str) -> serde_json::Result<String> {
+/// The report as JSON.
+#[must_use]
+pub fn json(findings: &[Finding], subject: &str) -> String {
     #[derive(Serialize)]
     struct Report<'a> {
         roomring: &'static str,
         subject: &'a str,
-        summary: Summary,
+        summary: CheckCounts,
         checks: &'a [Finding],
     }
-    let summary = Summary::of(findings);
-    serde_json::to_string_pretty(&Report { roomring: env!("CARGO_PKG_VERSION"), subject, summary, checks: findings })
+    let summary = CheckCounts::of(findings);
+    let report = Report { roomring: env!("CARGO_PKG_VERSION"), subject, summary, checks: findings };
+    serde_json::to_string_pretty(&report).expect("every value is a text or a number")
 }
 
 const WRITES: &str = "a String takes all writes";
 
-fn word(status: Status) -> &'static str {
+fn word(status: CheckStatus) -> &'static str {
     match status {
-        Status::Ok => "ok",
-        Status::Warn => "warn",
-        Status::Fail => "fail",
+        CheckStatus::Ok => "ok",
+        CheckStatus::Warn => "warn",
+        CheckStatus::Fail => "fail",
     }
 }
 
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_comes_first_and_says_how_to_mend_it() {
+    fn failures_come_first_and_say_how_to_fix_them() {
         let good = Finding::new(Topic::Memory, "swap", "none").wants("none", "because").warn_unless(true, "nothing");
         let bad = Finding::new(Topic::Memory, "available", "1 MiB").wants("2 MiB", "because").warn_unless(false, "buy");
         let first = Finding::new(Topic::Kernel, "release", "6.1").wants("6.1", "so").fail_unless(false, "upgrade");
@@ -120,20 +119,19 @@ mod tests {
             "",
             "Kernel",
             "  fail  release    6.1    6.1",
-            "                   why:  so",
-            "                   mend: upgrade",
+            "                   why: so",
+            "                   fix: upgrade",
             "",
             "Memory",
             "  warn  available  1 MiB  2 MiB",
-            "                   why:  because",
-            "                   mend: buy",
+            "                   why: because",
+            "                   fix: buy",
             "  ok    swap       none   none",
             "",
-            "1 ok, 1 to mend, 1 failed: the server cannot serve on this host",
+            "1 ok, 1 warn, 1 fail: the server cannot serve on this host",
         ];
         assert_eq!(lines, expected);
-        let json: serde_json::Value =
-            serde_json::from_str(&json(&findings, "2 cores").expect("values that JSON has")).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&json(&findings, "2 cores")).expect("JSON");
         assert_eq!(json["summary"]["fail"], 1);
         assert_eq!(json["checks"][0]["status"], "fail");
         assert_eq!(json["checks"][2]["mend"], "");

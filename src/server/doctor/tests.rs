@@ -1,40 +1,43 @@
-//! The doctor on hosts that are directories of files: a good one, and one that is bad in each way.
+//! The doctor on hosts that are directories of files: a good host, and one with each fault.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::finding::{Status, Topic};
-use super::wanted::{Rule, all_sysctls};
+use super::finding::{CheckStatus, Topic};
+use super::wanted::{Rule, Sysctl, all_sysctls};
 use super::*;
+use crate::io::error::StartError;
+use crate::io::ring_probe::RingSupport;
+use crate::io::sockets::Capacity;
 
 /// A host to be changed before it is examined.
-struct Fake {
+struct FakeHost {
     root: tempfile::TempDir,
     subject: Subject,
 }
 
-impl Fake {
+impl FakeHost {
     /// Eight CPUs of which six serve, everything as wanted.
-    fn good() -> Fake {
+    fn good() -> FakeHost {
         let given = RingSupport { slots: 300_000, connections: 200_000, deferred: true, missing: Vec::new() };
         let subject = Subject {
             cores: 6,
             cpus: (2..8).collect(),
             pinned: true,
-            connections_max: 1_000_000,
-            connections_per_core: 200_000,
+            max_connections: 1_000_000,
+            max_connections_per_core: 200_000,
             listen: vec!["10.0.0.5:8080".parse().expect("an address")],
-            control: "127.0.0.1:8081".parse().expect("an address"),
+            control_listen: "127.0.0.1:8081".parse().expect("an address"),
             lacks_hosts: false,
-            budget_bytes: 8 << 30,
+            memory_budget_bytes: 8 << 30,
             memory_bytes: 32 << 30,
             page_bytes: 4_096,
-            send_bytes: 0,
-            grace_ms: 30_000,
+            socket_send_bytes: 0,
+            shutdown_grace_ms: 30_000,
             ring: Ok(given),
         };
-        let fake = Fake { root: tempfile::tempdir().expect("a scratch directory"), subject };
+        let fake = FakeHost { root: tempfile::tempdir().expect("a scratch directory"), subject };
         for sysctl in all_sysctls() {
             fake.sysctl(sysctl.name, &sysctl.value.replace(' ', "\t"));
         }
@@ -114,7 +117,7 @@ impl Fake {
     }
 
     fn examine(&self) -> Vec<Finding> {
-        examine(&Host::at(self.root.path()), &self.subject)
+        examine(&HostFiles::at(self.root.path()), &self.subject)
     }
 
     /// The one finding about `name`.
@@ -124,12 +127,12 @@ impl Fake {
         about.remove(0)
     }
 
-    /// Asserts that `name` is what is wrong with this host, and how it is mended.
-    fn assert_wrong(&self, name: &str, status: Status, found: &str, mend: &str) {
+    /// Asserts the finding about `name` and its fix.
+    fn assert_wrong(&self, name: &str, status: CheckStatus, found: &str, fix: &str) {
         let finding = self.finding(name);
         assert_eq!(finding.status, status, "{finding:?}");
         assert!(finding.found.contains(found), "{found:?}: {finding:?}");
-        assert!(finding.mend.contains(mend), "{mend:?}: {finding:?}");
+        assert!(finding.fix.contains(fix), "{fix:?}: {finding:?}");
     }
 }
 
@@ -147,15 +150,15 @@ fn listening(address: [u8; 4], port: u16, inode: u64) -> String {
     format!("head\n   0: {word:08X}:{port:04X} 00000000:0000 0A 0:0 00:0 0 1000 0 {inode} 1 0 100 0 0 10 0\n")
 }
 
-const WARN: Status = Status::Warn;
-const FAIL: Status = Status::Fail;
+const WARN: CheckStatus = CheckStatus::Warn;
+const FAIL: CheckStatus = CheckStatus::Fail;
 
 #[test]
-fn a_good_host_has_nothing_to_mend() {
-    let findings = Fake::good().examine();
-    let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.status != Status::Ok).collect();
+fn a_good_host_has_nothing_to_fix() {
+    let findings = FakeHost::good().examine();
+    let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.status != CheckStatus::Ok).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(findings.iter().all(|finding| finding.mend.is_empty() && !finding.found.is_empty()), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.fix.is_empty() && !finding.found.is_empty()), "{findings:#?}");
     for topic in [Topic::Kernel, Topic::Limits, Topic::Addresses, Topic::Network, Topic::Memory, Topic::Processor] {
         assert!(findings.iter().any(|finding| finding.topic == topic), "{topic:?}");
     }
@@ -164,8 +167,8 @@ fn a_good_host_has_nothing_to_mend() {
 }
 
 #[test]
-fn an_empty_host_is_no_reason_to_panic_or_to_fail() {
-    let mut fake = Fake::good();
+fn an_empty_host_causes_no_panic_and_no_failure() {
+    let mut fake = FakeHost::good();
     fake.root = tempfile::tempdir().expect("a scratch directory");
     let failed: Vec<Finding> = fake.examine().into_iter().filter(|finding| finding.status == FAIL).collect();
     assert!(failed.is_empty(), "{failed:#?}");
@@ -175,7 +178,7 @@ fn an_empty_host_is_no_reason_to_panic_or_to_fail() {
 #[test]
 fn every_sysctl_is_judged_by_its_rule() {
     for sysctl in all_sysctls() {
-        let fake = Fake::good();
+        let fake = FakeHost::good();
         fake.file("sys/devices/system/node/online", "0-1");
         fake.file("sys/devices/system/node/node0/cpulist", "0-7");
         let bad = match sysctl.rule {
@@ -198,7 +201,7 @@ fn every_sysctl_is_judged_by_its_rule() {
 
 #[test]
 fn kernels_and_rings() {
-    let mut fake = Fake::good();
+    let mut fake = FakeHost::good();
     fake.sysctl("kernel.osrelease", "5.15.0-91-generic");
     fake.assert_wrong("release", WARN, "5.15", "6.1");
     let given = |deferred, missing| Ok(RingSupport { slots: 9, connections: 9, deferred, missing });
@@ -218,7 +221,7 @@ fn kernels_and_rings() {
 
 #[test]
 fn limits_of_process_and_unit() {
-    let mut fake = Fake::good();
+    let mut fake = FakeHost::good();
     fake.file("proc/self/limits", &limits("20000", "65536"));
     fake.subject.ring = Ok(RingSupport { slots: 20_000, connections: 18_976, deferred: true, missing: Vec::new() });
     fake.assert_wrong("RLIMIT_NOFILE", WARN, "20,000", "LimitNOFILE=1048576");
@@ -243,25 +246,25 @@ fn limits_of_process_and_unit() {
 
 #[test]
 fn addresses_in_use_not_there_or_not_allowed() {
-    let mut fake = Fake::good();
+    let mut fake = FakeHost::good();
     fake.file("proc/net/tcp", &listening([0, 0, 0, 0], 8080, 4242));
     fake.assert_wrong("server.listen", FAIL, "in use", "ss -ltnp");
     fake.process(77, "nginx", 4242);
-    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "end nginx (pid 77)");
+    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "stop nginx (pid 77)");
     fake.process(77_000, "roomring", 1);
-    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "end nginx (pid 77)");
+    fake.assert_wrong("server.listen", FAIL, "in use by nginx (pid 77)", "stop nginx (pid 77)");
     fs::remove_dir_all(fake.root.path().join("proc/77")).expect("it is there");
     fake.assert_wrong("server.listen", WARN, "perhaps by roomring (pid 77000)", "as root");
     fake.process(78, "roomring", 4242);
     let served = fake.finding("server.listen");
-    assert!(served.status == Status::Ok && served.found.contains("served by roomring (pid 78)"), "{served:?}");
+    assert!(served.status == CheckStatus::Ok && served.found.contains("served by roomring (pid 78)"), "{served:?}");
 
     fake.subject.listen = vec!["10.0.0.6:8080".parse().expect("an address")];
-    fake.assert_wrong("server.listen", FAIL, "no address of this host", "0.0.0.0");
+    fake.assert_wrong("server.listen", FAIL, "not an address of this host", "0.0.0.0");
     fake.subject.listen = vec!["0.0.0.0:443".parse().expect("an address")];
-    fake.assert_wrong("server.listen", FAIL, "may not have", "CAP_NET_BIND_SERVICE");
+    fake.assert_wrong("server.listen", FAIL, "may not bind", "CAP_NET_BIND_SERVICE");
     fake.file("proc/self/status", "CapEff:\t0000000000000400\n");
-    assert_eq!(fake.finding("server.listen").status, Status::Ok);
+    assert_eq!(fake.finding("server.listen").status, CheckStatus::Ok);
     fake.sysctl("net.ipv4.ip_local_reserved_ports", "");
     fake.subject.listen = vec!["127.0.0.9:40000".parse().expect("an address")];
     fake.assert_wrong("server.listen", WARN, "40000 free", "ip_local_reserved_ports = 40000");
@@ -271,15 +274,15 @@ fn addresses_in_use_not_there_or_not_allowed() {
 
 #[test]
 fn memory_for_connections_and_for_stalled_readers() {
-    let mut fake = Fake::good();
+    let mut fake = FakeHost::good();
     fake.sysctl("net.ipv4.tcp_notsent_lowat", "4294967295");
     fake.sysctl("net.ipv4.tcp_wmem", "4096 16384 4194304");
     fake.assert_wrong("net.ipv4.tcp_mem", WARN, "8,192 MiB", "lower net.ipv4.tcp_notsent_lowat");
-    fake.subject.send_bytes = 128 << 10;
-    assert_eq!(fake.finding("net.ipv4.tcp_mem").status, Status::Ok, "the server's own bound goes first");
-    fake.subject.send_bytes = 16 << 20;
+    fake.subject.socket_send_bytes = 128 << 10;
+    assert_eq!(fake.finding("net.ipv4.tcp_mem").status, CheckStatus::Ok, "the server's own bound goes first");
+    fake.subject.socket_send_bytes = 16 << 20;
     fake.assert_wrong("net.ipv4.tcp_mem", WARN, "8,192 MiB", "lower limits.socket_send_bytes");
-    fake.subject.send_bytes = 0;
+    fake.subject.socket_send_bytes = 0;
     fake.sysctl("net.ipv4.tcp_notsent_lowat", "131072");
     fake.sysctl("net.ipv4.tcp_mem", "10000 20000 30000");
     fake.assert_wrong("net.ipv4.tcp_mem", WARN, "117 MiB", "net.ipv4.tcp_mem = 1048576 1398101 2097152");
@@ -292,9 +295,13 @@ fn memory_for_connections_and_for_stalled_readers() {
     fake.file("proc/swaps", "Filename Type Size Used Priority\n/dev/sda2 partition 2097152 0 -2\n");
     fake.assert_wrong("swap", WARN, "2,048 MiB", "swapoff -a");
     fake.file("sys/fs/cgroup/system.slice/memory.swap.max", "0\n");
-    assert_eq!(fake.finding("swap").status, Status::Ok);
+    assert_eq!(fake.finding("swap").status, CheckStatus::Ok);
     fake.file("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never");
-    assert_eq!(fake.finding("transparent huge pages").status, Status::Ok, "the server has turned them off for itself");
+    assert_eq!(
+        fake.finding("transparent huge pages").status,
+        CheckStatus::Ok,
+        "the server has turned them off for itself"
+    );
     fake.file("proc/self/status", "THP_enabled:\t1\n");
     fake.assert_wrong("transparent huge pages", WARN, "always", "echo madvise");
     fs::remove_dir_all(fake.root.path().join("proc/sys/net/netfilter")).expect("it is there");
@@ -303,12 +310,12 @@ fn memory_for_connections_and_for_stalled_readers() {
 
 #[test]
 fn cores_that_are_shared_slowed_or_far_apart() {
-    let mut fake = Fake::good();
+    let mut fake = FakeHost::good();
     fake.file("sys/devices/system/cpu/isolated", "");
     fake.assert_wrong("isolation", WARN, "isolated none", "isolcpus=managed_irq,domain,2-7 rcu_nocbs=2-7");
     fake.file("sys/fs/cgroup/system.slice/roomring.service/cpuset.cpus.effective", "2-7");
     fake.file("sys/fs/cgroup/system.slice/roomring.service/cpuset.cpus.partition", "isolated");
-    assert_eq!(fake.finding("isolation").status, Status::Ok, "a cgroup isolates as well as the command line");
+    assert_eq!(fake.finding("isolation").status, CheckStatus::Ok, "a cgroup isolates as well as the command line");
     fake.file("sys/fs/cgroup/system.slice/roomring.service/cpuset.cpus.effective", "0-3");
     fake.assert_wrong("CPUs of this process", WARN, "cpuset 0-3", "AllowedCPUs=2-7");
     fake.file("sys/fs/cgroup/system.slice/cpu.max", "250000 100000");
@@ -332,12 +339,12 @@ fn cores_that_are_shared_slowed_or_far_apart() {
 
 #[test]
 fn interrupts_on_the_servers_cores() {
-    let mut fake = Fake::good();
+    let mut fake = FakeHost::good();
     fake.card("eth1", 1, &[1, 5]);
     fake.assert_wrong("eth1: queues", WARN, "1 receive", "ethtool -L eth1 combined 2");
     fake.assert_wrong("eth1: interrupts", WARN, "CPUs 1,5", "tuning/host/irq-affinity --cpus 0-1 eth1");
     fake.file("sys/class/net/eth1/queues/rx-0/rps_cpus", "00000000,00000003");
-    assert_eq!(fake.finding("eth1: queues").status, Status::Ok, "RPS spreads what one queue receives");
+    assert_eq!(fake.finding("eth1: queues").status, CheckStatus::Ok, "RPS spreads what one queue receives");
     fake.file("sys/class/net/eth1/device/numa_node", "3");
     fake.assert_wrong("eth1: NUMA node", WARN, "3", "server.cores");
     fake.file("sys/class/net/eth2/operstate", "down");
@@ -351,11 +358,11 @@ fn interrupts_on_the_servers_cores() {
     fake.assert_wrong("other interrupts", WARN, "1, most by 90 nvme0q1: 50,000", "--all --cpus 0-1");
 
     fake.process(60, "irqbalance", 1);
-    assert_eq!(fake.finding("irqbalance").status, Status::Ok, "it keeps off isolated CPUs by itself");
+    assert_eq!(fake.finding("irqbalance").status, CheckStatus::Ok, "it keeps off isolated CPUs by itself");
     fake.file("sys/devices/system/cpu/isolated", "");
     fake.assert_wrong("irqbalance", WARN, "running", "IRQBALANCE_BANNED_CPULIST=2-7");
     fake.file("etc/default/irqbalance", "IRQBALANCE_BANNED_CPULIST=2-7\n");
-    assert_eq!(fake.finding("irqbalance").status, Status::Ok);
+    assert_eq!(fake.finding("irqbalance").status, CheckStatus::Ok);
 
     fake.subject.cpus = (0..8).collect();
     fake.card("eth0", 4, &[0, 0, 0, 0]);
@@ -406,7 +413,7 @@ fn profiles_suit_machines_of_their_size() {
         let slots = Capacity::unlimited(plan.settings.max_connections_per_core).slots;
         assert!(u64::from(slots) <= wanted::FILES, "{cpus}: the unit's LimitNOFILE holds {slots} sockets a core");
         let most = u64::from(config.get("server", "max_connections").count());
-        let memory = most * (wanted::USER_BYTES + wanted::KERNEL_BYTES)
+        let memory = most * (wanted::CONNECTION_USER_BYTES + wanted::CONNECTION_KERNEL_BYTES)
             + plan.settings.memory_budget_bytes * plan.cpus.len() as u64;
         assert!(memory <= machine.memory_bytes * 9 / 10, "{cpus}: {memory} of {}", machine.memory_bytes);
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/systemd/roomring.service");

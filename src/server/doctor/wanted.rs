@@ -1,4 +1,4 @@
-//! The values that a dedicated host should have. `tuning/` sets them; a test holds that both say the same.
+//! The values that a dedicated host should have. `tuning/` sets the same values, which a test checks. Reads no host.
 
 /// How a sysctl's value is compared with the one wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub struct Sysctl {
     pub value: &'static str,
     /// How values compare.
     pub rule: Rule,
-    /// Whether there are kernels without it (a module, an option of the build, an older version).
+    /// Whether some kernels lack it (a module, an option of the build, an older version).
     pub optional: bool,
-    /// Why, in few words.
+    /// The reason, in few words.
     pub why: &'static str,
 }
 
@@ -39,15 +39,14 @@ const fn optional(name: &'static str, value: &'static str, rule: Rule, why: &'st
 }
 
 /// `kernel.io_uring_disabled`.
-pub const IO_URING: Sysctl =
-    optional("kernel.io_uring_disabled", "0", Rule::Exactly, "every core lives on an io_uring");
+pub const IO_URING: Sysctl = optional("kernel.io_uring_disabled", "0", Rule::Exactly, "every core uses an io_uring");
 
 /// `kernel.numa_balancing`.
 pub const NUMA_BALANCING: Sysctl = optional(
     "kernel.numa_balancing",
     "0",
     Rule::Exactly,
-    "it unmaps pages to see who uses them; pinned cores only pay for it",
+    "it unmaps pages to see which CPU uses them, which only costs pinned cores time",
 );
 
 /// `net.netfilter.nf_conntrack_max`: a quarter more than the connections that [`FILES`] allows one core.
@@ -58,32 +57,47 @@ pub const CONNTRACK: Sysctl = optional(
     "a new connection that cannot be tracked is dropped",
 );
 
-/// Those that are compared as they stand.
+/// Sysctls that are compared as they stand.
 pub const SYSCTLS: [Sysctl; 9] = [
     sysctl(
         "net.core.somaxconn",
         "65535",
         Rule::AtLeast,
-        "connections that wait to be accepted, on each core's listener",
+        "limits the connections that wait to be accepted by each core",
     ),
-    sysctl("net.ipv4.tcp_max_syn_backlog", "65535", Rule::AtLeast, "half-open connections in a storm of reconnects"),
+    sysctl(
+        "net.ipv4.tcp_max_syn_backlog",
+        "65535",
+        Rule::AtLeast,
+        "limits half-open connections in a storm of reconnects",
+    ),
     sysctl("net.ipv4.tcp_syncookies", "1", Rule::AtLeast, "a flood of SYNs does not keep clients out"),
     // A container does not see it.
-    optional("net.core.netdev_max_backlog", "16384", Rule::AtLeast, "packets that wait for a CPU, by loopback or RPS"),
+    optional(
+        "net.core.netdev_max_backlog",
+        "16384",
+        Rule::AtLeast,
+        "limits packets that wait for a CPU after loopback or RPS",
+    ),
     sysctl(
         "net.ipv4.tcp_notsent_lowat",
         "131072",
         Rule::AtMost,
-        "what the kernel takes from the server before it can send it",
+        "limits the bytes that the kernel takes before it can send them",
     ),
-    sysctl("net.ipv4.tcp_wmem", "4096 16384 262144", Rule::LastAtMost, "what one slow reader can make the kernel hold"),
-    sysctl("net.ipv4.tcp_rmem", "4096 131072 1048576", Rule::LastAtMost, "what one sender can make the kernel hold"),
-    sysctl("net.ipv4.tcp_slow_start_after_idle", "0", Rule::Exactly, "rooms are quiet, then burst: no slow start anew"),
+    sysctl("net.ipv4.tcp_wmem", "4096 16384 262144", Rule::LastAtMost, "limits the kernel memory of one slow consumer"),
+    sysctl("net.ipv4.tcp_rmem", "4096 131072 1048576", Rule::LastAtMost, "limits the kernel memory of one sender"),
+    sysctl(
+        "net.ipv4.tcp_slow_start_after_idle",
+        "0",
+        Rule::Exactly,
+        "rooms are quiet, then burst: a burst must not start slowly",
+    ),
     sysctl(
         "net.ipv4.ip_local_port_range",
         "10240 65535",
         Rule::Covers,
-        "connections out of this host: a proxy, Redis, a load test",
+        "ports for outgoing connections: a proxy, Redis, a load test",
     ),
 ];
 
@@ -136,16 +150,16 @@ pub const KERNEL: (u32, u32) = (6, 1);
 /// `LimitNOFILE=` of the unit: sockets in each core's table, and what `fs.nr_open` must allow.
 pub const FILES: u64 = 1 << 20;
 
-/// Open files of the host that belong to others than the server's clients.
+/// Open files of the host beside the connections of the server.
 pub const FILES_SPARE: u64 = 100_000;
 
 /// User-space memory of an idle connection that is a member of a room, in bytes (README, "Measured", rounded up).
-pub const USER_BYTES: u64 = 400;
+pub const CONNECTION_USER_BYTES: u64 = 400;
 
 /// Kernel memory of one idle socket, with its poll, in bytes (Linux 6.18, slab).
-pub const KERNEL_BYTES: u64 = 4_100;
+pub const CONNECTION_KERNEL_BYTES: u64 = 4_100;
 
-/// Readers that stop reading at the same time, which memory for sockets must allow for.
+/// Readers that stop reading at the same time; memory for sockets must suffice for them.
 pub const STALLED: u64 = 10_000;
 
 /// Connections for each bucket of the kernel's table of established ones: each packet walks a chain of this length.
@@ -163,8 +177,8 @@ pub const fn house_cpus(cpus: usize) -> usize {
     }
 }
 
-/// The memory of TCP that a host with so much of it should have, as `net.ipv4.tcp_mem` counts: pages below which the
-/// kernel does not care, from which it saves, and which it never exceeds.
+/// `net.ipv4.tcp_mem` for a host with this much memory: pages below which the kernel allocates freely, from which it saves,
+/// and which it never exceeds.
 #[must_use]
 pub fn tcp_mem(memory_bytes: u64, page_bytes: u64) -> [u64; 3] {
     let pages = memory_bytes / page_bytes;

@@ -1,23 +1,23 @@
-//! The operator's commands as typed, and what each asks of the HTTP API. Sends nothing.
+//! The arguments of the operator commands, and the API request that each makes. Sends nothing.
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// How a command speaks to the server and to whoever typed it.
+/// Arguments that all operator commands have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct How {
-    /// The server's control address, such as 127.0.0.1:8081 or https://host/; else control.listen of the configuration
+pub struct ControlArgs {
+    /// Control address of the server, such as 127.0.0.1:8081 or https://host/; control.listen by default
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<String>,
-    /// Print the server's answer as it is, in JSON
+    /// Print the server's response as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What a command asks for.
+/// An operator command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum OperatorCommand {
     /// `roomring rooms`
     Rooms(RoomsArgs),
     /// `roomring connections`
@@ -36,17 +36,17 @@ pub enum Ask {
     Drain(DrainArgs),
 }
 
-macro_rules! asks {
+macro_rules! commands {
     ($($name:ident($args:ident),)*) => {
-        $(impl From<$args> for Ask {
+        $(impl From<$args> for OperatorCommand {
             fn from(args: $args) -> Self {
-                Ask::$name(args)
+                OperatorCommand::$name(args)
             }
         })*
     };
 }
 
-asks! {
+commands! {
     Rooms(RoomsArgs),
     Connections(ConnectionsArgs),
     Members(MembersArgs),
@@ -57,145 +57,145 @@ asks! {
     Drain(DrainArgs),
 }
 
-/// By what the first rooms are chosen.
+/// Order of the busiest rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RoomSort {
+pub enum RoomSortArg {
     /// Most members first
     Members,
     /// Most messages per second first
     Rate,
 }
 
-/// By what the first connections are chosen.
+/// Order of the slowest connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConnectionSort {
-    /// The laggards: most bytes waiting first
+pub enum ConnectionSortArg {
+    /// Most queued bytes first
     Queued,
 }
 
-/// Of `roomring rooms`.
+/// Arguments of `roomring rooms`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct RoomsArgs {
-    /// The busiest of all rooms rather than a page of them
+    /// List the busiest rooms instead of a page of all rooms
     #[arg(long, value_enum)]
-    sort: Option<RoomSort>,
-    /// How many
+    sort: Option<RoomSortArg>,
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Go on behind a page, from what it said at its end
+    /// Continue after a page, with the value that it ended with
     #[arg(long, value_name = "NEXT", conflicts_with = "sort")]
     after: Option<String>,
 }
 
-/// Of `roomring connections`.
+/// Arguments of `roomring connections`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ConnectionsArgs {
-    /// Only this user's
+    /// List only connections of this user
     #[arg(long)]
     user: Option<String>,
-    /// Only members of this room
+    /// List only members of this room
     #[arg(long)]
     room: Option<String>,
-    /// The worst laggards of all connections rather than a page of them
+    /// List the slowest connections instead of a page of all connections
     #[arg(long, value_enum)]
-    sort: Option<ConnectionSort>,
-    /// How many
+    sort: Option<ConnectionSortArg>,
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Go on behind a page, from what it said at its end
+    /// Continue after a page, with the value that it ended with
     #[arg(long, value_name = "NEXT", conflicts_with = "sort")]
     after: Option<String>,
 }
 
-/// Of `roomring members`.
+/// Arguments of `roomring members`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct MembersArgs {
-    /// Which room
+    /// Room
     room: String,
-    /// How many
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Only users whose names sort after this one
+    /// List only users whose names sort after this one
     #[arg(long, value_name = "USER")]
     after: Option<String>,
 }
 
-/// Of `roomring history`.
+/// Arguments of `roomring history`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct HistoryArgs {
-    /// Which room
+    /// Room
     room: String,
-    /// How many
+    /// Number of entries to list
     #[arg(long)]
     limit: Option<u32>,
-    /// Only messages above this number, the oldest of them
+    /// List the oldest messages above this number
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
-    /// Only messages below this number, the newest of them
+    /// List the newest messages below this number
     #[arg(long, value_name = "SEQ", conflicts_with = "after")]
     before: Option<u64>,
 }
 
-/// Of `roomring publish`.
+/// Arguments of `roomring publish`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct PublishArgs {
-    /// Which room
+    /// Room
     room: String,
-    /// What: a JSON value; text that is none is sent as a JSON string
+    /// Data: a JSON value, or text to send as a JSON string
     #[arg(allow_hyphen_values = true)]
     data: String,
-    /// In whose name; else "server"
+    /// User shown as the publisher; "server" by default
     #[arg(long, value_name = "USER")]
     from: Option<String>,
-    /// Idempotency key: with the same one again nothing is published
+    /// Idempotency key: repeating it publishes nothing
     #[arg(long)]
     key: Option<String>,
-    /// Only for those who are there now: not numbered, not kept
+    /// Deliver to current members only, without a number and without history
     #[arg(long, conflicts_with = "key")]
     ephemeral: bool,
 }
 
-/// Of `roomring kick`.
+/// Arguments of `roomring kick`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct KickArgs {
-    /// Out of which room
+    /// Room
     room: String,
-    /// Whom
+    /// User
     user: String,
 }
 
-/// Of `roomring disconnect`.
+/// Arguments of `roomring disconnect`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DisconnectArgs {
-    /// All connections of this user
+    /// Close all connections of this user
     #[arg(required_unless_present = "connection")]
     user: Option<String>,
-    /// One connection, by its id
+    /// Close the connection with this id
     #[arg(long, value_name = "ID", conflicts_with = "user")]
     connection: Option<String>,
-    /// Told to the client in the close frame
+    /// Reason in the close frame
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// Of `roomring drain`.
+/// Arguments of `roomring drain`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DrainArgs {}
 
 /// One request to the HTTP API.
 #[derive(Debug, PartialEq)]
-pub struct Asked {
+pub struct ApiRequest {
     /// `GET` or `POST`.
     pub method: Method,
-    /// Below `/api`, each part as it is meant, not encoded.
+    /// Segments below `/api`, not percent-encoded.
     pub path: Vec<String>,
-    /// Names and values, not encoded.
+    /// Names and values, not percent-encoded.
     pub query: Vec<(&'static str, String)>,
-    /// JSON, as text: the data of a publish stays as it was typed.
+    /// JSON as text, so that published data stays as typed.
     pub body: Option<String>,
 }
 
-impl Asked {
+impl ApiRequest {
     fn get(path: &[&str], query: Vec<(&'static str, Option<String>)>) -> Self {
         let query = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Self { method: Method::GET, path: path.iter().map(ToString::to_string).collect(), query, body: None }
@@ -206,41 +206,41 @@ impl Asked {
     }
 }
 
-impl Ask {
-    /// The request that this takes.
-    pub fn request(&self) -> Asked {
+impl OperatorCommand {
+    /// The API request of this command.
+    pub fn request(&self) -> ApiRequest {
         let number = |number: &Option<u32>| number.map(|number| number.to_string());
         match self {
-            Ask::Rooms(RoomsArgs { sort, limit, after }) => {
+            OperatorCommand::Rooms(RoomsArgs { sort, limit, after }) => {
                 let sort = sort.map(value_name);
-                Asked::get(&["rooms"], vec![("sort", sort), ("limit", number(limit)), ("after", after.clone())])
+                ApiRequest::get(&["rooms"], vec![("sort", sort), ("limit", number(limit)), ("after", after.clone())])
             }
-            Ask::Connections(ConnectionsArgs { user, room, sort, limit, after }) => {
+            OperatorCommand::Connections(ConnectionsArgs { user, room, sort, limit, after }) => {
                 let sort = ("sort", sort.map(value_name));
                 let limits = [sort, ("limit", number(limit)), ("after", after.clone())];
                 let filters = [("user", user.clone()), ("room", room.clone())];
-                Asked::get(&["connections"], filters.into_iter().chain(limits).collect())
+                ApiRequest::get(&["connections"], filters.into_iter().chain(limits).collect())
             }
-            Ask::Members(MembersArgs { room, limit, after }) => {
+            OperatorCommand::Members(MembersArgs { room, limit, after }) => {
                 let query = vec![("limit", number(limit)), ("after", after.clone())];
-                Asked::get(&["rooms", room, "members"], query)
+                ApiRequest::get(&["rooms", room, "members"], query)
             }
-            Ask::History(HistoryArgs { room, limit, after, before }) => {
+            OperatorCommand::History(HistoryArgs { room, limit, after, before }) => {
                 let seq = |seq: &Option<u64>| seq.map(|seq| seq.to_string());
                 let query = vec![("limit", number(limit)), ("after", seq(after)), ("before", seq(before))];
-                Asked::get(&["rooms", room, "history"], query)
+                ApiRequest::get(&["rooms", room, "history"], query)
             }
-            Ask::Publish(publish) => Asked::post("publish", Some(publish.body())),
-            Ask::Kick(KickArgs { room, user }) => {
-                Asked::post("kick", Some(json!({"room": room, "user": user}).to_string()))
+            OperatorCommand::Publish(publish) => ApiRequest::post("publish", Some(publish.body())),
+            OperatorCommand::Kick(KickArgs { room, user }) => {
+                ApiRequest::post("kick", Some(json!({"room": room, "user": user}).to_string()))
             }
-            Ask::Disconnect(DisconnectArgs { user, connection, reason }) => {
+            OperatorCommand::Disconnect(DisconnectArgs { user, connection, reason }) => {
                 let fields = [("user", user), ("connection", connection), ("reason", reason)];
                 let given =
                     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
-                Asked::post("disconnect", Some(Value::Object(given.collect()).to_string()))
+                ApiRequest::post("disconnect", Some(Value::Object(given.collect()).to_string()))
             }
-            Ask::Drain(DrainArgs {}) => Asked::post("drain", None),
+            OperatorCommand::Drain(DrainArgs {}) => ApiRequest::post("drain", None),
         }
     }
 }
@@ -263,7 +263,7 @@ impl PublishArgs {
     }
 }
 
-/// A choice as it is written on the command line, which is how the API names it too.
+/// The name of a choice, which is the same on the command line and in the API.
 fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The operator's commands: one request to a running server's HTTP API each, and its answer on standard output. Changes
-//! nothing by itself.
+//! The operator commands: each makes one request to the HTTP API of a running server and prints the response. Never
+//! touches a server in another way.
 
 pub mod command;
 mod table;
@@ -14,72 +14,72 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
 
-use self::command::{Ask, Asked, How};
+use self::command::{ApiRequest, ControlArgs, OperatorCommand};
 use super::config::Config;
 use crate::control::KEY_FIELD;
 
-/// The server is to be reached within this.
+/// Time limit for connecting to the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The server answers within this, or never.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time limit for the whole request; the server takes less.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One command.
+/// One operator command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// How it speaks.
-    pub how: How,
-    /// What it asks.
-    pub ask: Ask,
+    /// Where to send it, and how to print the response.
+    pub how: ControlArgs,
+    /// The command itself.
+    pub ask: OperatorCommand,
 }
 
-/// Why a command did not do what it should: one sentence.
+/// Why a command failed: one sentence.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// It could not be asked so.
+pub enum OperateError {
+    /// The command is invalid.
     Usage(String),
-    /// The server did not do it, or is not there.
+    /// The server refused it or cannot be reached.
     Running(String),
 }
 
-/// Asks the server. What is to be printed.
+/// Sends the command to the server. Returns the text to print.
 ///
 /// # Errors
-/// Why it was not done.
-pub fn run(operation: &Operation, config: &Config) -> Result<String, Failed> {
-    let base = base_url(operation.how.control.as_deref(), config).map_err(Failed::Usage)?;
+/// Why the command failed.
+pub fn run(operation: &Operation, config: &Config) -> Result<String, OperateError> {
+    let base = base_url(operation.how.control.as_deref(), config).map_err(OperateError::Usage)?;
     let key = config.get("control", "api_key").text();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failed::Running(format!("the request cannot be made: {error}")))?;
-    let text = runtime.block_on(ask(&base, key, operation.ask.request()))?;
+    let runtime = runtime.map_err(|error| OperateError::Running(format!("cannot make the request: {error}")))?;
+    let text = runtime.block_on(send(&base, key, operation.ask.request()))?;
     if operation.how.json {
         return Ok(text);
     }
-    let answer = table::read(&operation.ask, &text).map_err(|_| strange(&base))?;
+    let answer = table::read(&operation.ask, &text).map_err(|_| not_roomring(&base))?;
     Ok(table::render(&operation.ask, &answer))
 }
 
-fn strange(base: &Url) -> Failed {
-    Failed::Running(format!("what answers at {base} is not a roomring server's control address"))
+fn not_roomring(base: &Url) -> OperateError {
+    OperateError::Running(format!("{base} is not the control address of a roomring server"))
 }
 
-/// Where the API is: as given, else where the server of this configuration listens.
+/// The URL of the control address: as given, or from the configuration.
 fn base_url(given: Option<&str>, config: &Config) -> Result<Url, String> {
     let Some(given) = given else {
         let listen = config.get("control", "listen").addresses()[0];
         if listen.port() == 0 {
-            return Err("control.listen has port 0; name the server's control address with --control".into());
+            return Err("control.listen has port 0; give the server's control address with --control".into());
         }
         return Url::parse(&format!("http://{}/", reachable(listen))).map_err(|error| error.to_string());
     };
     let text = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
-    let wrong = || format!("--control: {given:?} is no address; it must be such as 127.0.0.1:8081 or https://host/");
-    let url = Url::parse(&text).map_err(|_| wrong())?;
+    let invalid = || format!("--control: expected an address such as 127.0.0.1:8081 or https://host/; got {given:?}");
+    let url = Url::parse(&text).map_err(|_| invalid())?;
     let is_http = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
-    if is_http { Ok(url) } else { Err(wrong()) }
+    if is_http { Ok(url) } else { Err(invalid()) }
 }
 
-/// A server that listens on every address is asked on this host's own.
+/// A server that listens on every address is reached over loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
         SocketAddr::V4(address) if address.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
@@ -88,16 +88,19 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn ask(base: &Url, key: &str, asked: Asked) -> Result<String, Failed> {
-    // The key goes to the server that was named, and nowhere else.
-    let client =
-        Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT);
-    // A plain connection needs none of the host's certificates, which a small container may not have.
+async fn send(base: &Url, key: &str, asked: ApiRequest) -> Result<String, OperateError> {
+    // The API key must go to this server only: no proxy, no redirect.
+    let client = Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(RESPONSE_TIMEOUT);
+    // Plain http needs no certificates of the host, which a small container may lack.
     let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
     let client =
-        client.build().map_err(|error| Failed::Running(format!("the request cannot be made: {}", cause(&error))))?;
+        client.build().map_err(|error| OperateError::Running(format!("cannot make the request: {}", cause(&error))))?;
     let mut url = base.clone();
-    url.path_segments_mut().map_err(|()| strange(base))?.pop_if_empty().push("api").extend(&asked.path);
+    url.path_segments_mut().map_err(|()| not_roomring(base))?.pop_if_empty().push("api").extend(&asked.path);
     if !asked.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&asked.query);
     }
@@ -109,27 +112,27 @@ async fn ask(base: &Url, key: &str, asked: Asked) -> Result<String, Failed> {
         request = request.header(CONTENT_TYPE, "application/json").body(body);
     }
     let unreachable = |error: reqwest::Error| {
-        let why = if error.is_timeout() { "it does not answer in time".into() } else { cause(&error) };
-        Failed::Running(format!("no server can be asked at {base}: {why}; see control.listen and --control"))
+        let why = if error.is_timeout() { "no response in time".into() } else { cause(&error) };
+        OperateError::Running(format!("cannot reach a server at {base}: {why}; check control.listen or --control"))
     };
     read(base, request.send().await.map_err(unreachable)?).await
 }
 
-async fn read(base: &Url, response: Response) -> Result<String, Failed> {
+async fn read(base: &Url, response: Response) -> Result<String, OperateError> {
     let status = response.status();
-    let text = response.text().await.map_err(|_| strange(base))?;
+    let text = response.text().await.map_err(|_| not_roomring(base))?;
     if status.is_success() {
         return Ok(text);
     }
-    let body: Value = serde_json::from_str(&text).map_err(|_| strange(base))?;
+    let body: Value = serde_json::from_str(&text).map_err(|_| not_roomring(base))?;
     let (Some(error), Some(message)) = (body["error"].as_str(), body["message"].as_str()) else {
-        return Err(strange(base));
+        return Err(not_roomring(base));
     };
-    let sentence = table::plain(&format!("the server at {base} refuses with {} {error}: {message}", status.as_u16()));
-    Err(if status.as_u16() == 400 { Failed::Usage(sentence) } else { Failed::Running(sentence) })
+    let sentence = table::plain(&format!("the server at {base} responded {} {error}: {message}", status.as_u16()));
+    Err(if status.as_u16() == 400 { OperateError::Usage(sentence) } else { OperateError::Running(sentence) })
 }
 
-/// The innermost reason: what the system said.
+/// The innermost cause: the system's error.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

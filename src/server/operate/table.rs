@@ -1,16 +1,16 @@
-//! Answers of the HTTP API as a person reads them: aligned columns, one plain sentence. Nothing that a user of the server
-//! wrote can move the terminal's cursor.
+//! Responses of the HTTP API for people: aligned columns, or one sentence. Never lets text from users control the
+//! terminal.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::command::Ask;
+use super::command::OperatorCommand;
 
-/// A column: its title and what stands in it.
+/// A column: its title, and its cell of a row.
 type Column = (&'static str, fn(&Value) -> Cell);
 
-/// What stands in a table.
+/// One cell of a table.
 struct Cell {
     text: String,
     is_number: bool,
@@ -66,29 +66,29 @@ const MESSAGES: &[Column] = &[
     ("DATA", |message| Cell::text(&message["data"])),
 ];
 
-/// A history as far as it is shown.
+/// The part of a history that is shown.
 #[derive(Deserialize)]
-struct History {
-    messages: Vec<Message>,
+struct ShownHistory {
+    messages: Vec<ShownMessage>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct ShownMessage {
     seq: u64,
     at: u64,
     from: String,
-    /// As it was published: however deep it is, it is not looked into.
+    /// Kept as text, however deeply nested.
     data: Option<Box<RawValue>>,
     data_b64: Option<String>,
 }
 
-/// Reads the answer to a command; the data of messages as text.
-pub fn read(ask: &Ask, text: &str) -> Result<Value, serde_json::Error> {
-    if !matches!(ask, Ask::History(_)) {
+/// Parses the response to a command; data of messages stays text.
+pub fn read(ask: &OperatorCommand, text: &str) -> Result<Value, serde_json::Error> {
+    if !matches!(ask, OperatorCommand::History(_)) {
         return serde_json::from_str(text);
     }
-    let History { messages } = serde_json::from_str(text)?;
-    let shown = |message: Message| {
+    let ShownHistory { messages } = serde_json::from_str(text)?;
+    let shown = |message: ShownMessage| {
         let data = match (&message.data, &message.data_b64) {
             (Some(data), _) => data.get().to_owned(),
             (None, Some(bytes)) => format!("base64 {bytes}"),
@@ -100,23 +100,23 @@ pub fn read(ask: &Ask, text: &str) -> Result<Value, serde_json::Error> {
     Ok(json!({"messages": messages.into_iter().map(shown).collect::<Vec<_>>()}))
 }
 
-/// The answer to a command in plain text.
-pub fn render(ask: &Ask, answer: &Value) -> String {
+/// Renders the response to a command as text.
+pub fn render(ask: &OperatorCommand, answer: &Value) -> String {
     match ask {
-        Ask::Rooms(_) => listing(ROOMS, &answer["rooms"], answer),
-        Ask::Connections(_) => listing(CONNECTIONS, &answer["connections"], answer),
-        Ask::Members(_) => listing(MEMBERS, &answer["users"], answer),
-        Ask::History(_) => table(MESSAGES, &answer["messages"]),
-        Ask::Publish(_) => {
-            let again = if answer["duplicate"] == true { ", which this key was given before" } else { "" };
+        OperatorCommand::Rooms(_) => listing(ROOMS, &answer["rooms"], answer),
+        OperatorCommand::Connections(_) => listing(CONNECTIONS, &answer["connections"], answer),
+        OperatorCommand::Members(_) => listing(MEMBERS, &answer["users"], answer),
+        OperatorCommand::History(_) => table(MESSAGES, &answer["messages"]),
+        OperatorCommand::Publish(_) => {
+            let again = if answer["duplicate"] == true { "already " } else { "" };
             match &answer["seq"] {
-                Value::Null => "published, without a number".into(),
-                seq => format!("published as message {seq}{again}"),
+                Value::Null => format!("{again}published without a number"),
+                seq => format!("{again}published as message {seq}"),
             }
         }
-        Ask::Kick(_) => format!("{} put out of the room", connections(&answer["kicked"])),
-        Ask::Disconnect(_) => format!("{} closed", connections(&answer["disconnected"])),
-        Ask::Drain(_) => "the server is draining".into(),
+        OperatorCommand::Kick(_) => format!("removed {} from the room", connections(&answer["kicked"])),
+        OperatorCommand::Disconnect(_) => format!("closed {}", connections(&answer["disconnected"])),
+        OperatorCommand::Drain(_) => "the server is draining".into(),
     }
 }
 
@@ -132,7 +132,7 @@ fn listing(columns: &[Column], rows: &Value, answer: &Value) -> String {
     text
 }
 
-/// As a shell takes it.
+/// Quoted for a shell.
 fn quoted(text: &str) -> String {
     let is_simple = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte));
     if is_simple { text.to_owned() } else { format!("'{}'", plain(text).replace('\'', r"'\''")) }
@@ -145,7 +145,7 @@ fn table(columns: &[Column], rows: &Value) -> String {
     lines.extend(rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect()));
     let width = |at: usize| lines.iter().map(|line| line[at].text.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    // A column of numbers has its title at the right, too.
+    // The title of a column of numbers is right-aligned, too.
     let right: Vec<bool> = (0..columns.len()).map(|at| lines.iter().skip(1).any(|line| line[at].is_number)).collect();
     let line = |cells: &Vec<Cell>| {
         let cells = cells.iter().zip(&widths).zip(&right).map(|((cell, width), right)| {
@@ -156,7 +156,7 @@ fn table(columns: &[Column], rows: &Value) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Without what a terminal would act on; in one line.
+/// Replaces control characters, on which a terminal would act.
 pub fn plain(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\r' | '\t' => ' ',

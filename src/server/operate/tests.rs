@@ -1,4 +1,4 @@
-//! What commands ask and how answers are shown. The server itself is asked in `tests/process/operator.rs`.
+//! The requests of commands, and how responses are shown. `tests/process/operator.rs` runs them against a server.
 
 use clap::{Args, FromArgMatches};
 use serde_json::json;
@@ -9,21 +9,21 @@ use super::command::{
 use super::*;
 use crate::server::config::load::{Sources, load};
 
-fn ask<T: Args + FromArgMatches + Into<Ask>>(words: &[&str]) -> Ask {
+fn ask<T: Args + FromArgMatches + Into<OperatorCommand>>(words: &[&str]) -> OperatorCommand {
     let command = T::augment_args(clap::Command::new("test").no_binary_name(true));
     let matches = command.try_get_matches_from(words).expect("a command");
     T::from_arg_matches(&matches).expect("its arguments").into()
 }
 
-fn asked(ask: Ask) -> (String, String, Option<Value>) {
-    let Asked { method, path, query, body } = ask.request();
+fn asked(ask: OperatorCommand) -> (String, String, Option<Value>) {
+    let ApiRequest { method, path, query, body } = ask.request();
     let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let body = body.map(|body| serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")));
     (format!("{method} {}", path.join("|")), query.join("&"), body)
 }
 
 #[test]
-fn each_command_asks_for_what_it_says() {
+fn every_command_makes_its_request() {
     let get = |path: &str, query: &str| (format!("GET {path}"), query.to_owned(), None);
     let post = |path: &str, body: Value| (format!("POST {path}"), String::new(), Some(body));
     for (found, expected) in [
@@ -59,7 +59,7 @@ fn each_command_asks_for_what_it_says() {
 }
 
 #[test]
-fn published_data_stays_as_it_was_typed() {
+fn published_data_stays_as_typed() {
     let request = ask::<PublishArgs>(&["a", r#"{"n": 1.0, "n": 2}"#]).request();
     assert_eq!(request.body.as_deref(), Some(r#"{"room":"a","data":{"n": 1.0, "n": 2}}"#));
 }
@@ -72,7 +72,7 @@ fn config(sets: &[&str]) -> Config {
 }
 
 #[test]
-fn the_server_is_where_the_configuration_or_the_command_says() {
+fn the_address_comes_from_the_command_or_the_configuration() {
     let url = |given: Option<&str>, listen: &str| {
         base_url(given, &config(&[&format!("control.listen={listen}")])).map(|url| url.to_string())
     };
@@ -130,16 +130,12 @@ SEQ  AT  FROM  DATA
 }
 
 #[test]
-fn what_was_done_is_one_sentence() {
+fn results_are_one_sentence() {
     for (ask, answer, expected) in [
-        (ask::<KickArgs>(&["a", "b"]), json!({"kicked": 1}), "1 connection put out of the room"),
-        (ask::<DisconnectArgs>(&["b"]), json!({"disconnected": 0}), "0 connections closed"),
+        (ask::<KickArgs>(&["a", "b"]), json!({"kicked": 1}), "removed 1 connection from the room"),
+        (ask::<DisconnectArgs>(&["b"]), json!({"disconnected": 0}), "closed 0 connections"),
         (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "epoch": "0f"}), "published as message 3"),
-        (
-            ask::<PublishArgs>(&["a", "1"]),
-            json!({"seq": 3, "duplicate": true}),
-            "published as message 3, which this key was given before",
-        ),
+        (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "duplicate": true}), "already published as message 3"),
         (ask::<DrainArgs>(&[]), json!({"status": "draining"}), "the server is draining"),
     ] {
         assert_eq!(table::render(&ask, &answer), expected);

@@ -1,4 +1,4 @@
-//! Pairs of files as operators have them, right and wrong.
+//! Pairs of files, right and wrong.
 
 use std::fs;
 use std::path::Path;
@@ -38,27 +38,27 @@ fn key() -> KeyPair {
 }
 
 fn refused(certificate: &str, key: &str) -> (&'static str, String) {
-    let mut wrong = Identity::load(certificate, key).expect_err("it is wrong");
+    let mut wrong = TlsIdentity::load(certificate, key).expect_err("it is wrong");
     assert_eq!(wrong.len(), 1, "{wrong:?}");
-    let Wrong { key, text } = wrong.remove(0);
+    let TlsMistake { key, text } = wrong.remove(0);
     (key, text)
 }
 
 #[test]
-fn a_pair_that_fits_is_taken() {
+fn a_matching_pair_is_accepted() {
     let files = Files::new();
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
         let (cert, private) = (files.write("a.crt", certificate(&key)), files.write("a.key", key.serialize_pem()));
-        let identity = Identity::load(&cert, &private).expect("they fit");
+        let identity = TlsIdentity::load(&cert, &private).expect("they fit");
         assert_eq!(identity.config.alpn_protocols, [b"http/1.1"]);
-        assert!(identity.is_same_as(&Identity::load(&cert, &private).expect("they fit")));
+        assert!(identity.is_same_as(&TlsIdentity::load(&cert, &private).expect("they fit")));
         assert!(identity.validity.ends_s > identity.validity.begins_s);
     }
 }
 
 #[test]
-fn a_chain_is_as_good_as_its_shortest_part() {
+fn a_chain_is_valid_while_all_its_certificates_are() {
     let files = Files::new();
     let (authority_key, own_key) = (key(), key());
     let mut authority = CertificateParams::new(Vec::new()).expect("valid");
@@ -70,7 +70,7 @@ fn a_chain_is_as_good_as_its_shortest_part() {
     let own_pem = own.signed_by(&own_key, &issuer).expect("a certificate").pem();
     let chain = files.write("chain.pem", format!("Its owner's notes\n{own_pem}{authority_pem}"));
     let private = files.write("own.key", own_key.serialize_pem());
-    let identity = Identity::load(&chain, &private).expect("they fit");
+    let identity = TlsIdentity::load(&chain, &private).expect("they fit");
     assert_eq!((identity.chain.len(), identity.validity.ends_s), (2, 1_893_456_000));
     let turned = files.write("turned.pem", authority_pem + &own_pem);
     let (at_fault, text) = refused(&turned, &private);
@@ -79,16 +79,16 @@ fn a_chain_is_as_good_as_its_shortest_part() {
 }
 
 #[test]
-fn byte_order_marks_hide_no_certificate_and_no_key() {
+fn byte_order_marks_are_skipped() {
     let files = Files::new();
     let (own, other) = (key(), key());
     let chain = files.write("a.crt", format!("\u{feff}{}\u{feff}{}", certificate(&own), certificate(&other)));
     let private = files.write("a.key", format!("\u{feff}{}", own.serialize_pem()));
-    assert_eq!(Identity::load(&chain, &private).expect("they fit").chain.len(), 2);
+    assert_eq!(TlsIdentity::load(&chain, &private).expect("they fit").chain.len(), 2);
 }
 
 #[test]
-fn each_mistake_names_its_file() {
+fn every_mistake_names_its_file() {
     let files = Files::new();
     let (own, other) = (key(), key());
     let good = (files.write("a.crt", certificate(&own)), files.write("a.key", own.serialize_pem()));
@@ -131,6 +131,6 @@ fn each_mistake_names_its_file() {
         assert!(text.contains(file) && text.contains(says) && text.contains("it must be"), "{text}");
         assert!(!text.contains("AAAA"), "nothing of a key is shown: {text}");
     }
-    let both = Identity::load(&cut, &encrypted).expect_err("both are wrong");
+    let both = TlsIdentity::load(&cut, &encrypted).expect_err("both are wrong");
     assert_eq!(both.iter().map(|wrong| wrong.key).collect::<Vec<_>>(), ["tls.certificate", "tls.key"]);
 }

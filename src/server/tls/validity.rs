@@ -1,5 +1,4 @@
-//! From when to when a certificate is valid (RFC 5280 section 4.1.2.5), and nothing else of it: the rest is for the
-//! clients to judge.
+//! The validity period of a certificate (RFC 5280 section 4.1.2.5). Checks nothing else: clients do.
 
 /// Unix seconds; times before 1970 are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 impl Validity {
-    /// Of a certificate in DER; `None` where it is none.
+    /// The period of a certificate in DER; `None` if it is malformed.
     pub fn of(der: &[u8]) -> Option<Validity> {
         let (certificate, _) = expect(der, SEQUENCE)?;
         let (mut fields, _) = expect(certificate, SEQUENCE)?;
@@ -34,7 +33,7 @@ impl Validity {
         Some(Validity { begins_s, ends_s })
     }
 
-    /// While both are valid.
+    /// The period in which both are valid.
     pub fn and(self, other: Validity) -> Validity {
         Validity { begins_s: self.begins_s.max(other.begins_s), ends_s: self.ends_s.min(other.ends_s) }
     }

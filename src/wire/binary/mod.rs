@@ -1,4 +1,4 @@
-//! The binary form (PROTOCOL section 6): its numbers, how commands are read and how messages are written.
+//! The binary form (PROTOCOL section 6): its ops, reads commands, writes messages. Keeps no state.
 
 mod read;
 mod write;
@@ -6,7 +6,7 @@ mod write;
 pub use read::parse_command;
 pub(super) use write::Binary;
 
-/// Numbers of commands.
+/// Ops of commands.
 #[allow(missing_docs)]
 pub mod command_op {
     pub const JOIN: u32 = 1;
@@ -17,7 +17,7 @@ pub mod command_op {
     pub const PING: u32 = 5;
 }
 
-/// Numbers of replies and pushes.
+/// Ops of replies and pushes.
 #[allow(missing_docs)]
 pub mod push_op {
     /// The JSON welcome.

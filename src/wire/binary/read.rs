@@ -1,20 +1,22 @@
-//! Reads commands in the binary form (PROTOCOL section 6): a little-endian op and its payload. Never copies data.
+//! Reads commands in the binary form (PROTOCOL section 6): a little-endian op and its payload.
 
 use std::borrow::Cow;
+
+use bytes::Bytes;
 
 use super::command_op;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, check_name};
 use crate::wire::form::Form;
-use crate::wire::protocol::{BadRequest, Command, Recover, ReplyTo, Request};
-use crate::wire::publication::{Data, DataKind};
+use crate::wire::protocol::{Ask, BadRequest, Command, Publish, Recover, ReplyTo, Request};
+use crate::wire::publication::DataKind;
 
 const REPLY: ReplyTo = ReplyTo { id: None, form: Form::Binary };
 
 /// Reads one binary message. Bytes after a complete `ping` are ignored, as unknown fields of the JSON form are.
 ///
 /// # Errors
-/// What is wrong with it, and where the error reply goes.
+/// The message is not a valid command.
 pub fn parse_command(message: &[u8]) -> Result<Request<'_>, BadRequest> {
     let mut rest = message;
     let command = match u32::from_le_bytes(take(&mut rest, "op")?) {
@@ -40,15 +42,12 @@ fn publish(payload: &[u8]) -> Result<Command<'_>, BadRequest> {
     let mut rest = payload;
     let room_len = usize::from(u16::from_le_bytes(take(&mut rest, "room length")?));
     let Some((name, data)) = rest.split_at_checked(room_len) else {
-        return Err(bad(format!("`room` has {room_len} bytes by its length, and {} are there", rest.len())));
+        return Err(bad(format!("`room` has a length of {room_len} bytes, but only {} follow", rest.len())));
     };
-    Ok(Command::Publish {
-        room: room(name)?,
-        data: Data { kind: DataKind::Binary, bytes: data },
-        key: None,
-        echo: true,
-        ephemeral: false,
-    })
+    let room = room(name)?;
+    let data = Bytes::copy_from_slice(data);
+    let publish = Publish { kind: DataKind::Binary, data, key: None, echo: true, ephemeral: false };
+    Ok(Command::Ask { room, ask: Ask::Publish(publish) })
 }
 
 fn room(name: &[u8]) -> Result<Cow<'_, str>, BadRequest> {
@@ -57,7 +56,7 @@ fn room(name: &[u8]) -> Result<Cow<'_, str>, BadRequest> {
     Ok(Cow::Borrowed(name))
 }
 
-/// Takes a field of fixed size off the front.
+/// Takes a field of fixed size from the front of `rest`.
 fn take<const N: usize>(rest: &mut &[u8], field: &str) -> Result<[u8; N], BadRequest> {
     let Some((field, after)) = rest.split_first_chunk::<N>() else {
         return Err(bad(format!("the message ends before the end of `{field}`")));
@@ -118,18 +117,18 @@ mod tests {
     fn published_data_is_any_bytes_and_may_be_empty() {
         for data in [&b""[..], b"\xff\x00"] {
             let bytes = message(3, &[&1_u16.to_le_bytes(), b"r", data]);
-            let Ok(Request { command: Command::Publish { room, data: read, key, echo, ephemeral }, .. }) =
-                parse_command(&bytes)
+            let Ok(Request { command: Command::Ask { room, ask: Ask::Publish(publish) }, .. }) = parse_command(&bytes)
             else {
                 panic!("a publish");
             };
-            assert_eq!((&*room, read), ("r", Data { kind: DataKind::Binary, bytes: data }));
+            let Publish { kind, data: read, key, echo, ephemeral } = publish;
+            assert_eq!((&*room, kind, &read[..]), ("r", DataKind::Binary, data));
             assert_eq!((key, echo, ephemeral), (None, true, false));
         }
     }
 
     #[test]
-    fn short_messages_and_bad_rooms_are_named() {
+    fn errors_name_the_field() {
         let long = [b'x'; 129];
         let cases = [
             (vec![], "op"),
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_ops_are_told_apart() {
+    fn unknown_ops_have_their_own_code() {
         for op in [0, 6, 128, u32::MAX] {
             assert_eq!(error_of(&message(op, &[])), (ErrorCode::UnknownCommand, format!("unknown op {op}")));
         }

@@ -8,7 +8,7 @@ use crate::base::ids::RoomName;
 use crate::wire::form::Form;
 use crate::wire::form_writer::FormWriter;
 use crate::wire::json::Json;
-use crate::wire::protocol::{Push, Reply};
+use crate::wire::protocol::{Answer, Push, Refusal, Reply};
 use crate::wire::publication::{Content, Publication};
 use crate::wire::writer::Writer;
 
@@ -21,14 +21,17 @@ impl FormWriter for Binary {
     fn reply(reply: &Reply<'_>, id: Option<u64>, out: &mut Writer<'_>) {
         match *reply {
             Reply::Joined { room, epoch, seq, recovered, messages, remaining, .. } => {
-                let count = u32::try_from(messages.len() + remaining).expect("a history is bounded far below");
+                let count = u32::try_from(messages.len() + remaining).expect("a history holds fewer messages");
                 out.u32(push_op::JOINED).u64(epoch.0).u64(seq).raw(&[u8::from(recovered)]).u32(count).text(room);
             }
             Reply::Left { room } => {
                 out.u32(push_op::LEFT).text(room);
             }
-            Reply::Published { room, seq, .. } => {
+            Reply::Answer { room, answer: Answer::Published { seq, .. } } => {
                 out.u32(push_op::PUBLISHED).u64(seq.unwrap_or(0)).text(room);
+            }
+            Reply::Answer { answer: Answer::Refused(Refusal { code, message, .. }), .. } => {
+                out.u32(push_op::ERROR).u16(*code as u16).text(message);
             }
             Reply::Pong { value, .. } => {
                 out.u32(push_op::PONG).u64(value);
@@ -73,7 +76,7 @@ impl FormWriter for Binary {
     }
 }
 
-/// A name's length as the binary form tells it.
+/// A name's length in the binary form.
 fn name_len(name: &str) -> u16 {
     u16::try_from(name.len()).expect("a checked name is short")
 }

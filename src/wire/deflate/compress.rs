@@ -1,4 +1,4 @@
-//! One message's payload compressed, if that makes it smaller. Keeps nothing of a message for the next one.
+//! Compresses the payload of one message, if that makes it smaller. Never keeps a message's context for the next one.
 
 use std::fmt;
 
@@ -8,34 +8,34 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
 use super::{COMPRESSED_BIT, FLUSH_TAIL, Window};
 use crate::wire::frame::{append_server_frame, frames_of, header_len};
 
-/// Bytes of scratch kept for the next message.
+/// Maximum bytes of the output buffer that is kept for the next message.
 const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
 
-/// Bytes of output beside what grows with the payload.
+/// Bytes of output space beside the part that grows with the payload.
 const ROOM_BYTES_MIN: usize = 256;
 
-/// What deflate takes for its books. More compresses messages no better, and takes longer to make ready for each.
+/// Deflate's memory level. Higher levels do not compress messages better, and take longer to reset for each.
 const MEMORY_LEVEL: i32 = 4;
 
-/// Compresses messages, one after another, for any number of connections. Holds nothing for a window until its first
-/// message, then 160 to 280 KiB.
+/// Compresses messages, one at a time, for any number of connections. Takes 160 to 280 KiB for each window from its first
+/// message on.
 pub struct Compressor {
     level: u8,
     streams: [Option<Box<Deflate>>; Window::ALL.len()],
-    /// Initialised to its length, so that it is zeroed once and not for every message.
+    /// Kept at its full length, so that it is zeroed once and not for every message.
     output: Vec<u8>,
 }
 
-/// Frames of which at least one was compressed.
+/// Finished frames, at least one of them compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deflated {
-    /// The finished frames.
+    /// All frames.
     pub frames: Bytes,
-    /// How many of them are compressed.
+    /// Number of compressed messages.
     pub messages: u32,
-    /// Bytes of those messages before.
+    /// Bytes of those messages' frames before compression.
     pub bytes_before: usize,
-    /// Bytes of those messages after.
+    /// Bytes of those messages' frames after compression.
     pub bytes_after: usize,
 }
 
@@ -51,16 +51,16 @@ impl fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    /// `level` from 1 (fastest) to 9 (smallest).
+    /// A compressor of a level from 1 (fastest) to 9 (smallest).
     #[must_use]
     pub fn new(level: u8) -> Self {
         Self { level: level.clamp(1, 9), streams: Default::default(), output: Vec::new() }
     }
 
-    /// The compressed payload of a message, without the tail that receivers add (RFC 7692 section 7.2.1), lent until the
-    /// next one; `None` if it is not smaller.
+    /// Compresses a message's payload, without the tail that receivers add (RFC 7692 section 7.2.1). The result is lent
+    /// until the next call; `None` if it is not smaller.
     pub fn compress(&mut self, window: Window, payload: &[u8]) -> Option<&[u8]> {
-        // Room for more than the worst case (9 bits a byte): zlib-rs 0.6.8 panics at level 1 when its output is full.
+        // More than the worst case (9 bits a byte), because zlib-rs 0.6.8 panics at level 1 when its output is full.
         let room = payload.len() + payload.len() / 4 + ROOM_BYTES_MIN;
         if self.output.len() < room {
             self.output.resize(room, 0);
@@ -89,8 +89,8 @@ impl Compressor {
         output[..made].strip_suffix(&FLUSH_TAIL).filter(|compressed| compressed.len() < payload.len())
     }
 
-    /// The same frames (finished ones of a server, in a row) with every message of at least `bytes_min` and at most
-    /// `bytes_max` of payload compressed that gets smaller by it; `None` if there is no such message.
+    /// Compresses those messages in a buffer of finished server frames that have `bytes_min` … `bytes_max` of payload and
+    /// get smaller; `None` if there is no such message.
     pub fn compress_frames(
         &mut self,
         window: Window,
@@ -102,7 +102,7 @@ impl Compressor {
             |first: u8, payload: &[u8]| first & 0x08 == 0 && (bytes_min.max(1)..=bytes_max).contains(&payload.len());
         let mut deflated = Deflated { frames: Bytes::new(), messages: 0, bytes_before: 0, bytes_after: 0 };
         let mut out = Vec::new();
-        // Frames up to here stand in `out`, if any message was compressed.
+        // Once a message is compressed, `out` holds the frames up to here.
         let mut done = 0;
         for frame in frames_of(frames) {
             if !is_due(frame.first, frame.payload) {

@@ -1,4 +1,4 @@
-//! One message's payload inflated, never beyond a bound. Keeps nothing of a message for the next one.
+//! Inflates the payload of one message, within a bound. Never keeps a message's context for the next one.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,58 +7,58 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::FLUSH_TAIL;
 
-/// Bytes of output kept for the next message. What a larger one needed is given back after it.
+/// Maximum bytes of the output buffer that is kept for the next message.
 const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
 
-/// The first try at a message's size. JSON shrinks to a fourth at most.
+/// First guess of inflated bytes for each compressed byte. JSON rarely compresses better.
 const FIRST_RATIO: usize = 4;
 
-/// How far back deflate refers at most.
+/// Maximum distance that deflate can refer back.
 const WINDOW_BYTES_MAX: usize = 32 * 1024;
 
-/// An empty block that is the last one, behind the tail of the flush: it is found there by an inflater that stands between
-/// two blocks, and only then, so a message that was cut short is told from a whole one.
+/// An empty block marked as the last, fed after the flush tail. Only an inflater that is between two blocks finds it, which
+/// tells a complete message from a truncated one.
 const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 
-/// Blocks that any message may have.
+/// Number of blocks that a message of any size may have.
 const BLOCKS_FREE: usize = 32;
 
-/// Bytes of a message, compressed and inflated together, for each block beyond them. A block costs up to 2 us before it
-/// says anything, so a message of nothing but blocks would take 40 times as long as one of text. The smallest blocks that
+/// Bytes of a message, compressed and inflated together, that allow one block more. A block costs up to 2 us before its
+/// first byte of output, so a message of empty blocks would take 40 times as long as one of text. The smallest blocks that
 /// compressors make have 250 bytes (zlib with memory level 1, which ends a block after 127 symbols, on noise in base64).
 const BYTES_PER_BLOCK: usize = 192;
 
-/// Bytes of blocks that are not counted: those with codes of their own, which are what costs, have at least 11. Such is the
-/// empty block that a flush leaves behind. Of smaller ones there would be too many.
+/// Sizes of blocks that are not counted, such as the empty block of a flush. Expensive blocks, those with codes of their
+/// own, have at least 11 bytes. Even smaller blocks are counted, because a message could hold too many of them.
 const SMALL_BLOCK_BYTES: Range<usize> = 4..10;
 
-/// A compressed message that cannot be taken.
+/// Why a compressed message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InflateError {
-    /// It is larger than the bound.
-    #[error("a compressed message over the limit")]
+    /// Its inflated size exceeds the bound.
+    #[error("the compressed message exceeds the size limit")]
     TooBig,
-    /// It has more blocks than any compressor makes of so many bytes.
-    #[error("a compressed message of too many blocks")]
+    /// It has more blocks than any compressor makes of a message of its size.
+    #[error("the compressed message has too many blocks")]
     TooManyBlocks,
-    /// It is not whole deflate blocks, or more than one that is marked as the last is followed by others.
-    #[error("a compressed message that cannot be inflated")]
+    /// It is not a sequence of complete deflate blocks, or blocks follow more than one that is marked as the last.
+    #[error("the compressed message is not valid deflate data")]
     Corrupt,
 }
 
-/// Inflates messages, one after another, of any number of connections. Holds nothing until the first one, then about
-/// 48 KiB and the output of the last.
+/// Inflates messages, one at a time, for any number of connections. Takes about 48 KiB and the output of the last message
+/// from the first one on.
 #[derive(Default)]
 pub struct Inflater {
-    state: Option<Box<State>>,
+    state: Option<Box<InflateState>>,
 }
 
-struct State {
+struct InflateState {
     stream: Inflate,
-    /// Initialised to its length, so that it is zeroed once and not for every message.
+    /// Kept at its full length, so that it is zeroed once and not for every message.
     output: Vec<u8>,
     filled: usize,
-    /// Blocks of the message so far that count.
+    /// Counted blocks of the message so far.
     blocks: usize,
 }
 
@@ -69,25 +69,25 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// The message whose compressed payload (of all its frames) this is, lent until the next one. At most `bytes_max`; of
-    /// a larger one no more than that is ever held.
+    /// Inflates the compressed payload of a message (of all its frames) to at most `bytes_max`, and never holds more than
+    /// that. The result is lent until the next call.
     ///
     /// # Errors
-    /// [`InflateError`]; the next message can be inflated all the same.
+    /// [`InflateError`]; the next message can be inflated nevertheless.
     pub fn inflate(&mut self, payload: &[u8], bytes_max: usize) -> Result<&[u8], InflateError> {
         let state = self.state.get_or_insert_with(|| {
-            Box::new(State { stream: Inflate::new(false, 15), output: Vec::new(), filled: 0, blocks: 0 })
+            Box::new(InflateState { stream: Inflate::new(false, 15), output: Vec::new(), filled: 0, blocks: 0 })
         });
         state.begin(payload.len(), bytes_max);
         match state.inflate(payload, bytes_max) {
             Ok(()) => Ok(&state.output[..state.filled]),
-            // Larger than the bound it was taken only because what it says may be within.
+            // A payload above the bound is read only because its inflated message may be within the bound.
             Err(InflateError::Corrupt) if payload.len() > bytes_max => Err(InflateError::TooBig),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives back what a large message needed: for when the last one that was lent is done with.
+    /// Frees the output buffer of a large message, once the caller no longer needs the message.
     pub fn let_go(&mut self) {
         if let Some(state) = &mut self.state
             && state.output.len() > OUTPUT_BYTES_KEPT
@@ -96,24 +96,24 @@ impl Inflater {
         }
     }
 
-    /// Bytes of output held, beside what the algorithm itself needs.
+    /// Bytes of the output buffer.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.state.as_ref().map_or(0, |state| state.output.capacity())
     }
 }
 
-/// What a step did.
-struct Step {
-    /// Bytes of input that were taken.
+/// The result of a step.
+struct InflateStep {
+    /// Bytes of input consumed.
     taken: usize,
     /// A block marked as the last has ended.
     is_last: bool,
-    /// No output was left free: more may come of the same input.
+    /// The output was filled, so the same input may have more.
     is_full: bool,
 }
 
-impl State {
+impl InflateState {
     fn begin(&mut self, payload_len: usize, bytes_max: usize) {
         self.stream.reset(false);
         (self.filled, self.blocks) = (0, 0);
@@ -128,17 +128,17 @@ impl State {
 
     fn inflate(&mut self, payload: &[u8], bytes_max: usize) -> Result<(), InflateError> {
         let mut rest = payload;
-        let mut has_gone_on = false;
+        let mut has_continued = false;
         while let (taken, true) = self.feed_blocks(rest, payload.len(), bytes_max)? {
             rest = &rest[taken..];
             match rest {
-                // RFC 7692 section 7.2.3.4, with the padding byte that it asks for or without.
+                // RFC 7692 section 7.2.3.4, with or without its padding byte.
                 [] | [0] => return Ok(()),
-                // Others may follow a last block (section 7.2.1). Each time costs as much as the window is long.
-                _ if has_gone_on => return Err(InflateError::Corrupt),
-                _ => self.go_on_after_last()?,
+                // More blocks may follow a last one (section 7.2.1), but continuing costs a copy of the window.
+                _ if has_continued => return Err(InflateError::Corrupt),
+                _ => self.continue_after_last()?,
             }
-            has_gone_on = true;
+            has_continued = true;
         }
         for end in [&FLUSH_TAIL[..], &LAST_BLOCK] {
             if let (taken, true) = self.feed(end, bytes_max, InflateFlush::SyncFlush)? {
@@ -148,8 +148,8 @@ impl State {
         Err(InflateError::Corrupt)
     }
 
-    /// Inflates `rest` of a payload of `payload_len` bytes, counting its blocks, up to the end of one marked as the last.
-    /// How many bytes were taken, and whether such a block has ended.
+    /// Inflates the `rest` of a payload of `payload_len` bytes, counting its blocks, up to the end of one marked as the
+    /// last. Returns the number of bytes consumed, and whether such a block has ended.
     fn feed_blocks(
         &mut self,
         rest: &[u8],
@@ -168,13 +168,13 @@ impl State {
                 return Err(InflateError::TooManyBlocks);
             }
         }
-        // Of the last byte some bits may not have been looked at.
+        // Some bits of the last byte may not have been read.
         let (_, is_last) = self.feed(&[], bytes_max, InflateFlush::SyncFlush)?;
         Ok((taken, is_last))
     }
 
-    /// Inflates `input` up to the end of a block marked as the last, or as far as `flush` goes. How many bytes were taken, and
-    /// whether such a block has ended.
+    /// Inflates `input` up to the end of a block marked as the last, or as far as `flush` goes. Returns the number of bytes
+    /// consumed, and whether such a block has ended.
     fn feed(&mut self, input: &[u8], bytes_max: usize, flush: InflateFlush) -> Result<(usize, bool), InflateError> {
         let mut taken = 0;
         loop {
@@ -186,8 +186,8 @@ impl State {
         }
     }
 
-    /// One step into what is free of the output, or into a byte that must stay unused when the bound is reached.
-    fn step(&mut self, input: &[u8], bytes_max: usize, flush: InflateFlush) -> Result<Step, InflateError> {
+    /// Inflates into the free part of the output or, once the bound is reached, into one byte that must stay unused.
+    fn step(&mut self, input: &[u8], bytes_max: usize, flush: InflateFlush) -> Result<InflateStep, InflateError> {
         if self.filled == self.output.len() && self.filled < bytes_max {
             let larger = (self.output.len() * 2).clamp(1_024, bytes_max.max(1_024)).min(bytes_max);
             self.output.reserve_exact(larger - self.output.len());
@@ -205,11 +205,11 @@ impl State {
             return Err(InflateError::TooBig);
         }
         self.filled += made;
-        Ok(Step { taken, is_last: status == Status::StreamEnd, is_full: made == free })
+        Ok(InflateStep { taken, is_last: status == Status::StreamEnd, is_full: made == free })
     }
 
-    /// Blocks that follow a last one refer to what is before it like any others.
-    fn go_on_after_last(&mut self) -> Result<(), InflateError> {
+    /// Prepares for blocks after a last one, which may refer to the output before it.
+    fn continue_after_last(&mut self) -> Result<(), InflateError> {
         self.stream.reset(false);
         let known = &self.output[..self.filled];
         let known = &known[known.len().saturating_sub(WINDOW_BYTES_MAX)..];

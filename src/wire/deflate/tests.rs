@@ -1,11 +1,11 @@
-//! RFC 7692 section 7.2: what is compressed comes back, and nothing else does any harm.
+//! RFC 7692 section 7.2: compressed messages are inflated to the original, and damaged ones are refused.
 
 use super::*;
 use crate::wire::frame::{Opcode, server_frame};
 
 const MAX: usize = 1 << 20;
 
-/// Text of a chat, of about so many bytes.
+/// JSON of a chat, of about `length` bytes.
 fn json(length: usize) -> Vec<u8> {
     let mut text = Vec::new();
     for seq in 0_u64.. {
@@ -20,7 +20,7 @@ fn json(length: usize) -> Vec<u8> {
     text
 }
 
-/// Bytes that no compressor makes smaller.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -55,14 +55,14 @@ fn the_examples_of_the_rfc_are_read() {
 }
 
 #[test]
-fn a_block_behind_a_last_one_may_refer_to_what_is_before_it() {
+fn blocks_after_a_last_one_may_refer_back() {
     // "Hello" as in 7.2.3.4, then the second message of 7.2.3.2, which refers five bytes back.
     let payload = b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00";
     assert_eq!(inflated(payload, MAX).as_deref(), Ok(&b"HelloHello"[..]));
 }
 
 #[test]
-fn every_size_level_and_window_comes_back() {
+fn every_size_level_and_window_round_trips() {
     let mut inflater = Inflater::default();
     for level in 1..=9 {
         let mut compressor = Compressor::new(level);
@@ -111,7 +111,7 @@ fn messages_are_independent_of_one_another() {
 }
 
 #[test]
-fn what_does_not_get_smaller_is_not_compressed() {
+fn incompressible_messages_are_not_compressed() {
     let mut compressor = Compressor::new(6);
     for payload in [&b""[..], b"a", b"ab", b"Hello", &noise(100), &noise(70_000)] {
         assert_eq!(compressor.compress(Window::Bits15, payload), None, "{} bytes", payload.len());
@@ -120,13 +120,13 @@ fn what_does_not_get_smaller_is_not_compressed() {
 }
 
 #[test]
-fn whatever_is_compressed_comes_back_or_is_left() {
+fn random_messages_round_trip_or_are_left() {
     let (noise, json) = (noise(40_000), json(40_000));
     let mut inflater = Inflater::default();
     for level in [1, 1, 2, 3, 6, 9] {
         let mut compressor = Compressor::new(level);
         for round in 0_usize..40 {
-            // Text and noise by turns, of lengths around those at which buffers fill up.
+            // Text and noise alternate, with lengths around those that fill buffers.
             let length = [1, 3, 250, 1_021, 1_024, 4_096, 9_000, 33_000][round % 8] + round / 8;
             let cut = length * (round % 5) / 4;
             let payload = [&noise[round..round + length - cut], &json[round..round + cut]].concat();
@@ -155,14 +155,14 @@ fn bombs_stop_at_the_bound() {
     assert_eq!(inflater.inflate(b"\x00", 100), Ok(&b""[..]));
     let held = inflater.held_bytes();
     assert!(held <= OUTPUT_KEPT, "{held} bytes held after a large message");
-    // Blocks behind one marked as the last make no way around it.
+    // Blocks after one marked as the last do not evade the bound.
     let twice = b"\xf3\x48\xcd\xc9\xc9\x07\x00".repeat(2);
     assert_eq!(inflater.inflate(&twice, 9), Err(InflateError::TooBig));
     assert_eq!(inflater.inflate(&twice, 10).map(<[u8]>::len), Ok(10));
 }
 
 #[test]
-fn only_one_block_marked_as_the_last_is_followed_by_others() {
+fn blocks_may_follow_a_last_one_only_once() {
     let (last, plain, padding) =
         (&b"\xf3\x48\xcd\xc9\xc9\x07\x00"[..], &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"\x00"[..]);
     for (parts, expected) in [
@@ -213,7 +213,7 @@ impl Bits {
         self.push(0, 3);
     }
 
-    /// The payload of a message: ends with an empty stored block, less its tail.
+    /// The payload of a message: ends with an empty stored block without its tail.
     fn payload(mut self) -> Vec<u8> {
         self.push(0, 3);
         self.bytes
@@ -233,11 +233,11 @@ fn a_message_has_no_more_blocks_than_a_compressor_makes() {
         assert_eq!(blocks(5_000, push), Err(InflateError::TooManyBlocks));
     }
     let flushed = [b"\x00\x00\x00\xff\xff".repeat(10_000), vec![0]].concat();
-    assert_eq!(inflated(&flushed, 0), Ok(Vec::new()), "what flushes leave behind costs nothing");
+    assert_eq!(inflated(&flushed, 0), Ok(Vec::new()), "empty blocks of flushes are free");
 }
 
 #[test]
-fn whatever_zlib_makes_of_a_message_is_taken() {
+fn messages_of_zlib_are_accepted() {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (json, noise) = (json(20_000), noise(20_000));
     let base64: Vec<u8> = noise.iter().map(|byte| ALPHABET[usize::from(byte % 64)]).collect();
@@ -264,7 +264,7 @@ fn whatever_zlib_makes_of_a_message_is_taken() {
 const OUTPUT_KEPT: usize = 64 * 1024;
 
 #[test]
-fn what_was_cut_short_is_corrupt() {
+fn truncated_messages_are_corrupt() {
     let mut compressor = Compressor::new(6);
     let payload = json(3_000);
     let whole = compressor.compress(Window::Bits15, &payload).expect("smaller").to_vec();
@@ -278,7 +278,7 @@ fn what_was_cut_short_is_corrupt() {
 }
 
 #[test]
-fn garbage_is_refused_and_does_no_harm_to_the_next_message() {
+fn garbage_is_refused_and_the_next_message_is_inflated() {
     let mut compressor = Compressor::new(6);
     let payload = json(2_000);
     let whole = compressor.compress(Window::Bits15, &payload).expect("smaller").to_vec();
@@ -336,7 +336,7 @@ fn in_a_row_of_frames_each_due_message_is_compressed_and_the_others_stay() {
 }
 
 #[test]
-fn windows_are_the_largest_within_what_is_asked() {
+fn the_largest_window_within_the_requested_bits_is_chosen() {
     let bits = |asked| Window::within(asked).map(Window::bits);
     assert_eq!(
         [8, 9, 10, 11, 12, 13, 14, 15].map(bits),

@@ -1,4 +1,4 @@
-//! What the server says, read back in every form.
+//! The server's messages, read back in every form.
 
 mod publications;
 mod pushes;

@@ -1,22 +1,22 @@
-//! What a client offers in `Sec-WebSocket-Extensions` (RFC 6455 section 9.1) and what of it is taken: permessage-deflate
-//! by RFC 7692 section 7.1. An offer that cannot be taken is passed over, and the next one may be.
+//! Reads a client's `Sec-WebSocket-Extensions` (RFC 6455 section 9.1) and accepts the first acceptable offer of
+//! permessage-deflate (RFC 7692 section 7.1). Never compresses.
 
 use super::Refusal;
 use super::headers::Headers;
 use super::lexer::{Lexer, is_token};
 use crate::wire::deflate::Window;
 
-/// An offer of permessage-deflate that can be taken. Neither side keeps its context from one message to the next.
+/// An acceptable offer of permessage-deflate. Neither side will keep its context from one message to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateOffer {
-    /// What the server compresses for.
+    /// The window that the server compresses for.
     pub window: Window,
-    /// Whether the client has asked for a window, and must be told which.
+    /// Whether the client has asked for a window, so that the answer must name it.
     names_window: bool,
 }
 
 impl DeflateOffer {
-    /// The extension as the answer names it. That the client keeps no context may be demanded unasked (section 7.1.1.2).
+    /// The extension in the response. It may require `client_no_context_takeover` without an offer (section 7.1.1.2).
     pub(super) fn answer(self) -> String {
         let plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         if self.names_window {
@@ -27,10 +27,10 @@ impl DeflateOffer {
     }
 }
 
-/// The first offer of permessage-deflate that can be taken, if any.
+/// The first acceptable offer of permessage-deflate.
 ///
 /// # Errors
-/// 400 for a list that is not written as RFC 6455 section 9.1 has it.
+/// 400 for a list that violates the grammar of RFC 6455 section 9.1.
 pub(super) fn read(headers: Headers<'_>) -> Result<Option<DeflateOffer>, Refusal> {
     let malformed = || Refusal::bad_request("header Sec-WebSocket-Extensions is not a list of extensions");
     let mut taken = None;
@@ -53,7 +53,7 @@ pub(super) fn read(headers: Headers<'_>) -> Result<Option<DeflateOffer>, Refusal
     Ok(taken)
 }
 
-/// The parameters of one offer so far.
+/// The parameters of one offer.
 #[derive(Default)]
 struct Parameters {
     server_no_context: bool,
@@ -64,7 +64,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// A name and its value. Unknown ones, repeated ones and ill values make the offer one that cannot be taken.
+    /// Adds a parameter. Unknown names, repeated names and invalid values make the offer unacceptable.
     fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
         let is_new = match (name, value) {
             (b"server_no_context_takeover", None) => !std::mem::replace(&mut self.server_no_context, true),
@@ -72,7 +72,7 @@ impl Parameters {
             (b"server_max_window_bits", Some(value)) => {
                 window_bits(value).is_some_and(|bits| self.server_bits.replace(bits).is_none())
             }
-            // Whatever the client would keep to, the server inflates it.
+            // The server can inflate any window.
             (b"client_max_window_bits", None) => self.client_bits.replace(15).is_none(),
             (b"client_max_window_bits", Some(value)) => {
                 window_bits(value).is_some_and(|bits| self.client_bits.replace(bits).is_none())
@@ -88,7 +88,7 @@ impl Parameters {
     }
 }
 
-/// 8 to 15, without a leading zero.
+/// Reads 8 … 15, without a leading zero.
 fn window_bits(value: &[u8]) -> Option<u8> {
     match value {
         [digit @ b'8'..=b'9'] => Some(digit - b'0'),
@@ -97,15 +97,15 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// One extension with its parameters: the outer `None` is malformed, the inner one is passed over.
-#[expect(clippy::option_option, reason = "two reasons for there being no offer")]
+/// Reads one extension with its parameters: the outer `None` is malformed, the inner one unacceptable.
+#[expect(clippy::option_option, reason = "malformed and unacceptable are different outcomes")]
 fn extension(lexer: &mut Lexer<'_>) -> Option<Option<DeflateOffer>> {
     let is_deflate = lexer.token()? == b"permessage-deflate";
     let mut parameters = Parameters::default();
     while lexer.take(b';') {
         let name = lexer.token()?;
         let value = if lexer.take(b'=') { Some(lexer.token_or_quoted()?) } else { None };
-        // A value in quotes must say a token too (RFC 6455 section 9.1).
+        // A quoted value must be a token too (RFC 6455 section 9.1).
         if value.as_ref().is_some_and(|value| value.is_empty() || !value.iter().all(|byte| is_token(*byte))) {
             return None;
         }
@@ -129,7 +129,7 @@ mod tests {
     const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
     #[test]
-    fn offers_that_can_be_taken_are() {
+    fn acceptable_offers_are_accepted() {
         for offer in [
             "permessage-deflate",
             "permessage-deflate; client_max_window_bits",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_the_largest_that_is_not_over_what_is_asked() {
+    fn the_window_is_the_largest_within_the_request() {
         for (asked, bits) in [("15", 15), ("\"15\"", 15), ("14", 12), ("\"1\\3\"", 12), ("12", 12)] {
             let answer = format!("{PLAIN}; server_max_window_bits={bits}");
             let offer = format!("permessage-deflate; server_max_window_bits={asked}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_that_cannot_be_taken_is_passed_over() {
+    fn unacceptable_offers_are_skipped() {
         let bad = [
             "permessage-deflate; server_max_window_bits=8",
             "permessage-deflate; server_max_window_bits=9",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_extensions_is_refused() {
+    fn malformed_lists_are_refused() {
         for value in [
             "permessage-deflate;",
             "permessage-deflate; ;",

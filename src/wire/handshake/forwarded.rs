@@ -1,5 +1,4 @@
-//! What proxies have written about where a request comes from: `X-Forwarded-For`, and `Forwarded` (RFC 7239). Reads what
-//! is there; which proxies are trusted is decided above.
+//! Reads the client addresses in `X-Forwarded-For` and `Forwarded` (RFC 7239). Never decides which proxies are trusted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,13 +6,13 @@ use super::headers::Headers;
 use super::lexer::Lexer;
 use super::quoted;
 
-/// Hops read of one head, nearest first. Each is one proxy on the way.
+/// Maximum addresses read of one head, the nearest first: each stands for one proxy.
 const HOPS_MAX: usize = 16;
 
-/// The header by which this server's proxies name the client. The other one comes from the client and counts for nothing.
+/// The header in which this server's proxies name the client. The other header may come from the client and is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ForwardedHeader {
-    /// A list of addresses: the usual one.
+    /// A list of addresses, the usual header.
     #[default]
     XForwardedFor,
     /// RFC 7239.
@@ -21,7 +20,7 @@ pub enum ForwardedHeader {
 }
 
 impl ForwardedHeader {
-    /// As proxies write it.
+    /// The header's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,10 +30,10 @@ impl ForwardedHeader {
     }
 }
 
-/// For whom one proxy forwarded, or why that is no address.
-pub type Hop = Result<IpAddr, String>;
+/// The address that one proxy forwarded for, or an error if the proxy names none.
+pub type ForwardedAddress = Result<IpAddr, String>;
 
-/// Both headers of a request, as they came: the fields of a name are one list (RFC 9110 section 5.3).
+/// Both headers of a request, unparsed. Fields of the same name are one list (RFC 9110 section 5.3).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ForwardedFields {
     common: Option<Box<[u8]>>,
@@ -52,24 +51,24 @@ impl ForwardedFields {
         Self { common: list("x-forwarded-for"), standard: list("forwarded") }
     }
 
-    /// The hops by one of the headers, the nearest first. None: the header is absent, or its list is empty.
+    /// The addresses in one of the headers, the nearest first; empty if the header is absent or its list is empty.
     #[must_use]
-    pub fn hops(&self, header: ForwardedHeader) -> Vec<Hop> {
+    pub fn hops(&self, header: ForwardedHeader) -> Vec<ForwardedAddress> {
         match header {
             ForwardedHeader::XForwardedFor => self.common.as_deref().map_or_else(Vec::new, common_hops),
             ForwardedHeader::Forwarded => match self.standard.as_deref().map(standard_hops) {
                 None => Vec::new(),
                 Some(Ok(hops)) => hops,
                 Some(Err(rest)) => {
-                    vec![Err(format!("header Forwarded is not written as RFC 7239 has it, from {} on", quoted(rest)))]
+                    vec![Err(format!("header Forwarded violates the grammar of RFC 7239 at {}", quoted(rest)))]
                 }
             },
         }
     }
 }
 
-/// `X-Forwarded-For` has no quotes: a comma always separates.
-fn common_hops(list: &[u8]) -> Vec<Hop> {
+/// Reads `X-Forwarded-For`. It has no quotes: a comma always separates.
+fn common_hops(list: &[u8]) -> Vec<ForwardedAddress> {
     let elements = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty());
     let hop = |element: &[u8]| {
         let address = std::str::from_utf8(element).ok().and_then(common_address);
@@ -87,11 +86,11 @@ fn common_address(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(bracketed).or_else(with_port)
 }
 
-/// RFC 7239 section 4: elements of pairs of a token and a token or quoted string.
+/// Reads `Forwarded`: a list of elements of `name=value` pairs (RFC 7239 section 4).
 ///
 /// # Errors
-/// What follows the last thing that could be read.
-fn standard_hops(list: &[u8]) -> Result<Vec<Hop>, &[u8]> {
+/// The text from the first violation on.
+fn standard_hops(list: &[u8]) -> Result<Vec<ForwardedAddress>, &[u8]> {
     let mut lexer = Lexer(list);
     let mut hops = Vec::new();
     loop {
@@ -109,7 +108,7 @@ fn standard_hops(list: &[u8]) -> Result<Vec<Hop>, &[u8]> {
     }
     let hop = |named: Option<Vec<u8>>| {
         let Some(named) = named else {
-            return Err("header Forwarded: its last proxy names no client (for=)".to_owned());
+            return Err("header Forwarded: an element has no for=".to_owned());
         };
         let address = std::str::from_utf8(&named).ok().and_then(standard_address);
         address
@@ -119,8 +118,8 @@ fn standard_hops(list: &[u8]) -> Result<Vec<Hop>, &[u8]> {
     Ok(hops.into_iter().rev().take(HOPS_MAX).map(hop).collect())
 }
 
-/// One element's `for`, unquoted. `None`: malformed, or a name comes twice.
-#[expect(clippy::option_option, reason = "malformed, or without the pair")]
+/// Reads one element and returns its `for`, unquoted. The outer `None` stands for a malformed element or a repeated name.
+#[expect(clippy::option_option, reason = "malformed and without `for` are different outcomes")]
 fn element(lexer: &mut Lexer<'_>) -> Option<Option<Vec<u8>>> {
     let mut names: Vec<&[u8]> = Vec::new();
     let mut found = None;
@@ -143,7 +142,7 @@ fn element(lexer: &mut Lexer<'_>) -> Option<Option<Vec<u8>>> {
     }
 }
 
-/// The address of a node (RFC 7239 section 6). `None` also for one that hides itself: `unknown`, `_hidden`.
+/// The address of a node (RFC 7239 section 6); `None` for a hidden one too (`unknown`, `_hidden`).
 fn standard_address(node: &str) -> Option<IpAddr> {
     let (name, port) = match node.strip_prefix('[') {
         Some(rest) => {
@@ -162,7 +161,7 @@ fn standard_address(node: &str) -> Option<IpAddr> {
     is_port.then_some(name)
 }
 
-/// Up to five digits, or `_` and letters, digits, `.`, `_` and `-`.
+/// Whether `port` is up to five digits, or `_` followed by letters, digits, `.`, `_` and `-`.
 fn is_node_port(port: &str) -> bool {
     match port.strip_prefix('_') {
         Some(obfuscated) => {
@@ -173,7 +172,7 @@ fn is_node_port(port: &str) -> bool {
     }
 }
 
-/// An address that can be a client's, never an IPv4 address in IPv6's form.
+/// The address in canonical form, if it can be a client's.
 fn clients(address: IpAddr) -> Option<IpAddr> {
     let canonical = IpAddr::to_canonical(&address);
     (!canonical.is_unspecified() && !canonical.is_multicast()).then_some(canonical)
@@ -200,7 +199,7 @@ mod tests {
         read(ForwardedHeader::Forwarded, &[("Forwarded", value)])
     }
 
-    fn is_nonsense(hop: &str) -> bool {
+    fn is_error(hop: &str) -> bool {
         hop.starts_with("! ")
     }
 
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_header_that_counts_is_read() {
+    fn only_the_chosen_header_is_read() {
         let both = [("X-Forwarded-For", "203.0.113.9"), ("Forwarded", "for=198.51.100.1")];
         assert_eq!(read(ForwardedHeader::XForwardedFor, &both), ["203.0.113.9"]);
         assert_eq!(read(ForwardedHeader::Forwarded, &both), ["198.51.100.1"]);
@@ -240,7 +239,7 @@ mod tests {
         ] {
             assert_eq!(common(text), [address], "{text}");
         }
-        assert!(common("").is_empty() && common(" , ").is_empty(), "an empty list is as good as no header");
+        assert!(common("").is_empty() && common(" , ").is_empty(), "an empty list is like no header");
     }
 
     #[test]
@@ -268,7 +267,7 @@ mod tests {
         ] {
             let hops = common(&format!("203.0.113.9, {text}, 10.0.0.1"));
             assert_eq!((hops[0].as_str(), hops[2].as_str()), ("10.0.0.1", "203.0.113.9"), "{text}");
-            assert!(is_nonsense(&hops[1]) && hops[1].contains(&format!("{text:?}")), "{}", hops[1]);
+            assert!(is_error(&hops[1]) && hops[1].contains(&format!("{text:?}")), "{}", hops[1]);
         }
         let garbled = [httparse::Header { name: "X-Forwarded-For", value: b"\xff, 10.0.0.1" }];
         let hops = ForwardedFields::read(Headers(&garbled)).hops(ForwardedHeader::XForwardedFor);
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_read_as_rfc_7239_has_them() {
+    fn nodes_of_rfc_7239_are_read() {
         for (element, address) in [
             ("for=192.0.2.1", "192.0.2.1"),
             ("FOR=\"192.0.2.1\"", "192.0.2.1"),
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_address_is_told_with_its_text() {
+    fn errors_quote_nodes_without_an_address() {
         for node in [
             "unknown",
             "\"unknown:80\"",
@@ -327,15 +326,15 @@ mod tests {
         ] {
             let hops = standard(&format!("for=203.0.113.9, for={node}, for=10.0.0.1"));
             assert_eq!((hops[0].as_str(), hops[2].as_str()), ("10.0.0.1", "203.0.113.9"), "{node}");
-            assert!(is_nonsense(&hops[1]) && hops[1].contains("for="), "{}", hops[1]);
+            assert!(is_error(&hops[1]) && hops[1].contains("for="), "{}", hops[1]);
         }
         for element in [";", "proto=https", "by=1.1.1.1"] {
-            assert!(is_nonsense(&standard(&format!("for=203.0.113.9, {element}"))[0]), "{element}");
+            assert!(is_error(&standard(&format!("for=203.0.113.9, {element}"))[0]), "{element}");
         }
     }
 
     #[test]
-    fn a_list_that_is_malformed_anywhere_names_nobody() {
+    fn a_malformed_list_has_no_addresses() {
         for list in [
             "for",
             "for=",
@@ -357,11 +356,11 @@ mod tests {
         ] {
             for list in [list.to_owned(), format!("{list}, for=203.0.113.9")] {
                 let hops = standard(&list);
-                assert!(hops.len() == 1 && is_nonsense(&hops[0]) && hops[0].contains("RFC 7239"), "{list}: {hops:?}");
+                assert!(hops.len() == 1 && is_error(&hops[0]) && hops[0].contains("RFC 7239"), "{list}: {hops:?}");
             }
         }
-        // A quote that a client opens takes what the proxy adds with it: that is nonsense, never another address.
+        // A quote that a client opens swallows the proxy's element: an error, never another address.
         let hidden = standard("for=\"x, for=\"[2001:db8::9]:80\"");
-        assert!(hidden.len() == 1 && is_nonsense(&hidden[0]), "{hidden:?}");
+        assert!(hidden.len() == 1 && is_error(&hidden[0]), "{hidden:?}");
     }
 }

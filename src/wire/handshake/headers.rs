@@ -1,4 +1,4 @@
-//! Header fields of a request head, by name. Knows no field's meaning.
+//! Finds header fields of a request head by name. Never interprets a field.
 
 use super::Refusal;
 
@@ -7,15 +7,15 @@ use super::Refusal;
 pub(super) struct Headers<'a>(pub(super) &'a [httparse::Header<'a>]);
 
 impl<'a> Headers<'a> {
-    /// Values of every field of that name, without the blanks around them.
+    /// Values of every field of that name, trimmed.
     pub(super) fn all(self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
         self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.trim_ascii())
     }
 
-    /// The value of a field that may come once.
+    /// The value of a field that may occur once.
     ///
     /// # Errors
-    /// 400 if it comes more than once, or is not text.
+    /// 400 if the field occurs more than once, or is not UTF-8.
     pub(super) fn single(self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
         let mut values = self.all(name);
         let Some(value) = values.next() else { return Ok(None) };
@@ -26,7 +26,7 @@ impl<'a> Headers<'a> {
         text.map(Some)
     }
 
-    /// Elements of a comma-separated list that may be spread over several fields. Values not in UTF-8 are left out.
+    /// Elements of a comma-separated list that may be spread over several fields. Values that are not UTF-8 are skipped.
     pub(super) fn tokens(self, name: &'static str) -> impl Iterator<Item = &'a str> {
         self.all(name)
             .filter_map(|value| std::str::from_utf8(value).ok())
@@ -35,7 +35,7 @@ impl<'a> Headers<'a> {
             .filter(|token| !token.is_empty())
     }
 
-    /// Whether a list holds `token`, in any case.
+    /// Whether a list contains `token`, ignoring case.
     pub(super) fn has_token(self, name: &'static str, token: &str) -> bool {
         self.tokens(name).any(|element| element.eq_ignore_ascii_case(token))
     }

@@ -1,12 +1,12 @@
-//! The host and port of a URL's authority, as the `Host` header has them (RFC 9110 section 7.2, RFC 3986 section 3.2).
-//! Compares text; resolves no names.
+//! Reads the host and port of a URL's authority and of the `Host` header (RFC 9110 section 7.2, RFC 3986 section 3.2).
+//! Never resolves a name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::headers::Headers;
 use super::{Refusal, quoted};
 
-/// The host of `host[:port]`, if that is well formed: a name, an IPv4 address, or an IPv6 address in brackets.
+/// The host of `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. `None` if it is malformed.
 #[must_use]
 pub fn host_of(authority: &str) -> Option<&str> {
     let host_end = match authority.strip_prefix('[') {
@@ -19,7 +19,7 @@ pub fn host_of(authority: &str) -> Option<&str> {
         None if port.is_empty() => "",
         None => return None,
     };
-    // RFC 3986 section 3.2.3 allows a port that is empty.
+    // RFC 3986 section 3.2.3 allows an empty port.
     let is_port =
         digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok());
     let is_host = match host.strip_prefix('[') {
@@ -29,7 +29,7 @@ pub fn host_of(authority: &str) -> Option<&str> {
     (is_port && is_host).then_some(host)
 }
 
-/// An IPv4 address, or an IPv6 address in brackets; never an IPv4 address in IPv6's form.
+/// Reads an IPv4 address, or an IPv6 address in brackets. Never returns an IPv4 address in IPv6 form.
 #[must_use]
 pub fn parse_address(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -38,7 +38,7 @@ pub fn parse_address(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// A registered name of RFC 3986 section 3.2.2; IPv4 addresses are among them.
+/// Whether `host` is a registered name of RFC 3986 section 3.2.2, which includes IPv4 addresses.
 fn is_name(host: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
     !host.is_empty() && host.bytes().all(is_name)
@@ -59,11 +59,11 @@ pub fn host_matches(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// The authority that a request asks for: that of its target, where the target has one, else that of `Host`. `None` only
-/// for HTTP/1.0. `version` is the minor one of HTTP/1.
+/// The authority of a request: its target's, if the target has one, otherwise that of `Host`. `None` only for HTTP/1.0.
+/// `version` is the minor version of HTTP/1.
 ///
 /// # Errors
-/// 400 as RFC 9112 section 3.2 demands it: `Host` is missing, comes more than once, or is not a host.
+/// 400 as RFC 9112 section 3.2 requires: `Host` is missing, occurs more than once, or is not a host.
 pub(super) fn read(headers: Headers<'_>, target: Option<&str>, version: u8) -> Result<Option<String>, Refusal> {
     let host = headers.single("host")?;
     if host.is_none() && version > 0 {
@@ -80,31 +80,31 @@ pub(super) fn read(headers: Headers<'_>, target: Option<&str>, version: u8) -> R
     Ok(target.or(host).map(str::to_owned))
 }
 
-/// Why a host is none that a browser ever sends, in a pattern whose `*` stands for one label; completes "`<host>` …".
+/// Checks that browsers send hosts that match a host pattern, in which `*` stands for one label.
 ///
 /// # Errors
-/// What is wrong, and what would be right where that is known.
+/// What is wrong, and what would be right where that is known, as an end of "`<host>` …".
 pub fn check_host_pattern(host: &str) -> Result<(), String> {
     if host.is_empty() {
         return Err("has no host".to_owned());
     }
     if host.starts_with('[') {
         let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else {
-            return Err("opens a bracket that it does not close".to_owned());
+            return Err("has an opening bracket without a closing one".to_owned());
         };
         let address: Ipv6Addr =
-            address.parse().map_err(|_| "has brackets around something other than an IPv6 address".to_owned())?;
+            address.parse().map_err(|_| "has brackets around text that is not an IPv6 address".to_owned())?;
         let written = format!("[{address}]");
         return if written.eq_ignore_ascii_case(host) {
             Ok(())
         } else {
-            Err(format!("is written {written} by browsers"))
+            Err(format!("is not in the form that browsers send: write {written}"))
         };
     }
     if !host.is_ascii() {
         return Err(match idna::domain_to_ascii(host) {
             Ok(ascii) => format!("is not ASCII; browsers send international names in Punycode: write {ascii}"),
-            Err(_) => "is not ASCII, and no international domain name either".to_owned(),
+            Err(_) => "is neither ASCII nor an international domain name".to_owned(),
         });
     }
     for label in host.strip_suffix('.').unwrap_or(host).split('.') {
@@ -117,7 +117,7 @@ pub fn check_host_pattern(host: &str) -> Result<(), String> {
             ));
         }
         if let Some(odd) = label.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '*')) {
-            return Err(format!("has the character {odd:?}, which no host has"));
+            return Err(format!("has the character {odd:?}, which is not allowed in a host"));
         }
     }
     // Browsers read a host whose last label is a number as an IPv4 address (WHATWG URL).
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_are_a_host_and_perhaps_a_port() {
+    fn authorities_are_a_host_and_an_optional_port() {
         for (authority, host) in [
             ("example.com", "example.com"),
             ("example.com:8080", "example.com"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_from_names() {
+    fn addresses_are_distinguished_from_names() {
         assert_eq!(parse_address("[::ffff:192.0.2.1]"), Some(IpAddr::from([192, 0, 2, 1])));
         assert_eq!(parse_address("192.0.2.1"), Some(IpAddr::from([192, 0, 2, 1])));
         for name in ["::1", "192.0.2", "192.0.2.01", "1.example", "[192.0.2.1]", ""] {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_no_browsers_host_matches_are_told_why() {
+    fn host_patterns_that_never_match_are_refused() {
         for host in [
             "example.com",
             "*.Example.com",
@@ -209,7 +209,7 @@ mod tests {
             ("*.bücher.example", "write *.xn--bcher-kva.example"),
             ("127.1", "IPv4"),
             ("127.0.0.01", "IPv4"),
-            ("[::1", "does not close"),
+            ("[::1", "without a closing one"),
             ("[a]", "IPv6"),
             ("[0:0::1]", "[::1]"),
         ] {

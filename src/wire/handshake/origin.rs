@@ -1,16 +1,16 @@
-//! Whether a page of some origin may connect (RFC 6455 section 10.2). Compares text; resolves no names.
+//! Decides whether a page of an origin may connect (RFC 6455 section 10.2). Never resolves a name.
 
 use super::host::{check_host_pattern, host_matches};
 
-/// An origin or a pattern: `scheme://host:port`, the scheme and the port as far as they are written.
-struct Parts<'a> {
+/// The parts of an origin or a pattern, `scheme://host:port`; scheme and port are optional.
+struct OriginParts<'a> {
     scheme: Option<&'a str>,
     host: &'a str,
     port: Option<u16>,
 }
 
-impl<'a> Parts<'a> {
-    /// `None` for `null` and whatever else has no host, or has more than an origin has.
+impl<'a> OriginParts<'a> {
+    /// Splits `text`; `None` if it has no host (as `null`), or has more than an origin has.
     fn read(text: &'a str) -> Option<Self> {
         let (scheme, authority) = match text.split_once("://") {
             Some((scheme, authority)) if !scheme.is_empty() => (Some(scheme), authority),
@@ -28,10 +28,10 @@ impl<'a> Parts<'a> {
         let rest = &host[host_end..];
         let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '#' | '@' | ':' | '[' | ']');
         let one_kind = if host_end > 0 { rest.is_empty() } else { !rest.is_empty() && !rest.contains(bad) };
-        one_kind.then_some(Parts { scheme, host, port })
+        one_kind.then_some(OriginParts { scheme, host, port })
     }
 
-    /// The port, or the one that `scheme` stands for.
+    /// The port, or the default port of `scheme`.
     fn port_for(&self, scheme: &str) -> Option<u16> {
         self.port.or_else(|| default_port(scheme))
     }
@@ -48,33 +48,35 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Whether `origin` names `host`, or matches one of `patterns`.
+/// Whether `origin` has the host and port of `host`, or matches one of `patterns`.
 ///
-/// A port that is not written is the default one of the origin's scheme, in `origin`, `host` and `patterns` alike. In a
-/// pattern `*` stands for one label of the host, a missing scheme for any; the pattern `*` alone matches everything,
-/// and is the only one that matches the origin `null`.
+/// A missing port is the default port of the origin's scheme, in `origin`, `host` and `patterns` alike. In a pattern, `*`
+/// stands for one label of the host, and a missing scheme for any scheme. The pattern `*` matches everything, and is the
+/// only one that matches the origin `null`.
 #[must_use]
 pub fn origin_allowed(origin: &str, host: Option<&str>, patterns: &[String]) -> bool {
     if patterns.iter().any(|pattern| pattern == "*") {
         return true;
     }
-    let Some(Parts { scheme: Some(scheme), host: origin_host, port }) = Parts::read(origin) else { return false };
+    let Some(OriginParts { scheme: Some(scheme), host: origin_host, port }) = OriginParts::read(origin) else {
+        return false;
+    };
     let port = port.or_else(|| default_port(scheme));
-    let same_host = host.and_then(Parts::read).is_some_and(|own| {
+    let same_host = host.and_then(OriginParts::read).is_some_and(|own| {
         own.scheme.is_none() && own.host.eq_ignore_ascii_case(origin_host) && own.port_for(scheme) == port
     });
     same_host
-        || patterns.iter().filter_map(|pattern| Parts::read(pattern)).any(|pattern| {
+        || patterns.iter().filter_map(|pattern| OriginParts::read(pattern)).any(|pattern| {
             pattern.scheme.is_none_or(|wanted| wanted.eq_ignore_ascii_case(scheme))
                 && pattern.port_for(scheme) == port
                 && host_matches(pattern.host, origin_host)
         })
 }
 
-/// Whether a pattern can match an origin that a browser sends.
+/// Checks that a pattern can match an origin that a browser sends.
 ///
 /// # Errors
-/// Why it never will; completes "`<pattern>` …".
+/// Why it cannot, as an end of "`<pattern>` …".
 pub fn check_origin_pattern(pattern: &str) -> Result<(), String> {
     if pattern == "*" {
         return Ok(());
@@ -83,11 +85,11 @@ pub fn check_origin_pattern(pattern: &str) -> Result<(), String> {
         return Err("is empty".to_owned());
     }
     if pattern.contains([',', ' ', '\t']) {
-        return Err("holds a blank or a comma, which no origin does; write each origin as a text of its own".to_owned());
+        return Err("contains a blank or a comma; write each origin as a separate string".to_owned());
     }
     if pattern.eq_ignore_ascii_case("null") {
-        let who = "files, sandboxed frames and other pages without an origin send null";
-        return Err(format!("is the origin of anyone: {who}; only \"*\" allows it"));
+        let who = "files, sandboxed frames and other pages without an origin";
+        return Err(format!("is the origin of {who}; only \"*\" allows it"));
     }
     let (scheme, authority) = match pattern.split_once("://") {
         Some((scheme, authority)) => (Some(scheme), authority),
@@ -98,13 +100,10 @@ pub fn check_origin_pattern(pattern: &str) -> Result<(), String> {
     }
     if let Some(end) = authority.find(['/', '?', '#']) {
         let origin = &pattern[..pattern.len() - authority.len() + end];
-        return Err(format!(
-            "goes on behind the host with {:?}, and an origin ends there: write {origin}",
-            &authority[end..]
-        ));
+        return Err(format!("has {:?} after the host, where an origin ends: write {origin}", &authority[end..]));
     }
     if authority.contains('@') {
-        return Err("names a user before the host, which no origin does".to_owned());
+        return Err("has a user before the host; an origin has none".to_owned());
     }
     let host_end = authority.find(']').map_or(0, |bracket| bracket + 1);
     let (host, port) = match authority[host_end..].rsplit_once(':') {
@@ -114,28 +113,28 @@ pub fn check_origin_pattern(pattern: &str) -> Result<(), String> {
     if let Some(port) = port
         && !(port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0))
     {
-        return Err(format!("has the port {port:?}; a port is a number from 1 to 65535"));
+        return Err(format!("has the port {port:?}; a port must be from 1 to 65535"));
     }
-    // The hosts of other schemes are what their application makes of them.
+    // Applications with other schemes define their own hosts.
     let is_web = scheme.is_none_or(|scheme| ["http", "https"].iter().any(|web| web.eq_ignore_ascii_case(scheme)));
     if is_web {
         check_host_pattern(host)?;
     }
-    if Parts::read(pattern).is_some() { Ok(()) } else { Err("has no host".to_owned()) }
+    if OriginParts::read(pattern).is_some() { Ok(()) } else { Err("has no host".to_owned()) }
 }
 
 fn check_scheme(scheme: &str, authority: &str) -> Result<(), String> {
     if scheme == "*" {
-        return Err(format!("has a `*` for its scheme; a pattern without a scheme matches any: write {authority}"));
+        return Err(format!("has `*` as its scheme; a pattern without a scheme matches any: write {authority}"));
     }
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme) {
-        return Err(format!("has the scheme {scheme:?}, which is none"));
+        return Err(format!("has the invalid scheme {scheme:?}"));
     }
     for (socket, page) in [("ws", "http"), ("wss", "https")] {
         if scheme.eq_ignore_ascii_case(socket) {
             return Err(format!(
-                "has the scheme of a WebSocket; an origin has that of its page: write {page}://{authority}"
+                "has the scheme of a WebSocket; an origin has the scheme of its page: write {page}://{authority}"
             ));
         }
     }
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_can_match_are_taken() {
+    fn patterns_that_can_match_are_accepted() {
         for pattern in [
             "*",
             "https://app.example",
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_can_never_match_are_told_why() {
+    fn patterns_that_never_match_are_refused() {
         for (pattern, why) in [
             ("", "is empty"),
             ("https://app.example/", "write https://app.example"),
@@ -261,8 +260,8 @@ mod tests {
             ("https://app-*.example", "\"app-*\""),
             ("https://**.example", "one whole label"),
             ("null", "only \"*\""),
-            ("https://a.example,https://b.example", "text of its own"),
-            ("https://a.example https://b.example", "text of its own"),
+            ("https://a.example,https://b.example", "separate string"),
+            ("https://a.example https://b.example", "separate string"),
             (" https://a.example", "blank"),
             ("*://a.example", "write a.example"),
             ("https://a.example:*", "port \"*\""),
@@ -277,11 +276,11 @@ mod tests {
             ("file://", "no host"),
             ("://a.example", "scheme \"\""),
             ("1http://a.example", "scheme \"1http\""),
-            ("https://user@a.example", "names a user"),
+            ("https://user@a.example", "has a user"),
             ("https://a..example", "empty label"),
             ("https://.example", "empty label"),
             ("https://b\u{fc}cher.example", "write xn--bcher-kva.example"),
-            ("https://[::1", "does not close"),
+            ("https://[::1", "without a closing one"),
             ("https://[0::1]", "[::1]"),
             ("https://127.1", "IPv4"),
             ("https://a\"b", "'\"'"),

@@ -1,5 +1,5 @@
-//! Query parameters of the WebSocket path (PROTOCOL section 1), decoded as `application/x-www-form-urlencoded`: what
-//! browsers' `URLSearchParams` write, so `+` is a space. Unknown parameters are ignored, whatever they hold.
+//! Reads the query parameters of the WebSocket path (PROTOCOL section 1) as `application/x-www-form-urlencoded`, the encoding
+//! of browsers' `URLSearchParams`: `+` is a space. Never reads the value of an unknown parameter.
 
 use std::borrow::Cow;
 
@@ -7,15 +7,15 @@ use super::{Refusal, Upgrade};
 use crate::base::ids::check_name;
 use crate::base::limits::QUERY_PARAMETERS_MAX;
 
-/// Reads the query into `upgrade`. An empty `token` counts as none.
+/// Reads the query into `upgrade`. An empty `token` counts as absent.
 ///
 /// # Errors
-/// 400, naming the parameter.
+/// 400 that names the parameter.
 pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
     let mut refuse_as_close = None;
     for (at, parameter) in query.split('&').enumerate() {
         if at == QUERY_PARAMETERS_MAX {
-            return Err(Refusal::bad_request(format!("the query has over {QUERY_PARAMETERS_MAX} parameters")));
+            return Err(Refusal::bad_request(format!("the query has more than {QUERY_PARAMETERS_MAX} parameters")));
         }
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match decode(name).as_deref() {
@@ -42,7 +42,7 @@ pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
     upgrade.refuse_as_close = refuse_as_close.unwrap_or_default();
     upgrade.token.take_if(|token| token.is_empty());
     if upgrade.last_received_seq.is_some() && upgrade.rooms.len() > 1 {
-        return Err(wrong("last_received_seq", "applies to a single room"));
+        return Err(wrong("last_received_seq", "must come with at most one `room`"));
     }
     Ok(())
 }
@@ -74,10 +74,10 @@ fn name_text(parameter: &str, value: &str) -> Result<String, Refusal> {
 fn integer(parameter: &str, value: &str) -> Result<u64, Refusal> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { value.parse().ok() } else { None };
-    number.ok_or_else(|| wrong(parameter, "must be an integer, 0 or more"))
+    number.ok_or_else(|| wrong(parameter, "must be an integer of at least 0"))
 }
 
-/// `None` for a `%` without two hex digits, and for bytes that are not UTF-8.
+/// Decodes percent-encoded text; `None` for `%` without two hex digits, and for bytes that are not UTF-8.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));

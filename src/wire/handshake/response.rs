@@ -1,22 +1,20 @@
-//! HTTP answers on the data port. Whatever a client wrote appears only inside an escaped JSON string.
+//! Writes HTTP responses on the data port. Never repeats a client's text outside of an escaped JSON string.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::upgrade::{SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON};
 use super::{DeflateOffer, Refusal, Upgrade};
-use crate::wire::form::Form;
 use crate::wire::writer::Writer;
 
-/// The 101 answer, without extensions.
+/// The 101 response without extensions.
 #[must_use]
 pub fn accept_response(upgrade: &Upgrade) -> Bytes {
     accept(upgrade, None)
 }
 
-/// The 101 answer that takes the upgrade's offer of permessage-deflate, if it has one.
+/// The 101 response that accepts the upgrade's offer of permessage-deflate, if it has one.
 #[must_use]
 pub fn accept_deflate_response(upgrade: &Upgrade) -> Bytes {
     accept(upgrade, upgrade.deflate)
@@ -24,8 +22,8 @@ pub fn accept_deflate_response(upgrade: &Upgrade) -> Bytes {
 
 fn accept(upgrade: &Upgrade, deflate: Option<DeflateOffer>) -> Bytes {
     let mut extra = String::new();
-    if let Some(form) = upgrade.subprotocol {
-        write!(extra, "Sec-WebSocket-Protocol: {}\r\n", subprotocol_name(form)).expect("a string takes every write");
+    if let Some(dialect) = upgrade.dialect {
+        write!(extra, "Sec-WebSocket-Protocol: {}\r\n", dialect.subprotocol).expect("a string takes every write");
     }
     if let Some(offer) = deflate {
         write!(extra, "Sec-WebSocket-Extensions: {}\r\n", offer.answer()).expect("a string takes every write");
@@ -37,15 +35,8 @@ fn accept(upgrade: &Upgrade, deflate: Option<DeflateOffer>) -> Bytes {
     ))
 }
 
-const fn subprotocol_name(form: Form) -> &'static str {
-    match form {
-        Form::Json => SUBPROTOCOL_JSON,
-        Form::Binary => SUBPROTOCOL_BINARY,
-    }
-}
-
-/// An error answer with its one-line JSON body; the connection ends after it. Adds the headers that its status asks for
-/// (RFC 9110: 401, 405, 426; RFC 6455 section 4.4: 426). `unix_ms` is the time of the answer.
+/// An error response with a one-line JSON body and the headers that its status requires (RFC 9110: 401, 405, 426; RFC 6455
+/// section 4.4: 426). The connection ends after it. `unix_ms` is the time of the response.
 #[must_use]
 pub fn refusal_response(refusal: &Refusal, unix_ms: u64) -> Bytes {
     let mut body = Vec::new();
@@ -64,13 +55,13 @@ pub fn refusal_response(refusal: &Refusal, unix_ms: u64) -> Bytes {
     response(refusal.status, &extra, &body, unix_ms)
 }
 
-/// A JSON answer (`/health`); the connection ends after it. `unix_ms` is its time.
+/// A response with a JSON body. The connection ends after it. `unix_ms` is the time of the response.
 #[must_use]
 pub fn json_response(status: u16, body: &str, unix_ms: u64) -> Bytes {
     response(status, "", body.as_bytes(), unix_ms)
 }
 
-/// The same answer to HEAD: its head alone (RFC 9110 section 9.3.2).
+/// The same response to HEAD: without its body (RFC 9110 section 9.3.2).
 #[must_use]
 pub fn without_content(answer: &Bytes) -> Bytes {
     let blank_line = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
@@ -91,7 +82,7 @@ fn response(status: u16, extra: &str, body: &[u8], unix_ms: u64) -> Bytes {
     Bytes::from(out)
 }
 
-/// As RFC 9110 section 5.6.7 has it, which ends with the year 9999.
+/// A date of RFC 9110 section 5.6.7, which ends with the year 9999.
 fn date(unix_ms: u64) -> String {
     const LAST_S: u64 = 253_402_300_799;
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs((unix_ms / 1_000).min(LAST_S)))

@@ -1,7 +1,8 @@
-//! Heads and answers, byte by byte: what is taken, what is refused and with which status.
+//! Request heads and responses, byte by byte, and the status of each refusal.
 
 use super::*;
-use crate::base::limits::QUERY_PARAMETERS_MAX;
+use crate::base::limits::{HEAD_FIELDS_MAX, QUERY_PARAMETERS_MAX};
+use crate::wire::form::Form;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const VERSION: &str = "Sec-WebSocket-Version: 13";
@@ -51,7 +52,7 @@ fn bad_upgrade(head: &[u8]) -> (u16, String) {
     }
 }
 
-/// The base fields with the one of that name replaced, or left out.
+/// A head with the base fields, of which the one called `name` is replaced or omitted.
 fn replaced(name: &str, with: &[&str]) -> Vec<u8> {
     let kept = BASE.iter().filter(|field| !field.starts_with(name)).copied();
     head("/ws", &kept.chain(with.iter().copied()).collect::<Vec<_>>())
@@ -143,7 +144,7 @@ fn the_target_names_the_host_before_the_field_does() {
 }
 
 #[test]
-fn a_host_that_is_missing_double_or_none_is_400() {
+fn a_missing_repeated_or_invalid_host_is_400() {
     for fields in [
         &[][..],
         &["Host:"],
@@ -203,7 +204,7 @@ fn malformed_upgrades_are_400_and_other_versions_426() {
 }
 
 #[test]
-fn what_is_not_http_is_refused_as_soon_as_it_shows() {
+fn other_protocols_are_refused_at_the_first_wrong_byte() {
     for garbage in [
         &b"\x16\x03\x01\x02\x00"[..],
         b"\0",
@@ -221,7 +222,7 @@ fn what_is_not_http_is_refused_as_soon_as_it_shows() {
 }
 
 #[test]
-fn other_methods_are_405_before_their_head_is_whole() {
+fn other_methods_are_405_before_their_head_is_complete() {
     for bytes in [&b"POST /ws"[..], b"OPTIONS * HTTP/1.1\r\n", b"get / ", b"CONNECT a:80 HTTP/1.1\r\n"] {
         assert_eq!(refused(bytes), 405, "{}", String::from_utf8_lossy(bytes));
     }
@@ -230,7 +231,7 @@ fn other_methods_are_405_before_their_head_is_whole() {
 }
 
 #[test]
-fn a_refused_head_request_is_known_as_one() {
+fn a_refused_head_request_is_recognized() {
     for (bytes, expected) in [
         (&b"HEAD / HTTP/1.1\r\n\r\n"[..], true),
         (b"HEAD / HTTP/1.1\r\nHost : a\r\n", true),
@@ -254,7 +255,7 @@ fn heads_over_the_limit_are_431() {
     assert_eq!(refused(&over), 431);
     assert_eq!(refused(&over[..HEAD_BYTES_MAX]), 431, "it cannot end in time");
     assert_eq!(parse_head(&over[..HEAD_BYTES_MAX - 1]), Head::Incomplete);
-    assert_eq!(refused(&head("/ws", &["a: b"; HEADERS_MAX + 1])), 431);
+    assert_eq!(refused(&head("/ws", &["a: b"; HEAD_FIELDS_MAX + 1])), 431);
 }
 
 #[test]
@@ -273,7 +274,11 @@ fn subprotocols_follow_the_client_and_tokens_are_not_echoed() {
         (&["Authorization: Basic eDp5", "Sec-WebSocket-Protocol: bearer.sub"], None, Some("sub")),
     ] {
         let upgrade = upgrade_with("/ws", fields);
-        assert_eq!((upgrade.subprotocol, upgrade.token.as_deref()), (form, token), "{fields:?}");
+        assert_eq!(
+            (upgrade.dialect.map(|dialect| dialect.form), upgrade.token.as_deref()),
+            (form, token),
+            "{fields:?}"
+        );
         let answer = accept_response(&upgrade);
         let answer = std::str::from_utf8(&answer).expect("ASCII");
         let echoed = answer.split("\r\n").find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
@@ -332,15 +337,15 @@ fn bad_query_values_are_named() {
 }
 
 #[test]
-fn a_query_has_so_many_parameters_at_most() {
+fn the_number_of_query_parameters_is_limited() {
     let query = |count: usize| format!("/ws?room=a{}", "&".repeat(count - 1));
     assert_eq!(upgrade_with(&query(QUERY_PARAMETERS_MAX), &[]).rooms, ["a"]);
     let (status, message) = bad_upgrade(&head(&query(QUERY_PARAMETERS_MAX + 1), &BASE));
-    assert_eq!((status, message.as_str()), (400, "the query has over 512 parameters"));
+    assert_eq!((status, message.as_str()), (400, "the query has more than 512 parameters"));
 }
 
 #[test]
-fn answers_are_complete_http() {
+fn responses_are_complete_http() {
     let mut refusal = Refusal::new(503, "overloaded", "a \"quoted\"\r\nInjected: yes");
     refusal.retry_after_s = Some(3);
     assert_eq!(
@@ -362,7 +367,7 @@ fn answers_are_complete_http() {
 }
 
 #[test]
-fn statuses_bring_their_headers() {
+fn statuses_have_their_headers() {
     for (status, line) in [
         (401, "WWW-Authenticate: Bearer"),
         (405, "Allow: GET, HEAD"),

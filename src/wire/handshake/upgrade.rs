@@ -1,4 +1,4 @@
-//! The opening handshake of RFC 6455 section 4.2.1, rule by rule. Judges no token, user or origin.
+//! Checks the opening handshake by RFC 6455 section 4.2.1. Never judges a token, user or origin.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -7,18 +7,12 @@ use tungstenite::handshake::derive_accept_key;
 use super::forwarded::ForwardedFields;
 use super::headers::Headers;
 use super::{Refusal, Upgrade, extensions, query};
-use crate::wire::form::Form;
+use crate::wire::dialect::Dialect;
 
-/// Subprotocol whose pushes are JSON.
-pub(super) const SUBPROTOCOL_JSON: &str = "roomring.v1.json";
-
-/// Subprotocol whose pushes are binary.
-pub(super) const SUBPROTOCOL_BINARY: &str = "roomring.v1.binary";
-
-/// A token offered as a subprotocol begins so.
+/// Prefix of a token that is offered as a subprotocol.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
 
-/// Reads a request that asks for a WebSocket at `host`. `version` is the minor one of HTTP/1.
+/// Reads a request for a WebSocket at `host`. `version` is the minor version of HTTP/1.
 ///
 /// # Errors
 /// 400 or 426.
@@ -27,19 +21,20 @@ pub(super) fn read(
     query: &str,
     (version, host): (u8, Option<String>),
     headers: Headers<'_>,
+    dialects: &'static [Dialect],
 ) -> Result<Upgrade, Refusal> {
     if version != 1 {
-        return Err(Refusal::bad_request("an upgrade needs HTTP/1.1"));
+        return Err(Refusal::bad_request("an upgrade requires HTTP/1.1"));
     }
     if !headers.has_token("connection", "upgrade") {
-        return Err(Refusal::bad_request("header Connection does not name Upgrade"));
+        return Err(Refusal::bad_request("header Connection must contain Upgrade"));
     }
     refuse_body(headers)?;
     check_websocket_version(headers)?;
     let mut upgrade = Upgrade {
         path: path.to_owned(),
         accept: accept_key(headers)?,
-        subprotocol: subprotocol(headers),
+        dialect: dialect(headers, dialects),
         deflate: extensions::read(headers)?,
         origin: headers.single("origin")?.map(str::to_owned),
         host,
@@ -53,7 +48,7 @@ pub(super) fn read(
     Ok(upgrade)
 }
 
-/// A body would be taken for WebSocket frames.
+/// Refuses a body, which would be read as WebSocket frames.
 fn refuse_body(headers: Headers<'_>) -> Result<(), Refusal> {
     let has_body = headers.all("content-length").any(|value| value != b"0");
     if has_body || headers.all("transfer-encoding").next().is_some() {
@@ -76,17 +71,14 @@ fn accept_key(headers: Headers<'_>) -> Result<String, Refusal> {
     let mut nonce = [0; 18];
     match BASE64.decode_slice(key, &mut nonce) {
         Ok(16) => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err(Refusal::bad_request("header Sec-WebSocket-Key is not base64 of 16 bytes")),
+        _ => Err(Refusal::bad_request("header Sec-WebSocket-Key must be base64 of 16 bytes")),
     }
 }
 
-/// The first of the client's that is known.
-fn subprotocol(headers: Headers<'_>) -> Option<Form> {
-    headers.tokens("sec-websocket-protocol").find_map(|offered| match offered {
-        SUBPROTOCOL_JSON => Some(Form::Json),
-        SUBPROTOCOL_BINARY => Some(Form::Binary),
-        _ => None,
-    })
+/// The dialect of the client's first subprotocol that stands for one.
+fn dialect(headers: Headers<'_>, dialects: &'static [Dialect]) -> Option<&'static Dialect> {
+    let mut named = headers.tokens("sec-websocket-protocol");
+    named.find_map(|name| dialects.iter().find(|dialect| dialect.subprotocol == name))
 }
 
 fn bearer_subprotocol(headers: Headers<'_>) -> Option<&str> {
@@ -94,7 +86,7 @@ fn bearer_subprotocol(headers: Headers<'_>) -> Option<&str> {
     offered.find_map(|offered| offered.strip_prefix(BEARER_SUBPROTOCOL)).filter(|token| !token.is_empty())
 }
 
-/// Other schemes may be meant for a proxy: they are not ours to refuse.
+/// The token of an `Authorization: Bearer` header. Other schemes are ignored: they may be meant for a proxy.
 fn bearer_header(headers: Headers<'_>) -> Option<&str> {
     headers.all("authorization").find_map(|value| {
         let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;

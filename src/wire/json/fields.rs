@@ -10,7 +10,7 @@ use crate::base::limits::COMMAND_FIELDS_MAX;
 
 /// The fields that some command knows.
 pub(super) trait KnownField: Copy + PartialEq {
-    /// The field whose repetition is reported before that of any other.
+    /// The `id`, whose repetition is reported before that of other fields.
     const ID: Self;
 
     /// The field with this name.
@@ -70,7 +70,7 @@ impl<'a, F: KnownField, const COUNT: usize> Fields<'a, F, COUNT> {
     /// Reads a whole text as one object. Nested values are skipped without recursion, at any depth.
     ///
     /// # Errors
-    /// What is wrong with the text, without repeating any of it.
+    /// The text is not an object. The error repeats none of the text.
     pub(super) fn read(text: &'a str) -> Result<Self, String> {
         let mut fields = Fields { values: [None; COUNT], count: 0, repeated: None };
         let mut deserializer = serde_json::Deserializer::from_str(text);

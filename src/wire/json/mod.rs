@@ -1,4 +1,4 @@
-//! The JSON form (PROTOCOL sections 2 and 3): how commands are read and how messages are written.
+//! The JSON form (PROTOCOL sections 2 and 3): reads commands, writes messages. Keeps no state.
 
 mod fields;
 mod read;

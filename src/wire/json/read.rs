@@ -1,8 +1,9 @@
 //! Reads commands in the JSON form (PROTOCOL section 2). `data` is validated as one JSON value and kept as written.
-//! Optional fields are absent, not null. Never copies data.
+//! Optional fields are absent, not null.
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, fields};
@@ -10,13 +11,13 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, Seq, check_name};
 use crate::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
 use crate::wire::form::Form;
-use crate::wire::protocol::{BadRequest, Command, Recover, ReplyTo, Request};
-use crate::wire::publication::{Data, DataKind};
+use crate::wire::protocol::{Ask, BadRequest, Command, Publish, Recover, ReplyTo, Request};
+use crate::wire::publication::DataKind;
 
-/// Largest `id`: the largest integer that every JSON reader keeps exactly (2^53 - 1).
+/// Largest `id`: the largest integer that every JSON reader represents exactly (2^53 - 1).
 pub const ID_MAX: u64 = (1 << 53) - 1;
 
-/// Bytes of an unknown `type` that its error repeats.
+/// Maximum bytes of an unknown `type` that its error quotes.
 const TYPE_SHOWN_BYTES_MAX: usize = 64;
 
 fields! {
@@ -36,6 +37,7 @@ fields! {
         Before = "before",
         Limit = "limit",
         Status = "status",
+        Active = "active",
         Token = "token",
     }
 }
@@ -43,13 +45,13 @@ fields! {
 /// Reads one text message.
 ///
 /// # Errors
-/// What is wrong with it, and where the error reply goes.
+/// The message is not a valid command.
 pub fn parse_command(text: &str) -> Result<Request<'_>, BadRequest> {
     let mut reply = ReplyTo { id: None, form: Form::Json };
     let fields = Fields::read(text).map_err(|message| bad(reply, message))?;
     if let Some(raw) = fields.get(Field::Id) {
         let id = integer(raw).filter(|id| *id <= ID_MAX && fields.repeated != Some(Field::Id));
-        let Some(id) = id else { return Err(bad(reply, "`id` must be one integer from 0 to 2^53-1".to_owned())) };
+        let Some(id) = id else { return Err(bad(reply, "`id` must be a single integer from 0 to 2^53-1".to_owned())) };
         reply.id = Some(id);
     }
     CommandReader { fields, reply }.command().map(|command| Request { reply, command })
@@ -77,6 +79,7 @@ impl<'a> CommandReader<'a> {
             "leave" => Ok(Command::Leave { room: self.room()? }),
             "history" => self.history(),
             "presence" => self.presence(),
+            "typing" => self.typing(),
             "status" => self.status(),
             "refresh" => {
                 Ok(Command::Refresh { token: self.text(Field::Token)?.ok_or_else(|| self.missing(Field::Token))? })
@@ -95,19 +98,20 @@ impl<'a> CommandReader<'a> {
         let (room, key) = (self.room()?, self.key()?);
         let echo = self.boolean(Field::Echo)?.unwrap_or(true);
         let ephemeral = self.boolean(Field::Ephemeral)?.unwrap_or(false);
-        // A key promises one message however often it is sent; what is not kept cannot keep that promise.
+        // A key guarantees one message for repeated publishes, which an ephemeral message cannot: it is not kept.
         if key.is_some() && ephemeral {
             return Err(self.wrong(Field::Key, "must not come together with `ephemeral`"));
         }
-        let data = Data { kind: DataKind::Json, bytes: data.get().as_bytes() };
-        Ok(Command::Publish { room, data, key, echo, ephemeral })
+        let data = Bytes::copy_from_slice(data.get().as_bytes());
+        let key = key.map(Box::from);
+        Ok(Command::Ask { room, ask: Ask::Publish(Publish { kind: DataKind::Json, data, key, echo, ephemeral }) })
     }
 
     fn join(&self) -> Result<Command<'a>, BadRequest> {
         let room = self.room()?;
         let epoch = self.text(Field::Epoch)?.map(|text| Epoch::from_text(&text));
         let recover = self.integer(Field::LastReceivedSeq)?.map(|seq| Recover { seq, epoch });
-        // Above any configured maximum one number is as good as another: the room's maximum cuts it.
+        // A larger number means the same, because the room's maximum applies.
         let history = self.integer(Field::History)?.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         Ok(Command::Join { room, recover, history })
     }
@@ -119,7 +123,7 @@ impl<'a> CommandReader<'a> {
         if after.is_some() && before.is_some() {
             return Err(self.wrong(Field::Before, "must not come together with `after`"));
         }
-        Ok(Command::History { room, after, before, limit: self.limit()? })
+        Ok(Command::Ask { room, ask: Ask::History { after, before, limit: self.limit()? } })
     }
 
     fn presence(&self) -> Result<Command<'a>, BadRequest> {
@@ -128,7 +132,12 @@ impl<'a> CommandReader<'a> {
         if let Some(Err(error)) = after.as_deref().map(check_name) {
             return Err(self.wrong(Field::After, error));
         }
-        Ok(Command::Presence { room, limit: self.limit()?, after })
+        Ok(Command::Ask { room, ask: Ask::Presence { after: after.map(Box::from), limit: self.limit()? } })
+    }
+
+    fn typing(&self) -> Result<Command<'a>, BadRequest> {
+        let active = self.boolean(Field::Active)?.ok_or_else(|| self.missing(Field::Active))?;
+        Ok(Command::Ask { room: self.room()?, ask: Ask::Typing { active } })
     }
 
     fn status(&self) -> Result<Command<'a>, BadRequest> {
@@ -160,10 +169,10 @@ impl<'a> CommandReader<'a> {
         }
     }
 
-    fn limit(&self) -> Result<Option<u32>, BadRequest> {
+    fn limit(&self) -> Result<u32, BadRequest> {
         match self.integer(Field::Limit)? {
-            None => Ok(None),
-            Some(limit @ 1..) if limit <= u64::from(PAGE_MAX) => Ok(Some(limit as u32)),
+            None => Ok(PAGE_MAX),
+            Some(limit @ 1..) if limit <= u64::from(PAGE_MAX) => Ok(limit as u32),
             Some(_) => Err(self.wrong(Field::Limit, format_args!("must be from 1 to {PAGE_MAX}"))),
         }
     }
@@ -180,7 +189,7 @@ impl<'a> CommandReader<'a> {
         let Some(raw) = self.fields.get(field) else { return Ok(None) };
         match integer(raw) {
             Some(value) => Ok(Some(value)),
-            None => Err(self.wrong(field, "must be an integer, 0 or more")),
+            None => Err(self.wrong(field, "must be an integer of at least 0")),
         }
     }
 
@@ -199,17 +208,17 @@ impl<'a> CommandReader<'a> {
     }
 
     #[cold]
-    fn wrong(&self, field: Field, what: impl std::fmt::Display) -> BadRequest {
-        bad(self.reply, format!("`{}` {what}", field.name()))
+    fn wrong(&self, field: Field, problem: impl std::fmt::Display) -> BadRequest {
+        bad(self.reply, format!("`{}` {problem}", field.name()))
     }
 }
 
-/// An integer without sign, fraction or exponent, below 2^64.
+/// Reads an integer without sign, fraction or exponent, below 2^64.
 fn integer(raw: &RawValue) -> Option<u64> {
     raw.get().parse().ok()
 }
 
-/// A string's value, borrowed unless it holds an escape. `None` for other values and for escapes of lone surrogates.
+/// Reads a string, borrowed unless it contains an escape. `None` for other values and for escapes of lone surrogates.
 fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if inner.as_bytes().contains(&b'\\') {

@@ -1,16 +1,17 @@
-//! Writes replies, pushes and messages as JSON objects. Published data is copied verbatim, or as base64 where it is not
-//! JSON. Never writes a frame header.
+//! Writes replies, pushes and messages as JSON objects. Copies published data verbatim, and binary data as base64.
+//! Never writes a frame header.
 
 use std::sync::Arc;
 
+use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, RoomName};
 use crate::wire::form::Form;
 use crate::wire::form_writer::FormWriter;
-use crate::wire::protocol::{PresentUser, Push, Reply};
+use crate::wire::protocol::{Answer, PresentUser, Push, Reply};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 use crate::wire::writer::Writer;
 
-/// A member's role. Rooms have no other yet.
+/// The role of every member: rooms have no other yet.
 const ROLE: &str = "member";
 
 /// The JSON form.
@@ -49,6 +50,11 @@ impl FormWriter for Json {
             Push::Total { room, total } => {
                 out.text(r#"{"type":"status","room":"#).string(room);
                 out.text(r#","total":"#).integer(total);
+            }
+            Push::Typing { room, user, active } => {
+                out.text(r#"{"type":"typing","room":"#).string(room);
+                out.text(r#","user":"#).string(user);
+                out.text(r#","active":"#).boolean(active);
             }
             Push::Gap { room, from, to } => {
                 out.text(r#"{"type":"gap","room":"#).string(room);
@@ -96,9 +102,14 @@ const fn reply_type(reply: &Reply<'_>) -> &'static str {
     match reply {
         Reply::Joined { .. } => "joined",
         Reply::Left { .. } => "left",
-        Reply::Published { .. } => "published",
-        Reply::History { .. } => "history",
-        Reply::Presence { .. } => "presence",
+        Reply::Answer { answer, .. } => match answer {
+            Answer::Published { .. } => "published",
+            Answer::History { .. } => "history",
+            Answer::Presence { .. } => "presence",
+            Answer::Typing => "typing",
+            Answer::Summary(_) => "room",
+            Answer::Refused(_) => "error",
+        },
         Reply::Status { .. } => "status",
         Reply::Refreshed { .. } => "refreshed",
         Reply::Pong { .. } => "pong",
@@ -122,23 +133,7 @@ fn write_reply_fields(reply: &Reply<'_>, out: &mut Writer<'_>) {
         Reply::Left { room } => {
             out.text(r#","room":"#).string(room);
         }
-        Reply::Published { room, seq, epoch, duplicate } => {
-            out.text(r#","room":"#).string(room);
-            if let Some(seq) = seq {
-                out.text(r#","seq":"#).integer(seq);
-            }
-            write_epoch(epoch, out);
-            if duplicate {
-                out.text(r#","duplicate":true"#);
-            }
-        }
-        Reply::History { room, epoch, first_seq, head_seq, messages } => {
-            write_room_and_epoch(room, epoch, out);
-            out.text(r#","first_seq":"#).integer(first_seq);
-            out.text(r#","head_seq":"#).integer(head_seq);
-            write_messages(room, messages, out);
-        }
-        Reply::Presence { room, total, users } => write_presence(room, total, users, out),
+        Reply::Answer { room, answer } => write_answer_fields(room, answer, out),
         Reply::Status { status } => {
             out.text(r#","status":"#).string(status.as_str());
         }
@@ -148,13 +143,46 @@ fn write_reply_fields(reply: &Reply<'_>, out: &mut Writer<'_>) {
         Reply::Pong { at, .. } => {
             out.text(r#","at":"#).integer(at);
         }
-        Reply::Error { code, message, retry_after_ms } => {
-            out.text(r#","code":"#).string(code.as_str());
-            out.text(r#","message":"#).string(message);
-            if let Some(retry_after_ms) = retry_after_ms {
-                out.text(r#","retry_after_ms":"#).integer(retry_after_ms);
+        Reply::Error { code, message, retry_after_ms } => write_error(code, message, retry_after_ms, out),
+    }
+}
+
+fn write_answer_fields(room: &RoomName, answer: &Answer, out: &mut Writer<'_>) {
+    match answer {
+        Answer::Published { epoch, seq, duplicate } => {
+            out.text(r#","room":"#).string(room);
+            if let Some(seq) = seq {
+                out.text(r#","seq":"#).integer(*seq);
+            }
+            write_epoch(*epoch, out);
+            if *duplicate {
+                out.text(r#","duplicate":true"#);
             }
         }
+        Answer::History { head, first_seq, messages } => {
+            write_room_and_epoch(room, head.epoch, out);
+            out.text(r#","first_seq":"#).integer(*first_seq);
+            out.text(r#","head_seq":"#).integer(head.seq);
+            write_messages(room, messages, out);
+        }
+        Answer::Presence { total, users } => write_presence(room, *total, users, out),
+        Answer::Typing => {
+            out.text(r#","room":"#).string(room);
+        }
+        Answer::Summary(summary) => {
+            out.text(r#","room":"#).string(room);
+            out.text(r#","members":"#).integer(summary.members);
+            out.text(r#","head_seq":"#).integer(summary.head.seq);
+        }
+        Answer::Refused(refusal) => write_error(refusal.code, refusal.message, refusal.retry_after_ms, out),
+    }
+}
+
+fn write_error(code: ErrorCode, message: &str, retry_after_ms: Option<u64>, out: &mut Writer<'_>) {
+    out.text(r#","code":"#).string(code.as_str());
+    out.text(r#","message":"#).string(message);
+    if let Some(retry_after_ms) = retry_after_ms {
+        out.text(r#","retry_after_ms":"#).integer(retry_after_ms);
     }
 }
 
@@ -195,7 +223,7 @@ fn write_presence(room: &str, total: u64, users: &[PresentUser], out: &mut Write
     out.text("]");
 }
 
-/// Writes the data as the last field so far.
+/// Writes the field of the data.
 fn write_data(data: Data<'_>, out: &mut Writer<'_>) {
     match data.kind {
         DataKind::Json => out.text(r#","data":"#).raw(data.bytes),
@@ -203,7 +231,7 @@ fn write_data(data: Data<'_>, out: &mut Writer<'_>) {
     };
 }
 
-/// Writes the end of a message, behind its data.
+/// Writes the part of a message after its data.
 fn write_after_data(content: &Content<'_>, out: &mut Writer<'_>) {
     if let Some(key) = content.key {
         out.text(r#","key":"#).string(key);

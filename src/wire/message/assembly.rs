@@ -1,22 +1,28 @@
-//! A data message while its bytes arrive. Text is checked as UTF-8 to the last byte that has come, and is never checked
-//! twice. Knows no frames.
+//! Assembles a data message as its bytes arrive. Checks every byte of text as UTF-8 once, as soon as it arrives.
+//! Never sees a frame.
 
 use super::{Event, ProtocolError, Whole};
 use crate::wire::deflate::compressed_bytes_max;
 use crate::wire::frame::Opcode;
 
-/// What has arrived of a data message.
+/// The bytes of a data message that have arrived.
 #[derive(Debug)]
 pub(super) enum Assembly {
-    /// Whole characters so far, and the first bytes of one that is incomplete.
-    Text { text: String, tail: [u8; 3], tail_len: u8 },
-    /// Bytes so far.
+    /// Complete characters, and the first bytes of an incomplete one.
+    Text {
+        text: String,
+        tail: [u8; 3],
+        tail_len: u8,
+    },
     Binary(Vec<u8>),
-    /// Compressed bytes so far: what they say is seen once all have come.
-    Compressed { opcode: Opcode, bytes: Vec<u8> },
+    /// Compressed bytes, which are inflated once all have arrived.
+    Compressed {
+        opcode: Opcode,
+        bytes: Vec<u8>,
+    },
 }
 
-const NOT_UTF8: ProtocolError = ProtocolError::invalid_utf8("a text message is not UTF-8");
+const NOT_UTF8: ProtocolError = ProtocolError::invalid_utf8("the text message is not UTF-8");
 
 impl Assembly {
     pub(super) const fn text() -> Self {
@@ -27,7 +33,7 @@ impl Assembly {
         Self::Binary(Vec::new())
     }
 
-    /// Of a message that a frame of this opcode begins.
+    /// A compressed message that begins with a frame of this opcode.
     pub(super) const fn compressed(opcode: Opcode) -> Self {
         Self::Compressed { opcode, bytes: Vec::new() }
     }
@@ -36,7 +42,7 @@ impl Assembly {
         matches!(self, Self::Compressed { .. })
     }
 
-    /// Most bytes that may come, where a whole message has at most `max` once it is inflated.
+    /// Maximum bytes of the message before it is inflated, where `max` bounds the inflated message.
     pub(super) const fn bytes_max(&self, max: usize) -> usize {
         if self.is_compressed() { compressed_bytes_max(max) } else { max }
     }
@@ -57,7 +63,7 @@ impl Assembly {
         }
     }
 
-    /// Adds unmasked bytes. Memory doubles as bytes arrive, but not beyond `total_max`, which bounds the message.
+    /// Adds unmasked bytes. Capacity doubles as needed, up to `total_max`, the bound of the message.
     pub(super) fn append(&mut self, chunk: &[u8], total_max: usize) -> Result<(), ProtocolError> {
         let needed = self.len() + chunk.len();
         let held = self.capacity();
@@ -79,7 +85,7 @@ impl Assembly {
         }
     }
 
-    /// Whether the message may end here.
+    /// Checks that the message may end here.
     pub(super) fn check_end(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Text { tail_len: 1.., .. } => Err(NOT_UTF8),
@@ -87,7 +93,7 @@ impl Assembly {
         }
     }
 
-    /// The whole message as it was sent.
+    /// The complete message, not inflated.
     pub(super) fn whole(&self) -> Whole<'_> {
         match self {
             Self::Text { text, .. } => Whole::Event(Event::Text(text)),
@@ -97,7 +103,8 @@ impl Assembly {
     }
 }
 
-/// Appends the whole characters of `chunk`, after the one that `tail` began; keeps the begun bytes of the last one.
+/// Completes the character in `tail`, appends the complete characters of `chunk`, and keeps the first bytes of an
+/// incomplete one in `tail`.
 fn append_text(text: &mut String, tail: &mut [u8; 3], tail_len: &mut u8, chunk: &[u8]) -> Result<(), ProtocolError> {
     let mut chunk = chunk;
     while *tail_len > 0 {
@@ -130,7 +137,7 @@ fn append_text(text: &mut String, tail: &mut [u8; 3], tail_len: &mut u8, chunk: 
         return Err(NOT_UTF8);
     }
     let (valid, begun) = chunk.split_at(error.valid_up_to());
-    text.push_str(simdutf8::basic::from_utf8(valid).expect("checked up to here"));
+    text.push_str(simdutf8::basic::from_utf8(valid).expect("valid up to here"));
     tail[..begun.len()].copy_from_slice(begun);
     *tail_len = begun.len() as u8;
     Ok(())

@@ -1,62 +1,60 @@
-//! One frame header of a client (RFC 6455 section 5.2), judged byte by byte. Sees no payload.
+//! Reads one frame header of a client (RFC 6455 section 5.2) and checks it byte by byte. Never reads a payload.
 
 use super::ProtocolError;
 use crate::base::codes::CloseCode;
 use crate::wire::deflate::{COMPRESSED_BIT, compressed_bytes_max};
 use crate::wire::frame::{CONTROL_BYTES_MAX, Opcode};
 
-/// Bytes of a frame header with 64-bit length and mask key.
+/// Bytes of the longest frame header: 64-bit length and mask key.
 pub(super) const CLIENT_HEADER_BYTES_MAX: usize = 14;
 
-/// A whole header that breaks no rule.
+/// A complete, valid header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
-    /// Last frame of its message.
+    /// Whether the frame is the last of its message.
     pub(super) fin: bool,
-    /// First frame of a compressed message (RFC 7692 section 6).
+    /// Whether the frame is the first of a compressed message (RFC 7692 section 6).
     pub(super) compressed: bool,
-    /// What it is.
     pub(super) opcode: Opcode,
-    /// Mask key.
+    /// The mask key.
     pub(super) key: [u8; 4],
-    /// Bytes of payload, within the limits.
+    /// Bytes of payload, checked against the limit.
     pub(super) payload_len: usize,
-    /// Bytes of the header itself.
+    /// Bytes of the header.
     pub(super) len: usize,
 }
 
-/// What has come of a fragmented message.
+/// The earlier fragments of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
-    /// Bytes of payload.
+pub(super) struct FragmentsBefore {
+    /// Bytes of their payloads.
     pub(super) bytes: usize,
-    /// Whether it is compressed.
     pub(super) compressed: bool,
 }
 
-/// What came before the header, and the limit.
+/// The state of the stream before a header, and the limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
-    /// The fragmented message that is under way, if one is.
-    pub(super) message: Option<Begun>,
-    /// Most bytes of a whole message.
+    /// The fragmented message under way.
+    pub(super) message: Option<FragmentsBefore>,
+    /// Maximum bytes of a message.
     pub(super) max_message_bytes: usize,
-    /// Compression was negotiated.
+    /// Whether compression was negotiated.
     pub(super) may_compress: bool,
 }
 
 impl Header {
-    /// Reads the header at the front of `bytes`; `None` while it is incomplete and nothing is wrong so far.
+    /// Reads the header at the front of `bytes`; `None` if it is incomplete and valid so far.
     ///
     /// # Errors
-    /// 1002 or 1009, even for an incomplete header.
+    /// 1002 or 1009, for an incomplete header too.
     #[inline]
     pub(super) fn parse(bytes: &[u8], context: Context) -> Result<Option<Header>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let (fin, opcode) = first_byte(first, context)?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         if second & 0x80 == 0 {
-            return Err(ProtocolError::violation("a frame without mask"));
+            return Err(ProtocolError::violation("the frame is not masked"));
         }
         let compressed = first & COMPRESSED_BIT != 0;
         let short = second & 0x7f;
@@ -72,7 +70,7 @@ impl Header {
             let max = context.max_message_bytes;
             let max = if compressed { compressed_bytes_max(max) } else { max };
             if before.saturating_add(payload_len) > max as u64 {
-                return Err(ProtocolError { code: CloseCode::TooBig, what: "a message over the limit" });
+                return Err(ProtocolError { code: CloseCode::TooBig, what: "the message exceeds the size limit" });
             }
         }
         let Some(key) = bytes[key_at..].first_chunk::<4>() else { return Ok(None) };
@@ -90,45 +88,48 @@ fn first_byte(first: u8, context: Context) -> Result<(bool, Opcode), ProtocolErr
         reserved_bits(first, context)?;
     }
     let Some(opcode) = Opcode::from_bits(first & 0x0f) else {
-        return Err(ProtocolError::violation("a reserved opcode"));
+        return Err(ProtocolError::violation("the frame has a reserved opcode"));
     };
     let fin = first & 0x80 != 0;
     let in_message = context.message.is_some();
     match opcode {
         Opcode::Close | Opcode::Ping | Opcode::Pong if !fin => {
-            Err(ProtocolError::violation("a fragmented control frame"))
+            Err(ProtocolError::violation("the control frame is fragmented"))
         }
         Opcode::Continuation if !in_message => {
-            Err(ProtocolError::violation("a continuation without a message to continue"))
+            Err(ProtocolError::violation("the continuation frame continues no message"))
         }
         Opcode::Text | Opcode::Binary if in_message => {
-            Err(ProtocolError::violation("a new message inside a fragmented one"))
+            Err(ProtocolError::violation("a new message starts inside a fragmented one"))
         }
         _ => Ok((fin, opcode)),
     }
 }
 
-/// Of the reserved bits only the first may be set, where compression was negotiated, by a frame that begins a message.
+/// Checks that only the first reserved bit is set, and only by the first frame of a message where compression was
+/// negotiated.
 #[cold]
 fn reserved_bits(first: u8, context: Context) -> Result<(), ProtocolError> {
     let begins_message = matches!(Opcode::from_bits(first & 0x0f), Some(Opcode::Text | Opcode::Binary));
     if first & 0x70 == COMPRESSED_BIT && context.may_compress && begins_message {
         return Ok(());
     }
-    Err(ProtocolError::violation("a reserved bit is set"))
+    Err(ProtocolError::violation("the frame sets a reserved bit"))
 }
 
 fn control_length(opcode: Opcode, short: u8) -> Result<(), ProtocolError> {
     if usize::from(short) > CONTROL_BYTES_MAX {
-        return Err(ProtocolError::violation("a control frame over 125 bytes"));
+        return Err(ProtocolError::violation("the control frame has more than 125 bytes"));
     }
     if opcode == Opcode::Close && short == 1 {
-        return Err(ProtocolError::violation("a close payload of one byte"));
+        return Err(ProtocolError::violation(
+            "the close payload has one byte; it must be empty or begin with a two-byte code",
+        ));
     }
     Ok(())
 }
 
-/// The payload's length and where the mask key begins; `after` is what follows the header's first two bytes.
+/// Returns the payload's length and the offset of the mask key; `after` are the bytes behind the header's first two.
 #[inline]
 fn payload_length(after: &[u8], short: u8) -> Result<Option<(u64, usize)>, ProtocolError> {
     match short {
@@ -139,7 +140,7 @@ fn payload_length(after: &[u8], short: u8) -> Result<Option<(u64, usize)>, Proto
         }
         127 => {
             if after.first().is_some_and(|first| first & 0x80 != 0) {
-                return Err(ProtocolError::violation("a length with its highest bit set"));
+                return Err(ProtocolError::violation("the frame length has its highest bit set"));
             }
             let Some(bytes) = after.first_chunk::<8>() else { return Ok(None) };
             let length = u64::from_be_bytes(*bytes);
@@ -149,4 +150,4 @@ fn payload_length(after: &[u8], short: u8) -> Result<Option<(u64, usize)>, Proto
     }
 }
 
-const NOT_MINIMAL: ProtocolError = ProtocolError::violation("a length that is not written in its shortest form");
+const NOT_MINIMAL: ProtocolError = ProtocolError::violation("the frame length is not in its shortest form");

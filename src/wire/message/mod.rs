@@ -1,5 +1,5 @@
-//! Socket bytes -> WebSocket messages: incremental, in place, fail-fast (RFC 6455 sections 5 and 8.1).
-//! Holds memory only while a message is incomplete, and then for what has arrived, never for what was announced.
+//! Decodes a client's bytes into WebSocket messages: incrementally, in place, and failing at the first wrong byte (RFC 6455
+//! sections 5 and 8.1). Holds memory only while a message is incomplete. Never allocates for bytes that have not arrived.
 
 mod assembly;
 mod header;
@@ -7,7 +7,7 @@ mod header;
 mod tests;
 
 use assembly::Assembly;
-use header::{Begun, CLIENT_HEADER_BYTES_MAX, Context, Header};
+use header::{CLIENT_HEADER_BYTES_MAX, Context, FragmentsBefore, Header};
 
 use super::deflate::{InflateError, Inflater};
 use super::frame::{CONTROL_BYTES_MAX, Opcode};
@@ -15,12 +15,12 @@ use super::mask::unmask;
 use crate::base::codes::CloseCode;
 use crate::base::limits::EMPTY_FRAGMENTS_MAX;
 
-/// What one call of [`Decoder::next`] found.
+/// The result of one call of [`Decoder::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
-    /// Bytes of the input that are done with. Call again with the rest while an event comes or bytes remain.
+    /// Bytes of the input that were consumed. Call again with the rest while there is an event or bytes remain.
     pub used: usize,
-    /// A complete message or control frame, if there is one.
+    /// A complete message or control frame.
     pub event: Option<Event<'a>>,
 }
 
@@ -35,23 +35,23 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A pong's payload, at most 125 bytes.
     Pong(&'a [u8]),
-    /// A close frame: its status code and reason, if it had any. The code may be sent back as it is.
+    /// A close frame's status code and reason, if it has them. The code may be sent back unchanged.
     Close(Option<(u16, &'a str)>),
 }
 
-/// A complete message or control frame as it was sent.
+/// A complete message or control frame, before it is inflated.
 enum Whole<'a> {
     Event(Event<'a>),
     Compressed { opcode: Opcode, payload: &'a [u8] },
 }
 
-/// The peer broke a rule: the connection must be closed with `code`.
+/// The client violated the protocol: its connection must be closed with `code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct ProtocolError {
     /// 1002, 1007 or 1009.
     pub code: CloseCode,
-    /// Plain words for the log.
+    /// Text for the log and the close reason.
     pub what: &'static str,
 }
 
@@ -66,83 +66,86 @@ impl ProtocolError {
 }
 
 impl From<InflateError> for ProtocolError {
-    /// Data that cannot be inflated is not consistent with its message (RFC 6455 section 7.4.1: 1007).
+    /// Invalid compressed data is data that is inconsistent with its message's type (RFC 6455 section 7.4.1: 1007).
     fn from(error: InflateError) -> Self {
         match error {
-            InflateError::TooBig => Self { code: CloseCode::TooBig, what: "a compressed message over the limit" },
-            InflateError::TooManyBlocks => {
-                Self { code: CloseCode::TooBig, what: "a compressed message of too many blocks" }
+            InflateError::TooBig => {
+                Self { code: CloseCode::TooBig, what: "the compressed message exceeds the size limit" }
             }
-            InflateError::Corrupt => Self::invalid_utf8("a compressed message that cannot be inflated"),
+            InflateError::TooManyBlocks => {
+                Self { code: CloseCode::TooBig, what: "the compressed message has too many blocks" }
+            }
+            InflateError::Corrupt => Self::invalid_utf8("the compressed message is not valid deflate data"),
         }
     }
 }
 
-/// A client's byte stream being turned into messages. Eight bytes while no message is incomplete.
+/// Decodes one client's byte stream. Takes eight bytes while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    partial: Option<Box<Partial>>,
+    unfinished: Option<Box<Unfinished>>,
 }
 
-const _: () = assert!(size_of::<Decoder>() == size_of::<usize>(), "idle connections hold a null pointer");
+const _: () = assert!(size_of::<Decoder>() == size_of::<usize>(), "an idle connection's decoder is one null pointer");
 
-/// What has arrived of an incomplete header, frame or message.
+/// The bytes of an incomplete header, frame or message that have arrived.
 #[derive(Debug)]
-struct Partial {
-    /// A header of which more bytes must come.
+struct Unfinished {
+    /// The first bytes of an incomplete header.
     header: [u8; CLIENT_HEADER_BYTES_MAX],
     header_len: u8,
-    /// A frame whose header is whole and whose payload is not.
-    frame: Option<Frame>,
-    /// The data message that is not final yet.
+    /// A frame with a complete header and an incomplete payload.
+    frame: Option<FrameUnderWay>,
+    /// The data message whose last frame is not complete.
     message: Option<Assembly>,
-    /// Frames of it that have come.
+    /// Frames of the message so far.
     fragments: usize,
     /// Payload of the control frame in `frame`.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
-    /// Fragments without payload that have come and not been counted.
+    /// Fragments without payload that [`Decoder::take_empty_fragments`] has not returned yet.
     empty_fragments: u32,
-    /// What the last call lent to its caller and the next one lets go.
-    lent: Lent,
+    /// The part that the last call lent to its caller and that the next call frees.
+    lent: LentPart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lent {
+enum LentPart {
     Nothing,
     Message,
     Control,
 }
 
 #[derive(Debug)]
-struct Frame {
+struct FrameUnderWay {
     header: Header,
     arrived: usize,
 }
 
-/// Where a complete event is.
-enum Found {
-    /// In the input: nothing was copied.
+/// Where the bytes of a complete event are.
+enum EventPlace {
+    /// In the input, not copied.
     Input { opcode: Opcode, compressed: bool, start: usize, end: usize },
-    /// The partial's message.
+    /// In the unfinished message.
     Message,
-    /// The partial's control frame, of this kind.
+    /// In the unfinished control frame.
     Control(Opcode),
 }
 
-/// What holds for every frame of a connection.
+/// Limits on every frame of a connection.
 #[derive(Clone, Copy)]
-struct Limits {
-    /// Most bytes of a whole message.
+struct MessageLimits {
+    /// Maximum bytes of a message.
     max: usize,
     /// Compression was negotiated.
     may_compress: bool,
 }
 
-impl Limits {
+impl MessageLimits {
     fn after(self, message: Option<&Assembly>) -> Context {
         Context {
-            message: message.map(|message| Begun { bytes: message.len(), compressed: message.is_compressed() }),
+            message: message
+                .map(|message| FragmentsBefore { bytes: message.len(), compressed: message.is_compressed() }),
             max_message_bytes: self.max,
             may_compress: self.may_compress,
         }
@@ -150,11 +153,11 @@ impl Limits {
 }
 
 impl Decoder {
-    /// Takes the next message out of `input`, unmasking in place. A message that lies whole in `input` is lent from
-    /// there; of any other, what has arrived is copied, and let go by the call after the one that lent it.
+    /// Takes the next message out of `input`, unmasking in place. A message that lies whole in `input` is lent from there.
+    /// Bytes of any other message are copied; the call after the one that lends the message frees them.
     ///
     /// # Errors
-    /// The first violation, as soon as a byte shows it; the decoder must not be used again.
+    /// The first violation, at the first byte that proves it; the decoder must not be used again.
     pub fn next<'a>(&'a mut self, input: &'a mut [u8], max_message_bytes: usize) -> Result<Decoded<'a>, ProtocolError> {
         let (used, found) = self.find(input, max_message_bytes, false)?;
         let Some(found) = found else { return Ok(Decoded { used, event: None }) };
@@ -164,12 +167,12 @@ impl Decoder {
         }
     }
 
-    /// The same on a connection with permessage-deflate: a compressed message is inflated once it is complete, and lent
-    /// by `inflater`, which serves any number of decoders. `max_message_bytes` bounds it inflated; compressed it may be as
-    /// much larger as deflate can make it.
+    /// The same on a connection with permessage-deflate: a complete compressed message is inflated and lent by `inflater`,
+    /// which serves any number of decoders. `max_message_bytes` bounds the inflated message; the compressed one may be
+    /// larger by as much as deflate can enlarge it.
     ///
     /// # Errors
-    /// As [`Decoder::next`], and 1007 for what cannot be inflated.
+    /// Those of [`Decoder::next`], and 1007 for invalid compressed data.
     pub fn next_inflated<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -187,23 +190,23 @@ impl Decoder {
         Ok(Decoded { used, event: Some(event) })
     }
 
-    /// How many bytes of `input` are done with, and where the next message is if it is complete.
+    /// Returns the number of bytes consumed, and where the next message is if it is complete.
     #[inline]
     fn find(
         &mut self,
         input: &mut [u8],
         max: usize,
         may_compress: bool,
-    ) -> Result<(usize, Option<Found>), ProtocolError> {
+    ) -> Result<(usize, Option<EventPlace>), ProtocolError> {
         self.let_go();
-        let limits = Limits { max, may_compress };
+        let limits = MessageLimits { max, may_compress };
         let mut used = 0;
         loop {
             let rest = &mut input[used..];
-            let found = match &mut self.partial {
-                Some(partial) if partial.frame.is_some() => partial.take_payload(rest, &mut used, max)?,
-                Some(partial) if partial.header_len > 0 => {
-                    partial.take_header(rest, &mut used, limits)?;
+            let found = match &mut self.unfinished {
+                Some(unfinished) if unfinished.frame.is_some() => unfinished.take_payload(rest, &mut used, max)?,
+                Some(unfinished) if unfinished.header_len > 0 => {
+                    unfinished.take_header(rest, &mut used, limits)?;
                     None
                 }
                 _ => self.take_frame(rest, &mut used, limits)?,
@@ -216,77 +219,77 @@ impl Decoder {
         }
     }
 
-    /// A message that was found.
+    /// The complete message at a place that `find` has returned.
     #[inline]
-    fn whole<'a>(&'a self, found: &Found, input: &'a [u8]) -> Result<Whole<'a>, ProtocolError> {
+    fn whole<'a>(&'a self, found: &EventPlace, input: &'a [u8]) -> Result<Whole<'a>, ProtocolError> {
         let event = match *found {
-            Found::Input { opcode, compressed: true, start, end } => {
+            EventPlace::Input { opcode, compressed: true, start, end } => {
                 return Ok(Whole::Compressed { opcode, payload: &input[start..end] });
             }
-            Found::Input { opcode, compressed: false, start, end } => whole_event(opcode, &input[start..end])?,
-            Found::Message => {
-                let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+            EventPlace::Input { opcode, compressed: false, start, end } => whole_event(opcode, &input[start..end])?,
+            EventPlace::Message => {
+                let message = self.unfinished.as_ref().and_then(|unfinished| unfinished.message.as_ref());
                 return Ok(message.expect("just completed").whole());
             }
-            Found::Control(opcode) => {
-                let partial = self.partial.as_ref().expect("just completed");
-                whole_event(opcode, partial.control())?
+            EventPlace::Control(opcode) => {
+                let unfinished = self.unfinished.as_ref().expect("just completed");
+                whole_event(opcode, unfinished.control())?
             }
         };
         Ok(Whole::Event(event))
     }
 
-    /// Bytes of memory held for an incomplete message: charged to the memory budget.
+    /// Bytes of memory held for an incomplete message, for the memory budget.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        match &self.partial {
+        match &self.unfinished {
             None => 0,
-            Some(partial) => size_of::<Partial>() + partial.message.as_ref().map_or(0, Assembly::capacity),
+            Some(unfinished) => size_of::<Unfinished>() + unfinished.message.as_ref().map_or(0, Assembly::capacity),
         }
     }
 
-    /// How many fragments without payload have come since this was last asked. They bring a message no further, so that
-    /// nothing else bounds them.
+    /// Number of fragments without payload since the last call. They add no bytes to a message, so no size limit bounds
+    /// them.
     pub fn take_empty_fragments(&mut self) -> u32 {
-        self.partial.as_mut().map_or(0, |partial| std::mem::take(&mut partial.empty_fragments))
+        self.unfinished.as_mut().map_or(0, |unfinished| std::mem::take(&mut unfinished.empty_fragments))
     }
 
-    /// Frees what the last call lent.
+    /// Frees the part that the last call lent.
     fn let_go(&mut self) {
-        let Some(partial) = &mut self.partial else { return };
-        match partial.lent {
-            Lent::Nothing => return,
-            Lent::Message => partial.message = None,
-            Lent::Control => partial.control_len = 0,
+        let Some(unfinished) = &mut self.unfinished else { return };
+        match unfinished.lent {
+            LentPart::Nothing => return,
+            LentPart::Message => unfinished.message = None,
+            LentPart::Control => unfinished.control_len = 0,
         }
-        partial.lent = Lent::Nothing;
-        if partial.message.is_none() && partial.frame.is_none() && partial.header_len == 0 {
-            self.partial = None;
+        unfinished.lent = LentPart::Nothing;
+        if unfinished.message.is_none() && unfinished.frame.is_none() && unfinished.header_len == 0 {
+            self.unfinished = None;
         }
     }
 
-    /// Whether nothing can come of an empty input. An empty payload is complete without another byte.
+    /// Whether an empty input cannot complete anything. (An empty payload is complete without another byte.)
     fn needs_more(&self) -> bool {
-        match self.partial.as_ref().and_then(|partial| partial.frame.as_ref()) {
+        match self.unfinished.as_ref().and_then(|unfinished| unfinished.frame.as_ref()) {
             Some(frame) => frame.arrived < frame.header.payload_len,
             None => true,
         }
     }
 
-    /// At a frame's first byte: lends the frame if it is whole and a message by itself, otherwise begins a partial.
+    /// Starts at a frame's first byte: returns the frame if it is a complete message, otherwise keeps what has arrived.
     fn take_frame(
         &mut self,
         rest: &mut [u8],
         used: &mut usize,
-        limits: Limits,
-    ) -> Result<Option<Found>, ProtocolError> {
+        limits: MessageLimits,
+    ) -> Result<Option<EventPlace>, ProtocolError> {
         if rest.is_empty() {
             return Ok(None);
         }
-        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        let message = self.unfinished.as_ref().and_then(|unfinished| unfinished.message.as_ref());
         let context = limits.after(message);
         let Some(header) = Header::parse(rest, context)? else {
-            self.partial.get_or_insert_with(Partial::boxed).keep_header(rest);
+            self.unfinished.get_or_insert_with(Unfinished::boxed).keep_header(rest);
             *used += rest.len();
             return Ok(None);
         };
@@ -295,24 +298,24 @@ impl Decoder {
             unmask(&mut rest[header.len..end], header.key, 0);
             let (start, end) = (*used + header.len, *used + end);
             *used = end;
-            return Ok(Some(Found::Input { opcode: header.opcode, compressed: header.compressed, start, end }));
+            return Ok(Some(EventPlace::Input { opcode: header.opcode, compressed: header.compressed, start, end }));
         }
-        let partial = self.partial.get_or_insert_with(Partial::boxed);
+        let unfinished = self.unfinished.get_or_insert_with(Unfinished::boxed);
         if rest.len() >= end {
-            // A whole fragment: small ones cost less than a frame that is kept.
+            // Adding a whole fragment at once is cheaper than keeping its frame, which matters for small fragments.
             let payload = &mut rest[header.len..end];
             unmask(payload, header.key, 0);
             *used += end;
-            partial.begin_message(header);
-            return partial.add(payload, header.payload_len, header.fin, limits.max);
+            unfinished.begin_message(header);
+            return unfinished.add(payload, header.payload_len, header.fin, limits.max);
         }
         *used += header.len;
-        partial.begin_frame(header);
+        unfinished.begin_frame(header);
         Ok(None)
     }
 }
 
-impl Partial {
+impl Unfinished {
     fn boxed() -> Box<Self> {
         Box::new(Self {
             header: [0; CLIENT_HEADER_BYTES_MAX],
@@ -323,7 +326,7 @@ impl Partial {
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
             empty_fragments: 0,
-            lent: Lent::Nothing,
+            lent: LentPart::Nothing,
         })
     }
 
@@ -331,15 +334,15 @@ impl Partial {
         &self.control[..usize::from(self.control_len)]
     }
 
-    /// Keeps bytes of an incomplete header; the caller has seen that they are too few to be a whole one.
+    /// Keeps bytes of an incomplete header; the caller has checked that they do not complete it.
     fn keep_header(&mut self, bytes: &[u8]) {
         let from = usize::from(self.header_len);
         self.header[from..from + bytes.len()].copy_from_slice(bytes);
         self.header_len += bytes.len() as u8;
     }
 
-    /// Goes on with a header that began in an earlier input.
-    fn take_header(&mut self, rest: &[u8], used: &mut usize, limits: Limits) -> Result<(), ProtocolError> {
+    /// Continues a header that began in an earlier input.
+    fn take_header(&mut self, rest: &[u8], used: &mut usize, limits: MessageLimits) -> Result<(), ProtocolError> {
         let before = usize::from(self.header_len);
         let more = rest.len().min(CLIENT_HEADER_BYTES_MAX - before);
         let mut bytes = self.header;
@@ -361,10 +364,10 @@ impl Partial {
 
     fn begin_frame(&mut self, header: Header) {
         self.begin_message(header);
-        self.frame = Some(Frame { header, arrived: 0 });
+        self.frame = Some(FrameUnderWay { header, arrived: 0 });
     }
 
-    /// At a frame that may be the first of a message.
+    /// Begins a message, if the frame is the first of one.
     fn begin_message(&mut self, header: Header) {
         self.message = Some(match header.opcode {
             opcode if header.compressed => Assembly::compressed(opcode),
@@ -375,19 +378,24 @@ impl Partial {
         self.fragments = 0;
     }
 
-    /// A frame of a message has come that is not its last.
+    /// Counts a frame that is not the last of its message.
     fn count_fragment(&mut self) -> Result<(), ProtocolError> {
         self.fragments += 1;
         let bytes = self.message.as_ref().map_or(0, Assembly::len);
         if self.fragments > EMPTY_FRAGMENTS_MAX + bytes {
-            return Err(ProtocolError { code: CloseCode::TooBig, what: "a message of too many empty fragments" });
+            return Err(ProtocolError { code: CloseCode::TooBig, what: "the message has too many empty fragments" });
         }
         Ok(())
     }
 
-    /// Goes on with the payload of the frame that has begun.
-    fn take_payload(&mut self, rest: &mut [u8], used: &mut usize, max: usize) -> Result<Option<Found>, ProtocolError> {
-        let frame = self.frame.as_mut().expect("the caller has seen it");
+    /// Continues the payload of the frame under way.
+    fn take_payload(
+        &mut self,
+        rest: &mut [u8],
+        used: &mut usize,
+        max: usize,
+    ) -> Result<Option<EventPlace>, ProtocolError> {
+        let frame = self.frame.as_mut().expect("the caller has checked that there is one");
         let missing = frame.header.payload_len - frame.arrived;
         let more = rest.len().min(missing);
         let chunk = &mut rest[..more];
@@ -411,15 +419,21 @@ impl Partial {
         if !complete {
             return Ok(None);
         }
-        self.lent = Lent::Control;
-        Ok(Some(Found::Control(opcode)))
+        self.lent = LentPart::Control;
+        Ok(Some(EventPlace::Control(opcode)))
     }
 
-    /// Adds to the message what has come of a frame's payload, of which `missing` bytes were missing.
+    /// Adds a chunk of a frame's payload to the message; `missing` bytes of the payload were missing before it.
     #[inline]
-    fn add(&mut self, chunk: &[u8], missing: usize, fin: bool, max: usize) -> Result<Option<Found>, ProtocolError> {
+    fn add(
+        &mut self,
+        chunk: &[u8],
+        missing: usize,
+        fin: bool,
+        max: usize,
+    ) -> Result<Option<EventPlace>, ProtocolError> {
         let message = self.message.as_mut().expect("a data frame has begun it");
-        // A final frame bounds the message; before it only the limit does.
+        // The final frame gives the message's size; until then only the limit bounds it.
         let total_max = if fin { message.len() + missing } else { message.bytes_max(max) };
         message.append(chunk, total_max)?;
         if chunk.len() < missing {
@@ -431,17 +445,17 @@ impl Partial {
             return Ok(None);
         }
         message.check_end()?;
-        self.lent = Lent::Message;
-        Ok(Some(Found::Message))
+        self.lent = LentPart::Message;
+        Ok(Some(EventPlace::Message))
     }
 }
 
-/// The event of a whole, unmasked frame that is a message by itself.
+/// The event of a complete, unmasked frame that is a message by itself.
 fn whole_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
     Ok(match opcode {
         Opcode::Text => Event::Text(
             simdutf8::basic::from_utf8(payload)
-                .map_err(|_| ProtocolError::invalid_utf8("a text message is not UTF-8"))?,
+                .map_err(|_| ProtocolError::invalid_utf8("the text message is not UTF-8"))?,
         ),
         Opcode::Binary => Event::Binary(payload),
         Opcode::Ping => Event::Ping(payload),
@@ -451,18 +465,19 @@ fn whole_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, ProtocolErro
     })
 }
 
-/// Reads a whole close payload. The header has shown that it is not one byte.
+/// Reads a complete close payload. A payload of one byte is refused by its header.
 fn close_payload(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else { return Ok(None) };
     let code = u16::from_be_bytes(*code);
     if !may_be_sent(code) {
-        return Err(ProtocolError::violation("a close code that must not be sent"));
+        return Err(ProtocolError::violation("the close code is reserved and must not be sent"));
     }
-    let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::invalid_utf8("a close reason is not UTF-8"))?;
+    let reason =
+        std::str::from_utf8(reason).map_err(|_| ProtocolError::invalid_utf8("the close reason is not UTF-8"))?;
     Ok(Some((code, reason)))
 }
 
-/// Finds what is wrong already in the first bytes of a close payload.
+/// Checks the first bytes of an incomplete close payload.
 fn check_close_so_far(payload: &[u8]) -> Result<(), ProtocolError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else { return Ok(()) };
     let reason = match std::str::from_utf8(reason) {

@@ -1,4 +1,4 @@
-//! The decoder's memory and its borrowed path. Every rule of the protocol is in `tests/wire_vectors`.
+//! The decoder's memory and its borrowing. The rules of the protocol are tested in `tests/wire_vectors`.
 
 use super::*;
 use crate::wire::client::{client_fragment, client_frame};
@@ -30,12 +30,12 @@ fn a_whole_message_is_lent_from_the_input() {
 }
 
 #[test]
-fn memory_follows_what_has_arrived_and_goes_with_the_message() {
+fn memory_grows_with_arrived_bytes_and_is_freed_with_the_message() {
     let mut decoder = Decoder::default();
     let max = 64 << 20;
     let mut header = header_of(Opcode::Binary, max as u64);
     assert_eq!(decoder.next(&mut header, max), Ok(Decoded { used: 14, event: None }));
-    assert!(decoder.held_bytes() < 512, "announcing costs nothing");
+    assert!(decoder.held_bytes() < 512, "an announced length allocates nothing");
 
     let mut sent = 0;
     while sent < max {
@@ -72,13 +72,13 @@ fn tiny_fragments_grow_by_doubling_and_stay_below_the_limit() {
 }
 
 #[test]
-fn empty_fragments_have_an_end() {
+fn empty_fragments_are_limited() {
     let fragment = |opcode, payload: &[u8]| client_fragment(opcode, payload, KEY);
     let begin = fragment(Opcode::Text, b"ab");
     let end = client_frame(Opcode::Continuation, b"c", KEY);
     let stream = |empty: usize| [&begin[..], &fragment(Opcode::Continuation, b"").repeat(empty), &end].concat();
     let mut decoder = Decoder::default();
-    // A message has as many as it likes to, and the next one again.
+    // The limit is per message.
     for _ in 0..2 {
         let mut input = stream(EMPTY_FRAGMENTS_MAX);
         let decoded = decoder.next(&mut input, 10).expect("within the bound");

@@ -1,4 +1,4 @@
-//! Headers as the specification gives them, byte by byte, and what is none.
+//! Headers of the specification, byte by byte, and malformed ones.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn headers_are_read_however_they_are_cut() {
 }
 
 #[test]
-fn what_is_no_header_is_refused_at_its_first_wrong_byte() {
+fn other_bytes_are_refused_at_the_first_wrong_one() {
     for wrong in [
         b"G".as_slice(),
         b"PROXX",
@@ -78,7 +78,7 @@ fn what_is_no_header_is_refused_at_its_first_wrong_byte() {
 }
 
 #[test]
-fn lines_that_make_no_sense_are_refused() {
+fn malformed_lines_are_refused() {
     for rest in [
         "",
         " ",
@@ -122,25 +122,24 @@ fn version_2_is_held_to_its_bounds() {
     }
     assert!(
         matches!(parse(&v2(0x21, 0x21, &[0; 65_535])[..FIXED_BYTES]), Parsed::Malformed(_)),
-        "what is too long is not waited for"
+        "refused before the rest arrives"
     );
 }
 
-/// Same bytes in every run.
-struct Bytes(u64);
+/// Pseudorandom bytes, the same in every run.
+struct RandomBytes(u64);
 
-impl Bytes {
+impl RandomBytes {
     fn next(&mut self) -> u8 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 56) as u8
     }
 }
 
-/// However headers are damaged: what has been judged stays judged, whatever comes after, and never asks for more than the
-/// bound.
+/// A decision about a damaged header never changes when more bytes arrive, and needs no more bytes than the bound.
 #[test]
 fn damaged_headers_are_judged_once_and_within_the_bound() {
-    let mut bytes = Bytes(0x9a5e);
+    let mut bytes = RandomBytes(0x9a5e);
     for round in 0..20_000_u32 {
         let headers = well_formed();
         let mut header = headers[round as usize % headers.len()].0.clone();

@@ -1,15 +1,15 @@
-//! Commands in both forms, held to other readers: serde_json's values, and a reading of the binary form by offsets.
+//! Commands in both forms, compared with other readers: serde_json's values, and the binary form read by offsets.
 
 use roomring::base::ids::check_name;
 use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
 use roomring::wire::binary::{self, command_op};
 use roomring::wire::form::Form;
 use roomring::wire::json::{self, ID_MAX};
-use roomring::wire::protocol::{Command, Request};
+use roomring::wire::protocol::{Ask, Command, Publish, Request};
 use roomring::wire::publication::DataKind;
 use serde_json::Value;
 
-/// What commands are made of.
+/// Fragments of commands.
 pub const WORDS: &[&[u8]] = &[
     b"\"type\":",
     b"\"id\":9007199254740992,",
@@ -29,7 +29,7 @@ pub const WORDS: &[&[u8]] = &[
     b"\xff\xff",
 ];
 
-/// Why serde_json's values refuse what is JSON by RFC 8259: they recurse, hold numbers as floats, and text as UTF-8.
+/// Errors of serde_json's values for valid JSON: they recurse, store numbers as floats, and store text as UTF-8.
 const VALUE_LIMITS: [&str; 4] =
     ["recursion limit", "number out of range", "lone leading surrogate", "unexpected end of hex escape"];
 
@@ -44,7 +44,7 @@ pub fn run_json(input: &[u8]) {
                 Ok(value) => check_command(&request, &value),
                 Err(error) => {
                     let error = error.to_string();
-                    assert!(VALUE_LIMITS.iter().any(|limit| error.contains(limit)), "taken, but {error}");
+                    assert!(VALUE_LIMITS.iter().any(|limit| error.contains(limit)), "accepted, but {error}");
                 }
             }
         }
@@ -56,7 +56,7 @@ pub fn run_json(input: &[u8]) {
     }
 }
 
-/// What was understood is what is written.
+/// Compares a command with its JSON text.
 fn check_command(request: &Request<'_>, value: &Value) {
     assert_eq!(request.reply.id, value["id"].as_u64());
     let kind = value["type"].as_str().expect("a command has a type");
@@ -71,25 +71,30 @@ fn check_command(request: &Request<'_>, value: &Value) {
             assert_eq!(history.is_some(), value["history"].is_u64());
         }
         Command::Leave { room: name } => room(name),
-        Command::Publish { room: name, data, key, echo, ephemeral } => {
+        Command::Ask { room: name, ask: Ask::Publish(Publish { kind, data, key, echo, ephemeral }) } => {
             room(name);
-            assert_eq!(data.kind, DataKind::Json);
-            assert_eq!(serde_json::from_slice::<Value>(data.bytes).expect("JSON of its own"), value["data"]);
+            assert_eq!(*kind, DataKind::Json);
+            assert_eq!(serde_json::from_slice::<Value>(data).expect("JSON of its own"), value["data"]);
             assert_eq!(key.as_deref(), value["key"].as_str());
             assert!(key.as_ref().is_none_or(|key| (1..=KEY_BYTES_MAX).contains(&key.len())));
             assert_eq!((*echo, *ephemeral), (value["echo"] != false, value["ephemeral"] == true));
         }
-        Command::History { room: name, after, before, limit } => {
+        Command::Ask { room: name, ask: Ask::History { after, before, limit } } => {
             room(name);
             assert_eq!((*after, *before), (value["after"].as_u64(), value["before"].as_u64()));
-            assert!(limit.is_none_or(|limit| (1..=PAGE_MAX).contains(&limit)));
+            assert!((1..=PAGE_MAX).contains(limit));
         }
-        Command::Presence { room: name, limit, after } => {
+        Command::Ask { room: name, ask: Ask::Presence { limit, after } } => {
             room(name);
             assert_eq!(after.as_deref(), value["after"].as_str());
-            assert!(limit.is_none_or(|limit| (1..=PAGE_MAX).contains(&limit)));
+            assert!((1..=PAGE_MAX).contains(limit));
+        }
+        Command::Ask { room: name, ask: Ask::Typing { active } } => {
+            room(name);
+            assert_eq!(value["active"], *active);
         }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
+        Command::Identify { .. } | Command::Ask { ask: Ask::Summary, .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
         Command::Ping { .. } => assert_eq!(kind, "ping"),
     }
@@ -141,9 +146,9 @@ pub fn run_binary(input: &[u8]) {
             (room, 20)
         }
         Command::Leave { room } => (room, 4),
-        Command::Publish { room, data, key: None, echo: true, ephemeral: false } => {
+        Command::Ask { room, ask: Ask::Publish(Publish { kind, data, key: None, echo: true, ephemeral: false }) } => {
             let length = usize::from(u16::from_le_bytes([input[4], input[5]]));
-            assert_eq!((data.kind, data.bytes), (DataKind::Binary, &input[6 + length..]));
+            assert_eq!((*kind, &data[..]), (DataKind::Binary, &input[6 + length..]));
             assert_eq!(room.as_bytes(), &input[6..6 + length]);
             return check_name(room).expect("names are checked");
         }

@@ -253,12 +253,10 @@ fn keys_that_are_configured_no_longer_count_for_nothing() {
         (format!("jwks = {set:?}"), [401, 401, 101, 401]),
         (format!("public_key_file = {one:?}"), [101, 401, 401, 401]),
     ] {
-        let told = server.stderr.get().matches("the keys of tokens have been read again").count();
+        let told = server.stderr.get().matches("token keys reloaded").count();
         file("several.toml", &text(&keys));
         server.signal("HUP");
-        eventually("it is done", || {
-            (server.stderr.get().matches("the keys of tokens have been read again").count() > told).then_some(())
-        });
+        eventually("it is done", || (server.stderr.get().matches("token keys reloaded").count() > told).then_some(()));
         eventually(&keys, || (taken() == expected).then_some(()));
     }
 }
@@ -303,15 +301,15 @@ fn a_hang_up_changes_secret_and_expectations_at_once_or_not_at_all() {
         server.signal("HUP");
         eventually(word, || (server.stderr.get().matches(word).count() > told).then_some(()));
     };
-    hang_up(&text("second", "public_key_file = \"/no/such/file.pem\"\n"), "the configuration is kept as it was");
+    hang_up(&text("second", "public_key_file = \"/no/such/file.pem\"\n"), "keeping the previous configuration");
     assert_eq!((status_of(&server, &first), status_of(&server, &second)), (101, 401), "nothing has changed");
-    hang_up(&text("second", ""), "the keys of tokens have been read again");
+    hang_up(&text("second", ""), "token keys reloaded");
     eventually("every core has the new secret", || {
         let both = (0..8).all(|_| (status_of(&server, &first), status_of(&server, &second)) == (401, 101));
         both.then_some(())
     });
     client.publish("a", json!("still here"));
-    hang_up(&text("second", "audience = \"chat\"\n"), "the keys of tokens have been read again");
+    hang_up(&text("second", "audience = \"chat\"\n"), "token keys reloaded");
     eventually("the audience is asked for", || (status_of(&server, &second) == 401).then_some(()));
     // A mode is for the next start: nobody is let in by it meanwhile.
     hang_up("[auth]\nmode = \"open\"\n", "needs_restart");

@@ -3,10 +3,11 @@
 
 use roomring::base::ids::{RoomName, UserName};
 use roomring::base::limits::PAGE_MAX;
-use roomring::engine::call::{Answer, Call, ConnOrder, RoomAsk, RoomOrder};
+use roomring::engine::call::{Call, CallAnswer, ConnOrder, RoomOrder};
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
+use roomring::wire::protocol::{Answer, Ask};
 
 use super::super::link::CoreAt;
 use super::super::node::Standing;
@@ -37,18 +38,19 @@ impl World {
         let limit = self.calls.range(1, LIMIT_MAX) as u32;
         let name = self.calls.pick(&self.rooms).clone();
         let room = RoomName::new(&name).expect("rooms have valid names");
+        let from = UserName::new("server").expect("valid");
         let is_owned = usize::from(owner_of(&name, self.profile.cores).0) == at.core;
         match self.calls.below(7) {
             0 => Call::Rooms { from: 0, limit, order: RoomOrder::Place },
             1 => Call::Rooms { from: 0, limit, order: *self.calls.pick(&[RoomOrder::Members, RoomOrder::Rate]) },
             2 => Call::Connections { from: 0, limit, order: ConnOrder::Queued, user: None, room: None },
             3 => Call::Connections { from: 0, limit, order: ConnOrder::Slot, user: None, room: Some(room) },
-            4 if is_owned => Call::Room { room, ask: RoomAsk::Members { after: None, limit } },
+            4 if is_owned => Call::Room { room, from, ask: Ask::Presence { after: None, limit } },
             5 if is_owned => {
-                let ask = RoomAsk::History { after: None, before: None, limit: PAGE_MAX };
-                Call::Room { room, ask }
+                let ask = Ask::History { after: None, before: None, limit: PAGE_MAX };
+                Call::Room { room, from, ask }
             }
-            6 if is_owned => Call::Room { room, ask: RoomAsk::Summary },
+            6 if is_owned => Call::Room { room, from, ask: Ask::Summary },
             _ => Call::Kick { room, user: UserName::new("nobody here").expect("valid"), from: 0 },
         }
     }
@@ -58,17 +60,17 @@ impl World {
             let was_asked = self.nodes[at.node].cores[at.core].asked.remove(&token);
             self.judge.check(was_asked, || format!("{at:?}: call {token} is answered and was not asked: {answer:?}"));
             let fits = match &answer {
-                Answer::Rooms { rooms, .. } => rooms.len() as u64 <= LIMIT_MAX,
-                Answer::Connections { connections, .. } => connections.len() as u64 <= LIMIT_MAX,
-                Answer::Members { total, users } => users.len() as u64 <= LIMIT_MAX.min(*total),
-                Answer::History { head, first_seq, messages } => {
+                CallAnswer::Rooms { rooms, .. } => rooms.len() as u64 <= LIMIT_MAX,
+                CallAnswer::Connections { connections, .. } => connections.len() as u64 <= LIMIT_MAX,
+                CallAnswer::Room(Answer::Presence { total, users }) => users.len() as u64 <= LIMIT_MAX.min(*total),
+                CallAnswer::Room(Answer::History { head, first_seq, messages }) => {
                     let seqs: Vec<u64> = messages.iter().map(|message| message.seq).collect();
                     let is_run = seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]);
                     is_run && seqs.iter().all(|seq| (*first_seq..=head.seq).contains(seq))
                 }
-                Answer::Ended { count, .. } => *count == 0,
-                Answer::Room(_) | Answer::Refused { .. } => true,
-                Answer::Published { .. } => false,
+                CallAnswer::Ended { count, .. } => *count == 0,
+                CallAnswer::Room(Answer::Summary(_) | Answer::Refused(_)) => true,
+                CallAnswer::Room(Answer::Published { .. } | Answer::Typing) => false,
             };
             self.judge.check(fits, || format!("{at:?}: call {token} is answered wrongly: {answer:?}"));
         }

@@ -57,7 +57,7 @@ fn sockets_without_a_request_count_for_the_rate_of_their_address() {
     }
     one.pass(10_000);
     one.pass(10_000);
-    assert_eq!((one.engine.limiter.entries(), one.engine.home.too_often.len()), (0, 0));
+    assert_eq!((one.engine.counted(), one.engine.home.lobby.over_rate()), (0, 0));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn one_bound_holds_for_every_socket_that_is_no_websocket_and_none_that_is_makes_
     let settings =
         Settings { cores: 1, sockets_max: u32::MAX, max_connections_per_core: 1_000, ..Settings::for_tests() };
     let mut one = One::with(settings);
-    let half_open = |one: &One| one.engine.home.sockets - one.engine.home.websockets;
+    let half_open = |one: &One| one.engine.home.slots.half_open();
     // The oldest of all are WebSockets: open, and told to go.
     for slot in 0..20 {
         one.handle(accepted(slot));

@@ -176,7 +176,7 @@ fn an_answer_that_waits_for_another_core_reaches_whoever_has_ended_its_stream() 
 }
 
 /// Brings a connection somewhere.
-type Stage<'a> = &'a dyn Fn(&mut One);
+type SocketStage<'a> = &'a dyn Fn(&mut One);
 
 #[test]
 fn whatever_io_can_no_longer_read_is_half_closed_and_waited_for() {
@@ -185,7 +185,7 @@ fn whatever_io_can_no_longer_read_is_half_closed_and_waited_for() {
         let whom = Whom::User(UserName::new("ann").expect("valid"));
         one.handle(Input::Call { token: 1, call: Call::Disconnect { whom, from: 0, reason: None } });
     };
-    let stages: [(&str, Stage<'_>); 6] = [
+    let stages: [(&str, SocketStage<'_>); 6] = [
         ("nothing heard", &|one| one.handle(accepted(0))),
         ("half a head", &|one| {
             one.handle(accepted(0));
@@ -226,7 +226,7 @@ fn whatever_io_can_no_longer_read_is_half_closed_and_waited_for() {
                 _ => {}
             }
             assert_eq!(one.output.closes, [0], "{stage}, {how}");
-            assert_eq!((one.engine.open_slots(), one.engine.home.heads_bytes), (0, 0), "{stage}");
+            assert_eq!((one.engine.open_slots(), one.engine.home.lobby.heads.bytes()), (0, 0), "{stage}");
         }
     }
 }

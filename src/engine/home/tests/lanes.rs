@@ -4,10 +4,10 @@ use super::limits::text;
 use super::*;
 use crate::base::ids::UserName;
 use crate::base::limits::LANE_BYTES_MAX;
-use crate::engine::limiter::core_of_user;
 use crate::engine::placement::owner_of;
 use crate::engine::rates::Rate;
 use crate::engine::settings::Limits;
+use crate::engine::user::core_of_user;
 
 const CORES: u16 = 3;
 /// The core of the connection; its room is on the first core and its user is counted on the last.
@@ -55,7 +55,7 @@ impl Three {
 }
 
 #[test]
-fn what_was_passed_by_the_limiter_does_not_enter_a_full_lane() {
+fn what_was_passed_by_a_users_core_does_not_enter_a_full_lane() {
     let is_counted_last = |name: &String| core_of_user(&UserName::new(name).expect("valid"), CORES) == CoreId(2);
     let user = (0..).map(|number| format!("user{number}")).find(is_counted_last).expect("some are");
     let room = (0..).map(|number| format!("room{number}")).find(|room| owner_of(room, CORES) == CoreId(0));

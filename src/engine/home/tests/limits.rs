@@ -111,7 +111,7 @@ fn the_pace_of_a_connection_that_rests_is_forgotten() {
     for _ in 0..=heartbeat_ms / TICK_MS {
         one.pass(TICK_MS);
     }
-    assert!(one.engine.home.paces.is_empty());
+    assert_eq!(one.engine.home.paces.len(), 0);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn connections_over_a_limit_are_refused_before_the_upgrade_and_counted_out_when_
         one.handle(Input::Disconnected { slot });
     }
     one.turn();
-    assert_eq!(one.engine.limiter.entries(), 0);
+    assert_eq!(one.engine.counted(), 0);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn other_limits_hold_at_once_and_close_nobody() {
     one.turn();
     assert_eq!(one.output.ended.last().map(|ended| (ended.conn.slot, ended.cause)), Some((0, "idle timeout")));
     one.pass(TICK_MS);
-    assert_eq!(one.engine.limiter.entries(), 0, "everybody counted has been counted out");
+    assert_eq!(one.engine.counted(), 0, "everybody counted has been counted out");
 }
 
 fn limits_of(one: &One) -> Limits {
@@ -337,7 +337,7 @@ impl Two {
             self.handle(1, Input::Tick);
             self.now.mono_us += 10_000_000;
         }
-        assert_eq!(self.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+        assert_eq!(self.engines.each_ref().map(|engine| engine.counted()), [0, 0], "{user}");
     }
 
     pub(super) fn open(&mut self, core: usize, slot: u32, user: &str) -> String {
@@ -407,7 +407,7 @@ fn a_users_window_and_connections_that_were_open_before_are_counted_over_cores()
         two.now.mono_us += 2_000_000;
         two.handle(0, Input::Tick);
         two.handle(1, Input::Tick);
-        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+        assert_eq!(two.engines.each_ref().map(|engine| engine.counted()), [0, 0], "{user}");
     }
 }
 
@@ -443,7 +443,7 @@ fn a_socket_that_ends_while_it_waits_is_counted_nowhere() {
         }
         two.handle(0, Input::Tick);
         two.handle(1, Input::Tick);
-        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+        assert_eq!(two.engines.each_ref().map(|engine| engine.counted()), [0, 0], "{user}");
     }
 }
 
@@ -463,7 +463,7 @@ fn who_waited_while_the_server_filled_is_turned_away_and_counted_nowhere() {
         two.handle(0, Input::Tick);
         assert_eq!(two.engines[0].open_slots(), 1, "{user}");
         two.handle(0, Input::Disconnected { slot: 0 });
-        assert_eq!(two.engines.each_ref().map(|engine| engine.limiter.entries()), [0, 0], "{user}");
+        assert_eq!(two.engines.each_ref().map(|engine| engine.counted()), [0, 0], "{user}");
     }
 }
 

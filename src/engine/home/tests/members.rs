@@ -2,7 +2,7 @@
 
 use crate::base::ids::{CoreId, UserName};
 use crate::base::limits::{LANE_HOPS_MAX, UNANSWERED_MAX};
-use crate::engine::call::{Answer, Call};
+use crate::engine::call::{Call, CallAnswer};
 use crate::engine::input::Input;
 use crate::engine::machine::Machine;
 use crate::engine::placement::owner_of;
@@ -41,7 +41,7 @@ fn kick(machine: &mut Machine, room: &str, user: &str) {
     let user = UserName::new(user).expect("valid");
     let room = crate::base::ids::RoomName::new(room).expect("valid");
     let token = machine.ask(0, Call::Kick { room, user, from: 0 });
-    let Some(Answer::Ended { count: 1, .. }) = machine.outputs[0].answers.pop().map(|(_, answer)| answer) else {
+    let Some(CallAnswer::Ended { count: 1, .. }) = machine.outputs[0].answers.pop().map(|(_, answer)| answer) else {
         panic!("call {token} puts nobody out")
     };
 }
@@ -243,7 +243,7 @@ fn leaves_that_meet_a_full_lane_are_kept_and_done() {
         }
     }
     machine.pass(1_000);
-    let limiters: usize = machine.engines.iter().map(|engine| engine.limiter.entries()).sum();
+    let limiters: usize = machine.engines.iter().map(|engine| engine.counted()).sum();
     assert_eq!(limiters, 0, "whoever counted them has heard of all of them");
     assert_eq!(machine.engines[0].home.late.due_us, None);
 }

@@ -2,13 +2,16 @@
 
 mod addresses;
 mod crowd;
+mod dialects;
 mod ends;
 mod flow;
+mod greeting;
 mod lanes;
 mod limits;
 mod machine;
 mod members;
 mod memory;
+mod opening;
 mod presence;
 mod refusing;
 mod tokens;
@@ -88,6 +91,13 @@ impl One {
     }
 }
 
+impl Engine {
+    /// Addresses and users that are remembered.
+    fn counted(&self) -> usize {
+        self.limiter.entries() + self.users.entries()
+    }
+}
+
 #[test]
 fn the_answer_to_a_close_is_the_last_send() {
     let mut one = One::new();
@@ -127,11 +137,10 @@ fn heads_in_parts_are_kept_as_long_as_they_may_come() {
     assert!(sends.len() == 1 && sends[0].slot == 1 && sends[0].bytes.starts_with(b"HTTP/1.1 101"), "{sends:?}");
     // The deadline of a head that came is let go of by the next connection, that of one that has not come stays.
     one.handle(accepted(2));
-    assert_eq!(one.engine.home.timers.heads.len(), 3, "slot 0 still waits before it");
+    assert_eq!(one.engine.home.lobby.awaited().len(), 3, "slot 0 still waits before it");
     one.handle(Input::Disconnected { slot: 0 });
     one.handle(accepted(3));
-    let awaited: Vec<u32> = one.engine.home.timers.heads.iter().map(|(_, slot, _)| *slot).collect();
-    assert_eq!(awaited, [2, 3]);
+    assert_eq!(one.engine.home.lobby.awaited(), [2, 3]);
     one.pass(HEAD_TIMEOUT_MS + TICK_MS);
     one.turn();
     assert_eq!(one.output.closes, [0, 2, 3]);
@@ -235,7 +244,7 @@ fn parts_of_heads_are_bounded_together() {
     for slot in 1..=fit {
         one.handle(Input::Disconnected { slot });
     }
-    assert_eq!((one.engine.home.heads_bytes, one.engine.budget.used()), (0, 0));
+    assert_eq!((one.engine.home.lobby.heads.bytes(), one.engine.budget.used()), (0, 0));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_status_that_had_no_room_is_told_later_and_closes_nobody() {
             }
             machine.command(cores - 1, 3, r#"{"type":"leave","room":"a"}"#);
             machine.pass(1_000);
-            assert!(machine.engines[0].home.behind.len() == 1, "{policy:?}");
+            assert!(machine.engines[0].home.uninformed.members.len() == 1, "{policy:?}");
             machine.let_socket_go(0, 0);
             machine.pass(1_000);
             let (users, _) = told(&machine.heard(0, 0));
@@ -77,7 +77,7 @@ fn a_status_that_had_no_room_is_told_later_and_closes_nobody() {
             assert!(machine.closed.is_empty() && machine.outputs[0].ended.is_empty(), "{policy:?}");
             let home = &machine.engines[0].home;
             assert!(
-                home.behind.is_empty()
+                home.uninformed.members.is_empty()
                     && home.audiences.find("a").is_some_and(|index| { home.audiences.at(index).missed.is_none() })
             );
         }
@@ -110,7 +110,7 @@ fn whoever_leaves_misses_nothing_and_leaves_nothing_charged() {
         } else {
             machine.handle(0, crate::engine::input::Input::Disconnected { slot: 0 });
         }
-        assert!(machine.engines[0].home.behind.is_empty());
+        assert!(machine.engines[0].home.uninformed.members.is_empty());
         machine.pass(1_000);
         machine.handle(0, crate::engine::input::Input::Disconnected { slot: 0 });
         for slot in 1..5 {

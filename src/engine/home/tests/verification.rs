@@ -20,9 +20,9 @@ use crate::engine::rates::Rate;
 use crate::engine::settings::Limits;
 
 /// A key of an identity provider.
-struct Key(KeyPair);
+struct ProviderKey(KeyPair);
 
-impl Key {
+impl ProviderKey {
     fn new() -> Self {
         Self(KeyPair::generate_for(&PKCS_ED25519).expect("a key"))
     }
@@ -39,13 +39,13 @@ impl Key {
     }
 }
 
-fn material(keys: &[(&Key, Option<&str>)]) -> Material {
-    let jwk = |(Key(pair), id): &(&Key, Option<&str>)| json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(pair.public_key_raw()), "kid": id});
+fn material(keys: &[(&ProviderKey, Option<&str>)]) -> Material {
+    let jwk = |(ProviderKey(pair), id): &(&ProviderKey, Option<&str>)| json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(pair.public_key_raw()), "kid": id});
     let set = json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()});
     Material::from_key_set(&set.to_string()).expect("good keys")
 }
 
-fn set(keys: &[(&Key, Option<&str>)], renewal: Renewal) -> Input<'static> {
+fn set(keys: &[(&ProviderKey, Option<&str>)], renewal: Renewal) -> Input<'static> {
     Input::Keys(Arc::new(Keys::new(material(keys), Expected::default(), renewal)))
 }
 
@@ -88,7 +88,7 @@ fn an_upgrade_whose_key_may_yet_come_waits_for_it() {
     }
     let mut one = guarded(0);
     one.handle(Input::Keys(keys("other", 0, Renewal::Awaited)));
-    let key = Key::new();
+    let key = ProviderKey::new();
     let query = format!("room=a&token={}", key.token(Some("k")));
     assert_eq!(one.connect(0, &query), "");
     // What a client sends on is kept as well, and served after the answer.
@@ -115,7 +115,7 @@ fn who_came_while_keys_were_being_read_waits_for_the_next() {
     one.handle(Input::Keys(read_at(came_ms)));
     assert!(one.said().starts_with("HTTP/1.1 401 "));
     // A key that is there already is one, whenever it was read.
-    let key = Key::new();
+    let key = ProviderKey::new();
     assert_eq!(one.connect(1, &format!("token={}", key.token(None))), "");
     let keys = Keys::new(material(&[(&key, None)]), Expected::default(), Renewal::Renewed).as_of(0);
     one.handle(Input::Keys(Arc::new(keys)));
@@ -139,7 +139,7 @@ fn a_client_that_waits_for_keys_cannot_send_without_end() {
 /// However a new key comes beside old ones, a token that it signed waits for it: at an upgrade and at a refresh alike.
 #[test]
 fn a_signature_that_fits_no_key_waits_for_a_key_that_does() {
-    let (old, new, fixed) = (Key::new(), Key::new(), Key::new());
+    let (old, new, fixed) = (ProviderKey::new(), ProviderKey::new(), ProviderKey::new());
     for (why, before, after, id) in [
         ("an unknown kid", vec![(&old, Some("1"))], vec![(&new, Some("2"))], Some("2")),
         ("a key without kid beside", vec![(&old, Some("1")), (&fixed, None)], vec![(&new, Some("2"))], Some("2")),
@@ -166,7 +166,7 @@ fn a_signature_that_fits_no_key_waits_for_a_key_that_does() {
 
 #[test]
 fn what_no_key_can_mend_is_refused_at_once() {
-    let (known, strange) = (Key::new(), Key::new());
+    let (known, strange) = (ProviderKey::new(), ProviderKey::new());
     let expected = || Expected { audience: "chat".to_owned(), ..Expected::default() };
     let keys = |renewal| {
         let secret = Material::from_secret("other");
@@ -201,7 +201,7 @@ fn what_no_key_can_mend_is_refused_at_once() {
 
 #[test]
 fn a_token_is_tried_on_each_key_once() {
-    let (known, strange) = ([Key::new(), Key::new(), Key::new()], Key::new());
+    let (known, strange) = ([ProviderKey::new(), ProviderKey::new(), ProviderKey::new()], ProviderKey::new());
     let before: Vec<_> = known.iter().map(|key| (key, None)).collect();
     let mut one = guarded(0);
     one.handle(set(&before, Renewal::Renewed));
@@ -215,7 +215,7 @@ fn a_token_is_tried_on_each_key_once() {
     assert!(one.said().starts_with("HTTP/1.1 101 "));
     assert_eq!(one.checks(), 7, "on the new key alone");
     // Keys that were replaced before it was tried on them are no reason to pass over what came since.
-    assert_eq!((one.refresh(1, 1, &Key::new().token(None)).as_str(), one.checks()), ("", 11));
+    assert_eq!((one.refresh(1, 1, &ProviderKey::new().token(None)).as_str(), one.checks()), ("", 11));
     one.handle(set(&[(&known[0], None)], Renewal::Renewed));
     one.handle(set(&[(&known[0], None), (&known[1], None)], Renewal::Renewed));
     assert!(one.said().contains(r#""code":"invalid_token""#));
@@ -224,7 +224,7 @@ fn a_token_is_tried_on_each_key_once() {
 
 #[test]
 fn replies_about_tokens_keep_their_order() {
-    let (old, new) = (Key::new(), Key::new());
+    let (old, new) = (ProviderKey::new(), ProviderKey::new());
     let mut one = guarded(0);
     one.handle(set(&[(&old, Some("1"))], Renewal::Renewed));
     one.connect(0, &format!("token={}", old.token(Some("1"))));
@@ -244,7 +244,7 @@ fn replies_about_tokens_keep_their_order() {
 
 #[test]
 fn a_connection_has_few_refreshes_that_wait() {
-    let (known, strange) = (Key::new(), Key::new());
+    let (known, strange) = (ProviderKey::new(), ProviderKey::new());
     let mut one = guarded(0);
     one.handle(set(&[(&known, Some("1"))], Renewal::Renewed));
     one.connect(0, &format!("token={}", known.token(Some("1"))));
@@ -271,7 +271,7 @@ fn a_connection_has_few_refreshes_that_wait() {
 
 #[test]
 fn a_refresh_without_any_keys_is_told_to_try_again() {
-    let key = Key::new();
+    let key = ProviderKey::new();
     let mut one = guarded(0);
     one.handle(set(&[(&key, None)], Renewal::Renewed));
     one.connect(0, &format!("token={}", key.token(None)));
@@ -316,7 +316,7 @@ fn refresh_frame(id: u32, token: &str) -> Vec<u8> {
 /// Good tokens cost as much as bad ones: each connection may cause so many signature checks.
 #[test]
 fn a_refresh_takes_as_many_checks_as_keys_may_have_signed_it() {
-    let keys: Vec<Key> = (0..TOKEN_KEYS_TRIED_MAX).map(|_| Key::new()).collect();
+    let keys: Vec<ProviderKey> = (0..TOKEN_KEYS_TRIED_MAX).map(|_| ProviderKey::new()).collect();
     for (count, named) in [(1, false), (TOKEN_KEYS_TRIED_MAX, false), (TOKEN_KEYS_TRIED_MAX, true)] {
         let ids: Vec<String> = (0..count).map(|number| number.to_string()).collect();
         let known: Vec<_> = keys.iter().zip(&ids).map(|(key, id)| (key, named.then_some(id.as_str()))).collect();
@@ -347,9 +347,9 @@ fn a_refresh_takes_as_many_checks_as_keys_may_have_signed_it() {
 /// Whether at upgrades or at refreshes: checks of tokens that were not good take upgrades from the rate of the address.
 #[test]
 fn bad_tokens_take_from_the_rate_of_their_address() {
-    let keys: Vec<Key> = (0..8).map(|_| Key::new()).collect();
+    let keys: Vec<ProviderKey> = (0..8).map(|_| ProviderKey::new()).collect();
     let known: Vec<_> = keys.iter().map(|key| (key, None)).collect();
-    let (good, bad) = (format!("token={}", keys[7].token(None)), Key::new().token(None));
+    let (good, bad) = (format!("token={}", keys[7].token(None)), ProviderKey::new().token(None));
     let limits = Limits { connect_rate_per_ip: Rate::new(8, 1_000), ..Limits::default() };
     let start = || {
         let mut one = One::with(Settings { cores: 1, limits: limits.clone(), ..Settings::for_tests() });
@@ -386,7 +386,7 @@ fn bad_tokens_take_from_the_rate_of_their_address() {
 /// Everybody's tokens wait for one key: when it comes they are judged a few in each turn, in the order in which they came.
 #[test]
 fn tokens_that_have_waited_are_judged_a_few_in_each_turn() {
-    let (old, new) = (Key::new(), Key::new());
+    let (old, new) = (ProviderKey::new(), ProviderKey::new());
     let mut one = guarded(0);
     one.handle(set(&[(&old, None)], Renewal::Renewed));
     let query = format!("token={}", new.token(None));
@@ -418,7 +418,7 @@ fn tokens_that_have_waited_are_judged_a_few_in_each_turn() {
 /// A flood of tokens that nobody signed: it does not take the places of others, nor their keys, and asks for few.
 #[test]
 fn a_flood_of_strange_tokens_starves_nobody() {
-    let (old, new, strange) = (Key::new(), Key::new(), Key::new());
+    let (old, new, strange) = (ProviderKey::new(), ProviderKey::new(), ProviderKey::new());
     let mut one = guarded(0);
     one.handle(set(&[(&old, None)], Renewal::Renewed));
     let (good, bad) = (format!("token={}", old.token(None)), format!("token={}", strange.token(None)));

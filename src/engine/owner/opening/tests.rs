@@ -30,25 +30,17 @@ fn leave(slot: u32) -> ToOwner {
 }
 
 fn publish(slot: u32) -> ToOwner {
-    ToOwner::Publish {
-        room: room(),
-        member: member(slot),
-        kind: DataKind::Json,
-        data: Bytes::from_static(b"12345"),
-        key: None,
-        echo: true,
-        ephemeral: false,
-        arrived_us: 0,
-        trace: None,
-        reply: REPLY,
-    }
+    let data = Bytes::from_static(b"12345");
+    let publish = Publish { kind: DataKind::Json, data, key: None, echo: true, ephemeral: false };
+    let (MemberRef { conn, user, .. }, ask) = (member(slot), Ask::Publish(publish));
+    ToOwner::Ask { room: room(), conn, user, ask, arrived_us: 0, trace: None, reply: REPLY }
 }
 
 fn waiting(opening: Opening) -> Vec<String> {
     let waiting = opening.into_waiting().map(|hop| match hop {
         Waiting::Hop(ToOwner::Join { member, away, .. }) => format!("join {} {away}", member.conn.slot),
         Waiting::Hop(ToOwner::Leave { member, .. }) => format!("leave {}", member.conn.slot),
-        Waiting::Hop(ToOwner::Publish { member, .. }) => format!("publish {}", member.conn.slot),
+        Waiting::Hop(ToOwner::Ask { conn, .. }) => format!("publish {}", conn.slot),
         other => panic!("not pushed here: {other:?}"),
     });
     waiting.collect()

@@ -106,14 +106,7 @@ fn a_page_is_bounded_in_bytes_and_what_a_join_brings_in_number_only() {
     world.own();
     world.join_from(4, recover(3, None), None);
     assert_eq!(world.own(), ["4 recovered at 4 [4] of 4"]);
-    world.hop(ToOwner::History {
-        room: room(),
-        conn: conn(1),
-        after: Some(3),
-        before: None,
-        limit: PAGE_MAX,
-        reply: REPLY,
-    });
+    world.ask(1, Ask::History { after: Some(3), before: None, limit: PAGE_MAX });
     assert_eq!(world.own(), ["1 history [4] of 1..4"], "a page of history always gets further");
 }
 
@@ -139,8 +132,8 @@ fn who_is_no_member_gets_nothing() {
         }
         world.publish(2);
         world.join_again(2);
-        world.hop(ToOwner::History { room: room(), conn: conn(2), after: None, before: None, limit: 1, reply: REPLY });
-        world.hop(ToOwner::Presence { room: room(), conn: conn(2), limit: 1, after: None, reply: REPLY });
+        world.ask(2, Ask::History { after: None, before: None, limit: 1 });
+        world.ask(2, Ask::Presence { after: None, limit: 1 });
         world.hop(ToOwner::Away { room: room(), conn: conn(2), user: user(1), away: true });
         world.gone(2);
         world.leave(2);
@@ -175,7 +168,7 @@ fn without_presence_an_empty_room_goes_at_once() {
     let mut world = World::new(|_, rooms| rooms.presence = false);
     world.join(1);
     world.join_from(2, None, None);
-    world.hop(ToOwner::Presence { room: room(), conn: conn(1), limit: 1, after: None, reply: REPLY });
+    world.ask(1, Ask::Presence { after: None, limit: 1 });
     assert_eq!(world.own(), ["1 joined at 0 [] of 1", "2 joined at 0 [] of 2", "1 forbidden"]);
     world.gone(1);
     world.gone(2);
@@ -329,8 +322,7 @@ fn history_is_read_in_pages() {
         (None, None, 0, "[12]"),
         (Some(12), None, 9, "[]"),
     ] {
-        let (room, conn) = (room(), conn(1));
-        world.hop(ToOwner::History { room, conn, after, before, limit, reply: REPLY });
+        world.ask(1, Ask::History { after, before, limit });
         assert_eq!(world.own(), [format!("1 history {answer} of 3..12")], "{after:?} {before:?} {limit}");
     }
 }
@@ -340,7 +332,7 @@ fn a_room_without_history_says_so() {
     let mut world = World::new(|_, rooms| rooms.history_size = 0);
     world.join(1);
     world.publish(1);
-    world.hop(ToOwner::History { room: room(), conn: conn(1), after: None, before: None, limit: 1, reply: REPLY });
+    world.ask(1, Ask::History { after: None, before: None, limit: 1 });
     assert_eq!(world.own(), ["1 joined at 0 [] of 1", "message 1", "1 published 1", "1 history_unavailable"]);
 }
 
@@ -351,7 +343,6 @@ fn presence_is_read_in_pages() {
         world.join(slot);
     }
     world.own();
-    let (room, conn, after) = (room(), conn(2), Some("u1".into()));
-    world.hop(ToOwner::Presence { room, conn, limit: 1, after, reply: REPLY });
+    world.ask(2, Ask::Presence { after: Some("u1".into()), limit: 1 });
     assert_eq!(world.own(), ["2 presence u2 of 3"]);
 }

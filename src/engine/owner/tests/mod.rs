@@ -8,6 +8,7 @@ mod publishing;
 mod retention;
 mod seeded;
 mod store;
+mod typing;
 
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ use super::*;
 use crate::base::ids::Position;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
-use crate::engine::hop::{Delivery, Hop, ToHome};
+use crate::engine::hop::{Delivery, Hop, MemberRef, ToHome};
 use crate::engine::link_port::LinkFailure;
 use crate::engine::owner::room::tests::START;
 use crate::engine::record::{Record, Stretch};
@@ -23,7 +24,7 @@ use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
 use crate::engine::store_port::KeptKey;
 use crate::engine::trace::Span;
 use crate::wire::form::{Form, Frames};
-use crate::wire::protocol::{Recover, ReplyTo};
+use crate::wire::protocol::{Answer, Ask, Publish, Recover, ReplyTo};
 use crate::wire::publication::{DataKind, Publication};
 
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
@@ -37,7 +38,7 @@ struct World {
     spans: Vec<Span>,
     link: Vec<LinkRequest>,
     store: Vec<StoreRequest>,
-    answers: Vec<(u64, Answer)>,
+    answers: Vec<(u64, CallAnswer)>,
     counters: CoreCounters,
     budget: Budget,
     packer: Packer,
@@ -141,7 +142,7 @@ impl World {
     }
 
     fn page(&mut self, slot: u32) {
-        self.hop(ToOwner::Presence { room: room(), conn: conn(slot), limit: 9, after: None, reply: REPLY });
+        self.ask(slot, Ask::Presence { after: None, limit: 9 });
     }
 
     fn publish(&mut self, slot: u32) {
@@ -153,22 +154,19 @@ impl World {
     }
 
     fn publish_with(&mut self, slot: u32, change: impl FnOnce(&mut Publish)) {
-        let MemberRef { conn, user, .. } = member(slot);
-        let mut publish = Publish {
-            asker: Asker::Connection { conn, reply: REPLY },
-            from: user,
-            kind: DataKind::Json,
-            data: Bytes::from_static(b"\"hi\""),
-            key: None,
-            echo: true,
-            ephemeral: false,
-            arrived_us: self.now.mono_us,
-            trace: None,
-        };
+        let data = Bytes::from_static(b"\"hi\"");
+        let mut publish = Publish { kind: DataKind::Json, data, key: None, echo: true, ephemeral: false };
         change(&mut publish);
-        let Publish { kind, data, key, echo, ephemeral, arrived_us, trace, .. } = publish;
-        let (room, member, reply) = (room(), member(slot), REPLY);
-        self.hop(ToOwner::Publish { room, member, kind, data, key, echo, ephemeral, arrived_us, trace, reply });
+        self.ask(slot, Ask::Publish(publish));
+    }
+
+    fn ask(&mut self, slot: u32, ask: Ask) {
+        self.ask_with(member(slot), ask, REPLY);
+    }
+
+    fn ask_with(&mut self, MemberRef { conn, user, .. }: MemberRef, ask: Ask, reply: ReplyTo) {
+        let (room, arrived_us, trace) = (room(), self.now.mono_us, None);
+        self.hop(ToOwner::Ask { room, conn, user, ask, arrived_us, trace, reply });
     }
 
     /// Time passes; every tick that is wanted in it comes.
@@ -309,21 +307,8 @@ fn describe(hop: &Hop) -> String {
         }
         ToHome::Left { conn, .. } => format!("{} left", conn.slot),
         ToHome::Expelled { conn, .. } => format!("{} expelled", conn.slot),
-        ToHome::Published { conn, position: (_, seq), duplicate, .. } => {
-            let seq = seq.map_or("ephemeral".to_owned(), |seq| seq.to_string());
-            format!("{} published {seq}{}", conn.slot, if *duplicate { " again" } else { "" })
-        }
-        ToHome::History { conn, head, first_seq, messages, .. } => {
-            format!("{} history {:?} of {first_seq}..{}", conn.slot, seqs(messages), head.seq)
-        }
-        ToHome::Presence { conn, total, users, .. } => {
-            let users: Vec<_> = users.iter().map(|user| user.user.to_string()).collect();
-            format!("{} presence {} of {total}", conn.slot, users.join(","))
-        }
-        ToHome::Refused { conn, unjoin, code, retry_after_ms, .. } => {
-            let retry = retry_after_ms.map_or(String::new(), |ms| format!(" for {ms}"));
-            format!("{} {}{retry}{}", conn.slot, code.as_str(), if *unjoin { " unjoin" } else { "" })
-        }
+        ToHome::Answer { conn, answer, .. } => format!("{} {}", conn.slot, describe_answer(answer)),
+        ToHome::JoinRefused { conn, refusal, .. } => format!("{} {} unjoin", conn.slot, describe_refusal(refusal)),
         ToHome::Deliver { delivery, .. } => {
             let publication = &delivery.publication;
             let except = publication.except;
@@ -352,4 +337,28 @@ fn describe(hop: &Hop) -> String {
             format!("new epoch at {} {:?} of {members}", head.seq, seqs(messages))
         }
     }
+}
+
+fn describe_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Published { seq, duplicate, .. } => {
+            let seq = seq.map_or("ephemeral".to_owned(), |seq| seq.to_string());
+            format!("published {seq}{}", if *duplicate { " again" } else { "" })
+        }
+        Answer::History { head, first_seq, messages } => {
+            format!("history {:?} of {first_seq}..{}", seqs(messages), head.seq)
+        }
+        Answer::Presence { total, users } => {
+            let users: Vec<_> = users.iter().map(|user| user.user.to_string()).collect();
+            format!("presence {} of {total}", users.join(","))
+        }
+        Answer::Refused(refusal) => describe_refusal(refusal),
+        Answer::Typing => "typing".to_owned(),
+        Answer::Summary(summary) => format!("{summary:?}"),
+    }
+}
+
+fn describe_refusal(refusal: &Refusal) -> String {
+    let retry = refusal.retry_after_ms.map_or(String::new(), |ms| format!(" for {ms}"));
+    format!("{}{retry}", refusal.code.as_str())
 }

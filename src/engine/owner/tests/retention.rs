@@ -28,18 +28,10 @@ impl World {
     }
 
     fn publish_bytes(&mut self, slot: u32, name: &str, key: Option<&str>, bytes: usize) {
-        self.hop(ToOwner::Publish {
-            room: named(name),
-            member: member(slot),
-            kind: DataKind::Json,
-            data: Bytes::from(vec![b'1'; bytes]),
-            key: key.map(Box::from),
-            echo: true,
-            ephemeral: false,
-            arrived_us: 0,
-            trace: None,
-            reply: REPLY,
-        });
+        let MemberRef { conn, user, .. } = member(slot);
+        let (data, key) = (Bytes::from(vec![b'1'; bytes]), key.map(Box::from));
+        let ask = Ask::Publish(Publish { kind: DataKind::Json, data, key, echo: true, ephemeral: false });
+        self.hop(ToOwner::Ask { room: named(name), conn, user, ask, arrived_us: 0, trace: None, reply: REPLY });
     }
 
     /// What each room holds, as `name first..head`.
@@ -360,7 +352,7 @@ fn where_what_stands_fills_the_budget_no_more_is_taken_in() {
     // Over the budget pages and recovery are refused too.
     world.budget.charge(1 << 20);
     world.join_again(1);
-    world.hop(ToOwner::History { room: room(), conn: conn(1), after: None, before: None, limit: 5, reply: REPLY });
+    world.ask(1, Ask::History { after: None, before: None, limit: 5 });
     assert_eq!(world.own(), ["1 overloaded for 2000 unjoin", "1 overloaded for 2000"]);
 }
 
@@ -370,7 +362,7 @@ fn a_page_does_not_enter_a_full_lane() {
     world.join(10);
     world.sent(1);
     world.fill_lane(1);
-    world.hop(ToOwner::History { room: room(), conn: conn(10), after: None, before: None, limit: 5, reply: REPLY });
+    world.ask(10, Ask::History { after: None, before: None, limit: 5 });
     world.join(11);
     assert_eq!(world.sent(1), ["10 overloaded", "11 overloaded unjoin"]);
 }

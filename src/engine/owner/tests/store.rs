@@ -62,7 +62,7 @@ fn hops_wait_until_the_room_is_loaded() {
     world.publish(2);
     world.join(2);
     world.hop(ToOwner::Away { room: room(), conn: conn(2), user: user(2), away: true });
-    world.hop(ToOwner::Presence { room: room(), conn: conn(2), limit: 9, after: None, reply: REPLY });
+    world.ask(2, Ask::Presence { after: None, limit: 9 });
     world.join(3);
     world.gone(3);
     assert_eq!(world.asked(), ["load 10"]);

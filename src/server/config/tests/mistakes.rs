@@ -3,7 +3,7 @@
 use super::super::keys::KEYS;
 use super::super::load::{Sources, load};
 use super::super::machine::Machine;
-use super::{Config, Scratch, check, machine, mistakes_in};
+use super::{Config, Scratch, machine, mistakes_in, refused};
 
 /// One line below a section's header is wrong in this way.
 fn assert_mistake(section: &str, line: &str, sentence: &str) {
@@ -17,7 +17,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "server",
             "cores = 0",
-            "server.cores: 0 is out of range: 1 to 1024 executors; it must be \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
+            "server.cores: 0 is out of range; it must be \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
         ),
         ("server", "pin = 1", "server.pin: 1 is a number; it must be true or false"),
         (
@@ -33,17 +33,17 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "server",
             "max_connections = 1.5",
-            "server.max_connections: the number with a fraction has the wrong type; it must be a whole number from 1 to 16000000",
+            "server.max_connections: 1.5 is a floating-point number; it must be a whole number from 1 to 16000000",
         ),
         (
             "server",
             "max_message_bytes = \"65MiB\"",
-            "server.max_message_bytes: \"65MiB\" is out of range; it must be a size in bytes or such as \"64KiB\", from 256 to 64MiB",
+            "server.max_message_bytes: \"65MiB\" is out of range; it must be a size such as \"64KiB\", or a number of bytes, from 256 to 64MiB",
         ),
         (
             "server",
             "max_message_bytes = \"64KB\"",
-            "server.max_message_bytes: \"64KB\" has the ambiguous unit \"KB\"; write KiB, MiB, GiB or TiB; it must be a size in bytes or such as \"64KiB\", from 256 to 64MiB",
+            "server.max_message_bytes: \"64KB\" has the ambiguous unit \"KB\"; write KiB, MiB, GiB or TiB; it must be a size such as \"64KiB\", or a number of bytes, from 256 to 64MiB",
         ),
         (
             "server",
@@ -63,7 +63,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "server",
             "echo_path = \"/ws\"",
-            "server.echo_path: \"/ws\" is not valid; it must be \"\", or a path that begins with \"/\" and is neither \"/ws\" nor \"/health\"",
+            "server.echo_path: \"/ws\" is not valid; it must be a path such as \"/echo\" other than \"/ws\" and \"/health\", or \"\" for none",
         ),
         (
             "server",
@@ -98,27 +98,27 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "limits",
             "memory_budget = \"120%\"",
-            "limits.memory_budget: \"120%\" is out of range: 1% to 100%; it must be a percentage such as \"75%\", or a size such as \"2GiB\" of at least 16MiB",
+            "limits.memory_budget: \"120%\" is out of range; it must be a percentage from \"1%\" to \"100%\", or a size such as \"2GiB\" of at least 16MiB",
         ),
         (
             "rooms",
             "slow_policy = \"wait\"",
-            "rooms.slow_policy: \"wait\" is not one of the choices; it must be \"disconnect\" or \"skip\" or \"latest\"",
+            "rooms.slow_policy: \"wait\" is not one of the choices; it must be \"disconnect\", \"skip\" or \"latest\"",
         ),
         (
             "auth",
             "allowed_origins = [\"\"]",
-            "auth.allowed_origins: the list holds \"\", which is not valid; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
+            "auth.allowed_origins: the list holds \"\", which is not valid; it must be a list, each entry \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
         ),
         (
             "auth",
             "allowed_origins = [1]",
-            "auth.allowed_origins: the list holds 1, which is a number; it must be a list, each \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
+            "auth.allowed_origins: the list holds 1, which is a number; it must be a list, each entry \"*\" or an origin such as \"https://*.example.com\", of at most 255 bytes",
         ),
         (
             "auth",
             "allowed_origins = [\"https://app.example/\"]",
-            "auth.allowed_origins: \"https://app.example/\" goes on behind the host with \"/\", and an origin ends there: write https://app.example",
+            "auth.allowed_origins: \"https://app.example/\" has \"/\" after the host, where an origin ends: write https://app.example",
         ),
         (
             "auth",
@@ -128,12 +128,12 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "auth",
             "allowed_origins = [\"null\"]",
-            "auth.allowed_origins: \"null\" is the origin of anyone: files, sandboxed frames and other pages without an origin send null; only \"*\" allows it",
+            "auth.allowed_origins: \"null\" is the origin of files, sandboxed frames and other pages without an origin; only \"*\" allows it",
         ),
         (
             "auth",
             "allowed_origins = [\"https://a.example https://b.example\"]",
-            "auth.allowed_origins: \"https://a.example https://b.example\" holds a blank or a comma, which no origin does; write each origin as a text of its own",
+            "auth.allowed_origins: \"https://a.example https://b.example\" contains a blank or a comma; write each origin as a separate string",
         ),
         (
             "server",
@@ -148,17 +148,22 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "server",
             "trusted_proxies = [\"10.0.0.1/8\"]",
-            "server.trusted_proxies: the list holds \"10.0.0.1/8\", which is not valid; it must be a list, each a network such as \"10.0.0.0/8\" or an IP address",
+            "server.trusted_proxies: the list holds \"10.0.0.1/8\", which has bits set beyond its prefix; write \"10.0.0.0/8\" for the whole network; it must be a list, each entry a network such as \"10.0.0.0/8\" or an IP address",
         ),
         (
             "server",
             "proxy_protocol = true",
-            "server.proxy_protocol: true needs server.trusted_proxies, which is empty: nobody's header would be read",
+            "server.proxy_protocol: true needs server.trusted_proxies, which is empty; list the networks of the proxies that send the header",
         ),
         (
             "log",
             "level = \"loud\"",
-            "log.level: \"loud\" is not valid; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
+            "log.level: \"loud\" is not a level; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
+        ),
+        (
+            "log",
+            "level = \"info,roomring::io=loud\"",
+            "log.level: \"info,roomring::io=loud\" holds \"loud\", which is not a level; it must be a level (off, error, warn, info, debug, trace), also per target: \"info,roomring::io=debug\"",
         ),
         (
             "trace",
@@ -168,7 +173,7 @@ fn wrong_values_name_line_key_fault_and_remedy() {
         (
             "trace",
             "sample = \"2\"",
-            "trace.sample: \"2\" is not valid; it must be a part such as \"1/1000\" or \"0.001\", from 0 to 1",
+            "trace.sample: \"2\" is not between 0 and 1; it must be a fraction from 0 to 1 such as \"1/1000\" or \"0.001\"",
         ),
         (
             "control",
@@ -192,42 +197,42 @@ fn wrong_values_name_line_key_fault_and_remedy() {
 
 #[test]
 fn unknown_names_are_refused_with_the_nearest_known_one() {
-    assert_mistake("server", "core = 2", "server.core: unknown key; the nearest is server.cores");
-    assert_mistake("server", "interval = \"1s\"", "server.interval: unknown key; the nearest is heartbeat.interval");
-    assert_eq!(mistakes_in("listen = 1"), ["roomring.toml:1: listen: unknown key; the nearest is server.listen"]);
+    assert_mistake("server", "core = 2", "server.core: unknown key; did you mean server.cores?");
+    assert_mistake("server", "interval = \"1s\"", "server.interval: unknown key; did you mean heartbeat.interval?");
+    assert_eq!(mistakes_in("listen = 1"), ["roomring.toml:1: listen: unknown key; did you mean server.listen?"]);
     assert_eq!(
         mistakes_in("\n[sever]\ncores = 2"),
-        ["roomring.toml:2: unknown section [sever]; the nearest is [server]"]
+        ["roomring.toml:2: unknown section [sever]; did you mean [server]?"]
     );
     assert_eq!(
         mistakes_in("server = 1"),
-        ["roomring.toml:1: server: this is a section; write [server] and its keys below"]
+        ["roomring.toml:1: server: this is a section, not a key; write [server] with its keys below it"]
     );
 }
 
 #[test]
 fn broken_files_are_refused_by_line() {
     for (text, sentence) in [
-        ("[server]\ncores = 2\ncores = 3\n", "3: this is not TOML: duplicate key \"cores\"; it may be written once"),
-        ("[server]\n[log]\n[server]\n", "3: this is not TOML: duplicate key \"server\"; it may be written once"),
+        ("[server]\ncores = 2\ncores = 3\n", "3: invalid TOML: duplicate key \"cores\"; write it once"),
+        ("[server]\n[log]\n[server]\n", "3: invalid TOML: duplicate key \"server\"; write it once"),
         (
             "[auth]\nhmac_secret = 'a'\n\"hmac_secret\" = 'hunter2'",
-            "3: this is not TOML: duplicate key \"hmac_secret\"; it may be written once",
+            "3: invalid TOML: duplicate key \"hmac_secret\"; write it once",
         ),
         (
             "[[rooms.class]]\npattern = 'a'\npattern = 'b'\n",
-            "3: this is not TOML: duplicate key \"pattern\"; it may be written once",
+            "3: invalid TOML: duplicate key \"pattern\"; write it once",
         ),
-        ("[server]\ncores\n", "2: this is not TOML: key with no value, expected `=`; got \"cores\""),
+        ("[server]\ncores\n", "2: invalid TOML: key with no value, expected `=`; got \"cores\""),
         (
             "[server]\nnode = web 1\n",
-            "2: this is not TOML: string values must be quoted, expected literal string; got \"node = web 1\"",
+            "2: invalid TOML: string values must be quoted, expected literal string; got \"node = web 1\"",
         ),
         (
             "[auth]\nhmac_secret = hunter2\n",
-            "2: this is not TOML: string values must be quoted, expected literal string; got \"hmac_secret\"…",
+            "2: invalid TOML: string values must be quoted, expected literal string; got \"hmac_secret\"…",
         ),
-        ("[server\ncores = ", "1: this is not TOML: unclosed table, expected `]`; got \"[server\""),
+        ("[server\ncores = ", "1: invalid TOML: unclosed table, expected `]`; got \"[server\""),
     ] {
         assert_eq!(mistakes_in(text)[0], format!("roomring.toml:{sentence}"), "{text}");
     }
@@ -288,7 +293,7 @@ fn values_that_do_not_fit_together_are_refused() {
     for (text, sentence) in [
         (
             "[heartbeat]\ninterval = \"60s\"",
-            "roomring.toml:2: heartbeat.timeout: \"60s\" is not longer than heartbeat.interval, \"60s\"; it must be, or every connection is closed before its ping",
+            "roomring.toml:2: heartbeat.timeout: \"60s\" is not longer than heartbeat.interval, \"60s\"; it must be longer, or connections time out before they are pinged",
         ),
         (
             "[rooms]\nhistory_on_join = 301",
@@ -300,7 +305,7 @@ fn values_that_do_not_fit_together_are_refused() {
         ),
         (
             "[server]\nmax_connections = 5\nwarm_connections = 6",
-            "roomring.toml:3: server.warm_connections: 6 is more than server.max_connections, 5",
+            "roomring.toml:3: server.warm_connections: 6 is more than server.max_connections, 5; it must be at most that",
         ),
         (
             "[server]\ncores = 5",
@@ -320,15 +325,15 @@ fn values_that_do_not_fit_together_are_refused() {
         ),
         (
             "[server]\nlisten = [\"0.0.0.0:1\"]",
-            "roomring.toml:2: auth.mode: anyone can connect to 0.0.0.0:1, which is not a loopback address; write auth.mode = \"open\" if that is meant",
+            "roomring.toml:2: auth.mode: anyone could connect to 0.0.0.0:1, which is not a loopback address; set auth.mode = \"jwt\", or write auth.mode = \"open\" to allow that",
         ),
         (
             "[server]\nlisten = [\"127.0.0.1:8081\"]",
-            "roomring.toml:2: control.listen: 127.0.0.1:8081 is in server.listen too; it must be an address of its own",
+            "roomring.toml:2: control.listen: 127.0.0.1:8081 is also in server.listen; use another address or port",
         ),
         (
             "[control]\nlisten = \"0.0.0.0:1\"",
-            "roomring.toml:2: control.listen: 0.0.0.0:1 is not a loopback address, which needs control.api_key: whoever reaches it could use the API; set the key, or an address such as 127.0.0.1:1",
+            "roomring.toml:2: control.listen: 0.0.0.0:1 is not a loopback address and control.api_key is empty: anyone who reaches it could use the API; set control.api_key, or listen on a loopback address such as 127.0.0.1:1",
         ),
     ] {
         assert_eq!(mistakes_in(text), [sentence], "{text}");
@@ -377,15 +382,14 @@ fn addresses_that_take_each_others_port_are_refused() {
         assert_eq!(mistakes(listen, own), [""; 0], "{listen}");
     }
     for (listen, sentence) in [
-        ("\"0.0.0.0:1\", \"127.0.0.1:1\"", "127.0.0.1:1 is taken by 0.0.0.0:1 already; list one of them"),
-        ("\"[::1]:1\", \"127.0.0.1:1\", \"[::]:1\"", "[::]:1 is taken by [::1]:1 already; list one of them"),
+        ("\"0.0.0.0:1\", \"127.0.0.1:1\"", "127.0.0.1:1 overlaps 0.0.0.0:1; list only one of them"),
+        ("\"[::1]:1\", \"127.0.0.1:1\", \"[::]:1\"", "[::]:1 overlaps [::1]:1; list only one of them"),
     ] {
         assert_eq!(mistakes(listen, own), [format!("server.listen: {sentence}")], "{listen}");
     }
     for (listen, control) in [("0.0.0.0:9", own), ("[::]:9", own), ("[::]:9", "[::1]:9")] {
-        let sentence = format!(
-            "control.listen: {control} is taken by {listen} in server.listen; it must be an address of its own"
-        );
+        let sentence =
+            format!("control.listen: {control} is covered by {listen} in server.listen; use another address or port");
         assert_eq!(mistakes(&format!("\"{listen}\""), control), [sentence], "{listen}");
     }
 }
@@ -409,12 +413,12 @@ fn bad_classes_are_refused() {
          [[rooms.class]]\npattern = \"\"\n",
     );
     let expected = [
-        "roomring.toml:1: rooms.class: pattern is missing; write the names of the rooms that are meant, such as pattern = \"news:*\"",
-        "roomring.toml:5: rooms.class.history_sise: unknown key; the nearest that a class may set is history_size",
-        "roomring.toml:6: rooms.class.session_ttl: this belongs to connections and users, not to rooms; set rooms.session_ttl for all of them",
-        "roomring.toml:7: rooms.class.pattern_: unknown key; the nearest that a class may set is pattern",
+        "roomring.toml:1: rooms.class: the class has no pattern; add one, such as pattern = \"news:*\"",
+        "roomring.toml:5: rooms.class.history_sise: unknown key in a class; did you mean history_size?",
+        "roomring.toml:6: rooms.class.session_ttl: a class of rooms cannot set this key; set rooms.session_ttl for all rooms",
+        "roomring.toml:7: rooms.class.pattern_: unknown key in a class; did you mean pattern?",
         "roomring.toml:9: rooms.class.history_size: -1 is out of range; it must be a whole number from 0 to 1000000",
-        "roomring.toml:11: rooms.class.pattern: \"a\" is the pattern of the class at roomring.toml:4 too",
+        "roomring.toml:11: rooms.class.pattern: \"a\" is already the pattern of the class at roomring.toml:4; write one class for it",
         "roomring.toml:13: rooms.class.pattern: \"\" is not valid; it must be 1 to 256 bytes without control characters, such as \"news:*\"",
     ];
     assert_eq!(mistakes, expected);
@@ -433,11 +437,11 @@ fn missing_certificates_are_found_and_all_mistakes_come_at_once() {
          [heartbeat]\ntimeout = \"1s\"\n",
     );
     let beginnings = [
-        "roomring.toml:2: server.cores: \"all\" is neither",
+        "roomring.toml:2: server.cores: \"all\" is not",
         "roomring.toml:6: unknown section [logs]",
         "roomring.toml:5: tls.certificate: \"/nonexistent/c.pem\" cannot be read: No such file",
         "roomring.toml:5: tls.key: is empty; TLS needs both",
-        "roomring.toml:3: auth.mode: anyone can connect to 0.0.0.0:1",
+        "roomring.toml:3: auth.mode: anyone could connect to 0.0.0.0:1",
         "roomring.toml:8: heartbeat.timeout: \"1s\" is not longer than heartbeat.interval, \"25s\"",
     ];
     assert_eq!(mistakes.len(), beginnings.len(), "{mistakes:#?}");
@@ -512,7 +516,7 @@ fn a_window_remembers_so_many() {
     assert_eq!(
         mistakes_in("[limits]\nmessage_rate_per_user = \"1000001/h\"\n"),
         [
-            "roomring.toml:2: limits.message_rate_per_user: \"1000001/1h\" is over 1000000 publishes in one window; it must be at most that"
+            "roomring.toml:2: limits.message_rate_per_user: \"1000001/1h\" counts more than 1000000 publishes; it must count at most that"
         ]
     );
     assert_eq!(mistakes_in("[limits]\nmessage_rate_per_user = \"1000000/h\"\n"), [""; 0]);
@@ -521,6 +525,6 @@ fn a_window_remembers_so_many() {
 #[test]
 fn a_small_machine_is_no_mistake_by_default() {
     let small = Machine { cpus: vec![7], parallelism: 1, memory_bytes: 64 << 20, host: None };
-    assert_eq!(check(&Config::default(), &small), []);
-    assert_eq!(check(&Config::default(), &machine()), []);
+    assert_eq!(refused(&Config::default(), &small), []);
+    assert_eq!(refused(&Config::default(), &machine()), []);
 }

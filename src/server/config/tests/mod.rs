@@ -6,7 +6,7 @@ mod sources;
 use crate::engine::settings::{KeepingMode, NumberingMode};
 use std::path::{Path, PathBuf};
 
-use super::check::{check, lacks_hosts};
+use super::check::lacks_hosts;
 use super::keys::{self, KEYS};
 use super::kind::Kind;
 use super::load::{Sources, load};
@@ -37,11 +37,16 @@ impl Scratch {
     }
 }
 
+/// Everything that keeps a server from running with this configuration.
+fn refused(config: &Config, machine: &Machine) -> Vec<Mistake> {
+    plan(config, machine).err().unwrap_or_default()
+}
+
 /// Everything wrong with a file, its directory left out of the sentences.
 fn mistakes_in(text: &str) -> Vec<String> {
     let scratch = Scratch::new(text);
     let (config, mut mistakes) = load(&Sources { file: Some(scratch.path()), ..Sources::default() });
-    mistakes.extend(check(&config, &machine()));
+    mistakes.extend(refused(&config, &machine()));
     sentences(&mistakes, scratch.0.path())
 }
 
@@ -63,10 +68,10 @@ fn defaults_are_in_their_ranges_and_need_no_missing_part() {
         // Reading is what checks the range; it panics here if the default does not pass.
         let value = key.default_value();
         assert!(!key.doc.is_empty(), "{}", key.path());
-        let again = super::kind::raw_of(toml::de::DeValue::parse(&key.kind.render(&value)).expect("TOML").get_ref());
+        let again = super::raw::raw_of(toml::de::DeValue::parse(&key.kind.render(&value)).expect("TOML").get_ref());
         assert_eq!(key.kind.parse(&again), Ok(value), "{}", key.path());
     }
-    assert_eq!(check(&Config::default(), &machine()), []);
+    assert_eq!(refused(&Config::default(), &machine()), []);
 }
 
 #[test]
@@ -151,6 +156,28 @@ fn printing_says_where_each_value_came_from_and_masks_secrets() {
 }
 
 #[test]
+fn printing_says_which_keys_have_no_effect() {
+    let text = print::render(&Config::default());
+    for lines in [
+        "# session_ttl has no effect without sessions that outlive their connections, which this version does not have \
+         yet\nsession_ttl = \"10m\"  # default\n",
+        "# url, prefix, outage, hold_max, hold_timeout, breaker_failures, breaker_reset, lease have no effect without \
+         the link between machines, which this version does not have yet\nurl = ",
+    ] {
+        assert_eq!(text.matches(lines).count(), 1, "{lines} is not in\n{text}");
+    }
+}
+
+#[test]
+fn every_key_is_read_or_says_that_it_is_not() {
+    let readers = [include_str!("../lower.rs"), include_str!("../check.rs"), include_str!("../layout.rs")].concat();
+    for key in KEYS {
+        let is_read = readers.contains(&format!("\"{}\"", key.name));
+        assert!(is_read || key.needs.is_some() || key.without_effect.is_some(), "{} is read by nothing", key.path());
+    }
+}
+
+#[test]
 fn values_reach_the_engine_in_its_units() {
     let plan = plan_of(
         "[server]\nlisten = [\"127.0.0.1:0\"]\ncores = 2\nmax_connections = 20_000\nmax_message_bytes = \"1MiB\"\n\
@@ -165,7 +192,7 @@ fn values_reach_the_engine_in_its_units() {
     );
     assert_eq!(plan.cpus, [Some(0), Some(1)]);
     assert_eq!(plan.shutdown_grace_ms, 5_000);
-    assert_eq!(plan.log_format, super::lower::LogFormat::Json);
+    assert_eq!(plan.log_format, super::choices::LogFormat::Json);
     let settings = plan.settings;
     assert_eq!((settings.node.as_str(), settings.cores), ("web-1", 2));
     assert_eq!((settings.max_connections, settings.max_connections_per_core), (20_000, 16_384));

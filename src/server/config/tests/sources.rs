@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::super::found::Found;
+use super::super::config_file::ConfigFile;
 use super::super::load::{Sources, load};
-use super::super::units::Cores;
+use super::super::units::CoresSetting;
 use super::{Scratch, machine, sentences};
 use crate::server::config::Config;
 use crate::server::config::lower::plan;
@@ -40,12 +40,12 @@ fn later_sources_win() {
         let setting = config.get("server", name);
         (setting.value.clone(), setting.origin.to_string())
     };
-    use crate::server::config::kind::Value;
+    use crate::server::config::kind::SettingValue;
     let file = format!("{}:2", scratch.path().display());
-    assert_eq!(shown("cores"), (Value::Cores(Cores::Count(2)), file));
-    assert_eq!(shown("max_connections"), (Value::Number(3), "ROOMRING_SERVER__MAX_CONNECTIONS".into()));
-    assert_eq!(shown("warm_connections"), (Value::Number(5), "--set".into()));
-    assert_eq!(shown("pin"), (Value::Bool(true), "default".into()));
+    assert_eq!(shown("cores"), (SettingValue::Cores(CoresSetting::Count(2)), file));
+    assert_eq!(shown("max_connections"), (SettingValue::Number(3), "ROOMRING_SERVER__MAX_CONNECTIONS".into()));
+    assert_eq!(shown("warm_connections"), (SettingValue::Number(5), "--set".into()));
+    assert_eq!(shown("pin"), (SettingValue::Bool(true), "default".into()));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn the_first_candidate_that_exists_is_read() {
     let candidates = vec![PathBuf::from("/nonexistent/roomring.toml"), scratch.path()];
     let config = loaded(&Sources { candidates: candidates.clone(), ..Sources::default() });
     assert_eq!(config.get("server", "node").text(), "a");
-    assert_eq!(config.file, Some(Found { path: scratch.path(), is_empty: false }));
+    assert_eq!(config.file, Some(ConfigFile { path: scratch.path(), is_empty: false }));
     let config = loaded(&Sources { candidates: candidates[..1].to_vec(), ..Sources::default() });
     assert_eq!(config, Config::default());
 }
@@ -78,13 +78,13 @@ fn only_a_file_that_is_not_there_is_passed_over() {
         ("loop", "loop cannot be read: Too many levels of symbolic links (os error 40)"),
         (
             "loop/x",
-            "loop/x cannot be looked for: Too many levels of symbolic links (os error 40); make it readable, or",
+            "loop/x cannot be accessed: Too many levels of symbolic links (os error 40); make it accessible, or",
         ),
         (
             "roomring.toml/x",
-            "roomring.toml/x cannot be looked for: Not a directory (os error 20); make it readable, or",
+            "roomring.toml/x cannot be accessed: Not a directory (os error 20); make it accessible, or",
         ),
-        ("dangling/x", "dangling/x cannot be looked for: dangling is a symbolic link to nothing; make it readable, or"),
+        ("dangling/x", "dangling/x cannot be accessed: dangling is a symbolic link to nothing; make it accessible, or"),
     ] {
         let (config, mistakes) = load(&Sources { candidates: vec![path(there), path("fine")], ..Sources::default() });
         let sentences = sentences(&mistakes, scratch.0.path());
@@ -120,8 +120,8 @@ fn words_are_read_by_the_kind_of_their_key() {
     assert_eq!(config.get("control", "listen").addresses()[0].to_string(), "[::1]:9");
     assert_eq!(config.get("server", "max_message_bytes").number(), 65_536);
     assert!(!config.get("server", "pin").flag());
-    assert_eq!(config.get("log", "level").text(), "warn");
-    assert_eq!(*config.get("server", "cores").cores(), Cores::Count(2));
+    assert_eq!(config.get("log", "level").level().to_string(), "warn");
+    assert_eq!(*config.get("server", "cores").cores(), CoresSetting::Count(2));
     assert_eq!(config.get("server", "max_connections").number(), 1_000);
     assert_eq!(config.get("heartbeat", "interval").number(), 1_000);
     assert_eq!(config.get("auth", "allowed_origins").texts(), ["https://a=b", "https://c"]);
@@ -167,15 +167,15 @@ fn every_bad_source_is_named() {
         "the configuration file /nonexistent/x.toml cannot be read: No such file or directory (os error 2)",
         "ROOMRING_AUTH__HMAC_SECRET: auth.hmac_secret: the value holds a control character; it must be a text without \
          control characters",
-        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; the nearest is ROOMRING_HEARTBEAT__INTERVAL, for \
-         heartbeat.interval",
-        "ROOMRING_ROOMS__CLASS: rooms.class: \"nonsense\" is not TOML (",
-        "ROOMRING_SERVER_CORES: unknown variable; the nearest is ROOMRING_SERVER__CORES, for server.cores",
-        "ROOMRING_SERVER__CORES: server.cores: \"many\" is neither \"auto\", a number nor a list of CPUs; it must be \
+        "ROOMRING_HEARTBEAT__INTERVALL: unknown variable; did you mean ROOMRING_HEARTBEAT__INTERVAL \
+         (heartbeat.interval)?",
+        "ROOMRING_ROOMS__CLASS: rooms.class: \"nonsense\" is invalid TOML (",
+        "ROOMRING_SERVER_CORES: unknown variable; did you mean ROOMRING_SERVER__CORES (server.cores)?",
+        "ROOMRING_SERVER__CORES: server.cores: \"many\" is not \"auto\", a number or a list of CPUs; it must be \
          \"auto\", a number of executors from 1 to 1024, or a list of CPUs such as \"0,2-5\"",
-        "--set server.pin: \"maybe\" is neither true nor false; it must be true or false",
-        "--set server.core: unknown key; the nearest is server.cores",
-        "--set cores: unknown key; the nearest is server.cores",
+        "--set server.pin: \"maybe\" is not a boolean; it must be true or false",
+        "--set server.core: unknown key; did you mean server.cores?",
+        "--set cores: unknown key; did you mean server.cores?",
         "--set: expected SECTION.KEY=VALUE, such as server.cores=2; got \"nonsense\"",
         "--set heartbeat.timeout: \"1\" has no unit; it must be a duration such as \"250ms\", \"30s\" or \"2h\", from \
          100ms to 2h",
@@ -217,7 +217,7 @@ fn variables_that_kubernetes_makes_for_a_service_are_no_keys() {
         let sentences = sentences(&mistakes, std::path::Path::new("/"));
         assert_eq!(sentences.len(), 1, "{name}");
         assert!(
-            sentences[0].starts_with(&format!("{name}: unknown variable; the nearest is {nearest}")),
+            sentences[0].starts_with(&format!("{name}: unknown variable; did you mean {nearest}")),
             "{sentences:?}"
         );
     }
@@ -274,7 +274,7 @@ fn blanks_in_a_file_count_in_texts_alone() {
     let config = loaded(&Sources { file: Some(scratch.path()), ..Sources::default() });
     assert_eq!(config.get("auth", "hmac_secret").text(), " sesame ");
     assert_eq!(config.get("heartbeat", "interval").number(), 7_000);
-    assert_eq!(config.get("limits", "message_rate").rate().count, 7);
+    assert_eq!(config.get("limits", "message_rate").rate().map(|rate| rate.count.get()), Some(7));
     assert_eq!(config.get("limits", "outbox_bytes").number(), 2 << 20);
     assert_eq!(config.get("rooms", "slow_policy").text(), "skip");
     assert_eq!(config.get("control", "listen").addresses()[0].port(), 9);

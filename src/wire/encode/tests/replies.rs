@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{Epoch, RoomName, UserName};
+use crate::base::ids::{Epoch, Position, RoomName, UserName};
 use crate::wire::client::ServerDecoder;
 use crate::wire::encode::encode_reply;
 use crate::wire::form::{Form, Forms};
 use crate::wire::frame::payload_of;
-use crate::wire::protocol::{PresentUser, Reply, ReplyTo, Status};
+use crate::wire::protocol::{Answer, PresentUser, Refusal, Reply, ReplyTo, Status};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 
 const JSON: ReplyTo = ReplyTo { id: Some(7), form: Form::Json };
@@ -129,27 +129,35 @@ fn the_other_replies_in_json() {
         PresentUser { user: UserName::new("a").expect("a name"), status: Status::Online, connections: 2 },
         PresentUser { user: UserName::new("b").expect("a name"), status: Status::Away, connections: 1 },
     ];
-    let published = |seq, duplicate| Reply::Published { room: "r", seq, epoch: Epoch(1), duplicate };
+    let name = RoomName::new("r").expect("a name");
+    let answers = [(Some(5), false), (Some(5), true), (None, false)].map(|(seq, duplicate)| Answer::Published {
+        epoch: Epoch(1),
+        seq,
+        duplicate,
+    });
+    let [published, duplicate, ephemeral] = answers.each_ref().map(|answer| Reply::Answer { room: &name, answer });
+    let head = Position { epoch: Epoch(u64::MAX), seq: 4 };
+    let history = Answer::History { head, first_seq: 1, messages: messages.to_vec() };
+    let presence = Answer::Presence { total: 10, users: users.to_vec() };
+    let refusal = Refusal { retry_after_ms: Some(9), ..Refusal::new(ErrorCode::NotJoined, "no") };
+    let refused = Answer::Refused(refusal);
     let error = |retry_after_ms| Reply::Error { code: ErrorCode::RateLimited, message: "a \"b\"", retry_after_ms };
     let cases = [
         (Reply::Left { room: "r" }, json!({"type": "left", "id": 7, "room": "r"})),
+        (published, json!({"type": "published", "id": 7, "room": "r", "seq": 5, "epoch": "0000000000000001"})),
         (
-            published(Some(5), false),
-            json!({"type": "published", "id": 7, "room": "r", "seq": 5, "epoch": "0000000000000001"}),
-        ),
-        (
-            published(Some(5), true),
+            duplicate,
             json!({"type": "published", "id": 7, "room": "r", "seq": 5, "epoch": "0000000000000001",
                 "duplicate": true}),
         ),
-        (published(None, false), json!({"type": "published", "id": 7, "room": "r", "epoch": "0000000000000001"})),
+        (ephemeral, json!({"type": "published", "id": 7, "room": "r", "epoch": "0000000000000001"})),
         (
-            Reply::History { room: &room, epoch: Epoch(u64::MAX), first_seq: 1, head_seq: 4, messages: &messages },
+            Reply::Answer { room: &room, answer: &history },
             json!({"type": "history", "id": 7, "room": *room, "epoch": "ffffffffffffffff", "first_seq": 1,
                 "head_seq": 4, "messages": shown_messages()}),
         ),
         (
-            Reply::Presence { room: "r", total: 10, users: &users },
+            Reply::Answer { room: &name, answer: &presence },
             json!({"type": "presence", "id": 7, "room": "r", "total": 10, "users": [
                 {"user": "a", "status": "online", "connections": 2},
                 {"user": "b", "status": "away", "connections": 1}]}),
@@ -158,6 +166,10 @@ fn the_other_replies_in_json() {
         (Reply::Refreshed { expires_at: 1_700 }, json!({"type": "refreshed", "id": 7, "expires_at": 1_700})),
         (Reply::Pong { at: 123, value: 0 }, json!({"type": "pong", "id": 7, "at": 123})),
         (error(None), json!({"type": "error", "id": 7, "code": "rate_limited", "message": "a \"b\""})),
+        (
+            Reply::Answer { room: &name, answer: &refused },
+            json!({"type": "error", "id": 7, "code": "not_joined", "message": "no", "retry_after_ms": 9}),
+        ),
         (
             error(Some(250)),
             json!({"type": "error", "id": 7, "code": "rate_limited", "message": "a \"b\"", "retry_after_ms": 250}),
@@ -173,12 +185,16 @@ fn the_other_replies_in_json() {
 
 #[test]
 fn the_other_replies_in_binary() {
-    let published = |seq| Reply::Published { room: "räume", seq, epoch: Epoch(1), duplicate: false };
-    let cases: [(Reply<'_>, Vec<&[u8]>); 5] = [
+    let room = RoomName::new("räume").expect("a name");
+    let answers = [Some(5), None].map(|seq| Answer::Published { epoch: Epoch(1), seq, duplicate: false });
+    let [published, ephemeral] = answers.each_ref().map(|answer| Reply::Answer { room: &room, answer });
+    let refused = Answer::Refused(Refusal::new(ErrorCode::Internal, "böse"));
+    let cases: [(Reply<'_>, Vec<&[u8]>); 6] = [
         (Reply::Left { room: "räume" }, vec![&[130, 0, 0, 0], "räume".as_bytes()]),
-        (published(Some(5)), vec![&[132, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0], "räume".as_bytes()]),
-        (published(None), vec![&[132, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "räume".as_bytes()]),
+        (published, vec![&[132, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0], "räume".as_bytes()]),
+        (ephemeral, vec![&[132, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "räume".as_bytes()]),
         (Reply::Pong { at: 1, value: 0x0102 }, vec![&[133, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0]]),
+        (Reply::Answer { room: &room, answer: &refused }, vec![&[135, 0, 0, 0, 17, 0], "böse".as_bytes()]),
         (
             Reply::Error { code: ErrorCode::Internal, message: "böse", retry_after_ms: Some(1) },
             vec![&[135, 0, 0, 0, 17, 0], "böse".as_bytes()],
@@ -192,9 +208,12 @@ fn the_other_replies_in_binary() {
 #[test]
 fn replies_without_an_op_are_json_in_binary() {
     let (room, messages) = (room(), messages());
+    let head = Position { epoch: Epoch(1), seq: 4 };
+    let history = Answer::History { head, first_seq: 1, messages: messages.to_vec() };
+    let presence = Answer::Presence { total: 0, users: Vec::new() };
     for reply in [
-        Reply::History { room: &room, epoch: Epoch(1), first_seq: 1, head_seq: 4, messages: &messages },
-        Reply::Presence { room: "r", total: 0, users: &[] },
+        Reply::Answer { room: &room, answer: &history },
+        Reply::Answer { room: &room, answer: &presence },
         Reply::Status { status: Status::Online },
         Reply::Refreshed { expires_at: 1 },
     ] {

@@ -87,6 +87,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             class("latest:*", room(SlowPolicy::Latest, true, 5)),
             class("dark:*", room(SlowPolicy::Skip, false, 0)),
         ],
+        dialects: &roomring::wire::dialect::DIALECTS,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
         trace_sample: u64::MAX / 4,

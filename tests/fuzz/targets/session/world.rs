@@ -10,7 +10,7 @@ use roomring::base::places::Places;
 use roomring::base::time::Now;
 use roomring::engine::Engine;
 use roomring::engine::access::Renewal;
-use roomring::engine::call::{Call, ConnOrder, RoomAsk, RoomOrder, Whom};
+use roomring::engine::call::{Call, ConnOrder, RoomOrder, Whom};
 use roomring::engine::hop::Hop;
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
@@ -18,6 +18,7 @@ use roomring::wire::client::{ServerDecoder, client_frame, deflate_agreed};
 use roomring::wire::deflate::Inflater;
 use roomring::wire::frame::Opcode;
 use roomring::wire::mask::unmask;
+use roomring::wire::protocol::{Ask, Publish};
 use roomring::wire::publication::DataKind;
 
 use super::script::{Step, command, upgrade};
@@ -233,7 +234,7 @@ impl World {
     fn operate(&mut self, core: usize, kind: u8, room: usize) {
         let room = RoomName::new(ROOMS[room]).expect("a name");
         let user = || UserName::new("alice").expect("a name");
-        let ask = |ask| Call::Room { room: room.clone(), ask };
+        let ask = |ask| Call::Room { room: room.clone(), from: user(), ask };
         let call = match kind % 16 {
             0 => Call::Rooms { from: 0, limit: 3, order: RoomOrder::Members },
             1 => Call::Rooms { from: 1, limit: 1_000, order: RoomOrder::Rate },
@@ -241,13 +242,14 @@ impl World {
             3 => Call::Connections { from: 0, limit: 9, order: ConnOrder::Slot, user: Some(user()), room: None },
             4 => Call::Disconnect { whom: Whom::User(user()), from: 0, reason: Some("enough".into()) },
             5 => Call::Kick { room, user: user(), from: 0 },
-            6 => ask(RoomAsk::Summary),
-            7 => ask(RoomAsk::Members { after: None, limit: 3 }),
-            8 => ask(RoomAsk::History { after: Some(0), before: None, limit: 300 }),
+            6 => ask(Ask::Summary),
+            7 => ask(Ask::Presence { after: None, limit: 3 }),
+            8 => ask(Ask::History { after: Some(0), before: None, limit: 300 }),
             9 | 10 => {
-                let (from, data) = (user(), Bytes::from_static(b"[1,2]"));
+                let data = Bytes::from_static(b"[1,2]");
                 let key = (kind & 64 == 0).then(|| "same".into());
-                ask(RoomAsk::Publish { from, kind: DataKind::Json, data, key, ephemeral: kind & 16 != 0 })
+                let ephemeral = kind & 16 != 0;
+                ask(Ask::Publish(Publish { kind: DataKind::Json, data, key, echo: true, ephemeral }))
             }
             11 => {
                 return self.turn(core, Some(Input::Settings(settings(self.choice ^ (kind >> 5)))));

@@ -71,18 +71,9 @@ impl Clients {
         if !key {
             self.published.insert(self.next_id, data.clone());
         }
-        world.hop(ToOwner::Publish {
-            room: room(),
-            member,
-            kind: DataKind::Json,
-            data,
-            key: key.then(|| random.below(20).to_string().into()),
-            echo: random.below(5) > 0,
-            ephemeral,
-            arrived_us: world.now.mono_us,
-            trace: None,
-            reply,
-        });
+        let key = key.then(|| random.below(20).to_string().into());
+        let publish = Publish { kind: DataKind::Json, data, key, echo: random.below(5) > 0, ephemeral };
+        world.ask_with(member, Ask::Publish(publish), reply);
     }
 
     pub fn come_or_go(&mut self, world: &mut World, random: &mut Random) {
@@ -137,17 +128,18 @@ impl Clients {
 
     pub fn read(&mut self, world: &mut World, random: &mut Random) {
         let slot = self.pick(random);
-        let conn = self.member(slot).conn;
+        let member = self.member(slot);
         if !self.clients[&slot].is_wanted {
             return;
         }
-        let (room, limit, reply) = (room(), 5, self.reply(slot));
-        if random.below(2) == 0 {
-            world.hop(ToOwner::Presence { room, conn, limit, after: None, reply });
+        let (limit, reply) = (5, self.reply(slot));
+        let ask = if random.below(2) == 0 {
+            Ask::Presence { after: None, limit }
         } else {
             let after = (random.below(2) == 0).then(|| random.below(200));
-            world.hop(ToOwner::History { room, conn, after, before: None, limit, reply });
-        }
+            Ask::History { after, before: None, limit }
+        };
+        world.ask_with(member, ask, reply);
     }
 
     /// A core's home hears what has come.
@@ -156,6 +148,36 @@ impl Clients {
             let Hop::ToHome(hop) = hop else { panic!("an owner speaks to homes") };
             self.hear_one(core, hop);
             self.forget_audience(CoreId(core));
+        }
+    }
+
+    fn hear_answer(&mut self, conn: ConnId, answer: Answer, reply: ReplyTo) {
+        match answer {
+            Answer::Published { epoch, seq, duplicate } => {
+                let id = reply.id.expect("each has one");
+                if let (Some(seq), Some(data), false) = (seq, self.published.get(&id).cloned(), duplicate) {
+                    self.say(epoch, seq, &data);
+                }
+                if let (Some(client), Some(seq)) = (self.answered(conn, reply), seq)
+                    && client.own.is_none_or(|own| own.epoch != epoch || own.seq < seq)
+                {
+                    client.own = Some(Position { epoch, seq });
+                }
+            }
+            Answer::History { head, first_seq, messages } => {
+                self.check(Position { seq: messages.last().map_or(head.seq, |last| last.seq), ..head }, &messages);
+                assert!(messages.first().is_none_or(|first| first.seq >= first_seq));
+                self.answered(conn, reply);
+            }
+            Answer::Presence { total, users } => {
+                assert_eq!(users.len() as u64, total, "there are only three");
+                if let Some(client) = self.answered(conn, reply).filter(|client| client.is_member) {
+                    client.told = (1..=3).map(|index| (user(index), Status::Offline)).collect();
+                    client.told.extend(users.into_iter().map(|user| (user.user, user.status)));
+                }
+            }
+            Answer::Refused(_) => drop(self.answered(conn, reply)),
+            Answer::Summary(_) | Answer::Typing => panic!("nobody asks for it here"),
         }
     }
 
@@ -194,37 +216,13 @@ impl Clients {
                 }
             }
             ToHome::Expelled { .. } => panic!("nobody is put out here"),
-            ToHome::Refused { conn, unjoin, reply, .. } => {
-                if let Some(client) = self.answered(conn, reply)
-                    && unjoin
-                {
+            ToHome::JoinRefused { conn, reply, .. } => {
+                if let Some(client) = self.answered(conn, reply) {
                     client.unanswered -= 1;
                     client.is_wanted &= client.unanswered > 0 || client.is_member;
                 }
             }
-            ToHome::Published { conn, position: (epoch, seq), duplicate, reply, .. } => {
-                let id = reply.id.expect("each has one");
-                if let (Some(seq), Some(data), false) = (seq, self.published.get(&id).cloned(), duplicate) {
-                    self.say(epoch, seq, &data);
-                }
-                if let (Some(client), Some(seq)) = (self.answered(conn, reply), seq)
-                    && client.own.is_none_or(|own| own.epoch != epoch || own.seq < seq)
-                {
-                    client.own = Some(Position { epoch, seq });
-                }
-            }
-            ToHome::History { conn, head, first_seq, messages, reply, .. } => {
-                self.check(Position { seq: messages.last().map_or(head.seq, |last| last.seq), ..head }, &messages);
-                assert!(messages.first().is_none_or(|first| first.seq >= first_seq));
-                self.answered(conn, reply);
-            }
-            ToHome::Presence { conn, total, users, reply, .. } => {
-                assert_eq!(users.len() as u64, total, "there are only three");
-                if let Some(client) = self.answered(conn, reply).filter(|client| client.is_member) {
-                    client.told = (1..=3).map(|index| (user(index), Status::Offline)).collect();
-                    client.told.extend(users.into_iter().map(|user| (user.user, user.status)));
-                }
-            }
+            ToHome::Answer { conn, answer, reply, .. } => self.hear_answer(conn, answer, reply),
             ToHome::News { news, frames, .. } => {
                 assert!(!frames.is_empty());
                 let members: Vec<_> = self.members(core).collect();

@@ -1,0 +1,36 @@
+//! The state that every operation works with: the cores, and the configuration of requests. Serves no protocol.
+
+use super::caller::{CallCores, Caller};
+
+/// The part of the configuration that operations depend on.
+#[derive(Clone, Debug)]
+pub struct OperationSettings {
+    /// This machine's name.
+    pub node: String,
+    /// Bytes of data in one publish.
+    pub max_message_bytes: usize,
+    /// Whether rooms whose names begin with `@` are inboxes; if not, publishing to them is forbidden.
+    pub inboxes: bool,
+}
+
+/// The operations of one process.
+pub struct Operations {
+    pub(super) settings: OperationSettings,
+    pub(super) cores: Caller,
+    drain: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Operations {
+    /// `drain` starts a drain as a signal does, and returns whether the request was queued.
+    pub fn new(
+        settings: OperationSettings,
+        cores: impl CallCores + 'static,
+        drain: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { settings, cores: Caller::new(cores), drain: Box::new(drain) }
+    }
+
+    pub(super) fn start_drain(&self) -> bool {
+        (self.drain)()
+    }
+}

@@ -1,0 +1,79 @@
+//! Who asks for an upgrade: anyone, or the user whom a token names. A token that no key fits yet may wait here for the next
+//! keys. Never judges a token itself.
+
+use crate::base::codes::ErrorCode;
+use crate::base::limits::{KEYS_WAITING_MAX, KEYS_WAITING_PER_ADDRESS_MAX};
+use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
+use crate::engine::home::verification::{Judged, KeyWait, NO_KEYS, NO_KEYS_RETRY_S, judge};
+use crate::engine::home::{Home, HomeEffects};
+use crate::engine::limiter::network;
+use crate::wire::handshake::{Refusal, Upgrade};
+
+/// The client that asks for an upgrade, as far as it is known.
+#[derive(Debug)]
+pub(super) enum Applicant {
+    /// No token is required: any user.
+    Anyone,
+    /// The holder of a token.
+    TokenHolder(Box<Access>),
+    /// Unknown until further keys have come.
+    Undecided,
+}
+
+impl Home {
+    /// Who asks for an upgrade. `waited`: its token has waited for keys.
+    ///
+    /// # Errors
+    /// 401: the token is missing or refused. 503: there are no keys yet that could tell.
+    pub(super) fn identify(
+        &mut self,
+        slot: u32,
+        upgrade: &Upgrade,
+        waited: Option<KeyWait>,
+        effects: &mut HomeEffects<'_>,
+    ) -> Result<Applicant, Refusal> {
+        let Some(tokens) = &self.tokens else { return Ok(Applicant::Anyone) };
+        let keys = tokens.verification.keys().clone();
+        let token = upgrade.token.as_deref().ok_or_else(|| {
+            let ways = "as `token` in the query, as `Authorization: Bearer`, or as subprotocol `bearer.<token>`";
+            Denied::new(Cause::Missing, format!("a token is needed: {ways}"))
+        });
+        let judged = match token.and_then(Token::read) {
+            Ok(token) => {
+                let candidates = keys.candidates(&token, KeyWait::untried(waited.as_ref()));
+                judge(&keys, &token, &candidates, waited.as_ref(), effects)
+            }
+            Err(denied) => Judged { result: Err(denied), checks: 0, may_come: false },
+        };
+        let denied = match judged.result {
+            Ok(access) => return Ok(Applicant::TokenHolder(access)),
+            Err(denied) => denied,
+        };
+        // The first check is paid for by the upgrade itself.
+        self.charge_address(slot, judged.checks.saturating_sub(u32::from(waited.is_none())), effects);
+        let may_wait = judged.may_come && waited.as_ref().map_or_else(|| self.has_place(slot), |wait| !wait.is_over());
+        let Some(tokens) = &mut self.tokens else { return Ok(Applicant::Anyone) };
+        if may_wait {
+            let wait = KeyWait::go_on(waited, denied, effects.now.mono_ms());
+            tokens.verification.keep_upgrade(slot, wait, effects);
+            return Ok(Applicant::Undecided);
+        }
+        tokens.verification.note_refused(denied.cause, effects);
+        if judged.may_come && keys.renewal() == Renewal::Awaited {
+            let code = ErrorCode::Unavailable.as_str();
+            return Err(Refusal { retry_after_s: Some(NO_KEYS_RETRY_S), ..Refusal::new(503, code, NO_KEYS) });
+        }
+        Err(Refusal::new(401, denied.code().as_str(), denied.message))
+    }
+
+    /// Whether another upgrade of a client may wait for keys.
+    fn has_place(&self, slot: u32) -> bool {
+        let Some(tokens) = &self.tokens else { return false };
+        let upgrades = tokens.verification.waiting_upgrades();
+        if upgrades.len() >= KEYS_WAITING_MAX {
+            return false;
+        }
+        let own = network(self.slots.address(slot));
+        upgrades.filter(|other| network(self.slots.address(*other)) == own).count() < KEYS_WAITING_PER_ADDRESS_MAX
+    }
+}

@@ -1,0 +1,21 @@
+//! What gathers in one turn of a core until its flush, and vectors that are kept for their memory between turns. Never
+//! holds anything that outlives a turn.
+
+use super::traces::Traced;
+use crate::engine::outbox::Flushed;
+
+/// One turn.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Audiences (index and stream) that have publications pending.
+    pub pending: Vec<(u32, u32)>,
+    /// Arrival and number of the deliveries queued, for the publish-to-flush time. Kept while the flush of a turn goes on
+    /// in the next.
+    pub delivered: Vec<(u64, u64)>,
+    /// Sampled publications that came in: none where nothing is traced.
+    pub traced: Vec<Traced>,
+    /// Members whose queue could not take the frame at hand. Empty between uses.
+    pub lagging: Vec<u32>,
+    /// The sends handed out. Empty between uses.
+    pub flushed: Vec<Flushed>,
+}

@@ -1,0 +1,119 @@
+//! What is asked of this core's rooms, by members and by the control address alike: through the room, under its bounds;
+//! only the answers go elsewhere.
+
+use super::answer::Asker;
+use super::keys::key_bytes;
+use super::opening::waiting_bytes_of;
+use super::publish::{Memory, Post};
+use super::rooms::RoomId;
+use super::stream::Arrival;
+use super::{Owner, OwnerEffects};
+use crate::base::ids::{RoomName, UserName};
+use crate::base::limits::{CALL_SCAN_MAX, WAITING_BYTES};
+use crate::base::time::Now;
+use crate::engine::call::{CallAnswer, RoomOrder};
+use crate::engine::settings::{KeepingMode, NumberingMode};
+use crate::wire::protocol::{Ask, Refusal};
+
+/// Who asks, and when that came.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub asker: Asker,
+    pub user: UserName,
+    pub arrival: Arrival,
+}
+
+impl Owner {
+    /// A call of the control address about one room.
+    pub fn handle_call(
+        &mut self,
+        token: u64,
+        room: RoomName,
+        from: UserName,
+        ask: Ask,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        // A link or a store may know a room that this core does not hold.
+        let may_be_made = matches!(ask, Ask::Publish(_)) || self.may_know_more();
+        let asker = Asker::Call(token);
+        let id = match self.rooms.find(&room) {
+            Some(id) => id,
+            None if may_be_made && effects.budget.is_tight() => {
+                return asker.refuse(&room, Refusal::OUT_OF_MEMORY, effects);
+            }
+            None if may_be_made => self.create(room, effects),
+            None => return asker.refuse(&room, Refusal::NOT_FOUND, effects),
+        };
+        let may_wait = self.may_keep(waiting_bytes_of(&ask), effects);
+        match self.rooms.get_mut(id).map(|room| (&room.stream.name, room.opening.as_mut())) {
+            Some((_, Some(opening))) if may_wait && !opening.is_full() => opening.push_call(token, from, ask),
+            Some((name, Some(_))) => asker.refuse(name, Refusal::OVERLOADED, effects),
+            _ => self.perform_call(id, token, from, ask, effects),
+        }
+        self.enter(id, effects);
+        self.shed(effects);
+    }
+
+    /// A call about a room that is open.
+    pub(super) fn perform_call(
+        &mut self,
+        id: RoomId,
+        token: u64,
+        user: UserName,
+        ask: Ask,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let asker = Asker::Call(token);
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if !matches!(ask, Ask::Publish(_)) && room.is_unknown() {
+            return asker.refuse(&room.stream.name, Refusal::NOT_FOUND, effects);
+        }
+        self.perform_ask(id, Origin { asker, user, arrival: Arrival::now(effects.now) }, ask, effects);
+    }
+
+    /// Does what is asked of a room that is open.
+    pub(super) fn perform_ask(&mut self, id: RoomId, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
+        let publish = match ask {
+            Ask::Publish(publish) => publish,
+            ask => {
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.answer(origin, ask, effects);
+                }
+                return;
+            }
+        };
+        let key = key_bytes(publish.key.as_deref());
+        let memory = Memory {
+            for_key: key == 0 || self.may_keep(key, effects),
+            for_wait: self.may_keep(key + WAITING_BYTES + publish.data.len(), effects),
+        };
+        let Origin { asker, user: from, arrival } = origin;
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.publish(Post { asker, from, arrival, publish }, memory, (id, &mut self.awaited), effects);
+        }
+    }
+
+    /// Whether a link or a store may know rooms that this core does not hold.
+    fn may_know_more(&self) -> bool {
+        self.settings.numbering == NumberingMode::Link || self.settings.keeping != KeepingMode::None
+    }
+
+    /// Some of the rooms that this core holds.
+    pub fn list(&self, now: Now, from: u32, limit: u32, order: RoomOrder) -> CallAnswer {
+        let limit = limit as usize;
+        let end = from.saturating_add(CALL_SCAN_MAX);
+        let next = Some(end).filter(|end| *end < self.rooms.places());
+        let looked_at = self.rooms.from(from, CALL_SCAN_MAX);
+        if order == RoomOrder::Place {
+            let mut page: Vec<_> = looked_at.take(limit + 1).collect();
+            // One more than fits tells where to go on.
+            let beyond = if page.len() > limit { page.pop().map(|(place, _)| place) } else { None };
+            let rooms = page.into_iter().map(|(_, room)| room.summary(now)).collect();
+            return CallAnswer::Rooms { rooms, next: beyond.or(next) };
+        }
+        let mut rooms: Vec<_> = looked_at.map(|(_, room)| room.summary(now)).collect();
+        rooms.sort_by(|one, other| other.cmp_by(order, one));
+        rooms.truncate(limit);
+        CallAnswer::Rooms { rooms, next }
+    }
+}

@@ -1,0 +1,80 @@
+//! What is read of a room: pages of history and of the users present, and its summary.
+
+use super::Room;
+use crate::base::codes::ErrorCode;
+use crate::base::ids::Seq;
+use crate::base::limits::{PAGE_MAX, ROOM_RATE_WINDOW_MS};
+use crate::base::time::Now;
+use crate::engine::owner::OwnerEffects;
+use crate::engine::owner::answer::Asker;
+use crate::wire::protocol::{Answer, Refusal, RoomSummary};
+
+/// Which messages a page of history holds: the oldest above `after`, or the newest below `before`, at most `limit`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine::owner) struct HistoryRange {
+    pub after: Option<Seq>,
+    pub before: Option<Seq>,
+    pub limit: u32,
+}
+
+impl Room {
+    /// Answers with a page of history.
+    pub(super) fn read_history(&mut self, asker: Asker, range: HistoryRange, effects: &mut OwnerEffects<'_>) {
+        if self.stream.settings.history_size == 0 {
+            let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
+            return asker.refuse(&self.stream.name, refusal, effects);
+        }
+        if effects.budget.is_over() {
+            return asker.refuse(&self.stream.name, Refusal::OUT_OF_MEMORY, effects);
+        }
+        if lacks_room_for_page(asker, effects) {
+            return asker.refuse(&self.stream.name, Refusal::OVERLOADED, effects);
+        }
+        self.stream.expire(effects.now);
+        let (head, history) = (self.stream.head(), &self.stream.history);
+        let limit = self.stream.page(range.limit.clamp(1, PAGE_MAX));
+        let messages = match range.after {
+            Some(after) => history.page_after(after, range.before, limit),
+            None => history.page_before(range.before, limit),
+        };
+        let answer = Answer::History { head, first_seq: history.first_seq(), messages };
+        asker.answer(&self.stream.name, answer, effects);
+    }
+
+    /// Answers with a page of the users present.
+    pub(super) fn read_presence(
+        &mut self,
+        asker: Asker,
+        limit: u32,
+        after: Option<&str>,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let Some(presence) = &mut self.stream.presence else {
+            let refusal = Refusal::new(ErrorCode::Forbidden, "presence is off in this room");
+            return asker.refuse(&self.stream.name, refusal, effects);
+        };
+        if lacks_room_for_page(asker, effects) {
+            return asker.refuse(&self.stream.name, Refusal::OVERLOADED, effects);
+        }
+        let users = presence.page(after, limit.clamp(1, PAGE_MAX) as usize, asker.conn().is_some());
+        let answer = Answer::Presence { total: presence.present(), users };
+        asker.answer(&self.stream.name, answer, effects);
+    }
+
+    /// The room as its owner sees it.
+    pub(in crate::engine::owner) fn summary(&self, now: Now) -> RoomSummary {
+        let stream = &self.stream;
+        RoomSummary {
+            room: stream.name.clone(),
+            members: stream.members(),
+            connections: stream.listeners.members() as u64,
+            head: stream.head(),
+            rate_milli: stream.history.rate_milli(now.unix_ms, ROOM_RATE_WINDOW_MS),
+        }
+    }
+}
+
+/// Whether the asker's lane has no room for a page.
+fn lacks_room_for_page(asker: Asker, effects: &OwnerEffects<'_>) -> bool {
+    asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home))
+}

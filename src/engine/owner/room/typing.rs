@@ -1,0 +1,115 @@
+//! Who is typing in a room. Members are told when a user says so, and that it is over when the user says that, or when
+//! [`TYPING_MS`] have passed since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Room;
+use crate::base::ids::{ConnId, UserName};
+use crate::base::limits::OVERLOADED_RETRY_MS;
+use crate::engine::owner::OwnerEffects;
+use crate::engine::owner::asks::Origin;
+use crate::wire::encode::encode_pushes;
+use crate::wire::protocol::{Answer, Push, Refusal};
+
+/// For how long a user is typing after having said so.
+const TYPING_MS: u64 = 5_000;
+
+/// Maximum number of users of one room who are typing; further ones are refused.
+const TYPISTS_MAX: usize = 1_024;
+
+/// Bytes of one user who is typing, for the budget, without the name.
+const TYPIST_BYTES: usize = 128;
+
+#[derive(Clone, Debug)]
+struct Typist {
+    /// The connection that said so, which is told nothing of it; `None` for the control address.
+    conn: Option<ConnId>,
+    /// When it is over, monotonic milliseconds.
+    until_ms: u64,
+}
+
+/// The users who are typing.
+#[derive(Debug, Default)]
+pub(super) struct Typing {
+    typists: BTreeMap<UserName, Typist>,
+    /// The same users, by when it is over.
+    ends: BTreeSet<(u64, UserName)>,
+    name_bytes: usize,
+}
+
+impl Typing {
+    /// Bytes for the budget.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.typists.len() * TYPIST_BYTES + self.name_bytes
+    }
+
+    /// When it is over for the first of them, monotonic milliseconds.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.ends.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Whether one more can be held.
+    fn has_place_for(&self, user: &UserName) -> bool {
+        self.typists.len() < TYPISTS_MAX || self.typists.contains_key(user)
+    }
+
+    fn insert(&mut self, user: UserName, typist: Typist) {
+        self.remove(&user);
+        self.name_bytes += user.len();
+        self.ends.insert((typist.until_ms, user.clone()));
+        self.typists.insert(user, typist);
+    }
+
+    fn remove(&mut self, user: &UserName) {
+        if let Some((user, typist)) = self.typists.remove_entry(user) {
+            self.name_bytes -= user.len();
+            self.ends.remove(&(typist.until_ms, user));
+        }
+    }
+
+    /// Takes one for whom it is over.
+    fn take_over(&mut self, now_ms: u64) -> Option<(UserName, Typist)> {
+        let (_, user) = self.ends.first().filter(|(until_ms, _)| *until_ms <= now_ms)?.clone();
+        let typist = self.typists.get(&user)?.clone();
+        self.remove(&user);
+        Some((user, typist))
+    }
+}
+
+impl Room {
+    /// Tells the other members that a user is typing, or no longer.
+    pub(super) fn show_typing(&mut self, origin: Origin, active: bool, effects: &mut OwnerEffects<'_>) {
+        let Origin { asker, user, .. } = origin;
+        if let Err(refusal) = self.admit(asker, effects.now) {
+            return asker.refuse(&self.stream.name, refusal, effects);
+        }
+        let conn = asker.conn();
+        if active {
+            let typing = self.typing.get_or_insert_default();
+            if !typing.has_place_for(&user) || effects.budget.is_tight() {
+                let refusal = Refusal { retry_after_ms: Some(OVERLOADED_RETRY_MS), ..Refusal::OVERLOADED };
+                return asker.refuse(&self.stream.name, refusal, effects);
+            }
+            typing.insert(user.clone(), Typist { conn, until_ms: effects.now.mono_ms() + TYPING_MS });
+        } else if let Some(typing) = &mut self.typing {
+            typing.remove(&user);
+        }
+        self.push_typing(&user, active, conn, effects);
+        asker.answer(&self.stream.name, Answer::Typing, effects);
+    }
+
+    /// Tells the members of users for whom it is over.
+    pub(super) fn end_typing(&mut self, effects: &mut OwnerEffects<'_>) {
+        while let Some((user, typist)) = self.typing.as_mut().and_then(|typing| typing.take_over(effects.now.mono_ms()))
+        {
+            self.push_typing(&user, false, typist.conn, effects);
+        }
+        self.typing.take_if(|typing| typing.typists.is_empty());
+    }
+
+    fn push_typing(&self, user: &UserName, active: bool, except: Option<ConnId>, effects: &mut OwnerEffects<'_>) {
+        let (room, listeners) = (&self.stream.name, &self.stream.listeners);
+        let frames = encode_pushes(&[Push::Typing { room, user, active }], listeners.readings().forms());
+        listeners.push(room, &frames, except, effects);
+    }
+}

@@ -1,0 +1,203 @@
+//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Hears
+//! homes by hops and answers them; the home on the same core asks directly for what stands on the message path. Never
+//! knows rooms or sockets.
+//!
+//! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core.
+
+pub mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::codes::ErrorCode;
+use crate::base::ids::{ConnId, CoreId, UserName};
+use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
+use crate::base::time::Now;
+use crate::engine::budget::Budget;
+use crate::engine::hop::{ConnectRefusal, ToHome, ToOwner, ToUser};
+use crate::engine::outbound::Outbound;
+use crate::engine::placement::core_of;
+use crate::engine::random::{NameHashing, Part, Secrets};
+use crate::engine::rates::{DueKeys, SlidingWindow};
+use crate::engine::settings::Settings;
+use crate::engine::table;
+use crate::wire::protocol::{Answer, Ask, Refusal};
+
+/// What a client is told whose user is over the limit of publishes.
+pub const OVER_MESSAGE_RATE: &str = "this user publishes too often";
+
+/// What the user half acts through: borrowed from the engine for one call.
+pub struct UserEffects<'a> {
+    /// The current time.
+    pub now: Now,
+    /// Hops out.
+    pub outbound: &'a mut Outbound,
+    /// Entries are charged here.
+    pub budget: &'a mut Budget,
+}
+
+/// What is known of one user.
+#[derive(Debug, Default)]
+struct KnownUser {
+    connections: u32,
+    messages: SlidingWindow,
+    /// Bytes charged for the window.
+    charged: usize,
+    /// Stands among those that are looked at again.
+    is_queued: bool,
+}
+
+/// The users of one core.
+#[derive(Debug)]
+pub struct Users {
+    settings: Arc<Settings>,
+    users: HashMap<UserName, KnownUser, NameHashing>,
+    /// Users that may have nothing left to be remembered for.
+    due: DueKeys<UserName>,
+}
+
+/// The core of a user among `cores` cores.
+#[must_use]
+pub fn core_of_user(user: &UserName, cores: u16) -> CoreId {
+    core_of(user.as_bytes(), cores)
+}
+
+impl Users {
+    /// No users.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
+        let users = HashMap::with_hasher(secrets.tables(core, Part::User).hashing());
+        Self { settings, users, due: DueKeys::default() }
+    }
+
+    /// Other settings hold from now on; what has been counted stays.
+    pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let (from, to) = (before.limits.message_rate_per_user, self.settings.limits.message_rate_per_user);
+        if from != to {
+            self.due.hasten(now.mono_us + to.map_or(0, |rate| rate.per_ms * 1_000));
+        }
+    }
+
+    /// A hop from a home (this core's own included).
+    pub fn handle_hop(&mut self, hop: ToUser, effects: &mut UserEffects<'_>) {
+        match hop {
+            ToUser::Register { conn, user } => self.register(conn, user, effects),
+            ToUser::Forget { user } => self.forget(&user, effects),
+            ToUser::Count { users } => {
+                for (user, connections) in users {
+                    self.user(user, effects.budget).connections += connections;
+                }
+            }
+            ToUser::Pass { hop } => self.pass(hop, effects),
+        }
+    }
+
+    fn register(&mut self, conn: ConnId, user: UserName, effects: &mut UserEffects<'_>) {
+        let max = self.settings.limits.connections_per_user;
+        let connections = self.users.get(&user).map_or(0, |user| user.connections);
+        let answer = if max > 0 && connections >= max {
+            ToHome::ConnectRefused { conn, refusal: ConnectRefusal::UserConnections }
+        } else {
+            self.user(user.clone(), effects.budget).connections += 1;
+            ToHome::UserAdmitted { conn, user }
+        };
+        effects.outbound.post_to_home(conn.home, answer);
+    }
+
+    fn user(&mut self, user: UserName, budget: &mut Budget) -> &mut KnownUser {
+        self.users.entry(user).or_insert_with(|| {
+            budget.charge(LIMITER_ENTRY_BYTES);
+            KnownUser::default()
+        })
+    }
+
+    fn forget(&mut self, user: &UserName, effects: &mut UserEffects<'_>) {
+        let Some(entry) = self.users.get_mut(user) else {
+            debug_assert!(false, "a counted user has an entry");
+            return;
+        };
+        entry.connections -= 1;
+        if entry.connections == 0 && !entry.is_queued {
+            self.remove(user, effects.budget);
+        }
+    }
+
+    fn remove(&mut self, user: &UserName, budget: &mut Budget) {
+        self.users.remove(user);
+        table::shrink(&mut self.users);
+        budget.release(LIMITER_ENTRY_BYTES);
+    }
+
+    /// Counts a publish of a user of this core.
+    ///
+    /// # Errors
+    /// The user is over the limit: when to try again, milliseconds.
+    pub fn try_publish(&mut self, user: &UserName, now: Now, budget: &mut Budget) -> Result<(), u64> {
+        let Some(rate) = self.settings.limits.message_rate_per_user else { return Ok(()) };
+        if !self.users.contains_key(user) {
+            self.user(user.clone(), budget);
+        }
+        let entry = self.users.get_mut(user).expect("made if it was not there");
+        let taken = entry.messages.try_take(rate, now.mono_us);
+        let bytes = entry.messages.bytes();
+        budget.charge(bytes);
+        budget.release(std::mem::replace(&mut entry.charged, bytes));
+        if !std::mem::replace(&mut entry.is_queued, true) {
+            self.due.push(now.mono_us + rate.per_ms * 1_000, user.clone());
+        }
+        taken
+    }
+
+    fn pass(&mut self, hop: Box<ToOwner>, effects: &mut UserEffects<'_>) {
+        let conn = hop.conn();
+        let answer = match &*hop {
+            ToOwner::Ask { room, user, ask: Ask::Publish(_), reply, .. } => {
+                match self.try_publish(user, effects.now, effects.budget) {
+                    Ok(()) => ToHome::Passed { hop },
+                    Err(retry_after_ms) => {
+                        let refusal = Refusal::new(ErrorCode::RateLimited, OVER_MESSAGE_RATE);
+                        let answer = Answer::Refused(Refusal { retry_after_ms: Some(retry_after_ms), ..refusal });
+                        ToHome::Answer { room: room.clone(), conn, answer, reply: *reply }
+                    }
+                }
+            }
+            _ => ToHome::Passed { hop },
+        };
+        effects.outbound.post_to_home(conn.home, answer);
+    }
+
+    /// Forgets users of whom nothing is left to remember.
+    pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
+        let now_us = effects.now.mono_us;
+        for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
+            let Some(user) = self.due.take_due(now_us) else { break };
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let rate = self.settings.limits.message_rate_per_user;
+            if let Some(rate) = rate.filter(|rate| !entry.messages.forget(*rate, now_us)) {
+                self.due.push(now_us + rate.per_ms * 1_000, user);
+                continue;
+            }
+            entry.is_queued = false;
+            entry.messages = SlidingWindow::default();
+            effects.budget.release(std::mem::take(&mut entry.charged));
+            if entry.connections == 0 {
+                self.remove(&user, effects.budget);
+            }
+        }
+    }
+
+    /// When [`Users::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    #[must_use]
+    pub fn next_tick_us(&self) -> Option<u64> {
+        self.due.first_us()
+    }
+
+    /// Users that are remembered.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.users.len()
+    }
+}

@@ -1,0 +1,64 @@
+//! Keys that take one of several words, with what each word means. Reads nothing.
+
+use crate::engine::settings::{KeepingMode, NumberingMode, SlowPolicy};
+use crate::wire::handshake::ForwardedHeader;
+
+/// `auth.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Anyone may connect.
+    Open,
+    /// Connections need a JSON Web Token.
+    Jwt,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// Text, for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Each word of a key with its meaning.
+pub type Choices<T, const N: usize> = [(&'static str, T); N];
+
+/// `auth.mode`.
+pub const AUTH_MODES: Choices<AuthMode, 2> = [("open", AuthMode::Open), ("jwt", AuthMode::Jwt)];
+
+/// `server.forwarded_header`.
+pub const FORWARDED_HEADERS: Choices<ForwardedHeader, 2> =
+    [("X-Forwarded-For", ForwardedHeader::XForwardedFor), ("Forwarded", ForwardedHeader::Forwarded)];
+
+/// `rooms.slow_policy`.
+pub const SLOW_POLICIES: Choices<SlowPolicy, 3> =
+    [("disconnect", SlowPolicy::Disconnect), ("skip", SlowPolicy::Skip), ("latest", SlowPolicy::Latest)];
+
+/// `store.kind`: whether publications outlive the process.
+pub const STORE_KINDS: Choices<bool, 4> =
+    [("memory", false), ("embedded", true), ("postgres", true), ("mongodb", true)];
+
+/// `store.durability`: when a publish is acknowledged.
+pub const DURABILITIES: Choices<KeepingMode, 2> = [("memory", KeepingMode::Behind), ("store", KeepingMode::Commit)];
+
+/// `link.kind`: who numbers publications.
+pub const LINK_KINDS: Choices<NumberingMode, 2> = [("none", NumberingMode::Own), ("redis", NumberingMode::Link)];
+
+/// `log.format`.
+pub const LOG_FORMATS: Choices<LogFormat, 3> =
+    [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// The words alone.
+#[must_use]
+pub const fn words<T, const N: usize>(choices: &Choices<T, N>) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut index = 0;
+    while index < N {
+        words[index] = choices[index].0;
+        index += 1;
+    }
+    words
+}
