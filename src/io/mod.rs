@@ -15,6 +15,7 @@ pub mod proxy_header;
 pub mod pump;
 pub mod ring;
 pub mod ring_probe;
+pub mod service_lane;
 pub mod services;
 pub mod sockets;
 pub mod tls;
