@@ -168,7 +168,7 @@ fn a_stalled_core_costs_bounded_memory_and_loses_no_answer() {
     assert!(publications.len() >= SERVICE_BYTES_MAX / (EACH + 1_000) && cores[0].take_dropped() == 0);
     // What was not dropped came in the order in which it was told.
     let place = |text: &String| text.split_once(' ').and_then(|(_, number)| number.parse::<u64>().ok());
-    assert!(all.is_sorted_by_key(|text| place(text)));
+    assert!(all.is_sorted_by_key(place));
     assert_eq!(cores[0].bytes(), 0);
 }
 
