@@ -69,8 +69,9 @@
 //! - **Failures** are of four kinds: refusal (an error reply; the connection stays), disconnect (a close code), transient
 //!   (link, store: retried), bug (an assertion ends the process rather than serve wrong data; clients recover by position).
 //! - **Seams**: a publish can be numbered by a link between machines and acknowledged after a store's commit
-//!   ([`engine::input`], [`engine::output`]). The engine's rules for both are held by the simulation in `tests/`; the
-//!   server offers neither yet.
+//!   ([`engine::input`], [`engine::output`]), and the user half keeps sessions in the store ([`engine::kept`]). Requests
+//!   and events go over bounded lanes ([`io::service_lane`]). The engine's rules for link and store are held by the
+//!   simulation in `tests/`; the server offers neither yet.
 //! - **Tokens** are verified on the core that has the connection, with an immutable set of keys ([`engine::access`]) that
 //!   the service thread renews ([`server::auth`]). A token that no key fits waits for the next set; signature checks are
 //!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are

@@ -2,18 +2,19 @@
 //!
 //! No call keeps a core for long: a listing looks at [`CALL_SCAN_MAX`] places in one turn and tells where to go on, and
 //! what it ends is bounded by [`CALL_ENDS_MAX`]. The asker goes on by calling again. Every call is answered exactly once,
-//! most of them in their own turn; one for a room that the link or the store has to open, or for a publish that they have
-//! to take, is answered when they have, under the bounds of the commands that wait for the same.
+//! most of them in their own turn; one for a room that the link or the store has to open, for a publish that they have
+//! to take, or for a session that the store has to find, is answered when they have, under the bounds of the commands that wait for the same.
 //!
 //! [`CALL_SCAN_MAX`]: crate::base::limits::CALL_SCAN_MAX
 //! [`CALL_ENDS_MAX`]: crate::base::limits::CALL_ENDS_MAX
 
 use std::cmp::Ordering;
 
+use super::kept::{KeptSession, SessionId};
 use super::session::ConnStats;
 use crate::base::ids::{ConnId, RoomName, UserName};
 use crate::wire::form::Form;
-use crate::wire::protocol::{Answer, Ask, RoomSummary};
+use crate::wire::protocol::{Answer, Ask, Refusal, RoomSummary};
 
 /// A question to one core, or something for it to do.
 #[derive(Clone, Debug)]
@@ -72,6 +73,12 @@ pub enum Call {
         /// The slot to begin at: 0, or where the answer before left off.
         from: u32,
     },
+    /// For the user half of any core: a session, open or kept in the store. Answered by [`CallAnswer::Session`], when the
+    /// store has answered or has taken too long.
+    FindSession {
+        /// Which.
+        session: SessionId,
+    },
 }
 
 /// Which rooms come first.
@@ -129,6 +136,8 @@ pub enum CallAnswer {
         /// Where to go on; `None`: all slots have been looked at.
         next: Option<u32>,
     },
+    /// A session, `None` if there is no such one; or why nobody could tell.
+    Session(Result<Option<KeptSession>, Refusal>),
 }
 
 /// A connection as its home sees it.

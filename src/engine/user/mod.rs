@@ -1,25 +1,33 @@
-//! The user half of an engine: the users that hash to this core, wherever their connections are. Counts their connections and
-//! publishes, exactly and without a lock, since each user is counted on one core. Hears homes by hops and answers them; the
-//! home on the same core asks directly on the message path. Never knows a room or a socket.
+//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Hears
+//! homes by hops and answers them; the home on the same core asks directly for what stands on the message path. Never
+//! knows rooms or sockets.
+//!
+//! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core. It
+//! keeps the sessions of this core's connections (`sessions`) and waits for what a service is asked about them (`asks`).
 
-pub mod sessions;
+mod asks;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::asks::Asks;
+use self::sessions::{OpenSessions, SessionAsker};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
+use crate::engine::call::CallAnswer;
 use crate::engine::hop::{ConnectRefusal, ToHome, ToOwner, ToUser};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{DueKeys, SlidingWindow};
 use crate::engine::settings::Settings;
+use crate::engine::store_port::StoreRequest;
 use crate::engine::table;
 use crate::wire::protocol::{Answer, Ask, Refusal};
 
@@ -34,6 +42,10 @@ pub struct UserEffects<'a> {
     pub outbound: &'a mut Outbound,
     /// Entries are charged here.
     pub budget: &'a mut Budget,
+    /// To the store.
+    pub store: &'a mut Vec<StoreRequest>,
+    /// To those who call, by their tokens.
+    pub answers: &'a mut Vec<(u64, CallAnswer)>,
 }
 
 /// The state of one user.
@@ -54,6 +66,8 @@ pub struct Users {
     users: HashMap<UserName, KnownUser, NameHashing>,
     /// Users to look at again: there may be nothing left to remember of them.
     due: DueKeys<UserName>,
+    sessions: OpenSessions,
+    asks: Asks<SessionAsker>,
 }
 
 /// The core of a user, of `cores` cores.
@@ -66,8 +80,11 @@ impl Users {
     /// No users.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
-        let users = HashMap::with_hasher(secrets.tables(core, Part::User).hashing());
-        Self { settings, users, due: DueKeys::default() }
+        let mut tables = secrets.tables(core, Part::User);
+        let users = HashMap::with_hasher(tables.hashing());
+        let sessions =
+            OpenSessions::new(secrets.shown(core, Part::User), &settings.node, [tables.hashing(), tables.hashing()]);
+        Self { settings, users, due: DueKeys::default(), sessions, asks: Asks::new(core) }
     }
 
     /// Takes over other settings; what has been counted stays.
@@ -167,8 +184,9 @@ impl Users {
         effects.outbound.post_to_home(conn.home, answer);
     }
 
-    /// Forgets users of whom there is nothing left to remember.
+    /// Forgets users of whom nothing is left to remember, and asks that have waited too long.
     pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
+        self.expire_asks(effects);
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
             let Some(user) = self.due.take_due(now_us) else { break };
@@ -190,7 +208,7 @@ impl Users {
     /// When [`Users::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        self.due.first_us()
+        self.due.first_us().into_iter().chain(self.asks.due_us()).min()
     }
 
     /// Users that are remembered.
