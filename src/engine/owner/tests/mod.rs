@@ -18,7 +18,7 @@ use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Delivery, Hop, MemberRef, ToHome};
 use crate::engine::link_port::LinkFailure;
 use crate::engine::owner::room::tests::START;
-use crate::engine::record::{Record, Stretch};
+use crate::engine::record::{PageAnswer, PageRequest, Record, RecordPage, Stretch};
 use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
 use crate::engine::store_port::KeptKey;
 use crate::engine::trace::Span;

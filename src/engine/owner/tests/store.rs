@@ -24,7 +24,7 @@ impl World {
     }
 
     fn loaded_with(&mut self, head: Option<Position>, records: Vec<Record>, keys: Vec<KeptKey>) {
-        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records }, keys });
+        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records }, first_seq: 1, keys });
     }
 
     /// The store holds records 1 to `head` in the room's own epoch.
@@ -35,12 +35,12 @@ impl World {
 
     fn committed(&mut self, seq: Seq) {
         let epoch = self.epoch();
-        self.store_event(StoreEvent::Committed { room: room(), epoch, seq });
+        self.store_event(StoreEvent::Committed { attempt: 0, room: room(), epoch, seq });
     }
 
     fn failed(&mut self, seq: Seq) {
         let epoch = self.epoch();
-        self.store_event(StoreEvent::Failed { room: room(), epoch, seq, retry_after_ms: 9 });
+        self.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 9 });
     }
 
     /// What the store was asked since it was last looked at.
@@ -49,6 +49,7 @@ impl World {
         let requests = requests.map(|request| match request {
             StoreRequest::Load { count, .. } => format!("load {count}"),
             StoreRequest::Append { record, .. } => format!("append {}", record.seq),
+            StoreRequest::Page(PageRequest { after, before, count, .. }) => format!("page {after:?} {before} {count}"),
         });
         requests.collect()
     }
@@ -310,11 +311,11 @@ fn strange_events_are_nothing() {
     world.publish(1);
     world.asked();
     let (epoch, seq) = (Epoch(5), 1);
-    world.store_event(StoreEvent::Committed { room: room(), epoch, seq });
-    world.store_event(StoreEvent::Failed { room: room(), epoch, seq, retry_after_ms: 1 });
-    world.store_event(StoreEvent::Committed { room: stranger.clone(), epoch, seq });
+    world.store_event(StoreEvent::Committed { attempt: 0, room: room(), epoch, seq });
+    world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 1 });
+    world.store_event(StoreEvent::Committed { attempt: 0, room: stranger.clone(), epoch, seq });
     let stretch = Stretch { head: None, records: vec![] };
-    world.store_event(StoreEvent::Loaded { room: stranger, stretch, keys: vec![] });
+    world.store_event(StoreEvent::Loaded { room: stranger, stretch, first_seq: 1, keys: vec![] });
     world.failed(2);
     world.link_event(LinkEvent::Restored);
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });
