@@ -4,6 +4,7 @@ mod delivery;
 mod leaving;
 mod link;
 mod members;
+mod pages;
 mod publishing;
 mod retention;
 mod seeded;
