@@ -47,6 +47,8 @@ pub struct PageRequest {
     pub epoch: Epoch,
     pub after: Option<Seq>,
     pub before: Seq,
+    /// What was published at this time or before (Unix milliseconds) is not shown any more, nor what stands below it.
+    pub expired_at: u64,
     /// Most records in the answer.
     pub count: usize,
     /// Most bytes of data in the answer; one record that has more by itself is given all the same.
@@ -66,7 +68,7 @@ pub struct PageAnswer {
 /// Records of one numbering, in order. A number that is missing among them is not held now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordPage {
-    /// The lowest number held. `None`: nothing of this numbering is.
+    /// The lowest number held that has not expired. `None`: there is none of this numbering.
     pub first_seq: Option<Seq>,
     /// What was asked for.
     pub records: Vec<Record>,

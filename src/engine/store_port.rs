@@ -23,7 +23,7 @@ pub enum StoreRequest {
     Append {
         /// Comes back in the answer. Of a room that the link numbers, appends of an attempt that has failed are dropped;
         /// they come again under the next one.
-        attempt: u32,
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Its numbering.
@@ -52,7 +52,7 @@ pub enum StoreEvent {
     /// Everything of this room that was appended in this attempt up to here is on disk.
     Committed {
         /// The last append's.
-        attempt: u32,
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Its numbering.
@@ -64,7 +64,7 @@ pub enum StoreEvent {
     /// store can tell.
     Failed {
         /// The append's.
-        attempt: u32,
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Its numbering.

@@ -15,7 +15,7 @@ use super::store::{Done, read_page};
 /// A row on its way, and in which attempt it was given.
 #[derive(Debug)]
 struct Insertion {
-    attempt: u32,
+    attempt: u64,
     epoch: Epoch,
     record: Record,
 }
@@ -26,7 +26,7 @@ pub struct Database {
     /// Requests of each node in order.
     queues: Vec<VecDeque<(u64, CoreAt, StoreRequest)>>,
     /// The last attempt of a core in a room that has failed.
-    failed: BTreeMap<(CoreAt, RoomName), u32>,
+    failed: BTreeMap<(CoreAt, RoomName), u64>,
     rng: Rng,
     delay_us: u64,
     loss: f64,

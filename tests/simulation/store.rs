@@ -20,7 +20,7 @@ struct StoreRoom {
     /// Taken, not committed.
     pending: VecDeque<Record>,
     /// The attempt of those.
-    attempt: u32,
+    attempt: u64,
     /// After a failure, appends that were asked before the engine heard of it are dropped.
     failed: bool,
 }
@@ -161,7 +161,7 @@ impl Store {
         }
     }
 
-    fn append(&mut self, room: &RoomName, attempt: u32, epoch: Epoch, record: Record, done: &mut Done) {
+    fn append(&mut self, room: &RoomName, attempt: u64, epoch: Epoch, record: Record, done: &mut Done) {
         let Some(held) = self.rooms.get_mut(room) else {
             done.wrong = Some(format!("append to {room} before its load"));
             return;
@@ -243,7 +243,9 @@ impl Store {
 
 /// The page that was asked for, of what is held in order.
 pub fn read_page(request: &PageRequest, held: &[&Record]) -> RecordPage {
-    let PageRequest { after, before, count, bytes, .. } = *request;
+    let PageRequest { after, before, expired_at, count, bytes, .. } = *request;
+    let expired = held.iter().rposition(|record| record.at <= expired_at).map_or(0, |last| last + 1);
+    let held = &held[expired..];
     let first_seq = held.first().map(|record| record.seq);
     let fits = |record: &&&Record| record.seq < before && Some(record.seq) > after;
     let mut room = bytes;

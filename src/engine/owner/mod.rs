@@ -329,6 +329,9 @@ impl Owner {
         }
         if let Some(pages) = &mut room.pages {
             pages.number_from(self.rooms_made << 32);
+            if let Keeping::Store(stored) = &mut room.keeping {
+                stored.number_from(self.rooms_made << 32);
+            }
             self.rooms_made += 1;
         }
         effects.counters.rooms_held.add(1);

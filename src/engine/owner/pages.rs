@@ -245,7 +245,8 @@ impl Room {
         }
         let Some(pages) = &mut self.pages else { return };
         let (room, epoch, PageLimit { count, bytes }) = (self.stream.name.clone(), self.stream.epoch, limit);
-        let request = PageRequest { token: pages.next_token, room, epoch, after, before, count, bytes };
+        let expired_at = effects.now.unix_ms.saturating_sub(self.stream.settings.history_ttl_ms);
+        let request = PageRequest { token: pages.next_token, room, epoch, after, before, expired_at, count, bytes };
         pages.next_token += 1;
         pages.add(request.clone(), purpose, effects.now);
         self.send_page(request, effects);
@@ -300,12 +301,15 @@ impl Room {
         let Some(Waiting { request, purpose, .. }) = self.pages.as_mut().and_then(|pages| pages.take(token)) else {
             return;
         };
-        let page = match result {
+        let read = result.as_ref().map_or(0, |page| page.records.len());
+        let mut page = match result {
             Ok(page) => self.without_expired(page, effects.now),
             Err(retry_after_ms) => return self.refuse_page(purpose, Refusal::unreadable(retry_after_ms), effects),
         };
-        if let (Some(pages), Some(first_seq)) = (&mut self.pages, page.first_seq) {
-            pages.set_floor(request.epoch, first_seq);
+        if let (Some(pages), Some(first_seq)) = (&mut self.pages, &mut page.first_seq) {
+            // What has expired meanwhile does not come back.
+            *first_seq = pages.floor(request.epoch).max(*first_seq);
+            pages.set_floor(request.epoch, *first_seq);
         }
         if let Some(conn) = purpose.conn() {
             self.release_from_page(conn);
@@ -313,6 +317,10 @@ impl Room {
         match purpose {
             // What was asked in a numbering that is past is answered in the one that holds.
             Purpose::History(part) if part.head.epoch != self.stream.epoch => self.answer_from_memory(part, effects),
+            // All of it expired on its way.
+            Purpose::History(part) if read > 0 && page.records.is_empty() => {
+                self.finish_history(part, may_wait, effects);
+            }
             Purpose::History(part) => self.answer_with_page(part, page, effects),
             Purpose::Join { join, older } => self.join_with_page(join, older, page, may_wait, effects),
         }

@@ -52,7 +52,7 @@ struct Doubt {
 /// A publication that the store speaks of, and the attempt in which it was given that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Appended {
-    pub attempt: u32,
+    pub attempt: u64,
     pub epoch: Epoch,
     pub seq: Seq,
 }
@@ -70,7 +70,7 @@ pub(super) struct Stored {
     bytes: usize,
     doubt: Option<Doubt>,
     /// Goes up with each failure.
-    attempt: u32,
+    attempt: u64,
 }
 
 /// The publishers that an event of the store has answered (`None`: a call), each with the position that it was told.
@@ -79,6 +79,11 @@ pub(super) type Answered = SmallVec<[(Option<ConnId>, Option<Position>); 2]>;
 impl Stored {
     pub fn new(mode: KeepingMode, is_numbered_here: bool) -> Self {
         Self { mode, is_numbered_here, uncommitted: VecDeque::new(), joined: 0, bytes: 0, doubt: None, attempt: 0 }
+    }
+
+    /// The first attempt of a room: no other room of the core, and no earlier one of the same name, has had it.
+    pub fn number_from(&mut self, attempt: u64) {
+        self.attempt = attempt;
     }
 
     /// Whether publishers wait for the commit.
@@ -192,11 +197,13 @@ impl Stored {
             true => epoch == stream.epoch && uncommitted.record.seq >= seq,
             false => (attempt, uncommitted.epoch, uncommitted.record.seq) == (self.attempt, epoch, seq),
         };
-        let Some(first) = self.uncommitted.iter().position(has_failed) else { return Answered::new() };
+        let Some(first) = self.uncommitted.iter().position(has_failed).or_else(|| self.first_in_doubt(attempt)) else {
+            return Answered::new();
+        };
         let failed = self.uncommitted.len() - first;
         let answered = self.refuse_from(stream, first, retry_after_ms, effects);
         if self.doubt.is_none() {
-            self.attempt = self.attempt.wrapping_add(1);
+            self.attempt += 1;
             let count = stream.settings.history_size.max(failed);
             self.doubt = Some(Doubt { since_ms: effects.now.mono_ms(), retry_after_ms, count });
             if self.is_numbered_here {
@@ -204,6 +211,11 @@ impl Stored {
             }
         }
         answered
+    }
+
+    /// Of a failure that names a row which is there already (its duplicate failed), what may have failed with it.
+    fn first_in_doubt(&self, attempt: u64) -> Option<usize> {
+        (!self.is_numbered_here && attempt == self.attempt).then_some(0)
     }
 
     /// Refuses the publishers who wait for the publications from the index `first` on, oldest first. What has been shown
@@ -299,7 +311,7 @@ impl Stored {
 }
 
 impl Uncommitted {
-    fn request(&self, stream: &Stream, attempt: u32) -> StoreRequest {
+    fn request(&self, stream: &Stream, attempt: u64) -> StoreRequest {
         StoreRequest::Append { attempt, room: stream.name.clone(), epoch: self.epoch, record: self.record.clone() }
     }
 

@@ -358,11 +358,11 @@ impl World {
         self.link_event(LinkEvent::Published { token, result });
     }
 
-    fn row(&mut self, attempt: u32, seq: Seq) {
+    fn row(&mut self, attempt: u64, seq: Seq) {
         self.store_event(StoreEvent::Committed { attempt, room: room(), epoch: LINK_EPOCH, seq });
     }
 
-    fn row_failed(&mut self, attempt: u32, seq: Seq) {
+    fn row_failed(&mut self, attempt: u64, seq: Seq) {
         let (room, epoch) = (room(), LINK_EPOCH);
         self.store_event(StoreEvent::Failed { attempt, room, epoch, seq, retry_after_ms: 9 });
     }
