@@ -1,13 +1,14 @@
 //! Seeded simulation: whole engines, nodes and clients under one scheduler with virtual time, with faults, and checks at
 //! every message. One thread, no sockets, no sleeping.
 //!
-//! `SIM_SEED=mode:seed` with the test `replay` runs one seed (`memory`, `linked` or `durable`), `SIM_SEEDS=n` runs more
+//! `SIM_SEED=mode:seed` with the test `replay` runs one seed (`memory`, `linked`, `durable`, `behind` or `linked-kept`), `SIM_SEEDS=n` runs more
 //! seeds of each mode, `SIM_FIRST=n` begins at another one.
 
 mod simulation {
     pub mod canary;
     pub mod client;
     pub mod codec;
+    pub mod database;
     pub mod hear;
     pub mod judge;
     pub mod link;
@@ -17,6 +18,7 @@ mod simulation {
     pub mod random;
     pub mod rng;
     pub mod runner;
+    pub mod sessions;
     pub mod socket;
     pub mod store;
     pub mod view;
@@ -43,8 +45,18 @@ fn one_node_with_a_store() {
 }
 
 #[test]
+fn one_node_with_a_store_written_behind() {
+    runner::run_all(Mode::Behind);
+}
+
+#[test]
+fn several_nodes_linked_with_a_database() {
+    runner::run_all(Mode::LinkedKept);
+}
+
+#[test]
 fn nothing_goes_wrong_without_faults() {
-    let profiles = [Mode::Memory, Mode::Linked, Mode::Durable]
+    let profiles = Mode::ALL
         .into_iter()
         .flat_map(|mode| (0..runner::seeds().div_ceil(4)).map(move |seed| Profile::calm(seed, mode)));
     runner::run_each(&profiles.collect::<Vec<_>>());
@@ -52,7 +64,7 @@ fn nothing_goes_wrong_without_faults() {
 
 #[test]
 fn equal_seeds_give_equal_runs() {
-    for mode in [Mode::Memory, Mode::Linked, Mode::Durable] {
+    for mode in Mode::ALL {
         let run = || runner::run(&Profile::draw(3, mode)).expect("no violation");
         let (first, second) = (run(), run());
         assert_eq!((first.digest, first.seen), (second.digest, second.seen));
@@ -91,7 +103,7 @@ fn every_defect_is_caught() {
 #[test]
 fn replay() {
     if let Ok(text) = std::env::var("SIM_SEED") {
-        let (mode, seed) = runner::read_seed(&text).expect("SIM_SEED is memory:, linked: or durable: and a number");
+        let (mode, seed) = runner::read_seed(&text).expect("SIM_SEED is a mode, a colon and a number");
         runner::run_each(&[Profile::draw(seed, mode)]);
     }
 }

@@ -272,6 +272,21 @@ pub const PENDING_PER_ROOM_MAX: usize = 10_000;
 /// Hops that wait until one room is opened from the link or the store; over it `overloaded`.
 pub const OPENING_PER_ROOM_MAX: usize = 10_000;
 
+/// How long a hop or a call waits for its room to be opened; then `unavailable`.
+pub const OPENING_TIMEOUT_MS: u64 = 10_000;
+
+/// Pages of one room's history that are asked of the store or the link; over it `overloaded`.
+pub const PAGES_PER_ROOM_MAX: usize = 256;
+
+/// Records of one recovery that are asked of the store or the link at once; the rest follow.
+pub const PAGE_RECORDS_MAX: usize = 1_024;
+
+/// How long a page is waited for; then `unavailable`.
+pub const PAGE_TIMEOUT_MS: u64 = 5_000;
+
+/// When to try again what the store or the link did not answer in time.
+pub const UNAVAILABLE_RETRY_MS: u64 = 1_000;
+
 /// Publications of one room held because an earlier one is missing; further ones are read again later.
 pub const AHEAD_PER_ROOM_MAX: usize = 1_024;
 

@@ -1,7 +1,7 @@
 //! The port between an engine and the link that joins several machines: what is asked of it, what it says. Values only;
 //! the rules that repair lost, late and repeated events are in `engine::owner::linked`.
 
-use super::record::{Record, Stretch};
+use super::record::{PageAnswer, PageRequest, Record, Stretch};
 use crate::base::ids::{Epoch, Position, RoomName, Seq};
 
 /// To the link. Requests of one room are carried out in order; a lost answer is asked for again by the engine, but for
@@ -25,6 +25,8 @@ pub enum LinkRequest {
         /// How many.
         count: usize,
     },
+    /// Read a page of a room's history (`LinkEvent::Page`). Asked only where no store keeps the room.
+    Page(PageRequest),
     /// Stop listening to a room.
     Close {
         /// Which room.
@@ -53,6 +55,8 @@ pub enum LinkEvent {
         /// What the link holds of it.
         stretch: Stretch,
     },
+    /// Answer to `LinkRequest::Page`.
+    Page(PageAnswer),
     /// A publication was numbered, here or elsewhere.
     Publication {
         /// Which room.

@@ -1,7 +1,7 @@
 //! The port between an engine and the store that keeps rooms: what is asked of it, what it says. Values only.
 
 use super::kept::{KeptAnswer, KeptAsk};
-use super::record::{Record, Stretch};
+use super::record::{PageAnswer, PageRequest, Record, Stretch};
 use crate::base::ids::{Epoch, RoomName, Seq, UserName};
 
 /// To the store of this machine.
@@ -20,8 +20,11 @@ pub enum StoreRequest {
         /// For a room that is new.
         epoch: Epoch,
     },
-    /// Keep one record (`StoreEvent::Committed` or `Failed`).
+    /// Keep one record (`StoreEvent::Committed` or `Failed`). A record that is kept already is left as it is.
     Append {
+        /// Comes back in the answer. Of a room that the link numbers, appends of an attempt that has failed are dropped;
+        /// they come again under the next one.
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Its numbering.
@@ -36,6 +39,8 @@ pub enum StoreRequest {
         /// What.
         ask: KeptAsk,
     },
+    /// Read a page of a room's history (`StoreEvent::Page`), everything that was appended before included.
+    Page(PageRequest),
 }
 
 /// From the store of this machine. Answers of one room come in the order of its requests.
@@ -47,11 +52,15 @@ pub enum StoreEvent {
         room: RoomName,
         /// What the store holds of it.
         stretch: Stretch,
+        /// The lowest number that the store holds; the head's next where it holds none.
+        first_seq: Seq,
         /// The keys that were asked for, in the order of their seqs.
         keys: Vec<KeptKey>,
     },
-    /// Everything of this room up to here is on disk.
+    /// Everything of this room that was appended in this attempt up to here is on disk.
     Committed {
+        /// The last append's.
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Its numbering.
@@ -59,8 +68,11 @@ pub enum StoreEvent {
         /// The last one.
         seq: Seq,
     },
-    /// This append and all later ones of the room that are not committed did not happen.
+    /// This append and all later ones of the room and the attempt that are not committed did not happen, as far as the
+    /// store can tell.
     Failed {
+        /// The append's.
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Its numbering.
@@ -77,6 +89,8 @@ pub enum StoreEvent {
         /// What.
         answer: KeptAnswer,
     },
+    /// Answer to `StoreRequest::Page`.
+    Page(PageAnswer),
 }
 
 /// A publish's idempotency key as the store holds it, also where its record is not among those that were asked for.

@@ -46,11 +46,13 @@ pub enum Canary {
     ForgetfulStore,
     /// The link gives one number to two publishes.
     RepeatingLink,
+    /// The store leaves a record out of the pages that it reads.
+    HolePage,
 }
 
 impl Canary {
     /// Every one.
-    pub const ALL: [Canary; 16] = [
+    pub const ALL: [Canary; 17] = [
         Canary::LoseDeliver,
         Canary::RepeatDeliver,
         Canary::SwapDelivers,
@@ -67,6 +69,7 @@ impl Canary {
         Canary::WrongClient,
         Canary::ForgetfulStore,
         Canary::RepeatingLink,
+        Canary::HolePage,
     ];
 
     /// Whether it happens on the way to a client.
@@ -104,6 +107,11 @@ impl Cage {
         }
         self.sung = true;
         true
+    }
+
+    /// Whether it is this one, which happens as often as it can.
+    pub fn is(&self, canary: Canary) -> bool {
+        self.canary == canary
     }
 
     /// Puts the defect into a batch of hops.

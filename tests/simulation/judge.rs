@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use roomring::engine::settings::KeepingMode;
 use roomring::wire::publication::DataKind;
 
 use super::hear::Message;
-use super::profile::Mode;
+use super::profile::{Mode, Profile};
 
 /// A connection of the run; never reused.
 pub type ConnKey = usize;
@@ -88,11 +89,15 @@ pub struct Seen {
     pub totals: u64,
     /// Pushes of somebody typing.
     pub typing: u64,
+    /// Pages of history that hold what no memory does.
+    pub pages_beyond: u64,
+    /// Joins that recovered what no memory holds.
+    pub recovered_beyond: u64,
 }
 
 impl Seen {
     /// Each number with its name.
-    pub fn numbers(&self) -> [(&'static str, u64); 14] {
+    pub fn numbers(&self) -> [(&'static str, u64); 16] {
         [
             ("publishes", self.publishes),
             ("acknowledged", self.acknowledged),
@@ -108,6 +113,8 @@ impl Seen {
             ("statuses", self.statuses),
             ("totals", self.totals),
             ("typing", self.typing),
+            ("pages_beyond", self.pages_beyond),
+            ("recovered_beyond", self.recovered_beyond),
         ]
     }
 }
@@ -121,6 +128,10 @@ pub struct Judge {
     order: BTreeMap<(ConnKey, usize, u64), BTreeMap<u64, u64>>,
     heads: BTreeMap<(usize, u64), u64>,
     spared: Vec<Spared>,
+    /// When each row came into the database.
+    rows: BTreeMap<(usize, u64, u64), u64>,
+    /// Whether a publisher is answered after its row is there.
+    awaits_rows: bool,
     sends: u64,
     /// What happened, when wanted.
     trace: Option<Vec<String>>,
@@ -134,15 +145,17 @@ pub struct Judge {
 
 impl Judge {
     /// Nothing published.
-    pub fn new(mode: Mode, trace: bool) -> Self {
+    pub fn new(profile: &Profile, trace: bool) -> Self {
         Self {
-            mode,
+            mode: profile.mode,
             verdict: None,
             contents: Vec::new(),
             ledger: BTreeMap::new(),
             order: BTreeMap::new(),
             heads: BTreeMap::new(),
             spared: Vec::new(),
+            rows: BTreeMap::new(),
+            awaits_rows: profile.mode == Mode::LinkedKept && profile.settings.keeping == KeepingMode::Commit,
             sends: 0,
             trace: trace.then(Default::default),
             now_us: 0,
@@ -240,7 +253,7 @@ impl Judge {
         let mode = self.mode;
         let content_ref = &mut self.contents[content];
         content_ref.refusals += 1;
-        let appeared = mode != Mode::Linked && content_ref.sends.len() == 1 && !content_ref.positions.is_empty();
+        let appeared = !mode.is_linked() && content_ref.sends.len() == 1 && !content_ref.positions.is_empty();
         self.check(!appeared, || format!("content {content} was refused ({code}) and published all the same"));
     }
 
@@ -256,9 +269,13 @@ impl Judge {
             firsts.push((epoch, seq));
             self.check(!again, || format!("content {content} was acknowledged twice as new in epoch {epoch:016x}"));
         }
-        if self.mode != Mode::Memory && !self.ledger.contains_key(&(room, epoch, seq)) {
+        if self.mode.keeps_first() && !self.ledger.contains_key(&(room, epoch, seq)) {
             self.fail(|| format!("content {content} acknowledged at {seq} before its keeper has that"));
         }
+        let has_row = self.rows.contains_key(&(room, epoch, seq));
+        self.check(!self.awaits_rows || duplicate || has_row, || {
+            format!("content {content} acknowledged at {seq} before the database has that")
+        });
         self.place(room, epoch, seq, Some(content), &from, None);
         self.raise_head(room, epoch, seq);
     }
@@ -284,7 +301,7 @@ impl Judge {
                 self.fail(|| format!("connection {conn} got its own echo:false content {content}"));
             }
         }
-        if self.mode != Mode::Memory && !self.ledger.contains_key(&(room, epoch, message.seq)) {
+        if self.mode.keeps_first() && !self.ledger.contains_key(&(room, epoch, message.seq)) {
             let seq = message.seq;
             self.fail(|| format!("room {room} epoch {epoch:016x} seq {seq} was shown before its keeper has it"));
         }
@@ -305,6 +322,29 @@ impl Judge {
     pub fn kept(&mut self, room: usize, epoch: u64, message: &Message) {
         let content = self.recognize(room, message);
         self.place(room, epoch, message.seq, content, &message.from, Some(message.at));
+    }
+
+    /// The database holds a record from now on.
+    pub fn row(&mut self, room: usize, epoch: u64, seq: u64) {
+        self.rows.entry((room, epoch, seq)).or_insert(self.now_us);
+    }
+
+    /// Whether the database held a record at a time.
+    pub fn had_row(&self, room: usize, epoch: u64, seq: u64, at_us: u64) -> bool {
+        self.rows.get(&(room, epoch, seq)).is_some_and(|since_us| *since_us <= at_us)
+    }
+
+    /// Everything up to `head` stands under another epoch now; what else stood under the old one may be lost.
+    pub fn renumbered(&mut self, room: usize, from: u64, to: u64, head: u64) {
+        self.numbering_lost = true;
+        for seq in 1..=head {
+            let Some(entry) = self.ledger.get(&(room, from, seq)) else { continue };
+            let entry = Entry { content: entry.content, from: entry.from.clone(), at: entry.at };
+            if let Some(content) = entry.content {
+                self.contents[content].positions.push((to, seq));
+            }
+            self.ledger.insert((room, to, seq), entry);
+        }
     }
 
     /// Which content a message shows; checks that it is shown as it was published.
@@ -361,7 +401,7 @@ impl Judge {
         let content = &mut self.contents[number];
         let sends = content.sends.clone();
         let twice = content.positions.iter().any(|(other, _)| *other == epoch || sends.len() == 1);
-        let refused = mode != Mode::Linked && content.refusals > 0 && content.refusals >= sends.len();
+        let refused = !mode.is_linked() && content.refusals > 0 && content.refusals >= sends.len();
         content.positions.push((epoch, seq));
         let positions = content.positions.clone();
         self.check(!twice, || format!("content {number} has several positions: {positions:x?}"));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use roomring::base::ids::{Epoch, Position, RoomName};
 use roomring::engine::link_port::LinkRequest;
 use roomring::engine::link_port::{LinkEvent, LinkFailure};
-use roomring::engine::record::{Record, Stretch};
+use roomring::engine::record::{PageAnswer, Record, Stretch};
 
 use super::profile::Profile;
 use super::rng::Rng;
@@ -136,6 +136,13 @@ impl Link {
                 };
                 self.answer(from, LinkEvent::Read { room, stretch })
             }
+            LinkRequest::Page(request) => {
+                let held = self.rooms.get(&request.room).filter(|held| held.epoch == request.epoch.0);
+                let records = held.map_or_else(Vec::new, |held| held.records.iter().collect());
+                let page = super::store::read_page(&request, &records);
+                let answer = PageAnswer { token: request.token, room: request.room, result: Ok(page) };
+                self.answer(from, LinkEvent::Page(answer))
+            }
             LinkRequest::Close { room } => {
                 self.listeners.remove(&(room, from));
                 Done::default()
@@ -216,7 +223,8 @@ impl Link {
                         let result = Err(LinkFailure { retry_after_ms: 500 });
                         later.push((1 + self.rng.below(self.delay_us), from, LinkEvent::Published { token, result }));
                     }
-                    LinkRequest::Open { .. } | LinkRequest::Read { .. } if self.rng.chance(0.5) => {}
+                    LinkRequest::Open { .. } | LinkRequest::Read { .. } | LinkRequest::Page(_)
+                        if self.rng.chance(0.5) => {}
                     request => queue.push_back(Waiting { ready_us, from, request }),
                 }
             }
@@ -275,5 +283,6 @@ fn room_of(request: &LinkRequest) -> &RoomName {
         | LinkRequest::Read { room, .. }
         | LinkRequest::Close { room }
         | LinkRequest::Publish { room, .. } => room,
+        LinkRequest::Page(request) => &request.room,
     }
 }

@@ -23,8 +23,47 @@ pub enum Mode {
     Memory,
     /// Several nodes whose rooms a link numbers.
     Linked,
-    /// One node with a store.
+    /// One node with a store; publishers wait for it.
     Durable,
+    /// One node with a store that is written behind.
+    Behind,
+    /// Several nodes whose rooms a link numbers, and a database that they share.
+    LinkedKept,
+}
+
+impl Mode {
+    /// Every one.
+    pub const ALL: [Mode; 5] = [Mode::Memory, Mode::Linked, Mode::Durable, Mode::Behind, Mode::LinkedKept];
+
+    /// Its name in `SIM_SEED`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Memory => "memory",
+            Mode::Linked => "linked",
+            Mode::Durable => "durable",
+            Mode::Behind => "behind",
+            Mode::LinkedKept => "linked-kept",
+        }
+    }
+
+    /// Whether the link numbers.
+    pub fn is_linked(self) -> bool {
+        matches!(self, Mode::Linked | Mode::LinkedKept)
+    }
+
+    /// Whether a publication is at the link or on disk before anybody sees it.
+    pub fn keeps_first(self) -> bool {
+        matches!(self, Mode::Linked | Mode::LinkedKept | Mode::Durable)
+    }
+
+    fn keeping(self, rng: &mut Rng) -> KeepingMode {
+        match self {
+            Mode::Memory | Mode::Linked => KeepingMode::None,
+            Mode::Durable => KeepingMode::Commit,
+            Mode::Behind => KeepingMode::Behind,
+            Mode::LinkedKept => *rng.pick(&[KeepingMode::Commit, KeepingMode::Behind]),
+        }
+    }
 }
 
 /// How strong each fault is. Zero is off; rates are per draw or per fault step as named.
@@ -136,7 +175,7 @@ impl Profile {
     /// The run of a seed in a mode.
     pub fn draw(seed: u64, mode: Mode) -> Self {
         let mut rng = Rng::salted(seed, "profile", 0);
-        let nodes = if mode == Mode::Linked { rng.range(1, 3) as usize } else { 1 };
+        let nodes = if mode.is_linked() { rng.range(1, 3) as usize } else { 1 };
         let cores = *rng.pick(&[1, 2, 2, 3, 4]);
         let calm = rng.chance(0.1);
         let faults = if calm { Faults { lane_batches: 256, ..Faults::default() } } else { draw_faults(&mut rng, mode) };
@@ -173,7 +212,7 @@ impl Profile {
         let mut rng = Rng::salted(seed, "profile", 0);
         let mut profile = Self::draw(seed, mode);
         profile.cores = 3;
-        profile.nodes = if mode == Mode::Linked { 2 } else { 1 };
+        profile.nodes = if mode.is_linked() { 2 } else { 1 };
         profile.rooms = 3;
         profile.clients = 10;
         profile.link_records = 4_096;
@@ -185,7 +224,7 @@ impl Profile {
     /// A run in which only this defect goes wrong, and what it needs.
     pub fn with_canary(seed: u64, canary: Canary) -> Self {
         let mode = match canary {
-            Canary::ForgetfulStore => Mode::Durable,
+            Canary::ForgetfulStore | Canary::HolePage => Mode::Durable,
             Canary::RepeatingLink => Mode::Linked,
             _ => Mode::Memory,
         };
@@ -193,6 +232,13 @@ impl Profile {
         profile.habits = Habits { step_us: 100_000, pipeline_max: 3, close: 0.0, ..profile.habits };
         // Canaries look for what they spoil in the frames.
         profile.settings.compression = None;
+        if canary == Canary::HolePage {
+            let settings = &mut profile.settings;
+            for rooms in settings.classes.iter_mut().map(|class| &mut class.settings).chain([&mut settings.rooms]) {
+                Arc::make_mut(rooms).history_size = 5;
+            }
+            profile.chaos_us = 8_000_000;
+        }
         if canary == Canary::ForgetfulStore {
             profile.faults.crash = 0.05;
             profile.chaos_us = 6_000_000;
@@ -283,8 +329,8 @@ fn rate(rng: &mut Rng, max: f64) -> f64 {
 }
 
 fn draw_faults(rng: &mut Rng, mode: Mode) -> Faults {
-    let linked = mode == Mode::Linked;
-    let durable = mode == Mode::Durable;
+    let linked = mode.is_linked();
+    let kept = matches!(mode, Mode::Durable | Mode::Behind | Mode::LinkedKept);
     let only = |on: bool, value: f64| if on { value } else { 0.0 };
     Faults {
         split: rate(rng, 0.5),
@@ -307,7 +353,7 @@ fn draw_faults(rng: &mut Rng, mode: Mode) -> Faults {
         link_fail: only(linked, rate(rng, 0.05)),
         link_cut: only(linked, rate(rng, 0.05)),
         link_forget: only(linked, rate(rng, 0.01)),
-        store_fail: only(durable, rate(rng, 0.2)),
+        store_fail: only(kept, rate(rng, 0.2)),
     }
 }
 
@@ -385,8 +431,8 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         ],
         dialects: &roomring::wire::dialect::DIALECTS,
         trace_sample: u64::MAX / 8,
-        numbering: if mode == Mode::Linked { NumberingMode::Link } else { NumberingMode::Own },
-        keeping: if mode == Mode::Durable { KeepingMode::Commit } else { KeepingMode::None },
+        numbering: if mode.is_linked() { NumberingMode::Link } else { NumberingMode::Own },
+        keeping: mode.keeping(rng),
     }
 }
 

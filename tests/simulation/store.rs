@@ -1,17 +1,19 @@
 //! A model of a node's store: it keeps what it has committed through any crash and nothing else. Slow, and sometimes it
-//! fails: then everything of that room that was not committed did not happen.
+//! fails: then everything of that room that was not committed did not happen. Written behind, it gives the rooms that were
+//! loaded in a life that crashed a new numbering, with the records that it has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roomring::base::ids::{Epoch, Position, RoomName};
-use roomring::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
-use roomring::engine::record::{Record, Stretch};
+use roomring::engine::kept::KeptAsk;
+use roomring::engine::record::{PageAnswer, PageRequest, Record, RecordPage, Stretch};
 use roomring::engine::store_port::StoreRequest;
 use roomring::engine::store_port::{KeptKey, StoreEvent};
 
 use super::link::{CoreAt, Later};
-use super::profile::Profile;
+use super::profile::{Mode, Profile};
 use super::rng::Rng;
+use super::sessions::Sessions;
 
 #[derive(Debug)]
 struct StoreRoom {
@@ -19,6 +21,8 @@ struct StoreRoom {
     records: Vec<Record>,
     /// Taken, not committed.
     pending: VecDeque<Record>,
+    /// The attempt of those.
+    attempt: u64,
     /// After a failure, appends that were asked before the engine heard of it are dropped.
     failed: bool,
 }
@@ -33,7 +37,8 @@ impl StoreRoom {
 pub struct Store {
     rooms: BTreeMap<RoomName, StoreRoom>,
     /// By their ids.
-    sessions: BTreeMap<u128, KeptSession>,
+    /// The sessions that it keeps.
+    pub sessions: Sessions,
     /// Requests in order.
     queue: VecDeque<(u64, CoreAt, StoreRequest)>,
     rng: Rng,
@@ -42,6 +47,11 @@ pub struct Store {
     fail: f64,
     /// A defect for the canary: a crash loses the last committed record of each room.
     pub forgetful: bool,
+    /// A defect for the canary: pages lack a record.
+    pub holes: bool,
+    is_behind: bool,
+    /// Rooms loaded in this life.
+    loaded: BTreeSet<RoomName>,
 }
 
 /// What some work brought about.
@@ -51,6 +61,10 @@ pub struct Done {
     pub later: Vec<Later<StoreEvent>>,
     /// Records that were committed just now.
     pub committed: Vec<(RoomName, u64, Record)>,
+    /// Rooms whose records stand under another epoch now: the old one, the new one, and the last record.
+    pub renumbered: Vec<(RoomName, u64, u64, u64)>,
+    /// A page was given that lacks a record.
+    pub has_hole: bool,
     /// What the engine asked against the rules.
     pub wrong: Option<String>,
 }
@@ -60,13 +74,16 @@ impl Store {
     pub fn new(profile: &Profile, node: usize) -> Self {
         Self {
             rooms: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             queue: VecDeque::new(),
             rng: Rng::salted(profile.seed, "store", node as u64),
             delay_us: profile.faults.service_delay_us.max(100),
             loss: profile.faults.service_loss,
             fail: profile.faults.store_fail,
             forgetful: false,
+            holes: false,
+            is_behind: profile.mode == Mode::Behind,
+            loaded: BTreeSet::new(),
         }
     }
 
@@ -97,8 +114,14 @@ impl Store {
                     }
                     self.load(from, room, count, keys_since, epoch, &mut done);
                 }
-                StoreRequest::Append { room, epoch, record } => {
-                    self.append(&room, epoch, record, &mut done);
+                StoreRequest::Page(request) => {
+                    if touched.remove(&request.room).is_some() {
+                        self.commit(from, &request.room, &mut done);
+                    }
+                    self.page(from, request, &mut done);
+                }
+                StoreRequest::Append { attempt, room, epoch, record } => {
+                    self.append(&room, attempt, epoch, record, &mut done);
                     touched.insert(room, from);
                 }
                 StoreRequest::Ask { token, ask } => self.answer(from, token, ask, &mut done),
@@ -111,7 +134,9 @@ impl Store {
     }
 
     fn load(&mut self, from: CoreAt, room: RoomName, count: usize, keys_since: u64, epoch: Epoch, done: &mut Done) {
-        let fresh = StoreRoom { epoch: epoch.0, records: Vec::new(), pending: VecDeque::new(), failed: false };
+        let fresh =
+            StoreRoom { epoch: epoch.0, records: Vec::new(), pending: VecDeque::new(), attempt: 0, failed: false };
+        self.loaded.insert(room.clone());
         let held = self.rooms.entry(room.clone()).or_insert(fresh);
         let skipped = held.records.len().saturating_sub(count);
         let records = held.records[skipped..].to_vec();
@@ -123,31 +148,35 @@ impl Store {
                 Some(KeptKey { from, key: key?, seq, at })
             });
             let (stretch, keys) = (Stretch { head, records }, keys.collect());
-            done.later.push((1, from, StoreEvent::Loaded { room, stretch, keys }));
+            let first_seq = held.records.first().map_or(held.head() + 1, |first| first.seq);
+            done.later.push((1, from, StoreEvent::Loaded { room, stretch, first_seq, keys }));
         }
     }
 
     fn answer(&mut self, from: CoreAt, token: u64, ask: KeptAsk, done: &mut Done) {
-        let answer = match ask {
-            KeptAsk::SaveSession { session, kept } => {
-                self.sessions.insert(session.0, kept);
-                return;
-            }
-            KeptAsk::FindSession { .. } if self.rng.chance(self.fail) => KeptAnswer::Unavailable { retry_after_ms: 50 },
-            KeptAsk::FindSession { session } => KeptAnswer::Session(self.sessions.get(&session.0).cloned()),
-        };
-        if !self.rng.chance(self.loss) {
+        let fails = self.rng.chance(self.fail);
+        let answer = self.sessions.answer(ask, fails);
+        if let Some(answer) = answer.filter(|_| !self.rng.chance(self.loss)) {
             done.later.push((1, from, StoreEvent::Answered { token, answer }));
         }
     }
 
-    /// One of the sessions that are kept.
-    pub fn a_session(&self, pick: u64) -> Option<SessionId> {
-        let kept = self.sessions.keys().nth(pick as usize % self.sessions.len().max(1))?;
-        Some(SessionId(*kept))
+    fn page(&mut self, from: CoreAt, request: PageRequest, done: &mut Done) {
+        let (lost, fails) = (self.rng.chance(self.loss), self.rng.chance(self.fail));
+        let held = self.rooms.get(&request.room).filter(|held| held.epoch == request.epoch.0);
+        let mut page = read_page(&request, &held.map_or_else(Vec::new, |held| held.records.iter().collect()));
+        if self.holes && page.records.len() > 2 {
+            page.records.remove(page.records.len() / 2);
+            done.has_hole = true;
+        }
+        let result = if fails { Err(50) } else { Ok(page) };
+        if !lost {
+            let answer = PageAnswer { token: request.token, room: request.room, result };
+            done.later.push((1, from, StoreEvent::Page(answer)));
+        }
     }
 
-    fn append(&mut self, room: &RoomName, epoch: Epoch, record: Record, done: &mut Done) {
+    fn append(&mut self, room: &RoomName, attempt: u64, epoch: Epoch, record: Record, done: &mut Done) {
         let Some(held) = self.rooms.get_mut(room) else {
             done.wrong = Some(format!("append to {room} before its load"));
             return;
@@ -157,6 +186,7 @@ impl Store {
             done.wrong = Some(format!("append of {} to {room} in {epoch} where {next} comes next", record.seq));
         } else if record.seq == next {
             held.failed = false;
+            held.attempt = attempt;
             held.pending.push_back(record);
         }
     }
@@ -171,15 +201,15 @@ impl Store {
             done.committed.push((room.clone(), held.epoch, record.clone()));
             held.records.push(record);
         }
-        let epoch = Epoch(held.epoch);
+        let (epoch, attempt) = (Epoch(held.epoch), held.attempt);
         let last = first + count - 1;
         if count > 0 {
-            done.later.push((1, from, StoreEvent::Committed { room: room.clone(), epoch, seq: last }));
+            done.later.push((1, from, StoreEvent::Committed { attempt, room: room.clone(), epoch, seq: last }));
         }
         if fails {
             held.pending.clear();
             held.failed = true;
-            let failed = StoreEvent::Failed { room: room.clone(), epoch, seq: last + 1, retry_after_ms: 50 };
+            let failed = StoreEvent::Failed { attempt, room: room.clone(), epoch, seq: last + 1, retry_after_ms: 50 };
             done.later.push((1, from, failed));
         }
     }
@@ -198,11 +228,57 @@ impl Store {
             }
         }
         done.later.clear();
+        for room in std::mem::take(&mut self.loaded) {
+            if let Some(held) = self.rooms.get_mut(&room).filter(|_| self.is_behind) {
+                let before = std::mem::replace(&mut held.epoch, self.rng.next() | 1);
+                done.renumbered.push((room, before, held.epoch, held.head()));
+            }
+        }
         done
+    }
+
+    /// The node has ended in order.
+    pub fn stop(&mut self) -> Done {
+        let mut done = self.work(u64::MAX);
+        done.later.clear();
+        self.loaded.clear();
+        done
+    }
+
+    /// Where each room stands.
+    pub fn heads(&self) -> impl Iterator<Item = (&RoomName, u64, u64)> {
+        self.rooms.iter().map(|(room, held)| (room, held.epoch, held.head()))
     }
 
     /// Where a room stands.
     pub fn head(&self, room: &str) -> Option<(u64, u64)> {
         self.rooms.get(room).map(|held| (held.epoch, held.head()))
     }
+}
+
+/// The page that was asked for, of what is held in order.
+pub fn read_page(request: &PageRequest, held: &[&Record]) -> RecordPage {
+    let PageRequest { after, before, expired_at, count, bytes, .. } = *request;
+    let expired = held.iter().rposition(|record| record.at <= expired_at).map_or(0, |last| last + 1);
+    let held = &held[expired..];
+    let first_seq = held.first().map(|record| record.seq);
+    let fits = |record: &&&Record| record.seq < before && Some(record.seq) > after;
+    let mut room = bytes;
+    let takes = |record: &&&Record| {
+        let is_first = room == bytes;
+        let has_room = is_first || record.data.len() <= room;
+        room = room.saturating_sub(record.data.len().max(1));
+        has_room
+    };
+    let records = held.iter().filter(fits);
+    let records = match after {
+        Some(_) => records.take(count).take_while(takes).map(|record| (*record).clone()).collect(),
+        None => {
+            let newest = records.rev().take(count).take_while(takes);
+            let mut newest: Vec<Record> = newest.map(|record| (*record).clone()).collect();
+            newest.reverse();
+            newest
+        }
+    };
+    RecordPage { first_seq, records }
 }

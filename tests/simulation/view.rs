@@ -44,6 +44,8 @@ pub struct HistoryAsk {
     pub before: Option<u64>,
     /// At most so many.
     pub limit: Option<u32>,
+    /// Virtual time.
+    pub asked_us: u64,
     /// What others had seen when it was asked: (epoch, seq).
     pub heads: Vec<(u64, u64)>,
 }
@@ -166,6 +168,8 @@ impl View {
         self.replayed_to = if joined.remaining > 0 { joined.seq } else { 0 };
         if joined.recovered && given(joined) > 0 {
             judge.seen.recovered += 1;
+            let held_max = scene.profile.settings.room(&Profile::room_name(room)).history_size as u64;
+            judge.seen.recovered_beyond += u64::from(given(joined) > held_max);
         }
         for message in &joined.messages {
             judge.seen(conn, room, joined.epoch, message, false);
@@ -263,10 +267,19 @@ fn must_be_held(scene: Scene<'_>, epoch: u64, seq: u64, head: u64, judge: &Judge
     let profile = scene.profile;
     let rooms = profile.settings.room(&Profile::room_name(scene.room));
     // A late answer of the link may open a room with less than the link holds.
-    let kept_elsewhere = profile.mode != Mode::Linked || profile.is_calm();
+    let kept_elsewhere = !profile.mode.is_linked() || profile.is_calm();
     let fresh = judge.at(scene.room, epoch, seq).is_some_and(|at| at + rooms.history_ttl_ms > scene.unix_ms + 1_000);
     let few = head - seq < rooms.history_size as u64;
     few && fresh && kept_elsewhere && profile.faults.wall_jump == 0.0 && !profile.is_tight() && seq > 0
+}
+
+/// Whether the store must hold a message, and the server give it: nothing that was committed is lost.
+fn must_be_kept(scene: Scene<'_>, epoch: u64, seq: u64, judge: &Judge) -> bool {
+    let profile = scene.profile;
+    let rooms = profile.settings.room(&Profile::room_name(scene.room));
+    let fresh = judge.at(scene.room, epoch, seq).is_some_and(|at| at + rooms.history_ttl_ms > scene.unix_ms + 1_000);
+    let is_told = profile.mode == Mode::Durable && rooms.history_size > 0 && profile.faults.wall_jump == 0.0;
+    is_told && fresh && !profile.is_tight() && seq > 0
 }
 
 /// `recovered` is true exactly when every message after the asked one is given, and then nothing else is.
@@ -286,7 +299,9 @@ fn check_recovery(scene: Scene<'_>, joined: &Joined, ask: &JoinAsk, judge: &mut 
     if let Some((after, epoch)) = ask.recover {
         let comparable = epoch.is_none_or(|epoch| epoch == joined.epoch) && after <= joined.seq;
         let missed = joined.seq.saturating_sub(after);
-        let held = missed == 0 || must_be_held(scene, joined.epoch, after + 1, joined.seq, judge);
+        let held = missed == 0
+            || must_be_held(scene, joined.epoch, after + 1, joined.seq, judge)
+            || must_be_kept(scene, joined.epoch, after + 1, judge);
         let possible = comparable && missed <= rooms.recovery_max as u64 && held;
         judge.check(!possible, || format!("{}: could have been recovered", what()));
     }
@@ -307,7 +322,7 @@ fn check_heads(
     what: impl Fn() -> String,
 ) {
     let below = heads.iter().any(|(other, seen)| *other == epoch && *seen > head);
-    judge.check(!below || scene.profile.mode == Mode::Linked, || format!("{}: below what was seen before", what()));
+    judge.check(!below || scene.profile.mode.is_linked(), || format!("{}: below what was seen before", what()));
 }
 
 /// A page of history holds what was asked: a run without holes, at the right end, as long as possible.
@@ -329,10 +344,19 @@ pub fn check_history(scene: Scene<'_>, page: &History, ask: &HistoryAsk, judge: 
     // A page is bounded in bytes too, but always gets its reader further.
     let next = if ask.after.is_some() { first..=last } else { first.saturating_sub(1)..=last.saturating_sub(1) };
     let long = count == held.min(limit) || (count > 0 && count < held && !fit_one_reply(scene, *epoch, next, judge));
+    // In a database a row may be missing whose publisher's node has ended: a page does not go past it.
+    let next = first + count;
+    let ends_at_hole = scene.profile.mode == Mode::LinkedKept && !judge.had_row(room, *epoch, next, ask.asked_us);
+    let long = long || (ask.after.is_some() && ends_at_hole);
     let placed = messages.first().is_none_or(|message| message.seq == first);
     judge.check(long && placed && count <= limit && *first_seq >= 1 && *first_seq <= head_seq + 1, || {
         format!("{}: expected {} from {first}", what(), held.min(limit))
     });
+    judge.check(*first_seq == 1 || !must_be_kept(scene, *epoch, first_seq - 1, judge), || {
+        format!("{}: {} is kept too", what(), first_seq - 1)
+    });
+    let held_max = scene.profile.settings.room(&Profile::room_name(room)).history_size as u64;
+    judge.seen.pages_beyond += u64::from(messages.first().is_some_and(|first| first.seq + held_max <= *head_seq));
     for message in messages {
         judge.seen(conn, room, *epoch, message, false);
     }

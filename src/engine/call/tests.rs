@@ -179,7 +179,8 @@ fn with_a_store_a_publish_is_answered_when_it_is_committed() {
     assert!(machine.answers.is_empty());
     let head = Some(Position { epoch, seq: 0 });
     let stretch = Stretch { head, records: Vec::new() };
-    machine.handle(0, Input::Store(StoreEvent::Loaded { room: named("lobby"), stretch, keys: Vec::new() }));
+    machine
+        .handle(0, Input::Store(StoreEvent::Loaded { room: named("lobby"), stretch, first_seq: 1, keys: Vec::new() }));
     machine.settle();
     assert!(matches!(&machine.store[..], [StoreRequest::Append { record: Record { seq: 1, .. }, .. }]));
     assert!(!machine.answers.contains_key(&token), "not before it is on disk");
@@ -188,12 +189,12 @@ fn with_a_store_a_publish_is_answered_when_it_is_committed() {
         ErrorCode::RoomNotFound,
         "nothing is there yet"
     );
-    machine.handle(0, Input::Store(StoreEvent::Committed { room: named("lobby"), epoch, seq: 1 }));
+    machine.handle(0, Input::Store(StoreEvent::Committed { attempt: 0, room: named("lobby"), epoch, seq: 1 }));
     machine.settle();
     assert_eq!(published(&machine.answers.remove(&token).expect("answered")), (Some(1), false));
     let failing = machine.ask_room("lobby", publish("2"));
     machine.settle();
-    let failed = StoreEvent::Failed { room: named("lobby"), epoch, seq: 2, retry_after_ms: 700 };
+    let failed = StoreEvent::Failed { attempt: 0, room: named("lobby"), epoch, seq: 2, retry_after_ms: 700 };
     machine.handle(0, Input::Store(failed));
     machine.settle();
     let answer = machine.answers.remove(&failing).expect("answered");

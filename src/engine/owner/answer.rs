@@ -3,7 +3,7 @@
 use super::OwnerEffects;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName};
-use crate::base::limits::OVERLOADED_RETRY_MS;
+use crate::base::limits::{OVERLOADED_RETRY_MS, UNAVAILABLE_RETRY_MS};
 use crate::engine::call::CallAnswer;
 use crate::engine::hop::ToHome;
 use crate::wire::protocol::{Answer, LeftReason, Refusal, ReplyTo};
@@ -26,6 +26,15 @@ impl Refusal {
         retry_after_ms: Some(OVERLOADED_RETRY_MS),
         ..Self::new(ErrorCode::Overloaded, "the server is out of memory for this; try again later")
     };
+
+    /// The link or the store has not answered in time.
+    pub(super) const UNANSWERED: Self = Self::unreadable(UNAVAILABLE_RETRY_MS);
+
+    /// The link or the store cannot be read.
+    pub(super) const fn unreadable(retry_after_ms: u64) -> Self {
+        let refusal = Self::new(ErrorCode::Unavailable, "the room cannot be read at the moment; nothing was done");
+        Self { retry_after_ms: Some(retry_after_ms), ..refusal }
+    }
 
     /// The room's rate limit is exceeded.
     pub(super) const fn too_often(retry_after_ms: u64) -> Self {

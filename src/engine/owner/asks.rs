@@ -46,7 +46,9 @@ impl Owner {
         };
         let may_wait = self.may_keep(waiting_bytes_of(&ask), effects);
         match self.rooms.get_mut(id).map(|room| (&room.stream.name, room.opening.as_mut())) {
-            Some((_, Some(opening))) if may_wait && !opening.is_full() => opening.push_call(token, from, ask),
+            Some((_, Some(opening))) if may_wait && !opening.is_full() => {
+                opening.push_call(token, from, ask, effects.now);
+            }
             Some((name, Some(_))) => asker.refuse(name, Refusal::OVERLOADED, effects),
             _ => self.perform_call(id, token, from, ask, effects),
         }
@@ -76,8 +78,9 @@ impl Owner {
         let publish = match ask {
             Ask::Publish(publish) => publish,
             ask => {
+                let may_wait = self.may_keep(WAITING_BYTES, effects);
                 if let Some(room) = self.rooms.get_mut(id) {
-                    room.answer(origin, ask, effects);
+                    room.answer(origin, ask, may_wait, effects);
                 }
                 return;
             }

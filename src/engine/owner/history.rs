@@ -175,7 +175,11 @@ fn below(publication: &Publication, before: Option<Seq>) -> bool {
     before.is_none_or(|before| publication.seq < before)
 }
 
-fn fill<'a>(publications: impl Iterator<Item = &'a Arc<Publication>>, limit: PageLimit) -> Vec<Arc<Publication>> {
+/// As many as the limit allows, and at least one if there is one.
+pub(super) fn fill<'a>(
+    publications: impl Iterator<Item = &'a Arc<Publication>>,
+    limit: PageLimit,
+) -> Vec<Arc<Publication>> {
     let mut bytes = 0;
     let mut page: Vec<Arc<Publication>> = Vec::new();
     for publication in publications.take(limit.count) {

@@ -1,6 +1,7 @@
-//! Members who have asked to leave while publications of their own are on their way: through the store or the link, or
-//! to a core whose lane was full. They are members until those have come or have failed, for a connection gets what it
-//! published. What such a connection asks meanwhile waits behind its leave, in order.
+//! Hops of connections that must wait for what they asked before. A member who has asked to leave while publications of its
+//! own are on their way (through the store or the link, or to a core whose lane was full) stays one until those have come or
+//! have failed, for a connection gets what it published. A connection whose page or recovery is being read is answered that
+//! first. What such a connection asks meanwhile waits behind it, in order.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,28 +11,39 @@ use super::opening::waiting_bytes;
 use super::room::{Keeping, Numbering, Room};
 use crate::base::ids::{ConnId, Seq};
 use crate::base::limits::PENDING_PER_ROOM_MAX;
+use crate::base::time::Now;
 use crate::engine::hop::ToOwner;
 
-/// A member who leaves.
+/// What a connection's hops wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Its publications, the last of which the store has been given as this one; 0: none, or it is known at the link.
+    OwnPublications(Seq),
+    /// A page that is being read.
+    Page,
+    /// Nothing any more.
+    Now,
+}
+
+/// A connection whose hops wait.
 #[derive(Debug)]
-struct Leaver {
-    /// The last of its publications that the store has been given; 0: none, or it is known at the link.
-    until: Seq,
-    /// Its leave, and what it asked since.
+struct Held {
+    until: Until,
+    /// What waits, in order: where it leaves, its leave first.
     hops: VecDeque<ToOwner>,
 }
 
-/// The members of one room who leave.
+/// The connections whose hops wait in one room.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    leavers: HashMap<ConnId, Leaver, FixedState>,
+    held: HashMap<ConnId, Held, FixedState>,
     waiting: usize,
     bytes: usize,
 }
 
 impl Leaving {
     fn new() -> Self {
-        Self { leavers: HashMap::with_hasher(FixedState::default()), waiting: 0, bytes: 0 }
+        Self { held: HashMap::with_hasher(FixedState::default()), waiting: 0, bytes: 0 }
     }
 
     /// Bytes for the budget.
@@ -39,44 +51,51 @@ impl Leaving {
         self.bytes
     }
 
-    fn push(&mut self, until: Seq, hop: ToOwner) {
+    fn push(&mut self, until: Until, hop: ToOwner) {
         self.bytes += waiting_bytes(&hop);
         self.waiting += 1;
-        let leaver = Leaver { until, hops: VecDeque::new() };
-        self.leavers.entry(hop.conn()).or_insert(leaver).hops.push_back(hop);
+        let held = Held { until, hops: VecDeque::new() };
+        self.held.entry(hop.conn()).or_insert(held).hops.push_back(hop);
     }
 
     fn take(&mut self, conn: ConnId) -> VecDeque<ToOwner> {
-        let hops = self.leavers.remove(&conn).map_or_else(VecDeque::new, |leaver| leaver.hops);
+        let hops = self.held.remove(&conn).map_or_else(VecDeque::new, |held| held.hops);
         self.waiting -= hops.len();
         self.bytes -= hops.iter().map(waiting_bytes).sum::<usize>();
         hops
     }
 
-    /// A connection went away or came back: its last join that waits says so.
-    fn set_away(&mut self, conn: ConnId, now_away: bool) {
-        let Some(leaver) = self.leavers.get_mut(&conn) else { return };
-        for hop in leaver.hops.iter_mut().rev() {
-            if let ToOwner::Join { away, again: false, .. } = hop {
-                *away = now_away;
-                return;
+    /// A connection went away or came back: its last join that waits says so. Whether that is all there is to it: it will be
+    /// no member until that join, or leaves.
+    fn set_away(&mut self, conn: ConnId, now_away: bool) -> bool {
+        let Some(held) = self.held.get_mut(&conn) else { return false };
+        for hop in held.hops.iter_mut().rev() {
+            match hop {
+                ToOwner::Join { away, again: false, .. } => {
+                    *away = now_away;
+                    return true;
+                }
+                ToOwner::Leave { .. } | ToOwner::Expel { .. } => return true,
+                _ => {}
             }
         }
+        false
     }
 }
 
 impl Room {
-    /// Whether a hop has to wait: the leave of a member whose own publications are on their way, or one behind it.
+    /// Whether a hop has to wait: the leave of a member whose own publications are on their way, or one of a connection that
+    /// waits already.
     pub fn detains(&self, hop: &ToOwner) -> bool {
-        let is_behind_leave = || {
+        let is_held = || {
             let leaving = self.leaving.as_ref();
-            leaving.is_some_and(|leaving| leaving.leavers.contains_key(&hop.conn()))
+            leaving.is_some_and(|leaving| leaving.held.contains_key(&hop.conn()))
         };
         match hop {
             // The connection has gone: nothing it asked need be done.
             ToOwner::Leave { reply: None, .. } => false,
-            ToOwner::Leave { .. } => is_behind_leave() || self.awaits(hop.conn(), self.last_given(hop.conn())),
-            _ => is_behind_leave(),
+            ToOwner::Leave { .. } => is_held() || self.awaits(hop.conn(), self.last_given(hop.conn())),
+            _ => is_held(),
         }
     }
 
@@ -84,12 +103,18 @@ impl Room {
     ///
     /// # Errors
     /// Too much waits: the hop is to be refused.
-    pub fn detain(&mut self, hop: ToOwner, may_wait: bool) -> Result<(), ToOwner> {
-        let until = self.last_given(hop.conn());
+    pub fn detain(&mut self, hop: ToOwner, may_wait: bool, now: Now) -> Result<(), ToOwner> {
+        let until = Until::OwnPublications(self.last_given(hop.conn()));
         let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
         let has_place = may_wait && leaving.waiting < PENDING_PER_ROOM_MAX;
         match hop {
-            ToOwner::Away { conn, away, .. } => leaving.set_away(conn, away),
+            ToOwner::Away { conn, user, away, .. } => {
+                let is_told =
+                    leaving.set_away(conn, away) || self.pages.as_mut().is_some_and(|pages| pages.set_away(conn, away));
+                if !is_told {
+                    self.set_away(conn, &user, away, now);
+                }
+            }
             // Bounded by the joins.
             ToOwner::Leave { .. } | ToOwner::Expel { .. } => leaving.push(until, hop),
             _ if has_place => leaving.push(until, hop),
@@ -98,23 +123,45 @@ impl Room {
         Ok(())
     }
 
+    /// Lets whatever a connection asks wait until its page has been read.
+    pub fn hold_for_page(&mut self, conn: ConnId) {
+        let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
+        leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Page, hops: VecDeque::new() }).until =
+            Until::Page;
+    }
+
+    /// The page has been read, or will not be.
+    pub fn release_from_page(&mut self, conn: ConnId) {
+        let held = self.leaving.as_mut().and_then(|leaving| leaving.held.get_mut(&conn));
+        if let Some(held) = held.filter(|held| held.until == Until::Page) {
+            held.until = Until::Now;
+        }
+    }
+
     /// A connection has gone: nothing it asked need be done.
     pub fn forget_leaver(&mut self, conn: ConnId) {
+        if let Some(pages) = &mut self.pages {
+            pages.forget(conn);
+        }
         if let Some(leaving) = &mut self.leaving {
             leaving.take(conn);
         }
-        self.leaving.take_if(|leaving| leaving.leavers.is_empty());
+        self.leaving.take_if(|leaving| leaving.held.is_empty());
     }
 
-    /// What a member asked who leaves and whose publications have all come or failed, if there is one.
+    /// What a connection asked that need not wait any more, if there is one.
     pub fn take_leaver(&mut self) -> Option<VecDeque<ToOwner>> {
-        let leavers = &self.leaving.as_ref()?.leavers;
-        let settled = leavers.iter().filter(|(conn, leaver)| !self.awaits(**conn, leaver.until));
+        let held = &self.leaving.as_ref()?.held;
+        let settled = held.iter().filter(|(conn, held)| match held.until {
+            Until::OwnPublications(seq) => !self.awaits(**conn, seq),
+            Until::Page => false,
+            Until::Now => true,
+        });
         // The lowest, so that the same run is the same whatever stands in the table.
         let conn = settled.map(|(conn, _)| *conn).min()?;
         let leaving = self.leaving.as_mut()?;
         let hops = leaving.take(conn);
-        self.leaving.take_if(|leaving| leaving.leavers.is_empty());
+        self.leaving.take_if(|leaving| leaving.held.is_empty());
         Some(hops)
     }
 

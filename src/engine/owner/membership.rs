@@ -1,5 +1,7 @@
 //! Who is in a room: join, leave, away, status pushes.
 
+use std::sync::Arc;
+
 use super::OwnerEffects;
 use super::answer::{left, refuse_join};
 use super::room::Room;
@@ -7,8 +9,10 @@ use crate::base::ids::{ConnId, UserName};
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
 use crate::wire::protocol::{Recover, Refusal, ReplyTo};
+use crate::wire::publication::Publication;
 
 /// A join, as its hop says it.
+#[derive(Debug)]
 pub(super) struct Join {
     pub member: MemberRef,
     pub away: bool,
@@ -19,32 +23,39 @@ pub(super) struct Join {
 }
 
 impl Room {
-    /// Makes a member, or answers one that is a member already.
-    pub fn join(&mut self, join: Join, effects: &mut OwnerEffects<'_>) {
-        let Join { member, away, again, recover, history, reply } = join;
-        let joiner = (member.conn, reply);
-        let is_member = self.stream.listeners.contains(member.conn);
+    /// Makes a member, or answers one that is a member already; where memory lacks something that a join recovers, once
+    /// that has been read. `older` is what has been, `may_wait` whether the core has memory for more.
+    pub fn join(&mut self, join: Join, older: Vec<Arc<Publication>>, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         self.stream.repair(effects);
+        if let Err(refusal) = self.may_join(&join, effects) {
+            return refuse_join(&self.stream.name, (join.member.conn, join.reply), refusal, effects);
+        }
+        self.stream.expire(effects.now);
+        match self.missing_from(join.recover, &older) {
+            Some(from) => self.wait_for_missed(join, (from, older), may_wait, effects),
+            None => self.let_in(join, older, effects),
+        }
+    }
+
+    fn may_join(&self, Join { member, again, .. }: &Join, effects: &OwnerEffects<'_>) -> Result<(), Refusal> {
+        let is_member = self.stream.listeners.contains(member.conn);
         let home = member.conn.home;
         let is_full = self.stream.listeners.is_behind(home) || effects.outbound.is_full_for_questions(home);
-        if is_full || (again && !is_member) {
-            refuse_join(&self.stream.name, joiner, Refusal::OVERLOADED, effects);
-            return;
+        if is_full || (*again && !is_member) {
+            return Err(Refusal::OVERLOADED);
         }
-        if effects.budget.is_over() || (!is_member && effects.budget.is_tight()) {
-            refuse_join(&self.stream.name, joiner, Refusal::OUT_OF_MEMORY, effects);
-            return;
-        }
+        let is_short = effects.budget.is_over() || (!is_member && effects.budget.is_tight());
+        if is_short { Err(Refusal::OUT_OF_MEMORY) } else { Ok(()) }
+    }
+
+    fn let_in(&mut self, join: Join, older: Vec<Arc<Publication>>, effects: &mut OwnerEffects<'_>) {
+        let Join { member, away, recover, history, reply, .. } = join;
         if self.stream.listeners.add(&member)
             && let Some(presence) = &mut self.stream.presence
         {
             presence.join(&member.user, away, effects.now.mono_ms());
         }
-        self.stream.expire(effects.now);
-        let recovered = recover.and_then(|recover| {
-            let own = recover.epoch.is_none_or(|epoch| epoch == self.stream.epoch);
-            own.then(|| self.stream.history.since(recover.seq, self.stream.settings.recovery_max)).flatten()
-        });
+        let recovered = recover.and_then(|recover| self.missed(recover, older));
         let is_recovered = recovered.is_some();
         let messages = recovered.unwrap_or_else(|| {
             let count =
@@ -63,6 +74,17 @@ impl Room {
                 reply,
             },
         );
+    }
+
+    /// Everything above a position, if all of it is there: `older`, and then what memory holds.
+    fn missed(&self, recover: Recover, mut older: Vec<Arc<Publication>>) -> Option<Vec<Arc<Publication>>> {
+        let (stream, max) = (&self.stream, self.stream.settings.recovery_max);
+        if recover.epoch.is_some_and(|epoch| epoch != stream.epoch) {
+            return None;
+        }
+        let from = older.last().map_or(recover.seq, |last| last.seq);
+        older.extend(stream.history.since(from, max)?);
+        (older.len() <= max).then_some(older)
     }
 
     /// Unmakes a member. What is none is taken for done.

@@ -19,6 +19,7 @@ mod listeners;
 mod membership;
 mod numberings;
 mod opening;
+mod pages;
 mod presence;
 mod publish;
 mod retention;
@@ -42,6 +43,7 @@ use self::retention::Retention;
 use self::room::{Keeping, Numbering, Room};
 use self::rooms::{RoomId, Rooms};
 use self::sizes::Sizes;
+use self::stored::Appended;
 use self::stream::Arrival;
 use super::budget::Budget;
 use super::call::CallAnswer;
@@ -50,13 +52,14 @@ use super::link_port::{LinkEvent, LinkRequest};
 use super::outbound::Outbound;
 use super::packer::Packer;
 use super::random::{Part, Random, Secrets, TableKeys};
+use super::record::PageAnswer;
 use super::settings::Settings;
 use super::store_port::{StoreEvent, StoreRequest};
 use super::trace::Span;
 use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, RoomName};
-use crate::base::limits::{ROOMS_PER_TICK_MAX, WAITING_BYTES};
+use crate::base::limits::{HISTORY_ENTRY_BYTES, ROOMS_PER_TICK_MAX, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::wire::protocol::Refusal;
 
@@ -102,6 +105,8 @@ pub struct Owner {
     numberings_entered: usize,
     sizes: Sizes,
     awaited: Awaited,
+    /// Rooms made so far that a link or a store knows.
+    rooms_made: u64,
     /// Rooms that wait for the link or the store.
     waiting_rooms: u32,
 }
@@ -121,6 +126,7 @@ impl Owner {
             largest: Largest::default(),
             sizes: Sizes::default(),
             awaited: Awaited::new(core),
+            rooms_made: 0,
             waiting_rooms: 0,
         }
     }
@@ -197,6 +203,7 @@ impl Owner {
                 }
                 self.enter(id, effects);
             }
+            LinkEvent::Page(page) => self.handle_page(page, effects),
             LinkEvent::Restored => {
                 for id in self.rooms.all() {
                     if let Some(room) = self.rooms.get_mut(id) {
@@ -212,34 +219,47 @@ impl Owner {
     /// News from the store.
     pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room, stretch, keys } => {
+            StoreEvent::Loaded { room, stretch, first_seq, keys } => {
                 let Some(id) = self.rooms.find(&room) else { return };
                 let Some(room) = self.rooms.get_mut(id) else { return };
                 if let (Numbering::Own, Keeping::Store(_)) = (&room.numbering, &room.keeping) {
                     let opening = room.opening.take();
-                    room.handle_loaded(opening.is_none(), &stretch, &keys, effects);
+                    room.handle_loaded(opening.is_none(), (&stretch, first_seq), &keys, effects);
                     self.go_on(id, opening, effects);
                 }
                 self.enter(id, effects);
             }
-            StoreEvent::Committed { room, epoch, seq } => {
+            StoreEvent::Committed { attempt, room, epoch, seq } => {
                 let Some(id) = self.rooms.find(&room) else { return };
                 if let Some(room) = self.rooms.get_mut(id) {
-                    room.handle_committed((epoch, seq), effects);
+                    room.handle_committed(Appended { attempt, epoch, seq }, effects);
                 }
                 self.enter(id, effects);
             }
-            StoreEvent::Failed { room, epoch, seq, retry_after_ms } => {
+            StoreEvent::Failed { attempt, room, epoch, seq, retry_after_ms } => {
                 let Some(id) = self.rooms.find(&room) else { return };
                 if let Some(room) = self.rooms.get_mut(id) {
-                    room.handle_failed((epoch, seq), retry_after_ms, effects);
+                    room.handle_failed(Appended { attempt, epoch, seq }, retry_after_ms, effects);
                 }
                 self.enter(id, effects);
             }
             // For the user half.
             StoreEvent::Answered { .. } => {}
+            StoreEvent::Page(page) => self.handle_page(page, effects),
         }
         self.shed(effects);
+    }
+
+    /// A page of a room's history has been read, or could not be.
+    fn handle_page(&mut self, PageAnswer { token, room, result }: PageAnswer, effects: &mut OwnerEffects<'_>) {
+        let Some(id) = self.rooms.find(&room) else { return };
+        let records = result.iter().flat_map(|page| &page.records);
+        let bytes = records.map(|record| HISTORY_ENTRY_BYTES + record.data.len()).sum::<usize>();
+        let may_wait = self.may_keep(WAITING_BYTES + bytes, effects);
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.handle_page(token, result, may_wait, effects);
+        }
+        self.enter(id, effects);
     }
 
     /// Does what has waited for a room that is open now, in order.
@@ -248,6 +268,18 @@ impl Owner {
             match waiting {
                 Waiting::Hop(hop) => self.take(id, hop, effects),
                 Waiting::Call { token, from, ask } => self.perform_call(id, token, from, ask, effects),
+            }
+        }
+    }
+
+    /// What has waited too long for a room to be opened is refused.
+    fn give_up(&mut self, id: RoomId, waiting: Waiting, effects: &mut OwnerEffects<'_>) {
+        match waiting {
+            Waiting::Hop(hop) => refuse(hop, Refusal::UNANSWERED, effects),
+            Waiting::Call { token, .. } => {
+                if let Some(room) = self.rooms.get(id) {
+                    Asker::Call(token).refuse(&room.stream.name, Refusal::UNANSWERED, effects);
+                }
             }
         }
     }
@@ -263,6 +295,8 @@ impl Owner {
             let Some(room) = self.rooms.get_mut(id) else { continue };
             room.entered.due_ms = None;
             room.tick(effects);
+            let late = room.opening.as_mut().map_or_else(Vec::new, |opening| opening.take_late(effects.now));
+            late.into_iter().for_each(|waiting| self.give_up(id, waiting, effects));
             self.enter(id, effects);
         }
         self.numberings.expire(effects.now.mono_ms(), ROOMS_PER_TICK_MAX);
@@ -292,6 +326,13 @@ impl Owner {
         if room.opening.is_some() {
             room.ask_to_open(effects);
         }
+        if let Some(pages) = &mut room.pages {
+            pages.number_from(self.rooms_made << 32);
+            if let Keeping::Store(stored) = &mut room.keeping {
+                stored.number_from(self.rooms_made << 32);
+            }
+            self.rooms_made += 1;
+        }
         effects.counters.rooms_held.add(1);
         self.rooms.insert(room)
     }
@@ -301,7 +342,7 @@ impl Owner {
         let may_wait = self.may_keep(waiting_bytes(&hop), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         if room.detains(&hop) {
-            if let Err(hop) = room.detain(hop, may_wait) {
+            if let Err(hop) = room.detain(hop, may_wait, effects.now) {
                 refuse(hop, Refusal::OVERLOADED, effects);
             }
             return;
@@ -322,10 +363,12 @@ impl Owner {
     }
 
     fn perform(&mut self, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+        let may_wait = matches!(hop, ToOwner::Join { .. }) && self.may_keep(WAITING_BYTES, effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         match hop {
             ToOwner::Join { member, away, again, recover, history, reply, .. } => {
-                room.join(Join { member, away, again, recover, history, reply }, effects);
+                let join = Join { member, away, again, recover, history, reply };
+                room.join(join, Vec::new(), may_wait, effects);
             }
             ToOwner::Leave { member, away, reply, .. } => room.leave(&member, away, reply, effects),
             ToOwner::Expel { member, away, reason, .. } => {
@@ -351,11 +394,11 @@ impl Owner {
             ToOwner::Away { conn, away, .. } => opening.set_away(conn, away),
             ToOwner::Leave { member, reply: None, .. } => opening.cancel(member.conn),
             // Joins and leaves of one connection are answered in order.
-            ToOwner::Leave { .. } | ToOwner::Expel { .. } if has_asked => opening.push(hop),
-            ToOwner::Join { again: false, .. } if has_place => opening.push(hop),
+            ToOwner::Leave { .. } | ToOwner::Expel { .. } if has_asked => opening.push(hop, effects.now),
+            ToOwner::Join { again: false, .. } if has_place => opening.push(hop, effects.now),
             ToOwner::Join { again: false, .. } => refuse(hop, Refusal::OVERLOADED, effects),
             _ if !is_joining => refuse(hop, Refusal::NOT_JOINED, effects),
-            _ if has_place => opening.push(hop),
+            _ if has_place => opening.push(hop, effects.now),
             _ => refuse(hop, Refusal::OVERLOADED, effects),
         }
     }

@@ -1,12 +1,13 @@
-//! Hops and calls that wait for one room to be opened from the link or the store, in order. Bounded; a connection that goes takes
-//! its waiting join with it. Answers nobody.
+//! Hops and calls that wait for one room to be opened from the link or the store, in order. Bounded in number
+//! and in time; a connection that goes takes its waiting join with it. Answers nobody.
 
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
 use crate::base::ids::{ConnId, UserName};
-use crate::base::limits::{OPENING_PER_ROOM_MAX, WAITING_BYTES};
+use crate::base::limits::{ASK_AGAIN_MS, OPENING_PER_ROOM_MAX, OPENING_TIMEOUT_MS, WAITING_BYTES};
+use crate::base::time::Now;
 use crate::engine::hop::ToOwner;
 use crate::wire::protocol::{Ask, Publish};
 
@@ -18,12 +19,20 @@ const SLACK: usize = 64;
 pub(super) struct Opening {
     /// When the link or the store was asked last, monotonic milliseconds.
     pub asked_ms: u64,
-    /// `None`: a join whose connection has gone.
-    queue: VecDeque<Option<Waiting>>,
+    queue: VecDeque<Place>,
     waiting: usize,
     bytes: usize,
     /// Connections that wait for something.
     asked: HashMap<ConnId, Asked, FixedState>,
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+struct Place {
+    /// Monotonic milliseconds.
+    since_ms: u64,
+    /// `None`: a join whose connection has gone.
+    waiting: Option<Waiting>,
 }
 
 /// What waits for a room.
@@ -52,6 +61,15 @@ impl Asked {
             }
             ToOwner::Leave { .. } | ToOwner::Expel { .. } => self.join_at = None,
             _ => {}
+        }
+    }
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        match self {
+            Waiting::Hop(hop) => waiting_bytes(hop),
+            Waiting::Call { ask, .. } => waiting_bytes_of(ask),
         }
     }
 }
@@ -88,20 +106,20 @@ impl Opening {
     }
 
     /// Lets a hop wait. The caller has checked the bound for those that may be refused; a leave is bounded by the joins.
-    pub fn push(&mut self, hop: ToOwner) {
+    pub fn push(&mut self, hop: ToOwner, now: Now) {
         self.asked.entry(hop.conn()).or_default().note(&hop, self.queue.len());
-        self.add(waiting_bytes(&hop), Waiting::Hop(hop));
+        self.add(waiting_bytes(&hop), Waiting::Hop(hop), now);
     }
 
     /// Lets a call wait; the caller has checked the bound.
-    pub fn push_call(&mut self, token: u64, from: UserName, ask: Ask) {
-        self.add(waiting_bytes_of(&ask), Waiting::Call { token, from, ask });
+    pub fn push_call(&mut self, token: u64, from: UserName, ask: Ask, now: Now) {
+        self.add(waiting_bytes_of(&ask), Waiting::Call { token, from, ask }, now);
     }
 
-    fn add(&mut self, bytes: usize, waiting: Waiting) {
+    fn add(&mut self, bytes: usize, waiting: Waiting, now: Now) {
         self.bytes += bytes;
         self.waiting += 1;
-        self.queue.push_back(Some(waiting));
+        self.queue.push_back(Place { since_ms: now.mono_ms(), waiting: Some(waiting) });
         if self.queue.len() > 2 * self.waiting + SLACK {
             self.compact();
         }
@@ -110,7 +128,7 @@ impl Opening {
     /// A connection has gone: its join need not be done. What else it asked will find it no member.
     pub fn cancel(&mut self, conn: ConnId) {
         let Some(asked) = self.asked.get_mut(&conn) else { return };
-        let Some(Waiting::Hop(hop)) = asked.join_at.take().and_then(|at| self.queue[at].take()) else { return };
+        let Some(Waiting::Hop(hop)) = asked.join_at.take().and_then(|at| self.queue[at].waiting.take()) else { return };
         asked.hops -= 1;
         if asked.hops == 0 {
             self.asked.remove(&conn);
@@ -122,21 +140,41 @@ impl Opening {
     /// A connection whose join waits went away or came back.
     pub fn set_away(&mut self, conn: ConnId, now_away: bool) {
         let Some(at) = self.asked.get(&conn).and_then(|asked| asked.join_at) else { return };
-        if let Some(Waiting::Hop(ToOwner::Join { away, .. })) = &mut self.queue[at] {
+        if let Some(Waiting::Hop(ToOwner::Join { away, .. })) = &mut self.queue[at].waiting {
             *away = now_away;
         }
     }
 
     /// Everything that waited, in order.
     pub fn into_waiting(self) -> impl Iterator<Item = Waiting> {
-        self.queue.into_iter().flatten()
+        self.queue.into_iter().filter_map(|place| place.waiting)
+    }
+
+    /// When the link or the store must be asked again, or somebody has waited too long, monotonic milliseconds.
+    pub fn due_ms(&self) -> u64 {
+        let oldest = self.queue.iter().find(|place| place.waiting.is_some());
+        let late_ms = oldest.map_or(u64::MAX, |oldest| oldest.since_ms + OPENING_TIMEOUT_MS);
+        late_ms.min(self.asked_ms + ASK_AGAIN_MS)
+    }
+
+    /// Whatever has waited too long, in order.
+    pub fn take_late(&mut self, now: Now) -> Vec<Waiting> {
+        let is_late = |place: &Place| place.since_ms + OPENING_TIMEOUT_MS <= now.mono_ms();
+        let count = self.queue.iter().take_while(|place| is_late(place)).count();
+        let late: Vec<_> = self.queue.drain(..count).filter_map(|place| place.waiting).collect();
+        if count > 0 {
+            self.waiting -= late.len();
+            self.bytes -= late.iter().map(Waiting::bytes).sum::<usize>();
+            self.compact();
+        }
+        late
     }
 
     fn compact(&mut self) {
-        self.queue.retain(Option::is_some);
+        self.queue.retain(|place| place.waiting.is_some());
         self.asked.clear();
-        for (at, hop) in self.queue.iter().enumerate() {
-            if let Some(Waiting::Hop(hop)) = hop {
+        for (at, place) in self.queue.iter().enumerate() {
+            if let Some(Waiting::Hop(hop)) = &place.waiting {
                 self.asked.entry(hop.conn()).or_default().note(hop, at);
             }
         }

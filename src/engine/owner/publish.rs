@@ -12,12 +12,12 @@ use super::rooms::RoomId;
 use super::stored::{Stored, Uncommitted};
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Position, Seq, UserName};
-use crate::base::limits::PENDING_PER_ROOM_MAX;
+use crate::base::limits::{ASK_AGAIN_MS, PENDING_PER_ROOM_MAX};
 use crate::engine::link_port::{LinkFailure, LinkRequest};
 use crate::engine::record::Record;
 use crate::wire::encode::encode_ephemeral;
 use crate::wire::protocol::{Answer, Publish, Refusal};
-use crate::wire::publication::{Content, Data};
+use crate::wire::publication::{Content, Data, Publication};
 
 /// A publish on its way to its number.
 pub(super) struct Post {
@@ -84,7 +84,7 @@ impl Room {
                 linked.add_publishing(asker.conn());
                 let mut record = post.into_record(0, stream.at(effects.now));
                 record.except = except.map(|conn| write_except(effects.node, conn).into());
-                let kept = matches!(keeping, Keeping::Store(_)).then(|| record.clone());
+                let kept = matches!(keeping, Keeping::Store(_)).then(|| Record { except: None, ..record.clone() });
                 let token = awaited.add(AwaitedPublish { room: id, asker, kept });
                 effects.link.push(LinkRequest::Publish { token, room: stream.name.clone(), record });
             }
@@ -112,6 +112,20 @@ impl Room {
             asker.published(&stream.name, position, is_duplicate, effects);
             return linked.handle_answered(asker.conn(), Some(position), head);
         };
+        if is_duplicate {
+            // The row is the first one's, which may have ended before it was kept.
+            let first = stream.history.get(position.seq).filter(|_| position.epoch == head.epoch);
+            let Some(first) = first else {
+                let is_to_come = position.epoch != head.epoch || position.seq > head.seq;
+                if is_to_come && stored.delays_answers() {
+                    asker.refuse(&stream.name, Refusal::unavailable(ASK_AGAIN_MS), effects);
+                } else {
+                    asker.published(&stream.name, position, true, effects);
+                }
+                return linked.handle_answered(asker.conn(), Some(position), head);
+            };
+            record = record_of(first);
+        }
         record.seq = position.seq;
         let mut waiters = SmallVec::new();
         if stored.delays_answers() {
@@ -121,9 +135,14 @@ impl Room {
             linked.handle_answered(asker.conn(), Some(position), head);
         }
         let (epoch, except, arrival) = (position.epoch, None, Arrival::now(now));
-        // A duplicate too: the one that was first may have ended between its number and its row.
         stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: true }, effects);
     }
+}
+
+/// A publication that is shown, as it is kept.
+fn record_of(publication: &Publication) -> Record {
+    let Publication { seq, at, from, kind, data, key, .. } = publication.clone();
+    Record { seq, at, from, kind, data, key, except: None }
 }
 
 /// Whether the link, and the store behind it, can be given one more publish.

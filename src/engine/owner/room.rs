@@ -1,7 +1,7 @@
 //! One room as its owner knows it: what its members see (its [`Stream`]), who numbers and who keeps that, and what waits.
 //! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
 
-mod reading;
+pub(super) mod reading;
 mod typing;
 
 use std::ops::Range;
@@ -16,8 +16,9 @@ use super::leaving::Leaving;
 use super::linked::{self, Linked};
 use super::numberings::LastHead;
 use super::opening::Opening;
+use super::pages::Pages;
 use super::presence::Presence;
-use super::stored::{self, Stored};
+use super::stored::{self, Appended, Stored};
 use super::stream::Stream;
 use crate::base::ids::{Epoch, RoomName, Seq};
 use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, TICK_MS, USERS_BYTES};
@@ -85,6 +86,8 @@ pub(super) struct Room {
     pub pace: Bucket,
     /// `None`: nobody waits for publications of one's own to leave.
     pub leaving: Option<Box<Leaving>>,
+    /// `None`: nobody keeps more of the room than its memory.
+    pub pages: Option<Box<Pages>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
     /// `None`: nobody is typing.
@@ -111,6 +114,7 @@ impl Room {
             keeping,
             pace: Bucket::default(),
             leaving: None,
+            pages: opens.then(|| Box::new(Pages::new())),
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
             typing: None,
             entered: Entered::default(),
@@ -123,15 +127,15 @@ impl Room {
         self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
     }
 
-    /// Answers what is asked of the room, other than a publish.
-    pub fn answer(&mut self, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
+    /// Answers what is asked of the room, other than a publish. `may_wait`: the core has memory for a page that waits.
+    pub fn answer(&mut self, origin: Origin, ask: Ask, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         let asker = origin.asker;
         if self.is_stranger(asker) {
             return asker.refuse(&self.stream.name, Refusal::NOT_JOINED, effects);
         }
         match ask {
             Ask::History { after, before, limit } => {
-                self.read_history(asker, HistoryRange { after, before, limit }, effects);
+                self.read_history(asker, HistoryRange { after, before, limit }, may_wait, effects);
             }
             Ask::Presence { after, limit } => self.read_presence(asker, limit, after.as_deref(), effects),
             Ask::Typing { active } => self.show_typing(origin, active, effects),
@@ -192,7 +196,7 @@ impl Room {
     pub fn handle_loaded(
         &mut self,
         was_open: bool,
-        stretch: &Stretch,
+        (stretch, first_seq): (&Stretch, Seq),
         keys: &[KeptKey],
         effects: &mut OwnerEffects<'_>,
     ) {
@@ -200,6 +204,9 @@ impl Room {
         match was_open {
             true => stored.handle_loaded(&mut self.stream, stretch, keys, effects),
             false => stored::open(&mut self.stream, stretch, keys, effects),
+        }
+        if let (Some(pages), Some(head)) = (&mut self.pages, stretch.head) {
+            pages.set_floor(head.epoch, first_seq);
         }
     }
 
@@ -218,14 +225,14 @@ impl Room {
     }
 
     /// The store has committed everything of the room that it was given up to this publication.
-    pub fn handle_committed(&mut self, at: (Epoch, Seq), effects: &mut OwnerEffects<'_>) {
+    pub fn handle_committed(&mut self, at: Appended, effects: &mut OwnerEffects<'_>) {
         let Keeping::Store(stored) = &mut self.keeping else { return };
         let answered = stored.handle_committed(&mut self.stream, at, effects);
         self.note_answered(&answered);
     }
 
     /// The store has failed to keep this publication and those behind it.
-    pub fn handle_failed(&mut self, at: (Epoch, Seq), retry_after_ms: u64, effects: &mut OwnerEffects<'_>) {
+    pub fn handle_failed(&mut self, at: Appended, retry_after_ms: u64, effects: &mut OwnerEffects<'_>) {
         let Keeping::Store(stored) = &mut self.keeping else { return };
         let answered = stored.handle_failed(&mut self.stream, at, retry_after_ms, effects);
         self.note_answered(&answered);
@@ -256,6 +263,7 @@ impl Room {
             }
             return;
         }
+        self.ask_pages_again(effects);
         if let Keeping::Store(stored) = &mut self.keeping {
             stored.ask_again(&self.stream, effects);
         }
@@ -282,6 +290,7 @@ impl Room {
             + stored
             + self.opening.as_ref().map_or(0, |opening| opening.bytes())
             + stream.keys.as_ref().map_or(0, |keys| keys.bytes())
+            + self.pages.as_ref().map_or(0, |pages| pages.bytes())
             + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
             + self.typing.as_ref().map_or(0, |typing| typing.bytes())
             + stream.listeners.missed_bytes();
@@ -304,7 +313,11 @@ impl Room {
     pub fn waits(&self) -> bool {
         let is_opening = self.opening.as_ref().is_some_and(|opening| !opening.is_empty());
         let is_uncommitted = matches!(&self.keeping, Keeping::Store(stored) if !stored.is_empty());
-        is_opening || is_uncommitted
+        is_opening || is_uncommitted || self.waits_for_page()
+    }
+
+    fn waits_for_page(&self) -> bool {
+        self.pages.as_ref().is_some_and(|pages| !pages.is_empty())
     }
 
     /// Whether nothing would be lost by forgetting the room.
@@ -312,6 +325,7 @@ impl Room {
         let stream = &self.stream;
         let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::is_empty);
         nobody
+            && !self.waits_for_page()
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
             && match &self.numbering {
                 Numbering::Own => stream.history.is_empty() && stream.keys.is_none(),
@@ -329,7 +343,7 @@ impl Room {
         let stream = &self.stream;
         let sweep = |expires_ms: u64| expires_ms.div_ceil(SWEEP_MS).saturating_mul(SWEEP_MS);
         let (linked, stored) = match &self.opening {
-            Some(opening) => (Some(opening.asked_ms + ASK_AGAIN_MS), None),
+            Some(opening) => (Some(opening.due_ms()), None),
             None => {
                 let linked = if let Numbering::Link(linked) = &self.numbering { Some(linked.due_ms()) } else { None };
                 let stored = if let Keeping::Store(stored) = &self.keeping { stored.due_ms() } else { None };
@@ -339,6 +353,7 @@ impl Room {
         [
             linked,
             stored,
+            self.pages.as_ref().and_then(|pages| pages.due_ms()),
             stream.presence.as_ref().and_then(Presence::due_ms),
             self.typing.as_ref().and_then(|typing| typing.due_ms()),
             stream.history.next_expiry_ms().map(sweep),

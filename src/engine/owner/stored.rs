@@ -49,6 +49,14 @@ struct Doubt {
     count: usize,
 }
 
+/// A publication that the store speaks of, and the attempt in which it was given that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Appended {
+    pub attempt: u64,
+    pub epoch: Epoch,
+    pub seq: Seq,
+}
+
 /// What a room has with the store.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -61,6 +69,8 @@ pub(super) struct Stored {
     joined: usize,
     bytes: usize,
     doubt: Option<Doubt>,
+    /// Goes up with each failure.
+    attempt: u64,
 }
 
 /// The publishers that an event of the store has answered (`None`: a call), each with the position that it was told.
@@ -68,7 +78,12 @@ pub(super) type Answered = SmallVec<[(Option<ConnId>, Option<Position>); 2]>;
 
 impl Stored {
     pub fn new(mode: KeepingMode, is_numbered_here: bool) -> Self {
-        Self { mode, is_numbered_here, uncommitted: VecDeque::new(), joined: 0, bytes: 0, doubt: None }
+        Self { mode, is_numbered_here, uncommitted: VecDeque::new(), joined: 0, bytes: 0, doubt: None, attempt: 0 }
+    }
+
+    /// The first attempt of a room: no other room of the core, and no earlier one of the same name, has had it.
+    pub fn number_from(&mut self, attempt: u64) {
+        self.attempt = attempt;
     }
 
     /// Whether publishers wait for the commit.
@@ -120,9 +135,11 @@ impl Stored {
         self.uncommitted.back().map_or(head, |last| last.record.seq.max(head)) + 1
     }
 
-    /// Gives the store a publication.
+    /// Gives the store a publication; after a failure, with the others that wait to be given to it again.
     pub fn append(&mut self, stream: &Stream, uncommitted: Uncommitted, effects: &mut OwnerEffects<'_>) {
-        effects.store.push(uncommitted.request(stream));
+        if self.doubt.is_none() {
+            effects.store.push(uncommitted.request(stream, self.attempt));
+        }
         self.bytes += uncommitted.bytes();
         self.uncommitted.push_back(uncommitted);
     }
@@ -140,12 +157,12 @@ impl Stored {
     pub fn handle_committed(
         &mut self,
         stream: &mut Stream,
-        (epoch, seq): (Epoch, Seq),
+        Appended { attempt, epoch, seq }: Appended,
         effects: &mut OwnerEffects<'_>,
     ) -> Answered {
         let is_reached = |uncommitted: &Uncommitted| match self.is_numbered_here {
             true => epoch == stream.epoch && uncommitted.record.seq <= seq,
-            false => (uncommitted.epoch, uncommitted.record.seq) == (epoch, seq),
+            false => (attempt, uncommitted.epoch, uncommitted.record.seq) == (self.attempt, epoch, seq),
         };
         let count = self.uncommitted.iter().rposition(is_reached).map_or(0, |last| last + 1);
         self.commit(stream, count, effects)
@@ -172,18 +189,21 @@ impl Stored {
     pub fn handle_failed(
         &mut self,
         stream: &mut Stream,
-        (epoch, seq): (Epoch, Seq),
+        Appended { attempt, epoch, seq }: Appended,
         retry_after_ms: u64,
         effects: &mut OwnerEffects<'_>,
     ) -> Answered {
         let has_failed = |uncommitted: &Uncommitted| match self.is_numbered_here {
             true => epoch == stream.epoch && uncommitted.record.seq >= seq,
-            false => (uncommitted.epoch, uncommitted.record.seq) == (epoch, seq),
+            false => (attempt, uncommitted.epoch, uncommitted.record.seq) == (self.attempt, epoch, seq),
         };
-        let Some(first) = self.uncommitted.iter().position(has_failed) else { return Answered::new() };
+        let Some(first) = self.uncommitted.iter().position(has_failed).or_else(|| self.first_in_doubt(attempt)) else {
+            return Answered::new();
+        };
         let failed = self.uncommitted.len() - first;
         let answered = self.refuse_from(stream, first, retry_after_ms, effects);
         if self.doubt.is_none() {
+            self.attempt += 1;
             let count = stream.settings.history_size.max(failed);
             self.doubt = Some(Doubt { since_ms: effects.now.mono_ms(), retry_after_ms, count });
             if self.is_numbered_here {
@@ -191,6 +211,11 @@ impl Stored {
             }
         }
         answered
+    }
+
+    /// Of a failure that names a row which is there already (its duplicate failed), what may have failed with it.
+    fn first_in_doubt(&self, attempt: u64) -> Option<usize> {
+        (!self.is_numbered_here && attempt == self.attempt).then_some(0)
     }
 
     /// Refuses the publishers who wait for the publications from the index `first` on, oldest first. What has been shown
@@ -281,13 +306,13 @@ impl Stored {
 
     /// Gives the store again what it has not committed.
     fn append_again(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
-        effects.store.extend(self.uncommitted.iter().map(|uncommitted| uncommitted.request(stream)));
+        effects.store.extend(self.uncommitted.iter().map(|uncommitted| uncommitted.request(stream, self.attempt)));
     }
 }
 
 impl Uncommitted {
-    fn request(&self, stream: &Stream) -> StoreRequest {
-        StoreRequest::Append { room: stream.name.clone(), epoch: self.epoch, record: self.record.clone() }
+    fn request(&self, stream: &Stream, attempt: u64) -> StoreRequest {
+        StoreRequest::Append { attempt, room: stream.name.clone(), epoch: self.epoch, record: self.record.clone() }
     }
 
     fn bytes(&self) -> usize {

@@ -217,10 +217,15 @@ impl Stream {
         let records = &records[records.len() - run..];
         self.history.reset(head.seq - records.len() as u64);
         for record in records {
-            self.hold(self.encode(record, None, now.mono_us), now);
+            self.hold(self.publication(record, now), now);
         }
         // Held longer than the room's own time: another machine, or this one before a restart, may keep them longer.
         self.history.expire(now.mono_ms());
+    }
+
+    /// A record of another time, as members see it.
+    pub fn publication(&self, record: &Record, now: Now) -> Arc<Publication> {
+        self.encode(record, None, now.mono_us)
     }
 
     fn encode(&self, record: &Record, except: Option<ConnId>, arrived_us: u64) -> Arc<Publication> {

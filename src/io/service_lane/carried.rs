@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use crate::engine::link_port::{LinkEvent, LinkRequest};
-use crate::engine::record::{Record, Stretch};
+use crate::engine::record::{PageAnswer, Record, Stretch};
 use crate::engine::store_port::{KeptKey, StoreEvent, StoreRequest};
 
 /// What a core asks of a service.
@@ -50,6 +50,7 @@ impl ServiceEvent for LinkEvent {
             + match self {
                 LinkEvent::Read { stretch, .. } => more_of_stretch(stretch),
                 LinkEvent::Publication { record, .. } => more_of(record),
+                LinkEvent::Page(page) => more_of_page(page),
                 _ => 0,
             }
     }
@@ -57,7 +58,7 @@ impl ServiceEvent for LinkEvent {
     fn if_full(&self) -> IfFull {
         match self {
             // The room asks again after `ASK_AGAIN_MS`.
-            LinkEvent::Read { .. } => IfFull::Dropped,
+            LinkEvent::Read { .. } | LinkEvent::Page(_) => IfFull::Dropped,
             // The room reads it when a later one comes, or when it compares heads.
             LinkEvent::Publication { .. } => IfFull::Dropped,
             LinkEvent::Published { .. } => IfFull::Kept,
@@ -73,6 +74,7 @@ impl ServiceEvent for StoreEvent {
         size_of::<Self>()
             + match self {
                 StoreEvent::Loaded { stretch, keys: kept, .. } => more_of_stretch(stretch) + keys(kept),
+                StoreEvent::Page(page) => more_of_page(page),
                 _ => 0,
             }
     }
@@ -80,7 +82,7 @@ impl ServiceEvent for StoreEvent {
     fn if_full(&self) -> IfFull {
         match self {
             // The room asks again after `ASK_AGAIN_MS`.
-            StoreEvent::Loaded { .. } => IfFull::Dropped,
+            StoreEvent::Loaded { .. } | StoreEvent::Page(_) => IfFull::Dropped,
             StoreEvent::Committed { .. } | StoreEvent::Failed { .. } | StoreEvent::Answered { .. } => IfFull::Kept,
         }
     }
@@ -91,6 +93,14 @@ fn more_of(record: &Record) -> usize {
     record.data.len() + record.key.as_deref().map_or(0, str::len) + record.except.as_deref().map_or(0, str::len)
 }
 
+fn more_of_page(page: &PageAnswer) -> usize {
+    page.result.as_ref().map_or(0, |page| more_of_all(&page.records))
+}
+
 fn more_of_stretch(stretch: &Stretch) -> usize {
-    size_of_val(&*stretch.records) + stretch.records.iter().map(more_of).sum::<usize>()
+    more_of_all(&stretch.records)
+}
+
+fn more_of_all(records: &[Record]) -> usize {
+    size_of_val(records) + records.iter().map(more_of).sum::<usize>()
 }

@@ -70,6 +70,7 @@ fn heard(core: &mut CoreEnd<LinkRequest, LinkEvent>) -> Vec<String> {
             LinkEvent::Publication { record, .. } => format!("publication {}", record.seq),
             LinkEvent::Restored => "restored".to_owned(),
             LinkEvent::Read { .. } => "read".to_owned(),
+            LinkEvent::Page(_) => "page".to_owned(),
         });
     }
     heard

@@ -217,7 +217,8 @@ pub fn audit(client: &mut Client, room: usize, context: &mut Context<'_>) -> Vec
                 Some((What::Presence(300), format!("\"type\":\"presence\",\"room\":{name}")))
             }
             Some(finding) if !finding.read && settings.history_size > 0 => {
-                let ask = HistoryAsk { after: Some(0), before: None, limit: Some(300), heads };
+                let ask =
+                    HistoryAsk { after: Some(0), before: None, limit: Some(300), asked_us: context.now_us, heads };
                 let body = format!("\"type\":\"history\",\"room\":{name},\"after\":0,\"limit\":300");
                 Some((What::History(ask), body))
             }
@@ -305,7 +306,8 @@ fn command(
             }
         }
         Kind::History => {
-            let mut ask = HistoryAsk { after: None, before: None, limit: None, heads: heads(context.judge, room) };
+            let (asked_us, heads) = (context.now_us, heads(context.judge, room));
+            let mut ask = HistoryAsk { after: None, before: None, limit: None, asked_us, heads };
             let mut body = format!("\"type\":\"history\",\"room\":{name}");
             let near = session.views[room].last.saturating_sub(client.rng.below(12)) + client.rng.below(4);
             match client.rng.below(3) {

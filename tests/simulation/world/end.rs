@@ -30,6 +30,7 @@ impl World {
         self.link.heal();
         for node in 0..self.nodes.len() {
             self.nodes[node].store.heal();
+            self.database.heal();
             self.restore(node);
         }
         for conn in 0..self.sockets.len() {
@@ -106,8 +107,8 @@ impl World {
         let name = &self.rooms[room];
         let kept = match self.profile.mode {
             Mode::Memory => None,
-            Mode::Linked => self.link.head(name),
-            Mode::Durable => self.nodes[node].store.head(name),
+            Mode::Linked | Mode::LinkedKept => self.link.head(name),
+            Mode::Durable | Mode::Behind => self.nodes[node].store.head(name),
         };
         self.judge.check(kept.is_none_or(|kept| kept == (epoch, head)), || {
             format!("room {room} stands at {kept:x?}, node {node} says {epoch:x} {head}")

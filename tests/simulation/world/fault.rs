@@ -32,7 +32,7 @@ impl World {
         }
         if self.faults.chance(faults.crash) && self.nodes[node].standing != Standing::Down {
             self.judge.note(|| format!("node {node} crashes"));
-            self.stop_node(node);
+            self.stop_node(node, false);
         }
         if self.faults.chance(faults.drain) && self.nodes[node].standing == Standing::Up {
             let window_ms = self.faults.below(1_500);
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// A node ends at once: a crash, or the end of a drain. What is on disk stays; engines, lanes and sockets go.
-    pub(super) fn stop_node(&mut self, node: usize) {
+    pub(super) fn stop_node(&mut self, node: usize, in_order: bool) {
         if self.profile.mode == Mode::Memory {
             self.judge.numbering_lost = true;
         }
@@ -121,8 +121,15 @@ impl World {
         if let Some(cage) = &mut self.cage {
             self.nodes[node].store.forgetful = cage.sings(Canary::ForgetfulStore);
         }
-        let done = self.nodes[node].store.crash();
+        let done = match (self.profile.mode, in_order) {
+            (Mode::LinkedKept, _) => self.database.end_life(node),
+            (_, true) => self.nodes[node].store.stop(),
+            (_, false) => self.nodes[node].store.crash(),
+        };
         self.store_done(done);
+        if in_order {
+            self.check_all_kept(node);
+        }
         self.link.end_life(node);
         let slots: Vec<usize> =
             self.nodes[node].cores.iter().flat_map(|core| core.slots.iter().copied().flatten()).collect();
@@ -132,6 +139,15 @@ impl World {
         }
         let down_us = 10_000 + self.faults.below(600_000);
         self.later(down_us, Event::Start(node));
+    }
+
+    /// A node that has ended in order has lost nothing that it showed.
+    fn check_all_kept(&mut self, node: usize) {
+        for (room, epoch, head) in self.nodes[node].store.heads() {
+            let Some(index) = self.rooms.iter().position(|name| **name == **room) else { continue };
+            let seen = self.judge.head(index, epoch);
+            self.judge.check(seen <= head, || format!("{room} is kept up to {head}, and {seen} was shown"));
+        }
     }
 
     /// A node whose connections are all told and gone ends and starts again.
@@ -147,7 +163,7 @@ impl World {
             self.judge.check(!late || is_settled, || format!("node {node} drains and does not settle"));
             if open == 0 && is_settled && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
                 self.judge.note(|| format!("node {node} is drained"));
-                self.stop_node(node);
+                self.stop_node(node, true);
             }
         }
     }

@@ -15,6 +15,7 @@ use roomring::engine::store_port::StoreEvent;
 
 use super::canary::{Cage, Canary};
 use super::client::{Client, Role};
+use super::database::Database;
 use super::hear::Message;
 use super::judge::{Judge, Seen};
 use super::link::{CoreAt, Link};
@@ -90,6 +91,7 @@ pub struct World {
     sockets: Vec<Socket>,
     clients: Vec<Client>,
     link: Link,
+    database: Database,
     judge: Judge,
     cage: Option<Cage>,
     schedule: Rng,
@@ -117,7 +119,8 @@ impl World {
             sockets: Vec::new(),
             clients: (0..profile.clients).map(|client| Client::new(client, Role::Random, &profile)).collect(),
             link: Link::new(&profile),
-            judge: Judge::new(profile.mode, trace),
+            database: Database::new(&profile),
+            judge: Judge::new(&profile, trace),
             cage,
             schedule: salted("schedule"),
             network: salted("network"),
@@ -213,7 +216,7 @@ impl World {
             }
             Event::StoreWork(at) => {
                 if self.lives(at) {
-                    let done = self.nodes[at.node].store.work(self.now_us);
+                    let done = self.store_work(at.node);
                     self.store_done(done);
                 }
             }
@@ -261,12 +264,32 @@ impl World {
         }
     }
 
+    fn store_work(&mut self, node: usize) -> super::store::Done {
+        if self.profile.mode == Mode::LinkedKept {
+            return self.database.work(self.now_us, node);
+        }
+        let store = &mut self.nodes[node].store;
+        store.holes = self.cage.as_ref().is_some_and(|cage| cage.is(Canary::HolePage));
+        store.work(self.now_us)
+    }
+
     fn store_done(&mut self, done: super::store::Done) {
+        if let Some(cage) = &mut self.cage {
+            cage.sung |= done.has_hole;
+        }
+        for (room, from, to, head) in done.renumbered {
+            if let Some(room) = self.room_index(&room) {
+                self.judge.renumbered(room, from, to, head);
+            }
+        }
         if let Some(wrong) = done.wrong {
             self.judge.fail(|| wrong);
         }
         for (room, epoch, record) in done.committed {
             self.keep(&room, epoch, &record);
+            if let Some(room) = self.room_index(&room) {
+                self.judge.row(room, epoch, record.seq);
+            }
         }
         for (after_us, at, event) in done.later {
             self.later(after_us, Event::StoreSays(at, event));
@@ -295,6 +318,6 @@ impl World {
     }
 
     fn is_linked(&self) -> bool {
-        self.profile.mode == Mode::Linked
+        self.profile.mode.is_linked()
     }
 }

@@ -222,7 +222,10 @@ impl World {
             self.judge.note(|| format!("{at:?} -> {request:?}"));
             self.judge
                 .check(self.profile.settings.keeping != KeepingMode::None, || format!("{request:?} without a store"));
-            let ready_us = self.nodes[at.node].store.ask(self.now_us, at, request);
+            let ready_us = match self.profile.mode {
+                Mode::LinkedKept => self.database.ask(self.now_us, at, request),
+                _ => self.nodes[at.node].store.ask(self.now_us, at, request),
+            };
             self.at(ready_us, Event::StoreWork(at));
         }
         self.hear_answers(at, output);

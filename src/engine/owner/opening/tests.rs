@@ -9,6 +9,7 @@ use crate::wire::form::Form;
 use crate::wire::protocol::ReplyTo;
 use crate::wire::publication::DataKind;
 
+const NOW: Now = Now { mono_us: 0, unix_ms: 0 };
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 
 fn room() -> RoomName {
@@ -50,7 +51,7 @@ fn waiting(opening: Opening) -> Vec<String> {
 fn hops_wait_in_order() {
     let mut opening = Opening::new(0);
     for hop in [join(1), publish(1), leave(1), join(1)] {
-        opening.push(hop);
+        opening.push(hop, NOW);
     }
     assert!(opening.is_joining(member(1).conn) && !opening.is_joining(member(2).conn));
     assert_eq!(opening.bytes(), 4 * WAITING_BYTES + 5);
@@ -60,8 +61,8 @@ fn hops_wait_in_order() {
 #[test]
 fn who_goes_takes_the_join_along() {
     let mut opening = Opening::new(0);
-    opening.push(join(1));
-    opening.push(join(2));
+    opening.push(join(1), NOW);
+    opening.push(join(2), NOW);
     opening.cancel(member(1).conn);
     opening.cancel(member(3).conn);
     assert!(!opening.is_joining(member(1).conn));
@@ -73,21 +74,21 @@ fn who_goes_takes_the_join_along() {
 #[test]
 fn an_away_reaches_the_latest_join() {
     let mut opening = Opening::new(0);
-    opening.push(join(1));
+    opening.push(join(1), NOW);
     opening.set_away(member(1).conn, true);
     opening.set_away(member(2).conn, true);
-    opening.push(leave(1));
+    opening.push(leave(1), NOW);
     opening.set_away(member(1).conn, false);
-    opening.push(join(1));
+    opening.push(join(1), NOW);
     assert_eq!(waiting(opening), ["join 1 true", "leave 1", "join 1 false"]);
 }
 
 #[test]
 fn cancelled_joins_leave_no_places_behind() {
     let mut opening = Opening::new(0);
-    opening.push(join(0));
+    opening.push(join(0), NOW);
     for slot in 1..10_000 {
-        opening.push(join(slot));
+        opening.push(join(slot), NOW);
         opening.cancel(member(slot).conn);
         assert!(opening.queue.len() <= 2 * opening.waiting + SLACK + 2);
     }

@@ -7,6 +7,7 @@ use crate::base::limits::{PAGE_MAX, ROOM_RATE_WINDOW_MS};
 use crate::base::time::Now;
 use crate::engine::owner::OwnerEffects;
 use crate::engine::owner::answer::Asker;
+use crate::engine::owner::pages::Part;
 use crate::wire::protocol::{Answer, Refusal, RoomSummary};
 
 /// Which messages a page of history holds: the oldest above `after`, or the newest below `before`, at most `limit`.
@@ -18,27 +19,52 @@ pub(in crate::engine::owner) struct HistoryRange {
 }
 
 impl Room {
-    /// Answers with a page of history.
-    pub(super) fn read_history(&mut self, asker: Asker, range: HistoryRange, effects: &mut OwnerEffects<'_>) {
+    /// Answers with a page of history, at once or when what memory lacks has been read. `may_wait`: the core has memory for
+    /// that.
+    pub(super) fn read_history(
+        &mut self,
+        asker: Asker,
+        range: HistoryRange,
+        may_wait: bool,
+        effects: &mut OwnerEffects<'_>,
+    ) {
         if self.stream.settings.history_size == 0 {
             let refusal = Refusal::new(ErrorCode::HistoryUnavailable, "this room keeps no history");
             return asker.refuse(&self.stream.name, refusal, effects);
         }
+        if let Err(refusal) = self.may_read(asker, effects) {
+            return asker.refuse(&self.stream.name, refusal, effects);
+        }
+        let part = self.part_in_memory(asker, range, effects.now);
+        self.finish_history(part, may_wait, effects);
+    }
+
+    /// Answers with what memory has of a page.
+    pub(in crate::engine::owner) fn answer_from_memory(&mut self, part: Part, effects: &mut OwnerEffects<'_>) {
+        if let Err(refusal) = self.may_read(part.asker, effects) {
+            return part.asker.refuse(&self.stream.name, refusal, effects);
+        }
+        let Part { asker, head, first_seq, messages, .. } = self.part_in_memory(part.asker, part.range, effects.now);
+        asker.answer(&self.stream.name, Answer::History { head, first_seq, messages }, effects);
+    }
+
+    /// Whether a page may be answered now: it is large.
+    pub(in crate::engine::owner) fn may_read(&self, asker: Asker, effects: &OwnerEffects<'_>) -> Result<(), Refusal> {
         if effects.budget.is_over() {
-            return asker.refuse(&self.stream.name, Refusal::OUT_OF_MEMORY, effects);
+            return Err(Refusal::OUT_OF_MEMORY);
         }
-        if lacks_room_for_page(asker, effects) {
-            return asker.refuse(&self.stream.name, Refusal::OVERLOADED, effects);
-        }
-        self.stream.expire(effects.now);
+        if lacks_room_for_page(asker, effects) { Err(Refusal::OVERLOADED) } else { Ok(()) }
+    }
+
+    fn part_in_memory(&mut self, asker: Asker, range: HistoryRange, now: Now) -> Part {
+        self.stream.expire(now);
         let (head, history) = (self.stream.head(), &self.stream.history);
         let limit = self.stream.page(range.limit.clamp(1, PAGE_MAX));
         let messages = match range.after {
             Some(after) => history.page_after(after, range.before, limit),
             None => history.page_before(range.before, limit),
         };
-        let answer = Answer::History { head, first_seq: history.first_seq(), messages };
-        asker.answer(&self.stream.name, answer, effects);
+        Part { asker, range, limit, head, first_seq: history.first_seq(), messages }
     }
 
     /// Answers with a page of the users present.

@@ -14,6 +14,7 @@ fn durable() -> World {
     world.store_event(StoreEvent::Loaded {
         room: room(),
         stretch: Stretch { head: None, records: vec![] },
+        first_seq: 1,
         keys: vec![],
     });
     world.pass(100);
@@ -23,7 +24,7 @@ fn durable() -> World {
 
 fn commit(world: &mut World, seq: Seq) {
     let epoch = epoch_of(world);
-    world.store_event(StoreEvent::Committed { room: room(), epoch, seq });
+    world.store_event(StoreEvent::Committed { attempt: 0, room: room(), epoch, seq });
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn whoever_leaves_goes_when_its_publishes_have_failed() {
     world.publish(1);
     world.leave(1);
     let epoch = epoch_of(&mut world);
-    world.store_event(StoreEvent::Failed { room: room(), epoch, seq: 1, retry_after_ms: 9 });
+    world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq: 1, retry_after_ms: 9 });
     assert_eq!(world.own(), ["1 unavailable for 9", "1 left"]);
 }
 

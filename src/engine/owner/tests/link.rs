@@ -45,6 +45,7 @@ impl World {
             LinkRequest::Open { count, .. } => format!("open {count}"),
             LinkRequest::Read { after, .. } => format!("read {after}"),
             LinkRequest::Close { .. } => "close".to_owned(),
+            LinkRequest::Page(PageRequest { after, before, count, .. }) => format!("page {after:?} {before} {count}"),
             LinkRequest::Publish { token, record, .. } => {
                 let except = record.except.map_or(String::new(), |except| format!(" but {except}"));
                 format!("publish {token}{except}")
@@ -189,7 +190,13 @@ fn what_the_link_does_not_hold_any_more_is_a_gap() {
     assert_eq!(world.counters.dropped_gap.get(), 3);
     world.join_from(2, Some(Recover { seq: 3, epoch: None }), None);
     world.join_from(3, Some(Recover { seq: 6, epoch: None }), None);
-    assert_eq!(world.own(), ["2 joined at 9 [7, 8, 9] of 2", "3 recovered at 9 [7, 8, 9] of 3"]);
+    assert_eq!(world.own(), ["3 recovered at 9 [7, 8, 9] of 2"]);
+    let Some(LinkRequest::Page(PageRequest { token, after: Some(3), before: 7, .. })) = world.link.pop() else {
+        panic!("what memory lacks may be at the link: {:?}", world.link);
+    };
+    let result = Ok(RecordPage { first_seq: Some(7), records: vec![] });
+    world.link_event(LinkEvent::Page(PageAnswer { token, room: room(), result }));
+    assert_eq!(world.own(), ["2 joined at 9 [7, 8, 9] of 3"]);
     world.pass(POSITION_CHECK_MS);
     world.read(EPOCH, 20, std::iter::empty());
     assert_eq!(world.own(), ["gap 10..20"]);

@@ -24,7 +24,7 @@ impl World {
     }
 
     fn loaded_with(&mut self, head: Option<Position>, records: Vec<Record>, keys: Vec<KeptKey>) {
-        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records }, keys });
+        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records }, first_seq: 1, keys });
     }
 
     /// The store holds records 1 to `head` in the room's own epoch.
@@ -35,12 +35,12 @@ impl World {
 
     fn committed(&mut self, seq: Seq) {
         let epoch = self.epoch();
-        self.store_event(StoreEvent::Committed { room: room(), epoch, seq });
+        self.store_event(StoreEvent::Committed { attempt: 0, room: room(), epoch, seq });
     }
 
     fn failed(&mut self, seq: Seq) {
         let epoch = self.epoch();
-        self.store_event(StoreEvent::Failed { room: room(), epoch, seq, retry_after_ms: 9 });
+        self.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 9 });
     }
 
     /// What the store was asked since it was last looked at.
@@ -50,6 +50,7 @@ impl World {
             StoreRequest::Load { count, .. } => format!("load {count}"),
             StoreRequest::Append { record, .. } => format!("append {}", record.seq),
             StoreRequest::Ask { .. } => panic!("the owner half asks for rooms alone"),
+            StoreRequest::Page(PageRequest { after, before, count, .. }) => format!("page {after:?} {before} {count}"),
         });
         requests.collect()
     }
@@ -311,11 +312,11 @@ fn strange_events_are_nothing() {
     world.publish(1);
     world.asked();
     let (epoch, seq) = (Epoch(5), 1);
-    world.store_event(StoreEvent::Committed { room: room(), epoch, seq });
-    world.store_event(StoreEvent::Failed { room: room(), epoch, seq, retry_after_ms: 1 });
-    world.store_event(StoreEvent::Committed { room: stranger.clone(), epoch, seq });
+    world.store_event(StoreEvent::Committed { attempt: 0, room: room(), epoch, seq });
+    world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 1 });
+    world.store_event(StoreEvent::Committed { attempt: 0, room: stranger.clone(), epoch, seq });
     let stretch = Stretch { head: None, records: vec![] };
-    world.store_event(StoreEvent::Loaded { room: stranger, stretch, keys: vec![] });
+    world.store_event(StoreEvent::Loaded { room: stranger, stretch, first_seq: 1, keys: vec![] });
     world.failed(2);
     world.link_event(LinkEvent::Restored);
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });
@@ -323,4 +324,185 @@ fn strange_events_are_nothing() {
     assert!(world.own().is_empty() && world.asked().is_empty() && world.link.is_empty());
     world.committed(1);
     assert_eq!(world.own(), ["message 1", "1 published 1"]);
+}
+
+impl World {
+    /// A room that is written behind, with member 1.
+    fn behind() -> Self {
+        let mut world = Self::new(|settings, rooms| {
+            settings.keeping = KeepingMode::Behind;
+            rooms.presence = false;
+        });
+        world.join(1);
+        world.loaded(None, vec![]);
+        world.discard();
+        world
+    }
+
+    /// A room that the link numbers and a database keeps, with member 1.
+    fn linked_and_kept(mode: KeepingMode) -> Self {
+        let mut world = Self::new(|settings, rooms| {
+            (settings.numbering, settings.keeping) = (NumberingMode::Link, mode);
+            rooms.presence = false;
+        });
+        world.join(1);
+        let stretch = Stretch { head: Some(Position { epoch: LINK_EPOCH, seq: 0 }), records: vec![] };
+        world.link_event(LinkEvent::Read { room: room(), stretch });
+        world.discard();
+        world
+    }
+
+    /// The link answers a publish, and members get it.
+    fn numbered(&mut self, token: u64, seq: Seq) {
+        let result = Ok((Position { epoch: LINK_EPOCH, seq }, false));
+        self.link_event(LinkEvent::Publication { room: room(), epoch: LINK_EPOCH, record: record(seq, 1) });
+        self.link_event(LinkEvent::Published { token, result });
+    }
+
+    fn row(&mut self, attempt: u64, seq: Seq) {
+        self.store_event(StoreEvent::Committed { attempt, room: room(), epoch: LINK_EPOCH, seq });
+    }
+
+    fn row_failed(&mut self, attempt: u64, seq: Seq) {
+        let (room, epoch) = (room(), LINK_EPOCH);
+        self.store_event(StoreEvent::Failed { attempt, room, epoch, seq, retry_after_ms: 9 });
+    }
+}
+
+const LINK_EPOCH: Epoch = Epoch(50);
+
+#[test]
+fn written_behind_nothing_waits_for_the_store() {
+    let mut world = World::behind();
+    world.publish(1);
+    world.publish(1);
+    assert_eq!(world.own(), ["message 1", "1 published 1", "message 2", "1 published 2"]);
+    assert_eq!(world.asked(), ["append 1", "append 2"]);
+    assert!(!world.owner.is_settled(), "a stop waits for the store");
+    world.committed(1);
+    assert!(!world.owner.is_settled());
+    world.committed(2);
+    assert!(world.owner.is_settled() && world.own().is_empty());
+    world.leave(1);
+    assert_eq!(world.own(), ["1 left"]);
+}
+
+#[test]
+fn written_behind_what_failed_is_kept_and_appended_again() {
+    let mut world = World::behind();
+    for _ in 0..3 {
+        world.publish(1);
+    }
+    world.committed(1);
+    world.discard();
+    world.failed(2);
+    assert_eq!(world.asked(), ["load 10"]);
+    world.publish(1);
+    assert_eq!(world.own(), ["message 4", "1 published 4"], "members do not wait for the store to recover");
+    assert!(world.asked().is_empty(), "it comes with the others");
+    world.pass(ASK_AGAIN_MS);
+    assert_eq!(world.asked(), ["load 10"]);
+    world.loaded_own(2);
+    assert_eq!(world.asked(), ["append 3", "append 4"], "2 was there after all");
+    assert!(!world.owner.is_settled());
+    world.committed(4);
+    assert!(world.owner.is_settled() && world.own().is_empty());
+    world.publish(1);
+    assert_eq!(world.asked(), ["append 5"]);
+}
+
+#[test]
+fn what_is_written_behind_is_bounded() {
+    let mut world = World::behind();
+    for _ in 0..PENDING_PER_ROOM_MAX {
+        world.publish(1);
+    }
+    world.discard();
+    world.publish(1);
+    assert_eq!(world.own(), ["1 overloaded"]);
+    world.failed(1);
+    world.publish(1);
+    assert_eq!(world.own(), ["1 unavailable for 9"]);
+    assert!(world.owner.retention.kept_bytes > 0);
+    let seq = PENDING_PER_ROOM_MAX as Seq;
+    let epoch = world.epoch();
+    world.loaded(Some(Position { epoch, seq }), vec![]);
+    assert!(world.owner.is_settled());
+    assert_eq!(world.owner.retention.kept_bytes, 0);
+}
+
+#[test]
+fn under_the_link_publishers_hear_of_the_commit_in_order() {
+    let mut world = World::linked_and_kept(KeepingMode::Commit);
+    for _ in 0..3 {
+        world.publish(1);
+    }
+    for (token, seq) in [(0, 1), (1, 2), (2, 3)] {
+        world.numbered(token, seq);
+    }
+    assert_eq!(world.own(), ["message 1", "message 2", "message 3"], "delivered before their rows are there");
+    assert_eq!(world.asked(), ["append 1", "append 2", "append 3"]);
+    assert!(!world.owner.is_settled());
+    world.row(0, 2);
+    assert_eq!(world.own(), ["1 published 1", "1 published 2"]);
+    world.row(0, 3);
+    assert_eq!(world.own(), ["1 published 3"]);
+    assert!(world.owner.is_settled());
+}
+
+#[test]
+fn under_the_link_a_late_commit_is_not_taken_for_an_earlier_row() {
+    let mut world = World::linked_and_kept(KeepingMode::Commit);
+    world.publish(1);
+    world.publish(1);
+    world.numbered(0, 1);
+    world.numbered(1, 2);
+    world.discard();
+    world.row_failed(0, 1);
+    assert_eq!(world.own(), ["1 unavailable for 9", "1 unavailable for 9"]);
+    world.row(0, 2);
+    world.pass(9);
+    assert_eq!(world.asked(), ["append 1", "append 2"], "both again");
+    world.row(0, 2);
+    assert!(!world.owner.is_settled(), "of the attempt that failed");
+    world.row(1, 2);
+    assert!(world.owner.is_settled() && world.own().is_empty());
+}
+
+#[test]
+fn under_the_link_rows_are_written_behind() {
+    let mut world = World::linked_and_kept(KeepingMode::Behind);
+    world.publish(1);
+    world.numbered(0, 1);
+    assert_eq!(world.own(), ["message 1", "1 published 1"]);
+    assert!(!world.owner.is_settled());
+    world.gone(1);
+    assert!(world.has_room(), "its row is not there yet");
+    world.row_failed(0, 1);
+    world.asked();
+    world.pass(9);
+    assert_eq!(world.asked(), ["append 1"]);
+    world.row(1, 1);
+    assert!(world.owner.is_settled() && !world.has_room());
+}
+
+#[test]
+fn under_the_link_a_duplicate_keeps_the_row_of_the_first() {
+    let mut world = World::linked_and_kept(KeepingMode::Commit);
+    let first = Record { data: Bytes::from_static(b"\"first\""), key: Some("k".into()), ..record(1, 7) };
+    world.link_event(LinkEvent::Publication { room: room(), epoch: LINK_EPOCH, record: first.clone() });
+    let duplicate = |seq| Ok((Position { epoch: LINK_EPOCH, seq }, true));
+    world.publish_key(1, "k");
+    world.link_event(LinkEvent::Published { token: 0, result: duplicate(1) });
+    let kept = world.store.drain(..).map(|request| match request {
+        StoreRequest::Append { record, .. } => record,
+        other => panic!("an append: {other:?}"),
+    });
+    assert_eq!(kept.collect::<Vec<_>>(), [first]);
+    world.discard();
+    world.row(0, 1);
+    assert_eq!(world.own(), ["1 published 1 again"]);
+    world.publish_key(1, "k");
+    world.link_event(LinkEvent::Published { token: 1, result: duplicate(2) });
+    assert_eq!(world.own(), [format!("1 unavailable for {ASK_AGAIN_MS}")], "the first has not come yet");
 }

@@ -44,9 +44,9 @@ impl StoreModel {
                 let head = Some(Position { epoch, seq: self.records.len() as u64 });
                 let stretch = Stretch { head, records: self.records[from..].to_vec() };
                 let keys = kept_keys(&self.records, keys_since);
-                self.answers.push_back(StoreEvent::Loaded { room, stretch, keys });
+                self.answers.push_back(StoreEvent::Loaded { room, stretch, first_seq: 1, keys });
             }
-            StoreRequest::Append { room, epoch, record } => {
+            StoreRequest::Append { attempt, room, epoch, record } => {
                 let seq = record.seq;
                 let fits = self.epoch == Some(epoch) && seq == self.records.len() as u64 + 1;
                 let outcome = if self.is_calm { 99 } else { random.below(30) };
@@ -55,14 +55,36 @@ impl StoreModel {
                     self.records.push(record);
                 }
                 self.answers.push_back(if fits && outcome > 1 {
-                    StoreEvent::Committed { room, epoch, seq }
+                    StoreEvent::Committed { attempt, room, epoch, seq }
                 } else {
-                    StoreEvent::Failed { room, epoch, seq, retry_after_ms: 5 }
+                    StoreEvent::Failed { attempt, room, epoch, seq, retry_after_ms: 5 }
                 });
             }
             StoreRequest::Ask { .. } => panic!("the owner half asks for rooms alone"),
+            StoreRequest::Page(request) => {
+                if self.is_calm || random.below(4) > 0 {
+                    let held = if self.epoch == Some(request.epoch) { &self.records[..] } else { &[] };
+                    let result =
+                        if self.is_calm || random.below(8) > 0 { Ok(read_page(&request, held)) } else { Err(5) };
+                    let PageRequest { token, room, .. } = request;
+                    self.answers.push_back(StoreEvent::Page(PageAnswer { token, room, result }));
+                }
+            }
         }
     }
+}
+
+/// The page of what is held, in order, that was asked for.
+fn read_page(request: &PageRequest, held: &[Record]) -> RecordPage {
+    let PageRequest { after, before, count, .. } = *request;
+    let first_seq = held.first().map(|record| record.seq);
+    let mut records: Vec<Record> =
+        held.iter().filter(|record| Some(record.seq) > after && record.seq < before).cloned().collect();
+    match after {
+        Some(_) => records.truncate(count),
+        None => drop(records.drain(..records.len().saturating_sub(count))),
+    }
+    RecordPage { first_seq, records }
 }
 
 fn kept_keys(records: &[Record], since: u64) -> Vec<KeptKey> {
@@ -148,6 +170,12 @@ impl LinkModel {
                 self.events.push(LinkEvent::Read { room, stretch: Stretch { head: Some(head), records } });
             }
             LinkRequest::Close { .. } => self.is_open = false,
+            LinkRequest::Page(request) => {
+                let held = if request.epoch == head.epoch { &self.records[kept as usize..] } else { &[] };
+                let result = Ok(read_page(&request, held));
+                let PageRequest { token, room, .. } = request;
+                self.events.push(LinkEvent::Page(PageAnswer { token, room, result }));
+            }
             LinkRequest::Publish { token, record, .. } => {
                 let result = if self.is_calm || random.below(10) > 0 {
                     Ok((self.number(record), false))
@@ -175,6 +203,7 @@ fn again(event: &LinkEvent) -> Option<LinkEvent> {
         LinkEvent::Publication { room, epoch, record } => {
             Some(LinkEvent::Publication { room: room.clone(), epoch: *epoch, record: record.clone() })
         }
+        LinkEvent::Page(page) => Some(LinkEvent::Page(page.clone())),
         LinkEvent::Published { .. } | LinkEvent::Restored => None,
     }
 }
