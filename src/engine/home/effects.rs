@@ -1,4 +1,4 @@
-//! The parts of an engine that its home half acts through.
+//! The parts of an engine that its home half acts through. Never holds state of its own.
 
 use crate::base::counters::CoreCounters;
 use crate::base::time::Now;

@@ -1,5 +1,5 @@
-//! Bounds the sockets that are not WebSockets: how fast one address may open them, how many there may be, and the bytes of
-//! their incomplete heads. A client that connects faster than its rate limit is refused; otherwise the oldest socket is
+//! Bounds the sockets that are not WebSockets: how fast one address may open them, how many there may be, how long they may
+//! take, and the bytes of their incomplete heads. A client that connects faster than its rate limit is refused; otherwise the oldest socket is
 //! closed, so that a new client is let in however many others have connected and say nothing. Never closes an open
 //! WebSocket.
 

@@ -49,7 +49,7 @@ pub struct Late {
     /// Open connections whose leaves and expulsions wait, by slot, with how many: their next commands must not overtake
     /// them.
     holding: HashMap<u32, u32, FixedState>,
-    /// Connections with the mark [`Marks::RESTLESS`], by slot and generation.
+    /// Connections with the mark [`RESTLESS`](crate::engine::session::Marks::RESTLESS), by slot and generation.
     pub restless: VecDeque<(u32, u32)>,
     /// When the lanes are tried again, monotonic microseconds.
     pub due_us: Option<u64>,

@@ -1,5 +1,5 @@
-//! What a home holds: `Home` and the parts that it is built from. A part never knows the home, another core or a client: what
-//! a home does with its parts is in the files above.
+//! What a home holds: `Home` and the parts that it is built from. A part never uses the home; what the home does with its
+//! parts is in the other files of `home`.
 //!
 //! `slots`, `deadlines`, `drain` and `timers` keep count and time; `lobby` and `heads` hold sockets before they are
 //! WebSockets; `tokens`, `verification` and `refreshes` exist with tokens only; `pace` and `pongs` belong to one connection

@@ -26,6 +26,7 @@ pub struct Pace {
 }
 
 impl Paces {
+    /// The pace of a connection; a new one if it has none.
     pub fn of(&mut self, slot: u32) -> &mut Pace {
         self.0.entry(slot).or_default()
     }

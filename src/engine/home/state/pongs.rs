@@ -12,6 +12,7 @@ pub struct Pongs {
     pub heard: Vec<u32>,
 }
 
+/// The pings of one connection.
 #[derive(Debug, Default)]
 pub struct Pinged {
     /// Pongs queued in this turn.

@@ -10,6 +10,7 @@ use crate::wire::protocol::ReplyTo;
 #[derive(Debug, Default)]
 pub struct Refreshes(BTreeMap<u32, VecDeque<Refresh>>);
 
+/// A refresh that waits.
 #[derive(Debug)]
 pub struct Refresh {
     pub token: Box<str>,
