@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-use super::deadlines::Deadline;
-use super::late::MembershipEnd;
+use super::state::deadlines::Deadline;
+use super::state::late::MembershipEnd;
 use super::{Home, HomeEffects};
 use crate::base::causes::End;
 use crate::base::codes::CloseCode;

@@ -3,8 +3,8 @@
 
 use smallvec::smallvec;
 
-use super::late::MembershipEnd;
 use super::routing::LANE_FULL;
+use super::state::late::MembershipEnd;
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName};

@@ -7,7 +7,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::hops::Joined;
-use super::{Home, HomeEffects, pack};
+use super::replies::pack;
+use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, Seq};
 use crate::base::limits::{JOINED_BYTES_MAX, SEND_BYTES_MAX, SEND_FRAMES_MAX};

@@ -1,43 +1,12 @@
 //! The planned stop of a core: its connections are told to reconnect and closed one by one, spread over a window of time.
 //! Never closes a socket that has not become a WebSocket.
 
+use super::state::drain::Drain;
 use super::{Home, HomeEffects};
-use crate::base::ids::CoreId;
 use crate::base::limits::{HAND_OVER_MS, TICK_MS};
 use crate::base::time::Now;
 use crate::engine::session::Phase;
 use crate::wire::protocol::ReconnectReason;
-
-/// A drain that has begun.
-#[derive(Debug)]
-pub(super) struct Drain {
-    started_ms: u64,
-    window_ms: u64,
-    /// A successor takes new connections, so this core refuses none of those that it has.
-    hands_over: bool,
-    /// Connections at its start.
-    total: u64,
-    /// Connections that were told to go.
-    told: u64,
-    next_slot: u32,
-}
-
-impl Drain {
-    /// How many connections should have been told by now.
-    fn due(&self, now_ms: u64) -> u64 {
-        let elapsed = now_ms.saturating_sub(self.started_ms);
-        if elapsed >= self.window_ms { u64::MAX } else { self.total * elapsed / self.window_ms + 1 }
-    }
-
-    /// When the next connection is told to reconnect. Reconnects are spread over the time that the closes take, at least a
-    /// second, each at its own millisecond: those of a core are the ones that leave its number as the remainder.
-    fn after_ms(&self, core: CoreId, cores: u16) -> u64 {
-        let (cores, core) = (u64::from(cores), u64::from(core.0));
-        let total = self.total.max(1);
-        let steps = (self.window_ms.max(1_000) / cores).max(total);
-        100 + self.told * steps / total * cores + core
-    }
-}
 
 impl Home {
     /// Starts the planned stop.
@@ -81,5 +50,12 @@ impl Home {
             drain.next_slot = 0;
         }
         self.timers.drain = Some(drain);
+    }
+
+    /// WebSockets, closing ones included; while a drain that hands over waits for heads, all sockets.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        let awaited = if self.awaits_heads() { self.slots.sockets() } else { self.slots.websockets() };
+        awaited as usize
     }
 }

@@ -5,99 +5,22 @@
 //! Whether a connection is away is a flag of each membership beside the state last told to the owner, so however often it
 //! changes, a membership sends at most one hop about it in a turn.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
-use smallvec::SmallVec;
-
+use super::state::late::{Change, Counted, LeftRooms, MembershipEnd};
 use super::{Home, HomeEffects};
-use crate::base::ids::{CoreId, RoomName, UserName};
+use crate::base::ids::CoreId;
 use crate::engine::hop::{MemberRef, ToLimiter, ToOwner, ToUser};
 use crate::engine::limiter::core_of_address;
 use crate::engine::placement::owner_of;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::user::core_of_user;
-use crate::wire::protocol::{LeftReason, ReplyTo};
 
 /// Memberships looked at in one turn for changes that their room's owner has not been told; the rest follow.
 const LATE_LOOKS_PER_TURN_MAX: usize = 16_384;
 
 /// A change that met a full lane is offered to the lane again after this.
 const LATE_AGAIN_US: u64 = 1_000;
-
-/// How a membership ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum MembershipEnd {
-    /// By command.
-    Asked(ReplyTo),
-    /// By the server.
-    Expelled(LeftReason),
-    /// With its connection.
-    Gone,
-}
-
-/// Rooms that a connection leaves, each with the away state that its owner was told last.
-pub(super) type LeftRooms = SmallVec<[(RoomName, bool); 1]>;
-
-/// What an ended connection is still counted for.
-#[derive(Clone, Debug)]
-pub(super) enum Counted {
-    Address(IpAddr),
-    User(UserName),
-}
-
-/// A change that waits for lanes.
-#[derive(Debug)]
-enum Change {
-    /// Memberships of one connection end.
-    Left { member: MemberRef, passes: Option<CoreId>, how: MembershipEnd, rooms: LeftRooms },
-    /// A connection is uncounted.
-    Uncounted(Counted),
-}
-
-/// Changes that wait for lanes.
-#[derive(Debug)]
-pub(super) struct Late {
-    changes: VecDeque<Change>,
-    /// Ended connections that are still counted, by the core that counts them.
-    uncounted: Vec<u32>,
-    /// Open connections whose leaves and expulsions wait, by slot, with how many: their next commands must not overtake
-    /// them.
-    holding: HashMap<u32, u32, FixedState>,
-    /// Connections with the mark [`Marks::RESTLESS`], by slot and generation.
-    restless: VecDeque<(u32, u32)>,
-    /// When the lanes are tried again, monotonic microseconds.
-    pub(super) due_us: Option<u64>,
-}
-
-impl Late {
-    pub(super) fn new(cores: u16) -> Self {
-        let (changes, restless) = (VecDeque::new(), VecDeque::new());
-        Self { changes, uncounted: vec![0; usize::from(cores)], holding: HashMap::default(), restless, due_us: None }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.restless.is_empty()
-    }
-
-    /// Whether a change waits that the next command of a connection must not overtake.
-    pub(super) fn holds(&self, slot: u32) -> bool {
-        !self.holding.is_empty() && self.holding.contains_key(&slot)
-    }
-
-    fn hold(&mut self, slot: u32) {
-        *self.holding.entry(slot).or_default() += 1;
-    }
-
-    fn let_go(&mut self, slot: u32) {
-        let held = self.holding.get_mut(&slot).expect("held before");
-        *held -= 1;
-        if *held == 0 {
-            self.holding.remove(&slot);
-        }
-    }
-}
 
 impl Home {
     /// Whether another core cannot be asked about an upgrade now: its lane is full, or it still counts connections that

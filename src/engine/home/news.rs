@@ -1,8 +1,7 @@
 //! Tells members who is in a room. Never closes a member for it: one whose outbox is full is told the newest state later.
 
-use std::collections::BTreeSet;
-
-use super::{Home, HomeEffects, pack};
+use super::replies::pack;
+use super::{Home, HomeEffects};
 use crate::base::ids::RoomName;
 use crate::base::limits::SEND_BYTES_MAX;
 use crate::engine::news::News;
@@ -19,15 +18,6 @@ const STATUSES_AT_A_TIME: usize = 16;
 
 /// The part of the outbox (one in so many bytes) that must be free for them.
 const ROOM_DIVISOR: usize = 8;
-
-/// Members that have missed news.
-#[derive(Debug, Default)]
-pub(super) struct Uninformed {
-    /// By audience and slot.
-    pub(super) members: BTreeSet<(u32, u32)>,
-    /// The next one to look at.
-    next: (u32, u32),
-}
 
 impl Home {
     pub(super) fn tell_news(

@@ -1,99 +1,13 @@
 //! Rate limits of one connection: token buckets for its commands, its publishes and the checks of its tokens, and the close
 //! of a connection that keeps exceeding them. Never counts for a user on all connections ([`crate::engine::user`]).
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
-
 use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::ConnId;
-use crate::base::limits::{RATE_REFUSALS_MAX, TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS};
-use crate::base::time::Now;
-use crate::engine::rates::{Bucket, Rate};
+use crate::base::limits::RATE_REFUSALS_MAX;
 use crate::engine::session::{Marks, Phase};
-use crate::engine::settings::Limits;
-use crate::engine::table;
 use crate::engine::user::{OVER_MESSAGE_RATE, core_of_user};
 use crate::wire::protocol::{Command, ReplyTo};
-
-/// The pace of each connection that has sent something lately, by slot.
-#[derive(Debug, Default)]
-pub(super) struct Paces(HashMap<u32, Pace, FixedState>);
-
-/// What a connection has used of its rates.
-#[derive(Debug, Default)]
-struct Pace {
-    commands: Bucket,
-    messages: Bucket,
-    /// Signature checks of its refreshes.
-    checks: Bucket,
-    /// Refusals for rate since a command was last carried out.
-    refused_in_row: u8,
-}
-
-impl Paces {
-    fn of(&mut self, slot: u32) -> &mut Pace {
-        self.0.entry(slot).or_default()
-    }
-
-    /// Counts the rooms that a connection joins as it opens as commands, except the first, up to its rate: no join is
-    /// refused for it, and a connection with one room needs no entry here.
-    pub(super) fn count_joins(&mut self, slot: u32, rooms: usize, rate: Option<Rate>, now: Now) {
-        if let Some(rate) = rate.filter(|_| rooms > 1) {
-            let count = (rooms as u64 - 1).min(rate.count.get());
-            let taken = self.of(slot).commands.try_take_many(rate, count, now.mono_us);
-            debug_assert!(taken.is_ok(), "a connection that opens has sent nothing");
-        }
-    }
-
-    /// Counts signature checks of a connection's tokens.
-    ///
-    /// # Errors
-    /// Over the limit: after how many milliseconds to retry.
-    pub(super) fn try_take_checks(&mut self, slot: u32, count: u32, now: Now) -> Result<(), u64> {
-        let rate = Rate::new(TOKEN_CHECKS_MAX, TOKEN_CHECKS_PER_MS).expect("it is not 0");
-        let pace = self.of(slot);
-        pace.checks.try_take_many(rate, count.into(), now.mono_us)?;
-        pace.refused_in_row = 0;
-        Ok(())
-    }
-
-    /// Other rates hold from now on.
-    pub(super) fn change_rates(&mut self, from: &Limits, to: &Limits, now_us: u64) {
-        if from.command_rate == to.command_rate && from.message_rate == to.message_rate {
-            return;
-        }
-        for pace in self.0.values_mut() {
-            pace.commands.change_rate(from.command_rate, to.command_rate, now_us);
-            pace.messages.change_rate(from.message_rate, to.message_rate, now_us);
-        }
-    }
-
-    /// Forgets the pace of a connection whose buckets are full again.
-    pub(super) fn forget_rested(&mut self, slot: u32, now: Now) {
-        if let Some(pace) = self.0.get(&slot)
-            && pace.refused_in_row == 0
-            && pace.commands.is_full(now.mono_us)
-            && pace.messages.is_full(now.mono_us)
-            && pace.checks.is_full(now.mono_us)
-        {
-            self.forget(slot);
-        }
-    }
-
-    /// Forgets the pace of a connection that has ended.
-    pub(super) fn forget(&mut self, slot: u32) {
-        self.0.remove(&slot);
-        table::shrink(&mut self.0);
-    }
-
-    /// Connections with a pace.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
 
 impl Home {
     /// Counts a command for the rate limits of its connection. Returns whether it is within them; otherwise it has been
@@ -168,7 +82,7 @@ impl Home {
     /// A publish was carried out.
     pub(super) fn note_published(&mut self, conn: ConnId) {
         if self.session_of(conn).is_some()
-            && let Some(pace) = self.paces.0.get_mut(&conn.slot)
+            && let Some(pace) = self.paces.find(conn.slot)
         {
             pace.refused_in_row = 0;
         }

@@ -2,10 +2,7 @@
 //! ping; of one that does not, only the latest ping is remembered (RFC 6455 section 5.5.3), so pings cost no memory however
 //! many arrive. Never pings anybody.
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
-
+use super::state::pongs::Pinged;
 use super::{Home, HomeEffects};
 use crate::base::limits::{PONG_BYTES, PONGS_PER_TURN_MAX};
 use crate::engine::session::{Marks, Phase};
@@ -14,22 +11,6 @@ use crate::wire::frame::{Opcode, server_frame};
 
 /// Capacity that the list of a turn's pings keeps.
 const HEARD_KEPT: usize = 256;
-
-/// Connections that have sent pings in this turn, or whose latest ping waits for the end of a send.
-#[derive(Debug, Default)]
-pub(super) struct Pongs {
-    by_slot: HashMap<u32, Pinged, FixedState>,
-    /// Slots that have sent a ping in this turn.
-    heard: Vec<u32>,
-}
-
-#[derive(Debug, Default)]
-struct Pinged {
-    /// Pongs queued in this turn.
-    answered: u8,
-    /// The payload of the latest unanswered ping.
-    latest: Option<Box<[u8]>>,
-}
 
 impl Home {
     /// A client has sent a ping.

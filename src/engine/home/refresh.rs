@@ -1,61 +1,17 @@
 //! The command `refresh`: replaces the token of a connection. A refused token changes nothing. Refreshes are answered in
 //! order, later where a token waits for keys. Never verifies a signature itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::verification::{Judged, KeyWait, NO_KEYS, NO_KEYS_RETRY_S, judge};
+use super::state::refreshes::Refresh;
+use super::state::verification::KeyWait;
+use super::verification::{Judged, NO_KEYS, NO_KEYS_RETRY_S, judge};
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
-use crate::base::limits::{REFRESH_WAITING_BYTES, REFRESHES_WAITING_MAX};
+use crate::base::limits::REFRESHES_WAITING_MAX;
 use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
-use crate::engine::budget::Budget;
 use crate::engine::session::Phase;
 use crate::wire::protocol::{Reply, ReplyTo};
-
-/// Refreshes that wait, by slot. The first of each connection waits for keys, and the others wait behind it.
-#[derive(Debug, Default)]
-pub(super) struct Refreshes(BTreeMap<u32, VecDeque<Refresh>>);
-
-#[derive(Debug)]
-struct Refresh {
-    token: Box<str>,
-    reply: ReplyTo,
-}
-
-impl Refresh {
-    fn bytes(&self) -> usize {
-        self.token.len() + REFRESH_WAITING_BYTES
-    }
-}
-
-impl Refreshes {
-    /// How many refreshes of a connection wait.
-    fn count(&self, slot: u32) -> usize {
-        self.0.get(&slot).map_or(0, VecDeque::len)
-    }
-
-    fn push(&mut self, slot: u32, refresh: Refresh, budget: &mut Budget) {
-        budget.charge(refresh.bytes());
-        self.0.entry(slot).or_default().push_back(refresh);
-    }
-
-    fn put(&mut self, slot: u32, queue: VecDeque<Refresh>, budget: &mut Budget) {
-        budget.charge(queue.iter().map(Refresh::bytes).sum());
-        self.0.insert(slot, queue);
-    }
-
-    /// Takes the refreshes of a connection out.
-    fn take(&mut self, slot: u32, budget: &mut Budget) -> VecDeque<Refresh> {
-        let queue = self.0.remove(&slot).unwrap_or_default();
-        budget.release(queue.iter().map(Refresh::bytes).sum());
-        queue
-    }
-
-    /// Forgets the refreshes of a connection.
-    pub(super) fn forget(&mut self, slot: u32, budget: &mut Budget) {
-        drop(self.take(slot, budget));
-    }
-}
 
 impl Home {
     /// Answers a refresh, or keeps it until keys have come.

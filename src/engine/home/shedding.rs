@@ -24,15 +24,6 @@ struct Holder {
     slot: Reverse<u32>,
 }
 
-/// The times of shedding, monotonic milliseconds.
-#[derive(Debug, Default)]
-pub(super) struct Shedding {
-    /// When connections are looked at again.
-    again_ms: u64,
-    /// When connections that were told to go are cut off.
-    cut_off_ms: u64,
-}
-
 impl Home {
     /// While the budget is exceeded, ends the connections that hold the most. Those that were told to go some time ago and
     /// have not are cut off first.

@@ -2,66 +2,20 @@
 //! slot's place on a wheel, and fixed time limits by queues in order. Never looks at a clock itself.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
-use super::deadlines::{Deadline, Deadlines};
-use super::drain::Drain;
-use super::shedding::Shedding;
-use super::worst::Worst;
+use super::state::deadlines::Deadline;
+use super::state::timers::IdleLook;
 use super::{Home, HomeEffects};
 use crate::base::codes::CloseCode;
 use crate::base::limits::TICK_MS;
 use crate::base::time::Now;
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase, SEEN_UNIT_MS};
-use crate::engine::settings::Settings;
 use crate::wire::frame::{Opcode, server_frame};
-
-/// All that waits for time, except in the lobby.
-#[derive(Debug)]
-pub(super) struct Timers {
-    /// When closing WebSockets are closed at the latest.
-    pub(super) closes: Deadlines,
-    /// When connections are next looked at for being idle.
-    idle: VecDeque<(Deadline, IdleLook)>,
-    /// Connections whose heartbeat timeout may end before the wheel comes to them again.
-    silent: BinaryHeap<Reverse<Deadline>>,
-    /// Ticks in one round of the wheel: a slot is due at its number modulo this.
-    wheel: u64,
-    /// The last tick that was done, in [`TICK_MS`] since the start.
-    pub(super) ticked: u64,
-    pub(super) drain: Option<Drain>,
-    pub(super) shedding: Shedding,
-    /// The connection that lags most.
-    pub(super) worst: Worst,
-}
 
 /// Looks without a message between them that make a connection idle: it is closed at most one look late.
 const IDLE_LOOKS: u8 = 4;
-
-/// What the last look at a connection found.
-#[derive(Clone, Copy, Debug)]
-struct IdleLook {
-    /// Messages until then.
-    messages: u32,
-    /// Looks since the last message.
-    looks: u8,
-}
-
-impl Timers {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            closes: Deadlines::default(),
-            idle: VecDeque::new(),
-            silent: BinaryHeap::new(),
-            wheel: (settings.heartbeat_interval_ms / TICK_MS).max(1),
-            ticked: 0,
-            drain: None,
-            shedding: Shedding::default(),
-            worst: Worst::default(),
-        }
-    }
-}
 
 impl Home {
     /// When [`Home::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.

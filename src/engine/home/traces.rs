@@ -3,22 +3,11 @@
 
 use std::ops::RangeInclusive;
 
+use super::state::turn::Traced;
 use super::{Home, HomeEffects};
 use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::SPANS_PER_TURN_MAX;
 use crate::engine::trace::{Mark, Span, Stage};
-
-/// A sampled publication that waits for the flush of its turn.
-#[derive(Debug)]
-pub(super) struct Traced {
-    mark: Mark,
-    room: RoomName,
-    stream: u32,
-    seq: Seq,
-    arrived_us: u64,
-    began_us: u64,
-    deliveries: u64,
-}
 
 impl Home {
     /// Whether a publish of this connection is sampled: if so, it is told that it was received.

@@ -2,18 +2,12 @@
 //! Weighs signature checks, bounds the waits, and keeps them apart: a token is tried on each key once, and each turn tries a
 //! few. Never fetches keys.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
+use super::state::verification::KeyWait;
 use super::{Home, HomeEffects};
-use crate::base::limits::{KEYS_WAIT_MS, KEYS_WAITING_MAX, TOKEN_LOG_AGAIN_MS, WAITED_CHECKS_PER_TURN_MAX};
-use crate::engine::access::{Access, Candidates, Cause, Denied, Keys, Token, Which};
+use crate::base::limits::WAITED_CHECKS_PER_TURN_MAX;
+use crate::engine::access::{Access, Candidates, Cause, Denied, Keys, Token};
 use crate::engine::hop::ToLimiter;
 use crate::engine::limiter::core_of_address;
-use crate::engine::output::TokenRefused;
-
-/// A core that has asked for keys and got no answer asks again after this.
-const KEYS_ASK_AGAIN_MS: u64 = 500;
 
 /// Tokens that have waited for keys judged in one turn; the rest follow in the next turn.
 const WAITED_TOKENS_PER_TURN_MAX: u32 = 64;
@@ -23,49 +17,6 @@ pub(super) const NO_KEYS: &str = "the keys that verify tokens have not been fetc
 /// When to retry then.
 pub(super) const NO_KEYS_RETRY_S: u32 = 2;
 
-/// The keys, and the tokens that wait for further ones.
-#[derive(Debug)]
-pub(super) struct Verification {
-    keys: Arc<Keys>,
-    /// Upgrades that wait for keys, by slot.
-    upgrades: BTreeMap<u32, KeyWait>,
-    /// Open connections whose first unanswered `refresh` waits for keys, by slot.
-    refreshes: BTreeMap<u32, KeyWait>,
-    /// Slots whose tokens are to be judged again.
-    due: VecDeque<u32>,
-    /// When keys were last asked for, monotonic milliseconds; `None`: they have come.
-    asked_ms: Option<u64>,
-    refusals: [RefusalLog; Cause::COUNT],
-}
-
-/// The wait of a token that a key which is yet to come may verify.
-#[derive(Debug)]
-pub(super) struct KeyWait {
-    /// When it ends, monotonic milliseconds.
-    until_ms: u64,
-    /// Keys that the token has not been tried on.
-    untried: Which,
-    /// Why the token was refused by the other keys.
-    denied: Denied,
-    due: Option<Due>,
-}
-
-/// How a token that has waited is judged again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    /// It may go on waiting.
-    Again,
-    /// It is answered.
-    Last,
-}
-
-/// When refusals for one cause are logged.
-#[derive(Clone, Copy, Debug, Default)]
-struct RefusalLog {
-    told_ms: Option<u64>,
-    held_back: u64,
-}
-
 /// The judgment of a token.
 pub(super) struct Judged {
     pub(super) result: Result<Box<Access>, Denied>,
@@ -73,140 +24,6 @@ pub(super) struct Judged {
     pub(super) checks: u32,
     /// It was refused, and a key that is yet to come may verify it.
     pub(super) may_come: bool,
-}
-
-impl Verification {
-    pub(super) fn new(keys: Arc<Keys>) -> Self {
-        Self {
-            keys,
-            upgrades: BTreeMap::new(),
-            refreshes: BTreeMap::new(),
-            due: VecDeque::new(),
-            asked_ms: None,
-            refusals: [RefusalLog::default(); Cause::COUNT],
-        }
-    }
-
-    pub(super) fn keys(&self) -> &Arc<Keys> {
-        &self.keys
-    }
-
-    fn waits(&mut self) -> impl Iterator<Item = (u32, &mut KeyWait)> {
-        let refreshes = self.refreshes.iter_mut();
-        self.upgrades.iter_mut().chain(refreshes).map(|(slot, wait)| (*slot, wait))
-    }
-
-    /// Has the tokens judged again for which `due` returns how, first come first.
-    fn summon(&mut self, due: impl Fn(&KeyWait) -> Option<Due>) {
-        let mut summoned = Vec::new();
-        for (slot, wait) in self.waits() {
-            let Some(due) = due(wait) else { continue };
-            let before = wait.due.replace(wait.due.map_or(due, |before| before.max(due)));
-            if before.is_none() {
-                summoned.push((wait.until_ms, slot));
-            }
-        }
-        summoned.sort_unstable();
-        self.due.extend(summoned.into_iter().map(|(_, slot)| slot));
-    }
-
-    /// Takes over other keys, and has waiting tokens judged by them.
-    pub(super) fn replace_keys(&mut self, keys: Arc<Keys>) {
-        let added = keys.added_to(&self.keys);
-        for (_, wait) in self.waits() {
-            wait.untried = if wait.untried == Which::NONE { added } else { Which::ALL };
-        }
-        // A token that came while the keys were being read may wait for the next ones.
-        let as_of_ms = keys.as_of_ms();
-        let is_answered = |wait: &KeyWait| as_of_ms >= wait.until_ms.saturating_sub(KEYS_WAIT_MS);
-        self.summon(|wait| Some(if is_answered(wait) { Due::Last } else { Due::Again }));
-        self.keys = keys;
-        self.asked_ms = None;
-    }
-
-    /// Whether no token can be verified until keys have come.
-    pub(super) fn lacks_keys(&self) -> bool {
-        self.keys.count() == 0
-    }
-
-    /// The slots whose upgrades wait.
-    pub(super) fn waiting_upgrades(&self) -> impl ExactSizeIterator<Item = u32> {
-        self.upgrades.keys().copied()
-    }
-
-    /// Whether a refresh of another connection may wait.
-    pub(super) fn has_place_for_refresh(&self) -> bool {
-        self.refreshes.len() < KEYS_WAITING_MAX
-    }
-
-    /// Lets an upgrade wait for keys.
-    pub(super) fn keep_upgrade(&mut self, slot: u32, wait: KeyWait, effects: &mut HomeEffects<'_>) {
-        self.upgrades.insert(slot, wait);
-        self.ask_for_keys(effects);
-    }
-
-    /// Lets a refresh wait for keys.
-    pub(super) fn keep_refresh(&mut self, slot: u32, wait: KeyWait, effects: &mut HomeEffects<'_>) {
-        self.refreshes.insert(slot, wait);
-        self.ask_for_keys(effects);
-    }
-
-    /// Takes the wait of a refresh out.
-    pub(super) fn take_refresh(&mut self, slot: u32) -> Option<KeyWait> {
-        self.refreshes.remove(&slot)
-    }
-
-    /// Asks the service thread to fetch keys, now and then.
-    fn ask_for_keys(&mut self, effects: &mut HomeEffects<'_>) {
-        let now_ms = effects.now.mono_ms();
-        if self.asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms + KEYS_ASK_AGAIN_MS) {
-            self.asked_ms = Some(now_ms);
-            effects.output.keys_wanted = true;
-        }
-    }
-
-    /// Counts a refusal, and logs it now and then.
-    pub(super) fn note_refused(&mut self, cause: Cause, effects: &mut HomeEffects<'_>) {
-        effects.counters.auth_refused.add(1);
-        let refusals = &mut self.refusals[cause as usize];
-        let now_ms = effects.now.mono_ms();
-        if refusals.told_ms.is_some_and(|told_ms| now_ms < told_ms + TOKEN_LOG_AGAIN_MS) {
-            refusals.held_back += 1;
-            return;
-        }
-        refusals.told_ms = Some(now_ms);
-        let held_back = std::mem::take(&mut refusals.held_back);
-        effects.output.tokens_refused.push(TokenRefused { cause: cause.as_str(), held_back });
-    }
-
-    /// Forgets the waits of a slot.
-    pub(super) fn forget(&mut self, slot: u32) {
-        self.upgrades.remove(&slot);
-        self.refreshes.remove(&slot);
-    }
-}
-
-impl KeyWait {
-    /// The wait of a token that was tried on all keys: a new one, or `waited` continued.
-    pub(super) fn go_on(waited: Option<Self>, denied: Denied, now_ms: u64) -> Self {
-        let fresh = || Self { until_ms: now_ms + KEYS_WAIT_MS, untried: Which::NONE, denied, due: None };
-        waited.map_or_else(fresh, |waited| Self { untried: Which::NONE, due: None, ..waited })
-    }
-
-    /// Makes the next judgment the last.
-    pub(super) fn at_last(self) -> Self {
-        Self { due: Some(Due::Last), ..self }
-    }
-
-    /// Whether the next judgment is the last.
-    pub(super) fn is_over(&self) -> bool {
-        self.due == Some(Due::Last)
-    }
-
-    /// The keys to try a token on.
-    pub(super) fn untried(waited: Option<&Self>) -> Which {
-        waited.map_or(Which::ALL, |wait| wait.untried)
-    }
 }
 
 /// Judges a token by its candidates; one that has waited, by those that it has not been tried on.
@@ -220,7 +37,7 @@ pub(super) fn judge(
     let (checks, unix_ms) = (candidates.count(), effects.now.unix_ms);
     effects.counters.auth_checks.add(u64::from(checks));
     let result = match waited {
-        Some(wait) if checks == 0 => Err(wait.denied.clone()),
+        Some(wait) if checks == 0 => Err(wait.denied().clone()),
         _ => keys.verify_by(candidates, token, unix_ms).map(Box::new),
     };
     let no_key_fits = matches!(&result, Err(denied) if matches!(denied.cause, Cause::UnknownKey | Cause::Signature));
@@ -231,7 +48,7 @@ impl Home {
     /// Ends the waits whose time is over: they are answered in this turn or the next ones.
     pub(super) fn expire_waits(&mut self, now_ms: u64) {
         if let Some(tokens) = &mut self.tokens {
-            tokens.verification.summon(|wait| (wait.until_ms <= now_ms).then_some(Due::Last));
+            tokens.verification.expire(now_ms);
         }
     }
 
@@ -240,23 +57,18 @@ impl Home {
         let checked = effects.counters.auth_checks.get();
         for _ in 0..WAITED_TOKENS_PER_TURN_MAX {
             let Some(tokens) = &mut self.tokens else { return false };
-            let Verification { upgrades, refreshes, due, .. } = &mut tokens.verification;
-            let Some(slot) = due.pop_front() else { return false };
-            // The wait that was due may be gone, and another one in its slot may not be due.
-            let take_due = |waits: &mut BTreeMap<u32, KeyWait>| {
-                let is_due = waits.get(&slot).is_some_and(|wait| wait.due.is_some());
-                if is_due { waits.remove(&slot) } else { None }
-            };
-            if let Some(wait) = take_due(upgrades) {
+            let verification = &mut tokens.verification;
+            let Some(slot) = verification.next_due() else { return false };
+            if let Some(wait) = verification.take_due_upgrade(slot) {
                 self.authenticate(slot, Some(wait), effects);
-            } else if let Some(wait) = take_due(refreshes) {
+            } else if let Some(wait) = verification.take_due_refresh(slot) {
                 self.answer_refreshes(slot, wait, effects);
             }
             if effects.counters.auth_checks.get() - checked >= u64::from(WAITED_CHECKS_PER_TURN_MAX) {
                 break;
             }
         }
-        self.tokens.as_ref().is_some_and(|tokens| !tokens.verification.due.is_empty())
+        self.tokens.as_ref().is_some_and(|tokens| tokens.verification.has_due())
     }
 
     /// Counts signature checks of a refused token as upgrades for the connection rate limit of the client's address.

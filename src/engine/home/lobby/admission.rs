@@ -9,9 +9,9 @@ use super::greeting::Credentials;
 use super::identity::Applicant;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::EARLY_BYTES_MAX;
-use crate::engine::access::Access;
-use crate::engine::home::late::Counted;
-use crate::engine::home::verification::KeyWait;
+use crate::engine::home::state::late::Counted;
+use crate::engine::home::state::lobby::PendingUpgrade;
+use crate::engine::home::state::verification::KeyWait;
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::hop::{ConnectRefusal, Hop, ToLimiter, ToUser};
 use crate::engine::limiter::core_of_address;
@@ -19,27 +19,6 @@ use crate::engine::session::{Marks, Phase};
 use crate::engine::user::core_of_user;
 use crate::wire::dialect::Identifies;
 use crate::wire::handshake::{Refusal, Upgrade};
-
-/// An upgrade that waits to be let in.
-#[derive(Debug)]
-pub(super) struct PendingUpgrade {
-    upgrade: Box<Upgrade>,
-    /// Its user, once known.
-    user: Option<UserName>,
-    /// What its token allows, once verified; `None` where no token is required.
-    access: Option<Box<Access>>,
-    /// Bytes that the client has sent after its request head.
-    early: Vec<u8>,
-    /// While the first message is awaited that identifies the client: how many bytes of it have arrived.
-    pub(super) greeting_bytes: Option<usize>,
-}
-
-impl PendingUpgrade {
-    /// Bytes charged for it.
-    pub(super) fn bytes(&self) -> usize {
-        self.upgrade.bytes() + self.early.len()
-    }
-}
 
 impl Home {
     /// A client asks for an upgrade; `early` has arrived after its head.

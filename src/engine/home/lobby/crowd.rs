@@ -1,11 +1,11 @@
-//! Bounds the sockets that are not WebSockets: how fast one address may open them, how many there may be, and the bytes of
-//! their incomplete heads. A client that connects faster than its rate limit is refused; otherwise the oldest socket is
+//! Bounds the sockets that are not WebSockets: how fast one address may open them, how many there may be, how long they may
+//! take, and the bytes of their incomplete heads. A client that connects faster than its rate limit is refused; otherwise the oldest socket is
 //! closed, so that a new client is let in however many others have connected and say nothing. Never closes an open
 //! WebSocket.
 
 use crate::base::ids::ConnId;
 use crate::base::limits::{CLOSE_TIMEOUT_MS, HALF_OPEN_MAX, HEAD_TIMEOUT_MS, HEADS_BYTES_MAX};
-use crate::engine::home::deadlines::Deadline;
+use crate::engine::home::state::deadlines::Deadline;
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::hop::{ConnectRefusal, Hop, ToLimiter, TooOften};
 use crate::engine::limiter::core_of_address;
@@ -85,7 +85,7 @@ impl Home {
 
     /// Closes the oldest sockets while incomplete heads and first messages take too many bytes together.
     pub(super) fn bound_heads(&mut self, effects: &mut HomeEffects<'_>) {
-        while self.lobby.heads.bytes() + self.lobby.greeting_bytes > HEADS_BYTES_MAX
+        while self.lobby.heads.bytes() + self.lobby.greeting_bytes() > HEADS_BYTES_MAX
             && self.close_oldest_request(effects)
         {}
     }
@@ -119,5 +119,25 @@ impl Home {
             }
         }
         false
+    }
+
+    /// Ends the sockets whose time limit is over.
+    pub(in crate::engine::home) fn tick_lobby(&mut self, effects: &mut HomeEffects<'_>) {
+        let now_ms = effects.now.mono_ms();
+        while let Some(Deadline { slot, generation, .. }) = self.lobby.requests.take_due(now_ms) {
+            let session = self.sessions.at(slot);
+            match session.phase {
+                _ if session.generation != generation => {}
+                Phase::Head => {
+                    self.note_refusal(slot, 0, "head_timeout", effects);
+                    self.close_socket(slot, effects);
+                }
+                Phase::Greeting => self.greeting_expired(slot, effects),
+                _ => {}
+            }
+        }
+        while let Some(deadline) = self.lobby.lingers.take_due(now_ms) {
+            self.close_expired(deadline, effects);
+        }
     }
 }

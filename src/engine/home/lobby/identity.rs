@@ -4,7 +4,8 @@
 use crate::base::codes::ErrorCode;
 use crate::base::limits::{KEYS_WAITING_MAX, KEYS_WAITING_PER_ADDRESS_MAX};
 use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
-use crate::engine::home::verification::{Judged, KeyWait, NO_KEYS, NO_KEYS_RETRY_S, judge};
+use crate::engine::home::state::verification::KeyWait;
+use crate::engine::home::verification::{Judged, NO_KEYS, NO_KEYS_RETRY_S, judge};
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::limiter::network;
 use crate::wire::dialect::Identifies;

@@ -7,7 +7,7 @@ const PLACES_KEPT: usize = 256;
 
 /// When the time of one use of a slot ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Deadline {
+pub struct Deadline {
     /// Monotonic milliseconds.
     pub at_ms: u64,
     pub slot: u32,
@@ -16,7 +16,7 @@ pub(super) struct Deadline {
 
 /// Deadlines, the first to end in front.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines(VecDeque<Deadline>);
+pub struct Deadlines(VecDeque<Deadline>);
 
 impl Deadlines {
     /// Adds one that ends after all the others.

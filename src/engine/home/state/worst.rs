@@ -5,7 +5,7 @@ use crate::base::counters::CoreCounters;
 
 /// The most bytes queued for one connection.
 #[derive(Debug, Default)]
-pub(super) struct Worst {
+pub struct Worst {
     /// In this round so far.
     seen: u64,
     /// In the round before.

@@ -9,7 +9,7 @@ use crate::engine::table;
 
 /// The parts of request heads that have arrived, by slot.
 #[derive(Debug, Default)]
-pub(in crate::engine::home) struct Heads {
+pub struct Heads {
     parts: HashMap<u32, Box<[u8]>, FixedState>,
     bytes: usize,
 }

@@ -14,7 +14,7 @@ use crate::engine::settings::Settings;
 
 /// The slots of one core.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub struct Slots {
     peers: Peers,
     /// Given to the next socket.
     next_generation: u32,
