@@ -39,7 +39,6 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
     (&["src/engine/home/"], "parts of the home import `Home`, which is built from them"),
     (&["src/engine/outbox.rs", "src/engine/outbox/"], "queues import types of `outbox.rs`, which is built from them"),
     (&["src/engine/owner/"], "parts of a room import `Room` and `Owner`, which are built from them"),
-    (&["src/wire/handshake/"], "parsers import `Refusal` and `Upgrade` of the `mod.rs` that runs them"),
 ];
 
 const FILE_LINES_MAX: usize = 600;
