@@ -3,9 +3,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::items::Item;
+use super::items::{Item, NONE};
+use super::outboxes::Outboxes;
+use super::outgoing::{Outgoing, Role};
 use super::queue::{Begun, DIRTY, PARTED, Place};
-use super::{NONE, Outboxes, Outgoing, Role};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::{
@@ -21,14 +22,6 @@ pub trait Encoder {
     fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes;
     /// A room's message.
     fn message(&mut self, slot: u32, room: &RoomName, message: &Publication) -> Bytes;
-}
-
-/// The last merged send of this flush: members of one room usually wait for the same frames, so it is made once.
-#[derive(Debug, Default)]
-pub(super) struct Merged {
-    pub items: Vec<u32>,
-    /// What they were merged to.
-    frame: u32,
 }
 
 /// What a flush says of one connection.

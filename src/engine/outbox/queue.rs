@@ -1,8 +1,7 @@
 //! The queues of all connections of a core: for each a chain of 8-byte places in one arena, in the order in which what
 //! they refer to goes out. Knows what an item counts for, not what it is.
 
-use super::NONE;
-use super::items::Items;
+use super::items::{Items, NONE};
 use crate::base::limits::OUTBOX_ARENA_KEPT;
 use crate::engine::budget::Budget;
 use crate::engine::table::Table;
