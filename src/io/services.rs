@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use crossbeam_channel::{Sender, TrySendError};
 use rustls::ServerConfig;
 
-use super::calls::Reply;
+use super::calls::CallReply;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
 use crate::engine::access::Keys;
@@ -43,7 +43,7 @@ pub enum Control {
         /// What.
         call: Call,
         /// Gets the answer.
-        reply: Reply,
+        reply: CallReply,
     },
     /// News from the link.
     Link(LinkEvent),

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::items::{Item, NONE};
 use super::outboxes::Outboxes;
 use super::outgoing::{Outgoing, Role};
-use super::queue::{Begun, DIRTY, PARTED, Place};
+use super::queue::{Begun, DIRTY, PARTED, QueuePlace};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::{
@@ -210,7 +210,7 @@ impl Outboxes {
     fn measure_send(&self, mut place: u32) -> (usize, usize, usize) {
         let (mut count, mut total, mut gaps) = (0, 0, 0);
         while place != NONE && count < SEND_FRAMES_MAX {
-            let Place { item, next } = self.queues.place(place);
+            let QueuePlace { item, next } = self.queues.place(place);
             let (len, is_gap) = match self.items.get(item) {
                 Item::Frame(frame) => (frame.len as usize, false),
                 Item::Gap(_) | Item::Replay(_) => (GAP_BYTES_USUAL, true),
@@ -230,7 +230,7 @@ impl Outboxes {
     fn is_merged(&self, mut place: u32, count: usize) -> bool {
         self.merged.items.len() == count
             && self.merged.items.iter().all(|item| {
-                let Place { item: mine, next } = self.queues.place(place);
+                let QueuePlace { item: mine, next } = self.queues.place(place);
                 place = next;
                 mine == *item
             })
