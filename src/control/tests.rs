@@ -19,7 +19,7 @@ use crate::base::counters::{COUNTERS, CoreCounters, CounterKind};
 use crate::base::ids::CoreId;
 use crate::engine::call::Call;
 use crate::engine::hosts::AllowedHosts;
-use crate::io::calls::Reply;
+use crate::io::calls::CallReply;
 use crate::io::clock;
 use crate::wire::protocol::COMMANDS;
 
@@ -79,7 +79,7 @@ impl CallCores for NoCores {
         2
     }
 
-    fn try_call(&self, _: CoreId, _: Call, _: Reply) -> bool {
+    fn try_call(&self, _: CoreId, _: Call, _: CallReply) -> bool {
         false
     }
 }

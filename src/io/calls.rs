@@ -9,9 +9,9 @@ use crate::engine::call::CallAnswer;
 use crate::engine::tokens::{TokenPart, count_of};
 
 /// Takes the answer of one call. Dropped without it when the core ends before it has answered.
-pub struct Reply(Box<dyn FnOnce(CallAnswer) + Send>);
+pub struct CallReply(Box<dyn FnOnce(CallAnswer) + Send>);
 
-impl Reply {
+impl CallReply {
     /// `take` runs on the core's thread: it must not wait.
     #[must_use]
     pub fn new(take: impl FnOnce(CallAnswer) + Send + 'static) -> Self {
@@ -24,9 +24,9 @@ impl Reply {
     }
 }
 
-impl fmt::Debug for Reply {
+impl fmt::Debug for CallReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reply")
+        f.write_str("CallReply")
     }
 }
 
@@ -35,7 +35,7 @@ impl fmt::Debug for Reply {
 #[derive(Debug)]
 pub(super) struct Calls {
     core: CoreId,
-    replies: Slab<Reply>,
+    replies: Slab<CallReply>,
 }
 
 impl Calls {
@@ -44,7 +44,7 @@ impl Calls {
     }
 
     /// The token of a new call.
-    pub fn add(&mut self, reply: Reply) -> u64 {
+    pub fn add(&mut self, reply: CallReply) -> u64 {
         TokenPart::Calls.token(self.core, self.replies.insert(reply) as u64)
     }
 
@@ -72,7 +72,7 @@ mod tests {
         let mut calls = Calls::new(CoreId(1));
         let tokens = [0, 1].map(|number| {
             let sender = sender.clone();
-            calls.add(Reply::new(move |answer| sender.send((number, answer)).expect("room for it")))
+            calls.add(CallReply::new(move |answer| sender.send((number, answer)).expect("room for it")))
         });
         let ended = |count| CallAnswer::Ended { count, next: None };
         calls.answer(&mut vec![(tokens[1], ended(11)), (tokens[0], ended(10))]);
@@ -83,7 +83,7 @@ mod tests {
             assert_eq!((number, count), expected);
         }
         assert!(calls.replies.is_empty());
-        let dropped = calls.add(Reply::new(move |_| drop(sender)));
+        let dropped = calls.add(CallReply::new(move |_| drop(sender)));
         assert!(tokens.contains(&dropped), "tokens of answered calls are given out again");
         drop(calls);
         assert!(receiver.recv().is_err(), "whoever waits is told by the end of the channel");

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use crossbeam_channel::Sender;
 use rustls::ServerConfig;
 
-use super::calls::Reply;
+use super::calls::CallReply;
 use super::service_lane::{CoreEnd, ServiceEvent, ServiceRequest};
 use crate::base::counters::CoreCounters;
 use crate::base::limits::TURN_BYTES_MAX;
@@ -43,7 +43,7 @@ pub enum Control {
         /// What.
         call: Call,
         /// Gets the answer.
-        reply: Reply,
+        reply: CallReply,
     },
     /// TLS handshakes go by this from now on. A core whose clients speak plain TCP ignores it.
     Tls(Arc<ServerConfig>),

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls::ServerConfig;
 
-use self::records::{Broken, Records, Stream};
+use self::records::{Broken, Records, StreamState};
 use super::clock;
 use super::sockets::Sockets;
 use crate::base::counters::CoreCounters;
@@ -380,8 +380,8 @@ impl Tls {
             return self.mute(slot);
         }
         match stream {
-            Ok(Stream::Open) => self.shed(tell),
-            Ok(Stream::Ended) => self.tell_ended(slot, tell),
+            Ok(StreamState::Open) => self.shed(tell),
+            Ok(StreamState::Ended) => self.tell_ended(slot, tell),
             Err(broken) => self.fail(slot, &broken, tell),
         }
     }

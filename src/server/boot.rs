@@ -12,7 +12,7 @@ use super::config::Config;
 use super::config::check::{LACKS_HOSTS, lacks_hosts};
 use super::config::load::Sources;
 use super::config::lower::Plan;
-use super::config::machine::Machine;
+use super::config::machine::HostMachine;
 use super::cores;
 use super::lifecycle::{ServerEnd, live};
 use super::log::Log;
@@ -30,7 +30,7 @@ use crate::io::core::probe;
 ///
 /// # Errors
 /// One sentence: why the server did not start, or why it ended.
-pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) -> anyhow::Result<()> {
+pub fn serve(sources: &Sources, machine: &HostMachine, config: Config, plan: &Plan) -> anyhow::Result<()> {
     // Uptime counts from the first reading.
     let _ = clock::now();
     // Must come before this process has threads or descriptors of its own.
@@ -59,7 +59,7 @@ pub fn serve(sources: &Sources, machine: &Machine, config: Config, plan: &Plan) 
 
 async fn run(
     sources: &Sources,
-    machine: &Machine,
+    machine: &HostMachine,
     mut config: Config,
     plan: &Plan,
     log: &Log,

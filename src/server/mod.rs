@@ -30,7 +30,7 @@ use self::config::check::{LACKS_HOSTS, lacks_hosts};
 use self::config::config_file::ConfigFile;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
-use self::config::machine::Machine;
+use self::config::machine::HostMachine;
 use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
 use self::doctor::Diagnosis;
@@ -65,7 +65,7 @@ fn disable_huge_pages() {
 }
 
 fn run(request: Invocation) -> ExitCode {
-    let machine = Machine::detect();
+    let machine = HostMachine::detect();
     let sources = Sources::of_process(request.config, request.sets);
     let (config, mut mistakes) = load(&sources);
     if let Action::Token(token) = &request.action {

@@ -9,7 +9,7 @@ use super::config::key::{Key, Reload};
 use super::config::keys::KEYS;
 use super::config::load::{Sources, load};
 use super::config::lower::{Plan, plan};
-use super::config::machine::Machine;
+use super::config::machine::HostMachine;
 use super::config::origin::{Mistake, ValueOrigin};
 use super::cores::Cores;
 use super::log::Log;
@@ -25,7 +25,13 @@ struct Changes {
 
 /// Reads the sources again and applies the keys that can change while the server runs. `current` becomes the configuration
 /// in effect. Returns its plan for the services, or `None` after a mistake, which changes nothing.
-pub fn reload(sources: &Sources, machine: &Machine, current: &mut Config, log: &Log, cores: &Cores) -> Option<Plan> {
+pub fn reload(
+    sources: &Sources,
+    machine: &HostMachine,
+    current: &mut Config,
+    log: &Log,
+    cores: &Cores,
+) -> Option<Plan> {
     let config = match read(sources, machine, current) {
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes),
@@ -78,7 +84,7 @@ fn waits(key: &Key, old: &Config, new: &Config) -> bool {
 
 /// Reads the sources. The file that was read before must still be there and not be empty: while it is being replaced, its
 /// keys and limits must not fall back to the defaults.
-fn read(sources: &Sources, machine: &Machine, current: &Config) -> Result<Config, Vec<Mistake>> {
+fn read(sources: &Sources, machine: &HostMachine, current: &Config) -> Result<Config, Vec<Mistake>> {
     let before = current.file.as_ref();
     let file = before.map(|file| file.path.clone()).or_else(|| sources.file.clone());
     let (config, mut mistakes) = load(&Sources { file, ..sources.clone() });
@@ -142,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a scratch directory");
         let path = |name: &str| folder.path().join(name);
         let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("writable");
-        let machine = Machine::detect();
+        let machine = HostMachine::detect();
         let sources = Sources { candidates: vec![path("near.toml"), path("far.toml")], ..Sources::default() };
         let keys = "[control]\napi_key = \"sesame\"\n";
 
@@ -185,10 +191,10 @@ mod tests {
         std::fs::write(&file, "").expect("writable");
         let (empty, mistakes) = load(&sources);
         assert_eq!(mistakes, []);
-        assert!(read(&sources, &Machine::detect(), &empty).is_ok());
+        assert!(read(&sources, &HostMachine::detect(), &empty).is_ok());
         std::fs::write(&file, "# defaults\n").expect("writable");
-        let commented = read(&sources, &Machine::detect(), &empty).expect("nothing is wrong");
-        assert!(read(&sources, &Machine::detect(), &commented).is_ok(), "a comment is not empty");
+        let commented = read(&sources, &HostMachine::detect(), &empty).expect("nothing is wrong");
+        assert!(read(&sources, &HostMachine::detect(), &commented).is_ok(), "a comment is not empty");
     }
 
     fn config(sets: &[&str]) -> Config {

@@ -11,7 +11,7 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, RoomName, UserName};
 use crate::engine::call::{Call, CallAnswer};
 use crate::engine::placement::owner_of;
-use crate::io::calls::Reply;
+use crate::io::calls::CallReply;
 use crate::io::core::CoreHandle;
 use crate::io::services::Control;
 use crate::wire::protocol::{Answer, Ask, Refusal};
@@ -28,7 +28,7 @@ pub trait CallCores: Send + Sync {
     fn cores(&self) -> u16;
 
     /// Queues a call. `false` if the core's channel is full or the core has ended: the call and its reply are dropped.
-    fn try_call(&self, core: CoreId, call: Call, reply: Reply) -> bool;
+    fn try_call(&self, core: CoreId, call: Call, reply: CallReply) -> bool;
 }
 
 impl CallCores for Arc<[CoreHandle]> {
@@ -36,7 +36,7 @@ impl CallCores for Arc<[CoreHandle]> {
         u16::try_from(self.len()).expect("the range of server.cores")
     }
 
-    fn try_call(&self, core: CoreId, call: Call, reply: Reply) -> bool {
+    fn try_call(&self, core: CoreId, call: Call, reply: CallReply) -> bool {
         self.get(core.index()).is_some_and(|handle| handle.try_tell(Control::Call { call, reply }).is_ok())
     }
 }
@@ -87,7 +87,7 @@ impl Caller {
     pub async fn ask(&self, core: CoreId, call: Call) -> Result<CallAnswer, OperationError> {
         let (sender, receiver) = oneshot::channel();
         // The request may have ended meanwhile, and the receiver with it.
-        let reply = Reply::new(move |answer| drop(sender.send(answer)));
+        let reply = CallReply::new(move |answer| drop(sender.send(answer)));
         if !self.0.try_call(core, call, reply) {
             return Err(OperationError::overloaded("too many calls are queued for a core of the server"));
         }

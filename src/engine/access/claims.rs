@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::grants::Grant;
-use super::{Allowed, Cause, Denied, Grants};
+use super::denied::{Cause, Denied};
+use super::grants::{Allowed, Grant, Grants};
 use crate::base::ids::UserName;
 use crate::base::limits::{TOKEN_NAME_BYTES_MAX, TOKEN_PATTERN_BYTES_MAX, TOKEN_ROOMS_MAX};
 

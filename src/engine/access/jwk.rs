@@ -8,8 +8,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
-use super::keys::{VerificationKey, algorithm};
-use super::material::{ED25519, P256, P384, RSA, RSA_BYTES, is_on_curve};
+use super::algorithms::{ED25519, P256, P384, RSA, RSA_BYTES, algorithm, is_on_curve};
+use super::verification_key::VerificationKey;
 
 /// Characters quoted of a text from outside.
 const QUOTED_MAX: usize = 32;

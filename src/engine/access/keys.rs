@@ -4,14 +4,31 @@
 //! Each key verifies only the algorithms of its own kind: a public key can never be used as the secret of an HMAC, and
 //! `none` is not an algorithm (RFC 8725 sections 2.1 and 3.1).
 
-use std::fmt;
-
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use smallvec::SmallVec;
 
 use super::claims::Claims;
-use super::{Access, Cause, Denied, Material, Token};
+use super::denied::{Cause, Denied};
+use super::grants::Grants;
+use super::material::Material;
+use super::token::Token;
+use super::verification_key::VerificationKey;
+use crate::base::ids::UserName;
 use crate::base::limits::{TOKEN_KEYS_MAX, TOKEN_KEYS_TRIED_MAX};
+
+/// What a verified token gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// `sub`.
+    pub user: UserName,
+    /// `name`: how the user is shown.
+    pub name: Option<Box<str>>,
+    /// `exp`, Unix milliseconds.
+    pub expires_at: u64,
+    /// When the token ends, Unix milliseconds: `exp` and the leeway.
+    pub ends_at: u64,
+    /// What it allows.
+    pub grants: Grants,
+}
 
 /// The claims that a token must have besides its signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,25 +79,6 @@ impl Candidates {
     #[must_use]
     pub fn count(&self) -> u32 {
         self.0.len() as u32
-    }
-}
-
-/// One key.
-#[derive(Clone)]
-pub(super) struct VerificationKey {
-    pub(super) id: Option<Box<str>>,
-    /// The algorithms that it verifies.
-    pub(super) algorithms: &'static [Algorithm],
-    pub(super) key: DecodingKey,
-}
-
-/// Shown without the key itself.
-impl fmt::Debug for VerificationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerificationKey")
-            .field("id", &self.id)
-            .field("algorithms", &self.algorithms)
-            .finish_non_exhaustive()
     }
 }
 
@@ -215,33 +213,5 @@ impl Keys {
         }
         let Claims { user, expires_at, name, grants, .. } = claims;
         Ok(Access { user, name, expires_at, ends_at, grants })
-    }
-}
-
-impl VerificationKey {
-    fn may_have_signed(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
-        let ids_differ = matches!((id, self.id.as_deref()), (Some(one), Some(other)) if one != other);
-        self.algorithms.contains(&algorithm) && !ids_differ
-    }
-
-    /// Whether it verifies exactly the same tokens as the other one.
-    fn is_same_as(&self, other: &VerificationKey) -> bool {
-        let is_same = match (self.key.kind(), other.key.kind()) {
-            (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => one == other,
-            (
-                DecodingKeyKind::RsaModulusExponent { n, e },
-                DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e },
-            ) => n == other_n && e == other_e,
-            _ => false,
-        };
-        is_same && self.id == other.id && self.algorithms == other.algorithms
-    }
-}
-
-/// An algorithm by its name. `Ed25519` is RFC 9864's name of `EdDSA` over that curve.
-pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
-    match name {
-        "Ed25519" => Some(Algorithm::EdDSA),
-        name => name.parse().ok(),
     }
 }

@@ -1,10 +1,13 @@
 //! Who may connect and what they may do: tokens (JWT, RFC 7519), verified with this server's keys. Values and pure functions.
 //! Never fetches a key, reads a clock or remembers a token.
 //!
-//! `token` takes a token apart, `keys` verifies it, `claims` reads its claims, `grants` is what it allows; `material` makes
-//! keys of files and key sets, `jwk` those of a set one by one.
+//! `token` takes a token apart, `keys` verifies it, `claims` reads its claims, `grants` is what it allows, `denied` why it
+//! was refused; `material` makes keys of files and key sets, `jwk` those of a set one by one, `verification_key` is one
+//! key, and `algorithms` the algorithms that it verifies.
 
+mod algorithms;
 mod claims;
+mod denied;
 mod grants;
 mod jwk;
 mod keys;
@@ -12,100 +15,10 @@ mod material;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verification_key;
 
-use std::borrow::Cow;
-
-use crate::base::codes::ErrorCode;
-use crate::base::ids::UserName;
-
+pub use denied::{Cause, Denied};
 pub use grants::{Allowed, Grants};
-pub use keys::{Candidates, Expected, Keys, Renewal, Which};
+pub use keys::{Access, Candidates, Expected, Keys, Renewal, Which};
 pub use material::{KeyError, Material, PassedOver};
 pub use token::Token;
-
-/// What a verified token gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// `sub`.
-    pub user: UserName,
-    /// `name`: how the user is shown.
-    pub name: Option<Box<str>>,
-    /// `exp`, Unix milliseconds.
-    pub expires_at: u64,
-    /// When the token ends, Unix milliseconds: `exp` and the leeway.
-    pub ends_at: u64,
-    /// What it allows.
-    pub grants: Grants,
-}
-
-/// Why a token was refused: few enough kinds to count and to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// There is none.
-    Missing,
-    /// It is not a JWT, or too large.
-    Malformed,
-    /// Its algorithm is not accepted.
-    Algorithm,
-    /// No key is known that could have signed it.
-    UnknownKey,
-    /// Its signature is wrong.
-    Signature,
-    /// A claim is missing or wrong.
-    Claim,
-    /// It has expired (`exp`).
-    Expired,
-    /// It is not valid yet (`nbf`).
-    Early,
-    /// It is for another audience or by another issuer.
-    Elsewhere,
-    /// On a refresh: it is of another user.
-    OtherUser,
-}
-
-impl Cause {
-    /// The number of causes.
-    pub const COUNT: usize = Cause::OtherUser as usize + 1;
-
-    /// For the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Cause::Missing => "missing",
-            Cause::Malformed => "malformed",
-            Cause::Algorithm => "algorithm",
-            Cause::UnknownKey => "unknown key",
-            Cause::Signature => "signature",
-            Cause::Claim => "claim",
-            Cause::Expired => "expired",
-            Cause::Early => "not valid yet",
-            Cause::Elsewhere => "audience or issuer",
-            Cause::OtherUser => "another user",
-        }
-    }
-}
-
-/// The refusal of a token. Holds nothing of the token itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
-    /// The kind of reason.
-    pub cause: Cause,
-    /// Error text for the client, which names the claim at fault.
-    pub message: Cow<'static, str>,
-}
-
-impl Denied {
-    /// A refusal with its error text.
-    pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause, message: message.into() }
-    }
-
-    /// The error code for the client.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self.cause {
-            Cause::Expired => ErrorCode::TokenExpired,
-            _ => ErrorCode::InvalidToken,
-        }
-    }
-}

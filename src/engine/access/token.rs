@@ -6,8 +6,8 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::keys::algorithm;
-use super::{Cause, Denied};
+use super::algorithms::algorithm;
+use super::denied::{Cause, Denied};
 use crate::base::limits::TOKEN_BYTES_MAX;
 
 /// The three parts of a token.

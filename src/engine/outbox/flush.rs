@@ -3,9 +3,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::items::Item;
-use super::queue::{Begun, DIRTY, PARTED, Place};
-use super::{NONE, Outboxes, Outgoing, Role};
+use super::items::{Item, NONE};
+use super::outboxes::Outboxes;
+use super::outgoing::{Outgoing, Role};
+use super::queue::{Begun, DIRTY, PARTED, QueuePlace};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::{
@@ -21,14 +22,6 @@ pub trait Encoder {
     fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes;
     /// A room's message.
     fn message(&mut self, slot: u32, room: &RoomName, message: &Publication) -> Bytes;
-}
-
-/// The last merged send of this flush: members of one room usually wait for the same frames, so it is made once.
-#[derive(Debug, Default)]
-pub(super) struct Merged {
-    pub items: Vec<u32>,
-    /// What they were merged to.
-    frame: u32,
 }
 
 /// What a flush says of one connection.
@@ -217,7 +210,7 @@ impl Outboxes {
     fn measure_send(&self, mut place: u32) -> (usize, usize, usize) {
         let (mut count, mut total, mut gaps) = (0, 0, 0);
         while place != NONE && count < SEND_FRAMES_MAX {
-            let Place { item, next } = self.queues.place(place);
+            let QueuePlace { item, next } = self.queues.place(place);
             let (len, is_gap) = match self.items.get(item) {
                 Item::Frame(frame) => (frame.len as usize, false),
                 Item::Gap(_) | Item::Replay(_) => (GAP_BYTES_USUAL, true),
@@ -237,7 +230,7 @@ impl Outboxes {
     fn is_merged(&self, mut place: u32, count: usize) -> bool {
         self.merged.items.len() == count
             && self.merged.items.iter().all(|item| {
-                let Place { item: mine, next } = self.queues.place(place);
+                let QueuePlace { item: mine, next } = self.queues.place(place);
                 place = next;
                 mine == *item
             })

@@ -8,7 +8,7 @@ use std::vec;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
-use super::{NONE, Outgoing, Role};
+use super::outgoing::{Outgoing, Role};
 use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::{
     LARGE_FRAME_BYTES, OUTBOX_ARENA_KEPT, OUTBOX_ITEM_BYTES, OUTBOX_PLACE_BYTES, REPLAYED_BYTES,
@@ -16,6 +16,9 @@ use crate::base::limits::{
 use crate::engine::budget::Budget;
 use crate::engine::table;
 use crate::wire::publication::Publication;
+
+/// Marks the end of a chain and an empty place.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// What a waiting `gap` counts for in an outbox.
 const GAP_BYTES: usize = 64;

@@ -1,8 +1,7 @@
 //! The queues of all connections of a core: for each a chain of 8-byte places in one arena, in the order in which what
 //! they refer to goes out. Knows what an item counts for, not what it is.
 
-use super::NONE;
-use super::items::Items;
+use super::items::{Items, NONE};
 use crate::base::limits::OUTBOX_ARENA_KEPT;
 use crate::engine::budget::Budget;
 use crate::engine::table::Table;
@@ -17,7 +16,7 @@ pub(super) const PARTED: u8 = 1 << 2;
 pub(super) const ENDING: u8 = 1 << 3;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct QueuePlace {
     pub item: u32,
     pub next: u32,
 }
@@ -50,16 +49,16 @@ impl Outbox {
 
 /// The places of all queues, those that are free in a chain of their own.
 #[derive(Debug)]
-struct Places {
-    places: Vec<Place>,
+struct QueuePlaces {
+    places: Vec<QueuePlace>,
     free: u32,
     used: usize,
 }
 
-impl Places {
+impl QueuePlaces {
     #[inline]
     fn add(&mut self, item: u32) -> u32 {
-        let place = Place { item, next: NONE };
+        let place = QueuePlace { item, next: NONE };
         self.used += 1;
         if self.free == NONE {
             self.places.push(place);
@@ -74,16 +73,16 @@ impl Places {
     #[inline]
     fn remove(&mut self, place: u32) -> (u32, u32) {
         self.used -= 1;
-        let freed = Place { item: NONE, next: self.free };
+        let freed = QueuePlace { item: NONE, next: self.free };
         self.free = place;
-        let Place { item, next } = std::mem::replace(&mut self.places[place as usize], freed);
+        let QueuePlace { item, next } = std::mem::replace(&mut self.places[place as usize], freed);
         (item, next)
     }
 }
 
 /// Puts an item behind the others of a queue. Whether it is to be flushed for that.
 #[inline]
-fn append(outbox: &mut Outbox, places: &mut Places, item: u32, cost: usize) -> bool {
+fn append(outbox: &mut Outbox, places: &mut QueuePlaces, item: u32, cost: usize) -> bool {
     let place = places.add(item);
     if outbox.head == NONE {
         outbox.head = place;
@@ -113,14 +112,14 @@ pub(super) enum Begun {
 #[derive(Debug)]
 pub(super) struct Queues {
     outboxes: Table<Outbox>,
-    places: Places,
+    places: QueuePlaces,
     /// Outboxes to flush.
     pub dirty: Vec<u32>,
 }
 
 impl Queues {
     pub fn new() -> Self {
-        let places = Places { places: Vec::new(), free: NONE, used: 0 };
+        let places = QueuePlaces { places: Vec::new(), free: NONE, used: 0 };
         Self { outboxes: Table::new(), places, dirty: Vec::new() }
     }
 
@@ -138,7 +137,7 @@ impl Queues {
         self.outboxes.at_mut(slot)
     }
 
-    pub fn place(&self, place: u32) -> Place {
+    pub fn place(&self, place: u32) -> QueuePlace {
         self.places.places[place as usize]
     }
 
@@ -232,13 +231,13 @@ impl Queues {
 
     /// Whether far more memory is held than is in use.
     pub fn is_sparse(&self) -> bool {
-        let Places { places, used, .. } = &self.places;
+        let QueuePlaces { places, used, .. } = &self.places;
         places.capacity() > OUTBOX_ARENA_KEPT && used * 4 < places.capacity()
     }
 
     /// Gives memory back. Items are where `moved` says.
     pub fn compact(&mut self, moved: &[u32]) {
-        let mut kept: Vec<Place> = Vec::with_capacity(self.places.used);
+        let mut kept: Vec<QueuePlace> = Vec::with_capacity(self.places.used);
         for outbox in self.outboxes.iter_mut() {
             if outbox.sending != NONE {
                 outbox.sending = moved[outbox.sending as usize];
@@ -248,10 +247,10 @@ impl Queues {
                 outbox.head = kept.len() as u32;
             }
             while place != NONE {
-                let Place { item, next } = self.places.places[place as usize];
+                let QueuePlace { item, next } = self.places.places[place as usize];
                 outbox.tail = kept.len() as u32;
                 let next_kept = if next == NONE { NONE } else { outbox.tail + 1 };
-                kept.push(Place { item: moved[item as usize], next: next_kept });
+                kept.push(QueuePlace { item: moved[item as usize], next: next_kept });
                 place = next;
             }
         }

@@ -5,10 +5,16 @@ mod slow;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::base::counters::CoreCounters;
-use crate::base::ids::{RoomName, UserName};
-use crate::base::limits::{OUTBOX_ITEM_BYTES, SEND_BYTES_MAX, SEND_FRAMES_MAX, SENDS_PER_TURN_MAX};
+use crate::base::ids::{RoomName, Seq, UserName};
+use crate::base::limits::{
+    OUTBOX_ITEM_BYTES, QUEUE_OUTBOX_DIVISOR, SEND_BYTES_MAX, SEND_FRAMES_MAX, SEND_PART_BYTES_MAX, SENDS_PER_TURN_MAX,
+    SLOW_AFTER_MS, SLOW_BYTES_PER_SECOND, TICK_MS,
+};
+use crate::engine::budget::Budget;
 use crate::engine::settings::SlowPolicy;
 use crate::wire::form::Form;
 use crate::wire::publication::{Content, Data, DataKind, Publication};

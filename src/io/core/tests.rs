@@ -21,7 +21,7 @@ use crate::engine::input::Input;
 use crate::engine::link_port::{LinkEvent, LinkRequest};
 use crate::engine::outbound::Outbound;
 use crate::engine::output::{Output, Send as SendOut};
-use crate::io::calls::Reply;
+use crate::io::calls::CallReply;
 use crate::io::lanes::Staged;
 use crate::io::listener::ListeningSockets;
 use crate::io::service_lane::{ServiceEnd, service_lanes};
@@ -358,7 +358,8 @@ fn a_call_wakes_a_core_and_ends_unanswered_with_it() {
     let ask = |sender: mpsc::Sender<CallAnswer>| {
         let whom = Whom::User(UserName::new("ann").expect("valid"));
         let call = Call::Disconnect { whom, from: 0, reason: None };
-        running.cores[0].try_tell(Control::Call { call, reply: Reply::new(move |answer| drop(sender.send(answer))) })
+        running.cores[0]
+            .try_tell(Control::Call { call, reply: CallReply::new(move |answer| drop(sender.send(answer))) })
     };
     for pause_ms in [0, 1, 50] {
         // Finds the core awake, waiting in its ring, and parked.

@@ -37,7 +37,7 @@ pub(super) enum Broken {
 
 /// The state of the peer's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(super) enum StreamState {
     /// The peer may send more.
     Open,
     /// The peer has ended its stream by close_notify.
@@ -103,7 +103,7 @@ impl Records {
         received: &mut [u8],
         plain: &mut Vec<u8>,
         own: &mut Vec<u8>,
-    ) -> Result<Stream, Broken> {
+    ) -> Result<StreamState, Broken> {
         let stream = if self.partial.is_empty() {
             let (used, stream) = drive(&mut self.tls, received, plain, own);
             self.partial.extend_from_slice(&received[used..]);
@@ -117,11 +117,11 @@ impl Records {
         let longest = if self.is_handshaking() { TLS_HANDSHAKE_BYTES_MAX } else { TLS_RECORD_BYTES_MAX };
         let stream = match stream {
             Ok(_) if own.len() > TLS_OWN_BYTES_MAX => Err(Broken::TooMuch),
-            Ok(Stream::Open) if self.partial.len() > longest => Err(Broken::TooLong),
+            Ok(StreamState::Open) if self.partial.len() > longest => Err(Broken::TooLong),
             other => other,
         };
         // Bytes after the end are ignored.
-        if !matches!(stream, Ok(Stream::Open)) {
+        if !matches!(stream, Ok(StreamState::Open)) {
             self.partial = Vec::new();
         }
         stream
@@ -215,9 +215,9 @@ fn drive(
     buffer: &mut [u8],
     plain: &mut Vec<u8>,
     own: &mut Vec<u8>,
-) -> (usize, Result<Stream, Broken>) {
+) -> (usize, Result<StreamState, Broken>) {
     let mut used = 0;
-    let mut stream = Stream::Open;
+    let mut stream = StreamState::Open;
     loop {
         let UnbufferedStatus { mut discard, state } = tls.process_tls_records(&mut buffer[used..]);
         let result = match state {
@@ -237,7 +237,7 @@ fn drive(
                 None
             }
             Ok(ConnectionState::PeerClosed) => {
-                stream = Stream::Ended;
+                stream = StreamState::Ended;
                 None
             }
             Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => {

@@ -9,7 +9,7 @@ use super::effective::Config;
 use super::key::Secrecy;
 use super::keys::KEYS;
 use super::kind::Kind;
-use super::machine::Machine;
+use super::machine::HostMachine;
 use super::origin::{Mistake, ValueOrigin};
 use super::setting::written;
 use super::units::{Share, duration_text, rate_text, size_text};
@@ -227,7 +227,7 @@ fn check_history(config: &Config, class: Option<&Class>, mistakes: &mut Vec<Mist
 
 /// A memory budget that this machine does not have.
 #[must_use]
-pub fn check_memory(config: &Config, machine: &Machine) -> Option<Mistake> {
+pub fn check_memory(config: &Config, machine: &HostMachine) -> Option<Mistake> {
     let budget = config.get("limits", "memory_budget");
     let Share::Bytes(bytes) = budget.share() else { return None };
     (bytes > machine.memory_bytes).then(|| {

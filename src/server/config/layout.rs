@@ -1,7 +1,7 @@
 //! Which executors run, and on which CPUs: `server.cores` and `server.pin` on one machine. Starts nothing.
 
 use super::effective::Config;
-use super::machine::Machine;
+use super::machine::HostMachine;
 use super::origin::Mistake;
 use super::setting::written;
 use super::units::{CORES_MAX, CoresSetting};
@@ -10,7 +10,7 @@ use super::units::{CORES_MAX, CoresSetting};
 ///
 /// # Errors
 /// The machine lacks the CPUs, or `server.cores` needs `server.pin`.
-pub fn layout(config: &Config, machine: &Machine) -> Result<Vec<Option<usize>>, Mistake> {
+pub fn layout(config: &Config, machine: &HostMachine) -> Result<Vec<Option<usize>>, Mistake> {
     let (cores, pin) = (config.get("server", "cores"), config.get("server", "pin"));
     let refuse = |text: String| Err(Mistake::refused(written(cores, pin), "server.cores", text));
     let there = machine.cpus.len();

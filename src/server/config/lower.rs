@@ -13,7 +13,7 @@ use super::choices::{
 use super::classes::Class;
 use super::effective::Config;
 use super::layout::layout;
-use super::machine::Machine;
+use super::machine::HostMachine;
 use super::origin::Mistake;
 use super::setting::written;
 use super::units::Share;
@@ -60,7 +60,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// Everything that keeps the server from running with this configuration on this machine.
-pub fn plan(config: &Config, machine: &Machine) -> Result<Plan, Vec<Mistake>> {
+pub fn plan(config: &Config, machine: &HostMachine) -> Result<Plan, Vec<Mistake>> {
     let mut mistakes = check_parts(config);
     let tls = identity(config).unwrap_or_else(|wrong| {
         mistakes.extend(wrong);
@@ -162,7 +162,7 @@ fn has_tls(config: &Config) -> bool {
     ["certificate", "key"].iter().all(|name| !config.get("tls", name).text().is_empty())
 }
 
-fn settings(config: &Config, machine: &Machine, cores: u16) -> Settings {
+fn settings(config: &Config, machine: &HostMachine, cores: u16) -> Settings {
     let auto_node = || machine.host.clone().unwrap_or_else(|| "roomring".into());
     let node = config.get("server", "node").text();
     let budget = match config.get("limits", "memory_budget").share() {

@@ -7,7 +7,7 @@ use super::keys::is_node;
 
 /// The machine that a configuration is checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct HostMachine {
     /// The CPUs that this process may run on, ascending.
     pub cpus: Vec<usize>,
     /// How many of them it may keep busy at a time, which a CPU quota may limit. At least 1.
@@ -18,7 +18,7 @@ pub struct Machine {
     pub host: Option<String>,
 }
 
-impl Machine {
+impl HostMachine {
     /// This host, as this process sees it.
     #[must_use]
     pub fn detect() -> Self {
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn this_host_has_something() {
-        let machine = Machine::detect();
+        let machine = HostMachine::detect();
         assert!(!machine.cpus.is_empty() && machine.parallelism > 0 && machine.memory_bytes > 16 << 20);
     }
 

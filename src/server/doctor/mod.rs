@@ -24,7 +24,7 @@ use self::report::CheckCounts;
 use self::subject::Subject;
 use super::config::Config;
 use super::config::lower::Plan;
-use super::config::machine::Machine;
+use super::config::machine::HostMachine;
 use crate::io::ring_probe;
 
 /// The result of all checks.
@@ -38,7 +38,7 @@ pub struct Diagnosis {
 
 /// Examines this host for a configuration. The report is JSON or, for people, text.
 #[must_use]
-pub fn run(config: &Config, plan: &Plan, machine: &Machine, json: bool) -> Diagnosis {
+pub fn run(config: &Config, plan: &Plan, machine: &HostMachine, json: bool) -> Diagnosis {
     // As the server does at its start.
     super::open_files::raise_limit();
     let host = HostFiles::here();

@@ -10,7 +10,7 @@ use crate::io::sockets::Capacity;
 use crate::server::config::Config;
 use crate::server::config::check::lacks_hosts;
 use crate::server::config::lower::Plan;
-use crate::server::config::machine::Machine;
+use crate::server::config::machine::HostMachine;
 
 /// The server that a host is judged for.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Subject {
         host: &HostFiles,
         config: &Config,
         plan: &Plan,
-        machine: &Machine,
+        machine: &HostMachine,
         ring: Result<RingSupport, StartError>,
     ) -> Self {
         let pinned: Option<Vec<usize>> = plan.cpus.iter().copied().collect();

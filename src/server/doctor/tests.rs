@@ -405,7 +405,7 @@ fn profiles_suit_machines_of_their_size() {
         let (config, mistakes) = load(&Sources { file: Some(file), ..Sources::default() });
         assert!(mistakes.is_empty(), "{mistakes:?}");
         let machine =
-            Machine { cpus: (0..cpus).collect(), parallelism: cpus, memory_bytes: memory_gib << 30, host: None };
+            HostMachine { cpus: (0..cpus).collect(), parallelism: cpus, memory_bytes: memory_gib << 30, host: None };
         let plan = plan(&config, &machine).unwrap_or_else(|mistakes| panic!("{cpus}: {mistakes:?}"));
         let served: Vec<Option<usize>> = (wanted::house_cpus(cpus)..cpus).map(Some).collect();
         assert_eq!(plan.cpus, served, "{cpus}");

@@ -1,9 +1,9 @@
 //! Reads a client's `Sec-WebSocket-Extensions` (RFC 6455 section 9.1) and accepts the first acceptable offer of
 //! permessage-deflate (RFC 7692 section 7.1). Never compresses.
 
-use super::Refusal;
 use super::headers::Headers;
 use super::lexer::{Lexer, is_token};
+use super::refusal::Refusal;
 use crate::wire::deflate::Window;
 
 /// An acceptable offer of permessage-deflate. Neither side will keep its context from one message to the next.

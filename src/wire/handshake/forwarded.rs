@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::headers::Headers;
 use super::lexer::Lexer;
-use super::quoted;
+use super::quote::quoted;
 
 /// Maximum addresses read of one head, the nearest first: each stands for one proxy.
 const HOPS_MAX: usize = 16;

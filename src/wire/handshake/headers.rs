@@ -1,6 +1,6 @@
 //! Finds header fields of a request head by name. Never interprets a field.
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 /// The fields of one head, in order.
 #[derive(Clone, Copy)]

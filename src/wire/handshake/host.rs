@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::headers::Headers;
-use super::{Refusal, quoted};
+use super::quote::quoted;
+use super::refusal::Refusal;
 
 /// The host of `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. `None` if it is malformed.
 #[must_use]

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::{Refusal, Upgrade};
+use super::refusal::Refusal;
+use super::request::Upgrade;
 use crate::base::ids::check_name;
 use crate::base::limits::QUERY_PARAMETERS_MAX;
 

@@ -5,7 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::{DeflateOffer, Refusal, Upgrade};
+use super::extensions::DeflateOffer;
+use super::refusal::Refusal;
+use super::request::Upgrade;
 use crate::wire::writer::Writer;
 
 /// The 101 response without extensions.

@@ -1,7 +1,7 @@
 //! Request heads and responses, byte by byte, and the status of each refusal.
 
 use super::*;
-use crate::base::limits::{HEAD_FIELDS_MAX, QUERY_PARAMETERS_MAX};
+use crate::base::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, QUERY_PARAMETERS_MAX};
 use crate::wire::form::Form;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";

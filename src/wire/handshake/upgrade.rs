@@ -6,7 +6,9 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::forwarded::ForwardedFields;
 use super::headers::Headers;
-use super::{Refusal, Upgrade, extensions, query};
+use super::refusal::Refusal;
+use super::request::Upgrade;
+use super::{extensions, query};
 use crate::wire::dialect::Dialect;
 
 /// Prefix of a token that is offered as a subprotocol.

@@ -1,7 +1,8 @@
 //! Assembles a data message as its bytes arrive. Checks every byte of text as UTF-8 once, as soon as it arrives.
 //! Never sees a frame.
 
-use super::{Event, ProtocolError, Whole};
+use super::error::ProtocolError;
+use super::event::{Event, Whole};
 use crate::wire::deflate::compressed_bytes_max;
 use crate::wire::frame::Opcode;
 

@@ -1,6 +1,6 @@
 //! Reads one frame header of a client (RFC 6455 section 5.2) and checks it byte by byte. Never reads a payload.
 
-use super::ProtocolError;
+use super::error::ProtocolError;
 use crate::base::codes::CloseCode;
 use crate::wire::deflate::{COMPRESSED_BIT, compressed_bytes_max};
 use crate::wire::frame::{CONTROL_BYTES_MAX, Opcode};

@@ -1,7 +1,10 @@
 //! The decoder's memory and its borrowing. The rules of the protocol are tested in `tests/wire_vectors`.
 
 use super::*;
+use crate::base::codes::CloseCode;
+use crate::base::limits::EMPTY_FRAGMENTS_MAX;
 use crate::wire::client::{client_fragment, client_frame};
+use crate::wire::frame::Opcode;
 
 const KEY: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 const MAX: usize = 1 << 20;

@@ -2,7 +2,7 @@
 
 use roomring::server::config::load::{Sources, load};
 use roomring::server::config::lower::plan;
-use roomring::server::config::machine::Machine;
+use roomring::server::config::machine::HostMachine;
 use roomring::server::config::print;
 
 /// Parts of configurations.
@@ -33,7 +33,7 @@ pub fn run(input: &[u8]) {
     let env = vec![("ROOMRING_LIMITS__MESSAGE_RATE".into(), lines.next().unwrap_or_default().into())];
     let sets = lines.take(4).map(str::to_owned).collect();
     let (config, mut mistakes) = load(&Sources { file: Some(file.clone()), candidates: Vec::new(), env, sets });
-    let machine = Machine { cpus: vec![0, 1], parallelism: 2, memory_bytes: 8 << 30, host: None };
+    let machine = HostMachine { cpus: vec![0, 1], parallelism: 2, memory_bytes: 8 << 30, host: None };
     match plan(&config, &machine) {
         Ok(plan) => assert!(!plan.cpus.is_empty() && plan.settings.memory_budget_bytes > 0),
         Err(more) => {

@@ -25,7 +25,7 @@ use crate::control::operations::{CALL_TIMEOUT, CallCores};
 use crate::engine::call::{Call, CallAnswer};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
-use crate::io::calls::Reply;
+use crate::io::calls::CallReply;
 use crate::wire::protocol::{Answer, Ask, Publish, Refusal};
 
 /// What a fake core does with a call.
@@ -43,7 +43,7 @@ type Play = Box<dyn Fn(CoreId, &Call) -> FakeCall + Send + Sync>;
 
 struct FakeApiCores {
     play: Play,
-    hanging: Mutex<Vec<Reply>>,
+    hanging: Mutex<Vec<CallReply>>,
 }
 
 impl CallCores for FakeApiCores {
@@ -51,7 +51,7 @@ impl CallCores for FakeApiCores {
         2
     }
 
-    fn try_call(&self, core: CoreId, call: Call, reply: Reply) -> bool {
+    fn try_call(&self, core: CoreId, call: Call, reply: CallReply) -> bool {
         match (self.play)(core, &call) {
             FakeCall::Answers(answer) => reply.answer(answer),
             FakeCall::Refuses => return false,

@@ -32,7 +32,7 @@ impl View {
     }
 }
 
-struct World {
+struct TwoRooms {
     seed: u64,
     outboxes: Outboxes,
     budget: Budget,
@@ -67,12 +67,12 @@ fn relieve(outboxes: &mut Outboxes, slot: u32, source: Source<'_>, budget: &mut 
     if outboxes.is_slow(slot, true) { outboxes.relieve(slot, source, budget).dropped } else { 0 }
 }
 
-impl World {
+impl TwoRooms {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut outboxes = Outboxes::new(1_000 + random.below(9_000) as usize);
         outboxes.reach(READERS - 1);
-        World {
+        TwoRooms {
             seed,
             outboxes,
             budget: Budget::new(1 << 40),
@@ -205,14 +205,14 @@ impl World {
 fn every_number_of_a_room_is_got_or_told_once_and_in_order() {
     let (mut messages, mut missed) = (0, 0);
     for seed in 0..400 {
-        let mut world = World::new(seed);
+        let mut rooms = TwoRooms::new(seed);
         for _ in 0..400 {
-            world.step();
+            rooms.step();
         }
-        let views = world.views.iter().flatten().copied().collect::<Vec<_>>();
+        let views = rooms.views.iter().flatten().copied().collect::<Vec<_>>();
         messages += views.iter().map(|view| view.messages).sum::<u64>();
         missed += views.iter().map(|view| view.missed).sum::<u64>();
-        world.end();
+        rooms.end();
     }
     assert!(messages > 10_000 && missed > 10_000, "both happen often: {messages} got, {missed} missed");
 }

@@ -2,7 +2,7 @@
 
 use super::super::keys::KEYS;
 use super::super::load::{Sources, load};
-use super::super::machine::Machine;
+use super::super::machine::HostMachine;
 use super::{Config, Scratch, machine, mistakes_in, refused};
 
 /// Asserts the only mistake of a file with one line in one section.
@@ -524,7 +524,7 @@ fn a_window_remembers_so_many() {
 
 #[test]
 fn a_small_machine_is_no_mistake_by_default() {
-    let small = Machine { cpus: vec![7], parallelism: 1, memory_bytes: 64 << 20, host: None };
+    let small = HostMachine { cpus: vec![7], parallelism: 1, memory_bytes: 64 << 20, host: None };
     assert_eq!(refused(&Config::default(), &small), []);
     assert_eq!(refused(&Config::default(), &machine()), []);
 }

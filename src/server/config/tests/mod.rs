@@ -11,15 +11,15 @@ use super::keys::{self, KEYS};
 use super::kind::Kind;
 use super::load::{Sources, load};
 use super::lower::{Plan, plan};
-use super::machine::Machine;
+use super::machine::HostMachine;
 use super::origin::{Mistake, ValueOrigin};
 use super::{Config, print};
 
 /// Every key as it is documented for operators, with the values that are the defaults once every part is there.
 const OPERATIONS: &str = include_str!("operations.toml");
 
-fn machine() -> Machine {
-    Machine { cpus: vec![0, 1, 2, 3], parallelism: 4, memory_bytes: 8 << 30, host: Some("web-1".into()) }
+fn machine() -> HostMachine {
+    HostMachine { cpus: vec![0, 1, 2, 3], parallelism: 4, memory_bytes: 8 << 30, host: Some("web-1".into()) }
 }
 
 /// A scratch directory with one file, `roomring.toml`.
@@ -38,7 +38,7 @@ impl Scratch {
 }
 
 /// Everything that keeps a server from running with this configuration.
-fn refused(config: &Config, machine: &Machine) -> Vec<Mistake> {
+fn refused(config: &Config, machine: &HostMachine) -> Vec<Mistake> {
     plan(config, machine).err().unwrap_or_default()
 }
 
@@ -279,7 +279,7 @@ fn executors_follow_cores_and_pin() {
     assert_eq!(plan_of("[server]\ncores = \"2-2\"").cpus, [Some(2)]);
     assert_eq!(plan_of("[server]\ncores = 6\npin = false").cpus, [None; 6]);
     assert_eq!(plan_of("[server]\npin = false").cpus, [None; 4]);
-    let few = Machine { parallelism: 1, ..machine() };
+    let few = HostMachine { parallelism: 1, ..machine() };
     let plan = plan(&Config::default(), &few).expect("nothing to complain about");
     assert_eq!(plan.cpus, [Some(0)], "a CPU quota counts");
 }
