@@ -228,7 +228,7 @@ fn publish_on_commit(
     let head = stream.history.head();
     let known = stream.find_key(&post.from, post.key(), effects.now);
     if let Some(seq) = known.filter(|seq| *seq <= head) {
-        return asker.published(&stream.name, Position { epoch: stream.epoch, seq: seq }, true, effects);
+        return asker.published(&stream.name, Position { epoch: stream.epoch, seq }, true, effects);
     }
     if let Some(refusal) = stored.refusal(memory.for_wait) {
         return asker.refuse(&stream.name, refusal, effects);
@@ -245,7 +245,7 @@ fn publish_on_commit(
 /// Answers a publish whose key is known, and one whose key cannot be remembered. Whether it was answered.
 fn is_answered(stream: &mut Stream, post: &Post, memory: Memory, effects: &mut OwnerEffects<'_>) -> bool {
     if let Some(seq) = stream.find_key(&post.from, post.key(), effects.now) {
-        post.asker.published(&stream.name, Position { epoch: stream.epoch, seq: seq }, true, effects);
+        post.asker.published(&stream.name, Position { epoch: stream.epoch, seq }, true, effects);
         return true;
     }
     if !memory.for_key {
