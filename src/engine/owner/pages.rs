@@ -310,6 +310,7 @@ impl Room {
             // What has expired meanwhile does not come back.
             *first_seq = pages.floor(request.epoch).max(*first_seq);
             pages.set_floor(request.epoch, *first_seq);
+            page.records.retain(|record| record.seq >= *first_seq);
         }
         if let Some(conn) = purpose.conn() {
             self.release_from_page(conn);
