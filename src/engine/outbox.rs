@@ -1,16 +1,16 @@
-//! What waits for each connection of a core: references to shared frames, in order.
+//! The queues of all connections of a core: references to shared frames, in order.
 //!
-//! A frame that waits stands once in an arena with a plain count of references, however many connections it waits for; a
-//! connection's queue is a chain of 8-byte places in another. So a delivery allocates nothing, an idle connection holds
-//! no queue memory, and the count needs no atomic. A queue takes so much; what rooms send beyond that goes to the
-//! connection's [backlog], from which the queue is refilled as the connection reads, and of which alone a room's policy
-//! drops something.
+//! An arena holds each queued frame once, with a plain count of references, however many connections it is queued for.
+//! A connection's queue is a chain of 8-byte places in another arena. So a delivery allocates nothing, an idle
+//! connection has no queue memory, and the count needs no atomic. A queue is bounded. What rooms send beyond the bound
+//! goes to the connection's `backlog`, which refills the queue as the connection reads. The policy of a room drops
+//! messages from the backlog only.
 //!
-//! An outbox has a bound, but one that is over it is not slow for that: whoever takes what was offered is given the rest,
-//! whatever a burst brings. A connection is **slow** when its outbox is over the bound and the kernel has not taken the
-//! send that is under way for [`SLOW_AFTER_MS`], counted in ticks, and so only while the core was there to see it taken.
-//! What waits is charged to the budget until the kernel has taken it, shared frames once; when the budget is nearly used
-//! up there is far less patience. Decides nothing about connections: tells who is slow, and drops what it is told to.
+//! An outbox has a bound, but exceeding it does not make a connection slow: a connection that keeps reading receives a
+//! whole burst. A connection is **slow** when its outbox exceeds the bound and the kernel has not taken the send in
+//! flight for [`SLOW_AFTER_MS`]. The time is counted in ticks, so a stalled core counts none. Queued bytes are charged
+//! to the budget until the kernel has taken them, shared frames once. When the budget is nearly used up, the time is
+//! far shorter. Decides nothing about connections: reports slow ones, and drops what the caller tells it to.
 
 mod backlog;
 mod flush;
@@ -41,18 +41,18 @@ use self::queue::{ENDING, LAGS, PARTED, Queues};
 /// Marks the end of a chain and an empty place.
 const NONE: u32 = u32::MAX;
 
-/// What a frame is to its room: what the policies `skip` and `latest` may do with it.
+/// The role of a frame in its room: whether the policies `skip` and `latest` may drop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The answer to the opening handshake: whatever else is dropped, the connection starts with it.
+    /// The answer to the opening handshake. Never dropped, since the connection starts with it.
     Opening,
     /// Never dropped once queued: a reply, a control frame, a status, `joined`.
     Other,
-    /// A message that nobody is told to have missed: an ephemeral one.
+    /// An ephemeral message. No `gap` reports it when it is dropped.
     Loose,
-    /// A room's numbered messages, one or a run.
+    /// Numbered messages of a room, one or a run.
     Messages {
-        /// The number of the first.
+        /// The seq of the first.
         from: Seq,
     },
 }
@@ -68,14 +68,14 @@ impl Role {
 pub struct Outgoing {
     /// Finished server frames.
     pub bytes: Bytes,
-    /// How many messages they are; control frames do not count.
+    /// Number of messages in it. Control frames do not count.
     pub messages: u32,
-    /// What it is to its room.
+    /// Its role in its room.
     pub role: Role,
 }
 
 impl Outgoing {
-    /// A room's messages from `from` on.
+    /// Messages of a room, the first with seq `from`.
     #[must_use]
     pub fn messages(from: Seq, messages: u32, bytes: Bytes) -> Self {
         Self { bytes, messages, role: Role::Messages { from } }
@@ -88,19 +88,19 @@ pub struct Outboxes {
     queues: Queues,
     items: Items,
     lags: Lags,
-    /// What is left of frames that are sent in parts, by slot.
+    /// The rest of frames sent in parts, by slot.
     parts: HashMap<u32, Bytes, FixedState>,
     merged: Merged,
     bytes_max: usize,
     queue_bytes_max: usize,
     /// Ticks so far.
     tick: u16,
-    /// What connections that end have under way counts for.
+    /// Bytes in flight to connections that are ending.
     ending_bytes: usize,
 }
 
 impl Outboxes {
-    /// No connections; more than `bytes_max` waits only for those that read on.
+    /// No connections. A connection that reads on may exceed `bytes_max`.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
@@ -116,18 +116,18 @@ impl Outboxes {
         }
     }
 
-    /// Sets the bound for what is queued from now on.
+    /// Sets the bound for later frames.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
         self.queue_bytes_max = queue_bytes_max(bytes_max);
     }
 
-    /// Makes sure that the slot has an outbox.
+    /// Creates the slot's outbox if there is none.
     pub fn reach(&mut self, slot: u32) {
         self.queues.reach(slot);
     }
 
-    /// Time has passed. Gives back what a crowd has needed.
+    /// Time has passed. Frees the memory that a crowd needed.
     pub fn tick(&mut self) {
         self.tick = self.tick.wrapping_add(1);
         if self.queues.is_sparse() || self.items.is_sparse() {
@@ -138,38 +138,38 @@ impl Outboxes {
         }
     }
 
-    /// What waits for a connection, under way included, counts for so many bytes.
+    /// Bytes queued for a connection, including those in flight.
     #[must_use]
     pub fn bytes(&self, slot: u32) -> usize {
         self.queues.at(slot).bytes as usize + self.lag_bytes(slot)
     }
 
-    /// So many bytes are charged for what is under way to connections that end.
+    /// Bytes charged for sends in flight to connections that are ending.
     #[must_use]
     pub fn ending_bytes(&self) -> usize {
         self.ending_bytes
     }
 
-    /// What is under way to a connection counts for so many bytes.
+    /// Bytes in flight to a connection.
     #[must_use]
     pub fn bytes_under_way(&self, slot: u32) -> usize {
         let sending = self.queues.at(slot).sending;
         if sending == NONE { 0 } else { self.items.cost(sending) }
     }
 
-    /// Whether a send is under way.
+    /// Whether a send is in flight.
     #[must_use]
     pub fn is_sending(&self, slot: u32) -> bool {
         self.queues.at(slot).sending != NONE
     }
 
-    /// Whether nothing waits for a connection and nothing is under way.
+    /// Whether nothing is queued and nothing is in flight.
     #[must_use]
     pub fn is_empty(&self, slot: u32) -> bool {
         self.queues.at(slot).sending == NONE && !self.has_queued(slot)
     }
 
-    /// Whether something waits for a connection that is not under way yet.
+    /// Whether something is queued that is not in flight yet.
     #[must_use]
     pub fn has_queued(&self, slot: u32) -> bool {
         let outbox = self.queues.at(slot);
@@ -183,20 +183,20 @@ impl Outboxes {
         if outbox.has(LAGS) { 0 } else { self.queue_bytes_max.saturating_sub(outbox.bytes as usize) }
     }
 
-    /// Whether `bytes` more would be over the bound. A connection for which nothing waits takes any one frame.
+    /// Whether `bytes` more would exceed the bound. An empty outbox takes any one frame.
     #[must_use]
     pub fn is_full_for(&self, slot: u32, bytes: usize) -> bool {
         let waiting = self.bytes(slot);
         waiting > 0 && waiting + bytes > self.bytes_max
     }
 
-    /// Whether an outbox is over its bound and the kernel has not taken in time what it was offered.
+    /// Whether an outbox exceeds its bound and the kernel has not taken its send in time.
     #[must_use]
     pub fn is_slow(&self, slot: u32, near_budget: bool) -> bool {
         self.bytes(slot) > self.bytes_max && self.is_stale(slot, near_budget)
     }
 
-    /// Whether what is under way has been so for too long.
+    /// Whether the send has been in flight for too long.
     fn is_stale(&self, slot: u32, near_budget: bool) -> bool {
         let outbox = self.queues.at(slot);
         if outbox.sending == NONE {
@@ -208,13 +208,13 @@ impl Outboxes {
             let bytes = (self.items.frame(outbox.sending).len as usize).min(SEND_PART_BYTES_MAX);
             SLOW_AFTER_MS + (bytes * 1_000 / SLOW_BYTES_PER_SECOND) as u64
         };
-        // The tick in which it was offered has been going on for a while.
+        // Part of the tick in which the send was made had already passed.
         u64::from(self.tick.wrapping_sub(outbox.offered)) > patience_ms.div_ceil(TICK_MS)
     }
 
-    /// Takes a frame that is to wait for many. It is let go of by [`Outboxes::release`].
+    /// Adds a frame to be queued for many connections. [`Outboxes::release`] lets go of it.
     pub fn add(&mut self, outgoing: Outgoing, budget: &mut Budget) -> u32 {
-        // What is merged from frames that have gone must not be taken for what is made of new ones in their places.
+        // A new frame may reuse the place of one that was merged: the merged send is not valid for it.
         self.merged.items.clear();
         self.items.add_frame(outgoing, budget)
     }
@@ -224,22 +224,22 @@ impl Outboxes {
         self.items.release(frame, budget);
     }
 
-    /// Queues a frame for one connection; nothing is checked but what `u32` holds.
+    /// Queues a frame for one connection. Checks no bound except that the sizes fit `u32`.
     pub fn push(&mut self, slot: u32, outgoing: Outgoing, budget: &mut Budget) {
         let frame = self.add(outgoing, budget);
         budget.charge(OUTBOX_PLACE_BYTES);
         self.queues.append(slot, frame, self.items.cost(frame));
     }
 
-    /// Queues a frame made by [`Outboxes::add`] for one connection likewise.
+    /// Queues a frame from [`Outboxes::add`] for one connection, likewise.
     pub fn push_frame(&mut self, slot: u32, frame: u32, budget: &mut Budget) {
         self.items.frame_mut(frame).references += 1;
         budget.charge(OUTBOX_PLACE_BYTES);
         self.queues.append(slot, frame, self.items.cost(frame));
     }
 
-    /// Queues a frame made by [`Outboxes::add`] for many connections but `except`. Those whose queue does not take it are
-    /// added to `behind` instead. Returns for how many it was queued.
+    /// Queues a frame from [`Outboxes::add`] for many connections, except `except`. Adds those whose queue is full to
+    /// `behind` instead. Returns the number of connections it was queued for.
     pub fn push_all(
         &mut self,
         slots: &[u32],
@@ -265,7 +265,7 @@ impl Outboxes {
         queued
     }
 
-    /// Queues a `gap` for one connection, whatever waits: there is at most one for each room and stretch.
+    /// Queues a `gap` for one connection, whatever its queue holds: there is at most one for each room and stretch.
     pub fn push_gap(&mut self, slot: u32, source: Source<'_>, (from, to): (Seq, Seq), budget: &mut Budget) {
         let gap = self.items.add_gap(Gap { room: source.room.clone(), from, to }, budget);
         if self.is_behind(slot, source.room) {
@@ -275,7 +275,7 @@ impl Outboxes {
         self.queues.append(slot, gap, self.items.cost(gap));
     }
 
-    /// The kernel has taken what was under way. Returns whether nothing waits any more.
+    /// The kernel has taken the send in flight. Returns whether nothing is queued any more.
     pub fn sent(&mut self, slot: u32, budget: &mut Budget) -> bool {
         if let Some(is_empty) = self.queues.end(slot, &mut self.items, budget) {
             return is_empty;
@@ -305,7 +305,7 @@ impl Outboxes {
         self.items.release(sending, budget);
     }
 
-    /// Drops what is queued for a connection and not under way, but an answer to the opening handshake: it ends.
+    /// The connection is ending: drops what is queued and not in flight, except an answer to the opening handshake.
     pub fn drop_queued(&mut self, slot: u32, budget: &mut Budget) {
         self.drop_backlog(slot, budget);
         let head = self.queues.at(slot).head;
@@ -338,7 +338,7 @@ impl Outboxes {
         }
     }
 
-    /// Forgets a connection: drops what is queued and no longer expects [`Outboxes::sent`].
+    /// Forgets a connection: drops what is queued, and expects no more [`Outboxes::sent`].
     pub fn clear(&mut self, slot: u32, budget: &mut Budget) {
         self.drop_backlog(slot, budget);
         self.drop_chain(slot, budget);
@@ -348,7 +348,7 @@ impl Outboxes {
         (outbox.bytes, outbox.flags) = (0, outbox.flags & queue::DIRTY);
     }
 
-    /// Whether any outbox has something to hand out.
+    /// Whether any outbox has something to send.
     #[must_use]
     pub fn has_dirty(&self) -> bool {
         !self.queues.dirty.is_empty()

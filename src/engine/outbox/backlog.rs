@@ -1,7 +1,7 @@
-//! What waits for connections that lag: beside the queue, which is in order and of which nothing is dropped, each has a
-//! backlog for every room of which more waits than the queue takes. Everything that a room says to the connection then
-//! goes through its backlog, so that the room's own order is kept; the rooms take turns as the connection reads on. So
-//! dropping a room's oldest, or all but its newest, never has to look for them.
+//! Backlogs of slow readers. Beside the queue, which keeps its order and drops nothing, a connection has a backlog for
+//! each room whose messages exceed the queue. Everything that the room sends to the connection then goes through that
+//! backlog, which keeps the room's order. Rooms take turns as the connection reads. So the policies that drop a room's
+//! oldest messages, or all but the newest, never search for them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -19,60 +19,60 @@ use crate::engine::settings::SlowPolicy;
 use crate::engine::table;
 use crate::wire::publication::Publication;
 
-/// What waits of one room for one connection.
+/// One room's backlog for one connection.
 #[derive(Debug)]
 struct Backlog {
     policy: SlowPolicy,
-    /// Dropped before the first item: to be told before it.
+    /// Seqs dropped before the first item. A `gap` for them goes out before it.
     gap: Option<(Seq, Seq)>,
     items: VecDeque<u32>,
-    /// How many of them may be dropped.
+    /// Number of items that may be dropped.
     droppable: u32,
 }
 
-/// What waits for one connection beside its queue.
+/// Everything queued for one connection beside its queue.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
     rooms: BTreeMap<RoomName, Backlog>,
     /// The room that had the last turn.
     turn: Option<RoomName>,
-    /// What everything here counts for.
+    /// Bytes counted for everything here.
     bytes: usize,
-    /// The part of it that rooms may drop.
+    /// Bytes of it that policies may drop.
     droppable: usize,
-    /// Goes out after everything else.
+    /// The last frame: goes out after everything else.
     last: Vec<u32>,
 }
 
-/// The backlogs of a core, of those connections that have one.
+/// The backlogs of a core, for connections that have one.
 pub(super) type Lags = HashMap<u32, Box<Lag>, FixedState>;
 
-/// A room, as far as backlogs go by it.
+/// A room, as backlogs need it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// Which.
+    /// The room's name.
     pub room: &'a RoomName,
-    /// What may be dropped of it.
+    /// The policy for a full outbox.
     pub policy: SlowPolicy,
 }
 
-/// What dropping has come to.
+/// The outcome of a drop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relief {
     /// Messages dropped.
     pub dropped: u64,
-    /// Nothing more may be dropped, and the outbox is over its bound all the same.
+    /// Nothing more may be dropped, but the outbox still exceeds its bound.
     pub is_over: bool,
 }
 
 impl Outboxes {
-    /// Puts a frame made by [`Outboxes::add`] into a room's backlog.
+    /// Puts a frame from [`Outboxes::add`] into a room's backlog.
     pub fn hold(&mut self, slot: u32, source: Source<'_>, frame: u32, budget: &mut Budget) {
         self.items.frame_mut(frame).references += 1;
         self.hold_item(slot, source, frame, budget);
     }
 
-    /// Puts publications, if there are any, into a room's backlog: they follow as messages of their own.
+    /// Puts publications, if there are any, into a room's backlog. They go out as single messages.
     pub fn replay(&mut self, slot: u32, source: Source<'_>, messages: Vec<Arc<Publication>>, budget: &mut Budget) {
         if !messages.is_empty() {
             let item = self.items.add_replay(messages, budget);
@@ -80,7 +80,7 @@ impl Outboxes {
         }
     }
 
-    /// Whether something of a room waits in its backlog: then all that the room says has to.
+    /// Whether a room has a backlog. If so, everything the room sends must go through it.
     #[must_use]
     pub fn is_behind(&self, slot: u32, room: &str) -> bool {
         self.queues.at(slot).has(LAGS) && self.lags.get(&slot).is_some_and(|lag| lag.rooms.contains_key(room))
@@ -112,19 +112,19 @@ impl Outboxes {
         }
     }
 
-    /// What waits for a connection beside its queue counts for so many bytes.
+    /// Bytes in a connection's backlogs.
     pub(super) fn lag_bytes(&self, slot: u32) -> usize {
         if self.queues.at(slot).has(LAGS) { self.lags.get(&slot).map_or(0, |lag| lag.bytes) } else { 0 }
     }
 
-    /// Connections whose outbox is over its bound and who have not taken what they were offered.
+    /// Connections whose outbox exceeds its bound and whose send has been in flight for too long.
     pub fn find_slow(&self, near_budget: bool, slow: &mut Vec<u32>) {
         slow.extend(self.lags.keys().copied().filter(|slot| self.is_slow(*slot, near_budget)));
         slow.sort_unstable();
     }
 
-    /// Drops of a slow connection's outbox what the policy of this room lets go of; where that is nothing, what those of
-    /// the other rooms do.
+    /// Drops from a slow connection's outbox what this room's policy allows; if that is nothing, what the policies of
+    /// the other rooms allow.
     pub fn relieve(&mut self, slot: u32, source: Source<'_>, budget: &mut Budget) -> Relief {
         if source.policy == SlowPolicy::Disconnect {
             return self.relieve_all(slot, budget);
@@ -133,7 +133,7 @@ impl Outboxes {
         Relief { dropped, is_over: self.bytes(slot) > self.bytes_max }
     }
 
-    /// Drops of a slow connection's outbox what may be dropped of any room, as far as it must be.
+    /// Drops from a slow connection's outbox what the policies of all rooms allow, as far as necessary.
     pub fn relieve_all(&mut self, slot: u32, budget: &mut Budget) -> Relief {
         let mut dropped = 0;
         if let Some(lag) = self.lags.get(&slot).filter(|lag| lag.droppable > 0) {
@@ -146,7 +146,7 @@ impl Outboxes {
         Relief { dropped, is_over: self.bytes(slot) > self.bytes_max }
     }
 
-    /// The room of a connection's backlog that drops nothing.
+    /// A room in the connection's backlog whose policy drops nothing.
     #[must_use]
     pub fn undroppable(&self, slot: u32) -> Option<RoomName> {
         let lag = self.lags.get(&slot)?;
@@ -154,7 +154,7 @@ impl Outboxes {
         found.map(|(room, _)| room.clone())
     }
 
-    /// Drops of a room what its policy says while the outbox is over its bound. Returns how many messages.
+    /// Drops what a room's policy allows while the outbox exceeds its bound. Returns the number of messages dropped.
     fn drop_some(&mut self, slot: u32, room: &RoomName, budget: &mut Budget) -> u64 {
         let Self { queues, items, lags, bytes_max, .. } = self;
         let Some(lag) = lags.get_mut(&slot) else { return 0 };
@@ -170,7 +170,7 @@ impl Outboxes {
             }
             let cost = items.cost(item);
             if !backlog.may_drop(items, item) {
-                // A reply, or the room's stream begins anew: what was dropped before it is told before it.
+                // A reply, or the start of a new numbering: gaps before it must be reported before it.
                 tell_gap(backlog, room, slot, queues, items, budget);
                 backlog.items.pop_front();
                 *bytes -= cost;
@@ -194,7 +194,7 @@ impl Outboxes {
         dropped
     }
 
-    /// Moves what rooms have waiting into the queue of a connection that takes it, as much as goes in one send.
+    /// Moves items from the rooms' backlogs into the queue of a connection that takes them, up to one send.
     pub(super) fn refill(&mut self, slot: u32, encoder: &mut impl Encoder, budget: &mut Budget) {
         let Self { queues, items, lags, merged, .. } = self;
         let Some(lag) = lags.get_mut(&slot) else { return };
@@ -258,7 +258,7 @@ impl Outboxes {
         }
     }
 
-    /// Queues what goes out after everything else that waits.
+    /// Queues a frame that goes out after everything else.
     pub fn push_last(&mut self, slot: u32, outgoing: Outgoing, budget: &mut Budget) {
         let Some(lag) = self.lags.get_mut(&slot) else { return self.push(slot, outgoing, budget) };
         budget.charge(OUTBOX_PLACE_BYTES);
@@ -266,7 +266,7 @@ impl Outboxes {
         lag.last.push(item);
     }
 
-    /// Drops what waits for a connection beside its queue.
+    /// Drops a connection's backlogs.
     pub fn drop_backlog(&mut self, slot: u32, budget: &mut Budget) {
         let Some(lag) = self.lags.get_mut(&slot) else { return };
         let rooms = std::mem::take(&mut lag.rooms);
@@ -288,7 +288,7 @@ impl Outboxes {
 }
 
 impl Backlog {
-    /// Whether the room's policy may drop it: its messages, not what it answers.
+    /// Whether the room's policy may drop it: messages may be dropped, replies may not.
     fn may_drop(&self, items: &Items, item: u32) -> bool {
         let is_kept = matches!(items.get(item), Item::Frame(frame) if !frame.role.is_message());
         self.policy != SlowPolicy::Disconnect && !is_kept
@@ -296,7 +296,7 @@ impl Backlog {
 }
 
 impl Lag {
-    /// Items are where `moved` says.
+    /// Items have moved; `moved` has their new places.
     pub fn renumber(&mut self, moved: &[u32]) {
         let waiting = self.rooms.values_mut().flat_map(|backlog| backlog.items.iter_mut());
         for item in waiting.chain(&mut self.last) {
@@ -305,7 +305,7 @@ impl Lag {
     }
 }
 
-/// The room whose turn it is: the one after the room that had the last.
+/// The room whose turn it is: the one after the room that had the last turn.
 fn next_turn<'a>(
     rooms: &'a mut BTreeMap<RoomName, Backlog>,
     last: Option<&RoomName>,
@@ -318,7 +318,7 @@ fn next_turn<'a>(
     rooms.range_mut::<RoomName, _>(from..).next()
 }
 
-/// Queues the gap before what is left of a room, if there is one.
+/// Queues the gap before the rest of a room's backlog, if there is one.
 fn tell_gap(
     backlog: &mut Backlog,
     room: &RoomName,
@@ -334,8 +334,8 @@ fn tell_gap(
     }
 }
 
-/// Drops an item, or the first message of a replay, into the gap before it. Returns how many messages, and whether
-/// nothing is left of it.
+/// Drops an item, or the first message of a replay, and adds it to the gap before it. Returns the number of messages,
+/// and whether nothing is left of the item.
 fn drop_one(items: &mut Items, item: u32, gap: &mut Option<(Seq, Seq)>, budget: &mut Budget) -> (u64, bool) {
     let mut miss = |from: Seq, to: Seq| *gap = Some((gap.map_or(from, |(from, _)| from), to));
     match items.get(item) {
