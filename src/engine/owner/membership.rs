@@ -1,4 +1,4 @@
-//! Who is in a room: join, leave, away, status pushes.
+//! Membership of a room: join, leave, away, and status pushes.
 
 use super::OwnerEffects;
 use super::answer::{left, refuse_join};
@@ -8,7 +8,7 @@ use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
 use crate::wire::protocol::{Recover, Refusal, ReplyTo};
 
-/// A join, as its hop says it.
+/// A join, as in its hop.
 pub(super) struct Join {
     pub member: MemberRef,
     pub away: bool,
@@ -19,7 +19,7 @@ pub(super) struct Join {
 }
 
 impl Room {
-    /// Makes a member, or answers one that is a member already.
+    /// Adds a member, or answers an existing one.
     pub fn join(&mut self, join: Join, effects: &mut OwnerEffects<'_>) {
         let Join { member, away, again, recover, history, reply } = join;
         let joiner = (member.conn, reply);
@@ -65,7 +65,7 @@ impl Room {
         );
     }
 
-    /// Unmakes a member. What is none is taken for done.
+    /// Removes a member; no-op if absent.
     pub fn leave(&mut self, member: &MemberRef, away: bool, reply: Option<ReplyTo>, effects: &mut OwnerEffects<'_>) {
         if self.stream.listeners.remove(member)
             && let Some(presence) = &mut self.stream.presence
@@ -77,7 +77,7 @@ impl Room {
         }
     }
 
-    /// A member's connection went away or came back.
+    /// A member went away or came back on a connection.
     pub fn set_away(&mut self, conn: ConnId, user: &UserName, away: bool, now: Now) {
         if self.stream.listeners.contains(conn)
             && let Some(presence) = &mut self.stream.presence
@@ -86,7 +86,7 @@ impl Room {
         }
     }
 
-    /// Ends the graces that have passed and tells the members who changed, if it is time.
+    /// Ends grace periods that have passed, and sends presence news if it is due.
     pub fn tell_statuses(&mut self, effects: &mut OwnerEffects<'_>) {
         let Some(presence) = &mut self.stream.presence else { return };
         presence.expire(effects.now.mono_ms());

@@ -1,4 +1,4 @@
-//! Rooms that a link numbers: opening, holes, repeats, new epochs.
+//! Rooms numbered by a link: opening, holes, repeats, new epochs.
 
 use super::*;
 use crate::base::limits::{ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS};

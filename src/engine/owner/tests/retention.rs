@@ -1,4 +1,4 @@
-//! What goes when the memory budget, age or keys ask for it.
+//! What is dropped for the memory budget, by age, or to make room for keys.
 
 use super::*;
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, NUMBERINGS_BUDGET_DIVISOR};

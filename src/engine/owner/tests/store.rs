@@ -1,4 +1,4 @@
-//! Rooms that a store keeps: loading, commits, failures.
+//! Rooms kept by a store: loading, commits, failures.
 
 use super::*;
 use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX};

@@ -1,4 +1,4 @@
-//! Who is typing: told to the others, ended by time, bounded and given back.
+//! Typing users: reported to others, ended by time, bounded, and charged and released.
 
 use super::*;
 use crate::engine::rates::Rate;

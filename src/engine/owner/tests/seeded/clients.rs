@@ -1,4 +1,4 @@
-//! Clients and the homes they are on: what they ask, and what they may be told.
+//! Clients and their homes: their requests, and the answers that are allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

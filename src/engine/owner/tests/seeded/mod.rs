@@ -1,6 +1,6 @@
-//! Random runs of one owner with members on three cores, full lanes, and a store or a link that misbehaves. Checked at
-//! every hop: what a home asserts, that a position never stands for two messages, and that each command is answered once.
-//! Checked at the end: everybody has everything, and nothing is left behind. `OWNER_SEED=n` repeats one run.
+//! Random runs of one owner with members on three cores, full lanes, and a store or a link that misbehaves. Every hop
+//! is checked: the home's assertions hold, a position never stands for two messages, and each command is answered once.
+//! At the end, every member has every message, and no state is left. `OWNER_SEED=n` repeats one run.
 
 mod clients;
 mod models;

@@ -1,4 +1,4 @@
-//! A store and a link as bad as their contracts allow.
+//! A store and a link that misbehave as badly as their contracts allow.
 
 use std::collections::VecDeque;
 
