@@ -1,7 +1,7 @@
-//! Healthy members chat while seeded attackers do everything at once that an outsider can do: the members get every
-//! message once and in order, and when the attackers are gone nothing of them is left.
+//! Seeded attackers do everything that a client can do, at once, while healthy members chat. The members must receive
+//! every message once and in order, and no state of the attackers may be left at the end.
 //!
-//! The seed is printed; `ABUSE_SEED=n` runs another one, `ABUSE_SECONDS=n` goes on for longer.
+//! Prints the seed. `ABUSE_SEED=n` runs another one, `ABUSE_SECONDS=n` runs longer.
 
 mod attacks;
 pub mod healthy;

@@ -1,4 +1,4 @@
-//! Bursts within the limits, and recoveries of any size: whoever reads as fast as it can gets everything.
+//! Bursts within the limits, and recoveries of any size: a client that reads as fast as it can receives everything.
 
 use std::io::Write;
 use std::thread;

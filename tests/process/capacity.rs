@@ -1,4 +1,4 @@
-//! `server.max_connections` counts the open WebSockets of the whole process, exactly, whatever core each comes to.
+//! `server.max_connections` counts the open WebSockets of the whole process exactly, on whatever core each is.
 
 use std::fs;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! A blocking client that speaks the protocol over tungstenite: an implementation of RFC 6455 that the server's own
-//! wire code has no part in. Messages that arrive while it waits for others are kept in order.
+//! A blocking client over tungstenite, an implementation of RFC 6455 that is independent of the server's. Keeps
+//! messages that arrive while it waits for others, in order.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

@@ -1,5 +1,5 @@
 //! The Autobahn test suite against the real server's echo path: cases 1 to 10, and with compression some of each group
-//! of 12 and 13. Every case must pass strictly. The suite is driven by `kosoku` (PyPI), which `./tests/run` installs.
+//! of 12 and 13. Every case must pass strictly. `kosoku` (PyPI) runs the suite; `./tests/run` installs it.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Clients that connect and never ask, or ask a byte at a time, by the thousand: whoever comes meanwhile is served at once.
+//! Thousands of clients that connect and send nothing, or one byte at a time. New clients must still be served at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

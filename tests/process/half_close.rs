@@ -1,5 +1,6 @@
-//! Clients that end their stream right behind a request (FIN, close_notify) still get the whole answer (PROTOCOL section
-//! 1): on the data address, plain and under TLS, on the control address, and whatever core the answer waits for.
+//! Clients that end their stream right after a request (FIN, close_notify) still receive the whole answer (PROTOCOL
+//! section 1): on the data address, with and without TLS, on the control address, and from whatever core the answer
+//! comes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! What one connection, user, address, room and the whole server may do (OPERATIONS, [limits]). Rates are per hour, so
-//! that nothing comes back while a test runs, however slow the machine is.
+//! The limits of connections, users, addresses, rooms and the whole server (OPERATIONS, [limits]). Rates are per hour,
+//! so that nothing refills while a test runs, however slow the machine is.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Log lines (OPERATIONS, "[log]"; REQUIREMENTS A14): structured, and bounded whatever clients do.
+//! Log lines (OPERATIONS, "[log]"; REQUIREMENTS A14): structured, and bounded in number whatever clients do.
 
 use std::io::Write;
 

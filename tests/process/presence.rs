@@ -1,4 +1,4 @@
-//! Who is here (PROTOCOL section 4.5).
+//! Presence (PROTOCOL section 4.5).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The real server as a process of its own: started on free ports, watched, stopped. Knows nothing of what it serves.
+//! The real server as a separate process: started on free ports, observed, stopped. Knows nothing of the protocol.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
