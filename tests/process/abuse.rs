@@ -104,7 +104,7 @@ fn abuse(certificate: Option<&str>) {
     assert!(p99 < P99_MAX, "healthy members waited {p99:?}");
     assert!(rss < RSS_KIB_MAX, "{rss} KiB are resident");
 
-    // What is left are the healthy ones, then nobody; histories end with their time.
+    // Only the healthy ones are left, then no one; histories expire.
     eventually("the healthy ones alone are left", || {
         (server.stat("connections") == healthy::COUNT as u64 && server.metric("roomring_upgrading", "") == 0.0)
             .then_some(())

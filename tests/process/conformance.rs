@@ -36,12 +36,12 @@ fn kosoku() -> PathBuf {
 /// expects a ping of the server's own.
 const OPEN_BEFORE: usize = 600;
 
-/// Runs one chapter of the suite, which has so many cases.
+/// Runs one chapter of the suite, which must have this many cases.
 fn check_chapter(chapter: &str, cases: usize) {
     check(chapter, &[format!("{chapter}.*")], cases, &[]);
 }
 
-/// Runs the cases that `included` names, which are so many, against a server with more settings.
+/// Runs the cases named by `included`, this many, against a server with more settings.
 fn check(name: &str, included: &[String], cases: usize, more: &[&str]) {
     allow_descriptors(4 * OPEN_BEFORE);
     let settings = [

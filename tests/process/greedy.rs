@@ -73,7 +73,7 @@ fn charged_mib(server: &Server) -> u64 {
     server.metric("roomring_memory_charged", "") as u64 >> 20
 }
 
-/// Lets a family loose on a server of its own.
+/// Runs a family against its own server.
 fn run(family: &'static Family) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     allow_descriptors(12_000);

@@ -16,7 +16,7 @@ use crate::http;
 use crate::server::{PATIENCE, Server, eventually};
 use crate::tls;
 
-/// So many tries of everything: all of them are answered.
+/// Number of attempts of each kind. All must be answered.
 const TRIES: usize = 40;
 
 /// Where a request is sent, and over what.

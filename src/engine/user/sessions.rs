@@ -1,4 +1,4 @@
-//! Sessions of users. Today only their ids, which are told in `welcome` and kept nowhere; never resumes one.
+//! Sessions of users. Today only their ids, which `welcome` shows and the server does not keep. Never resumes one.
 
 use crate::engine::random::Random;
 

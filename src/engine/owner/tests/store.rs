@@ -43,7 +43,7 @@ impl World {
         self.store_event(StoreEvent::Failed { room: room(), epoch, seq, retry_after_ms: 9 });
     }
 
-    /// What the store was asked since it was last looked at.
+    /// Takes the requests to the store since the last call.
     fn asked(&mut self) -> Vec<String> {
         let requests = self.store.drain(..);
         let requests = requests.map(|request| match request {

@@ -7,7 +7,7 @@ fn typing(active: bool) -> Ask {
     Ask::Typing { active }
 }
 
-/// The pushes among what was sent to one core: their JSON, and whom they spare.
+/// The pushes sent to one core: their JSON, and the connection that is left out.
 fn pushes(world: &mut World, core: u16) -> Vec<(String, Option<u32>)> {
     let hops = world.hops(core).into_iter().filter_map(|hop| match hop {
         Hop::ToHome(ToHome::Push { frames, except, .. }) => {
