@@ -1,5 +1,6 @@
 //! The lanes between two cores, on two threads that do nothing else: the round trip of a hop, a stream of batches, and
-//! the cost of waking the other core. Needs two free CPUs. `cargo bench --bench lane`.
+//! the cost of waking the other core. Also the lanes between a core and a service. Needs two free CPUs.
+//! `cargo bench --bench lane`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use roomring::base::counters::CoreCounters;
 use roomring::base::ids::{ConnId, CoreId, RoomName, UserName};
 use roomring::engine::hop::{Hop, ToOwner};
+use roomring::engine::link_port::{LinkEvent, LinkFailure, LinkRequest};
 use roomring::io::lanes::{Lanes, Staged};
+use roomring::io::service_lane::service_lanes;
 use roomring::io::wake::{Sleep, Wake};
 
 #[global_allocator]
@@ -65,6 +68,41 @@ fn there_and_back_asleep(bencher: Bencher<'_, '_>) {
         batch = near.receive();
     });
 }
+
+/// One batch of so many requests to a service that sleeps, and an answer to each; items are requests.
+#[divan::bench(args = [1, 16, 256], sample_size = 1, sample_count = 1_000)]
+fn service_asleep(bencher: Bencher<'_, '_>, requests: usize) {
+    let wake = Arc::new(Wake::new().expect("an eventfd"));
+    let (mut service, mut cores) = service_lanes::<LinkRequest, LinkEvent>(&[wake]);
+    let mut core = cores.pop().expect("one");
+    let serving = thread::spawn(move || {
+        while let Ok(received) = service.recv_blocking(Duration::MAX) {
+            let answers = received.requests.iter().map(|_| LinkEvent::Published { token: 0, result: Err(NO) });
+            service.tell(received.core, answers);
+        }
+    });
+    let room = RoomName::new("lobby").expect("valid");
+    let asked = || (0..requests).map(|_| LinkRequest::Close { room: room.clone() }).collect::<Vec<_>>();
+    // Between two samples the service gets the time to fall asleep.
+    let bencher = bencher.counter(ItemsCount::new(requests)).with_inputs(|| {
+        thread::sleep(Duration::from_micros(100));
+        asked()
+    });
+    bencher.bench_local_values(|mut asked| {
+        assert!(core.send(&mut asked), "far from full");
+        let mut left = requests;
+        while left > 0 {
+            match core.take_event() {
+                Some(_) => left -= 1,
+                None => std::hint::spin_loop(),
+            }
+        }
+    });
+    drop(core);
+    serving.join().expect("it ends with the core");
+}
+
+const NO: LinkFailure = LinkFailure { retry_after_ms: 0 };
 
 fn batch(hops: usize) -> Vec<Hop> {
     let room = RoomName::new("lobby").expect("valid");

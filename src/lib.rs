@@ -26,7 +26,7 @@
 //! |---|---|
 //! | [`engine::home`] | the connections of this core: the handshake (`lobby/`), sessions, tokens, audiences, outboxes |
 //! | [`engine::owner`] | the rooms that hash to this core |
-//! | [`engine::user`] | the users that hash to this core: their connections and their publish rates |
+//! | [`engine::user`] | the users that hash to this core: their connections, publish rates and sessions |
 //! | [`engine::limiter`] | the addresses that hash to this core, and on core 0 the upgrade rate of the whole server |
 //!
 //! The parts send each other hops, on one core or between two. A limit of one connection is counted in its home. The
@@ -36,8 +36,9 @@
 //! A room has a numbering and a keeping, chosen independently. *Numbering*: by the room itself, or by the link that
 //! joins several machines. *Keeping*: in memory only, or in the store as well, with the publisher answered before or
 //! after the commit. The engine speaks to the link through [`engine::link_port`] and to the store through
-//! [`engine::store_port`]; both carry the [`engine::record`]. The simulation in `tests/` tests the engine's rules for
-//! both. The server has neither a link nor a store yet.
+//! [`engine::store_port`]; both carry the [`engine::record`]. The user half keeps sessions in the store
+//! ([`engine::kept`]). Requests and events use bounded lanes ([`io::service_lane`]). The simulation in `tests/` tests the
+//! engine's rules for link and store. The server has neither yet.
 //!
 //! # The path of one message
 //!

@@ -152,6 +152,8 @@ counters! {
     dropped_gap: Total,
     #[doc = "Unnumbered pushes (ephemeral messages, status) to another core dropped because its lane was full."]
     dropped_push: Total,
+    #[doc = "Events of the link and the store dropped because this core took none; rooms read again what they missed."]
+    dropped_service: Total,
     #[doc = "Hops sent to other cores."]
     hops: Total,
     #[doc = "Batches of hops sent to other cores."]

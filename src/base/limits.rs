@@ -178,7 +178,7 @@ pub const LANE_LARGE_BYTES: usize = 4 * 1024;
 /// Batches of hops in the channel into one core; a full channel leaves the rest staged at the sender.
 pub const LANE_BATCHES_MAX: usize = 256;
 
-/// Commands and events of the service thread in the channel into one core; a full channel leaves them with the sender.
+/// Commands of the service thread in the channel into one core; a full channel leaves them with the sender.
 pub const CONTROLS_MAX: usize = 1_024;
 
 /// Spans that one turn of a core records; over it they are dropped and counted.
@@ -281,8 +281,29 @@ pub const POSITION_CHECK_MS: u64 = 10_000;
 /// A read or an open of the link or the store that has no answer after this is asked again.
 pub const ASK_AGAIN_MS: u64 = 2_000;
 
+/// Asks of one core's user half that wait for the store; further ones are refused `overloaded`.
+pub const ASKS_WAITING_MAX: usize = 4_096;
+
+/// How long they wait; then `unavailable`.
+pub const ASK_TIMEOUT_MS: u64 = 5_000;
+
+/// Requests that the store's lane has not taken from one core before it writes no more sessions.
+pub const SESSIONS_UNWRITTEN_MAX: usize = 16_384;
+
 /// Epochs that a linked room remembers as past, so that a late answer does not bring one back.
 pub const PAST_EPOCHS_MAX: usize = 8;
+
+/// Batches of requests in the channel from one core to the link, and to the store, and batches of events in the channel
+/// back. A full channel leaves requests with the core and events with the service.
+pub const SERVICE_BATCHES_MAX: usize = 64;
+
+/// Bytes of the requests in the channel from one core to the link, and to the store; further ones stay with the core. Also
+/// bytes of the events on their way back: over it events that rooms repair by themselves are dropped, and no requests of
+/// the core are taken.
+pub const SERVICE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of one batch of events to a core; a larger event goes alone.
+pub const SERVICE_BATCH_BYTES_MAX: usize = 256 * 1024;
 
 // Calls of the control address.
 
@@ -385,6 +406,9 @@ pub const NUMBERING_BYTES: usize = 192;
 
 /// Each hop or publication that waits for the link or the store, beside its data.
 pub const WAITING_BYTES: usize = 256;
+
+/// The session of each open connection, where there is a store.
+pub const SESSION_BYTES: usize = 256;
 
 /// Each address and user that is counted, beside a user's window.
 pub const LIMITER_ENTRY_BYTES: usize = 128;

@@ -3,17 +3,19 @@
 //! No call keeps a core busy for long. A listing looks at [`CALL_SCAN_MAX`] places in one turn, and its answer says
 //! where to continue. A call that ends connections is bounded by [`CALL_ENDS_MAX`]. The caller continues with another
 //! call. Every call is answered exactly once, most of them in their own turn. A call that waits for the link or the
-//! store is answered when they have answered, under the bounds of commands that wait for the same.
+//! store (to open a room, take a publish, or find a session) is answered when they have answered, under the bounds of
+//! commands that wait for the same.
 //!
 //! [`CALL_SCAN_MAX`]: crate::base::limits::CALL_SCAN_MAX
 //! [`CALL_ENDS_MAX`]: crate::base::limits::CALL_ENDS_MAX
 
 use std::cmp::Ordering;
 
+use super::kept::{KeptSession, SessionId};
 use super::session::ConnStats;
 use crate::base::ids::{ConnId, RoomName, UserName};
 use crate::wire::form::Form;
-use crate::wire::protocol::{Answer, Ask, RoomSummary};
+use crate::wire::protocol::{Answer, Ask, Refusal, RoomSummary};
 
 /// A call to one core.
 #[derive(Clone, Debug)]
@@ -73,6 +75,12 @@ pub enum Call {
         /// The slot to begin at: 0, or the `next` of the last answer.
         from: u32,
     },
+    /// For the user half of any core: a session, open or kept in the store. Answered by [`CallAnswer::Session`], when the
+    /// store has answered or has taken too long.
+    FindSession {
+        /// Which.
+        session: SessionId,
+    },
 }
 
 /// The order of rooms in a listing.
@@ -130,6 +138,8 @@ pub enum CallAnswer {
         /// Where to continue; `None` if all slots have been looked at.
         next: Option<u32>,
     },
+    /// A session, `None` if there is no such one; or why nobody could tell.
+    Session(Result<Option<KeptSession>, Refusal>),
 }
 
 /// A connection as its home knows it.

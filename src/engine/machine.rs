@@ -7,6 +7,7 @@ use super::Engine;
 use super::call::{Call, CallAnswer};
 use super::hop::Hop;
 use super::input::Input;
+use super::kept::KeptAsk;
 use super::output::Output;
 use super::placement::owner_of;
 use super::settings::{RoomSettings, Settings};
@@ -33,7 +34,10 @@ pub struct Machine {
     /// Everything that was sent to a slot of a core, as text.
     pub heard: HashMap<(u16, u32), String>,
     pub answers: BTreeMap<u64, CallAnswer>,
+    /// What the store was asked about rooms.
     pub store: Vec<StoreRequest>,
+    /// What it was asked beside rooms, by token.
+    pub asks: Vec<(u64, KeptAsk)>,
     /// Hops that a core has not taken, by receiver and sender.
     arrived: BTreeMap<(u16, u16), Vec<Hop>>,
     next_token: u64,
@@ -62,6 +66,7 @@ impl Machine {
             heard: HashMap::new(),
             answers: BTreeMap::new(),
             store: Vec::new(),
+            asks: Vec::new(),
             arrived: BTreeMap::new(),
             next_token: 100,
         }
@@ -92,7 +97,12 @@ impl Machine {
         for (token, answer) in std::mem::take(&mut self.outputs[at].answers) {
             assert!(self.answers.insert(token, answer).is_none(), "a call is answered once");
         }
-        self.store.append(&mut self.outputs[at].store);
+        for request in self.outputs[at].store.drain(..) {
+            match request {
+                StoreRequest::Ask { token, ask } => self.asks.push((token, ask)),
+                request => self.store.push(request),
+            }
+        }
         self.closed.extend(self.outputs[at].closes.drain(..).map(|slot| (core, slot)));
         for send in std::mem::take(&mut self.outputs[at].sends) {
             worked = true;

@@ -13,6 +13,7 @@ pub mod home;
 pub mod hop;
 pub mod hosts;
 pub mod input;
+pub mod kept;
 pub mod limiter;
 pub mod link_port;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub mod session;
 pub mod settings;
 pub mod store_port;
 pub mod table;
+pub mod tokens;
 pub mod trace;
 pub mod trusted;
 pub mod user;
@@ -50,6 +52,7 @@ use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
 use self::random::{Part, Secrets, TableKeys};
 use self::settings::Settings;
+use self::store_port::StoreEvent;
 use self::user::{UserEffects, Users};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -134,8 +137,14 @@ macro_rules! owner_effects {
 
 /// Borrows the parts that the user half acts through.
 macro_rules! user_effects {
-    ($engine:ident, $now:ident) => {
-        &mut UserEffects { now: $now, outbound: &mut $engine.outbound, budget: &mut $engine.budget }
+    ($engine:ident, $now:ident, $output:ident) => {
+        &mut UserEffects {
+            now: $now,
+            outbound: &mut $engine.outbound,
+            budget: &mut $engine.budget,
+            store: &mut $output.store,
+            answers: &mut $output.answers,
+        }
     };
 }
 
@@ -215,6 +224,9 @@ impl Engine {
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
             Input::Hops { from: _, hops } => self.handle_hops(now, hops, output),
             Input::Link(event) => self.owner.handle_link(event, owner_effects!(self, now, output)),
+            Input::Store(StoreEvent::Answered { token, answer }) => {
+                self.users.handle_answered(token, answer, user_effects!(self, now, output));
+            }
             Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),
             Input::Call { token, call } => match call {
                 Call::Room { room, from, ask } => {
@@ -222,6 +234,9 @@ impl Engine {
                 }
                 Call::Rooms { from, limit, order } => {
                     output.answers.push((token, self.owner.list(now, from, limit, order)));
+                }
+                Call::FindSession { session } => {
+                    self.users.find_session(session, token, user_effects!(self, now, output));
                 }
                 call => {
                     let answer = self.home.handle_call(call, home_effects!(self, now, output));
@@ -233,7 +248,7 @@ impl Engine {
                 self.handle_own(now, output);
                 self.owner.tick(owner_effects!(self, now, output));
                 self.limiter.tick(limiter_effects!(self, now));
-                self.users.tick(user_effects!(self, now));
+                self.users.tick(user_effects!(self, now, output));
             }
             Input::Keys(keys) => self.home.set_keys(keys),
             Input::Drain { window_ms, hands_over } => self.home.drain(now, window_ms, hands_over),
@@ -283,7 +298,7 @@ impl Engine {
             Hop::ToOwner(hop) => self.owner.handle_hop(hop, owner_effects!(self, now, output)),
             Hop::ToHome(hop) => self.home.handle_hop(hop, home_effects!(self, now, output)),
             Hop::ToLimiter(hop) => self.limiter.handle_hop(hop, limiter_effects!(self, now)),
-            Hop::ToUser(hop) => self.users.handle_hop(hop, user_effects!(self, now)),
+            Hop::ToUser(hop) => self.users.handle_hop(hop, user_effects!(self, now, output)),
         }
     }
 
@@ -366,7 +381,7 @@ impl Engine {
     /// have ended and this is true.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.owner.is_settled()
+        self.owner.is_settled() && self.users.is_settled()
     }
 
     /// Connections that a drain waits for: WebSockets, including closing ones, and at the start of a drain with a

@@ -1,5 +1,6 @@
 //! The port between an engine and the store that keeps rooms: requests and events. Values only.
 
+use super::kept::{KeptAnswer, KeptAsk};
 use super::record::{Record, Stretch};
 use crate::base::ids::{Epoch, RoomName, Seq, UserName};
 
@@ -27,6 +28,13 @@ pub enum StoreRequest {
         epoch: Epoch,
         /// The record.
         record: Record,
+    },
+    /// Keep or find something beside rooms (`StoreEvent::Answered`, if [`KeptAsk`] says that there is an answer).
+    Ask {
+        /// Comes back in the answer.
+        token: u64,
+        /// What.
+        ask: KeptAsk,
     },
 }
 
@@ -61,6 +69,13 @@ pub enum StoreEvent {
         seq: Seq,
         /// When the publisher should try again.
         retry_after_ms: u64,
+    },
+    /// Answer to `StoreRequest::Ask`.
+    Answered {
+        /// The request's.
+        token: u64,
+        /// What.
+        answer: KeptAnswer,
     },
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use slab::Slab;
 
+use crate::base::ids::CoreId;
 use crate::engine::call::CallAnswer;
+use crate::engine::tokens::{TokenPart, count_of};
 
 /// Takes the answer of one call. Dropped without it when the core ends before it has answered.
 pub struct Reply(Box<dyn FnOnce(CallAnswer) + Send>);
@@ -30,19 +32,26 @@ impl fmt::Debug for Reply {
 
 /// The calls of one core that have not been answered. As many as the engine lets wait: most are answered in their turn,
 /// and those that wait for a link or a store are under its bounds.
-#[derive(Debug, Default)]
-pub(super) struct Calls(Slab<Reply>);
+#[derive(Debug)]
+pub(super) struct Calls {
+    core: CoreId,
+    replies: Slab<Reply>,
+}
 
 impl Calls {
+    pub fn new(core: CoreId) -> Self {
+        Self { core, replies: Slab::new() }
+    }
+
     /// The token of a new call.
     pub fn add(&mut self, reply: Reply) -> u64 {
-        self.0.insert(reply) as u64
+        TokenPart::Calls.token(self.core, self.replies.insert(reply) as u64)
     }
 
     /// Hands the answers out.
     pub fn answer(&mut self, answers: &mut Vec<(u64, CallAnswer)>) {
         for (token, answer) in answers.drain(..) {
-            let reply = usize::try_from(token).ok().and_then(|token| self.0.try_remove(token));
+            let reply = usize::try_from(count_of(token)).ok().and_then(|place| self.replies.try_remove(place));
             debug_assert!(reply.is_some(), "a call is answered once");
             if let Some(reply) = reply {
                 reply.answer(answer);
@@ -60,7 +69,7 @@ mod tests {
     #[test]
     fn each_call_gets_its_own_answer() {
         let (sender, receiver) = bounded(8);
-        let mut calls = Calls::default();
+        let mut calls = Calls::new(CoreId(1));
         let tokens = [0, 1].map(|number| {
             let sender = sender.clone();
             calls.add(Reply::new(move |answer| sender.send((number, answer)).expect("room for it")))
@@ -73,7 +82,7 @@ mod tests {
             };
             assert_eq!((number, count), expected);
         }
-        assert!(calls.0.is_empty());
+        assert!(calls.replies.is_empty());
         let dropped = calls.add(Reply::new(move |_| drop(sender)));
         assert!(tokens.contains(&dropped), "tokens of answered calls are given out again");
         drop(calls);

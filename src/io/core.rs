@@ -41,7 +41,7 @@ pub struct CoreConfig {
     pub proxies: Trusted,
     /// Wakes this core: the same one that the lanes use.
     pub wake: Arc<Wake>,
-    /// Channels to the services.
+    /// This core's ends of what it asks the services.
     pub services: Services,
     /// This core's counters.
     pub counters: Arc<CoreCounters>,

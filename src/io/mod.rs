@@ -2,7 +2,7 @@
 //! code on a core. Feeds the engine and carries out its output; never decides anything about rooms or messages.
 //!
 //! A core is a pinned thread with a glommio executor that runs one task, the [`pump`]. The pump drives the [`ring`]
-//! through the socket states of [`sockets`], the [`lanes`] to the other cores, and the engine.
+//! through the socket states of [`sockets`], the [`lanes`] to the other cores, the [`services`] and the engine.
 
 pub mod calls;
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod proxy_header;
 pub mod pump;
 pub mod ring;
 pub mod ring_probe;
+pub mod service_lane;
 pub mod services;
 pub mod sockets;
 pub mod tls;

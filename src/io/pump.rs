@@ -50,7 +50,7 @@ const CONTROLS_PER_TURN: usize = 64;
 /// quarter of the system calls and two thirds of the CPU time of parking at once.
 const RING_WAIT_US: u64 = 10_000;
 
-/// Time until output that a full lane or service refused is offered again.
+/// Time until output that a full lane to another core refused is offered again.
 const OFFER_AGAIN_US: u64 = 500;
 
 /// Maximum age of the CPU time counter on a busy core.
@@ -170,7 +170,7 @@ pub struct Pump<S> {
     output: Output,
     /// Number of closes in this turn's output whose slots are muted already.
     muted: usize,
-    /// A full lane or service refused some output.
+    /// A full lane to another core refused some output.
     blocked: bool,
     /// The engine has more to send than fit into the last turn.
     unfinished: bool,
@@ -192,7 +192,7 @@ pub struct PumpParts {
     pub control: Receiver<Control>,
     /// The wake-up of this core.
     pub wake: Arc<Wake>,
-    /// Channels to the services.
+    /// This core's ends of what it asks the services.
     pub services: Services,
     /// This core's counters.
     pub counters: Arc<CoreCounters>,
@@ -206,7 +206,7 @@ impl<S: CoreState> Pump<S> {
     pub fn new(state: S, parts: PumpParts) -> Result<Pump<S>, StartError> {
         let PumpParts { sockets, proxies, tls, lanes, control, wake, services, counters } = parts;
         let bell = Bell(wake.clone());
-        let log_lines = LogLines::new(lanes.core());
+        let core = lanes.core();
         let failed = |error: glommio::GlommioError<()>| StartError::Other("waiting for a ring", error.to_string());
         Ok(Pump {
             state,
@@ -220,8 +220,8 @@ impl<S: CoreState> Pump<S> {
             bell: PollableFd::new(bell).map_err(failed)?,
             services,
             counters,
-            log_lines,
-            calls: Calls::default(),
+            log_lines: LogLines::new(core),
+            calls: Calls::new(core),
             output: Output::default(),
             muted: 0,
             blocked: false,
@@ -254,12 +254,13 @@ impl<S: CoreState> Pump<S> {
         worked |= self.take_handshakes(now);
         worked |= self.take_batches(now);
         worked |= self.take_controls(now);
+        worked |= self.take_events(now);
         if self.state.next_tick_us(now).is_some_and(|due_us| due_us <= now.mono_us) {
             self.handle(now, Input::Tick);
             worked = true;
         }
         let is_told = self.log_lines.next_due_us().is_some_and(|due_us| due_us <= now.mono_us);
-        if worked || self.blocked || self.unfinished || is_told {
+        if worked || self.blocked || self.unfinished || is_told || self.services.have_room_again() {
             let began_us = now.mono_us;
             let now = clock::now();
             self.counters.turn.record(now.mono_us - began_us, 1);
@@ -367,9 +368,7 @@ impl<S: CoreState> Pump<S> {
                     let token = self.calls.add(reply);
                     self.handle(now, Input::Call { token, call });
                 }
-                Control::Link(event) => self.handle(now, Input::Link(event)),
                 Control::Keys(keys) => self.handle(now, Input::Keys(keys)),
-                Control::Store(event) => self.handle(now, Input::Store(event)),
                 Control::Tls(config) => {
                     if let Some(tls) = &mut self.tls {
                         tls.set_config(config);
@@ -378,6 +377,11 @@ impl<S: CoreState> Pump<S> {
             }
         }
         taken > 0
+    }
+
+    fn take_events(&mut self, now: Now) -> bool {
+        let (state, output) = (&mut self.state, &mut self.output);
+        self.services.pass_events(&self.counters, |input| state.handle(now, input, output))
     }
 
     fn handle(&mut self, now: Now, input: Input<'_>) {
@@ -401,11 +405,12 @@ impl<S: CoreState> Pump<S> {
         self.services.take_spans(&mut self.output.spans, &self.counters);
         log_lines::write_tokens_refused(&mut self.output.tokens_refused);
         self.calls.answer(&mut self.output.answers);
-        let served = self.services.take(self.lanes.core(), &mut self.output);
+        self.services.take(&mut self.output);
         let left = self.lanes.flush(&mut self.state, &self.counters);
         let tls_bytes = self.tls.as_ref().map_or(0, Tls::held_bytes);
-        self.state.charge_io(tls_bytes + self.lanes.queued_bytes() as u64);
-        self.blocked = left > 0 || !served;
+        let lane_bytes = self.lanes.queued_bytes() + self.services.bytes(&self.output);
+        self.state.charge_io(tls_bytes + lane_bytes as u64);
+        self.blocked = left > 0;
     }
 
     fn advance_stage(&mut self) {
@@ -431,6 +436,8 @@ impl<S: CoreState> Pump<S> {
         self.begun.is_none()
             && self.lanes.is_empty()
             && self.control.is_empty()
+            && self.services.are_quiet()
+            && !self.services.have_room_again()
             && !(self.stage == CoreStage::Drained && self.lanes.have_all_left())
             && !(self.stage == CoreStage::Settling && self.is_settled())
     }

@@ -1,24 +1,24 @@
-//! The channels between a core and the service thread: requests out, events and commands in. Never waits: a full channel
+//! What stands between a core and the service threads: commands in, requests out and events in. Never waits: a full lane
 //! leaves the requests with the core.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use rustls::ServerConfig;
 
 use super::calls::Reply;
+use super::service_lane::{CoreEnd, ServiceEvent, ServiceRequest};
 use crate::base::counters::CoreCounters;
-use crate::base::ids::CoreId;
+use crate::base::limits::TURN_BYTES_MAX;
 use crate::engine::access::Keys;
 use crate::engine::call::Call;
-use crate::engine::link_port::LinkEvent;
-use crate::engine::link_port::LinkRequest;
+use crate::engine::input::Input;
+use crate::engine::link_port::{LinkEvent, LinkRequest};
 use crate::engine::output::Output;
 use crate::engine::settings::Settings;
-use crate::engine::store_port::StoreEvent;
-use crate::engine::store_port::StoreRequest;
+use crate::engine::store_port::{StoreEvent, StoreRequest};
 use crate::engine::trace::Span;
 
 /// What the service thread tells a core.
@@ -45,10 +45,6 @@ pub enum Control {
         /// Gets the answer.
         reply: Reply,
     },
-    /// News from the link.
-    Link(LinkEvent),
-    /// News from the store.
-    Store(StoreEvent),
     /// TLS handshakes go by this from now on. A core whose clients speak plain TCP ignores it.
     Tls(Arc<ServerConfig>),
     /// Keys that verify tokens.
@@ -66,13 +62,13 @@ impl fmt::Debug for CallForKeys {
     }
 }
 
-/// Where a core's requests go. A service that is not configured gets none.
-#[derive(Clone, Debug, Default)]
+/// One core's ends of everything that it asks things of. A service that is not configured has none.
+#[derive(Debug, Default)]
 pub struct Services {
-    /// To the link.
-    pub link: Option<Sender<(CoreId, LinkRequest)>>,
-    /// To the store.
-    pub store: Option<Sender<(CoreId, StoreRequest)>>,
+    /// To the link and back.
+    pub link: Option<CoreEnd<LinkRequest, LinkEvent>>,
+    /// To the store and back.
+    pub store: Option<CoreEnd<StoreRequest, StoreEvent>>,
     /// To whoever fetches keys.
     pub keys: Option<CallForKeys>,
     /// To whoever exports traces, at its own pace: it is not woken.
@@ -88,46 +84,83 @@ impl Services {
         }
     }
 
-    /// Hands over what `output` asks of them. Whether everything went: the rest stays, in order, for the next time.
-    pub fn take(&self, core: CoreId, output: &mut Output) -> bool {
+    /// Hands over what `output` asks of them. What a full lane does not take stays, in order, for the next time:
+    /// see [`Services::have_room_again`].
+    pub fn take(&mut self, output: &mut Output) {
         if std::mem::take(&mut output.keys_wanted)
             && let Some(CallForKeys(call)) = &self.keys
         {
             call();
         }
-        let link = hand_over(self.link.as_ref(), core, &mut output.link, "link");
-        let store = hand_over(self.store.as_ref(), core, &mut output.store, "store");
-        link && store
+        hand_over(self.link.as_mut(), &mut output.link, "link");
+        hand_over(self.store.as_mut(), &mut output.store, "store");
+    }
+
+    /// Whether a service has room again for what its lane did not take. It wakes the core then.
+    #[must_use]
+    pub fn have_room_again(&self) -> bool {
+        self.link.as_ref().is_some_and(CoreEnd::has_room_again)
+            || self.store.as_ref().is_some_and(CoreEnd::has_room_again)
+    }
+
+    /// Passes events on, up to [`TURN_BYTES_MAX`] from each service. Returns whether there were any.
+    pub fn pass_events(&mut self, counters: &CoreCounters, mut handle: impl FnMut(Input<'_>)) -> bool {
+        let link = pass_events(self.link.as_mut(), counters, |event| handle(Input::Link(event)));
+        let store = pass_events(self.store.as_mut(), counters, |event| handle(Input::Store(event)));
+        link || store
+    }
+
+    /// Whether no event waits.
+    #[must_use]
+    pub fn are_quiet(&self) -> bool {
+        self.link.as_ref().is_none_or(CoreEnd::is_empty) && self.store.as_ref().is_none_or(CoreEnd::is_empty)
+    }
+
+    /// Bytes in the lanes, and of what they did not take of `output`.
+    #[must_use]
+    pub fn bytes(&self, output: &Output) -> usize {
+        self.link.as_ref().map_or(0, CoreEnd::bytes)
+            + self.store.as_ref().map_or(0, CoreEnd::bytes)
+            + output.link.iter().map(ServiceRequest::bytes).sum::<usize>()
+            + output.store.iter().map(ServiceRequest::bytes).sum::<usize>()
     }
 }
 
-fn hand_over<T>(to: Option<&Sender<(CoreId, T)>>, core: CoreId, requests: &mut Vec<T>, name: &str) -> bool {
-    if requests.is_empty() {
-        return true;
+fn hand_over<R: ServiceRequest, E: ServiceEvent>(to: Option<&mut CoreEnd<R, E>>, requests: &mut Vec<R>, name: &str) {
+    if !requests.is_empty() {
+        let to = to.unwrap_or_else(|| panic!("the engine asks a {name} that it was told not to have"));
+        to.send(requests);
     }
-    let to = to.unwrap_or_else(|| panic!("the engine asks a {name} that it was told not to have"));
-    let mut left = Vec::new();
-    for request in requests.drain(..) {
-        if !left.is_empty() {
-            left.push(request);
-            continue;
-        }
-        match to.try_send((core, request)) {
-            // Without the service thread the process is ending.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full((_, request))) => left.push(request),
-        }
+}
+
+fn pass_events<R: ServiceRequest, E: ServiceEvent>(
+    from: Option<&mut CoreEnd<R, E>>,
+    counters: &CoreCounters,
+    mut handle: impl FnMut(E),
+) -> bool {
+    let Some(from) = from else { return false };
+    let mut bytes = 0;
+    while bytes < TURN_BYTES_MAX
+        && let Some(event) = from.take_event()
+    {
+        bytes += event.bytes();
+        handle(event);
     }
-    *requests = left;
-    requests.is_empty()
+    if bytes > 0 {
+        counters.dropped_service.add(from.take_dropped());
+    }
+    bytes > 0
 }
 
 #[cfg(test)]
 mod tests {
     use crossbeam_channel::bounded;
 
+    use super::super::service_lane::service_lanes;
+    use super::super::wake::Wake;
     use super::*;
-    use crate::base::ids::RoomName;
+    use crate::base::ids::{CoreId, RoomName};
+    use crate::engine::link_port::LinkFailure;
     use crate::engine::random::Random;
     use crate::engine::trace::{Mark, Stage};
 
@@ -136,24 +169,38 @@ mod tests {
     }
 
     #[test]
-    fn a_full_service_leaves_the_rest_in_order() {
-        let (sender, receiver) = bounded(2);
-        let services = Services { link: Some(sender), ..Services::default() };
-        let mut output = Output { link: vec![close("a"), close("b"), close("c"), close("d")], ..Output::default() };
-        assert!(!services.take(CoreId(1), &mut output));
-        assert_eq!(output.link, [close("c"), close("d")]);
-        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [(CoreId(1), close("a")), (CoreId(1), close("b"))]);
-        assert!(services.take(CoreId(1), &mut output));
-        assert!(output.is_empty());
+    fn requests_of_a_turn_go_in_one_batch_and_events_come_by_turns() {
+        let wake = Arc::new(Wake::new().expect("an eventfd"));
+        let (mut service, mut cores) = service_lanes(&[wake]);
+        let mut services = Services { link: cores.pop(), ..Services::default() };
+        let mut output = Output { link: vec![close("a"), close("b")], ..Output::default() };
+        services.take(&mut output);
+        assert!(output.is_empty() && services.bytes(&output) > 0 && !services.have_room_again());
+        let requests = service.try_recv().expect("it was woken");
+        assert_eq!((requests.core, requests.requests), (CoreId(0), vec![close("a"), close("b")]));
+        let each = LinkEvent::Restored.bytes();
+        let published = |token| LinkEvent::Published { token, result: Err(LinkFailure { retry_after_ms: 1 }) };
+        let count = TURN_BYTES_MAX / each + 10;
+        service.tell(CoreId(0), (0..count as u64).map(published));
+        let counters = CoreCounters::default();
+        let mut passed = 0;
+        let mut turns = 0;
+        while !services.are_quiet() {
+            turns += 1;
+            assert!(services.pass_events(&counters, |_| passed += 1));
+        }
+        assert_eq!((passed, turns, services.bytes(&output)), (count, 2, 0));
+        assert!(!services.pass_events(&counters, |_| panic!("nothing is left")));
     }
 
     #[test]
     fn a_call_for_keys_is_made_once() {
         let (sender, receiver) = bounded(2);
         let call = CallForKeys(Arc::new(move || sender.send(()).expect("room")));
-        let services = Services { keys: Some(call), ..Services::default() };
+        let mut services = Services { keys: Some(call), ..Services::default() };
         let mut output = Output { keys_wanted: true, ..Output::default() };
-        assert!(services.take(CoreId(0), &mut output) && services.take(CoreId(0), &mut output));
+        services.take(&mut output);
+        services.take(&mut output);
         assert_eq!((receiver.len(), output.is_empty()), (1, true));
     }
 
@@ -172,6 +219,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "asks a link")]
     fn a_request_to_nobody_is_a_bug() {
-        Services::default().take(CoreId(0), &mut Output { link: vec![close("a")], ..Output::default() });
+        Services::default().take(&mut Output { link: vec![close("a")], ..Output::default() });
     }
 }

@@ -78,7 +78,8 @@ async fn run(
     }
     let mut services = ServiceThread::prepare(plan, control)?;
     let counters: Arc<[Arc<CoreCounters>]> = plan.cpus.iter().map(|_| Arc::default()).collect();
-    let (mut running, listen) = cores::start(plan, &counters, clients, services.core_parts())?;
+    let core_parts = services.core_parts(plan.cpus.len())?;
+    let (mut running, listen) = cores::start(plan, &counters, clients, core_parts)?;
     let parts = services.observed().into_iter().chain([log.observed()]).collect();
     let watched = Arc::new(Watched::new(plan.settings.node.clone(), counters, parts));
     let cores = running.cores();

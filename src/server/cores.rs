@@ -24,6 +24,7 @@ use crate::engine::settings::Settings;
 use crate::engine::trusted::Trusted;
 use crate::io::clock;
 use crate::io::core::{CoreConfig, CoreHandle, start as start_core};
+use crate::io::error::StartError;
 use crate::io::lanes::Lanes;
 use crate::io::listener::ListeningSockets;
 use crate::io::services::{Control, Services};
@@ -41,12 +42,25 @@ pub struct Cores {
 }
 
 /// What services give to each core at its start.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct CoreParts {
-    /// Destinations of the core's requests.
-    pub services: Services,
+    /// The wake-up of each core, for lanes to it.
+    pub wakes: Vec<Arc<Wake>>,
+    /// Each core's ends of what it asks the services.
+    pub services: Vec<Services>,
     /// The first token keys; `None` if connections need no token.
     pub keys: Option<Arc<Keys>>,
+}
+
+impl CoreParts {
+    /// Parts of so many cores, without any service.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn new(cores: usize) -> Result<Self, StartError> {
+        let wakes = (0..cores).map(|_| Wake::new().map(Arc::new)).collect::<Result<_, _>>()?;
+        Ok(Self { wakes, services: (0..cores).map(|_| Services::default()).collect(), keys: None })
+    }
 }
 
 impl Cores {
@@ -124,17 +138,17 @@ pub fn start(
     let listen: Arc<[SocketAddr]> = listeners.addresses.as_slice().into();
     let settings = Arc::new(within(&plan.settings, capacity, &listen));
     let proxies = if plan.proxy_protocol { settings.trusted_proxies.clone() } else { Trusted::default() };
-    let wakes = plan.cpus.iter().map(|_| Wake::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    let CoreParts { wakes, services, keys } = core_parts;
     let secrets = choose_secrets()?;
     let places: Arc<Places> = Arc::default();
     let (sender, ended) = mpsc::channel(plan.cpus.len());
     let mut handles = Vec::new();
-    let parts = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core).zip(&plan.cpus).zip(counters);
-    for ((((lanes, wake), listeners), cpu), counters) in parts {
+    let lanes = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(services);
+    let parts = lanes.zip(listeners.by_core).zip(&plan.cpus).zip(counters);
+    for (((((lanes, wake), services), listeners), cpu), counters) in parts {
         let (core, slots, counters) = (lanes.core(), capacity.slots, counters.clone());
         let tls = plan.tls.as_ref().map(|identity| identity.config.clone());
-        let CoreParts { services, keys } = core_parts.clone();
-        let (cpu, proxies) = (*cpu, proxies.clone());
+        let (cpu, proxies, keys) = (*cpu, proxies.clone(), keys.clone());
         let of_core = counters.clone();
         let config = CoreConfig { cpu, slots, listeners, tls, lanes, proxies, wake, services, counters: of_core };
         let (settings, secrets, sender) = (settings.clone(), secrets.clone(), sender.clone());

@@ -99,6 +99,10 @@ pub enum Heard {
     Presence { id: u64, room: String, total: u64, users: Vec<Present> },
     /// The own status is set.
     StatusSet { id: u64, status: String },
+    /// The others are told of the typing.
+    TypingTold { id: u64, room: String },
+    /// Somebody is typing, or no longer.
+    Typing { room: String, user: String },
     /// Pong: `value` in the binary form.
     Pong { to: To, value: Option<u64> },
     /// A live message.
@@ -182,6 +186,7 @@ struct Any<'a> {
     code: Option<String>,
     heartbeat_ms: Option<u64>,
     max_message_bytes: Option<u64>,
+    active: Option<bool>,
 }
 
 fn need<T>(field: Option<T>, name: &str) -> Result<T, String> {
@@ -265,6 +270,11 @@ fn read_any(any: Any<'_>) -> Result<Heard, String> {
             status: need(any.status, "status")?,
         },
         "status" => Heard::StatusSet { id: reply()?, status: need(any.status, "status")? },
+        "typing" if any.user.is_some() => {
+            need(any.active, "active")?;
+            Heard::Typing { room: need(any.room, "room")?, user: need(any.user, "user")? }
+        }
+        "typing" => Heard::TypingTold { id: reply()?, room: need(any.room, "room")? },
         "pong" => {
             need(any.at, "at")?;
             Heard::Pong { to, value: None }

@@ -86,11 +86,13 @@ pub struct Seen {
     pub statuses: u64,
     /// Totals pushed.
     pub totals: u64,
+    /// Pushes of somebody typing.
+    pub typing: u64,
 }
 
 impl Seen {
     /// Each number with its name.
-    pub fn numbers(&self) -> [(&'static str, u64); 13] {
+    pub fn numbers(&self) -> [(&'static str, u64); 14] {
         [
             ("publishes", self.publishes),
             ("acknowledged", self.acknowledged),
@@ -105,6 +107,7 @@ impl Seen {
             ("compressed", self.compressed),
             ("statuses", self.statuses),
             ("totals", self.totals),
+            ("typing", self.typing),
         ]
     }
 }

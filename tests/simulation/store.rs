@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use roomring::base::ids::{Epoch, Position, RoomName};
+use roomring::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
 use roomring::engine::record::{Record, Stretch};
 use roomring::engine::store_port::StoreRequest;
 use roomring::engine::store_port::{KeptKey, StoreEvent};
@@ -31,6 +32,8 @@ impl StoreRoom {
 /// The store of one node.
 pub struct Store {
     rooms: BTreeMap<RoomName, StoreRoom>,
+    /// By their ids.
+    sessions: BTreeMap<u128, KeptSession>,
     /// Requests in order.
     queue: VecDeque<(u64, CoreAt, StoreRequest)>,
     rng: Rng,
@@ -57,6 +60,7 @@ impl Store {
     pub fn new(profile: &Profile, node: usize) -> Self {
         Self {
             rooms: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             queue: VecDeque::new(),
             rng: Rng::salted(profile.seed, "store", node as u64),
             delay_us: profile.faults.service_delay_us.max(100),
@@ -97,6 +101,7 @@ impl Store {
                     self.append(&room, epoch, record, &mut done);
                     touched.insert(room, from);
                 }
+                StoreRequest::Ask { token, ask } => self.answer(from, token, ask, &mut done),
             }
         }
         for (room, from) in touched {
@@ -120,6 +125,26 @@ impl Store {
             let (stretch, keys) = (Stretch { head, records }, keys.collect());
             done.later.push((1, from, StoreEvent::Loaded { room, stretch, keys }));
         }
+    }
+
+    fn answer(&mut self, from: CoreAt, token: u64, ask: KeptAsk, done: &mut Done) {
+        let answer = match ask {
+            KeptAsk::SaveSession { session, kept } => {
+                self.sessions.insert(session.0, kept);
+                return;
+            }
+            KeptAsk::FindSession { .. } if self.rng.chance(self.fail) => KeptAnswer::Unavailable { retry_after_ms: 50 },
+            KeptAsk::FindSession { session } => KeptAnswer::Session(self.sessions.get(&session.0).cloned()),
+        };
+        if !self.rng.chance(self.loss) {
+            done.later.push((1, from, StoreEvent::Answered { token, answer }));
+        }
+    }
+
+    /// One of the sessions that are kept.
+    pub fn a_session(&self, pick: u64) -> Option<SessionId> {
+        let kept = self.sessions.keys().nth(pick as usize % self.sessions.len().max(1))?;
+        Some(SessionId(*kept))
     }
 
     fn append(&mut self, room: &RoomName, epoch: Epoch, record: Record, done: &mut Done) {

@@ -31,8 +31,8 @@ impl Home {
                 }
             }
             Call::Kick { room, user, from } => self.kick(&room, &user, from, effects),
-            Call::Room { .. } | Call::Rooms { .. } => {
-                debug_assert!(false, "rooms are the owner's");
+            Call::Room { .. } | Call::Rooms { .. } | Call::FindSession { .. } => {
+                debug_assert!(false, "rooms are the owner's, sessions the users'");
                 CallAnswer::Room(Answer::Refused(Refusal::new(ErrorCode::Internal, "this call is not for connections")))
             }
         }

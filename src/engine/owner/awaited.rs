@@ -8,6 +8,7 @@ use super::answer::Asker;
 use super::rooms::RoomId;
 use crate::base::ids::CoreId;
 use crate::engine::record::Record;
+use crate::engine::tokens::{TokenPart, Tokens};
 
 /// A publish given to the link.
 #[derive(Debug)]
@@ -22,19 +23,17 @@ pub(super) struct AwaitedPublish {
 #[derive(Debug)]
 pub(super) struct Awaited {
     by_token: HashMap<u64, AwaitedPublish, FixedState>,
-    /// The core's number is in the upper bits, so no two cores of a machine share a token.
-    next_token: u64,
+    tokens: Tokens,
 }
 
 impl Awaited {
     pub fn new(core: CoreId) -> Self {
-        Self { by_token: HashMap::with_hasher(FixedState::default()), next_token: u64::from(core.0) << 48 }
+        Self { by_token: HashMap::with_hasher(FixedState::default()), tokens: Tokens::new(core, TokenPart::Owner) }
     }
 
     /// Adds a publish; returns the token of its request.
     pub fn add(&mut self, publish: AwaitedPublish) -> u64 {
-        let token = self.next_token;
-        self.next_token += 1;
+        let token = self.tokens.draw();
         self.by_token.insert(token, publish);
         token
     }

@@ -236,6 +236,8 @@ impl Owner {
                 }
                 self.enter(id, effects);
             }
+            // For the user half.
+            StoreEvent::Answered { .. } => {}
         }
         self.shed(effects);
     }

@@ -1,25 +1,32 @@
-//! The user half of an engine: the users that hash to this core, wherever their connections are. Counts their
-//! connections and publishes exactly and without a lock, since each user is counted on one core. Homes ask by hops; the
-//! home on the same core asks directly on the message path. Never knows a room or a socket.
+//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Homes
+//! ask by hops; the home on the same core asks directly on the message path. Never knows a room or a socket.
+//!
+//! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core. It
+//! keeps the sessions of this core's connections (`sessions`) and waits for answers about them from the store (`asks`).
 
-pub mod sessions;
+mod asks;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::asks::Asks;
+use self::sessions::{OpenSessions, SessionAsker};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
+use crate::engine::call::CallAnswer;
 use crate::engine::hop::{ConnectRefusal, ToHome, ToOwner, ToUser};
 use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{DueKeys, SlidingWindow};
 use crate::engine::settings::Settings;
+use crate::engine::store_port::StoreRequest;
 use crate::engine::table;
 use crate::wire::protocol::{Answer, Ask, Refusal};
 
@@ -34,6 +41,10 @@ pub struct UserEffects<'a> {
     pub outbound: &'a mut Outbound,
     /// Entries are charged here.
     pub budget: &'a mut Budget,
+    /// To the store.
+    pub store: &'a mut Vec<StoreRequest>,
+    /// To those who call, by their tokens.
+    pub answers: &'a mut Vec<(u64, CallAnswer)>,
 }
 
 /// The state of one user.
@@ -54,6 +65,8 @@ pub struct Users {
     users: HashMap<UserName, KnownUser, NameHashing>,
     /// Users to look at again: their state may be empty.
     due: DueKeys<UserName>,
+    sessions: OpenSessions,
+    asks: Asks<SessionAsker>,
 }
 
 /// The core of a user, of `cores` cores.
@@ -66,8 +79,11 @@ impl Users {
     /// No users.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
-        let users = HashMap::with_hasher(secrets.tables(core, Part::User).hashing());
-        Self { settings, users, due: DueKeys::default() }
+        let mut tables = secrets.tables(core, Part::User);
+        let users = HashMap::with_hasher(tables.hashing());
+        let sessions =
+            OpenSessions::new(secrets.shown(core, Part::User), &settings.node, [tables.hashing(), tables.hashing()]);
+        Self { settings, users, due: DueKeys::default(), sessions, asks: Asks::new(core) }
     }
 
     /// Replaces the settings. Counts are kept.
@@ -167,8 +183,9 @@ impl Users {
         effects.outbound.post_to_home(conn.home, answer);
     }
 
-    /// Forgets users with empty state.
+    /// Forgets users with empty state, and asks that have waited too long.
     pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
+        self.expire_asks(effects);
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
             let Some(user) = self.due.take_due(now_us) else { break };
@@ -190,7 +207,7 @@ impl Users {
     /// When [`Users::tick`] is due, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        self.due.first_us()
+        self.due.first_us().into_iter().chain(self.asks.due_us()).min()
     }
 
     /// Number of users with state.

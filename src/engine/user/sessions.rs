@@ -1,9 +1,138 @@
-//! Sessions of users. Today only their ids, which `welcome` shows and the server does not keep. Never resumes one.
+//! Sessions: each open connection has one, whose id `welcome` shows. If there is a store, it keeps them after the
+//! connection has ended, and any core can look one up. Never resumes one.
+//!
+//! A session is written when its connection opens. If the store is far behind, it is not written: a client that returns
+//! with its id is new.
 
-use crate::engine::random::Random;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// The id of a new session.
-#[must_use]
-pub fn new_id(random: &mut Random) -> String {
-    format!("{:016x}{:016x}", random.next_u64(), random.next_u64())
+use super::{UserEffects, Users};
+use crate::base::codes::ErrorCode;
+use crate::base::ids::UserName;
+use crate::base::limits::{ASK_TIMEOUT_MS, OVERLOADED_RETRY_MS, SESSION_BYTES, SESSIONS_UNWRITTEN_MAX};
+use crate::base::time::Now;
+use crate::engine::budget::Budget;
+use crate::engine::call::CallAnswer;
+use crate::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
+use crate::engine::random::{NameHashing, Random};
+use crate::engine::settings::KeepingMode;
+use crate::engine::store_port::StoreRequest;
+use crate::engine::table;
+use crate::wire::protocol::Refusal;
+
+const OVERLOADED: Refusal = Refusal {
+    retry_after_ms: Some(OVERLOADED_RETRY_MS),
+    ..Refusal::new(ErrorCode::Overloaded, "too many sessions are being looked up")
+};
+
+fn unavailable(retry_after_ms: u64) -> Refusal {
+    Refusal {
+        retry_after_ms: Some(retry_after_ms),
+        ..Refusal::new(ErrorCode::Unavailable, "the store does not answer")
+    }
+}
+
+/// Who asks for a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionAsker {
+    /// The token of a call.
+    call: u64,
+}
+
+/// The sessions of this core's open connections. Empty where there is no store.
+#[derive(Debug)]
+pub(super) struct OpenSessions {
+    random: Random,
+    node: Arc<str>,
+    by_id: HashMap<SessionId, KeptSession, NameHashing>,
+    by_slot: HashMap<u32, SessionId, NameHashing>,
+}
+
+impl OpenSessions {
+    pub fn new(random: Random, node: &str, hashing: [NameHashing; 2]) -> Self {
+        let [by_id, by_slot] = hashing;
+        Self { random, node: node.into(), by_id: HashMap::with_hasher(by_id), by_slot: HashMap::with_hasher(by_slot) }
+    }
+
+    fn remove(&mut self, slot: u32) -> bool {
+        let Some(id) = self.by_slot.remove(&slot) else { return false };
+        self.by_id.remove(&id);
+        table::shrink(&mut self.by_slot);
+        table::shrink(&mut self.by_id);
+        true
+    }
+}
+
+impl Users {
+    /// A connection of this core has opened: begins its session.
+    pub fn open_session(
+        &mut self,
+        slot: u32,
+        user: &UserName,
+        now: Now,
+        budget: &mut Budget,
+        store: &mut Vec<StoreRequest>,
+    ) -> SessionId {
+        let session = SessionId::new(&mut self.sessions.random);
+        if self.settings.keeping == KeepingMode::None {
+            return session;
+        }
+        let kept = KeptSession { user: user.clone(), node: self.sessions.node.clone(), opened_at: now.unix_ms };
+        if store.len() < SESSIONS_UNWRITTEN_MAX {
+            let token = self.asks.token_of_unanswered();
+            store.push(StoreRequest::Ask { token, ask: KeptAsk::SaveSession { session, kept: kept.clone() } });
+        }
+        self.close_session(slot, budget);
+        budget.charge_standing(SESSION_BYTES);
+        self.sessions.by_slot.insert(slot, session);
+        self.sessions.by_id.insert(session, kept);
+        session
+    }
+
+    /// The connection is not open any more. A no-op if it has no session that is remembered here.
+    pub fn close_session(&mut self, slot: u32, budget: &mut Budget) {
+        if self.sessions.remove(slot) {
+            budget.release_standing(SESSION_BYTES);
+        }
+    }
+
+    /// Looks a session up: among those that are open on this core, else in the store. The call is answered when the store
+    /// has answered, or `unavailable` after [`ASK_TIMEOUT_MS`].
+    pub fn find_session(&mut self, session: SessionId, call: u64, effects: &mut UserEffects<'_>) {
+        let answer = match self.sessions.by_id.get(&session) {
+            Some(kept) => Ok(Some(kept.clone())),
+            None if self.settings.keeping == KeepingMode::None => Ok(None),
+            None if self.asks.is_full() || effects.budget.is_tight() => Err(OVERLOADED),
+            None => {
+                let token = self.asks.add(SessionAsker { call }, effects.now.mono_us, effects.budget);
+                effects.store.push(StoreRequest::Ask { token, ask: KeptAsk::FindSession { session } });
+                return;
+            }
+        };
+        effects.answers.push((call, CallAnswer::Session(answer)));
+    }
+
+    /// The store has answered. A no-op if nobody waits for that any more.
+    pub fn handle_answered(&mut self, token: u64, answer: KeptAnswer, effects: &mut UserEffects<'_>) {
+        let Some(SessionAsker { call }) = self.asks.take(token, effects.budget) else { return };
+        let answer = match answer {
+            KeptAnswer::Session(kept) => Ok(kept),
+            KeptAnswer::Unavailable { retry_after_ms } => Err(unavailable(retry_after_ms)),
+        };
+        effects.answers.push((call, CallAnswer::Session(answer)));
+    }
+
+    /// Answers those that have waited too long for the store.
+    pub(super) fn expire_asks(&mut self, effects: &mut UserEffects<'_>) {
+        while let Some(SessionAsker { call }) = self.asks.take_expired(effects.now.mono_us, effects.budget) {
+            effects.answers.push((call, CallAnswer::Session(Err(unavailable(ASK_TIMEOUT_MS)))));
+        }
+    }
+
+    /// Whether no service owes an answer that somebody waits for.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.asks.is_empty()
+    }
 }

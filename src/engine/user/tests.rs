@@ -1,5 +1,7 @@
 //! Tests of a user half alone, by its hops.
 
+mod sessions;
+
 use std::sync::Arc;
 
 use super::*;
@@ -29,7 +31,10 @@ impl LoneUsers {
     /// Sends a hop. Returns the hops to the home.
     fn handle(&mut self, hop: ToUser) -> Vec<ToHome> {
         let Self { users, outbound, budget, now } = self;
-        users.handle_hop(hop, &mut UserEffects { now: *now, outbound, budget });
+        users.handle_hop(
+            hop,
+            &mut UserEffects { now: *now, outbound, budget, store: &mut Vec::new(), answers: &mut Vec::new() },
+        );
         let mut told = Vec::new();
         while let Some(hop) = self.outbound.take_own() {
             match hop {
@@ -58,7 +63,7 @@ impl LoneUsers {
     fn pass(&mut self, ms: u64) {
         self.now.mono_us += ms * 1_000;
         let Self { users, outbound, budget, now } = self;
-        users.tick(&mut UserEffects { now: *now, outbound, budget });
+        users.tick(&mut UserEffects { now: *now, outbound, budget, store: &mut Vec::new(), answers: &mut Vec::new() });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whole cores that run a relay in place of the engine, driven over loopback.
 
+mod services;
 mod tls;
 
 use std::collections::HashMap;
@@ -17,11 +18,13 @@ use crate::base::time::Now;
 use crate::engine::call::{Call, CallAnswer, Whom};
 use crate::engine::hop::{Hop, ToOwner};
 use crate::engine::input::Input;
+use crate::engine::link_port::{LinkEvent, LinkRequest};
 use crate::engine::outbound::Outbound;
 use crate::engine::output::{Output, Send as SendOut};
 use crate::io::calls::Reply;
 use crate::io::lanes::Staged;
 use crate::io::listener::ListeningSockets;
+use crate::io::service_lane::{ServiceEnd, service_lanes};
 use crate::wire::form::Form;
 use crate::wire::protocol::{Ask, Publish, ReplyTo};
 use crate::wire::publication::DataKind;
@@ -148,6 +151,10 @@ impl CoreState for Relay {
             }
             Input::Drain { .. } => self.slots.values_mut().for_each(|state| state.is_leaving = true),
             Input::Call { token, .. } => output.answers.push((token, CallAnswer::Ended { count: 7, next: None })),
+            Input::Link(LinkEvent::Published { token, .. }) => {
+                let room = RoomName::new("relay").expect("valid");
+                output.link.push(LinkRequest::Read { room, after: token, count: 1 });
+            }
             Input::Peer { .. } | Input::Settings(_) | Input::Keys(_) | Input::Link(_) | Input::Store(_) => {
                 panic!("not configured")
             }
@@ -201,6 +208,8 @@ struct RunningCores {
     counters: Vec<Arc<CoreCounters>>,
     ended: mpsc::Receiver<u16>,
     ticks: Arc<AtomicU64>,
+    /// Each core answers its events by requests.
+    link: ServiceEnd<LinkRequest, LinkEvent>,
 }
 
 impl RunningCores {
@@ -214,13 +223,15 @@ impl RunningCores {
         let wakes: Vec<_> = (0..cores).map(|_| Arc::new(Wake::new().expect("an eventfd"))).collect();
         let (ends, ended) = mpsc::channel();
         let ticks = Arc::new(AtomicU64::new(0));
-        let mut running =
-            RunningCores { address: listeners.addresses[0], cores: Vec::new(), counters: Vec::new(), ended, ticks };
-        for ((lanes, wake), listeners) in Lanes::mesh(&wakes).into_iter().zip(wakes).zip(listeners.by_core) {
+        let (link, links) = service_lanes(&wakes);
+        let (address, cores_started, counters) = (listeners.addresses[0], Vec::new(), Vec::new());
+        let mut running = RunningCores { address, cores: cores_started, counters, ended, ticks, link };
+        let lanes = Lanes::mesh(&wakes).into_iter().zip(wakes).zip(links);
+        for (((lanes, wake), link), listeners) in lanes.zip(listeners.by_core) {
             let counters = Arc::new(CoreCounters::default());
             running.counters.push(counters.clone());
             let core = lanes.core();
-            let services = Services::default();
+            let services = Services { link: Some(link), ..Services::default() };
             let config = CoreConfig {
                 cpu: None,
                 slots: 256,

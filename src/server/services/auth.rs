@@ -37,7 +37,7 @@ impl Service for AuthService {
     fn connect(&self, cores: &mut CoreParts) {
         if let Some(keeper) = &self.keeper {
             cores.keys = Some(keeper.keys());
-            cores.services.keys = Some(keeper.call());
+            cores.services.iter_mut().for_each(|services| services.keys = Some(keeper.call()));
         }
     }
 

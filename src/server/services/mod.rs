@@ -20,6 +20,7 @@ use self::traces::TraceService;
 use super::config::lower::Plan;
 use super::cores::CoreParts;
 use crate::control::Observed;
+use crate::io::error::StartError;
 
 /// Time limit for a service to finish.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,12 +48,14 @@ impl ServiceThread {
         Ok(Self(services))
     }
 
-    /// What the services give to each core at its start.
-    #[must_use]
-    pub fn core_parts(&self) -> CoreParts {
-        let mut parts = CoreParts::default();
+    /// What the services give to each of so many cores at its start.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn core_parts(&self, cores: usize) -> Result<CoreParts, StartError> {
+        let mut parts = CoreParts::new(cores)?;
         self.0.iter().for_each(|service| service.connect(&mut parts));
-        parts
+        Ok(parts)
     }
 
     /// The observable state of each service, for the control address.

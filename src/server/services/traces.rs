@@ -44,7 +44,7 @@ impl Service for TraceService {
     }
 
     fn connect(&self, cores: &mut CoreParts) {
-        cores.services.spans = Some(self.queue.clone());
+        cores.services.iter_mut().for_each(|services| services.spans = Some(self.queue.clone()));
     }
 
     fn observed(&self) -> Option<Arc<dyn Observed>> {

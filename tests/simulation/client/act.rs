@@ -245,6 +245,7 @@ enum Kind {
     Leave,
     History,
     Presence,
+    Typing,
     Status,
     Ping,
     Frame,
@@ -265,6 +266,7 @@ pub fn commands(client: &mut Client, session: &mut Session, context: &mut Contex
             (5, Kind::Leave),
             (6, Kind::History),
             (4, Kind::Presence),
+            (3, Kind::Typing),
             (3, Kind::Status),
             (5, Kind::Ping),
             (3, Kind::Frame),
@@ -323,6 +325,10 @@ fn command(
             let limit = client.rng.range(1, 300);
             let body = format!("\"type\":\"presence\",\"limit\":{limit},\"room\":{name}");
             put_json(client, session, room, What::Presence(limit), true, &body, to);
+        }
+        Kind::Typing => {
+            let body = format!("\"type\":\"typing\",\"active\":{},\"room\":{name}", client.rng.chance(0.7));
+            put_json(client, session, room, What::Typing, with_id, &body, to);
         }
         Kind::Status => {
             let away = client.rng.chance(0.5);
@@ -486,7 +492,7 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
     let key = "k".repeat(200);
     let (codes, with_id, body): (&'static [&'static str], bool, String) = match client.rng.below(14) {
         0 => (&["unknown_command"], true, "\"type\":\"fly\"".into()),
-        1 => (&["unknown_command"], true, "\"type\":\"typing\",\"room\":\"lobby\",\"active\":true".into()),
+        1 => (&["unknown_command"], true, "\"type\":\"receipt\",\"room\":\"lobby\",\"kind\":\"read\",\"seq\":1".into()),
         2 => (BAD, true, "\"type\":\"join\"".into()),
         3 => (BAD, true, "\"type\":\"join\",\"room\":\"a\\u0007\"".into()),
         4 => (BAD, true, "\"type\":\"join\",\"room\":\"\"".into()),

@@ -63,6 +63,16 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
             let sound = matches!(&ask, Some(Ask { what: What::Status(away), .. }) if *away == (status == "away"));
             context.judge.check(sound, || format!("connection {conn}: status {status} answers {ask:?}"));
         }
+        Heard::TypingTold { id, room } => {
+            let Some((ask, _)) = take_id(session, id, &room, context) else { return };
+            let What::Typing = ask.what else { return wrong_reply(session, &ask, "typing", context) };
+        }
+        Heard::Typing { room, user } => {
+            let Some(scene) = scene(session, &room, context) else { return };
+            let member = session.views[scene.room].member;
+            context.judge.check(member, || format!("connection {conn} heard {user} typing in room {room}: no member"));
+            context.judge.seen.typing += 1;
+        }
         Heard::Pong { to, value } => hear_pong(session, to, value, context),
         Heard::Message { room, message } => hear_live(session, &room, &message, true, context),
         Heard::Ephemeral { room, message } => hear_live(session, &room, &message, false, context),
@@ -356,10 +366,11 @@ fn hear_error(session: &mut Session, to: To, code: &str, retry_after_ms: Option<
 fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
     let profile = context.profile;
     let settings = &profile.settings;
-    let needs_member = matches!(ask.what, What::Leave | What::Publish(_) | What::History(_) | What::Presence(_));
+    let needs_member =
+        matches!(ask.what, What::Leave | What::Publish(_) | What::History(_) | What::Presence(_) | What::Typing);
     match (&ask.what, code) {
         (What::Wrong(codes), _) if codes.contains(&code) => true,
-        (What::Wrong(_) | What::Publish(_), "rate_limited") => profile.limits_rate(true),
+        (What::Wrong(_) | What::Publish(_) | What::Typing, "rate_limited") => profile.limits_rate(true),
         (_, "rate_limited") => profile.limits_rate(false),
         (What::Wrong(_), _) => false,
         (What::Status(_) | What::Ping(_), _) => false,

@@ -63,6 +63,8 @@ pub enum What {
     History(HistoryAsk),
     /// `presence`, of so many users.
     Presence(u64),
+    /// `typing`.
+    Typing,
     /// `status`, away or not.
     Status(bool),
     /// `ping`, with the binary form's value.

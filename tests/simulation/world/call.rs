@@ -16,6 +16,9 @@ use super::{Part, World};
 /// How likely a turn has a call.
 const CHANCE: f64 = 0.02;
 
+/// How likely it asks for a session.
+const SESSION_CHANCE: f64 = 0.2;
+
 /// The most that a listing is asked for here.
 const LIMIT_MAX: u64 = 5;
 
@@ -40,6 +43,11 @@ impl World {
         let room = RoomName::new(&name).expect("rooms have valid names");
         let from = UserName::new("server").expect("valid");
         let is_owned = usize::from(owner_of(&name, self.profile.cores).0) == at.core;
+        if self.calls.chance(SESSION_CHANCE)
+            && let Some(session) = self.nodes[at.node].store.a_session(self.calls.next())
+        {
+            return Call::FindSession { session };
+        }
         match self.calls.below(7) {
             0 => Call::Rooms { from: 0, limit, order: RoomOrder::Place },
             1 => Call::Rooms { from: 0, limit, order: *self.calls.pick(&[RoomOrder::Members, RoomOrder::Rate]) },
@@ -69,6 +77,8 @@ impl World {
                     is_run && seqs.iter().all(|seq| (*first_seq..=head.seq).contains(seq))
                 }
                 CallAnswer::Ended { count, .. } => *count == 0,
+                // Whoever asks, asks for one that is kept.
+                CallAnswer::Session(found) => !matches!(found, Ok(None)),
                 CallAnswer::Room(Answer::Summary(_) | Answer::Refused(_)) => true,
                 CallAnswer::Room(Answer::Published { .. } | Answer::Typing) => false,
             };

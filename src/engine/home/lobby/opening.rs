@@ -8,7 +8,6 @@ use crate::engine::home::commands::Wanted;
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::{Marks, Phase};
-use crate::engine::user::sessions;
 use crate::wire::dialect::Dialect;
 use crate::wire::encode::encode_push;
 use crate::wire::form::Form;
@@ -64,7 +63,8 @@ impl Home {
         if echo {
             return;
         }
-        let session = sessions::new_id(&mut self.random);
+        let HomeEffects { users, budget, output, now, .. } = effects;
+        let session = users.open_session(slot, &user, *now, budget, &mut output.store).to_string();
         let welcome = Push::Welcome {
             connection: &id.to_string(),
             user: &user,

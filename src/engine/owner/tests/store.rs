@@ -49,6 +49,7 @@ impl World {
         let requests = requests.map(|request| match request {
             StoreRequest::Load { count, .. } => format!("load {count}"),
             StoreRequest::Append { record, .. } => format!("append {}", record.seq),
+            StoreRequest::Ask { .. } => panic!("the owner half asks for rooms alone"),
         });
         requests.collect()
     }

@@ -60,6 +60,7 @@ impl StoreModel {
                     StoreEvent::Failed { room, epoch, seq, retry_after_ms: 5 }
                 });
             }
+            StoreRequest::Ask { .. } => panic!("the owner half asks for rooms alone"),
         }
     }
 }
