@@ -251,7 +251,7 @@ impl Home {
         self.leave_all(slot, effects);
         let user = self.sessions.at(slot).user.clone();
         self.forget_counted(slot, user, effects);
-        effects.users.close_session(slot, effects.budget);
+        effects.users.sessions.close(slot, effects.budget);
         self.paces.forget(slot);
         self.forget_token(slot, effects);
         let session = self.sessions.at(slot);

@@ -5,47 +5,31 @@
 //! keeps the sessions of this core's connections (`sessions`) and waits for answers about them from the store (`asks`).
 
 mod asks;
-mod sessions;
+mod effects;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::asks::Asks;
-use self::sessions::{OpenSessions, SessionAsker};
+pub use self::effects::UserEffects;
+use self::sessions::Sessions;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
-use crate::engine::call::CallAnswer;
 use crate::engine::hop::{ConnectRefusal, ToHome, ToOwner, ToUser};
-use crate::engine::outbound::Outbound;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{DueKeys, SlidingWindow};
 use crate::engine::settings::Settings;
-use crate::engine::store_port::StoreRequest;
 use crate::engine::table;
 use crate::wire::protocol::{Answer, Ask, Refusal};
 
 /// Error text for a publish over the limit of its user.
 pub const OVER_MESSAGE_RATE: &str = "message rate limit exceeded for this user";
-
-/// The parts of the engine that the user half acts through, borrowed for one call.
-pub struct UserEffects<'a> {
-    /// The current time.
-    pub now: Now,
-    /// Hops out.
-    pub outbound: &'a mut Outbound,
-    /// Entries are charged here.
-    pub budget: &'a mut Budget,
-    /// To the store.
-    pub store: &'a mut Vec<StoreRequest>,
-    /// To those who call, by their tokens.
-    pub answers: &'a mut Vec<(u64, CallAnswer)>,
-}
 
 /// The state of one user.
 #[derive(Debug, Default)]
@@ -65,8 +49,8 @@ pub struct Users {
     users: HashMap<UserName, KnownUser, NameHashing>,
     /// Users to look at again: their state may be empty.
     due: DueKeys<UserName>,
-    sessions: OpenSessions,
-    asks: Asks<SessionAsker>,
+    /// Of this core's connections.
+    pub sessions: Sessions,
 }
 
 /// The core of a user, of `cores` cores.
@@ -81,9 +65,8 @@ impl Users {
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
         let mut tables = secrets.tables(core, Part::User);
         let users = HashMap::with_hasher(tables.hashing());
-        let sessions =
-            OpenSessions::new(secrets.shown(core, Part::User), &settings.node, [tables.hashing(), tables.hashing()]);
-        Self { settings, users, due: DueKeys::default(), sessions, asks: Asks::new(core) }
+        let sessions = Sessions::new(&settings, core, secrets.shown(core, Part::User), &mut tables);
+        Self { settings, users, due: DueKeys::default(), sessions }
     }
 
     /// Replaces the settings. Counts are kept.
@@ -185,7 +168,7 @@ impl Users {
 
     /// Forgets users with empty state, and asks that have waited too long.
     pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
-        self.expire_asks(effects);
+        self.sessions.tick(effects);
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
             let Some(user) = self.due.take_due(now_us) else { break };
@@ -207,7 +190,7 @@ impl Users {
     /// When [`Users::tick`] is due, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        self.due.first_us().into_iter().chain(self.asks.due_us()).min()
+        self.due.first_us().into_iter().chain(self.sessions.next_tick_us()).min()
     }
 
     /// Number of users with state.

@@ -7,16 +7,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{UserEffects, Users};
+use super::asks::Asks;
+use super::effects::UserEffects;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::UserName;
+use crate::base::ids::{CoreId, UserName};
 use crate::base::limits::{ASK_TIMEOUT_MS, OVERLOADED_RETRY_MS, SESSION_BYTES, SESSIONS_UNWRITTEN_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
 use crate::engine::call::CallAnswer;
 use crate::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
-use crate::engine::random::{NameHashing, Random};
-use crate::engine::settings::KeepingMode;
+use crate::engine::random::{NameHashing, Random, TableKeys};
+use crate::engine::settings::{KeepingMode, Settings};
 use crate::engine::store_port::StoreRequest;
 use crate::engine::table;
 use crate::wire::protocol::Refusal;
@@ -35,38 +36,39 @@ fn unavailable(retry_after_ms: u64) -> Refusal {
 
 /// Who asks for a session.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SessionAsker {
+struct SessionAsker {
     /// The token of a call.
     call: u64,
 }
 
-/// The sessions of this core's open connections. Empty where there is no store.
+/// The sessions of one core. Without a store nothing is remembered.
 #[derive(Debug)]
-pub(super) struct OpenSessions {
+pub struct Sessions {
     random: Random,
+    /// Whether there is a store.
+    are_kept: bool,
     node: Arc<str>,
+    /// Of open connections.
     by_id: HashMap<SessionId, KeptSession, NameHashing>,
     by_slot: HashMap<u32, SessionId, NameHashing>,
+    asks: Asks<SessionAsker>,
 }
 
-impl OpenSessions {
-    pub fn new(random: Random, node: &str, hashing: [NameHashing; 2]) -> Self {
-        let [by_id, by_slot] = hashing;
-        Self { random, node: node.into(), by_id: HashMap::with_hasher(by_id), by_slot: HashMap::with_hasher(by_slot) }
+impl Sessions {
+    /// No sessions.
+    pub(super) fn new(settings: &Settings, core: CoreId, random: Random, tables: &mut TableKeys) -> Self {
+        Self {
+            random,
+            are_kept: settings.keeping != KeepingMode::None,
+            node: settings.node.as_str().into(),
+            by_id: HashMap::with_hasher(tables.hashing()),
+            by_slot: HashMap::with_hasher(tables.hashing()),
+            asks: Asks::new(core),
+        }
     }
 
-    fn remove(&mut self, slot: u32) -> bool {
-        let Some(id) = self.by_slot.remove(&slot) else { return false };
-        self.by_id.remove(&id);
-        table::shrink(&mut self.by_slot);
-        table::shrink(&mut self.by_id);
-        true
-    }
-}
-
-impl Users {
     /// A connection of this core has opened: begins its session.
-    pub fn open_session(
+    pub fn open(
         &mut self,
         slot: u32,
         user: &UserName,
@@ -74,35 +76,37 @@ impl Users {
         budget: &mut Budget,
         store: &mut Vec<StoreRequest>,
     ) -> SessionId {
-        let session = SessionId::new(&mut self.sessions.random);
-        if self.settings.keeping == KeepingMode::None {
+        let session = SessionId::new(&mut self.random);
+        if !self.are_kept {
             return session;
         }
-        let kept = KeptSession { user: user.clone(), node: self.sessions.node.clone(), opened_at: now.unix_ms };
+        let kept = KeptSession { user: user.clone(), node: self.node.clone(), opened_at: now.unix_ms };
         if store.len() < SESSIONS_UNWRITTEN_MAX {
             let token = self.asks.token_of_unanswered();
             store.push(StoreRequest::Ask { token, ask: KeptAsk::SaveSession { session, kept: kept.clone() } });
         }
-        self.close_session(slot, budget);
         budget.charge_standing(SESSION_BYTES);
-        self.sessions.by_slot.insert(slot, session);
-        self.sessions.by_id.insert(session, kept);
+        let earlier = self.by_slot.insert(slot, session);
+        debug_assert!(earlier.is_none(), "a slot has one connection at a time");
+        self.by_id.insert(session, kept);
         session
     }
 
     /// The connection is not open any more. A no-op if it has no session that is remembered here.
-    pub fn close_session(&mut self, slot: u32, budget: &mut Budget) {
-        if self.sessions.remove(slot) {
-            budget.release_standing(SESSION_BYTES);
-        }
+    pub fn close(&mut self, slot: u32, budget: &mut Budget) {
+        let Some(id) = self.by_slot.remove(&slot) else { return };
+        self.by_id.remove(&id);
+        table::shrink(&mut self.by_slot);
+        table::shrink(&mut self.by_id);
+        budget.release_standing(SESSION_BYTES);
     }
 
     /// Looks a session up: among those that are open on this core, else in the store. The call is answered when the store
     /// has answered, or `unavailable` after [`ASK_TIMEOUT_MS`].
-    pub fn find_session(&mut self, session: SessionId, call: u64, effects: &mut UserEffects<'_>) {
-        let answer = match self.sessions.by_id.get(&session) {
+    pub fn find(&mut self, session: SessionId, call: u64, effects: &mut UserEffects<'_>) {
+        let answer = match self.by_id.get(&session) {
             Some(kept) => Ok(Some(kept.clone())),
-            None if self.settings.keeping == KeepingMode::None => Ok(None),
+            None if !self.are_kept => Ok(None),
             None if self.asks.is_full() || effects.budget.is_tight() => Err(OVERLOADED),
             None => {
                 let token = self.asks.add(SessionAsker { call }, effects.now.mono_us, effects.budget);
@@ -124,10 +128,15 @@ impl Users {
     }
 
     /// Answers those that have waited too long for the store.
-    pub(super) fn expire_asks(&mut self, effects: &mut UserEffects<'_>) {
+    pub(super) fn tick(&mut self, effects: &mut UserEffects<'_>) {
         while let Some(SessionAsker { call }) = self.asks.take_expired(effects.now.mono_us, effects.budget) {
             effects.answers.push((call, CallAnswer::Session(Err(unavailable(ASK_TIMEOUT_MS)))));
         }
+    }
+
+    /// When `tick` is wanted next, monotonic microseconds.
+    pub(super) fn next_tick_us(&self) -> Option<u64> {
+        self.asks.due_us()
     }
 
     /// Whether no service owes an answer that somebody waits for.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::hop::Hop;
+use crate::engine::outbound::Outbound;
 use crate::engine::rates::Rate;
 use crate::engine::settings::Limits;
 

@@ -64,7 +64,7 @@ impl Home {
             return;
         }
         let HomeEffects { users, budget, output, now, .. } = effects;
-        let session = users.open_session(slot, &user, *now, budget, &mut output.store).to_string();
+        let session = users.sessions.open(slot, &user, *now, budget, &mut output.store).to_string();
         let welcome = Push::Welcome {
             connection: &id.to_string(),
             user: &user,
