@@ -35,7 +35,7 @@ fn json_publish_of_objects(bencher: Bencher<'_, '_>, size: usize) {
     parse_json(bencher, &format!(r#"{{"type":"publish","id":7,"room":"{ROOM}","key":"k-1","data":{data}}}"#));
 }
 
-/// A join that continues from a position.
+/// A join that recovers from a position.
 #[divan::bench]
 fn json_join(bencher: Bencher<'_, '_>) {
     let position = r#""last_received_seq":1234567,"epoch":"0123456789abcdef""#;
@@ -64,7 +64,7 @@ fn binary_publish(bencher: Bencher<'_, '_>, size: usize) {
     parse_binary(bencher, &message);
 }
 
-/// A join that continues from a position.
+/// A join that recovers from a position.
 #[divan::bench]
 fn binary_join_from(bencher: Bencher<'_, '_>) {
     let mut message = command_op::JOIN_FROM.to_le_bytes().to_vec();

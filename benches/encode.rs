@@ -22,13 +22,13 @@ fn main() {
     divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// Data written in JSON, for members who read JSON.
+/// Data written in JSON, for members that read JSON.
 #[divan::bench(args = SIZES)]
 fn publication_json(bencher: Bencher<'_, '_>, size: usize) {
     publication(bencher, DataKind::Json, Form::Json.into(), size);
 }
 
-/// Data written in binary, for members who read binary.
+/// Data written in binary, for members that read binary.
 #[divan::bench(args = SIZES)]
 fn publication_binary(bencher: Bencher<'_, '_>, size: usize) {
     publication(bencher, DataKind::Binary, Form::Binary.into(), size);

@@ -1,5 +1,5 @@
-//! The engines' own cost of fan-out, with the kernel left out: publishes to one room, by members, by payload, and by how
-//! many of the members are connected to another core than the one that owns the room. `cargo bench --bench fanout`.
+//! Cost of fan-out in the engines, without the kernel: publishes to one room, by members, by payload, and by the
+//! percentage of members connected to a core other than the owner. `cargo bench --bench fanout`.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn members(bencher: Bencher<'_, '_>, members: u32) {
     publish(bencher, Rig::new(1, members, 128), members, 1);
 }
 
-/// Sixteen publishes in one turn: what waits for a member goes in one send.
+/// Sixteen publishes in one turn: each member gets them in one send.
 #[divan::bench(args = [10, 100, 1_000])]
 fn members_burst_of_16(bencher: Bencher<'_, '_>, members: u32) {
     publish(bencher, Rig::new(1, members, 128), members, 16);
@@ -33,8 +33,8 @@ fn payload(bencher: Bencher<'_, '_>, payload: usize) {
     publish(bencher, Rig::new(1, 100, payload), 100, 1);
 }
 
-/// One publish to 100 members of which so many percent are connected to another core; both cores' work, through the real
-/// lanes, on one thread. The publisher is on the owner's core, but where all are away.
+/// One publish to 100 members, by the percentage connected to another core. Measures both cores, through the real
+/// lanes, on one thread. The publisher is on the owner's core, unless all are away.
 #[divan::bench(args = [0, 25, 50, 100])]
 fn percent_on_another_core(bencher: Bencher<'_, '_>, percent: u32) {
     across(bencher, 100, percent, 1);
@@ -57,9 +57,9 @@ fn across(bencher: Bencher<'_, '_>, members: u32, percent: u32, publishes: u32) 
     publish(bencher, Rig::of(Shape { cores: 2, members, away, ..Shape::default() }), members, publishes);
 }
 
-/// So many publishes in one turn, each to all members.
+/// Publishes in one turn, each to all members.
 fn publish(bencher: Bencher<'_, '_>, mut rig: Rig, members: u32, publishes: u32) {
-    // Until history is full and no table grows any more.
+    // Until history is full and no table grows.
     let before = rig.deliveries();
     (0..150).for_each(|_| assert!(rig.publish(0, 1) > 0));
     assert_eq!(rig.deliveries() - before, 150 * u64::from(members), "everyone is a member");

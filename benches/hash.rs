@@ -1,5 +1,5 @@
-//! Names into numbers: where a room is placed, and how a room is found among many, by the hash in use (SipHash-1-3) and by
-//! one that is faster and no match for those who choose the names. `cargo bench --bench hash`.
+//! Hashes names: the placement of a room, and the look-up of a room among many, with the hash in use (SipHash-1-3) and
+//! with a faster one that does not withstand chosen names. `cargo bench --bench hash`.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -14,18 +14,18 @@ use roomring::engine::random::{NameHashing, Part, Secrets};
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// Bytes of a name; 128 is the longest.
+/// Bytes of a name. The maximum is 128.
 const LENGTHS: [usize; 4] = [8, 16, 32, 128];
 
-/// Lookups in one measured call: the same names each time, spread over the table, so that what they touch is cached.
+/// Lookups in one measured call: the same names each time, spread over the table, so that their memory is cached.
 const LOOKUPS: usize = 1_000;
 
 fn main() {
-    // Enough for the clock, however cold the first call is.
+    // Enough for the clock, even if the first call is cold.
     divan::Divan::default().sample_size(64).min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// Which core owns a room.
+/// The owner core of a room.
 #[divan::bench(args = LENGTHS)]
 fn placement(bencher: Bencher<'_, '_>, length: usize) {
     let name = "r".repeat(length);
@@ -44,20 +44,20 @@ fn foldhash(bencher: Bencher<'_, '_>, length: usize) {
     hash(bencher, &foldhash::fast::RandomState::default(), length);
 }
 
-/// A room found by its name among so many; items are lookups.
+/// Finds a room by name among many. Items are lookups.
 #[divan::bench(args = [100, 10_000, 1_000_000])]
 fn find_by_siphash(bencher: Bencher<'_, '_>, rooms: usize) {
     find(bencher, rooms, hashing());
 }
 
-/// The same by the faster hash.
+/// The same with the faster hash.
 #[divan::bench(args = [100, 10_000, 1_000_000])]
 fn find_by_foldhash(bencher: Bencher<'_, '_>, rooms: usize) {
     find(bencher, rooms, foldhash::fast::RandomState::default());
 }
 
-/// As many names as a connection's rate allows it to join in half a minute, made a table of; items are names. Chosen: they
-/// share 10 bits of their hash under a key that is not the table's.
+/// Makes a table of as many names as a connection's rate allows it to join in half a minute. Items are names. Chosen
+/// names share 10 bits of their hash under a key that is not the table's.
 #[divan::bench(args = ["random", "chosen"])]
 fn insert_25_600_names(bencher: Bencher<'_, '_>, names: &str) {
     let known = Secrets::from(2).tables(CoreId(0), Part::Owner).hashing();
@@ -84,7 +84,7 @@ fn find(bencher: Bencher<'_, '_>, rooms: usize, state: impl BuildHasher) {
     let name = |index: usize| format!("room-{index:08}");
     let mut table = HashMap::with_capacity_and_hasher(rooms, state);
     table.extend((0..rooms).map(|index| (RoomName::new(&name(index)).expect("valid"), index)));
-    // A step that has no divisor in common with any of the sizes: every room comes up.
+    // The step is coprime to all sizes, so every room is looked up.
     let wanted: Vec<String> = (0..LOOKUPS).map(|index| name(index * 7_919 % rooms)).collect();
     bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
         wanted

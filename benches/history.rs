@@ -1,5 +1,5 @@
-//! What a room's history costs, through an engine: a publish that is kept, a page that is read, a client that recovers.
-//! Bytes of commands and replies are part of it, as in the server. `cargo bench --bench history`.
+//! Cost of a room's history, through an engine: a publish that is kept, a page that is read, a client that recovers.
+//! Includes the bytes of commands and replies, as in the server. `cargo bench --bench history`.
 
 mod support;
 
@@ -11,22 +11,22 @@ use support::{Rig, Shape, text_frame};
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// The most messages that a room of the benches holds.
+/// The maximum number of messages that a room of the benches holds.
 const HELD: usize = 10_000;
 
 fn main() {
     divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// A publish to a room that holds so many messages, the oldest of which goes; beside none (0), this is the cost of
-/// keeping one. Nobody gets it but the publisher.
+/// A publish to a room that holds this many messages and drops the oldest. The difference to none (0) is the cost of
+/// keeping one. Only the publisher gets an answer.
 #[divan::bench(args = [0, 100, 10_000])]
 fn append(bencher: Bencher<'_, '_>, held: usize) {
     let mut rig = filled(held, held);
     bencher.bench_local(|| rig.publish(0, 1));
 }
 
-/// The newest so many messages; items are messages.
+/// A page of the newest messages. Items are messages.
 #[divan::bench(args = [1, 10, 100, 300])]
 fn page(bencher: Bencher<'_, '_>, limit: u32) {
     let mut rig = filled(HELD, HELD);
@@ -35,7 +35,7 @@ fn page(bencher: Bencher<'_, '_>, limit: u32) {
     bencher.counter(ItemsCount::new(limit)).bench_local(|| rig.command(0, &command));
 }
 
-/// So many messages from the middle of what is held; items are messages.
+/// A page from the middle of the held messages. Items are messages.
 #[divan::bench(args = [1, 10, 100, 300])]
 fn page_in_the_middle(bencher: Bencher<'_, '_>, limit: u32) {
     let mut rig = filled(HELD, HELD);
@@ -46,7 +46,7 @@ fn page_in_the_middle(bencher: Bencher<'_, '_>, limit: u32) {
     bencher.counter(ItemsCount::new(limit)).bench_local(|| rig.command(0, &command));
 }
 
-/// A join that continues from a position so many messages back; items are messages.
+/// A join that recovers this many messages. Items are messages.
 #[divan::bench(args = [0, 10, 100, 1_000])]
 fn recover(bencher: Bencher<'_, '_>, missed: usize) {
     let mut rig = filled(HELD, HELD);

@@ -1,5 +1,6 @@
-//! The lanes between two cores, on two threads that do nothing else: the way of a hop there and back, a stream of
-//! batches, and what it costs when the other core sleeps; and the lanes between a core and a service. Needs two free CPUs. `cargo bench --bench lane`.
+//! The lanes between two cores, on two threads that do nothing else: the round trip of a hop, a stream of batches, and
+//! the cost of waking the other core. Also the lanes between a core and a service. Needs two free CPUs.
+//! `cargo bench --bench lane`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,22 +20,22 @@ use roomring::io::wake::{Sleep, Wake};
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// Batches under way in a stream.
+/// Batches in flight in a stream.
 const WINDOW: usize = 32;
 
-/// Looks at an empty lane before the thread lets others have its CPU: for hosts with fewer CPUs than this needs.
+/// Number of times that a thread polls an empty lane before it yields its CPU, for hosts with fewer than two free CPUs.
 const LOOKS: usize = 20_000;
 
 fn main() {
     divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// One batch of so many hops to the other core and back, both awake; items are hops, each of which goes two ways.
+/// One batch of hops to the other core and back, both awake. Items are hops, each of which makes a round trip.
 #[divan::bench(args = [1, 16, 256])]
 fn there_and_back(bencher: Bencher<'_, '_>, hops: usize) {
     let mut near = Near::new(false);
     let mut batch = batch(hops);
-    // The other thread has begun once something has come back.
+    // Once something has come back, the other thread has started.
     near.send(std::mem::take(&mut batch));
     batch = near.receive();
     bencher.counter(ItemsCount::new(hops)).bench_local(|| {
@@ -43,7 +44,7 @@ fn there_and_back(bencher: Bencher<'_, '_>, hops: usize) {
     });
 }
 
-/// The same in a stream of 32 batches under way: what one more batch costs.
+/// The same in a stream of 32 batches in flight: the cost of one more batch.
 #[divan::bench(args = [1, 16, 256])]
 fn stream(bencher: Bencher<'_, '_>, hops: usize) {
     let mut near = Near::new(false);
@@ -56,12 +57,12 @@ fn stream(bencher: Bencher<'_, '_>, hops: usize) {
     });
 }
 
-/// One hop there and back where the other core sleeps until it is woken.
+/// One hop and back, while the other core sleeps until it is woken.
 #[divan::bench(sample_size = 1, sample_count = 1_000)]
 fn there_and_back_asleep(bencher: Bencher<'_, '_>) {
     let mut near = Near::new(true);
     let mut batch = batch(1);
-    // Between two samples the other core gets the time to fall asleep.
+    // Between two samples the other core has time to fall asleep.
     bencher.with_inputs(|| thread::sleep(Duration::from_micros(100))).bench_local_values(|()| {
         near.send(std::mem::take(&mut batch));
         batch = near.receive();
@@ -111,7 +112,7 @@ fn batch(hops: usize) -> Vec<Hop> {
     (0..hops).map(|_| hop()).collect()
 }
 
-/// What is staged for the one other core.
+/// The hops staged for the other core.
 #[derive(Default)]
 struct Stage(Vec<Hop>);
 
@@ -150,7 +151,7 @@ impl End {
     }
 }
 
-/// This thread's end; the other one sends back what it gets.
+/// This thread's end. The other one sends back what it receives.
 struct Near {
     end: End,
     far: Option<JoinHandle<()>>,
@@ -203,7 +204,7 @@ impl Drop for Near {
     }
 }
 
-/// What comes within so many looks.
+/// The hops received within this many polls.
 fn take(lanes: &mut Lanes, looks: usize) -> Option<Vec<Hop>> {
     for _ in 0..looks {
         if let Some(batch) = lanes.try_take() {
@@ -214,7 +215,7 @@ fn take(lanes: &mut Lanes, looks: usize) -> Option<Vec<Hop>> {
     None
 }
 
-/// Sleeps until something is sent to this core, in the way of a core.
+/// Sleeps until something is sent to this core, as a core does.
 fn sleep(wake: &Wake, lanes: &Lanes, stop: &AtomicBool) {
     wake.clear_bell();
     wake.fall_asleep(Sleep::Executor);

@@ -1,7 +1,6 @@
-//! Fan-out end to end: real cores with their rings, TCP over loopback, and clients that do no more than read. Deliveries
-//! per second, and allocations per delivery of everything that runs in this process (the clients allocate nothing). How a
-//! server fares beside others is `loadtest`'s to tell; this shows what a change does to the whole path.
-//! `cargo bench --bench loopback`.
+//! Fan-out end to end: real cores with their rings, TCP over loopback, and clients that only read. Measures deliveries
+//! per second, and allocations per delivery in this process (the clients allocate nothing). Shows the effect of a
+//! change on the whole path; `loadtest` compares servers. `cargo bench --bench loopback`.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -28,16 +27,16 @@ use support::{Shape, settings, text_frame};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Deliveries before those that are measured: tables and buffers have found their size.
+/// Deliveries before the measured ones, so that tables and buffers have grown.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 const MEASURED: Duration = Duration::from_secs(2);
 
-/// A client's buffer: several of the largest frames.
+/// Size of a client's buffer: several of the largest frames.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 fn main() {
-    // As other benches are chosen: by a part of the name.
+    // Chosen like other benches: by a part of the name.
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     if !filters.is_empty() && !filters.iter().any(|filter| "loopback".contains(filter.as_str())) {
         return;
@@ -68,7 +67,7 @@ struct Measured {
     allocations_per_delivery: f64,
 }
 
-/// One room; its members connect to whichever core the kernel picks.
+/// One room. Its members connect to the cores that the kernel picks.
 fn measure(shape: &Shape, in_flight: usize) -> Measured {
     let server = Server::start(shape);
     let mut clients: Vec<Client> = (0..shape.members).map(|_| Client::join(server.address)).collect();
@@ -95,7 +94,7 @@ fn measure(shape: &Shape, in_flight: usize) -> Measured {
     }
 }
 
-/// Cores that serve; ended when dropped.
+/// Running cores. They stop when dropped.
 struct Server {
     address: SocketAddr,
     handles: Vec<CoreHandle>,
@@ -146,7 +145,7 @@ impl Drop for Server {
 /// A member of the room.
 struct Client {
     stream: TcpStream,
-    /// What has come of the next frames: the first `held` bytes.
+    /// Bytes received of the next frames: the first `held` bytes.
     buffer: Vec<u8>,
     held: usize,
 }
@@ -169,7 +168,7 @@ impl Client {
         client
     }
 
-    /// Byte by byte: what follows the head is the first frame.
+    /// Byte by byte, since the first frame follows the head.
     fn skip_head(&mut self) -> io::Result<()> {
         let (mut last, mut byte) = ([0; 4], [0; 1]);
         while &last != b"\r\n\r\n" {
@@ -180,12 +179,12 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for so many publications.
+    /// Waits for this many publications.
     fn receive(&mut self, publications: usize) {
         self.receive_of(publications, r#"{"type":"message""#);
     }
 
-    /// Waits for so many messages, all of which begin with `start`.
+    /// Waits for this many messages, all of which must start with `start`.
     fn receive_of(&mut self, messages: usize, start: &str) {
         let mut missing = messages;
         while missing > 0 {
@@ -194,7 +193,7 @@ impl Client {
             self.held += count;
             let mut used = 0;
             while let Some((header, payload)) = whole_frame(&self.buffer[used..self.held]) {
-                // A run is too short for a heartbeat that nobody answers to matter.
+                // A run is too short for an unanswered ping to matter.
                 let is_control = self.buffer[used] & 0x08 != 0;
                 let end = used + header + payload;
                 let message = &self.buffer[used + header..end];
@@ -210,7 +209,7 @@ impl Client {
     }
 }
 
-/// The lengths of header and payload, if `bytes` begin with a whole frame of a server (RFC 6455 section 5.2).
+/// The lengths of header and payload, if `bytes` start with a whole frame of a server (RFC 6455 section 5.2).
 fn whole_frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (header, payload) = match bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),

@@ -1,5 +1,5 @@
-//! What waits for connections: queueing one frame for many, handing out sends, and what the policies for slow readers do
-//! with a full outbox. `cargo bench --bench outbox`.
+//! Outboxes: queueing one frame for many connections, making sends, and the policies for slow consumers with a full
+//! outbox. `cargo bench --bench outbox`.
 
 use std::time::Duration;
 
@@ -24,42 +24,42 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 const BYTES_MAX: usize = 1 << 20;
 
-/// Ticks after which nobody has patience with a send that was not taken.
+/// Ticks after which any send in flight makes its connection slow.
 const PATIENCE_TICKS: u32 = 100;
 
 fn main() {
     divan::Divan::default().min_time(Duration::from_millis(100)).config_with_args().main();
 }
 
-/// One frame queued for so many connections, handed out and taken by the kernel; items are connections.
+/// One frame queued for many connections, sent and taken by the kernel. Items are connections.
 #[divan::bench(args = [1, 10, 100, 1_000, 10_000])]
 fn deliver(bencher: Bencher<'_, '_>, connections: u32) {
     let mut rig = Rig::new(connections);
     bencher.counter(ItemsCount::new(connections)).bench_local(|| rig.deliver(1));
 }
 
-/// Sixteen frames, which go out as one send each, made once for all; items are frames × connections.
+/// Sixteen frames, merged once and sent to each connection in one send. Items are frames × connections.
 #[divan::bench(args = [1, 10, 100, 1_000])]
 fn deliver_16_at_once(bencher: Bencher<'_, '_>, connections: u32) {
     let mut rig = Rig::new(connections);
     bencher.counter(ItemsCount::new(connections * 16)).bench_local(|| rig.deliver(16));
 }
 
-/// Policy `skip`: a message for a reader that is stuck with a full outbox of so many messages.
+/// Policy `skip`: a message for a stalled reader with a full outbox of this many messages.
 #[divan::bench(args = [16, 256, 4_096])]
 fn stuck_skip(bencher: Bencher<'_, '_>, messages: usize) {
     let mut stuck = Stuck::new(messages);
     bencher.bench_local(|| stuck.push(SlowPolicy::Skip));
 }
 
-/// Policy `latest`: the same; all that waited is told by one gap.
+/// Policy `latest`: the same; one gap replaces all queued messages.
 #[divan::bench(args = [16, 256, 4_096])]
 fn stuck_latest(bencher: Bencher<'_, '_>, messages: usize) {
     let mut stuck = Stuck::new(messages);
     bencher.bench_local(|| stuck.push(SlowPolicy::Latest));
 }
 
-/// Policy `disconnect`: a full outbox of so many messages is let go; items are messages.
+/// Policy `disconnect`: a full outbox of this many messages is dropped. Items are messages.
 #[divan::bench(args = [16, 256, 4_096])]
 fn stuck_disconnect(bencher: Bencher<'_, '_>, messages: usize) {
     bencher
@@ -68,7 +68,7 @@ fn stuck_disconnect(bencher: Bencher<'_, '_>, messages: usize) {
         .bench_local_refs(|stuck| stuck.rig.outboxes.clear(0, &mut stuck.rig.budget));
 }
 
-/// Outboxes, and what a kernel that takes everything at once gives back.
+/// Outboxes, with a kernel that takes everything at once.
 struct Rig {
     outboxes: Outboxes,
     budget: Budget,
@@ -94,7 +94,7 @@ impl Rig {
             frame: server_frame(Opcode::Text, &[b'x'; 128]),
             seq: 0,
         };
-        // The first ones grow the tables.
+        // The first runs grow the tables.
         (0..16).for_each(|_| rig.deliver(16));
         rig
     }
@@ -126,7 +126,7 @@ impl Rig {
     }
 }
 
-/// Everyone reads plain JSON.
+/// Every connection reads plain JSON.
 struct Plain;
 
 impl Encoder for Plain {
@@ -139,7 +139,7 @@ impl Encoder for Plain {
     }
 }
 
-/// One connection that reads nothing any more, with a full outbox.
+/// One stalled connection with a full outbox.
 struct Stuck {
     rig: Rig,
     room: RoomName,
@@ -153,7 +153,7 @@ impl Stuck {
         let mut stuck = Stuck { rig, room: RoomName::new("lobby").expect("valid") };
         let first = stuck.rig.message();
         stuck.rig.outboxes.push(0, first, &mut stuck.rig.budget);
-        // Under way, for good.
+        // In flight forever.
         stuck.rig.flush();
         (0..PATIENCE_TICKS).for_each(|_| stuck.rig.outboxes.tick());
         for _ in 0..messages {
@@ -162,7 +162,7 @@ impl Stuck {
         stuck
     }
 
-    /// What a room's message does that finds the outbox as it is. How many messages were dropped.
+    /// Queues a room's message in the outbox as it is. Returns the number of messages dropped.
     fn push(&mut self, policy: SlowPolicy) -> u64 {
         let message = self.rig.message();
         let Rig { outboxes, budget, behind, slots, .. } = &mut self.rig;

@@ -1,4 +1,4 @@
-//! What TLS costs a core beside the kernel's work: the server's part of a handshake, a send, a receive.
+//! Cost of TLS on a core apart from the kernel's work: the server's part of a handshake, a send, a receive.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -82,7 +82,7 @@ fn output(client: &mut ClientConnection) -> Vec<u8> {
     out
 }
 
-/// One receive of the server's and all that follows from it.
+/// One receive by the server and everything that follows from it.
 fn receive(tls: &mut Tls, bytes: &mut [u8], wire: &mut Wire) {
     tls.take(Input::Received { slot: 0, bytes }, &mut |_, _| false);
     while tls.step(&mut |_, _| false) {}
@@ -167,7 +167,7 @@ fn receive_200(bencher: Bencher<'_, '_>, version: &'static SupportedProtocolVers
         client.writer().write_all(&[7; 200]).expect("it has room");
         output(&mut client)
     };
-    // One at a time: each record is the next of its connection.
+    // One at a time, since each record is the next of its connection.
     bencher.with_inputs(input).input_counter(|_| BytesCount::new(200_usize)).bench_local_values(|mut record| {
         tls.take(Input::Received { slot: 0, bytes: &mut record }, &mut |_, input| {
             black_box(input);

@@ -1,5 +1,5 @@
-//! What it costs a core to verify a token at an upgrade or a refresh, by algorithm, and to refuse one.
-//! `cargo bench --bench tokens`.
+//! Cost on a core of verifying a token at an upgrade or a refresh, by algorithm, and of refusing one. `cargo bench
+//! --bench tokens`.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn verified(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench_local(|| drop(black_box(keys.verify(black_box(&token), NOW_MS))));
 }
 
-/// A signature of the right length that is wrong: what a flood of forged tokens costs.
+/// A wrong signature of the right length: the cost of forged tokens.
 #[divan::bench(args = ALGORITHMS)]
 fn forged(bencher: Bencher<'_, '_>, name: &str) {
     let Case { token, keys } = case(name);
@@ -91,14 +91,14 @@ fn forged(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench_local(|| drop(black_box(keys.verify(black_box(&forged), NOW_MS))));
 }
 
-/// Refused before any signature is computed.
+/// Refused before any signature is checked.
 #[divan::bench]
 fn no_token(bencher: Bencher<'_, '_>) {
     let Case { keys, .. } = case("HS256");
     bencher.bench_local(|| drop(black_box(keys.verify(black_box("not.a.token"), NOW_MS))));
 }
 
-/// Whether a publish is allowed, with as many patterns.
+/// Checks whether a publish is permitted, by number of patterns.
 #[divan::bench(args = [1, 8, 64])]
 fn allowed(bencher: Bencher<'_, '_>, patterns: usize) {
     let rooms: Vec<String> = (0..patterns).map(|number| format!("room:{number}:*")).collect();

@@ -49,7 +49,7 @@ fn naive(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// Runs `unmask` on `size` bytes that begin `start` bytes after a boundary of 64. The same bytes serve every time, because
+/// Runs `unmask` on `size` bytes that start `start` bytes after a boundary of 64. The same bytes are reused, because
 /// masking twice restores them.
 fn run(bencher: Bencher<'_, '_>, start: usize, size: usize, mut unmask: impl FnMut(&mut [u8])) {
     let mut buffer = vec![b'x'; size + 64 + start];

@@ -3,83 +3,131 @@
 //! # One picture
 //!
 //! ```text
-//! clients ──► core 0: glommio executor ── pump ── ring (io_uring) ── Engine { home half, owner half }
+//! clients ──► core 0: glommio executor ── pump ── ring (io_uring) ── Engine { home, owner, user, limiter }
 //! clients ──► core 1: the same …                     ▲ lanes: one bounded channel into each core, hops batched per turn ▼
 //!              …                                      core n
-//!                        service thread (tokio, current_thread): control address (/api, /metrics), signals
+//!                        service thread (tokio, current_thread): control address, token keys, certificates, traces
 //! ```
 //!
-//! - A **core** is a pinned thread with one glommio executor, one io_uring for its sockets and one
-//!   [`engine::Engine`]. It accepts its own connections (`SO_REUSEPORT`); nothing is shared on the message path.
-//! - A connection's **home** is the core that holds its socket. A room's **owner** is the core that its name hashes to
-//!   ([`engine::placement`]). A room has two halves: the owner's `room` (numbering, history, presence, which cores
-//!   listen) and an `audience` (the local members) on every core that has members.
-//! - What connections of several cores share in limits (addresses, users, the server as a whole) is counted on the one core
-//!   that the key hashes to ([`engine::limiter`]); what one connection may do, beside it. How many WebSockets are open in
-//!   the process is one shared number ([`base::places`]), touched when one opens and when it ends.
-//! - Cores speak by **hops** ([`engine::hop`]) over bounded **lanes** ([`io`]). A hop to a room of the same core is the
-//!   same hop, handled at once: there is one path, however many cores there are.
-//! - The **service thread** does what is not on the message path. It never blocks a core; a core never waits for it. What
-//!   the control address asks of rooms and connections are calls ([`engine::call`]): inputs of an engine like any other,
-//!   bounded in each turn; a publish by the server takes the same way through the room's owner as a member's.
+//! - A **core** is a pinned thread with one glommio executor, one io_uring for its sockets and one [`engine::Engine`].
+//!   It accepts its own connections (`SO_REUSEPORT`). Cores share nothing on the message path.
+//! - The **home** of a connection is the core that holds its socket. The **owner** of a room is the core that its name
+//!   hashes to ([`engine::placement`]). The owner holds the `room`: numbering, history, presence, and the list of cores
+//!   with members. Every core with members holds an `audience`: the members on that core.
+//! - Cores send each other **hops** ([`engine::hop`]) over bounded **lanes** ([`io::lanes`]). A hop to the same core is
+//!   handled at once. There is one path, however many cores there are.
+//! - The **service thread** does all work off the message path. It never blocks a core, and a core never waits for it.
+//!   The control address reaches rooms and connections by calls ([`engine::call`]): inputs like any other, bounded per
+//!   turn. A publish by the server passes through the room's owner, as a member's does.
+//!
+//! # Parts of an engine
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`engine::home`] | the connections of this core: the handshake (`lobby/`), sessions, tokens, audiences, outboxes |
+//! | [`engine::owner`] | the rooms that hash to this core |
+//! | [`engine::user`] | the users that hash to this core: their connections, publish rates and sessions |
+//! | [`engine::limiter`] | the addresses that hash to this core, and on core 0 the upgrade rate of the whole server |
+//!
+//! The parts send each other hops, on one core or between two. A limit of one connection is counted in its home. The
+//! number of open WebSockets in the process is one shared counter ([`base::places`]), changed when a WebSocket opens
+//! and when it ends.
+//!
+//! A room has a numbering and a keeping, chosen independently. *Numbering*: by the room itself, or by the link that
+//! joins several machines. *Keeping*: in memory only, or in the store as well, with the publisher answered before or
+//! after the commit. The engine speaks to the link through [`engine::link_port`] and to the store through
+//! [`engine::store_port`]; both carry the [`engine::record`]. The user half keeps sessions in the store
+//! ([`engine::kept`]). Requests and events use bounded lanes ([`io::service_lane`]). The simulation in `tests/` tests the
+//! engine's rules for link and store. The server has neither yet.
 //!
 //! # The path of one message
 //!
-//! 1. [`io`]: bytes arrive in a buffer of the core's ring; the pump hands them to [`engine::Engine::handle`], less a trusted
-//!    proxy's header ([`io::proxy_header`]) and decrypted by [`io::tls`] where clients speak so.
-//! 2. [`wire`]: the frame is unmasked in place, the command decoded; `data` stays the bytes that the client wrote.
-//! 3. [`engine::home`]: the membership is checked; the data is copied once, into a `Publish` hop to the room's owner.
-//! 4. [`io`]: all hops of one turn to one core go in one channel send; that core is woken only if it sleeps.
-//! 5. [`engine::owner`]: the next seq (or the link's, or after the store's commit), one encoding per form in use, history.
-//! 6. One `Deliver` hop per core that listens, never per member.
-//! 7. [`engine::home`]: one tight loop over the audience puts a reference to the frame into each
+//! 1. [`io`]: bytes arrive in a buffer of the core's ring. [`io::tls`] decrypts them, and [`io::proxy_header`] removes
+//!    the header of a trusted proxy. The pump passes the rest to [`engine::Engine::handle`].
+//! 2. [`wire`]: the frame is unmasked in place and the command decoded. `data` stays the bytes that the client wrote.
+//! 3. [`engine::home`]: checks membership and limits, copies the data once, and sends an `Ask` hop to the room's owner.
+//! 4. [`io`]: sends all hops of one turn to one core in one channel send, and wakes that core only if it sleeps.
+//! 5. [`engine::owner`]: takes the next seq (from the link, if that numbers; delivers after the commit, if the store
+//!    must have it first), encodes once per form in use, and appends to history.
+//! 6. [`engine::owner`]: sends one `Deliver` hop to each core with members, never one per member.
+//! 7. [`engine::home`]: in one loop over the audience, puts a reference to the frame into each
 //!    [outbox](engine::outbox).
-//! 8. At the end of the turn each connection with something to say gets one send, made once for all members who wait
-//!    for the same frames; all sends of the turn go to the kernel in one submission.
+//! 8. [`engine::Engine::finish_turn`]: makes one send for each connection with queued frames. Members with the same
+//!    queue share the gathered bytes. All sends of the turn go to the kernel in one submission.
 //!
-//! A turn is synchronous: inputs in, the engine runs, outputs out. No borrow of the engine lives across an await, there
+//! A turn is synchronous: inputs in, the engine runs, outputs out. No borrow of the engine lives across an await. There
 //! is no task per connection, and no lock.
+//!
+//! A numbered message takes nine shapes from the socket to the flush:
+//!
+//! | shape | defined in | is |
+//! |---|---|---|
+//! | `Ask` | `wire/protocol.rs` | the publish as a form reads it from the socket; its data is copied out of the receive buffer |
+//! | `Post` | `engine/owner/publish.rs` | the publish with its publisher and its time of arrival |
+//! | `Record` | `engine/record.rs` | the numbered publish, not encoded; the link and the store keep it |
+//! | `Content` | `wire/publication.rs` | a borrowed view, which each form writes as a message |
+//! | `Publication` | `wire/publication.rs` | finished frames in each form, kept in history and shared by reference |
+//! | `Delivery` | `engine/hop.rs` | the publication and its compressed frames: the hop to a home, and its entry in the audience until the messages of the turn are queued |
+//! | `Outgoing` | `engine/outbox.rs` | the bytes of one form with their seq, to be queued |
+//! | `Frame` | `engine/outbox/items.rs` | the same bytes, counted by reference and queued in outboxes |
+//! | `Send` | `engine/output.rs` | the gathered frames of one connection: one write |
+//!
+//! An ephemeral message is neither numbered nor kept: it goes from `Post` to `Content`, and its frames from there to
+//! `Outgoing`.
 //!
 //! # Floors
 //!
-//! A file imports only from floors below its own; `tests/floors` keeps this true.
+//! A file imports only from floors below its own. `tests/floors` checks this.
 //!
 //! | floor | holds |
 //! |---|---|
 //! | [`base`] | words and numbers: ids, limits, codes, counters, time as values |
-//! | [`wire`] | bytes <-> values: frames, messages, handshake, both forms |
+//! | [`wire`] | bytes <-> values: frames, messages, handshake, forms, dialects, compression |
 //! | [`engine`] | one core's whole state, sans-IO and deterministic |
 //! | [`io`] | the only floor with glommio, io_uring, clocks, sockets |
 //! | [`control`] | `/api`, `/stats`, `/metrics`, `/health`, `/ready`, the export of traces |
-//! | [`server`] | configuration, command line, boot, drain, doctor |
+//! | [`server`] | configuration, command line, boot, services, drain, doctor |
 //!
-//! # What keeps it true
+//! # Where to add something
 //!
-//! - **Order**: whatever must stay ordered rides one lane. `joined` with its messages and the live messages after it leave
-//!   the owner by the same lane, so join, recovery and live delivery have no hole and need no reordering.
-//! - **Bounds**: every queue has one ([`base::limits`], configuration), and every hop says what happens when its lane is
-//!   full and who repairs that. Who is present is told as the newest state ([`engine::news`]): what a full lane or outbox
-//!   did not take is made good later, and never closes anybody. What outsiders can make grow is charged to a memory budget
-//!   at what it takes ([`engine::budget`]): `tests/charges` holds the charges to an allocator's count, and the greedy
-//!   clients of `tests/process` hold a server's resident memory to its budget.
-//! - **Slow** is who has not taken what was offered: an outbox over its bound is judged only when the kernel has not taken
-//!   the send under way for a second ([`engine::outbox`]). What is more than a queue takes waits in backlogs by room, and
-//!   goes out at the pace of its reader; so does what a join brings. A turn ends when it has taken so much, so that what
-//!   it queues goes out first.
-//! - **Failures** are of four kinds: refusal (an error reply; the connection stays), disconnect (a close code), transient
-//!   (link, store: retried), bug (an assertion ends the process rather than serve wrong data; clients recover by position).
-//! - **Seams**: a publish can be numbered by a link between machines and acknowledged after a store's commit
-//!   ([`engine::input`], [`engine::output`]), and the user half keeps sessions in the store ([`engine::kept`]). Requests
-//!   and events go over bounded lanes ([`io::service_lane`]). The engine's rules for link and store are held by the
-//!   simulation in `tests/`; the server offers neither yet.
-//! - **Tokens** are verified on the core that has the connection, with an immutable set of keys ([`engine::access`]) that
-//!   the service thread renews ([`server::auth`]). A token that no key fits waits for the next set; signature checks are
-//!   weighed in the limits of connections and addresses. What tokens allow stands beside the sessions, in tables that are
-//!   empty in mode `open`.
-//! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs) comes
-//!   from a cryptographic generator ([`engine::random`]); tables that hold what outsiders choose, and the placement of names
-//!   on cores, have keys that follow from other secrets of the process.
-//! - `unsafe` stands in `io/ring` (the ring, its buffers, the blocks that addresses are written to) only.
+//! - **A room command** (`typing` is an example): its `Ask` and `Answer` in `wire/protocol.rs`; how JSON reads and
+//!   writes them in `wire/json/read.rs` and `wire/json/write.rs`; one arm in `engine/owner/room.rs`; its state and
+//!   rules in a file of `engine/owner/room/`. An operation in a file of `control/operations/` offers it to the server's
+//!   API.
+//! - **A form** ([`wire::form`]): a folder beside `wire/json` and `wire/binary`, a variant of `Form`, and an entry in
+//!   each table of forms.
+//! - **A dialect** ([`wire::dialect`]): an entry in `DIALECTS`: its subprotocol, its form, how it reads commands, and
+//!   whether its connections identify their user by the upgrade or by their first message.
+//! - **An operation of the control address**: a file of `control/operations/`, which knows no HTTP. Its `list` adds the
+//!   operation to a `Catalogue`, which each protocol of the control address implements.
+//! - **A service**: a file of `server/services/` that implements `Service`, and a line in the list of its `mod.rs`.
+//!
+//! # Rules
+//!
+//! - **Order**: messages that must stay in order use one lane. `joined` with its messages and the live messages after
+//!   it leave the owner by the same lane. So join, recovery and live delivery have no hole, and need no reordering.
+//! - **Bounds**: every queue has a bound ([`base::limits`], configuration). Every hop documents what happens when its
+//!   lane is full, and who repairs that. Presence is sent as the newest state ([`engine::news`]): a change that a full
+//!   lane or outbox did not take is sent later, and never closes a connection.
+//! - **Memory**: everything that clients can make grow is charged to a memory budget at its real size
+//!   ([`engine::budget`]). `tests/charges` compares the charges with an allocator's count. The greedy clients in
+//!   `tests/process` check that a server's resident memory stays within its budget.
+//! - **Slow consumers**: a connection is slow if its outbox is over its bound and the kernel has not taken the send in
+//!   flight for a second ([`engine::outbox`]). What exceeds a queue, and the messages of a join, wait in a backlog per
+//!   room and go out as the client reads. A turn has a bound on what it takes in, so that its output is sent before
+//!   more is queued.
+//! - **Failures** are of four kinds: refusal (an error reply; the connection stays), disconnect (a close code),
+//!   transient (link, store: retried), bug (an assertion ends the process rather than serve wrong data; clients recover
+//!   by position).
+//! - **Tokens** are verified on the connection's core with an immutable set of keys ([`engine::access`]), which the
+//!   service thread renews ([`server::auth`]). A token that no key fits waits for the next set. Signature checks count
+//!   in the limits of connections and addresses. The permissions of tokens are kept beside the sessions, in tables that
+//!   are empty in mode `open`.
+//! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs)
+//!   comes from a cryptographic generator ([`engine::random`]). Hash tables of names from clients, and the placement of
+//!   names on cores, use keys derived from separate secrets of the process.
+//! - `unsafe` is allowed only in `io/ring.rs` and `io/ring/`: the ring, its buffers, and the blocks that hold
+//!   addresses.
 
 pub mod base;
 pub mod control;

@@ -1,4 +1,4 @@
-//! A delivery allocates nothing: what a publish allocates does not depend on how many members it reaches.
+//! A delivery allocates nothing: the allocations of a publish do not depend on the number of members.
 
 #[path = "../benches/support/mod.rs"]
 mod support;

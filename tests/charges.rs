@@ -1,5 +1,5 @@
-//! What outsiders make an engine hold is charged to its memory budget at what it takes: constants of `base::limits` are
-//! held here to what an allocator counts.
+//! Everything that clients make an engine hold is charged to its memory budget at its real size: compares the constants
+//! of `base::limits` with an allocator's count.
 
 #[path = "../benches/support/mod.rs"]
 mod support;
@@ -17,12 +17,12 @@ use roomring::engine::rates::Rate;
 use roomring::engine::settings::Settings;
 use support::{Shape, text_frame};
 
-/// The most that may be held for each 100 bytes charged. Tables that have just doubled are half empty.
+/// Maximum bytes held for each 100 bytes charged. Tables that have just doubled are half empty.
 const HELD_PERCENT_MAX: i64 = 100;
-/// The least: what is charged far too high would turn clients away for nothing.
+/// Minimum: too high a charge would refuse clients without need.
 const HELD_PERCENT_MIN: i64 = 35;
 
-/// One engine, whose sends the kernel takes at once.
+/// One engine. The kernel takes its sends at once.
 struct One {
     engine: Engine,
     output: Output,
@@ -58,7 +58,7 @@ impl One {
                 self.handle(Input::Sent { slot: send.slot });
             }
         }
-        // What the floors above take.
+        // Takes the rest of the output, as the floors above do.
         self.output = Output::default();
     }
 
@@ -82,7 +82,7 @@ impl One {
         self.say(slot, &format!(r#"{{"type":"join","room":"{room}"}}"#));
     }
 
-    /// Time passes; every tick that is wanted in it comes.
+    /// Advances time, with every tick that is due.
     fn pass(&mut self, ms: u64) {
         let end_us = self.now.mono_us + ms * 1_000;
         while let Some(due_us) = self.engine.next_tick_us(self.now).filter(|due_us| *due_us <= end_us) {
@@ -101,7 +101,7 @@ impl One {
         self.counters.refused.get() + self.counters.errors.get()
     }
 
-    /// Does something; holds what it has added to what was charged for it.
+    /// Performs an action, and compares the bytes that it added with the bytes charged.
     #[track_caller]
     fn hold(&mut self, what: &str, mut act: impl FnMut(&mut One)) {
         let before = self.charged();
@@ -140,7 +140,7 @@ fn rooms_of_their_own() {
         for slot in 0..300 {
             (0..128).for_each(|room| one.join(slot, &format!("room-{slot}-{room}")));
         }
-        // The members have been told who is there.
+        // Presence news has been sent to the members.
         one.pass(1_000);
     });
 }

@@ -1,5 +1,5 @@
-//! A dialect of its own, whose connections identify themselves by their first message: what a further protocol needs to be
-//! spoken, shown on an engine that is driven by hand.
+//! A dialect of its own whose connections identify themselves by their first message: shows what a further protocol
+//! needs, on an engine run by hand.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use roomring::wire::handshake::ForwardedHeader;
 use roomring::wire::protocol::{Ask, BadRequest, Command, Publish, ReplyTo, Request};
 use roomring::wire::publication::DataKind;
 
-/// Lines of words: `hello <user>` first, then `join <room>` and `say <room> <JSON>`.
+/// Lines of text: first `hello <user>`, then `join <room>` and `say <room> <JSON>`.
 static DIALECTS_AND_LINES: [Dialect; 3] = [
     DIALECTS[0],
     DIALECTS[1],
@@ -118,7 +118,7 @@ impl Driven {
         self.engine.handle(self.now, input, &mut self.output);
     }
 
-    /// What each slot is sent in answer to the bytes of one.
+    /// Sends bytes from one slot. Returns the bytes sent to each slot in answer.
     fn receive(&mut self, slot: u32, bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
         self.handle(Input::Received { slot, bytes: &mut bytes.to_vec() });
         self.engine.finish_turn(self.now, &mut self.output);
@@ -127,7 +127,7 @@ impl Driven {
         sends.into_iter().map(|send| (send.slot, send.bytes.to_vec())).collect()
     }
 
-    /// The messages of an answer, each with its slot; of a close frame its code.
+    /// The messages of an answer, each with its slot; of a close frame, its code.
     fn say(&mut self, slot: u32, line: &str) -> Vec<(u32, String)> {
         let mut heard = Vec::new();
         for (slot, bytes) in self.receive(slot, &client_frame(Opcode::Text, line.as_bytes(), [1, 2, 3, 4])) {
@@ -166,7 +166,7 @@ fn a_connection_says_who_it_is_and_then_speaks() {
     let [(0, welcome)] = &driven.say(0, "hello ann")[..] else { panic!("one welcome") };
     assert!(welcome.contains(r#""type":"welcome""#) && welcome.contains(r#""user":"ann""#), "{welcome}");
     driven.say(0, "join lobby");
-    // One that speaks another dialect is in the same room.
+    // A connection with another dialect is in the same room.
     assert!(driven.upgrade(1, "roomring.v1.json").contains("welcome"));
     driven.say(1, r#"{"type":"join","room":"lobby"}"#);
     let heard = driven.say(0, r#"say lobby {"text":"hi"}"#);

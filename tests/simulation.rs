@@ -1,5 +1,5 @@
-//! Seeded simulation: whole engines, nodes and clients under one scheduler with virtual time, with faults, and checks at
-//! every message. One thread, no sockets, no sleeping.
+//! Seeded simulation: whole engines, nodes and clients under one scheduler with virtual time and faults. Every message
+//! is checked. One thread, no sockets, no sleeping.
 //!
 //! `SIM_SEED=mode:seed` with the test `replay` runs one seed (`memory`, `linked`, `durable`, `behind` or `linked-kept`), `SIM_SEEDS=n` runs more
 //! seeds of each mode, `SIM_FIRST=n` begins at another one.
@@ -72,13 +72,13 @@ fn equal_seeds_give_equal_runs() {
     }
 }
 
-/// Thousands of clients join, publish, vanish and recover; in the end every counter is back at zero.
+/// Thousands of clients join, publish, vanish and recover. At the end every counter must be back at zero.
 #[test]
 fn soak() {
     runner::run_each(&[Profile::soak(runner::first_seed(), 2_000)]);
 }
 
-/// Each defect that is put into the world on purpose makes a run fail: the checks can fail.
+/// Each deliberate defect makes a run fail, so the checks can fail.
 #[test]
 fn every_defect_is_caught() {
     for canary in Canary::ALL {
@@ -94,12 +94,12 @@ fn every_defect_is_caught() {
             }
         }
         println!("{canary:?}: {caught} of {sung} caught, {by_checks} by checks");
-        // Now and then nobody is left to see it: the last member has gone, or its connection ends before the answer.
+        // Sometimes no client is left to see it: the last member has gone, or its connection ends before the answer.
         assert!(sung >= 10 && caught * 10 >= sung * 8, "{canary:?}: {caught} of {sung} caught");
     }
 }
 
-/// One seed, named by `SIM_SEED`.
+/// One seed, given by `SIM_SEED`.
 #[test]
 fn replay() {
     if let Ok(text) = std::env::var("SIM_SEED") {

@@ -1,4 +1,4 @@
-//! What an idle connection costs under TLS: the layer holds rustls's state and no buffer.
+//! The memory of an idle connection under TLS: the layer holds rustls's state and no buffer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Carrier for Wire {
     }
 }
 
-/// Lets a new client handshake, ask and be answered; then it is idle.
+/// A new client handshakes, sends a request and receives the answer; then it is idle.
 fn connect(tls: &mut Tls, slot: u32, config: &Arc<ClientConfig>) {
     let name = ServerName::try_from("localhost").expect("valid");
     let mut client = ClientConnection::new(config.clone(), name).expect("a valid configuration");
@@ -66,7 +66,7 @@ fn connect(tls: &mut Tls, slot: u32, config: &Arc<ClientConfig>) {
     tls.take(Input::Sent { slot }, &mut |_, _| false);
 }
 
-/// Lets a new client begin its handshake and go silent.
+/// A new client starts its handshake and goes silent.
 fn begin(tls: &mut Tls, slot: u32, hello: &[u8]) {
     let mut wire = Wire::default();
     tls.take(Input::Accepted { slot, peer: IpAddr::from([192, 0, 2, 1]) }, &mut |_, _| false);
@@ -92,13 +92,13 @@ fn an_idle_connection_holds_no_buffer() {
     let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let server = server.expect("the provider has both").with_no_client_auth();
     let server = Arc::new(server.with_single_cert(vec![made.cert.der().clone()], key).expect("they belong together"));
-    // None is freed before the end: what is resident shows only what is new.
+    // None is freed before the end, so a change of resident memory is from new connections.
     let mut kept = Vec::new();
     for version in [&TLS12, &TLS13] {
         let client = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]);
         let client = Arc::new(client.expect("known").with_root_certificates(roots.clone()).with_no_client_auth());
         let mut tls = Tls::new(server.clone(), Arc::default());
-        // What is made once is made.
+        // Memory allocated once is allocated now.
         connect(&mut tls, 0, &client);
         let resident = resident_bytes();
         let counted =

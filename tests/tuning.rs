@@ -1,5 +1,5 @@
-//! The files of `tuning/` are accepted by the programs that they are written for. Tests of the doctor check that both want
-//! the same values.
+//! The files of `tuning/` are accepted by the programs that they are written for. Tests of the doctor check that both
+//! want the same values.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Whether there is such a program on this host.
+/// Whether this host has a program.
 fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
@@ -99,7 +99,7 @@ fn the_unit_says_what_the_server_needs() {
     }
 }
 
-/// A sandbox that hides /proc or /sys would leave the server to guess its CPUs and memory.
+/// With a sandbox that hides /proc or /sys, the server would have to guess its CPUs and memory.
 #[test]
 fn the_units_sandbox_leaves_the_server_what_it_reads() {
     let unit = read(&folder().join("systemd/roomring.service"));
@@ -109,7 +109,7 @@ fn the_units_sandbox_leaves_the_server_what_it_reads() {
     }
 }
 
-/// Systemd hands over listening TCP sockets, to the unit of the same name.
+/// Systemd passes listening TCP sockets to the unit of the same name.
 #[test]
 fn the_socket_unit_is_for_the_server() {
     let settings = settings(&read(&folder().join("systemd/roomring.socket")));
@@ -122,7 +122,7 @@ fn the_socket_unit_is_for_the_server() {
     assert!(conf.contains(&format!("net.core.somaxconn = {}", get("Backlog").expect("set"))), "the same backlog");
 }
 
-/// Checked by systemd itself, where it is installed.
+/// Checked by systemd itself, if it is installed.
 #[test]
 fn systemd_takes_the_unit() {
     let unit = read(&folder().join("systemd/roomring.service"));
@@ -274,7 +274,7 @@ fn prometheus_takes_every_alert_and_each_fires_when_it_should() {
     }
 }
 
-/// Every `expr` below a value, as Grafana sends it.
+/// Every `expr` at any depth of a value, as Grafana sends it.
 fn expressions(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(fields) => {
@@ -304,7 +304,7 @@ fn prometheus_takes_every_expression_of_the_dashboard() {
     let mut all = Vec::new();
     expressions(&dashboard, &mut all);
     assert!(all.len() > 40, "they were found: {}", all.len());
-    // As rules, in JSON, which is YAML too.
+    // As rules, in JSON, which is valid YAML.
     let rules: Vec<_> = all
         .iter()
         .enumerate()

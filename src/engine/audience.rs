@@ -1,5 +1,4 @@
-//! The home half of a room: its members among this core's connections. Never numbers and never keeps messages, which is the
-//! owner's part.
+//! The members of a room on this core. Never numbers or keeps messages; the owner does that.
 
 use std::collections::HashMap;
 
@@ -21,23 +20,23 @@ pub struct Audience {
     pub room: RoomName,
     /// The core that owns the room.
     pub owner: CoreId,
-    /// Identifies this audience in outboxes. Unlike the index, it is not reused, so that messages queued for a connection
-    /// that has left the room are never taken for another room's.
+    /// Identifies this audience in outboxes. Unlike the index, it is never reused, so messages queued for a connection
+    /// that has left the room are never mistaken for another room's.
     pub stream: u32,
     /// The policy for a member's full outbox.
     pub slow_policy: SlowPolicy,
     /// Number of the last message delivered here; the next one is one higher. `None` until the first `Joined`.
     pub last_seq: Option<Seq>,
-    /// Publications of this turn that are not in the members' outboxes yet: those of one turn are put there together.
-    /// Bounded by what one send takes.
+    /// Publications of this turn that are not in the members' outboxes yet. They are queued together. Bounded by the
+    /// size of one send.
     pub pending: Vec<Delivery>,
-    /// Bytes of the frames pending.
+    /// Bytes of the frames in `pending`.
     pub pending_bytes: usize,
-    /// News that members (by their slots) have missed; `None` if every member has all news.
+    /// News that members (by slot) have missed. `None` if every member has all news.
     pub missed: Option<Box<Missed<u32>>>,
-    /// Slots of the members who read each form without compression.
+    /// Slots of the members that read each form without compression.
     plain: [Vec<u32>; Form::COUNT],
-    /// Slots of the members who read each of the compressed readings, while there are any.
+    /// Slots of the members for each compressed reading. `None` while there are none.
     compressed: Option<Box<[Vec<u32>; Reading::COMPRESSED.len()]>>,
     /// Memberships in any state.
     memberships: u32,
@@ -61,7 +60,7 @@ impl Audience {
         }
     }
 
-    /// The readings that members may have, those without compression first.
+    /// All readings that members may have, those without compression first.
     pub fn readings(&self) -> impl Iterator<Item = Reading> + use<> {
         let compressed: &[Reading] = if self.compressed.is_some() { &Reading::COMPRESSED } else { &[] };
         Reading::PLAIN.iter().chain(compressed).copied()
@@ -80,7 +79,7 @@ impl Audience {
         (members.len() - 1) as u32
     }
 
-    /// Removes the member at `place`. The last member moves to that place: returns its slot, if another member has moved.
+    /// Removes the member at `place`. The last member takes that place: returns its slot, if a member has moved.
     pub fn remove(&mut self, place: u32, reading: Reading) -> Option<u32> {
         let members = self.members_mut(reading);
         members.swap_remove(place as usize);
@@ -119,7 +118,7 @@ impl Audiences {
         self.by_room.get(room).copied()
     }
 
-    /// The audience at an index that a membership refers to.
+    /// The audience at the index held by a membership.
     #[must_use]
     pub fn at(&self, index: u32) -> &Audience {
         self.audiences[index as usize].as_deref().expect("a membership refers to it")
@@ -137,7 +136,7 @@ impl Audiences {
         self.audiences[index as usize].as_deref_mut().expect("a membership refers to it")
     }
 
-    /// Adds a membership of a room, and creates the room's audience for its first one.
+    /// Adds a membership of a room. Creates the room's audience for the first one.
     pub fn enter(&mut self, room: &RoomName, owner: CoreId, slow_policy: SlowPolicy, budget: &mut Budget) -> u32 {
         let index = self.find(room).unwrap_or_else(|| {
             budget.charge_standing(AUDIENCE_BYTES + room.len());
@@ -148,7 +147,7 @@ impl Audiences {
         index
     }
 
-    /// Removes a membership, and the audience with its last one.
+    /// Removes a membership. Removes the audience with the last one.
     pub fn exit(&mut self, index: u32, budget: &mut Budget) {
         budget.release_standing(MEMBERSHIP_BYTES);
         let audience = self.at_mut(index);
@@ -229,7 +228,7 @@ mod tests {
         indices.into_iter().for_each(|index| audiences.exit(index, &mut budget));
         assert_eq!((audiences.audiences.capacity(), audiences.free.capacity(), budget.used()), (0, 0, 0));
         assert!(audiences.by_room.capacity() <= 2 * PLACES_KEPT, "{}", audiences.by_room.capacity());
-        assert!(!audiences.is_at(4_000, stream), "its place is gone");
+        assert!(!audiences.is_at(4_000, stream), "the place of the audience is freed");
     }
 
     #[test]

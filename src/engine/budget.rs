@@ -1,24 +1,24 @@
-//! One core's share of the memory budget: what outsiders can make grow is charged here. Says whether it is used up; what
-//! goes first is decided by whoever holds it.
+//! One core's share of the memory budget. Everything that clients can make grow is charged here. Reports whether it is
+//! used up; the callers decide what to free.
 //!
-//! Three kinds are told apart. What *stands* stays until its owner lets go of it: connections, rooms, memberships, users,
-//! idempotency keys, numberings. *History* gives way to it. What *passes* is freed by itself or by shedding: queued
-//! frames, partial messages, hops. Standing things are refused where they and history would leave nothing to what
-//! passes ([`Budget::is_tight`]), so that shedding always helps.
+//! There are three kinds of charge. *Standing* bytes stay until their owner releases them: connections, rooms,
+//! memberships, users, idempotency keys, numberings. *History* is dropped to make room for them. *Passing* bytes are
+//! freed by themselves or by shedding: queued frames, partial messages, hops. New standing things are refused before
+//! they and history use the share of passing bytes ([`Budget::is_tight`]), so shedding always helps.
 
-/// The part of the budget (one in so many) that standing things leave to what passes.
+/// The share of the budget left to passing bytes: one in this many parts.
 const RESERVE_DIVISOR: u64 = 8;
 
-/// The budget is nearly used up when less than one in so many parts of what passing things may take is left.
+/// The budget is nearly used up when less than one in this many parts of the passing bytes' share is left.
 const NEAR_DIVISOR: u64 = 4;
 
 /// Bytes charged against a bound.
 #[derive(Debug)]
 pub struct Budget {
     used: u64,
-    /// The part of `used` that stands.
+    /// Standing bytes among `used`.
     standing: u64,
-    /// The part of `used` that is history.
+    /// History bytes among `used`.
     history: u64,
     max: u64,
 }
@@ -35,50 +35,50 @@ impl Budget {
         self.max = max;
     }
 
-    /// Charges what passes.
+    /// Charges passing bytes.
     pub fn charge(&mut self, bytes: usize) {
         self.used += bytes as u64;
     }
 
-    /// Gives back what was charged before.
+    /// Releases passing bytes charged before.
     pub fn release(&mut self, bytes: usize) {
         debug_assert!(self.used >= bytes as u64, "released more than was charged");
         self.used = self.used.saturating_sub(bytes as u64);
     }
 
-    /// Charges what stands.
+    /// Charges standing bytes.
     pub fn charge_standing(&mut self, bytes: usize) {
         self.charge(bytes);
         self.standing += bytes as u64;
     }
 
-    /// Gives back what was charged as standing before.
+    /// Releases standing bytes charged before.
     pub fn release_standing(&mut self, bytes: usize) {
         self.release(bytes);
-        debug_assert!(self.standing >= bytes as u64, "released more than stands");
+        debug_assert!(self.standing >= bytes as u64, "released more than was charged as standing");
         self.standing = self.standing.saturating_sub(bytes as u64);
     }
 
-    /// Charges history.
+    /// Charges history bytes.
     pub fn charge_history(&mut self, bytes: usize) {
         self.charge(bytes);
         self.history += bytes as u64;
     }
 
-    /// Gives back what was charged as history before.
+    /// Releases history bytes charged before.
     pub fn release_history(&mut self, bytes: usize) {
         self.release(bytes);
-        debug_assert!(self.history >= bytes as u64, "released more than is history");
+        debug_assert!(self.history >= bytes as u64, "released more than was charged as history");
         self.history = self.history.saturating_sub(bytes as u64);
     }
 
-    /// Bytes charged.
+    /// All bytes charged.
     #[must_use]
     pub const fn used(&self) -> u64 {
         self.used
     }
 
-    /// The part of them that stands.
+    /// Standing bytes charged.
     #[must_use]
     pub const fn standing(&self) -> u64 {
         self.standing
@@ -90,19 +90,19 @@ impl Budget {
         self.used > self.max
     }
 
-    /// Whether nothing more that stands may be added. Those who read slowly keep nobody out: they are shed.
+    /// Whether nothing standing may be added. Slow readers do not cause this: they are shed.
     #[must_use]
     pub const fn is_tight(&self) -> bool {
         self.standing + self.history > self.standing_max() || self.is_over()
     }
 
-    /// The most that what stands and history may take together.
+    /// The maximum of standing and history bytes together.
     #[must_use]
     pub const fn standing_max(&self) -> u64 {
         self.max - self.max / RESERVE_DIVISOR
     }
 
-    /// Whether most of what standing things and history leave is used: there is no more patience with slow readers.
+    /// Whether passing bytes have used most of their share: slow readers get less time.
     #[must_use]
     pub const fn is_near(&self) -> bool {
         let lasting = self.standing + self.history;
@@ -127,7 +127,7 @@ mod tests {
         budget.charge_standing(600);
         budget.charge_history(100);
         budget.charge(100);
-        assert!(!budget.is_tight() && !budget.is_over(), "what passes keeps nobody out");
+        assert!(!budget.is_tight() && !budget.is_over(), "passing bytes refuse no one");
         budget.charge(1);
         assert!(budget.is_tight() && budget.is_over());
         budget.release(101);

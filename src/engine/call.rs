@@ -1,9 +1,10 @@
-//! What the control address asks of one core, and what it is told. Values only; who asks is known by a token.
+//! Calls from the control address to one core, and their answers. Values only. A token identifies the caller.
 //!
-//! No call keeps a core for long: a listing looks at [`CALL_SCAN_MAX`] places in one turn and tells where to go on, and
-//! what it ends is bounded by [`CALL_ENDS_MAX`]. The asker goes on by calling again. Every call is answered exactly once,
-//! most of them in their own turn; one for a room that the link or the store has to open, for a publish that they have
-//! to take, or for a session that the store has to find, is answered when they have, under the bounds of the commands that wait for the same.
+//! No call keeps a core busy for long. A listing looks at [`CALL_SCAN_MAX`] places in one turn, and its answer says
+//! where to continue. A call that ends connections is bounded by [`CALL_ENDS_MAX`]. The caller continues with another
+//! call. Every call is answered exactly once, most of them in their own turn. A call that waits for the link or the
+//! store (to open a room, take a publish, or find a session) is answered when they have answered, under the bounds of
+//! commands that wait for the same.
 //!
 //! [`CALL_SCAN_MAX`]: crate::base::limits::CALL_SCAN_MAX
 //! [`CALL_ENDS_MAX`]: crate::base::limits::CALL_ENDS_MAX
@@ -16,39 +17,40 @@ use crate::base::ids::{ConnId, RoomName, UserName};
 use crate::wire::form::Form;
 use crate::wire::protocol::{Answer, Ask, Refusal, RoomSummary};
 
-/// A question to one core, or something for it to do.
+/// A call to one core.
 #[derive(Clone, Debug)]
 pub enum Call {
-    /// For the owner half: about one room. Sent to the core that owns it; any other knows no such room.
+    /// For the owner half: one request to a room. Sent to the core that owns the room; any other core knows no such
+    /// room.
     Room {
         /// Which room.
         room: RoomName,
-        /// In whose name.
+        /// The user in whose name it is asked.
         from: UserName,
-        /// What. A publish needs no membership and makes a room that is not there, so that whoever joins later finds it in
-        /// the history.
+        /// The request. A publish needs no membership, and creates the room if it does not exist, so that later members
+        /// find the message in the history.
         ask: Ask,
     },
-    /// For the owner half: rooms that the core holds, with members or for their history. Answered by [`CallAnswer::Rooms`].
-    /// Looks at `CALL_SCAN_MAX` rooms at most.
+    /// For the owner half: lists the core's rooms, with members or with history only. Answered by
+    /// [`CallAnswer::Rooms`]. Looks at `CALL_SCAN_MAX` rooms at most.
     Rooms {
-        /// The place to begin at: 0, or where the answer before left off. A room stays at its place as long as it lives.
+        /// The place to begin at: 0, or the `next` of the last answer. A room keeps its place as long as it exists.
         from: u32,
-        /// Rooms in the answer at most.
+        /// Maximum number of rooms in the answer.
         limit: u32,
-        /// Which of them come first.
+        /// The order of the rooms.
         order: RoomOrder,
     },
-    /// For the home half: the core's connections. Answered by [`CallAnswer::Connections`]. Looks at `CALL_SCAN_MAX` slots at
-    /// most.
+    /// For the home half: lists the core's connections. Answered by [`CallAnswer::Connections`]. Looks at
+    /// `CALL_SCAN_MAX` slots at most.
     Connections {
-        /// The slot to begin at: 0, or where the answer before left off.
+        /// The slot to begin at: 0, or the `next` of the last answer.
         from: u32,
-        /// Connections in the answer at most.
+        /// Maximum number of connections in the answer.
         limit: u32,
-        /// Which of them come first.
+        /// The order of the connections.
         order: ConnOrder,
-        /// Only this user's.
+        /// Only connections of this user.
         user: Option<UserName>,
         /// Only members of this room.
         room: Option<RoomName>,
@@ -56,21 +58,21 @@ pub enum Call {
     /// For the home half: closes connections with 4403. Answered by [`CallAnswer::Ended`]. Looks at `CALL_SCAN_MAX` slots and
     /// closes `CALL_ENDS_MAX` connections at most.
     Disconnect {
-        /// Whose.
+        /// The connections to close.
         whom: Whom,
-        /// The slot to begin at: 0, or where the answer before left off.
+        /// The slot to begin at: 0, or the `next` of the last answer.
         from: u32,
-        /// Told in the close frame; at most `CLOSE_REASON_BYTES_MAX`.
+        /// The reason in the close frame, at most `CLOSE_REASON_BYTES_MAX` long.
         reason: Option<Box<str>>,
     },
-    /// For the home half: puts a user's connections out of a room, each told by a `left` push. Answered by
-    /// [`CallAnswer::Ended`]. Looks at `CALL_SCAN_MAX` slots and puts out `CALL_ENDS_MAX` connections at most.
+    /// For the home half: removes a user's connections from a room. Each receives a `left` push. Answered by
+    /// [`CallAnswer::Ended`]. Looks at `CALL_SCAN_MAX` slots and removes `CALL_ENDS_MAX` connections at most.
     Kick {
         /// Which room.
         room: RoomName,
-        /// Whom.
+        /// The user to remove.
         user: UserName,
-        /// The slot to begin at: 0, or where the answer before left off.
+        /// The slot to begin at: 0, or the `next` of the last answer.
         from: u32,
     },
     /// For the user half of any core: a session, open or kept in the store. Answered by [`CallAnswer::Session`], when the
@@ -81,90 +83,91 @@ pub enum Call {
     },
 }
 
-/// Which rooms come first.
+/// The order of rooms in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomOrder {
-    /// In the order of their places; the answer says where to go on as soon as it is full.
+    /// By place. The answer ends as soon as it is full.
     Place,
-    /// Those with the most members, of the places that were looked at.
+    /// Most members first, among the places looked at.
     Members,
-    /// Those with the most messages per second, of the places that were looked at.
+    /// Most messages per second first, among the places looked at.
     Rate,
 }
 
-/// Which connections come first.
+/// The order of connections in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnOrder {
-    /// In the order of their slots; the answer says where to go on as soon as it is full.
+    /// By slot. The answer ends as soon as it is full.
     Slot,
-    /// The laggards: those for which the most bytes wait, of the slots that were looked at.
+    /// Most queued bytes first, among the slots looked at.
     Queued,
 }
 
-/// Whose connections.
+/// Selects connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
-    /// All of a user.
+    /// All connections of a user.
     User(UserName),
-    /// This one.
+    /// This connection.
     Connection(ConnId),
 }
 
-/// What a core says to a call.
+/// A core's answer to a call.
 #[derive(Debug)]
 pub enum CallAnswer {
-    /// What the owner of a room says of it, or why nothing was done.
+    /// The owner's answer about a room, or why nothing was done.
     Room(Answer),
     /// Some of the core's rooms.
     Rooms {
-        /// In the order asked for.
+        /// In the order of the call.
         rooms: Vec<RoomSummary>,
-        /// Where to go on; `None`: all places have been looked at.
+        /// Where to continue; `None` if all places have been looked at.
         next: Option<u32>,
     },
     /// Some of the core's connections.
     Connections {
-        /// In the order asked for.
+        /// In the order of the call.
         connections: Vec<ConnSummary>,
-        /// Where to go on; `None`: all slots have been looked at.
+        /// Where to continue; `None` if all slots have been looked at.
         next: Option<u32>,
     },
-    /// Connections that were closed, or put out of a room.
+    /// Connections that were closed, or removed from a room.
     Ended {
-        /// How many.
+        /// Their number.
         count: u32,
-        /// Where to go on; `None`: all slots have been looked at.
+        /// Where to continue; `None` if all slots have been looked at.
         next: Option<u32>,
     },
     /// A session, `None` if there is no such one; or why nobody could tell.
     Session(Result<Option<KeptSession>, Refusal>),
 }
 
-/// A connection as its home sees it.
+/// A connection as its home knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnSummary {
-    /// Which.
+    /// Its id.
     pub conn: ConnId,
-    /// Whose.
+    /// Its user.
     pub user: UserName,
     /// The form of its pushes.
     pub form: Form,
     /// Rooms that it has joined.
     pub rooms: u32,
-    /// Whether its user said to be away on it.
+    /// Whether the user is away on this connection.
     pub away: bool,
-    /// How long ago a frame of it last arrived, milliseconds.
+    /// Milliseconds since the last frame from the client.
     pub silent_ms: u64,
-    /// Round-trip time of its last ping, microseconds; 0: not known yet.
+    /// Round-trip time of its last ping, microseconds; 0 if unknown.
     pub round_trip_us: u32,
-    /// Bytes that wait to be read by it, in flight included.
+    /// Bytes queued for it, including those in flight.
     pub queued_bytes: u64,
-    /// What it has done.
+    /// Its traffic.
     pub stats: ConnStats,
 }
 
 impl RoomSummary {
-    /// Compares by what `order` goes by; those of one size by their names, the earlier one as the greater.
+    /// Compares by the size that `order` uses. Rooms of equal size are compared by name, the earlier name as the
+    /// greater.
     #[must_use]
     pub fn cmp_by(&self, order: RoomOrder, other: &Self) -> Ordering {
         let sizes = match order {
@@ -177,7 +180,7 @@ impl RoomSummary {
 }
 
 impl ConnSummary {
-    /// Compares by the bytes that wait; those of one size by their ids, the earlier one as the greater.
+    /// Compares by queued bytes. Equal ones are compared by id, the earlier id as the greater.
     #[must_use]
     pub fn cmp_by_queued(&self, other: &Self) -> Ordering {
         self.queued_bytes.cmp(&other.queued_bytes).then_with(|| other.conn.cmp(&self.conn))

@@ -1,8 +1,8 @@
-//! What one core says to another, one way: to the owner of a room, to the home of a connection, to where an
-//! address is counted, to the core of a user.
+//! Hops, the one-way messages between cores: to the owner of a room, the home of a connection, the limiter of an
+//! address, the core of a user.
 //!
-//! A lane is FIFO, so what leaves an owner for a home arrives in that order: `Joined`, then exactly the deliveries after
-//! it. Each variant says who sends it, who receives it, what happens when the lane is full, and who repairs that.
+//! A lane is FIFO, so hops from an owner reach a home in order: `Joined`, then exactly the deliveries after it. Each
+//! variant documents its sender, its receiver, what happens when the lane is full, and who repairs that.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,54 +44,54 @@ pub struct MemberRef {
 /// From a connection's home to a room's owner.
 #[derive(Debug)]
 pub enum ToOwner {
-    /// A connection wants to be a member. Answered by `Joined` or `Refused`. Refused `overloaded` too while the joiner's
-    /// core is behind in this room and its lane cannot take what it missed: the repair that comes later would give the
-    /// new member messages that its `Joined` already stands for.
+    /// A connection asks to be a member. Answered by `Joined` or `Refused`. Also refused `overloaded` while the
+    /// joiner's core is behind in this room and its lane cannot take the missed messages: the later repair would send
+    /// the new member messages that its `Joined` already covers.
     /// Lane full: not sent; the home answers `overloaded`.
     Join {
         /// Which room.
         room: RoomName,
-        /// Who.
+        /// The connection.
         member: MemberRef,
         /// Whether the user is away on this connection.
         away: bool,
-        /// Whether this connection is a member already: then nothing but a fresh `Joined` is wanted. Where the owner has
-        /// refused the join that this one counts on, it is refused likewise.
+        /// Whether the connection is a member already, or has a join pending. Then it only gets a fresh `Joined`; if
+        /// that earlier join was refused, so is this one.
         again: bool,
-        /// From where to continue.
+        /// The position to recover from.
         recover: Option<Recover>,
-        /// How many of the newest messages are wanted.
+        /// Number of the newest messages wanted.
         history: Option<u32>,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: ReplyTo,
     },
-    /// A member leaves: by command (`reply` is set; answered by `Left`), or its connection has gone. If the join was
-    /// refused, a no-op. By command it is done once the member's own publications have come.
+    /// A member leaves: by command (`reply` is set; answered by `Left`), or because its connection has ended. If the
+    /// join was refused, a no-op. A leave by command takes effect after the member's own publications.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Leave {
         /// Which room.
         room: RoomName,
-        /// Who.
+        /// The connection.
         member: MemberRef,
-        /// What the owner was told last of the user's being away on this connection.
+        /// The away state of the user on this connection, as last sent to the owner.
         away: bool,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: Option<ReplyTo>,
     },
-    /// A member is put out of the room. Answered by `Expelled`; if the join was refused, a no-op.
+    /// Removes a member from the room. Answered by `Expelled`. If the join was refused, a no-op.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room, so it is never lost.
     Expel {
         /// Which room.
         room: RoomName,
-        /// Who.
+        /// The connection.
         member: MemberRef,
-        /// What the owner was told last of the user's being away on this connection.
+        /// The away state of the user on this connection, as last sent to the owner.
         away: bool,
-        /// Why.
+        /// The reason.
         reason: LeftReason,
     },
-    /// A member asks something of the room, or publishes to it. Answered by `Answer`, in order; one whose join was refused
-    /// is refused `not_joined`.
+    /// A member's request to the room, such as a publish. Answered by `Answer`, in order; if the join was refused,
+    /// refused `not_joined`.
     /// Lane full: not sent; the home answers `overloaded`.
     Ask {
         /// Which room.
@@ -100,71 +100,71 @@ pub enum ToOwner {
         conn: ConnId,
         /// Its user.
         user: UserName,
-        /// What.
+        /// The request.
         ask: Ask,
         /// When it arrived, monotonic microseconds.
         arrived_us: u64,
-        /// Its mark, if it is a publish that is sampled.
+        /// Its trace mark, if it is a sampled publish.
         trace: Option<Mark>,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: ReplyTo,
     },
-    /// A member's connection went away or came back. No answer.
+    /// A member went away or came back on this connection. No answer.
     /// Lane full: not sent; the membership stays marked, and the newest state is sent when the lane has room.
     Away {
         /// Which room.
         room: RoomName,
-        /// Which connection: of one whose join was refused, nothing changes.
+        /// The connection. If its join was refused, a no-op.
         conn: ConnId,
         /// Its user.
         user: UserName,
-        /// The new state; the old one was the opposite.
+        /// The new state. The old one was the opposite.
         away: bool,
     },
 }
 
-/// Why a connection is not let in.
+/// Why a connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectRefusal {
-    /// The whole server takes no more upgrades for now.
+    /// The whole server is over its upgrade rate.
     ServerRate {
         /// When to try again, milliseconds.
         retry_after_ms: u64,
     },
-    /// This address asks too often.
+    /// The address is over its upgrade rate.
     AddressRate {
         /// When to try again, milliseconds.
         retry_after_ms: u64,
     },
-    /// This address has as many connections as it may.
+    /// The address has the maximum number of connections.
     AddressConnections,
-    /// This user has as many connections as one may.
+    /// The user has the maximum number of connections.
     UserConnections,
 }
 
-/// An address has opened connections faster than its rate.
+/// An address is over its connection rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooOften {
     /// When to try again, milliseconds.
     pub retry_after_ms: u64,
-    /// Whether the connection may stay until its request is answered by 429: as many may as the rate lets in. Those beyond
-    /// them are closed without an answer, which costs neither a TLS handshake nor the wait for a head.
+    /// Whether the connection may stay until its request is answered by 429. Applies to as many connections as the rate
+    /// admits. Further ones are closed without an answer, which saves a TLS handshake and the wait for a head.
     pub is_answered: bool,
 }
 
-/// A publication on its way to the members of one core.
+/// A publication for the members on one core.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// The publication.
     pub publication: Arc<Publication>,
-    /// Its frames compressed, for members who read so. Not kept in history; a delivery made good from there has none.
+    /// Its compressed frames. Not kept in history, so a delivery repaired from there has none.
     pub variants: Option<Arc<Variants>>,
-    /// The publish's mark, if it is sampled; a delivery made good later has none.
+    /// The publish's trace mark, if it is sampled. A repaired delivery has none.
     pub trace: Option<Mark>,
 }
 
 impl Delivery {
-    /// The finished frame for members who read so.
+    /// The finished frame for members with this reading.
     #[must_use]
     pub fn frame(&self, room: &RoomName, reading: Reading) -> Bytes {
         match self.variants.as_ref().and_then(|variants| variants.get(reading)) {
@@ -177,110 +177,108 @@ impl Delivery {
 /// From a room's owner to a connection's home.
 #[derive(Debug)]
 pub enum ToHome {
-    /// The join is done; deliveries after `head` follow on this lane.
-    /// Lane full: the join is `Refused` in its place.
+    /// The join is done. Deliveries after `head` follow on this lane.
+    /// Lane full: the join is `Refused` instead.
     Joined {
         /// Which room.
         room: RoomName,
-        /// Whose.
+        /// The connection.
         conn: ConnId,
         /// The room's numbering and head.
         head: Position,
-        /// Whether `messages` is exactly what was missed.
+        /// Whether `messages` is exactly what the client missed.
         recovered: bool,
         /// Oldest first.
         messages: Vec<Arc<Publication>>,
         /// Users present.
         members: u64,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: ReplyTo,
     },
-    /// The leave is done. Lane full: staged all the same (one for each membership).
+    /// The leave is done. Lane full: staged anyway (one for each membership).
     Left {
         /// Which room.
         room: RoomName,
-        /// Whose.
+        /// The connection.
         conn: ConnId,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: ReplyTo,
     },
-    /// The member has been put out. Lane full: staged all the same (one for each membership).
+    /// The member was removed. Lane full: staged anyway (one for each membership).
     Expelled {
         /// Which room.
         room: RoomName,
-        /// Whose.
+        /// The connection.
         conn: ConnId,
-        /// Why.
+        /// The reason.
         reason: LeftReason,
     },
-    /// The answer to an `Ask`. Lane full: staged all the same (one for each ask taken); in place of a page, which is large,
-    /// a refusal.
+    /// The answer to an `Ask`. Lane full: staged anyway (one for each ask taken), but a page, which is large, becomes a
+    /// refusal.
     Answer {
         /// Which room.
         room: RoomName,
-        /// Whose.
+        /// The connection.
         conn: ConnId,
-        /// What.
+        /// The answer.
         answer: Answer,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: ReplyTo,
     },
-    /// A join was refused: it made no member, and the home forgets the membership it prepared, unless an earlier join made
-    /// one. Lane full: staged all the same (one for each join taken).
+    /// A join was refused: it made no member. The home forgets the membership that it prepared, unless an earlier join
+    /// succeeded. Lane full: staged anyway (one for each join taken).
     JoinRefused {
         /// Which room.
         room: RoomName,
-        /// Whose.
+        /// The connection.
         conn: ConnId,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// Where the reply goes.
+        /// Identifies the command to answer.
         reply: ReplyTo,
     },
-    /// An upgrade is within the limits of its address and of the server. Lane full: staged all the same (one for each
+    /// An upgrade is within the limits of its address and of the server. Lane full: staged anyway (one for each
     /// question).
     ConnectAdmitted {
-        /// Whose.
+        /// The connection.
         conn: ConnId,
-        /// The address for which the connection has been counted, if it has: to be told when it ends.
+        /// The address that the connection is counted for, if any. Its limiter must be told when the connection ends.
         counted: Option<IpAddr>,
     },
-    /// A connection is one too many for the rate of its address. Lane full: staged all the same (at most one for each
-    /// `Connected`).
+    /// A connection is over the rate of its address. Lane full: staged anyway (at most one for each `Connected`).
     TooOften {
-        /// Which.
+        /// The connection.
         conn: ConnId,
         /// How far over the rate it is.
         too_often: TooOften,
     },
-    /// A user may have this connection; it has been counted. Lane full: staged all the same (one for each question).
+    /// A user may have this connection, which is now counted. Lane full: staged anyway (one for each question).
     UserAdmitted {
-        /// Whose.
+        /// The connection.
         conn: ConnId,
         /// The user.
         user: UserName,
     },
-    /// An upgrade is over a limit; nothing is counted for it any more. Lane full: staged all the same (one for each
-    /// question).
+    /// An upgrade is over a limit. It is no longer counted anywhere. Lane full: staged anyway (one for each question).
     ConnectRefused {
-        /// Whose.
+        /// The connection.
         conn: ConnId,
-        /// Why.
+        /// The reason.
         refusal: ConnectRefusal,
     },
-    /// What a home had passed by the core of its user, less the publishes over their user's limit: the home sends it to the room's
-    /// owner, or refuses it where that lane is full. Lane full: staged all the same (one for each hop passed).
+    /// A hop that a home sent by way of the core of its user (`Pass`), if it is within the user's limit. The home sends
+    /// it to the room's owner, or refuses it if that lane is full. Lane full: staged anyway (one for each hop passed).
     Passed {
-        /// What.
+        /// The hop.
         hop: Box<ToOwner>,
     },
-    /// A numbered publication for all members on that core. Seqs come without holes within an epoch, but after `Gap`.
-    /// Lane full: put off. The owner notes that the core is behind and, at a later turn, sends what it missed from
-    /// history in order, or `Gap` for what history no longer holds.
+    /// A numbered publication for all members on that core. Seqs have no holes within an epoch, except after `Gap`.
+    /// Lane full: delayed. The owner notes that the core is behind. At a later turn it sends the missed messages from
+    /// history in order, or `Gap` for those that history no longer holds.
     Deliver {
         /// Which room.
         room: RoomName,
-        /// What.
+        /// The publication.
         delivery: Delivery,
     },
     /// A publication without a number, for all members on that core.
@@ -288,36 +286,37 @@ pub enum ToHome {
     Push {
         /// Which room.
         room: RoomName,
-        /// In the forms that have members there.
+        /// Its frames in the forms of the members there.
         frames: Frames,
-        /// The same compressed, for members who read so.
+        /// The same compressed, for members that read compressed messages.
         variants: Option<Arc<Variants>>,
-        /// A connection that asked to be spared.
+        /// The publishing connection, if it asked not to receive its own message.
         except: Option<ConnId>,
     },
-    /// Who is there changed, for all members on that core.
-    /// Lane full: put off. The owner notes what the core has missed and sends the newest state at a later tick.
+    /// Presence news for all members on that core.
+    /// Lane full: delayed. The owner notes what the core has missed, and sends the newest state at a later tick.
     News {
         /// Which room.
         room: RoomName,
-        /// What: for members who cannot be told now.
+        /// The news, for members whose outbox is full.
         news: Arc<News>,
-        /// The same in the forms that have members there.
+        /// Its frames in the forms of the members there.
         frames: Frames,
-        /// The same compressed, for members who read so.
+        /// The same compressed, for members that read compressed messages.
         variants: Option<Arc<Variants>>,
     },
-    /// Members on that core will not get these. Lane full: put off like `Deliver`, and covers more by then.
+    /// Members on that core will not receive these seqs. Lane full: delayed like `Deliver`, and covers more seqs by
+    /// then.
     Gap {
         /// Which room.
         room: RoomName,
-        /// First missing.
+        /// First missing seq.
         from: Seq,
-        /// Last missing.
+        /// Last missing seq.
         to: Seq,
     },
-    /// The room's numbering is another one from here: each member is pushed a `joined`. Deliveries after `head` follow.
-    /// Lane full: put off like `Deliver`.
+    /// The room has a new numbering: each member is pushed a `joined`. Deliveries after `head` follow.
+    /// Lane full: delayed like `Deliver`.
     NewEpoch {
         /// Which room.
         room: RoomName,
@@ -330,32 +329,33 @@ pub enum ToHome {
     },
 }
 
-/// From a connection's home to the core that counts the client's `address`, or to the one that counts the whole server.
+/// From a connection's home to the core that counts the client's `address`, or to the core that counts the whole
+/// server.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "each variant says what its fields are for")]
 pub enum ToLimiter {
-    /// A socket was accepted. Answered by `TooOften` if it is over the rate limit of its address, otherwise not at all: the
-    /// answer to a later `Connect` comes after it on the same lane.
+    /// A socket was accepted. Answered by `TooOften` if it is over the rate of its address, otherwise not at all: the
+    /// answer to a later `Connect` follows it on the same lane.
     /// Lane full: not sent, and the socket is not counted; the number of sockets is bounded in any case.
     Connected { conn: ConnId, address: IpAddr },
-    /// A client asks for an upgrade. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` where the
-    /// rate of the whole server is limited.
+    /// A client asks for an upgrade. Answered by `ConnectAdmitted` or `ConnectRefused`, by way of `ConnectServer` if
+    /// the server has an upgrade rate.
     /// Lane full: not sent; the home refuses the upgrade.
     Connect { conn: ConnId, address: IpAddr },
-    /// An upgrade is within the limits of its address, and `counted` for it or not. From the core of the address to the
-    /// first core.
-    /// Lane full: staged all the same (one for each `Connect`).
+    /// An upgrade is within the limits of its address. `counted` says whether that address counts it. From the core of
+    /// the address to the first core.
+    /// Lane full: staged anyway (one for each `Connect`).
     ConnectServer { conn: ConnId, address: IpAddr, counted: bool },
-    /// A connection that was counted for its address has ended, or was not let in.
-    /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter of the server, which refuses
-    /// connections after they were counted, stages it all the same (one for each connection counted).
+    /// A connection counted for its address has ended, or was not admitted.
+    /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter of the server, which
+    /// refuses connections after they were counted, stages it anyway (one for each connection counted).
     ForgetAddress { address: IpAddr },
-    /// Signature checks of refused tokens count as so many `upgrades` of their address.
-    /// Lane full: staged all the same (a few for each upgrade or refresh that was admitted).
+    /// Signature checks of refused tokens, counted as `upgrades` of their address.
+    /// Lane full: staged anyway (a few for each upgrade or refresh that was admitted).
     ChargeAddress { address: IpAddr, upgrades: u32 },
-    /// Connections that are already open are counted from now on, by address, because a limit was turned on.
-    /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
-    /// in meanwhile).
+    /// Open connections that are counted from now on, by address, because a limit was turned on.
+    /// Lane full: staged anyway (one for each core and change of settings, and one for each connection admitted
+    /// meanwhile).
     Count { addresses: Vec<(IpAddr, u32)> },
 }
 
@@ -366,22 +366,22 @@ pub enum ToUser {
     /// A user asks for a connection. Answered by `UserAdmitted` or `ConnectRefused`.
     /// Lane full: not sent; the home refuses the upgrade.
     Register { conn: ConnId, user: UserName },
-    /// A connection that was counted for its user has ended, or was not let in.
+    /// A connection counted for its user has ended, or was not admitted.
     /// Lane full: not sent; the home keeps it and sends it when the lane has room.
     Forget { user: UserName },
-    /// Connections that are already open are counted from now on, by user, because a limit was turned on.
-    /// Lane full: staged all the same (one for each core and change of settings, and one for each connection that was let
-    /// in meanwhile).
+    /// Open connections that are counted from now on, by user, because a limit was turned on.
+    /// Lane full: staged anyway (one for each core and change of settings, and one for each connection admitted
+    /// meanwhile).
     Count { users: Vec<(UserName, u32)> },
-    /// A hop of a connection to a room, where another core than its home counts its user's publishes: all hops of the
-    /// connection pass that core, so that they stay in order. Comes back by `Passed`, in order; a publish over the limit is
-    /// answered by `Refused` instead.
-    /// Lane full: as for the hop that is passed.
+    /// A hop from a connection to a room, if a core other than its home counts its user's publishes. All hops of the
+    /// connection go by way of that core, so that they stay in order. Comes back as `Passed`, in order; a publish over
+    /// the limit is answered by `Refused` instead.
+    /// Lane full: as for the hop inside.
     Pass { hop: Box<ToOwner> },
 }
 
 impl ToOwner {
-    /// Which room it is for.
+    /// The room that it is for.
     #[must_use]
     pub fn room(&self) -> &RoomName {
         match self {
@@ -393,7 +393,7 @@ impl ToOwner {
         }
     }
 
-    /// Whose it is.
+    /// The connection that it is from.
     #[must_use]
     pub fn conn(&self) -> ConnId {
         match self {
@@ -404,10 +404,10 @@ impl ToOwner {
 }
 
 impl Hop {
-    /// Bytes that the hop takes and keeps alive: what it is charged with.
+    /// Bytes that the hop takes and keeps alive, for the budget.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        // Their history has them.
+        // History is charged for them.
         fn all(messages: &[Arc<Publication>]) -> usize {
             size_of_val(messages)
         }
@@ -424,7 +424,7 @@ impl Hop {
             }
             Hop::ToHome(ToHome::Deliver { delivery, .. }) => delivery.publication.bytes() + packed(&delivery.variants),
             Hop::ToHome(ToHome::Push { frames, variants, .. }) => frames.len() + packed(variants),
-            // Each user's place in the list costs less than the frames that name it.
+            // The list entry of a user takes less than the frames that name it.
             Hop::ToHome(ToHome::News { frames, variants, .. }) => 2 * frames.len() + packed(variants),
             Hop::ToHome(
                 ToHome::Joined { messages, .. }
@@ -438,5 +438,5 @@ impl Hop {
     }
 }
 
-// A batch of hops is moved between cores by value; two cache lines each keep that cheap.
+// Hops are moved between cores by value in batches. At three cache lines each, that is cheap.
 const _: () = assert!(size_of::<Hop>() <= 192, "box the large parts of a hop");

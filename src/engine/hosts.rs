@@ -1,18 +1,18 @@
-//! The hosts by which clients may request this server (`server.allowed_hosts`). A page of another site can have its own name
-//! resolve to this server (DNS rebinding), and then has the server's origin: the name in `Host` gives it away. Never resolves
-//! a name.
+//! The hosts that clients may use for this server (`server.allowed_hosts`). By DNS rebinding, a page of another site
+//! resolves its own name to this server and so has the server's origin; the name in `Host` reveals it. Never resolves a
+//! name.
 
 use std::net::IpAddr;
 
 use crate::wire::handshake::{check_host_pattern, host_matches, host_of, parse_address, quoted};
 
-/// The hosts that are allowed. Loopback addresses and names always are, since no other site can have one of them.
+/// The allowed hosts. Loopback addresses and names are always allowed, since no other site can have one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts {
     any: bool,
-    /// An unspecified one stands for every address of its family.
+    /// An unspecified address allows every address of its family.
     addresses: Box<[IpAddr]>,
-    /// `*` stands for one label.
+    /// `*` matches one label.
     names: Box<[String]>,
 }
 
@@ -32,15 +32,15 @@ impl AllowedHosts {
         Self { any: configured.iter().any(|host| host == "*"), addresses, names }
     }
 
-    /// Allows the addresses that the server listens on too.
+    /// Also allows the addresses that the server listens on.
     #[must_use]
     pub fn listening_on(self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let listened = addresses.into_iter().map(|address| address.to_canonical());
         Self { addresses: self.addresses.into_iter().chain(listened).collect(), ..self }
     }
 
-    /// Whether a host is allowed, with or without a port. Ports are not compared: a proxy or a container may have another
-    /// one, and a page cannot choose the port of this server.
+    /// Whether a host is allowed, with or without a port. Ports are not compared: a proxy or a container may use
+    /// another one, and a page cannot choose this server's port.
     #[must_use]
     pub fn allow(&self, authority: &str) -> bool {
         if self.any {
@@ -72,7 +72,7 @@ impl AllowedHosts {
 /// Checks an entry of `server.allowed_hosts`.
 ///
 /// # Errors
-/// Why it is never the host of a request; completes "`<entry>` …".
+/// Why no request can have this host; completes "`<entry>` …".
 pub fn check_allowed_host(entry: &str) -> Result<(), String> {
     if entry == "*" {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What an engine is told: by sockets, other cores, the link, the store, the clock. Values only.
+//! What an engine is told by sockets, other cores, the link, the store and the clock. Values only.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,86 +11,87 @@ use super::settings::Settings;
 use super::store_port::StoreEvent;
 use crate::base::ids::CoreId;
 
-/// One thing that happened. `slot` is a socket's index on this core; io never mentions a slot between the engine's
-/// `Output::close` for it and the next `Accepted`.
+/// One event. `slot` is a socket's index on this core. After the engine's `Output::close` for a slot, io does not
+/// mention it until the next `Accepted`.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A socket was accepted into a free slot.
     Accepted {
-        /// Which.
+        /// The slot.
         slot: u32,
-        /// Whom from; an IPv4 address never in IPv6's form.
+        /// The peer's address. An IPv4 address is never in IPv6 form.
         peer: IpAddr,
     },
-    /// Who is at the other end was told by a proxy that is trusted; at most once, before any byte.
+    /// A trusted proxy told the client's address. At most once, before any byte.
     Peer {
-        /// Of which.
+        /// The slot.
         slot: u32,
-        /// Who; an IPv4 address never in IPv6's form.
+        /// The client's address. An IPv4 address is never in IPv6 form.
         peer: IpAddr,
     },
     /// Bytes arrived. They are unmasked in place.
     Received {
-        /// From which.
+        /// The slot.
         slot: u32,
-        /// What.
+        /// The bytes.
         bytes: &'a mut [u8],
     },
-    /// The send handed out last for this slot was taken whole by the kernel. One send per slot is out at a time.
+    /// The kernel has taken all of the last send for this slot. Each slot has at most one send in flight.
     Sent {
-        /// Which.
+        /// The slot.
         slot: u32,
     },
-    /// The peer has ended its stream: no bytes come any more, but it may still read. At most once. The engine closes
-    /// when everything is sent that it has to say.
+    /// The peer has ended its stream: it sends no more bytes, but may still read. At most once. The engine closes the
+    /// connection when everything is sent.
     Ended {
-        /// Which.
+        /// The slot.
         slot: u32,
     },
-    /// What the peer sends can no longer be read, and nothing of the engine's can be sent: neither [`Input::Received`] nor
-    /// [`Input::Sent`] follows. io has last words of its own, which go out before the half-close that the engine answers
-    /// with; the engine closes when the peer has gone, or has had time enough.
+    /// Nothing from the peer can be read any more, and nothing from the engine can be sent: neither [`Input::Received`]
+    /// nor [`Input::Sent`] follows. io has last bytes of its own, sent before the half-close that the engine answers
+    /// with. The engine closes the connection when the peer has ended its stream, or after a time limit.
     Broken {
-        /// Which.
+        /// The slot.
         slot: u32,
     },
     /// The socket failed: nothing can be sent any more. The engine answers with a close.
     Disconnected {
-        /// Which.
+        /// The slot.
         slot: u32,
     },
-    /// Hops from another core, in order. Those that the turn does not take are left, for the next one.
+    /// Hops from another core, in order. Hops that the turn does not take stay in the queue for the next turn.
     Hops {
-        /// From which.
+        /// The sending core.
         from: CoreId,
-        /// What.
+        /// The hops.
         hops: &'a mut Vec<Hop>,
     },
-    /// The link says something.
+    /// An event from the link.
     Link(LinkEvent),
-    /// The store says something.
+    /// An event from the store.
     Store(StoreEvent),
-    /// The control address asks, or has something done. Answered exactly once, by `Output::answers`.
+    /// A call from the control address. Answered exactly once, by `Output::answers`.
     Call {
         /// Comes back with the answer.
         token: u64,
-        /// What.
+        /// The call.
         call: Call,
     },
-    /// Time has passed: see `Engine::next_tick_us`.
+    /// Time has passed. See `Engine::next_tick_us`.
     Tick,
-    /// Keys that verify tokens: from the first of them on, upgrades need a token. Also told again when a core has asked for
-    /// more ([`Output::keys_wanted`](super::output::Output)) and there are none.
+    /// Keys that verify tokens. After the first keys, upgrades need a token. Also sent if a core has asked for new keys
+    /// ([`Output::keys_wanted`](super::output::Output)) and there are none.
     Keys(Arc<Keys>),
-    /// Planned stop: no new connections; each one is told to reconnect and closed, spread over the window.
+    /// Planned stop: no new connections. Each open one is told to reconnect and closed; the closes are spread over the
+    /// window.
     Drain {
-        /// Over how long the closes of this core are spread.
+        /// The window over which this core spreads its closes.
         window_ms: u64,
-        /// A successor takes the connects that come from now on, and this engine gets none: those that it has already it
-        /// opens before it sends them away, so that nobody is refused.
+        /// A successor process takes new connections, and this engine gets none. It opens the connections that it
+        /// already has before it drains them, so that none is refused.
         hands_over: bool,
     },
-    /// Other settings hold from now on: limits, allowed origins, the memory budget. What cannot change while connections
-    /// are open (cores, link, store, heartbeats) is as before.
+    /// New settings: limits, allowed origins, the memory budget. Settings that cannot change while connections are open
+    /// (cores, link, store, heartbeats) are the same as before.
     Settings(Arc<Settings>),
 }

@@ -1,5 +1,5 @@
-//! What the user half has a service keep beside rooms, and asks it for: values between the halves of an engine and the
-//! store port.
+//! What the user half keeps in a service apart from rooms: requests and answers, as values between the halves of an
+//! engine and the store port.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,40 +25,40 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A session as it is kept.
+/// A session as the service keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptSession {
-    /// Whose.
+    /// The session's user.
     pub user: UserName,
     /// The machine on which it was opened.
     pub node: Arc<str>,
-    /// When, Unix milliseconds.
+    /// When it was opened, Unix milliseconds.
     pub opened_at: u64,
 }
 
-/// What is asked of the service.
+/// A request to the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeptAsk {
-    /// Keep a session. No answer: a session that is not kept is a new one when its client comes back.
+    /// Keeps a session. No answer: if it fails, a client that returns with the id gets a new session.
     SaveSession {
         /// Its id.
         session: SessionId,
-        /// What to keep.
+        /// The session.
         kept: KeptSession,
     },
-    /// Look a session up: [`KeptAnswer::Session`].
+    /// Looks a session up: [`KeptAnswer::Session`].
     FindSession {
         /// Its id.
         session: SessionId,
     },
 }
 
-/// What the service answers.
+/// An answer of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeptAnswer {
-    /// A session; `None`: the service does not know it.
+    /// A session; `None` if the service does not know it.
     Session(Option<KeptSession>),
-    /// The service could not tell.
+    /// The service failed.
     Unavailable {
         /// When to ask again.
         retry_after_ms: u64,

@@ -1,28 +1,28 @@
-//! The port between an engine and the link that joins several machines: what is asked of it, what it says. Values only;
-//! the rules that repair lost, late and repeated events are in `engine::owner::linked`.
+//! The port between an engine and the link that joins several machines: requests and events. Values only.
+//! `engine::owner::linked` has the rules that repair lost, late and repeated events.
 
 use super::record::{PageAnswer, PageRequest, Record, Stretch};
 use crate::base::ids::{Epoch, Position, RoomName, Seq};
 
-/// To the link. Requests of one room are carried out in order; a lost answer is asked for again by the engine, but for
-/// `Publish`, which the link itself retries and answers once.
+/// A request to the link. The link performs requests of one room in order. The engine repeats a request whose answer
+/// was lost, except `Publish`, which the link retries itself and answers once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkRequest {
-    /// Listen to a room and answer with its newest `count` records (`LinkEvent::Read`), so that nothing published
-    /// after the answer's head is missed while the link holds.
+    /// Subscribes to a room and reads its newest `count` records (`LinkEvent::Read`). Nothing published after the head
+    /// in the answer is missed while the connection to the link lasts.
     Open {
         /// Which room.
         room: RoomName,
-        /// How many.
+        /// Maximum number of records.
         count: usize,
     },
-    /// Read the records above `after`, at most `count` of the oldest (`LinkEvent::Read`).
+    /// Reads the oldest records above `after`, at most `count` (`LinkEvent::Read`).
     Read {
         /// Which room.
         room: RoomName,
-        /// Above which.
+        /// The seq before the first record.
         after: Seq,
-        /// How many.
+        /// Maximum number of records.
         count: usize,
     },
     /// Read a page of a room's history (`LinkEvent::Page`). Asked only where no store keeps the room.
@@ -32,27 +32,27 @@ pub enum LinkRequest {
         /// Which room.
         room: RoomName,
     },
-    /// Number a publish, keep it and tell every machine, atomically (`LinkEvent::Published`, then
-    /// `LinkEvent::Publication` on every machine that listens, this one too).
+    /// Numbers a publish, keeps it and sends it to every machine, atomically (`LinkEvent::Published`, then
+    /// `LinkEvent::Publication` on every machine that is subscribed, including this one).
     Publish {
         /// Comes back in the answer.
         token: u64,
         /// Which room.
         room: RoomName,
-        /// What; `seq` is not set yet.
+        /// The publish. `seq` is not set yet.
         record: Record,
     },
 }
 
-/// From the link (one machine of many). Any event may be lost, late, repeated or out of order; the rules that repair
-/// that are in `engine::owner::linked`.
+/// An event from the link, which joins many machines. Any event may be lost, late, repeated or out of order.
+/// `engine::owner::linked` has the rules that repair that.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// Answer to `LinkRequest::Open` or `LinkRequest::Read`.
     Read {
         /// Which room.
         room: RoomName,
-        /// What the link holds of it.
+        /// The records that the link holds.
         stretch: Stretch,
     },
     /// Answer to `LinkRequest::Page`.
@@ -61,24 +61,24 @@ pub enum LinkEvent {
     Publication {
         /// Which room.
         room: RoomName,
-        /// Its numbering.
+        /// The room's numbering.
         epoch: Epoch,
-        /// What.
+        /// The record.
         record: Record,
     },
     /// Answer to `LinkRequest::Publish`.
     Published {
-        /// The request's.
+        /// The token of the request.
         token: u64,
-        /// Its position, and whether the key was known; or the link could not do it and the publish did not happen,
-        /// as far as can be known.
+        /// The position, and whether the key was known; or a failure, in which case the publish did not happen, as far
+        /// as can be known.
         result: Result<(Position, bool), LinkFailure>,
     },
-    /// The connection to the link was made again: anything may have been missed.
+    /// The connection to the link was restored. Any event may have been missed.
     Restored,
 }
 
-/// The link could not do it.
+/// The link failed to perform a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFailure {
     /// When the publisher should try again.

@@ -1,4 +1,4 @@
-//! For tests: the engines of one machine, driven by hand.
+//! For tests: the engines of one machine, run by hand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::wire::client::client_frame;
 use crate::wire::frame::Opcode;
 use crate::wire::protocol::Ask;
 
-/// The engines of one machine, with lanes that deliver at once and sockets that take everything, unless a test holds
+/// The engines of one machine, with lanes that deliver at once and sockets that take everything, unless a test stops
 /// them.
 pub struct Machine {
     pub engines: Vec<Engine>,
     pub now: Now,
     /// Lanes (from, to) that take nothing.
     pub held_lanes: BTreeSet<(u16, u16)>,
-    /// Sockets (core, slot) that take one send and no more.
+    /// Sockets (core, slot) that take one send only.
     pub held_sockets: BTreeSet<(u16, u32)>,
     /// Connections that were closed, by core and slot.
     pub closed: BTreeSet<(u16, u32)>,
@@ -77,7 +77,7 @@ impl Machine {
         self.engines[at].handle(self.now, input, &mut self.outputs[at]);
     }
 
-    /// Turns and lanes until nothing is left to do.
+    /// Runs turns and lanes until nothing is left to do.
     pub fn settle(&mut self) {
         loop {
             let mut worked = false;
@@ -124,7 +124,7 @@ impl Machine {
         worked
     }
 
-    /// A core takes as many hops as its turn does; the rest stays for the next one.
+    /// A core takes as many hops as its turn allows; the rest stays for the next turn.
     fn take_arrived(&mut self, core: u16) -> bool {
         let mut worked = false;
         for from in 0..self.engines.len() as u16 {
@@ -148,14 +148,14 @@ impl Machine {
         self.handle(core, Input::Received { slot, bytes: &mut head.into_bytes() });
     }
 
-    /// A socket takes everything again.
+    /// Lets a socket take everything again.
     pub fn let_socket_go(&mut self, core: u16, slot: u32) {
         self.held_sockets.remove(&(core, slot));
         self.handle(core, Input::Sent { slot });
         self.settle();
     }
 
-    /// Several commands in one segment.
+    /// Sends several commands in one segment.
     pub fn segment(&mut self, core: u16, slot: u32, commands: &[String]) {
         let frame = |command: &String| client_frame(Opcode::Text, command.as_bytes(), [1, 2, 3, 4]);
         let mut bytes: Vec<u8> = commands.iter().flat_map(frame).collect();
@@ -167,7 +167,7 @@ impl Machine {
         self.handle(core, Input::Received { slot, bytes: &mut frame });
     }
 
-    /// What a slot has been sent since it was last asked.
+    /// Takes everything sent to a slot since the last call.
     pub fn heard(&mut self, core: u16, slot: u32) -> String {
         self.heard.remove(&(core, slot)).unwrap_or_default()
     }
@@ -179,7 +179,7 @@ impl Machine {
         token
     }
 
-    /// The answer to a call that needs no time.
+    /// The answer to a call that is answered in its own turn.
     pub fn call(&mut self, core: u16, call: Call) -> CallAnswer {
         let token = self.ask(core, call);
         self.settle();
@@ -206,7 +206,7 @@ impl Machine {
         self.answers.remove(&token).expect("answered in its own turn")
     }
 
-    /// Time passes, tick by tick.
+    /// Advances time, tick by tick.
     pub fn pass(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(100) {
             self.now.mono_us += 100_000;

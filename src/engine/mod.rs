@@ -1,9 +1,9 @@
-//! Floor 2: one core's whole state, sans-IO and deterministic. Time and randomness come in as arguments; bytes, hops and
-//! events go in, an [`output::Output`] comes out. Never reads a clock, never touches a socket, never waits.
+//! Floor 2: one core's whole state, sans-IO and deterministic. Time and randomness are arguments; bytes, hops and
+//! events go in, an [`output::Output`] comes out. Never reads a clock, touches a socket or waits.
 
-//!
-//! Halves that speak by hops alone, on one core or between two: [`home`] holds this core's connections, [`owner`] the rooms
-//! and [`user`] the users that hash to this core. Beside them [`limiter`] counts for the addresses that hash to this core.
+//! The halves communicate only by hops, on one core or between two: [`home`] holds this core's connections, [`owner`]
+//! the rooms and [`user`] the users that hash to this core. [`limiter`] counts for the addresses that hash to this
+//! core.
 
 pub mod access;
 pub mod audience;
@@ -64,7 +64,7 @@ use crate::wire::deflate::Inflater;
 /// One core's state.
 ///
 /// A turn is: [`Engine::handle`] as often as [`Engine::takes_input`] and [`Engine::takes_hops`] allow, then one
-/// [`Engine::finish_turn`]; then the caller carries out the [`Output`] (sends, shutdowns, closes, in this order) and moves
+/// [`Engine::finish_turn`]. Then the caller performs the [`Output`] (sends, shutdowns, closes, in this order) and moves
 /// the staged hops into the lanes.
 #[derive(Debug)]
 pub struct Engine {
@@ -74,19 +74,19 @@ pub struct Engine {
     users: Users,
     /// This machine's name.
     node: String,
-    /// Keys for the tables of rooms.
+    /// Keys for the hash tables of rooms.
     tables: TableKeys,
     outbound: Outbound,
     budget: Budget,
-    /// Of the budget, what io has told of.
+    /// Bytes charged for memory held by io.
     io_bytes: usize,
-    /// Of the budget, what is staged for other cores.
+    /// Bytes charged for hops staged for other cores.
     staged_bytes: usize,
     packer: Packer,
     inflater: Inflater,
     counters: Arc<CoreCounters>,
     cores: u16,
-    /// Bytes that this turn has taken from sockets, with what they were answered, and from other cores likewise.
+    /// Bytes that this turn took from sockets, with their answers, and from other cores likewise.
     taken: Taken,
 }
 
@@ -94,11 +94,11 @@ pub struct Engine {
 struct Taken {
     input: usize,
     hops: usize,
-    /// What connections were told in answer, until it is added to one of the others.
+    /// Bytes of answers to connections, until they are added to one of the others.
     said: usize,
 }
 
-/// Borrows what the home half acts through.
+/// Borrows the parts that the home half acts through.
 macro_rules! home_effects {
     ($engine:ident, $now:ident, $output:ident) => {
         &mut HomeEffects {
@@ -116,7 +116,7 @@ macro_rules! home_effects {
     };
 }
 
-/// Borrows what the owner half acts through.
+/// Borrows the parts that the owner half acts through.
 macro_rules! owner_effects {
     ($engine:ident, $now:ident, $output:ident) => {
         &mut OwnerEffects {
@@ -135,7 +135,7 @@ macro_rules! owner_effects {
     };
 }
 
-/// Borrows what the user half acts through.
+/// Borrows the parts that the user half acts through.
 macro_rules! user_effects {
     ($engine:ident, $now:ident, $output:ident) => {
         &mut UserEffects {
@@ -148,7 +148,7 @@ macro_rules! user_effects {
     };
 }
 
-/// Borrows what the limiter acts through.
+/// Borrows the parts that the limiter acts through.
 macro_rules! limiter_effects {
     ($engine:ident, $now:ident) => {
         &mut LimiterEffects { now: $now, outbound: &mut $engine.outbound, budget: &mut $engine.budget }
@@ -156,8 +156,8 @@ macro_rules! limiter_effects {
 }
 
 impl Engine {
-    /// An engine without connections or rooms. Every random choice follows from the secrets, which the cores of a process
-    /// share: the same ones and the same inputs give the same outputs.
+    /// An engine without connections or rooms. Every random choice derives from the secrets, which the cores of a
+    /// process share: equal secrets and inputs give equal outputs.
     #[must_use]
     pub fn new(
         settings: Arc<Settings>,
@@ -187,15 +187,15 @@ impl Engine {
         }
     }
 
-    /// Counts its open WebSockets in `places`, which all engines of the process share. Called before the first input;
-    /// an engine that is alone keeps its own count.
+    /// Counts its open WebSockets in `places`, which all engines of the process share. Must be called before the first
+    /// input. Without it, an engine has its own count.
     #[must_use]
     pub fn sharing(mut self, places: Arc<Places>) -> Self {
         self.home.share(places);
         self
     }
 
-    /// Whether this turn takes more from sockets: what it has queued is to go out before too much more is.
+    /// Whether this turn takes more input from sockets. It stops in time for its output to be sent.
     #[must_use]
     pub const fn takes_input(&self) -> bool {
         self.taken.input < TURN_BYTES_MAX
@@ -207,7 +207,7 @@ impl Engine {
         self.taken.hops < TURN_BYTES_MAX
     }
 
-    /// One thing that happened.
+    /// Handles one input.
     pub fn handle(&mut self, now: Now, input: Input<'_>, output: &mut Output) {
         match input {
             Input::Accepted { slot, peer } => self.home.accepted(slot, peer, home_effects!(self, now, output)),
@@ -257,7 +257,7 @@ impl Engine {
         self.handle_own(now, output);
     }
 
-    /// Handles hops of another core in order, and leaves those that this turn does not take.
+    /// Handles hops of another core in order. Leaves those that this turn does not take.
     fn handle_hops(&mut self, now: Now, hops: &mut Vec<Hop>, output: &mut Output) {
         let mut all = hops.drain(..);
         let mut left = Vec::new();
@@ -274,9 +274,9 @@ impl Engine {
         hops.append(&mut left);
     }
 
-    /// What is limited from now on; whoever is in stays in.
+    /// Replaces the settings. Existing connections and memberships stay.
     fn set_settings(&mut self, now: Now, settings: &Arc<Settings>, output: &mut Output) {
-        debug_assert_eq!(settings.cores, self.cores, "the cores stay as they were started");
+        debug_assert_eq!(settings.cores, self.cores, "the number of cores cannot change");
         self.budget.set_max(settings.memory_budget_bytes);
         self.counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         self.limiter.set_settings(now, settings.clone());
@@ -285,8 +285,8 @@ impl Engine {
         self.owner.set_settings(settings.clone(), owner_effects!(self, now, output));
     }
 
-    /// Hops to this core itself are handled before anything else: they never wait and never fill a lane. Each is an
-    /// answer to something that was admitted, so there is an end to them.
+    /// Hops to this core itself are handled first: they never wait and never fill a lane. Each answers something that
+    /// was admitted, so the loop ends.
     fn handle_own(&mut self, now: Now, output: &mut Output) {
         while let Some(hop) = self.outbound.take_own() {
             self.handle_hop(now, hop, output);
@@ -302,8 +302,8 @@ impl Engine {
         }
     }
 
-    /// Ends the turn: every connection with something to say and no send under way gets one send, up to
-    /// `SENDS_PER_TURN_MAX`. Returns whether more wait: then another turn must follow, whatever else happens.
+    /// Ends the turn: every connection with queued frames and no send in flight gets one send, up to
+    /// `SENDS_PER_TURN_MAX`. Returns whether there are more; then another turn must follow in any case.
     pub fn finish_turn(&mut self, now: Now, output: &mut Output) -> bool {
         let judges = self.home.judge_waited(home_effects!(self, now, output));
         self.home.settle(home_effects!(self, now, output));
@@ -317,7 +317,7 @@ impl Engine {
         more
     }
 
-    /// Charges the bytes that the floor below holds for outsiders now, in place of those that it told of before.
+    /// Charges the bytes that the io floor holds for clients now, in place of those reported before.
     pub fn charge_io(&mut self, bytes: u64) {
         self.budget.release(self.io_bytes);
         self.io_bytes = bytes as usize;
@@ -325,27 +325,28 @@ impl Engine {
         self.counters.memory_charged.set(self.budget.used());
     }
 
-    /// Everything staged for another core in this turn; empty when there is nothing. `empty` is kept to stage into.
+    /// Takes everything staged for another core in this turn; empty if there is nothing. `empty` becomes the new
+    /// buffer.
     pub fn take_staged(&mut self, to: CoreId, empty: Vec<Hop>) -> Vec<Hop> {
         let staged = self.outbound.take_staged(to, empty);
         self.count_staged();
         staged
     }
 
-    /// Gives back what a full lane did not take: it stays staged, before what comes later. Returns an empty vector.
+    /// Returns hops that a full lane did not take: they stay staged, before later ones. Returns an empty vector.
     pub fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         let empty = self.outbound.put_back(to, staged);
         self.count_staged();
         empty
     }
 
-    /// Bytes of what is staged for another core.
+    /// Bytes staged for another core.
     #[must_use]
     pub fn staged_bytes(&self, to: CoreId) -> usize {
         self.outbound.staged_bytes(to)
     }
 
-    /// So many bytes of hops wait in the channel to another core.
+    /// Sets the number of bytes of hops in the channel to another core.
     pub fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
         self.outbound.set_queued_bytes(to, bytes);
     }
@@ -368,7 +369,7 @@ impl Engine {
         self.outbound.staged(to) > 0
     }
 
-    /// When [`Input::Tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    /// When the next [`Input::Tick`] is due, monotonic microseconds; `None` if nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
         let counted = [self.limiter.next_tick_us(), self.users.next_tick_us()];
@@ -376,15 +377,15 @@ impl Engine {
         due.into_iter().chain(counted).flatten().min()
     }
 
-    /// Whether neither the link nor the store owes anything that somebody waits for. A drain ends when its connections are
-    /// gone and this holds.
+    /// Whether no request to the link or the store is open that someone waits for. A drain ends when its connections
+    /// have ended and this is true.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.owner.is_settled() && self.users.sessions.is_settled()
     }
 
-    /// Connections that a drain waits for: WebSockets, closing ones included, and for a moment of a drain that hands over
-    /// also those that are not WebSockets yet.
+    /// Connections that a drain waits for: WebSockets, including closing ones, and at the start of a drain with a
+    /// successor also connections that are not WebSockets yet.
     #[must_use]
     pub fn open_slots(&self) -> usize {
         self.home.awaited()

@@ -1,9 +1,9 @@
-//! What members of one room are told about who is there, and what some of them have not been told yet. Owners keep the
-//! latter of cores whose lane was full, homes of members whose outbox was. Knows no socket and no lane.
+//! Presence and typing news of one room, and who has missed some. Owners keep it for cores whose lane was full, homes
+//! for members whose outbox was full. Knows no socket and no lane.
 //!
-//! A change is told by name, or, where that would be too much, by the total: then what was told by name before no longer
-//! counts. Whoever missed something is told the newest state later: one status for each user, however often it changed in
-//! between, and the total instead once there are too many. So what is kept is bounded by the room, not by time.
+//! A change is reported by name, or by total where names would be too many; names reported before a total are then out
+//! of date. A reader that missed news receives the newest state later: one status per user, however often it changed,
+//! or the total once there are too many. So the memory is bounded by the room, not by time.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use crate::wire::encode::encode_pushes;
 use crate::wire::form::{Forms, Frames};
 use crate::wire::protocol::{Push, Status};
 
-/// What is told at once.
+/// News reported at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// Users present.
     pub total: u64,
-    /// Who changed, each user once; `None`: not told by name.
+    /// The users who changed, each once. `None`: not reported by name.
     pub changes: Option<Vec<(UserName, Status)>>,
 }
 
 impl News {
-    /// The pushes in the wanted forms, in one buffer for each.
+    /// The pushes in the wanted forms, in one buffer per form.
     #[must_use]
     pub fn encode(&self, room: &RoomName, forms: Forms) -> Frames {
         let Some(changes) = &self.changes else {
@@ -35,22 +35,22 @@ impl News {
     }
 }
 
-/// From where somebody has missed the news.
+/// What a reader has missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Since {
-    /// The total comes first: names from before it do not count.
+    /// The total first, since names from before it are out of date.
     total: bool,
     /// Then the users whose last change has this number or a higher one.
     number: u64,
 }
 
-/// The newest news of one room that somebody (a `K`) has missed.
+/// The newest news of one room that some reader (a `K`) has missed.
 #[derive(Debug)]
 pub struct Missed<K> {
     /// The last change of each user, by its number.
     changes: BTreeMap<UserName, (u64, Status)>,
     behind: BTreeMap<K, Since>,
-    /// Of the next change.
+    /// The number of the next change.
     next: u64,
     total: u64,
 }
@@ -62,19 +62,19 @@ impl<K> Default for Missed<K> {
 }
 
 impl<K: Ord + Copy> Missed<K> {
-    /// Whether everybody has been told everything.
+    /// Whether every reader has all news.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.behind.is_empty()
     }
 
-    /// Whether this one has missed something.
+    /// Whether a reader has missed something.
     #[must_use]
     pub fn is_behind(&self, key: K) -> bool {
         self.behind.contains_key(&key)
     }
 
-    /// Who has missed something.
+    /// The readers that have missed something.
     pub fn behind(&self) -> impl Iterator<Item = K> + '_ {
         self.behind.keys().copied()
     }
@@ -85,7 +85,7 @@ impl<K: Ord + Copy> Missed<K> {
         self.changes.len() * MISSED_NAME_BYTES + self.behind.len() * MISSED_MEMBER_BYTES
     }
 
-    /// There is news, which these have missed. Whoever was behind before misses it likewise, or is told it twice.
+    /// Adds news that these readers have missed. Readers already behind miss it too, or receive it twice.
     pub fn note(&mut self, news: &News, missed_by: impl IntoIterator<Item = K>) {
         let number = self.next;
         for key in missed_by {
@@ -109,7 +109,7 @@ impl<K: Ord + Copy> Missed<K> {
         }
     }
 
-    /// Everybody who is behind will be told the total.
+    /// Every reader that is behind will receive the total.
     fn give_up_names(&mut self) {
         self.changes.clear();
         for since in self.behind.values_mut() {
@@ -117,8 +117,8 @@ impl<K: Ord + Copy> Missed<K> {
         }
     }
 
-    /// What this one has missed, in the order in which it is told: at most `count` changes, the rest stays missed. Empty
-    /// when nothing is left.
+    /// What a reader has missed, in the order of reporting: at most `count` changes; the rest stays missed. Empty if
+    /// nothing is left.
     pub fn take(&mut self, key: K, count: usize) -> Vec<News> {
         let total = self.total;
         let Some(since) = self.behind.get_mut(&key) else { return Vec::new() };
@@ -141,7 +141,7 @@ impl<K: Ord + Copy> Missed<K> {
         news
     }
 
-    /// This one is told nothing more.
+    /// Forgets a reader.
     pub fn forget(&mut self, key: K) {
         self.behind.remove(&key);
         if self.behind.is_empty() {

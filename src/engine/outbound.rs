@@ -1,8 +1,8 @@
 //! Hops staged in this turn for each core, its own included, until the lanes take them.
 //!
-//! Bounded in hops and in bytes, those included that wait in the channel: over either, [`Outbound::try_post`] refuses, and
-//! what then happens stands on the hop's variant. [`Outbound::post`] is for the hops that must not be lost; each of them
-//! answers to something that was itself admitted under the bound, which bounds them too.
+//! Bounded in hops and in bytes, including those in the channel. Over either bound, [`Outbound::try_post`] refuses, and
+//! the hop's variant documents what happens then. [`Outbound::post`] is for hops that must not be lost. Each of them
+//! answers something that was admitted under the bound, which bounds them too.
 
 use std::collections::VecDeque;
 
@@ -10,15 +10,15 @@ use super::hop::{Hop, ToHome, ToLimiter, ToOwner, ToUser};
 use crate::base::ids::CoreId;
 use crate::base::limits::{LANE_BYTES_MAX, LANE_HOPS_MAX, LANE_LARGE_BYTES, LANE_QUESTIONS_DIVISOR};
 
-/// Places for hops to the core itself that are kept when there are none.
+/// Capacity for hops to the core itself that is kept when there are none.
 const OWN_KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 struct Lane {
     staged: Vec<Hop>,
-    /// Bytes of them.
+    /// Bytes of `hops`.
     bytes: usize,
-    /// Bytes that were sent and that the other core has not taken yet, as was last told.
+    /// Bytes sent that the other core has not taken, as last reported.
     queued_bytes: usize,
 }
 
@@ -26,7 +26,7 @@ struct Lane {
 #[derive(Debug)]
 pub struct Outbound {
     core: CoreId,
-    /// Hops to this core itself: handled before the turn goes on, so they never wait and are never refused.
+    /// Hops to this core itself. They are handled before the turn continues, so they never wait and are never refused.
     own: VecDeque<Hop>,
     lanes: Vec<Lane>,
 }
@@ -38,7 +38,7 @@ impl Outbound {
         Self { core, own: VecDeque::new(), lanes: (0..cores).map(|_| Lane::default()).collect() }
     }
 
-    /// The core whose hops these are.
+    /// The core that stages these hops.
     #[must_use]
     pub fn core(&self) -> CoreId {
         self.core
@@ -51,21 +51,21 @@ impl Outbound {
         lane.staged.len() >= LANE_HOPS_MAX || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX
     }
 
-    /// Whether a join or a question would be refused: they take a part of a lane only, so that however many there are, what
-    /// is published finds room.
+    /// Whether a join or a question would be refused. They may use only part of a lane, so that publishes always find
+    /// room.
     #[must_use]
     pub fn is_full_for_questions(&self, to: CoreId) -> bool {
         let lane = &self.lanes[to.index()];
         self.is_full_for_changes(to) || lane.bytes + lane.queued_bytes >= LANE_BYTES_MAX / 4 * 3
     }
 
-    /// Whether a change of state waits for room: it is small, and never refused.
+    /// Whether a change of state waits for room. It is small and never refused.
     #[must_use]
     pub fn is_full_for_changes(&self, to: CoreId) -> bool {
         self.lanes[to.index()].staged.len() >= LANE_HOPS_MAX / LANE_QUESTIONS_DIVISOR
     }
 
-    /// Whether a publish of so many bytes would be refused: a large one leaves a part of the lane to others.
+    /// Whether a publish of `bytes` would be refused. A large one leaves part of the lane to others.
     #[must_use]
     pub fn is_full_for(&self, to: CoreId, bytes: usize) -> bool {
         let lane = &self.lanes[to.index()];
@@ -73,10 +73,10 @@ impl Outbound {
         is_large || self.is_full(to)
     }
 
-    /// Stages a hop, or gives it back when the lane is full.
+    /// Stages a hop, or returns it if the lane is full.
     ///
     /// # Errors
-    /// The hop itself: nothing was staged.
+    /// The hop: nothing was staged.
     pub fn try_post(&mut self, to: CoreId, hop: Hop) -> Result<(), Hop> {
         if to != self.core && self.is_full(to) {
             return Err(hop);
@@ -106,12 +106,12 @@ impl Outbound {
         self.post(to, Hop::ToHome(hop));
     }
 
-    /// Stages a hop to where an address is counted that must not be lost.
+    /// Stages a hop that must not be lost, to the limiter of an address.
     pub fn post_to_limiter(&mut self, to: CoreId, hop: ToLimiter) {
         self.post(to, Hop::ToLimiter(hop));
     }
 
-    /// Stages a hop to the core of a user that must not be lost.
+    /// Stages a hop that must not be lost, to the core of a user.
     pub fn post_to_user(&mut self, to: CoreId, hop: ToUser) {
         self.post(to, Hop::ToUser(hop));
     }
@@ -133,7 +133,7 @@ impl Outbound {
         std::mem::replace(&mut lane.staged, empty)
     }
 
-    /// Puts back what the lane did not take. Called in the same turn, before anything else is staged for that core.
+    /// Puts back hops that the lane did not take. Must be called in the same turn, before more is staged for that core.
     pub fn put_back(&mut self, to: CoreId, staged: Vec<Hop>) -> Vec<Hop> {
         let lane = &mut self.lanes[to.index()];
         debug_assert!(lane.staged.is_empty());
@@ -141,7 +141,7 @@ impl Outbound {
         std::mem::replace(&mut lane.staged, staged)
     }
 
-    /// So many bytes wait in the channel to another core.
+    /// Sets the number of bytes in the channel to another core.
     pub fn set_queued_bytes(&mut self, to: CoreId, bytes: usize) {
         self.lanes[to.index()].queued_bytes = bytes;
     }

@@ -1,4 +1,4 @@
-//! What waits for each connection of a core: references to shared frames, in order.
+//! The queues of all connections of a core: references to shared frames, in order.
 //!
 //! A frame that waits stands once in an arena with a plain count of references, however many connections it waits for; a
 //! connection's queue is a chain of 8-byte places in another. So a delivery allocates nothing, an idle connection holds

@@ -1,4 +1,4 @@
-//! What an engine asks of the floors above: values that they carry out in order. No decision is left to them.
+//! What an engine asks of the floors above: values that they carry out in order. Leaves no decision to them.
 
 use std::net::IpAddr;
 
@@ -12,87 +12,87 @@ use super::trace::Span;
 use crate::base::codes::CloseCode;
 use crate::base::ids::{ConnId, RoomName, UserName};
 
-/// One send: all that waits for a connection, up to the bounds of a send.
+/// One send: everything queued for a connection, up to the bounds of a send.
 #[derive(Debug)]
 pub struct Send {
-    /// Which socket.
+    /// The socket.
     pub slot: u32,
-    /// What; kept alive until the kernel has taken it.
+    /// The bytes, kept alive until the kernel has taken them.
     pub bytes: Bytes,
-    /// The close, or the half-close, follows as soon as the kernel has taken it: both can go in one packet.
+    /// A close or half-close follows as soon as the kernel has taken it, so both can go in one packet.
     pub is_last: bool,
 }
 
-/// A WebSocket connection has ended: for the log.
+/// A WebSocket connection has ended. For the log.
 #[derive(Debug)]
 pub struct Ended {
-    /// Which.
+    /// The connection.
     pub conn: ConnId,
-    /// Where from.
+    /// The client's address.
     pub peer: IpAddr,
     /// Its user.
     pub user: UserName,
-    /// Why it was closed by the server; `None`: the client ended it.
+    /// Why the server closed it; `None` if the client ended it.
     pub code: Option<CloseCode>,
-    /// Plain words.
+    /// The cause, in words.
     pub cause: &'static str,
-    /// The room at fault, where there is one.
+    /// The room at fault, if any.
     pub room: Option<RoomName>,
-    /// Round-trip time of its last ping, microseconds; 0: never known.
+    /// Round-trip time of its last ping, microseconds; 0 if unknown.
     pub round_trip_us: u32,
-    /// What it did.
+    /// Its traffic.
     pub stats: ConnStats,
 }
 
-/// A request was refused before a WebSocket opened: for the log.
+/// A request was refused before a WebSocket opened. For the log.
 #[derive(Debug)]
 pub struct Refused {
-    /// Whose.
+    /// The client's address.
     pub peer: IpAddr,
-    /// The HTTP status of the answer; 0 where the socket was closed without one.
+    /// The HTTP status of the answer; 0 if the socket was closed without one.
     pub status: u16,
-    /// The error's code (PROTOCOL section 1), or plain words where there was no answer.
+    /// The error's code (PROTOCOL section 1), or the cause in words if there was no answer.
     pub cause: &'static str,
 }
 
-/// A token was refused: for the log, at most one a minute for each cause.
+/// A token was refused. For the log, at most one a minute for each cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenRefused {
-    /// Plain words.
+    /// The cause, in words.
     pub cause: &'static str,
-    /// Others for the same cause that were not told since the last one that was.
+    /// Refusals for the same cause since the last one logged.
     pub held_back: u64,
 }
 
-/// Everything one turn asks for. Emptied by whoever carries it out; reused.
+/// The output of one turn. The caller empties and reuses it.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// At most one per slot and turn, and none while one is out (`Input::Sent` ends it).
+    /// At most one per slot and turn, and none while one is in flight (`Input::Sent` ends it).
     pub sends: Vec<Send>,
-    /// Half-close: send no more, read on. After the sends.
+    /// Half-close: send no more, read on. Follows the sends.
     pub shutdowns: Vec<u32>,
-    /// Cancel what is under way and close. Exactly once for each accepted slot. After the shutdowns.
+    /// Cancel operations in flight and close. Exactly once for each accepted slot. Follows the shutdowns.
     pub closes: Vec<u32>,
-    /// To the link.
+    /// Requests to the link.
     pub link: Vec<LinkRequest>,
-    /// To the store.
+    /// Requests to the store.
     pub store: Vec<StoreRequest>,
-    /// To those who called, by their tokens.
+    /// Answers to calls, by their tokens.
     pub answers: Vec<(u64, CallAnswer)>,
-    /// To the log.
+    /// Connections that ended, for the log.
     pub ended: Vec<Ended>,
-    /// To the log.
+    /// Refused requests, for the log.
     pub refused: Vec<Refused>,
-    /// To the log.
+    /// Refused tokens, for the log.
     pub tokens_refused: Vec<TokenRefused>,
-    /// A token that no key fits waits: whoever fetches keys is to look for more, and to answer with `Input::Keys`.
+    /// A token that no key fits is waiting: the service thread must look for new keys, and answer with `Input::Keys`.
     pub keys_wanted: bool,
-    /// To whoever exports traces; at most [`SPANS_PER_TURN_MAX`](crate::base::limits::SPANS_PER_TURN_MAX).
+    /// Spans to export, at most [`SPANS_PER_TURN_MAX`](crate::base::limits::SPANS_PER_TURN_MAX).
     pub spans: Vec<Span>,
 }
 
 impl Output {
-    /// Whether nothing is asked for.
+    /// Whether the turn asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sends.is_empty()

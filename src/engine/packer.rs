@@ -20,14 +20,14 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// A packer with these settings; `None` compresses nothing, because no connection has negotiated a window then.
+    /// A packer with these settings. `None` compresses nothing, because no connection has negotiated a window.
     #[must_use]
     pub fn new(compression: Option<Compression>) -> Self {
         let Compression { min_bytes, level } = compression.unwrap_or(Compression { min_bytes: usize::MAX, level: 1 });
         Self { compressor: Compressor::new(level), min_bytes }
     }
 
-    /// Compresses the messages in finished frames; `None` if no message is large enough, or none gets smaller.
+    /// Compresses the messages in finished frames. `None` if no message is large enough, or none gets smaller.
     pub fn pack(&mut self, window: Window, frames: &[u8], counters: &CoreCounters) -> Option<Bytes> {
         let deflated = self.compressor.compress_frames(window, frames, self.min_bytes, COMPRESS_BYTES_MAX)?;
         counters.compressed_messages.add(u64::from(deflated.messages));
@@ -36,7 +36,7 @@ impl Packer {
         Some(deflated.frames)
     }
 
-    /// Compresses frames for each reading with compression; `None` if every reading gets the plain ones.
+    /// Compresses frames for each reading with compression. `None` if every reading gets the plain ones.
     pub fn variants(&mut self, readings: Readings, frames: &Frames, counters: &CoreCounters) -> Option<Arc<Variants>> {
         let mut variants = Variants::default();
         for reading in readings.compressed() {

@@ -1,4 +1,4 @@
-//! The address at the other end of each slot: four bytes for most, and a map for IPv6. Never judges an address.
+//! The client address of each slot: four bytes for most, and a map for IPv6. Never judges an address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

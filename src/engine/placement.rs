@@ -1,5 +1,5 @@
-//! Which core a key belongs to (a room to its owner): a pure function of the key, the number of cores and a secret of the
-//! process, which all its cores share. Nothing that outlives the process goes by it.
+//! Which core a key belongs to, such as a room to its owner: a pure function of the key, the number of cores and a
+//! secret that all cores of the process share. Valid only within the process.
 
 use std::hash::Hasher;
 use std::sync::OnceLock;
@@ -8,14 +8,14 @@ use siphasher::sip::SipHasher13;
 
 use crate::base::ids::CoreId;
 
-/// Nobody outside can tell where a name belongs, and so put all of them on one core.
+/// Clients cannot predict where a name is placed, and so cannot put all names on one core.
 static SECRET: OnceLock<[u64; 2]> = OnceLock::new();
 
-/// Chooses the secret of this process: before its first core starts, and once. Without it, names are placed as they are in
-/// every run that can be repeated.
+/// Sets the secret of this process. Must be called once, before the first core starts. Without a secret, placement is
+/// the same in every run, as repeatable tests need.
 ///
 /// # Panics
-/// There is one already: the cores that go by it would not agree with those that come.
+/// The secret is already set: cores started before and after would disagree.
 pub fn set_secret(secret: [u64; 2]) {
     SECRET.set(secret).expect("chosen once, before the cores");
 }

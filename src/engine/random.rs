@@ -1,5 +1,5 @@
-//! The engine's only source of randomness: a cryptographic generator (ChaCha20), so that whatever is seen of its numbers
-//! tells nothing of the next ones. Seeded, so that a run can be repeated.
+//! The engine's only source of randomness: a cryptographic generator (ChaCha20), so that its visible numbers do not
+//! reveal the next ones. Seeded, so that a run can be repeated.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -10,24 +10,24 @@ use siphasher::sip::SipHasher13;
 
 use crate::base::ids::{CoreId, Epoch};
 
-/// What the random choices of a process follow from. Two secrets: nothing that clients see is drawn from the one that
-/// keys the tables.
+/// The source of all random choices of a process. Two secrets, so that nothing clients see is drawn from the one that
+/// keys the hash tables.
 #[derive(Clone)]
 pub struct Secrets {
-    /// For what is shown: ids, epochs, names of guests, delays.
+    /// For visible values: ids, epochs, guest names, delays.
     pub shown: [u8; 32],
-    /// For the tables.
+    /// For hash tables.
     pub tables: [u8; 32],
 }
 
-/// Who draws: each part of each core has a sequence of its own.
+/// Each part of each core has its own sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The connections of a core.
     Home = 1,
     /// The rooms of a core.
     Owner = 2,
-    /// What a core counts for addresses.
+    /// The addresses counted by a core.
     Limiter = 3,
     /// The users of a core.
     User = 4,
@@ -40,7 +40,7 @@ impl Secrets {
         Random::of(self.shown, core, part)
     }
 
-    /// Keys for tables.
+    /// Keys for hash tables.
     #[must_use]
     pub fn tables(&self, core: CoreId, part: Part) -> TableKeys {
         TableKeys(Random::of(self.tables, core, part))
@@ -53,7 +53,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// For runs that can be repeated: anyone who knows the number knows what follows.
+/// For runs that can be repeated. Anyone who knows the seed knows every number.
 impl From<u64> for Secrets {
     fn from(seed: u64) -> Self {
         let mut random = Random::new(seed);
@@ -66,7 +66,7 @@ impl From<u64> for Secrets {
 pub struct Random(ChaCha20Rng);
 
 impl Random {
-    /// A sequence that anyone who knows the seed can repeat.
+    /// A repeatable sequence: anyone who knows the seed knows every number.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut key = [0; 32];
@@ -108,19 +108,19 @@ impl Random {
     }
 }
 
-/// Gives each table a key of its own.
+/// Gives each hash table its own key.
 #[derive(Debug)]
 pub struct TableKeys(Random);
 
 impl TableKeys {
-    /// For one table.
+    /// For one hash table.
     pub fn hashing(&mut self) -> NameHashing {
         NameHashing { key: [self.0.next_u64(), self.0.next_u64()] }
     }
 }
 
-/// How tables hash what outsiders choose: SipHash-1-3 under a secret key. Made to withstand those who choose the names and
-/// watch how long it takes, which faster hashes are not.
+/// How hash tables hash names from clients: SipHash-1-3 under a secret key. Faster hashes do not withstand an attacker
+/// who chooses the names and measures the time.
 #[derive(Clone)]
 pub struct NameHashing {
     key: [u64; 2],
@@ -184,7 +184,7 @@ mod tests {
         assert!(shown(&other_shown) != shown(&one) && key(&other_shown) == key(&one));
     }
 
-    /// The state of SplitMix64 (Steele, Lea, Flood 2014) after it gave `output`: what clients saw came from it once.
+    /// The state of SplitMix64 (Steele, Lea, Flood 2014) after the output `output`. Clients once saw its numbers.
     fn state_of_splitmix64(output: u64) -> u64 {
         let unshift = |mixed: u64, by: u32| (0..64 / by).fold(mixed, |state, _| mixed ^ (state >> by));
         let inverse = |odd: u64| {

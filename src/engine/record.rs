@@ -1,4 +1,4 @@
-//! Publications as values between a room and what numbers or keeps it: not yet, or no longer, encoded.
+//! Publications as a link or a store holds them: not encoded.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 use crate::wire::publication::DataKind;
 
-/// What is numbered by a link or kept by a store: a publication, not yet or no longer encoded.
+/// A publication as the link numbers it and the store keeps it: not encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its number (0 while the link has not numbered it).
@@ -22,16 +22,18 @@ pub struct Record {
     pub data: Bytes,
     /// The publisher's idempotency key.
     pub key: Option<Box<str>>,
-    /// The connection that published it asked to be spared (`echo:false`), as node name and connection id.
+    /// The publishing connection, if it asked not to receive its own message (`echo:false`), as node name and
+    /// connection id.
     pub except: Option<Arc<str>>,
 }
 
-/// A stretch of a room as the link or the store holds it.
+/// A run of a room's records, as the link or the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// The room's numbering and head. `None`: the room has never been published to (an open makes its epoch).
+    /// The room's numbering and head. `None`: nothing was ever published to the room (an open creates its epoch).
     pub head: Option<Position>,
-    /// Records in order without holes, the last one at most the head. May begin later than asked when older ones are gone.
+    /// Records in order without holes, the last one at most the head. Starts later than requested if older ones are
+    /// gone.
     pub records: Vec<Record>,
 }
 

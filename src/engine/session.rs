@@ -1,5 +1,5 @@
-//! The protocol state of one connection, and its statistics. Small on purpose: there is one for every idle connection. Never
-//! decides anything.
+//! The protocol state and the statistics of one connection. Small, because every idle connection has one. Never decides
+//! anything.
 
 use smallvec::SmallVec;
 
@@ -8,7 +8,7 @@ use crate::base::time::Now;
 use crate::wire::message::Decoder;
 use crate::wire::reading::Reading;
 
-/// The state of a slot's connection. A slot runs through them downwards, and may end at any point.
+/// The state of a slot's connection. States follow each other in this order; any of them may be the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Phase {
     /// No socket.
@@ -16,23 +16,23 @@ pub enum Phase {
     Free,
     /// The HTTP request head is being received.
     Head,
-    /// The upgrade is accepted, and the client has yet to be identified by its first message.
+    /// The upgrade is accepted. The client must still identify itself by its first message.
     Greeting,
     /// The WebSocket is open.
     Open,
     /// The server has queued its close frame and awaits the client's.
     Closing,
-    /// Nothing more is queued: the socket is closed once everything is sent.
+    /// Nothing more is queued. The socket closes once everything is sent.
     Ending,
-    /// The same for a client that may still be sending: half-closed first, and what arrives is dropped.
+    /// The same, but the client may still be sending: the socket is half-closed first, and what arrives is dropped.
     Lingering,
 }
 
 /// The place of a member that is not in the audience's list.
 pub const NOWHERE: u32 = u32::MAX;
 
-/// A connection's membership of one room. It lives while the connection wants to be a member or an answer of the owner is
-/// awaited. Joins and leaves of one room are answered in order (one lane each way), so counting them is enough.
+/// A connection's membership of one room. It exists while the connection wants to be a member or awaits an answer of
+/// the owner. Joins and leaves of one room are answered in order (one lane each way), so counting them is enough.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
     /// Index of the room's audience on this core.
@@ -41,15 +41,15 @@ pub struct Membership {
     pub place: u32,
     /// Unanswered joins.
     pub joins: u16,
-    /// Unanswered leaves, expulsions included.
+    /// Unanswered leaves, including expulsions.
     pub leaves: u16,
-    /// Unanswered expulsions: until they are answered the connection gets nothing of the room.
+    /// Unanswered expulsions. Until they are answered, the connection receives nothing from the room.
     pub expulsions: u8,
     /// The connection's last command was a join.
     pub wanted: bool,
-    /// The away state that the owner was told last.
+    /// The away state last sent to the owner.
     pub away: bool,
-    /// The next `joined` is pushed although no command asked for it (joined by the query of `/ws`).
+    /// The next `joined` is pushed without an `id`: the room was joined by the query of `/ws`, not by a command.
     pub announce: bool,
 }
 
@@ -79,17 +79,18 @@ impl ConnStats {
 pub struct Marks(u8);
 
 impl Marks {
-    /// It was opened at the echo path: every message is answered with itself.
+    /// Opened at the echo path: every message is sent back.
     pub const ECHO: Marks = Marks(1);
-    /// It is counted among the connections of its address.
+    /// Counted among the connections of its address.
     pub const COUNTED_ADDRESS: Marks = Marks(1 << 1);
-    /// It is counted among the connections of its user.
+    /// Counted among the connections of its user.
     pub const COUNTED_USER: Marks = Marks(1 << 2);
-    /// Its publishes count for its user. Once set it stays, so that its words keep to one way and in order.
+    /// Its publishes count for its user. Never cleared, so that all hops of the connection take one path and stay in
+    /// order.
     pub const COUNTED_MESSAGES: Marks = Marks(1 << 3);
-    /// The client has ended its stream: the connection is closed when everything is sent.
+    /// The client has ended its stream. The connection closes when everything is sent.
     pub const HALF_CLOSED: Marks = Marks(1 << 4);
-    /// Some owner has yet to be told that it went away or came back.
+    /// An owner has not been told yet that the user went away or came back.
     pub const RESTLESS: Marks = Marks(1 << 5);
     /// The server has pinged it since it last sent a pong.
     pub const PINGED: Marks = Marks(1 << 6);
@@ -118,11 +119,12 @@ impl Marks {
 /// A slot's connection.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// Which use of the slot this is.
+    /// Tells the uses of the slot apart.
     pub generation: u32,
-    /// Where it stands.
+    /// The state of the connection.
     pub phase: Phase,
-    /// How it reads pushes; it may send compressed messages if it reads them. `None` until its upgrade is accepted.
+    /// How it reads pushes. It may send compressed messages only if it reads them. `None` until its upgrade is
+    /// accepted.
     pub reading: Option<Reading>,
     /// Boolean flags.
     pub marks: Marks,
@@ -136,7 +138,7 @@ pub struct Session {
     pub memberships: SmallVec<[Membership; 1]>,
     /// When bytes last arrived, in units of [`SEEN_UNIT_MS`] since the start.
     pub last_seen: u32,
-    /// Round-trip time of the last ping, microseconds; 0: not known yet. Until the connection is open: when the socket was
+    /// Round-trip time of the last ping, microseconds; 0 if unknown. Until the connection is open: when the socket was
     /// accepted, the lower half of the monotonic microseconds (the time limit is far shorter than they take to wrap).
     pub round_trip_us: u32,
     /// Its traffic.
@@ -175,7 +177,8 @@ impl Session {
         self.user.is_some()
     }
 
-    /// Rooms that the connection wants to be a member of. The limit counts these, so that leaving frees a place at once.
+    /// Rooms that the connection wants to be a member of. The limit counts these, so that leaving frees a place at
+    /// once.
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.memberships.iter().filter(|membership| membership.wanted).count()
@@ -198,5 +201,5 @@ impl Session {
 // A connection may be in many rooms.
 const _: () = assert!(size_of::<Membership>() <= 16);
 
-// README and DESIGN section 8 promise a size for each idle connection; this is the largest part of it.
+// README and DESIGN section 8 give a size for each idle connection. This is the largest part of it.
 const _: () = assert!(size_of::<Session>() <= 80);

@@ -1,4 +1,4 @@
-//! The settings of an engine, checked and in its units, under the names of their configuration keys. `server::config`
+//! The settings of an engine, validated and in its units, under the names of their configuration keys. `server::config`
 //! makes them. Reads no file.
 
 use std::sync::Arc;
@@ -27,13 +27,13 @@ pub struct RoomSettings {
     pub history_size: usize,
     /// How long messages are kept.
     pub history_ttl_ms: u64,
-    /// How long the epoch and head of an idle room are kept; 0 keeps them not at all.
+    /// How long the epoch and head of an idle room are kept; 0 does not keep them.
     pub numbering_ttl_ms: u64,
     /// Messages sent on joining if the client does not ask for a number.
     pub history_on_join: u32,
     /// Most messages that a client may ask for on joining.
     pub history_on_join_max: u32,
-    /// Most messages replayed to a client that recovers.
+    /// Most messages replayed to a client on recovery.
     pub recovery_max: usize,
     /// The policy for slow consumers.
     pub slow_policy: SlowPolicy,
@@ -50,7 +50,7 @@ pub struct RoomSettings {
 /// Settings for the rooms whose name matches a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomClass {
-    /// `*` matches any run of bytes, an empty one too.
+    /// `*` matches any number of bytes, including none.
     pub pattern: String,
     /// The settings of those rooms.
     pub settings: Arc<RoomSettings>,
@@ -97,17 +97,17 @@ impl Limits {
 /// Who numbers the publications of rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum NumberingMode {
-    /// The owner of each room.
+    /// The owner core of each room.
     #[default]
     Own,
     /// The link, for all machines that share it.
     Link,
 }
 
-/// Where the publications of rooms are kept beside the history in memory, and when a publisher is answered.
+/// Where the publications of rooms are kept besides the history in memory, and when a publisher is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum KeepingMode {
-    /// Nowhere else; or in the link, if it numbers.
+    /// Nowhere else; or in the link, if it numbers them.
     #[default]
     None,
     /// In the store; publishers are answered before the commit.
@@ -127,7 +127,7 @@ pub struct Settings {
     pub max_connections: u32,
     /// Open WebSockets of this core; above it upgrades get 503.
     pub max_connections_per_core: u32,
-    /// Sockets that this core has slots for: more than connections, so that upgrades can be refused.
+    /// Slots for sockets: more than connections, so that upgrades can be refused.
     pub sockets_max: u32,
     /// Connection structures allocated at the start.
     pub warm_connections: u32,
@@ -146,7 +146,7 @@ pub struct Settings {
     pub trusted_proxies: Trusted,
     /// The header in which they name the client.
     pub forwarded_header: ForwardedHeader,
-    /// Bytes that may wait for one connection; a message that waits alone may exceed it.
+    /// Maximum number of bytes queued for one connection. A single message may exceed it.
     pub outbox_bytes: usize,
     /// Rooms that one connection may join; 0 means no limit.
     pub rooms_per_connection: u32,
@@ -154,7 +154,7 @@ pub struct Settings {
     pub limits: Limits,
     /// This core's share of the memory budget, which covers connections, rooms and messages.
     pub memory_budget_bytes: u64,
-    /// Bytes that a connection takes in `io`: the state of TLS, if clients speak it.
+    /// Bytes of a connection in `io`: the state of TLS, if clients use it.
     pub io_bytes_per_connection: usize,
     /// How often a connection is pinged.
     pub heartbeat_interval_ms: u64,
@@ -166,7 +166,7 @@ pub struct Settings {
     pub rooms: Arc<RoomSettings>,
     /// Classes in the order of the configuration; the first match counts.
     pub classes: Vec<RoomClass>,
-    /// The fraction of the publishes that is traced, in units of 2^-64.
+    /// The fraction of publishes that is traced, in units of 2^-64.
     pub trace_sample: u64,
     /// Who numbers publications.
     pub numbering: NumberingMode,

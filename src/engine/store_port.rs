@@ -1,23 +1,23 @@
-//! The port between an engine and the store that keeps rooms: what is asked of it, what it says. Values only.
+//! The port between an engine and the store that keeps rooms: requests and events. Values only.
 
 use super::kept::{KeptAnswer, KeptAsk};
 use super::record::{PageAnswer, PageRequest, Record, Stretch};
 use crate::base::ids::{Epoch, RoomName, Seq, UserName};
 
-/// To the store of this machine.
+/// A request to the store of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreRequest {
-    /// Read what is held of a room (`StoreEvent::Loaded`): its newest `count` records, and the newest
-    /// [`KEYS_PER_ROOM_MAX`](crate::base::limits::KEYS_PER_ROOM_MAX) keys of records published since `keys_since`. A room that the store does not
-    /// know gets `epoch`, so that the same one is found after a restart.
+    /// Reads a room (`StoreEvent::Loaded`): its newest `count` records, and the newest
+    /// [`KEYS_PER_ROOM_MAX`](crate::base::limits::KEYS_PER_ROOM_MAX) keys of records published since `keys_since`. A
+    /// room that the store does not know gets `epoch`, so that it has the same one after a restart.
     Load {
         /// Which room.
         room: RoomName,
-        /// How many.
+        /// Maximum number of records.
         count: usize,
         /// Unix milliseconds.
         keys_since: u64,
-        /// For a room that is new.
+        /// The epoch of a new room.
         epoch: Epoch,
     },
     /// Keep one record (`StoreEvent::Committed` or `Failed`). A record that is kept already is left as it is.
@@ -29,7 +29,7 @@ pub enum StoreRequest {
         room: RoomName,
         /// Its numbering.
         epoch: Epoch,
-        /// What.
+        /// The record.
         record: Record,
     },
     /// Keep or find something beside rooms (`StoreEvent::Answered`, if [`KeptAsk`] says that there is an answer).
@@ -43,14 +43,14 @@ pub enum StoreRequest {
     Page(PageRequest),
 }
 
-/// From the store of this machine. Answers of one room come in the order of its requests.
+/// An event from the store of this machine. Answers for one room come in the order of its requests.
 #[derive(Debug)]
 pub enum StoreEvent {
     /// Answer to `StoreRequest::Load`.
     Loaded {
         /// Which room.
         room: RoomName,
-        /// What the store holds of it.
+        /// The records that the store holds.
         stretch: Stretch,
         /// The lowest number that the store holds; the head's next where it holds none.
         first_seq: Seq,
@@ -65,7 +65,7 @@ pub enum StoreEvent {
         room: RoomName,
         /// Its numbering.
         epoch: Epoch,
-        /// The last one.
+        /// The last record on disk.
         seq: Seq,
     },
     /// This append and all later ones of the room and the attempt that are not committed did not happen, as far as the
@@ -93,14 +93,14 @@ pub enum StoreEvent {
     Page(PageAnswer),
 }
 
-/// A publish's idempotency key as the store holds it, also where its record is not among those that were asked for.
+/// A publish's idempotency key as the store holds it, even if its record is not among the requested ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptKey {
-    /// Whose.
+    /// The publisher.
     pub from: UserName,
-    /// Which.
+    /// The key.
     pub key: Box<str>,
-    /// The number it was given.
+    /// The seq of its record.
     pub seq: Seq,
     /// When its record was published, Unix milliseconds.
     pub at: u64,

@@ -1,23 +1,23 @@
-//! Tables of a core: one indexed by slot that grows by whole chunks, with no copy and no doubling when thousands of
-//! connections arrive; and how hash tables give back what a crowd needed.
+//! Tables of a core: one indexed by slot, which grows by whole chunks and never copies or doubles when thousands of
+//! connections arrive; and how hash tables shrink after a crowd.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 const CHUNK: usize = 1024;
 
-/// Places that a hash table keeps when few entries are left.
+/// Capacity that a hash table keeps when few entries are left.
 const PLACES_KEPT: usize = 1_024;
 
-/// Gives back most of a hash table's memory when an eighth of it is left in use. Called after each removal: the cost of
-/// moving what is left is spread over the removals before it.
+/// Frees most of a hash table's memory when less than an eighth of it is in use. Called after each removal: the cost of
+/// moving the rest is spread over the removals before it.
 pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > PLACES_KEPT && map.len() * 8 < map.capacity() {
         map.shrink_to(map.len() * 2);
     }
 }
 
-/// Values for slots made by `Default` a chunk at a time.
+/// Values by slot, made by `Default` a chunk at a time.
 #[derive(Debug)]
 pub struct Table<T> {
     chunks: Vec<Box<[T]>>,
@@ -36,32 +36,32 @@ impl<T: Default> Table<T> {
         Self { chunks: Vec::new() }
     }
 
-    /// Makes sure that `slot` is there.
+    /// Creates the slot if there is none.
     pub fn reach(&mut self, slot: u32) {
         while self.chunks.len() <= slot as usize / CHUNK {
             self.chunks.push((0..CHUNK).map(|_| T::default()).collect());
         }
     }
 
-    /// The value of a slot that has been reached.
+    /// The value of an existing slot.
     #[inline]
     #[must_use]
     pub fn at(&self, slot: u32) -> &T {
         &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
-    /// The value of a slot that has been reached.
+    /// The value of an existing slot.
     #[inline]
     pub fn at_mut(&mut self, slot: u32) -> &mut T {
         &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
-    /// The values of all slots that have been reached.
+    /// The values of all existing slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.chunks.iter_mut().flatten()
     }
 
-    /// The value of a slot, if it has been reached.
+    /// The value of a slot, if it exists.
     #[must_use]
     pub fn get(&self, slot: u32) -> Option<&T> {
         self.chunks.get(slot as usize / CHUNK).map(|chunk| &chunk[slot as usize % CHUNK])

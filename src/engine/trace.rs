@@ -1,5 +1,5 @@
-//! Traces of sampled publishes: the mark that rides with one through its hops, and the spans that the cores on its way
-//! tell. The mark names its trace and every span of it, so that no core needs to be told another's ids. Exports nothing.
+//! Traces of sampled publishes: the mark that hops carry, and the spans that the cores on the path report. The ids of
+//! the trace and of its spans derive from the mark, so no core needs another's ids. Exports nothing.
 
 use std::num::NonZeroU32;
 
@@ -8,13 +8,13 @@ use crate::base::counters::CoreCounters;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq, UserName};
 use crate::base::limits::SPANS_PER_TURN_MAX;
 
-/// Rides with a sampled publish, beside the time of its arrival, which hops carry anyway: both together name its trace.
+/// Carried by a sampled publish, beside its time of arrival, which hops carry anyway. Both together identify its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(NonZeroU32);
 
 impl Mark {
-    /// A new one for one publish in so many: `part` is the share of the publishes that are sampled, in 2^-64; 0: none, and
-    /// nothing is drawn.
+    /// A new mark for a sampled publish. `part` is the fraction of publishes that is sampled, in units of 2^-64. If it
+    /// is 0, no random number is drawn.
     pub fn draw(part: u64, random: &mut Random) -> Option<Mark> {
         if part == 0 || random.next_u64() > part {
             return None;
@@ -23,68 +23,68 @@ impl Mark {
     }
 }
 
-/// Where a publish was seen.
+/// A stage of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Taken by its connection's home. The first of the trace.
+    /// Taken by its connection's home. The first span of the trace.
     Received {
-        /// Whose.
+        /// The publishing connection.
         conn: ConnId,
-        /// Of which user.
+        /// The publishing user.
         user: UserName,
         /// Bytes of its data.
         bytes: usize,
     },
-    /// Given its number by the room's owner. The second.
+    /// Numbered by the room's owner. The second span.
     Numbered {
-        /// Which number.
+        /// The seq.
         seq: Seq,
-        /// Cores that were sent it.
+        /// Number of cores that it was sent to.
         listeners: usize,
     },
-    /// Handed to the kernel for the members on one core, as far as they could take it at once.
+    /// Handed to the kernel for the members on one core, if they could take it at once.
     Flushed {
-        /// Which number.
+        /// The seq.
         seq: Seq,
-        /// Members who were given it.
+        /// Number of members that it was sent to.
         deliveries: u64,
     },
 }
 
-/// What one core says of one publish.
+/// One core's report about one publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Of which trace.
+    /// Identifies the trace.
     pub mark: Mark,
-    /// When the publish arrived, monotonic microseconds: of which trace, too.
+    /// When the publish arrived, monotonic microseconds. Also identifies the trace.
     pub arrived_us: u64,
-    /// The core that says so.
+    /// The reporting core.
     pub core: CoreId,
     /// The publish's room.
     pub room: RoomName,
-    /// What.
+    /// The stage.
     pub stage: Stage,
-    /// When it began, monotonic microseconds.
+    /// Start, monotonic microseconds.
     pub began_us: u64,
-    /// When it ended, monotonic microseconds; 0: with the turn it is told in.
+    /// End, monotonic microseconds; 0: with the turn that reports it.
     pub ended_us: u64,
 }
 
 impl Span {
-    /// The 16 bytes that name the trace; never all zero.
+    /// The 16 bytes of the trace id. Never all zero.
     #[must_use]
     pub fn trace_id(&self) -> u128 {
         let seed = self.seed();
         u128::from(mixed(seed, 0)) << 64 | u128::from(seed)
     }
 
-    /// The 8 bytes that name the span.
+    /// The 8 bytes of the span id.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id_of(self.number())
     }
 
-    /// The 8 bytes that name what it follows from; `None`: it is the first.
+    /// The 8 bytes of the parent span's id; `None` for the first span.
     #[must_use]
     pub fn parent_id(&self) -> Option<u64> {
         let parent = match self.stage {
@@ -99,12 +99,12 @@ impl Span {
         mixed(self.seed(), number).max(1)
     }
 
-    /// Of all ids of the trace; never zero.
+    /// A number that all ids of the trace derive from. Never zero.
     fn seed(&self) -> u64 {
         mixed(self.arrived_us, u64::from(self.mark.0.get())).max(1)
     }
 
-    /// Names it within its trace.
+    /// Identifies the span within its trace.
     fn number(&self) -> u64 {
         match self.stage {
             Stage::Received { .. } => 1,
@@ -113,7 +113,7 @@ impl Span {
         }
     }
 
-    /// Puts it among what a turn asks for. With too many of them already it is dropped and counted.
+    /// Adds the span to a turn's output. If there are too many already, it is dropped and counted.
     pub fn tell(self, spans: &mut Vec<Span>, counters: &CoreCounters) {
         if spans.len() < SPANS_PER_TURN_MAX {
             spans.push(self);
@@ -123,7 +123,7 @@ impl Span {
     }
 }
 
-/// One number of two, by SplitMix64 (Steele, Lea, Flood 2014) twice. Names spans, which only operators see.
+/// A number from two, by applying SplitMix64 (Steele, Lea, Flood 2014) twice. Names spans, which only operators see.
 fn mixed(one: u64, other: u64) -> u64 {
     let next = |state: u64| {
         let mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -134,7 +134,7 @@ fn mixed(one: u64, other: u64) -> u64 {
     next(next(one ^ other))
 }
 
-/// Ends the spans that last as long as their turn.
+/// Ends the spans that end with their turn.
 pub fn end_turn(now_us: u64, spans: &mut [Span]) {
     for span in spans.iter_mut().filter(|span| span.ended_us == 0) {
         span.ended_us = now_us;
@@ -151,7 +151,7 @@ mod tests {
     fn as_many_are_sampled_as_asked_for() {
         let mut random = Random::new(1);
         assert!((0..1_000).all(|_| Mark::draw(0, &mut random).is_none()));
-        assert_eq!(random.next_u64(), Random::new(1).next_u64(), "nothing is drawn where nothing is sampled");
+        assert_eq!(random.next_u64(), Random::new(1).next_u64(), "no random number is drawn without sampling");
         assert!((0..1_000).all(|_| Mark::draw(u64::MAX, &mut random).is_some()));
         let sampled = (0..100_000).filter(|_| Mark::draw(u64::MAX / 100, &mut random).is_some()).count();
         assert!((900..1_100).contains(&sampled), "{sampled}");

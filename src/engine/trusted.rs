@@ -1,4 +1,4 @@
-//! The proxies in front of this server, which are trusted for client addresses. Never reads a header.
+//! The proxies trusted for client addresses. Never reads a header.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::wire::handshake::ForwardedAddress;
 
-/// The networks of the trusted proxies. What any other peer says about client addresses is ignored.
+/// The networks of trusted proxies. Addresses from any other peer are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted(Box<[IpNet]>);
 
@@ -30,12 +30,12 @@ impl Trusted {
         self.0.iter().any(|network| network.contains(&peer))
     }
 
-    /// The client behind `peer`, by the addresses that the proxies on the way have added, nearest first: the first one
-    /// that is not a trusted proxy, or the farthest if all are. `peer` itself if it is not a trusted proxy or has added no
-    /// address, as when a proxy checks the health of this server.
+    /// The client's address behind `peer`, from the addresses that the proxies on the way have added, nearest first:
+    /// the first that is not a trusted proxy, or the farthest if all are. `peer` itself if it is not a trusted proxy or
+    /// has added no address, as in a health check by a proxy.
     ///
     /// # Errors
-    /// What a trusted proxy has written in place of an address. Addresses behind the client's are not looked at.
+    /// The text that a trusted proxy wrote instead of an address. Addresses behind the client's are not looked at.
     pub fn client(&self, peer: IpAddr, hops: &[ForwardedAddress]) -> Result<IpAddr, String> {
         let mut client = peer;
         for hop in hops {
@@ -84,7 +84,7 @@ mod tests {
         for (peer, forwarded, client) in [
             ("10.0.0.1", &[][..], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
-            // What is behind the nearest stranger is what the stranger says of itself.
+            // Addresses behind the nearest untrusted one are its own claims.
             ("10.0.0.1", &["203.0.113.9", "198.51.100.1"], "203.0.113.9"),
             ("10.0.0.1", &["10.0.0.2", "203.0.113.9", "10.0.0.3"], "203.0.113.9"),
             ("10.0.0.1", &["10.0.0.2", "10.0.0.3"], "10.0.0.3"),
@@ -103,7 +103,7 @@ mod tests {
         let nonsense = || ForwardedAddress::Err("nonsense".to_owned());
         assert_eq!(trusted.client(proxy, &[nonsense(), Ok(stranger)]), Err("nonsense".to_owned()));
         assert_eq!(trusted.client(proxy, &[Ok(other), nonsense()]), Err("nonsense".to_owned()));
-        assert_eq!(trusted.client(proxy, &[Ok(stranger), nonsense()]), Ok(stranger), "a stranger's word");
+        assert_eq!(trusted.client(proxy, &[Ok(stranger), nonsense()]), Ok(stranger), "a claim by an untrusted peer");
         assert_eq!(trusted.client(stranger, &[nonsense()]), Ok(stranger));
     }
 }

@@ -1,8 +1,9 @@
 //! Checks the rules of the architecture (`src/lib.rs`) that the compiler cannot check: floors, circles of files, words,
-//! clocks, `unsafe`, sizes. Each rule is also tested on bad samples: a rule that cannot fail proves nothing.
+//! clocks, `unsafe`, sizes, prose. Each rule is also tested on bad samples: a rule that cannot fail proves nothing.
 
 mod circles;
 mod imports;
+mod prose;
 mod rules;
 mod source;
 
@@ -11,23 +12,28 @@ use std::path::{Path, PathBuf};
 
 use source::Source;
 
-/// All `.rs` files below a folder of the package, sorted.
-fn sources_below(folder: &str) -> Vec<Source> {
+/// Path and text of all text files at or below a path of the package, sorted.
+fn files_below(place: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut waiting: Vec<PathBuf> = vec![root.join(folder)];
-    let mut sources = Vec::new();
+    let mut waiting: Vec<PathBuf> = vec![root.join(place)];
+    let mut files = Vec::new();
     while let Some(path) = waiting.pop() {
         if path.is_dir() {
             let entries = fs::read_dir(&path).expect("a folder of the package can be read");
             waiting.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).expect("a source file is UTF-8");
+        } else if let Ok(text) = fs::read_to_string(&path) {
             let inner = path.strip_prefix(root).expect("it is below the package");
-            sources.push(Source::new(&inner.to_string_lossy(), &text));
+            files.push((inner.to_string_lossy().into_owned(), text));
         }
     }
-    sources.sort_by(|left, right| left.path.cmp(&right.path));
-    sources
+    files.sort();
+    files
+}
+
+/// All `.rs` files below a folder of the package, sorted.
+fn sources_below(folder: &str) -> Vec<Source> {
+    let sources = files_below(folder).into_iter().filter(|(path, _)| path.ends_with(".rs"));
+    sources.map(|(path, text)| Source::new(&path, &text)).collect()
 }
 
 fn assert_none(violations: &[String]) {
@@ -39,6 +45,13 @@ fn every_file_keeps_the_rules() {
     let sources = sources_below("src");
     assert!(sources.iter().any(|source| source.path == "src/engine/hop.rs"), "the rules find the sources");
     assert_none(&sources.iter().flat_map(rules::file_violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn prose_has_no_banned_phrases() {
+    let files: Vec<_> = ["src", "README.md", "tuning"].into_iter().flat_map(files_below).collect();
+    assert!(files.iter().any(|(path, _)| path == "README.md"), "the rule finds the files");
+    assert_none(&files.iter().flat_map(|(path, text)| prose::banned_phrases(path, text)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Healthy members chat while seeded attackers do everything at once that an outsider can do: the members get every
-//! message once and in order, and when the attackers are gone nothing of them is left.
+//! Seeded attackers do everything that a client can do, at once, while healthy members chat. The members must receive
+//! every message once and in order, and no state of the attackers may be left at the end.
 //!
-//! The seed is printed; `ABUSE_SEED=n` runs another one, `ABUSE_SECONDS=n` goes on for longer.
+//! Prints the seed. `ABUSE_SEED=n` runs another one, `ABUSE_SECONDS=n` runs longer.
 
 mod attacks;
 pub mod healthy;
@@ -104,7 +104,7 @@ fn abuse(certificate: Option<&str>) {
     assert!(p99 < P99_MAX, "healthy members waited {p99:?}");
     assert!(rss < RSS_KIB_MAX, "{rss} KiB are resident");
 
-    // What is left are the healthy ones, then nobody; histories end with their time.
+    // Only the healthy ones are left, then no one; histories expire.
     eventually("the healthy ones alone are left", || {
         (server.stat("connections") == healthy::COUNT as u64 && server.metric("roomring_upgrading", "") == 0.0)
             .then_some(())

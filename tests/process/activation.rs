@@ -1,5 +1,4 @@
-//! Under a service manager: socket activation (LISTEN_FDS), notifications (NOTIFY_SOCKET), and restarts that drop no new
-//! connections.
+//! Socket activation (LISTEN_FDS), notifications (NOTIFY_SOCKET), and restarts that drop no new connections.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};

@@ -1,4 +1,4 @@
-//! Bursts within the limits, and recoveries of any size: whoever reads as fast as it can gets everything.
+//! Bursts within the limits, and recoveries of any size: a client that reads as fast as it can receives everything.
 
 use std::io::Write;
 use std::thread;
@@ -17,7 +17,7 @@ fn publish(data_bytes: usize) -> Vec<u8> {
     client_frame(Opcode::Text, publish.as_bytes(), [1, 2, 3, 4])
 }
 
-/// Reads to the last of so many messages of the room. Fails at a gap, a hole, a repeat, or an end.
+/// Reads to the last of the room's messages. Fails at a gap, a hole, a duplicate, or an end.
 fn read_all(mut client: Client, count: u64) -> Client {
     for seq in 1..=count {
         let next = loop {
@@ -33,7 +33,7 @@ fn read_all(mut client: Client, count: u64) -> Client {
     client
 }
 
-/// So many publishers write so many publishes each, in one write.
+/// Several publishers send many publishes each, in one write.
 fn burst(publishers: usize, count: usize, data_bytes: usize, policy: &str, outbox: &str) -> Server {
     let policy = format!("rooms.slow_policy={policy}");
     let outbox = format!("limits.outbox_bytes={outbox}");

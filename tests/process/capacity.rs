@@ -1,4 +1,4 @@
-//! `server.max_connections` counts the open WebSockets of the whole process, exactly, whatever core each comes to.
+//! `server.max_connections` counts the open WebSockets of the whole process exactly, on whatever core each is.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::http;
 use crate::server::{Server, eventually, program, scratch};
 
-/// Asks for a WebSocket: the socket it is, or the answer that refuses it.
+/// Asks for a WebSocket. Returns its socket, or the refusal.
 fn knock(server: &Server) -> Result<TcpStream, http::Answer> {
     let mut stream = http::open(server.listen);
     stream.write_all(http::upgrade_head(server.listen, "/ws", "").as_bytes()).expect("the server reads");
@@ -20,7 +20,8 @@ fn knock(server: &Server) -> Result<TcpStream, http::Answer> {
     Err(http::parse(&[head.as_bytes(), &http::read_to_end(&mut stream)].concat()))
 }
 
-/// Asks so often, from several threads at once; those who are let in. The others are told when to come back.
+/// Asks many times, from several threads at once. Returns the connections admitted. The others are told when to
+/// reconnect.
 fn knock_often(server: &Server, times: usize) -> Vec<TcpStream> {
     let knock_each = || {
         (0..times / 4).filter_map(|_| match knock(server) {
@@ -44,7 +45,7 @@ fn exactly_as_many_are_let_in_on_any_number_of_cores() {
         let server = Server::start(&[&format!("server.cores={cores}"), "server.max_connections=100"]);
         let mut open = knock_often(&server, 240);
         assert_eq!((open.len(), server.stat("connections")), (100, 100), "{cores} cores");
-        // Half of them go, by a close frame, by the end of their streams, by a reset.
+        // Half of them leave: by a close frame, by the end of their stream, or by a reset.
         for (index, mut stream) in open.drain(..50).enumerate() {
             match index % 3 {
                 0 => stream.write_all(&http::client_frame(0x88, &[])).expect("the server reads"),
@@ -77,7 +78,7 @@ fn a_limit_that_is_changed_while_the_server_runs_holds_from_then_on() {
         server.signal("HUP");
         let read = || server.stderr.get().matches("configuration reloaded").count() == times;
         eventually("the configuration is read again", || read().then_some(()));
-        // Every core answers this, and takes the settings that it was told before.
+        // Every core answers, so each has the settings sent before.
         assert_eq!(http::get(server.control, "/api/connections?limit=1000").status, 200);
     };
     reload(30, 1);

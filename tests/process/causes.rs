@@ -1,4 +1,4 @@
-//! What ends, is refused or is dropped is counted by its cause on `/metrics` (OPERATIONS, "Endpoints").
+//! `/metrics` counts ended connections, refusals and drops by cause (OPERATIONS, "Endpoints").
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! A blocking client that speaks the protocol over tungstenite: an implementation of RFC 6455 that the server's own
-//! wire code has no part in. Messages that arrive while it waits for others are kept in order.
+//! A blocking client over tungstenite, an implementation of RFC 6455 that is independent of the server's. Keeps
+//! messages that arrive while it waits for others, in order.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -15,7 +15,7 @@ use tungstenite::{Error, Message, WebSocket};
 use crate::http;
 use crate::server::{PATIENCE, Server};
 
-/// What arrived.
+/// A received message or end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arrived {
     Json(Value),
@@ -27,7 +27,7 @@ pub enum Arrived {
     End,
 }
 
-/// What a connection runs over.
+/// The transport of a connection.
 pub enum Stream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -72,12 +72,12 @@ pub struct Client {
     socket: WebSocket<Stream>,
     kept: VecDeque<Arrived>,
     last_id: u64,
-    /// The welcome, where one was read.
+    /// The welcome, if one was read.
     pub welcome: Value,
 }
 
 impl Client {
-    /// A user who speaks JSON.
+    /// A user of the JSON form.
     pub fn connect(server: &Server, user: &str) -> Self {
         Self::connect_at(server, &format!("/ws?user={user}"))
     }
@@ -94,7 +94,7 @@ impl Client {
         Self::over(Stream::Plain(http::open(address)), address, path, subprotocol)
     }
 
-    /// The same over a stream that is there.
+    /// The same over an existing stream.
     pub fn over(stream: Stream, address: SocketAddr, path: &str, subprotocol: Option<&str>) -> Self {
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a valid address");
         if let Some(subprotocol) = subprotocol {
@@ -124,12 +124,12 @@ impl Client {
         self.socket.send(message).expect("the connection is open");
     }
 
-    /// Sends, without caring whether the server still listens.
+    /// Sends, whether or not the server still reads.
     pub fn try_send(&mut self, command: &Value) -> bool {
         self.socket.send(Message::text(command.to_string())).is_ok()
     }
 
-    /// Sends a command with an `id` and gives its reply.
+    /// Sends a command with an `id` and returns its reply.
     pub fn request(&mut self, mut command: Value) -> Value {
         self.last_id += 1;
         let id = self.last_id;
@@ -151,14 +151,14 @@ impl Client {
         reply
     }
 
-    /// Publishes and gives the seq.
+    /// Publishes and returns the seq.
     pub fn publish(&mut self, room: &str, data: Value) -> u64 {
         let reply = self.request(json!({"type": "publish", "room": room, "data": data}));
         assert_eq!(reply["type"], "published", "{reply}");
         reply["seq"].as_u64().expect("a published message has a seq")
     }
 
-    /// The next thing, kept or new.
+    /// The next message, kept or new.
     pub fn next(&mut self) -> Arrived {
         match self.kept.pop_front() {
             Some(arrived) => arrived,
@@ -166,7 +166,7 @@ impl Client {
         }
     }
 
-    /// The next JSON message of a type; what comes before it is kept.
+    /// The next JSON message of a type. Keeps earlier ones.
     pub fn expect(&mut self, kind: &str) -> Value {
         self.json_where(kind, |message| message["type"] == kind)
     }
@@ -178,14 +178,14 @@ impl Client {
             .collect()
     }
 
-    /// The next JSON message that fits; what comes before it is kept.
+    /// The next JSON message that matches. Keeps earlier ones.
     pub fn json_where(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let arrived = self.wait_for(what, |arrived| matches!(arrived, Arrived::Json(message) if fits(message)));
         let Arrived::Json(message) = arrived else { unreachable!("only JSON fits") };
         message
     }
 
-    /// The next binary message with this op, without it; what comes before it is kept.
+    /// The next binary message with this op, without the op. Keeps earlier ones.
     pub fn op(&mut self, op: u32) -> Vec<u8> {
         let fits =
             |arrived: &Arrived| matches!(arrived, Arrived::Binary(bytes) if bytes.starts_with(&op.to_le_bytes()));
@@ -193,7 +193,7 @@ impl Client {
         bytes[4..].to_vec()
     }
 
-    /// Reads to the close frame and gives its code.
+    /// Reads to the close frame and returns its code.
     pub fn close_code(&mut self) -> u16 {
         let Arrived::Close(code) = self.wait_for("a close frame", |arrived| matches!(arrived, Arrived::Close(_)))
         else {
@@ -202,7 +202,7 @@ impl Client {
         code
     }
 
-    /// What has been kept: everything that arrived and was not asked for.
+    /// The kept messages: everything received and not asked for.
     pub fn kept(&self) -> impl Iterator<Item = &Arrived> {
         self.kept.iter()
     }
@@ -212,7 +212,7 @@ impl Client {
         self.kept().any(|arrived| matches!(arrived, Arrived::Json(message) if message["type"] == kind))
     }
 
-    /// The next thing that fits; what comes before it is kept.
+    /// The next message that matches. Keeps earlier ones.
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Arrived) -> bool) -> Arrived {
         if let Some(at) = self.kept.iter().position(&fits) {
             return self.kept.remove(at).expect("it is there");
@@ -230,7 +230,7 @@ impl Client {
         }
     }
 
-    /// What arrives by then, if anything. Answers pings, as tungstenite does with every read.
+    /// The next message by the deadline, if any. Answers pings, as tungstenite does with every read.
     pub fn read(&mut self, deadline: Instant) -> Option<Arrived> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -266,12 +266,12 @@ impl Client {
         self.socket.get_ref().tcp()
     }
 
-    /// What it runs over.
+    /// The transport.
     pub fn over_what(&mut self) -> &mut Stream {
         self.socket.get_mut()
     }
 
-    /// Vanishes by a reset: what has not been read is unread for ever.
+    /// Ends by a reset; unread bytes are lost.
     pub fn reset(self) {
         let socket = socket2::SockRef::from(self.stream());
         socket.set_linger(Some(Duration::ZERO)).expect("linger can be set");

@@ -1,4 +1,4 @@
-//! The command line: usage, exit codes, one plain sentence for each mistake (OPERATIONS, "Command line").
+//! The command line: usage, exit codes, one sentence for each mistake (OPERATIONS, "Command line").
 
 use std::net::TcpListener;
 use std::process::Command;

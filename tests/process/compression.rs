@@ -1,5 +1,6 @@
-//! permessage-deflate (RFC 7692) on the real server: what is agreed, who gets compressed messages and how often they are
-//! made, and what hostile ones cost. The clients here inflate by zlib alone; the server's own code has no part in them.
+//! permessage-deflate (RFC 7692) on the real server: negotiation, which clients get compressed messages, how often each
+//! message is compressed, and the cost of hostile messages. The clients here inflate with zlib, independently of the
+//! server's code.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

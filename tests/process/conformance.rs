@@ -1,5 +1,5 @@
 //! The Autobahn test suite against the real server's echo path: cases 1 to 10, and with compression some of each group
-//! of 12 and 13. Every case must pass strictly. The suite is driven by `kosoku` (PyPI), which `./tests/run` installs.
+//! of 12 and 13. Every case must pass strictly. `kosoku` (PyPI) runs the suite; `./tests/run` installs it.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -36,12 +36,12 @@ fn kosoku() -> PathBuf {
 /// expects a ping of the server's own.
 const OPEN_BEFORE: usize = 600;
 
-/// Runs one chapter of the suite, which has so many cases.
+/// Runs one chapter of the suite, which must have this many cases.
 fn check_chapter(chapter: &str, cases: usize) {
     check(chapter, &[format!("{chapter}.*")], cases, &[]);
 }
 
-/// Runs the cases that `included` names, which are so many, against a server with more settings.
+/// Runs the cases named by `included`, this many, against a server with more settings.
 fn check(name: &str, included: &[String], cases: usize, more: &[&str]) {
     allow_descriptors(4 * OPEN_BEFORE);
     let settings = [

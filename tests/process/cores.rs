@@ -1,4 +1,4 @@
-//! Several cores in one process: rooms have owners on other cores than their members' homes.
+//! Several cores in one process: rooms whose owner is another core than their members' homes.
 
 use std::time::Duration;
 

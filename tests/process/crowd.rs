@@ -1,4 +1,4 @@
-//! Clients that connect and never ask, or ask a byte at a time, by the thousand: whoever comes meanwhile is served at once.
+//! Thousands of clients that connect and send nothing, or one byte at a time. New clients must still be served at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::http;
 use crate::server::{Server, allow_descriptors, eventually};
 use crate::tls;
 
-/// More than the server keeps for connections that are no WebSocket when it is told of a hundred.
+/// More than the server keeps before their upgrade, if it may have a hundred connections.
 const HALF_OPEN: usize = 2_000;
 
 #[test]
@@ -26,12 +26,12 @@ fn thousands_that_never_finish_their_request_keep_nobody_out() {
     let mut slowest = Duration::ZERO;
     for index in 0..HALF_OPEN {
         let mut stream = http::open(server.listen);
-        // Some say nothing at all.
+        // Some send nothing.
         let said = if index % 3 == 0 { 0 } else { 1 + index % 60 };
         stream.write_all(&head.as_bytes()[..said]).expect("the server reads");
         slow.push(stream);
         if index % 200 == 199 {
-            // Those that are still there say a byte more.
+            // Those still open send another byte.
             for (index, stream) in slow.iter_mut().enumerate() {
                 let _ = stream.write(&head.as_bytes()[60 + index % 20..][..1]);
             }
@@ -82,7 +82,7 @@ fn first_messages_of_tls_that_never_end_keep_nobody_from_theirs() {
     let mut crowd: Vec<TcpStream> = Vec::new();
     for _ in 0..SOCKETS {
         let mut stream = http::open(server.listen);
-        // Some have been ended by then.
+        // Some have been closed by then.
         let _ = stream.write_all(&part).and_then(|()| stream.write_all(&next)).and_then(|()| stream.write_all(&next));
         crowd.push(stream);
     }

@@ -1,8 +1,8 @@
-//! Greedy clients beside healthy ones: whatever a family of them does, the server's resident memory stays within a
-//! quarter more than its budget and 64 MiB, the healthy ones hear every message in time, and the memory comes back.
+//! Greedy clients beside healthy ones, by family. The server's resident memory must stay within 1.25 times its budget
+//! plus 64 MiB, the healthy clients must receive every message in time, and the memory must be freed at the end.
 //!
-//! `GREEDY_SEED=n` runs another seed, `GREEDY_SECONDS=n` goes on for longer. `cargo test --test process greedy::` runs
-//! all families, one server each.
+//! `GREEDY_SEED=n` runs another seed, `GREEDY_SECONDS=n` runs longer. `cargo test --test process greedy::` runs all
+//! families, one server each.
 
 mod families;
 
@@ -73,7 +73,7 @@ fn charged_mib(server: &Server) -> u64 {
     server.metric("roomring_memory_charged", "") as u64 >> 20
 }
 
-/// Lets a family loose on a server of its own.
+/// Runs a family against its own server.
 fn run(family: &'static Family) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     allow_descriptors(12_000);

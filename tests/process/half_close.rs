@@ -1,5 +1,6 @@
-//! Clients that end their stream right behind a request (FIN, close_notify) still get the whole answer (PROTOCOL section
-//! 1): on the data address, plain and under TLS, on the control address, and whatever core the answer waits for.
+//! Clients that end their stream right after a request (FIN, close_notify) still receive the whole answer (PROTOCOL
+//! section 1): on the data address, with and without TLS, on the control address, and from whatever core the answer
+//! comes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,7 +16,7 @@ use crate::http;
 use crate::server::{PATIENCE, Server, eventually};
 use crate::tls;
 
-/// So many tries of everything: all of them are answered.
+/// Number of attempts of each kind. All must be answered.
 const TRIES: usize = 40;
 
 /// Where a request is sent, and over what.

@@ -1,4 +1,4 @@
-//! Finding connections that are dead, keeping those that only have nothing to say (PROTOCOL section 4.7).
+//! Dead connections are closed, idle ones are kept (PROTOCOL section 4.7).
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Input that breaks RFC 6455 costs the sender its connection and nobody anything else.
+//! Input that violates RFC 6455 closes the sender's connection and affects no other client.
 
 use std::io::Write;
 use std::net::TcpStream;

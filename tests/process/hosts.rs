@@ -1,5 +1,5 @@
-//! By which host this server may be asked for: a page that has its own name resolve to this server (DNS rebinding) gets
-//! nothing, on either address (OPERATIONS, `server.allowed_hosts`).
+//! The hosts that clients may use for this server: a page that uses DNS rebinding gets nothing, on either address
+//! (OPERATIONS, `server.allowed_hosts`).
 
 use std::io::Write;
 use std::net::SocketAddr;

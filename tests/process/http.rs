@@ -1,5 +1,5 @@
-//! Plain HTTP/1.1 as bytes on a socket: what a client sees before a WebSocket opens. No library, so that what is
-//! malformed can be sent too.
+//! Plain HTTP/1.1 as bytes on a socket, as a client sees it before a WebSocket opens. Uses no library, so that
+//! malformed requests can be sent too.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! What one connection, user, address, room and the whole server may do (OPERATIONS, [limits]). Rates are per hour, so
-//! that nothing comes back while a test runs, however slow the machine is.
+//! The limits of connections, users, addresses, rooms and the whole server (OPERATIONS, [limits]). Rates are per hour,
+//! so that nothing refills while a test runs, however slow the machine is.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ fn publish(client: &mut Client, room: &str) -> Value {
     client.request(json!({"type": "publish", "room": room, "data": "x"}))
 }
 
-/// How many of so many publishes are done; the others are refused for their rate.
+/// The number of publishes that succeed; the others are refused for their rate.
 fn published(client: &mut Client, room: &str, count: usize) -> usize {
     let replies: Vec<Value> = (0..count).map(|_| publish(client, room)).collect();
     for reply in replies.iter().filter(|reply| reply["type"] != "published") {

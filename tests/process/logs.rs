@@ -1,4 +1,4 @@
-//! Log lines (OPERATIONS, "[log]"; REQUIREMENTS A14): structured, and bounded whatever clients do.
+//! Log lines (OPERATIONS, "[log]"; REQUIREMENTS A14): structured, and bounded in number whatever clients do.
 
 use std::io::Write;
 
@@ -42,7 +42,7 @@ fn a_flood_of_failing_connections_gives_a_bounded_log_that_counts_them_all() {
     server.wait_until_empty();
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    // What is held back is told within a minute, or at the end.
+    // Suppressed lines are reported within a minute, or at the end.
     eventually("every one is in a line or in a count", || {
         let (refusals, more) = told(&server, REFUSED, "not_found");
         let (closes, others) = told(&server, CLOSED, "protocol_error");

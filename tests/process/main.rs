@@ -1,6 +1,6 @@
-//! The real program over the real ring: every test starts a server of its own, speaks to it over sockets and ends it.
-//! Nothing here sleeps and hopes: what should happen is awaited with a deadline, what should not is fenced by something
-//! that comes after it on the same path.
+//! The real program over the real ring: every test starts its own server, speaks to it over sockets and ends it. No
+//! test sleeps and hopes. Expected events are awaited with a deadline. To show that an event does not happen, a test
+//! waits for a later event on the same path.
 
 mod abuse;
 mod activation;

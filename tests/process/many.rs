@@ -1,4 +1,4 @@
-//! Many clients: that nothing of them is left when they have gone, however they went.
+//! Many clients: no state is left after they have gone, however they went.
 
 use std::io::Write;
 use std::thread;

@@ -1,5 +1,5 @@
-//! The monitoring files of `tuning/` against the `/metrics` of a server: every metric that they name exists, and promtool
-//! accepts the text.
+//! The monitoring files of `tuning/` against the `/metrics` of a server: every metric that they name exists, and
+//! promtool accepts the text.
 
 use std::collections::BTreeSet;
 use std::io::Write;

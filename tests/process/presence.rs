@@ -1,4 +1,4 @@
-//! Who is here (PROTOCOL section 4.5).
+//! Presence (PROTOCOL section 4.5).
 
 use std::time::{Duration, Instant};
 
@@ -187,14 +187,14 @@ fn large_rooms_are_told_totals() {
         let told = clients[0].json_where("the total", |message| message["total"] == 8);
         assert_eq!(told, json!({"type": "status", "room": "lobby", "total": 8}));
         more.into_iter().for_each(Client::close);
-        // Names come again once the room is small: whoever asks knows all of them, and is told of each change.
+        // Names come again once the room is small: a client that asks knows all of them, and is told of each change.
         eventually("the room is small again", || (presence(&mut clients[0], "lobby")["total"] == 3).then_some(()));
         clients.pop().expect("user2").close();
         wait_for_status(&mut clients[0], "user2", "offline");
     }
 }
 
-/// A client whose receive buffer is small, so that little is under way to it when it does not read.
+/// A client with a small receive buffer, so that little is in flight when it does not read.
 fn connect_with_small_buffer(server: &Server, user: &str) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("it can be set");
@@ -217,7 +217,7 @@ fn a_reader_who_stalls_is_told_later_what_holds() {
         let server = Server::start(&[&policy, settings[0], settings[1], settings[2], settings[3]]);
         let mut alice = connect_with_small_buffer(&server, "alice");
         let mut bob = Client::connect(&server, "bob");
-        // Each change of his is told in so many rooms with so long names that it does not fit into what may wait for her.
+        // His changes are reported in so many rooms with such long names that the pushes exceed her outbox.
         let rooms: Vec<String> = (0..100).map(|index| format!("{index:0>100}")).collect();
         let is_told = |client: &mut Client, room: &str, status: &str| {
             client.json_where(&format!("{status} in {room}"), |message| {

@@ -1,5 +1,5 @@
-//! Who a client is: the address of its socket, or what a trusted proxy says (PROXY protocol, X-Forwarded-For, Forwarded),
-//! and nobody else. Seen through the log, which names the address.
+//! Client addresses: the address of the socket, or the one told by a trusted proxy (PROXY protocol, X-Forwarded-For,
+//! Forwarded), and no other. Checked in the log, which has the address.
 
 use std::io::Write;
 use std::net::TcpStream;

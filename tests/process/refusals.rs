@@ -1,4 +1,4 @@
-//! Commands that are refused: the error says why, the connection stays (PROTOCOL sections 2 and 5).
+//! Refused commands: the error gives the reason, and the connection stays open (PROTOCOL sections 2 and 5).
 
 use serde_json::{Value, json};
 use tungstenite::Message;

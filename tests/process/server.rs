@@ -1,4 +1,4 @@
-//! The real server as a process of its own: started on free ports, watched, stopped. Knows nothing of what it serves.
+//! The real server as a separate process: started on free ports, observed, stopped. Knows nothing of the protocol.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -70,7 +70,7 @@ pub fn clean(command: &mut Command) {
     command.current_dir(scratch("empty")).stdin(Stdio::null());
 }
 
-/// A folder of its own for each name, below the build's folder for tests.
+/// A separate folder for each name, below the build's folder for tests.
 pub fn scratch(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("the build's folder for tests can be written");
@@ -246,7 +246,7 @@ fn first_line(child: &mut Child) -> Option<String> {
     line.ends_with('\n').then(|| line.trim_end().to_owned())
 }
 
-/// What a program that ends by itself left behind.
+/// The exit code and output of a program that ended on its own.
 #[derive(Debug)]
 pub struct Finished {
     pub code: i32,
@@ -254,12 +254,12 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs a command that should end by itself.
+/// Runs a command that should end on its own.
 pub fn finish(command: Command) -> Finished {
     finish_within(command, PATIENCE)
 }
 
-/// Runs a command that may take so long.
+/// Runs a command that may take this long.
 pub fn finish_within(mut command: Command, limit: Duration) -> Finished {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
     let mut stdout = child.stdout.take().expect("it is piped");

@@ -1,4 +1,4 @@
-//! Members that do not read (PROTOCOL section 4.6): what they miss is told exactly, and nobody else feels it.
+//! Members that do not read (PROTOCOL section 4.6): `gap` pushes are exact, and other members are not affected.
 
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Thousands of members that read nothing, in busy rooms of every policy: they cost the server little memory, those whose
-//! room drops nothing are closed, newcomers are let in all the while, and whoever reads gets everything.
+//! Thousands of members that read nothing, in busy rooms of every policy. They cost the server little memory; those
+//! whose room drops nothing are closed; new clients are admitted throughout; clients that read receive everything.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

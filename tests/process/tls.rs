@@ -1,5 +1,5 @@
-//! TLS on the addresses of clients: handshakes, chat, resumption, renewal by SIGHUP, what breaks it and what does not
-//! (OPERATIONS, "Configuration").
+//! TLS on the data address: handshakes, chat, resumption, renewal by SIGHUP, and invalid input (OPERATIONS,
+//! "Configuration").
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

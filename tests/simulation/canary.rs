@@ -1,6 +1,6 @@
-//! Defects put into the world on purpose, to prove that the checks can fail: hops swallowed, repeated, swapped or sent to
-//! the wrong room on their way through a lane; frames lost, repeated or swapped on their way to a client; a store and a
-//! link that lie. The engine itself has no hook for any of them.
+//! Deliberate defects that prove that the checks can fail: hops dropped, repeated, swapped or sent to the wrong room in
+//! a lane; frames dropped, repeated or swapped on the way to a client; a store and a link that lie. The engine has no
+//! hook for any of them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The client's half of RFC 6455, written apart from the server's so that each checks the other: masked frames out,
-//! server frames in, both strict. Knows nothing of rooms.
+//! The client's half of RFC 6455, written independently of the server's so that each checks the other: masked frames
+//! out, server frames in, both strict. Knows nothing of rooms.
 
 use super::rng::Rng;
 

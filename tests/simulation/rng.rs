@@ -1,5 +1,5 @@
-//! Owns seeded randomness with one stream per concern, so that a change in one concern does not affect the others. Never
-//! reads entropy: everything follows from seed and salt.
+//! Owns seeded randomness with one stream per concern, so that a change in one concern does not affect the others.
+//! Never reads entropy: all numbers derive from seed and salt.
 
 use super::random::Random;
 

@@ -1,5 +1,5 @@
-//! One simulated TCP connection: what is under way in both directions, cut anywhere, and how it can end. Carries bytes;
-//! never looks at them.
+//! One simulated TCP connection: bytes in flight in both directions, split anywhere, and the ways in which it can end.
+//! Carries bytes; never looks at them.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! One connection's view of one room: what it must see next (PROTOCOL sections 4.1, 4.2 and 4.6). Every message,
-//! `joined`, `gap` and page of history is held against it.
+//! One connection's view of one room: what it must see next (PROTOCOL sections 4.1, 4.2 and 4.6). Checks every message,
+//! `joined`, `gap` and page of history.
 
 use std::collections::BTreeMap;
 

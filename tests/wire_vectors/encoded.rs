@@ -1,5 +1,5 @@
-//! The server's messages, read back by independent readers: serde_json, and the layout of PROTOCOL section 6 taken apart by
-//! hand. Names and data are those that a hostile client might choose.
+//! The server's messages, read by independent readers: serde_json, and a hand-written reader of the layout of PROTOCOL
+//! section 6. Uses names and data that a hostile client might choose.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The examples of RFC 6455 section 5.7, and every rule of framing with the byte that first breaks it.
+//! The examples of RFC 6455 section 5.7, and every rule of framing, tested with the first byte that violates it.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};

@@ -1,5 +1,5 @@
-//! The wire from outside, byte by byte: the vectors and rules of RFC 6455, streams cut anywhere, seeded garbage, and
-//! encoded messages read back by an independent reader. Never opens a socket.
+//! The wire format from outside, byte by byte: the vectors and rules of RFC 6455, streams split anywhere, seeded
+//! garbage, and encoded messages read by an independent reader. Never opens a socket.
 
 mod deflate;
 mod encoded;

@@ -1,4 +1,5 @@
-//! A stream decodes alike however it is cut into reads. The seeds are fixed; a failure names its seed.
+//! A stream decodes to the same messages however it is split into reads. The seeds are fixed; a failure prints its
+//! seed.
 
 use roomring::wire::handshake::{Head, parse_head};
 

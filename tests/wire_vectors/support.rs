@@ -1,4 +1,4 @@
-//! Decodes whole streams and makes random ones.
+//! Decodes whole streams and generates random ones.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};

@@ -1,4 +1,5 @@
-//! Text that is not UTF-8 is refused at the earliest byte that proves it (RFC 6455 section 8.1), wherever it is cut.
+//! Text that is not UTF-8 is refused at the earliest byte that proves it (RFC 6455 section 8.1), wherever the text is
+//! split.
 
 use roomring::base::codes::CloseCode;
 use roomring::wire::client::{client_fragment, client_frame};

@@ -1,4 +1,4 @@
-//! Calls to whole engines, several of them and one by one: what is asked, what is answered, what the clients see.
+//! Calls to whole engines, alone and several at once: the answers, and what clients see.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ fn code(answer: &CallAnswer) -> ErrorCode {
     refusal.code
 }
 
-/// Where each part stands in a text, which must hold all of them in this order.
+/// The offset of each part in a text, which must contain all of them in this order.
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
     for part in parts {
@@ -257,7 +257,7 @@ fn a_join_that_is_under_way_is_answered_before_it_is_undone() {
     machine.connect(home, 0, "bob", &[]);
     machine.settle();
     machine.heard(home, 0);
-    // Neither the join nor what follows has left the core when the next comes.
+    // Neither the join nor what follows has left the core when the next call comes.
     machine.command(home, 0, r#"{"type":"join","room":"lobby","id":1}"#);
     let token = machine.ask(home, Call::Kick { room: named("lobby"), user: user("bob"), from: 0 });
     machine.command(home, 0, r#"{"type":"join","room":"lobby","id":2}"#);
@@ -330,7 +330,7 @@ fn connections_are_closed_by_user_and_by_id() {
         String::from_utf8_lossy(&[&[0x88, payload.len() as u8], &payload[..]].concat()).into_owned()
     };
     assert_eq!(machine.heard(1, 0), close("spam"));
-    // What came before is flushed before the close frame.
+    // Earlier messages are flushed before the close frame.
     machine.ask_room("lobby", publish("1"));
     let all = Call::Disconnect { whom: Whom::User(user("bob")), from: 0, reason: None };
     assert!(matches!(machine.call(1, all), CallAnswer::Ended { count: 1, next: None }));
@@ -398,7 +398,7 @@ fn laggards_come_first() {
         machine.connect(0, slot, &format!("u{slot}"), &["lobby"]);
     }
     machine.settle();
-    // Sends that the kernel has not taken, of sizes of their own.
+    // Sends of different sizes that the kernel has not taken.
     for (slot, bytes) in [(1, 300), (3, 900), (2, 600)] {
         let command = format!(r#"{{"type":"publish","room":"none","id":1,"x":"{}"}}"#, "x".repeat(bytes));
         for _ in 0..=slot {

@@ -1,6 +1,6 @@
-//! Counts for addresses and for the server as a whole, whose connections are on several cores. Each address is counted on the
-//! one core that it hashes to, and the server on the first, so that the counts are exact without a lock. Hears homes by hops
-//! and answers them; the home on the same core asks directly. Never counts users ([`crate::engine::user`]).
+//! Counts for addresses and for the whole server, whose connections are on several cores. Each address is counted on
+//! the core that it hashes to, and the server on core 0, so counts are exact without a lock. Homes ask by hops; the
+//! home on the same core asks directly. Never counts users ([`crate::engine::user`]).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,7 +31,7 @@ pub struct LimiterEffects<'a> {
     pub budget: &'a mut Budget,
 }
 
-/// What is counted for one IPv4 address, or for one /64 network of IPv6: what a provider gives to one customer.
+/// The state of one IPv4 address, or of one /64 network of IPv6, which a provider gives to one customer.
 #[derive(Debug, Default)]
 struct Address {
     connections: u32,
@@ -39,9 +39,9 @@ struct Address {
     connects: Bucket,
     /// Sockets, whatever they request.
     sockets: Bucket,
-    /// Answers to sockets over the rate limit.
+    /// Refusals sent to sockets over the rate limit.
     answers: Bucket,
-    /// It is among the addresses to look at again.
+    /// Whether the address is in the list of those to look at again.
     is_queued: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct Limiter {
     core: CoreId,
     server: Bucket,
     addresses: HashMap<Ipv6Addr, Address, NameHashing>,
-    /// Addresses to look at again: there may be nothing left to remember of them.
+    /// Addresses to look at again: their state may be empty.
     due: DueKeys<Ipv6Addr>,
 }
 
@@ -79,14 +79,14 @@ pub fn network(address: IpAddr) -> Ipv6Addr {
 }
 
 impl Limiter {
-    /// Nothing counted.
+    /// No addresses.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
         let addresses = HashMap::with_hasher(secrets.tables(core, Part::Limiter).hashing());
         Self { settings, core, server: Bucket::default(), addresses, due: DueKeys::default() }
     }
 
-    /// Takes over other settings; what has been counted stays ([`Bucket::change_rate`]).
+    /// Replaces the settings. Counts are kept ([`Bucket::change_rate`]).
     pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
         let now_us = now.mono_us;
         let before = std::mem::replace(&mut self.settings, settings);
@@ -104,7 +104,7 @@ impl Limiter {
         }
     }
 
-    /// A hop from a home, that of this core included.
+    /// Handles a hop from a home, on this core or another.
     pub fn handle_hop(&mut self, hop: ToLimiter, effects: &mut LimiterEffects<'_>) {
         match hop {
             ToLimiter::Connected { conn, address } => {
@@ -126,7 +126,7 @@ impl Limiter {
         }
     }
 
-    /// Counts a new socket for the connection rate limit of its address, which allows several for each upgrade.
+    /// Counts a new socket for the connection rate of its address, which allows several sockets per upgrade.
     ///
     /// # Errors
     /// The address is over the limit.
@@ -161,7 +161,7 @@ impl Limiter {
             let counted = counted.then_some(address);
             return effects.outbound.post_to_home(conn.home, ToHome::ConnectAdmitted { conn, counted });
         }
-        // Staged even if the lane is full: a home has at most one question out for each upgrade, and its sockets are
+        // Staged even if the lane is full: a home has at most one open question per upgrade, and its sockets are
         // bounded.
         effects.outbound.post_to_limiter(SERVER_CORE, ToLimiter::ConnectServer { conn, address, counted });
     }
@@ -216,7 +216,7 @@ impl Limiter {
         }
     }
 
-    /// Forgets addresses of which there is nothing left to remember.
+    /// Forgets addresses with empty state.
     pub fn tick(&mut self, effects: &mut LimiterEffects<'_>) {
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
@@ -236,13 +236,13 @@ impl Limiter {
         }
     }
 
-    /// When [`Limiter::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    /// When [`Limiter::tick`] is due, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
         self.due.first_us()
     }
 
-    /// Addresses that are remembered.
+    /// Number of addresses with state.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
         self.addresses.len()

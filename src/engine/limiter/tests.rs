@@ -1,4 +1,4 @@
-//! A limiter on its own, by its hops.
+//! Tests of a limiter alone, by its hops.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl LoneLimiter {
         }
     }
 
-    /// Hands over a hop, and those that follow from it; gives what the home is told.
+    /// Sends a hop and those that follow from it. Returns the hops to the home.
     fn handle(&mut self, hop: ToLimiter) -> Vec<ToHome> {
         let Self { limiter, outbound, budget, now } = self;
         let mut effects = LimiterEffects { now: *now, outbound, budget };
@@ -51,7 +51,7 @@ impl LoneLimiter {
         }
     }
 
-    /// Other limits hold from now on.
+    /// Changes the limits.
     fn change(&mut self, limits: Limits) {
         let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
         self.limiter.set_settings(self.now, settings);

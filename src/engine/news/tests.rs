@@ -1,4 +1,4 @@
-//! Whoever missed something is told what holds now, and what is kept for it is bounded.
+//! Tests that news missed are reported as the newest state, and that their memory is bounded.
 
 use super::*;
 use crate::engine::random::Random;
@@ -26,7 +26,7 @@ fn one_newest_status_for_each_user_that_was_missed() {
     missed.note(&named(1, &[(2, Status::Offline), (4, Status::Online)]), []);
     missed.note(&named(1, &[(5, Status::Online)]), [7, 8]);
     assert_eq!(missed.behind().collect::<Vec<_>>(), [7, 8]);
-    assert_eq!(missed.take(8, 9), [named(1, &[(5, Status::Online)])], "what it missed, and nothing older");
+    assert_eq!(missed.take(8, 9), [named(1, &[(5, Status::Online)])], "the missed news, and nothing older");
     assert_eq!(missed.take(7, 2), [named(1, &[(3, Status::Away), (2, Status::Offline)])]);
     assert!(missed.is_behind(7));
     assert_eq!(missed.take(7, 2), [named(1, &[(4, Status::Online), (5, Status::Online)])]);
@@ -83,7 +83,7 @@ fn pushes_of_one_buffer_are_messages_of_their_own() {
     assert!(text.ends_with(r#"{"type":"status","room":"lobby","total":9}"#), "{text}");
 }
 
-/// Readers who take what they are given or do not, against the truth.
+/// Clients that read or do not read, compared with the true state.
 #[test]
 fn everybody_ends_with_what_holds() {
     for seed in 0..200 {

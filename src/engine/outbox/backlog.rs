@@ -1,7 +1,7 @@
-//! What waits for connections that lag: beside the queue, which is in order and of which nothing is dropped, each has a
-//! backlog for every room of which more waits than the queue takes. Everything that a room says to the connection then
-//! goes through its backlog, so that the room's own order is kept; the rooms take turns as the connection reads on. So
-//! dropping a room's oldest, or all but its newest, never has to look for them.
+//! Backlogs of slow readers. Beside the queue, which keeps its order and drops nothing, a connection has a backlog for
+//! each room whose messages exceed the queue. Everything that the room sends to the connection then goes through that
+//! backlog, which keeps the room's order. Rooms take turns as the connection reads. So the policies that drop a room's
+//! oldest messages, or all but the newest, never search for them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -16,7 +16,7 @@ use crate::base::limits::OUTBOX_PLACE_BYTES;
 use crate::engine::budget::Budget;
 use crate::engine::settings::SlowPolicy;
 
-/// What waits of one room for one connection.
+/// One room's backlog for one connection.
 #[derive(Debug)]
 pub(super) struct Backlog {
     pub policy: SlowPolicy,
@@ -27,7 +27,7 @@ pub(super) struct Backlog {
     pub droppable: u32,
 }
 
-/// What waits for one connection beside its queue.
+/// Everything queued for one connection beside its queue.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
     pub rooms: BTreeMap<RoomName, Backlog>,
@@ -41,24 +41,24 @@ pub(super) struct Lag {
     pub last: Vec<u32>,
 }
 
-/// The backlogs of a core, of those connections that have one.
+/// The backlogs of a core, for connections that have one.
 pub(super) type Lags = HashMap<u32, Box<Lag>, FixedState>;
 
-/// A room, as far as backlogs go by it.
+/// A room, as backlogs need it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// Which.
+    /// The room's name.
     pub room: &'a RoomName,
-    /// What may be dropped of it.
+    /// The policy for a full outbox.
     pub policy: SlowPolicy,
 }
 
-/// What dropping has come to.
+/// The outcome of a drop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relief {
     /// Messages dropped.
     pub dropped: u64,
-    /// Nothing more may be dropped, and the outbox is over its bound all the same.
+    /// Nothing more may be dropped, but the outbox still exceeds its bound.
     pub is_over: bool,
 }
 
@@ -71,7 +71,7 @@ impl Backlog {
 }
 
 impl Lag {
-    /// Items are where `moved` says.
+    /// Items have moved; `moved` has their new places.
     pub fn renumber(&mut self, moved: &[u32]) {
         let waiting = self.rooms.values_mut().flat_map(|backlog| backlog.items.iter_mut());
         for item in waiting.chain(&mut self.last) {

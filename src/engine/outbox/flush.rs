@@ -1,5 +1,5 @@
-//! From queues to sends: one for each connection with something to say, made once for all that wait for the same frames.
-//! Queues nothing new.
+//! From queues to sends: one send for each connection with queued frames, merged once for all connections with the same
+//! frames. Queues nothing new.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,7 +16,7 @@ use crate::engine::budget::Budget;
 use crate::engine::output::Send;
 use crate::wire::publication::Publication;
 
-/// Makes the finished frames of what waits in another form, for the connection that it waits for.
+/// Encodes items that are not frames yet, in the form of the connection that they are queued for.
 pub trait Encoder {
     /// A `gap`.
     fn gap(&mut self, slot: u32, room: &RoomName, from: Seq, to: Seq) -> Bytes;
@@ -27,7 +27,7 @@ pub trait Encoder {
 /// What a flush says of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Flushed {
-    /// Which.
+    /// The connection.
     pub slot: u32,
     /// WebSocket messages handed out.
     pub messages: u32,
@@ -36,8 +36,8 @@ pub struct Flushed {
 }
 
 impl Outboxes {
-    /// Hands out one send for every connection with something queued and nothing under way, up to
-    /// [`SENDS_PER_TURN_MAX`] of them ([`Outboxes::has_dirty`] tells whether more wait). `flushed` hears of each send.
+    /// Makes one send for each connection with queued frames and no send in flight, up to [`SENDS_PER_TURN_MAX`]
+    /// ([`Outboxes::has_dirty`] tells whether there are more). Calls `flushed` for each send.
     pub fn flush(
         &mut self,
         sends: &mut Vec<Send>,
@@ -58,7 +58,7 @@ impl Outboxes {
                 }
                 Begun::Nothing => continue,
                 Begun::Only(gap) => {
-                    // It goes through the same hands as one among others.
+                    // A single gap takes the same path as a gap among others.
                     self.queues.put_back(slot, gap);
                     self.begin_merged(slot, &mut places, budget, encoder)
                 }
@@ -81,8 +81,8 @@ impl Outboxes {
         self.queues.dirty = dirty;
     }
 
-    /// The bytes of a frame that is to be under way, or the first part of them, and how many messages it is. The last
-    /// one who refers to the frame takes them without counting.
+    /// The bytes of a frame about to be sent, or its first part, and its number of messages. The last reference takes
+    /// the bytes without counting.
     fn take_bytes(&mut self, slot: u32, frame: u32) -> (Bytes, u32) {
         let may_merge = frame == self.merged.frame && !self.merged.items.is_empty();
         let frame = self.items.frame_mut(frame);
@@ -107,7 +107,7 @@ impl Outboxes {
         self.parts.remove(&slot).expect("just seen")
     }
 
-    /// Begins a send of several items, or of one that is no frame yet.
+    /// Begins a send of several items, or of one that is not a frame yet.
     fn begin_merged(
         &mut self,
         slot: u32,
@@ -121,8 +121,8 @@ impl Outboxes {
         self.take_bytes(slot, frame)
     }
 
-    /// Begins a send for a connection that has a backlog, or is sent a frame in parts. `None`: there is nothing to send
-    /// now.
+    /// Begins a send for a connection that has a backlog, or that receives a frame in parts. `None` if there is nothing
+    /// to send now.
     fn begin_odd(
         &mut self,
         slot: u32,
@@ -148,7 +148,8 @@ impl Outboxes {
         Some(self.begin_merged(slot, places, budget, encoder))
     }
 
-    /// Takes the front of a queue as one frame, and tells how many places that stood in. It counts in the outbox until
+    /// Merges the front of a queue into one frame. Returns the frame and its number of places. The frame counts in the
+    /// outbox until [`Outboxes::sent`].
     /// [`Outboxes::sent`].
     fn merge_send(&mut self, slot: u32, budget: &mut Budget, encoder: &mut impl Encoder) -> (u32, usize) {
         let head = self.queues.at(slot).head;
@@ -199,14 +200,14 @@ impl Outboxes {
         (frame, count)
     }
 
-    /// What an outbox counted for some items it counts for the frame that they were merged to.
+    /// Moves the bytes counted for items in an outbox to the frame that they were merged into.
     fn recount(&mut self, slot: u32, cost: usize, frame: u32) {
         let merged = self.items.cost(frame);
         let outbox = self.queues.at_mut(slot);
         outbox.bytes = outbox.bytes - cost as u32 + merged as u32;
     }
 
-    /// How many items from `place` on go in one send, their bytes, and how many are gaps.
+    /// The number of items that go in one send, starting at `place`, their bytes, and the number of gaps among them.
     fn measure_send(&self, mut place: u32) -> (usize, usize, usize) {
         let (mut count, mut total, mut gaps) = (0, 0, 0);
         while place != NONE && count < SEND_FRAMES_MAX {
@@ -237,5 +238,5 @@ impl Outboxes {
     }
 }
 
-/// About what an encoded gap takes.
+/// Approximate bytes of an encoded gap.
 const GAP_BYTES_USUAL: usize = 64;

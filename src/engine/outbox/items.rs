@@ -1,5 +1,5 @@
-//! The arena of what waits for connections: finished frames, each there once however many queues it stands in; gaps; and
-//! replays. Charges the budget for each. Knows no connection.
+//! The arena of queued items: finished frames, each once however many queues refer to it; gaps; and replays. Charges
+//! the budget for each. Knows no connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ const GAP_BYTES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Empty once the last reference is under way: then the send has them.
+    /// Empty once the last reference is in flight: the send then has the bytes.
     pub bytes: Bytes,
     pub len: u32,
-    /// Places it stands in, queued or under way.
+    /// References to it, queued or in flight.
     pub references: u32,
     /// WebSocket messages in `bytes`.
     pub messages: u32,
@@ -42,11 +42,12 @@ pub(super) struct Gap {
     pub to: Seq,
 }
 
-/// Publications that one connection is given as it takes them. Their frames are looked up, or made, only then.
+/// Publications that one connection receives as it reads. Their frames are looked up, or encoded, only when they are
+/// sent.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub messages: vec::IntoIter<Arc<Publication>>,
-    /// Of those that are left.
+    /// Bytes of the publications left.
     bytes: usize,
     places: usize,
 }
@@ -58,23 +59,23 @@ pub(super) enum Item {
     Replay(Replay),
 }
 
-/// Everything that waits on a core.
+/// All queued items of a core.
 #[derive(Debug, Default)]
 pub(super) struct Items {
     items: Vec<Option<Item>>,
     free: Vec<u32>,
-    /// How many replays keep each publication, by its address: it is charged once.
+    /// Number of replays that hold each publication, by its address. A publication is charged once.
     replayed: HashMap<usize, u32, FixedState>,
 }
 
-/// What a frame of so many bytes takes of the memory: blocks as large as pages of history differ in size, and what is
-/// given back of them leaves holes that others do not fill.
+/// Memory of a frame with this many bytes. Large blocks, such as pages of history, differ in size, so freed ones leave
+/// holes that others do not fill.
 const fn held(len: usize) -> usize {
     if len > LARGE_FRAME_BYTES { len + len / 2 } else { len }
 }
 
 impl Items {
-    /// Takes a finished frame that one place refers to.
+    /// Adds a finished frame with one reference.
     pub fn add_frame(&mut self, outgoing: Outgoing, budget: &mut Budget) -> u32 {
         let Outgoing { bytes, messages, role } = outgoing;
         let len = u32::try_from(bytes.len()).expect("a send has fewer bytes");
@@ -115,7 +116,7 @@ impl Items {
         matches!(self.get(item), Item::Replay(replay) if replay.messages.len() == 0)
     }
 
-    /// Whether it is a replay of which more than one publication is left.
+    /// Whether it is a replay with more than one publication left.
     pub fn is_run_of_replayed(&self, item: u32) -> bool {
         matches!(self.get(item), Item::Replay(replay) if replay.messages.len() > 1)
     }
@@ -162,7 +163,7 @@ impl Items {
         frame
     }
 
-    /// Bytes that it counts for in an outbox.
+    /// Bytes counted for it in an outbox.
     pub fn cost(&self, item: u32) -> usize {
         match self.get(item) {
             Item::Frame(frame) => frame.len as usize + OUTBOX_ITEM_BYTES,
@@ -171,7 +172,7 @@ impl Items {
         }
     }
 
-    /// One place less refers to a frame. What it counts for.
+    /// Removes one reference to a frame. Returns the bytes counted for it.
     #[inline]
     pub fn release_frame(&mut self, item: u32, budget: &mut Budget) -> usize {
         let frame = self.frame_mut(item);
@@ -183,7 +184,7 @@ impl Items {
         cost
     }
 
-    /// One place less refers to it.
+    /// Removes one reference to an item.
     pub fn release(&mut self, item: u32, budget: &mut Budget) {
         if let Item::Frame(frame) = self.get_mut(item) {
             frame.references -= 1;
@@ -194,7 +195,7 @@ impl Items {
         self.take(item, budget);
     }
 
-    /// Takes out what nothing refers to any more.
+    /// Removes an item without references.
     pub fn take(&mut self, item: u32, budget: &mut Budget) -> Item {
         let mut taken = self.items[item as usize].take().expect("taken once");
         self.free.push(item);
@@ -218,7 +219,7 @@ impl Items {
         self.items.capacity() > OUTBOX_ARENA_KEPT && used * 4 < self.items.capacity()
     }
 
-    /// Gives memory back. Where each item is now, by where it was.
+    /// Frees memory. Returns the new place of each item by its old one.
     pub fn compact(&mut self) -> Vec<u32> {
         let mut kept = Vec::with_capacity(self.items.len() - self.free.len());
         let moved = self.items.drain(..).map(|item| {

@@ -1,18 +1,18 @@
-//! The queues of all connections of a core: for each a chain of 8-byte places in one arena, in the order in which what
-//! they refer to goes out. Knows what an item counts for, not what it is.
+//! The queues of all connections of a core: for each a chain of 8-byte places in one arena, in the order of sending.
+//! Knows how many bytes an item counts for, not what it is.
 
 use super::items::{Items, NONE};
 use crate::base::limits::OUTBOX_ARENA_KEPT;
 use crate::engine::budget::Budget;
 use crate::engine::table::Table;
 
-/// Stands in the list of outboxes to flush.
+/// In the list of outboxes to flush.
 pub(super) const DIRTY: u8 = 1;
 /// Has a backlog.
 pub(super) const LAGS: u8 = 1 << 1;
-/// The frame under way is sent in parts, and more of them follow.
+/// The frame in flight is sent in parts, and more parts follow.
 pub(super) const PARTED: u8 = 1 << 2;
-/// Ends: what is under way goes with its socket.
+/// Ending: what is in flight ends with its socket.
 pub(super) const ENDING: u8 = 1 << 3;
 
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +26,11 @@ pub(super) struct QueuePlace {
 pub(super) struct Outbox {
     pub head: u32,
     pub tail: u32,
-    /// What is queued and what is under way count for.
+    /// Bytes counted for queued items and the item in flight.
     pub bytes: u32,
-    /// The item under way: handed to the kernel and not yet taken whole.
+    /// The item in flight: given to the kernel and not taken completely.
     pub sending: u32,
-    /// The tick in which it was handed out.
+    /// The tick in which it was given to the kernel.
     pub offered: u16,
     pub flags: u8,
 }
@@ -47,7 +47,7 @@ impl Outbox {
     }
 }
 
-/// The places of all queues, those that are free in a chain of their own.
+/// The places of all queues. Free places have their own chain.
 #[derive(Debug)]
 struct QueuePlaces {
     places: Vec<QueuePlace>,
@@ -69,7 +69,7 @@ impl QueuePlaces {
         index
     }
 
-    /// Frees a place. What it held, and the place behind it.
+    /// Frees a place. Returns its item and the place behind it.
     #[inline]
     fn remove(&mut self, place: u32) -> (u32, u32) {
         self.used -= 1;
@@ -80,7 +80,7 @@ impl QueuePlaces {
     }
 }
 
-/// Puts an item behind the others of a queue. Whether it is to be flushed for that.
+/// Appends an item to a queue. Returns whether the queue must be added to those to flush.
 #[inline]
 fn append(outbox: &mut Outbox, places: &mut QueuePlaces, item: u32, cost: usize) -> bool {
     let place = places.add(item);
@@ -99,13 +99,13 @@ fn append(outbox: &mut Outbox, places: &mut QueuePlaces, item: u32, cost: usize)
 /// How a send begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begun {
-    /// There is nothing to send, or something is under way.
+    /// There is nothing to send, or a send is in flight.
     Nothing,
-    /// The only item is under way.
+    /// The only item is in flight.
     Only(u32),
-    /// Several wait.
+    /// Several items are queued.
     Several,
-    /// There is a backlog, or more of a frame that is sent in parts.
+    /// There is a backlog, or the rest of a frame sent in parts.
     Odd,
 }
 
@@ -141,8 +141,8 @@ impl Queues {
         self.places.places[place as usize]
     }
 
-    /// Puts an item behind the others, for which its place is charged already, if the queue takes it: while there is no
-    /// backlog and with no more than so many bytes, or as the only one.
+    /// Appends an item whose place is already charged, if the queue takes it: if there is no backlog, and the queue is
+    /// empty or stays within `bytes_max`.
     #[inline]
     pub fn try_append(&mut self, slot: u32, item: u32, cost: usize, bytes_max: usize) -> bool {
         let outbox = self.outboxes.at_mut(slot);
@@ -156,14 +156,14 @@ impl Queues {
         true
     }
 
-    /// Puts an item behind the others, for which its place is charged already.
+    /// Appends an item whose place is already charged.
     pub fn append(&mut self, slot: u32, item: u32, cost: usize) {
         if append(self.outboxes.at_mut(slot), &mut self.places, item, cost) {
             self.dirty.push(slot);
         }
     }
 
-    /// There is something to send, unless something is under way.
+    /// There is something to send, unless a send is in flight.
     pub fn note_dirty(&mut self, slot: u32) {
         let outbox = self.outboxes.at_mut(slot);
         if !outbox.has(DIRTY) {
@@ -172,7 +172,7 @@ impl Queues {
         }
     }
 
-    /// Takes the first item out. What it counts for, and the charge of its place, are left to the caller.
+    /// Removes the first item. The caller releases its bytes and the charge of its place.
     #[inline]
     pub fn pop(&mut self, slot: u32) -> u32 {
         let outbox = self.outboxes.at_mut(slot);
@@ -184,8 +184,8 @@ impl Queues {
         item
     }
 
-    /// Begins a send of what is first in a queue that nothing is known to be odd about: where that is the only item, it
-    /// is under way from here on.
+    /// Begins a send of the first item, for a queue without a backlog or a frame in parts. If it is the only item, it
+    /// is in flight from now on.
     #[inline]
     pub fn begin(&mut self, slot: u32, tick: u16) -> Begun {
         let outbox = self.outboxes.at_mut(slot);
@@ -212,7 +212,8 @@ impl Queues {
         (outbox.head, outbox.tail, outbox.sending) = (place, place, NONE);
     }
 
-    /// What was under way has been taken. Whether that is all there is to do: nothing waits, and nothing is odd.
+    /// The send in flight was taken. Returns whether nothing is left to do: nothing is queued, and there is no backlog
+    /// and no frame in parts.
     #[inline]
     pub fn end(&mut self, slot: u32, items: &mut Items, budget: &mut Budget) -> Option<bool> {
         let outbox = self.outboxes.at_mut(slot);
@@ -235,7 +236,7 @@ impl Queues {
         places.capacity() > OUTBOX_ARENA_KEPT && used * 4 < places.capacity()
     }
 
-    /// Gives memory back. Items are where `moved` says.
+    /// Frees memory. `moved` has the new places of items.
     pub fn compact(&mut self, moved: &[u32]) {
         let mut kept: Vec<QueuePlace> = Vec::with_capacity(self.places.used);
         for outbox in self.outboxes.iter_mut() {

@@ -1,4 +1,4 @@
-//! Outboxes alone: order, who is slow, what the slow policies leave behind, what is charged for how long.
+//! Tests of outboxes alone: order, slow connections, what the slow policies leave, and how long bytes are charged.
 
 mod seeded;
 mod slow;
@@ -19,16 +19,16 @@ use crate::engine::settings::SlowPolicy;
 use crate::wire::form::Form;
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 
-/// Of each outbox. A quarter of it is the queue.
+/// Bound of each outbox. A quarter of it is the queue.
 const MAX: usize = 20_000;
-/// What one message of these tests counts for.
+/// Bytes counted for one message of these tests.
 const COST: usize = 100 + OUTBOX_ITEM_BYTES;
-/// Messages that the queue takes.
+/// Messages that fit in the queue.
 const QUEUED: u64 = (MAX / QUEUE_OUTBOX_DIVISOR / COST) as u64;
-/// Messages that the outbox takes.
+/// Messages that fit in the outbox.
 const FULL: u64 = (MAX / COST) as u64;
 
-/// Shows gaps and messages as words.
+/// Writes gaps and messages as words.
 struct Words;
 
 impl Encoder for Words {
@@ -60,7 +60,7 @@ impl Fixture {
         RoomName::new(name).expect("valid")
     }
 
-    /// A message of 100 bytes that begin with its seq.
+    /// A message of 100 bytes that starts with its seq.
     fn bytes(seq: Seq) -> Bytes {
         format!("{:<100}", format!("m{seq};")).into()
     }
@@ -73,7 +73,7 @@ impl Fixture {
         seqs.map(encode).collect()
     }
 
-    /// A room's message to all of these; those that are slow are relieved. Returns who is to be closed.
+    /// Queues a room's message for all of these, and applies the policy to slow ones. Returns those to be closed.
     fn message_in(&mut self, room: &str, policy: SlowPolicy, slots: &[u32], seq: Seq) -> Vec<u32> {
         let (mut behind, mut over) = (Vec::new(), Vec::new());
         let frame = self.outboxes.add(Outgoing::messages(seq, 1, Self::bytes(seq)), &mut self.budget);
@@ -116,7 +116,7 @@ impl Fixture {
         self.outboxes.sent(slot, &mut self.budget)
     }
 
-    /// A send is under way that the kernel does not take.
+    /// Makes a send in flight that the kernel does not take.
     fn stall(&mut self) {
         self.other(0, "stuck", Role::Other);
         assert_eq!(self.flush().len(), 1);
@@ -127,7 +127,7 @@ impl Fixture {
         (0..=ms / TICK_MS).for_each(|_| self.outboxes.tick());
     }
 
-    /// Everything that comes out of slot 0, sent to the end.
+    /// All output of slot 0, sent to the end.
     fn drain(&mut self) -> String {
         let mut all = String::new();
         self.sent(0);
@@ -136,8 +136,8 @@ impl Fixture {
                 all += &text;
             }
             if self.sent(0) {
-                assert_eq!(self.outboxes.bytes(0), 0, "all is sent and nothing stays counted");
-                assert_eq!(self.budget.used(), 0, "nothing stays charged");
+                assert_eq!(self.outboxes.bytes(0), 0, "no bytes are counted after everything is sent");
+                assert_eq!(self.budget.used(), 0, "nothing is charged after everything is sent");
                 assert_eq!(self.outboxes.items.used(), 0);
                 return all;
             }
@@ -156,7 +156,7 @@ fn one_send_is_out_at_a_time_and_merges_what_waits() {
     assert_eq!(fixture.flush(), [(0, "a;".to_owned())]);
     fixture.other(0, "b", Role::Other);
     fixture.message(SlowPolicy::Skip, 1);
-    assert_eq!(fixture.flush(), [], "one send is out");
+    assert_eq!(fixture.flush(), [], "one send is in flight");
     assert!(!fixture.sent(0));
     assert_eq!(fixture.flush(), [(0, "b;m1;".to_owned())]);
     assert!(fixture.sent(0));
@@ -174,7 +174,7 @@ fn members_with_the_same_queue_share_one_merged_send_that_is_charged_until_the_l
     assert_eq!(sends[0].bytes.as_ptr(), sends[1].bytes.as_ptr());
     assert_eq!(sends[2].bytes.len(), sends[0].bytes.len() + 5);
     let (shared, own) = (200 + OUTBOX_ITEM_BYTES, 205 + OUTBOX_ITEM_BYTES);
-    assert_eq!(fixture.budget.used() as usize, shared + own, "what is under way, shared bytes once");
+    assert_eq!(fixture.budget.used() as usize, shared + own, "bytes in flight, shared ones once");
     fixture.sent(0);
     assert_eq!(fixture.budget.used() as usize, shared + own);
     fixture.sent(1);

@@ -1,4 +1,4 @@
-//! Answers of a room's owner: to one connection, by way of its home, or to a call of the control address.
+//! Answers of a room's owner: to a connection, by way of its home, or to a call from the control address.
 
 use super::OwnerEffects;
 use crate::base::codes::ErrorCode;
@@ -8,12 +8,12 @@ use crate::engine::call::CallAnswer;
 use crate::engine::hop::ToHome;
 use crate::wire::protocol::{Answer, LeftReason, Refusal, ReplyTo};
 
-/// Who gets an answer.
+/// The receiver of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
-    /// A connection, to its command.
+    /// A connection, for its command.
     Connection { conn: ConnId, reply: ReplyTo },
-    /// A call with this token.
+    /// The call with this token.
     Call(u64),
 }
 
@@ -42,7 +42,7 @@ impl Refusal {
         Self { retry_after_ms: Some(retry_after_ms), ..refusal }
     }
 
-    /// The link or the store could not do it.
+    /// The link or the store failed.
     pub(super) const fn unavailable(retry_after_ms: u64) -> Self {
         let refusal = Self::new(ErrorCode::Unavailable, "the message could not be stored; it was not sent");
         Self { retry_after_ms: Some(retry_after_ms), ..refusal }
@@ -50,7 +50,7 @@ impl Refusal {
 }
 
 impl Asker {
-    /// The connection that asks; `None`: a call does.
+    /// The connection that asked; `None` for a call.
     pub fn conn(self) -> Option<ConnId> {
         match self {
             Asker::Connection { conn, .. } => Some(conn),
@@ -58,7 +58,7 @@ impl Asker {
         }
     }
 
-    /// Gives an answer.
+    /// Sends an answer.
     pub fn answer(self, room: &RoomName, answer: Answer, effects: &mut OwnerEffects<'_>) {
         match self {
             Asker::Connection { conn, reply } => {
@@ -72,7 +72,7 @@ impl Asker {
         self.answer(room, Answer::Refused(refusal), effects);
     }
 
-    /// The publish is done.
+    /// The publish was accepted.
     pub fn published(
         self,
         room: &RoomName,
@@ -84,7 +84,7 @@ impl Asker {
     }
 }
 
-/// Answers a join that makes no member.
+/// Refuses a join.
 pub(super) fn refuse_join(
     room: &RoomName,
     (conn, reply): (ConnId, ReplyTo),
@@ -94,12 +94,12 @@ pub(super) fn refuse_join(
     effects.outbound.post_to_home(conn.home, ToHome::JoinRefused { room: room.clone(), conn, refusal, reply });
 }
 
-/// The leave of a connection is done.
+/// A leave by command is done.
 pub(super) fn left(room: &RoomName, conn: ConnId, reply: ReplyTo, effects: &mut OwnerEffects<'_>) {
     effects.outbound.post_to_home(conn.home, ToHome::Left { room: room.clone(), conn, reply });
 }
 
-/// The connection has been put out.
+/// The connection was removed from the room.
 pub(super) fn expelled(room: &RoomName, conn: ConnId, reason: LeftReason, effects: &mut OwnerEffects<'_>) {
     effects.outbound.post_to_home(conn.home, ToHome::Expelled { room: room.clone(), conn, reason });
 }

@@ -1,5 +1,5 @@
-//! What is asked of this core's rooms, by members and by the control address alike: through the room, under its bounds;
-//! only the answers go elsewhere.
+//! Requests to this core's rooms, from members and from the control address. Both go through the room, under the same
+//! bounds; only the answers take different paths.
 
 use super::answer::Asker;
 use super::keys::key_bytes;
@@ -15,7 +15,7 @@ use crate::engine::call::{CallAnswer, RoomOrder};
 use crate::engine::settings::{KeepingMode, NumberingMode};
 use crate::wire::protocol::{Ask, Refusal};
 
-/// Who asks, and when that came.
+/// Who asks, and when the request arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub asker: Asker,
@@ -24,7 +24,7 @@ pub(super) struct Origin {
 }
 
 impl Owner {
-    /// A call of the control address about one room.
+    /// A call from the control address about one room.
     pub fn handle_call(
         &mut self,
         token: u64,
@@ -33,7 +33,7 @@ impl Owner {
         ask: Ask,
         effects: &mut OwnerEffects<'_>,
     ) {
-        // A link or a store may know a room that this core does not hold.
+        // The link or the store may know a room that this core does not hold.
         let may_be_made = matches!(ask, Ask::Publish(_)) || self.may_know_more();
         let asker = Asker::Call(token);
         let id = match self.rooms.find(&room) {
@@ -56,7 +56,7 @@ impl Owner {
         self.shed(effects);
     }
 
-    /// A call about a room that is open.
+    /// A call about an open room.
     pub(super) fn perform_call(
         &mut self,
         id: RoomId,
@@ -73,7 +73,7 @@ impl Owner {
         self.perform_ask(id, Origin { asker, user, arrival: Arrival::now(effects.now) }, ask, effects);
     }
 
-    /// Does what is asked of a room that is open.
+    /// Performs a request to an open room.
     pub(super) fn perform_ask(&mut self, id: RoomId, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
         let publish = match ask {
             Ask::Publish(publish) => publish,
@@ -96,12 +96,12 @@ impl Owner {
         }
     }
 
-    /// Whether a link or a store may know rooms that this core does not hold.
+    /// Whether the link or the store may know rooms that this core does not hold.
     fn may_know_more(&self) -> bool {
         self.settings.numbering == NumberingMode::Link || self.settings.keeping != KeepingMode::None
     }
 
-    /// Some of the rooms that this core holds.
+    /// Lists some of the rooms that this core holds.
     pub fn list(&self, now: Now, from: u32, limit: u32, order: RoomOrder) -> CallAnswer {
         let limit = limit as usize;
         let end = from.saturating_add(CALL_SCAN_MAX);
@@ -109,7 +109,7 @@ impl Owner {
         let looked_at = self.rooms.from(from, CALL_SCAN_MAX);
         if order == RoomOrder::Place {
             let mut page: Vec<_> = looked_at.take(limit + 1).collect();
-            // One more than fits tells where to go on.
+            // One more than fits shows where to continue.
             let beyond = if page.len() > limit { page.pop().map(|(place, _)| place) } else { None };
             let rooms = page.into_iter().map(|(_, room)| room.summary(now)).collect();
             return CallAnswer::Rooms { rooms, next: beyond.or(next) };

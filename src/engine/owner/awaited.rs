@@ -1,4 +1,4 @@
-//! The publishes of one core that the link has been given and has not answered, by their tokens.
+//! The publishes of one core that the link has not answered, by token.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use crate::base::ids::CoreId;
 use crate::engine::record::Record;
 use crate::engine::tokens::{TokenPart, Tokens};
 
-/// A publish that the link has been given.
+/// A publish given to the link.
 #[derive(Debug)]
 pub(super) struct AwaitedPublish {
     pub room: RoomId,
     pub asker: Asker,
-    /// What the store is to keep once it is numbered; `None` in a room without a store.
+    /// The record that the store keeps once it is numbered; `None` in a room without a store.
     pub kept: Option<Record>,
 }
 
-/// The publishes that wait for an answer of the link.
+/// The publishes that await an answer from the link.
 #[derive(Debug)]
 pub(super) struct Awaited {
     by_token: HashMap<u64, AwaitedPublish, FixedState>,
@@ -38,7 +38,7 @@ impl Awaited {
         token
     }
 
-    /// Takes the publish that an answer names; `None` where it has been answered before.
+    /// Takes the publish that an answer refers to; `None` if it has been answered before.
     pub fn take(&mut self, token: u64) -> Option<AwaitedPublish> {
         self.by_token.remove(&token)
     }

@@ -1,5 +1,5 @@
-//! The numbered publications that one room still holds: a run without holes that ends at the room's head. Bounded by
-//! count and age here and by bytes through the core's budget. Never encodes, never sends.
+//! The numbered publications that one room holds: a run without holes that ends at the room's head. Bounded here by
+//! count and age, and by bytes through the core's budget. Never encodes, never sends.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ struct Entry {
     expires_ms: u64,
 }
 
-/// How much one page may hold.
+/// The bounds of one page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageLimit {
     pub count: usize,
     pub bytes: usize,
 }
 
-/// The run of held publications and the head it ends at, which is kept when nothing is held.
+/// The run of held publications, and its head, which is kept even if nothing is held.
 #[derive(Debug)]
 pub(super) struct History {
     head: Seq,
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Entries that have been held and are not any more, over the room's whole life: with it each entry has a number of
-    /// its own that no later entry gets, whatever happens to seqs.
+    /// Entries removed so far, over the room's whole life. It gives each entry a number that no later entry gets, even
+    /// if seqs start again.
     dropped: u64,
 }
 
@@ -39,12 +39,12 @@ impl History {
         Self { head, entries: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
-    /// The newest number given.
+    /// The last seq.
     pub fn head(&self) -> Seq {
         self.head
     }
 
-    /// The oldest held; head + 1 when none is.
+    /// The oldest seq held; head + 1 if none is.
     pub fn first_seq(&self) -> Seq {
         self.head + 1 - self.entries.len() as u64
     }
@@ -58,12 +58,12 @@ impl History {
         self.bytes
     }
 
-    /// The numbers (not seqs) of the entries held, for [`super::retention`].
+    /// The numbers (not seqs) of the held entries, for [`super::retention`].
     pub fn numbers(&self) -> std::ops::Range<u64> {
         self.dropped..self.dropped + self.entries.len() as u64
     }
 
-    /// Takes the publication after the head. Past `count_max` the oldest goes.
+    /// Appends the publication after the head. If more than `count_max` are held, the oldest is dropped.
     pub fn append(&mut self, publication: Arc<Publication>, expires_ms: u64, count_max: usize) {
         assert_eq!(publication.seq, self.head + 1, "a room's numbering has no holes");
         self.head += 1;
@@ -77,7 +77,7 @@ impl History {
         self.entries.push_back(Entry { publication, expires_ms });
     }
 
-    /// Frees what has expired.
+    /// Drops expired publications.
     pub fn expire(&mut self, now_ms: u64) {
         while self.entries.front().is_some_and(|entry| entry.expires_ms <= now_ms) {
             self.drop_oldest();
@@ -89,7 +89,7 @@ impl History {
         self.entries.front().map(|entry| entry.expires_ms)
     }
 
-    /// Lets the oldest go; nothing when none is held.
+    /// Drops the oldest; no-op if none is held.
     pub fn drop_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
         self.bytes -= entry_bytes(&entry.publication);
@@ -101,7 +101,7 @@ impl History {
         }
     }
 
-    /// Lets all go and goes on after `head`: another numbering, or numbers that are lost.
+    /// Drops all, and continues after `head`: the numbering is new, or seqs are lost.
     pub fn reset(&mut self, head: Seq) {
         self.dropped += self.entries.len() as u64;
         self.entries = VecDeque::new();
@@ -115,27 +115,27 @@ impl History {
         self.entries.get(usize::try_from(index).ok()?).map(|entry| &entry.publication)
     }
 
-    /// Everything above `seq`, if all of it is held and no more than so many.
+    /// Everything above `seq`, if all of it is held and there are at most `count_max`.
     pub fn since(&self, seq: Seq, count_max: usize) -> Option<Vec<Arc<Publication>>> {
         let missed = self.head.checked_sub(seq)?;
         let is_held = seq + 1 >= self.first_seq() && missed <= count_max as u64;
         is_held.then(|| self.from(seq + 1).cloned().collect())
     }
 
-    /// The newest, at most so many, oldest first.
+    /// The newest publications, at most `count`, oldest first.
     pub fn newest(&self, count: usize) -> Vec<Arc<Publication>> {
         let first = self.entries.len().saturating_sub(count);
         self.entries.range(first..).map(|entry| Arc::clone(&entry.publication)).collect()
     }
 
-    /// The oldest above `after` and below `before`, oldest first. Holds at least one if there is one, whatever its bytes,
-    /// so that a reader always gets further.
+    /// The oldest publications above `after` and below `before`, oldest first. Returns at least one if there is one,
+    /// whatever its size, so that a reader always makes progress.
     pub fn page_after(&self, after: Seq, before: Option<Seq>, limit: PageLimit) -> Vec<Arc<Publication>> {
         let range = self.from(after.saturating_add(1)).take_while(|publication| below(publication, before));
         fill(range, limit)
     }
 
-    /// The newest below `before` (of all when it is `None`), oldest first. Holds at least one if there is one.
+    /// The newest publications below `before` (of all if `None`), oldest first. Returns at least one if there is one.
     pub fn page_before(&self, before: Option<Seq>, limit: PageLimit) -> Vec<Arc<Publication>> {
         let end = before.map_or(self.entries.len(), |before| {
             let index = usize::try_from(before.saturating_sub(self.first_seq())).unwrap_or(usize::MAX);
@@ -146,13 +146,13 @@ impl History {
         page
     }
 
-    /// Messages per 1,000 seconds at `now_ms` (Unix), of the last `window_ms` as far as they are held: of what is held
-    /// no longer than that, those that are still there tell.
+    /// Messages per 1,000 seconds at `now_ms` (Unix), over the last `window_ms`. If history holds less than that, over
+    /// the time that it covers.
     pub fn rate_milli(&self, now_ms: u64, window_ms: u64) -> u64 {
         let since = now_ms.saturating_sub(window_ms);
         let first = self.entries.partition_point(|entry| entry.publication.at <= since);
         let count = (self.entries.len() - first) as u64;
-        // With all of the window held its length counts; else the time since the oldest that is.
+        // If the whole window is held, its length counts; else the time since the oldest message.
         let began = if first > 0 || self.dropped == 0 { since } else { self.entries.front().map_or(since, at) };
         count * 1_000_000 / now_ms.saturating_sub(began).clamp(1_000, window_ms)
     }

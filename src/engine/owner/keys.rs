@@ -1,5 +1,5 @@
-//! The idempotency keys that one room remembers: which user's key was given which seq. Bounded by age and by count; the
-//! core takes no more when their bytes fill its budget. Knows no waiting publisher.
+//! The idempotency keys that one room remembers: each user's keys and their seqs. Bounded by age and by count; the core
+//! adds none if their bytes fill its budget. Knows no publisher that waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,24 +15,24 @@ struct Remembered {
     expires_ms: u64,
 }
 
-/// Keys in the order in which they were given a seq.
+/// Keys in the order of their seqs.
 ///
-/// A key is found as `user NUL key` (a user's name holds no control character, so no two pairs share a text).
+/// A key is stored as `user NUL key`. User names have no control characters, so no two pairs have the same text.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// With the number of the remembering.
+    /// With the number of the entry in `order`.
     seqs: HashMap<Arc<str>, (Seq, u64), NameHashing>,
-    /// One for each remembering, oldest first; may outlast its key where that was forgotten.
+    /// One entry for each time a key was remembered, oldest first. May outlast a key that was forgotten.
     order: VecDeque<Remembered>,
     bytes: usize,
-    /// Rememberings that have left `order`: the number of its first one.
+    /// Entries that have left `order`: the number of its first one.
     dropped: u64,
-    /// The text being looked up, kept for its memory.
+    /// The text being looked up. Kept to reuse its memory.
     text: String,
 }
 
 impl Keys {
-    /// None remembered.
+    /// No keys.
     pub fn new(hashing: NameHashing) -> Self {
         let seqs = HashMap::with_hasher(hashing);
         Self { seqs, order: VecDeque::new(), bytes: 0, dropped: 0, text: String::new() }
@@ -47,13 +47,13 @@ impl Keys {
         self.bytes
     }
 
-    /// The seq that this key was given.
+    /// The seq of this key.
     pub fn find(&mut self, user: &UserName, key: &str) -> Option<Seq> {
         self.write_text(user, key);
         self.seqs.get(self.text.as_str()).map(|(seq, _)| *seq)
     }
 
-    /// Remembers a key; past the room's bound the oldest goes.
+    /// Remembers a key. If the room has too many, the oldest is dropped.
     pub fn remember(&mut self, user: &UserName, key: &str, seq: Seq, expires_ms: u64) {
         while self.order.len() >= KEYS_PER_ROOM_MAX {
             self.drop_oldest();
@@ -71,7 +71,7 @@ impl Keys {
         self.seqs.remove(self.text.as_str());
     }
 
-    /// Frees what has expired.
+    /// Drops expired keys.
     pub fn expire(&mut self, now_ms: u64) {
         while self.order.front().is_some_and(|oldest| oldest.expires_ms <= now_ms) {
             self.drop_oldest();
@@ -102,7 +102,7 @@ impl Keys {
     }
 }
 
-/// At most what remembering a key adds to [`Keys::bytes`].
+/// The most that a new key adds to [`Keys::bytes`].
 pub(super) fn key_bytes(key: Option<&str>) -> usize {
     key.map_or(0, |key| NAME_BYTES_MAX + 1 + key.len() + KEY_ENTRY_BYTES)
 }

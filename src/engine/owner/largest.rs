@@ -1,12 +1,12 @@
-//! Which of a core's rooms hold the most, known without a look at the others: rooms stand in classes by the power of two
-//! of their bytes, and move only when they grow or shrink into another one.
+//! The rooms of a core that hold the most bytes, found without a search: rooms are grouped in classes by the power of
+//! two of their bytes, and move only when they grow or shrink into another class.
 
 use super::rooms::{RoomId, Rooms};
 
-/// A room's place among the classes.
+/// The class of a room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filed {
-    /// Bits of the number of its bytes; 0: it holds nothing and is not filed.
+    /// Number of bits of its bytes. 0: it holds nothing and is in no class.
     class: u8,
     place: u32,
 }
@@ -14,19 +14,19 @@ pub(super) struct Filed {
 /// The rooms that hold something, by class.
 #[derive(Debug)]
 pub(super) struct Largest {
-    /// Rooms whose bytes have so many bits.
+    /// Rooms whose number of bytes has this many bits.
     classes: [Vec<RoomId>; CLASSES],
     /// Classes that are not empty, by bit.
     filled: u64,
     rooms: u64,
-    /// Takes its turns among the rooms of a class.
+    /// Selects rooms of a class in turn.
     cursor: usize,
 }
 
 /// No room holds 2^63 bytes.
 const CLASSES: usize = 64;
 
-/// Places that an emptied class keeps.
+/// Capacity that an empty class keeps.
 const PLACES_KEPT: usize = 64;
 
 impl Default for Largest {
@@ -36,7 +36,7 @@ impl Default for Largest {
 }
 
 impl Largest {
-    /// A room holds so many bytes now.
+    /// Sets the number of bytes that a room holds.
     #[inline]
     pub fn update(&mut self, rooms: &mut Rooms, id: RoomId, bytes: usize) {
         let class = (usize::BITS - bytes.leading_zeros()) as u8;
@@ -74,12 +74,12 @@ impl Largest {
         }
     }
 
-    /// Rooms that hold something.
+    /// Number of rooms that hold something.
     pub fn rooms(&self) -> u64 {
         self.rooms
     }
 
-    /// One of the rooms of the highest class: none holds twice as much.
+    /// One of the rooms of the highest class: no room holds twice as much.
     pub fn take_turn(&mut self) -> Option<RoomId> {
         let class = self.filled.checked_ilog2()?;
         let filed = &self.classes[class as usize];

@@ -1,4 +1,4 @@
-//! Who is in a room: join, leave, away, status pushes.
+//! Membership of a room: join, leave, away, and status pushes.
 
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ impl Room {
         }
     }
 
-    /// A member's connection went away or came back.
+    /// A member went away or came back on a connection.
     pub fn set_away(&mut self, conn: ConnId, user: &UserName, away: bool, now: Now) {
         if self.stream.listeners.contains(conn)
             && let Some(presence) = &mut self.stream.presence
@@ -108,7 +108,7 @@ impl Room {
         }
     }
 
-    /// Ends the graces that have passed and tells the members who changed, if it is time.
+    /// Ends grace periods that have passed, and sends presence news if it is due.
     pub fn tell_statuses(&mut self, effects: &mut OwnerEffects<'_>) {
         let Some(presence) = &mut self.stream.presence else { return };
         presence.expire(effects.now.mono_ms());

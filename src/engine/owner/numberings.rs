@@ -1,5 +1,5 @@
-//! The numberings of rooms in which nothing is left: epoch and head, so that a client who comes back knows whether it has
-//! missed anything. Bounded by age here and by bytes through the core's budget; holds no room and no message.
+//! The numberings of idle rooms that hold nothing else: epoch and head, so that a client that returns knows whether it
+//! has missed anything. Bounded here by age, and by bytes through the core's budget. Holds no room and no message.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,22 +8,22 @@ use crate::base::limits::NUMBERING_BYTES;
 use crate::engine::random::NameHashing;
 use crate::engine::table;
 
-/// Where a room's numbering stands.
+/// The epoch and head of a room, and its last time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastHead {
     pub head: Position,
-    /// The latest `at` given, Unix milliseconds.
+    /// The latest `at` of a message, Unix milliseconds.
     pub last_at: u64,
 }
 
 impl LastHead {
-    /// A numbering that begins.
+    /// A new numbering.
     pub const fn new(epoch: Epoch) -> Self {
         Self { head: Position { epoch, seq: 0 }, last_at: 0 }
     }
 }
 
-/// When a numbering is forgotten (monotonic milliseconds), and a number that no other has.
+/// When a numbering expires (monotonic milliseconds), and a unique number.
 type End = (u64, u64);
 
 /// The numberings of one core's idle rooms.
@@ -36,7 +36,7 @@ pub(super) struct Numberings {
 }
 
 impl Numberings {
-    /// None.
+    /// No numberings.
     pub fn new(hashing: NameHashing) -> Self {
         Self { by_room: HashMap::with_hasher(hashing), by_end: BTreeMap::new(), next_number: 0, bytes: 0 }
     }
@@ -46,7 +46,7 @@ impl Numberings {
         self.bytes
     }
 
-    /// Remembers where the numbering of a room stands that has none here.
+    /// Adds the numbering of a room, which must have none here.
     pub fn remember(&mut self, room: RoomName, numbering: LastHead, expires_ms: u64) {
         let end = (expires_ms, self.next_number);
         self.next_number += 1;
@@ -56,7 +56,7 @@ impl Numberings {
         debug_assert!(earlier.is_none(), "it was taken when the room came to be");
     }
 
-    /// The numbering of a room that comes to be again.
+    /// Takes the numbering of a room that is created again.
     pub fn take(&mut self, room: &str) -> Option<LastHead> {
         let (numbering, end) = self.by_room.remove(room)?;
         self.by_end.remove(&end);
@@ -65,12 +65,12 @@ impl Numberings {
         Some(numbering)
     }
 
-    /// When the first ends, monotonic milliseconds.
+    /// When the first expires, monotonic milliseconds.
     pub fn next_expiry_ms(&self) -> Option<u64> {
         self.by_end.first_key_value().map(|((expires_ms, _), _)| *expires_ms)
     }
 
-    /// Forgets at most `count` of those that have ended.
+    /// Drops at most `count` expired numberings.
     pub fn expire(&mut self, now_ms: u64, count: usize) {
         for _ in 0..count {
             if self.next_expiry_ms().is_none_or(|expires_ms| expires_ms > now_ms) {
@@ -80,7 +80,7 @@ impl Numberings {
         }
     }
 
-    /// Forgets the one that would end first. Whether there was one.
+    /// Drops the one that would expire first. Returns whether there was one.
     pub fn drop_first(&mut self) -> bool {
         let Some((_, room)) = self.by_end.pop_first() else { return false };
         self.by_room.remove(&*room);

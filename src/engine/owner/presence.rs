@@ -1,8 +1,8 @@
-//! Who is in one room: users, not connections, and which of them changed since the members were told. Knows no
+//! The users present in one room, not connections, and which of them have changed since members were told. Knows no
 //! connection by name and sends nothing.
 //!
-//! Members are told in rounds, at most one in [`STATUS_INTERVAL_MS`]: a first change within a tick, those after it
-//! together. A change that was undone before its round is not told, unless a `presence` reply has shown it.
+//! Members receive changes in rounds, at most one per [`STATUS_INTERVAL_MS`]: a first change within a tick, later ones
+//! together. A change undone before its round is not reported, unless a `presence` reply has shown it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -16,19 +16,19 @@ use crate::wire::protocol::{PresentUser, Status};
 struct Presenter {
     /// Connections that are members.
     connections: u32,
-    /// Those of them that say they are away.
+    /// Connections among them that are away.
     away: u32,
-    /// What holds now; kept through the grace.
+    /// The current status. Kept during the grace period.
     status: Status,
-    /// What the members were told last.
+    /// The status that members were told last.
     told: Status,
-    /// Somebody has been shown something else than `told` since.
+    /// A reply has shown someone a status other than `told` since.
     shown: bool,
-    /// Whether the user stands in `changed`.
+    /// Whether the user is in `changed`.
     changed: bool,
 }
 
-// There is one for each membership of a user: README and DESIGN section 8 promise bytes per idle connection.
+// There is one for each user in a room. README and DESIGN section 8 give bytes per idle connection.
 const _: () = assert!(size_of::<Presenter>() <= 12);
 
 /// The users of one room.
@@ -39,41 +39,41 @@ pub(super) struct Presence {
     present: u64,
     /// Bytes for the budget of users without connections.
     absent_bytes: usize,
-    /// Graces under way, by their ends (monotonic milliseconds): at most one for each user.
+    /// Running grace periods, by their ends (monotonic milliseconds): at most one per user.
     graces: BTreeSet<(u64, UserName)>,
-    /// When they end. Beside `users`, most of whom are there.
+    /// When they end. Kept apart from `users`, since most users have none.
     grace_ends: BTreeMap<UserName, u64>,
-    /// Users whose status may differ from what was told, in the order of their changes.
+    /// Users whose status may differ from what members were told, in the order of their changes.
     changed: VecDeque<UserName>,
-    /// When they are told, monotonic milliseconds.
+    /// When the next round is due, monotonic milliseconds.
     tell_ms: Option<u64>,
-    /// The next round comes no sooner, monotonic milliseconds.
+    /// The earliest time of the next round, monotonic milliseconds.
     rest_until_ms: u64,
 }
 
 impl Presence {
-    /// Users present: those in their grace too, for nobody has been told that they left.
+    /// Users present, including those in their grace period: members have not been told that they left.
     pub fn present(&self) -> u64 {
         self.present
     }
 
-    /// Whether nobody is present and nothing is left to be told.
+    /// Whether no user is present and nothing is left to report.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Bytes for the budget, beside those of connections that are members.
+    /// Bytes for the budget, apart from those of member connections.
     pub fn bytes(&self) -> usize {
         self.users.len() * USER_BYTES + self.absent_bytes
     }
 
-    /// When [`Presence::expire`] or [`Presence::take_news`] is wanted, monotonic milliseconds.
+    /// When [`Presence::expire`] or [`Presence::take_news`] is due, monotonic milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
         let grace = self.graces.first().map(|(due_ms, _)| *due_ms);
         grace.into_iter().chain(self.tell_ms).min()
     }
 
-    /// One more connection of a user.
+    /// Adds a connection of a user.
     pub fn join(&mut self, user: &UserName, away: bool, now_ms: u64) {
         match self.users.get(user) {
             None => {
@@ -104,7 +104,7 @@ impl Presence {
         self.update(user, now_ms);
     }
 
-    /// One connection less.
+    /// Removes a connection of a user.
     pub fn leave(&mut self, user: &UserName, away: bool, grace_ms: u64, now_ms: u64) {
         let Some(presenter) = self.users.get_mut(user).filter(|presenter| presenter.connections > 0) else { return };
         presenter.connections -= 1;
@@ -119,7 +119,7 @@ impl Presence {
         self.expire(now_ms);
     }
 
-    /// A connection went away or came back.
+    /// The user went away or came back on a connection.
     pub fn set_away(&mut self, user: &UserName, away: bool, now_ms: u64) {
         let Some(presenter) = self.users.get_mut(user) else { return };
         presenter.away =
@@ -127,7 +127,7 @@ impl Presence {
         self.update(user, now_ms);
     }
 
-    /// Ends the graces that have passed.
+    /// Ends grace periods that have passed.
     pub fn expire(&mut self, now_ms: u64) {
         while self.graces.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
             let Some((_, user)) = self.graces.pop_first() else { break };
@@ -139,8 +139,8 @@ impl Presence {
         }
     }
 
-    /// The next round, if it is time and there is anything to tell: by name, or the total where there are more than
-    /// `names_max` members, or more changes than are told at once.
+    /// The next round, if it is due and something has changed: by name, or as a total if there are more than
+    /// `names_max` members, or more changes than one round reports.
     pub fn take_news(&mut self, members: usize, names_max: usize, now_ms: u64) -> Option<News> {
         self.tell_ms.take_if(|tell_ms| *tell_ms <= now_ms)?;
         let by_name = members <= names_max && self.changed.len() <= names_max.max(STATUSES_AT_ONCE_MAX);
@@ -167,8 +167,8 @@ impl Presence {
         Some(News { total: self.present, changes: by_name.then_some(changes) })
     }
 
-    /// Users present whose names sort after `after`, by name, at most `count`. A member who is shown them (`is_told`) is
-    /// told whatever does not stay so.
+    /// Users present whose names sort after `after`, by name, at most `count`. If a member receives them (`is_told`),
+    /// any later change is reported.
     pub fn page(&mut self, after: Option<&str>, count: usize, is_told: bool) -> Vec<PresentUser> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = Vec::new();
@@ -176,7 +176,7 @@ impl Presence {
             if page.len() == count {
                 break;
             }
-            // That a user is missing from the page is shown too.
+            // The page also shows that a user is absent.
             presenter.shown |= is_told && presenter.status != presenter.told;
             if presenter.status != Status::Offline {
                 let (user, status) = (user.clone(), presenter.status);

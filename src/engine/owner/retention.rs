@@ -1,31 +1,31 @@
-//! What one core's rooms hold beyond their members: in bytes, and the messages in order of age, so that the oldest of the
-//! whole core can go first. Holds no message itself: only where they are.
+//! What one core's rooms hold apart from their members: the bytes, and the messages by age, so that the oldest of the
+//! whole core can be dropped first. Holds no message, only its place.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::rooms::RoomId;
 
-/// The messages that one core's rooms hold, oldest first, and the bytes of everything that they hold.
+/// The messages that one core's rooms hold, oldest first, and the bytes of everything that rooms hold.
 ///
-/// Each message has a number of its own in its room; those that the room still holds are a range, and what is outside of
-/// it is passed over.
+/// Each message has a unique number in its room. The messages that a room holds are a range of numbers. A number
+/// outside of it is skipped.
 #[derive(Debug, Default)]
 pub(super) struct Retention {
     /// Charged to the core's budget for rooms.
     pub bytes: u64,
-    /// The part of it that cannot be let go to make room: all but the messages.
+    /// Bytes that cannot be dropped to make room: all except messages.
     pub kept_bytes: u64,
     ages: VecDeque<(RoomId, u64)>,
-    /// Messages that are still held.
+    /// Number of messages held.
     held: u64,
 }
 
-/// Places of messages that are gone are kept until there are as many as of held ones and this many more.
+/// Places of dropped messages are kept until there are as many as held messages, plus this many.
 const SLACK: u64 = 1_024;
 
 impl Retention {
-    /// A room holds the numbers `now`, where it held `entered` before. A number that it let go never comes back.
+    /// The range of numbers that a room holds changes from `entered` to `now`. A dropped number never returns.
     pub fn update(&mut self, room: RoomId, entered: &mut Range<u64>, now: Range<u64>) {
         let count = |range: &Range<u64>| range.end - range.start;
         self.held = self.held + count(&now) - count(entered);
@@ -34,7 +34,7 @@ impl Retention {
         *entered = now;
     }
 
-    /// The room that holds the oldest message; `holds` tells what each room holds now.
+    /// The room that holds the oldest message. `holds` returns the range that a room holds now.
     pub fn oldest(&mut self, holds: impl Fn(RoomId) -> Range<u64>) -> Option<RoomId> {
         while let Some((room, number)) = self.ages.front() {
             if holds(*room).contains(number) {
@@ -45,7 +45,7 @@ impl Retention {
         None
     }
 
-    /// Gives back the places of messages that are gone, once they are the greater part.
+    /// Frees the places of dropped messages, once they are the majority.
     pub fn compact(&mut self, holds: impl Fn(RoomId) -> Range<u64>) {
         if self.ages.len() as u64 > 2 * self.held + SLACK {
             self.ages.retain(|(room, number)| holds(*room).contains(number));

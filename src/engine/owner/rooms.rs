@@ -8,7 +8,7 @@ use crate::base::ids::RoomName;
 use crate::engine::random::NameHashing;
 use crate::engine::table;
 
-/// A room of this core. The id of a room that has been removed finds nothing, also when its place has a new room.
+/// A room of this core. The id of a removed room finds nothing, even if its place has a new room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RoomId {
     index: u32,
@@ -17,7 +17,7 @@ pub(super) struct RoomId {
 
 #[derive(Debug, Default)]
 struct Place {
-    /// Of the room that is here, or of the last one that was.
+    /// Of the room at this place, or of the last one.
     generation: u32,
     room: Option<Box<Room>>,
 }
@@ -49,7 +49,7 @@ impl Rooms {
         place.room.as_deref_mut().filter(|_| place.generation == id.generation)
     }
 
-    /// The numbers of the messages that a room was last known to hold; none of a room that has been removed.
+    /// The numbers of the messages that a room last reported. Empty for a removed room.
     pub fn messages(&self, id: RoomId) -> Range<u64> {
         self.get(id).map_or(0..0, |room| room.entered.messages.clone())
     }
@@ -69,7 +69,7 @@ impl Rooms {
         id
     }
 
-    /// Takes a room out.
+    /// Removes a room.
     pub fn remove(&mut self, id: RoomId) -> Option<Box<Room>> {
         self.get(id)?;
         let room = self.places[id.index as usize].room.take()?;
@@ -79,13 +79,13 @@ impl Rooms {
         Some(room)
     }
 
-    /// Rooms from a place on, in the order of their places, each with its own; `count` places are looked at.
+    /// Rooms in the order of their places, each with its place, starting at `place`. Looks at `count` places.
     pub fn from(&self, place: u32, count: u32) -> impl Iterator<Item = (u32, &Room)> {
         let places = self.places.iter().zip(0_u32..).skip(place as usize).take(count as usize);
         places.filter_map(|(place, index)| place.room.as_deref().map(|room| (index, room)))
     }
 
-    /// Places there are, with rooms or without.
+    /// Number of places, with or without a room.
     pub fn places(&self) -> u32 {
         u32::try_from(self.places.len()).expect("memory ends long before 2^32 rooms")
     }

@@ -1,15 +1,15 @@
-//! How many of a core's rooms have how many members: what the largest has is known at once, without a look at the others.
-//! Names no room.
+//! Counts a core's rooms by number of members, so that the size of the largest is known without a search. Names no
+//! room.
 
 use std::collections::BTreeMap;
 
-/// Rooms by their number of members; rooms without any are not in it. There are about as many different sizes as the
-/// square root of twice the memberships, at most.
+/// The number of rooms with each number of members, without empty rooms. It has at most about as many entries as the
+/// square root of twice the memberships.
 #[derive(Debug, Default)]
 pub(super) struct Sizes(BTreeMap<u32, u32>);
 
 impl Sizes {
-    /// A room that had `before` members has `after`.
+    /// A room with `before` members now has `after`.
     pub fn change(&mut self, before: u32, after: u32) {
         if after > 0 {
             *self.0.entry(after).or_default() += 1;
@@ -23,7 +23,7 @@ impl Sizes {
         }
     }
 
-    /// Members of the largest room.
+    /// Number of members of the largest room.
     pub fn max(&self) -> u32 {
         self.0.last_key_value().map_or(0, |(members, _)| *members)
     }

@@ -1,8 +1,8 @@
-//! What the members of one room see: its publications, in the order of their numbers, and who is present. One hop for each
-//! core that listens; put off where a lane is full and made good from history as soon as it is not.
+//! The stream that the members of one room see: its publications in order, and presence. One hop per core that listens.
+//! If a lane is full, the messages are sent from history once it has room.
 //!
-//! Owns the rule that members see each number once and in order. Never decides who numbers or who keeps:
-//! [`super::linked`] and [`super::stored`] do, by the methods here.
+//! Owns the rule that members see each seq once and in order. Never decides who numbers or who keeps: [`super::linked`]
+//! and [`super::stored`] do, by the methods here.
 
 use std::sync::Arc;
 
@@ -26,38 +26,38 @@ use crate::wire::publication::{Content, Data, Publication};
 pub(super) struct Arrival {
     /// Monotonic microseconds.
     pub us: u64,
-    /// Its mark, if it is sampled.
+    /// Its trace mark, if it is sampled.
     pub trace: Option<Mark>,
 }
 
 impl Arrival {
-    /// For a publication that another machine or an earlier run was given: it arrives now.
+    /// For a publication that another machine or an earlier run received: it arrives now.
     pub const fn now(now: Now) -> Self {
         Self { us: now.mono_us, trace: None }
     }
 }
 
-/// The publications of one room, and who gets them.
+/// The publications of one room, and the cores that receive them.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub name: RoomName,
     pub settings: Arc<RoomSettings>,
     pub epoch: Epoch,
-    /// Bytes of the messages in one reply.
+    /// Maximum bytes of the messages in one reply.
     pub page_bytes_max: usize,
-    /// The latest `at` given, Unix milliseconds: it never goes back within a room.
+    /// The latest `at` of a message, Unix milliseconds. It never decreases in a room.
     pub last_at: u64,
-    /// Its head is the room's head: what members may know of.
+    /// Its head is the room's head, the last seq that members may know.
     pub history: History,
     pub listeners: Listeners,
-    /// `None`: no key is remembered.
+    /// `None` if no key is remembered.
     pub keys: Option<Box<Keys>>,
-    /// `None`: this room does not track presence.
+    /// `None` if this room does not track presence.
     pub presence: Option<Presence>,
 }
 
 impl Stream {
-    /// A stream that goes on where `last` stands.
+    /// A stream that continues after `last`.
     pub fn new(name: RoomName, settings: &Settings, last: LastHead) -> Self {
         let room = Arc::clone(settings.room(&name));
         let presence = room.presence.then(Presence::default);
@@ -74,7 +74,8 @@ impl Stream {
         }
     }
 
-    /// Replaces the settings; returns those of before. Whether presence is tracked stays as it was when the room came to be.
+    /// Replaces the settings and returns the old ones. Whether presence is tracked does not change after the room is
+    /// created.
     pub fn set_settings(&mut self, settings: &Settings) -> Arc<RoomSettings> {
         self.page_bytes_max = page_bytes_max(settings);
         std::mem::replace(&mut self.settings, Arc::clone(settings.room(&self.name)))
@@ -85,17 +86,17 @@ impl Stream {
         Position { epoch: self.epoch, seq: self.history.head() }
     }
 
-    /// Users present; connections where presence is not tracked.
+    /// Users present; connections if presence is not tracked.
     pub fn members(&self) -> u64 {
         self.presence.as_ref().map_or(self.listeners.members() as u64, Presence::present)
     }
 
-    /// At most `count` messages of a reply.
+    /// The messages of a reply, at most `count`.
     pub fn page(&self, count: u32) -> PageLimit {
         PageLimit { count: count as usize, bytes: self.page_bytes_max }
     }
 
-    /// Frees messages and keys that have expired, so that no read sees them.
+    /// Drops messages and keys that have expired, so that no read sees them.
     pub fn expire(&mut self, now: Now) {
         self.history.expire(now.mono_ms());
         if let Some(keys) = &mut self.keys {
@@ -104,7 +105,7 @@ impl Stream {
         self.keys.take_if(|keys| keys.is_empty());
     }
 
-    /// The time of a publication made now: never before an earlier one of the room.
+    /// The time of a publication made now, never before an earlier one of the room.
     pub fn at(&mut self, now: Now) -> u64 {
         self.last_at = self.last_at.max(now.unix_ms);
         self.last_at
@@ -147,7 +148,7 @@ impl Stream {
         }
     }
 
-    /// Sends each core that is behind what it missed, as far as its lane takes it.
+    /// Sends each core that is behind the messages that it missed, until its lane is full.
     pub fn repair(&mut self, effects: &mut OwnerEffects<'_>) {
         if !self.listeners.any_behind() {
             return;
@@ -184,7 +185,7 @@ impl Stream {
         }
     }
 
-    /// Goes on after `to`: the numbers up to it are lost to this room, and each core is told so.
+    /// Continues after `to`: the seqs up to it are lost to this room, and each core is told so.
     pub fn skip_to(&mut self, to: Seq, effects: &mut OwnerEffects<'_>) {
         self.repair(effects);
         let from = self.history.head() + 1;
@@ -198,7 +199,7 @@ impl Stream {
         self.history.reset(to);
     }
 
-    /// Goes over to another numbering: history is replaced by `stretch`, and each core is told so.
+    /// Changes to another numbering: `stretch` replaces history, and each core is told so.
     pub fn renumber(&mut self, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
         self.fill(stretch, effects.now);
         for listener in self.listeners.iter_mut() {
@@ -207,7 +208,7 @@ impl Stream {
         self.repair(effects);
     }
 
-    /// Takes over what the link or the store holds: the numbering, its head, and the records that end at it.
+    /// Takes over the state of the link or the store: the numbering, its head, and the records that end at it.
     pub fn fill(&mut self, stretch: &Stretch, now: Now) {
         let Some(head) = stretch.head else { return };
         self.epoch = head.epoch;
@@ -219,7 +220,8 @@ impl Stream {
         for record in records {
             self.hold(self.publication(record, now), now);
         }
-        // Held longer than the room's own time: another machine, or this one before a restart, may keep them longer.
+        // Records may be older than the room's history allows: another machine, or this one before a restart, may keep
+        // them longer.
         self.history.expire(now.mono_ms());
     }
 
@@ -242,7 +244,7 @@ impl Stream {
         Arc::new(Publication::encode(&content, self.listeners.readings().forms()))
     }
 
-    /// Keeps a publication in history, for as long as its age leaves.
+    /// Keeps a publication in history until it expires.
     fn hold(&mut self, publication: Arc<Publication>, now: Now) {
         self.last_at = self.last_at.max(publication.at);
         let age_ms = now.unix_ms.saturating_sub(publication.at);
@@ -251,7 +253,7 @@ impl Stream {
         self.history.append(publication, expires_ms, self.settings.history_size);
     }
 
-    /// The seq given before to this user's idempotency key.
+    /// The seq of this user's idempotency key, if it is known.
     pub fn find_key(&mut self, user: &UserName, key: Option<&str>, now: Now) -> Option<Seq> {
         let (keys, key) = (self.keys.as_mut()?, key?);
         keys.expire(now.mono_ms());
@@ -287,7 +289,7 @@ impl Stream {
     }
 }
 
-/// Bytes of the messages in one reply.
+/// Maximum bytes of the messages in one reply.
 fn page_bytes_max(settings: &Settings) -> usize {
     (settings.outbox_bytes / PAGE_OUTBOX_DIVISOR).min(PAGE_BYTES_MAX)
 }

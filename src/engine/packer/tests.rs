@@ -1,4 +1,4 @@
-//! Compression through a whole engine: the bytes that each connection gets, and how often they are compressed.
+//! Compression through a whole engine: the bytes that each connection receives, and how often they are compressed.
 
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ fn a_broadcast_is_compressed_once_for_each_reading() {
     assert_eq!(world.compressed() - before, 3, "JSON for two windows and binary for one");
     assert!(world.counters.compressed_bytes_after.get() < world.counters.compressed_bytes_before.get() / 4);
 
-    // Below the threshold everyone gets the plain frame, and so do readers whose frame does not get smaller.
+    // Below the threshold every client gets the plain frame. So do clients whose frame does not get smaller.
     world.receive(0, &publish("a", "short"));
     let sends = world.turn_of_all();
     assert!(sends.iter().all(|(_, bytes)| heard(bytes)[0].0 & 0x40 == 0), "{sends:?}");

@@ -1,8 +1,8 @@
-//! A token bucket in one number. Never knows what it counts or for whom.
+//! A token bucket in one number. Never knows what it counts.
 
 use std::num::NonZeroU64;
 
-/// A count per time.
+/// A number of events per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// At least 1.
@@ -11,7 +11,7 @@ pub struct Rate {
     pub per_ms: u64,
 }
 
-/// How many times its rate's count a bucket holds: the burst that it allows.
+/// The size of a bucket, in units of its rate's count: the burst that it allows.
 const BURST: u64 = 2;
 
 const NS_PER_US: u64 = 1_000;
@@ -50,8 +50,8 @@ impl Rate {
     }
 }
 
-/// A token bucket that holds twice its rate's count, kept as in the Generic Cell Rate Algorithm (ITU-T I.371, the virtual
-/// scheduling form): its whole state is when it will be full again.
+/// A token bucket that holds twice its rate's count, kept as in the Generic Cell Rate Algorithm (ITU-T I.371, the
+/// virtual scheduling form): its whole state is the time at which it will be full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
     /// Monotonic nanoseconds.
@@ -62,15 +62,16 @@ impl Bucket {
     /// Takes a token.
     ///
     /// # Errors
-    /// There is none: after how many milliseconds there will be one, at least 1.
+    /// No token: milliseconds until there is one, at least 1.
     pub fn try_take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
         self.try_take_many(rate, 1, now_us)
     }
 
-    /// Takes `count` tokens at once. More than a full bucket holds are taken from a full one, which then owes the rest.
+    /// Takes `count` tokens at once. More than a full bucket holds can be taken from a full bucket, which then owes the
+    /// rest.
     ///
     /// # Errors
-    /// There are too few: after how many milliseconds there will be enough, at least 1.
+    /// Too few tokens: milliseconds until there are enough, at least 1.
     pub fn try_take_many(&mut self, rate: Rate, count: u64, now_us: u64) -> Result<(), u64> {
         let now_ns = now_us * NS_PER_US;
         let begin_ns = self.full_at_ns.max(now_ns);
@@ -84,16 +85,16 @@ impl Bucket {
         Ok(())
     }
 
-    /// Takes tokens even if there are too few: the bucket then owes the rest, at most as many as it holds.
+    /// Takes tokens even if there are too few. The bucket then owes the rest, at most as many as it holds.
     pub fn charge(&mut self, rate: Rate, count: u32, now_us: u64) {
         let now_ns = now_us * NS_PER_US;
         let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(rate.interval_ns().saturating_mul(count.into()));
         self.full_at_ns = full_at_ns.min(now_ns + 2 * rate.full_ns()).max(self.full_at_ns);
     }
 
-    /// Takes over another rate; `None` stands for no limit. Tokens stay taken: each one that has not come back counts as
-    /// one under the new rate, up to a whole bucket. So a change of rates allows no fresh burst and makes no client wait
-    /// longer than the new rate does. Without a limit no token counts as taken.
+    /// Changes the rate; `None` means no limit. Tokens stay taken: each one not yet refilled counts as one under the
+    /// new rate, up to a whole bucket. So a change allows no fresh burst, and no client waits longer than under the new
+    /// rate. Without a limit, no token counts as taken.
     pub fn change_rate(&mut self, from: Option<Rate>, to: Option<Rate>, now_us: u64) {
         if from == to {
             return;

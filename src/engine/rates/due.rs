@@ -1,8 +1,8 @@
-//! Keys to look at again when the limits may have nothing left to remember of them. Never knows a rate.
+//! Keys whose state in a limiter may be empty and must be looked at again. Never knows a rate.
 
 use std::collections::VecDeque;
 
-/// Keys in the order of the times at which they are due.
+/// Keys ordered by the time at which they are due.
 #[derive(Debug)]
 pub struct DueKeys<K>(VecDeque<(u64, K)>);
 
@@ -13,7 +13,7 @@ impl<K> Default for DueKeys<K> {
 }
 
 impl<K> DueKeys<K> {
-    /// Adds a key that is due after all the others, monotonic microseconds.
+    /// Adds a key that is due after all others, at `due_us` (monotonic microseconds).
     pub fn push(&mut self, due_us: u64, key: K) {
         self.0.push_back((due_us, key));
     }
@@ -23,7 +23,7 @@ impl<K> DueKeys<K> {
         self.0.pop_front_if(|(due_us, _)| *due_us <= now_us).map(|(_, key)| key)
     }
 
-    /// Makes every key due by `due_us` at the latest, which is where keys are added from now on.
+    /// Makes every key due by `due_us` at the latest. Later keys are added from there on.
     pub fn hasten(&mut self, due_us: u64) {
         for (queued_us, _) in &mut self.0 {
             *queued_us = due_us.min(*queued_us);

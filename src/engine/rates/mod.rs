@@ -1,5 +1,5 @@
-//! How often something may be done: token buckets and sliding windows, with time as an argument. Never knows what is
-//! counted or for whom, and refuses nothing itself.
+//! Rate limits: token buckets and sliding windows, with time as an argument. Never knows what is counted, and refuses
+//! nothing itself.
 
 mod bucket;
 mod due;

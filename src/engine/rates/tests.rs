@@ -1,4 +1,4 @@
-//! Buckets and windows against plain counting.
+//! Buckets and windows compared with plain counting.
 
 use std::collections::VecDeque;
 
@@ -36,9 +36,9 @@ fn a_bucket_never_gives_more_than_its_rate_over_any_time() {
             Ok(()) => taken_us.push(now_us),
             Err(retry_after_ms) => {
                 let mut later = bucket;
-                assert!(later.try_take(rate, now_us + retry_after_ms * 1_000).is_ok(), "as told, there is one by then");
+                assert!(later.try_take(rate, now_us + retry_after_ms * 1_000).is_ok(), "a token after the wait");
                 let mut sooner = bucket;
-                assert!(sooner.try_take(rate, now_us + (retry_after_ms - 1) * 1_000).is_err(), "and none before");
+                assert!(sooner.try_take(rate, now_us + (retry_after_ms - 1) * 1_000).is_err(), "no token before it");
             }
         }
     }
@@ -46,7 +46,7 @@ fn a_bucket_never_gives_more_than_its_rate_over_any_time() {
         let within = taken_us[first..].iter().take_while(|taken| **taken < at_us + 3_000_000).count();
         assert!(within <= 14 + 70 + 1, "{within} within ten periods");
     }
-    assert!(taken_us.len() as u64 >= now_us / 300_000 * 7, "one who always asks gets the whole rate");
+    assert!(taken_us.len() as u64 >= now_us / 300_000 * 7, "constant requests use the whole rate");
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn several_tokens_cost_as_much_as_one_by_one() {
 fn more_than_a_bucket_holds_is_taken_from_a_full_one_and_owed() {
     let (rate, mut bucket) = (rate(10, 1_000), Bucket::default());
     assert_eq!(bucket.try_take_many(rate, 50, 0), Ok(()));
-    assert_eq!(bucket.try_take(rate, 0), Err(3_100), "thirty are owed");
-    assert_eq!(bucket.try_take_many(rate, 50, 4_999_000), Err(1), "not before it is full again");
+    assert_eq!(bucket.try_take(rate, 0), Err(3_100), "thirty tokens are owed");
+    assert_eq!(bucket.try_take_many(rate, 50, 4_999_000), Err(1), "refused until the bucket is full");
     assert_eq!(bucket.try_take_many(rate, 50, 5_000_000), Ok(()));
 }
 
@@ -125,10 +125,10 @@ fn a_window_under_a_lower_rate_waits_until_it_holds() {
     for at_us in 0..10 {
         assert_eq!(window.try_take(rate(10, 1_000), at_us * 1_000), Ok(()));
     }
-    assert_eq!(window.try_take(rate(2, 1_000), 10_000), Err(998), "until all but one of the ten have left");
+    assert_eq!(window.try_take(rate(2, 1_000), 10_000), Err(998), "until nine of the ten have left the window");
 }
 
-/// Takes tokens until there is none; returns how many, and after how many milliseconds there is one again.
+/// Takes tokens until there is none. Returns how many, and after how many milliseconds there is one again.
 fn drain(bucket: &mut Bucket, rate: Rate, now_us: u64) -> (u64, u64) {
     let mut taken = 0;
     loop {
@@ -166,7 +166,7 @@ fn a_limit_that_is_turned_off_and_on_begins_anew() {
     let mut bucket = Bucket::default();
     assert_eq!(drain(&mut bucket, rate, now_us).0, 4);
     bucket.change_rate(Some(rate), None, now_us);
-    assert!(bucket.is_full(now_us), "nothing is remembered of what has no limit");
+    assert!(bucket.is_full(now_us), "no state is kept without a limit");
     bucket.change_rate(None, Some(rate), now_us);
     assert_eq!(drain(&mut bucket, rate, now_us).0, 4);
 }
@@ -203,7 +203,7 @@ fn a_window_goes_by_the_rate_at_hand() {
     let mut window = SlidingWindow::default();
     let tight = rate(2, HOUR);
     assert_eq!([0, 1_000, 2_000].map(|now_us| window.try_take(tight, now_us)), [Ok(()), Ok(()), Err(HOUR - 2)]);
-    assert_eq!(window.try_take(rate(3, HOUR), 3_000), Ok(()), "loosened in count");
-    assert_eq!(window.try_take(rate(2, 10), 4_000), Err(7), "shorter: no longer than the new window");
+    assert_eq!(window.try_take(rate(3, HOUR), 3_000), Ok(()), "a higher count");
+    assert_eq!(window.try_take(rate(2, 10), 4_000), Err(7), "a shorter window: no wait longer than it");
     assert_eq!(window.try_take(rate(2, 10), 11_000), Ok(()));
 }

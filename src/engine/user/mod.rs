@@ -1,9 +1,8 @@
-//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Hears
-//! homes by hops and answers them; the home on the same core asks directly for what stands on the message path. Never
-//! knows rooms or sockets.
+//! The user half of an engine: what is known of the users that hash to this core, wherever their connections are. Homes
+//! ask by hops; the home on the same core asks directly on the message path. Never knows a room or a socket.
 //!
 //! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core. It
-//! keeps the sessions of this core's connections (`sessions`) and waits for what a service is asked about them (`asks`).
+//! keeps the sessions of this core's connections (`sessions`) and waits for answers about them from the store (`asks`).
 
 mod asks;
 mod effects;
@@ -39,7 +38,7 @@ struct KnownUser {
     messages: SlidingWindow,
     /// Bytes charged for the window.
     charged: usize,
-    /// It is among the users to look at again.
+    /// Whether the user is in the list of those to look at again.
     is_queued: bool,
 }
 
@@ -48,7 +47,7 @@ struct KnownUser {
 pub struct Users {
     settings: Arc<Settings>,
     users: HashMap<UserName, KnownUser, NameHashing>,
-    /// Users to look at again: there may be nothing left to remember of them.
+    /// Users to look at again: their state may be empty.
     due: DueKeys<UserName>,
     /// Of this core's connections.
     pub sessions: Sessions,
@@ -70,7 +69,7 @@ impl Users {
         Self { settings, users, due: DueKeys::default(), sessions }
     }
 
-    /// Takes over other settings; what has been counted stays.
+    /// Replaces the settings. Counts are kept.
     pub fn set_settings(&mut self, now: Now, settings: Arc<Settings>) {
         let before = std::mem::replace(&mut self.settings, settings);
         let (from, to) = (before.limits.message_rate_per_user, self.settings.limits.message_rate_per_user);
@@ -79,7 +78,7 @@ impl Users {
         }
     }
 
-    /// A hop from a home, that of this core included.
+    /// Handles a hop from a home, on this core or another.
     pub fn handle_hop(&mut self, hop: ToUser, effects: &mut UserEffects<'_>) {
         match hop {
             ToUser::Register { conn, user } => self.register(conn, user, effects),
@@ -132,7 +131,7 @@ impl Users {
     /// Counts a publish of a user of this core.
     ///
     /// # Errors
-    /// The user is over the limit: after how many milliseconds to retry.
+    /// The user is over the limit: milliseconds until a retry succeeds.
     pub fn try_publish(&mut self, user: &UserName, now: Now, budget: &mut Budget) -> Result<(), u64> {
         let Some(rate) = self.settings.limits.message_rate_per_user else { return Ok(()) };
         if !self.users.contains_key(user) {
@@ -167,7 +166,7 @@ impl Users {
         effects.outbound.post_to_home(conn.home, answer);
     }
 
-    /// Forgets users of whom nothing is left to remember, and asks that have waited too long.
+    /// Forgets users with empty state, and asks that have waited too long.
     pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
         self.sessions.tick(effects);
         let now_us = effects.now.mono_us;
@@ -188,13 +187,13 @@ impl Users {
         }
     }
 
-    /// When [`Users::tick`] is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    /// When [`Users::tick`] is due, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
         self.due.first_us().into_iter().chain(self.sessions.next_tick_us()).min()
     }
 
-    /// Users that are remembered.
+    /// Number of users with state.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
         self.users.len()

@@ -1,8 +1,8 @@
-//! Sessions: each open connection has one, whose id `welcome` names. Where there is a store, it keeps them beyond the
-//! connection, and any core can look one up. Never resumes one.
+//! Sessions: each open connection has one, whose id `welcome` shows. If there is a store, it keeps them after the
+//! connection has ended, and any core can look one up. Never resumes one.
 //!
-//! A session is written when its connection opens. If the store is far behind, it is not: a client that comes back by it
-//! is new.
+//! A session is written when its connection opens. If the store is far behind, it is not written: a client that returns
+//! with its id is new.
 
 use std::collections::HashMap;
 use std::sync::Arc;

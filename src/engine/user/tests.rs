@@ -1,4 +1,4 @@
-//! A user half on its own, by its hops.
+//! Tests of a user half alone, by its hops.
 
 mod sessions;
 
@@ -29,7 +29,7 @@ impl LoneUsers {
         }
     }
 
-    /// Hands over a hop; gives what the home is told.
+    /// Sends a hop. Returns the hops to the home.
     fn handle(&mut self, hop: ToUser) -> Vec<ToHome> {
         let Self { users, outbound, budget, now } = self;
         users.handle_hop(
@@ -55,7 +55,7 @@ impl LoneUsers {
         }
     }
 
-    /// Other limits hold from now on.
+    /// Changes the limits.
     fn change(&mut self, limits: Limits) {
         let settings = Arc::new(Settings { cores: 1, limits, ..Settings::for_tests() });
         self.users.set_settings(self.now, settings);

@@ -1,10 +1,10 @@
-//! Random traffic of two rooms to readers that read now and then, under both slow policies: whatever happens, the
-//! messages and gaps of a room that come out are its stream, each number once, in order.
+//! Random traffic of two rooms to readers that read sometimes, under both slow policies. The messages and gaps of a
+//! room that come out must be its stream, each seq once, in order.
 
 use super::*;
 use crate::engine::random::Random;
 
-/// A reader's view of one room: the numbers that it has got or been told of end here.
+/// A reader's view of one room: the last seq that it received or that a gap reported.
 #[derive(Clone, Copy, Default)]
 struct View {
     last: Seq,
@@ -13,14 +13,14 @@ struct View {
 }
 
 impl View {
-    /// Takes what came out, as `m<room>.<from>-<to>;`, `gap<room>.<from>-<to>;` or `joined<room>.<from>-<head>;`, after
-    /// which the numbers above `from` are given again.
+    /// Reads output such as `m<room>.<from>-<to>;`, `gap<room>.<from>-<to>;` or `joined<room>.<from>-<head>;`. After
+    /// the last, seqs above `from` are sent again.
     fn hear(&mut self, word: &str, seed: u64) {
         let (what, range) = word.split_once('.').expect("a room and numbers");
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         let (from, to): (Seq, Seq) = (from.parse().expect("a seq"), to.parse().expect("a seq"));
         if what.starts_with("joined") {
-            // What came before it does not matter to who joins anew, but it never goes back.
+            // Earlier seqs do not matter after a new join, but the head never decreases.
             assert!(to >= self.last, "seed {seed}: {word} after {}", self.last);
             self.last = from;
             return;
@@ -48,7 +48,7 @@ struct TwoRooms {
 
 const READERS: u32 = 3;
 
-/// Names each room's messages and gaps.
+/// Writes each room's messages and gaps as text.
 struct Numbered;
 
 impl Encoder for Numbered {
@@ -62,7 +62,7 @@ impl Encoder for Numbered {
     }
 }
 
-/// What the home half does for each that lags. Returns how many messages were dropped.
+/// Does what the home half does for each slow reader. Returns the number of messages dropped.
 fn relieve(outboxes: &mut Outboxes, slot: u32, source: Source<'_>, budget: &mut Budget) -> u64 {
     if outboxes.is_slow(slot, true) { outboxes.relieve(slot, source, budget).dropped } else { 0 }
 }
@@ -87,13 +87,13 @@ impl TwoRooms {
         }
     }
 
-    /// A frame that says what it is, of some size.
+    /// A frame that contains its own description, padded to a random size.
     fn bytes(&mut self, words: &str) -> Bytes {
         let size = words.len() + self.random.below(150) as usize;
         format!("{words:<size$}").into()
     }
 
-    /// A run of the room's next messages to everyone, as the home half puts it.
+    /// Queues a run of the room's next messages for every reader, as the home half does.
     fn publish(&mut self, room: usize) {
         let count = 1 + self.random.below(4);
         let (from, to) = (self.heads[room] + 1, self.heads[room] + count);
@@ -110,7 +110,7 @@ impl TwoRooms {
         self.outboxes.release(frame, &mut self.budget);
     }
 
-    /// The owner tells of numbers that are lost to all.
+    /// The owner reports seqs that are lost to all.
     fn lose(&mut self, room: usize) {
         let (from, to) = (self.heads[room] + 1, self.heads[room] + 1 + self.random.below(3));
         self.heads[room] = to;
@@ -121,7 +121,7 @@ impl TwoRooms {
         }
     }
 
-    /// A reply, or a `joined` of which some messages follow as a replay: the reader is given those again.
+    /// Queues a reply, or a `joined` with some messages as a replay, which the reader receives again.
     fn other(&mut self, room: usize) {
         let slot = self.random.below(u64::from(READERS)) as u32;
         let again = self.random.below(self.heads[room].min(20) + 1);
@@ -175,7 +175,7 @@ impl TwoRooms {
             11..13 => self.other(room),
             13..16 => self.flush(),
             16 => self.outboxes.tick(),
-            // The last reader reads seldom.
+            // The last reader rarely reads.
             _ => {
                 let slot = self.random.below(u64::from(READERS) + 2) as u32;
                 if slot < READERS - 1 || self.random.below(10) == 0 {

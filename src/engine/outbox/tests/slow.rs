@@ -1,4 +1,5 @@
-//! Readers that lag: who is slow, what is dropped of what, and that whoever reads on gets everything.
+//! Slow readers: when a connection is slow, which messages are dropped, and that a reader that continues receives
+//! everything.
 
 use super::*;
 
@@ -44,7 +45,7 @@ fn a_large_send_may_take_longer() {
     fixture.flush();
     fixture.pass(SLOW_AFTER_MS + 3_000);
     assert!(!fixture.outboxes.is_slow(0, false));
-    assert!(fixture.outboxes.is_slow(0, true), "when memory runs out nobody waits so long");
+    assert!(fixture.outboxes.is_slow(0, true), "the time limit is shorter when memory runs out");
     fixture.pass(1_500);
     assert!(fixture.outboxes.is_slow(0, false));
 }
@@ -78,7 +79,7 @@ fn latest_keeps_only_the_newest() {
     let all = fixture.drain();
     let newest = format!("m{};", 3 * FULL);
     assert!(all.ends_with(&newest) && all.matches("gap").count() == 1, "{all}");
-    // Since it was over its bound last, there may be more than the newest.
+    // More than the newest may be queued since it last exceeded its bound.
     let (_, after) = all.split_once("gap").expect("a gap");
     assert!(after.matches('m').count() < FULL as usize, "{all}");
 }
@@ -135,7 +136,7 @@ fn what_may_be_dropped_goes_before_anyone_is_closed() {
             break;
         }
     }
-    // The queue, and the newest price, are all that stood in its way.
+    // Only the queue and the newest price are left.
     assert!(closed_at >= FULL - QUEUED - 2, "{closed_at} of {FULL}");
     assert_eq!(fixture.outboxes.undroppable(0).as_deref(), Some("chat"));
     let all = fixture.drain();

@@ -1,4 +1,4 @@
-//! What a history holds, gives and forgets.
+//! Tests of what a history holds, returns and drops.
 
 use super::*;
 use crate::base::ids::{RoomName, UserName};

@@ -1,4 +1,4 @@
-//! What waits while a room is opened, and in which order it goes on.
+//! Tests of the order in which commands continue after a room has opened.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Who is told about whom, and when.
+//! Tests of presence rounds: which users are reported, and when.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is read of a room: pages of history and of the users present, and its summary.
+//! Read requests to a room: pages of history and presence, and the summary.
 
 use super::Room;
 use crate::base::codes::ErrorCode;
@@ -87,7 +87,7 @@ impl Room {
         asker.answer(&self.stream.name, answer, effects);
     }
 
-    /// The room as its owner sees it.
+    /// Describes the room as its owner knows it.
     pub(in crate::engine::owner) fn summary(&self, now: Now) -> RoomSummary {
         let stream = &self.stream;
         RoomSummary {
@@ -100,7 +100,7 @@ impl Room {
     }
 }
 
-/// Whether the asker's lane has no room for a page.
+/// Whether the asker's lane is too full for a page.
 fn lacks_room_for_page(asker: Asker, effects: &OwnerEffects<'_>) -> bool {
     asker.conn().is_some_and(|conn| effects.outbound.is_full_for_questions(conn.home))
 }

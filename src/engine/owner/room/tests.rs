@@ -1,4 +1,4 @@
-//! A room's own books: members, pages, what it waits for.
+//! Tests of a room alone: members, pages, pending work.
 
 use super::*;
 use crate::base::ids::Position;

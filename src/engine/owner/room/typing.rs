@@ -1,5 +1,5 @@
-//! Who is typing in a room. Members are told when a user says so, and that it is over when the user says that, or when
-//! [`TYPING_MS`] have passed since.
+//! The users who are typing in a room. Members are told when a user starts, and when the user stops or [`TYPING_MS`]
+//! have passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,20 +11,20 @@ use crate::engine::owner::asks::Origin;
 use crate::wire::encode::encode_pushes;
 use crate::wire::protocol::{Answer, Push, Refusal};
 
-/// For how long a user is typing after having said so.
+/// How long a user counts as typing after the last `active: true`.
 const TYPING_MS: u64 = 5_000;
 
-/// Maximum number of users of one room who are typing; further ones are refused.
+/// Maximum number of typing users per room. Further ones are refused.
 const TYPISTS_MAX: usize = 1_024;
 
-/// Bytes of one user who is typing, for the budget, without the name.
+/// Bytes of one typing user for the budget, without the name.
 const TYPIST_BYTES: usize = 128;
 
 #[derive(Clone, Debug)]
 struct Typist {
-    /// The connection that said so, which is told nothing of it; `None` for the control address.
+    /// The connection that sent it, which receives no push; `None` for the control address.
     conn: Option<ConnId>,
-    /// When it is over, monotonic milliseconds.
+    /// When it ends, monotonic milliseconds.
     until_ms: u64,
 }
 
@@ -32,7 +32,7 @@ struct Typist {
 #[derive(Debug, Default)]
 pub(super) struct Typing {
     typists: BTreeMap<UserName, Typist>,
-    /// The same users, by when it is over.
+    /// The same users, by the time it ends.
     ends: BTreeSet<(u64, UserName)>,
     name_bytes: usize,
 }
@@ -43,12 +43,12 @@ impl Typing {
         size_of::<Self>() + self.typists.len() * TYPIST_BYTES + self.name_bytes
     }
 
-    /// When it is over for the first of them, monotonic milliseconds.
+    /// When it ends for the first of them, monotonic milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
         self.ends.first().map(|(until_ms, _)| *until_ms)
     }
 
-    /// Whether one more can be held.
+    /// Whether there is room for this user.
     fn has_place_for(&self, user: &UserName) -> bool {
         self.typists.len() < TYPISTS_MAX || self.typists.contains_key(user)
     }
@@ -67,7 +67,7 @@ impl Typing {
         }
     }
 
-    /// Takes one for whom it is over.
+    /// Removes one user whose time has passed.
     fn take_over(&mut self, now_ms: u64) -> Option<(UserName, Typist)> {
         let (_, user) = self.ends.first().filter(|(until_ms, _)| *until_ms <= now_ms)?.clone();
         let typist = self.typists.get(&user)?.clone();
@@ -77,7 +77,7 @@ impl Typing {
 }
 
 impl Room {
-    /// Tells the other members that a user is typing, or no longer.
+    /// Tells the other members that a user started or stopped typing.
     pub(super) fn show_typing(&mut self, origin: Origin, active: bool, effects: &mut OwnerEffects<'_>) {
         let Origin { asker, user, .. } = origin;
         if let Err(refusal) = self.admit(asker, effects.now) {
@@ -98,7 +98,7 @@ impl Room {
         asker.answer(&self.stream.name, Answer::Typing, effects);
     }
 
-    /// Tells the members of users for whom it is over.
+    /// Tells members about users whose time has passed.
     pub(super) fn end_typing(&mut self, effects: &mut OwnerEffects<'_>) {
         while let Some((user, typist)) = self.typing.as_mut().and_then(|typing| typing.take_over(effects.now.mono_ms()))
         {

@@ -1,4 +1,4 @@
-//! Lanes that are full: what comes later, what is a gap, who is spared.
+//! Full lanes: which messages are sent later, which become a gap, and who is left out.
 
 use super::*;
 use crate::base::limits::LANE_HOPS_MAX;

@@ -1,4 +1,4 @@
-//! Members who leave while publications of their own are on their way.
+//! Members who leave while publications of their own are in flight.
 
 use super::*;
 use crate::base::limits::{PENDING_PER_ROOM_MAX, WAITING_BYTES};

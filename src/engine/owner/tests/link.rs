@@ -1,4 +1,4 @@
-//! Rooms that a link numbers: opening, holes, repeats, new epochs.
+//! Rooms numbered by a link: opening, holes, repeats, new epochs.
 
 use super::*;
 use crate::base::limits::{ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS};
@@ -38,7 +38,7 @@ impl World {
         self.link_event(LinkEvent::Published { token, result });
     }
 
-    /// What the link was asked since it was last looked at.
+    /// Takes the requests to the link since the last call.
     fn linked_to(&mut self) -> Vec<String> {
         let requests = self.link.drain(..);
         let requests = requests.map(|request| match request {
@@ -325,7 +325,7 @@ fn an_old_numbering_does_not_come_back() {
 #[test]
 fn a_room_that_was_misled_finds_its_way() {
     let mut world = World::at(3);
-    // A late publication of a numbering that was never the room's, and a late answer to go with it.
+    // A late publication of a numbering that the room never had, and a late answer with it.
     world.publication(Epoch(40), 9);
     world.read(Epoch(40), 9, 9..=9);
     assert_eq!(world.own(), ["new epoch at 9 [9] of 1"]);

@@ -208,7 +208,7 @@ fn a_page_that_does_not_stay_true_is_made_true() {
         world.away(10, false);
         world.pass(100);
         assert_eq!(world.own(), ["1 presence u1,u10 of 2", "statuses u10 online"]);
-        // She leaves, is shown to be missing once her grace is over, and comes back before anybody was told.
+        // She leaves, a reply shows her absent after her grace period, and she comes back before anyone was told.
         world.pass(5_000);
         world.discard();
         world.gone(10);

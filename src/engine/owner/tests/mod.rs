@@ -170,7 +170,7 @@ impl World {
         self.hop(ToOwner::Ask { room, conn, user, ask, arrived_us, trace, reply });
     }
 
-    /// Time passes; every tick that is wanted in it comes.
+    /// Advances time, with every tick that is due.
     fn pass(&mut self, ms: u64) {
         let end_us = self.now.mono_us + ms * 1_000;
         while let Some(due_us) = self.owner.next_tick_us(self.now).filter(|due_us| *due_us <= end_us) {
@@ -190,7 +190,7 @@ impl World {
         self.now.mono_us = mono_us;
     }
 
-    /// The hops to one core since it was last asked.
+    /// Takes the hops to one core since the last call.
     fn hops(&mut self, core: u16) -> Vec<Hop> {
         let mut hops = match core {
             0 => std::iter::from_fn(|| self.outbound.take_own()).collect(),
@@ -200,7 +200,7 @@ impl World {
         hops
     }
 
-    /// What was sent to one core since it was last asked.
+    /// Takes what was sent to one core since the last call.
     fn sent(&mut self, core: u16) -> Vec<String> {
         self.hops(core).iter().map(describe).collect()
     }
@@ -210,7 +210,7 @@ impl World {
         self.sent(0)
     }
 
-    /// Lets go what was sent and asked until now.
+    /// Discards what was sent and requested until now.
     fn discard(&mut self) {
         for core in 0..3 {
             self.sent(core);
@@ -236,7 +236,7 @@ impl World {
         self.owner.rooms.find(&room()).is_some()
     }
 
-    /// Nothing is held, counted, charged or waited for.
+    /// Asserts that nothing is held, counted, charged or pending.
     fn assert_empty(&self) {
         assert!(self.owner.rooms.all().is_empty());
         assert_eq!((self.counters.rooms.get(), self.counters.rooms_held.get()), (0, 0));
@@ -281,7 +281,7 @@ fn filler_room() -> RoomName {
     RoomName::new("filler").expect("valid")
 }
 
-/// A hop that is none of the owner's.
+/// A hop that is not for an owner.
 fn filler() -> Hop {
     Hop::ToHome(ToHome::Left { room: filler_room(), conn: conn(0), reply: REPLY })
 }

@@ -1,4 +1,4 @@
-//! From a publish to one hop for each listening core: numbers, forms, keys.
+//! From a publish to one hop per core that listens: numbers, forms, keys.
 
 use super::*;
 use crate::base::limits::KEY_WINDOW_MS;

@@ -1,4 +1,4 @@
-//! What goes when the memory budget, age or keys ask for it.
+//! What is dropped for the memory budget, by age, or to make room for keys.
 
 use super::*;
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, NUMBERINGS_BUDGET_DIVISOR};
@@ -8,7 +8,7 @@ fn named(name: &str) -> RoomName {
     RoomName::new(name).expect("valid")
 }
 
-/// Of a usual message: far more than what a room takes beside it.
+/// Bytes of a usual message: far more than its room takes apart from it.
 const DATA_BYTES: usize = 4_000;
 
 impl World {
@@ -58,13 +58,13 @@ impl World {
         assert_eq!((self.budget.used(), self.budget.standing()), ((history + standing) as u64, standing as u64));
     }
 
-    /// Bytes that rooms hold beside what stands.
+    /// Bytes that rooms hold apart from standing things.
     fn held_bytes(&self) -> u64 {
         self.owner.retention.bytes + self.owner.retention.kept_bytes
     }
 }
 
-/// A world whose rooms may hold so many messages of rooms with one-letter names together, and a little more.
+/// A world whose rooms with one-letter names may hold this many messages together, and slightly more.
 fn room_for(messages: usize) -> World {
     let mut world = World::memory();
     world.join_room(1, "a");
@@ -209,7 +209,7 @@ fn many_rooms_due_at_once_are_looked_at_in_several_ticks() {
     world.assert_empty();
 }
 
-/// What the rooms whose names begin so hold.
+/// What the rooms with this prefix hold.
 fn of<'a>(held: &'a [String], name: &str) -> Vec<&'a str> {
     held.iter().map(String::as_str).filter(|room| room.starts_with(name)).collect()
 }
@@ -263,7 +263,7 @@ fn one_user_with_many_large_rooms_pays_for_them() {
     world.assert_booked();
 }
 
-/// Rooms that are remembered for an hour after the last message has gone.
+/// Rooms whose numbering is kept for an hour after the last message has expired.
 fn remembering(memory_budget_bytes: u64) -> World {
     World::new(|settings, rooms| {
         settings.memory_budget_bytes = memory_budget_bytes;
@@ -326,7 +326,7 @@ fn numberings_go_first_where_memory_is_tight() {
     assert!(world.owner.numberings.take("room0").is_none(), "the oldest went first");
     assert!(world.owner.numberings.take("room4999").is_some());
     world.with(|owner, effects| owner.enter_numberings(effects));
-    // What stands takes their place.
+    // Standing things take their place.
     let others = world.budget.standing() as usize - world.owner.numberings.bytes();
     world.budget.charge_standing(world.budget.standing_max() as usize - 10_000 - others);
     world.join_room(1, "one");
@@ -349,7 +349,7 @@ fn where_what_stands_fills_the_budget_no_more_is_taken_in() {
     world.join_again(1);
     world.publish(1);
     assert_eq!(world.own(), ["1 joined at 1 [] of 1", "message 2", "1 published 2"], "members go on");
-    // Over the budget pages and recovery are refused too.
+    // Over the budget, pages and recovery are refused too.
     world.budget.charge(1 << 20);
     world.join_again(1);
     world.ask(1, Ask::History { after: None, before: None, limit: 5 });

@@ -1,4 +1,4 @@
-//! Rooms that a store keeps: loading, commits, failures.
+//! Rooms kept by a store: loading, commits, failures.
 
 use super::*;
 use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX};
@@ -43,7 +43,7 @@ impl World {
         self.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 9 });
     }
 
-    /// What the store was asked since it was last looked at.
+    /// Takes the requests to the store since the last call.
     fn asked(&mut self) -> Vec<String> {
         let requests = self.store.drain(..);
         let requests = requests.map(|request| match request {

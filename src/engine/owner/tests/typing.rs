@@ -1,4 +1,4 @@
-//! Who is typing: told to the others, ended by time, bounded and given back.
+//! Typing users: reported to others, ended by time, bounded, and charged and released.
 
 use super::*;
 use crate::engine::rates::Rate;
@@ -7,7 +7,7 @@ fn typing(active: bool) -> Ask {
     Ask::Typing { active }
 }
 
-/// The pushes among what was sent to one core: their JSON, and whom they spare.
+/// The pushes sent to one core: their JSON, and the connection that is left out.
 fn pushes(world: &mut World, core: u16) -> Vec<(String, Option<u32>)> {
     let hops = world.hops(core).into_iter().filter_map(|hop| match hop {
         Hop::ToHome(ToHome::Push { frames, except, .. }) => {

@@ -1,4 +1,4 @@
-//! Clients and the homes they are on: what they ask, and what they may be told.
+//! Clients and their homes: their requests, and the answers that are allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ const SLOTS: [u32; 9] = [1, 2, 3, 11, 12, 13, 21, 22, 23];
 #[derive(Debug, Default)]
 struct Client {
     generation: u32,
-    /// Its last word was to join.
+    /// Its last command was a join.
     is_wanted: bool,
     /// Joins and leaves that are not answered.
     unanswered: u32,
     is_member: bool,
     away: bool,
-    /// The last position at which it has published and wants its message.
+    /// The last position at which it published and asked for its own message.
     own: Option<Position>,
-    /// What it has been told of users, by a page of presence or by news.
+    /// The status of users that it was told, by a page of presence or by news.
     told: BTreeMap<UserName, Status>,
-    /// Where it was when it was last told.
+    /// The position when it was last told.
     position: Option<Position>,
-    /// From where its joins that are not answered continue, by their ids.
+    /// The positions that its unanswered joins recover from, by id.
     asked: BTreeMap<u64, Recover>,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct Clients {
     clients: BTreeMap<u32, Client>,
     /// By core: the last message of the room's audience there.
     last: [Option<Position>; 3],
-    /// What stands at each position.
+    /// The message at each position.
     said: BTreeMap<(u64, Seq), Bytes>,
-    /// Commands that are not answered: the id, and whose.
+    /// Unanswered commands, by id, with their connection.
     asked: BTreeMap<u64, (u32, u32)>,
     next_id: u64,
     published: BTreeMap<u64, Bytes>,
@@ -107,7 +107,7 @@ impl Clients {
         }
     }
 
-    /// The connection is gone; another one will have its slot.
+    /// The connection has ended; another one will get its slot.
     fn end(&mut self, slot: u32) {
         let client = self.clients.entry(slot).or_default();
         *client = Client { generation: client.generation + 1, position: client.position, ..Client::default() };
@@ -142,7 +142,7 @@ impl Clients {
         world.ask_with(member, ask, reply);
     }
 
-    /// A core's home hears what has come.
+    /// A core's home receives its hops.
     pub fn hear(&mut self, world: &mut World, core: u16) {
         for hop in world.hops(core) {
             let Hop::ToHome(hop) = hop else { panic!("an owner speaks to homes") };
@@ -299,7 +299,7 @@ impl Clients {
         }
     }
 
-    /// An audience is there as long as somebody is a member or waits for an answer.
+    /// An audience exists while anyone is a member or awaits an answer.
     fn forget_audience(&mut self, core: CoreId) {
         let mut here = self.clients.iter().filter(|(slot, _)| conn(**slot).home == core);
         if !here.any(|(_, client)| client.is_member || client.is_wanted || client.unanswered > 0) {
@@ -311,7 +311,7 @@ impl Clients {
         assert!(self.asked.is_empty(), "not answered: {:?}", self.asked);
     }
 
-    /// Whatever members were told of users still holds.
+    /// The status that members were told is still current.
     pub fn assert_told(&self, present: &[PresentUser]) {
         for (slot, client) in self.clients.iter().filter(|(_, client)| client.is_member) {
             for (user, told) in &client.told {
@@ -322,7 +322,7 @@ impl Clients {
         }
     }
 
-    /// How much members were told.
+    /// Number of statuses that members were told.
     pub fn told(&self) -> usize {
         self.clients.values().map(|client| client.told.len()).sum()
     }

@@ -1,6 +1,6 @@
-//! Random runs of one owner with members on three cores, full lanes, and a store or a link that misbehaves. Checked at
-//! every hop: what a home asserts, that a position never stands for two messages, and that each command is answered once.
-//! Checked at the end: everybody has everything, and nothing is left behind. `OWNER_SEED=n` repeats one run.
+//! Random runs of one owner with members on three cores, full lanes, and a store or a link that misbehaves. Every hop
+//! is checked: the home's assertions hold, a position never stands for two messages, and each command is answered once.
+//! At the end, every member has every message, and no state is left. `OWNER_SEED=n` repeats one run.
 
 mod clients;
 mod models;
@@ -48,7 +48,7 @@ impl Run {
         Self { world, random, clients: Clients::default(), store: StoreModel::default(), link: LinkModel::new() }
     }
 
-    /// One random thing happens.
+    /// Performs one random event.
     fn step(&mut self) {
         let Self { world, random, clients, store, link } = self;
         match random.below(100) {
@@ -66,7 +66,7 @@ impl Run {
         }
     }
 
-    /// Nothing fails any more and all lanes are read, until nothing is under way.
+    /// Nothing fails any more and all lanes are read, until nothing is in flight.
     fn calm_down(&mut self) {
         self.store.is_calm = true;
         self.link.is_calm = true;
@@ -83,7 +83,7 @@ impl Run {
     }
 }
 
-/// Returns how much members had been told about users at the end.
+/// Returns the number of statuses that members had been told at the end.
 fn run(mode: Mode, seed: u64) -> usize {
     let mut run = Run::new(mode, seed);
     for _ in 0..2_000 {
@@ -128,7 +128,7 @@ fn run_all(mode: Mode) {
         eprintln!("{mode:?} OWNER_SEED={seed}");
         told += run(mode, seed);
     }
-    assert!(told > 0 || std::env::var_os("OWNER_SEED").is_some(), "nobody was told anything about users");
+    assert!(told > 0 || std::env::var_os("OWNER_SEED").is_some(), "no member was told a status");
 }
 
 #[test]

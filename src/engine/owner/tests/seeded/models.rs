@@ -1,10 +1,10 @@
-//! A store and a link as bad as their contracts allow.
+//! A store and a link that misbehave as badly as their contracts allow.
 
 use std::collections::VecDeque;
 
 use super::*;
 
-/// Keeps records in order, fails now and then, and answers in order and late.
+/// Keeps records in order, fails at random, and answers in order and late.
 #[derive(Default)]
 pub(super) struct StoreModel {
     pub is_calm: bool,
@@ -50,7 +50,7 @@ impl StoreModel {
                 let seq = record.seq;
                 let fits = self.epoch == Some(epoch) && seq == self.records.len() as u64 + 1;
                 let outcome = if self.is_calm { 99 } else { random.below(30) };
-                // Outcome 1: on disk, but the store could not tell.
+                // Outcome 1: on disk, but the store could not report it.
                 if fits && outcome != 0 {
                     self.records.push(record);
                 }
@@ -96,10 +96,10 @@ fn kept_keys(records: &[Record], since: u64) -> Vec<KeptKey> {
     kept.collect()
 }
 
-/// Records that a read still finds.
+/// Records that a read still returns.
 const KEPT: u64 = 40;
 
-/// Numbers and keeps records for this machine and another one; loses, repeats and reorders what it says; starts again.
+/// Numbers and keeps records for this machine and another one. Loses, repeats and reorders its events, and restarts.
 pub(super) struct LinkModel {
     pub is_calm: bool,
     epoch: u64,
