@@ -1,16 +1,22 @@
 //! The port between an engine and the link that joins several machines: what is asked of it, what it says. Values only;
 //! the rules that repair lost, late and repeated events are in `engine::owner::linked`.
+//!
+//! A *life* is one run of one machine, named by 64 random bits. Each room has at the link, beside its records, a count of
+//! its changes of presence (its presence *version*): whoever has seen them without a hole has the truth.
 
 use super::record::{Record, Stretch};
-use crate::base::ids::{Epoch, Position, RoomName, Seq};
+use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 
-/// To the link. Requests of one room are carried out in order; a lost answer is asked for again by the engine, but for
-/// `Publish`, which the link itself retries and answers once.
+/// To the link. Requests of one room are carried out in order, except that publishes wait until the link may number
+/// ([`LinkRequest::Verified`]) and nothing waits behind them. A lost answer is asked for again by the engine;
+/// `Publish`, `Presence` and `Close` are carried out for certain, however long that takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkRequest {
-    /// Listen to a room and answer with its newest `count` records (`LinkEvent::Read`), so that nothing published
-    /// after the answer's head is missed while the link holds.
+    /// Listen to a room and answer with its newest `count` records and who is there (`LinkEvent::Read`), so that nothing
+    /// published after the answer's head is missed while the link holds. A room that is not there gets an epoch.
     Open {
+        /// Comes back in the answer.
+        token: u64,
         /// Which room.
         room: RoomName,
         /// How many.
@@ -18,14 +24,39 @@ pub enum LinkRequest {
     },
     /// Read the records above `after`, at most `count` of the oldest (`LinkEvent::Read`).
     Read {
+        /// Comes back in the answer.
+        token: u64,
         /// Which room.
         room: RoomName,
         /// Above which.
         after: Seq,
         /// How many.
         count: usize,
+        /// Whether the answer is to say who is there.
+        presence: bool,
     },
-    /// Stop listening to a room.
+    /// If the room still has the epoch `from`, it gets `epoch`, atomically: the records that it still has stay, and numbers
+    /// go on from its head. Answered like an open, with what the link holds then, whether or not it has done so.
+    Renumber {
+        /// Comes back in the answer.
+        token: u64,
+        /// Which room.
+        room: RoomName,
+        /// The epoch that has lost records.
+        from: Epoch,
+        /// Never used before.
+        epoch: Epoch,
+        /// How many of the newest records are wanted.
+        count: usize,
+    },
+    /// Say where rooms stand (`LinkEvent::Positions`).
+    Positions {
+        /// Comes back in the answer.
+        token: u64,
+        /// At most [`POSITIONS_MAX`](crate::base::limits::POSITIONS_MAX).
+        rooms: Vec<RoomName>,
+    },
+    /// Stop listening to a room; the presence that this life has told there ends.
     Close {
         /// Which room.
         room: RoomName,
@@ -40,18 +71,47 @@ pub enum LinkRequest {
         /// What; `seq` is not set yet.
         record: Record,
     },
+    /// Who is in a room on this machine (`LinkEvent::Presence` on every machine that listens, this one too).
+    Presence {
+        /// Which room.
+        room: RoomName,
+        /// First forget what this life has told of the room before.
+        afresh: bool,
+        /// The users whose counts have changed, each once; at most
+        /// [`PRESENCE_CHANGES_MAX`](crate::base::limits::PRESENCE_CHANGES_MAX).
+        changes: Vec<UserCounts>,
+    },
+    /// Every room of this core has been compared with the link since this `Restored`, and those that had lost records
+    /// have new epochs. After a failover the link numbers again when every core of every machine that was alive has said so;
+    /// where one of them ended before it had, rooms that it may have known get new epochs.
+    Verified {
+        /// Of the `Restored`.
+        round: u64,
+    },
 }
 
 /// From the link (one machine of many). Any event may be lost, late, repeated or out of order; the rules that repair
-/// that are in `engine::owner::linked`.
+/// that are in `engine::owner::linked`. Only one thing is certain: where the link may have lost data, nothing that it said
+/// before comes after the `Restored`; a publish under way then is answered as failed.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// Answer to `LinkRequest::Open` or `LinkRequest::Read`.
+    /// Answer to `LinkRequest::Open`, `LinkRequest::Read` or `LinkRequest::Renumber`.
     Read {
+        /// The request's.
+        token: u64,
         /// Which room.
         room: RoomName,
         /// What the link holds of it.
         stretch: Stretch,
+        /// Who is there on other machines, where the request asked for it: opens always do.
+        present: Option<Present>,
+    },
+    /// Answer to `LinkRequest::Positions`.
+    Positions {
+        /// The request's.
+        token: u64,
+        /// Where each room stands; `None`: the link does not know the room.
+        heads: Vec<(RoomName, Option<LinkHead>)>,
     },
     /// A publication was numbered, here or elsewhere.
     Publication {
@@ -70,8 +130,56 @@ pub enum LinkEvent {
         /// as far as can be known.
         result: Result<(Position, bool), LinkFailure>,
     },
+    /// Who is there changed.
+    Presence {
+        /// Which room.
+        room: RoomName,
+        /// On which life.
+        life: u64,
+        /// The room's presence version from here on.
+        version: u64,
+        /// The counts that hold from here on. Empty where the changes are this machine's own.
+        changes: Vec<UserCounts>,
+    },
+    /// A life has ended without taking its leave: none of its users is there any more.
+    LifeEnded {
+        /// Which.
+        life: u64,
+    },
     /// The connection to the link was made again: anything may have been missed.
-    Restored,
+    Restored {
+        /// Which time. Comes back in `LinkRequest::Verified`.
+        round: u64,
+    },
+}
+
+/// How many connections of one user are members of a room on one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCounts {
+    /// Who.
+    pub user: UserName,
+    /// How many; 0: none any more.
+    pub connections: u32,
+    /// Those of them that say they are away.
+    pub away: u32,
+}
+
+/// Who is in a room on other machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    /// The room's presence version.
+    pub version: u64,
+    /// By life, without the life that asked and without lives that have ended.
+    pub counts: Vec<(u64, UserCounts)>,
+}
+
+/// Where a room stands at the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkHead {
+    /// Its numbering and head.
+    pub position: Position,
+    /// Its presence version.
+    pub presence: u64,
 }
 
 /// The link could not do it.

@@ -4,8 +4,10 @@
 //! [`Owner`] holds the tables and decides which room hears what; after each of them it enters what changed in the core's
 //! books (budget, ages, timers, counters) in one place (`enter`). A room (`room`) is its numbering and parts:
 //! `history`, `listeners`, `presence`, `keys`, and what it has with a store (`stored`) or a link (`linked`). With both a
-//! link and a store configured, the link numbers and keeps.
+//! link and a store configured, the link numbers and keeps. What is said between this core and the link as a whole stands
+//! in `linking`.
 
+mod ahead;
 mod answer;
 mod asks;
 mod awaited;
@@ -15,7 +17,9 @@ mod keys;
 mod largest;
 mod leaving;
 mod linked;
+mod linking;
 mod listeners;
+mod machines;
 mod membership;
 mod numberings;
 mod opening;
@@ -35,6 +39,7 @@ use self::answer::{Asker, expelled, left, refuse_join};
 use self::asks::Origin;
 use self::awaited::Awaited;
 use self::largest::Largest;
+use self::linking::Linking;
 use self::membership::Join;
 use self::numberings::{LastHead, Numberings};
 use self::opening::{Opening, Waiting, waiting_bytes};
@@ -46,17 +51,17 @@ use self::stream::Arrival;
 use super::budget::Budget;
 use super::call::CallAnswer;
 use super::hop::ToOwner;
-use super::link_port::{LinkEvent, LinkRequest};
+use super::link_port::LinkRequest;
 use super::outbound::Outbound;
 use super::packer::Packer;
-use super::random::{Part, Random, Secrets, TableKeys};
+use super::random::{Random, TableKeys};
 use super::settings::Settings;
 use super::store_port::{StoreEvent, StoreRequest};
 use super::trace::Span;
 use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::{CoreId, RoomName};
-use crate::base::limits::{ROOMS_PER_TICK_MAX, WAITING_BYTES};
+use crate::base::limits::ROOMS_PER_TICK_MAX;
 use crate::base::time::Now;
 use crate::wire::protocol::Refusal;
 
@@ -66,6 +71,8 @@ pub struct OwnerEffects<'a> {
     pub now: Now,
     /// This machine's name.
     pub node: &'a str,
+    /// For epochs, tokens and delays.
+    pub random: &'a mut Random,
     /// Keys for the rooms' own tables.
     pub tables: &'a mut TableKeys,
     /// Hops out.
@@ -90,7 +97,6 @@ pub struct OwnerEffects<'a> {
 #[derive(Debug)]
 pub struct Owner {
     settings: Arc<Settings>,
-    random: Random,
     rooms: Rooms,
     /// Each room that waits for time, once: when (monotonic milliseconds) and which.
     timers: BTreeSet<(u64, RoomId)>,
@@ -102,6 +108,7 @@ pub struct Owner {
     numberings_entered: usize,
     sizes: Sizes,
     awaited: Awaited,
+    linking: Linking,
     /// Rooms that wait for the link or the store.
     waiting_rooms: u32,
 }
@@ -109,10 +116,9 @@ pub struct Owner {
 impl Owner {
     /// No rooms.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets, tables: &mut TableKeys) -> Self {
+    pub fn new(settings: Arc<Settings>, core: CoreId, tables: &mut TableKeys) -> Self {
         Self {
             settings,
-            random: secrets.shown(core, Part::Owner),
             rooms: Rooms::new(tables.hashing()),
             numberings: Numberings::new(tables.hashing()),
             numberings_entered: 0,
@@ -121,6 +127,7 @@ impl Owner {
             largest: Largest::default(),
             sizes: Sizes::default(),
             awaited: Awaited::new(core),
+            linking: Linking::default(),
             waiting_rooms: 0,
         }
     }
@@ -165,47 +172,6 @@ impl Owner {
             self.take(id, hop, effects);
         }
         self.enter(id, effects);
-        self.shed(effects);
-    }
-
-    /// News from the link.
-    pub fn handle_link(&mut self, event: LinkEvent, effects: &mut OwnerEffects<'_>) {
-        match event {
-            LinkEvent::Read { room, stretch } => {
-                let Some(id) = self.rooms.find(&room) else { return };
-                let Some(room) = self.rooms.get_mut(id) else { return };
-                if let Numbering::Link(_) = room.numbering {
-                    let opening = room.opening.take();
-                    room.handle_read(opening.is_none(), &stretch, effects);
-                    self.go_on(id, opening, effects);
-                }
-                self.enter(id, effects);
-            }
-            LinkEvent::Publication { room, epoch, record } => {
-                let Some(id) = self.rooms.find(&room) else { return };
-                let may_wait = self.may_keep(WAITING_BYTES + record.data.len(), effects);
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.handle_publication((epoch, record), may_wait, effects);
-                }
-                self.enter(id, effects);
-            }
-            LinkEvent::Published { token, result } => {
-                let Some(publish) = self.awaited.take(token) else { return };
-                let id = publish.room;
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.handle_published(publish, result, effects);
-                }
-                self.enter(id, effects);
-            }
-            LinkEvent::Restored => {
-                for id in self.rooms.all() {
-                    if let Some(room) = self.rooms.get_mut(id) {
-                        room.handle_restored(effects);
-                    }
-                    self.enter(id, effects);
-                }
-            }
-        }
         self.shed(effects);
     }
 
@@ -263,9 +229,15 @@ impl Owner {
             room.stream.expire(effects.now);
             room.tell_statuses(effects);
             room.stream.repair(effects);
-            room.ask_again(effects);
-            self.enter(id, effects);
+            let is_due = room.ask_again(effects);
+            room.tell_machines(effects);
+            if is_due {
+                self.linking.due.push(id);
+            } else {
+                self.enter(id, effects);
+            }
         }
+        self.compare_due(effects);
         self.numberings.expire(effects.now.mono_ms(), ROOMS_PER_TICK_MAX);
         self.enter_numberings(effects);
         self.shed(effects);
@@ -287,7 +259,7 @@ impl Owner {
     }
 
     fn create(&mut self, name: RoomName, effects: &mut OwnerEffects<'_>) -> RoomId {
-        let last = self.numberings.take(&name).unwrap_or_else(|| LastHead::new(self.random.epoch()));
+        let last = self.numberings.take(&name).unwrap_or_else(|| LastHead::new(effects.random.epoch()));
         self.enter_numberings(effects);
         let mut room = Room::new(name, &self.settings, last, effects.now);
         if room.opening.is_some() {

@@ -11,7 +11,7 @@ use super::answer::Asker;
 use super::asks::Origin;
 use super::largest::Filed;
 use super::leaving::Leaving;
-use super::linked::{self, Linked};
+use super::linked::Linked;
 use super::numberings::LastHead;
 use super::opening::Opening;
 use super::presence::Presence;
@@ -21,7 +21,7 @@ use crate::base::ids::{Epoch, RoomName, Seq};
 use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, TICK_MS, USERS_BYTES};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
-use crate::engine::record::{Record, Stretch};
+use crate::engine::record::Stretch;
 use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
 use crate::engine::store_port::KeptKey;
 use crate::wire::protocol::{Answer, Ask, Refusal};
@@ -101,8 +101,12 @@ impl Room {
             mode => Keeping::Store(Box::new(Stored::new(mode, is_numbered_here))),
         };
         let opens = !matches!((&numbering, &keeping), (Numbering::Own, Keeping::None));
+        let mut stream = Stream::new(name, settings, last);
+        if !is_numbered_here {
+            stream.presence = stream.presence.map(|_| Presence::shared());
+        }
         Self {
-            stream: Stream::new(name, settings, last),
+            stream,
             numbering,
             keeping,
             pace: Bucket::default(),
@@ -151,21 +155,12 @@ impl Room {
         if let Some(opening) = &mut self.opening {
             opening.asked_ms = effects.now.mono_ms();
         }
-        match (&self.numbering, &self.keeping) {
-            (Numbering::Link(_), _) => linked::ask_to_open(&self.stream, effects),
+        match (&mut self.numbering, &self.keeping) {
+            (Numbering::Link(linked), _) => linked.ask_to_open(&self.stream, effects),
             (Numbering::Own, Keeping::Store(_)) => {
                 stored::ask_to_load(&self.stream, self.stream.settings.history_size, effects);
             }
             (Numbering::Own, Keeping::None) => {}
-        }
-    }
-
-    /// The link tells what it holds of the room, which was open before or not.
-    pub fn handle_read(&mut self, was_open: bool, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        let Numbering::Link(linked) = &mut self.numbering else { return };
-        match was_open {
-            true => linked.handle_read(&mut self.stream, stretch, effects),
-            false => linked.open(&mut self.stream, stretch, effects),
         }
     }
 
@@ -181,20 +176,6 @@ impl Room {
         match was_open {
             true => stored.handle_loaded(&mut self.stream, stretch, keys, effects),
             false => stored::open(&mut self.stream, stretch, keys, effects),
-        }
-    }
-
-    /// The link has numbered a publication. `may_wait`: the core has memory to hold it back.
-    pub fn handle_publication(
-        &mut self,
-        (epoch, record): (Epoch, Record),
-        may_wait: bool,
-        effects: &mut OwnerEffects<'_>,
-    ) {
-        let Numbering::Link(linked) = &mut self.numbering else { return };
-        match self.opening {
-            None => linked.handle_publication(&mut self.stream, (epoch, record), may_wait, effects),
-            Some(_) => linked.handle_early(epoch, record, may_wait, effects.now),
         }
     }
 
@@ -220,29 +201,20 @@ impl Room {
         }
     }
 
-    /// The connection to the link was lost for a while: whatever was asked, and whatever came, may be lost.
-    pub fn handle_restored(&mut self, effects: &mut OwnerEffects<'_>) {
-        match (&mut self.numbering, &self.opening) {
-            (Numbering::Own, _) => {}
-            (Numbering::Link(_), Some(_)) => self.ask_to_open(effects),
-            (Numbering::Link(linked), None) => linked.handle_restored(&self.stream, effects),
-        }
-    }
-
-    /// Asks the link and the store again for what they have not answered in time.
-    pub fn ask_again(&mut self, effects: &mut OwnerEffects<'_>) {
+    /// Asks the link and the store again for what they have not answered in time. Whether the room is to be compared with
+    /// the link's head.
+    pub fn ask_again(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         if let Some(opening) = &self.opening {
             if opening.asked_ms + ASK_AGAIN_MS <= effects.now.mono_ms() {
                 self.ask_to_open(effects);
             }
-            return;
+            return false;
         }
         if let Keeping::Store(stored) = &mut self.keeping {
             stored.ask_again(&self.stream, effects);
         }
-        if let Numbering::Link(linked) = &mut self.numbering {
-            linked.check(&self.stream, effects);
-        }
+        let Numbering::Link(linked) = &mut self.numbering else { return false };
+        linked.check(&mut self.stream, effects)
     }
 
     /// Bytes for the budget.
@@ -281,7 +253,7 @@ impl Room {
     /// Whether nothing would be lost by forgetting the room.
     pub fn is_idle(&self) -> bool {
         let stream = &self.stream;
-        let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::is_empty);
+        let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::may_go);
         nobody
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
             && match &self.numbering {

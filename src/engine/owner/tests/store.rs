@@ -316,7 +316,7 @@ fn strange_events_are_nothing() {
     let stretch = Stretch { head: None, records: vec![] };
     world.store_event(StoreEvent::Loaded { room: stranger, stretch, keys: vec![] });
     world.failed(2);
-    world.link_event(LinkEvent::Restored);
+    world.link_event(LinkEvent::Restored { round: 1 });
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });
     world.link_event(LinkEvent::Publication { room: room(), epoch, record: record(1, 1) });
     assert!(world.own().is_empty() && world.asked().is_empty() && world.link.is_empty());
