@@ -290,8 +290,23 @@ pub const UNAVAILABLE_RETRY_MS: u64 = 1_000;
 /// Publications of one room held because an earlier one is missing; further ones are read again later.
 pub const AHEAD_PER_ROOM_MAX: usize = 1_024;
 
-/// How often a linked room with members and without news is compared with the link's head.
-pub const POSITION_CHECK_MS: u64 = 10_000;
+/// How often a linked room without news is compared with the link's head, give or take [`POSITION_JITTER_MS`].
+pub const POSITION_CHECK_MS: u64 = 60_000;
+
+/// See [`POSITION_CHECK_MS`].
+pub const POSITION_JITTER_MS: u64 = 6_000;
+
+/// Rooms in one question for the heads of rooms.
+pub const POSITIONS_MAX: usize = 1_000;
+
+/// Users in one message of presence from one machine to the others; the rest follow in further messages.
+pub const PRESENCE_CHANGES_MAX: usize = 1_024;
+
+/// Over how long a machine that reaches the link again tells the presence of all its rooms again.
+pub const PRESENCE_SPREAD_MS: u64 = 5_000;
+
+/// Lives of machines that have ended and are remembered, so that a late message does not bring one back.
+pub const ENDED_LIVES_MAX: usize = 1_024;
 
 /// A read or an open of the link or the store that has no answer after this is asked again.
 pub const ASK_AGAIN_MS: u64 = 2_000;
@@ -305,7 +320,7 @@ pub const ASK_TIMEOUT_MS: u64 = 5_000;
 /// Requests that the store's lane has not taken from one core before it writes no more sessions.
 pub const SESSIONS_UNWRITTEN_MAX: usize = 16_384;
 
-/// Epochs that a linked room remembers as past, so that a late answer does not bring one back.
+/// Epochs that a linked room remembers as past, so that a link which goes back to one is known to have lost data.
 pub const PAST_EPOCHS_MAX: usize = 8;
 
 /// Batches of requests in the channel from one core to the link, and to the store, and batches of events in the channel
@@ -402,6 +417,12 @@ pub const USER_BYTES: usize = 80;
 /// Each user who has left a room, beside the name, until the members are told: the user's entry, its place in the order of
 /// graces and its place among the changes.
 pub const ABSENT_BYTES: usize = 128;
+
+/// Each user who is in a room on another machine, for each such machine, beside the name.
+pub const CONTRIBUTION_BYTES: usize = 128;
+
+/// Each user whose counts the other machines have not been told.
+pub const UNTOLD_BYTES: usize = 32;
 
 /// Each user whose newest status is kept for members who could not be told.
 pub const MISSED_NAME_BYTES: usize = 256;

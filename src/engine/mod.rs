@@ -50,7 +50,7 @@ use self::outbound::Outbound;
 use self::output::Output;
 use self::owner::{Owner, OwnerEffects};
 use self::packer::Packer;
-use self::random::{Part, Secrets, TableKeys};
+use self::random::{Part, Random, Secrets, TableKeys};
 use self::settings::Settings;
 use self::store_port::StoreEvent;
 use self::user::{UserEffects, Users};
@@ -74,6 +74,8 @@ pub struct Engine {
     users: Users,
     /// This machine's name.
     node: String,
+    /// For what rooms draw.
+    random: Random,
     /// Keys for the hash tables of rooms.
     tables: TableKeys,
     outbound: Outbound,
@@ -122,6 +124,7 @@ macro_rules! owner_effects {
         &mut OwnerEffects {
             now: $now,
             node: &$engine.node,
+            random: &mut $engine.random,
             tables: &mut $engine.tables,
             outbound: &mut $engine.outbound,
             spans: &mut $output.spans,
@@ -170,10 +173,11 @@ impl Engine {
         counters.memory_budget_bytes.set(settings.memory_budget_bytes);
         Self {
             home: Home::new(settings.clone(), core, &secrets),
-            owner: Owner::new(settings.clone(), core, &secrets, &mut tables),
+            owner: Owner::new(settings.clone(), core, &mut tables),
             limiter: Limiter::new(settings.clone(), core, &secrets),
             users: Users::new(settings.clone(), core, &secrets),
             node: settings.node.clone(),
+            random: secrets.shown(core, Part::Owner),
             tables,
             outbound: Outbound::new(core, settings.cores),
             budget: Budget::new(settings.memory_budget_bytes),

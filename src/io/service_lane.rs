@@ -283,9 +283,8 @@ impl<R: ServiceRequest, E: ServiceEvent> Lane<R, E> {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let is_kept_once = |event: &E| event.if_full() == IfFull::KeptOnce;
-        if is_kept_once(&event) && self.kept.iter().any(|batch| batch.items.iter().any(is_kept_once)) {
-            return;
+        if if_full == IfFull::KeptNewest {
+            self.drop_older();
         }
         self.shared.event_bytes.fetch_add(bytes, Ordering::Relaxed);
         match self.kept.back_mut().filter(|last| last.bytes + bytes <= SERVICE_BATCH_BYTES_MAX) {
@@ -295,6 +294,17 @@ impl<R: ServiceRequest, E: ServiceEvent> Lane<R, E> {
             }
             None => self.kept.push_back(Batch { items: vec![event], bytes }),
         }
+    }
+
+    /// Drops the kept events that a newer one of their kind stands for.
+    fn drop_older(&mut self) {
+        for batch in &mut self.kept {
+            let before = batch.bytes;
+            batch.items.retain(|event| event.if_full() != IfFull::KeptNewest);
+            batch.bytes = batch.items.iter().map(ServiceEvent::bytes).sum();
+            self.shared.event_bytes.fetch_sub(before - batch.bytes, Ordering::Relaxed);
+        }
+        self.kept.retain(|batch| !batch.items.is_empty());
     }
 
     /// Sends what the channel takes of the events that are kept.

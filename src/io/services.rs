@@ -178,7 +178,7 @@ mod tests {
         assert!(output.is_empty() && services.bytes(&output) > 0 && !services.have_room_again());
         let requests = service.try_recv().expect("it was woken");
         assert_eq!((requests.core, requests.requests), (CoreId(0), vec![close("a"), close("b")]));
-        let each = LinkEvent::Restored.bytes();
+        let each = LinkEvent::Restored { round: 1 }.bytes();
         let published = |token| LinkEvent::Published { token, result: Err(LinkFailure { retry_after_ms: 1 }) };
         let count = TURN_BYTES_MAX / each + 10;
         service.tell(CoreId(0), (0..count as u64).map(published));

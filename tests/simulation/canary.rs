@@ -48,11 +48,17 @@ pub enum Canary {
     RepeatingLink,
     /// The store leaves a record out of the pages that it reads.
     HolePage,
+    /// The link numbers a publish again whose key it knows.
+    ForgottenKey,
+    /// The link fails over to a replica that lacks the newest records, and goes on as if nothing had happened.
+    HiddenRollback,
+    /// The lease of a machine that has ended never runs out.
+    EndlessLease,
 }
 
 impl Canary {
     /// Every one.
-    pub const ALL: [Canary; 17] = [
+    pub const ALL: [Canary; 20] = [
         Canary::LoseDeliver,
         Canary::RepeatDeliver,
         Canary::SwapDelivers,
@@ -70,6 +76,9 @@ impl Canary {
         Canary::ForgetfulStore,
         Canary::RepeatingLink,
         Canary::HolePage,
+        Canary::ForgottenKey,
+        Canary::HiddenRollback,
+        Canary::EndlessLease,
     ];
 
     /// Whether it happens on the way to a client.
@@ -92,7 +101,7 @@ pub struct Cage {
 impl Cage {
     /// A defect that happens once, when the run is well under way.
     pub fn new(canary: Canary) -> Self {
-        let skip = if canary == Canary::ForgetfulStore { 0 } else { 5 };
+        let skip = if matches!(canary, Canary::ForgetfulStore | Canary::EndlessLease) { 0 } else { 5 };
         Self { canary, skip, sung: false, kept: None }
     }
 

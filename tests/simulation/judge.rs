@@ -47,6 +47,10 @@ struct Entry {
     content: Option<usize>,
     from: Rc<str>,
     at: Option<u64>,
+    /// A client was shown it, or its publisher was told the position.
+    shown: bool,
+    /// The link has lost it: what nobody was shown may give way to another one.
+    lost: bool,
 }
 
 /// A seq that a connection was not given and that must turn out to be its own `echo:false`.
@@ -277,10 +281,46 @@ impl Judge {
             format!("content {content} acknowledged at {seq} before the database has that")
         });
         self.place(room, epoch, seq, Some(content), &from, None);
-        self.raise_head(room, epoch, seq);
+        self.note_shown(room, epoch, seq);
     }
 
-    fn raise_head(&mut self, room: usize, epoch: u64, seq: u64) {
+    /// The link has lost what a room had above `head`.
+    pub fn lost(&mut self, room: usize, epoch: u64, head: u64) {
+        for (_, entry) in self.ledger.range_mut((room, epoch, head + 1)..=(room, epoch, u64::MAX)) {
+            entry.lost = true;
+        }
+    }
+
+    /// What a room has at the link or in a store up to `head` stands there under another epoch from here on.
+    pub fn renumbered(&mut self, room: usize, from: u64, to: u64, head: u64) {
+        let kept = self.ledger.range((room, from, 0)..=(room, from, head)).filter(|(_, entry)| !entry.lost);
+        let kept: Vec<_> =
+            kept.map(|((_, _, seq), entry)| (*seq, entry.content, entry.from.clone(), entry.at)).collect();
+        for (seq, content, from, at) in kept {
+            self.ledger.insert((room, to, seq), Entry { content, from, at, shown: false, lost: false });
+            if let Some(content) = content {
+                self.contents[content].positions.push((to, seq));
+            }
+        }
+    }
+
+    /// What was lost and nobody was shown gives way.
+    fn give_way(&mut self, room: usize, epoch: u64, seq: u64) {
+        let position = (room, epoch, seq);
+        let Some(entry) = self.ledger.get(&position).filter(|entry| entry.lost && !entry.shown) else { return };
+        if let Some(content) = entry.content {
+            self.contents[content].positions.retain(|own| *own != (epoch, seq));
+            for (_, orders) in self.order.iter_mut().filter(|((_, of, own), _)| (*of, *own) == (room, epoch)) {
+                orders.retain(|_, own| *own != seq);
+            }
+        }
+        self.ledger.remove(&position);
+    }
+
+    fn note_shown(&mut self, room: usize, epoch: u64, seq: u64) {
+        if let Some(entry) = self.ledger.get_mut(&(room, epoch, seq)) {
+            entry.shown = true;
+        }
         let head = self.heads.entry((room, epoch)).or_default();
         *head = (*head).max(seq);
     }
@@ -306,7 +346,7 @@ impl Judge {
             self.fail(|| format!("room {room} epoch {epoch:016x} seq {seq} was shown before its keeper has it"));
         }
         self.place(room, epoch, message.seq, content, &message.from, Some(message.at));
-        self.raise_head(room, epoch, message.seq);
+        self.note_shown(room, epoch, message.seq);
     }
 
     /// A member saw an ephemeral message.
@@ -321,6 +361,7 @@ impl Judge {
     /// The link numbered, or the store committed, a record: from here on it stands there.
     pub fn kept(&mut self, room: usize, epoch: u64, message: &Message) {
         let content = self.recognize(room, message);
+        self.give_way(room, epoch, message.seq);
         self.place(room, epoch, message.seq, content, &message.from, Some(message.at));
     }
 
@@ -332,19 +373,6 @@ impl Judge {
     /// Whether the database held a record at a time.
     pub fn had_row(&self, room: usize, epoch: u64, seq: u64, at_us: u64) -> bool {
         self.rows.get(&(room, epoch, seq)).is_some_and(|since_us| *since_us <= at_us)
-    }
-
-    /// Everything up to `head` stands under another epoch now; what else stood under the old one may be lost.
-    pub fn renumbered(&mut self, room: usize, from: u64, to: u64, head: u64) {
-        self.numbering_lost = true;
-        for seq in 1..=head {
-            let Some(entry) = self.ledger.get(&(room, from, seq)) else { continue };
-            let entry = Entry { content: entry.content, from: entry.from.clone(), at: entry.at };
-            if let Some(content) = entry.content {
-                self.contents[content].positions.push((to, seq));
-            }
-            self.ledger.insert((room, to, seq), entry);
-        }
     }
 
     /// Which content a message shows; checks that it is shown as it was published.
@@ -390,7 +418,8 @@ impl Judge {
             }
             return;
         }
-        self.ledger.insert((room, epoch, seq), Entry { content, from: from.into(), at });
+        let (shown, lost) = (false, false);
+        self.ledger.insert((room, epoch, seq), Entry { content, from: from.into(), at, shown, lost });
         self.position(room, epoch, seq, content);
     }
 
@@ -398,9 +427,14 @@ impl Judge {
     fn position(&mut self, room: usize, epoch: u64, seq: u64, content: Option<usize>) {
         let Some(number) = content else { return };
         let mode = self.mode;
-        let content = &mut self.contents[number];
+        let content = &self.contents[number];
         let sends = content.sends.clone();
-        let twice = content.positions.iter().any(|(other, _)| *other == epoch || sends.len() == 1);
+        // One that was lost before anybody was shown it does not count.
+        let counts = |(other, seq): &&(u64, u64)| {
+            self.ledger.get(&(room, *other, *seq)).is_none_or(|entry| entry.shown || !entry.lost)
+        };
+        let twice = content.positions.iter().filter(counts).any(|(other, _)| *other == epoch || sends.len() == 1);
+        let content = &mut self.contents[number];
         let refused = !mode.is_linked() && content.refusals > 0 && content.refusals >= sends.len();
         content.positions.push((epoch, seq));
         let positions = content.positions.clone();

@@ -109,6 +109,8 @@ pub struct Faults {
     pub link_cut: f64,
     /// Part of the fault steps that restart the link without its data.
     pub link_forget: f64,
+    /// Part of the fault steps in which the link fails over to a replica that lacks the newest records.
+    pub link_rollback: f64,
     /// Part of the store's commits that fail.
     pub store_fail: f64,
 }
@@ -195,6 +197,16 @@ impl Profile {
             faults,
         }
         .with_names()
+        .with_rollbacks()
+    }
+
+    /// In some runs that are not calm the link fails over and loses records.
+    fn with_rollbacks(mut self) -> Self {
+        let mut rng = Rng::salted(self.seed, "rollback", 0);
+        if self.mode == Mode::Linked && !self.is_calm() {
+            self.faults.link_rollback = rate(&mut rng, 0.05);
+        }
+        self
     }
 
     /// In every other run rooms with more than a few members are told totals.
@@ -225,7 +237,9 @@ impl Profile {
     pub fn with_canary(seed: u64, canary: Canary) -> Self {
         let mode = match canary {
             Canary::ForgetfulStore | Canary::HolePage => Mode::Durable,
-            Canary::RepeatingLink => Mode::Linked,
+            Canary::RepeatingLink | Canary::ForgottenKey | Canary::HiddenRollback | Canary::EndlessLease => {
+                Mode::Linked
+            }
             _ => Mode::Memory,
         };
         let mut profile = Self::calm(seed, mode);
@@ -239,9 +253,18 @@ impl Profile {
             }
             profile.chaos_us = 8_000_000;
         }
-        if canary == Canary::ForgetfulStore {
+        if matches!(canary, Canary::ForgetfulStore | Canary::EndlessLease) {
             profile.faults.crash = 0.05;
             profile.chaos_us = 6_000_000;
+        }
+        if canary == Canary::ForgottenKey {
+            profile.habits.keyed = 1.0;
+        }
+        if canary == Canary::EndlessLease {
+            for class in &mut profile.settings.classes {
+                Arc::make_mut(&mut class.settings).presence = true;
+            }
+            Arc::make_mut(&mut profile.settings.rooms).presence = true;
         }
         profile
     }
@@ -278,7 +301,14 @@ impl Profile {
         let faults = &self.faults;
         let rates =
             [faults.reset, faults.vanish, faults.stuck, faults.garbage, faults.stall, faults.crash, faults.drain];
-        let services = [faults.service_loss, faults.link_fail, faults.link_cut, faults.link_forget, faults.store_fail];
+        let services = [
+            faults.service_loss,
+            faults.link_fail,
+            faults.link_cut,
+            faults.link_forget,
+            faults.link_rollback,
+            faults.store_fail,
+        ];
         rates.iter().chain(&services).all(|rate| *rate == 0.0) && faults.lane_batches == 256 && !self.is_tight()
     }
 
@@ -353,6 +383,7 @@ fn draw_faults(rng: &mut Rng, mode: Mode) -> Faults {
         link_fail: only(linked, rate(rng, 0.05)),
         link_cut: only(linked, rate(rng, 0.05)),
         link_forget: only(linked, rate(rng, 0.01)),
+        link_rollback: 0.0,
         store_fail: only(kept, rate(rng, 0.2)),
     }
 }

@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 
 use super::answer::Asker;
 use super::rooms::RoomId;
-use crate::base::ids::CoreId;
+use crate::base::ids::{CoreId, Position};
 use crate::engine::record::Record;
 use crate::engine::tokens::{TokenPart, Tokens};
 
@@ -17,6 +17,8 @@ pub(super) struct AwaitedPublish {
     pub asker: Asker,
     /// The record that the store keeps once it is numbered; `None` in a room without a store.
     pub kept: Option<Record>,
+    /// The highest position that the room knew of when the link was given the publish: its own must be a later one.
+    pub known: Position,
 }
 
 /// The publishes that await an answer from the link.
@@ -51,11 +53,13 @@ impl Awaited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::Epoch;
     use crate::engine::owner::rooms::RoomId;
 
     #[test]
     fn no_two_cores_share_a_token() {
-        let publish = || AwaitedPublish { room: RoomId::default(), asker: Asker::Call(0), kept: None };
+        let known = Position { epoch: Epoch(1), seq: 0 };
+        let publish = || AwaitedPublish { room: RoomId::default(), asker: Asker::Call(0), kept: None, known };
         let tokens = [0, 1].map(|core| {
             let mut awaited = Awaited::new(CoreId(core));
             [awaited.add(publish()), awaited.add(publish())]

@@ -3,34 +3,74 @@
 //!
 //! - a publication comes twice: the second is dropped;
 //! - one is missing: later ones are held back, the missing ones are read, members see them in order;
-//! - the last one is lost: a room without news asks for the head now and then, and sooner where a publish of its own was
-//!   acknowledged and has not come;
+//! - the last one is lost: a room without news is compared with the link's head now and then, and sooner where a publish
+//!   of its own was acknowledged and has not come;
 //! - the missing ones are gone at the link too: members get a `gap`, and it goes on;
-//! - the numbering is another one: the room is opened anew, and members get a `joined`. Only the answer to an open
-//!   changes the numbering, and to one that is past only when the link keeps saying so: a late answer does not bring an
-//!   old numbering back, and a room that was misled by one finds its way again;
+//! - the epoch is another one: the room is opened anew, and members get a `joined`;
 //! - an answer is lost: it is asked for again.
+//!
+//! Each question has a token. Only the answer to the question that is open now has authority: it was asked after everything
+//! that the room knew then, so the link must stand there or above. Any other answer may only fill holes.
+//!
+//! Where the link stands lower in the same epoch, numbers a publish at or below what was known when it was given it, or
+//! goes back to an epoch that it had left, it has lost records (a failover without its tail). Numbers that members have
+//! seen must not be given again, so the room gets a new epoch ([`LinkRequest::Renumber`]), whoever finds it first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::OwnerEffects;
+use super::ahead::Ahead;
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Epoch, Position, Seq};
-use crate::base::limits::{AHEAD_PER_ROOM_MAX, ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS, WAITING_BYTES};
+use crate::base::limits::{
+    ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS, POSITION_JITTER_MS, PRESENCE_SPREAD_MS, TICK_MS, WAITING_BYTES,
+};
 use crate::base::time::Now;
-use crate::engine::link_port::LinkRequest;
+use crate::engine::link_port::{LinkHead, LinkRequest, Present};
 use crate::engine::record::{Record, Stretch};
 
 /// Records asked from the link in one read.
 const LINK_READ_MAX: usize = 1_024;
 
+/// What a room can ask, the more pressing the later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    Open,
     Read,
+    Open,
+    Renumber { from: Epoch, epoch: Epoch },
+}
+
+impl Question {
+    const fn rank(self) -> u8 {
+        match self {
+            Question::Read => 0,
+            Question::Open => 1,
+            Question::Renumber { .. } => 2,
+        }
+    }
+}
+
+/// A question that is open.
+#[derive(Debug)]
+struct Asked {
+    question: Question,
+    token: u64,
+    /// The highest position that the room knew of when it asked first.
+    known: Position,
+    /// When it was asked last, monotonic milliseconds.
+    since_ms: u64,
+}
+
+/// The link was asked where the room stands.
+#[derive(Debug)]
+struct Compared {
+    token: u64,
+    /// The highest position that the room knew of.
+    known: Position,
+    since_ms: u64,
 }
 
 /// What the link owes a connection.
@@ -42,78 +82,97 @@ struct Own {
 }
 
 impl Own {
-    /// Whether a publication is still to come, in a room that stands at `head`. One that was lost with its numbering is not.
+    /// Whether a publication is still to come, in a room that stands at `head`. One that was lost with its epoch is not.
     fn is_owed(&self, head: Position) -> bool {
         self.unanswered > 0 || self.last.is_some_and(|last| last.epoch == head.epoch && last.seq > head.seq)
     }
 }
 
+/// Whether a room has been compared with the link since the connection to it was made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verification {
+    NotWanted,
+    Waits,
+    Done,
+}
+
+/// What the link says a room holds: the answer to a question, in time or late.
+#[derive(Debug)]
+pub(super) struct LinkAnswer {
+    pub token: u64,
+    pub stretch: Stretch,
+    pub present: Option<Present>,
+}
+
 /// What a room has with the link.
 #[derive(Debug)]
 pub(super) struct Linked {
-    /// Publications that came before an earlier one did, or before the room knew their numbering.
-    ahead: BTreeMap<(Epoch, Seq), Record>,
-    ahead_bytes: usize,
-    /// The newest number heard of in the room's numbering.
+    ahead: Ahead,
+    /// The newest number heard of in the room's epoch.
     known: Seq,
-    /// What is asked and not answered, and since when (monotonic milliseconds).
-    asked: Option<(Question, u64)>,
-    /// When the head is asked for if there is no news until then, monotonic milliseconds.
+    /// The newest number of the room's epoch that a publish of this machine was given.
+    acknowledged: Seq,
+    asked: Option<Asked>,
+    comparing: Option<Compared>,
+    verification: Verification,
+    /// When the head is compared if there is no news until then, monotonic milliseconds.
     check_ms: u64,
+    /// Time between two checks: each room's own, so that not all of them ask at once.
+    period_ms: u64,
+    /// When presence is read again, because a change was missed.
+    reread_ms: Option<u64>,
+    /// When presence is told and read again, because the link may have lost it.
+    retell_ms: Option<u64>,
     /// Publishes handed to the link and not answered.
     publishing: usize,
     /// Connections whose publishes the link has not answered, or whose publications have not come.
     own: HashMap<ConnId, Own, FixedState>,
+    /// Epochs that the link has left.
     past: SmallVec<[Epoch; 1]>,
-    /// Answers in a row that named a past numbering.
-    past_answers: u32,
 }
-
-/// So many answers in a row that name a past numbering are believed.
-const PAST_ANSWERS_MAX: u32 = 3;
 
 impl Linked {
     pub fn new(now: Now) -> Self {
         Self {
-            ahead: BTreeMap::new(),
-            ahead_bytes: 0,
+            ahead: Ahead::default(),
             known: 0,
+            acknowledged: 0,
             asked: None,
+            comparing: None,
+            verification: Verification::NotWanted,
             check_ms: now.mono_ms() + POSITION_CHECK_MS,
+            period_ms: POSITION_CHECK_MS,
+            reread_ms: None,
+            retell_ms: None,
             publishing: 0,
             own: HashMap::with_hasher(FixedState::default()),
             past: SmallVec::new(),
-            past_answers: 0,
         }
     }
 
-    /// Something does not fit: the head is asked for soon rather than in a while.
-    fn check_soon(&mut self, now: Now) {
-        self.check_ms = self.check_ms.min(now.mono_ms() + ASK_AGAIN_MS);
-    }
-
-    /// Whether an answer to an open that names `epoch` is to be believed.
-    fn believes(&mut self, epoch: Epoch) -> bool {
-        if !self.past.contains(&epoch) {
-            return true;
-        }
-        self.past_answers += 1;
-        self.past_answers >= PAST_ANSWERS_MAX
-    }
-
-    /// Whether no publish waits.
+    /// Whether nothing is lost if the room goes: no publish waits, and the link is not known to have lost what only this
+    /// room may know of.
     pub fn is_empty(&self) -> bool {
-        self.publishing == 0
+        self.publishing == 0 && self.verification != Verification::Waits && !self.is_in_doubt()
+    }
+
+    /// Whether the link is known to have lost records, and has not given the room a new epoch yet.
+    fn is_in_doubt(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| matches!(asked.question, Question::Renumber { .. }))
     }
 
     /// Bytes for the budget.
     pub fn bytes(&self) -> usize {
-        self.ahead_bytes + (self.publishing + self.own.len()) * WAITING_BYTES
+        self.ahead.bytes() + (self.publishing + self.own.len()) * WAITING_BYTES
     }
 
-    /// When the link must be asked, monotonic milliseconds.
+    /// When something is to be done, monotonic milliseconds.
     pub fn due_ms(&self) -> u64 {
-        self.asked.map_or(self.check_ms, |(_, asked_ms)| asked_ms + ASK_AGAIN_MS)
+        let question = self.asked.as_ref().map_or(self.check_ms, |asked| asked.since_ms + ASK_AGAIN_MS);
+        let unverified = self.comparing.as_ref().filter(|_| self.verification == Verification::Waits);
+        let compared = unverified.map(|compared| compared.since_ms + ASK_AGAIN_MS);
+        let reread = self.reread_ms.filter(|_| self.asked.is_none());
+        compared.into_iter().chain(reread).chain(self.retell_ms).fold(question, u64::min)
     }
 
     /// Publishes that wait for the link.
@@ -121,12 +180,13 @@ impl Linked {
         self.publishing
     }
 
-    /// The link is given a publish, of a connection or of none.
-    pub fn add_publishing(&mut self, conn: Option<ConnId>) {
+    /// The link is given a publish, of a connection or of none. Returns the highest position known before it.
+    pub fn add_publishing(&mut self, conn: Option<ConnId>, stream: &Stream) -> Position {
         self.publishing += 1;
         if let Some(conn) = conn {
             self.own.entry(conn).or_default().unanswered += 1;
         }
+        self.known_of(stream)
     }
 
     /// Whether publications of a connection are still to come, in a room that stands at `head`.
@@ -134,81 +194,255 @@ impl Linked {
         self.own.get(&conn).is_some_and(|own| own.is_owed(head))
     }
 
-    /// Holds a publication back. Of too many the last goes: it is read later.
-    fn hold_back(&mut self, epoch: Epoch, record: Record) {
-        self.ahead_bytes += record_bytes(&record);
-        if let Some(earlier) = self.ahead.insert((epoch, record.seq), record) {
-            self.ahead_bytes -= record_bytes(&earlier);
+    /// The highest position that the room knows of.
+    fn known_of(&self, stream: &Stream) -> Position {
+        let head = stream.head();
+        Position { seq: head.seq.max(self.known).max(self.acknowledged), ..head }
+    }
+
+    /// Something does not fit: the head is compared soon rather than in a while.
+    fn check_soon(&mut self, now: Now) {
+        self.check_ms = self.check_ms.min(now.mono_ms() + ASK_AGAIN_MS);
+    }
+
+    /// There was news: the head need not be compared for a while.
+    fn check_later(&mut self, now: Now) {
+        self.check_ms = now.mono_ms() + self.period_ms;
+    }
+
+    /// Some change of presence was missed.
+    pub fn reread_soon(&mut self, now: Now) {
+        self.reread_ms.get_or_insert(now.mono_ms() + TICK_MS);
+    }
+
+    /// The room has been compared with the link since it was restored; told once.
+    pub fn take_verified(&mut self) -> bool {
+        let is_done = self.verification == Verification::Done;
+        if is_done {
+            self.verification = Verification::NotWanted;
         }
-        if self.ahead.len() > AHEAD_PER_ROOM_MAX
-            && let Some((_, last)) = self.ahead.pop_last()
-        {
-            self.ahead_bytes -= record_bytes(&last);
+        is_done
+    }
+
+    fn note_verified(&mut self) {
+        if self.verification == Verification::Waits {
+            self.verification = Verification::Done;
+        }
+    }
+}
+
+/// Questions.
+impl Linked {
+    /// Asks the link to open a room that is not open (again).
+    pub fn ask_to_open(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        match &mut self.asked {
+            Some(asked) => asked.since_ms = effects.now.mono_ms(),
+            None => self.set_asked(Question::Open, stream, effects),
+        }
+        self.send(stream, effects);
+    }
+
+    /// Asks one question at a time: the most pressing.
+    fn ask(&mut self, question: Question, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        if self.asked.as_ref().is_none_or(|asked| asked.question.rank() < question.rank()) {
+            self.set_asked(question, stream, effects);
+            self.send(stream, effects);
         }
     }
 
-    /// The publication with this number, if it was held back; those before it are let go.
-    fn take_next(&mut self, epoch: Epoch, seq: Seq) -> Option<Record> {
-        loop {
-            let ((_, first), _) = self.ahead.range((epoch, 0)..=(epoch, seq)).next()?;
-            let first = *first;
-            let record = self.ahead.remove(&(epoch, first))?;
-            self.ahead_bytes -= record_bytes(&record);
-            if first == seq {
-                return Some(record);
+    fn set_asked(&mut self, question: Question, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        let token = effects.random.next_u64();
+        self.period_ms = POSITION_CHECK_MS - POSITION_JITTER_MS + token % (2 * POSITION_JITTER_MS);
+        self.check_later(effects.now);
+        self.asked = Some(Asked { question, token, known: self.known_of(stream), since_ms: effects.now.mono_ms() });
+    }
+
+    /// Hands the open question to the link.
+    fn send(&self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        let Some(Asked { question, token, .. }) = self.asked else { return };
+        let (room, count) = (stream.name.clone(), stream.settings.history_size);
+        effects.link.push(match question {
+            Question::Open => LinkRequest::Open { token, room, count },
+            Question::Renumber { from, epoch } => LinkRequest::Renumber { token, room, from, epoch, count },
+            Question::Read => {
+                let (after, presence) = (stream.history.head(), self.reread_ms.is_some());
+                LinkRequest::Read { token, room, after, count: LINK_READ_MAX, presence }
+            }
+        });
+    }
+
+    /// Asks for a new epoch in place of one that has lost records. Where the link has answered such a question and is still
+    /// no better, it is asked again after a while.
+    fn ask_to_renumber(&mut self, from: Epoch, was_asked: bool, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        if self.is_in_doubt() {
+            return;
+        }
+        let epoch = effects.random.epoch();
+        self.set_asked(Question::Renumber { from, epoch }, stream, effects);
+        if !was_asked {
+            self.send(stream, effects);
+        }
+    }
+
+    /// The connection to the link was lost for a while: what was asked, and what came, may be lost, and the link may have
+    /// lost what it knew. Everything is to be compared. `is_open`: the room is.
+    pub fn handle_restored(&mut self, is_open: bool, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+        (self.asked, self.comparing) = (None, None);
+        self.ahead.clear();
+        if !is_open {
+            return self.ask_to_open(stream, effects);
+        }
+        self.verification = Verification::Waits;
+        if stream.presence.is_some() {
+            self.retell_ms = Some(effects.now.mono_ms() + effects.random.below(PRESENCE_SPREAD_MS));
+        }
+    }
+
+    /// The link is asked where the room stands.
+    pub fn note_compared(&mut self, token: u64, stream: &Stream, now: Now) {
+        self.check_later(now);
+        self.comparing = Some(Compared { token, known: self.known_of(stream), since_ms: now.mono_ms() });
+    }
+
+    /// Does what is due. Whether the room is to be compared with the link's head.
+    pub fn check(&mut self, stream: &mut Stream, effects: &mut OwnerEffects<'_>) -> bool {
+        let now_ms = effects.now.mono_ms();
+        if now_ms < self.due_ms() {
+            return false;
+        }
+        let head = stream.head();
+        self.own.retain(|_, own| own.is_owed(head));
+        if self.retell_ms.take_if(|due_ms| *due_ms <= now_ms).is_some() {
+            self.reread_ms = Some(now_ms + TICK_MS);
+            if let Some(presence) = &mut stream.presence {
+                presence.tell_all_again(now_ms);
             }
         }
-    }
-
-    /// Lets go what was held back for other numberings.
-    fn settle_on(&mut self, epoch: Epoch) {
-        self.ahead.retain(|(own, _), _| *own == epoch);
-        self.ahead_bytes = self.ahead.values().map(record_bytes).sum();
+        if let Some(asked) = &mut self.asked {
+            if asked.since_ms + ASK_AGAIN_MS <= now_ms {
+                asked.since_ms = now_ms;
+                self.send(stream, effects);
+            }
+            return false;
+        }
+        if self.reread_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+            self.ask(Question::Read, stream, effects);
+            return false;
+        }
+        if self.due_ms() > now_ms {
+            return false;
+        }
+        let is_behind = self.known_of(stream).seq > head.seq;
+        if is_behind {
+            self.ask(Question::Read, stream, effects);
+        }
+        !is_behind
     }
 }
 
-fn record_bytes(record: &Record) -> usize {
-    WAITING_BYTES + record.data.len()
-}
-
+/// What the link says.
 impl Linked {
-    /// The link has opened the room.
-    pub fn open(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        stream.fill(stretch, effects.now);
-        let head = stream.head();
-        self.known = head.seq;
-        self.settle_on(head.epoch);
+    /// The link has opened the room, unless this answers an earlier question. Whether it has.
+    pub fn open(&mut self, stream: &mut Stream, answer: &LinkAnswer, effects: &mut OwnerEffects<'_>) -> bool {
+        if self.asked.take_if(|asked| asked.token == answer.token).is_none() {
+            return false;
+        }
+        stream.fill(&answer.stretch, effects.now);
+        self.take_present(stream, answer, effects.now);
+        self.begin(stream);
         self.take_ahead(stream, effects);
+        true
     }
 
-    /// The link tells what it holds of the room: the answer to a question, in time or late.
-    pub fn handle_read(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        let asked = self.asked.map(|(question, _)| question);
-        let Some(head) = stretch.head else {
-            self.asked = None;
+    /// The link tells what it holds of the room, which is open.
+    pub fn handle_read(&mut self, stream: &mut Stream, answer: &LinkAnswer, effects: &mut OwnerEffects<'_>) {
+        match self.asked.take_if(|asked| asked.token == answer.token) {
+            Some(asked) => self.hear_answer(stream, &asked, answer, effects),
+            None => self.fill_holes(stream, &answer.stretch, effects),
+        }
+    }
+
+    /// The answer to the open question.
+    fn hear_answer(
+        &mut self,
+        stream: &mut Stream,
+        Asked { question, known, .. }: &Asked,
+        answer: &LinkAnswer,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let is_read = *question == Question::Read;
+        let Some(head) = answer.stretch.head else {
+            if is_read {
+                self.ask(Question::Open, stream, effects);
+            }
             return;
         };
+        if self.has_lost_records(head, *known, stream.epoch) {
+            let was_asked = matches!(question, Question::Renumber { .. });
+            return self.ask_to_renumber(head.epoch, was_asked, stream, effects);
+        }
         if head.epoch == stream.epoch {
-            self.past_answers = 0;
-            // An answer that knows less than the room does is an old one: the question stays open.
-            if head.seq >= self.known {
-                self.known = head.seq;
-                self.asked = None;
-                if asked == Some(Question::Open) {
-                    self.settle_on(stream.epoch);
-                }
+            self.note_verified();
+            self.known = self.known.max(head.seq);
+            if !is_read {
+                self.ahead.settle_on(stream.epoch);
             }
-            self.catch_up(stream, stretch, asked == Some(Question::Read), effects);
-        } else if asked == Some(Question::Open) {
-            if !self.believes(head.epoch) {
-                return;
-            }
-            self.go_over(stream, stretch, effects);
+            self.catch_up(stream, &answer.stretch, is_read, effects);
+        } else if is_read {
+            return self.ask(Question::Open, stream, effects);
         } else {
+            self.note_verified();
+            self.go_over(stream, &answer.stretch, effects);
+        }
+        self.take_present(stream, answer, effects.now);
+        self.take_ahead(stream, effects);
+    }
+
+    /// Whether a link that stands at `head` has lost records: the room, now in `epoch`, knew of `known` before it asked.
+    fn has_lost_records(&self, head: Position, known: Position, epoch: Epoch) -> bool {
+        let is_lower = head.epoch == known.epoch && head.epoch == epoch && head.seq < known.seq;
+        is_lower || self.past.contains(&head.epoch)
+    }
+
+    /// An answer without authority: it was asked before something that the room knows.
+    fn fill_holes(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
+        let Some(head) = stretch.head.filter(|_| !self.is_in_doubt()) else { return };
+        if head.epoch == stream.epoch {
+            self.known = self.known.max(head.seq);
+            self.catch_up(stream, stretch, false, effects);
+            self.take_ahead(stream, effects);
+        } else if !self.past.contains(&head.epoch) {
             self.ask(Question::Open, stream, effects);
+        }
+    }
+
+    /// The link tells where the room stands; `None`: it does not know the room.
+    pub fn handle_position(
+        &mut self,
+        stream: &mut Stream,
+        token: u64,
+        head: Option<LinkHead>,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let Some(compared) = self.comparing.take_if(|compared| compared.token == token) else { return };
+        if self.is_in_doubt() {
             return;
         }
-        self.take_ahead(stream, effects);
+        let Some(LinkHead { position, presence }) = head else { return self.ask(Question::Open, stream, effects) };
+        if self.has_lost_records(position, compared.known, stream.epoch) {
+            return self.ask_to_renumber(position.epoch, false, stream, effects);
+        }
+        if position.epoch != stream.epoch {
+            return self.ask(Question::Open, stream, effects);
+        }
+        self.note_verified();
+        if stream.presence.as_mut().is_some_and(|own| own.hear_version(presence)) {
+            self.reread_soon(effects.now);
+        }
+        self.known = self.known.max(position.seq);
+        if self.known > stream.history.head() {
+            self.ask(Question::Read, stream, effects);
+        }
     }
 
     /// A publication was numbered. `may_wait`: the core has memory to hold it back.
@@ -219,13 +453,13 @@ impl Linked {
         may_wait: bool,
         effects: &mut OwnerEffects<'_>,
     ) {
-        if self.past.contains(&epoch) {
-            self.check_soon(effects.now);
-            return;
-        }
         let head = stream.history.head();
         let is_own = epoch == stream.epoch;
-        if is_own && record.seq <= head {
+        if self.past.contains(&epoch) {
+            return self.check_soon(effects.now);
+        }
+        // An epoch in doubt may give numbers again that members have seen.
+        if is_own && (record.seq <= head || self.is_in_doubt()) {
             return;
         }
         if is_own {
@@ -234,7 +468,7 @@ impl Linked {
         if is_own && record.seq == head + 1 {
             self.accept(stream, &record, effects);
         } else if may_wait {
-            self.hold_back(epoch, record);
+            self.ahead.push(epoch, record);
         }
         if is_own {
             self.take_ahead(stream, effects);
@@ -244,19 +478,31 @@ impl Linked {
     }
 
     /// A publication was numbered while the room is being opened. `may_wait`: the core has memory to hold it back.
-    pub fn handle_early(&mut self, epoch: Epoch, record: Record, may_wait: bool, now: Now) {
-        if self.past.contains(&epoch) {
-            self.check_soon(now);
-        } else if may_wait {
-            self.hold_back(epoch, record);
+    pub fn handle_early(&mut self, epoch: Epoch, record: Record, may_wait: bool) {
+        if may_wait {
+            self.ahead.push(epoch, record);
         }
     }
 
-    /// The link has numbered a publish of this room, which stands at `head`.
-    pub fn note_numbered(&mut self, position: Position, head: Position, now: Now) {
-        if position.epoch != head.epoch || position.seq > head.seq {
-            self.check_soon(now);
+    /// The link has numbered a publish of this room, which knew of `known` when it was given to the link. Whether that can
+    /// be: otherwise the number was given before, so the link has lost records.
+    pub fn note_numbered(
+        &mut self,
+        stream: &Stream,
+        (position, is_duplicate): (Position, bool),
+        known: Position,
+        effects: &mut OwnerEffects<'_>,
+    ) -> bool {
+        let is_again = !is_duplicate && position.epoch == known.epoch && position.seq <= known.seq;
+        if is_again && position.epoch == stream.epoch {
+            self.ask_to_renumber(position.epoch, false, stream, effects);
+        } else if position.epoch != stream.epoch {
+            self.check_soon(effects.now);
+        } else if position.seq > stream.history.head() {
+            self.acknowledged = self.acknowledged.max(position.seq);
+            self.check_soon(effects.now);
         }
+        !is_again
     }
 
     /// The publisher of a publish has been answered; with the position it was given, if it was.
@@ -266,7 +512,7 @@ impl Linked {
             && let Some(own) = self.own.get_mut(&conn)
         {
             own.unanswered -= 1;
-            // Of one numbering the last; a duplicate names an earlier one.
+            // Of one epoch the last; a duplicate names an earlier one.
             let is_later = |last: Position| {
                 position.is_some_and(|position| position.epoch != last.epoch || position.seq > last.seq)
             };
@@ -278,43 +524,12 @@ impl Linked {
             }
         }
     }
+}
 
-    /// Asks for what may have been missed: the connection to the link was lost for a while.
-    pub fn handle_restored(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
-        let question = self.asked.take().map_or(Question::Read, |(question, _)| question);
-        self.ask(question, stream, effects);
-    }
-
-    /// Asks again for what was not answered, and for the head when there was no news for long.
-    pub fn check(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
-        if effects.now.mono_ms() < self.due_ms() {
-            return;
-        }
-        let head = stream.head();
-        self.own.retain(|_, own| own.is_owed(head));
-        let question = self.asked.take().map_or(Question::Read, |(question, _)| question);
-        self.ask(question, stream, effects);
-    }
-
-    /// Asks one question at a time; an open asks for more than a read.
-    fn ask(&mut self, question: Question, stream: &Stream, effects: &mut OwnerEffects<'_>) {
-        let now_ms = effects.now.mono_ms();
-        self.check_ms = now_ms + POSITION_CHECK_MS;
-        match self.asked {
-            Some((asked, _)) if asked == Question::Open || asked == question => return,
-            _ => self.asked = Some((question, now_ms)),
-        }
-        match question {
-            Question::Open => ask_to_open(stream, effects),
-            Question::Read => {
-                let (room, after) = (stream.name.clone(), stream.history.head());
-                effects.link.push(LinkRequest::Read { room, after, count: LINK_READ_MAX });
-            }
-        }
-    }
-
-    /// Takes from an answer of the same numbering what the room does not have yet. `is_read`: a read was asked, always
-    /// from the room's own head of then on, so that what its answer lacks is gone at the link.
+/// What members are given.
+impl Linked {
+    /// Takes from an answer of the same epoch what the room does not have yet. `is_read`: a read was asked, always from the
+    /// room's own head of then on, so that what its answer lacks is gone at the link.
     fn catch_up(&mut self, stream: &mut Stream, stretch: &Stretch, is_read: bool, effects: &mut OwnerEffects<'_>) {
         for record in &stretch.records {
             self.take_ahead_until(stream, record.seq, effects);
@@ -335,27 +550,38 @@ impl Linked {
         }
     }
 
-    /// Goes over to the numbering that an open has found.
+    /// Goes over to another epoch.
     fn go_over(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        let head = stretch.head;
-        self.past.retain(|past| head.is_none_or(|head| head.epoch != *past));
         if self.past.len() == PAST_EPOCHS_MAX {
             self.past.remove(0);
         }
         self.past.push(stream.epoch);
-        self.past_answers = 0;
-        self.asked = None;
-        if let Some(head) = head {
-            self.known = head.seq;
-            self.settle_on(head.epoch);
-        }
         stream.renumber(stretch, effects);
+        self.begin(stream);
+    }
+
+    /// The room stands where the link has said, and knows of nothing else.
+    fn begin(&mut self, stream: &Stream) {
+        self.ahead.settle_on(stream.epoch);
+        self.known = stream.history.head().max(self.ahead.last_of(stream.epoch).unwrap_or(0));
+        self.acknowledged = 0;
+    }
+
+    /// Takes over who is there on other machines, where the answer says so.
+    fn take_present(&mut self, stream: &mut Stream, answer: &LinkAnswer, now: Now) {
+        let (Some(presence), Some(present)) = (&mut stream.presence, &answer.present) else { return };
+        self.reread_ms = None;
+        if presence.replace_others(present, stream.settings.presence_grace_ms, now.mono_ms()) {
+            self.reread_soon(now);
+        }
     }
 
     fn accept(&mut self, stream: &mut Stream, record: &Record, effects: &mut OwnerEffects<'_>) {
         let except = record.except.as_deref().and_then(|except| read_except(except, effects.node));
         stream.accept(record, except, Arrival::now(effects.now), effects);
-        self.check_ms = effects.now.mono_ms() + POSITION_CHECK_MS;
+        if self.acknowledged <= record.seq {
+            self.check_later(effects.now);
+        }
     }
 
     /// Gives members what was held back and is due now; what is still missing is read.
@@ -373,17 +599,11 @@ impl Linked {
             if next >= end {
                 return;
             }
-            let Some(record) = self.take_next(stream.epoch, next) else { return };
+            let Some(record) = self.ahead.take(stream.epoch, next) else { return };
             self.known = self.known.max(record.seq);
             self.accept(stream, &record, effects);
         }
     }
-}
-
-/// Asks the link to open a room (again).
-pub(super) fn ask_to_open(stream: &Stream, effects: &mut OwnerEffects<'_>) {
-    let (room, count) = (stream.name.clone(), stream.settings.history_size);
-    effects.link.push(LinkRequest::Open { room, count });
 }
 
 /// How a connection of this machine is named to all machines, to be spared a publication.
@@ -409,32 +629,5 @@ mod tests {
         for (text, node) in [(text.as_str(), "node-2"), (text.as_str(), "node"), ("node-1/1-2", "node-1"), ("", "")] {
             assert_eq!(read_except(text, node), None, "{text} {node}");
         }
-    }
-
-    #[test]
-    fn what_is_held_back_is_bounded_and_keeps_the_earliest() {
-        let now = Now { mono_us: 0, unix_ms: 0 };
-        let mut linked = Linked::new(now);
-        let record = |seq| Record {
-            seq,
-            at: 1,
-            from: crate::base::ids::UserName::new("ann").expect("valid"),
-            kind: crate::wire::publication::DataKind::Json,
-            data: bytes::Bytes::from_static(b"1"),
-            key: None,
-            except: None,
-        };
-        for seq in (2..AHEAD_PER_ROOM_MAX as Seq + 10).rev() {
-            linked.hold_back(Epoch(5), record(seq));
-        }
-        assert_eq!(linked.ahead.len(), AHEAD_PER_ROOM_MAX);
-        assert_eq!(linked.bytes(), AHEAD_PER_ROOM_MAX * (WAITING_BYTES + 1));
-        assert_eq!(linked.take_next(Epoch(5), 1), None);
-        assert_eq!(linked.take_next(Epoch(5), 2).map(|record| record.seq), Some(2));
-        assert_eq!(linked.take_next(Epoch(4), 3), None, "another numbering");
-        assert_eq!(linked.take_next(Epoch(5), 9).map(|record| record.seq), Some(9));
-        assert_eq!(linked.ahead.len(), AHEAD_PER_ROOM_MAX - 8);
-        linked.settle_on(Epoch(4));
-        assert_eq!((linked.ahead.len(), linked.bytes()), (0, 0));
     }
 }

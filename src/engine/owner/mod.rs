@@ -4,8 +4,10 @@
 //! [`Owner`] holds the tables and decides which room hears what; after each of them it enters what changed in the core's
 //! books (budget, ages, timers, counters) in one place (`enter`). A room (`room`) is its numbering and parts:
 //! `history`, `listeners`, `presence`, `keys`, and what it has with a store (`stored`) or a link (`linked`). With both a
-//! link and a store configured, the link numbers and keeps.
+//! link and a store configured, the link numbers and keeps. What is said between this core and the link as a whole stands
+//! in `linking`.
 
+mod ahead;
 mod answer;
 mod asks;
 mod awaited;
@@ -15,7 +17,9 @@ mod keys;
 mod largest;
 mod leaving;
 mod linked;
+mod linking;
 mod listeners;
+mod machines;
 mod membership;
 mod numberings;
 mod opening;
@@ -36,6 +40,7 @@ use self::answer::{Asker, expelled, left, refuse_join};
 use self::asks::Origin;
 use self::awaited::Awaited;
 use self::largest::Largest;
+use self::linking::Linking;
 use self::membership::Join;
 use self::numberings::{LastHead, Numberings};
 use self::opening::{Opening, Waiting, waiting_bytes};
@@ -48,10 +53,10 @@ use self::stream::Arrival;
 use super::budget::Budget;
 use super::call::CallAnswer;
 use super::hop::ToOwner;
-use super::link_port::{LinkEvent, LinkRequest};
+use super::link_port::LinkRequest;
 use super::outbound::Outbound;
 use super::packer::Packer;
-use super::random::{Part, Random, Secrets, TableKeys};
+use super::random::{Random, TableKeys};
 use super::record::PageAnswer;
 use super::settings::Settings;
 use super::store_port::{StoreEvent, StoreRequest};
@@ -69,6 +74,8 @@ pub struct OwnerEffects<'a> {
     pub now: Now,
     /// This machine's name.
     pub node: &'a str,
+    /// For epochs, tokens and delays.
+    pub random: &'a mut Random,
     /// Keys for the rooms' own tables.
     pub tables: &'a mut TableKeys,
     /// Hops out.
@@ -93,7 +100,6 @@ pub struct OwnerEffects<'a> {
 #[derive(Debug)]
 pub struct Owner {
     settings: Arc<Settings>,
-    random: Random,
     rooms: Rooms,
     /// Each room that waits for time, once: when (monotonic milliseconds) and which.
     timers: BTreeSet<(u64, RoomId)>,
@@ -107,6 +113,7 @@ pub struct Owner {
     awaited: Awaited,
     /// Rooms made so far that a link or a store knows.
     rooms_made: u64,
+    linking: Linking,
     /// Rooms that wait for the link or the store.
     waiting_rooms: u32,
 }
@@ -114,10 +121,9 @@ pub struct Owner {
 impl Owner {
     /// No rooms.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets, tables: &mut TableKeys) -> Self {
+    pub fn new(settings: Arc<Settings>, core: CoreId, tables: &mut TableKeys) -> Self {
         Self {
             settings,
-            random: secrets.shown(core, Part::Owner),
             rooms: Rooms::new(tables.hashing()),
             numberings: Numberings::new(tables.hashing()),
             numberings_entered: 0,
@@ -127,6 +133,7 @@ impl Owner {
             sizes: Sizes::default(),
             awaited: Awaited::new(core),
             rooms_made: 0,
+            linking: Linking::default(),
             waiting_rooms: 0,
         }
     }
@@ -171,48 +178,6 @@ impl Owner {
             self.take(id, hop, effects);
         }
         self.enter(id, effects);
-        self.shed(effects);
-    }
-
-    /// News from the link.
-    pub fn handle_link(&mut self, event: LinkEvent, effects: &mut OwnerEffects<'_>) {
-        match event {
-            LinkEvent::Read { room, stretch } => {
-                let Some(id) = self.rooms.find(&room) else { return };
-                let Some(room) = self.rooms.get_mut(id) else { return };
-                if let Numbering::Link(_) = room.numbering {
-                    let opening = room.opening.take();
-                    room.handle_read(opening.is_none(), &stretch, effects);
-                    self.go_on(id, opening, effects);
-                }
-                self.enter(id, effects);
-            }
-            LinkEvent::Publication { room, epoch, record } => {
-                let Some(id) = self.rooms.find(&room) else { return };
-                let may_wait = self.may_keep(WAITING_BYTES + record.data.len(), effects);
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.handle_publication((epoch, record), may_wait, effects);
-                }
-                self.enter(id, effects);
-            }
-            LinkEvent::Published { token, result } => {
-                let Some(publish) = self.awaited.take(token) else { return };
-                let id = publish.room;
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.handle_published(publish, result, effects);
-                }
-                self.enter(id, effects);
-            }
-            LinkEvent::Page(page) => self.handle_page(page, effects),
-            LinkEvent::Restored => {
-                for id in self.rooms.all() {
-                    if let Some(room) = self.rooms.get_mut(id) {
-                        room.handle_restored(effects);
-                    }
-                    self.enter(id, effects);
-                }
-            }
-        }
         self.shed(effects);
     }
 
@@ -294,11 +259,16 @@ impl Owner {
             self.timers.pop_first();
             let Some(room) = self.rooms.get_mut(id) else { continue };
             room.entered.due_ms = None;
-            room.tick(effects);
+            let is_due = room.tick(effects);
             let late = room.opening.as_mut().map_or_else(Vec::new, |opening| opening.take_late(effects.now));
             late.into_iter().for_each(|waiting| self.give_up(id, waiting, effects));
-            self.enter(id, effects);
+            if is_due {
+                self.linking.due.push(id);
+            } else {
+                self.enter(id, effects);
+            }
         }
+        self.compare_due(effects);
         self.numberings.expire(effects.now.mono_ms(), ROOMS_PER_TICK_MAX);
         self.enter_numberings(effects);
         self.shed(effects);
@@ -320,7 +290,7 @@ impl Owner {
     }
 
     fn create(&mut self, name: RoomName, effects: &mut OwnerEffects<'_>) -> RoomId {
-        let last = self.numberings.take(&name).unwrap_or_else(|| LastHead::new(self.random.epoch()));
+        let last = self.numberings.take(&name).unwrap_or_else(|| LastHead::new(effects.random.epoch()));
         self.enter_numberings(effects);
         let mut room = Room::new(name, &self.settings, last, effects.now);
         if room.opening.is_some() {

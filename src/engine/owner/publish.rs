@@ -81,11 +81,11 @@ impl Room {
                     return post.asker.refuse(&stream.name, refusal, effects);
                 }
                 let (asker, except) = (post.asker, post.except());
-                linked.add_publishing(asker.conn());
+                let known = linked.add_publishing(asker.conn(), stream);
                 let mut record = post.into_record(0, stream.at(effects.now));
                 record.except = except.map(|conn| write_except(effects.node, conn).into());
                 let kept = matches!(keeping, Keeping::Store(_)).then(|| Record { except: None, ..record.clone() });
-                let token = awaited.add(AwaitedPublish { room: id, asker, kept });
+                let token = awaited.add(AwaitedPublish { room: id, asker, kept, known });
                 effects.link.push(LinkRequest::Publish { token, room: stream.name.clone(), record });
             }
         }
@@ -94,7 +94,7 @@ impl Room {
     /// The link has answered a publish of this room.
     pub fn handle_published(
         &mut self,
-        AwaitedPublish { asker, kept, .. }: AwaitedPublish,
+        AwaitedPublish { asker, kept, known, .. }: AwaitedPublish,
         result: Result<(Position, bool), LinkFailure>,
         effects: &mut OwnerEffects<'_>,
     ) {
@@ -107,7 +107,11 @@ impl Room {
                 return linked.handle_answered(asker.conn(), None, head);
             }
         };
-        linked.note_numbered(position, head, now);
+        if !linked.note_numbered(stream, (position, is_duplicate), known, effects) {
+            // Members may have seen another publication with this number.
+            asker.refuse(&stream.name, Refusal::unavailable(ASK_AGAIN_MS), effects);
+            return linked.handle_answered(asker.conn(), None, head);
+        }
         let (Keeping::Store(stored), Some(mut record)) = (&mut self.keeping, kept) else {
             asker.published(&stream.name, position, is_duplicate, effects);
             return linked.handle_answered(asker.conn(), Some(position), head);

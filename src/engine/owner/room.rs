@@ -13,18 +13,18 @@ use super::answer::Asker;
 use super::asks::Origin;
 use super::largest::Filed;
 use super::leaving::Leaving;
-use super::linked::{self, Linked};
+use super::linked::Linked;
 use super::numberings::LastHead;
 use super::opening::Opening;
 use super::pages::Pages;
 use super::presence::Presence;
 use super::stored::{self, Appended, Stored};
 use super::stream::Stream;
-use crate::base::ids::{Epoch, RoomName, Seq};
+use crate::base::ids::{RoomName, Seq};
 use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, TICK_MS, USERS_BYTES};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
-use crate::engine::record::{Record, Stretch};
+use crate::engine::record::Stretch;
 use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
 use crate::engine::store_port::KeptKey;
 use crate::wire::protocol::{Answer, Ask, Refusal};
@@ -108,8 +108,12 @@ impl Room {
             mode => Keeping::Store(Box::new(Stored::new(mode, is_numbered_here))),
         };
         let opens = !matches!((&numbering, &keeping), (Numbering::Own, Keeping::None));
+        let mut stream = Stream::new(name, settings, last);
+        if !is_numbered_here {
+            stream.presence = stream.presence.map(|_| Presence::shared());
+        }
         Self {
-            stream: Stream::new(name, settings, last),
+            stream,
             numbering,
             keeping,
             pace: Bucket::default(),
@@ -174,21 +178,12 @@ impl Room {
         if let Some(opening) = &mut self.opening {
             opening.asked_ms = effects.now.mono_ms();
         }
-        match (&self.numbering, &self.keeping) {
-            (Numbering::Link(_), _) => linked::ask_to_open(&self.stream, effects),
+        match (&mut self.numbering, &self.keeping) {
+            (Numbering::Link(linked), _) => linked.ask_to_open(&self.stream, effects),
             (Numbering::Own, Keeping::Store(_)) => {
                 stored::ask_to_load(&self.stream, self.stream.settings.history_size, effects);
             }
             (Numbering::Own, Keeping::None) => {}
-        }
-    }
-
-    /// The link tells what it holds of the room, which was open before or not.
-    pub fn handle_read(&mut self, was_open: bool, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        let Numbering::Link(linked) = &mut self.numbering else { return };
-        match was_open {
-            true => linked.handle_read(&mut self.stream, stretch, effects),
-            false => linked.open(&mut self.stream, stretch, effects),
         }
     }
 
@@ -207,20 +202,6 @@ impl Room {
         }
         if let (Some(pages), Some(head)) = (&mut self.pages, stretch.head) {
             pages.set_floor(head.epoch, first_seq);
-        }
-    }
-
-    /// The link has numbered a publication. `may_wait`: the core has memory to hold it back.
-    pub fn handle_publication(
-        &mut self,
-        (epoch, record): (Epoch, Record),
-        may_wait: bool,
-        effects: &mut OwnerEffects<'_>,
-    ) {
-        let Numbering::Link(linked) = &mut self.numbering else { return };
-        match self.opening {
-            None => linked.handle_publication(&mut self.stream, (epoch, record), may_wait, effects),
-            Some(_) => linked.handle_early(epoch, record, may_wait, effects.now),
         }
     }
 
@@ -246,39 +227,33 @@ impl Room {
         }
     }
 
-    /// The connection to the link was lost for a while: whatever was asked, and whatever came, may be lost.
-    pub fn handle_restored(&mut self, effects: &mut OwnerEffects<'_>) {
-        match (&mut self.numbering, &self.opening) {
-            (Numbering::Own, _) => {}
-            (Numbering::Link(_), Some(_)) => self.ask_to_open(effects),
-            (Numbering::Link(linked), None) => linked.handle_restored(&self.stream, effects),
-        }
-    }
-
-    /// Asks the link and the store again for what they have not answered in time.
-    pub fn ask_again(&mut self, effects: &mut OwnerEffects<'_>) {
+    /// Asks the link and the store again for what they have not answered in time. Whether the room is to be compared with
+    /// the link's head.
+    pub fn ask_again(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         if let Some(opening) = &self.opening {
             if opening.asked_ms + ASK_AGAIN_MS <= effects.now.mono_ms() {
                 self.ask_to_open(effects);
             }
-            return;
+            return false;
         }
         self.ask_pages_again(effects);
         if let Keeping::Store(stored) = &mut self.keeping {
             stored.ask_again(&self.stream, effects);
         }
-        if let Numbering::Link(linked) = &mut self.numbering {
-            linked.check(&self.stream, effects);
-        }
+        let Numbering::Link(linked) = &mut self.numbering else { return false };
+        linked.check(&mut self.stream, effects)
     }
 
-    /// Time has passed: expiry, status pushes, repair of cores that are behind, questions asked again.
-    pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
+    /// Time has passed: expiry, status pushes, repair of cores that are behind, questions asked again. Returns whether the
+    /// room is due to be compared with the link.
+    pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         self.stream.expire(effects.now);
         self.tell_statuses(effects);
         self.end_typing(effects);
         self.stream.repair(effects);
-        self.ask_again(effects);
+        let is_due = self.ask_again(effects);
+        self.tell_machines(effects);
+        is_due
     }
 
     /// Bytes for the budget.
@@ -323,7 +298,7 @@ impl Room {
     /// Whether nothing would be lost by forgetting the room.
     pub fn is_idle(&self) -> bool {
         let stream = &self.stream;
-        let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::is_empty);
+        let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::may_go);
         nobody
             && !self.waits_for_page()
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())

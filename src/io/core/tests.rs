@@ -153,7 +153,7 @@ impl CoreState for Relay {
             Input::Call { token, .. } => output.answers.push((token, CallAnswer::Ended { count: 7, next: None })),
             Input::Link(LinkEvent::Published { token, .. }) => {
                 let room = RoomName::new("relay").expect("valid");
-                output.link.push(LinkRequest::Read { room, after: token, count: 1 });
+                output.link.push(LinkRequest::Read { token: 0, room, after: token, count: 1, presence: false });
             }
             Input::Peer { .. } | Input::Settings(_) | Input::Keys(_) | Input::Link(_) | Input::Store(_) => {
                 panic!("not configured")

@@ -28,13 +28,19 @@ pub enum IfFull {
     Dropped,
     /// The service's end keeps it until the core takes it.
     Kept,
-    /// As `Kept`, unless an earlier one is kept still, which says as much.
-    KeptOnce,
+    /// As `Kept`; earlier ones that are still kept are dropped, since this one says as much.
+    KeptNewest,
 }
 
 impl ServiceRequest for LinkRequest {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + if let LinkRequest::Publish { record, .. } = self { more_of(record) } else { 0 }
+        size_of::<Self>()
+            + match self {
+                LinkRequest::Publish { record, .. } => more_of(record),
+                LinkRequest::Positions { rooms, .. } => size_of_val(&**rooms),
+                LinkRequest::Presence { changes, .. } => size_of_val(&**changes),
+                _ => 0,
+            }
     }
 }
 
@@ -48,7 +54,12 @@ impl ServiceEvent for LinkEvent {
     fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
-                LinkEvent::Read { stretch, .. } => more_of_stretch(stretch),
+                LinkEvent::Read { stretch, present, .. } => {
+                    let present = present.as_ref().map_or(0, |present| size_of_val(&*present.counts));
+                    more_of_stretch(stretch) + present
+                }
+                LinkEvent::Positions { heads, .. } => size_of_val(&**heads),
+                LinkEvent::Presence { changes, .. } => size_of_val(&**changes),
                 LinkEvent::Publication { record, .. } => more_of(record),
                 LinkEvent::Page(page) => more_of_page(page),
                 _ => 0,
@@ -62,8 +73,14 @@ impl ServiceEvent for LinkEvent {
             // The room reads it when a later one comes, or when it compares heads.
             LinkEvent::Publication { .. } => IfFull::Dropped,
             LinkEvent::Published { .. } => IfFull::Kept,
+            // Holes in the versions of a room's presence are noticed, and the room is read.
+            LinkEvent::Presence { .. } => IfFull::Dropped,
+            // The rooms are compared again.
+            LinkEvent::Positions { .. } => IfFull::Dropped,
+            // Nothing else says it.
+            LinkEvent::LifeEnded { .. } => IfFull::Kept,
             // Until the core hears of it, it stands for everything that was missed.
-            LinkEvent::Restored => IfFull::KeptOnce,
+            LinkEvent::Restored { .. } => IfFull::KeptNewest,
         }
     }
 }

@@ -29,7 +29,7 @@ fn room() -> RoomName {
 }
 
 fn request(number: u64) -> LinkRequest {
-    LinkRequest::Read { room: room(), after: number, count: 1 }
+    LinkRequest::Read { token: 0, room: room(), after: number, count: 1, presence: false }
 }
 
 fn number(request: &LinkRequest) -> u64 {
@@ -68,9 +68,8 @@ fn heard(core: &mut CoreEnd<LinkRequest, LinkEvent>) -> Vec<String> {
         heard.push(match event {
             LinkEvent::Published { token, .. } => format!("answer {token}"),
             LinkEvent::Publication { record, .. } => format!("publication {}", record.seq),
-            LinkEvent::Restored => "restored".to_owned(),
-            LinkEvent::Read { .. } => "read".to_owned(),
-            LinkEvent::Page(_) => "page".to_owned(),
+            LinkEvent::Restored { round } => format!("restored {round}"),
+            other => panic!("not told here: {other:?}"),
         });
     }
     heard
@@ -174,25 +173,23 @@ fn a_stalled_core_costs_bounded_memory_and_loses_no_answer() {
 }
 
 #[test]
-fn that_the_link_is_back_is_kept_once() {
+fn that_the_link_is_back_is_kept_once_as_the_newest() {
+    let restored = |round| LinkEvent::Restored { round };
     let (mut service, mut cores, _) = ends(1);
     for sent in 0..SERVICE_BATCHES_MAX as u64 {
         service.tell(CoreId(0), [answer(sent)]);
     }
-    service.tell(CoreId(0), [LinkEvent::Restored, answer(100), LinkEvent::Restored]);
-    service.tell(CoreId(0), [LinkEvent::Restored]);
+    service.tell(CoreId(0), [restored(1), answer(100), restored(2)]);
+    service.tell(CoreId(0), [restored(3)]);
     assert_eq!(service.kept(CoreId(0)), 2);
     cores[0].take_event().expect("a batch");
     assert!(service.try_recv().is_none() && service.kept(CoreId(0)) == 0);
-    service.tell(CoreId(0), [LinkEvent::Restored]);
+    service.tell(CoreId(0), [restored(4)]);
     let told = heard(&mut cores[0]);
-    assert_eq!(
-        told[SERVICE_BATCHES_MAX - 1..],
-        ["restored", "answer 100"],
-        "the earlier one is taken, and no other came"
-    );
+    assert_eq!(told[SERVICE_BATCHES_MAX - 1..], ["answer 100", "restored 3"], "what came before it stays before it");
     assert!(service.try_recv().is_none());
-    assert_eq!(heard(&mut cores[0]), ["restored"], "one that was sent does not stand for it");
+    assert_eq!(heard(&mut cores[0]), ["restored 4"], "one that was sent does not stand for it");
+    assert_eq!(cores[0].bytes(), 0);
 }
 
 #[test]

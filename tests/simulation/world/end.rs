@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use roomring::base::limits::{CLOSE_TIMEOUT_MS, KEY_WINDOW_MS};
+use roomring::base::limits::{CLOSE_TIMEOUT_MS, KEY_WINDOW_MS, POSITION_CHECK_MS, POSITION_JITTER_MS};
 
 use super::super::client::{self, Client, Context, Effect, Finding, Role};
 use super::super::node::{Standing, UNIX_MS};
@@ -15,9 +15,23 @@ use super::{Part, World};
 /// Long enough for the checks of positions, for questions asked again, and for silent peers to be noticed.
 const SETTLE_US: u64 = 18_000_000;
 
+/// The same with a link, whose rooms are compared more seldom.
+const SETTLE_LINKED_US: u64 = (POSITION_CHECK_MS + POSITION_JITTER_MS) * 1_000 + SETTLE_US;
+
 /// Auditors have this long, in steps.
 const AUDIT_STEPS: usize = 120;
 const AUDIT_STEP_US: u64 = 250_000;
+
+/// By user: connections, and whether all of them say they are away.
+type Present = BTreeMap<String, (u64, bool)>;
+
+/// Who is there as an auditor found it, without auditors. Whoever has just gone is still there, without connections, for as
+/// long as the grace lasts.
+fn found_present(finding: &Finding) -> Present {
+    let clients = finding.present.iter().flatten().filter(|user| !user.user.starts_with("auditor-"));
+    let there = clients.filter(|user| user.connections > 0);
+    there.map(|user| (user.user.clone(), (user.connections, user.status == "away"))).collect()
+}
 
 impl World {
     /// Faults stop; clients catch up; nobody waits for an answer any more.
@@ -37,7 +51,7 @@ impl World {
             self.sockets[conn].stuck_until_us = 0;
             self.schedule_read(conn);
         }
-        self.run_for(SETTLE_US);
+        self.run_for(if self.is_linked() { SETTLE_LINKED_US } else { SETTLE_US });
         self.expect_no_calls();
         for client in &self.clients {
             let Some(session) = client.session.as_ref().filter(|session| session.is_open()) else { continue };
@@ -74,7 +88,10 @@ impl World {
                 let (index, number) = (open[at], open[at] - first);
                 let (node, room) = (number / self.rooms.len(), number % self.rooms.len());
                 let finding = self.clients[index].findings[room].clone().filter(Finding::is_whole);
-                if finding.as_ref().is_some_and(|finding| step < AUDIT_STEPS / 2 && !self.is_settled(room, finding)) {
+                if finding
+                    .as_ref()
+                    .is_some_and(|finding| step < AUDIT_STEPS / 2 && !self.is_settled(node, room, finding))
+                {
                     self.clients[index].findings[room] = None;
                 } else if let Some(finding) = finding {
                     self.compare(node, room, &finding);
@@ -96,8 +113,32 @@ impl World {
 
     /// Whether a node has caught up with the link. One whose members heard of nothing asks now and then; until then it
     /// may stand elsewhere, if another node has opened the room anew.
-    fn is_settled(&self, room: usize, finding: &Finding) -> bool {
-        !self.is_linked() || self.link.head(&self.rooms[room]) == Some((finding.epoch, finding.head))
+    fn is_settled(&self, node: usize, room: usize, finding: &Finding) -> bool {
+        let has_caught_up = || self.link.head(&self.rooms[room]) == Some((finding.epoch, finding.head));
+        let knows_all = || self.present(node, room).is_none_or(|present| present == found_present(finding));
+        !self.is_linked() || (has_caught_up() && knows_all())
+    }
+
+    /// Who is in a room, as a node is to know it: their connections there, on all nodes where a link joins them, and whether
+    /// all of those say they are away. `None` if that is not certain, or not tracked.
+    fn present(&self, node: usize, room: usize) -> Option<Present> {
+        let mut present = Present::new();
+        for client in self.clients.iter().filter(|client| client.role() == Role::Random) {
+            let Some(session) = client.session.as_ref().filter(|session| session.is_open()) else { continue };
+            if !self.is_linked() && self.sockets[session.conn].node != node {
+                continue;
+            }
+            let view = &session.views[room];
+            if view.fading.is_some() || session.user.is_none() {
+                return None;
+            }
+            if view.member {
+                let user = session.user.as_deref().unwrap_or_default().to_owned();
+                let (connections, away) = present.entry(user).or_insert((0, true));
+                (*connections, *away) = (*connections + 1, *away && session.away);
+            }
+        }
+        self.profile.settings.room(&self.rooms[room]).presence.then_some(present)
     }
 
     /// Holds a room as the auditor found it against what each client has.
@@ -120,32 +161,19 @@ impl World {
         self.judge.check(epochs.len() < 2 || self.judge.numbering_lost || rooms_forgotten, || {
             format!("room {room} has several numberings: {epochs:x?}")
         });
-        let mut present: BTreeMap<String, (u64, bool)> = BTreeMap::new();
-        let (mut certain, unix_ms) = (true, self.unix_ms());
+        let unix_ms = self.unix_ms();
         for client in self.clients.iter_mut().filter(|client| client.role() == Role::Random) {
             let Some(session) = client.session.as_mut().filter(|session| session.is_open()) else { continue };
-            if self.sockets[session.conn].node != node {
-                continue;
-            }
-            certain &= session.views[room].fading.is_none() && session.user.is_some();
-            if !session.views[room].member || session.views[room].fading.is_some() {
+            let view = &mut session.views[room];
+            if self.sockets[session.conn].node != node || !view.member || view.fading.is_some() {
                 continue;
             }
             let scene = Scene { profile: &self.profile, conn: session.conn, room, unix_ms };
-            session.views[room].on_audit(scene, epoch, head, &mut self.judge);
-            session.views[room].crowd.on_audit(scene, finding.present.as_deref().unwrap_or_default(), &mut self.judge);
-            let user = present.entry(session.user.as_deref().unwrap_or_default().to_owned()).or_insert((0, true));
-            *user = (user.0 + 1, user.1 && session.away);
+            view.on_audit(scene, epoch, head, &mut self.judge);
+            view.crowd.on_audit(scene, finding.present.as_deref().unwrap_or_default(), &mut self.judge);
         }
-        if self.profile.settings.room(&self.rooms[room]).presence && certain {
-            // Who has just gone is still there, without connections, for as long as the grace lasts.
-            let found: BTreeMap<String, (u64, bool)> = finding
-                .present
-                .iter()
-                .flatten()
-                .filter(|user| !user.user.starts_with("auditor-") && user.connections > 0)
-                .map(|user| (user.user.clone(), (user.connections, user.status == "away")))
-                .collect();
+        if let Some(present) = self.present(node, room) {
+            let found = found_present(finding);
             self.judge.check(found == present, || {
                 format!("node {node} room {room}: presence says {found:?}, there are {present:?}")
             });

@@ -1,15 +1,21 @@
-//! Faults of the machines themselves: stalls, crashes, drains, clocks that jump, the link cut off or without its data.
+//! Faults of the machines themselves: stalls, crashes, drains, clocks that jump, the link cut off, without its data, or
+//! failed over to less of it.
 
+use roomring::base::ids::RoomName;
 use roomring::base::limits::CLOSE_TIMEOUT_MS;
 use roomring::engine::link_port::LinkEvent;
 
 use super::super::canary::Canary;
+use super::super::link::{CoreAt, Link};
 use super::super::node::Standing;
 use super::super::profile::Mode;
 use super::{Event, Part, World};
 
 /// Time between two chances of a fault.
 const STEP_US: u64 = 100_000;
+
+/// How long a life that has ended is still taken for alive by the others.
+const LEASE_US: u64 = 2_000_000;
 
 impl World {
     pub(super) fn fault(&mut self) {
@@ -58,10 +64,60 @@ impl World {
             self.judge.note(|| "the link restarts without its data".to_owned());
             self.judge.numbering_lost = true;
             self.link.forget();
-            for node in 0..self.nodes.len() {
-                if !self.link.is_cut(node) {
-                    let for_us = self.faults.below(300_000);
-                    self.cut_link(node, for_us);
+            self.cut_all();
+        }
+        if faults.link_rollback > 0.0 && self.faults.chance(faults.link_rollback) {
+            let alive: Vec<CoreAt> = (0..self.nodes.len())
+                .flat_map(|node| (0..self.nodes[node].cores.len()).map(move |core| (node, core)))
+                .map(|(node, core)| self.core_at(node, core))
+                .collect();
+            let lost = self.link.fail_over(alive);
+            self.note_lost(&lost);
+            self.cut_all();
+        }
+        let is_rife = self.is_linked() && self.link.holds_records();
+        if let Some(cage) = self.cage.as_mut().filter(|_| is_rife) {
+            self.link.forgets_key |= cage.sings(Canary::ForgottenKey);
+            if cage.sings(Canary::HiddenRollback) {
+                let lost = self.link.lose_newest();
+                self.note_lost(&lost);
+            }
+        }
+    }
+
+    /// Rooms have lost the newest of their records at the link.
+    fn note_lost(&mut self, lost: &[(RoomName, u64, u64)]) {
+        self.judge.note(|| format!("the link has lost what is newer than {lost:x?}"));
+        self.judge.numbering_lost = true;
+        for (room, epoch, head) in lost {
+            if let Some(room) = self.room_index(room) {
+                self.judge.lost(room, *epoch, *head);
+            }
+        }
+    }
+
+    /// The link is gone for a while, for all nodes.
+    fn cut_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            if !self.link.is_cut(node) {
+                let for_us = self.faults.below(300_000);
+                self.cut_link(node, for_us);
+            }
+        }
+    }
+
+    /// The lease of a life that has ended runs out: the other nodes hear of it.
+    pub(super) fn end_lease(&mut self, node: usize, life: u32) {
+        if self.link.is_present(node, life) && self.cage.as_mut().is_some_and(|cage| cage.sings(Canary::EndlessLease)) {
+            return;
+        }
+        let done = self.link.end_lease(node, life);
+        self.link_done(done);
+        for other in 0..self.nodes.len() {
+            for core in 0..self.nodes[other].cores.len() {
+                if !self.link.is_cut(other) {
+                    let (at, delay_us) = (self.core_at(other, core), self.faults.below(5_000));
+                    self.link_says(delay_us, at, Link::life_ended(node, life));
                 }
             }
         }
@@ -84,7 +140,7 @@ impl World {
     fn cut_link(&mut self, node: usize, for_us: u64) {
         self.judge.note(|| format!("node {node} is cut from the link for {for_us} us"));
         for (after_us, at, event) in self.link.cut(node) {
-            self.later(after_us, Event::LinkSays(at, event));
+            self.link_says(after_us, at, event);
         }
         self.later(for_us, Event::Restore(node));
     }
@@ -94,13 +150,14 @@ impl World {
             return;
         }
         self.judge.note(|| format!("node {node} reaches the link again"));
-        for room in self.link.restore(node) {
-            self.later(0, Event::LinkWork(node, room));
+        for queue in self.link.restore(node) {
+            self.later(0, Event::LinkWork(node, queue));
         }
         for core in 0..self.nodes[node].cores.len() {
             let at = self.core_at(node, core);
             let delay_us = self.faults.below(5_000);
-            self.later(delay_us, Event::LinkSays(at, LinkEvent::Restored));
+            let round = self.link.era();
+            self.link_says(delay_us, at, LinkEvent::Restored { round });
         }
     }
 
@@ -131,6 +188,10 @@ impl World {
             self.check_all_kept(node);
         }
         self.link.end_life(node);
+        if self.is_linked() {
+            let life = self.nodes[node].life;
+            self.later(LEASE_US, Event::LeaseEnds(node, life));
+        }
         let slots: Vec<usize> =
             self.nodes[node].cores.iter().flat_map(|core| core.slots.iter().copied().flatten()).collect();
         self.nodes[node].cores.clear();

@@ -9,7 +9,6 @@ mod turn;
 
 use std::collections::BTreeMap;
 
-use roomring::base::ids::RoomName;
 use roomring::engine::link_port::LinkEvent;
 use roomring::engine::store_port::StoreEvent;
 
@@ -18,7 +17,7 @@ use super::client::{Client, Role};
 use super::database::Database;
 use super::hear::Message;
 use super::judge::{Judge, Seen};
-use super::link::{CoreAt, Link};
+use super::link::{CoreAt, Link, Queue};
 use super::node::{Node, UNIX_MS};
 use super::profile::{Mode, Profile};
 use super::rng::Rng;
@@ -41,10 +40,12 @@ enum Event {
     Read(usize),
     /// A client acts.
     Step(usize),
-    /// The link may work on a room for a node.
-    LinkWork(usize, RoomName),
-    /// The link says something.
-    LinkSays(CoreAt, LinkEvent),
+    /// The link may work on a queue of a node.
+    LinkWork(usize, Queue),
+    /// The link says something, in one of its eras.
+    LinkSays(CoreAt, u64, LinkEvent),
+    /// The lease of a node's life that has ended runs out.
+    LeaseEnds(usize, u32),
     /// A node's store may work.
     StoreWork(CoreAt),
     /// The store says something.
@@ -206,14 +207,17 @@ impl World {
             Event::Arrive(conn) => self.arrive(conn),
             Event::Read(conn) => self.read(conn),
             Event::Step(client) => self.step(client),
-            Event::LinkWork(node, room) => self.link_work(node, &room),
-            Event::LinkSays(at, event) => {
-                if self.lives(at) {
+            Event::LinkWork(node, queue) => self.link_work(node, &queue),
+            Event::LinkSays(at, era, event) => {
+                let event = if era == self.link.era() { Some(event) } else { Link::outdated(event) };
+                if let Some(event) = event.filter(|_| self.lives(at)) {
                     self.judge.note(|| format!("{at:?} <- {event:?}"));
+                    self.link.note_told(at, &event);
                     self.nodes[at.node].cores[at.core].link.push_back(event);
                     self.wake(at);
                 }
             }
+            Event::LeaseEnds(node, life) => self.end_lease(node, life),
             Event::StoreWork(at) => {
                 if self.lives(at) {
                     let done = self.store_work(at.node);
@@ -250,18 +254,36 @@ impl World {
         self.rooms.iter().position(|name| name == room)
     }
 
-    fn link_work(&mut self, node: usize, room: &RoomName) {
+    fn link_work(&mut self, node: usize, queue: &Queue) {
         if let Some(cage) = &mut self.cage {
             self.link.repeats |= cage.sings(Canary::RepeatingLink);
         }
-        for done in self.link.work(self.now_us, node, room) {
-            if let Some((room, epoch, record)) = done.numbered {
-                self.keep(&room, epoch, &record);
-            }
-            for (after_us, at, event) in done.later {
-                self.later(after_us, Event::LinkSays(at, event));
+        for done in self.link.work(self.now_us, node, queue) {
+            self.link_done(done);
+        }
+    }
+
+    fn link_done(&mut self, done: super::link::Done) {
+        if let Some((room, epoch, record)) = done.numbered {
+            self.keep(&room, epoch, &record);
+        }
+        for (room, from, to, head) in done.renumbered {
+            self.judge.note(|| format!("{room} has the epoch {to:016x} after {from:016x}, from {head} on"));
+            if let Some(room) = self.room_index(&room) {
+                self.judge.renumbered(room, from, to, head);
             }
         }
+        for (after_us, at, event) in done.later {
+            self.link_says(after_us, at, event);
+        }
+        for (node, queue) in done.ready {
+            self.later(0, Event::LinkWork(node, queue));
+        }
+    }
+
+    fn link_says(&mut self, after_us: u64, at: CoreAt, event: LinkEvent) {
+        let era = self.link.era();
+        self.later(after_us, Event::LinkSays(at, era, event));
     }
 
     fn store_work(&mut self, node: usize) -> super::store::Done {
@@ -278,6 +300,7 @@ impl World {
             cage.sung |= done.has_hole;
         }
         for (room, from, to, head) in done.renumbered {
+            self.judge.numbering_lost = true;
             if let Some(room) = self.room_index(&room) {
                 self.judge.renumbered(room, from, to, head);
             }

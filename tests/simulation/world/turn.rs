@@ -215,8 +215,8 @@ impl World {
             self.judge.check(self.profile.settings.numbering == NumberingMode::Link, || {
                 format!("{request:?} without a link")
             });
-            let (ready_us, room) = self.link.ask(self.now_us, at, request);
-            self.at(ready_us, Event::LinkWork(at.node, room));
+            let (ready_us, queue) = self.link.ask(self.now_us, at, request);
+            self.at(ready_us, Event::LinkWork(at.node, queue));
         }
         for request in output.store.drain(..) {
             self.judge.note(|| format!("{at:?} -> {request:?}"));

@@ -1,8 +1,8 @@
 //! Tests of a room alone: members, pages, pending work.
 
 use super::*;
-use crate::base::ids::Position;
 use crate::base::ids::{ConnId, CoreId, UserName};
+use crate::base::ids::{Epoch, Position};
 use crate::base::limits::PAGE_BYTES_MAX;
 use crate::engine::hop::MemberRef;
 use crate::wire::form::Form;

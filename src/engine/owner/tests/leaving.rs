@@ -98,7 +98,7 @@ fn whoever_leaves_gets_what_the_link_has_still_to_number() {
         let epoch = Epoch(50);
         world.join(1);
         let stretch = Stretch { head: Some(Position { epoch, seq: 4 }), records: vec![] };
-        world.link_event(LinkEvent::Read { room: room(), stretch });
+        world.link_holds(stretch, None);
         world.discard();
         world.publish(1);
         world.leave(1);

@@ -1,13 +1,16 @@
 //! Rooms numbered by a link: opening, holes, repeats, new epochs.
 
 use super::*;
-use crate::base::limits::{ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS};
+use crate::base::limits::{ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS, POSITION_JITTER_MS, POSITIONS_MAX};
 
-const EPOCH: Epoch = Epoch(50);
-const NEXT: Epoch = Epoch(60);
+pub(super) const EPOCH: Epoch = Epoch(50);
+pub(super) const NEXT: Epoch = Epoch(60);
+
+/// No room is compared with the link sooner after news.
+const CHECK_FIRST_MS: u64 = POSITION_CHECK_MS - POSITION_JITTER_MS;
 
 impl World {
-    fn linked() -> Self {
+    pub(super) fn linked() -> Self {
         Self::new(|settings, rooms| {
             settings.numbering = NumberingMode::Link;
             rooms.presence = false;
@@ -15,7 +18,7 @@ impl World {
     }
 
     /// A linked room with member 1 whose head is `head`.
-    fn at(head: Seq) -> Self {
+    pub(super) fn at(head: Seq) -> Self {
         let mut world = Self::linked();
         world.join(1);
         world.read(EPOCH, head, 1..=head);
@@ -23,33 +26,63 @@ impl World {
         world
     }
 
-    fn read(&mut self, epoch: Epoch, head: Seq, records: impl Iterator<Item = Seq>) {
+    /// The link answers the last question; without authority, if that has been answered before.
+    pub(super) fn read(&mut self, epoch: Epoch, head: Seq, records: impl Iterator<Item = Seq>) {
         let records = records.map(|seq| record(seq, 1)).collect();
-        let stretch = Stretch { head: Some(Position { epoch, seq: head }), records };
-        self.link_event(LinkEvent::Read { room: room(), stretch });
+        self.link_holds(Stretch { head: Some(Position { epoch, seq: head }), records }, None);
     }
 
-    fn publication(&mut self, epoch: Epoch, seq: Seq) {
+    /// A late answer to a question that was given up.
+    fn read_late(&mut self, epoch: Epoch, head: Seq, records: impl Iterator<Item = Seq>) {
+        let records = records.map(|seq| record(seq, 1)).collect();
+        let stretch = Stretch { head: Some(Position { epoch, seq: head }), records };
+        self.link_event(LinkEvent::Read { token: 0, room: room(), stretch, present: None });
+    }
+
+    /// The link answers the last question for positions.
+    pub(super) fn position(&mut self, head: Option<(Epoch, Seq)>) {
+        let head = head.map(|(epoch, seq)| LinkHead { position: Position { epoch, seq }, presence: 0 });
+        self.link = self.take_link();
+        self.link_event(LinkEvent::Positions { token: self.positions_token, heads: vec![(room(), head)] });
+    }
+
+    pub(super) fn publication(&mut self, epoch: Epoch, seq: Seq) {
         self.link_event(LinkEvent::Publication { room: room(), epoch, record: record(seq, 1) });
     }
 
-    fn answered(&mut self, token: u64, seq: Seq, duplicate: bool) {
-        let result = Ok((Position { epoch: EPOCH, seq }, duplicate));
+    pub(super) fn answered(&mut self, token: u64, seq: Seq, duplicate: bool) {
+        self.numbered(token, EPOCH, seq, duplicate);
+    }
+
+    pub(super) fn numbered(&mut self, token: u64, epoch: Epoch, seq: Seq, duplicate: bool) {
+        let result = Ok((Position { epoch, seq }, duplicate));
         self.link_event(LinkEvent::Published { token, result });
     }
 
     /// Takes the requests to the link since the last call.
-    fn linked_to(&mut self) -> Vec<String> {
-        let requests = self.link.drain(..);
-        let requests = requests.map(|request| match request {
+    pub(super) fn linked_to(&mut self) -> Vec<String> {
+        let requests = self.take_link();
+        let requests = requests.into_iter().map(|request| match request {
             LinkRequest::Open { count, .. } => format!("open {count}"),
-            LinkRequest::Read { after, .. } => format!("read {after}"),
+            LinkRequest::Read { after, presence, .. } => {
+                format!("read {after}{}", if presence { " with presence" } else { "" })
+            }
+            LinkRequest::Renumber { from, count, .. } => format!("renumber {} {count}", from.0),
+            LinkRequest::Positions { rooms, .. } => format!("positions of {}", rooms.len()),
             LinkRequest::Close { .. } => "close".to_owned(),
             LinkRequest::Page(PageRequest { after, before, count, .. }) => format!("page {after:?} {before} {count}"),
             LinkRequest::Publish { token, record, .. } => {
                 let except = record.except.map_or(String::new(), |except| format!(" but {except}"));
                 format!("publish {token}{except}")
             }
+            LinkRequest::Presence { afresh, changes, .. } => {
+                let changes: Vec<_> = changes
+                    .iter()
+                    .map(|UserCounts { user, connections, away }| format!("{user} {connections} {away}"))
+                    .collect();
+                format!("presence{} {}", if afresh { " afresh" } else { "" }, changes.join(", "))
+            }
+            LinkRequest::Verified { round } => format!("verified {round}"),
         });
         requests.collect()
     }
@@ -80,7 +113,7 @@ fn a_room_is_opened_and_closed() {
 fn a_room_that_was_never_published_to_is_open_too() {
     let mut world = World::linked();
     world.join(1);
-    world.link_event(LinkEvent::Read { room: room(), stretch: Stretch { head: None, records: vec![] } });
+    world.link_holds(Stretch { head: None, records: vec![] }, None);
     assert_eq!(world.own(), ["1 joined at 0 [] of 1"]);
 }
 
@@ -153,7 +186,7 @@ fn a_hole_that_closes_by_itself_needs_no_answer() {
     world.linked_to();
     world.read(EPOCH, 5, 4..=5);
     assert!(world.own().is_empty() && world.linked_to().is_empty());
-    world.pass(POSITION_CHECK_MS - 1);
+    world.pass(CHECK_FIRST_MS - 1);
     assert!(world.linked_to().is_empty());
 }
 
@@ -163,11 +196,13 @@ fn a_lost_answer_is_asked_for_again() {
     world.publication(EPOCH, 5);
     world.pass(2 * ASK_AGAIN_MS);
     assert_eq!(world.linked_to(), ["read 3", "read 3", "read 3"]);
-    world.read(EPOCH, 3, std::iter::empty());
-    world.pass(ASK_AGAIN_MS);
-    assert_eq!(world.linked_to(), ["read 3"], "that answer was older than what is known");
+    world.publication(EPOCH, 7);
     world.read(EPOCH, 5, 4..=5);
     assert_eq!(world.own(), ["message 4", "message 5"]);
+    assert_eq!(world.linked_to(), ["read 5"], "more is known of than when that was asked");
+    world.read(EPOCH, 7, 6..=7);
+    assert_eq!(world.own(), ["message 6", "message 7"]);
+    assert!(world.linked_to().is_empty());
 }
 
 #[test]
@@ -197,7 +232,8 @@ fn what_the_link_does_not_hold_any_more_is_a_gap() {
     let result = Ok(RecordPage { first_seq: Some(7), records: vec![] });
     world.link_event(LinkEvent::Page(PageAnswer { token, room: room(), result }));
     assert_eq!(world.own(), ["2 joined at 9 [7, 8, 9] of 3"]);
-    world.pass(POSITION_CHECK_MS);
+    world.pass(POSITION_CHECK_MS + POSITION_JITTER_MS);
+    world.position(Some((EPOCH, 20)));
     world.read(EPOCH, 20, std::iter::empty());
     assert_eq!(world.own(), ["gap 10..20"]);
     world.publication(EPOCH, 21);
@@ -232,19 +268,26 @@ fn an_answer_to_no_read_makes_no_gap() {
 #[test]
 fn a_lost_last_message_is_found() {
     let mut world = World::at(3);
-    world.pass(POSITION_CHECK_MS - 1);
+    world.pass(CHECK_FIRST_MS - 1);
     assert!(world.linked_to().is_empty());
-    world.pass(1);
+    world.pass(2 * POSITION_JITTER_MS);
+    assert_eq!(world.linked_to(), ["positions of 1"]);
+    world.position(Some((EPOCH, 4)));
     assert_eq!(world.linked_to(), ["read 3"]);
     world.read(EPOCH, 4, 4..=4);
     assert_eq!(world.own(), ["message 4"]);
-    world.pass(POSITION_CHECK_MS - 1);
+    world.pass(CHECK_FIRST_MS - 1);
     assert!(world.linked_to().is_empty());
     world.publication(EPOCH, 5);
-    world.pass(POSITION_CHECK_MS - 1);
+    world.pass(CHECK_FIRST_MS - 1);
     assert!(world.linked_to().is_empty(), "there was news");
-    world.pass(1);
-    assert_eq!(world.linked_to(), ["read 5"]);
+    world.pass(2 * POSITION_JITTER_MS);
+    assert_eq!(world.linked_to(), ["positions of 1"]);
+    world.pass(POSITION_CHECK_MS + POSITION_JITTER_MS);
+    assert_eq!(world.linked_to(), ["positions of 1"], "a lost answer is asked for again at the next check");
+    world.position(Some((EPOCH, 5)));
+    world.position(Some((EPOCH, 9)));
+    assert!(world.linked_to().is_empty(), "the second answer to one question");
 }
 
 #[test]
@@ -291,15 +334,32 @@ fn another_numbering_is_told_to_all_before_its_first_message() {
 }
 
 #[test]
-fn a_read_that_finds_another_numbering_opens_the_room_anew() {
+fn whoever_finds_another_numbering_opens_the_room_anew() {
+    for by_read in [false, true] {
+        let mut world = World::at(3);
+        if by_read {
+            world.publication(EPOCH, 5);
+            world.read(NEXT, 7, 4..=7);
+        } else {
+            world.pass(POSITION_CHECK_MS + POSITION_JITTER_MS);
+            world.now.unix_ms = START.unix_ms;
+            world.position(Some((NEXT, 7)));
+        }
+        assert!(world.own().is_empty());
+        assert_eq!(world.linked_to().pop().as_deref(), Some("open 10"), "{by_read}");
+        world.read(NEXT, 7, 1..=7);
+        assert_eq!(world.own(), ["new epoch at 7 [5, 6, 7] of 1"]);
+    }
+}
+
+#[test]
+fn a_room_that_the_link_does_not_know_is_opened_anew() {
     let mut world = World::at(3);
-    world.pass(POSITION_CHECK_MS);
-    world.linked_to();
-    world.read(NEXT, 7, 4..=7);
-    assert!(world.own().is_empty());
-    assert_eq!(world.linked_to(), ["open 10"]);
-    world.read(NEXT, 7, 1..=7);
-    assert_eq!(world.own(), ["new epoch at 7 [5, 6, 7] of 1"]);
+    world.link_event(LinkEvent::Restored { round: 1 });
+    world.position(None);
+    assert_eq!(world.linked_to(), ["positions of 1", "open 10"]);
+    world.read(NEXT, 0, std::iter::empty());
+    assert_eq!((world.own(), world.linked_to()), (vec!["new epoch at 0 [] of 1".into()], vec!["verified 1".into()]));
 }
 
 #[test]
@@ -310,38 +370,36 @@ fn an_old_numbering_does_not_come_back() {
     world.own();
     world.linked_to();
     world.publication(EPOCH, 4);
-    assert!(world.linked_to().is_empty());
-    world.read(EPOCH, 4, 1..=4);
-    world.read(EPOCH, 9, 1..=9);
-    assert_eq!(world.linked_to(), ["open 10"]);
-    world.read(NEXT, 1, 1..=1);
-    assert!(world.own().is_empty());
-    world.pass(POSITION_CHECK_MS);
-    assert_eq!((world.epoch(), world.linked_to()), (NEXT, vec!["read 1".to_owned()]));
+    world.read_late(EPOCH, 4, 1..=4);
+    world.read_late(EPOCH, 9, 1..=9);
+    assert!(world.own().is_empty() && world.linked_to().is_empty());
+    world.pass(ASK_AGAIN_MS);
+    assert_eq!((world.epoch(), world.linked_to()), (NEXT, vec!["positions of 1".to_owned()]));
+    world.position(Some((NEXT, 2)));
     world.read(NEXT, 2, 2..=2);
     assert_eq!(world.own(), ["message 2"]);
 }
 
 #[test]
-fn a_room_that_was_misled_finds_its_way() {
+fn a_late_answer_only_fills_holes() {
     let mut world = World::at(3);
-    // A late publication of a numbering that the room never had, and a late answer with it.
-    world.publication(Epoch(40), 9);
-    world.read(Epoch(40), 9, 9..=9);
-    assert_eq!(world.own(), ["new epoch at 9 [9] of 1"]);
+    world.read_late(EPOCH, 2, 1..=2);
+    assert!(world.own().is_empty() && world.linked_to().is_empty(), "lower, and nothing follows from that");
+    world.publication(EPOCH, 6);
     world.linked_to();
-    world.publication(EPOCH, 4);
+    world.read_late(EPOCH, 5, 4..=5);
+    assert_eq!(world.own(), ["message 4", "message 5", "message 6"]);
+    // A late publication of an epoch that was never the room's, and a late answer to go with it.
+    world.publication(Epoch(40), 9);
+    world.read_late(Epoch(40), 9, 9..=9);
+    assert_eq!((world.own().len(), world.epoch()), (0, EPOCH));
+    let mut world = World::linked();
+    world.join(1);
+    world.read_late(EPOCH, 2, 1..=2);
+    assert!(world.own().is_empty(), "nor does one open a room");
     world.pass(ASK_AGAIN_MS);
-    assert_eq!(world.linked_to(), ["read 9"]);
-    world.read(EPOCH, 4, 1..=4);
-    assert_eq!(world.linked_to(), ["open 10"]);
-    for _ in 0..2 {
-        world.read(EPOCH, 4, 1..=4);
-        world.pass(ASK_AGAIN_MS);
-        assert_eq!((world.own().len(), world.linked_to()), (0, vec!["open 10".to_owned()]));
-    }
-    world.read(EPOCH, 4, 1..=4);
-    assert_eq!(world.own(), ["new epoch at 4 [2, 3, 4] of 1"]);
+    world.read(EPOCH, 2, 1..=2);
+    assert_eq!(world.own(), ["1 joined at 2 [1, 2] of 1"]);
 }
 
 #[test]
@@ -396,29 +454,71 @@ fn a_gap_waits_for_a_full_lane() {
 }
 
 #[test]
-fn after_an_outage_every_room_is_read() {
+fn after_an_outage_every_room_is_compared() {
     let mut world = World::at(3);
-    world.link_event(LinkEvent::Restored);
-    assert_eq!(world.linked_to(), ["read 3"]);
-    world.link_event(LinkEvent::Restored);
-    assert_eq!(world.linked_to(), ["read 3"], "the first may be lost");
+    world.link_event(LinkEvent::Restored { round: 1 });
+    assert_eq!(world.linked_to(), ["positions of 1"]);
+    world.link_event(LinkEvent::Restored { round: 2 });
+    assert_eq!(world.linked_to(), ["positions of 1"], "the first may be lost");
+    world.pass(ASK_AGAIN_MS);
+    assert_eq!(world.linked_to(), ["positions of 1"], "somebody waits for it");
+    world.position(Some((EPOCH, 5)));
+    assert_eq!(world.linked_to(), ["read 3", "verified 2"]);
     world.read(EPOCH, 5, 4..=5);
     assert_eq!(world.own(), ["message 4", "message 5"]);
     let mut world = World::linked();
     world.join(1);
-    world.link_event(LinkEvent::Restored);
-    assert_eq!(world.linked_to(), ["open 10", "open 10"]);
+    world.link_event(LinkEvent::Restored { round: 1 });
+    assert_eq!(world.linked_to(), ["open 10", "open 10", "verified 1"], "it knows nothing that could be lost");
 }
 
 #[test]
-fn a_link_that_lost_records_and_kept_the_epoch_changes_nothing() {
-    let mut world = World::at(9);
-    world.pass(POSITION_CHECK_MS);
-    world.read(EPOCH, 5, 1..=5);
-    world.publication(EPOCH, 6);
-    assert!(world.own().is_empty());
-    world.publication(EPOCH, 10);
-    assert_eq!(world.own(), ["message 10"]);
+fn many_rooms_are_compared_in_few_questions() {
+    const ROOMS: usize = 2 * POSITIONS_MAX + 500;
+    let mut world = World::linked();
+    let name = |index: usize| RoomName::new(&format!("room {index}")).expect("valid");
+    for index in 0..ROOMS {
+        let (again, recover, history) = (false, None, None);
+        let join =
+            ToOwner::Join { room: name(index), member: member(1), away: false, again, recover, history, reply: REPLY };
+        world.hop(join);
+    }
+    let head = Position { epoch: EPOCH, seq: 0 };
+    for request in world.take_link() {
+        let LinkRequest::Open { token, room, .. } = request else { panic!("{request:?}") };
+        let stretch = Stretch { head: Some(head), records: vec![] };
+        world.link_event(LinkEvent::Read { token, room, stretch, present: None });
+    }
+    world.discard();
+    world.link_event(LinkEvent::Restored { round: 7 });
+    let requests = world.take_link();
+    let sizes: Vec<_> = requests
+        .iter()
+        .map(|request| match request {
+            LinkRequest::Positions { rooms, .. } => rooms.len(),
+            _ => panic!("{request:?}"),
+        })
+        .collect();
+    assert_eq!(sizes, [POSITIONS_MAX, POSITIONS_MAX, 500]);
+    for request in requests {
+        assert!(world.link.is_empty());
+        let LinkRequest::Positions { token, rooms } = request else { continue };
+        let heads = rooms.into_iter().map(|room| (room, Some(LinkHead { position: head, presence: 0 }))).collect();
+        world.link_event(LinkEvent::Positions { token, heads });
+    }
+    assert_eq!(world.linked_to(), ["verified 7"]);
+    // Each has a time of its own.
+    world.pass(CHECK_FIRST_MS - 1);
+    assert!(world.link.is_empty());
+    for tenth in 0..10 {
+        world.pass(POSITION_JITTER_MS / 5);
+        let asked: usize = world
+            .take_link()
+            .into_iter()
+            .map(|request| if let LinkRequest::Positions { rooms, .. } = request { rooms.len() } else { 0 })
+            .sum();
+        assert!((ROOMS / 20..ROOMS / 5).contains(&asked), "{asked} in tenth {tenth}");
+    }
 }
 
 #[test]

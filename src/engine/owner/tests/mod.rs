@@ -3,10 +3,12 @@
 mod delivery;
 mod leaving;
 mod link;
+mod machines;
 mod members;
 mod pages;
 mod publishing;
 mod retention;
+mod rollback;
 mod seeded;
 mod store;
 mod typing;
@@ -18,8 +20,9 @@ use crate::base::ids::Position;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::engine::hop::{Delivery, Hop, MemberRef, ToHome};
-use crate::engine::link_port::LinkFailure;
+use crate::engine::link_port::{LinkEvent, LinkFailure, LinkHead, Present, UserCounts};
 use crate::engine::owner::room::tests::START;
+use crate::engine::random::{Part, Secrets};
 use crate::engine::record::{PageAnswer, PageRequest, Record, RecordPage, Stretch};
 use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
 use crate::engine::store_port::KeptKey;
@@ -34,10 +37,15 @@ const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
 /// 1, 20 to 29 on core 2, all others on core 0. Their users are `u<slot>`.
 struct World {
     owner: Owner,
+    random: Random,
     tables: TableKeys,
     outbound: Outbound,
     spans: Vec<Span>,
     link: Vec<LinkRequest>,
+    /// Of the last question to the link that was looked at.
+    token: u64,
+    /// Of the last question for positions.
+    positions_token: u64,
     store: Vec<StoreRequest>,
     answers: Vec<(u64, CallAnswer)>,
     counters: CoreCounters,
@@ -57,11 +65,14 @@ impl World {
         Self {
             budget: Budget::new(settings.memory_budget_bytes),
             packer: Packer::new(settings.compression),
-            owner: Owner::new(Arc::new(settings), CoreId(0), &secrets, &mut tables),
+            owner: Owner::new(Arc::new(settings), CoreId(0), &mut tables),
+            random: secrets.shown(CoreId(0), Part::Owner),
             tables,
             outbound: Outbound::new(CoreId(0), 3),
             spans: Vec::new(),
             link: Vec::new(),
+            token: 0,
+            positions_token: 0,
             store: Vec::new(),
             answers: Vec::new(),
             counters: CoreCounters::default(),
@@ -77,6 +88,7 @@ impl World {
         let mut effects = OwnerEffects {
             now: self.now,
             node: "here",
+            random: &mut self.random,
             tables: &mut self.tables,
             outbound: &mut self.outbound,
             spans: &mut self.spans,
@@ -215,8 +227,30 @@ impl World {
         for core in 0..3 {
             self.sent(core);
         }
-        self.link.clear();
+        self.take_link();
         self.store.clear();
+    }
+
+    /// What the link was asked since it was last looked at.
+    fn take_link(&mut self) -> Vec<LinkRequest> {
+        let requests = std::mem::take(&mut self.link);
+        for request in &requests {
+            match request {
+                LinkRequest::Open { token, .. }
+                | LinkRequest::Read { token, .. }
+                | LinkRequest::Renumber { token, .. } => self.token = *token,
+                LinkRequest::Positions { token, .. } => self.positions_token = *token,
+                _ => {}
+            }
+        }
+        requests
+    }
+
+    /// The link answers the last question.
+    fn link_holds(&mut self, stretch: Stretch, present: Option<Present>) {
+        let requests = self.take_link();
+        self.link = requests;
+        self.link_event(LinkEvent::Read { token: self.token, room: room(), stretch, present });
     }
 
     fn fill_lane(&mut self, core: u16) {

@@ -279,7 +279,7 @@ fn the_link_is_asked_where_no_store_keeps_a_room() {
     world.join(1);
     let records = (21..=30).map(|seq| record(seq, 1)).collect();
     let stretch = Stretch { head: Some(Position { epoch: EPOCH, seq: 30 }), records };
-    world.link_event(LinkEvent::Read { room: room(), stretch });
+    world.link_holds(stretch, None);
     world.discard();
     world.history(1, None, Some(22), 2);
     let [LinkRequest::Page(PageRequest { token, before: 21, count: 1, .. })] = world.link[..] else {

@@ -318,7 +318,7 @@ fn strange_events_are_nothing() {
     let stretch = Stretch { head: None, records: vec![] };
     world.store_event(StoreEvent::Loaded { room: stranger, stretch, first_seq: 1, keys: vec![] });
     world.failed(2);
-    world.link_event(LinkEvent::Restored);
+    world.link_event(LinkEvent::Restored { round: 1 });
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });
     world.link_event(LinkEvent::Publication { room: room(), epoch, record: record(1, 1) });
     assert!(world.own().is_empty() && world.asked().is_empty() && world.link.is_empty());
@@ -347,13 +347,13 @@ impl World {
         });
         world.join(1);
         let stretch = Stretch { head: Some(Position { epoch: LINK_EPOCH, seq: 0 }), records: vec![] };
-        world.link_event(LinkEvent::Read { room: room(), stretch });
+        world.link_holds(stretch, None);
         world.discard();
         world
     }
 
     /// The link answers a publish, and members get it.
-    fn numbered(&mut self, token: u64, seq: Seq) {
+    fn numbered_and_sent(&mut self, token: u64, seq: Seq) {
         let result = Ok((Position { epoch: LINK_EPOCH, seq }, false));
         self.link_event(LinkEvent::Publication { room: room(), epoch: LINK_EPOCH, record: record(seq, 1) });
         self.link_event(LinkEvent::Published { token, result });
@@ -438,7 +438,7 @@ fn under_the_link_publishers_hear_of_the_commit_in_order() {
         world.publish(1);
     }
     for (token, seq) in [(0, 1), (1, 2), (2, 3)] {
-        world.numbered(token, seq);
+        world.numbered_and_sent(token, seq);
     }
     assert_eq!(world.own(), ["message 1", "message 2", "message 3"], "delivered before their rows are there");
     assert_eq!(world.asked(), ["append 1", "append 2", "append 3"]);
@@ -455,8 +455,8 @@ fn under_the_link_a_late_commit_is_not_taken_for_an_earlier_row() {
     let mut world = World::linked_and_kept(KeepingMode::Commit);
     world.publish(1);
     world.publish(1);
-    world.numbered(0, 1);
-    world.numbered(1, 2);
+    world.numbered_and_sent(0, 1);
+    world.numbered_and_sent(1, 2);
     world.discard();
     world.row_failed(0, 1);
     assert_eq!(world.own(), ["1 unavailable for 9", "1 unavailable for 9"]);
@@ -473,7 +473,7 @@ fn under_the_link_a_late_commit_is_not_taken_for_an_earlier_row() {
 fn under_the_link_rows_are_written_behind() {
     let mut world = World::linked_and_kept(KeepingMode::Behind);
     world.publish(1);
-    world.numbered(0, 1);
+    world.numbered_and_sent(0, 1);
     assert_eq!(world.own(), ["message 1", "1 published 1"]);
     assert!(!world.owner.is_settled());
     world.gone(1);

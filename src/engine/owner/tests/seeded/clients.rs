@@ -132,7 +132,7 @@ impl Clients {
         if !self.clients[&slot].is_wanted {
             return;
         }
-        let (limit, reply) = (5, self.reply(slot));
+        let (limit, reply) = (10, self.reply(slot));
         let ask = if random.below(2) == 0 {
             Ask::Presence { after: None, limit }
         } else {
@@ -170,9 +170,9 @@ impl Clients {
                 self.answered(conn, reply);
             }
             Answer::Presence { total, users } => {
-                assert_eq!(users.len() as u64, total, "there are only three");
+                assert_eq!(users.len() as u64, total, "one page holds all");
                 if let Some(client) = self.answered(conn, reply).filter(|client| client.is_member) {
-                    client.told = (1..=3).map(|index| (user(index), Status::Offline)).collect();
+                    client.told = (1..=3).chain(90..93).map(|index| (user(index), Status::Offline)).collect();
                     client.told.extend(users.into_iter().map(|user| (user.user, user.status)));
                 }
             }

@@ -78,7 +78,7 @@ impl Run {
                 self.store.step(&mut self.world, &mut self.random);
                 self.link.step(&mut self.world, &mut self.random);
             }
-            self.world.pass(100);
+            self.world.pass(300);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A store and a link that misbehave as badly as their contracts allow.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 
@@ -106,11 +106,15 @@ pub(super) struct LinkModel {
     records: Vec<Record>,
     is_open: bool,
     events: Vec<LinkEvent>,
+    /// Who is there on the other machine.
+    elsewhere: BTreeMap<UserName, u32>,
+    version: u64,
 }
 
 impl LinkModel {
     pub fn new() -> Self {
-        Self { is_calm: false, epoch: 500, records: Vec::new(), is_open: false, events: Vec::new() }
+        let (records, events, elsewhere) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { is_calm: false, epoch: 500, records, is_open: false, events, elsewhere, version: 0 }
     }
 
     pub fn head(&self) -> Position {
@@ -150,25 +154,55 @@ impl LinkModel {
                 self.epoch += 1;
                 self.records.clear();
             }
-            21 => self.events.push(LinkEvent::Restored),
+            21 => self.events.push(LinkEvent::Restored { round: 1 }),
+            22..30 => {
+                let (user, connections) = (user(90 + random.below(3) as u32), random.below(3) as u32);
+                self.elsewhere.insert(user.clone(), connections);
+                self.tell(room(), 2, vec![self.counts(&user, connections)]);
+            }
+            30 => self.roll_back(random.below(3) as usize),
             _ => {}
         }
+    }
+
+    /// A failover that has lost the newest records, and nothing else.
+    fn roll_back(&mut self, count: usize) {
+        self.records.truncate(self.records.len().saturating_sub(count));
+        self.events.retain_mut(|event| {
+            let LinkEvent::Published { result, .. } = event else { return false };
+            *result = Err(LinkFailure { retry_after_ms: 5 });
+            true
+        });
+        self.events.push(LinkEvent::Restored { round: 2 });
     }
 
     fn carry_out(&mut self, request: LinkRequest, random: &mut Random) {
         let (head, kept) = (self.head(), self.head().seq.saturating_sub(KEPT));
         match request {
-            LinkRequest::Open { room, count } => {
+            LinkRequest::Open { token, room, count } => {
                 self.is_open = true;
-                let from = kept.max(head.seq.saturating_sub(count as u64));
-                let stretch = Stretch { head: Some(head), records: self.records[from as usize..].to_vec() };
-                self.events.push(LinkEvent::Read { room, stretch });
+                self.open(token, room, count);
             }
-            LinkRequest::Read { room, after, count } => {
+            LinkRequest::Renumber { token, room, from, epoch, count } => {
+                if self.epoch == from.0 {
+                    self.epoch = epoch.0;
+                }
+                self.open(token, room, count);
+            }
+            LinkRequest::Read { token, room, after, count, presence } => {
                 let from = kept.max(after).min(head.seq);
                 let records = self.records[from as usize..].iter().take(count).cloned().collect();
-                self.events.push(LinkEvent::Read { room, stretch: Stretch { head: Some(head), records } });
+                let stretch = Stretch { head: Some(head), records };
+                let present = presence.then(|| self.present());
+                self.events.push(LinkEvent::Read { token, room, stretch, present });
             }
+            LinkRequest::Positions { token, rooms } => {
+                let head = LinkHead { position: head, presence: self.version };
+                let heads = rooms.into_iter().map(|room| (room, Some(head))).collect();
+                self.events.push(LinkEvent::Positions { token, heads });
+            }
+            LinkRequest::Presence { room, .. } => self.tell(room, 1, Vec::new()),
+            LinkRequest::Verified { .. } => {}
             LinkRequest::Close { .. } => self.is_open = false,
             LinkRequest::Page(request) => {
                 let held = if request.epoch == head.epoch { &self.records[kept as usize..] } else { &[] };
@@ -187,6 +221,31 @@ impl LinkModel {
         }
     }
 
+    fn open(&mut self, token: u64, room: RoomName, count: usize) {
+        let head = self.head();
+        let from = head.seq.saturating_sub(KEPT.min(count as u64));
+        let stretch = Stretch { head: Some(head), records: self.records[from as usize..].to_vec() };
+        let present = Some(self.present());
+        self.events.push(LinkEvent::Read { token, room, stretch, present });
+    }
+
+    fn present(&self) -> Present {
+        let counts = self.elsewhere.iter().filter(|(_, connections)| **connections > 0);
+        let counts = counts.map(|(user, connections)| (2, self.counts(user, *connections))).collect();
+        Present { version: self.version, counts }
+    }
+
+    fn counts(&self, user: &UserName, connections: u32) -> UserCounts {
+        UserCounts { user: user.clone(), connections, away: 0 }
+    }
+
+    fn tell(&mut self, room: RoomName, life: u64, changes: Vec<UserCounts>) {
+        self.version += 1;
+        if self.is_open {
+            self.events.push(LinkEvent::Presence { room, life, version: self.version, changes });
+        }
+    }
+
     fn number(&mut self, record: Record) -> Position {
         let record = Record { seq: self.records.len() as u64 + 1, ..record };
         self.records.push(record.clone());
@@ -199,11 +258,21 @@ impl LinkModel {
 
 fn again(event: &LinkEvent) -> Option<LinkEvent> {
     match event {
-        LinkEvent::Read { room, stretch } => Some(LinkEvent::Read { room: room.clone(), stretch: stretch.clone() }),
+        LinkEvent::Read { token, room, stretch, present } => {
+            let (room, stretch, present) = (room.clone(), stretch.clone(), present.clone());
+            Some(LinkEvent::Read { token: *token, room, stretch, present })
+        }
         LinkEvent::Publication { room, epoch, record } => {
             Some(LinkEvent::Publication { room: room.clone(), epoch: *epoch, record: record.clone() })
         }
         LinkEvent::Page(page) => Some(LinkEvent::Page(page.clone())),
-        LinkEvent::Published { .. } | LinkEvent::Restored => None,
+        LinkEvent::Presence { room, life, version, changes } => {
+            let (room, life, version, changes) = (room.clone(), *life, *version, changes.clone());
+            Some(LinkEvent::Presence { room, life, version, changes })
+        }
+        LinkEvent::Positions { .. }
+        | LinkEvent::LifeEnded { .. }
+        | LinkEvent::Published { .. }
+        | LinkEvent::Restored { .. } => None,
     }
 }
