@@ -286,8 +286,11 @@ impl Judge {
 
     /// The link has lost what a room had above `head`.
     pub fn lost(&mut self, room: usize, epoch: u64, head: u64) {
-        for (_, entry) in self.ledger.range_mut((room, epoch, head + 1)..=(room, epoch, u64::MAX)) {
+        for ((_, _, seq), entry) in self.ledger.range_mut((room, epoch, head + 1)..=(room, epoch, u64::MAX)) {
             entry.lost = true;
+            for (_, orders) in self.order.iter_mut().filter(|((_, of, own), _)| (*of, *own) == (room, epoch)) {
+                orders.retain(|_, own| *own != *seq || entry.shown);
+            }
         }
     }
 
@@ -310,9 +313,6 @@ impl Judge {
         let Some(entry) = self.ledger.get(&position).filter(|entry| entry.lost && !entry.shown) else { return };
         if let Some(content) = entry.content {
             self.contents[content].positions.retain(|own| *own != (epoch, seq));
-            for (_, orders) in self.order.iter_mut().filter(|((_, of, own), _)| (*of, *own) == (room, epoch)) {
-                orders.retain(|_, own| *own != seq);
-            }
         }
         self.ledger.remove(&position);
     }

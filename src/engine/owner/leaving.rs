@@ -138,15 +138,18 @@ impl Room {
         }
     }
 
-    /// A connection has gone: nothing it asked need be done.
-    pub fn forget_leaver(&mut self, conn: ConnId) {
+    /// A connection has gone: nothing it asked need be done. If it was leaving, whether it was away when it asked to: what it
+    /// said of that since was for a later membership.
+    pub fn forget_leaver(&mut self, conn: ConnId) -> Option<bool> {
         if let Some(pages) = &mut self.pages {
             pages.forget(conn);
         }
-        if let Some(leaving) = &mut self.leaving {
-            leaving.take(conn);
-        }
+        let hops = self.leaving.as_mut()?.take(conn);
         self.leaving.take_if(|leaving| leaving.held.is_empty());
+        hops.iter().find_map(|hop| match hop {
+            ToOwner::Leave { away, .. } | ToOwner::Expel { away, .. } => Some(*away),
+            _ => None,
+        })
     }
 
     /// What a connection asked that need not wait any more, if there is one.

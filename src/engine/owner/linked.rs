@@ -77,14 +77,14 @@ struct Compared {
 #[derive(Debug, Default)]
 struct Own {
     unanswered: usize,
-    /// The last position that an answer named.
+    /// The last position that an answer named, in the room's epoch or in one that the room has still to go over to.
     last: Option<Position>,
 }
 
 impl Own {
-    /// Whether a publication is still to come, in a room that stands at `head`. One that was lost with its epoch is not.
+    /// Whether a publication, or the `joined` that stands for it, is still to come, in a room that stands at `head`.
     fn is_owed(&self, head: Position) -> bool {
-        self.unanswered > 0 || self.last.is_some_and(|last| last.epoch == head.epoch && last.seq > head.seq)
+        self.unanswered > 0 || self.last.is_some_and(|last| last.epoch != head.epoch || last.seq > head.seq)
     }
 }
 
@@ -436,6 +436,7 @@ impl Linked {
             return self.ask(Question::Open, stream, effects);
         }
         self.note_verified();
+        self.forget_others(stream.epoch);
         if stream.presence.as_mut().is_some_and(|own| own.hear_version(presence)) {
             self.reread_soon(effects.now);
         }
@@ -512,7 +513,8 @@ impl Linked {
             && let Some(own) = self.own.get_mut(&conn)
         {
             own.unanswered -= 1;
-            // Of one epoch the last; a duplicate names an earlier one.
+            // What was lost with its epoch does not come. Of one epoch the last; a duplicate names an earlier one.
+            let position = position.filter(|position| !self.past.contains(&position.epoch));
             let is_later = |last: Position| {
                 position.is_some_and(|position| position.epoch != last.epoch || position.seq > last.seq)
             };
@@ -560,8 +562,16 @@ impl Linked {
         self.begin(stream);
     }
 
+    /// The link is in this epoch: what connections were promised in others does not come.
+    fn forget_others(&mut self, epoch: Epoch) {
+        for own in self.own.values_mut() {
+            own.last.take_if(|last| last.epoch != epoch);
+        }
+    }
+
     /// The room stands where the link has said, and knows of nothing else.
     fn begin(&mut self, stream: &Stream) {
+        self.forget_others(stream.epoch);
         self.ahead.settle_on(stream.epoch);
         self.known = stream.history.head().max(self.ahead.last_of(stream.epoch).unwrap_or(0));
         self.acknowledged = 0;

@@ -71,6 +71,32 @@ fn a_connection_that_is_gone_waits_for_nothing() {
 }
 
 #[test]
+fn a_leaver_that_goes_away_and_is_gone_leaves_as_what_it_was() {
+    let mut world = durable();
+    let other = MemberRef { user: user(1), ..member(2) };
+    let join = |member| ToOwner::Join {
+        room: room(),
+        member,
+        away: true,
+        again: false,
+        recover: None,
+        history: None,
+        reply: REPLY,
+    };
+    world.hop(join(other));
+    world.publish(1);
+    world.leave(1);
+    world.away(1, true);
+    world.hop(ToOwner::Leave { room: room(), member: member(1), away: true, reply: None });
+    world.pass(2_000);
+    world.own();
+    let id = world.owner.rooms.find(&room()).expect("there");
+    let presence = world.owner.rooms.get_mut(id).and_then(|room| room.stream.presence.as_mut());
+    let page = presence.expect("tracked").page(None, 9, false);
+    assert_eq!((page.len(), page[0].status.as_str()), (1, "away"), "the other connection still says so");
+}
+
+#[test]
 fn what_waits_behind_a_leave_is_bounded() {
     let mut world = durable();
     world.publish(1);
@@ -119,6 +145,37 @@ fn whoever_leaves_gets_what_the_link_has_still_to_number() {
         }
         world.pass(1_000);
         world.assert_empty();
+    }
+}
+
+#[test]
+fn whoever_published_in_an_epoch_that_is_still_to_be_told_leaves_after_that() {
+    for is_ever_told in [true, false] {
+        let mut world = World::new(|settings, rooms| {
+            settings.numbering = NumberingMode::Link;
+            rooms.presence = false;
+        });
+        let head = |epoch, seq| Stretch { head: Some(Position { epoch: Epoch(epoch), seq }), records: vec![] };
+        world.join(1);
+        world.link_holds(head(50, 4), None);
+        world.discard();
+        world.publish(1);
+        world.leave(1);
+        world.link_event(LinkEvent::Published { token: 0, result: Ok((Position { epoch: Epoch(60), seq: 1 }, false)) });
+        assert_eq!(world.own(), ["1 published 1"]);
+        world.pass(2_000);
+        world.discard();
+        let epoch = Epoch(if is_ever_told { 60 } else { 50 });
+        let position = Position { epoch, seq: if is_ever_told { 1 } else { 4 } };
+        let heads = vec![(room(), Some(LinkHead { position, presence: 0 }))];
+        world.link_event(LinkEvent::Positions { token: world.positions_token, heads });
+        if is_ever_told {
+            assert!(world.own().is_empty());
+            world.link_holds(head(60, 1), None);
+            assert_eq!(world.own(), ["new epoch at 1 [] of 1", "1 left"]);
+        } else {
+            assert_eq!(world.own(), ["1 left"], "it was lost");
+        }
     }
 }
 

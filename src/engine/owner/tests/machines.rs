@@ -60,9 +60,9 @@ fn changes_are_told_once_a_tick_and_heard() {
     assert!(told.iter().any(|line| line.contains("u8 away")), "{told:?}");
     world.pass(2_000);
     world.discard();
-    world.gone(1);
+    world.hop(ToOwner::Leave { room: room(), member: member(1), away: true, reply: None });
     world.pass(5_000);
-    assert_eq!(world.sent(1), ["statuses u1 online"], "there not away, and not gone");
+    assert!(world.sent(1).is_empty(), "u1 is there still");
     assert_eq!(world.linked_to(), ["presence u1 0 0"]);
     world.told(THERE, 13, vec![counts(1, 0, 0)]);
     world.pass(2_000);
