@@ -485,6 +485,7 @@ async fn every_route_and_nothing_else_is_described() {
         "/rooms/{room}",
         "/rooms/{room}/history",
         "/rooms/{room}/members",
+        "/typing",
     ];
     assert_eq!(patterns, expected);
     let api = api_with(settings(), |_, _| FakeCall::Refuses);
