@@ -64,7 +64,7 @@ impl Outboxes {
         }
     }
 
-    /// What waits for a connection beside its queue counts for so many bytes.
+    /// Bytes of what waits for a connection beside its queue.
     pub(super) fn lag_bytes(&self, slot: u32) -> usize {
         if self.queues.at(slot).has(LAGS) { self.lags.get(&slot).map_or(0, |lag| lag.bytes) } else { 0 }
     }

@@ -70,7 +70,7 @@ impl Outboxes {
         self.queues.reach(slot);
     }
 
-    /// Time has passed. Gives back what a crowd has needed.
+    /// Time has passed. Frees memory that a burst of connections has needed.
     pub fn tick(&mut self) {
         self.tick = self.tick.wrapping_add(1);
         if self.queues.is_sparse() || self.items.is_sparse() {
@@ -81,19 +81,19 @@ impl Outboxes {
         }
     }
 
-    /// What waits for a connection, under way included, counts for so many bytes.
+    /// Bytes of what waits for a connection, including what is being sent.
     #[must_use]
     pub fn bytes(&self, slot: u32) -> usize {
         self.queues.at(slot).bytes as usize + self.lag_bytes(slot)
     }
 
-    /// So many bytes are charged for what is under way to connections that end.
+    /// Bytes charged for sends to connections that end.
     #[must_use]
     pub fn ending_bytes(&self) -> usize {
         self.ending_bytes
     }
 
-    /// What is under way to a connection counts for so many bytes.
+    /// Bytes being sent to a connection.
     #[must_use]
     pub fn bytes_under_way(&self, slot: u32) -> usize {
         let sending = self.queues.at(slot).sending;

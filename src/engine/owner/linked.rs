@@ -16,6 +16,8 @@
 //! goes back to an epoch that it had left, it has lost records (a failover without its tail). Numbers that members have
 //! seen must not be given again, so the room gets a new epoch ([`LinkRequest::Renumber`]), whoever finds it first.
 
+mod catch_up;
+
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
@@ -23,10 +25,10 @@ use smallvec::SmallVec;
 
 use super::OwnerEffects;
 use super::ahead::Ahead;
-use super::stream::{Arrival, Stream};
+use super::stream::Stream;
 use crate::base::ids::{ConnId, Epoch, Position, Seq};
 use crate::base::limits::{
-    ASK_AGAIN_MS, PAST_EPOCHS_MAX, POSITION_CHECK_MS, POSITION_JITTER_MS, PRESENCE_SPREAD_MS, TICK_MS, WAITING_BYTES,
+    ASK_AGAIN_MS, POSITION_CHECK_MS, POSITION_JITTER_MS, PRESENCE_SPREAD_MS, TICK_MS, WAITING_BYTES,
 };
 use crate::base::time::Now;
 use crate::engine::link_port::{LinkHead, LinkRequest, Present};
@@ -524,94 +526,6 @@ impl Linked {
             if !own.is_owed(head) {
                 self.own.remove(&conn);
             }
-        }
-    }
-}
-
-/// What members are given.
-impl Linked {
-    /// Takes from an answer of the same epoch what the room does not have yet. `is_read`: a read was asked, always from the
-    /// room's own head of then on, so that what its answer lacks is gone at the link.
-    fn catch_up(&mut self, stream: &mut Stream, stretch: &Stretch, is_read: bool, effects: &mut OwnerEffects<'_>) {
-        for record in &stretch.records {
-            self.take_ahead_until(stream, record.seq, effects);
-            if record.seq > stream.history.head() + 1 {
-                if !is_read {
-                    return;
-                }
-                stream.skip_to(record.seq - 1, effects);
-            }
-            if record.seq > stream.history.head() {
-                self.accept(stream, record, effects);
-            }
-        }
-        let Some(head) = stretch.head.filter(|_| is_read && stretch.records.is_empty()) else { return };
-        self.take_ahead_until(stream, head.seq, effects);
-        if head.seq > stream.history.head() {
-            stream.skip_to(head.seq, effects);
-        }
-    }
-
-    /// Goes over to another epoch.
-    fn go_over(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
-        if self.past.len() == PAST_EPOCHS_MAX {
-            self.past.remove(0);
-        }
-        self.past.push(stream.epoch);
-        stream.renumber(stretch, effects);
-        self.begin(stream);
-    }
-
-    /// The link is in this epoch: what connections were promised in others does not come.
-    fn forget_others(&mut self, epoch: Epoch) {
-        for own in self.own.values_mut() {
-            own.last.take_if(|last| last.epoch != epoch);
-        }
-    }
-
-    /// The room stands where the link has said, and knows of nothing else.
-    fn begin(&mut self, stream: &Stream) {
-        self.forget_others(stream.epoch);
-        self.ahead.settle_on(stream.epoch);
-        self.known = stream.history.head().max(self.ahead.last_of(stream.epoch).unwrap_or(0));
-        self.acknowledged = 0;
-    }
-
-    /// Takes over who is there on other machines, where the answer says so.
-    fn take_present(&mut self, stream: &mut Stream, answer: &LinkAnswer, now: Now) {
-        let (Some(presence), Some(present)) = (&mut stream.presence, &answer.present) else { return };
-        self.reread_ms = None;
-        if presence.replace_others(present, stream.settings.presence_grace_ms, now.mono_ms()) {
-            self.reread_soon(now);
-        }
-    }
-
-    fn accept(&mut self, stream: &mut Stream, record: &Record, effects: &mut OwnerEffects<'_>) {
-        let except = record.except.as_deref().and_then(|except| read_except(except, effects.node));
-        stream.accept(record, except, Arrival::now(effects.now), effects);
-        if self.acknowledged <= record.seq {
-            self.check_later(effects.now);
-        }
-    }
-
-    /// Gives members what was held back and is due now; what is still missing is read.
-    fn take_ahead(&mut self, stream: &mut Stream, effects: &mut OwnerEffects<'_>) {
-        self.take_ahead_until(stream, Seq::MAX, effects);
-        if self.known > stream.history.head() {
-            self.ask(Question::Read, stream, effects);
-        }
-    }
-
-    /// Gives members what was held back, in order, as long as nothing is missing, before `end`.
-    fn take_ahead_until(&mut self, stream: &mut Stream, end: Seq, effects: &mut OwnerEffects<'_>) {
-        loop {
-            let next = stream.history.head() + 1;
-            if next >= end {
-                return;
-            }
-            let Some(record) = self.ahead.take(stream.epoch, next) else { return };
-            self.known = self.known.max(record.seq);
-            self.accept(stream, &record, effects);
         }
     }
 }

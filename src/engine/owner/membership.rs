@@ -87,7 +87,7 @@ impl Room {
         (older.len() <= max).then_some(older)
     }
 
-    /// Unmakes a member. What is none is taken for done.
+    /// Removes a member; a no-op if it is none.
     pub fn leave(&mut self, member: &MemberRef, away: bool, reply: Option<ReplyTo>, effects: &mut OwnerEffects<'_>) {
         if self.stream.listeners.remove(member)
             && let Some(presence) = &mut self.stream.presence
