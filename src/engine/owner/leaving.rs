@@ -98,12 +98,15 @@ impl Room {
         Ok(())
     }
 
-    /// A connection has gone: nothing it asked need be done.
-    pub fn forget_leaver(&mut self, conn: ConnId) {
-        if let Some(leaving) = &mut self.leaving {
-            leaving.take(conn);
-        }
+    /// A connection has gone: nothing it asked need be done. Returns whether the room counts it as away, if its leave has
+    /// waited: what the home said since was meant for the joins behind that leave.
+    pub fn forget_leaver(&mut self, conn: ConnId) -> Option<bool> {
+        let hops = self.leaving.as_mut()?.take(conn);
         self.leaving.take_if(|leaving| leaving.leavers.is_empty());
+        match hops.front()? {
+            ToOwner::Leave { away, .. } => Some(*away),
+            _ => None,
+        }
     }
 
     /// What a member asked who leaves and whose publications have all come or failed, if there is one.

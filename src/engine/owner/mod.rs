@@ -300,7 +300,7 @@ impl Owner {
     }
 
     /// A hop for a room that is open: done now, or once its connection's own publications have come.
-    fn take(&mut self, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
+    fn take(&mut self, id: RoomId, mut hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         let may_wait = self.may_keep(waiting_bytes(&hop), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         if room.detains(&hop) {
@@ -309,8 +309,10 @@ impl Owner {
             }
             return;
         }
-        if let ToOwner::Leave { member, reply: None, .. } = &hop {
-            room.forget_leaver(member.conn);
+        if let ToOwner::Leave { member, away, reply: None, .. } = &mut hop
+            && let Some(counted_away) = room.forget_leaver(member.conn)
+        {
+            *away = counted_away;
         }
         self.perform(id, hop, effects);
     }

@@ -70,6 +70,32 @@ fn a_connection_that_is_gone_waits_for_nothing() {
 }
 
 #[test]
+fn a_connection_that_is_gone_leaves_in_the_state_that_the_room_has_counted() {
+    for counted_away in [true, false] {
+        let mut world = durable();
+        let member = MemberRef { user: user(1), ..member(3) };
+        let (conn, reply) = (member.conn, ReplyTo { id: None, form: Form::Json });
+        let join = |away| {
+            let (room, member) = (room(), member.clone());
+            ToOwner::Join { room, member, away, again: false, recover: None, history: None, reply }
+        };
+        let leave = |away, reply| ToOwner::Leave { room: room(), member: member.clone(), away, reply };
+        world.hop(join(counted_away));
+        let publish = Publish { kind: DataKind::Json, data: "1".into(), key: None, echo: true, ephemeral: false };
+        world.ask_with(member.clone(), Ask::Publish(publish), reply);
+        world.hop(leave(counted_away, Some(reply)));
+        world.hop(join(counted_away));
+        world.hop(ToOwner::Away { room: room(), conn, user: user(1), away: !counted_away });
+        world.hop(leave(!counted_away, None));
+        world.discard();
+        world.pass(5_000);
+        let presence = Ask::Presence { after: None, limit: 1 };
+        world.ask(1, presence);
+        assert_eq!(world.own(), ["1 presence u1 of 1"], "no news that the user is away");
+    }
+}
+
+#[test]
 fn what_waits_behind_a_leave_is_bounded() {
     let mut world = durable();
     world.publish(1);
