@@ -277,7 +277,8 @@ impl Judge {
     /// What a room has at the link up to `head` stands there under another epoch from here on.
     pub fn renumbered(&mut self, room: usize, from: u64, to: u64, head: u64) {
         let kept = self.ledger.range((room, from, 0)..=(room, from, head)).filter(|(_, entry)| !entry.lost);
-        let kept: Vec<_> = kept.map(|((_, _, seq), entry)| (*seq, entry.content, entry.from.clone(), entry.at)).collect();
+        let kept: Vec<_> =
+            kept.map(|((_, _, seq), entry)| (*seq, entry.content, entry.from.clone(), entry.at)).collect();
         for (seq, content, from, at) in kept {
             self.ledger.insert((room, to, seq), Entry { content, from, at, shown: false, lost: false });
             if let Some(content) = content {

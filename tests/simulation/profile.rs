@@ -198,7 +198,9 @@ impl Profile {
     pub fn with_canary(seed: u64, canary: Canary) -> Self {
         let mode = match canary {
             Canary::ForgetfulStore => Mode::Durable,
-            Canary::RepeatingLink | Canary::ForgottenKey | Canary::HiddenRollback | Canary::EndlessLease => Mode::Linked,
+            Canary::RepeatingLink | Canary::ForgottenKey | Canary::HiddenRollback | Canary::EndlessLease => {
+                Mode::Linked
+            }
             _ => Mode::Memory,
         };
         let mut profile = Self::calm(seed, mode);
@@ -253,7 +255,14 @@ impl Profile {
         let faults = &self.faults;
         let rates =
             [faults.reset, faults.vanish, faults.stuck, faults.garbage, faults.stall, faults.crash, faults.drain];
-        let services = [faults.service_loss, faults.link_fail, faults.link_cut, faults.link_forget, faults.link_rollback, faults.store_fail];
+        let services = [
+            faults.service_loss,
+            faults.link_fail,
+            faults.link_cut,
+            faults.link_forget,
+            faults.link_rollback,
+            faults.store_fail,
+        ];
         rates.iter().chain(&services).all(|rate| *rate == 0.0) && faults.lane_batches == 256 && !self.is_tight()
     }
 

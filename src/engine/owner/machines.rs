@@ -71,7 +71,9 @@ impl Room {
     /// Who is there on another machine changed.
     pub fn handle_presence(&mut self, life: u64, version: u64, changes: &[UserCounts], now: Now) {
         let grace_ms = self.stream.settings.presence_grace_ms;
-        let (Numbering::Link(linked), Some(presence)) = (&mut self.numbering, &mut self.stream.presence) else { return };
+        let (Numbering::Link(linked), Some(presence)) = (&mut self.numbering, &mut self.stream.presence) else {
+            return;
+        };
         if presence.contribute(life, (version, changes), grace_ms, now.mono_ms()) && self.opening.is_none() {
             linked.reread_soon(now);
         }

@@ -87,7 +87,10 @@ impl World {
                 let (index, number) = (open[at], open[at] - first);
                 let (node, room) = (number / self.rooms.len(), number % self.rooms.len());
                 let finding = self.clients[index].findings[room].clone().filter(Finding::is_whole);
-                if finding.as_ref().is_some_and(|finding| step < AUDIT_STEPS / 2 && !self.is_settled(node, room, finding)) {
+                if finding
+                    .as_ref()
+                    .is_some_and(|finding| step < AUDIT_STEPS / 2 && !self.is_settled(node, room, finding))
+                {
                     self.clients[index].findings[room] = None;
                 } else if let Some(finding) = finding {
                     self.compare(node, room, &finding);

@@ -73,6 +73,8 @@ impl World {
                 .collect();
             let lost = self.link.fail_over(alive);
             self.note_lost(&lost);
+            let done = self.link.number_again();
+            self.link_done(done);
             self.cut_all();
         }
         let is_rife = self.is_linked() && self.link.holds_records();
@@ -108,9 +110,7 @@ impl World {
 
     /// The lease of a life that has ended runs out: the other nodes hear of it.
     pub(super) fn end_lease(&mut self, node: usize, life: u32) {
-        if self.link.is_present(node, life)
-            && self.cage.as_mut().is_some_and(|cage| cage.sings(Canary::EndlessLease))
-        {
+        if self.link.is_present(node, life) && self.cage.as_mut().is_some_and(|cage| cage.sings(Canary::EndlessLease)) {
             return;
         }
         let done = self.link.end_lease(node, life);
