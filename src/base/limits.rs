@@ -306,7 +306,7 @@ pub const PRESENCE_CHANGES_MAX: usize = 1_024;
 pub const PRESENCE_SPREAD_MS: u64 = 5_000;
 
 /// Lives of machines that have ended and are remembered, so that a late message does not bring one back.
-pub const ENDED_LIVES_MAX: usize = 1_024;
+pub const ENDED_LIVES_MAX: usize = 64;
 
 /// A read or an open of the link or the store that has no answer after this is asked again.
 pub const ASK_AGAIN_MS: u64 = 2_000;

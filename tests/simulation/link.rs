@@ -445,8 +445,8 @@ impl Link {
         lost
     }
 
-    /// Numbers again once every core has compared its rooms.
-    fn number_again(&mut self) -> Done {
+    /// Numbers again if every core has compared its rooms.
+    pub fn number_again(&mut self) -> Done {
         let mut done = Done::default();
         if !self.unverified.is_empty() {
             return done;

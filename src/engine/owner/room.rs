@@ -284,15 +284,22 @@ impl Room {
         is_alone.then(|| LastHead { head: self.stream.head(), last_at: self.stream.last_at })
     }
 
-    /// Whether the link or the store owes it something that somebody waits for, or has not kept yet.
+    /// Whether the link or the store owes it something that somebody waits for, or has not kept yet, or is still to be told
+    /// something.
     pub fn waits(&self) -> bool {
         let is_opening = self.opening.as_ref().is_some_and(|opening| !opening.is_empty());
         let is_uncommitted = matches!(&self.keeping, Keeping::Store(stored) if !stored.is_empty());
-        is_opening || is_uncommitted || self.waits_for_page()
+        is_opening || is_uncommitted || self.waits_for_page() || self.is_untold()
     }
 
     fn waits_for_page(&self) -> bool {
         self.pages.as_ref().is_some_and(|pages| !pages.is_empty())
+    }
+
+    /// Whether other machines have not been told yet who is here.
+    fn is_untold(&self) -> bool {
+        matches!(self.numbering, Numbering::Link(_))
+            && self.stream.presence.as_ref().is_some_and(|presence| !presence.may_go())
     }
 
     /// Whether nothing would be lost by forgetting the room.

@@ -73,6 +73,8 @@ impl World {
                 .collect();
             let lost = self.link.fail_over(alive);
             self.note_lost(&lost);
+            let done = self.link.number_again();
+            self.link_done(done);
             self.cut_all();
         }
         let is_rife = self.is_linked() && self.link.holds_records();
