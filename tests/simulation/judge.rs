@@ -341,6 +341,7 @@ impl Judge {
                 self.contents[content].positions.push((to, seq));
             }
             self.ledger.insert((room, to, seq), entry);
+            self.rows.insert((room, to, seq), self.now_us);
         }
     }
 

@@ -171,6 +171,7 @@ impl Room {
             true => linked.handle_read(&mut self.stream, stretch, effects),
             false => linked.open(&mut self.stream, stretch, effects),
         }
+        self.keep_parked(effects);
     }
 
     /// The store tells what it holds of the room, which was open before or not.
@@ -203,6 +204,7 @@ impl Room {
             None => linked.handle_publication(&mut self.stream, (epoch, record), may_wait, effects),
             Some(_) => linked.handle_early(epoch, record, may_wait, effects.now),
         }
+        self.keep_parked(effects);
     }
 
     /// The store has committed everything of the room that it was given up to this publication.
