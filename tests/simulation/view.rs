@@ -344,10 +344,14 @@ pub fn check_history(scene: Scene<'_>, page: &History, ask: &HistoryAsk, judge: 
     // A page is bounded in bytes too, but always gets its reader further.
     let next = if ask.after.is_some() { first..=last } else { first.saturating_sub(1)..=last.saturating_sub(1) };
     let long = count == held.min(limit) || (count > 0 && count < held && !fit_one_reply(scene, *epoch, next, judge));
-    // In a database a row may be missing whose publisher's node has ended: a page does not go past it.
+    // A row may be missing whose publisher's node has ended, or that is still to be written behind: a page does not go past
+    // it. One that expires while its page is on its way makes that shorter.
     let next = first + count;
-    let ends_at_hole = scene.profile.mode == Mode::LinkedKept && !judge.had_row(room, *epoch, next, ask.asked_us);
-    let long = long || (ask.after.is_some() && ends_at_hole);
+    let may_lack_rows = matches!(scene.profile.mode, Mode::Behind | Mode::LinkedKept);
+    let ends_at_hole = may_lack_rows && !judge.had_row(room, *epoch, next, ask.asked_us);
+    let is_cut =
+        scene.profile.mode != Mode::Memory && ask.after.is_some_and(|after| after + 1 < *first_seq) && count > 0;
+    let long = long || (ask.after.is_some() && (ends_at_hole || is_cut));
     let placed = messages.first().is_none_or(|message| message.seq == first);
     judge.check(long && placed && count <= limit && *first_seq >= 1 && *first_seq <= head_seq + 1, || {
         format!("{}: expected {} from {first}", what(), held.min(limit))

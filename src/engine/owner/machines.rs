@@ -16,9 +16,12 @@ impl Room {
         let Numbering::Link(linked) = &mut self.numbering else { return None };
         if self.opening.is_none() {
             linked.handle_read(&mut self.stream, answer, effects);
+            self.keep_parked(effects);
             return None;
         }
-        self.opening.take_if(|_| linked.open(&mut self.stream, answer, effects))
+        let opened = self.opening.take_if(|_| linked.open(&mut self.stream, answer, effects));
+        self.keep_parked(effects);
+        opened
     }
 
     /// The link tells where the room stands.
@@ -26,6 +29,7 @@ impl Room {
         let Numbering::Link(linked) = &mut self.numbering else { return };
         if self.opening.is_none() {
             linked.handle_position(&mut self.stream, token, head, effects);
+            self.keep_parked(effects);
         }
     }
 
@@ -41,6 +45,7 @@ impl Room {
             None => linked.handle_publication(&mut self.stream, (epoch, record), may_wait, effects),
             Some(_) => linked.handle_early(epoch, record, may_wait),
         }
+        self.keep_parked(effects);
     }
 
     /// The connection to the link was lost for a while: whatever was asked, and whatever came, may be lost. Whether the room

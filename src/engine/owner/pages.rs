@@ -307,10 +307,13 @@ impl Room {
             Err(retry_after_ms) => return self.refuse_page(purpose, Refusal::unreadable(retry_after_ms), effects),
         };
         if let (Some(pages), Some(first_seq)) = (&mut self.pages, &mut page.first_seq) {
-            // What has expired meanwhile does not come back.
-            *first_seq = pages.floor(request.epoch).max(*first_seq);
             pages.set_floor(request.epoch, *first_seq);
-            page.records.retain(|record| record.seq >= *first_seq);
+            // What was taken for gone was not asked for.
+            if let Purpose::History(part) = &purpose
+                && request.after > part.range.after
+            {
+                *first_seq = (*first_seq).max(request.after.map_or(1, |after| after + 1));
+            }
         }
         if let Some(conn) = purpose.conn() {
             self.release_from_page(conn);

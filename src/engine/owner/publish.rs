@@ -12,7 +12,7 @@ use super::rooms::RoomId;
 use super::stored::{Stored, Uncommitted};
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Position, Seq, UserName};
-use crate::base::limits::{ASK_AGAIN_MS, PENDING_PER_ROOM_MAX};
+use crate::base::limits::{PENDING_PER_ROOM_MAX, UNAVAILABLE_RETRY_MS};
 use crate::engine::link_port::{LinkFailure, LinkRequest};
 use crate::engine::record::Record;
 use crate::wire::encode::encode_ephemeral;
@@ -109,7 +109,7 @@ impl Room {
         };
         if !linked.note_numbered(stream, (position, is_duplicate), known, effects) {
             // Members may have seen another publication with this number.
-            asker.refuse(&stream.name, Refusal::unavailable(ASK_AGAIN_MS), effects);
+            asker.refuse(&stream.name, Refusal::unavailable(UNAVAILABLE_RETRY_MS), effects);
             return linked.handle_answered(asker.conn(), None, head);
         }
         let (Keeping::Store(stored), Some(mut record)) = (&mut self.keeping, kept) else {
@@ -117,18 +117,12 @@ impl Room {
             return linked.handle_answered(asker.conn(), Some(position), head);
         };
         if is_duplicate {
-            // The row is the first one's, which may have ended before it was kept.
-            let first = stream.history.get(position.seq).filter(|_| position.epoch == head.epoch);
-            let Some(first) = first else {
-                let is_to_come = position.epoch != head.epoch || position.seq > head.seq;
-                if is_to_come && stored.delays_answers() {
-                    asker.refuse(&stream.name, Refusal::unavailable(ASK_AGAIN_MS), effects);
-                } else {
-                    asker.published(&stream.name, position, true, effects);
-                }
-                return linked.handle_answered(asker.conn(), Some(position), head);
-            };
-            record = record_of(first);
+            if !stored.delays_answers() {
+                asker.published(&stream.name, position, true, effects);
+                linked.handle_answered(asker.conn(), Some(position), head);
+            }
+            let waiter = stored.delays_answers().then_some(asker);
+            return self.keep_first(position, waiter, effects);
         }
         record.seq = position.seq;
         let mut waiters = SmallVec::new();
@@ -140,6 +134,44 @@ impl Room {
         }
         let (epoch, except, arrival) = (position.epoch, None, Arrival::now(now));
         stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: true }, effects);
+    }
+}
+
+impl Room {
+    /// Gives the store the row of a publish whose key was known: the first one's, which may have ended before it was kept.
+    /// `waiter` is answered after that, or at once where the first is not held any more.
+    fn keep_first(&mut self, position: Position, waiter: Option<Asker>, effects: &mut OwnerEffects<'_>) {
+        let (Numbering::Link(linked), Keeping::Store(stored)) = (&mut self.numbering, &mut self.keeping) else {
+            return;
+        };
+        let (stream, head) = (&self.stream, self.stream.head());
+        if stored.join(position, waiter) {
+            return;
+        }
+        let is_own = position.epoch == head.epoch;
+        if is_own && let Some(first) = stream.history.get(position.seq) {
+            let waiters = waiter.map(|asker| (asker, true)).into_iter().collect();
+            let (record, except, arrival) = (record_of(first), None, Arrival::now(effects.now));
+            let uncommitted = Uncommitted { epoch: position.epoch, record, except, arrival, waiters, is_shown: true };
+            return stored.append(stream, uncommitted, effects);
+        }
+        let Some(asker) = waiter else { return };
+        if is_own && position.seq > head.seq {
+            return stored.park(position, asker);
+        }
+        match is_own {
+            true => asker.published(&stream.name, position, true, effects),
+            false => asker.refuse(&stream.name, Refusal::unavailable(UNAVAILABLE_RETRY_MS), effects),
+        }
+        linked.handle_answered(asker.conn(), Some(position), head);
+    }
+
+    /// Goes on with the publishes whose first one has come by now, or has been lost with its numbering.
+    pub(super) fn keep_parked(&mut self, effects: &mut OwnerEffects<'_>) {
+        let Keeping::Store(stored) = &mut self.keeping else { return };
+        for (position, asker) in stored.take_parked(self.stream.head()) {
+            self.keep_first(position, Some(asker), effects);
+        }
     }
 }
 
@@ -225,7 +257,8 @@ fn publish_on_commit(
         return asker.refuse(&stream.name, refusal, effects);
     }
     if let Some(first) = known {
-        return stored.join(first, asker);
+        stored.join(Position { epoch: stream.epoch, seq: first }, Some(asker));
+        return;
     }
     let record = post.into_record(stored.next_seq(head), stream.at(effects.now));
     stream.remember_key(&record, effects);

@@ -65,6 +65,8 @@ pub(super) struct Stored {
     is_numbered_here: bool,
     /// In the order in which the store was given them.
     uncommitted: VecDeque<Uncommitted>,
+    /// Publishers of keys that were known, whose first publication has not come from the link.
+    parked: Vec<(Position, Asker)>,
     /// Waiters beside the first of each publication.
     joined: usize,
     bytes: usize,
@@ -78,7 +80,16 @@ pub(super) type Answered = SmallVec<[(Option<ConnId>, Option<Position>); 2]>;
 
 impl Stored {
     pub fn new(mode: KeepingMode, is_numbered_here: bool) -> Self {
-        Self { mode, is_numbered_here, uncommitted: VecDeque::new(), joined: 0, bytes: 0, doubt: None, attempt: 0 }
+        Self {
+            mode,
+            is_numbered_here,
+            uncommitted: VecDeque::new(),
+            parked: Vec::new(),
+            joined: 0,
+            bytes: 0,
+            doubt: None,
+            attempt: 0,
+        }
     }
 
     /// The first attempt of a room: no other room of the core, and no earlier one of the same name, has had it.
@@ -91,9 +102,9 @@ impl Stored {
         self.mode == KeepingMode::Commit
     }
 
-    /// Whether every publication is committed.
+    /// Whether every publication is committed, and nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.uncommitted.is_empty()
+        self.uncommitted.is_empty() && self.parked.is_empty()
     }
 
     /// Bytes for the budget.
@@ -144,13 +155,36 @@ impl Stored {
         self.uncommitted.push_back(uncommitted);
     }
 
-    /// Lets a publisher wait for the outcome of an earlier publish with the same key, which was numbered `seq`.
-    pub fn join(&mut self, seq: Seq, asker: Asker) {
-        if let Some(first) = self.uncommitted.iter_mut().find(|uncommitted| uncommitted.record.seq == seq) {
+    /// Lets a publisher wait for the outcome of an earlier publish with the same key, if that waits here.
+    pub fn join(&mut self, first: Position, waiter: Option<Asker>) -> bool {
+        let is_first =
+            |uncommitted: &&mut Uncommitted| (uncommitted.epoch, uncommitted.record.seq) == (first.epoch, first.seq);
+        let Some(first) = self.uncommitted.iter_mut().find(is_first) else { return false };
+        if let Some(asker) = waiter {
+            if !first.waiters.is_empty() {
+                self.bytes += WAITING_BYTES;
+                self.joined += 1;
+            }
             first.waiters.push((asker, true));
-            self.bytes += WAITING_BYTES;
-            self.joined += 1;
         }
+        true
+    }
+
+    /// Lets a publisher wait until the publish that was first with its key has come from the link. The link's count of
+    /// publishes bounds and charges these.
+    pub fn park(&mut self, first: Position, asker: Asker) {
+        self.parked.push((first, asker));
+    }
+
+    /// Those that need not wait any more in a room that stands at `head`.
+    pub fn take_parked(&mut self, head: Position) -> Vec<(Position, Asker)> {
+        if self.parked.is_empty() {
+            return Vec::new();
+        }
+        let waits = |first: &Position| first.epoch == head.epoch && first.seq > head.seq;
+        let (waiting, taken) = std::mem::take(&mut self.parked).into_iter().partition(|(first, _)| waits(first));
+        self.parked = waiting;
+        taken
     }
 
     /// Everything of the room that the store was given up to this one is on disk.

@@ -302,6 +302,7 @@ impl World {
         for (room, from, to, head) in done.renumbered {
             self.judge.numbering_lost = true;
             if let Some(room) = self.room_index(&room) {
+                (1..=head).for_each(|seq| self.judge.row(room, to, seq));
                 self.judge.renumbered(room, from, to, head);
             }
         }

@@ -498,11 +498,19 @@ fn under_the_link_a_duplicate_keeps_the_row_of_the_first() {
         StoreRequest::Append { record, .. } => record,
         other => panic!("an append: {other:?}"),
     });
-    assert_eq!(kept.collect::<Vec<_>>(), [first]);
+    assert_eq!(kept.collect::<Vec<_>>(), [first.clone()]);
     world.discard();
     world.row(0, 1);
     assert_eq!(world.own(), ["1 published 1 again"]);
     world.publish_key(1, "k");
     world.link_event(LinkEvent::Published { token: 1, result: duplicate(2) });
-    assert_eq!(world.own(), [format!("1 unavailable for {ASK_AGAIN_MS}")], "the first has not come yet");
+    assert!(world.own().is_empty() && !world.owner.is_settled(), "the first has not come yet");
+    world.link_event(LinkEvent::Publication { room: room(), epoch: LINK_EPOCH, record: Record { seq: 2, ..first } });
+    world.publish_key(1, "k");
+    world.link_event(LinkEvent::Published { token: 2, result: duplicate(2) });
+    assert_eq!(world.own(), ["message 2"]);
+    assert_eq!(world.asked(), ["append 2"], "once");
+    world.row(0, 2);
+    assert_eq!(world.own(), ["1 published 2 again", "1 published 2 again"]);
+    assert!(world.owner.is_settled());
 }
