@@ -195,6 +195,17 @@ impl Profile {
             faults,
         }
         .with_names()
+        .with_stuck_readers()
+    }
+
+    /// Where publishers wait for a store, readers seldom fall behind by themselves: in some of those runs many are stuck.
+    fn with_stuck_readers(mut self) -> Self {
+        let is_kept = self.settings.keeping != KeepingMode::None;
+        if is_kept && self.faults.lane_batches < 256 && Rng::salted(self.seed, "stuck", 0).chance(0.3) {
+            self.faults.stuck = 0.1;
+            self.settings.outbox_bytes = 2_000;
+        }
+        self
     }
 
     /// In every other run rooms with more than a few members are told totals.
