@@ -201,8 +201,8 @@ impl Profile {
     /// Where publishers wait for a store, readers seldom fall behind by themselves: in some of those runs many are stuck.
     fn with_stuck_readers(mut self) -> Self {
         let is_kept = self.settings.keeping != KeepingMode::None;
-        if is_kept && self.faults.lane_batches < 256 && Rng::salted(self.seed, "stuck", 0).chance(0.3) {
-            self.faults.stuck = 0.1;
+        if is_kept && self.faults.lane_batches < 256 && Rng::salted(self.seed, "stuck", 0).chance(0.5) {
+            self.faults.stuck = 0.3;
             self.settings.outbox_bytes = 2_000;
         }
         self
