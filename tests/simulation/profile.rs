@@ -198,6 +198,7 @@ impl Profile {
         }
         .with_names()
         .with_rollbacks()
+        .with_stuck_readers()
     }
 
     /// In some runs that are not calm the link fails over and loses records.
@@ -205,6 +206,16 @@ impl Profile {
         let mut rng = Rng::salted(self.seed, "rollback", 0);
         if self.mode == Mode::Linked && !self.is_calm() {
             self.faults.link_rollback = rate(&mut rng, 0.05);
+        }
+        self
+    }
+
+    /// Without a link alone readers seldom fall behind by themselves: in some of those runs many are stuck.
+    fn with_stuck_readers(mut self) -> Self {
+        let is_rare = self.mode != Mode::Linked;
+        if is_rare && self.faults.lane_batches < 256 && Rng::salted(self.seed, "stuck", 0).chance(0.5) {
+            self.faults.stuck = 0.3;
+            self.settings.outbox_bytes = 2_000;
         }
         self
     }
