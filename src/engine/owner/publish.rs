@@ -12,7 +12,7 @@ use super::rooms::RoomId;
 use super::stored::{Stored, Uncommitted};
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Position, Seq, UserName};
-use crate::base::limits::{PENDING_PER_ROOM_MAX, UNAVAILABLE_RETRY_MS};
+use crate::base::limits::{ASK_AGAIN_MS, PENDING_PER_ROOM_MAX, UNAVAILABLE_RETRY_MS};
 use crate::engine::link_port::{LinkFailure, LinkRequest};
 use crate::engine::record::Record;
 use crate::wire::encode::encode_ephemeral;
@@ -109,7 +109,7 @@ impl Room {
         };
         if !linked.note_numbered(stream, (position, is_duplicate), known, effects) {
             // Members may have seen another publication with this number.
-            asker.refuse(&stream.name, Refusal::unavailable(UNAVAILABLE_RETRY_MS), effects);
+            asker.refuse(&stream.name, Refusal::unavailable(ASK_AGAIN_MS), effects);
             return linked.handle_answered(asker.conn(), None, head);
         }
         let (Keeping::Store(stored), Some(mut record)) = (&mut self.keeping, kept) else {
