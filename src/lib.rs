@@ -68,7 +68,7 @@
 //! | `Content` | `wire/publication.rs` | a borrowed view, which each form writes as a message |
 //! | `Publication` | `wire/publication.rs` | finished frames in each form, kept in history and shared by reference |
 //! | `Delivery` | `engine/hop.rs` | the publication and its compressed frames: the hop to a home, and its entry in the audience until the messages of the turn are queued |
-//! | `Outgoing` | `engine/outbox.rs` | the bytes of one form with their seq, to be queued |
+//! | `Outgoing` | `engine/outbox/outgoing.rs` | the bytes of one form with their seq, to be queued |
 //! | `Frame` | `engine/outbox/items.rs` | the same bytes, counted by reference and queued in outboxes |
 //! | `Send` | `engine/output.rs` | the gathered frames of one connection: one write |
 //!
