@@ -1,7 +1,7 @@
 //! Owns the lanes between the cores and one service (the link or the store): for each core a bounded channel of requests
 //! and one of events, and a wake-up for either side. Neither side ever waits for the other.
 //!
-//! # Requests
+//! # CoreRequests
 //!
 //! A core sends the requests of one turn as one batch. What the channel does not take stays with the core, in order, and
 //! the service wakes the core when it has taken a batch. A channel holds [`SERVICE_BATCHES_MAX`] batches and
@@ -50,14 +50,14 @@ use crate::base::ids::CoreId;
 use crate::base::limits::{SERVICE_BATCH_BYTES_MAX, SERVICE_BATCHES_MAX, SERVICE_BYTES_MAX};
 
 #[derive(Debug)]
-struct Batch<T> {
+struct ServiceBatch<T> {
     items: Vec<T>,
     bytes: usize,
 }
 
 /// What both ends of one core's lanes see.
 #[derive(Debug, Default)]
-struct Shared {
+struct LaneState {
     /// Bytes of the requests in the channel.
     request_bytes: AtomicUsize,
     /// Bytes of the events that the core has not taken, in the channel or kept by the service's end.
@@ -82,7 +82,7 @@ pub fn service_lanes<R: ServiceRequest, E: ServiceEvent>(
     for wake in wakes {
         let (send_requests, requests) = bounded(SERVICE_BATCHES_MAX);
         let (send_events, events) = bounded(SERVICE_BATCHES_MAX);
-        let shared: Arc<CachePadded<Shared>> = Arc::default();
+        let shared: Arc<CachePadded<LaneState>> = Arc::default();
         cores.push(CoreEnd {
             requests: send_requests,
             events,
@@ -92,7 +92,7 @@ pub fn service_lanes<R: ServiceRequest, E: ServiceEvent>(
             service: service.clone(),
         });
         let (kept, wake) = (VecDeque::new(), wake.clone());
-        lanes.push(Lane { requests, events: send_events, kept, shared, wake, has_ended: false });
+        lanes.push(ServiceLane { requests, events: send_events, kept, shared, wake, has_ended: false });
     }
     (ServiceEnd { lanes, next: 0, wake: service }, cores)
 }
@@ -100,19 +100,19 @@ pub fn service_lanes<R: ServiceRequest, E: ServiceEvent>(
 /// One core's end.
 #[derive(Debug)]
 pub struct CoreEnd<R, E> {
-    requests: Sender<Batch<R>>,
-    events: Receiver<Batch<E>>,
+    requests: Sender<ServiceBatch<R>>,
+    events: Receiver<ServiceBatch<E>>,
     /// The rest of a batch of events.
     begun: vec::IntoIter<E>,
     /// The channel has not taken all requests.
     has_left: bool,
-    shared: Arc<CachePadded<Shared>>,
+    shared: Arc<CachePadded<LaneState>>,
     service: Arc<ServiceWake>,
 }
 
 impl<R: ServiceRequest, E: ServiceEvent> CoreEnd<R, E> {
     /// Sends the requests of a turn, and wakes the service if it sleeps. Returns whether the channel took all of them: the
-    /// rest stays, in order, to be sent again before later ones. Requests to a service that has ended are dropped.
+    /// rest stays, in order, to be sent again before later ones. CoreRequests to a service that has ended are dropped.
     pub fn send(&mut self, requests: &mut Vec<R>) -> bool {
         if requests.is_empty() {
             return true;
@@ -157,7 +157,7 @@ impl<R: ServiceRequest, E: ServiceEvent> CoreEnd<R, E> {
         let items = std::mem::replace(requests, left);
         // Counted before the service can take it.
         self.shared.request_bytes.fetch_add(bytes, Ordering::Relaxed);
-        match self.requests.try_send(Batch { items, bytes }) {
+        match self.requests.try_send(ServiceBatch { items, bytes }) {
             Ok(()) => {
                 self.service.wake();
                 requests.is_empty()
@@ -228,18 +228,18 @@ impl<R, E> Drop for CoreEnd<R, E> {
 
 /// One core's lanes, at the service.
 #[derive(Debug)]
-struct Lane<R, E> {
-    requests: Receiver<Batch<R>>,
-    events: Sender<Batch<E>>,
+struct ServiceLane<R, E> {
+    requests: Receiver<ServiceBatch<R>>,
+    events: Sender<ServiceBatch<E>>,
     /// Events that the channel has not taken, in order.
-    kept: VecDeque<Batch<E>>,
-    shared: Arc<CachePadded<Shared>>,
+    kept: VecDeque<ServiceBatch<E>>,
+    shared: Arc<CachePadded<LaneState>>,
     wake: Arc<Wake>,
     /// The core has ended, and its last requests have been taken.
     has_ended: bool,
 }
 
-impl<R: ServiceRequest, E: ServiceEvent> Lane<R, E> {
+impl<R: ServiceRequest, E: ServiceEvent> ServiceLane<R, E> {
     fn take(&mut self) -> Option<Vec<R>> {
         // Before the look into the channel: what was sent before the end is found there.
         let has_core_ended = self.shared.has_core_ended.load(Ordering::Acquire);
@@ -292,7 +292,7 @@ impl<R: ServiceRequest, E: ServiceEvent> Lane<R, E> {
                 last.items.push(event);
                 last.bytes += bytes;
             }
-            None => self.kept.push_back(Batch { items: vec![event], bytes }),
+            None => self.kept.push_back(ServiceBatch { items: vec![event], bytes }),
         }
     }
 
@@ -336,9 +336,9 @@ impl<R: ServiceRequest, E: ServiceEvent> Lane<R, E> {
     }
 }
 
-/// Requests of one core, in order.
+/// CoreRequests of one core, in order.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Requests<R> {
+pub struct CoreRequests<R> {
     /// The core.
     pub core: CoreId,
     /// What it asks.
@@ -358,7 +358,7 @@ pub enum NoRequests {
 /// that were kept are offered again.
 #[derive(Debug)]
 pub struct ServiceEnd<R: ServiceRequest, E: ServiceEvent> {
-    lanes: Vec<Lane<R, E>>,
+    lanes: Vec<ServiceLane<R, E>>,
     /// The core that is looked at first, so that each gets its turn.
     next: usize,
     wake: Arc<ServiceWake>,
@@ -374,14 +374,14 @@ impl<R: ServiceRequest, E: ServiceEvent> ServiceEnd<R, E> {
     }
 
     /// Takes the next requests, if there are any.
-    pub fn try_recv(&mut self) -> Option<Requests<R>> {
-        self.lanes.iter_mut().for_each(Lane::offer);
+    pub fn try_recv(&mut self) -> Option<CoreRequests<R>> {
+        self.lanes.iter_mut().for_each(ServiceLane::offer);
         let cores = self.lanes.len();
         for step in 0..cores {
             let index = (self.next + step) % cores;
             if let Some(requests) = self.lanes[index].take() {
                 self.next = index + 1;
-                return Some(Requests { core: CoreId(index as u16), requests });
+                return Some(CoreRequests { core: CoreId(index as u16), requests });
             }
         }
         None
@@ -389,7 +389,7 @@ impl<R: ServiceRequest, E: ServiceEvent> ServiceEnd<R, E> {
 
     /// Waits for the next requests, by any executor. `None`: every core has ended. May be dropped and called again: nothing
     /// is lost.
-    pub async fn recv(&mut self) -> Option<Requests<R>> {
+    pub async fn recv(&mut self) -> Option<CoreRequests<R>> {
         poll_fn(|context| self.poll_recv(context.waker())).await
     }
 
@@ -397,7 +397,7 @@ impl<R: ServiceRequest, E: ServiceEvent> ServiceEnd<R, E> {
     ///
     /// # Errors
     /// The time is over, or every core has ended.
-    pub fn recv_blocking(&mut self, timeout: Duration) -> Result<Requests<R>, NoRequests> {
+    pub fn recv_blocking(&mut self, timeout: Duration) -> Result<CoreRequests<R>, NoRequests> {
         if let Some(requests) = self.try_recv() {
             return Ok(requests);
         }
@@ -417,7 +417,7 @@ impl<R: ServiceRequest, E: ServiceEvent> ServiceEnd<R, E> {
         }
     }
 
-    fn poll_recv(&mut self, waker: &Waker) -> Poll<Option<Requests<R>>> {
+    fn poll_recv(&mut self, waker: &Waker) -> Poll<Option<CoreRequests<R>>> {
         for looks_again in [false, true] {
             if let Some(requests) = self.try_recv() {
                 self.wake.get_up();

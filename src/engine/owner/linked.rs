@@ -57,7 +57,7 @@ impl Question {
 
 /// A question that is open.
 #[derive(Debug)]
-struct Asked {
+struct OpenQuestion {
     question: Question,
     token: u64,
     /// The highest position that the room knew of when it asked first.
@@ -68,7 +68,7 @@ struct Asked {
 
 /// The link was asked where the room stands.
 #[derive(Debug)]
-struct Compared {
+struct OpenComparison {
     token: u64,
     /// The highest position that the room knew of.
     known: Position,
@@ -92,7 +92,7 @@ impl Own {
 
 /// Whether a room has been compared with the link since the connection to it was made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verification {
+enum RoomVerification {
     NotWanted,
     Waits,
     Done,
@@ -114,9 +114,9 @@ pub(super) struct Linked {
     known: Seq,
     /// The newest number of the room's epoch that a publish of this machine was given.
     acknowledged: Seq,
-    asked: Option<Asked>,
-    comparing: Option<Compared>,
-    verification: Verification,
+    asked: Option<OpenQuestion>,
+    comparing: Option<OpenComparison>,
+    verification: RoomVerification,
     /// When the head is compared if there is no news until then, monotonic milliseconds.
     check_ms: u64,
     /// Time between two checks: each room's own, so that not all of them ask at once.
@@ -141,7 +141,7 @@ impl Linked {
             acknowledged: 0,
             asked: None,
             comparing: None,
-            verification: Verification::NotWanted,
+            verification: RoomVerification::NotWanted,
             check_ms: now.mono_ms() + POSITION_CHECK_MS,
             period_ms: POSITION_CHECK_MS,
             reread_ms: None,
@@ -155,7 +155,7 @@ impl Linked {
     /// Whether nothing is lost if the room goes: no publish waits, and the link is not known to have lost what only this
     /// room may know of.
     pub fn is_empty(&self) -> bool {
-        self.publishing == 0 && self.verification != Verification::Waits && !self.is_in_doubt()
+        self.publishing == 0 && self.verification != RoomVerification::Waits && !self.is_in_doubt()
     }
 
     /// Whether the link is known to have lost records, and has not given the room a new epoch yet.
@@ -171,7 +171,7 @@ impl Linked {
     /// When something is to be done, monotonic milliseconds.
     pub fn due_ms(&self) -> u64 {
         let question = self.asked.as_ref().map_or(self.check_ms, |asked| asked.since_ms + ASK_AGAIN_MS);
-        let unverified = self.comparing.as_ref().filter(|_| self.verification == Verification::Waits);
+        let unverified = self.comparing.as_ref().filter(|_| self.verification == RoomVerification::Waits);
         let compared = unverified.map(|compared| compared.since_ms + ASK_AGAIN_MS);
         let reread = self.reread_ms.filter(|_| self.asked.is_none());
         compared.into_iter().chain(reread).chain(self.retell_ms).fold(question, u64::min)
@@ -219,16 +219,16 @@ impl Linked {
 
     /// The room has been compared with the link since it was restored; told once.
     pub fn take_verified(&mut self) -> bool {
-        let is_done = self.verification == Verification::Done;
+        let is_done = self.verification == RoomVerification::Done;
         if is_done {
-            self.verification = Verification::NotWanted;
+            self.verification = RoomVerification::NotWanted;
         }
         is_done
     }
 
     fn note_verified(&mut self) {
-        if self.verification == Verification::Waits {
-            self.verification = Verification::Done;
+        if self.verification == RoomVerification::Waits {
+            self.verification = RoomVerification::Done;
         }
     }
 }
@@ -256,12 +256,13 @@ impl Linked {
         let token = effects.random.next_u64();
         self.period_ms = POSITION_CHECK_MS - POSITION_JITTER_MS + token % (2 * POSITION_JITTER_MS);
         self.check_later(effects.now);
-        self.asked = Some(Asked { question, token, known: self.known_of(stream), since_ms: effects.now.mono_ms() });
+        self.asked =
+            Some(OpenQuestion { question, token, known: self.known_of(stream), since_ms: effects.now.mono_ms() });
     }
 
     /// Hands the open question to the link.
     fn send(&self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
-        let Some(Asked { question, token, .. }) = self.asked else { return };
+        let Some(OpenQuestion { question, token, .. }) = self.asked else { return };
         let (room, count) = (stream.name.clone(), stream.settings.history_size);
         effects.link.push(match question {
             Question::Open => LinkRequest::Open { token, room, count },
@@ -294,7 +295,7 @@ impl Linked {
         if !is_open {
             return self.ask_to_open(stream, effects);
         }
-        self.verification = Verification::Waits;
+        self.verification = RoomVerification::Waits;
         if stream.presence.is_some() {
             self.retell_ms = Some(effects.now.mono_ms() + effects.random.below(PRESENCE_SPREAD_MS));
         }
@@ -303,7 +304,7 @@ impl Linked {
     /// The link is asked where the room stands.
     pub fn note_compared(&mut self, token: u64, stream: &Stream, now: Now) {
         self.check_later(now);
-        self.comparing = Some(Compared { token, known: self.known_of(stream), since_ms: now.mono_ms() });
+        self.comparing = Some(OpenComparison { token, known: self.known_of(stream), since_ms: now.mono_ms() });
     }
 
     /// Does what is due. Whether the room is to be compared with the link's head.
@@ -368,7 +369,7 @@ impl Linked {
     fn hear_answer(
         &mut self,
         stream: &mut Stream,
-        Asked { question, known, .. }: &Asked,
+        OpenQuestion { question, known, .. }: &OpenQuestion,
         answer: &LinkAnswer,
         effects: &mut OwnerEffects<'_>,
     ) {

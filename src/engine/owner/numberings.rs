@@ -24,13 +24,13 @@ impl LastHead {
 }
 
 /// When a numbering expires (monotonic milliseconds), and a unique number.
-type End = (u64, u64);
+type EndPosition = (u64, u64);
 
 /// The numberings of one core's idle rooms.
 #[derive(Debug)]
 pub(super) struct Numberings {
-    by_room: HashMap<RoomName, (LastHead, End), NameHashing>,
-    by_end: BTreeMap<End, RoomName>,
+    by_room: HashMap<RoomName, (LastHead, EndPosition), NameHashing>,
+    by_end: BTreeMap<EndPosition, RoomName>,
     next_number: u64,
     bytes: usize,
 }

@@ -27,13 +27,13 @@ pub(super) struct Pages {
     next_token: u64,
     /// The lowest number that the keeper held when it last said so, and of which numbering.
     floor: Option<Position>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingPage>,
     bytes: usize,
 }
 
 /// A page that is asked and not answered.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingPage {
     request: PageRequest,
     purpose: Purpose,
     /// Monotonic milliseconds.
@@ -45,7 +45,7 @@ struct Waiting {
 /// What a page is for.
 #[derive(Debug)]
 enum Purpose {
-    History(Part),
+    History(HistoryPart),
     /// `older` is what the join has missed, as far as it has been read.
     Join {
         join: Join,
@@ -55,7 +55,7 @@ enum Purpose {
 
 /// A page of history as far as memory had it.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct HistoryPart {
     pub asker: Asker,
     pub range: HistoryRange,
     pub limit: PageLimit,
@@ -66,7 +66,7 @@ pub(super) struct Part {
     pub messages: Vec<Arc<Publication>>,
 }
 
-impl Part {
+impl HistoryPart {
     /// The number below which the rest is.
     fn end(&self) -> Seq {
         self.range.before.map_or(self.first_seq, |before| before.min(self.first_seq))
@@ -95,12 +95,12 @@ impl Purpose {
     }
 
     fn bytes(&self) -> usize {
-        let (Purpose::History(Part { messages, .. }) | Purpose::Join { older: messages, .. }) = self;
+        let (Purpose::History(HistoryPart { messages, .. }) | Purpose::Join { older: messages, .. }) = self;
         messages.iter().map(|publication| publication.bytes() + HISTORY_ENTRY_BYTES).sum::<usize>() + WAITING_BYTES
     }
 }
 
-impl Waiting {
+impl WaitingPage {
     fn due_ms(&self) -> u64 {
         (self.asked_ms + ASK_AGAIN_MS).min(self.since_ms + PAGE_TIMEOUT_MS)
     }
@@ -128,7 +128,7 @@ impl Pages {
 
     /// When a page must be asked again or given up, monotonic milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
-        self.waiting.iter().map(Waiting::due_ms).min()
+        self.waiting.iter().map(WaitingPage::due_ms).min()
     }
 
     /// The keeper has told the lowest number that it holds.
@@ -159,10 +159,10 @@ impl Pages {
     fn add(&mut self, request: PageRequest, purpose: Purpose, now: Now) {
         let now_ms = now.mono_ms();
         self.bytes += purpose.bytes();
-        self.waiting.push(Waiting { request, purpose, since_ms: now_ms, asked_ms: now_ms });
+        self.waiting.push(WaitingPage { request, purpose, since_ms: now_ms, asked_ms: now_ms });
     }
 
-    fn take(&mut self, token: u64) -> Option<Waiting> {
+    fn take(&mut self, token: u64) -> Option<WaitingPage> {
         let at = self.waiting.iter().position(|waiting| waiting.request.token == token)?;
         let waiting = self.waiting.remove(at);
         self.bytes -= waiting.purpose.bytes();
@@ -170,8 +170,8 @@ impl Pages {
     }
 
     /// The page that has waited longest, if that is too long.
-    fn take_late(&mut self, now: Now) -> Option<Waiting> {
-        let is_late = |waiting: &&Waiting| waiting.since_ms + PAGE_TIMEOUT_MS <= now.mono_ms();
+    fn take_late(&mut self, now: Now) -> Option<WaitingPage> {
+        let is_late = |waiting: &&WaitingPage| waiting.since_ms + PAGE_TIMEOUT_MS <= now.mono_ms();
         let token = self.waiting.iter().find(is_late)?.request.token;
         self.take(token)
     }
@@ -179,7 +179,7 @@ impl Pages {
 
 impl Room {
     /// Answers a page of history, or lets it wait for what memory does not hold. `may_wait`: the core has memory for it.
-    pub(super) fn finish_history(&mut self, part: Part, may_wait: bool, effects: &mut OwnerEffects<'_>) {
+    pub(super) fn finish_history(&mut self, part: HistoryPart, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         let floor = self.pages.as_ref().map(|pages| pages.floor(part.head.epoch));
         let Some(floor) = floor.filter(|floor| !part.is_whole(*floor)) else {
             let first_seq = floor.map_or(part.first_seq, |floor| floor.min(part.first_seq));
@@ -298,7 +298,7 @@ impl Room {
         may_wait: bool,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let Some(Waiting { request, purpose, .. }) = self.pages.as_mut().and_then(|pages| pages.take(token)) else {
+        let Some(WaitingPage { request, purpose, .. }) = self.pages.as_mut().and_then(|pages| pages.take(token)) else {
             return;
         };
         let read = result.as_ref().map_or(0, |page| page.records.len());
@@ -341,7 +341,7 @@ impl Room {
         page
     }
 
-    fn answer_with_page(&mut self, part: Part, page: RecordPage, effects: &mut OwnerEffects<'_>) {
+    fn answer_with_page(&mut self, part: HistoryPart, page: RecordPage, effects: &mut OwnerEffects<'_>) {
         if let Err(refusal) = self.may_read(part.asker, effects) {
             return part.asker.refuse(&self.stream.name, refusal, effects);
         }

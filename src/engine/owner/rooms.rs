@@ -16,7 +16,7 @@ pub(super) struct RoomId {
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct RoomSlot {
     /// Of the room at this place, or of the last one.
     generation: u32,
     room: Option<Box<Room>>,
@@ -26,7 +26,7 @@ struct Place {
 #[derive(Debug)]
 pub(super) struct Rooms {
     ids: HashMap<RoomName, RoomId, NameHashing>,
-    places: Vec<Place>,
+    places: Vec<RoomSlot>,
     free: Vec<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Rooms {
     /// Adds a room whose name is not in the table.
     pub fn insert(&mut self, room: Room) -> RoomId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
+            self.places.push(RoomSlot::default());
             u32::try_from(self.places.len() - 1).expect("memory ends long before 2^32 rooms")
         });
         let place = &mut self.places[index as usize];

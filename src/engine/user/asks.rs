@@ -9,7 +9,7 @@ use crate::engine::budget::Budget;
 use crate::engine::tokens::{TokenPart, Tokens};
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct WaitingAsk<T> {
     asked: T,
     until_us: u64,
 }
@@ -18,7 +18,7 @@ struct Waiting<T> {
 #[derive(Debug)]
 pub(super) struct Asks<T> {
     /// Tokens ascend, so the first has waited longest.
-    by_token: BTreeMap<u64, Waiting<T>>,
+    by_token: BTreeMap<u64, WaitingAsk<T>>,
     tokens: Tokens,
 }
 
@@ -36,7 +36,7 @@ impl<T> Asks<T> {
     pub fn add(&mut self, asked: T, now_us: u64, budget: &mut Budget) -> u64 {
         let token = self.tokens.draw();
         budget.charge(WAITING_BYTES);
-        self.by_token.insert(token, Waiting { asked, until_us: now_us + ASK_TIMEOUT_MS * 1_000 });
+        self.by_token.insert(token, WaitingAsk { asked, until_us: now_us + ASK_TIMEOUT_MS * 1_000 });
         token
     }
 

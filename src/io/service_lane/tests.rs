@@ -75,7 +75,7 @@ fn heard(core: &mut CoreEnd<LinkRequest, LinkEvent>) -> Vec<String> {
     heard
 }
 
-fn numbers(received: Option<Requests<LinkRequest>>) -> Vec<u64> {
+fn numbers(received: Option<CoreRequests<LinkRequest>>) -> Vec<u64> {
     received.expect("something was sent").requests.iter().map(number).collect()
 }
 
@@ -259,10 +259,10 @@ fn work(mut end: CoreEnd<LinkRequest, LinkEvent>, wake: &Wake, rounds: u64) {
 /// What a service does on one thread: waits by `receive`, answers each request; sometimes slow.
 fn serve(
     mut service: ServiceEnd<LinkRequest, LinkEvent>,
-    receive: impl Fn(&mut ServiceEnd<LinkRequest, LinkEvent>) -> Option<Requests<LinkRequest>>,
+    receive: impl Fn(&mut ServiceEnd<LinkRequest, LinkEvent>) -> Option<CoreRequests<LinkRequest>>,
 ) -> u64 {
     let mut served = 0;
-    while let Some(Requests { core, requests }) = receive(&mut service) {
+    while let Some(CoreRequests { core, requests }) = receive(&mut service) {
         for request in &requests {
             served += 1;
             if served % 3_001 == 0 {

@@ -7,7 +7,7 @@ use crate::base::limits::{PAGE_MAX, ROOM_RATE_WINDOW_MS};
 use crate::base::time::Now;
 use crate::engine::owner::OwnerEffects;
 use crate::engine::owner::answer::Asker;
-use crate::engine::owner::pages::Part;
+use crate::engine::owner::pages::HistoryPart;
 use crate::wire::protocol::{Answer, Refusal, RoomSummary};
 
 /// Which messages a page of history holds: the oldest above `after`, or the newest below `before`, at most `limit`.
@@ -40,11 +40,12 @@ impl Room {
     }
 
     /// Answers with what memory has of a page.
-    pub(in crate::engine::owner) fn answer_from_memory(&mut self, part: Part, effects: &mut OwnerEffects<'_>) {
+    pub(in crate::engine::owner) fn answer_from_memory(&mut self, part: HistoryPart, effects: &mut OwnerEffects<'_>) {
         if let Err(refusal) = self.may_read(part.asker, effects) {
             return part.asker.refuse(&self.stream.name, refusal, effects);
         }
-        let Part { asker, head, first_seq, messages, .. } = self.part_in_memory(part.asker, part.range, effects.now);
+        let HistoryPart { asker, head, first_seq, messages, .. } =
+            self.part_in_memory(part.asker, part.range, effects.now);
         asker.answer(&self.stream.name, Answer::History { head, first_seq, messages }, effects);
     }
 
@@ -56,7 +57,7 @@ impl Room {
         if lacks_room_for_page(asker, effects) { Err(Refusal::OVERLOADED) } else { Ok(()) }
     }
 
-    fn part_in_memory(&mut self, asker: Asker, range: HistoryRange, now: Now) -> Part {
+    fn part_in_memory(&mut self, asker: Asker, range: HistoryRange, now: Now) -> HistoryPart {
         self.stream.expire(now);
         let (head, history) = (self.stream.head(), &self.stream.history);
         let limit = self.stream.page(range.limit.clamp(1, PAGE_MAX));
@@ -64,7 +65,7 @@ impl Room {
             Some(after) => history.page_after(after, range.before, limit),
             None => history.page_before(range.before, limit),
         };
-        Part { asker, range, limit, head, first_seq: history.first_seq(), messages }
+        HistoryPart { asker, range, limit, head, first_seq: history.first_seq(), messages }
     }
 
     /// Answers with a page of the users present.
