@@ -37,13 +37,13 @@ pub const fn count_of(token: u64) -> u64 {
 
 /// Gives out the tokens of one part of one core.
 #[derive(Debug)]
-pub struct Tokens {
+pub struct TokenSource {
     core: CoreId,
     part: TokenPart,
     count: u64,
 }
 
-impl Tokens {
+impl TokenSource {
     /// None given out yet.
     #[must_use]
     pub fn new(core: CoreId, part: TokenPart) -> Self {
@@ -69,7 +69,7 @@ mod tests {
         let mut all = BTreeSet::new();
         for core in [0, 1, u16::MAX] {
             for part in [TokenPart::Owner, TokenPart::User, TokenPart::Calls] {
-                let mut tokens = Tokens::new(CoreId(core), part);
+                let mut tokens = TokenSource::new(CoreId(core), part);
                 assert!((0..1_000).all(|_| all.insert(tokens.draw())), "{core} {part:?}");
                 tokens.count = COUNT_MASK;
                 let last = tokens.draw();

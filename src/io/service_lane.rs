@@ -1,7 +1,7 @@
 //! Owns the lanes between the cores and one service (the link or the store): for each core a bounded channel of requests
 //! and one of events, and a wake-up for either side. Neither side ever waits for the other.
 //!
-//! # CoreRequests
+//! # Requests
 //!
 //! A core sends the requests of one turn as one batch. What the channel does not take stays with the core, in order, and
 //! the service wakes the core when it has taken a batch. A channel holds [`SERVICE_BATCHES_MAX`] batches and
@@ -112,7 +112,7 @@ pub struct CoreEnd<R, E> {
 
 impl<R: ServiceRequest, E: ServiceEvent> CoreEnd<R, E> {
     /// Sends the requests of a turn, and wakes the service if it sleeps. Returns whether the channel took all of them: the
-    /// rest stays, in order, to be sent again before later ones. CoreRequests to a service that has ended are dropped.
+    /// rest stays, in order, to be sent again before later ones. Requests to a service that has ended are dropped.
     pub fn send(&mut self, requests: &mut Vec<R>) -> bool {
         if requests.is_empty() {
             return true;
@@ -336,7 +336,7 @@ impl<R: ServiceRequest, E: ServiceEvent> ServiceLane<R, E> {
     }
 }
 
-/// CoreRequests of one core, in order.
+/// Requests of one core, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CoreRequests<R> {
     /// The core.

@@ -8,7 +8,7 @@ use super::answer::Asker;
 use super::rooms::RoomId;
 use crate::base::ids::{CoreId, Position};
 use crate::engine::record::Record;
-use crate::engine::tokens::{TokenPart, Tokens};
+use crate::engine::tokens::{TokenPart, TokenSource};
 
 /// A publish given to the link.
 #[derive(Debug)]
@@ -25,12 +25,12 @@ pub(super) struct AwaitedPublish {
 #[derive(Debug)]
 pub(super) struct Awaited {
     by_token: HashMap<u64, AwaitedPublish, FixedState>,
-    tokens: Tokens,
+    tokens: TokenSource,
 }
 
 impl Awaited {
     pub fn new(core: CoreId) -> Self {
-        Self { by_token: HashMap::with_hasher(FixedState::default()), tokens: Tokens::new(core, TokenPart::Owner) }
+        Self { by_token: HashMap::with_hasher(FixedState::default()), tokens: TokenSource::new(core, TokenPart::Owner) }
     }
 
     /// Adds a publish; returns the token of its request.

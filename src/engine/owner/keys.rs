@@ -19,7 +19,7 @@ struct Remembered {
 ///
 /// A key is stored as `user NUL key`. User names have no control characters, so no two pairs have the same text.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(super) struct IdempotencyKeys {
     /// With the number of the entry in `order`.
     seqs: HashMap<Arc<str>, (Seq, u64), NameHashing>,
     /// One entry for each time a key was remembered, oldest first. May outlast a key that was forgotten.
@@ -31,7 +31,7 @@ pub(super) struct Keys {
     text: String,
 }
 
-impl Keys {
+impl IdempotencyKeys {
     /// No keys.
     pub fn new(hashing: NameHashing) -> Self {
         let seqs = HashMap::with_hasher(hashing);
@@ -102,7 +102,7 @@ impl Keys {
     }
 }
 
-/// The most that a new key adds to [`Keys::bytes`].
+/// The most that a new key adds to [`IdempotencyKeys::bytes`].
 pub(super) fn key_bytes(key: Option<&str>) -> usize {
     key.map_or(0, |key| NAME_BYTES_MAX + 1 + key.len() + KEY_ENTRY_BYTES)
 }
@@ -121,8 +121,8 @@ mod tests {
         UserName::new(name).expect("valid")
     }
 
-    fn keys() -> Keys {
-        Keys::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing())
+    fn keys() -> IdempotencyKeys {
+        IdempotencyKeys::new(Secrets::from(1).tables(CoreId(0), Part::Owner).hashing())
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod typing;
 use std::ops::Range;
 
 use self::reading::HistoryRange;
-use self::typing::Typing;
+use self::typing::Typists;
 use super::OwnerEffects;
 use super::answer::Asker;
 use super::asks::Origin;
@@ -91,7 +91,7 @@ pub(super) struct Room {
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
     /// `None`: nobody is typing.
-    typing: Option<Box<Typing>>,
+    typing: Option<Box<Typists>>,
     pub entered: Entered,
 }
 

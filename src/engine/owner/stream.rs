@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::OwnerEffects;
 use super::history::{History, PageLimit};
-use super::keys::Keys;
+use super::keys::IdempotencyKeys;
 use super::listeners::{Behind, Listeners};
 use super::numberings::LastHead;
 use super::presence::Presence;
@@ -51,7 +51,7 @@ pub(super) struct Stream {
     pub history: History,
     pub listeners: Listeners,
     /// `None` if no key is remembered.
-    pub keys: Option<Box<Keys>>,
+    pub keys: Option<Box<IdempotencyKeys>>,
     /// `None` if this room does not track presence.
     pub presence: Option<Presence>,
 }
@@ -277,7 +277,7 @@ impl Stream {
         expires_ms: u64,
         effects: &mut OwnerEffects<'_>,
     ) {
-        let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(effects.tables.hashing())));
+        let keys = self.keys.get_or_insert_with(|| Box::new(IdempotencyKeys::new(effects.tables.hashing())));
         keys.remember(user, key, seq, expires_ms);
     }
 

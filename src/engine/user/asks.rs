@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::base::ids::CoreId;
 use crate::base::limits::{ASK_TIMEOUT_MS, ASKS_WAITING_MAX, WAITING_BYTES};
 use crate::engine::budget::Budget;
-use crate::engine::tokens::{TokenPart, Tokens};
+use crate::engine::tokens::{TokenPart, TokenSource};
 
 #[derive(Debug)]
 struct WaitingAsk<T> {
@@ -19,12 +19,12 @@ struct WaitingAsk<T> {
 pub(super) struct Asks<T> {
     /// Tokens ascend, so the first has waited longest.
     by_token: BTreeMap<u64, WaitingAsk<T>>,
-    tokens: Tokens,
+    tokens: TokenSource,
 }
 
 impl<T> Asks<T> {
     pub fn new(core: CoreId) -> Self {
-        Self { by_token: BTreeMap::new(), tokens: Tokens::new(core, TokenPart::User) }
+        Self { by_token: BTreeMap::new(), tokens: TokenSource::new(core, TokenPart::User) }
     }
 
     /// Whether no more may wait.

@@ -242,8 +242,8 @@ fn limits_of(one: &One) -> Limits {
 #[test]
 fn every_rate_of_messages_takes_effect_at_once() {
     const HOUR: u64 = 3_600_000;
-    type Change = fn(Option<Rate>) -> (Limits, Option<Rate>);
-    let changes: [(&str, u64, Change); 4] = [
+    type LimitChange = fn(Option<Rate>) -> (Limits, Option<Rate>);
+    let changes: [(&str, u64, LimitChange); 4] = [
         ("message_rate", 2, |rate| (Limits { message_rate: rate, ..Limits::default() }, None)),
         ("command_rate", 2, |rate| (Limits { command_rate: rate, ..Limits::default() }, None)),
         ("message_rate_per_user", 1, |rate| (Limits { message_rate_per_user: rate, ..Limits::default() }, None)),

@@ -30,14 +30,14 @@ struct Typist {
 
 /// The users who are typing.
 #[derive(Debug, Default)]
-pub(super) struct Typing {
+pub(super) struct Typists {
     typists: BTreeMap<UserName, Typist>,
     /// The same users, by the time it ends.
     ends: BTreeSet<(u64, UserName)>,
     name_bytes: usize,
 }
 
-impl Typing {
+impl Typists {
     /// Bytes for the budget.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.typists.len() * TYPIST_BYTES + self.name_bytes
