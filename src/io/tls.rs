@@ -37,7 +37,7 @@ use super::sockets::Sockets;
 use crate::base::counters::CoreCounters;
 use crate::base::limits::{TLS_HANDSHAKES_BYTES_MAX, TLS_PARTIAL_BYTES_MAX, TLS_SEND_BYTES_MAX};
 use crate::engine::input::Input;
-use crate::wire::handshake::{Refusal, refusal_response};
+use crate::wire::handshake::{HttpRefusal, refusal_response};
 
 /// The sockets as TLS uses them. Implemented by [`Sockets`]; see its methods.
 pub trait Carrier {
@@ -350,7 +350,7 @@ impl Tls {
     fn refuse_plain(&mut self, slot: u32, tell: &mut impl FnMut(u32, Input<'_>) -> bool) {
         let TlsSlot::Live(conn) = &mut self.entries[slot as usize] else { return };
         let message = "this address accepts only TLS: use wss:// or https://";
-        let refusal = Refusal::new(400, "bad_request", message);
+        let refusal = HttpRefusal::new(400, "bad_request", message);
         conn.own.extend_from_slice(&refusal_response(&refusal, clock::now().unix_ms));
         self.fail(slot, &Broken::Tls(rustls::InvalidMessage::InvalidContentType.into()), tell);
     }

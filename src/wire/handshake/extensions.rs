@@ -3,7 +3,7 @@
 
 use super::headers::Headers;
 use super::lexer::{Lexer, is_token};
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use crate::wire::deflate::Window;
 
 /// An acceptable offer of permessage-deflate. Neither side will keep its context from one message to the next.
@@ -31,8 +31,8 @@ impl DeflateOffer {
 ///
 /// # Errors
 /// 400 for a list that violates the grammar of RFC 6455 section 9.1.
-pub(super) fn read(headers: Headers<'_>) -> Result<Option<DeflateOffer>, Refusal> {
-    let malformed = || Refusal::bad_request("header Sec-WebSocket-Extensions is not a list of extensions");
+pub(super) fn read(headers: Headers<'_>) -> Result<Option<DeflateOffer>, HttpRefusal> {
+    let malformed = || HttpRefusal::bad_request("header Sec-WebSocket-Extensions is not a list of extensions");
     let mut taken = None;
     for value in headers.all("sec-websocket-extensions") {
         let mut rest = Lexer(value);

@@ -2,7 +2,7 @@
 //! may connect.
 
 use super::headers::Headers;
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use super::request::HttpRequest;
 use super::{host, upgrade};
 use crate::base::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
@@ -19,7 +19,7 @@ pub enum Head {
     /// A head that cannot be served, perhaps incomplete.
     Refused {
         /// The response.
-        refusal: Refusal,
+        refusal: HttpRefusal,
         /// The method is HEAD: the response has no content.
         is_head: bool,
     },
@@ -41,7 +41,7 @@ pub fn parse_head_offering(dialects: &'static [Dialect], received: &[u8]) -> Hea
     let is_head = request.method == Some("HEAD");
     let refused = |refusal| Head::Refused { refusal, is_head };
     if parsed.is_ok() && request.method.is_some_and(|method| !matches!(method, "GET" | "HEAD")) {
-        return refused(Refusal::new(405, "method_not_allowed", "the method must be GET or HEAD"));
+        return refused(HttpRefusal::new(405, "method_not_allowed", "the method must be GET or HEAD"));
     }
     match parsed {
         Ok(httparse::Status::Complete(used)) => match read_request(&request, dialects) {
@@ -49,19 +49,19 @@ pub fn parse_head_offering(dialects: &'static [Dialect], received: &[u8]) -> Hea
             Err(refusal) => refused(refusal),
         },
         Ok(httparse::Status::Partial) if within.len() == HEAD_BYTES_MAX => {
-            refused(Refusal::head_too_large("the request head exceeds 16 KiB"))
+            refused(HttpRefusal::head_too_large("the request head exceeds 16 KiB"))
         }
         Ok(httparse::Status::Partial) => Head::Incomplete,
         Err(httparse::Error::TooManyHeaders) => {
-            refused(Refusal::head_too_large("the request head has more than 100 header fields"))
+            refused(HttpRefusal::head_too_large("the request head has more than 100 header fields"))
         }
-        Err(error) => refused(Refusal::bad_request(format!("not an HTTP/1.1 request: {error}"))),
+        Err(error) => refused(HttpRefusal::bad_request(format!("not an HTTP/1.1 request: {error}"))),
     }
 }
 
-fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect]) -> Result<HttpRequest, Refusal> {
+fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect]) -> Result<HttpRequest, HttpRefusal> {
     let (Some(target), Some(version)) = (request.path, request.version) else {
-        return Err(Refusal::bad_request("not an HTTP/1.1 request"));
+        return Err(HttpRefusal::bad_request("not an HTTP/1.1 request"));
     };
     let headers = Headers(request.headers);
     let (authority, path, query) = split_target(target)?;
@@ -69,7 +69,7 @@ fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect
     let is_head = request.method == Some("HEAD");
     let is_upgrade = headers.has_token("upgrade", "websocket");
     if is_upgrade && is_head {
-        return Err(Refusal::new(405, "method_not_allowed", "a WebSocket must be opened by GET"));
+        return Err(HttpRefusal::new(405, "method_not_allowed", "a WebSocket must be opened by GET"));
     }
     if !is_upgrade {
         return Ok(HttpRequest::Get { path, host, is_head });
@@ -82,8 +82,8 @@ fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect
 
 /// Splits a request target in origin form or absolute form (RFC 9112 section 3.2) into its authority, if it has one, its
 /// path and its query.
-fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), Refusal> {
-    let bad_target = || Refusal::bad_request("the request target must be a path or an HTTP URL without a fragment");
+fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), HttpRefusal> {
+    let bad_target = || HttpRefusal::bad_request("the request target must be a path or an HTTP URL without a fragment");
     let (authority, origin_form) = if target.starts_with('/') {
         (None, target)
     } else {

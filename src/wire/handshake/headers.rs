@@ -1,6 +1,6 @@
 //! Finds header fields of a request head by name. Never interprets a field.
 
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 
 /// The fields of one head, in order.
 #[derive(Clone, Copy)]
@@ -16,13 +16,14 @@ impl<'a> Headers<'a> {
     ///
     /// # Errors
     /// 400 if the field occurs more than once, or is not UTF-8.
-    pub(super) fn single(self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
+    pub(super) fn single(self, name: &'static str) -> Result<Option<&'a str>, HttpRefusal> {
         let mut values = self.all(name);
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
-            return Err(Refusal::bad_request(format!("header {name} is given twice")));
+            return Err(HttpRefusal::bad_request(format!("header {name} is given twice")));
         }
-        let text = std::str::from_utf8(value).map_err(|_| Refusal::bad_request(format!("header {name} is not UTF-8")));
+        let text =
+            std::str::from_utf8(value).map_err(|_| HttpRefusal::bad_request(format!("header {name} is not UTF-8")));
         text.map(Some)
     }
 

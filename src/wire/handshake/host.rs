@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::headers::Headers;
 use super::quote::quoted;
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 
 /// The host of `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. `None` if it is malformed.
 #[must_use]
@@ -65,17 +65,17 @@ pub fn host_matches(pattern: &str, host: &str) -> bool {
 ///
 /// # Errors
 /// 400 as RFC 9112 section 3.2 requires: `Host` is missing, occurs more than once, or is not a host.
-pub(super) fn read(headers: Headers<'_>, target: Option<&str>, version: u8) -> Result<Option<String>, Refusal> {
+pub(super) fn read(headers: Headers<'_>, target: Option<&str>, version: u8) -> Result<Option<String>, HttpRefusal> {
     let host = headers.single("host")?;
     if host.is_none() && version > 0 {
-        return Err(Refusal::bad_request("header Host is missing"));
+        return Err(HttpRefusal::bad_request("header Host is missing"));
     }
     for (what, authority) in [("header Host", host), ("the request target's host", target)] {
         if let Some(authority) = authority.filter(|authority| host_of(authority).is_none()) {
             let (rule, found) =
                 ("must be a host name or an IP address, with or without a port", quoted(authority.as_bytes()));
             let message = format!("{what} {rule}; got {found}");
-            return Err(Refusal::bad_request(message));
+            return Err(HttpRefusal::bad_request(message));
         }
     }
     Ok(target.or(host).map(str::to_owned))

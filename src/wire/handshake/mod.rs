@@ -26,6 +26,6 @@ pub use head::{Head, parse_head, parse_head_offering};
 pub use host::{check_host_pattern, host_matches, host_of, parse_address};
 pub use origin::{check_origin_pattern, origin_allowed};
 pub use quote::quoted;
-pub use refusal::Refusal;
+pub use refusal::HttpRefusal;
 pub use request::{HttpRequest, Upgrade};
 pub use response::{accept_deflate_response, accept_response, json_response, refusal_response, without_content};

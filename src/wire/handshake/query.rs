@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use super::request::Upgrade;
 use crate::base::ids::check_name;
 use crate::base::limits::QUERY_PARAMETERS_MAX;
@@ -12,11 +12,11 @@ use crate::base::limits::QUERY_PARAMETERS_MAX;
 ///
 /// # Errors
 /// 400 that names the parameter.
-pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
+pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), HttpRefusal> {
     let mut refuse_as_close = None;
     for (at, parameter) in query.split('&').enumerate() {
         if at == QUERY_PARAMETERS_MAX {
-            return Err(Refusal::bad_request(format!("the query has more than {QUERY_PARAMETERS_MAX} parameters")));
+            return Err(HttpRefusal::bad_request(format!("the query has more than {QUERY_PARAMETERS_MAX} parameters")));
         }
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match decode(name).as_deref() {
@@ -48,23 +48,23 @@ pub(super) fn read(query: &str, upgrade: &mut Upgrade) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn wrong(parameter: &str, what: impl std::fmt::Display) -> Refusal {
-    Refusal::bad_request(format!("parameter `{parameter}` {what}"))
+fn wrong(parameter: &str, what: impl std::fmt::Display) -> HttpRefusal {
+    HttpRefusal::bad_request(format!("parameter `{parameter}` {what}"))
 }
 
-fn set_once<T>(parameter: &str, place: &mut Option<T>, value: T) -> Result<(), Refusal> {
+fn set_once<T>(parameter: &str, place: &mut Option<T>, value: T) -> Result<(), HttpRefusal> {
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(wrong(parameter, "is given twice")),
     }
 }
 
-fn text(parameter: &str, value: &str) -> Result<String, Refusal> {
+fn text(parameter: &str, value: &str) -> Result<String, HttpRefusal> {
     let decoded = decode(value).ok_or_else(|| wrong(parameter, "is not percent-encoded UTF-8"));
     decoded.map(Cow::into_owned)
 }
 
-fn name_text(parameter: &str, value: &str) -> Result<String, Refusal> {
+fn name_text(parameter: &str, value: &str) -> Result<String, HttpRefusal> {
     let name = text(parameter, value)?;
     match check_name(&name) {
         Ok(()) => Ok(name),
@@ -72,7 +72,7 @@ fn name_text(parameter: &str, value: &str) -> Result<String, Refusal> {
     }
 }
 
-fn integer(parameter: &str, value: &str) -> Result<u64, Refusal> {
+fn integer(parameter: &str, value: &str) -> Result<u64, HttpRefusal> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { value.parse().ok() } else { None };
     number.ok_or_else(|| wrong(parameter, "must be an integer of at least 0"))

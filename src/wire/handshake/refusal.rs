@@ -2,7 +2,7 @@
 
 /// A response that refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct HttpRefusal {
     /// HTTP status.
     pub status: u16,
     /// The JSON body's `error`.
@@ -13,7 +13,7 @@ pub struct Refusal {
     pub retry_after_s: Option<u32>,
 }
 
-impl Refusal {
+impl HttpRefusal {
     /// A refusal without `Retry-After`.
     #[must_use]
     pub fn new(status: u16, error: &'static str, message: impl Into<String>) -> Self {

@@ -2,7 +2,7 @@
 
 use super::extensions::DeflateOffer;
 use super::forwarded::ForwardedFields;
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use crate::wire::dialect::Dialect;
 
 /// A well-formed request.
@@ -24,7 +24,7 @@ pub enum HttpRequest {
         /// The path, without the query.
         path: String,
         /// The response: 400 or 426.
-        refusal: Refusal,
+        refusal: HttpRefusal,
     },
 }
 

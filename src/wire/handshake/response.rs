@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::extensions::DeflateOffer;
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use super::request::Upgrade;
 use crate::wire::writer::Writer;
 
@@ -40,7 +40,7 @@ fn accept(upgrade: &Upgrade, deflate: Option<DeflateOffer>) -> Bytes {
 /// An error response with a one-line JSON body and the headers that its status requires (RFC 9110: 401, 405, 426; RFC 6455
 /// section 4.4: 426). The connection ends after it. `unix_ms` is the time of the response.
 #[must_use]
-pub fn refusal_response(refusal: &Refusal, unix_ms: u64) -> Bytes {
+pub fn refusal_response(refusal: &HttpRefusal, unix_ms: u64) -> Bytes {
     let mut body = Vec::new();
     let mut out = Writer::to(&mut body);
     out.text(r#"{"error":"#).string(refusal.error);

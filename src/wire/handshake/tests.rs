@@ -346,7 +346,7 @@ fn the_number_of_query_parameters_is_limited() {
 
 #[test]
 fn responses_are_complete_http() {
-    let mut refusal = Refusal::new(503, "overloaded", "a \"quoted\"\r\nInjected: yes");
+    let mut refusal = HttpRefusal::new(503, "overloaded", "a \"quoted\"\r\nInjected: yes");
     refusal.retry_after_s = Some(3);
     assert_eq!(
         std::str::from_utf8(&refusal_response(&refusal, 784_111_777_999)),
@@ -376,7 +376,7 @@ fn statuses_have_their_headers() {
         (426, "Connection: close, Upgrade"),
         (431, "Connection: close"),
     ] {
-        let answer = refusal_response(&Refusal::new(status, "code", "words"), 0);
+        let answer = refusal_response(&HttpRefusal::new(status, "code", "words"), 0);
         let text = std::str::from_utf8(&answer).expect("ASCII");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.split("\r\n").any(|l| l == line), "{text}");

@@ -6,7 +6,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::forwarded::ForwardedFields;
 use super::headers::Headers;
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use super::request::Upgrade;
 use super::{extensions, query};
 use crate::wire::dialect::Dialect;
@@ -24,12 +24,12 @@ pub(super) fn read(
     (version, host): (u8, Option<String>),
     headers: Headers<'_>,
     dialects: &'static [Dialect],
-) -> Result<Upgrade, Refusal> {
+) -> Result<Upgrade, HttpRefusal> {
     if version != 1 {
-        return Err(Refusal::bad_request("an upgrade requires HTTP/1.1"));
+        return Err(HttpRefusal::bad_request("an upgrade requires HTTP/1.1"));
     }
     if !headers.has_token("connection", "upgrade") {
-        return Err(Refusal::bad_request("header Connection must contain Upgrade"));
+        return Err(HttpRefusal::bad_request("header Connection must contain Upgrade"));
     }
     refuse_body(headers)?;
     check_websocket_version(headers)?;
@@ -51,29 +51,29 @@ pub(super) fn read(
 }
 
 /// Refuses a body, which would be read as WebSocket frames.
-fn refuse_body(headers: Headers<'_>) -> Result<(), Refusal> {
+fn refuse_body(headers: Headers<'_>) -> Result<(), HttpRefusal> {
     let has_body = headers.all("content-length").any(|value| value != b"0");
     if has_body || headers.all("transfer-encoding").next().is_some() {
-        return Err(Refusal::bad_request("an upgrade must not have a body"));
+        return Err(HttpRefusal::bad_request("an upgrade must not have a body"));
     }
     Ok(())
 }
 
-fn check_websocket_version(headers: Headers<'_>) -> Result<(), Refusal> {
+fn check_websocket_version(headers: Headers<'_>) -> Result<(), HttpRefusal> {
     match headers.single("sec-websocket-version")? {
         Some("13") => Ok(()),
-        Some(_) => Err(Refusal::upgrade_required()),
-        None => Err(Refusal::bad_request("header Sec-WebSocket-Version is missing")),
+        Some(_) => Err(HttpRefusal::upgrade_required()),
+        None => Err(HttpRefusal::bad_request("header Sec-WebSocket-Version is missing")),
     }
 }
 
-fn accept_key(headers: Headers<'_>) -> Result<String, Refusal> {
+fn accept_key(headers: Headers<'_>) -> Result<String, HttpRefusal> {
     let key = headers.single("sec-websocket-key")?;
-    let key = key.ok_or_else(|| Refusal::bad_request("header Sec-WebSocket-Key is missing"))?;
+    let key = key.ok_or_else(|| HttpRefusal::bad_request("header Sec-WebSocket-Key is missing"))?;
     let mut nonce = [0; 18];
     match BASE64.decode_slice(key, &mut nonce) {
         Ok(16) => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err(Refusal::bad_request("header Sec-WebSocket-Key must be base64 of 16 bytes")),
+        _ => Err(HttpRefusal::bad_request("header Sec-WebSocket-Key must be base64 of 16 bytes")),
     }
 }
 

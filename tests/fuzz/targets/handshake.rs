@@ -2,7 +2,7 @@
 
 use roomring::base::ids::check_name;
 use roomring::wire::handshake::{
-    ForwardedHeader, Head, HttpRequest, Refusal, Upgrade, accept_deflate_response, accept_response,
+    ForwardedHeader, Head, HttpRefusal, HttpRequest, Upgrade, accept_deflate_response, accept_response,
     check_origin_pattern, host_of, origin_allowed, parse_head, refusal_response, without_content,
 };
 
@@ -75,7 +75,7 @@ fn check(head: &Head) {
     }
 }
 
-fn check_refusal(refusal: &Refusal) {
+fn check_refusal(refusal: &HttpRefusal) {
     assert!((400..=505).contains(&refusal.status));
     let answer = refusal_response(refusal, 1_700_000_000_000);
     let text = std::str::from_utf8(&answer).expect("an answer is text");

@@ -18,7 +18,7 @@ use crate::engine::limiter::core_of_address;
 use crate::engine::session::{Marks, Phase};
 use crate::engine::user::core_of_user;
 use crate::wire::dialect::Identifies;
-use crate::wire::handshake::{Refusal, Upgrade};
+use crate::wire::handshake::{HttpRefusal, Upgrade};
 
 impl Home {
     /// A client asks for an upgrade; `early` has arrived after its head.
@@ -68,7 +68,7 @@ impl Home {
         effects.budget.charge(bytes.len());
         if pending.early.len() > EARLY_BYTES_MAX {
             let why = format!("more than {EARLY_BYTES_MAX} bytes were sent before the upgrade was answered");
-            self.turn_away(slot, &Refusal::new(400, "bad_request", why), effects);
+            self.turn_away(slot, &HttpRefusal::new(400, "bad_request", why), effects);
         }
         true
     }
@@ -211,7 +211,7 @@ impl Home {
     }
 
     /// Refuses an upgrade that waits.
-    pub(super) fn turn_away(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+    pub(super) fn turn_away(&mut self, slot: u32, refusal: &HttpRefusal, effects: &mut HomeEffects<'_>) {
         let upgrade = self.stop_waiting(slot, effects).expect("it waits");
         self.refuse_upgrade(slot, &upgrade, refusal, effects);
     }

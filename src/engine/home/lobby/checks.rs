@@ -4,7 +4,7 @@ use crate::base::codes::ErrorCode;
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::hop::ConnectRefusal;
 use crate::engine::hosts::AllowedHosts;
-use crate::wire::handshake::{ForwardedFields, Refusal, Upgrade, origin_allowed, quoted};
+use crate::wire::handshake::{ForwardedFields, HttpRefusal, Upgrade, origin_allowed, quoted};
 
 /// When to retry after a refusal for load.
 const RETRY_AFTER_S: u32 = 5;
@@ -14,13 +14,13 @@ pub(super) const AT_CAPACITY: &str = "the server is at capacity";
 impl Home {
     /// Takes the client's address from a trusted proxy. Where the proxy names no valid address the request is refused:
     /// under the proxy's own address all its clients would share one.
-    pub(super) fn find_client(&mut self, slot: u32, forwarded: ForwardedFields) -> Result<(), Refusal> {
+    pub(super) fn find_client(&mut self, slot: u32, forwarded: ForwardedFields) -> Result<(), HttpRefusal> {
         let peer = self.slots.address(slot);
         if self.settings.trusted_proxies.contains(peer) {
             let hops = forwarded.hops(self.settings.forwarded_header);
             let client = self.settings.trusted_proxies.client(peer, &hops).map_err(|wrong| {
                 let rule = "a proxy in server.trusted_proxies must name its client's address";
-                Refusal::new(400, "bad_request", format!("{wrong}; {rule}"))
+                HttpRefusal::new(400, "bad_request", format!("{wrong}; {rule}"))
             })?;
             self.slots.set_address(slot, client);
         }
@@ -28,7 +28,7 @@ impl Home {
     }
 
     /// Refuses a host that is not allowed.
-    pub(super) fn check_host(&self, host: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn check_host(&self, host: Option<&str>) -> Result<(), HttpRefusal> {
         match host.filter(|host| !self.settings.allowed_hosts.allow(host)) {
             None => Ok(()),
             Some(host) => Err(refusal(403, ErrorCode::Forbidden, &AllowedHosts::refusal(host), None)),
@@ -36,7 +36,7 @@ impl Home {
     }
 
     /// Refuses a connection that there is no room for now.
-    pub(super) fn check_room(&self, effects: &HomeEffects<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, effects: &HomeEffects<'_>) -> Result<(), HttpRefusal> {
         if self.is_draining() && !self.hands_over() {
             return Err(refusal(503, ErrorCode::Unavailable, "the server is draining", Some(1)));
         }
@@ -51,7 +51,7 @@ impl Home {
     }
 
     /// Refuses a host or an origin that is not allowed.
-    pub(super) fn check_site(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
+    pub(super) fn check_site(&self, upgrade: &Upgrade) -> Result<(), HttpRefusal> {
         // Before the origin, which is that of the host's name where a page was led here by another name.
         self.check_host(upgrade.host.as_deref())?;
         if let Some(origin) = &upgrade.origin
@@ -66,7 +66,7 @@ impl Home {
 }
 
 /// The answer to an upgrade that is over a limit.
-pub(super) fn connect_refusal(why: ConnectRefusal) -> Refusal {
+pub(super) fn connect_refusal(why: ConnectRefusal) -> HttpRefusal {
     let (code, why, retry_after_ms) = match why {
         ConnectRefusal::ServerRate { retry_after_ms } => {
             (ErrorCode::RateLimited, "connection rate limit exceeded for the server", retry_after_ms)
@@ -84,10 +84,10 @@ pub(super) fn connect_refusal(why: ConnectRefusal) -> Refusal {
 }
 
 /// The answer to an upgrade for which the server has no room.
-pub(super) fn at_capacity(why: &str) -> Refusal {
+pub(super) fn at_capacity(why: &str) -> HttpRefusal {
     refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S))
 }
 
-fn refusal(status: u16, error: ErrorCode, message: &str, retry_after_s: Option<u32>) -> Refusal {
-    Refusal { status, error: error.as_str(), message: message.to_owned(), retry_after_s }
+fn refusal(status: u16, error: ErrorCode, message: &str, retry_after_s: Option<u32>) -> HttpRefusal {
+    HttpRefusal { status, error: error.as_str(), message: message.to_owned(), retry_after_s }
 }

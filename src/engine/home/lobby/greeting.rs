@@ -12,7 +12,7 @@ use crate::engine::home::{Home, HomeEffects};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::deflate::Inflater;
 use crate::wire::frame::close_frame;
-use crate::wire::handshake::Refusal;
+use crate::wire::handshake::HttpRefusal;
 use crate::wire::message::{Decoder, Event, ProtocolError};
 use crate::wire::protocol::{BAD_COMMAND, BadRequest, Command, Request};
 
@@ -27,7 +27,7 @@ pub(super) struct Credentials {
 /// How a client begins after its upgrade.
 enum Greeting {
     /// With a message: one that identifies it, or another one, which is refused.
-    Message(Result<Credentials, Refusal>),
+    Message(Result<Credentials, HttpRefusal>),
     /// With a close frame of this status.
     Close(Option<u16>),
 }
@@ -156,7 +156,7 @@ impl Home {
 ///
 /// # Errors
 /// 401: it is another command. 400: it cannot be read as a command, or its user is not a valid name.
-fn credentials(request: Result<Request<'_>, BadRequest>) -> Result<Credentials, Refusal> {
+fn credentials(request: Result<Request<'_>, BadRequest>) -> Result<Credentials, HttpRefusal> {
     match request {
         Ok(Request { command: Command::Identify { token, user }, .. }) => {
             if let Some(Err(error)) = user.as_deref().map(UserName::new) {
@@ -166,12 +166,12 @@ fn credentials(request: Result<Request<'_>, BadRequest>) -> Result<Credentials, 
         }
         Ok(_) => {
             let words = "the first message must identify the connection";
-            Err(Refusal::new(401, ErrorCode::InvalidToken.as_str(), words))
+            Err(HttpRefusal::new(401, ErrorCode::InvalidToken.as_str(), words))
         }
         Err(bad) => Err(bad_request(bad.message)),
     }
 }
 
-fn bad_request(message: String) -> Refusal {
-    Refusal::new(400, "bad_request", message)
+fn bad_request(message: String) -> HttpRefusal {
+    HttpRefusal::new(400, "bad_request", message)
 }

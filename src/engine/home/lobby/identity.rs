@@ -9,7 +9,7 @@ use crate::engine::home::verification::{Judged, NO_KEYS, NO_KEYS_RETRY_S, judge}
 use crate::engine::home::{Home, HomeEffects};
 use crate::engine::limiter::network;
 use crate::wire::dialect::Identifies;
-use crate::wire::handshake::{Refusal, Upgrade};
+use crate::wire::handshake::{HttpRefusal, Upgrade};
 
 /// The client that asks for an upgrade, as far as it is known.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Home {
         upgrade: &Upgrade,
         waited: Option<KeyWait>,
         effects: &mut HomeEffects<'_>,
-    ) -> Result<Applicant, Refusal> {
+    ) -> Result<Applicant, HttpRefusal> {
         let Some(tokens) = &self.tokens else { return Ok(Applicant::Anyone) };
         let keys = tokens.verification.keys().clone();
         let by_upgrade = self.dialect_of(upgrade).identifies == Identifies::ByUpgrade;
@@ -65,9 +65,9 @@ impl Home {
         tokens.verification.note_refused(denied.cause, effects);
         if judged.may_come && keys.renewal() == Renewal::Awaited {
             let code = ErrorCode::Unavailable.as_str();
-            return Err(Refusal { retry_after_s: Some(NO_KEYS_RETRY_S), ..Refusal::new(503, code, NO_KEYS) });
+            return Err(HttpRefusal { retry_after_s: Some(NO_KEYS_RETRY_S), ..HttpRefusal::new(503, code, NO_KEYS) });
         }
-        Err(Refusal::new(401, denied.code().as_str(), denied.message))
+        Err(HttpRefusal::new(401, denied.code().as_str(), denied.message))
     }
 
     /// Whether another upgrade from this client may wait for keys.

@@ -10,7 +10,7 @@ use crate::engine::home::{Home, HomeEffects};
 use crate::engine::session::Phase;
 use crate::wire::encode::encode_push;
 use crate::wire::frame::close_frame;
-use crate::wire::handshake::{Refusal, Upgrade, accept_response};
+use crate::wire::handshake::{HttpRefusal, Upgrade, accept_response};
 use crate::wire::protocol::{Push, ReconnectReason};
 
 /// Reconnects are spread over at least and at most this long.
@@ -22,7 +22,7 @@ impl Home {
         &mut self,
         slot: u32,
         upgrade: &Upgrade,
-        refusal: &Refusal,
+        refusal: &HttpRefusal,
         effects: &mut HomeEffects<'_>,
     ) {
         let is_accepted = self.sessions.at(slot).phase == Phase::Greeting;
@@ -42,7 +42,7 @@ impl Home {
 
     /// The close code of a refusal, and the reason of the `reconnect` before it, if there is one. `None`: no close code
     /// stands for it.
-    fn close_code(&self, refusal: &Refusal) -> Option<(CloseCode, Option<ReconnectReason>)> {
+    fn close_code(&self, refusal: &HttpRefusal) -> Option<(CloseCode, Option<ReconnectReason>)> {
         let reason = match refusal.status {
             401 => return Some((CloseCode::Token, None)),
             403 => return Some((CloseCode::Forbidden, None)),
@@ -60,7 +60,7 @@ impl Home {
         &mut self,
         answer: &mut BytesMut,
         upgrade: &Upgrade,
-        refusal: &Refusal,
+        refusal: &HttpRefusal,
         (code, reason): (CloseCode, Option<ReconnectReason>),
     ) {
         if let Some(reason) = reason.filter(|_| upgrade.path == WS_PATH) {

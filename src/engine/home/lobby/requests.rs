@@ -7,7 +7,7 @@ use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::Phase;
 use crate::wire::handshake::{
-    Head, HttpRequest, Refusal, Upgrade, json_response, parse_head_offering, refusal_response, without_content,
+    Head, HttpRefusal, HttpRequest, Upgrade, json_response, parse_head_offering, refusal_response, without_content,
 };
 
 /// The body of `/health` while every upgrade is refused because there are no keys.
@@ -59,7 +59,7 @@ impl Home {
         self.answer_head(slot, if is_head { without_content(&answer) } else { answer }, effects);
     }
 
-    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Requested, Refusal> {
+    fn route(&self, request: HttpRequest, effects: &HomeEffects<'_>) -> Result<Requested, HttpRefusal> {
         let is_socket =
             |path: &str| path == WS_PATH || (!self.settings.echo_path.is_empty() && path == self.settings.echo_path);
         match request {
@@ -67,13 +67,13 @@ impl Home {
                 self.check_host(host.as_deref())?;
                 match path.as_str() {
                     HEALTH_PATH => Ok(Requested::Answer(self.health(effects.now.unix_ms))),
-                    path if is_socket(path) => Err(Refusal::upgrade_required()),
-                    _ => Err(Refusal::not_found()),
+                    path if is_socket(path) => Err(HttpRefusal::upgrade_required()),
+                    _ => Err(HttpRefusal::not_found()),
                 }
             }
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Requested::Upgrade(upgrade)),
-            HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => Err(Refusal::not_found()),
+            HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => Err(HttpRefusal::not_found()),
         }
     }
 
@@ -87,13 +87,13 @@ impl Home {
         }
     }
 
-    pub(super) fn refuse_head(&mut self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) {
+    pub(super) fn refuse_head(&mut self, slot: u32, refusal: &HttpRefusal, effects: &mut HomeEffects<'_>) {
         let answer = self.refused(slot, refusal, effects);
         self.answer_head(slot, answer, effects);
     }
 
     /// Counts a refusal and gives its HTTP answer.
-    fn refused(&self, slot: u32, refusal: &Refusal, effects: &mut HomeEffects<'_>) -> Bytes {
+    fn refused(&self, slot: u32, refusal: &HttpRefusal, effects: &mut HomeEffects<'_>) -> Bytes {
         self.note_refusal(slot, refusal.status, refusal.error, effects);
         refusal_response(refusal, effects.now.unix_ms)
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::machine::{At, Machine, Reads};
+use super::machine::{At, Reads, TimedMachine};
 use crate::base::limits::{TICK_MS, TURN_BYTES_MAX};
 use crate::engine::settings::{RoomClass, RoomSettings, Settings, SlowPolicy};
 
@@ -33,7 +33,7 @@ fn publish(room: &str, bytes: usize) -> String {
 }
 
 /// Writes `count` publishes of `bytes` bytes of each publisher to each room at once.
-fn burst(machine: &mut Machine, publishers: &[At], rooms: &[&str], (count, bytes): (usize, usize)) {
+fn burst(machine: &mut TimedMachine, publishers: &[At], rooms: &[&str], (count, bytes): (usize, usize)) {
     for publisher in publishers {
         for _ in 0..count {
             for room in rooms {
@@ -44,12 +44,12 @@ fn burst(machine: &mut Machine, publishers: &[At], rooms: &[&str], (count, bytes
 }
 
 /// Members of all three rooms on every core.
-fn readers(machine: &mut Machine, cores: usize, reads: Reads) -> Vec<At> {
+fn readers(machine: &mut TimedMachine, cores: usize, reads: Reads) -> Vec<At> {
     let query = ROOMS.map(|room| format!("&room={room}")).concat();
     (0..2 * cores).map(|at| machine.connect(at % cores, &format!("user=r{at}{query}"), reads)).collect()
 }
 
-fn check_all_heard(machine: &mut Machine, members: &[At], rooms: &[&str], count: u64, what: &str) {
+fn check_all_heard(machine: &mut TimedMachine, members: &[At], rooms: &[&str], count: u64, what: &str) {
     for member in members {
         let reader = machine.reader(*member);
         assert_eq!(reader.closed, None, "{what}: {member:?}");
@@ -68,7 +68,7 @@ fn healthy_readers_get_every_burst() {
         for outbox in [128 * 1024, 1 << 20] {
             for cores in [1, 2, 4] {
                 let what = format!("{publishers} x {count} x {bytes}, outbox {outbox}, {cores} cores");
-                let mut machine = Machine::new(settings(cores, outbox));
+                let mut machine = TimedMachine::new(settings(cores, outbox));
                 let cores = usize::from(cores);
                 let members = readers(&mut machine, cores, Reads::AtOnce);
                 let query = ROOMS.map(|room| format!("&room={room}")).concat();
@@ -88,7 +88,7 @@ fn healthy_readers_get_every_burst() {
 
 #[test]
 fn a_reader_on_a_slow_link_gets_a_burst_at_its_pace() {
-    let mut machine = Machine::new(settings(2, 128 * 1024));
+    let mut machine = TimedMachine::new(settings(2, 128 * 1024));
     let members = readers(&mut machine, 2, Reads::BytesPerSecond(500_000));
     let publisher = machine.connect(0, "user=p&room=disconnect&room=skip&room=latest", Reads::AtOnce);
     machine.pass(100);
@@ -100,7 +100,7 @@ fn a_reader_on_a_slow_link_gets_a_burst_at_its_pace() {
 #[test]
 fn stuck_and_trickling_readers_are_found() {
     for reads in [Reads::Nothing, Reads::BytesPerSecond(1)] {
-        let mut machine = Machine::new(settings(2, 128 * 1024));
+        let mut machine = TimedMachine::new(settings(2, 128 * 1024));
         let members = readers(&mut machine, 2, Reads::AtOnce);
         let healthy = readers(&mut machine, 2, Reads::AtOnce);
         let skips = machine.connect(1, "user=s&room=skip&room=latest", Reads::AtOnce);
@@ -137,7 +137,7 @@ fn stuck_and_trickling_readers_are_found() {
 fn when_memory_is_short_there_is_little_patience() {
     let mut settings = settings(1, 128 * 1024);
     settings.memory_budget_bytes = 4 << 20;
-    let mut machine = Machine::new(settings);
+    let mut machine = TimedMachine::new(settings);
     let members: Vec<At> =
         (0..4).map(|at| machine.connect(0, &format!("user=r{at}&room=disconnect"), Reads::AtOnce)).collect();
     let publisher = machine.connect(0, "user=p&room=disconnect", Reads::AtOnce);
@@ -156,7 +156,7 @@ fn when_memory_is_short_there_is_little_patience() {
 
 #[test]
 fn what_rooms_may_drop_goes_before_a_room_that_drops_nothing_closes() {
-    let mut machine = Machine::new(settings(1, 128 * 1024));
+    let mut machine = TimedMachine::new(settings(1, 128 * 1024));
     let stuck = machine.connect(0, "user=s&room=disconnect&room=latest", Reads::AtOnce);
     let publisher = machine.connect(0, "user=p&room=disconnect&room=latest", Reads::AtOnce);
     machine.pass(100);
@@ -177,8 +177,8 @@ fn what_rooms_may_drop_goes_before_a_room_that_drops_nothing_closes() {
 }
 
 /// Rooms with published messages, and a reader that has gone.
-fn filled(cores: u16, rooms: usize, (count, bytes): (usize, usize)) -> Machine {
-    let mut machine = Machine::new(settings(cores, 1 << 20));
+fn filled(cores: u16, rooms: usize, (count, bytes): (usize, usize)) -> TimedMachine {
+    let mut machine = TimedMachine::new(settings(cores, 1 << 20));
     let names: Vec<String> = (0..rooms).map(|room| format!("room{room}")).collect();
     let query: String = names.iter().map(|name| format!("&room={name}")).collect();
     let publisher = machine.connect(0, &format!("user=p{query}"), Reads::AtOnce);
@@ -215,7 +215,7 @@ fn recovery_is_bounded_in_number_only() {
 
 #[test]
 fn a_binary_member_makes_nobody_miss_anything() {
-    let mut machine = Machine::new(settings(1, 128 * 1024));
+    let mut machine = TimedMachine::new(settings(1, 128 * 1024));
     let binary = "Sec-WebSocket-Protocol: roomring.v1.binary\r\n";
     machine.connect_as(0, "user=b&room=a", binary, Reads::AtOnce);
     let publisher = machine.connect(0, "user=p&room=a", Reads::AtOnce);
@@ -240,7 +240,7 @@ fn a_binary_member_makes_nobody_miss_anything() {
 fn many_rooms_at_once_are_all_filled() {
     let mut machine = filled(2, 128, (50, 500));
     let query: String = (0..128).map(|room| format!("&room=room{room}")).collect();
-    let resume = |machine: &mut Machine, at: At| {
+    let resume = |machine: &mut TimedMachine, at: At| {
         for room in 0..128 {
             let join = format!(r#"{{"type":"join","id":{room},"room":"room{room}","last_received_seq":30}}"#);
             machine.say(at, &join);
@@ -272,7 +272,7 @@ fn many_rooms_at_once_are_all_filled() {
 
 #[test]
 fn a_query_for_many_rooms_is_answered_whole() {
-    let mut machine = Machine::new({
+    let mut machine = TimedMachine::new({
         let mut settings = settings(2, 128 * 1024);
         Arc::make_mut(&mut settings.rooms).history_on_join = 50;
         settings

@@ -71,7 +71,7 @@ struct Core {
 }
 
 /// A machine.
-pub struct Machine {
+pub struct TimedMachine {
     cores: Vec<Core>,
     pub now: Now,
     /// The most bytes that were charged on one core.
@@ -83,8 +83,8 @@ pub struct Machine {
 /// A connection: its core and its slot.
 pub type At = (usize, u32);
 
-impl Machine {
-    pub fn new(settings: Settings) -> Machine {
+impl TimedMachine {
+    pub fn new(settings: Settings) -> TimedMachine {
         let settings = Arc::new(settings);
         let core = |core| {
             let counters = Arc::new(CoreCounters::default());
@@ -99,7 +99,7 @@ impl Machine {
             }
         };
         let now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
-        Machine { cores: (0..settings.cores).map(core).collect(), now, charged_max: 0, taken_max: 0 }
+        TimedMachine { cores: (0..settings.cores).map(core).collect(), now, charged_max: 0, taken_max: 0 }
     }
 
     /// A client connects to a core, and asks for `query` there.
