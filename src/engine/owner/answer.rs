@@ -1,8 +1,9 @@
 //! Answers of a room's owner: to a connection, by way of its home, or to a call from the control address.
 
 use super::OwnerEffects;
+use super::stream::Arrival;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, Position, RoomName};
+use crate::base::ids::{ConnId, Position, RoomName, UserName};
 use crate::base::limits::{OVERLOADED_RETRY_MS, UNAVAILABLE_RETRY_MS};
 use crate::engine::call::CallAnswer;
 use crate::engine::hop::ToHome;
@@ -15,6 +16,14 @@ pub(super) enum Asker {
     Connection { conn: ConnId, reply: ReplyTo },
     /// The call with this token.
     Call(u64),
+}
+
+/// Who asks, and when the request arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub asker: Asker,
+    pub user: UserName,
+    pub arrival: Arrival,
 }
 
 impl Refusal {

@@ -1,27 +1,20 @@
 //! Requests to this core's rooms, from members and from the control address. Both go through the room, under the same
 //! bounds; only the answers take different paths.
 
-use super::answer::Asker;
+use super::OwnerEffects;
+use super::answer::{Asker, Origin};
 use super::keys::key_bytes;
 use super::opening::waiting_bytes_of;
 use super::publish::{Memory, Post};
-use super::rooms::RoomId;
+use super::room_id::RoomId;
+use super::state::Owner;
 use super::stream::Arrival;
-use super::{Owner, OwnerEffects};
 use crate::base::ids::{RoomName, UserName};
 use crate::base::limits::{CALL_SCAN_MAX, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::engine::call::{CallAnswer, RoomOrder};
 use crate::engine::settings::{KeepingMode, NumberingMode};
 use crate::wire::protocol::{Ask, Refusal};
-
-/// Who asks, and when the request arrived.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    pub asker: Asker,
-    pub user: UserName,
-    pub arrival: Arrival,
-}
 
 impl Owner {
     /// A call from the control address about one room.

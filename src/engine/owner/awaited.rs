@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::answer::Asker;
-use super::rooms::RoomId;
+use super::room_id::RoomId;
 use crate::base::ids::{CoreId, Position};
 use crate::engine::record::Record;
 use crate::engine::tokens::{TokenPart, TokenSource};
@@ -54,7 +54,7 @@ impl Awaited {
 mod tests {
     use super::*;
     use crate::base::ids::Epoch;
-    use crate::engine::owner::rooms::RoomId;
+    use crate::engine::owner::room_id::RoomId;
 
     #[test]
     fn no_two_cores_share_a_token() {

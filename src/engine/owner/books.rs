@@ -1,9 +1,11 @@
 //! The books of one core's rooms: budget, ages, sizes, timers, counters. After each event of a room they are brought up to
 //! date in one place, and what memory has no room for is let go. Never looks into a hop.
 
-use super::room::{Bytes, Numbering};
-use super::rooms::RoomId;
-use super::{Owner, OwnerEffects};
+use super::OwnerEffects;
+use super::entered::Bytes;
+use super::room::Numbering;
+use super::room_id::RoomId;
+use super::state::Owner;
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, HISTORY_FLOOR_DIVISOR, NUMBERINGS_BUDGET_DIVISOR};
 use crate::base::time::Now;
 use crate::engine::link_port::LinkRequest;

@@ -1,15 +1,9 @@
 //! The rooms of a core that hold the most bytes, found without a search: rooms are grouped in classes by the power of
 //! two of their bytes, and move only when they grow or shrink into another class.
 
-use super::rooms::{RoomId, Rooms};
-
-/// The class of a room.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Filed {
-    /// Number of bits of its bytes. 0: it holds nothing and is in no class.
-    class: u8,
-    place: u32,
-}
+use super::entered::Filed;
+use super::room_id::RoomId;
+use super::rooms::Rooms;
 
 /// The rooms that hold something, by class.
 #[derive(Debug)]

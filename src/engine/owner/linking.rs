@@ -1,25 +1,13 @@
 //! What the link says to this core's rooms, and what is asked of it for many rooms at once.
 
-use std::collections::VecDeque;
-
+use super::OwnerEffects;
 use super::linked::LinkAnswer;
-use super::rooms::RoomId;
-use super::{Owner, OwnerEffects};
+use super::room_id::RoomId;
+use super::state::Owner;
 use crate::base::ids::RoomName;
 use crate::base::limits::{ENDED_LIVES_MAX, POSITIONS_MAX, WAITING_BYTES};
 use crate::engine::link_port::{LinkEvent, LinkRequest};
 use crate::engine::settings::NumberingMode;
-
-/// What a core has with the link beside its rooms.
-#[derive(Debug, Default)]
-pub(super) struct Linking {
-    /// Rooms that are to be compared with the link at the end of this event.
-    pub due: Vec<RoomId>,
-    /// Lives that have ended, the oldest first.
-    ended: VecDeque<u64>,
-    /// The `Restored` after which not every room has been compared, and how many have not.
-    verifying: Option<(u64, usize)>,
-}
 
 impl Owner {
     /// News from the link.

@@ -4,23 +4,13 @@ use std::sync::Arc;
 
 use super::OwnerEffects;
 use super::answer::{left, refuse_join};
+use super::join::Join;
 use super::room::Room;
 use crate::base::ids::{ConnId, UserName};
 use crate::base::time::Now;
 use crate::engine::hop::{MemberRef, ToHome};
 use crate::wire::protocol::{Recover, Refusal, ReplyTo};
 use crate::wire::publication::Publication;
-
-/// A join, as its hop says it.
-#[derive(Debug)]
-pub(super) struct Join {
-    pub member: MemberRef,
-    pub away: bool,
-    pub again: bool,
-    pub recover: Option<Recover>,
-    pub history: Option<u32>,
-    pub reply: ReplyTo,
-}
 
 impl Room {
     /// Makes a member, or answers one that is a member already; where memory lacks something that a join recovers, once

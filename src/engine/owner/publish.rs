@@ -8,7 +8,7 @@ use super::answer::Asker;
 use super::awaited::{Awaited, AwaitedPublish};
 use super::linked::{Linked, write_except};
 use super::room::{Keeping, Numbering, Room};
-use super::rooms::RoomId;
+use super::room_id::RoomId;
 use super::stored::{Stored, Uncommitted};
 use super::stream::{Arrival, Stream};
 use crate::base::ids::{ConnId, Position, Seq, UserName};

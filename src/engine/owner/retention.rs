@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::rooms::RoomId;
+use super::room_id::RoomId;
 
 /// The messages that one core's rooms hold, oldest first, and the bytes of everything that rooms hold.
 ///

@@ -1,22 +1,18 @@
 //! One room as its owner knows it: what its members see (its [`Stream`]), who numbers and who keeps that, and what waits.
 //! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
 
-pub(super) mod reading;
+mod reading;
 mod typing;
 
-use std::ops::Range;
-
-use self::reading::HistoryRange;
 use self::typing::Typists;
 use super::OwnerEffects;
-use super::answer::Asker;
-use super::asks::Origin;
-use super::largest::Filed;
+use super::answer::{Asker, Origin};
+use super::entered::{Bytes, Entered};
 use super::leaving::Leaving;
 use super::linked::Linked;
 use super::numberings::LastHead;
 use super::opening::Opening;
-use super::pages::Pages;
+use super::pages::{HistoryRange, Pages};
 use super::presence::Presence;
 use super::stored::{self, Appended, Stored};
 use super::stream::Stream;
@@ -48,32 +44,6 @@ pub(super) enum Keeping {
     None,
     /// The store.
     Store(Box<Stored>),
-}
-
-/// Bytes of a room for the budget, by what can become of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bytes {
-    /// Can be let go to make room: the messages, and the room itself where it is there for them alone.
-    pub history: usize,
-    /// Cannot, and is refused before it fills the share of histories: keys and what waits for the link or the store.
-    pub kept: usize,
-    /// The room, its members and users: bounded with joins.
-    pub standing: usize,
-}
-
-/// What [`super::Owner`] has last entered for the room in the core's own books.
-#[derive(Debug, Default)]
-pub(super) struct Entered {
-    pub bytes: Bytes,
-    /// Where it stands among the largest.
-    pub filed: Filed,
-    /// Numbers of the messages held.
-    pub messages: Range<u64>,
-    pub members: u32,
-    /// Whether the link or the store owes it something that somebody waits for.
-    pub waits: bool,
-    /// The time for which the room stands in the timers, monotonic milliseconds.
-    pub due_ms: Option<u64>,
 }
 
 /// One room.
@@ -142,7 +112,10 @@ impl Room {
                 self.read_history(asker, HistoryRange { after, before, limit }, may_wait, effects);
             }
             Ask::Presence { after, limit } => self.read_presence(asker, limit, after.as_deref(), effects),
-            Ask::Typing { active } => self.show_typing(origin, active, effects),
+            Ask::Typing { active } => match self.admit(asker, effects.now) {
+                Ok(()) => typing::show(&mut self.typing, &self.stream, origin, active, effects),
+                Err(refusal) => asker.refuse(&self.stream.name, refusal, effects),
+            },
             Ask::Summary => asker.answer(&self.stream.name, Answer::Summary(self.summary(effects.now)), effects),
             Ask::Publish(_) => debug_assert!(false, "a publish is not answered here"),
         }
@@ -249,7 +222,7 @@ impl Room {
     pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         self.stream.expire(effects.now);
         self.tell_statuses(effects);
-        self.end_typing(effects);
+        typing::end(&mut self.typing, &self.stream, effects);
         self.stream.repair(effects);
         let is_due = self.ask_again(effects);
         self.tell_machines(effects);

@@ -4,16 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::room::Room;
+use super::room_id::RoomId;
 use crate::base::ids::RoomName;
 use crate::engine::random::NameHashing;
 use crate::engine::table;
-
-/// A room of this core. The id of a removed room finds nothing, even if its place has a new room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RoomId {
-    index: u32,
-    generation: u32,
-}
 
 #[derive(Debug, Default)]
 struct RoomSlot {

@@ -1,22 +1,13 @@
 //! Read requests to a room: pages of history and presence, and the summary.
 
-use super::Room;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::Seq;
 use crate::base::limits::{PAGE_MAX, ROOM_RATE_WINDOW_MS};
 use crate::base::time::Now;
 use crate::engine::owner::OwnerEffects;
 use crate::engine::owner::answer::Asker;
-use crate::engine::owner::pages::HistoryPart;
+use crate::engine::owner::pages::{HistoryPart, HistoryRange};
+use crate::engine::owner::room::Room;
 use crate::wire::protocol::{Answer, Refusal, RoomSummary};
-
-/// Which messages a page of history holds: the oldest above `after`, or the newest below `before`, at most `limit`.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine::owner) struct HistoryRange {
-    pub after: Option<Seq>,
-    pub before: Option<Seq>,
-    pub limit: u32,
-}
 
 impl Room {
     /// Answers with a page of history, at once or when what memory lacks has been read. `may_wait`: the core has memory for

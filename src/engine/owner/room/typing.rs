@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Room;
 use crate::base::ids::{ConnId, UserName};
 use crate::base::limits::OVERLOADED_RETRY_MS;
 use crate::engine::owner::OwnerEffects;
-use crate::engine::owner::asks::Origin;
+use crate::engine::owner::answer::Origin;
+use crate::engine::owner::stream::Stream;
 use crate::wire::encode::encode_pushes;
 use crate::wire::protocol::{Answer, Push, Refusal};
 
@@ -31,7 +31,7 @@ struct Typist {
 /// The users who are typing.
 #[derive(Debug, Default)]
 pub(super) struct Typists {
-    typists: BTreeMap<UserName, Typist>,
+    by_user: BTreeMap<UserName, Typist>,
     /// The same users, by the time it ends.
     ends: BTreeSet<(u64, UserName)>,
     name_bytes: usize,
@@ -40,7 +40,7 @@ pub(super) struct Typists {
 impl Typists {
     /// Bytes for the budget.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.typists.len() * TYPIST_BYTES + self.name_bytes
+        size_of::<Self>() + self.by_user.len() * TYPIST_BYTES + self.name_bytes
     }
 
     /// When it ends for the first of them, monotonic milliseconds.
@@ -50,18 +50,18 @@ impl Typists {
 
     /// Whether there is room for this user.
     fn has_place_for(&self, user: &UserName) -> bool {
-        self.typists.len() < TYPISTS_MAX || self.typists.contains_key(user)
+        self.by_user.len() < TYPISTS_MAX || self.by_user.contains_key(user)
     }
 
     fn insert(&mut self, user: UserName, typist: Typist) {
         self.remove(&user);
         self.name_bytes += user.len();
         self.ends.insert((typist.until_ms, user.clone()));
-        self.typists.insert(user, typist);
+        self.by_user.insert(user, typist);
     }
 
     fn remove(&mut self, user: &UserName) {
-        if let Some((user, typist)) = self.typists.remove_entry(user) {
+        if let Some((user, typist)) = self.by_user.remove_entry(user) {
             self.name_bytes -= user.len();
             self.ends.remove(&(typist.until_ms, user));
         }
@@ -70,46 +70,46 @@ impl Typists {
     /// Removes one user whose time has passed.
     fn take_over(&mut self, now_ms: u64) -> Option<(UserName, Typist)> {
         let (_, user) = self.ends.first().filter(|(until_ms, _)| *until_ms <= now_ms)?.clone();
-        let typist = self.typists.get(&user)?.clone();
+        let typist = self.by_user.get(&user)?.clone();
         self.remove(&user);
         Some((user, typist))
     }
 }
 
-impl Room {
-    /// Tells the other members that a user started or stopped typing.
-    pub(super) fn show_typing(&mut self, origin: Origin, active: bool, effects: &mut OwnerEffects<'_>) {
-        let Origin { asker, user, .. } = origin;
-        if let Err(refusal) = self.admit(asker, effects.now) {
-            return asker.refuse(&self.stream.name, refusal, effects);
+/// Tells the other members that a user started or stopped typing.
+pub(super) fn show(
+    typing: &mut Option<Box<Typists>>,
+    stream: &Stream,
+    Origin { asker, user, .. }: Origin,
+    active: bool,
+    effects: &mut OwnerEffects<'_>,
+) {
+    let conn = asker.conn();
+    if active {
+        let typists = typing.get_or_insert_default();
+        if !typists.has_place_for(&user) || effects.budget.is_tight() {
+            let refusal = Refusal { retry_after_ms: Some(OVERLOADED_RETRY_MS), ..Refusal::OVERLOADED };
+            return asker.refuse(&stream.name, refusal, effects);
         }
-        let conn = asker.conn();
-        if active {
-            let typing = self.typing.get_or_insert_default();
-            if !typing.has_place_for(&user) || effects.budget.is_tight() {
-                let refusal = Refusal { retry_after_ms: Some(OVERLOADED_RETRY_MS), ..Refusal::OVERLOADED };
-                return asker.refuse(&self.stream.name, refusal, effects);
-            }
-            typing.insert(user.clone(), Typist { conn, until_ms: effects.now.mono_ms() + TYPING_MS });
-        } else if let Some(typing) = &mut self.typing {
-            typing.remove(&user);
-        }
-        self.push_typing(&user, active, conn, effects);
-        asker.answer(&self.stream.name, Answer::Typing, effects);
+        typists.insert(user.clone(), Typist { conn, until_ms: effects.now.mono_ms() + TYPING_MS });
+    } else if let Some(typists) = typing {
+        typists.remove(&user);
     }
+    push(stream, &user, active, conn, effects);
+    asker.answer(&stream.name, Answer::Typing, effects);
+}
 
-    /// Tells members about users whose time has passed.
-    pub(super) fn end_typing(&mut self, effects: &mut OwnerEffects<'_>) {
-        while let Some((user, typist)) = self.typing.as_mut().and_then(|typing| typing.take_over(effects.now.mono_ms()))
-        {
-            self.push_typing(&user, false, typist.conn, effects);
-        }
-        self.typing.take_if(|typing| typing.typists.is_empty());
+/// Tells members about users whose time has passed.
+pub(super) fn end(typing: &mut Option<Box<Typists>>, stream: &Stream, effects: &mut OwnerEffects<'_>) {
+    let now_ms = effects.now.mono_ms();
+    while let Some((user, typist)) = typing.as_mut().and_then(|typists| typists.take_over(now_ms)) {
+        push(stream, &user, false, typist.conn, effects);
     }
+    typing.take_if(|typists| typists.by_user.is_empty());
+}
 
-    fn push_typing(&self, user: &UserName, active: bool, except: Option<ConnId>, effects: &mut OwnerEffects<'_>) {
-        let (room, listeners) = (&self.stream.name, &self.stream.listeners);
-        let frames = encode_pushes(&[Push::Typing { room, user, active }], listeners.readings().forms());
-        listeners.push(room, &frames, except, effects);
-    }
+fn push(stream: &Stream, user: &UserName, active: bool, except: Option<ConnId>, effects: &mut OwnerEffects<'_>) {
+    let (room, listeners) = (&stream.name, &stream.listeners);
+    let frames = encode_pushes(&[Push::Typing { room, user, active }], listeners.readings().forms());
+    listeners.push(room, &frames, except, effects);
 }

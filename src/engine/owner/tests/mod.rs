@@ -15,19 +15,36 @@ mod typing;
 
 use bytes::Bytes;
 
+use std::sync::Arc;
+
+use super::room::Room;
 use super::*;
+use crate::base::codes::ErrorCode;
+use crate::base::counters::CoreCounters;
 use crate::base::ids::Position;
 use crate::base::ids::{ConnId, Epoch, Seq, UserName};
+use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::LANE_BYTES_MAX;
+use crate::base::time::Now;
+use crate::engine::budget::Budget;
+use crate::engine::call::CallAnswer;
+use crate::engine::hop::ToOwner;
 use crate::engine::hop::{Delivery, Hop, MemberRef, ToHome};
+use crate::engine::link_port::LinkRequest;
 use crate::engine::link_port::{LinkEvent, LinkFailure, LinkHead, Present, UserCounts};
+use crate::engine::outbound::Outbound;
 use crate::engine::owner::room::tests::START;
+use crate::engine::packer::Packer;
 use crate::engine::random::{Part, Secrets};
+use crate::engine::random::{Random, TableKeys};
 use crate::engine::record::{PageAnswer, PageRequest, Record, RecordPage, Stretch};
+use crate::engine::settings::Settings;
 use crate::engine::settings::{KeepingMode, NumberingMode, RoomSettings};
 use crate::engine::store_port::KeptKey;
+use crate::engine::store_port::{StoreEvent, StoreRequest};
 use crate::engine::trace::Span;
 use crate::wire::form::{Form, Frames};
+use crate::wire::protocol::Refusal;
 use crate::wire::protocol::{Answer, Ask, Publish, Recover, ReplyTo};
 use crate::wire::publication::{DataKind, Publication};
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::limits::{HISTORY_BUDGET_DIVISOR, NUMBERINGS_BUDGET_DIVISOR};
-use crate::base::limits::{HISTORY_ENTRY_BYTES, NUMBERING_BYTES};
+use crate::base::limits::{HISTORY_ENTRY_BYTES, NUMBERING_BYTES, ROOMS_PER_TICK_MAX};
 
 fn named(name: &str) -> RoomName {
     RoomName::new(name).expect("valid")

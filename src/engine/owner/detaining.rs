@@ -1,0 +1,117 @@
+//! Hops of connections that must wait for what they asked before. A member who has asked to leave while publications of its
+//! own are on their way (through the store or the link, or to a core whose lane was full) stays one until those have come or
+//! have failed, for a connection gets what it published. A connection whose page or recovery is being read is answered that
+//! first. What such a connection asks meanwhile waits behind it, in order.
+
+use std::collections::VecDeque;
+
+use super::leaving::{Held, Leaving, Until};
+use super::room::{Keeping, Numbering, Room};
+use crate::base::ids::{ConnId, Seq};
+use crate::base::limits::PENDING_PER_ROOM_MAX;
+use crate::base::time::Now;
+use crate::engine::hop::ToOwner;
+
+impl Room {
+    /// Whether a hop has to wait: the leave of a member whose own publications are on their way, or one of a connection that
+    /// waits already.
+    pub fn detains(&self, hop: &ToOwner) -> bool {
+        let is_held = || {
+            let leaving = self.leaving.as_ref();
+            leaving.is_some_and(|leaving| leaving.held.contains_key(&hop.conn()))
+        };
+        match hop {
+            // The connection has gone: nothing it asked need be done.
+            ToOwner::Leave { reply: None, .. } => false,
+            ToOwner::Leave { .. } => is_held() || self.awaits(hop.conn(), self.last_given(hop.conn())),
+            _ => is_held(),
+        }
+    }
+
+    /// Lets such a hop wait. `may_wait`: the core has memory for it.
+    ///
+    /// # Errors
+    /// Too much waits: the hop is to be refused.
+    pub fn detain(&mut self, hop: ToOwner, may_wait: bool, now: Now) -> Result<(), ToOwner> {
+        let until = Until::OwnPublications(self.last_given(hop.conn()));
+        let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
+        let has_place = may_wait && leaving.waiting < PENDING_PER_ROOM_MAX;
+        match hop {
+            ToOwner::Away { conn, user, away, .. } => {
+                let is_told =
+                    leaving.set_away(conn, away) || self.pages.as_mut().is_some_and(|pages| pages.set_away(conn, away));
+                if !is_told {
+                    self.set_away(conn, &user, away, now);
+                }
+            }
+            // Bounded by the joins.
+            ToOwner::Leave { .. } | ToOwner::Expel { .. } => leaving.push(until, hop),
+            _ if has_place => leaving.push(until, hop),
+            _ => return Err(hop),
+        }
+        Ok(())
+    }
+
+    /// Lets whatever a connection asks wait until its page has been read.
+    pub fn hold_for_page(&mut self, conn: ConnId) {
+        let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
+        leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Page, hops: VecDeque::new() }).until =
+            Until::Page;
+    }
+
+    /// The page has been read, or will not be.
+    pub fn release_from_page(&mut self, conn: ConnId) {
+        let held = self.leaving.as_mut().and_then(|leaving| leaving.held.get_mut(&conn));
+        if let Some(held) = held.filter(|held| held.until == Until::Page) {
+            held.until = Until::Now;
+        }
+    }
+
+    /// A connection has gone: nothing it asked need be done. If it was leaving, whether it was away when it asked to: what it
+    /// said of that since was for a later membership.
+    pub fn forget_leaver(&mut self, conn: ConnId) -> Option<bool> {
+        if let Some(pages) = &mut self.pages {
+            pages.forget(conn);
+        }
+        let hops = self.leaving.as_mut()?.take(conn);
+        self.leaving.take_if(|leaving| leaving.held.is_empty());
+        hops.iter().find_map(|hop| match hop {
+            ToOwner::Leave { away, .. } | ToOwner::Expel { away, .. } => Some(*away),
+            _ => None,
+        })
+    }
+
+    /// What a connection asked that need not wait any more, if there is one.
+    pub fn take_leaver(&mut self) -> Option<VecDeque<ToOwner>> {
+        let held = &self.leaving.as_ref()?.held;
+        let settled = held.iter().filter(|(conn, held)| match held.until {
+            Until::OwnPublications(seq) => !self.awaits(**conn, seq),
+            Until::Page => false,
+            Until::Now => true,
+        });
+        // The lowest, so that the same run is the same whatever stands in the table.
+        let conn = settled.map(|(conn, _)| *conn).min()?;
+        let leaving = self.leaving.as_mut()?;
+        let hops = leaving.take(conn);
+        self.leaving.take_if(|leaving| leaving.held.is_empty());
+        Some(hops)
+    }
+
+    /// The last publish of a connection that the store has been given and not answered; 0: none, or the link knows.
+    fn last_given(&self, conn: ConnId) -> Seq {
+        match (&self.numbering, &self.keeping) {
+            (Numbering::Own, Keeping::Store(stored)) => stored.last_of(conn).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Whether publications of a connection are still on their way: the last one given to the store is `until`.
+    fn awaits(&self, conn: ConnId, until: Seq) -> bool {
+        let is_owed = match (&self.numbering, &self.keeping) {
+            (Numbering::Link(linked), _) => linked.owes(conn, self.stream.head()),
+            (Numbering::Own, Keeping::Store(stored)) => stored.is_uncommitted(until),
+            (Numbering::Own, Keeping::None) => false,
+        };
+        is_owed || self.stream.listeners.is_behind(conn.home)
+    }
+}

@@ -1,0 +1,59 @@
+//! The tables of an owner half. What is done with them stands in `hops`, `store_news`, `linking`, `asks`, `ticks`, `books`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::awaited::Awaited;
+use super::largest::Largest;
+use super::link_state::LinkState;
+use super::numberings::Numberings;
+use super::retention::Retention;
+use super::room_id::RoomId;
+use super::rooms::Rooms;
+use super::sizes::Sizes;
+use crate::base::ids::CoreId;
+use crate::engine::random::TableKeys;
+use crate::engine::settings::Settings;
+
+/// The rooms of one core.
+#[derive(Debug)]
+pub struct Owner {
+    pub(super) settings: Arc<Settings>,
+    pub(super) rooms: Rooms,
+    /// Each room that waits for time, once: when (monotonic milliseconds) and which.
+    pub(super) timers: BTreeSet<(u64, RoomId)>,
+    pub(super) retention: Retention,
+    pub(super) largest: Largest,
+    /// Of rooms in which nothing is left.
+    pub(super) numberings: Numberings,
+    /// Bytes charged for them.
+    pub(super) numberings_entered: usize,
+    pub(super) sizes: Sizes,
+    pub(super) awaited: Awaited,
+    /// Rooms made so far that a link or a store knows.
+    pub(super) rooms_made: u64,
+    pub(super) linking: LinkState,
+    /// Rooms that wait for the link or the store.
+    pub(super) waiting_rooms: u32,
+}
+
+impl Owner {
+    /// No rooms.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, core: CoreId, tables: &mut TableKeys) -> Self {
+        Self {
+            settings,
+            rooms: Rooms::new(tables.hashing()),
+            numberings: Numberings::new(tables.hashing()),
+            numberings_entered: 0,
+            timers: BTreeSet::new(),
+            retention: Retention::default(),
+            largest: Largest::default(),
+            sizes: Sizes::default(),
+            awaited: Awaited::new(core),
+            rooms_made: 0,
+            linking: LinkState::default(),
+            waiting_rooms: 0,
+        }
+    }
+}

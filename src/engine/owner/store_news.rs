@@ -1,0 +1,61 @@
+//! What the store says to this core's rooms.
+
+use super::OwnerEffects;
+use super::room::{Keeping, Numbering};
+use super::state::Owner;
+use super::stored::Appended;
+use crate::base::limits::{HISTORY_ENTRY_BYTES, WAITING_BYTES};
+use crate::engine::record::PageAnswer;
+use crate::engine::store_port::StoreEvent;
+
+impl Owner {
+    /// News from the store.
+    pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
+        match event {
+            StoreEvent::Loaded { room, stretch, first_seq, keys } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                let Some(room) = self.rooms.get_mut(id) else { return };
+                if let (Numbering::Own, Keeping::Store(_)) = (&room.numbering, &room.keeping) {
+                    let opening = room.opening.take();
+                    room.handle_loaded(opening.is_none(), (&stretch, first_seq), &keys, effects);
+                    self.go_on(id, opening, effects);
+                }
+                self.enter(id, effects);
+            }
+            StoreEvent::Committed { attempt, room, epoch, seq } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.handle_committed(Appended { attempt, epoch, seq }, effects);
+                }
+                self.enter(id, effects);
+            }
+            StoreEvent::Failed { attempt, room, epoch, seq, retry_after_ms } => {
+                let Some(id) = self.rooms.find(&room) else { return };
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.handle_failed(Appended { attempt, epoch, seq }, retry_after_ms, effects);
+                }
+                self.enter(id, effects);
+            }
+            // For the user half.
+            StoreEvent::Answered { .. } => {}
+            StoreEvent::Page(page) => self.handle_page(page, effects),
+        }
+        self.shed(effects);
+    }
+
+    /// A page of a room's history has been read, or could not be.
+    pub(super) fn handle_page(
+        &mut self,
+        PageAnswer { token, room, result }: PageAnswer,
+        effects: &mut OwnerEffects<'_>,
+    ) {
+        let Some(id) = self.rooms.find(&room) else { return };
+        let records = result.iter().flat_map(|page| &page.records);
+        let bytes = records.map(|record| HISTORY_ENTRY_BYTES + record.data.len()).sum::<usize>();
+        let may_wait = self.may_keep(WAITING_BYTES + bytes, effects);
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.handle_page(token, result, may_wait, effects);
+        }
+        self.enter(id, effects);
+    }
+}
