@@ -39,20 +39,10 @@ impl std::fmt::Display for Circle {
 /// The imports of each file, with the line of the first import.
 type Imports = Vec<BTreeMap<usize, usize>>;
 
-/// The circles of a crate. An exception is a list of files and folders whose imports of each other do not count. A
-/// folder ends with `/`.
-pub fn circles(sources: &[Source], exceptions: &[&[&str]]) -> Vec<Circle> {
+/// The circles of a crate.
+pub fn circles(sources: &[Source]) -> Vec<Circle> {
     let files = Crate::new(sources);
-    let excepted = |from: usize, to: usize| {
-        exceptions.iter().any(|places| [from, to].iter().all(|file| is_in(files.path(*file), places)))
-    };
-    let imports: Imports = (0..sources.len())
-        .map(|from| {
-            let mut imports = files.imports_of(from);
-            imports.retain(|to, _| !excepted(from, *to));
-            imports
-        })
-        .collect();
+    let imports: Imports = (0..sources.len()).map(|from| files.imports_of(from)).collect();
     let reached: Vec<BTreeSet<usize>> = (0..sources.len()).map(|from| reached_from(&imports, from)).collect();
     let mut done: BTreeSet<usize> = BTreeSet::new();
     let mut found = Vec::new();

@@ -33,9 +33,6 @@ pub const CLOCKS: &[(&str, &str)] = &[
     ("src/server/lifecycle.rs", "the service thread uses the clock of its runtime, which tests can stop"),
 ];
 
-/// Files and folders that still have circles among them, with the names behind each circle. Must only shrink.
-pub const CIRCLES: &[(&[&str], &str)] = &[];
-
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
