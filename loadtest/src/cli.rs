@@ -10,7 +10,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-pub use commands::{CapacityArgs, CompareArgs, EdgeCommandArgs, GrowArgs, ReportArgs, SuiteArgs};
+pub use commands::{CapacityArgs, CompareArgs, EdgeCommandArgs, GrowArgs, PlacementArgs, ReportArgs, SuiteArgs};
 pub use keep::KeepArgs;
 pub use scenarios::{DialectName, MixedArgs, PacedArgs, RunArgs, SoakArgs, StormArgs};
 pub use values::core_list;

@@ -48,12 +48,9 @@ pub struct ReportArgs {
     pub html: PathBuf,
 }
 
-/// Options of the suite.
+/// Where several runs of one command take place, and what their clients do.
 #[derive(Clone, Debug, Args)]
-pub struct SuiteArgs {
-    /// The server to start for each part: `[LABEL:]KIND[=PATH]` as in `compare`.
-    #[arg(long, default_value = "roomring")]
-    pub server: Spec,
+pub struct PlacementArgs {
     /// CPUs of the server [default: the first, if there are two].
     #[arg(long, value_name = "LIST")]
     pub server_cores: Option<String>,
@@ -66,12 +63,22 @@ pub struct SuiteArgs {
     /// Form of the protocol that Roomring's clients use: `json` or `binary`.
     #[arg(long, value_enum, default_value_t = DialectName::Json)]
     pub dialect: DialectName,
-    /// Takes a quarter of the time, to check that everything works; too short for figures.
-    #[arg(long)]
-    pub quick: bool,
     /// Seed of all random choices [default: random].
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+/// Options of the suite.
+#[derive(Clone, Debug, Args)]
+pub struct SuiteArgs {
+    /// The server to start for each part: `[LABEL:]KIND[=PATH]` as in `compare`.
+    #[arg(long, default_value = "roomring")]
+    pub server: Spec,
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+    /// Takes a quarter of the time, to check that everything works; too short for figures.
+    #[arg(long)]
+    pub quick: bool,
     #[command(flatten)]
     pub keep: KeepArgs,
     /// Shows no progress on standard error.
@@ -97,24 +104,11 @@ pub struct EdgeCommandArgs {
     /// Bytes of JSON payload per publication. Roomring does not compress small messages.
     #[arg(long, default_value_t = 512)]
     pub size: usize,
-    /// CPUs of the server [default: the first, if there are two].
-    #[arg(long, value_name = "LIST")]
-    pub server_cores: Option<String>,
-    /// Configuration of the server, with and without the parts.
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub server_set: Vec<String>,
-    /// CPUs of the generator [default: the second, if there are two].
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<String>,
-    /// Form of the protocol: `json` or `binary`.
-    #[arg(long, value_enum, default_value_t = DialectName::Json)]
-    pub dialect: DialectName,
+    #[command(flatten)]
+    pub placement: PlacementArgs,
     /// Runs one short round, to check that everything works; too short for figures.
     #[arg(long)]
     pub quick: bool,
-    /// Seed of all random choices [default: random].
-    #[arg(long)]
-    pub seed: Option<u64>,
     #[command(flatten)]
     pub keep: KeepArgs,
     /// Shows no progress on standard error.

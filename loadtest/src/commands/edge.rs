@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 
 use super::compare;
 use super::keep::keep;
-use super::standard::{self, default_cpu};
+use super::standard::{self, place};
 use crate::cli::{EdgeCommandArgs, LoadtestCommand, RunArgs, scenario_of};
 use crate::edge::Edge;
 use crate::report;
@@ -133,11 +133,7 @@ fn conditions(args: &EdgeCommandArgs, command: &mut LoadtestCommand) {
         LoadtestCommand::Churn(run) | LoadtestCommand::Idle(run) => run,
         _ => return,
     };
-    run.server_cores = args.server_cores.clone().or_else(|| default_cpu(0));
-    run.cores = args.cores.clone().or_else(|| default_cpu(1));
-    run.server_set.clone_from(&args.server_set);
-    run.dialect = args.dialect;
-    run.seed = args.seed.or(run.seed);
+    place(&args.placement, run);
     run.quiet = true;
 }
 

@@ -1,5 +1,7 @@
 //! Owns the common parts of the command lines in the suite and in `edge`.
 
+use crate::cli::{PlacementArgs, RunArgs};
+
 /// Options that replace `FAST`.
 const FAST: &str = "--connections 1000 --room-size 100 --settle 500ms --warmup 1s --duration 4s";
 
@@ -27,8 +29,17 @@ fn shorten(words: &mut [String]) {
     }
 }
 
+/// Applies the options that place a run.
+pub fn place(placement: &PlacementArgs, run: &mut RunArgs) {
+    run.server_cores = placement.server_cores.clone().or_else(|| default_cpu(0));
+    run.cores = placement.cores.clone().or_else(|| default_cpu(1));
+    run.server_set.clone_from(&placement.server_set);
+    run.dialect = placement.dialect;
+    run.seed = placement.seed.or(run.seed);
+}
+
 /// The default CPU of the server (0) or the generator (1), if there are two CPUs.
-pub fn default_cpu(place: usize) -> Option<String> {
+fn default_cpu(place: usize) -> Option<String> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     cpus.get(place).filter(|_| cpus.len() >= 2).map(|cpu| cpu.id.to_string())
 }

@@ -10,7 +10,7 @@ use clap::Parser as _;
 
 use super::keep::keep;
 use super::slow;
-use super::standard::{default_cpu, words};
+use super::standard::{place, words};
 use crate::cli::{Cli, DialectName, LoadtestCommand, RunArgs, SuiteArgs, scenario_of};
 use crate::report;
 use crate::report::figures::bytes_each;
@@ -66,7 +66,7 @@ fn skipped(part: &SuitePart, args: &SuiteArgs, stop: &AtomicBool) -> Option<Stri
     match part.roomring_only {
         Some(why) if kind != ServerKind::Roomring => Some(format!("{} cannot: {why}", args.server.label)),
         _ => {
-            let binary = args.dialect == DialectName::Binary;
+            let binary = args.placement.dialect == DialectName::Binary;
             let echo = part.arguments.starts_with("echo");
             let conditions = Conditions { echo, binary, ..Conditions::default() };
             args.server.refuse_unable(&conditions).err().map(|why| why.to_string())
@@ -112,11 +112,7 @@ fn run_part(
 
 /// Applies the common options to a part.
 fn conditions(args: &SuiteArgs, run: &mut RunArgs) {
-    run.server_cores = args.server_cores.clone().or_else(|| default_cpu(0));
-    run.cores = args.cores.clone().or_else(|| default_cpu(1));
-    run.server_set.clone_from(&args.server_set);
-    run.dialect = args.dialect;
-    run.seed = args.seed.or(run.seed);
+    place(&args.placement, run);
     run.quiet = args.quiet;
 }
 
