@@ -13,7 +13,7 @@ use crate::base::time::Now;
 use crate::engine::hop::ToOwner;
 
 impl Room {
-    /// Whether a hop has to wait: the leave of a member whose own publications are on their way, or one of a connection that
+    /// Whether a hop must wait: the leave of a member whose own publications are pending, or any hop of a connection that
     /// waits already.
     pub fn detains(&self, hop: &ToOwner) -> bool {
         let is_held = || {
@@ -28,10 +28,10 @@ impl Room {
         }
     }
 
-    /// Lets such a hop wait. `may_wait`: the core has memory for it.
+    /// Queues such a hop. `may_wait`: the core has memory for it.
     ///
     /// # Errors
-    /// Too much waits: the hop is to be refused.
+    /// Too much waits already; the hop is returned to be refused.
     pub fn detain(&mut self, hop: ToOwner, may_wait: bool, now: Now) -> Result<(), ToOwner> {
         let until = Until::OwnPublications(self.last_given(hop.conn()));
         let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
@@ -52,14 +52,14 @@ impl Room {
         Ok(())
     }
 
-    /// Lets whatever a connection asks wait until its page has been read.
+    /// Makes all further hops of a connection wait until its page has been read.
     pub fn hold_for_page(&mut self, conn: ConnId) {
         let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
         leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Page, hops: VecDeque::new() }).until =
             Until::Page;
     }
 
-    /// The page has been read, or will not be.
+    /// The page has been read or given up.
     pub fn release_from_page(&mut self, conn: ConnId) {
         let held = self.leaving.as_mut().and_then(|leaving| leaving.held.get_mut(&conn));
         if let Some(held) = held.filter(|held| held.until == Until::Page) {
@@ -67,8 +67,8 @@ impl Room {
         }
     }
 
-    /// A connection has gone: nothing it asked need be done. If it was leaving, whether it was away when it asked to: what it
-    /// said of that since was for a later membership.
+    /// Drops the waiting hops of a connection that has ended. Returns whether it was away when it asked to leave, if it did:
+    /// a later status belongs to a later membership.
     pub fn forget_leaver(&mut self, conn: ConnId) -> Option<bool> {
         if let Some(pages) = &mut self.pages {
             pages.forget(conn);
@@ -81,7 +81,7 @@ impl Room {
         })
     }
 
-    /// What a connection asked that need not wait any more, if there is one.
+    /// Takes the hops of a connection that need not wait any longer, if there is one.
     pub fn take_leaver(&mut self) -> Option<VecDeque<ToOwner>> {
         let held = &self.leaving.as_ref()?.held;
         let settled = held.iter().filter(|(conn, held)| match held.until {
@@ -97,7 +97,7 @@ impl Room {
         Some(hops)
     }
 
-    /// The last publish of a connection that the store has been given and not answered; 0: none, or the link knows.
+    /// The seq of a connection's last publish that the store has not answered; 0: none, or the room is linked.
     fn last_given(&self, conn: ConnId) -> Seq {
         match (&self.numbering, &self.keeping) {
             (Numbering::Own, Keeping::Store(stored)) => stored.last_of(conn).unwrap_or(0),
@@ -105,7 +105,7 @@ impl Room {
         }
     }
 
-    /// Whether publications of a connection are still on their way: the last one given to the store is `until`.
+    /// Whether publications of a connection are pending. `until`: the last one sent to the store.
     fn awaits(&self, conn: ConnId, until: Seq) -> bool {
         let is_owed = match (&self.numbering, &self.keeping) {
             (Numbering::Link(linked), _) => linked.owes(conn, self.stream.head()),

@@ -1,4 +1,4 @@
-//! What the owner half acts through.
+//! The parts of the engine that the owner half acts through.
 
 use crate::base::counters::CoreCounters;
 use crate::base::time::Now;
@@ -11,30 +11,30 @@ use crate::engine::random::{Random, TableKeys};
 use crate::engine::store_port::StoreRequest;
 use crate::engine::trace::Span;
 
-/// What the owner half acts through: borrowed from the engine for one call.
+/// The parts of the engine that the owner half acts through, borrowed for one call.
 pub struct OwnerEffects<'a> {
-    /// When it is.
+    /// The current time.
     pub now: Now,
     /// This machine's name.
     pub node: &'a str,
     /// For epochs, tokens and delays.
     pub random: &'a mut Random,
-    /// Keys for the rooms' own tables.
+    /// Keys for the hash tables of rooms.
     pub tables: &'a mut TableKeys,
     /// Hops out.
     pub outbound: &'a mut Outbound,
-    /// Of sampled publishes.
+    /// Spans of sampled publishes.
     pub spans: &'a mut Vec<Span>,
-    /// To the link.
+    /// Requests to the link.
     pub link: &'a mut Vec<LinkRequest>,
-    /// To the store.
+    /// Requests to the store.
     pub store: &'a mut Vec<StoreRequest>,
-    /// To those who call, by their tokens.
+    /// Answers to calls, by token.
     pub answers: &'a mut Vec<(u64, CallAnswer)>,
-    /// This core's numbers.
+    /// Counters of this core.
     pub counters: &'a CoreCounters,
-    /// History is charged here.
+    /// Memory budget of this core.
     pub budget: &'a mut Budget,
-    /// Compresses what members read so.
+    /// Compresses frames for members that read compressed.
     pub packer: &'a mut Packer,
 }

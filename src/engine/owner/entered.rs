@@ -1,30 +1,30 @@
-//! What the core's books hold of one room. Read and written by the books alone.
+//! What the core's books ([`super::books`]) have entered for one room.
 
 use std::ops::Range;
 
-/// Bytes of a room for the budget, by what can become of them.
+/// Bytes of a room for the budget, by how they can be freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bytes {
-    /// Can be let go to make room: the messages, and the room itself where it is there for them alone.
+    /// Can be evicted: the messages, and the room itself if it exists only for them.
     pub history: usize,
-    /// Cannot, and is refused before it fills the share of histories: keys and what waits for the link or the store.
+    /// Cannot be evicted; refused before it exceeds the share of histories: keys, and what waits for the link or the store.
     pub kept: usize,
-    /// The room, its members and users: bounded with joins.
+    /// The room, its members and users. Bounded by refusing joins.
     pub standing: usize,
 }
 
-/// What [`super::Owner`] has last entered for the room in the core's own books.
+/// The last entries for a room.
 #[derive(Debug, Default)]
 pub(super) struct Entered {
     pub bytes: Bytes,
-    /// Where it stands among the largest.
+    /// Its place in `Largest`.
     pub filed: Filed,
-    /// Numbers of the messages held.
+    /// Seqs of the messages held.
     pub messages: Range<u64>,
     pub members: u32,
-    /// Whether the link or the store owes it something that somebody waits for.
+    /// Whether something in it waits for the link or the store.
     pub waits: bool,
-    /// The time for which the room stands in the timers, monotonic milliseconds.
+    /// Its time in the timers, monotonic milliseconds.
     pub due_ms: Option<u64>,
 }
 

@@ -1,4 +1,5 @@
-//! Hops from homes to this core's rooms: done at once, or once a room is open and what the connection asked before is done.
+//! Hops from homes to the rooms of this core. A hop is performed at once, or once the room is open and earlier asks of its
+//! connection are done.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::engine::settings::Settings;
 use crate::wire::protocol::Refusal;
 
 impl Owner {
-    /// Other settings hold from now on, for the rooms that are there too.
+    /// Takes over other settings, for existing rooms too.
     pub fn set_settings(&mut self, settings: Arc<Settings>, effects: &mut OwnerEffects<'_>) {
         let same_rooms = self.settings.rooms == settings.rooms && self.settings.classes == settings.classes;
         self.settings = settings;
@@ -34,7 +35,7 @@ impl Owner {
         self.shed(effects);
     }
 
-    /// A hop from a home (this core's own included).
+    /// Handles a hop from a home, including the one on this core.
     pub fn handle_hop(&mut self, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         if effects.budget.is_tight() {
             // Numberings and messages make room for what comes, before it is refused.
@@ -62,7 +63,7 @@ impl Owner {
         self.shed(effects);
     }
 
-    /// Does what has waited for a room that is open now, in order.
+    /// Performs what has waited for a room to open, in order.
     pub(super) fn go_on(&mut self, id: RoomId, opening: Option<Box<Opening>>, effects: &mut OwnerEffects<'_>) {
         for waiting in opening.into_iter().flat_map(|opening| opening.into_waiting()) {
             match waiting {
@@ -72,7 +73,7 @@ impl Owner {
         }
     }
 
-    /// What has waited too long for a room to be opened is refused.
+    /// Refuses what has waited too long for a room to open.
     pub(super) fn give_up(&mut self, id: RoomId, waiting: Waiting, effects: &mut OwnerEffects<'_>) {
         match waiting {
             Waiting::Hop(hop) => refuse(hop, Refusal::UNANSWERED, effects),
@@ -102,7 +103,7 @@ impl Owner {
         self.rooms.insert(room)
     }
 
-    /// A hop for a room that is open: done now, or once its connection's own publications have come.
+    /// Handles a hop for an open room: performs it now, or queues it behind what its connection waits for.
     pub(super) fn take(&mut self, id: RoomId, mut hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         let may_wait = self.may_keep(waiting_bytes(&hop), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
@@ -118,7 +119,7 @@ impl Owner {
         self.perform(id, hop, effects);
     }
 
-    /// Lets go the members whose own publications have come or failed.
+    /// Performs the hops of connections that need not wait any longer.
     pub(super) fn let_leavers_go(&mut self, id: RoomId, effects: &mut OwnerEffects<'_>) {
         while let Some(hops) = self.rooms.get_mut(id).and_then(Room::take_leaver) {
             for hop in hops {
@@ -148,7 +149,7 @@ impl Owner {
         }
     }
 
-    /// A hop for a room that is not open yet.
+    /// Queues a hop for a room that is not open yet.
     pub(super) fn wait(&mut self, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
         let may_wait = self.may_keep(waiting_bytes(&hop), effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
@@ -169,10 +170,10 @@ impl Owner {
     }
 }
 
-/// Answers a hop that is not done, of a connection that is no member of a room that is open.
+/// Refuses a hop of a connection that is not a member of an open room.
 fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
     match hop {
-        // Done all the same.
+        // A leave always succeeds.
         ToOwner::Leave { room, member, reply: Some(reply), .. } => {
             left(&room, member.conn, reply, effects);
         }

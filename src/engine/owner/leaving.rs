@@ -11,11 +11,11 @@ use crate::engine::hop::ToOwner;
 /// What a connection's hops wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Its publications, the last of which the store has been given as this one; 0: none, or it is known at the link.
+    /// Its own publications; the seq of the last one sent to the store, or 0 if there is none or the room is linked.
     OwnPublications(Seq),
     /// A page that is being read.
     Page,
-    /// Nothing any more.
+    /// Nothing any longer.
     Now,
 }
 
@@ -23,7 +23,7 @@ pub(super) enum Until {
 #[derive(Debug)]
 pub(super) struct Held {
     pub until: Until,
-    /// What waits, in order: where it leaves, its leave first.
+    /// The hops in order. If the connection leaves, its leave is first.
     pub hops: VecDeque<ToOwner>,
 }
 
@@ -59,8 +59,8 @@ impl Leaving {
         hops
     }
 
-    /// A connection went away or came back: its last join that waits says so. Whether that is all there is to it: it will be
-    /// no member until that join, or leaves.
+    /// Notes a connection's status in its last waiting join. Returns whether nothing else is to be done: the connection will
+    /// not be a member until that join, or leaves.
     pub fn set_away(&mut self, conn: ConnId, now_away: bool) -> bool {
         let Some(held) = self.held.get_mut(&conn) else { return false };
         for hop in held.hops.iter_mut().rev() {

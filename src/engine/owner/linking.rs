@@ -1,4 +1,4 @@
-//! What the link says to this core's rooms, and what is asked of it for many rooms at once.
+//! Events of the link for the rooms of this core, and requests to it for many rooms at once.
 
 use super::OwnerEffects;
 use super::linked::LinkAnswer;
@@ -10,7 +10,7 @@ use crate::engine::link_port::{LinkEvent, LinkRequest};
 use crate::engine::settings::NumberingMode;
 
 impl Owner {
-    /// News from the link.
+    /// Handles an event of the link.
     pub fn handle_link(&mut self, event: LinkEvent, effects: &mut OwnerEffects<'_>) {
         match event {
             LinkEvent::Read { token, room, stretch, mut present } => {
@@ -68,7 +68,7 @@ impl Owner {
         self.shed(effects);
     }
 
-    /// Compares every room with the link, all at once.
+    /// Compares all rooms with the link.
     fn handle_restored(&mut self, round: u64, effects: &mut OwnerEffects<'_>) {
         if self.settings.numbering == NumberingMode::Own {
             return;
@@ -82,7 +82,7 @@ impl Owner {
         self.compare_due(effects);
     }
 
-    /// Asks the link where the rooms stand that are due.
+    /// Asks the link for the heads of the rooms that are due.
     pub(super) fn compare_due(&mut self, effects: &mut OwnerEffects<'_>) {
         let due = std::mem::take(&mut self.linking.due);
         for due in due.chunks(POSITIONS_MAX) {
@@ -109,7 +109,7 @@ impl Owner {
         }
     }
 
-    /// Tells the link that every room has been compared with it, once that is so.
+    /// Tells the link once all rooms have been compared.
     fn tell_verified(&mut self, effects: &mut OwnerEffects<'_>) {
         if let Some((round, _)) = self.linking.verifying.take_if(|(_, left)| *left == 0) {
             effects.link.push(LinkRequest::Verified { round });

@@ -1,5 +1,5 @@
-//! What one room hears from and tells the link: positions, publications, presence. Hands each to the part of the room that
-//! it concerns; decides nothing about another room.
+//! Events of the link for one room: positions, publications, presence. Each is passed to the part of the room that it
+//! concerns.
 
 use super::OwnerEffects;
 use super::linked::LinkAnswer;
@@ -11,7 +11,7 @@ use crate::engine::link_port::{LinkHead, LinkRequest, UserCounts};
 use crate::engine::record::Record;
 
 impl Room {
-    /// The link tells what it holds of the room. What has waited for the room, if that has opened it.
+    /// Handles what the link holds of the room. Returns what has waited for the room, if this opens it.
     pub fn handle_read(&mut self, answer: &LinkAnswer, effects: &mut OwnerEffects<'_>) -> Option<Box<Opening>> {
         let Numbering::Link(linked) = &mut self.numbering else { return None };
         if self.opening.is_none() {
@@ -24,7 +24,7 @@ impl Room {
         opened
     }
 
-    /// The link tells where the room stands.
+    /// Handles the room's head at the link.
     pub fn handle_position(&mut self, token: u64, head: Option<LinkHead>, effects: &mut OwnerEffects<'_>) {
         let Numbering::Link(linked) = &mut self.numbering else { return };
         if self.opening.is_none() {
@@ -33,7 +33,7 @@ impl Room {
         }
     }
 
-    /// The link has numbered a publication. `may_wait`: the core has memory to hold it back.
+    /// Handles a publication that the link has numbered. `may_wait`: the core has memory to hold it back.
     pub fn handle_publication(
         &mut self,
         (epoch, record): (Epoch, Record),
@@ -48,8 +48,8 @@ impl Room {
         self.keep_parked(effects);
     }
 
-    /// The connection to the link was lost for a while: whatever was asked, and whatever came, may be lost. Whether the room
-    /// is to be compared with the link.
+    /// The connection to the link was interrupted: requests and events may be lost. Returns whether the room must be compared
+    /// with the link.
     pub fn handle_restored(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         let Numbering::Link(linked) = &mut self.numbering else { return false };
         let is_open = self.opening.is_none();
@@ -60,20 +60,20 @@ impl Room {
         is_open
     }
 
-    /// The link is asked where the room stands.
+    /// Notes that the link was asked for the room's head.
     pub fn note_compared(&mut self, token: u64, now: Now) {
         if let Numbering::Link(linked) = &mut self.numbering {
             linked.note_compared(token, &self.stream, now);
         }
     }
 
-    /// Whether the room has been compared with the link since it was restored; told once.
+    /// Whether the room has been compared with the link since it was restored. Returns `true` once.
     pub fn take_verified(&mut self) -> bool {
         let Numbering::Link(linked) = &mut self.numbering else { return false };
         linked.take_verified()
     }
 
-    /// Who is there on another machine changed.
+    /// Handles a presence change on another machine.
     pub fn handle_presence(&mut self, life: u64, version: u64, changes: &[UserCounts], now: Now) {
         let grace_ms = self.stream.settings.presence_grace_ms;
         let (Numbering::Link(linked), Some(presence)) = (&mut self.numbering, &mut self.stream.presence) else {
@@ -84,7 +84,7 @@ impl Room {
         }
     }
 
-    /// Nobody is there any more on a machine that has ended.
+    /// Removes the presence of a machine that has ended.
     pub fn end_life(&mut self, life: u64, now: Now) {
         let grace_ms = self.stream.settings.presence_grace_ms;
         if let (Numbering::Link(_), Some(presence)) = (&self.numbering, &mut self.stream.presence) {
@@ -92,7 +92,7 @@ impl Room {
         }
     }
 
-    /// Tells the other machines who is there on this one, where that has changed.
+    /// Sends presence changes on this machine to the link.
     pub fn tell_machines(&mut self, effects: &mut OwnerEffects<'_>) {
         if let Numbering::Own = self.numbering {
             return;

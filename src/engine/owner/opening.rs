@@ -11,13 +11,13 @@ use crate::base::time::Now;
 use crate::engine::hop::ToOwner;
 use crate::wire::protocol::{Ask, Publish};
 
-/// Places of cancelled joins are kept until there are as many as of waiting hops and this many more.
+/// The queue is compacted when its length exceeds twice the number of waiting entries by this.
 const SLACK: usize = 64;
 
 /// A room that is being opened.
 #[derive(Debug)]
 pub(super) struct Opening {
-    /// When the link or the store was asked last, monotonic milliseconds.
+    /// Time of the last request to the link or the store, monotonic milliseconds.
     pub asked_ms: u64,
     queue: VecDeque<Place>,
     waiting: usize,
@@ -29,9 +29,9 @@ pub(super) struct Opening {
 /// A place in the queue.
 #[derive(Debug)]
 struct Place {
-    /// Monotonic milliseconds.
+    /// Time of arrival, monotonic milliseconds.
     since_ms: u64,
-    /// `None`: a join whose connection has gone.
+    /// `None`: a join whose connection has ended.
     waiting: Option<Waiting>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Waiting {
 #[derive(Debug, Default)]
 struct Asked {
     hops: usize,
-    /// Where in the queue its join stands, if it will be a member.
+    /// Index of its join in the queue, if it will be a member.
     join_at: Option<usize>,
 }
 
@@ -95,23 +95,23 @@ impl Opening {
         self.asked.get(&conn).is_some_and(|asked| asked.join_at.is_some())
     }
 
-    /// Whether anything of this connection waits: what changes its membership must wait behind that.
+    /// Whether anything of this connection waits. Changes of its membership must wait behind that.
     pub fn has_asked(&self, conn: ConnId) -> bool {
         self.asked.contains_key(&conn)
     }
 
-    /// Whether hops that may be refused would be.
+    /// Whether the queue is full.
     pub fn is_full(&self) -> bool {
         self.waiting >= OPENING_PER_ROOM_MAX
     }
 
-    /// Lets a hop wait. The caller has checked the bound for those that may be refused; a leave is bounded by the joins.
+    /// Queues a hop. The caller has checked the bound, except for leaves, which the joins bound.
     pub fn push(&mut self, hop: ToOwner, now: Now) {
         self.asked.entry(hop.conn()).or_default().note(&hop, self.queue.len());
         self.add(waiting_bytes(&hop), Waiting::Hop(hop), now);
     }
 
-    /// Lets a call wait; the caller has checked the bound.
+    /// Queues a call. The caller has checked the bound.
     pub fn push_call(&mut self, token: u64, from: UserName, ask: Ask, now: Now) {
         self.add(waiting_bytes_of(&ask), Waiting::Call { token, from, ask }, now);
     }
@@ -125,7 +125,7 @@ impl Opening {
         }
     }
 
-    /// A connection has gone: its join need not be done. What else it asked will find it no member.
+    /// Drops the join of a connection that has ended. Its other asks will be refused, since it is not a member.
     pub fn cancel(&mut self, conn: ConnId) {
         let Some(asked) = self.asked.get_mut(&conn) else { return };
         let Some(Waiting::Hop(hop)) = asked.join_at.take().and_then(|at| self.queue[at].waiting.take()) else { return };
@@ -137,7 +137,7 @@ impl Opening {
         self.waiting -= 1;
     }
 
-    /// A connection whose join waits went away or came back.
+    /// Sets the status of a connection whose join waits.
     pub fn set_away(&mut self, conn: ConnId, now_away: bool) {
         let Some(at) = self.asked.get(&conn).and_then(|asked| asked.join_at) else { return };
         if let Some(Waiting::Hop(ToOwner::Join { away, .. })) = &mut self.queue[at].waiting {
@@ -150,14 +150,14 @@ impl Opening {
         self.queue.into_iter().filter_map(|place| place.waiting)
     }
 
-    /// When the link or the store must be asked again, or somebody has waited too long, monotonic milliseconds.
+    /// When the request must be repeated, or an entry has waited too long, monotonic milliseconds.
     pub fn due_ms(&self) -> u64 {
         let oldest = self.queue.iter().find(|place| place.waiting.is_some());
         let late_ms = oldest.map_or(u64::MAX, |oldest| oldest.since_ms + OPENING_TIMEOUT_MS);
         late_ms.min(self.asked_ms + ASK_AGAIN_MS)
     }
 
-    /// Whatever has waited too long, in order.
+    /// Takes the entries that have waited too long, in order.
     pub fn take_late(&mut self, now: Now) -> Vec<Waiting> {
         let is_late = |place: &Place| place.since_ms + OPENING_TIMEOUT_MS <= now.mono_ms();
         let count = self.queue.iter().take_while(|place| is_late(place)).count();
@@ -181,12 +181,12 @@ impl Opening {
     }
 }
 
-/// Bytes for the budget of a hop that waits.
+/// Bytes of a waiting hop for the budget.
 pub(super) fn waiting_bytes(hop: &ToOwner) -> usize {
     if let ToOwner::Ask { ask, .. } = hop { waiting_bytes_of(ask) } else { WAITING_BYTES }
 }
 
-/// Bytes for the budget of an ask that waits.
+/// Bytes of a waiting ask for the budget.
 pub(super) fn waiting_bytes_of(ask: &Ask) -> usize {
     let data = if let Ask::Publish(Publish { data, .. }) = ask { data.len() } else { 0 };
     WAITING_BYTES + data

@@ -12,24 +12,24 @@ use crate::base::time::Now;
 use crate::engine::record::PageRequest;
 use crate::wire::publication::Publication;
 
-/// What a room has with whoever keeps more of its history than memory does.
+/// The pages of one room that the store or the link (the keeper) must read.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub next_token: u64,
-    /// The lowest number that the keeper held when it last said so, and of which numbering.
+    /// The lowest seq that the keeper held according to its last answer, with its epoch.
     floor: Option<Position>,
     pub waiting: Vec<WaitingPage>,
     bytes: usize,
 }
 
-/// A page that is asked and not answered.
+/// A page that was requested and not answered.
 #[derive(Debug)]
 pub(super) struct WaitingPage {
     pub request: PageRequest,
     pub purpose: Purpose,
-    /// Monotonic milliseconds.
+    /// Time of the first request, monotonic milliseconds.
     since_ms: u64,
-    /// When it was asked last, monotonic milliseconds.
+    /// Time of the last request, monotonic milliseconds.
     pub asked_ms: u64,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct WaitingPage {
 #[derive(Debug)]
 pub(super) enum Purpose {
     History(HistoryPart),
-    /// `older` is what the join has missed, as far as it has been read.
+    /// `older`: the missed messages read so far.
     Join {
         join: Join,
         older: Vec<Arc<Publication>>,
@@ -52,26 +52,26 @@ pub(super) struct HistoryRange {
     pub limit: u32,
 }
 
-/// A page of history as far as memory had it.
+/// The part of a page of history that memory holds.
 #[derive(Debug)]
 pub(super) struct HistoryPart {
     pub asker: Asker,
     pub range: HistoryRange,
     pub limit: PageLimit,
     pub head: Position,
-    /// Where memory began.
+    /// The oldest seq in memory.
     pub first_seq: Seq,
     /// In order; the last part of the page.
     pub messages: Vec<Arc<Publication>>,
 }
 
 impl HistoryPart {
-    /// The number below which the rest is.
+    /// The seq below which the rest of the page lies.
     pub fn end(&self) -> Seq {
         self.range.before.map_or(self.first_seq, |before| before.min(self.first_seq))
     }
 
-    /// Whether the page needs nothing below memory, of which the keeper holds what is from `floor` on.
+    /// Whether memory holds the whole page, if the keeper holds everything from `floor` on.
     pub fn is_whole(&self, floor: Seq) -> bool {
         let end = self.end();
         let low = self.range.after.map_or(floor, |after| floor.max(after.saturating_add(1)));
@@ -110,7 +110,7 @@ impl Pages {
         Self { next_token: 0, floor: None, waiting: Vec::new(), bytes: 0 }
     }
 
-    /// The first token of a room's pages: no other room of the core, and no earlier one of the same name, has had it.
+    /// Sets the first token of a room's pages. No other room of the core, nor an earlier one of this name, has used it.
     pub fn number_from(&mut self, token: u64) {
         self.next_token = token;
     }
@@ -130,17 +130,17 @@ impl Pages {
         self.waiting.iter().map(WaitingPage::due_ms).min()
     }
 
-    /// The keeper has told the lowest number that it holds.
+    /// Notes the lowest seq that the keeper holds.
     pub fn set_floor(&mut self, epoch: Epoch, seq: Seq) {
         self.floor = Some(Position { epoch, seq });
     }
 
-    /// The lowest number that the keeper may hold.
+    /// The lowest seq that the keeper may hold.
     pub fn floor(&self, epoch: Epoch) -> Seq {
         self.floor.filter(|floor| floor.epoch == epoch).map_or(1, |floor| floor.seq)
     }
 
-    /// A connection whose join waits here went away or came back; whether there is one.
+    /// Sets the status of a connection whose join waits here. Returns whether there is one.
     pub fn set_away(&mut self, conn: ConnId, now_away: bool) -> bool {
         let joins = self.waiting.iter_mut().filter_map(|waiting| match &mut waiting.purpose {
             Purpose::Join { join, .. } if join.member.conn == conn && !join.again => Some(join),
@@ -149,7 +149,7 @@ impl Pages {
         joins.map(|join| join.away = now_away).count() > 0
     }
 
-    /// A connection has gone: its page is not wanted any more.
+    /// Drops the page of a connection that has ended.
     pub fn forget(&mut self, conn: ConnId) {
         self.waiting.retain(|waiting| waiting.purpose.conn() != Some(conn));
         self.bytes = self.waiting.iter().map(|waiting| waiting.purpose.bytes()).sum();
@@ -168,7 +168,7 @@ impl Pages {
         Some(waiting)
     }
 
-    /// The page that has waited longest, if that is too long.
+    /// Takes a page that has waited too long.
     pub fn take_late(&mut self, now: Now) -> Option<WaitingPage> {
         let is_late = |waiting: &&WaitingPage| waiting.since_ms + PAGE_TIMEOUT_MS <= now.mono_ms();
         let token = self.waiting.iter().find(is_late)?.request.token;

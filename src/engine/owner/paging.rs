@@ -19,7 +19,7 @@ use crate::wire::protocol::{Answer, Recover, Refusal};
 use crate::wire::publication::Publication;
 
 impl Room {
-    /// Answers a page of history, or lets it wait for what memory does not hold. `may_wait`: the core has memory for it.
+    /// Answers a page of history, or requests what memory does not hold. `may_wait`: the core has memory for it.
     pub(super) fn finish_history(&mut self, part: HistoryPart, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         let floor = self.pages.as_ref().map(|pages| pages.floor(part.head.epoch));
         let Some(floor) = floor.filter(|floor| !part.is_whole(*floor)) else {
@@ -37,8 +37,8 @@ impl Room {
         self.ask_page(bounds, limit, Purpose::History(part), effects);
     }
 
-    /// Where a join that recovers goes on reading, if memory does not reach back so far and the keeper may. `older` has been
-    /// read already.
+    /// The seq after which a recovering join must read on, if memory does not reach back far enough and the keeper may.
+    /// `older` has been read already.
     pub(super) fn missing_from(&self, recover: Option<Recover>, older: &[Arc<Publication>]) -> Option<Seq> {
         let (stream, recover) = (&self.stream, recover?);
         let pages = self.pages.as_ref().filter(|_| stream.settings.history_size > 0)?;
@@ -49,7 +49,7 @@ impl Room {
         (is_own && is_missing && missed <= stream.settings.recovery_max as u64).then_some(from)
     }
 
-    /// Lets a join wait for what is above `from` and below memory.
+    /// Requests the messages above `from` and below memory for a join.
     pub(super) fn wait_for_missed(
         &mut self,
         mut join: Join,
@@ -101,7 +101,7 @@ impl Room {
         }
     }
 
-    /// Asks again for pages that were not answered, and gives up those that have waited too long.
+    /// Repeats unanswered requests, and refuses pages that have waited too long.
     pub(super) fn ask_pages_again(&mut self, effects: &mut OwnerEffects<'_>) {
         while let Some(late) = self.pages.as_mut().and_then(|pages| pages.take_late(effects.now)) {
             self.refuse_page(late.purpose, Refusal::UNANSWERED, effects);
@@ -131,7 +131,7 @@ impl Room {
         }
     }
 
-    /// The keeper has answered a page. `may_wait`: the core has memory for what was read.
+    /// Handles the keeper's answer. `may_wait`: the core has memory for what was read.
     pub fn handle_page(
         &mut self,
         token: u64,
@@ -171,7 +171,7 @@ impl Room {
         }
     }
 
-    /// Lets go of what a room does not show any more, though the keeper has it still.
+    /// Drops expired records that the keeper still holds.
     fn without_expired(&self, mut page: RecordPage, now: Now) -> RecordPage {
         let is_expired = |record: &Record| record.at.saturating_add(self.stream.settings.history_ttl_ms) <= now.unix_ms;
         if let Some(last) = page.records.iter().rposition(is_expired) {

@@ -1,5 +1,5 @@
-//! One room as its owner knows it: what its members see (its [`Stream`]), who numbers and who keeps that, and what waits.
-//! What hops and events do to it stands beside: [`super::membership`], [`super::publish`], [`super::asks`].
+//! One room: what its members see ([`Stream`]), its numbering and keeping, and everything that waits for either. Membership,
+//! publishing and paging are in [`super::membership`], [`super::publish`] and [`super::paging`].
 
 mod reading;
 mod typing;
@@ -25,22 +25,22 @@ use crate::engine::settings::{KeepingMode, NumberingMode, Settings};
 use crate::engine::store_port::KeptKey;
 use crate::wire::protocol::{Answer, Ask, Refusal};
 
-/// Expired messages and keys are freed at multiples of this. Reads never see them after they expired.
+/// Interval at which expired messages and keys are freed. Reads never return them after they expire.
 const SWEEP_MS: u64 = 5_000;
 
-/// Who numbers the room's publications.
+/// Where the room's publications get their seqs.
 #[derive(Debug)]
 pub(super) enum Numbering {
-    /// This room.
+    /// From this room.
     Own,
-    /// The link, for all machines: delivered when it comes back.
+    /// From the link, for all machines. A publication is delivered when the link returns it.
     Link(Box<Linked>),
 }
 
-/// Who keeps the room's publications beyond its history in memory, and beyond this process.
+/// What keeps the room's publications beyond the history in memory, and beyond this process.
 #[derive(Debug)]
 pub(super) enum Keeping {
-    /// Nobody; or the link, where that numbers.
+    /// Nothing; in a linked room, the link.
     None,
     /// The store.
     Store(Box<Stored>),
@@ -52,11 +52,11 @@ pub(super) struct Room {
     pub stream: Stream,
     pub numbering: Numbering,
     pub keeping: Keeping,
-    /// What it may still carry at the moment, where that is limited.
+    /// Token bucket of `room_message_rate`, if there is one.
     pub pace: Bucket,
-    /// `None`: nobody waits for publications of one's own to leave.
+    /// Connections whose hops wait; `None`: there are none.
     pub leaving: Option<Box<Leaving>>,
-    /// `None`: nobody keeps more of the room than its memory.
+    /// Pages of the store or the link; `None`: the room has neither.
     pub pages: Option<Box<Pages>>,
     /// `None`: the room is open.
     pub opening: Option<Box<Opening>>,
@@ -66,7 +66,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// A room that goes on where `last` stands. With a store or a link it is still to be opened.
+    /// A room that continues from `last`. With a store or a link, it must still be opened.
     pub fn new(name: RoomName, settings: &Settings, last: LastHead, now: Now) -> Self {
         let numbering = match settings.numbering {
             NumberingMode::Own => Numbering::Own,
@@ -101,7 +101,7 @@ impl Room {
         self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
     }
 
-    /// Answers what is asked of the room, other than a publish. `may_wait`: the core has memory for a page that waits.
+    /// Answers an ask other than a publish. `may_wait`: the core has memory for a waiting page.
     pub fn answer(&mut self, origin: Origin, ask: Ask, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         let asker = origin.asker;
         if self.is_stranger(asker) {
@@ -126,8 +126,7 @@ impl Room {
         asker.conn().is_some_and(|conn| !self.stream.listeners.contains(conn))
     }
 
-    /// Whether something may be sent to the members: a home may ask before it hears that its join was refused, and a room
-    /// may carry so much only.
+    /// Checks membership and the room's message rate. A home may send an ask before it learns that the join was refused.
     pub(super) fn admit(&mut self, asker: Asker, now: Now) -> Result<(), Refusal> {
         if self.is_stranger(asker) {
             return Err(Refusal::NOT_JOINED);
@@ -138,7 +137,7 @@ impl Room {
         }
     }
 
-    /// Whether nobody has ever been told of the room: it is here only because it was asked for.
+    /// Whether the room has never been used: it exists only because somebody asked for it.
     pub fn is_unknown(&self) -> bool {
         self.stream.history.head() == 0
             && self.stream.listeners.members() == 0
@@ -146,7 +145,7 @@ impl Room {
             && self.stream.keys.is_none()
     }
 
-    /// Asks the link or the store to open the room (again).
+    /// Asks the link or the store to open the room, or asks again.
     pub fn ask_to_open(&mut self, effects: &mut OwnerEffects<'_>) {
         if let Some(opening) = &mut self.opening {
             opening.asked_ms = effects.now.mono_ms();
@@ -160,7 +159,7 @@ impl Room {
         }
     }
 
-    /// The store tells what it holds of the room, which was open before or not.
+    /// Handles what the store holds of the room. `was_open`: the room was open before.
     pub fn handle_loaded(
         &mut self,
         was_open: bool,
@@ -178,14 +177,14 @@ impl Room {
         }
     }
 
-    /// The store has committed everything of the room that it was given up to this publication.
+    /// The store has committed the room's publications up to this one.
     pub fn handle_committed(&mut self, at: Appended, effects: &mut OwnerEffects<'_>) {
         let Keeping::Store(stored) = &mut self.keeping else { return };
         let answered = stored.handle_committed(&mut self.stream, at, effects);
         self.note_answered(&answered);
     }
 
-    /// The store has failed to keep this publication and those behind it.
+    /// The store has failed to keep this publication and all later ones.
     pub fn handle_failed(&mut self, at: Appended, retry_after_ms: u64, effects: &mut OwnerEffects<'_>) {
         let Keeping::Store(stored) = &mut self.keeping else { return };
         let answered = stored.handle_failed(&mut self.stream, at, retry_after_ms, effects);
@@ -200,8 +199,8 @@ impl Room {
         }
     }
 
-    /// Asks the link and the store again for what they have not answered in time. Whether the room is to be compared with
-    /// the link's head.
+    /// Repeats requests to the link and the store that were not answered in time. Returns whether the room's head must be
+    /// compared with the link's.
     pub fn ask_again(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         if let Some(opening) = &self.opening {
             if opening.asked_ms + ASK_AGAIN_MS <= effects.now.mono_ms() {
@@ -217,8 +216,8 @@ impl Room {
         linked.check(&mut self.stream, effects)
     }
 
-    /// Time has passed: expiry, status pushes, repair of cores that are behind, questions asked again. Returns whether the
-    /// room is due to be compared with the link.
+    /// Time has passed: expires, pushes statuses, repairs cores that are behind, repeats requests. Returns whether the room's
+    /// head must be compared with the link's.
     pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) -> bool {
         self.stream.expire(effects.now);
         self.tell_statuses(effects);
@@ -251,14 +250,13 @@ impl Room {
         Bytes { history: history + stream.history.bytes(), kept, standing }
     }
 
-    /// Where the numbering stands, to be remembered when the room goes; `None` where the link or the store remembers it.
+    /// The head to remember when the room is removed; `None` if the link or the store remembers it.
     pub fn last_head(&self) -> Option<LastHead> {
         let is_alone = matches!((&self.numbering, &self.keeping), (Numbering::Own, Keeping::None));
         is_alone.then(|| LastHead { head: self.stream.head(), last_at: self.stream.last_at })
     }
 
-    /// Whether the link or the store owes it something that somebody waits for, or has not kept yet, or is still to be told
-    /// something.
+    /// Whether somebody waits for the link or the store, or they have not yet received everything from this room.
     pub fn waits(&self) -> bool {
         let is_opening = self.opening.as_ref().is_some_and(|opening| !opening.is_empty());
         let is_uncommitted = matches!(&self.keeping, Keeping::Store(stored) if !stored.is_empty());
@@ -269,13 +267,13 @@ impl Room {
         self.pages.as_ref().is_some_and(|pages| !pages.is_empty())
     }
 
-    /// Whether other machines have not been told yet who is here.
+    /// Whether the other machines have not yet been told of a presence change here.
     fn is_untold(&self) -> bool {
         matches!(self.numbering, Numbering::Link(_))
             && self.stream.presence.as_ref().is_some_and(|presence| !presence.may_go())
     }
 
-    /// Whether nothing would be lost by forgetting the room.
+    /// Whether the room can be removed without losing anything.
     pub fn is_idle(&self) -> bool {
         let stream = &self.stream;
         let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::may_go);
@@ -293,7 +291,7 @@ impl Room {
             }
     }
 
-    /// When the room must be looked at next, monotonic milliseconds; `None` while nothing in it waits for time.
+    /// When `tick` is due next, monotonic milliseconds; `None` if nothing waits for time.
     pub fn due_ms(&self, now: Now) -> Option<u64> {
         let stream = &self.stream;
         let sweep = |expires_ms: u64| expires_ms.div_ceil(SWEEP_MS).saturating_mul(SWEEP_MS);

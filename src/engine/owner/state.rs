@@ -1,4 +1,4 @@
-//! The tables of an owner half. What is done with them stands in `hops`, `store_news`, `linking`, `asks`, `ticks`, `books`.
+//! The tables of an owner half. Their operations are in `hops`, `asks`, `store_news`, `linking`, `ticks` and `books`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::engine::settings::Settings;
 pub struct Owner {
     pub(super) settings: Arc<Settings>,
     pub(super) rooms: Rooms,
-    /// Each room that waits for time, once: when (monotonic milliseconds) and which.
+    /// Rooms whose tick is due at a time (monotonic milliseconds); each at most once.
     pub(super) timers: BTreeSet<(u64, RoomId)>,
     pub(super) retention: Retention,
     pub(super) largest: Largest,
-    /// Of rooms in which nothing is left.
+    /// Heads of rooms that were removed.
     pub(super) numberings: Numberings,
     /// Bytes charged for them.
     pub(super) numberings_entered: usize,
     pub(super) sizes: Sizes,
     pub(super) awaited: Awaited,
-    /// Rooms made so far that a link or a store knows.
+    /// Number of rooms created so far with a link or a store.
     pub(super) rooms_made: u64,
     pub(super) linking: LinkState,
     /// Rooms that wait for the link or the store.

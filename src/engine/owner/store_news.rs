@@ -1,4 +1,4 @@
-//! What the store says to this core's rooms.
+//! Events of the store for the rooms of this core.
 
 use super::OwnerEffects;
 use super::room::{Keeping, Numbering};
@@ -9,7 +9,7 @@ use crate::engine::record::PageAnswer;
 use crate::engine::store_port::StoreEvent;
 
 impl Owner {
-    /// News from the store.
+    /// Handles an event of the store.
     pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
             StoreEvent::Loaded { room, stretch, first_seq, keys } => {
@@ -43,7 +43,7 @@ impl Owner {
         self.shed(effects);
     }
 
-    /// A page of a room's history has been read, or could not be.
+    /// Handles the answer to a request for a page, from the store or the link.
     pub(super) fn handle_page(
         &mut self,
         PageAnswer { token, room, result }: PageAnswer,

@@ -1,4 +1,4 @@
-//! What a room has with the store that keeps its publications.
+//! The store's side of a room: publications given to the store and not yet committed.
 //!
 //! Where publishers wait for the commit ([`KeepingMode::Commit`]), a publication that this machine numbers is delivered
 //! and acknowledged once it is committed: nothing is shown that a restart would not find. Written behind
@@ -35,21 +35,21 @@ pub(super) struct Uncommitted {
     pub except: Option<ConnId>,
     pub arrival: Arrival,
     pub waiters: SmallVec<[Waiter; 1]>,
-    /// Members have been given it, so its number cannot be taken back.
+    /// Members have received it, so its number cannot be reused.
     pub is_shown: bool,
 }
 
 /// The store failed: it is asked again before it is relied on.
 #[derive(Debug)]
 struct Doubt {
-    /// When the store was asked last, or failed, monotonic milliseconds.
+    /// Time of the last request or failure, monotonic milliseconds.
     since_ms: u64,
     retry_after_ms: u64,
-    /// Records wanted with the answer.
+    /// Number of records wanted in the answer.
     count: usize,
 }
 
-/// A publication that the store speaks of, and the attempt in which it was given that.
+/// A publication in an answer of the store, with the attempt in which the store received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Appended {
     pub attempt: u64,
@@ -57,25 +57,25 @@ pub(super) struct Appended {
     pub seq: Seq,
 }
 
-/// What a room has with the store.
+/// The publications of one room that the store has not committed.
 #[derive(Debug)]
 pub(super) struct Stored {
     mode: KeepingMode,
-    /// The room numbers by itself; otherwise the link does, and several machines give the store the rows of one room.
+    /// The room assigns its own seqs. Otherwise the link does, and several machines write rows of one room.
     is_numbered_here: bool,
-    /// In the order in which the store was given them.
+    /// In the order in which the store received them.
     uncommitted: VecDeque<Uncommitted>,
-    /// Publishers of keys that were known, whose first publication has not come from the link.
+    /// Publishers with a known key whose first publication has not come from the link yet.
     parked: Vec<(Position, Asker)>,
-    /// Waiters beside the first of each publication.
+    /// Waiters beyond the first of each publication.
     joined: usize,
     bytes: usize,
     doubt: Option<Doubt>,
-    /// Goes up with each failure.
+    /// Incremented by each failure.
     attempt: u64,
 }
 
-/// The publishers that an event of the store has answered (`None`: a call), each with the position that it was told.
+/// The publishers answered by an event of the store (`None`: a call), with the position in the answer.
 pub(super) type Answered = SmallVec<[(Option<ConnId>, Option<Position>); 2]>;
 
 impl Stored {
@@ -92,7 +92,7 @@ impl Stored {
         }
     }
 
-    /// The first attempt of a room: no other room of the core, and no earlier one of the same name, has had it.
+    /// Sets the first attempt of a room. No other room of the core, nor an earlier one of this name, has used it.
     pub fn number_from(&mut self, attempt: u64) {
         self.attempt = attempt;
     }
@@ -119,7 +119,7 @@ impl Stored {
         Some(doubt.since_ms + patience_ms)
     }
 
-    /// Why a publish cannot be given to the store now. `may_wait`: the core has memory for it.
+    /// Why the store cannot accept a publish now; `None`: it can. `may_wait`: the core has memory for it.
     pub fn refusal(&self, may_wait: bool) -> Option<Refusal> {
         let is_full = self.uncommitted.len() + self.joined >= PENDING_PER_ROOM_MAX;
         match &self.doubt {
@@ -128,25 +128,25 @@ impl Stored {
         }
     }
 
-    /// The number of the last publish that waits and is this connection's, or stands for one of its own.
+    /// The seq of the connection's last waiting publish, or of one with the same key.
     pub fn last_of(&self, conn: ConnId) -> Option<Seq> {
         let is_own = |(asker, _): &Waiter| asker.conn() == Some(conn);
         let own = self.uncommitted.iter().rev().find(|uncommitted| uncommitted.waiters.iter().any(is_own));
         own.map(|uncommitted| uncommitted.record.seq)
     }
 
-    /// Whether the publish with this number waits.
+    /// Whether the publish with this seq waits.
     pub fn is_uncommitted(&self, seq: Seq) -> bool {
         self.uncommitted.front().is_some_and(|first| first.record.seq <= seq)
             && self.uncommitted.back().is_some_and(|last| seq <= last.record.seq)
     }
 
-    /// The number of the next publication, in a room that numbers by itself and whose members have seen up to `head`.
+    /// The seq of the next publication in a room that assigns its own seqs and has the head `head`.
     pub fn next_seq(&self, head: Seq) -> Seq {
         self.uncommitted.back().map_or(head, |last| last.record.seq.max(head)) + 1
     }
 
-    /// Gives the store a publication; after a failure, with the others that wait to be given to it again.
+    /// Sends a publication to the store; after a failure, together with the others that must be sent again.
     pub fn append(&mut self, stream: &Stream, uncommitted: Uncommitted, effects: &mut OwnerEffects<'_>) {
         if self.doubt.is_none() {
             effects.store.push(uncommitted.request(stream, self.attempt));
@@ -176,7 +176,7 @@ impl Stored {
         self.parked.push((first, asker));
     }
 
-    /// Those that need not wait any more in a room that stands at `head`.
+    /// Takes those that need not wait any longer in a room with this head.
     pub fn take_parked(&mut self, head: Position) -> Vec<(Position, Asker)> {
         if self.parked.is_empty() {
             return Vec::new();
@@ -187,7 +187,7 @@ impl Stored {
         taken
     }
 
-    /// Everything of the room that the store was given up to this one is on disk.
+    /// The store has committed everything up to this publication.
     pub fn handle_committed(
         &mut self,
         stream: &mut Stream,
@@ -202,7 +202,7 @@ impl Stored {
         self.commit(stream, count, effects)
     }
 
-    /// Shows and acknowledges the oldest `count`.
+    /// Delivers and acknowledges the oldest `count`.
     fn commit(&mut self, stream: &mut Stream, count: usize, effects: &mut OwnerEffects<'_>) -> Answered {
         let mut answered = Answered::new();
         for _ in 0..count {
@@ -219,7 +219,7 @@ impl Stored {
         answered
     }
 
-    /// The append of this one did not happen, nor did those behind it that are not committed.
+    /// The append of this publication failed, and so did all later uncommitted ones.
     pub fn handle_failed(
         &mut self,
         stream: &mut Stream,
@@ -247,7 +247,7 @@ impl Stored {
         answered
     }
 
-    /// Of a failure that names a row which is there already (its duplicate failed), what may have failed with it.
+    /// What may have failed when the failure names a row that exists already (its duplicate failed).
     fn first_in_doubt(&self, attempt: u64) -> Option<usize> {
         (!self.is_numbered_here && attempt == self.attempt).then_some(0)
     }
@@ -290,7 +290,7 @@ impl Stored {
         Some(uncommitted)
     }
 
-    /// The store tells what it holds: the answer to the question after a failure, or one that nobody waits for.
+    /// Handles what the store holds: the answer to the load after a failure, or an answer that nobody waits for.
     pub fn handle_loaded(
         &mut self,
         stream: &mut Stream,
@@ -318,7 +318,7 @@ impl Stored {
         self.append_again(stream, effects);
     }
 
-    /// Asks the store where it stands, or gives it again what it has not committed, if it is time.
+    /// Repeats the load after a failure, or sends uncommitted publications again, if it is time.
     pub fn ask_again(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         if self.due_ms().is_none_or(|due_ms| due_ms > effects.now.mono_ms()) {
             return;
@@ -338,7 +338,7 @@ impl Stored {
         ask_to_load(stream, count, effects);
     }
 
-    /// Gives the store again what it has not committed.
+    /// Sends uncommitted publications again.
     fn append_again(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         effects.store.extend(self.uncommitted.iter().map(|uncommitted| uncommitted.request(stream, self.attempt)));
     }
@@ -354,7 +354,7 @@ impl Uncommitted {
     }
 }
 
-/// Takes over what failed as far as the store could tell, and is there all the same.
+/// Takes over publications that the store reported as failed and holds after all.
 fn take_over(stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
     let own_head = stream.history.head();
     for record in stretch.records.iter().filter(|record| record.seq > own_head) {
@@ -369,13 +369,13 @@ fn take_over(stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<
     }
 }
 
-/// Opens a room from what the store holds of it.
+/// Opens a room with what the store holds.
 pub(super) fn open(stream: &mut Stream, stretch: &Stretch, keys: &[KeptKey], effects: &mut OwnerEffects<'_>) {
     stream.fill(stretch, effects.now);
     remember_kept(stream, keys, effects);
 }
 
-/// Asks the store (again) for what it holds of a room: `count` records, and the keys of the window.
+/// Asks the store for its newest `count` records of a room, and the keys of the idempotency window.
 pub(super) fn ask_to_load(stream: &Stream, count: usize, effects: &mut OwnerEffects<'_>) {
     let keys_since = effects.now.unix_ms.saturating_sub(KEY_WINDOW_MS);
     let (room, epoch) = (stream.name.clone(), stream.epoch);

@@ -1,4 +1,4 @@
-//! What rooms do because time has passed.
+//! Timers of rooms.
 
 use super::OwnerEffects;
 use super::state::Owner;
@@ -6,7 +6,7 @@ use crate::base::limits::ROOMS_PER_TICK_MAX;
 use crate::base::time::Now;
 
 impl Owner {
-    /// Time has passed: the rooms for which it is time do what waits for it, and numberings expire.
+    /// Time has passed: ticks the rooms that are due, and expires numberings.
     pub fn tick(&mut self, effects: &mut OwnerEffects<'_>) {
         for _ in 0..ROOMS_PER_TICK_MAX {
             let Some((_, id)) = self.timers.first().copied().filter(|(due_ms, _)| *due_ms <= effects.now.mono_ms())
@@ -31,13 +31,13 @@ impl Owner {
         self.shed(effects);
     }
 
-    /// Whether neither the link nor the store owes anything that somebody waits for: a stop loses nothing.
+    /// Whether nothing waits for the link or the store, so that a stop loses nothing.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.waiting_rooms == 0 && self.awaited.is_empty()
     }
 
-    /// When `tick` is wanted next, monotonic microseconds; `None` while nothing waits for time.
+    /// When `tick` is due next, monotonic microseconds; `None` if nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
         let room = self.timers.first().map(|(due_ms, _)| *due_ms);
