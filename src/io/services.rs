@@ -1,4 +1,4 @@
-//! What stands between a core and the service threads: commands in, requests out and events in. Never waits: a full lane
+//! The connections between a core and the service threads: commands in, requests out, events in. Never waits: a full lane
 //! leaves the requests with the core.
 
 use std::fmt;
@@ -21,38 +21,37 @@ use crate::engine::settings::Settings;
 use crate::engine::store_port::{StoreEvent, StoreRequest};
 use crate::engine::trace::Span;
 
-/// What the service thread tells a core.
+/// A command of the service thread to a core.
 #[derive(Debug)]
 pub enum Control {
-    /// Let go of the connections over this window, and end when all cores have.
+    /// Close the connections over this window, and end when all cores have.
     Drain {
-        /// Over how long this core's closes are spread.
+        /// Time over which this core spreads its closes.
         window_ms: u64,
-        /// The listening sockets stay open in other hands, for a successor: whoever has connected and is not served yet
-        /// is left to it.
+        /// The listening sockets stay open for a successor, which serves the connections in their backlogs.
         hands_over: bool,
     },
     /// End at once.
     Stop,
-    /// Other settings hold from now on.
+    /// Use other settings from now on.
     Settings(Arc<Settings>),
     /// Count up, to show that the core lives.
     Beat(Arc<AtomicUsize>),
-    /// The control address asks, or has something done.
+    /// A call of the control address.
     Call {
-        /// What.
+        /// The call.
         call: Call,
-        /// Gets the answer.
+        /// Receives the answer.
         reply: CallReply,
     },
-    /// TLS handshakes go by this from now on. A core whose clients speak plain TCP ignores it.
+    /// Use this for TLS handshakes from now on. A core without TLS ignores it.
     Tls(Arc<ServerConfig>),
     /// Keys that verify tokens.
     Keys(Arc<Keys>),
 }
 
-/// Calls for keys that a core does not know. Any thread may call, which neither waits nor fails; calls that come before
-/// the first was heard are one with it.
+/// A request for token keys that a core does not know. Any thread may make it; it neither waits nor fails. Requests before
+/// the first was handled are merged with it.
 #[derive(Clone)]
 pub struct CallForKeys(pub Arc<dyn Fn() + Send + Sync>);
 
@@ -62,21 +61,21 @@ impl fmt::Debug for CallForKeys {
     }
 }
 
-/// One core's ends of everything that it asks things of. A service that is not configured has none.
+/// One core's ends of its services; `None` for a service that is not configured.
 #[derive(Debug, Default)]
 pub struct Services {
-    /// To the link and back.
+    /// Lanes of the link.
     pub link: Option<CoreEnd<LinkRequest, LinkEvent>>,
-    /// To the store and back.
+    /// Lanes of the store.
     pub store: Option<CoreEnd<StoreRequest, StoreEvent>>,
-    /// To whoever fetches keys.
+    /// Requests for token keys.
     pub keys: Option<CallForKeys>,
-    /// To whoever exports traces, at its own pace: it is not woken.
+    /// Spans for the export of traces, which polls.
     pub spans: Option<Sender<Span>>,
 }
 
 impl Services {
-    /// Hands over spans. They are samples: what finds no room is dropped and counted.
+    /// Sends spans. They are samples: spans for which there is no room are dropped and counted.
     pub fn take_spans(&self, spans: &mut Vec<Span>, counters: &CoreCounters) {
         for span in spans.drain(..) {
             let taken = self.spans.as_ref().is_some_and(|to| to.try_send(span).is_ok());
@@ -84,8 +83,8 @@ impl Services {
         }
     }
 
-    /// Hands over what `output` asks of them. What a full lane does not take stays, in order, for the next time:
-    /// see [`Services::have_room_again`].
+    /// Sends the requests of `output`. What a full lane does not take stays there, in order, for the next time: see
+    /// [`Services::have_room_again`].
     pub fn take(&mut self, output: &mut Output) {
         if std::mem::take(&mut output.keys_wanted)
             && let Some(CallForKeys(call)) = &self.keys
@@ -96,7 +95,7 @@ impl Services {
         hand_over(self.store.as_mut(), &mut output.store, "store");
     }
 
-    /// Whether a service has room again for what its lane did not take. It wakes the core then.
+    /// Whether a lane that was full has room again. The service wakes the core at that time.
     #[must_use]
     pub fn have_room_again(&self) -> bool {
         self.link.as_ref().is_some_and(CoreEnd::has_room_again)

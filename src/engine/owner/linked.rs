@@ -1,20 +1,20 @@
-//! A room whose publications are numbered and kept by the link, for all machines. Members are given what the link says,
-//! in the order of its numbers, whatever becomes of its events on the way:
+//! A room whose publications the link numbers and keeps, for all machines. Members receive the link's publications in the
+//! order of their seqs, even if events of the link are lost, late or repeated:
 //!
 //! - a publication comes twice: the second is dropped;
-//! - one is missing: later ones are held back, the missing ones are read, members see them in order;
-//! - the last one is lost: a room without news is compared with the link's head now and then, and sooner where a publish
-//!   of its own was acknowledged and has not come;
-//! - the missing ones are gone at the link too: members get a `gap`, and it goes on;
-//! - the epoch is another one: the room is opened anew, and members get a `joined`;
-//! - an answer is lost: it is asked for again.
+//! - one is missing: later ones are held back, and the missing ones are read;
+//! - the last one is lost: a room without news compares its head with the link's from time to time, and sooner if a publish
+//!   of this machine was acknowledged and has not come;
+//! - missing ones are gone at the link too: members receive a `gap`, and delivery continues;
+//! - the epoch differs: the room is opened again, and members receive a `joined`;
+//! - an answer is lost: the request is repeated.
 //!
-//! Each question has a token. Only the answer to the question that is open now has authority: it was asked after everything
-//! that the room knew then, so the link must stand there or above. Any other answer may only fill holes.
+//! Each question has a token. Only the answer to the open question is authoritative: it was asked after everything that the
+//! room knew at that time, so the link's head must not be lower. Any other answer may only fill holes.
 //!
-//! Where the link stands lower in the same epoch, numbers a publish at or below what was known when it was given it, or
-//! goes back to an epoch that it had left, it has lost records (a failover without its tail). Numbers that members have
-//! seen must not be given again, so the room gets a new epoch ([`LinkRequest::Renumber`]), whoever finds it first.
+//! The link has lost records (a failover without its tail) if its head is lower in the same epoch, if it gives a publish a
+//! seq that was known before the publish, or if it returns to an epoch that it had left. Seqs that members have seen must
+//! not be reused, so the machine that finds it first asks for a new epoch ([`LinkRequest::Renumber`]).
 
 mod catch_up;
 
@@ -37,7 +37,7 @@ use crate::engine::record::{Record, Stretch};
 /// Records asked from the link in one read.
 const LINK_READ_MAX: usize = 1_024;
 
-/// What a room can ask, the more pressing the later.
+/// What a room can ask the link, in ascending order of priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Read,
@@ -55,42 +55,42 @@ impl Question {
     }
 }
 
-/// A question that is open.
+/// The open question.
 #[derive(Debug)]
 struct OpenQuestion {
     question: Question,
     token: u64,
-    /// The highest position that the room knew of when it asked first.
+    /// The highest position that the room knew when it asked first.
     known: Position,
-    /// When it was asked last, monotonic milliseconds.
+    /// Time of the last request, monotonic milliseconds.
     since_ms: u64,
 }
 
-/// The link was asked where the room stands.
+/// A request for the room's head that the link has not answered.
 #[derive(Debug)]
 struct OpenComparison {
     token: u64,
-    /// The highest position that the room knew of.
+    /// The highest position that the room knew.
     known: Position,
     since_ms: u64,
 }
 
-/// What the link owes a connection.
+/// Publications of one connection that are pending at the link.
 #[derive(Debug, Default)]
 struct Own {
     unanswered: usize,
-    /// The last position that an answer named, in the room's epoch or in one that the room has still to go over to.
+    /// The last position in an answer, in the room's epoch or in one that the room has yet to enter.
     last: Option<Position>,
 }
 
 impl Own {
-    /// Whether a publication, or the `joined` that stands for it, is still to come, in a room that stands at `head`.
+    /// Whether a publication, or the `joined` that replaces it, is still to come in a room with this head.
     fn is_owed(&self, head: Position) -> bool {
         self.unanswered > 0 || self.last.is_some_and(|last| last.epoch != head.epoch || last.seq > head.seq)
     }
 }
 
-/// Whether a room has been compared with the link since the connection to it was made again.
+/// Whether a room has been compared with the link since the connection to the link was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RoomVerification {
     NotWanted,
@@ -98,7 +98,7 @@ enum RoomVerification {
     Done,
 }
 
-/// What the link says a room holds: the answer to a question, in time or late.
+/// The link's records of a room: an answer to the open question, or to an earlier one.
 #[derive(Debug)]
 pub(super) struct LinkAnswer {
     pub token: u64,
@@ -106,28 +106,28 @@ pub(super) struct LinkAnswer {
     pub present: Option<Present>,
 }
 
-/// What a room has with the link.
+/// The state of a linked room.
 #[derive(Debug)]
 pub(super) struct Linked {
     ahead: Ahead,
-    /// The newest number heard of in the room's epoch.
+    /// The highest seq seen in the room's epoch.
     known: Seq,
-    /// The newest number of the room's epoch that a publish of this machine was given.
+    /// The highest seq of the room's epoch that a publish of this machine has received.
     acknowledged: Seq,
     asked: Option<OpenQuestion>,
     comparing: Option<OpenComparison>,
     verification: RoomVerification,
-    /// When the head is compared if there is no news until then, monotonic milliseconds.
+    /// When to compare the head if there is no news until then, monotonic milliseconds.
     check_ms: u64,
-    /// Time between two checks: each room's own, so that not all of them ask at once.
+    /// Time between two comparisons, milliseconds. It differs between rooms, so that they do not all ask at once.
     period_ms: u64,
-    /// When presence is read again, because a change was missed.
+    /// When to read presence again, because a change was missed; monotonic milliseconds.
     reread_ms: Option<u64>,
-    /// When presence is told and read again, because the link may have lost it.
+    /// When to send and read presence again, because the link may have lost it; monotonic milliseconds.
     retell_ms: Option<u64>,
-    /// Publishes handed to the link and not answered.
+    /// Number of publishes that the link has not answered.
     publishing: usize,
-    /// Connections whose publishes the link has not answered, or whose publications have not come.
+    /// Connections with publishes that the link has not answered, or publications that have not come.
     own: HashMap<ConnId, Own, FixedState>,
     /// Epochs that the link has left.
     past: SmallVec<[Epoch; 1]>,
@@ -152,13 +152,12 @@ impl Linked {
         }
     }
 
-    /// Whether nothing is lost if the room goes: no publish waits, and the link is not known to have lost what only this
-    /// room may know of.
+    /// Whether the room can be removed: no publish waits, and the room need not report lost records.
     pub fn is_empty(&self) -> bool {
         self.publishing == 0 && self.verification != RoomVerification::Waits && !self.is_in_doubt()
     }
 
-    /// Whether the link is known to have lost records, and has not given the room a new epoch yet.
+    /// Whether the link has lost records and has not given the room a new epoch yet.
     fn is_in_doubt(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| matches!(asked.question, Question::Renumber { .. }))
     }
@@ -168,7 +167,7 @@ impl Linked {
         self.ahead.bytes() + (self.publishing + self.own.len()) * WAITING_BYTES
     }
 
-    /// When something is to be done, monotonic milliseconds.
+    /// When `check` is due, monotonic milliseconds.
     pub fn due_ms(&self) -> u64 {
         let question = self.asked.as_ref().map_or(self.check_ms, |asked| asked.since_ms + ASK_AGAIN_MS);
         let unverified = self.comparing.as_ref().filter(|_| self.verification == RoomVerification::Waits);
@@ -177,12 +176,12 @@ impl Linked {
         compared.into_iter().chain(reread).chain(self.retell_ms).fold(question, u64::min)
     }
 
-    /// Publishes that wait for the link.
+    /// Number of publishes that wait for the link.
     pub fn publishing(&self) -> usize {
         self.publishing
     }
 
-    /// The link is given a publish, of a connection or of none. Returns the highest position known before it.
+    /// Notes a publish sent to the link, of a connection or a call. Returns the highest position known before it.
     pub fn add_publishing(&mut self, conn: Option<ConnId>, stream: &Stream) -> Position {
         self.publishing += 1;
         if let Some(conn) = conn {
@@ -191,33 +190,33 @@ impl Linked {
         self.known_of(stream)
     }
 
-    /// Whether publications of a connection are still to come, in a room that stands at `head`.
+    /// Whether publications of a connection are still to come in a room with this head.
     pub fn owes(&self, conn: ConnId, head: Position) -> bool {
         self.own.get(&conn).is_some_and(|own| own.is_owed(head))
     }
 
-    /// The highest position that the room knows of.
+    /// The highest position that the room knows.
     fn known_of(&self, stream: &Stream) -> Position {
         let head = stream.head();
         Position { seq: head.seq.max(self.known).max(self.acknowledged), ..head }
     }
 
-    /// Something does not fit: the head is compared soon rather than in a while.
+    /// Compares the head soon, because something does not fit.
     fn check_soon(&mut self, now: Now) {
         self.check_ms = self.check_ms.min(now.mono_ms() + ASK_AGAIN_MS);
     }
 
-    /// There was news: the head need not be compared for a while.
+    /// Postpones the comparison, because there was news.
     fn check_later(&mut self, now: Now) {
         self.check_ms = now.mono_ms() + self.period_ms;
     }
 
-    /// Some change of presence was missed.
+    /// Reads presence soon, because a change was missed.
     pub fn reread_soon(&mut self, now: Now) {
         self.reread_ms.get_or_insert(now.mono_ms() + TICK_MS);
     }
 
-    /// The room has been compared with the link since it was restored; told once.
+    /// Whether the room has been compared with the link since it was restored. Returns `true` once.
     pub fn take_verified(&mut self) -> bool {
         let is_done = self.verification == RoomVerification::Done;
         if is_done {
@@ -235,7 +234,7 @@ impl Linked {
 
 /// Questions.
 impl Linked {
-    /// Asks the link to open a room that is not open (again).
+    /// Asks the link to open the room, or asks again.
     pub fn ask_to_open(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         match &mut self.asked {
             Some(asked) => asked.since_ms = effects.now.mono_ms(),
@@ -244,7 +243,7 @@ impl Linked {
         self.send(stream, effects);
     }
 
-    /// Asks one question at a time: the most pressing.
+    /// Asks a question, unless one of the same or a higher priority is open.
     fn ask(&mut self, question: Question, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         if self.asked.as_ref().is_none_or(|asked| asked.question.rank() < question.rank()) {
             self.set_asked(question, stream, effects);
@@ -260,7 +259,7 @@ impl Linked {
             Some(OpenQuestion { question, token, known: self.known_of(stream), since_ms: effects.now.mono_ms() });
     }
 
-    /// Hands the open question to the link.
+    /// Sends the open question to the link.
     fn send(&self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         let Some(OpenQuestion { question, token, .. }) = self.asked else { return };
         let (room, count) = (stream.name.clone(), stream.settings.history_size);
@@ -274,8 +273,8 @@ impl Linked {
         });
     }
 
-    /// Asks for a new epoch in place of one that has lost records. Where the link has answered such a question and is still
-    /// no better, it is asked again after a while.
+    /// Asks for a new epoch to replace one that has lost records. If the link has answered such a question without success,
+    /// the question is repeated after [`ASK_AGAIN_MS`].
     fn ask_to_renumber(&mut self, from: Epoch, was_asked: bool, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         if self.is_in_doubt() {
             return;
@@ -287,8 +286,8 @@ impl Linked {
         }
     }
 
-    /// The connection to the link was lost for a while: what was asked, and what came, may be lost, and the link may have
-    /// lost what it knew. Everything is to be compared. `is_open`: the room is.
+    /// The connection to the link was interrupted. Requests, events and the link's own records may be lost, so the room must be
+    /// compared with the link. `is_open`: the room is open.
     pub fn handle_restored(&mut self, is_open: bool, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         (self.asked, self.comparing) = (None, None);
         self.ahead.clear();
@@ -301,13 +300,13 @@ impl Linked {
         }
     }
 
-    /// The link is asked where the room stands.
+    /// Notes that the link was asked for the room's head.
     pub fn note_compared(&mut self, token: u64, stream: &Stream, now: Now) {
         self.check_later(now);
         self.comparing = Some(OpenComparison { token, known: self.known_of(stream), since_ms: now.mono_ms() });
     }
 
-    /// Does what is due. Whether the room is to be compared with the link's head.
+    /// Does what is due. Returns whether the room's head must be compared with the link's.
     pub fn check(&mut self, stream: &mut Stream, effects: &mut OwnerEffects<'_>) -> bool {
         let now_ms = effects.now.mono_ms();
         if now_ms < self.due_ms() {
@@ -343,9 +342,9 @@ impl Linked {
     }
 }
 
-/// What the link says.
+/// Answers and events.
 impl Linked {
-    /// The link has opened the room, unless this answers an earlier question. Whether it has.
+    /// Opens the room, unless this answers an earlier question. Returns whether it has.
     pub fn open(&mut self, stream: &mut Stream, answer: &LinkAnswer, effects: &mut OwnerEffects<'_>) -> bool {
         if self.asked.take_if(|asked| asked.token == answer.token).is_none() {
             return false;
@@ -357,7 +356,7 @@ impl Linked {
         true
     }
 
-    /// The link tells what it holds of the room, which is open.
+    /// Handles the link's records of an open room.
     pub fn handle_read(&mut self, stream: &mut Stream, answer: &LinkAnswer, effects: &mut OwnerEffects<'_>) {
         match self.asked.take_if(|asked| asked.token == answer.token) {
             Some(asked) => self.hear_answer(stream, &asked, answer, effects),
@@ -365,7 +364,7 @@ impl Linked {
         }
     }
 
-    /// The answer to the open question.
+    /// Handles the answer to the open question.
     fn hear_answer(
         &mut self,
         stream: &mut Stream,
@@ -401,13 +400,13 @@ impl Linked {
         self.take_ahead(stream, effects);
     }
 
-    /// Whether a link that stands at `head` has lost records: the room, now in `epoch`, knew of `known` before it asked.
+    /// Whether a link with this head has lost records. `epoch`: the room's; `known`: what the room knew before it asked.
     fn has_lost_records(&self, head: Position, known: Position, epoch: Epoch) -> bool {
         let is_lower = head.epoch == known.epoch && head.epoch == epoch && head.seq < known.seq;
         is_lower || self.past.contains(&head.epoch)
     }
 
-    /// An answer without authority: it was asked before something that the room knows.
+    /// Handles an answer that is not authoritative: it may be older than what the room knows.
     fn fill_holes(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
         let Some(head) = stretch.head.filter(|_| !self.is_in_doubt()) else { return };
         if head.epoch == stream.epoch {
@@ -419,7 +418,7 @@ impl Linked {
         }
     }
 
-    /// The link tells where the room stands; `None`: it does not know the room.
+    /// Handles the room's head at the link; `None`: the link does not know the room.
     pub fn handle_position(
         &mut self,
         stream: &mut Stream,
@@ -449,7 +448,7 @@ impl Linked {
         }
     }
 
-    /// A publication was numbered. `may_wait`: the core has memory to hold it back.
+    /// Handles a publication. `may_wait`: the core has memory to hold it back.
     pub fn handle_publication(
         &mut self,
         stream: &mut Stream,
@@ -481,15 +480,15 @@ impl Linked {
         }
     }
 
-    /// A publication was numbered while the room is being opened. `may_wait`: the core has memory to hold it back.
+    /// Handles a publication while the room is being opened. `may_wait`: the core has memory to hold it back.
     pub fn handle_early(&mut self, epoch: Epoch, record: Record, may_wait: bool) {
         if may_wait {
             self.ahead.push(epoch, record);
         }
     }
 
-    /// The link has numbered a publish of this room, which knew of `known` when it was given to the link. Whether that can
-    /// be: otherwise the number was given before, so the link has lost records.
+    /// The link has numbered a publish. `known`: the highest position that the room knew before. Returns `false` if the seq was
+    /// used before, so the link has lost records.
     pub fn note_numbered(
         &mut self,
         stream: &Stream,
@@ -509,7 +508,7 @@ impl Linked {
         !is_again
     }
 
-    /// The publisher of a publish has been answered; with the position it was given, if it was.
+    /// Notes that a publisher was answered, with the position if there is one.
     pub fn handle_answered(&mut self, conn: Option<ConnId>, position: Option<Position>, head: Position) {
         self.publishing -= 1;
         if let Some(conn) = conn
@@ -531,12 +530,12 @@ impl Linked {
     }
 }
 
-/// How a connection of this machine is named to all machines, to be spared a publication.
+/// Name of a connection for all machines, as the one that does not receive a publication (`echo: false`).
 pub(super) fn write_except(node: &str, conn: ConnId) -> String {
     format!("{node}/{conn}")
 }
 
-/// The connection, if it is one of this machine.
+/// The connection of such a name, if it is on this machine.
 fn read_except(text: &str, node: &str) -> Option<ConnId> {
     ConnId::from_text(text.strip_prefix(node)?.strip_prefix('/')?)
 }

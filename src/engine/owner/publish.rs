@@ -1,5 +1,4 @@
-//! A publish on its way through its room: who may publish, what was published before under the same key, who numbers it and
-//! who keeps it.
+//! The path of a publish through its room: permission, idempotency key, numbering and keeping.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -19,9 +18,9 @@ use crate::wire::encode::encode_ephemeral;
 use crate::wire::protocol::{Answer, Publish, Refusal};
 use crate::wire::publication::{Content, Data, Publication};
 
-/// A publish on its way to its number.
+/// A publish without a seq.
 pub(super) struct Post {
-    /// Who hears what became of it: a member, or a call of the server's own.
+    /// Receives the answer: a member, or a call.
     pub asker: Asker,
     pub from: UserName,
     pub arrival: Arrival,
@@ -29,7 +28,7 @@ pub(super) struct Post {
 }
 
 impl Post {
-    /// The connection to be spared.
+    /// The connection that does not receive the publication.
     fn except(&self) -> Option<ConnId> {
         self.asker.conn().filter(|_| !self.publish.echo)
     }
@@ -38,7 +37,7 @@ impl Post {
         self.publish.key.as_deref()
     }
 
-    /// What is numbered and kept.
+    /// The record with this seq and time.
     fn into_record(self, seq: Seq, at: u64) -> Record {
         let Publish { kind, data, key, .. } = self.publish;
         Record { seq, at, from: self.from, kind, data, key, except: None }
@@ -55,7 +54,7 @@ pub(super) struct Memory {
 }
 
 impl Room {
-    /// Publishes, or answers why not. What the link is to number is entered in `awaited`.
+    /// Publishes, or refuses. A publish that the link must number is added to `awaited`.
     pub fn publish(
         &mut self,
         post: Post,
@@ -91,7 +90,7 @@ impl Room {
         }
     }
 
-    /// The link has answered a publish of this room.
+    /// Handles the link's answer to a publish.
     pub fn handle_published(
         &mut self,
         AwaitedPublish { asker, kept, known, .. }: AwaitedPublish,
@@ -138,8 +137,8 @@ impl Room {
 }
 
 impl Room {
-    /// Gives the store the row of a publish whose key was known: the first one's, which may have ended before it was kept.
-    /// `waiter` is answered after that, or at once where the first is not held any more.
+    /// Sends the store the row of the first publish with a known key, since its machine may have ended before it did.
+    /// `waiter` is answered after the commit, or at once if the first publication is no longer in memory.
     fn keep_first(&mut self, position: Position, waiter: Option<Asker>, effects: &mut OwnerEffects<'_>) {
         let (Numbering::Link(linked), Keeping::Store(stored)) = (&mut self.numbering, &mut self.keeping) else {
             return;
@@ -166,7 +165,7 @@ impl Room {
         linked.handle_answered(asker.conn(), Some(position), head);
     }
 
-    /// Goes on with the publishes whose first one has come by now, or has been lost with its numbering.
+    /// Continues publishes whose first publication has come, or was lost with its epoch.
     pub(super) fn keep_parked(&mut self, effects: &mut OwnerEffects<'_>) {
         let Keeping::Store(stored) = &mut self.keeping else { return };
         for (position, asker) in stored.take_parked(self.stream.head()) {
@@ -175,13 +174,13 @@ impl Room {
     }
 }
 
-/// A publication that is shown, as it is kept.
+/// The record of a delivered publication.
 fn record_of(publication: &Publication) -> Record {
     let Publication { seq, at, from, kind, data, key, .. } = publication.clone();
     Record { seq, at, from, kind, data, key, except: None }
 }
 
-/// Whether the link, and the store behind it, can be given one more publish.
+/// Checks the bounds for one more publish at the link, and at the store behind it.
 fn may_link(linked: &Linked, keeping: &Keeping, memory: Memory) -> Result<(), Refusal> {
     if linked.publishing() >= PENDING_PER_ROOM_MAX || !memory.for_wait {
         return Err(Refusal::OVERLOADED);
@@ -192,7 +191,7 @@ fn may_link(linked: &Linked, keeping: &Keeping, memory: Memory) -> Result<(), Re
     }
 }
 
-/// Passes on what is not numbered and not kept: to the members on this machine only, for the link carries records.
+/// Sends an ephemeral message to the members on this machine.
 fn publish_ephemeral(stream: &Stream, post: &Post, effects: &mut OwnerEffects<'_>) {
     let at = stream.last_at.max(effects.now.unix_ms);
     let data = Data { kind: post.publish.kind, bytes: &post.publish.data };
@@ -204,7 +203,7 @@ fn publish_ephemeral(stream: &Stream, post: &Post, effects: &mut OwnerEffects<'_
     post.asker.answer(&stream.name, answer, effects);
 }
 
-/// Numbers and delivers at once; nothing keeps it but history.
+/// Numbers and delivers at once; kept in history only.
 fn publish_at_once(stream: &mut Stream, post: Post, memory: Memory, effects: &mut OwnerEffects<'_>) {
     if is_answered(stream, &post, memory, effects) {
         return;
@@ -216,7 +215,7 @@ fn publish_at_once(stream: &mut Stream, post: Post, memory: Memory, effects: &mu
     asker.published(&stream.name, Position { epoch: stream.epoch, seq: record.seq }, false, effects);
 }
 
-/// Numbers and delivers at once, and gives it to the store behind that.
+/// Numbers and delivers at once, and sends it to the store afterwards.
 fn publish_behind(
     stream: &mut Stream,
     stored: &mut Stored,
@@ -239,7 +238,7 @@ fn publish_behind(
     stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: true }, effects);
 }
 
-/// Numbers it and gives it to the store; delivered and acknowledged once it is committed.
+/// Numbers it and sends it to the store. It is delivered and acknowledged when it is committed.
 fn publish_on_commit(
     stream: &mut Stream,
     stored: &mut Stored,
@@ -266,7 +265,7 @@ fn publish_on_commit(
     stored.append(stream, Uncommitted { epoch, record, except, arrival, waiters, is_shown: false }, effects);
 }
 
-/// Answers a publish whose key is known, and one whose key cannot be remembered. Whether it was answered.
+/// Answers a publish with a known key, and one whose key cannot be remembered. Returns whether it was answered.
 fn is_answered(stream: &mut Stream, post: &Post, memory: Memory, effects: &mut OwnerEffects<'_>) -> bool {
     if let Some(seq) = stream.find_key(&post.from, post.key(), effects.now) {
         post.asker.published(&stream.name, Position { epoch: stream.epoch, seq }, true, effects);

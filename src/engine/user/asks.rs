@@ -1,5 +1,5 @@
-//! What the user half has asked a service and waits to hear, by token. Bounded in number and in time. Never knows what an
-//! answer means.
+//! Requests of the user half that a service has not answered, by token. Bounded in number and in time. Never interprets an
+//! answer.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ struct WaitingAsk<T> {
     until_us: u64,
 }
 
-/// The asks that wait. `T`: what is to be done with the answer.
+/// The waiting asks. `T`: what to do with the answer.
 #[derive(Debug)]
 pub(super) struct Asks<T> {
     /// Tokens ascend, so the first has waited longest.
@@ -45,7 +45,7 @@ impl<T> Asks<T> {
         self.tokens.draw()
     }
 
-    /// Takes the ask that an answer names; `None` where it has been answered before, or is over.
+    /// Takes the ask of an answer; `None` if it has been answered or has expired.
     pub fn take(&mut self, token: u64, budget: &mut Budget) -> Option<T> {
         let waiting = self.by_token.remove(&token)?;
         budget.release(WAITING_BYTES);
@@ -59,7 +59,7 @@ impl<T> Asks<T> {
         self.take(token, budget)
     }
 
-    /// When the first is over, monotonic microseconds.
+    /// When the first expires, monotonic microseconds.
     pub fn due_us(&self) -> Option<u64> {
         self.by_token.first_key_value().map(|(_, first)| first.until_us)
     }

@@ -92,7 +92,7 @@ impl Sessions {
         session
     }
 
-    /// The connection is not open any more. A no-op if it has no session that is remembered here.
+    /// Ends the session of a connection; a no-op if none is remembered.
     pub fn close(&mut self, slot: u32, budget: &mut Budget) {
         let Some(id) = self.by_slot.remove(&slot) else { return };
         self.by_id.remove(&id);
@@ -117,7 +117,7 @@ impl Sessions {
         effects.answers.push((call, CallAnswer::Session(answer)));
     }
 
-    /// The store has answered. A no-op if nobody waits for that any more.
+    /// Handles an answer of the store; a no-op if nobody waits for it.
     pub fn handle_answered(&mut self, token: u64, answer: KeptAnswer, effects: &mut UserEffects<'_>) {
         let Some(SessionAsker { call }) = self.asks.take(token, effects.budget) else { return };
         let answer = match answer {
@@ -127,19 +127,19 @@ impl Sessions {
         effects.answers.push((call, CallAnswer::Session(answer)));
     }
 
-    /// Answers those that have waited too long for the store.
+    /// Refuses asks that have waited too long.
     pub(super) fn tick(&mut self, effects: &mut UserEffects<'_>) {
         while let Some(SessionAsker { call }) = self.asks.take_expired(effects.now.mono_us, effects.budget) {
             effects.answers.push((call, CallAnswer::Session(Err(unavailable(ASK_TIMEOUT_MS)))));
         }
     }
 
-    /// When `tick` is wanted next, monotonic microseconds.
+    /// When the first ask expires, monotonic microseconds.
     pub(super) fn next_tick_us(&self) -> Option<u64> {
         self.asks.due_us()
     }
 
-    /// Whether no service owes an answer that somebody waits for.
+    /// Whether nothing waits for the store.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.asks.is_empty()

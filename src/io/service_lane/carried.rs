@@ -1,5 +1,5 @@
-//! What service lanes carry: its size, and what becomes of an event when a core takes none. Decided here for each event
-//! of the ports; a new event must be added.
+//! The size of each request and event of the ports, and what happens to an event when a core takes none. A new event must
+//! be added here.
 
 use std::fmt::Debug;
 
@@ -17,11 +17,11 @@ pub trait ServiceRequest: Debug + Send + 'static {
 pub trait ServiceEvent: Debug + Send + 'static {
     /// Memory of the event.
     fn bytes(&self) -> usize;
-    /// What becomes of it when too much is on its way to the core.
+    /// What happens to it when the bytes for the core exceed their bound.
     fn if_full(&self) -> IfFull;
 }
 
-/// What becomes of an event when too much is on its way to a core.
+/// What happens to an event when the bytes for a core exceed their bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfFull {
     /// It is dropped: the engine notices and repairs it.
@@ -105,7 +105,7 @@ impl ServiceEvent for StoreEvent {
     }
 }
 
-/// What a record keeps alive.
+/// Bytes on the heap of a record.
 fn more_of(record: &Record) -> usize {
     record.data.len() + record.key.as_deref().map_or(0, str::len) + record.except.as_deref().map_or(0, str::len)
 }

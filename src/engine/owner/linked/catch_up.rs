@@ -1,5 +1,5 @@
-//! How a linked room gets from where it stands to where the link does: publications in the order of their numbers, a gap for
-//! what the link does not hold any more, and a new epoch.
+//! How a linked room catches up with the link: publications in the order of their seqs, a gap for what the link no longer
+//! holds, and a new epoch.
 
 use super::{LinkAnswer, Linked, Question, read_except};
 use crate::base::ids::{Epoch, Seq};
@@ -10,8 +10,8 @@ use crate::engine::owner::stream::{Arrival, Stream};
 use crate::engine::record::{Record, Stretch};
 
 impl Linked {
-    /// Takes from an answer of the same epoch what the room does not have yet. `is_read`: a read was asked, always from the
-    /// room's own head of then on, so that what its answer lacks is gone at the link.
+    /// Takes new records from an answer of the same epoch. `is_read`: the answer is to a read, which starts at the room's head
+    /// at that time; what it lacks is gone at the link.
     pub(super) fn catch_up(
         &mut self,
         stream: &mut Stream,
@@ -38,7 +38,7 @@ impl Linked {
         }
     }
 
-    /// Goes over to another epoch.
+    /// Enters another epoch.
     pub(super) fn go_over(&mut self, stream: &mut Stream, stretch: &Stretch, effects: &mut OwnerEffects<'_>) {
         if self.past.len() == PAST_EPOCHS_MAX {
             self.past.remove(0);
@@ -48,14 +48,14 @@ impl Linked {
         self.begin(stream);
     }
 
-    /// The link is in this epoch: what connections were promised in others does not come.
+    /// Forgets publications that connections expect in other epochs: they will not come.
     pub(super) fn forget_others(&mut self, epoch: Epoch) {
         for own in self.own.values_mut() {
             own.last.take_if(|last| last.epoch != epoch);
         }
     }
 
-    /// The room stands where the link has said, and knows of nothing else.
+    /// The room now equals the link's answer.
     pub(super) fn begin(&mut self, stream: &Stream) {
         self.forget_others(stream.epoch);
         self.ahead.settle_on(stream.epoch);
@@ -63,7 +63,7 @@ impl Linked {
         self.acknowledged = 0;
     }
 
-    /// Takes over who is there on other machines, where the answer says so.
+    /// Takes over the presence on other machines, if the answer has it.
     pub(super) fn take_present(&mut self, stream: &mut Stream, answer: &LinkAnswer, now: Now) {
         let (Some(presence), Some(present)) = (&mut stream.presence, &answer.present) else { return };
         self.reread_ms = None;
@@ -80,7 +80,7 @@ impl Linked {
         }
     }
 
-    /// Gives members what was held back and is due now; what is still missing is read.
+    /// Delivers what was held back and is due now, and reads what is still missing.
     pub(super) fn take_ahead(&mut self, stream: &mut Stream, effects: &mut OwnerEffects<'_>) {
         self.take_ahead_until(stream, Seq::MAX, effects);
         if self.known > stream.history.head() {
@@ -88,7 +88,7 @@ impl Linked {
         }
     }
 
-    /// Gives members what was held back, in order, as long as nothing is missing, before `end`.
+    /// Delivers what was held back below `end`, in order, until a seq is missing.
     pub(super) fn take_ahead_until(&mut self, stream: &mut Stream, end: Seq, effects: &mut OwnerEffects<'_>) {
         loop {
             let next = stream.history.head() + 1;
