@@ -19,15 +19,24 @@ impl Home {
         self.say_of(slot, None, bytes, effects);
     }
 
-    /// The same for a frame about a room: it goes after everything that the room has sent before.
-    pub(super) fn say_of(&mut self, slot: u32, room: Option<&RoomName>, bytes: Bytes, effects: &mut HomeEffects<'_>) {
+    /// The same for the `welcome`, which is sent even if everything behind it is dropped.
+    pub(super) fn say_welcome(&mut self, slot: u32, bytes: Bytes, effects: &mut HomeEffects<'_>) {
+        let outgoing = self.outgoing(slot, Role::Opening, bytes, effects);
+        self.outboxes.push(slot, outgoing, effects.budget);
+    }
+
+    fn outgoing(&self, slot: u32, role: Role, bytes: Bytes, effects: &mut HomeEffects<'_>) -> Outgoing {
         let bytes = match self.sessions.at(slot).reading {
             Some(reading) => pack(reading, bytes, effects),
             None => bytes,
         };
         *effects.said_bytes += bytes.len();
-        let messages = count_messages(&bytes);
-        let outgoing = Outgoing { bytes, messages, role: Role::Other };
+        Outgoing { messages: count_messages(&bytes), bytes, role }
+    }
+
+    /// The same for a frame about a room: it goes after everything that the room has sent before.
+    pub(super) fn say_of(&mut self, slot: u32, room: Option<&RoomName>, bytes: Bytes, effects: &mut HomeEffects<'_>) {
+        let outgoing = self.outgoing(slot, Role::Other, bytes, effects);
         match room.filter(|room| self.outboxes.is_behind(slot, room)) {
             None => self.outboxes.push(slot, outgoing, effects.budget),
             Some(room) => {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use super::backlog::{Lags, Source};
 use super::items::{Gap, Item, Items, NONE};
@@ -248,16 +249,14 @@ impl Outboxes {
         self.items.release(sending, budget);
     }
 
-    /// Drops what is queued for a connection and not under way, but an answer to the opening handshake: it ends.
+    /// Drops the queue of a connection that ends, except its opening and what is being sent.
     pub fn drop_queued(&mut self, slot: u32, budget: &mut Budget) {
         self.drop_backlog(slot, budget);
-        let head = self.queues.at(slot).head;
-        let opening = (head != NONE)
-            .then(|| self.queues.place(head).item)
-            .filter(|item| matches!(self.items.get(*item), Item::Frame(frame) if frame.role == Role::Opening));
-        if opening.is_some() {
+        let mut opening: SmallVec<[u32; 2]> = SmallVec::new();
+        while let Some(item) = self.opening_at_head(slot) {
             self.queues.pop(slot);
             budget.release(OUTBOX_PLACE_BYTES);
+            opening.push(item);
         }
         self.drop_chain(slot, budget);
         let cost = self.bytes_under_way(slot);
@@ -267,10 +266,17 @@ impl Outboxes {
             outbox.flags |= ENDING;
             self.ending_bytes += cost;
         }
-        if let Some(item) = opening {
+        for item in opening {
             budget.charge(OUTBOX_PLACE_BYTES);
             self.queues.append(slot, item, self.items.cost(item));
         }
+    }
+
+    /// The first frame of a queue, if it belongs to the opening.
+    fn opening_at_head(&self, slot: u32) -> Option<u32> {
+        let head = self.queues.at(slot).head;
+        let item = (head != NONE).then(|| self.queues.place(head).item)?;
+        matches!(self.items.get(item), Item::Frame(frame) if frame.role == Role::Opening).then_some(item)
     }
 
     fn drop_chain(&mut self, slot: u32, budget: &mut Budget) {

@@ -7,7 +7,7 @@ use crate::base::ids::Seq;
 /// What a frame is to its room: what the policies `skip` and `latest` may do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The answer to the opening handshake: whatever else is dropped, the connection starts with it.
+    /// The answer to the opening handshake, and the `welcome`: whatever else is dropped, the connection starts with them.
     Opening,
     /// Never dropped once queued: a reply, a control frame, a status, `joined`.
     Other,

@@ -266,15 +266,16 @@ fn clearing_gives_everything_back() {
 }
 
 #[test]
-fn the_answer_to_the_handshake_is_never_dropped() {
+fn the_opening_is_never_dropped() {
     let mut fixture = Fixture::new();
     fixture.other(0, "101", Role::Opening);
-    fixture.other(0, "welcome", Role::Other);
+    fixture.other(0, "welcome", Role::Opening);
+    fixture.other(0, "joined", Role::Other);
     fixture.message(SlowPolicy::Skip, 1);
     fixture.outboxes.drop_queued(0, &mut fixture.budget);
-    assert_eq!(fixture.outboxes.bytes(0), "101;".len() + OUTBOX_ITEM_BYTES);
+    assert_eq!(fixture.outboxes.bytes(0), "101;welcome;".len() + 2 * OUTBOX_ITEM_BYTES);
     fixture.other(0, "close", Role::Other);
-    assert_eq!(fixture.drain(), "101;close;");
+    assert_eq!(fixture.drain(), "101;welcome;close;");
     fixture.other(0, "101", Role::Opening);
     fixture.outboxes.clear(0, &mut fixture.budget);
     assert!(fixture.outboxes.is_empty(0));

@@ -75,7 +75,7 @@ impl Home {
             max_message_bytes: self.settings.max_message_bytes as u64,
         };
         let welcome = encode_push(&welcome, form);
-        self.say(slot, welcome, effects);
+        self.say_welcome(slot, welcome, effects);
         self.join_by_query(slot, upgrade, form, effects);
     }
 
