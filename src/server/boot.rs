@@ -16,7 +16,7 @@ use super::config::machine::HostMachine;
 use super::cores;
 use super::lifecycle::{ServerEnd, live};
 use super::log::Log;
-use super::open_files::{explain, raise_limit};
+use super::open_files::{self, explain};
 use super::reload::reload;
 use super::services::{ControlService, RunningServer, ServiceThread};
 use super::signals;
@@ -35,7 +35,8 @@ pub fn serve(sources: &Sources, machine: &HostMachine, config: Config, plan: &Pl
     let _ = clock::now();
     // Must come before this process has threads or descriptors of its own.
     let inherited = Inherited::take()?;
-    raise_limit();
+    open_files::raise_limit();
+    open_files::check(plan.cpus.len(), plan.listen.len())?;
     // A kernel that refuses io_uring is found before anything starts.
     let deferred = probe()?;
     let log = Log::install(plan.log_level.clone(), plan.log_format).context("cannot start the log")?;

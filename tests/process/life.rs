@@ -73,7 +73,10 @@ fn a_kernel_that_forbids_io_uring_is_reported() {
 
 #[test]
 fn limits_that_are_too_low_are_reported() {
-    for (limit, names) in [("--memlock=65536:65536", "RLIMIT_MEMLOCK"), ("--nofile=12:12", "RLIMIT_NOFILE")] {
+    let mut cases = vec![("--memlock=65536:65536".to_owned(), "RLIMIT_MEMLOCK")];
+    // Whatever the server would open next, and whatever it has inherited.
+    cases.extend((5..30).step_by(3).map(|files| (format!("--nofile={files}:{files}"), "RLIMIT_NOFILE")));
+    for (limit, names) in cases {
         let mut command = Command::new("prlimit");
         clean(&mut command);
         command.arg(limit).arg(env!("CARGO_BIN_EXE_roomring"));
