@@ -134,4 +134,5 @@ pub mod control;
 pub mod engine;
 pub mod io;
 pub mod server;
+pub mod store;
 pub mod wire;

@@ -335,6 +335,23 @@ pub const SERVICE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one batch of events to a core; a larger event goes alone.
 pub const SERVICE_BATCH_BYTES_MAX: usize = 256 * 1024;
 
+// Created rooms.
+
+/// Bytes of a room's title.
+pub const TITLE_BYTES_MAX: usize = 256;
+
+/// Lasting members of one room.
+pub const ROOM_MEMBERS_MAX: u64 = 100_000;
+
+/// Valid invites of one room.
+pub const ROOM_INVITES_MAX: usize = 1_000;
+
+/// Rooms of which one user is a lasting member.
+pub const USER_ROOMS_MAX: usize = 10_000;
+
+/// Dead letters that are kept; further ones are lost and counted.
+pub const DEAD_LETTERS_MAX: u64 = 1_000_000;
+
 // Calls of the control address.
 
 /// Rooms or connections in one page of a listing.

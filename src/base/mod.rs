@@ -2,6 +2,7 @@
 
 pub mod breaker;
 pub mod causes;
+pub mod chat;
 pub mod codes;
 pub mod counter;
 pub mod counters;

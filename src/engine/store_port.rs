@@ -1,6 +1,6 @@
 //! The port between an engine and the store that keeps rooms: requests and events. Values only.
 
-use super::kept::{KeptAnswer, KeptAsk};
+use super::kept::{KeptAnswer, KeptAsk, KeptRoom};
 use super::record::{PageAnswer, PageRequest, Record, Stretch};
 use crate::base::ids::{Epoch, RoomName, Seq, UserName};
 
@@ -56,6 +56,8 @@ pub enum StoreEvent {
         first_seq: Seq,
         /// The keys that were asked for, in the order of their seqs.
         keys: Vec<KeptKey>,
+        /// What was created under this name, if anything was.
+        created: Option<KeptRoom>,
     },
     /// Everything of this room that was appended in this attempt up to here is on disk.
     Committed {

@@ -16,8 +16,10 @@ impl Sessions {
                 self.0.insert(session.0, kept);
                 None
             }
-            KeptAsk::FindSession { .. } if fails => Some(KeptAnswer::Unavailable { retry_after_ms: 50 }),
-            KeptAsk::FindSession { session } => Some(KeptAnswer::Session(self.0.get(&session.0).cloned())),
+            _ if fails && ask.is_answered() => Some(KeptAnswer::Unavailable { retry_after_ms: 50 }),
+            KeptAsk::FindSession { session, .. } => Some(KeptAnswer::Session(self.0.get(&session.0).cloned())),
+            // The model keeps nothing else yet.
+            ask => ask.is_answered().then_some(KeptAnswer::Unavailable { retry_after_ms: 50 }),
         }
     }
 

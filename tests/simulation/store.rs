@@ -149,7 +149,7 @@ impl Store {
             });
             let (stretch, keys) = (Stretch { head, records }, keys.collect());
             let first_seq = held.records.first().map_or(held.head() + 1, |first| first.seq);
-            done.later.push((1, from, StoreEvent::Loaded { room, stretch, first_seq, keys }));
+            done.later.push((1, from, StoreEvent::Loaded { room, stretch, first_seq, keys, created: None }));
         }
     }
 

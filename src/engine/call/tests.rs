@@ -179,8 +179,16 @@ fn with_a_store_a_publish_is_answered_when_it_is_committed() {
     assert!(machine.answers.is_empty());
     let head = Some(Position { epoch, seq: 0 });
     let stretch = Stretch { head, records: Vec::new() };
-    machine
-        .handle(0, Input::Store(StoreEvent::Loaded { room: named("lobby"), stretch, first_seq: 1, keys: Vec::new() }));
+    machine.handle(
+        0,
+        Input::Store(StoreEvent::Loaded {
+            room: named("lobby"),
+            stretch,
+            first_seq: 1,
+            keys: Vec::new(),
+            created: None,
+        }),
+    );
     machine.settle();
     assert!(matches!(&machine.store[..], [StoreRequest::Append { record: Record { seq: 1, .. }, .. }]));
     assert!(!machine.answers.contains_key(&token), "not before it is on disk");

@@ -12,7 +12,7 @@ impl Owner {
     /// Handles an event of the store.
     pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room, stretch, first_seq, keys } => {
+            StoreEvent::Loaded { room, stretch, first_seq, keys, created: _ } => {
                 let Some(id) = self.rooms.find(&room) else { return };
                 let Some(room) = self.rooms.get_mut(id) else { return };
                 if let (Numbering::Own, Keeping::Store(_)) = (&room.numbering, &room.keeping) {

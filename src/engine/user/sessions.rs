@@ -110,7 +110,9 @@ impl Sessions {
             None if self.asks.is_full() || effects.budget.is_tight() => Err(OVERLOADED),
             None => {
                 let token = self.asks.add(SessionAsker { call }, effects.now.mono_us, effects.budget);
-                effects.store.push(StoreRequest::Ask { token, ask: KeptAsk::FindSession { session } });
+                effects
+                    .store
+                    .push(StoreRequest::Ask { token, ask: KeptAsk::FindSession { session, at: effects.now.unix_ms } });
                 return;
             }
         };
@@ -123,6 +125,7 @@ impl Sessions {
         let answer = match answer {
             KeptAnswer::Session(kept) => Ok(kept),
             KeptAnswer::Unavailable { retry_after_ms } => Err(unavailable(retry_after_ms)),
+            _ => Err(unavailable(ASK_TIMEOUT_MS)),
         };
         effects.answers.push((call, CallAnswer::Session(answer)));
     }

@@ -16,6 +16,7 @@ fn durable() -> World {
         stretch: Stretch { head: None, records: vec![] },
         first_seq: 1,
         keys: vec![],
+        created: None,
     });
     world.pass(100);
     world.discard();

@@ -24,7 +24,13 @@ impl World {
     }
 
     fn loaded_with(&mut self, head: Option<Position>, records: Vec<Record>, keys: Vec<KeptKey>) {
-        self.store_event(StoreEvent::Loaded { room: room(), stretch: Stretch { head, records }, first_seq: 1, keys });
+        self.store_event(StoreEvent::Loaded {
+            room: room(),
+            stretch: Stretch { head, records },
+            first_seq: 1,
+            keys,
+            created: None,
+        });
     }
 
     /// The store holds records 1 to `head` in the room's own epoch.
@@ -316,7 +322,7 @@ fn strange_events_are_nothing() {
     world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 1 });
     world.store_event(StoreEvent::Committed { attempt: 0, room: stranger.clone(), epoch, seq });
     let stretch = Stretch { head: None, records: vec![] };
-    world.store_event(StoreEvent::Loaded { room: stranger, stretch, first_seq: 1, keys: vec![] });
+    world.store_event(StoreEvent::Loaded { room: stranger, stretch, first_seq: 1, keys: vec![], created: None });
     world.failed(2);
     world.link_event(LinkEvent::Restored { round: 1 });
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });

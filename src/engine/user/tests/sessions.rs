@@ -65,7 +65,7 @@ fn a_session_is_written_when_its_connection_opens_and_found_while_it_is_open() {
     machine.settle();
     assert_eq!(machine.engines[1].budget.standing(), empty);
     find(&mut machine, 1, session);
-    assert!(matches!(machine.asks[..], [(_, KeptAsk::FindSession { session: asked })] if asked == session));
+    assert!(matches!(machine.asks[..], [(_, KeptAsk::FindSession { session: asked, .. })] if asked == session));
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl StoreModel {
                 let head = Some(Position { epoch, seq: self.records.len() as u64 });
                 let stretch = Stretch { head, records: self.records[from..].to_vec() };
                 let keys = kept_keys(&self.records, keys_since);
-                self.answers.push_back(StoreEvent::Loaded { room, stretch, first_seq: 1, keys });
+                self.answers.push_back(StoreEvent::Loaded { room, stretch, first_seq: 1, keys, created: None });
             }
             StoreRequest::Append { attempt, room, epoch, record } => {
                 let seq = record.seq;

@@ -1,0 +1,16 @@
+//! The store: keeps rooms beyond memory and beyond the process. Beside `control`; speaks the values of
+//! [`crate::engine::store_port`].
+//!
+//! ```text
+//! cores ⇄ keeper (thread) ── groups of changes ──► log (thread): append, fdatasync
+//!            ▲  │                                      │ committed groups, in order
+//!            │  └── reads, behind what they must see ──▼
+//!            └──────────── answers ────────────── index (thread): state over tables
+//! ```
+//!
+//! - A [`change::Change`] is one thing that a core asks to be kept. Changes are made durable by the [`log`], and carried out
+//!   after that, in the order of the log, by the [`state`], which keeps everything in [`tables`]: the same changes in the same
+//!   order always give the same state, so the state may be behind, or lost, and is made again from the log.
+//! - What is asked and changes nothing is read from the state, once everything that the same core had asked before is in it.
+
+pub mod change;
