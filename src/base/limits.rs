@@ -335,6 +335,23 @@ pub const SERVICE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one batch of events to a core; a larger event goes alone.
 pub const SERVICE_BATCH_BYTES_MAX: usize = 256 * 1024;
 
+// The embedded store.
+
+/// Changes in one group of the log.
+pub const GROUP_ENTRIES_MAX: usize = 1_000;
+
+/// Bytes of the changes in one group of the log; a larger change goes alone.
+pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of the changes that wait for the log before the store takes no more requests from the lanes.
+pub const KEEPER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of the changes that are in the log and not yet in the index; over it changes are refused `unavailable`.
+pub const UNAPPLIED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long after a failure the store tries again to write, and tells others to wait.
+pub const STORE_RETRY_MS: u64 = 1_000;
+
 // Created rooms.
 
 /// Bytes of a room's title.
