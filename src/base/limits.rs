@@ -349,6 +349,9 @@ pub const KEEPER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the changes that are in the log and not yet in the index; over it changes are refused `unavailable`.
 pub const UNAPPLIED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Asks of the server's own parts that wait for the store; further ones are told that it is unavailable.
+pub const SERVER_ASKS_MAX: usize = 1_024;
+
 /// How long after a failure the store tries again to write, and tells others to wait.
 pub const STORE_RETRY_MS: u64 = 1_000;
 

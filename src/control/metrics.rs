@@ -13,10 +13,10 @@ use super::accept::{Media, preference};
 use super::process::Process;
 use super::requests::Requests;
 use super::sample::{counter, gauge};
-use super::watched::{Metric, Watched, uptime};
+use super::watched::{Metric, MetricValues, Watched, read_histogram, uptime};
 use crate::base::breaker::BreakerState;
 use crate::base::causes::{ENDS, ERRORS, REFUSALS};
-use crate::base::counters::{BOUNDS_US, COUNTERS, CoreCounters, Counter, CounterKind, Histogram};
+use crate::base::counters::{COUNTERS, CoreCounters, Counter, CounterKind, Histogram};
 use crate::wire::protocol::COMMANDS;
 
 /// The two text formats of metrics.
@@ -144,13 +144,9 @@ impl Scrape {
         read: impl Fn(&CoreCounters) -> &Histogram,
     ) -> Result<(), Error> {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         for (core, counters) in self.cores.iter().enumerate() {
-            let histogram = read(counters);
-            let counts = histogram.buckets.iter().map(|bucket| bucket.get());
-            let buckets: Vec<(f64, u64)> = bounds.clone().zip(counts).collect();
+            let (sum, buckets) = read_histogram(read(counters));
             let count = buckets.iter().map(|(_, count)| count).sum();
-            let sum = histogram.sum_us.get() as f64 / 1e6;
             let labels = [("core", core)];
             metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
@@ -200,8 +196,21 @@ impl Scrape {
     }
 
     fn parts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        for Metric { name, help, kind, samples } in self.parts.iter().filter(|metric| !metric.samples.is_empty()) {
-            let mut metric = encoder.encode_descriptor(name, help, None, *kind)?;
+        for Metric { name, help, values } in &self.parts {
+            let (kind, samples) = match values {
+                MetricValues::Counter(samples) => (MetricType::Counter, samples),
+                MetricValues::Gauge(samples) => (MetricType::Gauge, samples),
+                MetricValues::Histogram(sum, buckets) => {
+                    let count = buckets.iter().map(|(_, count)| count).sum();
+                    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+                    metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)?;
+                    continue;
+                }
+            };
+            if samples.is_empty() {
+                continue;
+            }
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
             for (label, value) in samples {
                 let encode = |metric: &mut MetricEncoder<'_>| match kind {
                     MetricType::Counter => counter(metric, value),

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus_client::metrics::MetricType;
-
 use crate::base::breaker::BreakerState;
-use crate::base::counters::CoreCounters;
+use crate::base::counters::{BOUNDS_US, CoreCounters, Counter, Histogram};
 use crate::io::clock;
 
 /// A part of the server, as `/ready` and `/metrics` show it. Every method returns at once.
@@ -45,16 +43,26 @@ pub struct Metric {
     pub name: &'static str,
     /// Its description.
     pub help: &'static str,
-    pub(super) kind: MetricType,
-    /// Label with its value, and the number.
-    pub(super) samples: Vec<(Option<(&'static str, &'static str)>, u64)>,
+    pub(super) values: MetricValues,
+}
+
+/// Label with its value, and the number.
+pub(super) type Sample = (Option<(&'static str, &'static str)>, u64);
+
+/// The current values of a metric.
+#[derive(Clone, Debug)]
+pub(super) enum MetricValues {
+    Counter(Vec<Sample>),
+    Gauge(Vec<Sample>),
+    /// Sum in seconds, and buckets (upper bound in seconds, samples; not cumulative).
+    Histogram(f64, Vec<(f64, u64)>),
 }
 
 impl Metric {
     /// A counter.
     #[must_use]
     pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: MetricType::Counter, samples: vec![(None, value)] }
+        Self { name, help, values: MetricValues::Counter(vec![(None, value)]) }
     }
 
     /// A counter with one label.
@@ -66,14 +74,29 @@ impl Metric {
         values: &[(&'static str, u64)],
     ) -> Self {
         let samples = values.iter().map(|(value, number)| (Some((label, *value)), *number)).collect();
-        Self { name, help, kind: MetricType::Counter, samples }
+        Self { name, help, values: MetricValues::Counter(samples) }
+    }
+
+    /// A histogram of times, in seconds.
+    #[must_use]
+    pub fn histogram(name: &'static str, help: &'static str, histogram: &Histogram) -> Self {
+        let (sum, buckets) = read_histogram(histogram);
+        Self { name, help, values: MetricValues::Histogram(sum, buckets) }
     }
 
     /// A gauge, left out without a value.
     #[must_use]
     pub fn gauge(name: &'static str, help: &'static str, value: Option<u64>) -> Self {
-        Self { name, help, kind: MetricType::Gauge, samples: value.map(|value| (None, value)).into_iter().collect() }
+        let samples = value.map(|value| (None, value)).into_iter().collect();
+        Self { name, help, values: MetricValues::Gauge(samples) }
     }
+}
+
+/// Sum in seconds and buckets (upper bound in seconds, samples; not cumulative) of a histogram.
+pub(super) fn read_histogram(histogram: &Histogram) -> (f64, Vec<(f64, u64)>) {
+    let bounds = BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets = bounds.zip(histogram.buckets.iter().map(Counter::get)).collect();
+    (histogram.sum_us.get() as f64 / 1e6, buckets)
 }
 
 /// The state that the control address shows.

@@ -69,6 +69,8 @@ struct LaneState {
     /// The service waits until the core has taken events.
     service_waits: AtomicBool,
     has_core_ended: AtomicBool,
+    /// The core has ended before the channel had taken all its requests.
+    has_lost: AtomicBool,
     has_service_ended: AtomicBool,
 }
 
@@ -221,6 +223,7 @@ impl<R: ServiceRequest, E: ServiceEvent> CoreEnd<R, E> {
 
 impl<R, E> Drop for CoreEnd<R, E> {
     fn drop(&mut self) {
+        self.shared.has_lost.store(self.has_left, Ordering::Relaxed);
         self.shared.has_core_ended.store(true, Ordering::Release);
         self.service.wake();
     }
@@ -432,6 +435,12 @@ impl<R: ServiceRequest, E: ServiceEvent> ServiceEnd<R, E> {
             }
         }
         Poll::Pending
+    }
+
+    /// Whether a core that has ended had requests that the channel had not taken.
+    #[must_use]
+    pub fn has_lost_requests(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.has_ended && lane.shared.has_lost.load(Ordering::Relaxed))
     }
 
     /// Events that wait here for a core to take something.

@@ -14,5 +14,7 @@
 //! - What is asked and changes nothing is read from the state, once everything that the same core had asked before is in it.
 
 pub mod change;
+pub mod figures;
 pub mod group;
 pub mod keeper;
+pub mod keeper_thread;

@@ -220,6 +220,22 @@ fn the_end_of_either_side_is_seen_by_the_other() {
     drop(wakes);
 }
 
+#[test]
+fn requests_that_end_with_their_core_are_known_to_be_lost() {
+    for is_full in [false, true] {
+        let (mut service, mut cores, _) = ends(1);
+        let mut requests = vec![request(1)];
+        while cores[0].send(&mut requests) && (is_full || service.lanes[0].requests.len() < 3) {
+            requests.push(request(1));
+        }
+        cores.clear();
+        while service.recv_blocking(PATIENCE).is_ok() {
+            assert!(!service.has_lost_requests(), "known when all that came has been taken");
+        }
+        assert_eq!(service.has_lost_requests(), is_full);
+    }
+}
+
 /// One core in its loop: sends so many requests in bursts and waits until each has been answered, in order.
 fn work(mut end: CoreEnd<LinkRequest, LinkEvent>, wake: &Wake, rounds: u64) {
     let (mut sent, mut answered) = (0, 0);
