@@ -24,6 +24,9 @@ pub enum Signal {
 /// The system refuses a signal handler.
 pub fn listen() -> std::io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
+    // A write beyond the limit on the size of files (RLIMIT_FSIZE) then fails as on a full disk. Without a handler, which
+    // stays, the signal would end the process.
+    drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
     for (kind, meaning) in [
         (SignalKind::terminate(), Signal::Terminate),
         (SignalKind::interrupt(), Signal::Terminate),

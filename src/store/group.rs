@@ -102,3 +102,60 @@ pub enum Read {
         ask: KeptAsk,
     },
 }
+
+/// A group in the log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// It ends too early, or too late.
+    #[error("the group's length does not fit its changes")]
+    Length,
+    /// A change.
+    #[error("change {at} of the group: {why}")]
+    Change {
+        /// Its place in the group, from 1.
+        at: usize,
+        /// What is wrong.
+        why: DecodeError,
+    },
+}
+
+impl Group {
+    /// Writes the changes: their number as a `u32`, then each with its length as a `u32` before it, little-endian.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
+        for Entry { change, .. } in &self.entries {
+            let at = out.len();
+            out.extend_from_slice(&[0; 4]);
+            change.encode(out);
+            let length = u32::try_from(out.len() - at - 4).expect("a group is bounded far below 4 GiB");
+            out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// Reads what [`Group::encode`] has written.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn decode(bytes: &Bytes) -> Result<Vec<Change>, GroupError> {
+        let mut rest = bytes.clone();
+        let count = take_u32(&mut rest)?;
+        let mut changes = Vec::new();
+        for at in 1..=count as usize {
+            let length = take_u32(&mut rest)? as usize;
+            if length > rest.len() {
+                return Err(GroupError::Length);
+            }
+            let change = rest.split_to(length);
+            changes.push(Change::decode(&change).map_err(|why| GroupError::Change { at, why })?);
+        }
+        if rest.is_empty() { Ok(changes) } else { Err(GroupError::Length) }
+    }
+}
+
+fn take_u32(rest: &mut Bytes) -> Result<u32, GroupError> {
+    if rest.len() < 4 {
+        return Err(GroupError::Length);
+    }
+    let bytes = rest.split_to(4);
+    Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}

@@ -130,6 +130,12 @@ impl Keeper {
         self.change(now, Entry { change: Change::Ask(ask), ack }, output);
     }
 
+    /// Keeps a change that nobody waits for.
+    pub fn handle_change(&mut self, now: Now, change: Change, output: &mut KeeperOutput) {
+        self.change(now, Entry { change, ack: Ack::Nobody }, output);
+        self.go_on(output);
+    }
+
     /// The state says that a room must be opened in the log before it is loaded.
     pub fn handle_needs_open(&mut self, now: Now, core: CoreId, load: Load, output: &mut KeeperOutput) {
         let change = Change::Open { room: load.room.clone(), epoch: load.epoch, at: now.unix_ms };

@@ -9,9 +9,11 @@ use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::change::Change;
 use super::figures::StoreFigures;
-use super::group::{Group, Load};
+use super::group::Load;
 use super::keeper::{Keeper, KeeperOutput, ToIndex};
+use super::log_thread::LogJob;
 use crate::base::ids::CoreId;
 use crate::base::limits::{SERVER_ASKS_MAX, STORE_RETRY_MS};
 use crate::engine::kept::{KeptAnswer, KeptAsk};
@@ -40,6 +42,8 @@ pub enum Report {
     Applied,
     /// A room must be opened in the log before it is loaded.
     NeedsOpen(CoreId, Load),
+    /// A change that nobody waits for.
+    Change(Change),
     /// Something for a core.
     Event(CoreId, StoreEvent),
     /// The answer to something that the server asked.
@@ -80,7 +84,7 @@ impl StoreHandle {
 #[derive(Debug)]
 pub struct Outlets {
     /// To the log; `None`: there is none.
-    pub log: Option<Sender<Arc<Group>>>,
+    pub log: Option<Sender<LogJob>>,
     /// To the index.
     pub index: Sender<ToIndex>,
 }
@@ -94,16 +98,17 @@ pub struct Inlets {
     pub asks: mpsc::Receiver<ServerAsk>,
 }
 
-/// Runs until every core has ended and everything that they have asked is done.
+/// Runs until every core has ended and everything that they have asked is done. `output` is what the keeper wants already.
 pub async fn run(
     mut keeper: Keeper,
+    mut output: KeeperOutput,
     mut lanes: StoreLanes,
     mut inlets: Inlets,
     outlets: Outlets,
     figures: Arc<StoreFigures>,
 ) {
     let mut desk = Desk { outlets, figures, answers: HashMap::new(), next_token: 0, by_core: Vec::new() };
-    let mut output = KeeperOutput::default();
+    desk.hand_out(&mut output, &mut lanes);
     let mut tick = interval_at(Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut have_cores_ended = false;
@@ -162,6 +167,7 @@ impl Desk {
             Report::Logged { is_kept } => keeper.handle_logged(clock::now(), is_kept, output),
             Report::Applied => keeper.handle_applied(output),
             Report::NeedsOpen(core, load) => keeper.handle_needs_open(clock::now(), core, load, output),
+            Report::Change(change) => keeper.handle_change(clock::now(), change, output),
             Report::Event(core, event) => output.events.push((core, event)),
             Report::Answer(token, answer) => output.answers.push((token, answer)),
         }
@@ -178,7 +184,7 @@ impl Desk {
     fn hand_out(&mut self, output: &mut KeeperOutput, lanes: &mut StoreLanes) {
         if let (Some(group), Some(log)) = (output.log.take(), &self.outlets.log) {
             // The thread ends after this one.
-            let _ = log.send(group);
+            let _ = log.send(LogJob::Append(group));
         }
         for to in output.index.drain(..) {
             let _ = self.outlets.index.send(to);

@@ -17,6 +17,7 @@ mod conformance;
 mod control;
 mod cores;
 mod crowd;
+mod durable;
 mod forms;
 mod greedy;
 mod half_close;

@@ -136,6 +136,8 @@ impl Server {
     /// The same with a list of addresses for clients.
     pub fn spawn_on(mut command: Command, listen: &str) -> Self {
         command.args(["--set", &format!("server.listen={listen}"), "--set", "control.listen=127.0.0.1:0"]);
+        // Servers of one working directory would share one store. Tests of the store configure one for themselves.
+        command.env("ROOMRING_STORE__KIND", "memory");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server's program can be started");
         let stderr = Text::default();

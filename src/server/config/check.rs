@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::choices::{AUTH_MODES, AuthMode};
 use super::classes::Class;
 use super::effective::Config;
-use super::key::Secrecy;
+use super::key::{Lacks, Secrecy};
 use super::keys::KEYS;
 use super::kind::Kind;
 use super::machine::HostMachine;
@@ -42,13 +42,25 @@ pub fn check_parts(config: &Config) -> Vec<Mistake> {
     for (index, setting, path) in plain.chain(classed) {
         let key = &KEYS[index];
         let default = key.default_value();
-        if let Some(part) = key.needs.filter(|_| setting.value != default) {
+        let Some(Lacks { words, part }) = key.lacks else { continue };
+        let rendered = key.kind.render(&setting.value);
+        let quoted = |word: &&str| format!("\"{word}\"");
+        let is_lacking =
+            words.map_or(setting.value != default, |words| words.iter().any(|word| quoted(&word) == rendered));
+        if is_lacking {
             let shown = match (key.kind, key.secrecy) {
-                (Kind::Choice(_) | Kind::Rate | Kind::Bool, _) => key.kind.render(&setting.value),
-                (_, Secrecy::Open) => key.kind.render(&setting.value),
+                (Kind::Choice(_) | Kind::Rate | Kind::Bool, _) | (_, Secrecy::Open) => rendered,
                 _ => "a value".into(),
             };
-            let only = key.kind.render(&default);
+            let only = match (words, key.kind) {
+                (Some(words), Kind::Choice(all)) => all
+                    .iter()
+                    .filter(|word| !words.contains(word))
+                    .map(|word| quoted(&word))
+                    .collect::<Vec<_>>()
+                    .join(" or "),
+                _ => key.kind.render(&default),
+            };
             let text = format!("{shown} needs {part}, which this version does not have yet; it must be {only}");
             mistakes.push(Mistake::refused(&setting.origin, path, text));
         }

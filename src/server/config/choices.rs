@@ -37,9 +37,26 @@ pub const FORWARDED_HEADERS: Choices<ForwardedHeader, 2> =
 pub const SLOW_POLICIES: Choices<SlowPolicy, 3> =
     [("disconnect", SlowPolicy::Disconnect), ("skip", SlowPolicy::Skip), ("latest", SlowPolicy::Latest)];
 
-/// `store.kind`: whether publications outlive the process.
-pub const STORE_KINDS: Choices<bool, 4> =
-    [("memory", false), ("embedded", true), ("postgres", true), ("mongodb", true)];
+/// `store.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Nothing outlives the process.
+    Memory,
+    /// A directory of this machine.
+    Embedded,
+    /// PostgreSQL.
+    Postgres,
+    /// MongoDB.
+    Mongodb,
+}
+
+/// `store.kind`.
+pub const STORE_KINDS: Choices<StoreKind, 4> = [
+    ("memory", StoreKind::Memory),
+    ("embedded", StoreKind::Embedded),
+    ("postgres", StoreKind::Postgres),
+    ("mongodb", StoreKind::Mongodb),
+];
 
 /// `store.durability`: when a publish is acknowledged.
 pub const DURABILITIES: Choices<KeepingMode, 2> = [("memory", KeepingMode::Behind), ("store", KeepingMode::Commit)];

@@ -26,6 +26,15 @@ pub enum Reload {
     Restart,
 }
 
+/// Values that need a part of the product that this version lacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Lacks {
+    /// The words of a choice; `None`: every value but the default.
+    pub words: Option<&'static [&'static str]>,
+    /// The part.
+    pub part: &'static str,
+}
+
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -39,8 +48,8 @@ pub struct Key {
     pub default: &'static str,
     /// The meaning, in one line.
     pub doc: &'static str,
-    /// The part of the product that every value but the default needs and this version lacks.
-    pub needs: Option<&'static str>,
+    /// Values that need a part of the product that this version lacks, and that part.
+    pub lacks: Option<Lacks>,
     /// The part of the product that reads the key and this version lacks: the value has no effect.
     pub without_effect: Option<&'static str>,
     /// How much of the value is hidden.
@@ -65,7 +74,7 @@ impl Key {
             kind,
             default,
             doc,
-            needs: None,
+            lacks: None,
             without_effect: None,
             secrecy: Secrecy::Open,
             by_class: false,
@@ -74,7 +83,12 @@ impl Key {
     }
 
     pub(super) const fn needs(mut self, part: &'static str) -> Self {
-        self.needs = Some(part);
+        self.lacks = Some(Lacks { words: None, part });
+        self
+    }
+
+    pub(super) const fn lacks(mut self, words: &'static [&'static str], part: &'static str) -> Self {
+        self.lacks = Some(Lacks { words: Some(words), part });
         self
     }
 

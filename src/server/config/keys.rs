@@ -53,6 +53,7 @@ const API_KEY: Kind = text("a text of at most 256 visible ASCII characters, or \
     text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic())
 });
 const FILE: Kind = text("the path of a file, or \"\" for none", |_| true);
+const DIRECTORY: Kind = text("the path of a directory", |text| !text.is_empty());
 const JWKS: Kind = text("the path of a file, an http:// or https:// address, or \"\" for none", |text| {
     !text.contains("://")
         || ((text.starts_with("http://") || text.starts_with("https://")) && !text.contains(char::is_whitespace))
@@ -93,9 +94,8 @@ fn is_echo_path(path: &str) -> bool {
 }
 
 const INBOXES: &str = "inboxes";
-const SESSIONS: &str = "sessions that outlive their connections";
 const ROLES: &str = "membership with roles";
-const STORE: &str = "durable storage";
+const DATABASES: &str = "database storage";
 const LINK: &str = "the link between machines";
 
 /// Every key, section by section, in the order in which they are printed.
@@ -214,8 +214,7 @@ pub static KEYS: &[Key] = &[
         "most messages that a client may ask for on joining",
     )
     .by_class(),
-    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection")
-        .without_effect(SESSIONS),
+    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection").hangup(),
     Key::new("rooms", "inboxes", Kind::Bool, "false", "a durable room for each user").needs(INBOXES),
     Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may publish to an inbox")
         .needs(INBOXES),
@@ -351,17 +350,23 @@ pub static KEYS: &[Key] = &[
     Key::new("compression", "min_bytes", size(0, 64 * MIB), "512", "smallest message that is compressed"),
     Key::new("compression", "level", count(1, 9), "1", "1 = fastest, 9 = smallest"),
     //
-    Key::new("store", "kind", Kind::Choice(&words(&STORE_KINDS)), "memory", "where rooms are stored").needs(STORE),
-    Key::new("store", "path", FILE, "data", "directory of the embedded store").needs(STORE),
-    Key::new("store", "url", URL, "", "URL of postgres or mongodb").needs(STORE).secrecy(Secrecy::Url),
+    Key::new(
+        "store",
+        "kind",
+        Kind::Choice(&words(&STORE_KINDS)),
+        "embedded",
+        "where rooms are stored; memory = nowhere, embedded = in the directory store.path",
+    )
+    .lacks(&["postgres", "mongodb"], DATABASES),
+    Key::new("store", "path", DIRECTORY, "data", "directory of the embedded store, made if it is missing"),
+    Key::new("store", "url", URL, "", "URL of postgres or mongodb").needs(DATABASES).secrecy(Secrecy::Url),
     Key::new(
         "store",
         "durability",
         Kind::Choice(&words(&DURABILITIES)),
         "memory",
-        "when a publish is acknowledged: memory = once numbered; store = once committed",
-    )
-    .needs(STORE),
+        "when a publish is acknowledged: memory = once numbered, and stored right after; store = once on disk",
+    ),
     //
     Key::new("link", "kind", Kind::Choice(&words(&LINK_KINDS)), "none", "how machines share rooms").needs(LINK),
     Key::new("link", "url", URL, "redis://127.0.0.1:6379", "redis, redis+sentinel or redis+cluster URL")

@@ -1,6 +1,7 @@
 //! Lowers checked values to the settings that the floors below are started with, in their units. Starts nothing.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing_subscriber::filter::Targets;
@@ -8,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use super::check::{check_memory, check_parts, check_values};
 use super::choices::{
     AUTH_MODES, AuthMode, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, LogFormat, SLOW_POLICIES,
-    STORE_KINDS,
+    STORE_KINDS, StoreKind,
 };
 use super::classes::Class;
 use super::effective::Config;
@@ -50,10 +51,23 @@ pub struct Plan {
     pub api: ApiSettings,
     /// Where spans are sent; `None` traces nothing.
     pub trace: Option<TraceSettings>,
+    /// What outlives a connection, and the process.
+    pub store: StorePlan,
     /// Which log lines are written.
     pub log_level: Targets,
     /// The form of log lines.
     pub log_format: LogFormat,
+}
+
+/// How rooms are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorePlan {
+    /// Where.
+    pub kind: StoreKind,
+    /// The directory of the embedded store.
+    pub path: PathBuf,
+    /// How long a session outlives its connection.
+    pub session_ttl_ms: u64,
 }
 
 /// Checks and lowers.
@@ -90,6 +104,11 @@ pub fn plan(config: &Config, machine: &HostMachine) -> Result<Plan, Vec<Mistake>
         auth: needs_token(config).then_some(tokens),
         settings,
         trace: trace(config),
+        store: StorePlan {
+            kind: config.get("store", "kind").choice(&STORE_KINDS),
+            path: config.get("store", "path").text().into(),
+            session_ttl_ms: config.get("rooms", "session_ttl").number(),
+        },
         log_level: config.get("log", "level").level().clone(),
         log_format: config.get("log", "format").choice(&LOG_FORMATS),
     })
@@ -205,8 +224,10 @@ fn settings(config: &Config, machine: &HostMachine, cores: u16) -> Settings {
 }
 
 fn keeping(config: &Config) -> KeepingMode {
-    let is_kept = config.get("store", "kind").choice(&STORE_KINDS);
-    if is_kept { config.get("store", "durability").choice(&DURABILITIES) } else { KeepingMode::None }
+    match config.get("store", "kind").choice(&STORE_KINDS) {
+        StoreKind::Memory => KeepingMode::None,
+        _ => config.get("store", "durability").choice(&DURABILITIES),
+    }
 }
 
 fn limits(config: &Config) -> Limits {

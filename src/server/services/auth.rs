@@ -34,7 +34,7 @@ impl Service for AuthService {
         "auth"
     }
 
-    fn connect(&self, cores: &mut CoreParts) {
+    fn connect(&mut self, cores: &mut CoreParts) {
         if let Some(keeper) = &self.keeper {
             cores.keys = Some(keeper.keys());
             cores.services.iter_mut().for_each(|services| services.keys = Some(keeper.call()));

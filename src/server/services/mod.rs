@@ -4,6 +4,7 @@
 mod auth;
 mod control;
 mod service;
+mod store;
 mod tls;
 mod traces;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use self::auth::AuthService;
 pub use self::control::ControlService;
 pub use self::service::{RunningServer, Service};
+use self::store::StoreService;
 use self::tls::TlsService;
 use self::traces::TraceService;
 use super::config::lower::Plan;
@@ -35,7 +37,7 @@ impl ServiceThread {
     /// # Errors
     /// One sentence on the first service that fails.
     pub fn prepare(plan: &Plan, control: ControlService) -> anyhow::Result<Self> {
-        let mut services: Vec<Box<dyn Service>> = vec![Box::new(control)];
+        let mut services: Vec<Box<dyn Service>> = vec![Box::new(control), Box::new(StoreService::prepare(plan)?)];
         if let Some(settings) = &plan.auth {
             services.push(Box::new(AuthService::prepare(settings.clone())?));
         }
@@ -52,9 +54,9 @@ impl ServiceThread {
     ///
     /// # Errors
     /// The process has no file descriptor left.
-    pub fn core_parts(&self, cores: usize) -> Result<CoreParts, StartError> {
+    pub fn core_parts(&mut self, cores: usize) -> Result<CoreParts, StartError> {
         let mut parts = CoreParts::new(cores)?;
-        self.0.iter().for_each(|service| service.connect(&mut parts));
+        self.0.iter_mut().for_each(|service| service.connect(&mut parts));
         Ok(parts)
     }
 

@@ -25,7 +25,7 @@ pub trait Service {
     fn name(&self) -> &'static str;
 
     /// Adds the channels through which cores reach the service.
-    fn connect(&self, _cores: &mut CoreParts) {}
+    fn connect(&mut self, _cores: &mut CoreParts) {}
 
     /// The state that `/ready` and `/metrics` show.
     fn observed(&self) -> Option<Arc<dyn Observed>> {

@@ -43,7 +43,7 @@ impl Service for TraceService {
         "traces"
     }
 
-    fn connect(&self, cores: &mut CoreParts) {
+    fn connect(&mut self, cores: &mut CoreParts) {
         cores.services.iter_mut().for_each(|services| services.spans = Some(self.queue.clone()));
     }
 

@@ -257,18 +257,13 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
         ),
         (
             "store",
-            "kind = \"embedded\"",
-            "store.kind: \"embedded\" needs durable storage, which this version does not have yet; it must be \"memory\"",
+            "kind = \"postgres\"",
+            "store.kind: \"postgres\" needs database storage, which this version does not have yet; it must be \"memory\" or \"embedded\"",
         ),
         (
             "store",
-            "durability = \"store\"",
-            "store.durability: \"store\" needs durable storage, which this version does not have yet; it must be \"memory\"",
-        ),
-        (
-            "store",
-            "path = \"/var/lib/roomring\"",
-            "store.path: \"/var/lib/roomring\" needs durable storage, which this version does not have yet; it must be \"data\"",
+            "url = \"postgres://localhost/roomring\"",
+            "store.url: a value needs database storage, which this version does not have yet; it must be \"\"",
         ),
         (
             "link",
@@ -282,7 +277,7 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
 
 #[test]
 fn every_key_that_needs_a_missing_part_takes_its_default_when_written_out() {
-    for key in KEYS.iter().filter(|key| key.needs.is_some()) {
+    for key in KEYS.iter().filter(|key| key.lacks.is_some()) {
         let default = key.kind.render(&key.default_value());
         assert_eq!(mistakes_in(&format!("[{}]\n{} = {default}\n", key.section, key.name)), [""; 0], "{}", key.path());
     }

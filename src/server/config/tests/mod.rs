@@ -104,7 +104,7 @@ fn documented_values_differ_from_the_defaults_only_where_a_part_is_missing() {
         let key = &KEYS[index];
         // The files of TLS are an example of a table that is absent by default.
         let is_example = key.section == "tls";
-        assert!(setting.value == key.default_value() || key.needs.is_some() || is_example, "{}", key.path());
+        assert!(setting.value == key.default_value() || key.lacks.is_some() || is_example, "{}", key.path());
     }
 }
 
@@ -173,7 +173,7 @@ fn every_key_is_read_or_says_that_it_is_not() {
     let readers = [include_str!("../lower.rs"), include_str!("../check.rs"), include_str!("../layout.rs")].concat();
     for key in KEYS {
         let is_read = readers.contains(&format!("\"{}\"", key.name));
-        assert!(is_read || key.needs.is_some() || key.without_effect.is_some(), "{} is read by nothing", key.path());
+        assert!(is_read || key.lacks.is_some() || key.without_effect.is_some(), "{} is read by nothing", key.path());
     }
 }
 
@@ -202,7 +202,7 @@ fn values_reach_the_engine_in_its_units() {
     assert_eq!((settings.outbox_bytes, settings.rooms_per_connection), (3 << 20, 0));
     assert_eq!(settings.memory_budget_bytes, 512 << 20);
     assert_eq!((settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms), (1_000, 3_000));
-    assert_eq!((settings.numbering, settings.keeping), (NumberingMode::Own, KeepingMode::None));
+    assert_eq!((settings.numbering, settings.keeping), (NumberingMode::Own, KeepingMode::Behind));
     let room = settings.room("lobby");
     assert_eq!((room.history_size, room.history_ttl_ms, room.recovery_max), (10, 60_000, 9));
     assert_eq!((room.history_on_join, room.history_on_join_max), (5, 6));

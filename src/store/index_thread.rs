@@ -1,0 +1,311 @@
+//! The thread of the index: carries committed groups out, answers reads, removes what has expired, and makes the tables
+//! durable from time to time. When the tables fail it opens them again, and carries out what the log has and they lack.
+//!
+//! While the tables cannot be used, groups are not carried out: the log has them. Loads are asked again by the owners, pages
+//! are refused, and whoever waits for an answer is told that the store is unavailable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::change::Change;
+use super::figures::StoreFigures;
+use super::group::{Ack, Asker, Entry, Group, Load, Read};
+use super::keeper::{Commit, ToIndex};
+use super::keeper_thread::Report;
+use super::reopen::Reopen;
+use super::state::{Loaded, Outcome, Rules, Skipped, State, StateError};
+use super::tables::rows::Tables;
+use crate::base::ids::CoreId;
+use crate::base::limits::STORE_RETRY_MS;
+use crate::engine::kept::{DeadLetter, DeadLetterAsk, KeptAnswer, KeptAsk};
+use crate::engine::record::{PageAnswer, PageRequest};
+use crate::engine::store_port::StoreEvent;
+use crate::io::clock;
+
+/// How often rows that have expired are looked for.
+const SWEEP_MS: u64 = 100;
+
+/// Rows that one sweep looks at, beside twice as many as changes were carried out since the last.
+const SWEEP_ROWS: usize = 256;
+
+/// How often the tables are made durable. The log keeps what is younger.
+const PERSIST_MS: u64 = 5_000;
+
+/// When the work that goes by time is due, monotonic milliseconds.
+#[derive(Debug, Default)]
+struct Due {
+    sweep_ms: u64,
+    persist_ms: u64,
+    reopen_ms: u64,
+    /// Changes that were carried out since the last sweep.
+    changes: usize,
+}
+
+/// What the thread needs.
+pub struct IndexParts<T: Tables> {
+    /// Open, and up to date with the log.
+    pub state: State<T>,
+    /// Opens the state again after a failure.
+    pub reopen: Box<dyn Reopen<T>>,
+    /// The number of this boot.
+    pub boot: u64,
+    /// What the keeper wants.
+    pub inbox: Receiver<ToIndex>,
+    /// How long things are kept.
+    pub rules: Rules,
+    /// The same after each reload.
+    pub new_rules: Receiver<Rules>,
+    /// The results.
+    pub reports: UnboundedSender<Report>,
+    /// The last group that is durable in the tables.
+    pub checkpoint: Arc<AtomicU64>,
+    /// What an operator sees.
+    pub figures: Arc<StoreFigures>,
+}
+
+/// See the module.
+pub struct IndexThread<T: Tables> {
+    /// `None` while the tables fail.
+    state: Option<State<T>>,
+    reopen: Box<dyn Reopen<T>>,
+    boot: u64,
+    inbox: Receiver<ToIndex>,
+    rules: Rules,
+    new_rules: Receiver<Rules>,
+    reports: UnboundedSender<Report>,
+    checkpoint: Arc<AtomicU64>,
+    figures: Arc<StoreFigures>,
+    due: Due,
+}
+
+impl<T: Tables> IndexThread<T> {
+    /// Ready to run.
+    #[must_use]
+    pub fn new(parts: IndexParts<T>) -> Self {
+        let IndexParts { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures } = parts;
+        let (state, due) = (Some(state), Due::default());
+        Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due }
+    }
+
+    /// Works until the keeper has ended, then makes everything durable.
+    pub fn run(mut self) {
+        loop {
+            match self.inbox.recv_timeout(Duration::from_millis(SWEEP_MS)) {
+                Ok(ToIndex::Apply(commit)) => self.apply(commit),
+                Ok(ToIndex::Read(read)) => self.read(read),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.work_by_time();
+        }
+        self.persist();
+    }
+
+    fn report(&self, report: Report) {
+        // The keeper ends after this thread only.
+        let _ = self.reports.send(report);
+    }
+
+    fn apply(&mut self, Commit { number, group }: Commit) {
+        let outcomes = match &mut self.state {
+            Some(state) if state.applied() >= number => None,
+            Some(state) => match state.apply(number, group.entries.iter().map(|entry| &entry.change)) {
+                Ok(outcomes) => Some(outcomes),
+                Err(error) => {
+                    self.fail(&error);
+                    None
+                }
+            },
+            None => None,
+        };
+        self.due.changes += group.entries.len();
+        match outcomes {
+            Some(outcomes) => self.tell_outcomes(&group, outcomes),
+            // It will be carried out from the log, or was; nobody can say with which outcome.
+            None => self.tell_unavailable(&group),
+        }
+        self.report(Report::Applied);
+    }
+
+    fn tell_outcomes(&self, group: &Group, outcomes: Vec<Outcome>) {
+        for (Entry { change, ack }, outcome) in group.entries.iter().zip(outcomes) {
+            match (outcome, ack) {
+                (Outcome::Answer(answer), Ack::Ask { from, token }) => self.answer(*from, *token, answer),
+                (Outcome::Skipped(skipped), _) => self.note_skipped(change, skipped),
+                _ => {}
+            }
+        }
+    }
+
+    fn tell_unavailable(&self, group: &Group) {
+        for Entry { ack, .. } in &group.entries {
+            if let Ack::Ask { from, token } = ack {
+                self.answer(*from, *token, unavailable());
+            }
+        }
+    }
+
+    /// A record that does not fit what is kept was acknowledged all the same: it becomes a dead letter.
+    fn note_skipped(&self, change: &Change, skipped: Skipped) {
+        let Change::Append { room, epoch, record } = change else { return };
+        let reason = match skipped {
+            // Given again after a failure, or published while the room was being deleted.
+            Skipped::KeptAlready { .. } | Skipped::Deleted => return,
+            Skipped::Gap { head } => format!("messages before {} are missing; the room ends at {head}", record.seq),
+            Skipped::OtherEpoch { epoch } => format!("the room has the numbering {epoch}"),
+        };
+        self.figures.conflicts.add(1);
+        tracing::error!(room = &**room, seq = record.seq, reason, "a message could not be stored; it is a dead letter now");
+        let letter = DeadLetter {
+            id: 0,
+            at: clock::now().unix_ms,
+            reason: reason.into(),
+            room: room.clone(),
+            epoch: *epoch,
+            record: record.clone(),
+        };
+        self.report(Report::Change(Change::Ask(KeptAsk::DeadLetter(DeadLetterAsk::Add(letter)))));
+    }
+
+    fn answer(&self, to: Asker, token: u64, answer: KeptAnswer) {
+        self.report(match to {
+            Asker::Core(core) => Report::Event(core, StoreEvent::Answered { token, answer }),
+            Asker::Server => Report::Answer(token, answer),
+        });
+    }
+
+    fn read(&mut self, read: Read) {
+        match read {
+            Read::Load { core, load, is_opened } => self.load(core, load, is_opened),
+            Read::Page { core, request } => self.page(core, request),
+            Read::Ask { from, token, ask } => {
+                let answer = self.try_read(|state| state.ask(&ask));
+                self.answer(from, token, answer.flatten().unwrap_or_else(unavailable));
+            }
+        }
+    }
+
+    fn load(&mut self, core: CoreId, load: Load, is_opened: bool) {
+        let boot = self.boot;
+        let must_open = match is_opened {
+            true => Some(false),
+            false => self.try_read(|state| state.needs_open(&load.room, boot)),
+        };
+        match must_open {
+            Some(true) => return self.report(Report::NeedsOpen(core, load)),
+            Some(false) => {}
+            // The owner asks again.
+            None => return,
+        }
+        let loaded = self.try_read(|state| state.load(&load.room, load.count, load.keys_since));
+        if let Some(Loaded { stretch, first_seq, keys, created }) = loaded {
+            let room = load.room;
+            self.report(Report::Event(core, StoreEvent::Loaded { room, stretch, first_seq, keys, created }));
+        }
+    }
+
+    fn page(&mut self, core: CoreId, request: PageRequest) {
+        let page = self.try_read(|state| state.page(&request));
+        let PageRequest { token, room, .. } = request;
+        let answer = PageAnswer { token, room, result: page.ok_or(STORE_RETRY_MS) };
+        self.report(Report::Event(core, StoreEvent::Page(answer)));
+    }
+
+    /// Reads from the state. `None`: it cannot be read.
+    fn try_read<V>(&mut self, read: impl FnOnce(&State<T>) -> Result<V, StateError>) -> Option<V> {
+        match read(self.state.as_ref()?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    /// The state cannot be used until it is opened again.
+    fn fail(&mut self, error: &StateError) {
+        self.state = None;
+        self.due.reopen_ms = clock::now().mono_ms() + STORE_RETRY_MS;
+        self.note_fault(error.to_string());
+    }
+
+    fn note_fault(&self, fault: String) {
+        if self.figures.set_index_fault(Some(fault.clone())) {
+            tracing::error!(error = fault, "the store's index fails; what is not in memory cannot be read");
+        }
+    }
+
+    fn work_by_time(&mut self) {
+        let now = clock::now();
+        if let Some(rules) = self.new_rules.try_iter().last() {
+            self.rules = rules;
+            if let Some(state) = &mut self.state {
+                state.set_rules(self.rules.clone());
+            }
+        }
+        if self.state.is_none() {
+            if now.mono_ms() >= self.due.reopen_ms {
+                self.open_again();
+            }
+            return;
+        }
+        if now.mono_ms() >= self.due.sweep_ms {
+            self.due.sweep_ms = now.mono_ms() + SWEEP_MS;
+            self.sweep(now.unix_ms);
+        }
+        if now.mono_ms() >= self.due.persist_ms {
+            self.persist();
+            self.due.persist_ms = clock::now().mono_ms() + PERSIST_MS;
+        }
+    }
+
+    fn sweep(&mut self, unix_ms: u64) {
+        let budget = SWEEP_ROWS + 2 * std::mem::take(&mut self.due.changes);
+        let Some(state) = &mut self.state else { return };
+        match state.sweep(unix_ms, budget) {
+            Ok(swept) => {
+                self.figures.swept.add(swept.removed as u64);
+                swept.forget.into_iter().for_each(|change| self.report(Report::Change(change)));
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn persist(&mut self) {
+        let Some(state) = &mut self.state else { return };
+        let applied = state.applied();
+        if applied == self.checkpoint.load(Ordering::Relaxed) {
+            return;
+        }
+        match state.persist() {
+            Ok(()) => {
+                self.checkpoint.store(applied, Ordering::Relaxed);
+                let sizes = state.sizes();
+                self.figures.index_bytes.set(sizes.disk_bytes + sizes.memory_bytes);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn open_again(&mut self) {
+        match self.reopen.reopen(&self.rules) {
+            Ok(state) => {
+                self.state = Some(state);
+                self.figures.set_index_fault(None);
+                tracing::info!("the store's index works again");
+            }
+            Err(error) => {
+                self.note_fault(error.to_string());
+                self.due.reopen_ms = clock::now().mono_ms() + STORE_RETRY_MS;
+            }
+        }
+    }
+}
+
+fn unavailable() -> KeptAnswer {
+    KeptAnswer::Unavailable { retry_after_ms: STORE_RETRY_MS }
+}
