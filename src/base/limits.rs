@@ -335,6 +335,12 @@ pub const SERVICE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one batch of events to a core; a larger event goes alone.
 pub const SERVICE_BATCH_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of one segment of the store's log, allocated ahead; a group that is larger gets a segment of its size.
+pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of one group in the store's log; a larger one is refused.
+pub const LOG_GROUP_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 // Created rooms.
 
 /// Bytes of a room's title.
