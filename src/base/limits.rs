@@ -355,6 +355,12 @@ pub const SERVER_ASKS_MAX: usize = 1_024;
 /// How long after a failure the store tries again to write, and tells others to wait.
 pub const STORE_RETRY_MS: u64 = 1_000;
 
+/// Bytes of one segment of the store's log, allocated ahead; a group that is larger gets a segment of its size.
+pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of one group in the store's log; a larger one is refused.
+pub const LOG_GROUP_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 // Created rooms.
 
 /// Bytes of a room's title.

@@ -18,3 +18,4 @@ pub mod figures;
 pub mod group;
 pub mod keeper;
 pub mod keeper_thread;
+pub mod log;
