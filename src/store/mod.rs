@@ -14,3 +14,4 @@
 //! - What is asked and changes nothing is read from the state, once everything that the same core had asked before is in it.
 
 pub mod change;
+pub mod codec;
