@@ -15,3 +15,4 @@
 
 pub mod change;
 pub mod codec;
+pub mod tables;
