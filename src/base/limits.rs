@@ -378,6 +378,28 @@ pub const USER_ROOMS_MAX: usize = 10_000;
 /// Dead letters that are kept; further ones are lost and counted.
 pub const DEAD_LETTERS_MAX: u64 = 1_000_000;
 
+// The state of the store.
+
+/// Bytes of an invite's code; a longer one is no invite.
+pub const INVITE_BYTES_MAX: usize = 128;
+
+/// Users with receipts in one room; a further one is refused.
+pub const ROOM_RECEIPTS_MAX: u64 = 100_000;
+
+/// Sessions that a store without a disk keeps; over it the oldest go first.
+pub const MEMORY_SESSIONS_MAX: u64 = 100_000;
+
+/// How much later than allowed the state removes what has expired, so that a request whose time is a little behind that of
+/// the removal finds the same as before it.
+pub const EXPIRY_MARGIN_MS: u64 = 60_000;
+
+/// How long the state keeps the numbering of an idle room at least, and the name of a deleted one: longer than any publication
+/// of it is under way.
+pub const FORGET_AFTER_MS: u64 = 600_000;
+
+/// Each row of a table in memory, beside its key and value: their headers and its share of the tree.
+pub const TABLE_ROW_BYTES: usize = 160;
+
 // Calls of the control address.
 
 /// Rooms or connections in one page of a listing.

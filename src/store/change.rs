@@ -3,9 +3,15 @@
 //! A change is written as one byte that names its kind, then its fields: integers in little-endian order, texts and data with
 //! their length as a `u32` before them, options with a byte 0 or 1 before them. The format is versioned by the log's segments.
 
-use crate::base::ids::{Epoch, RoomName};
+use bytes::Bytes;
+
+use super::codec::bytes::{DecodeError, Reader, Writer};
+use super::codec::values::{read_record, write_record};
+use crate::base::ids::{Epoch, RoomName, Seq};
 use crate::engine::kept::KeptAsk;
 use crate::engine::record::Record;
+
+mod asks;
 
 /// One change. Everything that its effect depends on is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,4 +46,100 @@ pub enum Change {
     },
     /// A request that is not a read ([`KeptAsk::is_read`]).
     Ask(KeptAsk),
+    /// Forget a room of which nothing is held but its numbering, after its `numbering_ttl`; what is left beside goes with it.
+    /// A room that has changed meanwhile stays.
+    Forget {
+        /// Which room.
+        room: RoomName,
+        /// Its id in the state.
+        id: u64,
+        /// Its head.
+        seq: Seq,
+        /// When it was last used, Unix milliseconds.
+        used_at: u64,
+    },
 }
+
+impl Change {
+    /// Writes the change behind what `out` holds.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let out = &mut Writer(out);
+        match self {
+            Change::Begin { boot, is_behind } => {
+                out.u8(BEGIN);
+                out.u64(*boot);
+                out.flag(*is_behind);
+            }
+            Change::End => out.u8(END),
+            Change::Open { room, epoch, at } => {
+                out.u8(OPEN);
+                out.text(room);
+                out.u64(epoch.0);
+                out.u64(*at);
+            }
+            Change::Append { room, epoch, record } => {
+                out.u8(APPEND);
+                out.text(room);
+                out.u64(epoch.0);
+                out.u64(record.seq);
+                write_record(out, record);
+            }
+            Change::Ask(ask) => {
+                out.u8(ASK);
+                asks::write(out, ask);
+            }
+            Change::Forget { room, id, seq, used_at } => {
+                out.u8(FORGET);
+                out.text(room);
+                out.u64(*id);
+                out.u64(*seq);
+                out.u64(*used_at);
+            }
+        }
+    }
+
+    /// Reads a change that takes all of `bytes`. The data of its record shares them.
+    ///
+    /// # Errors
+    /// The bytes are no change.
+    pub fn decode(bytes: &Bytes) -> Result<Change, DecodeError> {
+        let mut from = Reader::new(bytes);
+        let change = Change::read(&mut from)?;
+        from.end()?;
+        Ok(change)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Change, DecodeError> {
+        match from.choice("kind of change", |byte| (BEGIN..=FORGET).contains(&byte).then_some(byte))? {
+            BEGIN => Ok(Change::Begin { boot: from.u64("a boot's number")?, is_behind: from.flag("a boot's flag")? }),
+            END => Ok(Change::End),
+            OPEN => {
+                let (room, epoch) = (from.room("an opened room")?, Epoch(from.u64("an opened room's epoch")?));
+                Ok(Change::Open { room, epoch, at: from.u64("an opened room's time")? })
+            }
+            APPEND => {
+                let (room, epoch) = (from.room("a record's room")?, Epoch(from.u64("a record's epoch")?));
+                let seq = from.u64("a record's seq")?;
+                Ok(Change::Append { room, epoch, record: read_record(from, seq)? })
+            }
+            ASK => Ok(Change::Ask(asks::read(from)?)),
+            _ => Ok(Change::Forget {
+                room: from.room("a forgotten room")?,
+                id: from.u64("a forgotten room's id")?,
+                seq: from.u64("a forgotten room's head")?,
+                used_at: from.u64("a forgotten room's time")?,
+            }),
+        }
+    }
+}
+
+/// The bytes that name the kinds of changes. They never change their meaning.
+const BEGIN: u8 = 1;
+const END: u8 = 2;
+const OPEN: u8 = 3;
+const APPEND: u8 = 4;
+const ASK: u8 = 5;
+const FORGET: u8 = 6;
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,15 @@
 //! - What is asked and changes nothing is read from the state, once everything that the same core had asked before is in it.
 
 pub mod change;
+pub mod codec;
 pub mod figures;
 pub mod group;
+pub mod index_thread;
 pub mod keeper;
 pub mod keeper_thread;
 pub mod log;
+pub mod log_thread;
+pub mod reopen;
+pub mod state;
+pub mod tables;
+pub mod threads;
