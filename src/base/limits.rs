@@ -269,6 +269,9 @@ pub const MISSED_NAMES_MAX: usize = 1_024;
 /// Publishes of one room that wait for the store or the link; over it `overloaded`.
 pub const PENDING_PER_ROOM_MAX: usize = 10_000;
 
+/// How long a room that the store keeps stays in memory after its last member has left.
+pub const ROOM_LINGER_MS: u64 = 10_000;
+
 /// Hops that wait until one room is opened from the link or the store; over it `overloaded`.
 pub const OPENING_PER_ROOM_MAX: usize = 10_000;
 

@@ -1,9 +1,12 @@
 //! Changes that become durable together, and who waits for them. Values only.
 
+use bytes::Bytes;
+
 use crate::base::ids::{CoreId, Epoch, RoomName};
 use crate::engine::kept::KeptAsk;
 use crate::engine::record::PageRequest;
 use crate::store::change::Change;
+use crate::store::codec::bytes::DecodeError;
 
 /// Who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

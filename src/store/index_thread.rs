@@ -159,7 +159,12 @@ impl<T: Tables> IndexThread<T> {
             Skipped::OtherEpoch { epoch } => format!("the room has the numbering {epoch}"),
         };
         self.figures.conflicts.add(1);
-        tracing::error!(room = &**room, seq = record.seq, reason, "a message could not be stored; it is a dead letter now");
+        tracing::error!(
+            room = &**room,
+            seq = record.seq,
+            reason,
+            "a message could not be stored; it is a dead letter now"
+        );
         let letter = DeadLetter {
             id: 0,
             at: clock::now().unix_ms,

@@ -338,6 +338,6 @@ fn bytes_of(change: &Change) -> usize {
     size_of::<Entry>()
         + match change {
             Change::Append { record, .. } => record.data.len() + record.key.as_deref().map_or(0, str::len),
-            Change::Ask(_) | Change::Open { .. } | Change::Begin { .. } | Change::End => 256,
+            _ => 256,
         }
 }

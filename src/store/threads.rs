@@ -138,7 +138,8 @@ impl PreparedStore {
         if state.applied() > found.newest {
             return Err(StoreError::Behind { log: log_path, newest: found.newest, applied: state.applied() });
         }
-        let groups = catch_up(&mut state, &mut log.groups(state.applied())?)?;
+        let mut groups = log.groups(state.applied())?;
+        let groups = catch_up(&mut state, &mut groups)?;
         if groups > 0 {
             tracing::info!(groups, "carried out what the log had and the index lacked");
         }

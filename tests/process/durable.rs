@@ -66,9 +66,13 @@ fn kill(mut server: Server) {
     server.wait();
 }
 
-/// Joins a room from a position.
+/// Joins a room from a position; of the epoch that the room has, if none is given.
 fn join_from(client: &mut Client, room: &str, seq: u64, epoch: &Value) -> Value {
-    client.request(json!({"type": "join", "room": room, "last_received_seq": seq, "epoch": epoch}))
+    let mut join = json!({"type": "join", "room": room, "last_received_seq": seq});
+    if !epoch.is_null() {
+        join["epoch"] = epoch.clone();
+    }
+    client.request(join)
 }
 
 /// The data of the messages of a reply.

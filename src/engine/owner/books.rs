@@ -15,7 +15,7 @@ impl Owner {
     pub(super) fn enter(&mut self, id: RoomId, effects: &mut OwnerEffects<'_>) {
         self.let_leavers_go(id, effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
-        let is_idle = room.is_idle();
+        let is_idle = room.may_leave_memory(effects.now);
         let bytes = if is_idle { Bytes::default() } else { room.bytes() };
         let before = std::mem::replace(&mut room.entered.bytes, bytes);
         let retention = &mut self.retention;

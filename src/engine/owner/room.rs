@@ -17,7 +17,7 @@ use super::presence::Presence;
 use super::stored::{self, Appended, Stored};
 use super::stream::Stream;
 use crate::base::ids::{RoomName, Seq};
-use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, TICK_MS, USERS_BYTES};
+use crate::base::limits::{ASK_AGAIN_MS, MEMBER_BYTES, ROOM_BYTES, ROOM_LINGER_MS, TICK_MS, USERS_BYTES};
 use crate::base::time::Now;
 use crate::engine::rates::Bucket;
 use crate::engine::record::Stretch;
@@ -62,6 +62,8 @@ pub(super) struct Room {
     pub opening: Option<Box<Opening>>,
     /// `None`: nobody is typing.
     typing: Option<Box<Typists>>,
+    /// Since when nothing keeps the room in memory, monotonic milliseconds; `None` where something does.
+    idle_since_ms: Option<u64>,
     pub entered: Entered,
 }
 
@@ -91,6 +93,7 @@ impl Room {
             pages: opens.then(|| Box::new(Pages::new())),
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
             typing: None,
+            idle_since_ms: None,
             entered: Entered::default(),
         }
     }
@@ -273,15 +276,29 @@ impl Room {
             && self.stream.presence.as_ref().is_some_and(|presence| !presence.may_go())
     }
 
+    /// Whether the room may leave memory now. One that the store keeps stays for a while: its next member may be near.
+    pub fn may_leave_memory(&mut self, now: Now) -> bool {
+        if !self.is_idle() {
+            self.idle_since_ms = None;
+            return false;
+        }
+        !self.is_kept_here_alone() || self.opening.is_some() || now.mono_ms() >= *self.idle_since_ms.get_or_insert(now.mono_ms()) + ROOM_LINGER_MS
+    }
+
+    /// Whether the store keeps the room, and nobody else does.
+    fn is_kept_here_alone(&self) -> bool {
+        matches!((&self.numbering, &self.keeping), (Numbering::Own, Keeping::Store(_)))
+    }
+
     /// Whether the room can be removed without losing anything.
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         let stream = &self.stream;
         let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::may_go);
         nobody
             && !self.waits_for_page()
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
             && match &self.numbering {
-                Numbering::Own => stream.history.is_empty() && stream.keys.is_none(),
+                Numbering::Own => self.is_kept_here_alone() || (stream.history.is_empty() && stream.keys.is_none()),
                 // The link holds the history and the keys for all machines.
                 Numbering::Link(linked) => linked.is_empty(),
             }
@@ -312,6 +329,7 @@ impl Room {
             stream.history.next_expiry_ms().map(sweep),
             stream.keys.as_ref().and_then(|keys| keys.next_expiry_ms()).map(sweep),
             (stream.listeners.any_behind() || stream.listeners.has_missed()).then(|| now.mono_ms() + TICK_MS),
+            self.idle_since_ms.map(|since_ms| since_ms + ROOM_LINGER_MS),
         ]
         .into_iter()
         .flatten()

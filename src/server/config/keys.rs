@@ -214,7 +214,8 @@ pub static KEYS: &[Key] = &[
         "most messages that a client may ask for on joining",
     )
     .by_class(),
-    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection").hangup(),
+    Key::new("rooms", "session_ttl", duration(0, 7 * DAY), "10m", "how long a session outlives its connection")
+        .hangup(),
     Key::new("rooms", "inboxes", Kind::Bool, "false", "a durable room for each user").needs(INBOXES),
     Key::new("rooms", "inbox_publish", Kind::Choice(&["anyone", "server"]), "anyone", "who may publish to an inbox")
         .needs(INBOXES),

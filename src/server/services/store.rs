@@ -36,7 +36,7 @@ impl StoreService {
                 let is_behind = plan.settings.keeping == KeepingMode::Behind;
                 PreparedStore::open(path, is_behind, rules).context("store.path")?
             }
-            _ => PreparedStore::in_memory(rules),
+            _ => PreparedStore::in_memory(rules)?,
         };
         let observed = Arc::new(ObservedStore { figures: prepared.figures(), has_log: *kind == StoreKind::Embedded });
         Ok(Self { prepared: Some(prepared), running: None, observed })
@@ -86,13 +86,9 @@ fn rules(plan: &Plan) -> Rules {
     let settings: Arc<Settings> = plan.settings.clone();
     let retention = move |room: &crate::base::ids::RoomName| {
         let room = settings.room(room);
-        Keep {
-            count: room.history_size as u64,
-            ttl_ms: room.history_ttl_ms,
-            numbering_ttl_ms: room.numbering_ttl_ms,
-        }
+        Keep { count: room.history_size as u64, ttl_ms: room.history_ttl_ms, numbering_ttl_ms: room.numbering_ttl_ms }
     };
-    Rules { retention: Box::new(retention), session_ttl_ms: plan.store.session_ttl_ms }
+    Rules { retention: Arc::new(retention), session_ttl_ms: plan.store.session_ttl_ms }
 }
 
 /// The store as the control address shows it.
@@ -114,13 +110,21 @@ impl Observed for ObservedStore {
         let figures = &self.figures;
         let gauge = |name, help, value: u64| Metric::gauge(name, help, Some(value));
         let mut all = vec![
-            gauge("roomring_store_queued_bytes", "Bytes of changes that wait to be stored.", figures.queued_bytes.get()),
+            gauge(
+                "roomring_store_queued_bytes",
+                "Bytes of changes that wait to be stored.",
+                figures.queued_bytes.get(),
+            ),
             gauge(
                 "roomring_store_unapplied_bytes",
                 "Bytes of changes that are stored and not yet in the index.",
                 figures.unapplied_bytes.get(),
             ),
-            Metric::counter("roomring_store_conflicts", "Changes that did not fit what is stored.", figures.conflicts.get()),
+            Metric::counter(
+                "roomring_store_conflicts",
+                "Changes that did not fit what is stored.",
+                figures.conflicts.get(),
+            ),
             Metric::counter(
                 "roomring_store_swept",
                 "Rows removed from the store because they expired or were too many.",
@@ -129,11 +133,23 @@ impl Observed for ObservedStore {
         ];
         if self.has_log {
             all.extend([
-                Metric::histogram("roomring_store_commit_seconds", "Time to write and sync a group of changes.", &figures.commit),
+                Metric::histogram(
+                    "roomring_store_commit_seconds",
+                    "Time to write and sync a group of changes.",
+                    &figures.commit,
+                ),
                 Metric::counter("roomring_store_groups", "Groups of changes written and synced.", figures.groups.get()),
                 Metric::counter("roomring_store_changes", "Changes written and synced.", figures.changes.get()),
-                Metric::counter("roomring_store_written_bytes", "Bytes of changes written and synced.", figures.bytes.get()),
-                Metric::counter("roomring_store_failures", "Groups of changes that could not be written.", figures.failures.get()),
+                Metric::counter(
+                    "roomring_store_written_bytes",
+                    "Bytes of changes written and synced.",
+                    figures.bytes.get(),
+                ),
+                Metric::counter(
+                    "roomring_store_failures",
+                    "Groups of changes that could not be written.",
+                    figures.failures.get(),
+                ),
                 gauge("roomring_store_log_files", "Files of the log.", figures.segments.get()),
                 gauge("roomring_store_log_bytes", "Bytes of the log on disk.", figures.log_bytes.get()),
                 gauge("roomring_store_index_bytes", "Bytes of the index on disk.", figures.index_bytes.get()),

@@ -30,7 +30,7 @@ fn damage_in_the_middle_of_the_log_is_named() {
     let refused = finish(command);
     assert_eq!((refused.code, refused.stderr.lines().count()), (1, 1), "{refused:?}");
     let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
-    for part in [&*name, "byte"] {
+    for part in [&*name, "offset"] {
         assert!(refused.stderr.contains(part), "{part}: {refused:?}");
     }
     bytes[at] ^= 1;

@@ -86,17 +86,19 @@ fn ready(server: &Server) -> (u16, Value) {
 #[test]
 fn a_full_disk_refuses_publishes_until_there_is_room() {
     let disk = SmallDisk::mounted_if_possible("full");
-    let server = disk.start(&["store.durability=store"]);
+    let large = ["server.max_message_bytes=8MiB", "limits.outbox_bytes=64MiB"];
+    let server = disk.start(&["store.durability=store", large[0], large[1]]);
     let mut alice = Client::connect(&server, "alice");
     let mut bob = Client::connect(&server, "bob");
     alice.join("lobby");
+    alice.join("large");
     bob.join("lobby");
     alice.publish("lobby", json!("before"));
     disk.fill(&server);
     // What was allocated ahead is used up first.
-    let big = "x".repeat(60_000);
+    let big = "x".repeat(4 << 20);
     let refusal = eventually("a publish is refused", || {
-        let reply = alice.request(json!({"type": "publish", "room": "lobby", "data": big}));
+        let reply = alice.request(json!({"type": "publish", "room": "large", "data": big, "echo": false}));
         (reply["type"] == "error").then_some(reply)
     });
     assert_eq!(refusal["code"], "unavailable", "{refusal}");

@@ -158,7 +158,9 @@ fn what_was_never_heard_of_is_no_gap_to_a_member_that_comes_back() {
     let over = is_over.clone();
     let publisher = thread::spawn(move || {
         let mut sent = 0_u64;
-        while !over.load(Ordering::Relaxed) && alice.try_send(&json!({"type": "publish", "room": "lobby", "data": sent})) {
+        while !over.load(Ordering::Relaxed)
+            && alice.try_send(&json!({"type": "publish", "room": "lobby", "data": sent}))
+        {
             sent += 1;
             if sent % 50 == 0 {
                 thread::sleep(Duration::from_millis(1));

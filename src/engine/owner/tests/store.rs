@@ -1,7 +1,7 @@
 //! Rooms kept by a store: loading, commits, failures.
 
 use super::*;
-use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX};
+use crate::base::limits::{ASK_AGAIN_MS, KEY_WINDOW_MS, OPENING_PER_ROOM_MAX, PENDING_PER_ROOM_MAX, ROOM_LINGER_MS};
 
 impl World {
     fn durable() -> Self {
@@ -134,6 +134,7 @@ fn a_leave_waits_behind_its_join() {
     world.loaded(None, vec![]);
     assert_eq!(world.own(), ["1 joined at 0 [] of 1", "1 left", "1 left"]);
     world.pass(5_000);
+    world.pass(ROOM_LINGER_MS);
     world.assert_empty();
 }
 
@@ -519,4 +520,25 @@ fn under_the_link_a_duplicate_keeps_the_row_of_the_first() {
     world.row(0, 2);
     assert_eq!(world.own(), ["1 published 2 again", "1 published 2 again"]);
     assert!(world.owner.is_settled());
+}
+
+#[test]
+fn a_room_without_members_leaves_memory_after_a_while_and_is_loaded_again() {
+    let mut world = World::durable();
+    world.join(1);
+    world.loaded(Some(Position { epoch: Epoch(5), seq: 0 }), vec![]);
+    world.publish(1);
+    world.pass(ROOM_LINGER_MS);
+    world.leave(1);
+    assert!(world.has_room(), "its publish is not committed");
+    world.committed(1);
+    world.pass(ROOM_LINGER_MS - 1);
+    assert!(world.has_room(), "a member may be near");
+    world.join(2);
+    world.leave(2);
+    world.pass(ROOM_LINGER_MS);
+    assert!(world.has_room(), "from the end of the last one's grace");
+    world.pass(ROOM_LINGER_MS);
+    assert!(!world.has_room());
+    world.assert_empty();
 }
