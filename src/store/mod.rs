@@ -15,4 +15,7 @@
 
 pub mod change;
 pub mod codec;
+#[cfg(test)]
+mod conformance;
+pub mod state;
 pub mod tables;
