@@ -15,6 +15,8 @@
 
 pub mod change;
 pub mod codec;
+#[cfg(test)]
+mod conformance;
 pub mod figures;
 pub mod group;
 pub mod index_thread;

@@ -282,7 +282,9 @@ impl Room {
             self.idle_since_ms = None;
             return false;
         }
-        !self.is_kept_here_alone() || self.opening.is_some() || now.mono_ms() >= *self.idle_since_ms.get_or_insert(now.mono_ms()) + ROOM_LINGER_MS
+        !self.is_kept_here_alone()
+            || self.opening.is_some()
+            || now.mono_ms() >= *self.idle_since_ms.get_or_insert(now.mono_ms()) + ROOM_LINGER_MS
     }
 
     /// Whether the store keeps the room, and nobody else does.

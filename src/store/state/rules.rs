@@ -1,6 +1,7 @@
 //! What the owner of a state decides: bounds, and how long things are kept. Values only.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::base::ids::RoomName;
 use crate::base::limits::{
@@ -19,9 +20,10 @@ pub struct Keep {
 }
 
 /// What comes from the configuration and may change while the state is in use.
+#[derive(Clone)]
 pub struct Rules {
     /// How long each room is kept.
-    pub retention: Box<dyn Fn(&RoomName) -> Keep + Send + Sync>,
+    pub retention: Arc<dyn Fn(&RoomName) -> Keep + Send + Sync>,
     /// How long a session outlives its connection.
     pub session_ttl_ms: u64,
 }

@@ -56,13 +56,17 @@ impl<T: Tables> State<T> {
     ///
     /// # Errors
     /// Nothing is applied, or it is not known.
-    pub fn apply(&mut self, commit: u64, changes: &[Change]) -> Result<Vec<Outcome>, StateError> {
+    pub fn apply<'a>(
+        &mut self,
+        commit: u64,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Result<Vec<Outcome>, StateError> {
         let applied = self.tables.applied();
         if commit <= applied {
             return Err(StateError::Applied { commit, applied });
         }
         let mut group = Group::new(&self.tables, &self.setup, &self.rules)?;
-        let outcomes = changes.iter().map(|change| group.apply(change)).collect::<Result<Vec<_>, _>>()?;
+        let outcomes = changes.into_iter().map(|change| group.apply(change)).collect::<Result<Vec<_>, _>>()?;
         let Group { set, overgrown, .. } = group;
         let batch = set.into_batch();
         self.tables.write(batch, Some(commit))?;
@@ -74,6 +78,14 @@ impl<T: Tables> State<T> {
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.tables.applied()
+    }
+
+    /// The number of the last boot; 0 in a new state.
+    ///
+    /// # Errors
+    /// The tables fail.
+    pub fn boot(&self) -> Result<u64, StateError> {
+        Ok(lookups::boot(&self.tables)?.number)
     }
 
     /// Whether a room must be opened ([`Change::Open`]) before it is used in a boot.

@@ -24,7 +24,7 @@ pub(super) fn disk(path: &Path) -> DiskTables {
 }
 
 pub(super) fn rules(conditions: &Conditions) -> Rules {
-    Rules { retention: Box::new(conditions.retention), session_ttl_ms: conditions.session_ttl_ms }
+    Rules { retention: std::sync::Arc::new(conditions.retention), session_ttl_ms: conditions.session_ttl_ms }
 }
 
 /// A store of one state and a log that keeps everything.
