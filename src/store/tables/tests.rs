@@ -23,6 +23,11 @@ type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 const TABLES: [Table; 3] = [Table::Meta, Table::Rooms, Table::Garbage];
 
+/// A directory in memory where there is one: the tests wait for no disk.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 fn disk(path: &Path) -> Result<DiskTables, TablesError> {
     let options = DiskOptions { cache_bytes: 1 << 20, memtable_bytes: 64 << 10, journal_bytes: 64 << 20, threads: 1 };
     DiskTables::open(path, &options)
@@ -117,7 +122,7 @@ fn holds_to_the_model(tables: &mut dyn Tables, seed: u64) {
 #[test]
 fn tables_and_write_sets_read_as_an_ordered_map() {
     holds_to_the_model(&mut MemoryTables::new(), 1);
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     holds_to_the_model(&mut disk(directory.path()).expect("new tables"), 2);
 }
 
@@ -148,7 +153,7 @@ fn memory_is_counted() {
 
 #[test]
 fn a_key_of_a_wrong_length_is_refused_with_its_batch() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     let tables: [&mut dyn Tables; 2] = [&mut MemoryTables::new(), &mut disk(directory.path()).expect("new tables")];
     for tables in tables {
         let put = |length| Put { table: Table::Rooms, key: vec![b'a'; length].into(), value: Some(Bytes::new()) };
@@ -192,7 +197,7 @@ fn after(count: u64) -> Vec<Row> {
 
 #[test]
 fn tables_come_back_with_their_mark() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     for round in 0..3 {
         let mut tables = disk(directory.path()).expect("opens again");
         assert_eq!(tables.applied(), round * 60);
@@ -240,7 +245,7 @@ fn shorten(path: &Path) {
 
 #[test]
 fn whatever_happens_to_a_file_is_found_or_leaves_whole_batches() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     let (original, damaged) = (directory.path().join("original"), directory.path().join("damaged"));
     let mut tables = disk(&original).expect("new tables");
     for number in 1..=80 {
