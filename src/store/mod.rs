@@ -17,5 +17,9 @@ pub mod change;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+#[path = "../../tests/support/random.rs"]
+#[allow(clippy::duplicate_mod, reason = "all tests share it, and those of another floor cannot import it from here")]
+mod random;
 pub mod state;
 pub mod tables;

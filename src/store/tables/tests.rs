@@ -14,10 +14,7 @@ use super::rows::{Direction, KEY_LENGTH_MAX, Put, Row, Rows, Span, Tables};
 use super::table::Table;
 use super::write_set::WriteSet;
 
-#[path = "../../../tests/support/random.rs"]
-mod random;
-
-use random::Random;
+use crate::store::random::Random;
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -41,7 +38,7 @@ fn key(random: &mut Random) -> Vec<u8> {
 fn span(random: &mut Random) -> Span {
     let key = |random: &mut Random| match random.below(8) {
         0 => key(random),
-        _ => [&[b'k'], &key(random)[..]].concat(),
+        _ => [b"k", &key(random)[..]].concat(),
     };
     let bound = |random: &mut Random| match random.below(3) {
         0 => Bound::Unbounded,
@@ -80,7 +77,7 @@ fn expected(model: &Model, table: Table, span: &Span, direction: Direction) -> V
 
 fn check(rows: &dyn Rows, model: &Model, random: &mut Random) {
     let (table, span) = (*random.pick(&TABLES), span(random));
-    let key = [&[b'k'], &key(random)[..]].concat();
+    let key = [b"k", &key(random)[..]].concat();
     let value = rows.get(table, &key).expect("readable");
     assert_eq!(value.as_deref(), model.get(&(table, key)).map(Vec::as_slice));
     for direction in [Direction::Up, Direction::Down] {
@@ -90,7 +87,7 @@ fn check(rows: &dyn Rows, model: &Model, random: &mut Random) {
 }
 
 fn change(random: &mut Random, model: &mut Model, mut change: impl FnMut(Put)) {
-    let (table, key) = (*random.pick(&TABLES), [&[b'k'], &key(random)[..]].concat());
+    let (table, key) = (*random.pick(&TABLES), [b"k", &key(random)[..]].concat());
     let length = random.below(300);
     let value = (random.below(3) > 0).then(|| random.bytes(length));
     match &value {

@@ -19,10 +19,7 @@ use crate::store::tables::memory::MemoryTables;
 use crate::store::tables::rows::{Direction, Row, Rows, Span, Tables};
 use crate::store::tables::table::Table;
 
-#[path = "../../../../tests/support/random.rs"]
-mod random;
-
-use random::Random;
+use crate::store::random::Random;
 
 const ROOMS: [&str; 5] = ["a", "b", "c", "@ann", "@bob"];
 const USERS: [&str; 4] = ["ann", "bob", "cid", "dan"];
@@ -108,7 +105,7 @@ impl Maker {
                 created_at: self.now,
                 is_locked: false,
             })),
-            5 => KeptAsk::Account(AccountAsk::SetLocked(by, id % 2 == 0)),
+            5 => KeptAsk::Account(AccountAsk::SetLocked(by, id.is_multiple_of(2))),
             6 => {
                 let (reason, room) = ("reason".into(), room(name));
                 let letter = DeadLetter { id, at: 1, reason, room, epoch: Epoch(1), record: record(1, 1, "") };
@@ -211,10 +208,13 @@ fn a_state_that_is_made_again_from_an_older_copy_is_the_same() {
 /// Sweeps until nothing is left to remove; what it proposes.
 fn sweep_all(state: &mut State<MemoryTables>, now: u64) -> Vec<Change> {
     let mut forget = Vec::new();
+    let mut rounds = 0;
     loop {
         let swept = state.sweep(now, 100_000).expect("swept");
         forget.extend(swept.forget);
-        if swept.removed == 0 && swept.is_round_done {
+        rounds = if swept.removed == 0 { rounds + usize::from(swept.is_round_done) } else { 0 };
+        // The first round may have begun in an earlier sweep.
+        if rounds == 2 {
             forget.sort_by_key(|change| format!("{change:?}"));
             forget.dedup();
             return forget;
