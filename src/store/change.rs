@@ -35,7 +35,8 @@ pub enum Change {
         /// Unix milliseconds.
         at: u64,
     },
-    /// Keep a record. One that does not come right after the room's head, or has another epoch, changes nothing.
+    /// Keep a record. One that does not come right after the room's head, or has another epoch, changes nothing. A room without
+    /// a numbering, which has been forgotten while a core had it, takes that of the record, unless it is of a deleted room.
     Append {
         /// Which room.
         room: RoomName,

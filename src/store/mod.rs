@@ -25,6 +25,10 @@ pub mod keeper_thread;
 pub mod log;
 pub mod log_thread;
 pub mod reopen;
+#[cfg(test)]
+#[path = "../../tests/support/random.rs"]
+#[allow(clippy::duplicate_mod, reason = "all tests share it, and those of another floor cannot import it from here")]
+mod random;
 pub mod state;
 pub mod tables;
 pub mod threads;

@@ -8,10 +8,7 @@ use crate::engine::kept::{
 };
 use crate::wire::publication::DataKind;
 
-#[path = "../../../tests/support/random.rs"]
-mod random;
-
-use random::Random;
+use crate::store::random::Random;
 
 fn text(random: &mut Random) -> Box<str> {
     let length = random.below(9);
@@ -101,7 +98,7 @@ fn ask(random: &mut Random) -> KeptAsk {
         4 => KeptAsk::Account(AccountAsk::Add(account(random))),
         5 => KeptAsk::Account(AccountAsk::Find(user(random))),
         6 => KeptAsk::Account(AccountAsk::SetPassword(user(random), text(random))),
-        7 => KeptAsk::Account(AccountAsk::SetLocked(user(random), limit % 2 == 0)),
+        7 => KeptAsk::Account(AccountAsk::SetLocked(user(random), limit.is_multiple_of(2))),
         8 => KeptAsk::Account(AccountAsk::List { after: maybe(random, user), limit }),
         9 => KeptAsk::Account(AccountAsk::SigningKey(random.bytes(32).try_into().expect("32 bytes"))),
         10 => KeptAsk::DeadLetter(DeadLetterAsk::Add(dead_letter(random))),
@@ -109,7 +106,7 @@ fn ask(random: &mut Random) -> KeptAsk {
         12 => KeptAsk::DeadLetter(DeadLetterAsk::Find(random.next())),
         13 => KeptAsk::DeadLetter(DeadLetterAsk::Drop(random.next())),
         _ => {
-            let actor = Actor { user: user(random), is_admin: limit % 2 == 0 };
+            let actor = Actor { user: user(random), is_admin: limit.is_multiple_of(2) };
             KeptAsk::Room(RoomAsk { room: room(random), actor, at: random.next(), act: act(random) })
         }
     }

@@ -8,10 +8,7 @@ use crate::base::ids::{Epoch, RoomName};
 use crate::engine::record::{PageRequest, Record, RecordPage};
 use crate::store::state::Keep;
 
-#[path = "../../../tests/support/random.rs"]
-mod random;
-
-use random::Random;
+use crate::store::random::Random;
 
 /// The page that was asked for, of what is held in order.
 fn read_page(request: &PageRequest, held: &[Record]) -> RecordPage {

@@ -104,16 +104,13 @@ impl Header {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let previous = self.previous.unwrap_or(Previous { first: 0, end: 0 });
-        let mut bytes = Vec::with_capacity(HEADER_BYTES);
-        bytes.extend_from_slice(HEADER_MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
-        for field in [self.first, self.length, self.salt, previous.first, previous.end] {
-            bytes.extend_from_slice(&field.to_le_bytes());
-        }
-        bytes.resize(HEADER_BYTES - 4, 0);
-        let checksum = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(HEADER_MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let fields = [self.first, self.length, self.salt, previous.first, previous.end];
+        bytes[16..56].copy_from_slice(&fields.map(u64::to_le_bytes).concat());
+        let checksum = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
+        bytes[HEADER_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 

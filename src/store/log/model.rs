@@ -374,8 +374,8 @@ impl DiskFile for ModelFile {
     }
 
     fn write_at(&mut self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        self.write(&bytes, offset)
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        self.write(&parts.concat(), offset)
     }
 
     fn zero(&mut self, offset: u64, length: u64) -> io::Result<()> {

@@ -164,7 +164,7 @@ impl<F: DiskFile> SegmentReader<F> {
             let ahead = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
             let wanted = length.max(ahead);
             if self.chunk.len() < wanted {
-                self.chunk.resize(wanted, 0);
+                self.chunk = vec![0; wanted];
             }
             self.filled = 0;
             let read = self.file.read_at(&mut self.chunk[..wanted], at);
@@ -189,5 +189,5 @@ pub fn is_unwritten(fault: &Fault) -> bool {
 }
 
 fn is_zero(block: &[u8]) -> bool {
-    block.iter().fold(0, |all, byte| all | byte) == 0
+    *block == [0; BLOCK][..block.len()]
 }

@@ -28,8 +28,11 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// Ends a session that is open in this boot. Another one would be found longer by it, unless the sweep had removed it.
     pub(super) fn end_session(&mut self, id: SessionId, at: u64) -> Result<(), StateError> {
-        if let Some(mut session) = Session::find(&self.set, Table::Sessions, &keys::session(id))? {
+        let session = Session::find(&self.set, Table::Sessions, &keys::session(id))?;
+        let is_open = |session: &Session| session.ended_at.is_none() && session.boot == self.boot.number;
+        if let Some(mut session) = session.filter(is_open) {
             session.ended_at = Some(at);
             self.put(Table::Sessions, keys::session(id), &session);
         }

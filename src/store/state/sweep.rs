@@ -63,7 +63,7 @@ impl Sweeper {
             && let Some(name) = self.hurried.pop_front()
         {
             self.is_hurried.remove(&name);
-            let room = lookups::room(&pass.set, &name)?;
+            let Some(room) = Room::find(&pass.set, Table::Rooms, name.as_bytes())? else { continue };
             let allowance = pass.left - until;
             if !pass.room(&name, room, allowance)? {
                 self.hurry(name);
@@ -105,6 +105,7 @@ impl Sweeper {
     }
 
     fn sweep_sessions(&mut self, pass: &mut Pass<'_>, allowance: usize) -> Result<(), StateError> {
+        let allowance = allowance.min(pass.left);
         if allowance == 0 {
             return Ok(());
         }

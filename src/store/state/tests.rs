@@ -18,6 +18,11 @@ use crate::store::tables::disk::{DiskOptions, DiskTables};
 use crate::store::tables::memory::MemoryTables;
 use crate::store::tables::rows::Tables;
 
+/// A directory in memory where there is one: the tests wait for no disk.
+pub(super) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 pub(super) fn disk(path: &Path) -> DiskTables {
     let options = DiskOptions { cache_bytes: 1 << 20, memtable_bytes: 64 << 10, journal_bytes: 64 << 20, threads: 1 };
     DiskTables::open(path, &options).expect("tables that open")
@@ -148,7 +153,7 @@ mod over_disk {
     use super::*;
 
     conformance!(|conditions: Conditions| -> Box<dyn StoreUnderTest> {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = scratch();
         Box::new(Logged::new(conditions, move |tables: Option<DiskTables>| {
             drop(tables);
             disk(directory.path())

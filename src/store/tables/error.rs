@@ -23,7 +23,7 @@ pub enum TablesError {
         path: PathBuf,
     },
     /// Reading or writing failed. Open the tables again and apply the commits after their mark.
-    #[error("cannot read or write the index in {}", path.display())]
+    #[error("cannot read or write the index in {}: {source}", path.display())]
     Io {
         /// The directory.
         path: PathBuf,

@@ -14,14 +14,16 @@ use super::rows::{Direction, KEY_LENGTH_MAX, Put, Row, Rows, Span, Tables};
 use super::table::Table;
 use super::write_set::WriteSet;
 
-#[path = "../../../tests/support/random.rs"]
-mod random;
-
-use random::Random;
+use crate::store::random::Random;
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 const TABLES: [Table; 3] = [Table::Meta, Table::Rooms, Table::Garbage];
+
+/// A directory in memory where there is one: the tests wait for no disk.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
 
 fn disk(path: &Path) -> Result<DiskTables, TablesError> {
     let options = DiskOptions { cache_bytes: 1 << 20, memtable_bytes: 64 << 10, journal_bytes: 64 << 20, threads: 1 };
@@ -36,7 +38,7 @@ fn key(random: &mut Random) -> Vec<u8> {
 fn span(random: &mut Random) -> Span {
     let key = |random: &mut Random| match random.below(8) {
         0 => key(random),
-        _ => [&[b'k'], &key(random)[..]].concat(),
+        _ => [b"k", &key(random)[..]].concat(),
     };
     let bound = |random: &mut Random| match random.below(3) {
         0 => Bound::Unbounded,
@@ -75,7 +77,7 @@ fn expected(model: &Model, table: Table, span: &Span, direction: Direction) -> V
 
 fn check(rows: &dyn Rows, model: &Model, random: &mut Random) {
     let (table, span) = (*random.pick(&TABLES), span(random));
-    let key = [&[b'k'], &key(random)[..]].concat();
+    let key = [b"k", &key(random)[..]].concat();
     let value = rows.get(table, &key).expect("readable");
     assert_eq!(value.as_deref(), model.get(&(table, key)).map(Vec::as_slice));
     for direction in [Direction::Up, Direction::Down] {
@@ -85,7 +87,7 @@ fn check(rows: &dyn Rows, model: &Model, random: &mut Random) {
 }
 
 fn change(random: &mut Random, model: &mut Model, mut change: impl FnMut(Put)) {
-    let (table, key) = (*random.pick(&TABLES), [&[b'k'], &key(random)[..]].concat());
+    let (table, key) = (*random.pick(&TABLES), [b"k", &key(random)[..]].concat());
     let length = random.below(300);
     let value = (random.below(3) > 0).then(|| random.bytes(length));
     match &value {
@@ -117,7 +119,7 @@ fn holds_to_the_model(tables: &mut dyn Tables, seed: u64) {
 #[test]
 fn tables_and_write_sets_read_as_an_ordered_map() {
     holds_to_the_model(&mut MemoryTables::new(), 1);
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     holds_to_the_model(&mut disk(directory.path()).expect("new tables"), 2);
 }
 
@@ -148,7 +150,7 @@ fn memory_is_counted() {
 
 #[test]
 fn a_key_of_a_wrong_length_is_refused_with_its_batch() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     let tables: [&mut dyn Tables; 2] = [&mut MemoryTables::new(), &mut disk(directory.path()).expect("new tables")];
     for tables in tables {
         let put = |length| Put { table: Table::Rooms, key: vec![b'a'; length].into(), value: Some(Bytes::new()) };
@@ -192,7 +194,7 @@ fn after(count: u64) -> Vec<Row> {
 
 #[test]
 fn tables_come_back_with_their_mark() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     for round in 0..3 {
         let mut tables = disk(directory.path()).expect("opens again");
         assert_eq!(tables.applied(), round * 60);
@@ -240,7 +242,7 @@ fn shorten(path: &Path) {
 
 #[test]
 fn whatever_happens_to_a_file_is_found_or_leaves_whole_batches() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = scratch();
     let (original, damaged) = (directory.path().join("original"), directory.path().join("damaged"));
     let mut tables = disk(&original).expect("new tables");
     for number in 1..=80 {

@@ -6,8 +6,8 @@ use super::super::model::{Failure, ModelDisk};
 use super::super::writer::Log;
 use super::{append, groups, options};
 
-const SEEDS: u64 = 4_000;
-const LIVES: u64 = 8;
+const SEEDS: u64 = 2_000;
+const LIVES: u64 = 5;
 
 /// What the runs met, so that a test which meets nothing fails.
 #[derive(Debug, Default)]
