@@ -20,7 +20,7 @@ struct SmallDisk {
 impl SmallDisk {
     fn mounted_if_possible(name: &str) -> Self {
         let mut disk = Self::limited(name);
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=160m", "none"]).arg(&disk.path).output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=512m", "none"]).arg(&disk.path).output();
         disk.is_mounted = mounted.is_ok_and(|output| output.status.success());
         disk
     }
@@ -45,7 +45,7 @@ impl SmallDisk {
         match self.is_mounted {
             true => {
                 let filler = format!("of={}", self.filler().display());
-                let _ = Command::new("dd").args(["if=/dev/zero", "bs=64k", &filler]).output();
+                let _ = Command::new("dd").args(["if=/dev/zero", "bs=1M", &filler]).output();
             }
             false => limit_files(server, "0"),
         }
