@@ -175,6 +175,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether there is a store that can be asked to keep something.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.keeping != KeepingMode::None
+    }
+
     /// The settings of the room of this name.
     #[must_use]
     pub fn room(&self, name: &str) -> &Arc<RoomSettings> {

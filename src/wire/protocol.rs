@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::form::Form;
 use super::publication::{DataKind, Publication};
 use crate::base::causes::COMMAND_KINDS_MAX;
+use crate::base::chat::ReceiptKind;
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 
@@ -82,8 +83,10 @@ pub enum Command<'a> {
 }
 
 /// Metric labels of commands, by [`Command::index`]. The last one is for invalid messages.
-pub const COMMANDS: [&str; 11] =
-    ["join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "typing", "bad"];
+pub const COMMANDS: [&str; 12] = [
+    "join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "typing", "receipt",
+    "bad",
+];
 
 /// Index of invalid messages in [`COMMANDS`].
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
@@ -119,6 +122,8 @@ pub enum Ask {
     Presence { after: Option<Box<str>>, limit: u32 },
     /// Tell the other members that the user is typing, or no longer.
     Typing { active: bool },
+    /// Keep that the user has read, or has been given, the messages up to `seq`.
+    Receipt { kind: ReceiptKind, seq: Seq },
     /// Describe the room. Only the control address asks it.
     Summary,
 }
@@ -146,6 +151,7 @@ impl Ask {
             Ask::History { .. } => 7,
             Ask::Presence { .. } => 8,
             Ask::Typing { .. } => 9,
+            Ask::Receipt { .. } => 10,
             Ask::Summary => BAD_COMMAND,
         }
     }
@@ -162,7 +168,7 @@ impl Ask {
         match self {
             Ask::Publish(Publish { data, key, .. }) => data.len() + key.as_ref().map_or(0, |key| key.len()),
             Ask::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
-            Ask::History { .. } | Ask::Typing { .. } | Ask::Summary => 0,
+            Ask::History { .. } | Ask::Typing { .. } | Ask::Receipt { .. } | Ask::Summary => 0,
         }
     }
 }
@@ -181,6 +187,8 @@ pub enum Answer {
     Presence { total: u64, users: Vec<PresentUser> },
     /// The other members are told.
     Typing,
+    /// The receipt that is kept now: `seq` may be higher than the one asked.
+    Receipt { kind: ReceiptKind, seq: Seq },
     /// The room.
     Summary(RoomSummary),
     /// It was not done.
@@ -362,6 +370,8 @@ pub enum Push<'a> {
     Total { room: &'a RoomName, total: u64 },
     /// A user is typing in a room, or no longer.
     Typing { room: &'a RoomName, user: &'a UserName, active: bool },
+    /// A user's receipt has risen.
+    Receipt { room: &'a RoomName, user: &'a UserName, kind: ReceiptKind, seq: Seq },
     /// The connection was not given the messages `from` … `to`, both included.
     Gap { room: &'a RoomName, from: Seq, to: Seq },
     /// The server has removed the connection from the room.

@@ -67,6 +67,14 @@ impl Asker {
         }
     }
 
+    /// Whether it is answered if it succeeds.
+    pub fn wants_reply(self) -> bool {
+        match self {
+            Asker::Connection { reply, .. } => reply.wants_reply(),
+            Asker::Call(_) => true,
+        }
+    }
+
     /// Sends an answer.
     pub fn answer(self, room: &RoomName, answer: Answer, effects: &mut OwnerEffects<'_>) {
         match self {

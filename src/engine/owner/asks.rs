@@ -70,6 +70,7 @@ impl Owner {
     pub(super) fn perform_ask(&mut self, id: RoomId, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
         let publish = match ask {
             Ask::Publish(publish) => publish,
+            Ask::Receipt { kind, seq } => return self.take_receipt(id, origin, (kind, seq), effects),
             ask => {
                 let may_wait = self.may_keep(WAITING_BYTES, effects);
                 if let Some(room) = self.rooms.get_mut(id) {

@@ -1,7 +1,7 @@
 //! Hops of connections that must wait for what they asked before. A member who has asked to leave while publications of its
 //! own are on their way (through the store or the link, or to a core whose lane was full) stays one until those have come or
-//! have failed, for a connection gets what it published. A connection whose page or recovery is being read is answered that
-//! first. What such a connection asks meanwhile waits behind it, in order.
+//! have failed, for a connection gets what it published. A connection whose page or recovery is being read, or for whom the store
+//! is asked something, is answered that first. What such a connection asks meanwhile waits behind it, in order.
 
 use std::collections::VecDeque;
 
@@ -52,17 +52,17 @@ impl Room {
         Ok(())
     }
 
-    /// Makes all further hops of a connection wait until its page has been read.
-    pub fn hold_for_page(&mut self, conn: ConnId) {
+    /// Makes all further hops of a connection wait until it is released.
+    pub fn hold(&mut self, conn: ConnId) {
         let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
-        leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Page, hops: VecDeque::new() }).until =
-            Until::Page;
+        leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Answer, hops: VecDeque::new() }).until =
+            Until::Answer;
     }
 
-    /// The page has been read or given up.
-    pub fn release_from_page(&mut self, conn: ConnId) {
+    /// What a connection has waited for has come or was given up.
+    pub fn release_held(&mut self, conn: ConnId) {
         let held = self.leaving.as_mut().and_then(|leaving| leaving.held.get_mut(&conn));
-        if let Some(held) = held.filter(|held| held.until == Until::Page) {
+        if let Some(held) = held.filter(|held| held.until == Until::Answer) {
             held.until = Until::Now;
         }
     }
@@ -86,7 +86,7 @@ impl Room {
         let held = &self.leaving.as_ref()?.held;
         let settled = held.iter().filter(|(conn, held)| match held.until {
             Until::OwnPublications(seq) => !self.awaits(**conn, seq),
-            Until::Page => false,
+            Until::Answer => false,
             Until::Now => true,
         });
         // The lowest, so that the same run is the same whatever stands in the table.

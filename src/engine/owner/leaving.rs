@@ -13,8 +13,8 @@ use crate::engine::hop::ToOwner;
 pub(super) enum Until {
     /// Its own publications; the seq of the last one sent to the store, or 0 if there is none or the room is linked.
     OwnPublications(Seq),
-    /// A page that is being read.
-    Page,
+    /// The answer to something: a page that is being read, a question to the store.
+    Answer,
     /// Nothing any longer.
     Now,
 }

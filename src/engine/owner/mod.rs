@@ -5,7 +5,8 @@
 //! decide which room hears what; after each of them what changed is entered in the core's books (budget, ages, timers,
 //! counters) in one place (`books`). A room (`room`) is what its members see (`stream`: `history`, `listeners`, `presence`,
 //! `keys`), who numbers (`linked`: the link) and who keeps (`stored`: the store). What a room does stands in `membership`,
-//! `publish`, `paging`, `detaining`, `machines` and the files of `room/`.
+//! `publish`, `paging`, `detaining`, `machines` and the files of `room/`. What the store keeps beside publications is asked by
+//! `questions`: `receipts` are.
 
 mod ahead;
 mod answer;
@@ -33,6 +34,8 @@ mod pages;
 mod paging;
 mod presence;
 mod publish;
+mod questions;
+mod receipts;
 mod retention;
 mod room;
 mod room_id;

@@ -2,8 +2,11 @@
 //! publishing and paging are in [`super::membership`], [`super::publish`] and [`super::paging`].
 
 mod reading;
+mod receipts;
 mod typing;
 
+use self::receipts::Receipts;
+pub(super) use self::receipts::{ReceiptStep, Settled};
 use self::typing::Typists;
 use super::OwnerEffects;
 use super::answer::{Asker, Origin};
@@ -62,6 +65,8 @@ pub(super) struct Room {
     pub opening: Option<Box<Opening>>,
     /// `None`: nobody is typing.
     typing: Option<Box<Typists>>,
+    /// `None`: no receipt is known.
+    pub receipts: Option<Box<Receipts>>,
     pub entered: Entered,
 }
 
@@ -91,6 +96,7 @@ impl Room {
             pages: opens.then(|| Box::new(Pages::new())),
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
             typing: None,
+            receipts: None,
             entered: Entered::default(),
         }
     }
@@ -101,7 +107,7 @@ impl Room {
         self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
     }
 
-    /// Answers an ask other than a publish. `may_wait`: the core has memory for a waiting page.
+    /// Answers an ask that the room can answer by itself. `may_wait`: the core has memory for a waiting page.
     pub fn answer(&mut self, origin: Origin, ask: Ask, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         let asker = origin.asker;
         if self.is_stranger(asker) {
@@ -117,7 +123,7 @@ impl Room {
                 Err(refusal) => asker.refuse(&self.stream.name, refusal, effects),
             },
             Ask::Summary => asker.answer(&self.stream.name, Answer::Summary(self.summary(effects.now)), effects),
-            Ask::Publish(_) => debug_assert!(false, "a publish is not answered here"),
+            Ask::Publish(_) | Ask::Receipt { .. } => debug_assert!(false, "answered elsewhere"),
         }
     }
 
@@ -240,6 +246,7 @@ impl Room {
             + self.pages.as_ref().map_or(0, |pages| pages.bytes())
             + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
             + self.typing.as_ref().map_or(0, |typing| typing.bytes())
+            + self.receipts.as_ref().map_or(0, |receipts| receipts.bytes())
             + stream.listeners.missed_bytes();
         let members = stream.listeners.members();
         let users = stream.presence.as_ref().filter(|presence| !presence.is_empty());
@@ -279,6 +286,7 @@ impl Room {
         let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::may_go);
         nobody
             && !self.waits_for_page()
+            && self.receipts.as_ref().is_none_or(|receipts| !receipts.waits())
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
             && match &self.numbering {
                 Numbering::Own => stream.history.is_empty() && stream.keys.is_none(),

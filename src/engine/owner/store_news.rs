@@ -1,10 +1,12 @@
 //! Events of the store for the rooms of this core.
 
 use super::OwnerEffects;
+use super::questions::{Question, QuestionPurpose, Undone, done};
 use super::room::{Keeping, Numbering};
 use super::state::Owner;
 use super::stored::Appended;
 use crate::base::limits::{HISTORY_ENTRY_BYTES, WAITING_BYTES};
+use crate::engine::kept::RoomDone;
 use crate::engine::record::PageAnswer;
 use crate::engine::store_port::StoreEvent;
 
@@ -36,11 +38,31 @@ impl Owner {
                 }
                 self.enter(id, effects);
             }
-            // For the user half.
-            StoreEvent::Answered { .. } => {}
+            StoreEvent::Answered { token, answer } => {
+                if let Some(question) = self.asks.take(token, effects.budget) {
+                    self.handle_done(question, done(answer), effects);
+                }
+            }
             StoreEvent::Page(page) => self.handle_page(page, effects),
         }
         self.shed(effects);
+    }
+
+    /// Gives up the questions that have waited too long.
+    pub(super) fn give_up_questions(&mut self, effects: &mut OwnerEffects<'_>) {
+        while let Some(question) = self.asks.take_expired(effects.now.mono_us, effects.budget) {
+            self.handle_done(question, Err(Undone::UNANSWERED), effects);
+        }
+    }
+
+    /// Handles the answer to a question about a room.
+    fn handle_done(&mut self, question: Question, done: Result<RoomDone, Undone>, effects: &mut OwnerEffects<'_>) {
+        let Question { room: id, purpose } = question;
+        match purpose {
+            QuestionPurpose::FindReceipt { user, kind } => self.found_receipt(id, &user, kind, done),
+            QuestionPurpose::KeepReceipt { user, kind } => self.kept_receipt(id, user, kind, done, effects),
+        }
+        self.enter(id, effects);
     }
 
     /// Handles the answer to a request for a page, from the store or the link.

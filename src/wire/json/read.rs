@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, fields};
+use crate::base::chat::ReceiptKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, Seq, check_name};
 use crate::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
@@ -38,6 +39,8 @@ fields! {
         Limit = "limit",
         Status = "status",
         Active = "active",
+        Seq = "seq",
+        Kind = "kind",
         Token = "token",
     }
 }
@@ -80,6 +83,7 @@ impl<'a> CommandReader<'a> {
             "history" => self.history(),
             "presence" => self.presence(),
             "typing" => self.typing(),
+            "receipt" => self.receipt(),
             "status" => self.status(),
             "refresh" => {
                 Ok(Command::Refresh { token: self.text(Field::Token)?.ok_or_else(|| self.missing(Field::Token))? })
@@ -138,6 +142,16 @@ impl<'a> CommandReader<'a> {
     fn typing(&self) -> Result<Command<'a>, BadRequest> {
         let active = self.boolean(Field::Active)?.ok_or_else(|| self.missing(Field::Active))?;
         Ok(Command::Ask { room: self.room()?, ask: Ask::Typing { active } })
+    }
+
+    fn receipt(&self) -> Result<Command<'a>, BadRequest> {
+        let seq = self.integer(Field::Seq)?.ok_or_else(|| self.missing(Field::Seq))?;
+        let kind = match self.text(Field::Kind)? {
+            None => ReceiptKind::Read,
+            Some(word) => ReceiptKind::from_word(&word)
+                .ok_or_else(|| self.wrong(Field::Kind, "must be \"read\" or \"delivered\""))?,
+        };
+        Ok(Command::Ask { room: self.room()?, ask: Ask::Receipt { kind, seq } })
     }
 
     fn status(&self) -> Result<Command<'a>, BadRequest> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{ID_MAX, parse_command};
+use crate::base::chat::ReceiptKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::Epoch;
 use crate::base::limits::{COMMAND_FIELDS_MAX, KEY_BYTES_MAX, PAGE_MAX};
@@ -88,6 +89,11 @@ fn every_command_is_read_with_its_defaults() {
         ),
         (r#"{"type":"typing","room":"r","active":true}"#, ask(&room, Ask::Typing { active: true })),
         (r#"{"active":false,"room":"r","type":"typing"}"#, ask(&room, Ask::Typing { active: false })),
+        (r#"{"type":"receipt","room":"r","seq":7}"#, ask(&room, Ask::Receipt { kind: ReceiptKind::Read, seq: 7 })),
+        (
+            r#"{"type":"receipt","room":"r","seq":0,"kind":"delivered"}"#,
+            ask(&room, Ask::Receipt { kind: ReceiptKind::Delivered, seq: 0 }),
+        ),
         (r#"{"type":"status","status":"away"}"#, Command::Status { away: true }),
         (r#"{"type":"status","status":"online"}"#, Command::Status { away: false }),
         (r#"{"type":"refresh","token":"a.b.c"}"#, Command::Refresh { token: Cow::Borrowed("a.b.c") }),

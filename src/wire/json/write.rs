@@ -56,6 +56,12 @@ impl FormWriter for Json {
                 out.text(r#","user":"#).string(user);
                 out.text(r#","active":"#).boolean(active);
             }
+            Push::Receipt { room, user, kind, seq } => {
+                out.text(r#"{"type":"receipt","room":"#).string(room);
+                out.text(r#","user":"#).string(user);
+                out.text(r#","kind":"#).string(kind.as_str());
+                out.text(r#","seq":"#).integer(seq);
+            }
             Push::Gap { room, from, to } => {
                 out.text(r#"{"type":"gap","room":"#).string(room);
                 out.text(r#","from":"#).integer(from);
@@ -107,6 +113,7 @@ const fn reply_type(reply: &Reply<'_>) -> &'static str {
             Answer::History { .. } => "history",
             Answer::Presence { .. } => "presence",
             Answer::Typing => "typing",
+            Answer::Receipt { .. } => "receipt",
             Answer::Summary(_) => "room",
             Answer::Refused(_) => "error",
         },
@@ -168,6 +175,11 @@ fn write_answer_fields(room: &RoomName, answer: &Answer, out: &mut Writer<'_>) {
         Answer::Presence { total, users } => write_presence(room, *total, users, out),
         Answer::Typing => {
             out.text(r#","room":"#).string(room);
+        }
+        Answer::Receipt { kind, seq } => {
+            out.text(r#","room":"#).string(room);
+            out.text(r#","kind":"#).string(kind.as_str());
+            out.text(r#","seq":"#).integer(*seq);
         }
         Answer::Summary(summary) => {
             out.text(r#","room":"#).string(room);

@@ -93,6 +93,11 @@ fn check_command(request: &Request<'_>, value: &Value) {
             room(name);
             assert_eq!(value["active"], *active);
         }
+        Command::Ask { room: name, ask: Ask::Receipt { kind, seq } } => {
+            room(name);
+            assert_eq!(value["seq"], *seq);
+            assert_eq!(kind.as_str(), value["kind"].as_str().unwrap_or("read"));
+        }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
         Command::Identify { .. } | Command::Ask { ask: Ask::Summary, .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
@@ -111,6 +116,7 @@ pub fn json_seeds() -> Vec<Vec<u8>> {
         r#"{"type":"history","id":9,"room":"r","after":1,"limit":10}"#,
         r#"{"type":"history","id":9,"room":"r","before":18446744073709551615}"#,
         r#"{"type":"presence","room":"r","after":"bob","limit":300}"#,
+        r#"{"type":"receipt","room":"r","seq":7,"kind":"delivered"}"#,
         r#"{"type":"status","status":"away"}"#,
         r#"{"type":"refresh","token":"eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}"#,
         r#"{"type":"ping","id":9007199254740991}"#,

@@ -7,6 +7,7 @@ mod machines;
 mod members;
 mod pages;
 mod publishing;
+mod receipts;
 mod retention;
 mod rollback;
 mod seeded;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use super::room::Room;
 use super::*;
+use crate::base::chat::ReceiptKind;
 use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::Position;
@@ -30,6 +32,7 @@ use crate::engine::budget::Budget;
 use crate::engine::call::CallAnswer;
 use crate::engine::hop::ToOwner;
 use crate::engine::hop::{Delivery, Hop, MemberRef, ToHome};
+use crate::engine::kept::{KeptAnswer, KeptAsk, RoomAct, RoomAsk, RoomDone, RoomRefusal};
 use crate::engine::link_port::LinkRequest;
 use crate::engine::link_port::{LinkEvent, LinkFailure, LinkHead, Present, UserCounts};
 use crate::engine::outbound::Outbound;
@@ -270,6 +273,20 @@ impl World {
         self.link_event(LinkEvent::Read { token: self.token, room: room(), stretch, present });
     }
 
+    /// What the store was asked about rooms since it was last looked at, by token. Drops its other requests.
+    fn questions(&mut self) -> Vec<(u64, RoomAsk)> {
+        let asks = self.store.drain(..).filter_map(|request| match request {
+            StoreRequest::Ask { token, ask: KeptAsk::Room(ask) } => Some((token, ask)),
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    /// The store answers a question.
+    fn done(&mut self, token: u64, result: Result<RoomDone, RoomRefusal>) {
+        self.store_event(StoreEvent::Answered { token, answer: KeptAnswer::Room(result) });
+    }
+
     fn fill_lane(&mut self, core: u16) {
         let mut frames = Frames::default();
         frames.set(Form::Json, Bytes::from(vec![0; LANE_BYTES_MAX]));
@@ -295,7 +312,7 @@ impl World {
         assert_eq!((self.budget.used(), self.budget.standing()), (0, 0));
         assert_eq!((retention.bytes, retention.kept_bytes, self.owner.largest.rooms()), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
-        assert!(self.owner.awaited.is_empty());
+        assert!(self.owner.awaited.is_empty() && self.owner.asks.is_empty());
     }
 }
 
@@ -348,6 +365,18 @@ fn seqs(messages: &[Arc<Publication>]) -> Vec<Seq> {
 fn text(frames: &Frames) -> String {
     let frame = frames.get(Form::Json).map_or(&[][..], |frame| frame);
     String::from_utf8_lossy(frame).chars().filter(|character| character.is_ascii_graphic()).collect()
+}
+
+/// The pushes sent to one core: their JSON, and the connection that is left out.
+fn pushes(world: &mut World, core: u16) -> Vec<(String, Option<u32>)> {
+    let hops = world.hops(core).into_iter().filter_map(|hop| match hop {
+        Hop::ToHome(ToHome::Push { frames, except, .. }) => {
+            let text = text(&frames);
+            Some((text[text.find('{').expect("JSON")..].to_owned(), except.map(|conn| conn.slot)))
+        }
+        _ => None,
+    });
+    hops.collect()
 }
 
 fn describe(hop: &Hop) -> String {
@@ -406,6 +435,7 @@ fn describe_answer(answer: &Answer) -> String {
         }
         Answer::Refused(refusal) => describe_refusal(refusal),
         Answer::Typing => "typing".to_owned(),
+        Answer::Receipt { kind, seq } => format!("receipt {} {seq}", kind.as_str()),
         Answer::Summary(summary) => format!("{summary:?}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::base::chat::ReceiptKind;
 use crate::base::ids::{RoomName, UserName};
 use crate::wire::encode::{encode_push, encode_pushes};
 use crate::wire::form::{Form, Forms};
@@ -50,6 +51,11 @@ fn pushes() -> Vec<(Push<'static>, Value, u32)> {
         (
             Push::Status { room, user, status: Status::Away },
             json!({"type": "status", "room": **room, "user": "zoë", "status": "away"}),
+            136,
+        ),
+        (
+            Push::Receipt { room, user, kind: ReceiptKind::Delivered, seq: 9 },
+            json!({"type": "receipt", "room": **room, "user": "zoë", "kind": "delivered", "seq": 9}),
             136,
         ),
         (Push::Total { room, total: 1_001 }, json!({"type": "status", "room": **room, "total": 1_001}), 136),

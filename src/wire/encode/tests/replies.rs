@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::base::chat::ReceiptKind;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, Position, RoomName, UserName};
 use crate::wire::client::ServerDecoder;
@@ -139,6 +140,7 @@ fn the_other_replies_in_json() {
     let head = Position { epoch: Epoch(u64::MAX), seq: 4 };
     let history = Answer::History { head, first_seq: 1, messages: messages.to_vec() };
     let presence = Answer::Presence { total: 10, users: users.to_vec() };
+    let receipt = Answer::Receipt { kind: ReceiptKind::Read, seq: 3 };
     let refusal = Refusal { retry_after_ms: Some(9), ..Refusal::new(ErrorCode::NotJoined, "no") };
     let refused = Answer::Refused(refusal);
     let error = |retry_after_ms| Reply::Error { code: ErrorCode::RateLimited, message: "a \"b\"", retry_after_ms };
@@ -161,6 +163,10 @@ fn the_other_replies_in_json() {
             json!({"type": "presence", "id": 7, "room": "r", "total": 10, "users": [
                 {"user": "a", "status": "online", "connections": 2},
                 {"user": "b", "status": "away", "connections": 1}]}),
+        ),
+        (
+            Reply::Answer { room: &name, answer: &receipt },
+            json!({"type": "receipt", "id": 7, "room": "r", "kind": "read", "seq": 3}),
         ),
         (Reply::Status { status: Status::Away }, json!({"type": "status", "id": 7, "status": "away"})),
         (Reply::Refreshed { expires_at: 1_700 }, json!({"type": "refreshed", "id": 7, "expires_at": 1_700})),

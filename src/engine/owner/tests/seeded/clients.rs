@@ -177,7 +177,7 @@ impl Clients {
                 }
             }
             Answer::Refused(_) => drop(self.answered(conn, reply)),
-            Answer::Summary(_) | Answer::Typing => panic!("nobody asks for it here"),
+            _ => panic!("nobody asks for it here"),
         }
     }
 
