@@ -347,6 +347,15 @@ pub const SERVICE_BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a room's title.
 pub const TITLE_BYTES_MAX: usize = 256;
 
+/// Bytes of an invite's code. Those that the server makes have 32.
+pub const INVITE_BYTES_MAX: usize = 128;
+
+/// How long an invite is valid at most, in seconds.
+pub const INVITE_TTL_MAX_S: u64 = 30 * 86_400;
+
+/// How long an invite is valid if nobody says otherwise, in seconds.
+pub const INVITE_TTL_DEFAULT_S: u64 = 7 * 86_400;
+
 /// Lasting members of one room.
 pub const ROOM_MEMBERS_MAX: u64 = 100_000;
 

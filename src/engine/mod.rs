@@ -15,6 +15,8 @@ pub mod hop;
 pub mod hosts;
 pub mod input;
 pub mod kept;
+#[cfg(test)]
+mod kept_model;
 pub mod limiter;
 pub mod link_port;
 #[cfg(test)]

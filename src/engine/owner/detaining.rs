@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::join::Join;
 use super::leaving::{Held, Leaving, Until};
 use super::room::{Keeping, Numbering, Room};
 use crate::base::ids::{ConnId, Seq};
@@ -55,8 +56,29 @@ impl Room {
     /// Makes all further hops of a connection wait until it is released.
     pub fn hold(&mut self, conn: ConnId) {
         let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
-        leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Answer, hops: VecDeque::new() }).until =
-            Until::Answer;
+        leaving
+            .held
+            .entry(conn)
+            .or_insert_with(|| Held { until: Until::Answer, join: None, hops: VecDeque::new() })
+            .until = Until::Answer;
+    }
+
+    /// Keeps a join whose connection waits for the store. Returns whether there was a place for it.
+    pub fn hold_join(&mut self, join: Join) -> bool {
+        let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
+        let has_place = leaving.waiting < PENDING_PER_ROOM_MAX;
+        if has_place {
+            leaving.hold_join(join);
+        }
+        self.leaving.take_if(|leaving| leaving.held.is_empty());
+        has_place
+    }
+
+    /// Takes such a join, and releases its connection. `None`: the connection has ended.
+    pub fn take_join(&mut self, conn: ConnId) -> Option<Join> {
+        let join = self.leaving.as_mut()?.take_join(conn)?;
+        self.release_held(conn);
+        Some(join)
     }
 
     /// What a connection has waited for has come or was given up.

@@ -1,9 +1,10 @@
 //! What this core's rooms have asked of the store beside publications, as values. Asks and answers nothing.
 
+use super::answer::Asker;
 use super::room_id::RoomId;
-use crate::base::chat::ReceiptKind;
+use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::ErrorCode;
-use crate::base::ids::UserName;
+use crate::base::ids::{ConnId, RoomName, UserName};
 use crate::base::limits::UNAVAILABLE_RETRY_MS;
 use crate::engine::kept::{KeptAnswer, RoomDone, RoomRefusal};
 use crate::wire::protocol::Refusal;
@@ -19,10 +20,37 @@ pub(super) struct Question {
 /// What a question is for.
 #[derive(Debug)]
 pub(super) enum QuestionPurpose {
+    /// Whether a connection may join; its join waits in the room.
+    Enter { conn: ConnId, name: RoomName },
+    /// What a command or the server has asked.
+    Command(Box<RoomCommand>),
     /// What is kept of a receipt, before more is.
     FindReceipt { user: UserName, kind: ReceiptKind },
     /// Keeps a receipt; who waits for it stands in the room.
     KeepReceipt { user: UserName, kind: ReceiptKind },
+}
+
+/// A command that waits for the store.
+#[derive(Debug)]
+pub(super) struct RoomCommand {
+    pub asker: Asker,
+    /// Who asks.
+    pub user: UserName,
+    /// Which room.
+    pub name: RoomName,
+    pub asked: Asked,
+}
+
+/// What a command asks, as far as its answer needs it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub(super) enum Asked {
+    Create { visibility: Visibility, title: Box<str> },
+    Delete,
+    Info,
+    Invite { code: Box<str>, expires_at: u64 },
+    SetRole { user: UserName, role: Role },
+    Kick { user: UserName },
 }
 
 /// Why the store has not done something.

@@ -39,9 +39,9 @@ impl Owner {
                 tell_receipt(room, &user, (kind, seq), asker.conn(), effects);
             }
             ReceiptStep::Refuse => asker.refuse(&name, Refusal::OVERLOADED, effects),
-            ReceiptStep::Wait => room.hold_for_answer(asker),
+            ReceiptStep::Wait => room.hold_for_reply(asker),
             ReceiptStep::Ask { is_first } => {
-                room.hold_for_answer(asker);
+                room.hold_for_reply(asker);
                 if is_first {
                     let purpose = QuestionPurpose::FindReceipt { user: user.clone(), kind };
                     let ask = receipt_ask(&name, &user, RoomAct::FindReceipt { kind }, effects);
@@ -140,7 +140,7 @@ fn tell_receipt(
 impl Room {
     /// Makes further hops of a connection wait for the answer that it has asked for: replies about one room keep their
     /// order. One that asked for none need not wait.
-    fn hold_for_answer(&mut self, asker: Asker) {
+    fn hold_for_reply(&mut self, asker: Asker) {
         if let Some(conn) = asker.conn().filter(|_| asker.wants_reply()) {
             self.hold(conn);
         }

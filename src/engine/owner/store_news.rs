@@ -2,7 +2,7 @@
 
 use super::OwnerEffects;
 use super::questions::{Question, QuestionPurpose, Undone, done};
-use super::room::{Keeping, Numbering};
+use super::room::Numbering;
 use super::state::Owner;
 use super::stored::Appended;
 use crate::base::limits::{HISTORY_ENTRY_BYTES, WAITING_BYTES};
@@ -14,12 +14,16 @@ impl Owner {
     /// Handles an event of the store.
     pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room, stretch, first_seq, keys, created: _ } => {
-                let Some(id) = self.rooms.find(&room) else { return };
+            StoreEvent::Loaded { room: name, stretch, first_seq, keys, created } => {
+                let Some(id) = self.rooms.find(&name) else { return };
                 let Some(room) = self.rooms.get_mut(id) else { return };
-                if let (Numbering::Own, Keeping::Store(_)) = (&room.numbering, &room.keeping) {
+                if matches!(room.numbering, Numbering::Own) && self.settings.has_store() {
                     let opening = room.opening.take();
-                    room.handle_loaded(opening.is_none(), (&stretch, first_seq), &keys, effects);
+                    let was_open = opening.is_none();
+                    room.handle_loaded(was_open, (&stretch, first_seq), &keys, effects);
+                    if room.note_created(was_open, created.is_some()) {
+                        self.remove_deleted(id, &name, effects);
+                    }
                     self.go_on(id, opening, effects);
                 }
                 self.enter(id, effects);
@@ -59,6 +63,8 @@ impl Owner {
     fn handle_done(&mut self, question: Question, done: Result<RoomDone, Undone>, effects: &mut OwnerEffects<'_>) {
         let Question { room: id, purpose } = question;
         match purpose {
+            QuestionPurpose::Enter { conn, name } => self.admitted(id, (conn, &name), done, effects),
+            QuestionPurpose::Command(command) => self.command_done(id, *command, done, effects),
             QuestionPurpose::FindReceipt { user, kind } => self.found_receipt(id, &user, kind, done),
             QuestionPurpose::KeepReceipt { user, kind } => self.kept_receipt(id, user, kind, done, effects),
         }

@@ -147,6 +147,13 @@ impl Receipts {
         self.by_user.len() < RECEIPTS_PER_ROOM_MAX
     }
 
+    /// Takes everybody who waits.
+    pub fn take_askers(&mut self) -> Vec<Asker> {
+        let receipts = std::mem::take(&mut self.by_user).into_values();
+        let wishes = receipts.flat_map(|receipt| receipt.asked.into_iter().chain(receipt.next));
+        wishes.flat_map(|wish| wish.askers).collect()
+    }
+
     /// The store has said what it keeps, before it was asked to keep more.
     pub fn found(&mut self, user: &UserName, kind: ReceiptKind, kept: Seq) {
         if let Some(receipt) = self.by_user.get_mut(&(user.clone(), kind)) {

@@ -251,11 +251,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "rooms.inboxes: true needs inboxes, which this version does not have yet; it must be false",
         ),
         (
-            "rooms",
-            "create = \"admin\"",
-            "rooms.create: \"admin\" needs membership with roles, which this version does not have yet; it must be \"anyone\"",
-        ),
-        (
             "store",
             "kind = \"embedded\"",
             "store.kind: \"embedded\" needs durable storage, which this version does not have yet; it must be \"memory\"",

@@ -70,6 +70,11 @@ fn pushes() -> Vec<(Push<'static>, Value, u32)> {
             136,
         ),
         (
+            Push::Left { room, reason: LeftReason::RoomDeleted },
+            json!({"type": "left", "room": **room, "reason": "room_deleted"}),
+            136,
+        ),
+        (
             Push::Reconnect { after_ms: 1_500, reason: ReconnectReason::Draining },
             json!({"type": "reconnect", "after_ms": 1_500, "reason": "draining"}),
             136,
