@@ -36,8 +36,9 @@
 //! A room has a numbering and a keeping, chosen independently. *Numbering*: by the room itself, or by the link that
 //! joins several machines. *Keeping*: in memory only, or in the store as well, with the publisher answered before or
 //! after the commit. The engine speaks to the link through [`engine::link_port`] and to the store through
-//! [`engine::store_port`]; both carry the [`engine::record`]. The user half keeps sessions in the store
-//! ([`engine::kept`]). Requests and events use bounded lanes ([`io::service_lane`]). The simulation in `tests/` tests the
+//! [`engine::store_port`]; both carry the [`engine::record`]. The user half keeps sessions in the store, the
+//! owner half created rooms with their members, roles, invites and receipts ([`engine::kept`]): the store decides, and the
+//! owner shows what it has decided. Requests and events use bounded lanes ([`io::service_lane`]). The simulation in `tests/` tests the
 //! engine's rules for link and store. The server has neither yet.
 //!
 //! # The path of one message
@@ -92,7 +93,8 @@
 //!
 //! - **A room command** (`typing` is an example): its `Ask` and `Answer` in `wire/protocol.rs`; how JSON reads and
 //!   writes them in `wire/json/read.rs` and `wire/json/write.rs`; one arm in `engine/owner/room.rs`; its state and
-//!   rules in a file of `engine/owner/room/`. An operation in a file of `control/operations/` offers it to the server's
+//!   rules in a file of `engine/owner/room/`. One that the store decides (`invite` is an example): its request in
+//!   `engine/kept.rs`, and its arms in `engine/owner/administration.rs`. An operation in a file of `control/operations/` offers it to the server's
 //!   API.
 //! - **A form** ([`wire::form`]): a folder beside `wire/json` and `wire/binary`, a variant of `Form`, and an entry in
 //!   each table of forms.

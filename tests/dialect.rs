@@ -12,7 +12,9 @@ use roomring::engine::Engine;
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::input::Input;
 use roomring::engine::output::Output;
-use roomring::engine::settings::{KeepingMode, Limits, NumberingMode, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{
+    CreationPolicy, KeepingMode, Limits, NumberingMode, RoomSettings, Settings, SlowPolicy,
+};
 use roomring::engine::trusted::Trusted;
 use roomring::wire::client::{ServerDecoder, client_frame};
 use roomring::wire::dialect::{DIALECTS, Dialect, Identifies};
@@ -43,7 +45,7 @@ fn read_line(line: &str) -> Result<Request<'_>, BadRequest> {
     let (word, rest) = line.split_once(' ').ok_or_else(|| unreadable("a line has two words"))?;
     let command = match word {
         "hello" => Command::Identify { token: None, user: Some(rest.into()) },
-        "join" => Command::Join { room: rest.into(), recover: None, history: None },
+        "join" => Command::Join { room: rest.into(), recover: None, history: None, invite: None },
         "say" => {
             let (room, json) = rest.split_once(' ').ok_or_else(|| unreadable("say needs a room and JSON"))?;
             let data = json.as_bytes().to_vec().into();
@@ -68,6 +70,7 @@ fn settings() -> Settings {
         presence_names_max: 0,
         presence_grace_ms: 0,
         room_message_rate: None,
+        create: CreationPolicy::Anyone,
     };
     Settings {
         node: "here".to_owned(),
@@ -96,6 +99,7 @@ fn settings() -> Settings {
         trace_sample: 0,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
+        rooms_are_administered: false,
     }
 }
 

@@ -14,7 +14,7 @@ use roomring::engine::input::Input;
 use roomring::engine::output::Output;
 use roomring::engine::placement::owner_of;
 use roomring::engine::settings::Limits;
-use roomring::engine::settings::{KeepingMode, NumberingMode, RoomSettings, Settings, SlowPolicy};
+use roomring::engine::settings::{CreationPolicy, KeepingMode, NumberingMode, RoomSettings, Settings, SlowPolicy};
 use roomring::engine::trusted::Trusted;
 use roomring::io::lanes::Lanes;
 use roomring::io::wake::Wake;
@@ -236,6 +236,7 @@ pub fn settings(shape: &Shape) -> Settings {
         presence_names_max: 1_000,
         presence_grace_ms: 2_000,
         room_message_rate: None,
+        create: CreationPolicy::Anyone,
     };
     Settings {
         node: "bench".to_owned(),
@@ -264,5 +265,6 @@ pub fn settings(shape: &Shape) -> Settings {
         trace_sample: 0,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
+        rooms_are_administered: false,
     }
 }

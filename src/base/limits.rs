@@ -314,11 +314,18 @@ pub const ENDED_LIVES_MAX: usize = 64;
 /// A read or an open of the link or the store that has no answer after this is asked again.
 pub const ASK_AGAIN_MS: u64 = 2_000;
 
-/// Asks of one core's user half that wait for the store; further ones are refused `overloaded`.
+/// Asks of one core's user half that wait for the store, and likewise of its owner half; further ones are refused `overloaded`.
 pub const ASKS_WAITING_MAX: usize = 4_096;
 
 /// How long they wait; then `unavailable`.
 pub const ASK_TIMEOUT_MS: u64 = 5_000;
+
+/// Receipts of one room that are known at its owner. Over it those that the store keeps are forgotten there; without a
+/// store further ones are refused `overloaded`.
+pub const RECEIPTS_PER_ROOM_MAX: usize = 10_000;
+
+/// Connections of one user that wait for one receipt; over it `overloaded`.
+pub const RECEIPT_ASKERS_MAX: usize = 64;
 
 /// Requests that the store's lane has not taken from one core before it writes no more sessions.
 pub const SESSIONS_UNWRITTEN_MAX: usize = 16_384;
@@ -369,6 +376,15 @@ pub const LOG_GROUP_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of a room's title.
 pub const TITLE_BYTES_MAX: usize = 256;
 
+/// Bytes of an invite's code. Those that the server makes have 32.
+pub const INVITE_BYTES_MAX: usize = 128;
+
+/// How long an invite is valid at most, in seconds.
+pub const INVITE_TTL_MAX_S: u64 = 30 * 86_400;
+
+/// How long an invite is valid if nobody says otherwise, in seconds.
+pub const INVITE_TTL_DEFAULT_S: u64 = 7 * 86_400;
+
 /// Lasting members of one room.
 pub const ROOM_MEMBERS_MAX: u64 = 100_000;
 
@@ -382,9 +398,6 @@ pub const USER_ROOMS_MAX: usize = 10_000;
 pub const DEAD_LETTERS_MAX: u64 = 1_000_000;
 
 // The state of the store.
-
-/// Bytes of an invite's code; a longer one is no invite.
-pub const INVITE_BYTES_MAX: usize = 128;
 
 /// Users with receipts in one room; a further one is refused.
 pub const ROOM_RECEIPTS_MAX: u64 = 100_000;
@@ -510,6 +523,9 @@ pub const NUMBERING_BYTES: usize = 192;
 
 /// Each hop or publication that waits for the link or the store, beside its data.
 pub const WAITING_BYTES: usize = 256;
+
+/// Each receipt that is known at a room's owner, beside its user's name.
+pub const RECEIPT_BYTES: usize = 192;
 
 /// The session of each open connection, where there is a store.
 pub const SESSION_BYTES: usize = 256;

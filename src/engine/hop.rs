@@ -7,9 +7,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 
+use crate::base::chat::Role;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
+use crate::engine::access::Standing;
 use crate::engine::news::News;
 use crate::engine::trace::Mark;
 use crate::wire::form::Frames;
@@ -62,6 +65,10 @@ pub enum ToOwner {
         recover: Option<Recover>,
         /// Number of the newest messages wanted.
         history: Option<u32>,
+        /// The code of an invite.
+        invite: Option<ArcStr>,
+        /// What the connection's token says of the room.
+        standing: Standing,
         /// Identifies the command to answer.
         reply: ReplyTo,
     },
@@ -106,6 +113,22 @@ pub enum ToOwner {
         arrived_us: u64,
         /// Its trace mark, if it is a sampled publish.
         trace: Option<Mark>,
+        /// Identifies the command to answer.
+        reply: ReplyTo,
+    },
+    /// A request about the room that needs no membership ([`Ask::is_for_members`]). Answered by `Answer`, in order.
+    /// Lane full: not sent; the home answers `overloaded`.
+    Administer {
+        /// Which room.
+        room: RoomName,
+        /// Which connection.
+        conn: ConnId,
+        /// Its user.
+        user: UserName,
+        /// The request.
+        ask: Ask,
+        /// What the connection's token says of the room.
+        standing: Standing,
         /// Identifies the command to answer.
         reply: ReplyTo,
     },
@@ -174,6 +197,29 @@ impl Delivery {
     }
 }
 
+/// Selects members of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOut {
+    /// Everyone.
+    All,
+    /// The connections of a user.
+    User(UserName),
+    /// All but those of a user.
+    AllBut(UserName),
+}
+
+impl PutOut {
+    /// Whether a user is selected.
+    #[must_use]
+    pub fn selects(&self, user: &UserName) -> bool {
+        match self {
+            PutOut::All => true,
+            PutOut::User(own) => own == user,
+            PutOut::AllBut(own) => own != user,
+        }
+    }
+}
+
 /// From a room's owner to a connection's home.
 #[derive(Debug)]
 pub enum ToHome {
@@ -192,6 +238,8 @@ pub enum ToHome {
         messages: Vec<Arc<Publication>>,
         /// Users present.
         members: u64,
+        /// The user's role in a created room.
+        role: Option<Role>,
         /// Identifies the command to answer.
         reply: ReplyTo,
     },
@@ -210,6 +258,16 @@ pub enum ToHome {
         room: RoomName,
         /// The connection.
         conn: ConnId,
+        /// The reason.
+        reason: LeftReason,
+    },
+    /// The home must expel members on that core: it sends an `Expel` for each. Lane full: staged anyway (one for each
+    /// core and for each `Ask` taken that removes somebody).
+    PutOut {
+        /// Which room.
+        room: RoomName,
+        /// The members.
+        whom: PutOut,
         /// The reason.
         reason: LeftReason,
     },
@@ -389,6 +447,7 @@ impl ToOwner {
             | ToOwner::Leave { room, .. }
             | ToOwner::Expel { room, .. }
             | ToOwner::Ask { room, .. }
+            | ToOwner::Administer { room, .. }
             | ToOwner::Away { room, .. } => room,
         }
     }
@@ -398,7 +457,7 @@ impl ToOwner {
     pub fn conn(&self) -> ConnId {
         match self {
             ToOwner::Join { member, .. } | ToOwner::Leave { member, .. } | ToOwner::Expel { member, .. } => member.conn,
-            ToOwner::Ask { conn, .. } | ToOwner::Away { conn, .. } => *conn,
+            ToOwner::Ask { conn, .. } | ToOwner::Administer { conn, .. } | ToOwner::Away { conn, .. } => *conn,
         }
     }
 }
@@ -412,7 +471,11 @@ impl Hop {
             size_of_val(messages)
         }
         fn asked(hop: &ToOwner) -> usize {
-            if let ToOwner::Ask { ask, .. } = hop { ask.bytes() } else { 0 }
+            match hop {
+                ToOwner::Ask { ask, .. } | ToOwner::Administer { ask, .. } => ask.bytes(),
+                ToOwner::Join { invite: Some(invite), .. } => invite.len(),
+                _ => 0,
+            }
         }
         fn packed(variants: &Option<Arc<Variants>>) -> usize {
             variants.as_ref().map_or(0, |variants| variants.bytes())

@@ -6,6 +6,7 @@
 //! core.
 
 pub mod access;
+pub mod asks;
 pub mod audience;
 pub mod budget;
 pub mod call;
@@ -14,6 +15,8 @@ pub mod hop;
 pub mod hosts;
 pub mod input;
 pub mod kept;
+#[cfg(test)]
+mod kept_model;
 pub mod limiter;
 pub mod link_port;
 #[cfg(test)]
@@ -53,6 +56,7 @@ use self::packer::Packer;
 use self::random::{Part, Random, Secrets, TableKeys};
 use self::settings::Settings;
 use self::store_port::StoreEvent;
+use self::tokens::TokenPart;
 use self::user::{UserEffects, Users};
 use crate::base::counters::CoreCounters;
 use crate::base::ids::CoreId;
@@ -228,7 +232,7 @@ impl Engine {
             Input::Disconnected { slot } => self.home.disconnected(slot, home_effects!(self, now, output)),
             Input::Hops { from: _, hops } => self.handle_hops(now, hops, output),
             Input::Link(event) => self.owner.handle_link(event, owner_effects!(self, now, output)),
-            Input::Store(StoreEvent::Answered { token, answer }) => {
+            Input::Store(StoreEvent::Answered { token, answer }) if TokenPart::User.gave(token) => {
                 self.users.sessions.handle_answered(token, answer, user_effects!(self, now, output));
             }
             Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),

@@ -101,6 +101,11 @@ impl Random {
         }
     }
 
+    /// A text of 128 random bits in hexadecimal digits, which nobody can guess.
+    pub fn code(&mut self) -> String {
+        format!("{:016x}{:016x}", self.next_u64(), self.next_u64())
+    }
+
     fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
         self.0.fill_bytes(&mut bytes);

@@ -20,6 +20,19 @@ pub enum SlowPolicy {
     Latest,
 }
 
+/// Who may bring a room into being, by `create_room` or by joining a room that does not exist. Publishes of the server
+/// always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CreationPolicy {
+    /// Anyone who may join it.
+    #[default]
+    Anyone,
+    /// Users whose token names the room.
+    Named,
+    /// Users whose token grants `admin` in the room.
+    Admin,
+}
+
 /// The settings of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSettings {
@@ -45,6 +58,8 @@ pub struct RoomSettings {
     pub presence_grace_ms: u64,
     /// Rate limit of publishes to one room: a token bucket.
     pub room_message_rate: Option<Rate>,
+    /// Who may bring a room into being.
+    pub create: CreationPolicy,
 }
 
 /// Settings for the rooms whose name matches a pattern.
@@ -172,9 +187,24 @@ pub struct Settings {
     pub numbering: NumberingMode,
     /// Where publications are kept.
     pub keeping: KeepingMode,
+    /// There is a store for created rooms, receipts and sessions, also where it keeps no publications.
+    pub rooms_are_administered: bool,
 }
 
 impl Settings {
+    /// Whether there is a store that can be asked to keep something.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.rooms_are_administered || self.keeping != KeepingMode::None
+    }
+
+    /// Whether rooms can be created, with members and roles. The store says which are when it loads a room, which it does for
+    /// rooms that this machine numbers.
+    #[must_use]
+    pub fn creates_rooms(&self) -> bool {
+        self.has_store() && self.numbering == NumberingMode::Own
+    }
+
     /// The settings of the room of this name.
     #[must_use]
     pub fn room(&self, name: &str) -> &Arc<RoomSettings> {
@@ -247,11 +277,13 @@ impl Settings {
                 presence_names_max: 1_000,
                 presence_grace_ms: 2_000,
                 room_message_rate: None,
+                create: CreationPolicy::Anyone,
             }),
             classes: Vec::new(),
             trace_sample: 0,
             numbering: NumberingMode::Own,
             keeping: KeepingMode::None,
+            rooms_are_administered: false,
         }
     }
 }

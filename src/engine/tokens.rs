@@ -2,12 +2,13 @@
 //!
 //! A token holds the core in its upper 16 bits, who gave it out in the next 4 ([`TokenPart`]) and a count below. So no two
 //! cores of a machine share one, and no two parts of a core: publishes that the owner half gives to the link, asks of the
-//! user half and calls of the control address never take each other's answers, whatever service answers them.
+//! owner and of the user half, and calls of the control address never take each other's answers, whatever service answers them.
 
 use crate::base::ids::CoreId;
 
 const CORE_SHIFT: u32 = 48;
 const PART_SHIFT: u32 = 44;
+const PART_MASK: u64 = (1 << (CORE_SHIFT - PART_SHIFT)) - 1;
 const COUNT_MASK: u64 = (1 << PART_SHIFT) - 1;
 
 /// Who gives out tokens.
@@ -17,6 +18,8 @@ pub enum TokenPart {
     Owner = 0,
     /// The user half.
     User = 1,
+    /// The owner half, for what it asks of the store about its rooms.
+    Rooms = 2,
     /// The floor below the engine, for calls.
     Calls = 15,
 }
@@ -26,6 +29,12 @@ impl TokenPart {
     #[must_use]
     pub const fn token(self, core: CoreId, count: u64) -> u64 {
         (core.0 as u64) << CORE_SHIFT | (self as u64) << PART_SHIFT | count & COUNT_MASK
+    }
+
+    /// Whether this part has given out the token.
+    #[must_use]
+    pub const fn gave(self, token: u64) -> bool {
+        token >> PART_SHIFT & PART_MASK == self as u64
     }
 }
 
@@ -68,9 +77,12 @@ mod tests {
     fn no_two_parts_of_any_core_share_a_token() {
         let mut all = BTreeSet::new();
         for core in [0, 1, u16::MAX] {
-            for part in [TokenPart::Owner, TokenPart::User, TokenPart::Calls] {
+            let parts = [TokenPart::Owner, TokenPart::User, TokenPart::Rooms, TokenPart::Calls];
+            for part in parts {
                 let mut tokens = TokenSource::new(CoreId(core), part);
-                assert!((0..1_000).all(|_| all.insert(tokens.draw())), "{core} {part:?}");
+                let token = tokens.draw();
+                assert!(parts.iter().all(|other| other.gave(token) == (*other == part)));
+                assert!((0..1_000).all(|_| all.insert(tokens.draw())) && all.insert(token), "{core} {part:?}");
                 tokens.count = COUNT_MASK;
                 let last = tokens.draw();
                 assert!(all.insert(last) && count_of(last) == COUNT_MASK);

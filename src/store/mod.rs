@@ -24,11 +24,11 @@ pub mod keeper;
 pub mod keeper_thread;
 pub mod log;
 pub mod log_thread;
-pub mod reopen;
 #[cfg(test)]
 #[path = "../../tests/support/random.rs"]
 #[allow(clippy::duplicate_mod, reason = "all tests share it, and those of another floor cannot import it from here")]
 mod random;
+pub mod reopen;
 pub mod state;
 pub mod tables;
 pub mod threads;

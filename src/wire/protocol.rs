@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::form::Form;
 use super::publication::{DataKind, Publication};
 use crate::base::causes::COMMAND_KINDS_MAX;
+use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 
@@ -65,11 +66,12 @@ pub struct Recover {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Command<'a> {
-    /// Become a member, and get the messages after a position or else the newest ones, at most `history` of them.
-    Join { room: Cow<'a, str>, recover: Option<Recover>, history: Option<u32> },
+    /// Become a member, and get the messages after a position or else the newest ones, at most `history` of them. `invite`
+    /// is the code of an invite.
+    Join { room: Cow<'a, str>, recover: Option<Recover>, history: Option<u32>, invite: Option<Cow<'a, str>> },
     /// Stop being a member.
     Leave { room: Cow<'a, str> },
-    /// Ask something of a room, or publish to it, as a member.
+    /// Ask something of a room, or publish to it: most of it as a member ([`Ask::is_for_members`]).
     Ask { room: Cow<'a, str>, ask: Ask },
     /// Set the user's status to away or online.
     Status { away: bool },
@@ -82,8 +84,26 @@ pub enum Command<'a> {
 }
 
 /// Metric labels of commands, by [`Command::index`]. The last one is for invalid messages.
-pub const COMMANDS: [&str; 11] =
-    ["join", "leave", "status", "ping", "refresh", "identify", "publish", "history", "presence", "typing", "bad"];
+pub const COMMANDS: [&str; 18] = [
+    "join",
+    "leave",
+    "status",
+    "ping",
+    "refresh",
+    "identify",
+    "publish",
+    "history",
+    "presence",
+    "typing",
+    "receipt",
+    "create_room",
+    "delete_room",
+    "room_info",
+    "invite",
+    "set_role",
+    "kick",
+    "bad",
+];
 
 /// Index of invalid messages in [`COMMANDS`].
 pub const BAD_COMMAND: usize = COMMANDS.len() - 1;
@@ -106,7 +126,7 @@ impl Command<'_> {
     }
 }
 
-/// What is asked of one room, by a member's command or through the control address. Its owner performs it and answers
+/// What is asked of one room, by a command or through the control address. Its owner performs it and answers
 /// with an [`Answer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -119,7 +139,21 @@ pub enum Ask {
     Presence { after: Option<Box<str>>, limit: u32 },
     /// Tell the other members that the user is typing, or no longer.
     Typing { active: bool },
-    /// Describe the room. Only the control address asks it.
+    /// Keep that the user has read, or has been given, the messages up to `seq`.
+    Receipt { kind: ReceiptKind, seq: Seq },
+    /// Create the room, with the asker as its owner.
+    CreateRoom { visibility: Visibility, title: Box<str> },
+    /// Delete the room with everything that is kept of it.
+    DeleteRoom,
+    /// Describe the room.
+    RoomInfo,
+    /// Make an invite that can be used so often (0: without bound) and for so long.
+    Invite { uses_max: u32, ttl_ms: u64 },
+    /// Give a user a role.
+    SetRole { user: UserName, role: Role },
+    /// Remove a user from the room, and end the user's lasting membership.
+    Kick { user: UserName },
+    /// Describe the room as its owner core sees it. Only the control address asks it.
     Summary,
 }
 
@@ -146,6 +180,13 @@ impl Ask {
             Ask::History { .. } => 7,
             Ask::Presence { .. } => 8,
             Ask::Typing { .. } => 9,
+            Ask::Receipt { .. } => 10,
+            Ask::CreateRoom { .. } => 11,
+            Ask::DeleteRoom => 12,
+            Ask::RoomInfo => 13,
+            Ask::Invite { .. } => 14,
+            Ask::SetRole { .. } => 15,
+            Ask::Kick { .. } => 16,
             Ask::Summary => BAD_COMMAND,
         }
     }
@@ -156,13 +197,33 @@ impl Ask {
         matches!(self, Ask::Publish(_) | Ask::Typing { .. })
     }
 
+    /// Whether only a member may ask it. Anything else is judged by the asker's token and role.
+    #[must_use]
+    pub const fn is_for_members(&self) -> bool {
+        match self {
+            Ask::Publish(_)
+            | Ask::History { .. }
+            | Ask::Presence { .. }
+            | Ask::Typing { .. }
+            | Ask::Receipt { .. }
+            | Ask::Summary => true,
+            Ask::CreateRoom { .. }
+            | Ask::DeleteRoom
+            | Ask::RoomInfo
+            | Ask::Invite { .. }
+            | Ask::SetRole { .. }
+            | Ask::Kick { .. } => false,
+        }
+    }
+
     /// Bytes that it takes beside its own size.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
             Ask::Publish(Publish { data, key, .. }) => data.len() + key.as_ref().map_or(0, |key| key.len()),
             Ask::Presence { after, .. } => after.as_ref().map_or(0, |after| after.len()),
-            Ask::History { .. } | Ask::Typing { .. } | Ask::Summary => 0,
+            Ask::CreateRoom { title, .. } => title.len(),
+            _ => 0,
         }
     }
 }
@@ -181,7 +242,19 @@ pub enum Answer {
     Presence { total: u64, users: Vec<PresentUser> },
     /// The other members are told.
     Typing,
-    /// The room.
+    /// The receipt that is kept now: `seq` may be higher than the one asked.
+    Receipt { kind: ReceiptKind, seq: Seq },
+    /// The room, created or described.
+    Room(RoomInfo),
+    /// The room is deleted.
+    RoomDeleted,
+    /// The invite, valid until `expires_at`, Unix milliseconds.
+    Invited { code: Box<str>, expires_at: u64 },
+    /// The user has the role.
+    RoleSet { user: UserName, role: Role },
+    /// The user is no longer in the room.
+    Kicked { user: UserName },
+    /// The room as its owner core sees it.
     Summary(RoomSummary),
     /// It was not done.
     Refused(Refusal),
@@ -206,7 +279,20 @@ impl Refusal {
     }
 }
 
-/// A room as its owner sees it.
+/// A room as clients are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomInfo {
+    /// Who may join. A room that was not created is public.
+    pub visibility: Visibility,
+    /// The asker's role; `None`: no lasting member.
+    pub role: Option<Role>,
+    /// Its title; may be empty.
+    pub title: Box<str>,
+    /// Number of members, and the room's head; not for a room that has just been created.
+    pub figures: Option<(u64, Seq)>,
+}
+
+/// A room as its owner core sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSummary {
     /// Its name.
@@ -261,7 +347,8 @@ pub struct PresentUser {
 #[allow(missing_docs)]
 pub enum Reply<'a> {
     /// The connection is a member. `seq` is the room's head. `remaining` messages follow as pushes, before any live one;
-    /// `recovered` means that these and `messages` are exactly the missed ones. Also pushed when a room's epoch changes.
+    /// `recovered` means that these and `messages` are exactly the missed ones. `role` is that of a lasting member. Also
+    /// pushed when a room's epoch changes.
     Joined {
         room: &'a RoomName,
         epoch: Epoch,
@@ -270,6 +357,7 @@ pub enum Reply<'a> {
         messages: &'a [Arc<Publication>],
         remaining: usize,
         members: u64,
+        role: Option<Role>,
     },
     /// The connection is no longer a member.
     Left { room: &'a str },
@@ -328,6 +416,8 @@ pub enum LeftReason {
     Token,
     /// An administrator has removed the user from the room.
     Kicked,
+    /// The room has been deleted.
+    RoomDeleted,
 }
 
 impl LeftReason {
@@ -337,6 +427,7 @@ impl LeftReason {
         match self {
             LeftReason::Token => "token",
             LeftReason::Kicked => "kicked",
+            LeftReason::RoomDeleted => "room_deleted",
         }
     }
 }
@@ -362,6 +453,8 @@ pub enum Push<'a> {
     Total { room: &'a RoomName, total: u64 },
     /// A user is typing in a room, or no longer.
     Typing { room: &'a RoomName, user: &'a UserName, active: bool },
+    /// A user's receipt has risen.
+    Receipt { room: &'a RoomName, user: &'a UserName, kind: ReceiptKind, seq: Seq },
     /// The connection was not given the messages `from` … `to`, both included.
     Gap { room: &'a RoomName, from: Seq, to: Seq },
     /// The server has removed the connection from the room.

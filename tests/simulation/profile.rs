@@ -8,7 +8,7 @@ use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::Limits;
 use roomring::engine::settings::{
-    Compression, KeepingMode, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+    Compression, CreationPolicy, KeepingMode, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
 };
 use roomring::engine::trusted::Trusted;
 use roomring::wire::handshake::ForwardedHeader;
@@ -430,6 +430,7 @@ fn draw_rooms(rng: &mut Rng, slow_policy: SlowPolicy) -> RoomSettings {
         presence_names_max: 1_000,
         presence_grace_ms: *rng.pick(&[0, 200, 2_000]),
         room_message_rate: None,
+        create: CreationPolicy::Anyone,
     }
 }
 
@@ -475,6 +476,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         trace_sample: u64::MAX / 8,
         numbering: if mode.is_linked() { NumberingMode::Link } else { NumberingMode::Own },
         keeping: mode.keeping(rng),
+        rooms_are_administered: false,
     }
 }
 

@@ -144,6 +144,7 @@ fn a_joined_with_a_long_history_is_one_json_and_many_binary_messages() {
         messages: &history,
         remaining: 0,
         members: 12,
+        role: None,
     };
     let read = json_of(&encode_reply(&joined, ReplyTo { id: Some(1), form: Form::Json }));
     assert_eq!(read["epoch"], "fffffffffffffffe");

@@ -21,6 +21,7 @@ pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
         OperationErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         OperationErrorCode::Protocol(code) => match code {
             ErrorCode::RoomNotFound | ErrorCode::HistoryUnavailable => StatusCode::NOT_FOUND,
+            ErrorCode::RoomExists => StatusCode::CONFLICT,
             ErrorCode::Forbidden | ErrorCode::NotJoined => StatusCode::FORBIDDEN,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::BadCommand => StatusCode::BAD_REQUEST,

@@ -8,13 +8,15 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::caller::{Cursor, unexpected};
 use super::catalogue::Catalogue;
-use super::error::{ErrorBody, OperationError};
+use super::error::{ErrorBody, OperationError, OperationErrorCode};
 use super::field;
 use super::state::Operations;
+use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
 use crate::engine::call::{Call, CallAnswer, ConnOrder, ConnSummary, Whom};
 use crate::io::clock;
+use crate::wire::protocol::Ask;
 
 #[derive(OpenApi)]
 #[openapi(paths(connections, disconnect, kick))]
@@ -273,17 +275,25 @@ pub struct Kicked {
 
 /// Remove a user from a room
 ///
-/// Each of the user's connections in the room is sent the push `left` with reason `kicked`, and stays connected.
+/// Each of the user's connections in the room is sent the push `left` with reason `kicked`, and stays connected. In a
+/// room that was created the user's lasting membership ends.
 #[utoipa::path(
     post, path = "/api/kick", tag = "connections", request_body = KickRequest,
     responses(
         (status = 200, description = "The number of connections removed; 0 if the user was not in the room", body = Kicked),
-        (status = "4XX", description = "Invalid request", body = ErrorBody),
+        (status = "4XX", description = "`forbidden` for the last owner, or invalid request", body = ErrorBody),
         (status = "5XX", description = "Some connections may have been removed: retry", body = ErrorBody),
     )
 )]
 pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<Kicked, OperationError> {
     let (room, user) = (field::room("room", &request.room)?, field::user("user", &request.user)?);
+    // Before the connections, so that none of them can join again in between.
+    match operations.cores.ask_room(room.clone(), Ask::Kick { user: user.clone() }).await {
+        Ok(_) => {}
+        // Nobody is there, and nothing is kept.
+        Err(error) if error.code == OperationErrorCode::Protocol(ErrorCode::RoomNotFound) => {}
+        Err(error) => return Err(error),
+    }
     let kicked = end_all(&operations, |from| Call::Kick { room: room.clone(), user: user.clone(), from }).await?;
     tracing::info!(%room, %user, kicked, "user removed from a room by an operator");
     Ok(Kicked { room: room.to_string(), user: user.to_string(), kicked })

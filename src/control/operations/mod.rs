@@ -4,6 +4,7 @@
 //! One file holds an operation's request, response and description, and its `list` adds the operation to the catalogues of
 //! the protocols that serve every operation ([`Catalogue`]). A new operation on rooms touches `rooms` alone.
 
+mod administration;
 mod caller;
 mod catalogue;
 mod connections;
@@ -26,6 +27,7 @@ pub use self::state::{OperationSettings, Operations};
 pub fn list(catalogue: &mut impl Catalogue) {
     publish::list(catalogue);
     rooms::list(catalogue);
+    administration::list(catalogue);
     connections::list(catalogue);
     drain::list(catalogue);
 }

@@ -44,6 +44,17 @@ impl BitOr for Allowed {
     }
 }
 
+/// What a token says of one room, apart from what it allows there. In ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing: any user could say as much.
+    Anyone,
+    /// A pattern of its claim `rooms` matches the room.
+    Named,
+    /// It grants `admin`. So does the control address.
+    Admin,
+}
+
 /// The permissions in the rooms whose names match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
@@ -74,6 +85,20 @@ impl Grants {
         let Some(grants) = &self.0 else { return (Allowed::JOIN | Allowed::PUBLISH).has(wanted) };
         let matching = grants.iter().filter(|grant| pattern_matches(&grant.pattern, room));
         matching.fold(Allowed::NOTHING, |all, grant| all | grant.allowed).has(wanted)
+    }
+
+    /// All that it allows in a room, and its standing there.
+    #[must_use]
+    pub fn in_room(&self, room: &str) -> (Allowed, Standing) {
+        let Some(grants) = &self.0 else { return (Allowed::JOIN | Allowed::PUBLISH, Standing::Anyone) };
+        let matching = grants.iter().filter(|grant| pattern_matches(&grant.pattern, room));
+        let allowed = matching.fold(Allowed::NOTHING, |all, grant| all | grant.allowed);
+        let standing = match allowed {
+            _ if allowed.has(Allowed::ADMIN) => Standing::Admin,
+            Allowed::NOTHING => Standing::Anyone,
+            _ => Standing::Named,
+        };
+        (allowed, standing)
     }
 
     /// Bytes allocated for it.
@@ -108,6 +133,10 @@ mod tests {
             assert_eq!(some.allow(room, Allowed::PUBLISH), publish, "{room}");
             assert_eq!(some.allow(room, Allowed::ADMIN), admin, "{room}");
         }
+        assert_eq!(some.in_room("mine"), (Allowed::ADMIN, Standing::Admin));
+        assert_eq!(some.in_room("old:1"), (Allowed::PUBLISH, Standing::Named));
+        assert_eq!(some.in_room("other"), (Allowed::NOTHING, Standing::Anyone));
+        assert_eq!(Grants::unlimited().in_room("a"), (Allowed::JOIN | Allowed::PUBLISH, Standing::Anyone));
         assert!(!grants(&[]).allow("a", Allowed::JOIN));
         assert!(Grants::unlimited().allow("a", Allowed::JOIN | Allowed::PUBLISH));
         assert!(!Grants::unlimited().allow("a", Allowed::ADMIN));

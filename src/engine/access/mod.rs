@@ -18,7 +18,7 @@ mod token;
 mod verification_key;
 
 pub use denied::{Cause, Denied};
-pub use grants::{Allowed, Grants};
+pub use grants::{Allowed, Grants, Standing};
 pub use keys::{Access, Candidates, Expected, Keys, Renewal, Which};
 pub use material::{KeyError, Material, PassedOver};
 pub use token::Token;

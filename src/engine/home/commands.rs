@@ -1,6 +1,7 @@
 //! What open connections ask (PROTOCOL section 2): answered here where this core knows, handed to the room's owner where
 //! that core does.
 
+use arcstr::ArcStr;
 use smallvec::smallvec;
 
 use super::routing::LANE_FULL;
@@ -16,6 +17,9 @@ use crate::engine::session::{Marks, Membership, NOWHERE};
 use crate::wire::protocol::{
     Ask, BAD_COMMAND, BadRequest, Command, LeftReason, Recover, Reply, ReplyTo, Request, Status,
 };
+
+/// Error text for a room that the token does not allow to join.
+const JOIN_DENIED: &str = "the token does not allow to join this room";
 
 impl Home {
     pub(super) fn handle_request(
@@ -37,11 +41,13 @@ impl Home {
             Err(bad) => return self.refuse(slot, bad.code, &bad.message, bad.reply, effects),
         };
         match command {
-            Command::Join { room, recover, history } => {
-                self.join(slot, &room, Wanted { recover, history }, reply, false, effects);
+            Command::Join { room, recover, history, invite } => {
+                let wanted = Wanted { recover, history, invite: invite.map(|invite| ArcStr::from(&*invite)) };
+                self.join(slot, &room, wanted, reply, false, effects);
             }
             Command::Leave { room } => self.leave(slot, &room, reply, effects),
-            Command::Ask { room, ask } => self.ask(slot, &room, ask, reply, effects),
+            Command::Ask { room, ask } if ask.is_for_members() => self.ask(slot, &room, ask, reply, effects),
+            Command::Ask { room, ask } => self.administer(slot, &room, ask, reply, effects),
             Command::Identify { .. } => {
                 let words = "this connection has already identified itself";
                 self.refuse(slot, ErrorCode::BadCommand, words, reply, effects);
@@ -78,14 +84,9 @@ impl Home {
         if room.starts_with('@') {
             return self.refuse(slot, ErrorCode::Forbidden, "inboxes cannot be joined", reply, effects);
         }
-        if !self.may(slot, room, Allowed::JOIN) {
-            return self.refuse(
-                slot,
-                ErrorCode::Forbidden,
-                "the token does not allow to join this room",
-                reply,
-                effects,
-            );
+        let (allowed, standing) = self.in_room(slot, room);
+        if !allowed.has(Allowed::JOIN) {
+            return self.refuse(slot, ErrorCode::Forbidden, JOIN_DENIED, reply, effects);
         }
         let owner = owner_of(room, self.settings.cores);
         if self.is_way_full_for_questions(slot, owner, effects) {
@@ -106,10 +107,10 @@ impl Home {
         } else {
             membership.away = away;
         }
-        let Wanted { recover, history } = wanted;
+        let Wanted { recover, history, invite } = wanted;
         let room = self.audiences.at(audience).room.clone();
         let member = self.member(slot);
-        let join = ToOwner::Join { room, member, away, again, recover, history, reply };
+        let join = ToOwner::Join { room, member, away, again, recover, history, invite, standing, reply };
         self.tell_owner(slot, owner, join, effects);
     }
 
@@ -243,6 +244,25 @@ impl Home {
         self.tell_owner(slot, owner, ToOwner::Ask { room, conn, user, ask, arrived_us, trace, reply }, effects);
     }
 
+    /// Hands what needs no membership to the room's owner, or answers why not. The token bounds everything: whoever may not
+    /// join a room learns nothing of it and changes nothing in it, whatever the role. Within that the owner decides.
+    fn administer(&mut self, slot: u32, room: &str, ask: Ask, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
+        if room.starts_with('@') {
+            return self.refuse(slot, ErrorCode::Forbidden, "inboxes have no members and roles", reply, effects);
+        }
+        let (allowed, standing) = self.in_room(slot, room);
+        if !allowed.has(Allowed::JOIN) {
+            return self.refuse(slot, ErrorCode::Forbidden, JOIN_DENIED, reply, effects);
+        }
+        let owner = owner_of(room, self.settings.cores);
+        if self.is_way_full_for_questions(slot, owner, effects) {
+            return self.refuse(slot, ErrorCode::Overloaded, LANE_FULL, reply, effects);
+        }
+        let room = RoomName::new(room).expect("the wire has checked it");
+        let MemberRef { conn, user, .. } = self.member(slot);
+        self.tell_owner(slot, owner, ToOwner::Administer { room, conn, user, ask, standing, reply }, effects);
+    }
+
     fn set_status(&mut self, slot: u32, away: bool, reply: ReplyTo, effects: &mut HomeEffects<'_>) {
         let marks = &mut self.sessions.at_mut(slot).marks;
         let was_away = marks.take(Marks::AWAY);
@@ -275,11 +295,14 @@ impl Home {
     }
 }
 
-/// Which messages a joining connection wants: all after the last one it has, or else the newest.
-#[derive(Clone, Copy, Debug)]
+/// What a joining connection says: which messages it wants, all after the last one it has or else the newest, and by which
+/// invite it comes.
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// The last one it has.
     pub recover: Option<Recover>,
     /// How many of the newest, if they cannot be recovered; `None`: as many as the room gives.
     pub history: Option<u32>,
+    /// The code of an invite.
+    pub invite: Option<ArcStr>,
 }

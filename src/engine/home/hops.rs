@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Home, HomeEffects};
+use crate::base::chat::Role;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, Position, RoomName};
 use crate::base::limits::JOINED_BYTES_MAX;
@@ -36,10 +37,11 @@ impl Home {
             ToHome::ConnectRefused { conn, refusal } => self.connect_refused(conn, refusal, effects),
             ToHome::Passed { hop } => self.passed(*hop, effects),
             ToHome::Answer { room, conn, answer, reply } => self.answered(conn, &room, &answer, reply, effects),
-            ToHome::Joined { room, conn, head, recovered, messages, members, reply } => {
-                let joined = Joined { room: &room, head, recovered, messages, members };
+            ToHome::Joined { room, conn, head, recovered, messages, members, role, reply } => {
+                let joined = Joined { room: &room, head, recovered, messages, members, role };
                 self.joined(conn, joined, reply, effects);
             }
+            ToHome::PutOut { room, whom, reason } => self.put_out(&room, &whom, reason, effects),
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
             ToHome::Expelled { room, conn, reason } => {
                 if self.membership_left(&room, conn, true, effects) {
@@ -55,7 +57,8 @@ impl Home {
             }
             ToHome::Gap { room, from, to } => self.gap(&room, from, to, effects),
             ToHome::NewEpoch { room, head, messages, members } => {
-                let joined = Joined { room: &room, head, recovered: false, messages, members };
+                // Roles differ between the members, who are all told the same.
+                let joined = Joined { room: &room, head, recovered: false, messages, members, role: None };
                 self.new_epoch(joined, effects);
             }
         }
@@ -219,6 +222,7 @@ pub(super) struct Joined<'a> {
     recovered: bool,
     pub(super) messages: Vec<Arc<Publication>>,
     members: u64,
+    role: Option<Role>,
 }
 
 impl Joined<'_> {
@@ -242,6 +246,7 @@ impl Joined<'_> {
             messages: &self.messages,
             remaining,
             members: self.members,
+            role: self.role,
         }
     }
 }

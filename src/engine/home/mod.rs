@@ -5,7 +5,7 @@
 //! `lobby` holds them until they are WebSockets and decides who is let in. `verification` judges tokens, `tokens` knows what
 //! they allow and until when, `refresh` replaces them. `inbound` turns bytes into commands, `commands` carries them out at the
 //! `pace` that a connection may have, `routing` sends them to the owners of rooms, `pongs` answers pings. `hops` hears the
-//! owners' answers, `delivery` what they send to all members, `news` who is there; `replies` tells one connection; `late`
+//! owners' answers, `removal` expels whom they name, `delivery` what they send to all members, `news` who is there; `replies` tells one connection; `late`
 //! keeps changes that meet a full lane; `flush` ends a turn. `closing` ends a connection, `drain` all of them, `shedding`
 //! those that hold the most when memory is short. `timers` does what time asks for, `reload` takes over other settings,
 //! `calls` does what the control address asks for, `traces` follows sampled publishes.
@@ -26,6 +26,7 @@ mod pace;
 mod pongs;
 mod refresh;
 mod reload;
+mod removal;
 mod replies;
 mod routing;
 mod shedding;

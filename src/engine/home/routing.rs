@@ -63,7 +63,7 @@ impl Home {
         }
         let conn = hop.conn();
         let reply = match &hop {
-            ToOwner::Ask { reply, .. } => *reply,
+            ToOwner::Ask { reply, .. } | ToOwner::Administer { reply, .. } => *reply,
             ToOwner::Join { room, reply, .. } => {
                 self.join_answered(room, conn, effects);
                 *reply

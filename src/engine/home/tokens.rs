@@ -11,7 +11,7 @@ use super::{Home, HomeEffects};
 use crate::base::codes::{CloseCode, ErrorCode};
 use crate::base::limits::TOKEN_REFUSALS_MAX;
 use crate::base::time::Now;
-use crate::engine::access::{Access, Allowed, Grants, Keys};
+use crate::engine::access::{Access, Allowed, Grants, Keys, Standing};
 use crate::engine::session::{Marks, Phase};
 use crate::wire::encode::encode_reply;
 use crate::wire::protocol::{LeftReason, Reply, ReplyTo};
@@ -77,6 +77,17 @@ impl Home {
             Some(tokens) => {
                 tokens.held.get(slot).is_some_and(|held| held.ends_ms > 0 && held.grants.allow(room, wanted))
             }
+        }
+    }
+
+    /// All that a connection may do in a room, and what its token says of the room.
+    pub(super) fn in_room(&self, slot: u32, room: &str) -> (Allowed, Standing) {
+        match &self.tokens {
+            None => Grants::unlimited().in_room(room),
+            Some(tokens) => match tokens.held.get(slot).filter(|held| held.ends_ms > 0) {
+                Some(held) => held.grants.in_room(room),
+                None => (Allowed::NOTHING, Standing::Anyone),
+            },
         }
     }
 

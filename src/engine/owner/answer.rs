@@ -7,7 +7,7 @@ use crate::base::ids::{ConnId, Position, RoomName, UserName};
 use crate::base::limits::{OVERLOADED_RETRY_MS, UNAVAILABLE_RETRY_MS};
 use crate::engine::call::CallAnswer;
 use crate::engine::hop::ToHome;
-use crate::wire::protocol::{Answer, LeftReason, Refusal, ReplyTo};
+use crate::wire::protocol::{Answer, Ask, LeftReason, Refusal, ReplyTo};
 
 /// The receiver of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,14 @@ impl Refusal {
         retry_after_ms: Some(OVERLOADED_RETRY_MS),
         ..Self::new(ErrorCode::Overloaded, "the server is out of memory for this; try again later")
     };
+
+    /// The server has no store for created rooms.
+    pub(super) const NO_STORE: Self = Self::new(ErrorCode::Forbidden, "this server has no store for rooms with roles");
+
+    /// There is no room to ask this of.
+    pub(super) const fn without_room(ask: &Ask) -> Self {
+        if matches!(ask, Ask::CreateRoom { .. }) { Self::NO_STORE } else { Self::NOT_FOUND }
+    }
 
     /// The link or the store has not answered in time.
     pub(super) const UNANSWERED: Self = Self::unreadable(UNAVAILABLE_RETRY_MS);
@@ -64,6 +72,14 @@ impl Asker {
         match self {
             Asker::Connection { conn, .. } => Some(conn),
             Asker::Call(_) => None,
+        }
+    }
+
+    /// Whether it is answered if it succeeds.
+    pub fn wants_reply(self) -> bool {
+        match self {
+            Asker::Connection { reply, .. } => reply.wants_reply(),
+            Asker::Call(_) => true,
         }
     }
 

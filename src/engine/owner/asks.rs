@@ -2,6 +2,7 @@
 //! bounds; only the answers take different paths.
 
 use super::OwnerEffects;
+use super::administration::Administrator;
 use super::answer::{Asker, Origin};
 use super::keys::key_bytes;
 use super::opening::waiting_bytes_of;
@@ -12,8 +13,9 @@ use super::stream::Arrival;
 use crate::base::ids::{RoomName, UserName};
 use crate::base::limits::{CALL_SCAN_MAX, WAITING_BYTES};
 use crate::base::time::Now;
+use crate::engine::access::Standing;
 use crate::engine::call::{CallAnswer, RoomOrder};
-use crate::engine::settings::{KeepingMode, NumberingMode};
+use crate::engine::settings::NumberingMode;
 use crate::wire::protocol::{Ask, Refusal};
 
 impl Owner {
@@ -28,6 +30,7 @@ impl Owner {
     ) {
         // The link or the store may know a room that this core does not hold.
         let may_be_made = matches!(ask, Ask::Publish(_)) || self.may_know_more();
+        let unfound = Refusal::without_room(&ask);
         let asker = Asker::Call(token);
         let id = match self.rooms.find(&room) {
             Some(id) => id,
@@ -35,7 +38,7 @@ impl Owner {
                 return asker.refuse(&room, Refusal::OUT_OF_MEMORY, effects);
             }
             None if may_be_made => self.create(room, effects),
-            None => return asker.refuse(&room, Refusal::NOT_FOUND, effects),
+            None => return asker.refuse(&room, unfound, effects),
         };
         let may_wait = self.may_keep(waiting_bytes_of(&ask), effects);
         match self.rooms.get_mut(id).map(|room| (&room.stream.name, room.opening.as_mut())) {
@@ -60,6 +63,10 @@ impl Owner {
     ) {
         let asker = Asker::Call(token);
         let Some(room) = self.rooms.get_mut(id) else { return };
+        if !ask.is_for_members() {
+            let server = Administrator { asker, user, standing: Standing::Admin };
+            return self.administer(id, server, ask, effects);
+        }
         if !matches!(ask, Ask::Publish(_)) && room.is_unknown() {
             return asker.refuse(&room.stream.name, Refusal::NOT_FOUND, effects);
         }
@@ -70,6 +77,7 @@ impl Owner {
     pub(super) fn perform_ask(&mut self, id: RoomId, origin: Origin, ask: Ask, effects: &mut OwnerEffects<'_>) {
         let publish = match ask {
             Ask::Publish(publish) => publish,
+            Ask::Receipt { kind, seq } => return self.take_receipt(id, origin, (kind, seq), effects),
             ask => {
                 let may_wait = self.may_keep(WAITING_BYTES, effects);
                 if let Some(room) = self.rooms.get_mut(id) {
@@ -90,8 +98,8 @@ impl Owner {
     }
 
     /// Whether the link or the store may know rooms that this core does not hold.
-    fn may_know_more(&self) -> bool {
-        self.settings.numbering == NumberingMode::Link || self.settings.keeping != KeepingMode::None
+    pub(super) fn may_know_more(&self) -> bool {
+        self.settings.numbering == NumberingMode::Link || self.settings.has_store()
     }
 
     /// Lists some of the rooms that this core holds.

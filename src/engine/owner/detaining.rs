@@ -1,10 +1,11 @@
 //! Hops of connections that must wait for what they asked before. A member who has asked to leave while publications of its
 //! own are on their way (through the store or the link, or to a core whose lane was full) stays one until those have come or
-//! have failed, for a connection gets what it published. A connection whose page or recovery is being read is answered that
-//! first. What such a connection asks meanwhile waits behind it, in order.
+//! have failed, for a connection gets what it published. A connection whose page or recovery is being read, or for whom the store
+//! is asked something, is answered that first. What such a connection asks meanwhile waits behind it, in order.
 
 use std::collections::VecDeque;
 
+use super::join::Join;
 use super::leaving::{Held, Leaving, Until};
 use super::room::{Keeping, Numbering, Room};
 use crate::base::ids::{ConnId, Seq};
@@ -52,17 +53,38 @@ impl Room {
         Ok(())
     }
 
-    /// Makes all further hops of a connection wait until its page has been read.
-    pub fn hold_for_page(&mut self, conn: ConnId) {
+    /// Makes all further hops of a connection wait until it is released.
+    pub fn hold(&mut self, conn: ConnId) {
         let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
-        leaving.held.entry(conn).or_insert_with(|| Held { until: Until::Page, hops: VecDeque::new() }).until =
-            Until::Page;
+        leaving
+            .held
+            .entry(conn)
+            .or_insert_with(|| Held { until: Until::Answer, join: None, hops: VecDeque::new() })
+            .until = Until::Answer;
     }
 
-    /// The page has been read or given up.
-    pub fn release_from_page(&mut self, conn: ConnId) {
+    /// Keeps a join whose connection waits for the store. Returns whether there was a place for it.
+    pub fn hold_join(&mut self, join: Join) -> bool {
+        let leaving = self.leaving.get_or_insert_with(|| Box::new(Leaving::new()));
+        let has_place = leaving.waiting < PENDING_PER_ROOM_MAX;
+        if has_place {
+            leaving.hold_join(join);
+        }
+        self.leaving.take_if(|leaving| leaving.held.is_empty());
+        has_place
+    }
+
+    /// Takes such a join, and releases its connection. `None`: the connection has ended.
+    pub fn take_join(&mut self, conn: ConnId) -> Option<Join> {
+        let join = self.leaving.as_mut()?.take_join(conn)?;
+        self.release_held(conn);
+        Some(join)
+    }
+
+    /// What a connection has waited for has come or was given up.
+    pub fn release_held(&mut self, conn: ConnId) {
         let held = self.leaving.as_mut().and_then(|leaving| leaving.held.get_mut(&conn));
-        if let Some(held) = held.filter(|held| held.until == Until::Page) {
+        if let Some(held) = held.filter(|held| held.until == Until::Answer) {
             held.until = Until::Now;
         }
     }
@@ -86,7 +108,7 @@ impl Room {
         let held = &self.leaving.as_ref()?.held;
         let settled = held.iter().filter(|(conn, held)| match held.until {
             Until::OwnPublications(seq) => !self.awaits(**conn, seq),
-            Until::Page => false,
+            Until::Answer => false,
             Until::Now => true,
         });
         // The lowest, so that the same run is the same whatever stands in the table.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::OwnerEffects;
+use super::administration::Administrator;
 use super::answer::{Asker, Origin, expelled, left, refuse_join};
 use super::join::Join;
 use super::numberings::LastHead;
@@ -14,7 +15,6 @@ use super::state::Owner;
 use super::stream::Arrival;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::RoomName;
-use crate::base::limits::WAITING_BYTES;
 use crate::engine::hop::ToOwner;
 use crate::engine::settings::Settings;
 use crate::wire::protocol::Refusal;
@@ -43,11 +43,16 @@ impl Owner {
         }
         let id = match (self.rooms.find(hop.room()), &hop) {
             (Some(id), _) => id,
-            (None, ToOwner::Join { again: false, .. }) if effects.budget.is_tight() => {
+            (None, ToOwner::Administer { ask, .. }) if !self.may_know_more() => {
+                let refusal = Refusal::without_room(ask);
+                refuse(hop, refusal, effects);
+                return;
+            }
+            (None, hop_to_new) if opens_room(hop_to_new) && effects.budget.is_tight() => {
                 refuse(hop, Refusal::OUT_OF_MEMORY, effects);
                 return;
             }
-            (None, ToOwner::Join { again: false, room, .. }) => self.create(room.clone(), effects),
+            (None, hop_to_new) if opens_room(hop_to_new) => self.create(hop_to_new.room().clone(), effects),
             (None, _) => {
                 refuse(hop, Refusal::NOT_JOINED, effects);
                 return;
@@ -129,12 +134,11 @@ impl Owner {
     }
 
     pub(super) fn perform(&mut self, id: RoomId, hop: ToOwner, effects: &mut OwnerEffects<'_>) {
-        let may_wait = matches!(hop, ToOwner::Join { .. }) && self.may_keep(WAITING_BYTES, effects);
         let Some(room) = self.rooms.get_mut(id) else { return };
         match hop {
-            ToOwner::Join { member, away, again, recover, history, reply, .. } => {
-                let join = Join { member, away, again, recover, history, reply };
-                room.join(join, Vec::new(), may_wait, effects);
+            ToOwner::Join { member, away, again, recover, history, invite, standing, reply, .. } => {
+                let join = Join { member, away, again, recover, history, invite, standing, role: None, reply };
+                self.admit_join(id, join, effects);
             }
             ToOwner::Leave { member, away, reply, .. } => room.leave(&member, away, reply, effects),
             ToOwner::Expel { member, away, reason, .. } => {
@@ -142,6 +146,10 @@ impl Owner {
                 expelled(&room.stream.name, member.conn, reason, effects);
             }
             ToOwner::Away { conn, user, away, .. } => room.set_away(conn, &user, away, effects.now),
+            ToOwner::Administer { conn, user, ask, standing, reply, .. } => {
+                let asker = Asker::Connection { conn, reply };
+                self.administer(id, Administrator { asker, user, standing }, ask, effects);
+            }
             ToOwner::Ask { conn, user, ask, arrived_us, trace, reply, .. } => {
                 let (asker, arrival) = (Asker::Connection { conn, reply }, Arrival { us: arrived_us, trace });
                 self.perform_ask(id, Origin { asker, user, arrival }, ask, effects);
@@ -163,10 +171,21 @@ impl Owner {
             ToOwner::Leave { .. } | ToOwner::Expel { .. } if has_asked => opening.push(hop, effects.now),
             ToOwner::Join { again: false, .. } if has_place => opening.push(hop, effects.now),
             ToOwner::Join { again: false, .. } => refuse(hop, Refusal::OVERLOADED, effects),
+            ToOwner::Administer { .. } if has_place => opening.push(hop, effects.now),
+            ToOwner::Administer { .. } => refuse(hop, Refusal::OVERLOADED, effects),
             _ if !is_joining => refuse(hop, Refusal::NOT_JOINED, effects),
             _ if has_place => opening.push(hop, effects.now),
             _ => refuse(hop, Refusal::OVERLOADED, effects),
         }
+    }
+}
+
+/// Whether a hop brings its room into memory.
+fn opens_room(hop: &ToOwner) -> bool {
+    match hop {
+        ToOwner::Join { again, .. } => !again,
+        ToOwner::Administer { .. } => true,
+        _ => false,
     }
 }
 
@@ -184,7 +203,7 @@ fn refuse(hop: ToOwner, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
             let refusal = if refusal.code == ErrorCode::NotJoined { Refusal::OVERLOADED } else { refusal };
             refuse_join(&room, (member.conn, reply), refusal, effects);
         }
-        ToOwner::Ask { room, conn, reply, .. } => {
+        ToOwner::Ask { room, conn, reply, .. } | ToOwner::Administer { room, conn, reply, .. } => {
             Asker::Connection { conn, reply }.refuse(&room, refusal, effects);
         }
     }

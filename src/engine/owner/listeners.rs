@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 
 use super::OwnerEffects;
 use crate::base::ids::{ConnId, CoreId, RoomName, Seq};
-use crate::engine::hop::{Hop, MemberRef, ToHome};
+use crate::engine::hop::{Hop, MemberRef, PutOut, ToHome};
 use crate::engine::news::{Missed, News};
 use crate::wire::form::{Form, Frames};
+use crate::wire::protocol::LeftReason;
 use crate::wire::reading::{Reading, Readings, Variants};
 
 /// Status changes of one room put into one frame buffer.
@@ -165,6 +166,14 @@ impl Listeners {
             if effects.outbound.try_post(listener.core, hop).is_err() {
                 effects.counters.dropped_push.add(1);
             }
+        }
+    }
+
+    /// Has the homes of members expel them.
+    pub fn put_out(&self, room: &RoomName, whom: &PutOut, reason: LeftReason, effects: &mut OwnerEffects<'_>) {
+        for listener in &self.cores {
+            let (room, whom) = (room.clone(), whom.clone());
+            effects.outbound.post_to_home(listener.core, ToHome::PutOut { room, whom, reason });
         }
     }
 

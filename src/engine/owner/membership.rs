@@ -39,7 +39,7 @@ impl Room {
     }
 
     fn let_in(&mut self, join: Join, older: Vec<Arc<Publication>>, effects: &mut OwnerEffects<'_>) {
-        let Join { member, away, recover, history, reply, .. } = join;
+        let Join { member, away, recover, history, role, reply, .. } = join;
         if self.stream.listeners.add(&member)
             && let Some(presence) = &mut self.stream.presence
         {
@@ -61,6 +61,7 @@ impl Room {
                 recovered: is_recovered,
                 messages,
                 members: self.stream.members(),
+                role,
                 reply,
             },
         );

@@ -5,13 +5,18 @@
 //! decide which room hears what; after each of them what changed is entered in the core's books (budget, ages, timers,
 //! counters) in one place (`books`). A room (`room`) is what its members see (`stream`: `history`, `listeners`, `presence`,
 //! `keys`), who numbers (`linked`: the link) and who keeps (`stored`: the store). What a room does stands in `membership`,
-//! `publish`, `paging`, `detaining`, `machines` and the files of `room/`.
+//! `publish`, `paging`, `detaining`, `machines` and the files of `room/`. What the store keeps beside publications is asked by
+//! `questions`: who may join (`admission`, `creation`), rooms and their members (`administration`, `deletion`), `receipts`.
 
+mod administration;
+mod admission;
 mod ahead;
 mod answer;
 mod asks;
 mod awaited;
 mod books;
+mod creation;
+mod deletion;
 mod detaining;
 mod effects;
 mod entered;
@@ -33,6 +38,8 @@ mod pages;
 mod paging;
 mod presence;
 mod publish;
+mod questions;
+mod receipts;
 mod retention;
 mod room;
 mod room_id;

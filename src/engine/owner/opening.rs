@@ -183,13 +183,21 @@ impl Opening {
 
 /// Bytes of a waiting hop for the budget.
 pub(super) fn waiting_bytes(hop: &ToOwner) -> usize {
-    if let ToOwner::Ask { ask, .. } = hop { waiting_bytes_of(ask) } else { WAITING_BYTES }
+    match hop {
+        ToOwner::Ask { ask, .. } | ToOwner::Administer { ask, .. } => waiting_bytes_of(ask),
+        ToOwner::Join { invite: Some(invite), .. } => WAITING_BYTES + invite.len(),
+        _ => WAITING_BYTES,
+    }
 }
 
 /// Bytes of a waiting ask for the budget.
 pub(super) fn waiting_bytes_of(ask: &Ask) -> usize {
-    let data = if let Ask::Publish(Publish { data, .. }) = ask { data.len() } else { 0 };
-    WAITING_BYTES + data
+    let more = match ask {
+        Ask::Publish(Publish { data, .. }) => data.len(),
+        Ask::CreateRoom { title, .. } => title.len(),
+        _ => 0,
+    };
+    WAITING_BYTES + more
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::answer::Asker;
 use super::history::PageLimit;
 use super::join::Join;
-use crate::base::ids::{ConnId, Epoch, Position, Seq};
+use crate::base::ids::{ConnId, Epoch, Position, Seq, UserName};
 use crate::base::limits::{ASK_AGAIN_MS, HISTORY_ENTRY_BYTES, PAGE_TIMEOUT_MS, WAITING_BYTES};
 use crate::base::time::Now;
 use crate::engine::record::PageRequest;
@@ -147,6 +147,18 @@ impl Pages {
             _ => None,
         });
         joins.map(|join| join.away = now_away).count() > 0
+    }
+
+    /// Takes the joins of a user that wait here.
+    pub fn take_joins_of(&mut self, user: &UserName) -> Vec<Join> {
+        let is_own = |waiting: &mut WaitingPage| matches!(&waiting.purpose, Purpose::Join { join, .. } if join.member.user == *user);
+        let taken: Vec<WaitingPage> = self.waiting.extract_if(.., is_own).collect();
+        self.bytes -= taken.iter().map(|waiting| waiting.purpose.bytes()).sum::<usize>();
+        let joins = taken.into_iter().filter_map(|waiting| match waiting.purpose {
+            Purpose::Join { join, .. } => Some(join),
+            Purpose::History(_) => None,
+        });
+        joins.collect()
     }
 
     /// Drops the page of a connection that has ended.

@@ -82,7 +82,7 @@ impl Room {
         effects: &mut OwnerEffects<'_>,
     ) {
         if let Some(conn) = purpose.conn() {
-            self.hold_for_page(conn);
+            self.hold(conn);
         }
         let Some(pages) = &mut self.pages else { return };
         let (room, epoch, PageLimit { count, bytes }) = (self.stream.name.clone(), self.stream.epoch, limit);
@@ -121,7 +121,7 @@ impl Room {
 
     fn refuse_page(&mut self, purpose: Purpose, refusal: Refusal, effects: &mut OwnerEffects<'_>) {
         if let Some(conn) = purpose.conn() {
-            self.release_from_page(conn);
+            self.release_held(conn);
         }
         match purpose {
             Purpose::History(part) => part.asker.refuse(&self.stream.name, refusal, effects),
@@ -157,7 +157,7 @@ impl Room {
             }
         }
         if let Some(conn) = purpose.conn() {
-            self.release_from_page(conn);
+            self.release_held(conn);
         }
         match purpose {
             // What was asked in a numbering that is past is answered in the one that holds.

@@ -2,11 +2,15 @@
 //! publishing and paging are in [`super::membership`], [`super::publish`] and [`super::paging`].
 
 mod reading;
+mod receipts;
 mod typing;
 
+use self::receipts::Receipts;
+pub(super) use self::receipts::{ReceiptStep, Settled};
 use self::typing::Typists;
 use super::OwnerEffects;
 use super::answer::{Asker, Origin};
+use super::creation::Creation;
 use super::entered::{Bytes, Entered};
 use super::leaving::Leaving;
 use super::linked::Linked;
@@ -64,11 +68,17 @@ pub(super) struct Room {
     typing: Option<Box<Typists>>,
     /// Since when nothing keeps the room in memory, monotonic milliseconds; `None` where something does.
     idle_since_ms: Option<u64>,
+    /// `None`: no receipt is known.
+    pub receipts: Option<Box<Receipts>>,
+    pub creation: Creation,
+    /// The store has deleted it: it is about to be removed, and nothing of it is remembered.
+    pub is_deleted: bool,
     pub entered: Entered,
 }
 
 impl Room {
-    /// A room that continues from `last`. With a store or a link, it must still be opened.
+    /// A room that continues from `last`. With a store or a link, it must still be opened. A store that keeps no publications
+    /// only says whether the room was created.
     pub fn new(name: RoomName, settings: &Settings, last: LastHead, now: Now) -> Self {
         let numbering = match settings.numbering {
             NumberingMode::Own => Numbering::Own,
@@ -79,7 +89,8 @@ impl Room {
             KeepingMode::None => Keeping::None,
             mode => Keeping::Store(Box::new(Stored::new(mode, is_numbered_here))),
         };
-        let opens = !matches!((&numbering, &keeping), (Numbering::Own, Keeping::None));
+        let is_kept = !matches!((&numbering, &keeping), (Numbering::Own, Keeping::None));
+        let opens = is_kept || settings.creates_rooms();
         let mut stream = Stream::new(name, settings, last);
         if !is_numbered_here {
             stream.presence = stream.presence.map(|_| Presence::shared());
@@ -90,10 +101,13 @@ impl Room {
             keeping,
             pace: Bucket::default(),
             leaving: None,
-            pages: opens.then(|| Box::new(Pages::new())),
+            pages: is_kept.then(|| Box::new(Pages::new())),
             opening: opens.then(|| Box::new(Opening::new(now.mono_ms()))),
             typing: None,
             idle_since_ms: None,
+            receipts: None,
+            creation: Creation::Not,
+            is_deleted: false,
             entered: Entered::default(),
         }
     }
@@ -104,7 +118,7 @@ impl Room {
         self.pace.change_rate(before.room_message_rate, self.stream.settings.room_message_rate, now.mono_us);
     }
 
-    /// Answers an ask other than a publish. `may_wait`: the core has memory for a waiting page.
+    /// Answers an ask that the room can answer by itself. `may_wait`: the core has memory for a waiting page.
     pub fn answer(&mut self, origin: Origin, ask: Ask, may_wait: bool, effects: &mut OwnerEffects<'_>) {
         let asker = origin.asker;
         if self.is_stranger(asker) {
@@ -120,7 +134,7 @@ impl Room {
                 Err(refusal) => asker.refuse(&self.stream.name, refusal, effects),
             },
             Ask::Summary => asker.answer(&self.stream.name, Answer::Summary(self.summary(effects.now)), effects),
-            Ask::Publish(_) => debug_assert!(false, "a publish is not answered here"),
+            ask => debug_assert!(false, "{ask:?} is answered elsewhere"),
         }
     }
 
@@ -142,10 +156,27 @@ impl Room {
 
     /// Whether the room has never been used: it exists only because somebody asked for it.
     pub fn is_unknown(&self) -> bool {
-        self.stream.history.head() == 0
-            && self.stream.listeners.members() == 0
+        self.is_unused()
+            && !self.creation.asks_store()
             && self.stream.presence.as_ref().is_none_or(|presence| presence.is_empty())
             && self.stream.keys.is_none()
+    }
+
+    /// Whether it has neither messages nor members.
+    pub fn is_unused(&self) -> bool {
+        self.stream.history.head() == 0 && self.stream.listeners.members() == 0
+    }
+
+    /// Asks the store whether the room was created. Its answer comes behind everything that it was asked before.
+    pub fn ask_whether_created(&self, effects: &mut OwnerEffects<'_>) {
+        stored::ask_to_load(&self.stream, 0, effects);
+    }
+
+    /// The store has said whether the room was created. Returns whether it has been deleted: it was created and is not now.
+    pub fn note_created(&mut self, was_open: bool, is_created: bool) -> bool {
+        let is_deleted = was_open && !is_created && matches!(self.creation, Creation::Done | Creation::DeletionUnsure);
+        self.creation = if is_created { Creation::Done } else { Creation::Not };
+        is_deleted
     }
 
     /// Asks the link or the store to open the room, or asks again.
@@ -158,7 +189,7 @@ impl Room {
             (Numbering::Own, Keeping::Store(_)) => {
                 stored::ask_to_load(&self.stream, self.stream.settings.history_size, effects);
             }
-            (Numbering::Own, Keeping::None) => {}
+            (Numbering::Own, Keeping::None) => self.ask_whether_created(effects),
         }
     }
 
@@ -243,6 +274,7 @@ impl Room {
             + self.pages.as_ref().map_or(0, |pages| pages.bytes())
             + self.leaving.as_ref().map_or(0, |leaving| leaving.bytes())
             + self.typing.as_ref().map_or(0, |typing| typing.bytes())
+            + self.receipts.as_ref().map_or(0, |receipts| receipts.bytes())
             + stream.listeners.missed_bytes();
         let members = stream.listeners.members();
         let users = stream.presence.as_ref().filter(|presence| !presence.is_empty());
@@ -256,7 +288,7 @@ impl Room {
     /// The head to remember when the room is removed; `None` if the link or the store remembers it.
     pub fn last_head(&self) -> Option<LastHead> {
         let is_alone = matches!((&self.numbering, &self.keeping), (Numbering::Own, Keeping::None));
-        is_alone.then(|| LastHead { head: self.stream.head(), last_at: self.stream.last_at })
+        (is_alone && !self.is_deleted).then(|| LastHead { head: self.stream.head(), last_at: self.stream.last_at })
     }
 
     /// Whether somebody waits for the link or the store, or they have not yet received everything from this room.
@@ -298,6 +330,8 @@ impl Room {
         let nobody = stream.listeners.members() == 0 && stream.presence.as_ref().is_none_or(Presence::may_go);
         nobody
             && !self.waits_for_page()
+            && self.leaving.is_none()
+            && self.receipts.as_ref().is_none_or(|receipts| !receipts.waits())
             && self.opening.as_ref().is_none_or(|opening| opening.is_empty())
             && match &self.numbering {
                 Numbering::Own => self.is_kept_here_alone() || (stream.history.is_empty() && stream.keys.is_none()),

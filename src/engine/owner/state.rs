@@ -7,13 +7,16 @@ use super::awaited::Awaited;
 use super::largest::Largest;
 use super::link_state::LinkState;
 use super::numberings::Numberings;
+use super::questions::Question;
 use super::retention::Retention;
 use super::room_id::RoomId;
 use super::rooms::Rooms;
 use super::sizes::Sizes;
 use crate::base::ids::CoreId;
+use crate::engine::asks::Asks;
 use crate::engine::random::TableKeys;
 use crate::engine::settings::Settings;
+use crate::engine::tokens::TokenPart;
 
 /// The rooms of one core.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Owner {
     pub(super) numberings_entered: usize,
     pub(super) sizes: Sizes,
     pub(super) awaited: Awaited,
+    /// Questions about rooms that the store has not answered.
+    pub(super) asks: Asks<Question>,
     /// Number of rooms created so far with a link or a store.
     pub(super) rooms_made: u64,
     pub(super) linking: LinkState,
@@ -51,6 +56,7 @@ impl Owner {
             largest: Largest::default(),
             sizes: Sizes::default(),
             awaited: Awaited::new(core),
+            asks: Asks::new(core, TokenPart::Rooms),
             rooms_made: 0,
             linking: LinkState::default(),
             waiting_rooms: 0,

@@ -1,10 +1,12 @@
 //! Events of the store for the rooms of this core.
 
 use super::OwnerEffects;
-use super::room::{Keeping, Numbering};
+use super::questions::{Question, QuestionPurpose, Undone, done};
+use super::room::Numbering;
 use super::state::Owner;
 use super::stored::Appended;
 use crate::base::limits::{HISTORY_ENTRY_BYTES, WAITING_BYTES};
+use crate::engine::kept::RoomDone;
 use crate::engine::record::PageAnswer;
 use crate::engine::store_port::StoreEvent;
 
@@ -12,12 +14,16 @@ impl Owner {
     /// Handles an event of the store.
     pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room, stretch, first_seq, keys, created: _ } => {
-                let Some(id) = self.rooms.find(&room) else { return };
+            StoreEvent::Loaded { room: name, stretch, first_seq, keys, created } => {
+                let Some(id) = self.rooms.find(&name) else { return };
                 let Some(room) = self.rooms.get_mut(id) else { return };
-                if let (Numbering::Own, Keeping::Store(_)) = (&room.numbering, &room.keeping) {
+                if matches!(room.numbering, Numbering::Own) && self.settings.has_store() {
                     let opening = room.opening.take();
-                    room.handle_loaded(opening.is_none(), (&stretch, first_seq), &keys, effects);
+                    let was_open = opening.is_none();
+                    room.handle_loaded(was_open, (&stretch, first_seq), &keys, effects);
+                    if room.note_created(was_open, created.is_some()) {
+                        self.remove_deleted(id, &name, effects);
+                    }
                     self.go_on(id, opening, effects);
                 }
                 self.enter(id, effects);
@@ -36,11 +42,33 @@ impl Owner {
                 }
                 self.enter(id, effects);
             }
-            // For the user half.
-            StoreEvent::Answered { .. } => {}
+            StoreEvent::Answered { token, answer } => {
+                if let Some(question) = self.asks.take(token, effects.budget) {
+                    self.handle_done(question, done(answer), effects);
+                }
+            }
             StoreEvent::Page(page) => self.handle_page(page, effects),
         }
         self.shed(effects);
+    }
+
+    /// Gives up the questions that have waited too long.
+    pub(super) fn give_up_questions(&mut self, effects: &mut OwnerEffects<'_>) {
+        while let Some(question) = self.asks.take_expired(effects.now.mono_us, effects.budget) {
+            self.handle_done(question, Err(Undone::UNANSWERED), effects);
+        }
+    }
+
+    /// Handles the answer to a question about a room.
+    fn handle_done(&mut self, question: Question, done: Result<RoomDone, Undone>, effects: &mut OwnerEffects<'_>) {
+        let Question { room: id, purpose } = question;
+        match purpose {
+            QuestionPurpose::Enter { conn, name } => self.admitted(id, (conn, &name), done, effects),
+            QuestionPurpose::Command(command) => self.command_done(id, *command, done, effects),
+            QuestionPurpose::FindReceipt { user, kind } => self.found_receipt(id, &user, kind, done),
+            QuestionPurpose::KeepReceipt { user, kind } => self.kept_receipt(id, user, kind, done, effects),
+        }
+        self.enter(id, effects);
     }
 
     /// Handles the answer to a request for a page, from the store or the link.

@@ -128,6 +128,13 @@ impl Stored {
         }
     }
 
+    /// Takes everybody who waits for a commit.
+    pub fn take_waiters(&mut self) -> impl Iterator<Item = Asker> + use<> {
+        let uncommitted = std::mem::take(&mut self.uncommitted).into_iter().flat_map(|uncommitted| uncommitted.waiters);
+        let parked = std::mem::take(&mut self.parked).into_iter().map(|(_, asker)| asker);
+        uncommitted.map(|(asker, _)| asker).chain(parked)
+    }
+
     /// The seq of the connection's last waiting publish, or of one with the same key.
     pub fn last_of(&self, conn: ConnId) -> Option<Seq> {
         let is_own = |(asker, _): &Waiter| asker.conn() == Some(conn);

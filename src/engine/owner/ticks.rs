@@ -25,6 +25,7 @@ impl Owner {
                 self.enter(id, effects);
             }
         }
+        self.give_up_questions(effects);
         self.compare_due(effects);
         self.numberings.expire(effects.now.mono_ms(), ROOMS_PER_TICK_MAX);
         self.enter_numberings(effects);
@@ -34,7 +35,7 @@ impl Owner {
     /// Whether nothing waits for the link or the store, so that a stop loses nothing.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.waiting_rooms == 0 && self.awaited.is_empty()
+        self.waiting_rooms == 0 && self.awaited.is_empty() && self.asks.is_empty()
     }
 
     /// When `tick` is due next, monotonic microseconds; `None` if nothing waits for time.
@@ -42,7 +43,7 @@ impl Owner {
     pub fn next_tick_us(&self, now: Now) -> Option<u64> {
         let room = self.timers.first().map(|(due_ms, _)| *due_ms);
         let numbering = self.numberings.next_expiry_ms();
-        let due_ms = room.into_iter().chain(numbering).min()?;
-        Some(due_ms.saturating_mul(1_000).max(now.mono_us))
+        let due_us = room.into_iter().chain(numbering).min().map(|due_ms| due_ms.saturating_mul(1_000));
+        due_us.into_iter().chain(self.asks.due_us()).min().map(|due_us| due_us.max(now.mono_us))
     }
 }

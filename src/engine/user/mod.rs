@@ -2,9 +2,8 @@
 //! ask by hops; the home on the same core asks directly on the message path. Never knows a room or a socket.
 //!
 //! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core. It
-//! keeps the sessions of this core's connections (`sessions`) and waits for answers about them from the store (`asks`).
+//! keeps the sessions of this core's connections (`sessions`).
 
-mod asks;
 mod effects;
 pub mod sessions;
 #[cfg(test)]

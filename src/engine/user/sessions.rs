@@ -7,19 +7,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::asks::Asks;
 use super::effects::UserEffects;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, UserName};
 use crate::base::limits::{ASK_TIMEOUT_MS, OVERLOADED_RETRY_MS, SESSION_BYTES, SESSIONS_UNWRITTEN_MAX};
 use crate::base::time::Now;
+use crate::engine::asks::Asks;
 use crate::engine::budget::Budget;
 use crate::engine::call::CallAnswer;
 use crate::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
 use crate::engine::random::{NameHashing, Random, TableKeys};
-use crate::engine::settings::{KeepingMode, Settings};
+use crate::engine::settings::Settings;
 use crate::engine::store_port::StoreRequest;
 use crate::engine::table;
+use crate::engine::tokens::TokenPart;
 use crate::wire::protocol::Refusal;
 
 const OVERLOADED: Refusal = Refusal {
@@ -59,11 +60,11 @@ impl Sessions {
     pub(super) fn new(settings: &Settings, core: CoreId, random: Random, tables: &mut TableKeys) -> Self {
         Self {
             random,
-            are_kept: settings.keeping != KeepingMode::None,
+            are_kept: settings.has_store(),
             node: settings.node.as_str().into(),
             by_id: HashMap::with_hasher(tables.hashing()),
             by_slot: HashMap::with_hasher(tables.hashing()),
-            asks: Asks::new(core),
+            asks: Asks::new(core, TokenPart::User),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Keys that take one of several words, with what each word means. Reads nothing.
 
-use crate::engine::settings::{KeepingMode, NumberingMode, SlowPolicy};
+use crate::engine::settings::{CreationPolicy, KeepingMode, NumberingMode, SlowPolicy};
 use crate::wire::handshake::ForwardedHeader;
 
 /// `auth.mode`.
@@ -36,6 +36,10 @@ pub const FORWARDED_HEADERS: Choices<ForwardedHeader, 2> =
 /// `rooms.slow_policy`.
 pub const SLOW_POLICIES: Choices<SlowPolicy, 3> =
     [("disconnect", SlowPolicy::Disconnect), ("skip", SlowPolicy::Skip), ("latest", SlowPolicy::Latest)];
+
+/// `rooms.create`: who may bring a room into being.
+pub const CREATION_POLICIES: Choices<CreationPolicy, 3> =
+    [("anyone", CreationPolicy::Anyone), ("members-of", CreationPolicy::Named), ("admin", CreationPolicy::Admin)];
 
 /// `store.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

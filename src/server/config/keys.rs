@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 use super::choices::{
-    AUTH_MODES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES, STORE_KINDS, words,
+    AUTH_MODES, CREATION_POLICIES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES,
+    STORE_KINDS, words,
 };
 use super::key::{Key, Secrecy};
 use super::kind::{Kind, TextRule};
@@ -94,7 +95,6 @@ fn is_echo_path(path: &str) -> bool {
 }
 
 const INBOXES: &str = "inboxes";
-const ROLES: &str = "membership with roles";
 const DATABASES: &str = "database storage";
 const LINK: &str = "the link between machines";
 
@@ -245,9 +245,15 @@ pub static KEYS: &[Key] = &[
         "how long a user who left stays present; a reconnect within it is silent",
     )
     .by_class(),
-    Key::new("rooms", "create", Kind::Choice(&["anyone", "members-of", "admin"]), "anyone", "who may create a room")
-        .needs(ROLES)
-        .by_class(),
+    Key::new(
+        "rooms",
+        "create",
+        Kind::Choice(&words(&CREATION_POLICIES)),
+        "anyone",
+        "who may create a room, also by joining one that does not exist: anyone; members-of = users whose token names it \
+         in `rooms`; admin = users whose token grants `admin` there",
+    )
+    .by_class(),
     //
     Key::new(
         "limits",

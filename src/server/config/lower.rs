@@ -8,8 +8,8 @@ use tracing_subscriber::filter::Targets;
 
 use super::check::{check_memory, check_parts, check_values};
 use super::choices::{
-    AUTH_MODES, AuthMode, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, LogFormat, SLOW_POLICIES,
-    STORE_KINDS, StoreKind,
+    AUTH_MODES, AuthMode, CREATION_POLICIES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, LogFormat,
+    SLOW_POLICIES, STORE_KINDS, StoreKind,
 };
 use super::classes::Class;
 use super::effective::Config;
@@ -220,6 +220,8 @@ fn settings(config: &Config, machine: &HostMachine, cores: u16) -> Settings {
         trace_sample: trace_sample(config),
         numbering: config.get("link", "kind").choice(&LINK_KINDS),
         keeping: keeping(config),
+        // No service of this version keeps rooms.
+        rooms_are_administered: true,
     }
 }
 
@@ -273,6 +275,7 @@ fn room(config: &Config, class: Option<&Class>) -> RoomSettings {
         presence_names_max: get("presence_names_max").size(),
         presence_grace_ms: get("presence_grace").number(),
         room_message_rate: config.get_for(class, "limits", "room_message_rate").rate(),
+        create: get("create").choice(&CREATION_POLICIES),
     }
 }
 

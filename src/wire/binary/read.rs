@@ -20,14 +20,14 @@ const REPLY: ReplyTo = ReplyTo { id: None, form: Form::Binary };
 pub fn parse_command(message: &[u8]) -> Result<Request<'_>, BadRequest> {
     let mut rest = message;
     let command = match u32::from_le_bytes(take(&mut rest, "op")?) {
-        command_op::JOIN => Command::Join { room: room(rest)?, recover: None, history: None },
+        command_op::JOIN => Command::Join { room: room(rest)?, recover: None, history: None, invite: None },
         command_op::LEAVE => Command::Leave { room: room(rest)? },
         command_op::PUBLISH => publish(rest)?,
         command_op::JOIN_FROM => {
             let seq = u64::from_le_bytes(take(&mut rest, "last_received_seq")?);
             let epoch = u64::from_le_bytes(take(&mut rest, "epoch")?);
             let epoch = (epoch != 0).then_some(Epoch(epoch));
-            Command::Join { room: room(rest)?, recover: Some(Recover { seq, epoch }), history: None }
+            Command::Join { room: room(rest)?, recover: Some(Recover { seq, epoch }), history: None, invite: None }
         }
         command_op::PING => Command::Ping { value: u64::from_le_bytes(take(&mut rest, "value")?) },
         unknown => {
@@ -91,7 +91,7 @@ mod tests {
         let room = Cow::Borrowed("räume");
         let name = "räume".as_bytes();
         let cases = [
-            (message(1, &[name]), Command::Join { room: room.clone(), recover: None, history: None }),
+            (message(1, &[name]), Command::Join { room: room.clone(), recover: None, history: None, invite: None }),
             (message(2, &[name]), Command::Leave { room: room.clone() }),
             (message(5, &[&7_u64.to_le_bytes()]), Command::Ping { value: 7 }),
             (message(5, &[&7_u64.to_le_bytes(), b"later fields"]), Command::Ping { value: 7 }),
@@ -101,11 +101,17 @@ mod tests {
                     room: room.clone(),
                     recover: Some(Recover { seq: 9, epoch: Some(Epoch(3)) }),
                     history: None,
+                    invite: None,
                 },
             ),
             (
                 message(4, &[&0_u64.to_le_bytes(), &0_u64.to_le_bytes(), name]),
-                Command::Join { room: room.clone(), recover: Some(Recover { seq: 0, epoch: None }), history: None },
+                Command::Join {
+                    room: room.clone(),
+                    recover: Some(Recover { seq: 0, epoch: None }),
+                    history: None,
+                    invite: None,
+                },
             ),
         ];
         for (bytes, command) in cases {

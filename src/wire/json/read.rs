@@ -7,9 +7,12 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, fields};
+use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{Epoch, Seq, check_name};
-use crate::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
+use crate::base::ids::{Epoch, Seq, UserName, check_name};
+use crate::base::limits::{
+    INVITE_BYTES_MAX, INVITE_TTL_DEFAULT_S, INVITE_TTL_MAX_S, KEY_BYTES_MAX, PAGE_MAX, TITLE_BYTES_MAX,
+};
 use crate::wire::form::Form;
 use crate::wire::protocol::{Ask, BadRequest, Command, Publish, Recover, ReplyTo, Request};
 use crate::wire::publication::DataKind;
@@ -38,6 +41,15 @@ fields! {
         Limit = "limit",
         Status = "status",
         Active = "active",
+        Seq = "seq",
+        Kind = "kind",
+        Invite = "invite",
+        Visibility = "visibility",
+        Title = "title",
+        MaxUses = "max_uses",
+        TtlS = "ttl_s",
+        User = "user",
+        Role = "role",
         Token = "token",
     }
 }
@@ -80,6 +92,13 @@ impl<'a> CommandReader<'a> {
             "history" => self.history(),
             "presence" => self.presence(),
             "typing" => self.typing(),
+            "receipt" => self.receipt(),
+            "create_room" => self.create_room(),
+            "delete_room" => Ok(Command::Ask { room: self.room()?, ask: Ask::DeleteRoom }),
+            "room_info" => Ok(Command::Ask { room: self.room()?, ask: Ask::RoomInfo }),
+            "invite" => self.invite(),
+            "set_role" => self.set_role(),
+            "kick" => Ok(Command::Ask { room: self.room()?, ask: Ask::Kick { user: self.user()? } }),
             "status" => self.status(),
             "refresh" => {
                 Ok(Command::Refresh { token: self.text(Field::Token)?.ok_or_else(|| self.missing(Field::Token))? })
@@ -95,7 +114,7 @@ impl<'a> CommandReader<'a> {
 
     fn publish(&self) -> Result<Command<'a>, BadRequest> {
         let data = self.fields.get(Field::Data).ok_or_else(|| self.missing(Field::Data))?;
-        let (room, key) = (self.room()?, self.key()?);
+        let (room, key) = (self.room()?, self.bounded(Field::Key, KEY_BYTES_MAX)?);
         let echo = self.boolean(Field::Echo)?.unwrap_or(true);
         let ephemeral = self.boolean(Field::Ephemeral)?.unwrap_or(false);
         // A key guarantees one message for repeated publishes, which an ephemeral message cannot: it is not kept.
@@ -113,7 +132,8 @@ impl<'a> CommandReader<'a> {
         let recover = self.integer(Field::LastReceivedSeq)?.map(|seq| Recover { seq, epoch });
         // A larger number means the same, because the room's maximum applies.
         let history = self.integer(Field::History)?.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        Ok(Command::Join { room, recover, history })
+        let invite = self.bounded(Field::Invite, INVITE_BYTES_MAX)?;
+        Ok(Command::Join { room, recover, history, invite })
     }
 
     fn history(&self) -> Result<Command<'a>, BadRequest> {
@@ -140,6 +160,57 @@ impl<'a> CommandReader<'a> {
         Ok(Command::Ask { room: self.room()?, ask: Ask::Typing { active } })
     }
 
+    fn receipt(&self) -> Result<Command<'a>, BadRequest> {
+        let seq = self.integer(Field::Seq)?.ok_or_else(|| self.missing(Field::Seq))?;
+        let kind = match self.text(Field::Kind)? {
+            None => ReceiptKind::Read,
+            Some(word) => ReceiptKind::from_word(&word)
+                .ok_or_else(|| self.wrong(Field::Kind, "must be \"read\" or \"delivered\""))?,
+        };
+        Ok(Command::Ask { room: self.room()?, ask: Ask::Receipt { kind, seq } })
+    }
+
+    fn create_room(&self) -> Result<Command<'a>, BadRequest> {
+        let word = self.text(Field::Visibility)?.ok_or_else(|| self.missing(Field::Visibility))?;
+        let visibility = Visibility::from_word(&word)
+            .ok_or_else(|| self.wrong(Field::Visibility, "must be \"public\" or \"private\""))?;
+        let title = self.text(Field::Title)?.unwrap_or_default();
+        if title.len() > TITLE_BYTES_MAX {
+            return Err(self.too_large(Field::Title, TITLE_BYTES_MAX));
+        }
+        if title.chars().any(char::is_control) {
+            return Err(self.wrong(Field::Title, "must not contain control characters"));
+        }
+        let title = Box::from(&*title);
+        Ok(Command::Ask { room: self.room()?, ask: Ask::CreateRoom { visibility, title } })
+    }
+
+    fn invite(&self) -> Result<Command<'a>, BadRequest> {
+        let uses_max = match self.integer(Field::MaxUses)?.map(u32::try_from) {
+            None => 0,
+            Some(Ok(uses @ 1..)) => uses,
+            Some(_) => return Err(self.wrong(Field::MaxUses, format_args!("must be from 1 to {}", u32::MAX))),
+        };
+        let ttl_s = self.integer(Field::TtlS)?.unwrap_or(INVITE_TTL_DEFAULT_S);
+        if !(1..=INVITE_TTL_MAX_S).contains(&ttl_s) {
+            return Err(self.wrong(Field::TtlS, format_args!("must be from 1 to {INVITE_TTL_MAX_S}")));
+        }
+        Ok(Command::Ask { room: self.room()?, ask: Ask::Invite { uses_max, ttl_ms: ttl_s * 1_000 } })
+    }
+
+    fn set_role(&self) -> Result<Command<'a>, BadRequest> {
+        let (room, user) = (self.room()?, self.user()?);
+        let word = self.text(Field::Role)?.ok_or_else(|| self.missing(Field::Role))?;
+        let role = Role::from_word(&word)
+            .ok_or_else(|| self.wrong(Field::Role, "must be \"owner\", \"admin\" or \"member\""))?;
+        Ok(Command::Ask { room, ask: Ask::SetRole { user, role } })
+    }
+
+    fn user(&self) -> Result<UserName, BadRequest> {
+        let user = self.text(Field::User)?.ok_or_else(|| self.missing(Field::User))?;
+        UserName::new(&user).map_err(|error| self.wrong(Field::User, error))
+    }
+
     fn status(&self) -> Result<Command<'a>, BadRequest> {
         let status = self.text(Field::Status)?.ok_or_else(|| self.missing(Field::Status))?;
         match &*status {
@@ -157,15 +228,13 @@ impl<'a> CommandReader<'a> {
         }
     }
 
-    fn key(&self) -> Result<Option<Cow<'a, str>>, BadRequest> {
-        let key = self.text(Field::Key)?;
-        match key.as_deref().map_or(1, str::len) {
-            0 => Err(self.wrong(Field::Key, "must not be empty")),
-            1..=KEY_BYTES_MAX => Ok(key),
-            _ => Err(BadRequest {
-                code: ErrorCode::TooLarge,
-                ..self.wrong(Field::Key, format_args!("must be at most {KEY_BYTES_MAX} bytes"))
-            }),
+    /// A text of at least one byte and at most `bytes_max`.
+    fn bounded(&self, field: Field, bytes_max: usize) -> Result<Option<Cow<'a, str>>, BadRequest> {
+        let text = self.text(field)?;
+        match text.as_deref().map_or(1, str::len) {
+            0 => Err(self.wrong(field, "must not be empty")),
+            bytes if bytes <= bytes_max => Ok(text),
+            _ => Err(self.too_large(field, bytes_max)),
         }
     }
 
@@ -205,6 +274,12 @@ impl<'a> CommandReader<'a> {
     #[cold]
     fn missing(&self, field: Field) -> BadRequest {
         self.wrong(field, "is missing")
+    }
+
+    #[cold]
+    fn too_large(&self, field: Field, bytes_max: usize) -> BadRequest {
+        let wrong = self.wrong(field, format_args!("must be at most {bytes_max} bytes"));
+        BadRequest { code: ErrorCode::TooLarge, ..wrong }
     }
 
     #[cold]

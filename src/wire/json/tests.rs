@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{ID_MAX, parse_command};
+use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::ErrorCode;
-use crate::base::ids::Epoch;
-use crate::base::limits::{COMMAND_FIELDS_MAX, KEY_BYTES_MAX, PAGE_MAX};
+use crate::base::ids::{Epoch, UserName};
+use crate::base::limits::{COMMAND_FIELDS_MAX, INVITE_BYTES_MAX, KEY_BYTES_MAX, PAGE_MAX, TITLE_BYTES_MAX};
 use crate::wire::form::Form;
 use crate::wire::protocol::{Ask, COMMANDS, Command, Publish, Recover, ReplyTo};
 use crate::wire::publication::DataKind;
@@ -41,15 +42,19 @@ fn data_of(command: Command<'_>) -> String {
 
 #[test]
 fn every_command_is_read_with_its_defaults() {
-    let room = Cow::Borrowed("r");
+    let (room, bob) = (Cow::Borrowed("r"), UserName::new("bob").expect("valid"));
     let cases = [
-        (r#"{"type":"join","room":"r"}"#, Command::Join { room: room.clone(), recover: None, history: None }),
+        (
+            r#"{"type":"join","room":"r"}"#,
+            Command::Join { room: room.clone(), recover: None, history: None, invite: None },
+        ),
         (
             r#"{"type":"join","room":"r","last_received_seq":7,"epoch":"00000000000000ff","history":0}"#,
             Command::Join {
                 room: room.clone(),
                 recover: Some(Recover { seq: 7, epoch: Some(Epoch(255)) }),
                 history: Some(0),
+                invite: None,
             },
         ),
         (
@@ -58,6 +63,7 @@ fn every_command_is_read_with_its_defaults() {
                 room: room.clone(),
                 recover: Some(Recover { seq: 0, epoch: Some(Epoch::UNKNOWN) }),
                 history: Some(u32::MAX),
+                invite: None,
             },
         ),
         (r#"{"type":"leave","room":"r"}"#, Command::Leave { room: room.clone() }),
@@ -88,6 +94,35 @@ fn every_command_is_read_with_its_defaults() {
         ),
         (r#"{"type":"typing","room":"r","active":true}"#, ask(&room, Ask::Typing { active: true })),
         (r#"{"active":false,"room":"r","type":"typing"}"#, ask(&room, Ask::Typing { active: false })),
+        (r#"{"type":"receipt","room":"r","seq":7}"#, ask(&room, Ask::Receipt { kind: ReceiptKind::Read, seq: 7 })),
+        (
+            r#"{"type":"receipt","room":"r","seq":0,"kind":"delivered"}"#,
+            ask(&room, Ask::Receipt { kind: ReceiptKind::Delivered, seq: 0 }),
+        ),
+        (
+            r#"{"type":"join","room":"r","invite":"c0de"}"#,
+            Command::Join { room: room.clone(), recover: None, history: None, invite: Some("c0de".into()) },
+        ),
+        (
+            r#"{"type":"create_room","room":"r","visibility":"public"}"#,
+            ask(&room, Ask::CreateRoom { visibility: Visibility::Public, title: "".into() }),
+        ),
+        (
+            r#"{"type":"create_room","room":"r","visibility":"private","title":"The \"r\""}"#,
+            ask(&room, Ask::CreateRoom { visibility: Visibility::Private, title: "The \"r\"".into() }),
+        ),
+        (r#"{"type":"delete_room","room":"r"}"#, ask(&room, Ask::DeleteRoom)),
+        (r#"{"type":"room_info","room":"r"}"#, ask(&room, Ask::RoomInfo)),
+        (r#"{"type":"invite","room":"r"}"#, ask(&room, Ask::Invite { uses_max: 0, ttl_ms: 604_800_000 })),
+        (
+            r#"{"type":"invite","room":"r","max_uses":1,"ttl_s":2592000}"#,
+            ask(&room, Ask::Invite { uses_max: 1, ttl_ms: 2_592_000_000 }),
+        ),
+        (
+            r#"{"type":"set_role","room":"r","user":"bob","role":"admin"}"#,
+            ask(&room, Ask::SetRole { user: bob.clone(), role: Role::Admin }),
+        ),
+        (r#"{"type":"kick","room":"r","user":"bob"}"#, ask(&room, Ask::Kick { user: bob })),
         (r#"{"type":"status","status":"away"}"#, Command::Status { away: true }),
         (r#"{"type":"status","status":"online"}"#, Command::Status { away: false }),
         (r#"{"type":"refresh","token":"a.b.c"}"#, Command::Refresh { token: Cow::Borrowed("a.b.c") }),
@@ -183,6 +218,30 @@ fn bad_fields_are_named_and_keep_the_id() {
         (r#""type":"typing","room":"r""#, "active"),
         (r#""type":"typing","room":"r","active":1"#, "active"),
         (r#""type":"typing","active":true"#, "room"),
+        (r#""type":"receipt","room":"r""#, "seq"),
+        (r#""type":"receipt","room":"r","seq":-1"#, "seq"),
+        (r#""type":"receipt","room":"r","seq":1,"kind":"seen""#, "kind"),
+        (r#""type":"receipt","seq":1"#, "room"),
+        (r#""type":"join","room":"r","invite":"""#, "invite"),
+        (r#""type":"join","room":"r","invite":7"#, "invite"),
+        (r#""type":"create_room","room":"r""#, "visibility"),
+        (r#""type":"create_room","room":"r","visibility":"secret""#, "visibility"),
+        (r#""type":"create_room","room":"r","visibility":"public","title":"a\tb""#, "title"),
+        (r#""type":"create_room","room":"r","visibility":"public","title":1"#, "title"),
+        (r#""type":"create_room","visibility":"public""#, "room"),
+        (r#""type":"delete_room""#, "room"),
+        (r#""type":"room_info","room":"""#, "room"),
+        (r#""type":"invite","room":"r","max_uses":0"#, "max_uses"),
+        (r#""type":"invite","room":"r","max_uses":4294967296"#, "max_uses"),
+        (r#""type":"invite","room":"r","ttl_s":0"#, "ttl_s"),
+        (r#""type":"invite","room":"r","ttl_s":2592001"#, "ttl_s"),
+        (r#""type":"set_role","room":"r","user":"bob""#, "role"),
+        (r#""type":"set_role","room":"r","user":"bob","role":"king""#, "role"),
+        (r#""type":"set_role","room":"r","role":"admin""#, "user"),
+        (r#""type":"set_role","user":"bob","role":"admin""#, "room"),
+        (r#""type":"kick","room":"r""#, "user"),
+        (r#""type":"kick","room":"r","user":"""#, "user"),
+        (r#""type":"kick","user":"bob""#, "room"),
         (r#""type":"status","status":"offline""#, "status"),
         (r#""type":"status""#, "status"),
         (r#""type":"refresh""#, "token"),
@@ -196,17 +255,23 @@ fn bad_fields_are_named_and_keep_the_id() {
 }
 
 #[test]
-fn keys_over_the_limit_are_too_large() {
-    let command = |length| format!(r#"{{"id":1,"type":"publish","room":"r","data":0,"key":"{}"}}"#, "k".repeat(length));
-    assert!(parse_command(&command(KEY_BYTES_MAX)).is_ok());
-    let (id, code, message) = fail(&command(KEY_BYTES_MAX + 1));
-    assert_eq!((id, code), (Some(1), ErrorCode::TooLarge));
-    assert!(message.contains("`key`"), "{message}");
+fn texts_over_their_limit_are_too_large() {
+    for (fields, name, bytes_max) in [
+        (r#""type":"publish","data":0"#, "key", KEY_BYTES_MAX),
+        (r#""type":"join""#, "invite", INVITE_BYTES_MAX),
+        (r#""type":"create_room","visibility":"public""#, "title", TITLE_BYTES_MAX),
+    ] {
+        let command = |length| format!(r#"{{"id":1,"room":"r",{fields},"{name}":"{}"}}"#, "k".repeat(length));
+        assert!(parse_command(&command(bytes_max)).is_ok());
+        let (id, code, message) = fail(&command(bytes_max + 1));
+        assert_eq!((id, code), (Some(1), ErrorCode::TooLarge));
+        assert!(message.contains(&format!("`{name}`")), "{message}");
+    }
 }
 
 #[test]
 fn unknown_and_future_types_have_their_own_code() {
-    for name in ["receipt", "resume", "create_room", "list_rooms", "kick", "", "Join"] {
+    for name in ["resume", "list_rooms", "", "Join"] {
         let (id, code, _) = fail(&format!(r#"{{"type":"{name}","id":4}}"#));
         assert_eq!((id, code), (Some(4), ErrorCode::UnknownCommand), "{name}");
     }

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
+use crate::base::chat::Role;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, RoomName};
 use crate::wire::form::Form;
 use crate::wire::form_writer::FormWriter;
-use crate::wire::protocol::{Answer, PresentUser, Push, Reply};
+use crate::wire::protocol::{Answer, PresentUser, Push, Reply, RoomInfo};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 use crate::wire::writer::Writer;
-
-/// The role of every member: rooms have no other yet.
-const ROLE: &str = "member";
 
 /// The JSON form.
 pub(in crate::wire) struct Json;
@@ -55,6 +53,12 @@ impl FormWriter for Json {
                 out.text(r#"{"type":"typing","room":"#).string(room);
                 out.text(r#","user":"#).string(user);
                 out.text(r#","active":"#).boolean(active);
+            }
+            Push::Receipt { room, user, kind, seq } => {
+                out.text(r#"{"type":"receipt","room":"#).string(room);
+                out.text(r#","user":"#).string(user);
+                out.text(r#","kind":"#).string(kind.as_str());
+                out.text(r#","seq":"#).integer(seq);
             }
             Push::Gap { room, from, to } => {
                 out.text(r#"{"type":"gap","room":"#).string(room);
@@ -107,7 +111,12 @@ const fn reply_type(reply: &Reply<'_>) -> &'static str {
             Answer::History { .. } => "history",
             Answer::Presence { .. } => "presence",
             Answer::Typing => "typing",
-            Answer::Summary(_) => "room",
+            Answer::Receipt { .. } => "receipt",
+            Answer::Room(_) | Answer::Summary(_) => "room",
+            Answer::RoomDeleted => "room_deleted",
+            Answer::Invited { .. } => "invite",
+            Answer::RoleSet { .. } => "role",
+            Answer::Kicked { .. } => "kicked",
             Answer::Refused(_) => "error",
         },
         Reply::Status { .. } => "status",
@@ -119,7 +128,7 @@ const fn reply_type(reply: &Reply<'_>) -> &'static str {
 
 fn write_reply_fields(reply: &Reply<'_>, out: &mut Writer<'_>) {
     match *reply {
-        Reply::Joined { room, epoch, seq, recovered, messages, remaining, members } => {
+        Reply::Joined { room, epoch, seq, recovered, messages, remaining, members, role } => {
             write_room_and_epoch(room, epoch, out);
             out.text(r#","seq":"#).integer(seq);
             out.text(r#","recovered":"#).boolean(recovered);
@@ -128,7 +137,7 @@ fn write_reply_fields(reply: &Reply<'_>, out: &mut Writer<'_>) {
                 out.text(r#","remaining":"#).integer(remaining as u64);
             }
             out.text(r#","members":"#).integer(members);
-            out.text(r#","role":"#).string(ROLE);
+            write_role(role, out);
         }
         Reply::Left { room } => {
             out.text(r#","room":"#).string(room);
@@ -166,8 +175,28 @@ fn write_answer_fields(room: &RoomName, answer: &Answer, out: &mut Writer<'_>) {
             write_messages(room, messages, out);
         }
         Answer::Presence { total, users } => write_presence(room, *total, users, out),
-        Answer::Typing => {
+        Answer::Typing | Answer::RoomDeleted => {
             out.text(r#","room":"#).string(room);
+        }
+        Answer::Receipt { kind, seq } => {
+            out.text(r#","room":"#).string(room);
+            out.text(r#","kind":"#).string(kind.as_str());
+            out.text(r#","seq":"#).integer(*seq);
+        }
+        Answer::Room(info) => write_room_info(room, info, out),
+        Answer::Invited { code, expires_at } => {
+            out.text(r#","room":"#).string(room);
+            out.text(r#","code":"#).string(code);
+            out.text(r#","expires_at":"#).integer(*expires_at);
+        }
+        Answer::RoleSet { user, role } => {
+            out.text(r#","room":"#).string(room);
+            out.text(r#","user":"#).string(user);
+            write_role(Some(*role), out);
+        }
+        Answer::Kicked { user } => {
+            out.text(r#","room":"#).string(room);
+            out.text(r#","user":"#).string(user);
         }
         Answer::Summary(summary) => {
             out.text(r#","room":"#).string(room);
@@ -175,6 +204,23 @@ fn write_answer_fields(room: &RoomName, answer: &Answer, out: &mut Writer<'_>) {
             out.text(r#","head_seq":"#).integer(summary.head.seq);
         }
         Answer::Refused(refusal) => write_error(refusal.code, refusal.message, refusal.retry_after_ms, out),
+    }
+}
+
+fn write_room_info(room: &RoomName, info: &RoomInfo, out: &mut Writer<'_>) {
+    out.text(r#","room":"#).string(room);
+    out.text(r#","visibility":"#).string(info.visibility.as_str());
+    write_role(info.role, out);
+    out.text(r#","title":"#).string(&info.title);
+    if let Some((members, head_seq)) = info.figures {
+        out.text(r#","members":"#).integer(members);
+        out.text(r#","head_seq":"#).integer(head_seq);
+    }
+}
+
+fn write_role(role: Option<Role>, out: &mut Writer<'_>) {
+    if let Some(role) = role {
+        out.text(r#","role":"#).string(role.as_str());
     }
 }
 

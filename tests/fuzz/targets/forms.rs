@@ -1,7 +1,9 @@
 //! Commands in both forms, compared with other readers: serde_json's values, and the binary form read by offsets.
 
 use roomring::base::ids::check_name;
-use roomring::base::limits::{KEY_BYTES_MAX, PAGE_MAX};
+use roomring::base::limits::{
+    INVITE_BYTES_MAX, INVITE_TTL_DEFAULT_S, INVITE_TTL_MAX_S, KEY_BYTES_MAX, PAGE_MAX, TITLE_BYTES_MAX,
+};
 use roomring::wire::binary::{self, command_op};
 use roomring::wire::form::Form;
 use roomring::wire::json::{self, ID_MAX};
@@ -65,8 +67,10 @@ fn check_command(request: &Request<'_>, value: &Value) {
         assert_eq!(Some(room), value["room"].as_str());
     };
     match &request.command {
-        Command::Join { room: name, recover, history } => {
+        Command::Join { room: name, recover, history, invite } => {
             room(name);
+            assert_eq!(invite.as_deref(), value["invite"].as_str());
+            assert!(invite.as_ref().is_none_or(|invite| (1..=INVITE_BYTES_MAX).contains(&invite.len())));
             assert_eq!(recover.map(|recover| recover.seq), value["last_received_seq"].as_u64());
             assert_eq!(history.is_some(), value["history"].is_u64());
         }
@@ -93,6 +97,37 @@ fn check_command(request: &Request<'_>, value: &Value) {
             room(name);
             assert_eq!(value["active"], *active);
         }
+        Command::Ask { room: name, ask: Ask::Receipt { kind, seq } } => {
+            room(name);
+            assert_eq!(value["seq"], *seq);
+            assert_eq!(kind.as_str(), value["kind"].as_str().unwrap_or("read"));
+        }
+        Command::Ask { room: name, ask: ask @ (Ask::DeleteRoom | Ask::RoomInfo) } => {
+            room(name);
+            assert_eq!(kind, if *ask == Ask::RoomInfo { "room_info" } else { "delete_room" });
+        }
+        Command::Ask { room: name, ask: Ask::CreateRoom { visibility, title } } => {
+            room(name);
+            assert_eq!(
+                (Some(visibility.as_str()), &**title),
+                (value["visibility"].as_str(), value["title"].as_str().unwrap_or(""))
+            );
+            assert!(title.len() <= TITLE_BYTES_MAX && !title.contains(char::is_control));
+        }
+        Command::Ask { room: name, ask: Ask::Invite { uses_max, ttl_ms } } => {
+            room(name);
+            assert_eq!(u64::from(*uses_max), value["max_uses"].as_u64().unwrap_or(0));
+            assert_eq!(*ttl_ms, value["ttl_s"].as_u64().unwrap_or(INVITE_TTL_DEFAULT_S) * 1_000);
+            assert!((1..=INVITE_TTL_MAX_S).contains(&(ttl_ms / 1_000)) && value["max_uses"] != 0);
+        }
+        Command::Ask { room: name, ask: Ask::SetRole { user, role } } => {
+            room(name);
+            assert_eq!((Some(&**user), Some(role.as_str())), (value["user"].as_str(), value["role"].as_str()));
+        }
+        Command::Ask { room: name, ask: Ask::Kick { user } } => {
+            room(name);
+            assert_eq!((kind, Some(&**user)), ("kick", value["user"].as_str()));
+        }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
         Command::Identify { .. } | Command::Ask { ask: Ask::Summary, .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
@@ -111,6 +146,14 @@ pub fn json_seeds() -> Vec<Vec<u8>> {
         r#"{"type":"history","id":9,"room":"r","after":1,"limit":10}"#,
         r#"{"type":"history","id":9,"room":"r","before":18446744073709551615}"#,
         r#"{"type":"presence","room":"r","after":"bob","limit":300}"#,
+        r#"{"type":"receipt","room":"r","seq":7,"kind":"delivered"}"#,
+        r#"{"type":"join","room":"r","invite":"c0de"}"#,
+        r#"{"type":"create_room","id":1,"room":"r","visibility":"private","title":"A \u0072oom"}"#,
+        r#"{"type":"delete_room","room":"r"}"#,
+        r#"{"type":"room_info","room":"r"}"#,
+        r#"{"type":"invite","room":"r","max_uses":3,"ttl_s":2592000}"#,
+        r#"{"type":"set_role","room":"r","user":"bob","role":"owner"}"#,
+        r#"{"type":"kick","room":"r","user":"bob"}"#,
         r#"{"type":"status","status":"away"}"#,
         r#"{"type":"refresh","token":"eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}"#,
         r#"{"type":"ping","id":9007199254740991}"#,
@@ -140,8 +183,8 @@ pub fn run_binary(input: &[u8]) {
     assert_eq!(request.reply.form, Form::Binary);
     let number = |at: usize| u64::from_le_bytes(*input[at..].first_chunk().expect("it was read"));
     let (room, at) = match &request.command {
-        Command::Join { room, recover: None, history: None } => (room, 4),
-        Command::Join { room, recover: Some(recover), history: None } => {
+        Command::Join { room, recover: None, history: None, invite: None } => (room, 4),
+        Command::Join { room, recover: Some(recover), history: None, invite: None } => {
             assert_eq!((recover.seq, recover.epoch.map_or(0, |epoch| epoch.0)), (number(4), number(12)));
             (room, 20)
         }

@@ -80,7 +80,7 @@ impl World {
                 // Whoever asks, asks for one that is kept.
                 CallAnswer::Session(found) => !matches!(found, Ok(None)),
                 CallAnswer::Room(Answer::Summary(_) | Answer::Refused(_)) => true,
-                CallAnswer::Room(Answer::Published { .. } | Answer::Typing) => false,
+                CallAnswer::Room(_) => false,
             };
             self.judge.check(fits, || format!("{at:?}: call {token} is answered wrongly: {answer:?}"));
         }

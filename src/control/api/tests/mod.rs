@@ -19,6 +19,7 @@ use super::access::{Api, ApiSettings, body_bytes_max};
 use super::guard::REQUESTS_MAX;
 use super::router;
 use super::table::TABLE;
+use crate::base::chat::Visibility;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{CoreId, Epoch};
 use crate::control::operations::{CALL_TIMEOUT, CallCores};
@@ -26,7 +27,7 @@ use crate::engine::call::{Call, CallAnswer};
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
 use crate::io::calls::CallReply;
-use crate::wire::protocol::{Answer, Ask, Publish, Refusal};
+use crate::wire::protocol::{Answer, Ask, Publish, Refusal, RoomInfo};
 
 /// What a fake core does with a call.
 enum FakeCall {
@@ -162,6 +163,19 @@ async fn errors_name_the_field_before_a_core_is_asked() {
         ("disconnect", r#"{"user":""}"#, "`user`"),
         ("kick", r#"{"room":"a"}"#, "`user`"),
         ("kick", r#"{"user":"a"}"#, "`room`"),
+        ("create_room", r#"{"visibility":"public"}"#, "`room`"),
+        ("create_room", r#"{"room":"a"}"#, "`visibility`"),
+        ("create_room", r#"{"room":"a","visibility":"secret"}"#, "`visibility`"),
+        ("create_room", r#"{"room":"a","visibility":"public","title":"a\nb"}"#, "`title`"),
+        ("create_room", r#"{"room":"a","visibility":"public","user":""}"#, "`user`"),
+        ("delete_room", "{}", "`room`"),
+        ("set_role", r#"{"room":"a","user":"b"}"#, "`role`"),
+        ("set_role", r#"{"room":"a","user":"b","role":"king"}"#, "`role`"),
+        ("set_role", r#"{"room":"a","user":"","role":"member"}"#, "`user`"),
+        ("invite", r#"{"max_uses":1}"#, "`room`"),
+        ("invite", r#"{"room":"a","max_uses":0}"#, "`max_uses`"),
+        ("invite", r#"{"room":"a","ttl_s":0}"#, "`ttl_s`"),
+        ("invite", r#"{"room":"a","ttl_s":2592001}"#, "`ttl_s`"),
     ] {
         let sentence = refused(&post(&api, &format!("/api/{path}"), body).await, 400, "bad_request");
         assert!(sentence.contains(named), "{path} {body}: {sentence}");
@@ -284,6 +298,7 @@ async fn errors_of_cores_have_their_status() {
         (ErrorCode::RoomNotFound, 404, "room_not_found"),
         (ErrorCode::HistoryUnavailable, 404, "history_unavailable"),
         (ErrorCode::Forbidden, 403, "forbidden"),
+        (ErrorCode::RoomExists, 409, "room_exists"),
         (ErrorCode::Overloaded, 503, "overloaded"),
         (ErrorCode::Unavailable, 503, "unavailable"),
         (ErrorCode::RateLimited, 429, "rate_limited"),
@@ -303,6 +318,65 @@ async fn errors_of_cores_have_their_status() {
         })))
     });
     assert_eq!(get(&api, "/api/rooms/a").await.headers[RETRY_AFTER], "3");
+}
+
+/// Cores that do what is asked of created rooms.
+fn administering() -> Arc<Api> {
+    api_with(settings(), |_, call| {
+        let Call::Room { room, from, ask } = call else {
+            return FakeCall::Answers(CallAnswer::Ended { count: 2, next: None });
+        };
+        let refused = |code| Answer::Refused(Refusal { code, message: "why", retry_after_ms: None });
+        FakeCall::Answers(CallAnswer::Room(match ask.clone() {
+            Ask::CreateRoom { visibility, title } => {
+                assert_eq!(&**from, "ann");
+                Answer::Room(RoomInfo { visibility, role: None, title, figures: None })
+            }
+            Ask::RoomInfo => {
+                let (visibility, title, figures) = (Visibility::Public, "T".into(), Some((3, 9)));
+                Answer::Room(RoomInfo { visibility, role: None, title, figures })
+            }
+            Ask::DeleteRoom => Answer::RoomDeleted,
+            Ask::SetRole { user, role } => Answer::RoleSet { user, role },
+            Ask::Invite { uses_max, ttl_ms } => {
+                Answer::Invited { code: format!("{uses_max} for {ttl_ms}").into(), expires_at: 7 }
+            }
+            Ask::Kick { .. } if &**room == "unknown" => refused(ErrorCode::RoomNotFound),
+            Ask::Kick { .. } if &**room == "last" => refused(ErrorCode::Forbidden),
+            Ask::Kick { user } => Answer::Kicked { user },
+            other => panic!("not asked here: {other:?}"),
+        }))
+    })
+}
+
+#[tokio::test]
+async fn rooms_are_created_and_administered() {
+    let api = administering();
+    let create = r#"{"room":"den","visibility":"private","title":"The den","user":"ann"}"#;
+    let created = json!({"room": "den", "visibility": "private", "title": "The den"});
+    assert_eq!(post(&api, "/api/create_room", create).await.body, created);
+    let info = json!({"room": "den", "visibility": "public", "title": "T", "members": 3, "head_seq": 9});
+    assert_eq!(get(&api, "/api/rooms/den/info").await.body, info);
+    let role = json!({"room": "den", "user": "bob", "role": "admin"});
+    assert_eq!(post(&api, "/api/set_role", &role.to_string()).await.body, role);
+    let invite = json!({"room": "den", "code": "2 for 60000", "expires_at": 7});
+    assert_eq!(post(&api, "/api/invite", r#"{"room":"den","max_uses":2,"ttl_s":60}"#).await.body, invite);
+    let unbounded = post(&api, "/api/invite", r#"{"room":"den"}"#).await.body;
+    assert_eq!(unbounded["code"], "0 for 604800000");
+    assert_eq!(post(&api, "/api/delete_room", r#"{"room":"den"}"#).await.body, json!({"room": "den"}));
+    refused(&post(&api, "/api/delete_room", r#"{"room":"@ann"}"#).await, 403, "forbidden");
+    let long = format!(r#"{{"room":"den","visibility":"public","title":"{}"}}"#, "x".repeat(257));
+    refused(&post(&api, "/api/create_room", &long).await, 413, "too_large");
+}
+
+#[tokio::test]
+async fn a_kick_ends_the_lasting_membership_first() {
+    let api = administering();
+    for room in ["den", "unknown"] {
+        let kicked = post(&api, "/api/kick", &json!({"room": room, "user": "bob"}).to_string()).await;
+        assert_eq!(kicked.body, json!({"room": room, "user": "bob", "kicked": 4}), "by both cores");
+    }
+    refused(&post(&api, "/api/kick", r#"{"room":"last","user":"bob"}"#).await, 403, "forbidden");
 }
 
 #[tokio::test]
@@ -477,14 +551,19 @@ async fn every_route_and_nothing_else_is_described() {
     let expected = [
         "/broadcast",
         "/connections",
+        "/create_room",
+        "/delete_room",
         "/disconnect",
         "/drain",
+        "/invite",
         "/kick",
         "/publish",
         "/rooms",
         "/rooms/{room}",
         "/rooms/{room}/history",
+        "/rooms/{room}/info",
         "/rooms/{room}/members",
+        "/set_role",
         "/typing",
     ];
     assert_eq!(patterns, expected);

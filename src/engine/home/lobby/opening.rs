@@ -87,7 +87,7 @@ impl Home {
     fn join_by_query(&mut self, slot: u32, upgrade: &Upgrade, form: Form, effects: &mut HomeEffects<'_>) {
         let recover = upgrade.last_received_seq.filter(|_| upgrade.rooms.len() == 1);
         let epoch = upgrade.epoch.as_deref().map(Epoch::from_text);
-        let wanted = Wanted { recover: recover.map(|seq| Recover { seq, epoch }), history: None };
+        let wanted = Wanted { recover: recover.map(|seq| Recover { seq, epoch }), history: None, invite: None };
         self.paces.count_joins(slot, upgrade.rooms.len(), self.settings.limits.command_rate, effects.now);
         for room in &upgrade.rooms {
             let session = self.sessions.at(slot);
@@ -99,7 +99,7 @@ impl Home {
             if session.memberships.iter().any(|membership| Some(membership.audience) == audience) {
                 continue;
             }
-            self.join(slot, room, wanted, ReplyTo { id: None, form }, true, effects);
+            self.join(slot, room, wanted.clone(), ReplyTo { id: None, form }, true, effects);
         }
     }
 }

@@ -26,7 +26,7 @@ static OFFERED: [Dialect; 2] = [
 /// `+room` joins; anything else is a ping.
 fn read_line(line: &str) -> Command<'_> {
     match line.strip_prefix('+') {
-        Some(room) => Command::Join { room: room.into(), recover: None, history: None },
+        Some(room) => Command::Join { room: room.into(), recover: None, history: None, invite: None },
         None => Command::Ping { value: 0 },
     }
 }

@@ -36,7 +36,7 @@ fn read_line(line: &str) -> Result<Request<'_>, BadRequest> {
     let command = match line.split_once(' ').ok_or_else(|| unreadable("not two words"))? {
         ("hello", user) => Command::Identify { token: None, user: Some(user.into()) },
         ("token", token) => Command::Identify { token: Some(token.into()), user: None },
-        ("join", room) => Command::Join { room: room.into(), recover: None, history: None },
+        ("join", room) => Command::Join { room: room.into(), recover: None, history: None, invite: None },
         _ => return Err(unreadable("an unknown word")),
     };
     Ok(Request { reply: ReplyTo { id: Some(1), form: Form::Json }, command })

@@ -1,6 +1,7 @@
 //! The opening and the end of connections, by the inputs and outputs of an engine.
 
 mod addresses;
+mod chat;
 mod crowd;
 mod dialects;
 mod ends;

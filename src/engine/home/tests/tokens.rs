@@ -301,8 +301,16 @@ fn a_join_under_way_is_answered_before_the_room_is_left() {
     };
     let room = RoomName::new(&room).expect("valid");
     let head = Position { epoch: Epoch(7), seq: 3 };
-    let joined =
-        ToHome::Joined { room: room.clone(), conn, head, recovered: false, messages: Vec::new(), members: 1, reply };
+    let joined = ToHome::Joined {
+        room: room.clone(),
+        conn,
+        head,
+        recovered: false,
+        messages: Vec::new(),
+        members: 1,
+        role: None,
+        reply,
+    };
     let left = ToHome::Expelled { room, conn, reason };
     let mut hops = vec![Hop::ToHome(joined), Hop::ToHome(left)];
     one.handle(Input::Hops { from: CoreId(1), hops: &mut hops });

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::base::ids::{CoreId, RoomName, UserName};
+use crate::engine::access::Standing;
 use crate::engine::hop::MemberRef;
 use crate::wire::form::Form;
 use crate::wire::protocol::ReplyTo;
@@ -23,7 +24,17 @@ fn member(slot: u32) -> MemberRef {
 
 fn join(slot: u32) -> ToOwner {
     let member = member(slot);
-    ToOwner::Join { room: room(), member, away: false, again: false, recover: None, history: None, reply: REPLY }
+    ToOwner::Join {
+        room: room(),
+        member,
+        away: false,
+        again: false,
+        recover: None,
+        history: None,
+        invite: None,
+        standing: Standing::Anyone,
+        reply: REPLY,
+    }
 }
 
 fn leave(slot: u32) -> ToOwner {

@@ -82,6 +82,8 @@ fn a_leaver_that_goes_away_and_is_gone_leaves_as_what_it_was() {
         again: false,
         recover: None,
         history: None,
+        invite: None,
+        standing: Standing::Anyone,
         reply: REPLY,
     };
     world.hop(join(other));

@@ -479,8 +479,17 @@ fn many_rooms_are_compared_in_few_questions() {
     let name = |index: usize| RoomName::new(&format!("room {index}")).expect("valid");
     for index in 0..ROOMS {
         let (again, recover, history) = (false, None, None);
-        let join =
-            ToOwner::Join { room: name(index), member: member(1), away: false, again, recover, history, reply: REPLY };
+        let join = ToOwner::Join {
+            room: name(index),
+            member: member(1),
+            away: false,
+            again,
+            recover,
+            history,
+            invite: None,
+            standing: Standing::Anyone,
+            reply: REPLY,
+        };
         world.hop(join);
     }
     let head = Position { epoch: EPOCH, seq: 0 };

@@ -1,5 +1,6 @@
 //! The owner half as a whole: hops and events in, hops and requests out. Outputs are compared as short lines of text.
 
+mod created;
 mod delivery;
 mod leaving;
 mod link;
@@ -7,6 +8,7 @@ mod machines;
 mod members;
 mod pages;
 mod publishing;
+mod receipts;
 mod retention;
 mod rollback;
 mod seeded;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use super::room::Room;
 use super::*;
+use crate::base::chat::ReceiptKind;
 use crate::base::codes::ErrorCode;
 use crate::base::counters::CoreCounters;
 use crate::base::ids::Position;
@@ -26,10 +29,12 @@ use crate::base::ids::{ConnId, Epoch, Seq, UserName};
 use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::base::time::Now;
+use crate::engine::access::Standing;
 use crate::engine::budget::Budget;
 use crate::engine::call::CallAnswer;
 use crate::engine::hop::ToOwner;
-use crate::engine::hop::{Delivery, Hop, MemberRef, ToHome};
+use crate::engine::hop::{Delivery, Hop, MemberRef, PutOut, ToHome};
+use crate::engine::kept::{KeptAnswer, KeptAsk, RoomAct, RoomAsk, RoomDone, RoomRefusal};
 use crate::engine::link_port::LinkRequest;
 use crate::engine::link_port::{LinkEvent, LinkFailure, LinkHead, Present, UserCounts};
 use crate::engine::outbound::Outbound;
@@ -45,7 +50,7 @@ use crate::engine::store_port::{StoreEvent, StoreRequest};
 use crate::engine::trace::Span;
 use crate::wire::form::{Form, Frames};
 use crate::wire::protocol::Refusal;
-use crate::wire::protocol::{Answer, Ask, Publish, Recover, ReplyTo};
+use crate::wire::protocol::{Answer, Ask, LeftReason, Publish, Recover, ReplyTo};
 use crate::wire::publication::{DataKind, Publication};
 
 const REPLY: ReplyTo = ReplyTo { id: Some(1), form: Form::Json };
@@ -143,6 +148,8 @@ impl World {
             again: false,
             recover,
             history,
+            invite: None,
+            standing: Standing::Anyone,
             reply: REPLY,
         });
     }
@@ -155,6 +162,8 @@ impl World {
             again: true,
             recover: None,
             history: Some(0),
+            invite: None,
+            standing: Standing::Anyone,
             reply: REPLY,
         });
     }
@@ -196,7 +205,10 @@ impl World {
 
     fn ask_with(&mut self, MemberRef { conn, user, .. }: MemberRef, ask: Ask, reply: ReplyTo) {
         let (room, arrived_us, trace) = (room(), self.now.mono_us, None);
-        self.hop(ToOwner::Ask { room, conn, user, ask, arrived_us, trace, reply });
+        self.hop(match ask.is_for_members() {
+            true => ToOwner::Ask { room, conn, user, ask, arrived_us, trace, reply },
+            false => ToOwner::Administer { room, conn, user, ask, standing: Standing::Anyone, reply },
+        });
     }
 
     /// Advances time, with every tick that is due.
@@ -270,6 +282,20 @@ impl World {
         self.link_event(LinkEvent::Read { token: self.token, room: room(), stretch, present });
     }
 
+    /// What the store was asked about rooms since it was last looked at, by token. Drops its other requests.
+    fn questions(&mut self) -> Vec<(u64, RoomAsk)> {
+        let asks = self.store.drain(..).filter_map(|request| match request {
+            StoreRequest::Ask { token, ask: KeptAsk::Room(ask) } => Some((token, ask)),
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    /// The store answers a question.
+    fn done(&mut self, token: u64, result: Result<RoomDone, RoomRefusal>) {
+        self.store_event(StoreEvent::Answered { token, answer: KeptAnswer::Room(result) });
+    }
+
     fn fill_lane(&mut self, core: u16) {
         let mut frames = Frames::default();
         frames.set(Form::Json, Bytes::from(vec![0; LANE_BYTES_MAX]));
@@ -295,7 +321,7 @@ impl World {
         assert_eq!((self.budget.used(), self.budget.standing()), (0, 0));
         assert_eq!((retention.bytes, retention.kept_bytes, self.owner.largest.rooms()), (0, 0, 0));
         assert_eq!(self.owner.next_tick_us(self.now), None);
-        assert!(self.owner.awaited.is_empty());
+        assert!(self.owner.awaited.is_empty() && self.owner.asks.is_empty());
     }
 }
 
@@ -350,13 +376,27 @@ fn text(frames: &Frames) -> String {
     String::from_utf8_lossy(frame).chars().filter(|character| character.is_ascii_graphic()).collect()
 }
 
+/// The pushes sent to one core: their JSON, and the connection that is left out.
+fn pushes(world: &mut World, core: u16) -> Vec<(String, Option<u32>)> {
+    let hops = world.hops(core).into_iter().filter_map(|hop| match hop {
+        Hop::ToHome(ToHome::Push { frames, except, .. }) => {
+            let text = text(&frames);
+            Some((text[text.find('{').expect("JSON")..].to_owned(), except.map(|conn| conn.slot)))
+        }
+        _ => None,
+    });
+    hops.collect()
+}
+
 fn describe(hop: &Hop) -> String {
     let Hop::ToHome(hop) = hop else { panic!("an owner speaks to homes only: {hop:?}") };
     match hop {
-        ToHome::Joined { conn, head, recovered, messages, members, .. } => {
+        ToHome::Joined { conn, head, recovered, messages, members, role, .. } => {
             let how = if *recovered { "recovered" } else { "joined" };
-            format!("{} {how} at {} {:?} of {members}", conn.slot, head.seq, seqs(messages))
+            let role = role.map_or(String::new(), |role| format!(" as {}", role.as_str()));
+            format!("{} {how} at {} {:?} of {members}{role}", conn.slot, head.seq, seqs(messages))
         }
+        ToHome::PutOut { whom, reason, .. } => format!("put out {whom:?} {}", reason.as_str()),
         ToHome::Left { conn, .. } => format!("{} left", conn.slot),
         ToHome::Expelled { conn, .. } => format!("{} expelled", conn.slot),
         ToHome::Answer { conn, answer, .. } => format!("{} {}", conn.slot, describe_answer(answer)),
@@ -406,6 +446,15 @@ fn describe_answer(answer: &Answer) -> String {
         }
         Answer::Refused(refusal) => describe_refusal(refusal),
         Answer::Typing => "typing".to_owned(),
+        Answer::Room(info) => {
+            let role = info.role.map_or("nobody", |role| role.as_str());
+            format!("room {} {role} {:?} {:?}", info.visibility.as_str(), info.title, info.figures)
+        }
+        Answer::RoomDeleted => "deleted".to_owned(),
+        Answer::Invited { expires_at, .. } => format!("invite until {expires_at}"),
+        Answer::RoleSet { user, role } => format!("role {user} {}", role.as_str()),
+        Answer::Kicked { user } => format!("kicked {user}"),
+        Answer::Receipt { kind, seq } => format!("receipt {} {seq}", kind.as_str()),
         Answer::Summary(summary) => format!("{summary:?}"),
     }
 }

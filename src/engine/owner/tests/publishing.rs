@@ -35,7 +35,17 @@ fn frames_are_in_the_forms_that_members_read() {
     assert_eq!(forms(&mut world), [Form::Json]);
     let (room, again, reply) = (room(), false, REPLY);
     let member = binary.clone();
-    world.hop(ToOwner::Join { room, member, away: false, again, recover: None, history: None, reply });
+    world.hop(ToOwner::Join {
+        room,
+        member,
+        away: false,
+        again,
+        recover: None,
+        history: None,
+        invite: None,
+        standing: Standing::Anyone,
+        reply,
+    });
     assert_eq!(forms(&mut world), Form::ALL);
     world.hop(ToOwner::Leave { room: super::room(), member: binary, away: false, reply: None });
     assert_eq!(forms(&mut world), [Form::Json]);

@@ -14,8 +14,17 @@ const DATA_BYTES: usize = 4_000;
 impl World {
     fn join_room(&mut self, slot: u32, name: &str) {
         let (room, member) = (named(name), member(slot));
-        let hop =
-            ToOwner::Join { room, member, away: false, again: false, recover: None, history: Some(9), reply: REPLY };
+        let hop = ToOwner::Join {
+            room,
+            member,
+            away: false,
+            again: false,
+            recover: None,
+            history: Some(9),
+            invite: None,
+            standing: Standing::Anyone,
+            reply: REPLY,
+        };
         self.hop(hop);
     }
 

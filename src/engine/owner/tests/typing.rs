@@ -7,18 +7,6 @@ fn typing(active: bool) -> Ask {
     Ask::Typing { active }
 }
 
-/// The pushes sent to one core: their JSON, and the connection that is left out.
-fn pushes(world: &mut World, core: u16) -> Vec<(String, Option<u32>)> {
-    let hops = world.hops(core).into_iter().filter_map(|hop| match hop {
-        Hop::ToHome(ToHome::Push { frames, except, .. }) => {
-            let text = text(&frames);
-            Some((text[text.find('{').expect("JSON")..].to_owned(), except.map(|conn| conn.slot)))
-        }
-        _ => None,
-    });
-    hops.collect()
-}
-
 fn push(slot: u32, active: bool) -> (String, Option<u32>) {
     (format!(r#"{{"type":"typing","room":"lobby","user":"u{slot}","active":{active}}}"#), Some(slot))
 }

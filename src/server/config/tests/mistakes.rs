@@ -251,11 +251,6 @@ fn a_value_whose_part_is_missing_is_refused_by_one_sentence() {
             "rooms.inboxes: true needs inboxes, which this version does not have yet; it must be false",
         ),
         (
-            "rooms",
-            "create = \"admin\"",
-            "rooms.create: \"admin\" needs membership with roles, which this version does not have yet; it must be \"anyone\"",
-        ),
-        (
             "store",
             "kind = \"postgres\"",
             "store.kind: \"postgres\" needs database storage, which this version does not have yet; it must be \"memory\" or \"embedded\"",

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::base::chat::ReceiptKind;
 use crate::base::ids::{RoomName, UserName};
 use crate::wire::encode::{encode_push, encode_pushes};
 use crate::wire::form::{Form, Forms};
@@ -52,6 +53,11 @@ fn pushes() -> Vec<(Push<'static>, Value, u32)> {
             json!({"type": "status", "room": **room, "user": "zoë", "status": "away"}),
             136,
         ),
+        (
+            Push::Receipt { room, user, kind: ReceiptKind::Delivered, seq: 9 },
+            json!({"type": "receipt", "room": **room, "user": "zoë", "kind": "delivered", "seq": 9}),
+            136,
+        ),
         (Push::Total { room, total: 1_001 }, json!({"type": "status", "room": **room, "total": 1_001}), 136),
         (
             Push::Gap { room, from: 3, to: u64::MAX },
@@ -61,6 +67,11 @@ fn pushes() -> Vec<(Push<'static>, Value, u32)> {
         (
             Push::Left { room, reason: LeftReason::Kicked },
             json!({"type": "left", "room": **room, "reason": "kicked"}),
+            136,
+        ),
+        (
+            Push::Left { room, reason: LeftReason::RoomDeleted },
+            json!({"type": "left", "room": **room, "reason": "room_deleted"}),
             136,
         ),
         (

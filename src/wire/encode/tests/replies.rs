@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, Position, RoomName, UserName};
 use crate::wire::client::ServerDecoder;
 use crate::wire::encode::encode_reply;
 use crate::wire::form::{Form, Forms};
 use crate::wire::frame::payload_of;
-use crate::wire::protocol::{Answer, PresentUser, Refusal, Reply, ReplyTo, Status};
+use crate::wire::protocol::{Answer, PresentUser, Refusal, Reply, ReplyTo, RoomInfo, Status};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 
 const JSON: ReplyTo = ReplyTo { id: Some(7), form: Form::Json };
@@ -53,7 +54,16 @@ fn binary_of(reply: &Reply<'_>) -> Bytes {
 }
 
 fn joined<'a>(room: &'a RoomName, messages: &'a [Arc<Publication>]) -> Reply<'a> {
-    Reply::Joined { room, epoch: Epoch(0xab), seq: 4, recovered: true, messages, remaining: 0, members: 3 }
+    Reply::Joined {
+        room,
+        epoch: Epoch(0xab),
+        seq: 4,
+        recovered: true,
+        messages,
+        remaining: 0,
+        members: 3,
+        role: Some(Role::Member),
+    }
 }
 
 fn shown_messages() -> Vec<Value> {
@@ -69,8 +79,10 @@ fn shown_messages() -> Vec<Value> {
 fn joined_tells_how_many_messages_follow_it() {
     let (room, messages) = (room(), messages());
     let Reply::Joined { epoch, seq, recovered, members, .. } = joined(&room, &messages) else { unreachable!() };
-    let reply = Reply::Joined { room: &room, epoch, seq, recovered, messages: &messages, remaining: 9, members };
+    let (room, messages, remaining, role) = (&room, &messages[..], 9, None);
+    let reply = Reply::Joined { room, epoch, seq, recovered, messages, remaining, members, role };
     let shown = json_of(&reply, JSON);
+    assert_eq!(shown.get("role"), None, "only a lasting member has one");
     assert_eq!((shown["messages"].as_array().map(Vec::len), &shown["remaining"]), (Some(4), &json!(9)));
     assert_eq!(binary_of(&reply)[21..25], 13_u32.to_le_bytes(), "the binary number counts all");
 }
@@ -139,6 +151,14 @@ fn the_other_replies_in_json() {
     let head = Position { epoch: Epoch(u64::MAX), seq: 4 };
     let history = Answer::History { head, first_seq: 1, messages: messages.to_vec() };
     let presence = Answer::Presence { total: 10, users: users.to_vec() };
+    let info = RoomInfo { visibility: Visibility::Private, role: Some(Role::Owner), title: "T".into(), figures: None };
+    let created = Answer::Room(info.clone());
+    let figures = Some((3, 9));
+    let described = Answer::Room(RoomInfo { visibility: Visibility::Public, role: None, figures, ..info });
+    let invited = Answer::Invited { code: "c0de".into(), expires_at: 99 };
+    let role_set = Answer::RoleSet { user: users[0].user.clone(), role: Role::Admin };
+    let kicked = Answer::Kicked { user: users[0].user.clone() };
+    let receipt = Answer::Receipt { kind: ReceiptKind::Read, seq: 3 };
     let refusal = Refusal { retry_after_ms: Some(9), ..Refusal::new(ErrorCode::NotJoined, "no") };
     let refused = Answer::Refused(refusal);
     let error = |retry_after_ms| Reply::Error { code: ErrorCode::RateLimited, message: "a \"b\"", retry_after_ms };
@@ -162,6 +182,32 @@ fn the_other_replies_in_json() {
                 {"user": "a", "status": "online", "connections": 2},
                 {"user": "b", "status": "away", "connections": 1}]}),
         ),
+        (
+            Reply::Answer { room: &name, answer: &receipt },
+            json!({"type": "receipt", "id": 7, "room": "r", "kind": "read", "seq": 3}),
+        ),
+        (
+            Reply::Answer { room: &name, answer: &created },
+            json!({"type": "room", "id": 7, "room": "r", "visibility": "private", "role": "owner", "title": "T"}),
+        ),
+        (
+            Reply::Answer { room: &name, answer: &described },
+            json!({"type": "room", "id": 7, "room": "r", "visibility": "public", "title": "T", "members": 3,
+                "head_seq": 9}),
+        ),
+        (
+            Reply::Answer { room: &name, answer: &Answer::RoomDeleted },
+            json!({"type": "room_deleted", "id": 7, "room": "r"}),
+        ),
+        (
+            Reply::Answer { room: &name, answer: &invited },
+            json!({"type": "invite", "id": 7, "room": "r", "code": "c0de", "expires_at": 99}),
+        ),
+        (
+            Reply::Answer { room: &name, answer: &role_set },
+            json!({"type": "role", "id": 7, "room": "r", "user": "a", "role": "admin"}),
+        ),
+        (Reply::Answer { room: &name, answer: &kicked }, json!({"type": "kicked", "id": 7, "room": "r", "user": "a"})),
         (Reply::Status { status: Status::Away }, json!({"type": "status", "id": 7, "status": "away"})),
         (Reply::Refreshed { expires_at: 1_700 }, json!({"type": "refreshed", "id": 7, "expires_at": 1_700})),
         (Reply::Pong { at: 123, value: 0 }, json!({"type": "pong", "id": 7, "at": 123})),
@@ -214,6 +260,8 @@ fn replies_without_an_op_are_json_in_binary() {
     for reply in [
         Reply::Answer { room: &room, answer: &history },
         Reply::Answer { room: &room, answer: &presence },
+        Reply::Answer { room: &room, answer: &Answer::RoomDeleted },
+        Reply::Answer { room: &room, answer: &Answer::Receipt { kind: ReceiptKind::Read, seq: 3 } },
         Reply::Status { status: Status::Online },
         Reply::Refreshed { expires_at: 1 },
     ] {

@@ -6,7 +6,7 @@ use roomring::engine::access::{Expected, Keys, Material, Renewal};
 use roomring::engine::hosts::AllowedHosts;
 use roomring::engine::rates::Rate;
 use roomring::engine::settings::{
-    Compression, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
+    Compression, CreationPolicy, KeepingMode, Limits, NumberingMode, RoomClass, RoomSettings, Settings, SlowPolicy,
 };
 use roomring::engine::trusted::Trusted;
 use roomring::wire::dialect::{DIALECTS, Dialect, Identifies};
@@ -73,6 +73,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
             presence_names_max: 4,
             presence_grace_ms: 500,
             room_message_rate: rate(20, 1_000),
+            create: CreationPolicy::Anyone,
         })
     };
     let class = |pattern: &str, settings| RoomClass { pattern: pattern.to_owned(), settings };
@@ -115,6 +116,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         dialects: &OFFERED,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
+        rooms_are_administered: false,
         trace_sample: u64::MAX / 4,
     })
 }

@@ -90,7 +90,17 @@ impl Clients {
             client.asked.extend(recover.map(|recover| (reply.id.expect("each has one"), recover)));
             client.is_wanted = true;
             client.unanswered += 1;
-            world.hop(ToOwner::Join { room, member, away, again: is_wanted, recover, history: None, reply });
+            world.hop(ToOwner::Join {
+                room,
+                member,
+                away,
+                again: is_wanted,
+                recover,
+                history: None,
+                invite: None,
+                standing: Standing::Anyone,
+                reply,
+            });
         } else if what < 4 {
             let reply = Some(self.reply(slot));
             let client = self.clients.entry(slot).or_default();
@@ -177,7 +187,7 @@ impl Clients {
                 }
             }
             Answer::Refused(_) => drop(self.answered(conn, reply)),
-            Answer::Summary(_) | Answer::Typing => panic!("nobody asks for it here"),
+            _ => panic!("nobody asks for it here"),
         }
     }
 
@@ -215,7 +225,7 @@ impl Clients {
                     client.told.clear();
                 }
             }
-            ToHome::Expelled { .. } => panic!("nobody is put out here"),
+            ToHome::Expelled { .. } | ToHome::PutOut { .. } => panic!("nobody is put out here"),
             ToHome::JoinRefused { conn, reply, .. } => {
                 if let Some(client) = self.answered(conn, reply) {
                     client.unanswered -= 1;

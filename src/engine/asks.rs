@@ -1,12 +1,12 @@
-//! Requests of the user half that a service has not answered, by token. Bounded in number and in time. Never interprets an
-//! answer.
+//! Requests of one part of a core that a service has not answered, by token. Bounded in number and in time. Never
+//! interprets an answer.
 
 use std::collections::BTreeMap;
 
+use super::budget::Budget;
+use super::tokens::{TokenPart, TokenSource};
 use crate::base::ids::CoreId;
 use crate::base::limits::{ASK_TIMEOUT_MS, ASKS_WAITING_MAX, WAITING_BYTES};
-use crate::engine::budget::Budget;
-use crate::engine::tokens::{TokenPart, TokenSource};
 
 #[derive(Debug)]
 struct WaitingAsk<T> {
@@ -16,18 +16,21 @@ struct WaitingAsk<T> {
 
 /// The waiting asks. `T`: what to do with the answer.
 #[derive(Debug)]
-pub(super) struct Asks<T> {
+pub struct Asks<T> {
     /// Tokens ascend, so the first has waited longest.
     by_token: BTreeMap<u64, WaitingAsk<T>>,
     tokens: TokenSource,
 }
 
 impl<T> Asks<T> {
-    pub fn new(core: CoreId) -> Self {
-        Self { by_token: BTreeMap::new(), tokens: TokenSource::new(core, TokenPart::User) }
+    /// None waits yet. `part`: who asks.
+    #[must_use]
+    pub fn new(core: CoreId, part: TokenPart) -> Self {
+        Self { by_token: BTreeMap::new(), tokens: TokenSource::new(core, part) }
     }
 
     /// Whether no more may wait.
+    #[must_use]
     pub fn is_full(&self) -> bool {
         self.by_token.len() >= ASKS_WAITING_MAX
     }
@@ -60,10 +63,13 @@ impl<T> Asks<T> {
     }
 
     /// When the first expires, monotonic microseconds.
+    #[must_use]
     pub fn due_us(&self) -> Option<u64> {
         self.by_token.first_key_value().map(|(_, first)| first.until_us)
     }
 
+    /// Whether none waits.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_token.is_empty()
     }
@@ -75,7 +81,7 @@ mod tests {
 
     #[test]
     fn asks_are_charged_until_they_are_answered_or_over() {
-        let (mut asks, mut budget) = (Asks::new(CoreId(0)), Budget::new(1 << 30));
+        let (mut asks, mut budget) = (Asks::new(CoreId(0), TokenPart::Rooms), Budget::new(1 << 30));
         let tokens: Vec<u64> = (0..ASKS_WAITING_MAX as u64).map(|ask| asks.add(ask, ask, &mut budget)).collect();
         assert!(asks.is_full() && budget.used() == (ASKS_WAITING_MAX * WAITING_BYTES) as u64);
         assert_eq!([asks.take(tokens[1], &mut budget), asks.take(tokens[1], &mut budget)], [Some(1), None]);
