@@ -3,6 +3,7 @@
 mod commands;
 mod edge;
 mod keep;
+mod people;
 mod scenarios;
 mod values;
 
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub use commands::{CapacityArgs, CompareArgs, EdgeCommandArgs, GrowArgs, PlacementArgs, ReportArgs, SuiteArgs};
 pub use keep::KeepArgs;
+pub use people::{ChatArgs, DurableArgs};
 pub use scenarios::{DialectName, MixedArgs, PacedArgs, RunArgs, SoakArgs, StormArgs};
 pub use values::core_list;
 
@@ -58,6 +60,12 @@ pub enum LoadtestCommand {
     Mixed(MixedArgs),
     /// Runs random clients that join, publish, vanish and recover, and checks every message (Roomring only).
     Soak(SoakArgs),
+    /// Publishes under load, kills the server with `kill -9`, starts it again on the same files, and checks that every
+    /// acknowledged publish is there: latency until the answer, start after a kill, cold rooms (Roomring only).
+    Durable(DurableArgs),
+    /// Runs people who chat: private and public rooms, typing, receipts, presence, absences and inboxes; checks every
+    /// message and unread count (Roomring only).
+    Chat(ChatArgs),
     /// Runs a bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
     Floor(PacedArgs),
     /// Compares servers: runs one scenario against each in turn, in several rounds, and compares medians.
@@ -87,6 +95,8 @@ pub fn scenario_of(command: &LoadtestCommand) -> anyhow::Result<(Scenario, &RunA
         LoadtestCommand::Soak(args) => (Scenario::Soak(args.load()?), &args.run),
         LoadtestCommand::Storm(args) => (Scenario::Storm(args.load()?), &args.run),
         LoadtestCommand::Mixed(args) => (Scenario::Mixed(args.load()?), &args.run),
+        LoadtestCommand::Durable(args) => (Scenario::Durable(args.load()?), &args.run),
+        LoadtestCommand::Chat(args) => (Scenario::Chat(args.load()?), &args.run),
         LoadtestCommand::Churn(args) => (Scenario::Churn, args),
         LoadtestCommand::Echo(args) => (Scenario::Echo { pace: args.pace()? }, &args.run),
         LoadtestCommand::Fanout(args) => {

@@ -1,8 +1,10 @@
 //! Owns the parts of a run between clients and rooms: TLS, compression, tokens, limits. Options or a server's name
-//! select them. Never applies them: the fleet and the launch do.
+//! select them. Never applies them: the fleet and the launch do. Reads the store in a server's name, too.
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
+
+use crate::store::{self, StoreMode};
 
 /// The parts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +39,13 @@ impl Edge {
         }
     }
 
-    /// Splits off the parts after a server's name, as in `roomring+tls+jwt`. Other text with `+` may belong to a path.
+    /// Splits off the parts after a server's name, as in `roomring+tls+commit`: the edge, the store if one is named, and
+    /// the name. Other text with `+` may belong to a path.
     ///
     /// # Errors
-    /// A word after a name without a path is not a part.
-    pub fn of_name(text: &str) -> anyhow::Result<(Edge, &str)> {
-        let (mut edge, mut rest) = (Edge::default(), text);
+    /// A word after a name without a path is not a part, or two stores are named.
+    pub fn of_name(text: &str) -> anyhow::Result<(Edge, Option<StoreMode>, &str)> {
+        let (mut edge, mut store, mut rest) = (Edge::default(), None, text);
         while let Some((before, word)) = rest.rsplit_once('+') {
             match word {
                 "tls" => edge.tls = true,
@@ -51,15 +54,19 @@ impl Edge {
                 "jwt" => edge.jwt = true,
                 "limits" => edge.limits = true,
                 "all" => edge = Edge { tls: true, deflate: true, jwt: true, limits: true, ..edge },
-                _ if before.contains('=') => break,
-                _ => {
-                    let words = PARTS.map(|(word, _)| word).join(", ");
-                    bail!("{text:?}: expected one of {words}, all; got {word:?}");
-                }
+                _ => match StoreMode::named(word) {
+                    Some(_) if store.is_some() => bail!("{text:?}: expected one store; got two"),
+                    Some(mode) => store = Some(mode),
+                    None if before.contains('=') => break,
+                    None => {
+                        let (words, stores) = (PARTS.map(|(word, _)| word).join(", "), store::WORDS.join(", "));
+                        bail!("{text:?}: expected one of {words}, all, {stores}; got {word:?}");
+                    }
+                },
             }
             rest = before;
         }
-        Ok((edge, rest))
+        Ok((edge, store, rest))
     }
 
     /// The parts in words: `plain`, `TLS + JWT`.
@@ -109,12 +116,16 @@ mod tests {
     #[test]
     fn parts_follow_a_name() {
         let of = |text| Edge::of_name(text).expect("good");
-        let (edge, rest) = of("roomring=/a+b/roomring+jwt+tls");
+        let (edge, store, rest) = of("roomring=/a+b/roomring+jwt+tls");
         assert_eq!((edge, rest), (Edge { tls: true, jwt: true, ..Edge::default() }, "roomring=/a+b/roomring"));
+        assert_eq!(store, None);
         assert_eq!(edge.told(), "TLS + JWT");
-        let (edge, rest) = of("roomring+tls-resume");
+        let (edge, _, rest) = of("roomring+tls-resume");
         assert_eq!((edge.told().as_str(), rest, edge.tls), ("TLS resumed", "roomring", true));
-        assert_eq!(of("uws"), (Edge::default(), "uws"));
+        assert_eq!(of("uws"), (Edge::default(), None, "uws"));
+        let (edge, store, rest) = of("roomring+commit+tls");
+        assert_eq!((edge.told().as_str(), store, rest), ("TLS", Some(StoreMode::Commit), "roomring"));
+        assert!(Edge::of_name("roomring+commit+behind").is_err());
         assert_eq!(of("roomring+all").0.told(), "TLS + deflate + JWT + limits");
         assert_eq!(Edge::default().told(), "plain");
         let error = Edge::of_name("roomring+tsl").expect_err("no such part").to_string();

@@ -20,6 +20,7 @@ mod results;
 mod run;
 mod scenario;
 mod server;
+mod store;
 mod text;
 mod tokens;
 mod worker;

@@ -15,7 +15,9 @@ use crate::fleet::{Fleet, FleetEdge, FleetSettings};
 use crate::measure::counters::{Counters, SharedCounters};
 use crate::measure::pulse::{Interval, Pulse, PulseReader};
 use crate::plan::{RunPhase, Scenario, WorkerPlan};
+use crate::scenario::chat::ChatActor;
 use crate::scenario::churn::ChurnActor;
+use crate::scenario::durable::DurableActor;
 use crate::scenario::echo::EchoActor;
 use crate::scenario::fanout::FanoutActor;
 use crate::scenario::idle::IdleActor;
@@ -165,9 +167,11 @@ fn drive(
             act(FanoutActor::new(plan, pace, stalled_per_mille), fleet, shared)
         }
         Scenario::Echo { pace } => act(EchoActor::new(plan, pace), fleet, shared),
+        Scenario::Chat(load) => act(ChatActor::new(plan, load), fleet, shared),
         Scenario::Churn => act(ChurnActor::new(plan), fleet, shared),
         Scenario::Soak(load) => act(SoakActor::new(plan, load), fleet, shared),
         Scenario::Storm(load) => act(StormActor::new(plan, load), fleet, shared),
+        Scenario::Durable(load) => act(DurableActor::new(plan, load), fleet, shared),
         Scenario::Mixed(load) => act(MixedActor::new(plan, load), fleet, shared),
     }
 }

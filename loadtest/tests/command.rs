@@ -92,7 +92,10 @@ fn errors_are_one_sentence() {
         ("idle --url ws://127.0.0.1:1/ --url wss://127.0.0.1:2/", "expected wss:// in all URLs or in none"),
         ("idle --url http://127.0.0.1:1/", "ws:// or wss://"),
         ("fanout --server floor --tls", "floor: --tls needs a roomring"),
-        ("compare roomring+tsl -- idle", "expected one of tls, tls-resume, deflate, jwt, limits, all; got \"tsl\""),
+        (
+            "compare roomring+tsl -- idle",
+            "expected one of tls, tls-resume, deflate, jwt, limits, all, memory, behind, commit; got \"tsl\"",
+        ),
         (
             "idle --dialect raw --payload json --raw-publish [{data}]",
             "expected --raw-publish {data}, since JSON has quotes; got \"[{data}]\"",

@@ -1,6 +1,7 @@
 //! Owns the options of scenarios, and turns them into a run.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -17,6 +18,7 @@ use crate::plan::options::Options;
 use crate::plan::{MixedLoad, PublishPace, Scenario, SoakLoad, StormLoad};
 use crate::run::single::SingleRun;
 use crate::server::launch::{Conditions, Spec};
+use crate::store::StoreMode;
 
 /// Options of scenarios that publish.
 #[derive(Debug, Args)]
@@ -160,7 +162,7 @@ impl MixedArgs {
     }
 }
 
-fn open_loop(per_second: f64, arrivals: Arrivals) -> anyhow::Result<PublishPace> {
+pub(super) fn open_loop(per_second: f64, arrivals: Arrivals) -> anyhow::Result<PublishPace> {
     ensure!(per_second > 0.0 && per_second < 1e8, "--rate must be above 0 and below 100,000,000");
     Ok(match arrivals {
         Arrivals::Poisson => PublishPace::Poisson { per_second },
@@ -168,7 +170,7 @@ fn open_loop(per_second: f64, arrivals: Arrivals) -> anyhow::Result<PublishPace>
     })
 }
 
-fn nanoseconds(time: Duration) -> anyhow::Result<u64> {
+pub(super) fn nanoseconds(time: Duration) -> anyhow::Result<u64> {
     u64::try_from(time.as_nanos()).context("too long")
 }
 
@@ -208,6 +210,14 @@ pub struct RunArgs {
     /// Configuration of the Roomring that `--server` starts.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub server_set: Vec<String>,
+    /// Store of the Roomring that `--server` starts: none, the embedded one written after the answer to a publish, or
+    /// written before it [default: memory; `durable`: commit; `chat`: behind].
+    #[arg(long, value_enum)]
+    pub store: Option<StoreMode>,
+    /// Folder in which that store gets an empty folder of its own, removed afterwards [default: the folder for
+    /// temporary files].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Protocol of the server.
     #[arg(long, value_enum, default_value_t = DialectName::Json)]
     pub dialect: DialectName,
@@ -327,6 +337,7 @@ impl RunArgs {
             payload_bytes: self.size,
             payload,
             edge,
+            store: None,
             secret: self.edge.jwt_secret.clone(),
             warmup: self.warmup,
             duration: self.duration,
@@ -346,7 +357,11 @@ impl RunArgs {
     fn conditions(&self, scenario: Scenario) -> anyhow::Result<Conditions> {
         Ok(Conditions {
             cores: self.server_cores.as_deref().map_or(Ok(Vec::new()), core_list).context("--server-cores")?,
+            needs: scenario.needs(),
             set: self.server_set.clone(),
+            store: self.store.or(scenario.store()),
+            data: self.data.clone(),
+            follows: None,
             echo: matches!(scenario, Scenario::Echo { .. }),
             edge: self.edge.edge(),
             secret: self.edge.jwt_secret.clone(),

@@ -66,8 +66,8 @@ fn variants(args: &EdgeCommandArgs, name: &str) -> anyhow::Result<Vec<Spec>> {
     }
     for part in parts {
         // Parsed like the parts after a server's name.
-        let (edge, _) = Edge::of_name(&format!("+{part}"))?;
-        specs.push(of(part, edge.and(args.server.edge)));
+        let (edge, store, _) = Edge::of_name(&format!("+{part}"))?;
+        specs.push(Spec { store: store.or(args.server.store), ..of(part, edge.and(args.server.edge)) });
     }
     Ok(specs)
 }

@@ -14,11 +14,12 @@ use super::standard::{place, words};
 use crate::cli::{Cli, DialectName, LoadtestCommand, RunArgs, SuiteArgs, scenario_of};
 use crate::report;
 use crate::report::figures::bytes_each;
+use crate::report::goal::Evidence;
 use crate::results::document::Document;
 use crate::results::outcome::Outcome;
 use crate::results::suite::{PartResult, SuiteResult};
 use crate::server::launch::{Conditions, ServerKind, Spec};
-use parts::{Evidence, PARTS, SuitePart};
+use parts::{PARTS, SuitePart};
 
 /// Runs all parts and prints their table. Returns whether every run is valid.
 ///

@@ -1,5 +1,7 @@
 //! Owns the client side of Roomring's JSON form (PROTOCOL sections 2 and 3). Never knows scenarios.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ pub struct Hints {
 }
 
 const MESSAGE: &[u8] = b"{\"type\":\"message\"";
+const TYPE: &[u8] = b"{\"type\":";
+const PUBLISHED: &[u8] = b"\"published\"";
 const SEQ: &[u8] = b"\"seq\":";
 
 impl Hints {
@@ -33,8 +37,7 @@ impl Hints {
         if message.get(self.seq..).is_none_or(|rest| !rest.starts_with(SEQ)) {
             self.seq = memchr::memmem::find(message, SEQ)?;
         }
-        let digits = message[self.seq + SEQ.len()..].iter().take_while(|byte| byte.is_ascii_digit());
-        let seq = digits.fold(0u64, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+        let seq = digits(&message[self.seq + SEQ.len()..]);
         Some(StampedDelivery { seq: Some(seq), stamp: Stamp::find(message, &mut self.stamp) })
     }
 }
@@ -59,6 +62,44 @@ pub fn write_leave(room: &str, out: &mut Vec<u8>) {
 pub fn write_history(room: &str, after: u64, limit: u32, out: &mut Vec<u8>) {
     let text = format!(r#"{{"type":"history","id":4,"room":"{room}","after":{after},"limit":{limit}}}"#);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Writes a publish with a reply and without an echo. The reply has the same `id`.
+pub fn write_silent_publish(room: &str, id: u32, stamp: Stamp, payload: Payload, out: &mut Vec<u8>) {
+    write!(out, r#"{{"type":"publish","id":{id},"room":"{room}","echo":false,"data":"#)
+        .expect("a Vec takes all writes");
+    payload.write_value(stamp, out);
+    out.push(b'}');
+}
+
+/// Reply to a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedReply<'a> {
+    /// The `id` of the publish.
+    pub id: u64,
+    /// The seq.
+    pub seq: u64,
+    /// The room's epoch.
+    pub epoch: &'a [u8],
+}
+
+/// Parses a reply to a publish fast; `None` for other messages. The generator's room names contain none of the fields.
+#[must_use]
+pub fn published(message: &[u8]) -> Option<PublishedReply<'_>> {
+    let after = |field: &[u8]| Some(&message[memchr::memmem::find(message, field)? + field.len()..]);
+    let is_reply = match message.starts_with(TYPE) {
+        true => message[TYPE.len()..].starts_with(PUBLISHED),
+        false => memchr::memmem::find(message, b"\"type\":\"published\"").is_some(),
+    };
+    is_reply.then_some(())?;
+    let epoch = after(b"\"epoch\":\"")?;
+    let epoch = &epoch[..memchr::memchr(b'"', epoch)?];
+    Some(PublishedReply { id: digits(after(b"\"id\":")?), seq: digits(after(SEQ)?), epoch })
+}
+
+fn digits(bytes: &[u8]) -> u64 {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
 }
 
 /// Writes a presence query.
@@ -89,6 +130,8 @@ struct Object<'a> {
     epoch: String,
     seq: Option<u64>,
     head_seq: Option<u64>,
+    #[serde(default)]
+    first_seq: u64,
     total: Option<u64>,
     #[serde(default)]
     recovered: bool,
@@ -150,7 +193,8 @@ pub fn parse(message: &[u8]) -> Said {
         }
         ("history", _) if object.head_seq.is_some() => {
             let messages = entries(&object.room);
-            Said::History { room: object.room, head: object.head_seq.unwrap_or(0), messages }
+            let (epoch, first, head) = (object.epoch, object.first_seq, object.head_seq.unwrap_or(0));
+            Said::History { room: object.room, epoch, first, head, messages }
         }
         ("presence", _) if object.total.is_some() => {
             Said::Presence { room: object.room, total: object.total.unwrap_or(0) }
@@ -212,6 +256,21 @@ mod tests {
         assert_eq!(parse(error), Said::Error { code: "not_joined".into(), message: "join first".into() });
         assert!(matches!(parse(b"{"), Said::Garbage(_)));
         assert!(matches!(parse(br#"{"type":"joined","room":"r"}"#), Said::Garbage(_)));
+    }
+
+    #[test]
+    fn a_silent_publish_and_its_reply_are_matched_by_id() {
+        let mut out = Vec::new();
+        let payload = Payload { bytes: 30, kind: PayloadKind::Dots, seed: 0 };
+        write_silent_publish("r", 77, Stamp { number: 1, room: 1 }, payload, &mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!((value["id"].as_u64(), value["echo"].as_bool()), (Some(77), Some(false)));
+        let reply = br#"{"type":"published","id":77,"room":"r","seq":120,"epoch":"00ff"}"#;
+        assert_eq!(published(reply), Some(PublishedReply { id: 77, seq: 120, epoch: b"00ff" }));
+        let other_order = br#"{"epoch":"00ff","id":77,"room":"r","seq":120,"type":"published"}"#;
+        assert_eq!(published(other_order), Some(PublishedReply { id: 77, seq: 120, epoch: b"00ff" }));
+        assert_eq!(published(br#"{"type":"published","id":77,"room":"r","seq":120}"#), None, "no epoch");
+        assert_eq!(published(br#"{"type":"message","id":77,"seq":120,"epoch":"00ff"}"#), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod binary;
 pub mod json;
+pub mod people;
 pub mod raw;
 mod said;
 

@@ -68,6 +68,10 @@ pub enum Said {
     History {
         /// The room.
         room: String,
+        /// The room's epoch.
+        epoch: String,
+        /// Lowest seq that the server still has.
+        first: u64,
         /// The room's head.
         head: u64,
         /// The requested messages, oldest first.

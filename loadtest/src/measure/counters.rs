@@ -96,6 +96,14 @@ counters! {
     missed,
     /// Deliveries lost with a connection: of the receiver, or of the publisher if nobody received the publish.
     cut_off,
+    /// Publishes without an answer when the server was killed, which it may have kept or not.
+    unanswered,
+    /// Some of these that the server had kept.
+    unanswered_kept,
+    /// Acknowledged publishes that the server no longer had to keep when they were read back.
+    trimmed,
+    /// Messages read back from the server.
+    read_back,
     /// Publications received after a join: by recovery or as history.
     replayed,
     /// Error replies.
@@ -126,6 +134,18 @@ counters! {
     storm_server_ns,
     /// Answered presence queries and history reads.
     reads,
+    /// Messages received in an inbox for the first time.
+    inbox_received,
+    /// Messages received in an inbox again, before they were acknowledged as delivered.
+    inbox_again,
+    /// Unread counts that were compared to what was read.
+    unread_checked,
+    /// Receipts of other members.
+    receipts,
+    /// Reports that another member types or stops typing.
+    typing,
+    /// Reports that a member is online, away or offline.
+    statuses,
     /// Connections dropped by the client without a close frame.
     vanished,
     /// Full TLS handshakes.

@@ -180,6 +180,13 @@ pub fn resident(pid: u32) -> Option<u64> {
     Some(all.map(|status| field(&status, "VmRSS:") * 1024).sum())
 }
 
+/// Bytes that a process has caused to be written to storage (`/proc/PID/io`); `None` if it cannot be read.
+#[must_use]
+pub fn written(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    Some(field(&text, "write_bytes:"))
+}
+
 impl ProgramInfo {
     /// Reads a process; `None` if it does not exist.
     #[must_use]
@@ -265,6 +272,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is everywhere");
         assert!(descendants(pid).contains(&child.id()));
         child.kill().and_then(|()| child.wait()).expect("it runs");
+        assert!(written(pid).is_some() && written(0x007f_ffff).is_none());
         let host = HostInfo::read();
         assert!(host.cpus > 0 && host.memory > 1 << 20 && host.open_files > 0, "{host:?}");
     }

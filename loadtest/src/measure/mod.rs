@@ -7,3 +7,4 @@ pub mod host;
 pub mod metrics;
 pub mod pulse;
 pub mod sequence;
+pub mod threads;

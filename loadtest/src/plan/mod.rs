@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::payload::{Payload, PayloadKind};
+use crate::store::StoreMode;
 
 /// The plan of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,6 +72,39 @@ pub enum Scenario {
     Storm(StormLoad),
     /// A chat: rooms of all sizes, bursts, reads, joins and leaves.
     Mixed(MixedLoad),
+    /// Publishes whose replies promise that they outlive the server's process.
+    Durable(DurableLoad),
+    /// People: private and public rooms, typing, receipts, presence, absences and inboxes.
+    Chat(ChatLoad),
+}
+
+impl Scenario {
+    /// The store of a Roomring started for it, unless the user chooses another one.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreMode> {
+        match self {
+            Scenario::Durable(_) => Some(StoreMode::Commit),
+            // The default of Roomring.
+            Scenario::Chat(_) => Some(StoreMode::Behind),
+            _ => None,
+        }
+    }
+
+    /// Roomring's `--set` values that it needs.
+    #[must_use]
+    pub fn needs(&self) -> Vec<String> {
+        match self {
+            Scenario::Durable(load) => vec![format!("rooms.history_size={}", load.history)],
+            Scenario::Chat(_) => vec!["rooms.inboxes=true".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether only a server with Roomring's protocol can run it.
+    #[must_use]
+    pub fn is_roomring_only(&self) -> bool {
+        matches!(self, Scenario::Soak(_) | Scenario::Mixed(_) | Scenario::Durable(_) | Scenario::Chat(_))
+    }
 }
 
 /// The pace of publishes.
@@ -131,6 +165,34 @@ pub struct MixedLoad {
     pub moves_per_second: f64,
 }
 
+/// The load of a run with kills.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DurableLoad {
+    /// The pace of publishes.
+    pub pace: PublishPace,
+    /// How often the server is killed.
+    pub kills: u32,
+    /// Time under load before each kill after the first, in nanoseconds.
+    pub between_ns: u64,
+    /// Messages that the server keeps per room. Older ones may be gone.
+    pub history: u64,
+}
+
+/// The load of a chat with people. Rates are per second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChatLoad {
+    /// Messages of a user.
+    pub messages_per_user: f64,
+    /// Rooms that a user reads to the end, with a receipt.
+    pub reads_per_user: f64,
+    /// Absences of a user.
+    pub absences_per_user: f64,
+    /// Longest absence, in nanoseconds.
+    pub gone_ns: u64,
+    /// Average messages to the inbox of a user who is away.
+    pub inbox: f64,
+}
+
 /// A phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
@@ -143,16 +205,20 @@ pub enum RunPhase {
     Measure = 2,
     /// No new publishes; messages in flight arrive.
     Drain = 3,
+    /// The server is killed under load, and started again (only `durable`).
+    Kill = 4,
+    /// Clients connect again and read back what the server has kept (only `durable`).
+    Check = 5,
     /// Clients close their connections.
-    Leave = 4,
+    Leave = 6,
 }
 
 impl RunPhase {
     /// The phase with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Self {
-        [RunPhase::Connect, RunPhase::Warm, RunPhase::Measure, RunPhase::Drain, RunPhase::Leave]
-            [usize::from(number).min(4)]
+        use RunPhase::{Check, Connect, Drain, Kill, Leave, Measure, Warm};
+        [Connect, Warm, Measure, Drain, Kill, Check, Leave][usize::from(number).min(6)]
     }
 
     /// Whether clients follow the scenario.

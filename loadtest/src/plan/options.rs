@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
-use super::{MixedLoad, PublishPace, Scenario, SoakLoad, StormLoad, WorkerPlan};
+use super::{DurableLoad, MixedLoad, PublishPace, Scenario, SoakLoad, StormLoad, WorkerPlan};
 use crate::dialect::Dialect;
 use crate::edge::Edge;
 use crate::fleet::address::Target;
 use crate::payload::PayloadKind;
+use crate::store::StoreInUse;
 
 /// Maximum clients of one process, below the usual hard limit of 20,000 open files.
 pub const CLIENTS_PER_PROCESS_MAX: u32 = 19_900;
@@ -38,6 +39,9 @@ pub struct Options {
     /// TLS, compression, tokens and limits.
     #[serde(default)]
     pub edge: Edge,
+    /// The server's store, if the server was started for the run and has one.
+    #[serde(default)]
+    pub store: Option<StoreInUse>,
     /// Secret of the clients' tokens; never saved.
     #[serde(skip)]
     pub secret: Option<String>,
@@ -136,6 +140,9 @@ fn share_of(scenario: Scenario, share: f64) -> Scenario {
         Scenario::Soak(soak) => {
             Scenario::Soak(SoakLoad { rooms: part(soak.rooms), actions_per_second: soak.actions_per_second * share })
         }
+        Scenario::Durable(durable) => Scenario::Durable(DurableLoad { pace: pace(durable.pace), ..durable }),
+        // Its rates are per user.
+        Scenario::Chat(_) => scenario,
         Scenario::Storm(storm) => Scenario::Storm(StormLoad { pace: pace(storm.pace), ..storm }),
         Scenario::Mixed(mixed) => Scenario::Mixed(MixedLoad {
             rooms: part(mixed.rooms),
@@ -162,6 +169,7 @@ mod tests {
             payload_bytes: 128,
             payload: PayloadKind::default(),
             edge: Edge::default(),
+            store: None,
             secret: None,
             warmup: Duration::ZERO,
             duration: Duration::from_secs(1),

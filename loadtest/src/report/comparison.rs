@@ -20,6 +20,7 @@ pub fn table(all: &Comparison) -> String {
         let names: Vec<String> = all.servers.iter().map(Compared::name).collect();
         shown.push_str(&format!("servers: {}\n", names.join(", ")));
     }
+    shown.push_str(&stores(all));
     shown.push('\n');
     let mut heading = vec![String::new()];
     for (index, server) in all.servers.iter().enumerate() {
@@ -53,6 +54,21 @@ pub fn table(all: &Comparison) -> String {
     shown
 }
 
+/// A line about the store of each server that has one.
+#[must_use]
+pub fn stores(all: &Comparison) -> String {
+    let store = |server: &Compared| Some((server.label.clone(), server.runs.first()?.options.store.clone()?));
+    let stores: Vec<_> = all.servers.iter().filter_map(store).collect();
+    match stores.first() {
+        None => String::new(),
+        Some((_, first)) if stores.iter().all(|(_, store)| store == first) => format!("store: {first}\n"),
+        Some(_) => {
+            let told = stores.iter().map(|(label, store)| format!("{label} {store}"));
+            format!("stores: {}\n", told.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
 fn ratio(value: Option<f64>, base: Option<f64>) -> String {
     match (value, base) {
         (Some(value), Some(base)) if base != 0.0 => format!("x{:.2}", value / base),
@@ -76,6 +92,7 @@ fn floor_lines(all: &Comparison) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
+    use crate::store::{StoreInUse, StoreMode};
 
     #[test]
     fn medians_ranges_and_ratios_are_shown() {
@@ -89,6 +106,10 @@ mod tests {
         assert!(line("latency p50").contains("x2.00"), "{text}");
         assert!(line("deliveries per CPU-second").contains("x0.50"), "{text}");
         assert!(line("latency p99 ").contains('…') && text.ends_with("VALID\n"), "{text}");
+        assert!(text.contains("\nstore: memory\n"), "{text}");
+        let commit = StoreInUse { mode: StoreMode::Commit, filesystem: Some("ext4".into()), overrides: Vec::new() };
+        all.servers[1].runs[0].options.store = Some(commit);
+        assert!(table(&all).contains("\nstores: new memory; old commit (embedded, durability = store) on ext4\n"));
         all.servers[1].runs[0].verdict.valid = false;
         all.servers[1].runs[0].verdict.reasons = vec!["3 publications lost".into()];
         assert!(table(&all).contains("INVALID old: 3 publications lost"));

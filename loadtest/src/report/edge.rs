@@ -13,6 +13,7 @@ pub fn table(all: &EdgeResult) -> String {
     for scenario in &all.scenarios {
         let Some((what, heading, lines)) = rows(scenario) else { continue };
         shown.push_str(&format!("{}: {what}\n", text::bold(&scenario.name)));
+        shown.push_str(&super::comparison::stores(&scenario.compared));
         shown.push_str(&text::table("l", &heading, &lines));
         shown.push('\n');
     }

@@ -3,7 +3,7 @@
 
 use super::section::{Row, Section};
 use crate::measure::histogram::DurationSummary;
-use crate::plan::{PublishPace, Scenario, StormLoad};
+use crate::plan::{DurableLoad, PublishPace, Scenario, StormLoad};
 use crate::results::outcome::{Outcome, ServerFigures, plural};
 use crate::text::{self, bytes, grouped, micros, number, words};
 
@@ -11,10 +11,13 @@ use crate::text::{self, bytes, grouped, micros, number, words};
 pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 /// Histograms in the shown order, with their labels. Others follow under their own names.
-const HISTOGRAMS: [(&str, &str); 12] = [
+const HISTOGRAMS: [(&str, &str); 15] = [
     ("latency", "latency"),
     ("latency_storm", "latency in storms"),
     ("last_receiver", "to the last receiver"),
+    ("cold_join", "join of a cold room"),
+    ("warm_join", "join of the same room again"),
+    ("inbox", "reconnect to inbox message"),
     ("cycle", "cycle"),
     ("join", "connect to joined"),
     ("recovery", "reconnect to recovered"),
@@ -94,6 +97,7 @@ pub fn percentiles(outcome: &Outcome) -> Vec<Vec<String>> {
 #[must_use]
 pub fn sections(outcome: &Outcome) -> Vec<Section> {
     let mut sections = vec![work(outcome)];
+    sections.extend(super::goal::targets(outcome));
     sections.extend(storms(outcome));
     sections.push(correctness(outcome));
     sections.extend(counted(outcome));
@@ -115,13 +119,15 @@ fn work(outcome: &Outcome) -> Section {
     section.add(plural(unit), per_second(count), total);
     if outcome.measured.published > 0 {
         let offered = match outcome.options.scenario {
-            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(StormLoad { pace, .. }) => {
-                match pace {
-                    PublishPace::InFlight(_) => None,
-                    PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => Some(per_second),
-                }
-            }
+            Scenario::Fanout { pace, .. }
+            | Scenario::Echo { pace }
+            | Scenario::Storm(StormLoad { pace, .. })
+            | Scenario::Durable(DurableLoad { pace, .. }) => match pace {
+                PublishPace::InFlight(_) => None,
+                PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => Some(per_second),
+            },
             Scenario::Mixed(mixed) => Some(mixed.publishes_per_second),
+            Scenario::Chat(chat) => Some(chat.messages_per_user * f64::from(outcome.options.connections)),
             Scenario::Idle | Scenario::Churn | Scenario::Soak(_) => None,
         };
         let offered = offered.map_or_else(String::new, |rate| format!("of {}/s offered", number(rate)));
@@ -223,6 +229,9 @@ fn server_cpu(outcome: &Outcome, server: &ServerFigures) -> Section {
         format!("{} %", number(server.busy * 100.0)),
         format!("{} µs per connection and second", number(server.cpu_us_per_connection_second)),
     );
+    for (name, share) in &outcome.threads {
+        section.add(format!("threads {name}"), format!("{} %", number(share * 100.0)), "of a CPU");
+    }
     section
 }
 
@@ -316,6 +325,9 @@ fn generator(outcome: &Outcome) -> Section {
 pub fn program(title: &str, outcome: &Outcome) -> Section {
     let mut section = Section::new(title);
     section.add("edge", outcome.options.edge.told(), "TLS, compression, tokens, limits");
+    if let Some(store) = &outcome.options.store {
+        section.add("store", store.mode.word(), store.to_string());
+    }
     if let Some(program) = &outcome.program {
         let version = program.version.as_ref().map_or_else(|| "unknown version".to_owned(), |v| format!("version {v}"));
         section.add("server", version, program.command.join(" "));

@@ -2,11 +2,11 @@
 //! Never formats tables.
 
 use super::facts::{are_connected, histogram_label, histogram_names};
+use super::unit::Unit;
 use crate::measure::histogram::DurationSummary;
 use crate::plan::Scenario;
 use crate::results::comparison::Comparison;
 use crate::results::outcome::{Outcome, ServerFigures, plural};
-use crate::text::{bytes, micros, number};
 
 /// One figure of a run.
 pub struct Figure {
@@ -24,17 +24,6 @@ type Read = Box<dyn Fn(&Outcome) -> Option<f64>>;
 
 /// Reads a percentile.
 type Quantile = fn(&DurationSummary) -> f64;
-
-/// The unit of a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// A plain number, with this suffix.
-    Plain(&'static str),
-    /// Microseconds.
-    Micros,
-    /// Bytes.
-    Bytes,
-}
 
 /// Whether more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,19 +56,6 @@ impl Spread {
         let median =
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
         Some(Spread { low, median, high })
-    }
-}
-
-impl Unit {
-    /// A value with its unit.
-    #[must_use]
-    pub fn show(self, value: f64) -> String {
-        match self {
-            Unit::Plain("") => number(value),
-            Unit::Plain(unit) => format!("{} {unit}", number(value)),
-            Unit::Micros => micros(value),
-            Unit::Bytes => bytes(value),
-        }
     }
 }
 

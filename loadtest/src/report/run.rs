@@ -13,7 +13,9 @@ pub fn table(outcome: &Outcome) -> String {
     let mut shown = text::bold(&title::title(&outcome.options)) + "\n";
     let (measured, seed) = (outcome.measured_s, outcome.options.seed);
     let warmup = outcome.options.warmup.as_secs_f64();
-    shown.push_str(&format!("{measured:.1} s measured after {warmup:.1} s of warm-up, seed {seed}\n\n"));
+    shown.push_str(&format!("{measured:.1} s measured after {warmup:.1} s of warm-up, seed {seed}\n"));
+    shown.push_str(&outcome.options.store.as_ref().map_or_else(String::new, |store| format!("store: {store}\n")));
+    shown.push('\n');
     let percentiles = facts::percentiles(outcome);
     if !percentiles.is_empty() {
         let heading: Vec<String> = [""].iter().chain(&facts::PERCENTILES).map(|word| (*word).to_owned()).collect();

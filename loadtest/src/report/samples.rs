@@ -13,6 +13,7 @@ use crate::payload::PayloadKind;
 use crate::plan::options::Options;
 use crate::plan::{PublishPace, Scenario};
 use crate::results::outcome::{Outcome, RunStage, Sample, Verdict};
+use crate::store::{StoreInUse, StoreMode};
 
 /// A fan-out by a server with this name. Latencies and CPU time are multiplied by `slower`.
 #[must_use]
@@ -71,6 +72,8 @@ pub fn fanout(name: &str, slower: f64) -> Outcome {
         )),
         per_unit: std::collections::BTreeMap::new(),
         floor: None,
+        threads: [("core".to_owned(), 0.14)].into(),
+        durable: None,
         left_behind: None,
         verdict: Verdict { valid: true, ..Verdict::default() },
         complaints: Vec::new(),
@@ -94,6 +97,7 @@ fn options(name: &str) -> Options {
         payload_bytes: 128,
         payload: PayloadKind::default(),
         edge: Edge::default(),
+        store: Some(StoreInUse::of(StoreMode::Memory, None, &[])),
         secret: None,
         warmup: Duration::from_secs(2),
         duration: Duration::from_secs(10),

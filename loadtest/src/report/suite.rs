@@ -1,5 +1,7 @@
 //! Owns the table of a suite on a terminal: a line per figure, with target and verdict. Never judges.
 
+use std::collections::BTreeMap;
+
 use crate::results::suite::SuiteResult;
 use crate::text;
 
@@ -35,9 +37,18 @@ pub fn table(all: &SuiteResult) -> String {
             shown.push_str(&format!("{} {}: {reason}\n", text::bad("INVALID"), part.name));
         }
     }
+    let mut stores: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     if let Some(run) = all.parts.iter().find_map(|part| part.run.as_deref()) {
         let host = &run.host;
         shown.push_str(&format!("\n{} x {}, Linux {}, load {} before\n", host.cpus, host.cpu, host.kernel, host.load));
+    }
+    for part in &all.parts {
+        if let Some(store) = part.run.as_ref().and_then(|run| run.options.store.as_ref()) {
+            stores.entry(store.to_string()).or_default().push(&part.name);
+        }
+    }
+    for (store, parts) in stores {
+        shown.push_str(&format!("store {store}: {}\n", parts.join("; ")));
     }
     if all.quick {
         shown.push_str("quick: too short for figures\n");
@@ -74,6 +85,7 @@ mod tests {
             parts: vec![part("a", Some(good), None), part("b", None, Some("uws cannot: no recovery"))],
         };
         let text = table(&all);
+        assert!(text.contains("\nstore memory: a\n"), "{text}");
         assert!(text.contains("not run: uws cannot: no recovery") && text.ends_with("\nVALID\n"), "{text}");
         all.parts.push(part("c", Some(bad), None));
         let text = table(&all);

@@ -44,6 +44,18 @@ pub fn scenario(options: &Options) -> (String, String) {
             let offered = number(mixed.publishes_per_second);
             ("mixed", format!("{clients} in {rooms}, {offered} published/s offered in bursts of {burst}"))
         }
+        Scenario::Durable(load) => {
+            let kills = match load.kills {
+                1 => "1 kill".to_owned(),
+                kills => format!("{kills} kills"),
+            };
+            ("durable", format!("{rooms}, {payload_bytes}, {}, {kills}", pace(load.pace, "room")))
+        }
+        Scenario::Chat(load) => {
+            let (rate, away) = (number(load.messages_per_user), 1.0 / load.absences_per_user.max(1e-9));
+            let people = format!("{} users", grouped(u64::from(*connections)));
+            ("chat", format!("{people}, {rate} messages/s each, {payload_bytes}, away every {} s", number(away)))
+        }
         Scenario::Soak(_) => ("soak", format!("{} random clients", grouped(u64::from(*connections)))),
     };
     (name.to_owned(), what)

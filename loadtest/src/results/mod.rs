@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod document;
+pub mod durable;
 pub mod edge;
 pub mod outcome;
 pub mod storm;

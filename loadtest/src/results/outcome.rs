@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::durable::DurableFigures;
 use super::storm::StormFigures;
 use crate::measure::counters::Counters;
 use crate::measure::histogram::DurationSummary;
@@ -56,6 +57,12 @@ pub struct Outcome {
     /// Cost of storms.
     #[serde(default)]
     pub storm: Option<StormFigures>,
+    /// CPU use of the server's threads in the measured time, by name, as a share of a CPU.
+    #[serde(default)]
+    pub threads: BTreeMap<String, f64>,
+    /// Kills, restarts and writes of `durable`.
+    #[serde(default)]
+    pub durable: Option<DurableFigures>,
     /// Counts of the server that were not zero after all clients had left.
     pub left_behind: Option<String>,
     /// Whether the run is valid.
@@ -85,7 +92,8 @@ pub fn unit_of(scenario: Scenario) -> (&'static str, fn(&Counters) -> u64) {
         Scenario::Echo { .. } => ("echo", |counters| counters.delivered),
         Scenario::Churn => ("cycle", |counters| counters.cycles),
         Scenario::Storm(_) => ("reconnect", |counters| counters.returned),
-        Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) | Scenario::Mixed(_) => {
+        Scenario::Durable(_) => ("publish", |counters| counters.expected),
+        Scenario::Idle | Scenario::Fanout { .. } | Scenario::Soak(_) | Scenario::Mixed(_) | Scenario::Chat(_) => {
             ("delivery", |counters| counters.delivered)
         }
     }
@@ -96,7 +104,7 @@ pub fn unit_of(scenario: Scenario) -> (&'static str, fn(&Counters) -> u64) {
 pub fn plural(unit: &str) -> String {
     match unit.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
-        None if unit.ends_with("ho") => format!("{unit}es"),
+        None if unit.ends_with("ho") || unit.ends_with("sh") => format!("{unit}es"),
         None => format!("{unit}s"),
     }
 }
@@ -154,6 +162,8 @@ pub enum RunStage {
     Measuring,
     /// Messages in flight arrive.
     Draining,
+    /// Clients read back what the server has kept.
+    Checking,
 }
 
 /// A sample of one interval. Rates are per second.

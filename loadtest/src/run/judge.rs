@@ -9,9 +9,10 @@ use crate::measure::counters::Counters;
 use crate::measure::histogram::Durations;
 use crate::measure::host::{HostInfo, MemorySample};
 use crate::plan::options::Options;
-use crate::plan::{MixedLoad, PublishPace, Scenario, StormLoad};
+use crate::plan::{DurableLoad, MixedLoad, PublishPace, Scenario, StormLoad};
 use crate::results::outcome::{Outcome, ServerFigures, Verdict};
 use crate::results::storm::StormFigures;
+use crate::store::StoreInUse;
 use crate::worker::WorkerReport;
 
 /// Figures at one end of the measured time.
@@ -77,7 +78,9 @@ impl Outcome {
             metrics: server.metrics,
             per_unit: BTreeMap::new(),
             floor: server.floor,
+            threads: server.threads.shares(measured),
             storm: None,
+            durable: None,
             left_behind: None,
             verdict: Verdict::default(),
             complaints,
@@ -92,7 +95,7 @@ impl Outcome {
             let cpu_ns = self.server_sample.map(|sample| sample.cpu_ns);
             self.storm = Some(StormFigures::of(&self.measured, &self.total, processes, self.measured_s, cpu_ns));
         }
-        let change = ServerReading { process: self.server_sample, metrics: self.metrics.clone(), floor: self.floor };
+        let change = ServerReading { process: self.server_sample, ..ServerReading::default() };
         let work = self.work().0;
         self.per_unit = per_unit(self.metrics.as_ref(), work);
         self.server = ServerFigures::of(&change, memory, work, options.connections, self.measured_s);
@@ -138,6 +141,9 @@ impl Outcome {
                 _ => reasons.push(limit),
             }
         }
+        if options.store.as_ref().is_some_and(StoreInUse::is_without_disk) {
+            notes.push("the store's files were not on a disk: use --data with a folder on one".to_owned());
+        }
         if stopped {
             notes.push("ended early".to_owned());
         }
@@ -180,14 +186,16 @@ impl Outcome {
     /// Open loop: a reason if fewer publishes were sent than planned, beyond chance.
     fn fell_short(&self, options: &Options) -> Option<String> {
         let (per_second, clustering) = match options.scenario {
-            Scenario::Fanout { pace, .. } | Scenario::Echo { pace } | Scenario::Storm(StormLoad { pace, .. }) => {
-                match pace {
-                    PublishPace::InFlight(_) => return None,
-                    PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => (per_second, 1.0),
-                }
-            }
+            Scenario::Fanout { pace, .. }
+            | Scenario::Echo { pace }
+            | Scenario::Storm(StormLoad { pace, .. })
+            | Scenario::Durable(DurableLoad { pace, .. }) => match pace {
+                PublishPace::InFlight(_) => return None,
+                PublishPace::Poisson { per_second } | PublishPace::Even { per_second } => (per_second, 1.0),
+            },
             // Geometric bursts: the variance is that of single arrivals times twice the mean burst.
             Scenario::Mixed(MixedLoad { publishes_per_second, burst, .. }) => (publishes_per_second, 2.0 * burst),
+            Scenario::Chat(load) => (load.messages_per_user * f64::from(options.connections), 1.0),
             _ => return None,
         };
         let offered = per_second * self.measured_s;
@@ -202,7 +210,7 @@ impl Outcome {
     fn lagged(&self, options: &Options) -> Option<String> {
         match options.scenario {
             Scenario::Fanout { pace, .. } | Scenario::Echo { pace } if !matches!(pace, PublishPace::InFlight(_)) => {}
-            Scenario::Storm(_) | Scenario::Mixed(_) => {}
+            Scenario::Storm(_) | Scenario::Mixed(_) | Scenario::Durable(_) | Scenario::Chat(_) => {}
             _ => return None,
         }
         let (lag, latency) = (self.durations.get("lag")?, self.durations.get("latency")?);

@@ -2,6 +2,7 @@
 //! right moments. Never judges the result.
 
 mod judge;
+mod kills;
 mod progress;
 mod series;
 mod server;
@@ -16,12 +17,14 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::measure::counters::Counters;
-use crate::measure::host::{HostInfo, MemorySample, ProcessSample};
+use crate::measure::host::{HostInfo, MemorySample};
 use crate::plan::options::Options;
 use crate::plan::{RunPhase, Scenario};
 use crate::report::title::title;
+use crate::results::durable::DurableFigures;
 use crate::results::outcome::{Outcome, RunStage, plural, unit_of};
 use crate::server::http;
+use crate::server::launch::Launched;
 use crate::worker::{Order, WorkerReport};
 use judge::RunMark;
 use progress::{Progress, ProgressView};
@@ -50,11 +53,17 @@ struct ActiveRun<'a> {
     failure: Option<String>,
 }
 
-/// Executes a whole run. `stop` ends it early, with a result. `progress` shows progress on standard error.
+/// Executes a whole run. `server` is the server if it was started for the run. `stop` ends it early, with a result.
+/// `progress` shows progress on standard error.
 ///
 /// # Errors
 /// The clients cannot connect, or a generator process fails.
-pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> anyhow::Result<Outcome> {
+pub fn execute(
+    options: &Options,
+    server: Option<&mut Launched>,
+    stop: &Arc<AtomicBool>,
+    progress: bool,
+) -> anyhow::Result<Outcome> {
     let host = HostInfo::read();
     let empty = options.pid.and_then(MemorySample::of);
     if let (Some(pid), None) = (options.pid, empty) {
@@ -84,7 +93,14 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     run.pause(options.duration, RunStage::Measuring)?;
     let to = run.mark(false)?;
     let loaded = options.pid.and_then(MemorySample::of);
+    let kills = match (options.scenario, server) {
+        (Scenario::Durable(load), Some(server)) => run.kill_and_check(&load, server)?,
+        _ => Vec::new(),
+    };
     run.drain()?;
+    if let Scenario::Durable(_) = options.scenario {
+        run.check()?;
+    }
     let before_leaving = run.tell()?;
     run.enter(RunPhase::Leave)?;
     run.leave()?;
@@ -94,6 +110,11 @@ pub fn execute(options: &Options, stop: &Arc<AtomicBool>, progress: bool) -> any
     let mut outcome = Outcome::new(options, host, connected_in, &from, &to, &before_leaving, findings)?;
     outcome.add_server(options, [empty, full, loaded]);
     outcome.program = program;
+    if let Scenario::Durable(_) = options.scenario {
+        let acknowledged = outcome.work().0;
+        let written = to.server.since(&from.server).written.filter(|_| options.store.is_some());
+        outcome.durable = Some(DurableFigures::of(kills, written, acknowledged));
+    }
     outcome.left_behind = left.flatten();
     outcome.judge(options, run.stop.load(Ordering::Relaxed));
     outcome.series = run.series.take();
@@ -188,11 +209,14 @@ impl ActiveRun<'_> {
     /// measured time because they cost CPU.
     fn mark(&mut self, beginning: bool) -> anyhow::Result<RunMark> {
         let mut server = if beginning { ServerReading::ask(self.options)? } else { ServerReading::default() };
-        server.process = self.options.pid.and_then(ProcessSample::of);
+        if let Some(pid) = self.options.pid {
+            server.look_at(pid);
+        }
         let at = Instant::now();
         let answers = self.order(Order::Tell)?;
         if !beginning {
-            server = ServerReading { process: server.process, ..ServerReading::ask(self.options)? };
+            let ServerReading { metrics, floor, .. } = ServerReading::ask(self.options)?;
+            server = ServerReading { metrics, floor, ..server };
         }
         let per_shard: Vec<Counters> = answers.iter().map(|answer| answer.counters).collect();
         let counters = per_shard.iter().fold(Counters::default(), |sum, counters| sum.plus(counters));

@@ -108,9 +108,11 @@ fn stage(view: &ProgressView<'_>) -> String {
         RunStage::Warming => "warming up",
         RunStage::Measuring => "measuring",
         RunStage::Draining => "draining",
+        RunStage::Checking => "checking",
     };
     match (view.last.stage, view.total) {
         (RunStage::Connecting, _) => format!("{what} {} of {}", grouped(view.last.ready), grouped(view.wanted)),
+        (RunStage::Checking, _) => format!("{what}, {} read back", grouped(view.counters.read_back)),
         (RunStage::Draining, _) => format!("{what}, {} in flight", grouped(view.counters.outstanding)),
         (_, Some(total)) => format!("{what} {:.1} of {:.1} s", view.elapsed.as_secs_f64(), total.as_secs_f64()),
         (_, None) => format!("{what} {:.1} s", view.elapsed.as_secs_f64()),

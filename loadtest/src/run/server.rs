@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::measure::host::{MemorySample, ProcessSample, ProgramInfo};
+use crate::measure::host::{self, MemorySample, ProcessSample, ProgramInfo};
 use crate::measure::metrics::Metrics;
+use crate::measure::threads::ThreadTimes;
 use crate::plan::options::Options;
 use crate::results::outcome::ServerFigures;
 use crate::server::floor::{self, FloorCounters};
@@ -14,6 +15,10 @@ use crate::server::floor::{self, FloorCounters};
 pub struct ServerReading {
     /// The server's process.
     pub process: Option<ProcessSample>,
+    /// CPU time of its threads.
+    pub threads: ThreadTimes,
+    /// Bytes that it has written to files.
+    pub written: Option<u64>,
     /// Metrics of Roomring.
     pub metrics: Option<Metrics>,
     /// Counters of a floor server.
@@ -28,7 +33,14 @@ impl ServerReading {
     pub fn ask(options: &Options) -> anyhow::Result<Self> {
         let metrics = options.control.map(Metrics::of).transpose()?;
         let floor = options.floor.map(floor::counters).transpose()?;
-        Ok(ServerReading { process: None, metrics, floor })
+        Ok(ServerReading { metrics, floor, ..ServerReading::default() })
+    }
+
+    /// Reads the server's process, which costs the server nothing.
+    pub fn look_at(&mut self, pid: u32) {
+        self.process = ProcessSample::of(pid);
+        self.threads = ThreadTimes::of(pid);
+        self.written = host::written(pid);
     }
 
     /// The change since `earlier`.
@@ -39,6 +51,8 @@ impl ServerReading {
         let floor = earlier.floor.as_ref().zip(self.floor.as_ref());
         ServerReading {
             process: process.map(|(from, to)| to.since(from)),
+            threads: self.threads.since(&earlier.threads),
+            written: earlier.written.zip(self.written).map(|(from, to)| to.saturating_sub(from)),
             metrics: metrics.map(|(from, to)| to.since(from)),
             floor: floor.map(|(from, to)| to.since(from)),
         }
@@ -135,13 +149,20 @@ mod tests {
             switches_voluntary: switches,
             switches_involuntary: 0,
         };
-        let from = ServerReading { process: Some(process(0, 0, 5)), metrics: Some(metrics(10, 0)), floor: None };
+        let from = ServerReading {
+            process: Some(process(0, 0, 5)),
+            metrics: Some(metrics(10, 0)),
+            written: Some(1_000),
+            ..ServerReading::default()
+        };
         let to = ServerReading {
             process: Some(process(40_000_000, 30_000_000, 55)),
             metrics: Some(metrics(60, 1_000)),
-            floor: None,
+            written: Some(5_000),
+            ..ServerReading::default()
         };
         let mut change = to.since(&from);
+        assert_eq!(change.written, Some(4_000));
         change.process.as_mut().expect("read").user_ns = 10_000_000;
         let memory = |private| Some(MemorySample { private, pss: 2 * private, slab: 0, rss: 0 });
         let memory = [memory(1_000), memory(31_000), memory(61_000)];

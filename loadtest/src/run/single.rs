@@ -13,6 +13,7 @@ use crate::plan::Scenario;
 use crate::plan::options::Options;
 use crate::results::outcome::Outcome;
 use crate::server::launch::{Conditions, ServerKind, Spec};
+use crate::store::StoreMode;
 
 /// A run, not yet started.
 pub struct SingleRun {
@@ -39,13 +40,26 @@ impl SingleRun {
             options.secret = Some(edge::new_secret());
         }
         let conditions = Conditions { edge, secret: options.secret.clone(), ..conditions };
-        let launched = server.map(|spec| spec.launch(&conditions)).transpose()?;
+        ensure!(
+            conditions.store.is_none() || server.is_some() || conditions.store == options.scenario.store(),
+            "--store: expected --server roomring, which starts the server"
+        );
+        if let Scenario::Durable(load) = options.scenario {
+            ensure!(load.kills == 0 || server.is_some(), "--kills: expected --server roomring, or --kills 0");
+            let mode = server.and_then(|spec| spec.store).or(conditions.store);
+            ensure!(
+                load.kills == 0 || mode == Some(StoreMode::Commit),
+                "--kills: expected --store commit; with another store a publish that was answered may be lost"
+            );
+        }
+        let mut launched = server.map(|spec| spec.launch(&conditions)).transpose()?;
         if let (Some(launched), Some(spec)) = (&launched, server) {
             options.name.clone_from(&spec.label);
             options.targets = vec![Target::parse(&launched.url)?];
             options.dialect = launched.dialect.clone();
             options.pid = Some(launched.pid());
             options.control = launched.control;
+            options.store.clone_from(&launched.store);
             options.floor = (spec.kind == ServerKind::Floor).then_some(launched.address);
         }
         if let (Dialect::Raw(templates), payload::PayloadKind::Json) = (&options.dialect, options.payload) {
@@ -57,9 +71,9 @@ impl SingleRun {
         }
         let roomring = !matches!(options.dialect, Dialect::Raw(_));
         ensure!(
-            roomring || !matches!(options.scenario, Scenario::Soak(_) | Scenario::Mixed(_)),
+            roomring || !options.scenario.is_roomring_only(),
             "expected a server with Roomring's protocol for this scenario"
         );
-        super::execute(&options, stop, shows_progress)
+        super::execute(&options, launched.as_mut(), stop, shows_progress)
     }
 }

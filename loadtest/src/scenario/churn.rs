@@ -146,7 +146,7 @@ impl Actor for ChurnActor {
             RunPhase::Warm | RunPhase::Measure if !before.is_running() => {
                 (0..self.plan.clients).for_each(|client| self.begin(fleet, client, now));
             }
-            RunPhase::Warm | RunPhase::Measure | RunPhase::Drain => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Drain | RunPhase::Kill | RunPhase::Check => {}
             RunPhase::Leave => {
                 fleet.counters.stranded += fleet.counters.outstanding;
                 fleet.close_all();

@@ -168,7 +168,7 @@ impl Actor for EchoActor {
         match phase {
             RunPhase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
             RunPhase::Warm | RunPhase::Measure if !before.is_running() => self.begin(fleet, now),
-            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Kill | RunPhase::Check => {}
             RunPhase::Drain => fleet.set_deadline(u64::MAX),
             RunPhase::Leave => fleet.close_all(),
         }

@@ -388,7 +388,7 @@ impl Actor for FanoutActor {
         match phase {
             RunPhase::Connect => (0..self.plan.clients).for_each(|client| fleet.connect(client)),
             RunPhase::Warm | RunPhase::Measure if !before.is_running() => self.begin(fleet, now),
-            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Kill | RunPhase::Check => {}
             RunPhase::Drain => {
                 fleet.set_deadline(u64::MAX);
                 for (client, _) in (0u32..).zip(&self.members).filter(|(_, member)| member.stalls) {

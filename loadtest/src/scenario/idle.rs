@@ -95,7 +95,7 @@ impl Actor for IdleActor {
                 self.leaving = true;
                 fleet.close_all();
             }
-            RunPhase::Warm | RunPhase::Measure | RunPhase::Drain => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Drain | RunPhase::Kill | RunPhase::Check => {}
         }
     }
 

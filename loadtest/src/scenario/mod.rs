@@ -1,8 +1,10 @@
 //! Owns the scenarios: the actions and checks of clients. Each scenario is a [`Behavior`] of a fleet that follows the
 //! phases of a run. Never opens sockets.
 
+pub mod chat;
 pub mod churn;
 mod crowd;
+pub mod durable;
 pub mod echo;
 pub mod fanout;
 mod flights;

@@ -180,7 +180,7 @@ impl Actor for SoakActor {
                 self.next_action = now;
                 self.plan_next(fleet);
             }
-            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Kill | RunPhase::Check => {}
             RunPhase::Drain => {
                 self.next_action = u64::MAX;
                 for Reverse((_, client)) in std::mem::take(&mut self.resumes) {

@@ -11,6 +11,24 @@ use anyhow::{Context as _, bail};
 /// # Errors
 /// No answer within 5 s, or a status other than 200.
 pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let (status, body) = request(address, path)?;
+    if code(&status) != Some(200) {
+        bail!("GET {address}{path}: {status}");
+    }
+    Ok(body)
+}
+
+/// Requests a path and returns the status code.
+///
+/// # Errors
+/// No answer within 5 s.
+pub fn status(address: SocketAddr, path: &str) -> anyhow::Result<u16> {
+    let (status, _) = request(address, path)?;
+    code(&status).with_context(|| format!("GET {address}{path}: {status}"))
+}
+
+/// The status line and the body.
+fn request(address: SocketAddr, path: &str) -> anyhow::Result<(String, String)> {
     let wait = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, wait).with_context(|| format!("GET {address}{path}"))?;
     stream.set_read_timeout(Some(wait))?;
@@ -21,9 +39,9 @@ pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let Some((head, body)) = answer.split_once("\r\n\r\n") else {
         bail!("GET {address}{path}: expected an HTTP answer")
     };
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        bail!("GET {address}{path}: {status}");
-    }
-    Ok(body.to_owned())
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+fn code(status: &str) -> Option<u16> {
+    status.split(' ').nth(1)?.parse().ok()
 }

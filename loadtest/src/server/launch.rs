@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -14,10 +14,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::certificate::Certificate;
+use super::http;
 use super::peer::{PEERS, Peer};
 use crate::dialect::Dialect;
 use crate::dialect::raw::Templates;
 use crate::edge::Edge;
+use crate::store::{DataFolder, StoreInUse, StoreMode};
 
 /// Maximum time until a server prints its ready line.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -50,6 +52,8 @@ pub struct Spec {
     pub path: Option<PathBuf>,
     /// Its parts, in addition to those of the scenario's options.
     pub edge: Edge,
+    /// Its store, in place of that of the scenario's options.
+    pub store: Option<StoreMode>,
 }
 
 /// The conditions for starting a server.
@@ -57,8 +61,16 @@ pub struct Spec {
 pub struct Conditions {
     /// Its CPUs. If empty: all, of which a peer uses one.
     pub cores: Vec<usize>,
-    /// Roomring's `--set` values, which override those of this file.
+    /// Roomring's `--set` values that the scenario needs.
+    pub needs: Vec<String>,
+    /// Roomring's `--set` values of the user, which override all others.
     pub set: Vec<String>,
+    /// The store, if the scenario or the user chose one.
+    pub store: Option<StoreMode>,
+    /// Folder in which the store gets a folder of its own.
+    pub data: Option<PathBuf>,
+    /// Address and files of an earlier process that this one follows.
+    pub follows: Option<(SocketAddr, Option<DataFolder>)>,
     /// Whether it must echo.
     pub echo: bool,
     /// Whether clients use binary messages.
@@ -69,10 +81,14 @@ pub struct Conditions {
     pub secret: Option<String>,
 }
 
-/// A running server; killed on drop.
+/// A server that was started; killed on drop.
 #[derive(Debug)]
 pub struct Launched {
     child: Child,
+    /// Whether it was killed.
+    is_dead: bool,
+    spec: Spec,
+    conditions: Conditions,
     /// Its address.
     pub address: SocketAddr,
     /// Its control address (Roomring).
@@ -81,6 +97,10 @@ pub struct Launched {
     pub url: String,
     /// Its dialect.
     pub dialect: Dialect,
+    /// Its store (Roomring).
+    pub store: Option<StoreInUse>,
+    /// Folder of its store, removed with it.
+    pub folder: Option<DataFolder>,
     /// Its certificate, removed with it.
     _certificate: Option<Certificate>,
 }
@@ -89,7 +109,7 @@ impl std::str::FromStr for Spec {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (edge, rest) = Edge::of_name(text)?;
+        let (edge, store, rest) = Edge::of_name(text)?;
         let parts = &text[rest.len()..];
         let (rest, path) = rest.split_once('=').map_or((rest, None), |(rest, path)| (rest, Some(PathBuf::from(path))));
         // The default label is the kind with its parts.
@@ -105,7 +125,7 @@ impl std::str::FromStr for Spec {
                 format!("expected roomring, floor, or one of {}; got {other:?}", peers.join(", "))
             })?),
         };
-        Ok(Spec { label, kind, path, edge })
+        Ok(Spec { label, kind, path, edge, store })
     }
 }
 
@@ -117,7 +137,16 @@ impl Spec {
     pub fn launch(&self, conditions: &Conditions) -> anyhow::Result<Launched> {
         self.refuse_unable(conditions)?;
         let certificate = conditions.edge.tls.then(Certificate::new).transpose()?;
-        let mut command = self.command(conditions, certificate.as_ref())?;
+        let mode = self.store.or(conditions.store).unwrap_or_default();
+        let folder = match &conditions.follows {
+            Some((_, folder)) => folder.clone(),
+            None if self.kind == ServerKind::Roomring && mode != StoreMode::Memory => {
+                Some(DataFolder::new(conditions.data.as_deref())?)
+            }
+            None => None,
+        };
+        let store = mode.settings(folder.as_ref());
+        let mut command = self.command(conditions, store, certificate.as_ref())?;
         // Error messages name neither arguments nor environment, to stay short and to hide the secret.
         let program = self.path.as_ref().map_or_else(|| self.label.clone(), |path| path.display().to_string());
         if let Some(secret) = &conditions.secret {
@@ -140,10 +169,15 @@ impl Spec {
         });
         let mut launched = Launched {
             child,
+            is_dead: false,
+            spec: self.clone(),
+            conditions: conditions.clone(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             control: None,
             url: String::new(),
             dialect: self.dialect(conditions),
+            store: (self.kind == ServerKind::Roomring).then(|| StoreInUse::of(mode, folder.as_ref(), &conditions.set)),
+            folder,
             _certificate: certificate,
         };
         loop {
@@ -178,6 +212,10 @@ impl Spec {
         };
         ensure!(echo || !conditions.echo, "{} has no echo", self.label);
         ensure!(binary || !conditions.binary, "{} does not support binary messages", self.label);
+        let store = self.store.or(conditions.store).filter(|mode| *mode != StoreMode::Memory);
+        if let (true, Some(mode)) = (self.kind != ServerKind::Roomring, store) {
+            bail!("{}: --store {} needs a roomring; this server has no store", self.label, mode.word());
+        }
         if let (true, Some(option)) = (self.kind != ServerKind::Roomring, conditions.edge.options().first()) {
             bail!("{}: {option} needs a roomring; this server does not support it", self.label);
         }
@@ -201,7 +239,12 @@ impl Spec {
         }
     }
 
-    fn command(&self, conditions: &Conditions, certificate: Option<&Certificate>) -> anyhow::Result<Command> {
+    fn command(
+        &self,
+        conditions: &Conditions,
+        store: Vec<String>,
+        certificate: Option<&Certificate>,
+    ) -> anyhow::Result<Command> {
         let this = std::env::current_exe().context("the path of this program")?;
         let (program, args): (PathBuf, Vec<String>) = match self.kind {
             ServerKind::Floor => (this, vec!["floor-server".into()]),
@@ -209,7 +252,7 @@ impl Spec {
                 let beside = this.with_file_name("roomring");
                 let program = self.path.clone().unwrap_or(beside);
                 ensure!(program.exists(), "{} is missing: run `cargo build --release`", program.display());
-                (program, roomring_args(conditions, certificate))
+                (program, roomring_args(conditions, store, certificate))
             }
             ServerKind::Peer(peer) => peer.command()?,
         };
@@ -230,13 +273,17 @@ impl Spec {
 }
 
 /// Arguments for Roomring: free ports, no limits that affect a load test, and the requested configuration.
-fn roomring_args(conditions: &Conditions, certificate: Option<&Certificate>) -> Vec<String> {
+fn roomring_args(conditions: &Conditions, store: Vec<String>, certificate: Option<&Certificate>) -> Vec<String> {
+    let listen = match &conditions.follows {
+        Some((address, _)) => address.to_string(),
+        None => "127.0.0.1:0".to_owned(),
+    };
     let mut sets = vec![
-        "server.listen=[\"127.0.0.1:0\"]".to_owned(),
+        format!("server.listen=[\"{listen}\"]"),
         "control.listen=\"127.0.0.1:0\"".to_owned(),
-        "store.kind=\"memory\"".to_owned(),
         "log.level=\"warn\"".to_owned(),
     ];
+    sets.extend(store);
     let rates = ["connect_rate", "connect_rate_per_ip", "message_rate", "command_rate", "message_rate_per_user"];
     let rate = if conditions.edge.limits { RAISED } else { "0" };
     sets.extend(rates.map(|key| format!("limits.{key}=\"{rate}\"")));
@@ -264,7 +311,7 @@ fn roomring_args(conditions: &Conditions, certificate: Option<&Certificate>) -> 
     if conditions.echo {
         sets.push("server.echo_path=\"/echo\"".to_owned());
     }
-    sets.extend(conditions.set.iter().cloned());
+    sets.extend(conditions.needs.iter().chain(&conditions.set).cloned());
     let mut args = vec!["serve".to_owned()];
     args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
     args
@@ -286,14 +333,45 @@ impl Launched {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Kills it with SIGKILL, as `kill -9` does, and waits for its end.
+    pub fn kill(&mut self) {
+        if !std::mem::replace(&mut self.is_dead, true) {
+            // Kills its process group, which includes its children. Fails if it has ended.
+            let group = i32::try_from(self.child.id()).expect("a process id is an i32");
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+
+    /// Starts it again after [`Launched::kill`]: with the same configuration, address and files. Returns the time until
+    /// it accepts connections and `/ready` agrees.
+    ///
+    /// # Errors
+    /// It does not start, or does not get ready.
+    pub fn start_again(&mut self) -> anyhow::Result<Duration> {
+        let follows = Some((self.address, self.folder.clone()));
+        let begun = Instant::now();
+        let again = self.spec.launch(&Conditions { follows, ..self.conditions.clone() })?;
+        while let Some(control) = again.control {
+            match http::status(control, "/ready") {
+                // Versions without `/ready` are ready when they say so.
+                Ok(200 | 404) => break,
+                result if begun.elapsed() > READY_WITHIN => {
+                    bail!("GET {control}/ready: no 200 within {} s of the start: {result:?}", READY_WITHIN.as_secs())
+                }
+                _ => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        let took = begun.elapsed();
+        *self = again;
+        Ok(took)
+    }
 }
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        // Kills its process group, which includes its children. Fails if it has ended.
-        let group = i32::try_from(self.child.id()).expect("a process id is an i32");
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -312,6 +390,8 @@ mod tests {
         assert_eq!(spec.path.as_deref(), Some(std::path::Path::new("/tmp/old")));
         let spec: Spec = "secure:roomring+tls-resume".parse().expect("good");
         assert_eq!((spec.label.as_str(), spec.edge.tls_resume, spec.path), ("secure", true, None));
+        let spec: Spec = "roomring+commit".parse().expect("good");
+        assert_eq!((spec.label.as_str(), spec.store), ("roomring+commit", Some(StoreMode::Commit)));
         assert!("roomring+tsl".parse::<Spec>().is_err());
         let error = "nginx".parse::<Spec>().expect_err("unknown").to_string();
         assert!(error.contains("roomring") && error.contains("nchan"), "{error}");
@@ -336,7 +416,7 @@ mod tests {
         let args = |edge| {
             let certificate = Certificate::new().expect("a certificate");
             let conditions = Conditions { edge, secret: Some("hush".into()), ..Conditions::default() };
-            roomring_args(&conditions, edge.tls.then_some(&certificate)).join(" ")
+            roomring_args(&conditions, Vec::new(), edge.tls.then_some(&certificate)).join(" ")
         };
         let plain = args(Edge::default());
         assert!(plain.contains("limits.message_rate=\"0\"") && plain.contains("limits.connections_per_user=0"));
@@ -350,12 +430,41 @@ mod tests {
         assert!(!all.contains("hush") && !all.contains("connections_per_user"), "{all}");
         for (part, option) in [("tls", "--tls"), ("deflate", "--deflate"), ("jwt", "--jwt"), ("limits", "--limits on")]
         {
-            let (edge, _) = Edge::of_name(&format!("uws+{part}")).expect("known");
+            let (edge, ..) = Edge::of_name(&format!("uws+{part}")).expect("known");
             let spec: Spec = "uws".parse().expect("known");
             let error =
                 spec.refuse_unable(&Conditions { edge, ..Conditions::default() }).expect_err("peers do not support it");
             assert!(error.to_string().starts_with(&format!("uws: {option} needs a roomring")), "{error}");
         }
+    }
+
+    #[test]
+    fn the_store_and_the_scenario_are_configured() {
+        let folder = DataFolder::new(None).expect("a temporary folder");
+        let address: SocketAddr = "127.0.0.1:81".parse().expect("an address");
+        let conditions = Conditions {
+            needs: vec!["rooms.inboxes=true".into()],
+            set: vec!["rooms.inboxes=false".into()],
+            follows: Some((address, Some(folder.clone()))),
+            ..Conditions::default()
+        };
+        let args = roomring_args(&conditions, StoreMode::Commit.settings(Some(&folder)), None).join(" ");
+        for wanted in ["server.listen=[\"127.0.0.1:81\"]", "store.kind=\"embedded\"", "store.durability=\"store\""] {
+            assert!(args.contains(wanted), "{wanted} is not in {args}");
+        }
+        let place = |text: &str| args.find(text).expect(text);
+        assert!(place("inboxes=true") < place("inboxes=false"), "the user's values come last: {args}");
+        let plain = roomring_args(&Conditions::default(), StoreMode::Memory.settings(None), None).join(" ");
+        assert!(plain.contains("store.kind=\"memory\"") && !plain.contains("store.path"), "{plain}");
+        let refused = |store, spec: &str| {
+            let spec: Spec = spec.parse().expect("known");
+            spec.refuse_unable(&Conditions { store, ..Conditions::default() }).err().map(|error| error.to_string())
+        };
+        let words = Some("uws: --store commit needs a roomring; this server has no store");
+        assert_eq!(refused(Some(StoreMode::Commit), "uws").as_deref(), words);
+        assert_eq!(refused(None, "uws+commit").map(|words| words.contains("--store commit")), Some(true));
+        assert_eq!(refused(Some(StoreMode::Memory), "uws"), None);
+        assert_eq!(refused(Some(StoreMode::Memory), "roomring+commit"), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Owns the parts of the suite: command lines, figures and targets.
 
-use crate::report::figures::{Unit, floor_ns};
-use crate::results::comparison::{SlowComparison, SlowRound};
-use crate::results::outcome::{Outcome, ServerFigures, plural};
-use crate::results::suite::GoalResult;
+use crate::report::figures::floor_ns;
+use crate::report::goal::{CHAT, DURABLE, Goal, GoalTarget};
+use crate::report::unit::Unit;
+use crate::results::comparison::SlowRound;
+use crate::results::outcome::{Outcome, ServerFigures};
 
 /// One part of the suite.
 pub struct SuitePart {
@@ -17,34 +18,8 @@ pub struct SuitePart {
     pub goals: &'static [Goal],
 }
 
-/// A figure of a part, and its target.
-pub struct Goal {
-    figure: &'static str,
-    unit: Unit,
-    target: GoalTarget,
-    read: fn(&Evidence<'_>) -> Option<f64>,
-}
-
-/// The target of a figure.
-#[derive(Clone, Copy)]
-enum GoalTarget {
-    None,
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-/// The results that a figure is computed from.
-pub struct Evidence<'a> {
-    /// The run of the part.
-    pub run: &'a Outcome,
-    /// All rounds of `slow`.
-    pub slow: Option<&'a SlowComparison>,
-    /// The run of the previous part.
-    pub before: Option<&'a Outcome>,
-}
-
 /// The parts, in order, with `FAST` for common options. The targets are design goals.
-pub const PARTS: [SuitePart; 10] = [
+pub const PARTS: [SuitePart; 12] = [
     SuitePart {
         name: "idle",
         arguments: "idle --connections 18000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
@@ -175,6 +150,18 @@ pub const PARTS: [SuitePart; 10] = [
         ],
     },
     SuitePart {
+        name: "durable",
+        arguments: "durable --connections 1000 --rate 50000 --settle 500ms --warmup 1s --duration 8s",
+        roomring_only: Some("it keeps no messages"),
+        goals: &DURABLE,
+    },
+    SuitePart {
+        name: "chat",
+        arguments: "chat --connections 5000 --absence-every 2m --gone 5s --settle 500ms --warmup 4s --duration 10s",
+        roomring_only: Some("it has no rooms with roles"),
+        goals: &CHAT,
+    },
+    SuitePart {
         name: "slow, 1 % stalled",
         arguments: "slow FAST --rate 240 --stalled 1",
         roomring_only: None,
@@ -199,42 +186,10 @@ fn figures(run: &Outcome) -> Option<&ServerFigures> {
     run.server.as_ref()
 }
 
-impl GoalTarget {
-    fn met(self, value: f64) -> Option<bool> {
-        match self {
-            GoalTarget::None => None,
-            GoalTarget::AtLeast(bound) => Some(value >= bound),
-            GoalTarget::AtMost(bound) => Some(value <= bound),
-        }
-    }
-
-    fn show(self, unit: Unit) -> Option<String> {
-        match self {
-            GoalTarget::None => None,
-            GoalTarget::AtLeast(bound) => Some(format!("≥ {}", unit.show(bound))),
-            GoalTarget::AtMost(bound) => Some(format!("≤ {}", unit.show(bound))),
-        }
-    }
-}
-
-impl Goal {
-    /// `None` if the server does not report the figure.
-    pub fn result(&self, evidence: &Evidence<'_>) -> Option<GoalResult> {
-        let value = (self.read)(evidence).filter(|value| value.is_finite())?;
-        let per = if self.figure.starts_with("per ") { plural(evidence.run.work().1) + " " } else { String::new() };
-        Some(GoalResult {
-            figure: per + self.figure,
-            value: Some(value),
-            shown: self.unit.show(value),
-            target: self.target.show(self.unit),
-            met: self.target.met(value),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::goal::Evidence;
     use crate::report::samples;
     use crate::server::floor::FloorCounters;
 

@@ -216,6 +216,7 @@ fn bands(series: &[Sample]) -> Vec<(f64, f64, String)> {
             RunStage::Warming => "warm-up",
             RunStage::Measuring => "",
             RunStage::Draining => "draining",
+            RunStage::Checking => "checking",
         };
         match bands.last_mut() {
             Some(last) if last.2 == name => last.1 = sample.at_s,

@@ -6,7 +6,7 @@ pub mod client;
 mod hear;
 #[cfg(test)]
 pub mod tests;
-mod truth;
+pub mod truth;
 
 use roomring::wire::frame::Opcode;
 

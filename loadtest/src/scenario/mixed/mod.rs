@@ -183,7 +183,7 @@ impl MixedActor {
             }
             (
                 Some(read @ PendingRead { room, after: Some(after), .. }),
-                Said::History { room: name, head, messages },
+                Said::History { room: name, head, messages, .. },
             ) => {
                 if measured {
                     self.history.record(took(read));
@@ -338,7 +338,7 @@ impl Actor for MixedActor {
                 }
             }
             RunPhase::Warm | RunPhase::Measure if !before.is_running() => self.start(fleet, now),
-            RunPhase::Warm | RunPhase::Measure => {}
+            RunPhase::Warm | RunPhase::Measure | RunPhase::Kill | RunPhase::Check => {}
             RunPhase::Drain => {
                 fleet.set_deadline(u64::MAX);
                 fleet.counters.outstanding = self.owed();

@@ -345,6 +345,7 @@ impl Actor for StormActor {
                 }
                 fleet.set_deadline(self.schedule.next_at().min(self.next_storm));
             }
+            RunPhase::Kill | RunPhase::Check => {}
             RunPhase::Drain => {
                 fleet.set_deadline(u64::MAX);
                 self.close(fleet, now);

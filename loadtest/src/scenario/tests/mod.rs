@@ -1,6 +1,7 @@
 //! The generator against a small server with optional faults: it must find each fault, and none without one.
 
 pub mod fake;
+pub mod keeper;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::plan::{PublishPace, RunPhase, Scenario, WorkerPlan};
 use fake::{Fault, serve};
 
 /// Maximum duration of a phase, in nanoseconds.
-const LONG: u64 = 20 * SECOND;
+pub const LONG: u64 = 20 * SECOND;
 
 /// A plan with six clients in two rooms.
 pub fn plan_of(scenario: Scenario, dialect: Dialect, target: Target) -> WorkerPlan {
@@ -53,23 +54,8 @@ pub fn lead<A: Actor>(
     drain: u64,
 ) -> (Counters, Findings) {
     let clients = plan.clients;
-    let targets = plan.targets.clone();
-    let edge = FleetEdge::of(plan.edge, Vec::new());
-    let settings = FleetSettings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1, edge };
-    let mut fleet = Fleet::new(settings).expect("epoll");
-    let waker = fleet.waker().expect("eventfd");
-    std::thread::spawn(move || {
-        while Arc::strong_count(&waker) > 0 && waker.wake().is_ok() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    });
+    let mut fleet = fleet_of(&plan);
     let mut actor = make(plan);
-    let until = |fleet: &mut Fleet, actor: &mut A, done: &dyn Fn(&Counters) -> bool, limit: u64| {
-        let begun = fleet.clock.now();
-        while !done(&fleet.counters) && fleet.clock.now() - begun < limit {
-            fleet.turn(actor).expect("epoll");
-        }
-    };
     actor.enter(&mut fleet, RunPhase::Connect, 0);
     until(&mut fleet, &mut actor, &|counters| counters.ready == u64::from(clients), LONG);
     assert_eq!(fleet.counters.ready, u64::from(clients), "all join: {:?}", fleet.last_failure);
@@ -83,6 +69,29 @@ pub fn lead<A: Actor>(
     actor.enter(&mut fleet, RunPhase::Leave, now);
     let findings = actor.finish(&mut fleet);
     (fleet.counters, findings)
+}
+
+/// A fleet for a plan, which wakes up often enough to look at its counters.
+pub fn fleet_of(plan: &WorkerPlan) -> Fleet {
+    let (targets, edge) = (plan.targets.clone(), FleetEdge::of(plan.edge, Vec::new()));
+    let clients = plan.clients;
+    let settings = FleetSettings { targets, clients, shard: 0, sources: 4, connecting_max: 4, seed: 1, edge };
+    let fleet = Fleet::new(settings).expect("epoll");
+    let waker = fleet.waker().expect("eventfd");
+    std::thread::spawn(move || {
+        while Arc::strong_count(&waker) > 0 && waker.wake().is_ok() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    fleet
+}
+
+/// Runs turns until `done`, at most `limit` nanoseconds.
+pub fn until<A: Actor>(fleet: &mut Fleet, actor: &mut A, done: &dyn Fn(&Counters) -> bool, limit: u64) {
+    let begun = fleet.clock.now();
+    while !done(&fleet.counters) && fleet.clock.now() - begun < limit {
+        fleet.turn(actor).expect("epoll");
+    }
 }
 
 /// Two rooms of three members, with 200 publishes each in an open loop.
