@@ -96,6 +96,7 @@ fn settings() -> Settings {
         trace_sample: 0,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
+        accounts: None,
     }
 }
 

@@ -264,5 +264,6 @@ pub fn settings(shape: &Shape) -> Settings {
         trace_sample: 0,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
+        accounts: None,
     }
 }

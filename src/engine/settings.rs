@@ -172,6 +172,17 @@ pub struct Settings {
     pub numbering: NumberingMode,
     /// Where publications are kept.
     pub keeping: KeepingMode,
+    /// The rules of accounts; `None` where this server has none.
+    pub accounts: Option<AccountRules>,
+}
+
+/// The rules of accounts that a request is held to before anything is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRules {
+    /// Whether clients may make accounts; otherwise operators do.
+    pub anyone_registers: bool,
+    /// Least number of characters of a new password.
+    pub password_chars_min: u32,
 }
 
 impl Settings {
@@ -252,6 +263,7 @@ impl Settings {
             trace_sample: 0,
             numbering: NumberingMode::Own,
             keeping: KeepingMode::None,
+            accounts: None,
         }
     }
 }

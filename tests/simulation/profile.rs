@@ -475,6 +475,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         trace_sample: u64::MAX / 8,
         numbering: if mode.is_linked() { NumberingMode::Link } else { NumberingMode::Own },
         keeping: mode.keeping(rng),
+        accounts: None,
     }
 }
 

@@ -115,6 +115,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         dialects: &OFFERED,
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
+        accounts: None,
         trace_sample: u64::MAX / 4,
     })
 }

@@ -259,6 +259,8 @@ impl Clients {
             }
             ToHome::Push { frames, .. } => assert!(!frames.is_empty()),
             ToHome::ConnectAdmitted { .. }
+            | ToHome::AttemptAdmitted { .. }
+            | ToHome::AttemptRefused { .. }
             | ToHome::UserAdmitted { .. }
             | ToHome::TooOften { .. }
             | ToHome::ConnectRefused { .. }
