@@ -100,6 +100,7 @@ fn settings() -> Settings {
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
         rooms_are_administered: false,
+        accounts: None,
     }
 }
 

@@ -266,5 +266,6 @@ pub fn settings(shape: &Shape) -> Settings {
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
         rooms_are_administered: false,
+        accounts: None,
     }
 }

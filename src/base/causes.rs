@@ -68,15 +68,19 @@ impl End {
 
 /// HTTP status and error of every refusal before a WebSocket opens (PROTOCOL section 1). Status 0: the socket was closed
 /// without an answer, or its client did not identify itself in time. What is not listed counts as the last.
-pub const REFUSALS: [(u16, &str); 19] = [
+pub const REFUSALS: [(u16, &str); 23] = [
     (0, "head_timeout"),
     (0, "greeting_timeout"),
     (400, "bad_request"),
     (401, "invalid_token"),
     (401, "token_expired"),
+    (401, "invalid_credentials"),
     (403, "forbidden"),
     (404, "not_found"),
     (405, "method_not_allowed"),
+    (409, "user_exists"),
+    (411, "length_required"),
+    (413, "too_large"),
     (426, "upgrade_required"),
     (429, "rate_limited"),
     (429, "limit_exceeded"),

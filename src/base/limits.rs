@@ -264,6 +264,56 @@ pub const STATUSES_AT_ONCE_MAX: usize = 1_024;
 /// Users of one room whose newest status is kept for members who could not be told; over it these are told the total.
 pub const MISSED_NAMES_MAX: usize = 1_024;
 
+// Accounts (`auth.mode = "accounts"`).
+
+/// Bytes of the body of a request to an account path; a longer one gets 413.
+pub const ACCOUNT_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a password. Far more than anyone remembers, and few enough that hashing them costs nothing beside the rest.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// Attempts of one client address: this many in [`ACCOUNT_ATTEMPTS_PER_MS`], twice as many at once. A person who mistypes a
+/// password meets no limit; a program that guesses gets 14,400 a day, and a flood cannot fill the queue of hashes.
+pub const ACCOUNT_ATTEMPTS: u64 = 10;
+
+/// See [`ACCOUNT_ATTEMPTS`].
+pub const ACCOUNT_ATTEMPTS_PER_MS: u64 = 60_000;
+
+/// Wrong passwords for one user from one client address within [`SIGN_IN_FAILURES_PER_MS`]; over it 429 for that address
+/// alone. Fewer than a lockout of usual sites allows, since it ends by itself.
+pub const SIGN_IN_FAILURES_PER_ADDRESS: u64 = 5;
+
+/// Wrong passwords for one user from all addresses within [`SIGN_IN_FAILURES_PER_MS`]; over it 429, except at the addresses
+/// from which the user has signed in before. NIST SP 800-63B section 5.2.2 allows 100 in a row in all.
+pub const SIGN_IN_FAILURES_PER_USER: u64 = 50;
+
+/// See [`SIGN_IN_FAILURES_PER_ADDRESS`].
+pub const SIGN_IN_FAILURES_PER_MS: u64 = 600_000;
+
+/// Addresses of one user that are remembered for their last sign-in: home, work, a telephone, and some more.
+pub const SIGN_IN_ADDRESSES_MAX: usize = 8;
+
+/// How long an address is remembered for the last sign-in of a user.
+pub const SIGN_IN_ADDRESS_TTL_MS: u64 = 30 * 86_400_000;
+
+/// Users whose wrong passwords and addresses are remembered, in about 100 MiB at most; over it the one that was remembered
+/// first is forgotten.
+pub const SIGN_IN_USERS_MAX: usize = 100_000;
+
+/// Requests about accounts of one core that wait for their answer; over it 503. As many as the thread that hashes does in
+/// two to three seconds.
+pub const ACCOUNTS_WAITING_MAX: usize = 64;
+
+/// Passwords that wait to be hashed; over it 503.
+pub const HASHES_WAITING_MAX: usize = 128;
+
+/// How long a request about an account may take from its core and back; then 503. A password that has waited longer is not
+/// hashed any more.
+pub const ACCOUNT_TIMEOUT_MS: u64 = 8_000;
+
+/// When to try again after a refusal because too many passwords wait to be hashed.
+pub const ACCOUNT_RETRY_MS: u64 = 2_000;
+
 // The link between machines and the store.
 
 /// Publishes of one room that wait for the store or the link; over it `overloaded`.
@@ -564,3 +614,4 @@ const _: () = assert!(KEYS_WAIT_MS < HEAD_TIMEOUT_MS, "a head that waits for key
 const _: () = assert!(PAGE_BYTES_MAX <= LANE_BYTES_MAX / 4, "a few replies do not fill a lane");
 const _: () = assert!(SEND_PART_BYTES_MAX >= SEND_BYTES_MAX, "what is merged goes at once");
 const _: () = assert!(SEND_BYTES_MAX >= SEND_FRAMES_MAX * 256, "a merged send has room for usual frames");
+const _: () = assert!(ACCOUNT_TIMEOUT_MS < HEAD_TIMEOUT_MS, "a request about an account gets an answer");

@@ -310,6 +310,18 @@ pub enum ToHome {
         /// How far over the rate it is.
         too_often: TooOften,
     },
+    /// The address may make this request about an account. Lane full: staged anyway (one for each question).
+    AttemptAdmitted {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The address has made too many requests about accounts. Lane full: staged anyway (one for each question).
+    AttemptRefused {
+        /// The connection.
+        conn: ConnId,
+        /// When to try again, milliseconds.
+        retry_after_ms: u64,
+    },
     /// A user may have this connection, which is now counted. Lane full: staged anyway (one for each question).
     UserAdmitted {
         /// The connection.
@@ -408,6 +420,9 @@ pub enum ToLimiter {
     /// Lane full: not sent; the home keeps it and sends it when the lane has room. The limiter of the server, which
     /// refuses connections after they were counted, stages it anyway (one for each connection counted).
     ForgetAddress { address: IpAddr },
+    /// A request about an account. Answered by `AttemptAdmitted` or `AttemptRefused`.
+    /// Lane full: not sent; the home refuses the request.
+    Attempt { conn: ConnId, address: IpAddr },
     /// Signature checks of refused tokens, counted as `upgrades` of their address.
     /// Lane full: staged anyway (a few for each upgrade or refresh that was admitted).
     ChargeAddress { address: IpAddr, upgrades: u32 },

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::access::Keys;
+use super::account_port::AccountEvent;
 use super::call::Call;
 use super::hop::Hop;
 use super::link_port::LinkEvent;
@@ -70,6 +71,8 @@ pub enum Input<'a> {
     Link(LinkEvent),
     /// An event from the store.
     Store(StoreEvent),
+    /// The answer to a request about an account.
+    Account(AccountEvent),
     /// A call from the control address. Answered exactly once, by `Output::answers`.
     Call {
         /// Comes back with the answer.

@@ -6,6 +6,7 @@
 //! core.
 
 pub mod access;
+pub mod account_port;
 pub mod asks;
 pub mod audience;
 pub mod budget;
@@ -235,6 +236,7 @@ impl Engine {
             Input::Store(StoreEvent::Answered { token, answer }) if TokenPart::User.gave(token) => {
                 self.users.sessions.handle_answered(token, answer, user_effects!(self, now, output));
             }
+            Input::Account(event) => self.home.handle_account(event, home_effects!(self, now, output)),
             Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),
             Input::Call { token, call } => match call {
                 Call::Room { room, from, ask } => {

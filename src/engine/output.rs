@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::account_port::AccountRequest;
 use super::call::CallAnswer;
 use super::link_port::LinkRequest;
 use super::session::ConnStats;
@@ -77,6 +78,9 @@ pub struct Output {
     pub link: Vec<LinkRequest>,
     /// Requests to the store.
     pub store: Vec<StoreRequest>,
+    /// Requests about accounts, at most [`ACCOUNTS_WAITING_MAX`](crate::base::limits::ACCOUNTS_WAITING_MAX) that are not
+    /// answered by `Input::Account`.
+    pub accounts: Vec<AccountRequest>,
     /// Answers to calls, by their tokens.
     pub answers: Vec<(u64, CallAnswer)>,
     /// Connections that ended, for the log.
@@ -100,6 +104,7 @@ impl Output {
             && self.closes.is_empty()
             && self.link.is_empty()
             && self.store.is_empty()
+            && self.accounts.is_empty()
             && self.answers.is_empty()
             && self.ended.is_empty()
             && self.refused.is_empty()

@@ -189,6 +189,17 @@ pub struct Settings {
     pub keeping: KeepingMode,
     /// There is a store for created rooms, receipts and sessions, also where it keeps no publications.
     pub rooms_are_administered: bool,
+    /// The rules of accounts; `None` where this server has none.
+    pub accounts: Option<AccountRules>,
+}
+
+/// The rules of accounts that a request is held to before anything is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRules {
+    /// Whether clients may make accounts; otherwise operators do.
+    pub anyone_registers: bool,
+    /// Least number of characters of a new password.
+    pub password_chars_min: u32,
 }
 
 impl Settings {
@@ -284,6 +295,7 @@ impl Settings {
             numbering: NumberingMode::Own,
             keeping: KeepingMode::None,
             rooms_are_administered: false,
+            accounts: None,
         }
     }
 }

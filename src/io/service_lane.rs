@@ -1,4 +1,4 @@
-//! Owns the lanes between the cores and one service (the link or the store): for each core a bounded channel of requests
+//! Owns the lanes between the cores and one service (the link, the store or the accounts): for each core a bounded channel of requests
 //! and one of events, and a wake-up for either side. Neither side ever waits for the other.
 //!
 //! # Requests

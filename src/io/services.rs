@@ -13,6 +13,7 @@ use super::service_lane::{CoreEnd, ServiceEvent, ServiceRequest};
 use crate::base::counters::CoreCounters;
 use crate::base::limits::TURN_BYTES_MAX;
 use crate::engine::access::Keys;
+use crate::engine::account_port::{AccountEvent, AccountRequest};
 use crate::engine::call::Call;
 use crate::engine::input::Input;
 use crate::engine::link_port::{LinkEvent, LinkRequest};
@@ -68,6 +69,8 @@ pub struct Services {
     pub link: Option<CoreEnd<LinkRequest, LinkEvent>>,
     /// Lanes of the store.
     pub store: Option<CoreEnd<StoreRequest, StoreEvent>>,
+    /// Lanes of accounts.
+    pub accounts: Option<CoreEnd<AccountRequest, AccountEvent>>,
     /// Requests for token keys.
     pub keys: Option<CallForKeys>,
     /// Spans for the export of traces, which polls.
@@ -93,6 +96,7 @@ impl Services {
         }
         hand_over(self.link.as_mut(), &mut output.link, "link");
         hand_over(self.store.as_mut(), &mut output.store, "store");
+        hand_over(self.accounts.as_mut(), &mut output.accounts, "service of accounts");
     }
 
     /// Whether a lane that was full has room again. The service wakes the core at that time.
@@ -100,19 +104,23 @@ impl Services {
     pub fn have_room_again(&self) -> bool {
         self.link.as_ref().is_some_and(CoreEnd::has_room_again)
             || self.store.as_ref().is_some_and(CoreEnd::has_room_again)
+            || self.accounts.as_ref().is_some_and(CoreEnd::has_room_again)
     }
 
     /// Passes events on, up to [`TURN_BYTES_MAX`] from each service. Returns whether there were any.
     pub fn pass_events(&mut self, counters: &CoreCounters, mut handle: impl FnMut(Input<'_>)) -> bool {
         let link = pass_events(self.link.as_mut(), counters, |event| handle(Input::Link(event)));
         let store = pass_events(self.store.as_mut(), counters, |event| handle(Input::Store(event)));
-        link || store
+        let accounts = pass_events(self.accounts.as_mut(), counters, |event| handle(Input::Account(event)));
+        link || store || accounts
     }
 
     /// Whether no event waits.
     #[must_use]
     pub fn are_quiet(&self) -> bool {
-        self.link.as_ref().is_none_or(CoreEnd::is_empty) && self.store.as_ref().is_none_or(CoreEnd::is_empty)
+        self.link.as_ref().is_none_or(CoreEnd::is_empty)
+            && self.store.as_ref().is_none_or(CoreEnd::is_empty)
+            && self.accounts.as_ref().is_none_or(CoreEnd::is_empty)
     }
 
     /// Bytes in the lanes, and of what they did not take of `output`.
@@ -120,8 +128,10 @@ impl Services {
     pub fn bytes(&self, output: &Output) -> usize {
         self.link.as_ref().map_or(0, CoreEnd::bytes)
             + self.store.as_ref().map_or(0, CoreEnd::bytes)
+            + self.accounts.as_ref().map_or(0, CoreEnd::bytes)
             + output.link.iter().map(ServiceRequest::bytes).sum::<usize>()
             + output.store.iter().map(ServiceRequest::bytes).sum::<usize>()
+            + output.accounts.iter().map(ServiceRequest::bytes).sum::<usize>()
     }
 }
 

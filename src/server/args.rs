@@ -8,8 +8,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::operate::RemoteCommand;
 use super::operate::command::{
-    ConnectionsArgs, ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand,
-    PublishArgs, RoomsArgs,
+    AccountAddArgs, AccountListArgs, AccountLockArgs, AccountResetArgs, AccountUnlockArgs, ConnectionsArgs,
+    ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand, PublishArgs,
+    RoomsArgs,
 };
 
 /// The task of this process.
@@ -86,6 +87,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(CommandArgs::Publish(operated)) => operated.split(),
         Some(CommandArgs::Kick(operated)) => operated.split(),
         Some(CommandArgs::Disconnect(operated)) => operated.split(),
+        Some(CommandArgs::Accounts { ask }) => match ask {
+            AccountCommandArgs::List(operated) => operated.split(),
+            AccountCommandArgs::Add(operated) => operated.split(),
+            AccountCommandArgs::Lock(operated) => operated.split(),
+            AccountCommandArgs::Unlock(operated) => operated.split(),
+            AccountCommandArgs::Reset(operated) => operated.split(),
+        },
         Some(CommandArgs::Drain(operated)) => operated.split(),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
@@ -153,8 +161,27 @@ enum CommandArgs {
     Kick(Operated<KickArgs>),
     /// Close all connections of a user, or one connection
     Disconnect(Operated<DisconnectArgs>),
+    /// List and change the accounts of a running server (auth.mode = "accounts")
+    Accounts {
+        #[command(subcommand)]
+        ask: AccountCommandArgs,
+    },
     /// Drain a running server: close its connections gradually, then exit, as on SIGTERM
     Drain(Operated<DrainArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountCommandArgs {
+    /// List accounts in the order of their users' names
+    List(Operated<AccountListArgs>),
+    /// Make an account; reads its password from standard input, and generates and prints one if that is empty
+    Add(Operated<AccountAddArgs>),
+    /// Lock an account, so that it gets no tokens, and close the user's connections
+    Lock(Operated<AccountLockArgs>),
+    /// Unlock an account
+    Unlock(Operated<AccountUnlockArgs>),
+    /// Give an account another password; reads it from standard input, and generates and prints one if that is empty
+    Reset(Operated<AccountResetArgs>),
 }
 
 /// A command that sends a request to the control address of a running server.

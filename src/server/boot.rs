@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use super::activation::Inherited;
 use super::config::Config;
-use super::config::check::{LACKS_HOSTS, lacks_hosts};
+use super::config::check::{LACKS_HOSTS, LOSES_ACCOUNTS, lacks_hosts, loses_accounts};
 use super::config::load::Sources;
 use super::config::lower::Plan;
 use super::config::machine::HostMachine;
@@ -45,6 +45,9 @@ pub fn serve(sources: &Sources, machine: &HostMachine, config: Config, plan: &Pl
     }
     if lacks_hosts(&config) {
         tracing::info!("{LACKS_HOSTS}");
+    }
+    if loses_accounts(&config) {
+        tracing::warn!("{LOSES_ACCOUNTS}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,6 +1,7 @@
 //! The top floor: command line, configuration, log, and the start, reload and end of the process. Owns the assembly of the
 //! floors below; never on the path of a message.
 
+mod accounts;
 mod activation;
 pub mod args;
 pub mod auth;
@@ -26,7 +27,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Action, EarlyExit, Invocation, TokenRequest};
-use self::config::check::{LACKS_HOSTS, lacks_hosts};
+use self::config::check::notes;
 use self::config::config_file::ConfigFile;
 use self::config::load::{Sources, load};
 use self::config::lower::plan;
@@ -85,7 +86,7 @@ fn run(request: Invocation) -> ExitCode {
         (Action::CheckConfig, Ok(_)) if mistakes.is_empty() => {
             let file = config.file.as_ref().map_or_else(|| "no file".into(), ConfigFile::shown);
             let fine = format!("the configuration is fine ({file})");
-            print(&if lacks_hosts(&config) { format!("{fine}\nnote: {LACKS_HOSTS}") } else { fine })
+            print(&notes(&config).iter().fold(fine, |text, note| format!("{text}\nnote: {note}")))
         }
         (Action::Serve, Ok(plan)) if mistakes.is_empty() => match boot::serve(&sources, &machine, config, &plan) {
             Ok(()) => ExitCode::SUCCESS,

@@ -69,15 +69,17 @@ fn refuse(mistakes: &[Mistake]) -> Option<Plan> {
     None
 }
 
-/// Whether a key that could take effect now depends on another that cannot: whether an address uses TLS, and whether
-/// connections need a token, stays the same while the server listens on it.
+/// Whether a key that could take effect now depends on another that cannot: whether an address uses TLS, and which
+/// tokens connections need, stays the same while the server listens on it.
 fn waits(key: &Key, old: &Config, new: &Config) -> bool {
     let differs = |section, name, read: fn(&str) -> bool| {
         read(old.get(section, name).text()) != read(new.get(section, name).text())
     };
+    let has_another_mode = || old.get("auth", "mode").text() != new.get("auth", "mode").text();
     match key.section {
         "tls" => differs("tls", "certificate", str::is_empty),
-        "auth" => key.name != "allowed_origins" && differs("auth", "mode", |mode| mode == "jwt"),
+        "auth" => key.name != "allowed_origins" && has_another_mode(),
+        "accounts" => has_another_mode(),
         _ => false,
     }
 }

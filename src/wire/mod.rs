@@ -6,6 +6,7 @@
 //! compresses those frames where that was negotiated. [`client`] is the client's side of the wire, for the load generator
 //! and for tests; [`proxy`] reads the header that proxies send first.
 
+pub mod account_body;
 pub mod binary;
 pub mod client;
 pub mod deflate;

@@ -84,4 +84,4 @@ macro_rules! tests {
     };
 }
 
-tests! { decoder server_frames head head_fields json binary proxy deflate tokens keys configuration tls session }
+tests! { decoder server_frames head head_fields account_body json binary proxy deflate tokens keys configuration tls session }

@@ -477,6 +477,7 @@ fn draw_settings(rng: &mut Rng, mode: Mode, cores: u16, calm: bool) -> Settings 
         numbering: if mode.is_linked() { NumberingMode::Link } else { NumberingMode::Own },
         keeping: mode.keeping(rng),
         rooms_are_administered: false,
+        accounts: None,
     }
 }
 

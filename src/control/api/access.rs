@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::guard::{Guard, REQUESTS_MAX, SharedGuard};
-use crate::control::operations::{CallCores, OperationError, OperationSettings, Operations};
+use crate::control::operations::{CallCores, ManageAccounts, OperationError, OperationSettings, Operations};
 use crate::control::requests::Requests;
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
@@ -78,6 +78,16 @@ impl Api {
             bodies: Semaphore::new(bodies_bytes_max(max_message_bytes) / 1_024),
             requests: Requests::default(),
         }
+    }
+
+    /// With the accounts of this server.
+    #[must_use]
+    pub fn managing(mut self, accounts: Option<Arc<dyn ManageAccounts>>) -> Self {
+        // Nobody else has them yet.
+        self.operations = Arc::into_inner(self.operations)
+            .map(|operations| Arc::new(operations.managing(accounts)))
+            .expect("a new API shares its operations with nobody");
+        self
     }
 
     /// Replaces the key, the rate and the hosts.

@@ -17,6 +17,8 @@ pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
         OperationErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
         OperationErrorCode::NotFound => StatusCode::NOT_FOUND,
         OperationErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        OperationErrorCode::UserExists => StatusCode::CONFLICT,
+        OperationErrorCode::UserUnknown => StatusCode::NOT_FOUND,
         OperationErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         OperationErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         OperationErrorCode::Protocol(code) => match code {

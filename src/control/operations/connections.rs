@@ -12,7 +12,7 @@ use super::error::{ErrorBody, OperationError, OperationErrorCode};
 use super::field;
 use super::state::Operations;
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{ConnId, CoreId};
+use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{CLOSE_REASON_BYTES_MAX, LISTING_MAX, TOP_MAX};
 use crate::engine::call::{Call, CallAnswer, ConnOrder, ConnSummary, Whom};
 use crate::io::clock;
@@ -297,6 +297,16 @@ pub async fn kick(operations: Arc<Operations>, request: KickRequest) -> Result<K
     let kicked = end_all(&operations, |from| Call::Kick { room: room.clone(), user: user.clone(), from }).await?;
     tracing::info!(%room, %user, kicked, "user removed from a room by an operator");
     Ok(Kicked { room: room.to_string(), user: user.to_string(), kicked })
+}
+
+/// Closes all connections of a user with code 4403 and this reason. Returns how many.
+pub(super) async fn close_all_of(
+    operations: &Operations,
+    user: &UserName,
+    reason: &str,
+) -> Result<u32, OperationError> {
+    let whom = Whom::User(user.clone());
+    end_all(operations, |from| Call::Disconnect { whom: whom.clone(), from, reason: Some(reason.into()) }).await
 }
 
 /// Makes a call on every core until it has covered all slots. Returns how many connections it ended.

@@ -9,7 +9,7 @@ use crate::base::codes::ErrorCode;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     /// Error code for programs: a code of the WebSocket protocol, or `bad_request`, `unauthorized`, `not_found`,
-    /// `method_not_allowed`, `request_timeout`, `unsupported_media_type`
+    /// `method_not_allowed`, `request_timeout`, `unsupported_media_type`, `user_exists`, `user_unknown`
     #[schema(example = "room_not_found")]
     pub error: &'static str,
     /// Error message for people; names the field at fault
@@ -29,6 +29,10 @@ pub enum OperationErrorCode {
     MethodNotAllowed,
     /// The request did not arrive in time.
     RequestTimeout,
+    /// The user has an account already.
+    UserExists,
+    /// The user has no account.
+    UserUnknown,
     /// The body is not JSON.
     UnsupportedMediaType,
     /// A code of the WebSocket protocol.
@@ -45,6 +49,8 @@ impl OperationErrorCode {
             OperationErrorCode::NotFound => "not_found",
             OperationErrorCode::MethodNotAllowed => "method_not_allowed",
             OperationErrorCode::RequestTimeout => "request_timeout",
+            OperationErrorCode::UserExists => "user_exists",
+            OperationErrorCode::UserUnknown => "user_unknown",
             OperationErrorCode::UnsupportedMediaType => "unsupported_media_type",
             OperationErrorCode::Protocol(code) => code.as_str(),
         }

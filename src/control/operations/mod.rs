@@ -4,6 +4,8 @@
 //! One file holds an operation's request, response and description, and its `list` adds the operation to the catalogues of
 //! the protocols that serve every operation ([`Catalogue`]). A new operation on rooms touches `rooms` alone.
 
+mod account_manager;
+mod accounts;
 mod administration;
 mod caller;
 mod catalogue;
@@ -15,6 +17,7 @@ mod publish;
 mod rooms;
 mod state;
 
+pub use self::account_manager::{ListedAccount, ManageAccounts, Managed};
 #[cfg(test)]
 pub use self::caller::CALL_TIMEOUT;
 pub use self::caller::CallCores;
@@ -29,5 +32,6 @@ pub fn list(catalogue: &mut impl Catalogue) {
     rooms::list(catalogue);
     administration::list(catalogue);
     connections::list(catalogue);
+    accounts::list(catalogue);
     drain::list(catalogue);
 }

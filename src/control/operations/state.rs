@@ -1,6 +1,10 @@
 //! The state that every operation works with: the cores, and the configuration of requests. Serves no protocol.
 
+use std::sync::Arc;
+
+use super::account_manager::ManageAccounts;
 use super::caller::{CallCores, Caller};
+use super::error::OperationError;
 
 /// The part of the configuration that operations depend on.
 #[derive(Clone, Debug)]
@@ -18,6 +22,7 @@ pub struct Operations {
     pub(super) settings: OperationSettings,
     pub(super) cores: Caller,
     drain: Box<dyn Fn() -> bool + Send + Sync>,
+    accounts: Option<Arc<dyn ManageAccounts>>,
 }
 
 impl Operations {
@@ -27,7 +32,23 @@ impl Operations {
         cores: impl CallCores + 'static,
         drain: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { settings, cores: Caller::new(cores), drain: Box::new(drain) }
+        Self { settings, cores: Caller::new(cores), drain: Box::new(drain), accounts: None }
+    }
+
+    /// With the accounts of this server.
+    #[must_use]
+    pub fn managing(mut self, accounts: Option<Arc<dyn ManageAccounts>>) -> Self {
+        self.accounts = accounts;
+        self
+    }
+
+    /// The accounts of this server.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(super) fn accounts(&self) -> Result<&Arc<dyn ManageAccounts>, OperationError> {
+        let message = "this server has no accounts: auth.mode is not accounts";
+        self.accounts.as_ref().ok_or_else(|| OperationError::forbidden(message))
     }
 
     pub(super) fn start_drain(&self) -> bool {

@@ -51,6 +51,25 @@ pub enum Renewal {
     Renewed,
     /// A key set is to be fetched and has not come yet.
     Awaited,
+    /// A secret is to come from the store and has not come yet.
+    AwaitedSecret,
+}
+
+impl Renewal {
+    /// Whether the first keys have not come yet.
+    #[must_use]
+    pub const fn is_awaited(self) -> bool {
+        matches!(self, Renewal::Awaited | Renewal::AwaitedSecret)
+    }
+
+    /// Whether a key that may have signed a token is yet to come. No key set holds a secret.
+    fn may_bring(self, token: &Token<'_>) -> bool {
+        match self {
+            Renewal::None => false,
+            Renewal::Renewed | Renewal::Awaited => !token.is_by_secret(),
+            Renewal::AwaitedSecret => token.is_by_secret(),
+        }
+    }
 }
 
 /// Some keys of one [`Keys`].
@@ -180,8 +199,7 @@ impl Keys {
         if candidates.count() > 0 {
             return Denied::new(Cause::Signature, "the token's signature is invalid");
         }
-        let may_come = self.renewal != Renewal::None && !token.is_by_secret();
-        if may_come || self.keys.iter().any(|key| key.algorithms.contains(&token.algorithm)) {
+        if self.renewal.may_bring(token) || self.keys.iter().any(|key| key.algorithms.contains(&token.algorithm)) {
             Denied::new(Cause::UnknownKey, "the token is signed with a key that is unknown to this server")
         } else {
             Denied::new(Cause::Algorithm, "this server has no key for the token's `alg`")
@@ -191,8 +209,7 @@ impl Keys {
     /// Whether a key that is yet to come may verify a token: one that would not be refused for its claims.
     #[must_use]
     pub fn may_come_to_fit(&self, token: &Token<'_>, now_unix_ms: u64) -> bool {
-        self.renewal != Renewal::None
-            && !token.is_by_secret()
+        self.renewal.may_bring(token)
             && Claims::read(&token.claims).and_then(|claims| self.check_claims(claims, now_unix_ms)).is_ok()
     }
 

@@ -38,8 +38,9 @@ impl Home {
         match session.phase {
             Phase::Free => debug_assert!(false, "the end of a slot without a socket"),
             Phase::Greeting if self.lobby.awaits_greeting(slot) => self.abandon_greeting(slot, effects),
-            // Its upgrade is answered first.
+            // Its upgrade or its request about an account is answered first.
             Phase::Head | Phase::Greeting if self.lobby.is_pending(slot) => {}
+            Phase::Head if self.lobby.accounts.awaits_answer(slot) => {}
             Phase::Head | Phase::Greeting => self.close_socket(slot, effects),
             Phase::Open => self.end_half_closed(slot, effects),
             Phase::Ending => {}

@@ -33,6 +33,8 @@ impl Home {
             }
             ToHome::ConnectAdmitted { conn, counted } => self.connect_admitted(conn, counted, effects),
             ToHome::TooOften { conn, too_often } => self.connects_too_often(conn, too_often, effects),
+            ToHome::AttemptAdmitted { conn } => self.attempt_judged(conn, Ok(()), effects),
+            ToHome::AttemptRefused { conn, retry_after_ms } => self.attempt_judged(conn, Err(retry_after_ms), effects),
             ToHome::UserAdmitted { conn, user } => self.user_admitted(conn, user, effects),
             ToHome::ConnectRefused { conn, refusal } => self.connect_refused(conn, refusal, effects),
             ToHome::Passed { hop } => self.passed(*hop, effects),

@@ -9,7 +9,7 @@ use super::verification::{Judged, NO_KEYS, NO_KEYS_RETRY_S, judge};
 use super::{Home, HomeEffects};
 use crate::base::codes::ErrorCode;
 use crate::base::limits::REFRESHES_WAITING_MAX;
-use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
+use crate::engine::access::{Access, Cause, Denied, Token};
 use crate::engine::session::Phase;
 use crate::wire::protocol::{Reply, ReplyTo};
 
@@ -101,7 +101,7 @@ impl Home {
                 self.charge_address(slot, checks, effects);
                 return Some(KeyWait::go_on(waited, denied, effects.now.mono_ms()));
             }
-            if keys.renewal() == Renewal::Awaited {
+            if keys.renewal().is_awaited() {
                 self.note_refused_token(denied.cause, effects);
                 let retry_after_ms = u64::from(NO_KEYS_RETRY_S) * 1_000;
                 self.refuse_until(slot, (ErrorCode::Unavailable, NO_KEYS), Some(retry_after_ms), reply, effects);

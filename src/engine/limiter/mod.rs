@@ -2,10 +2,13 @@
 //! the core that it hashes to, and the server on core 0, so counts are exact without a lock. Homes ask by hops; the
 //! home on the same core asks directly. Never counts users ([`crate::engine::user`]).
 
+mod attempts;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use self::attempts::Attempts;
 use crate::base::ids::{ConnId, CoreId};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX, SOCKETS_PER_CONNECT};
 use crate::base::time::Now;
@@ -59,6 +62,8 @@ pub struct Limiter {
     core: CoreId,
     server: Bucket,
     addresses: HashMap<Ipv6Addr, Address, NameHashing>,
+    /// Their requests about accounts.
+    attempts: Attempts,
     /// Addresses to look at again: their state may be empty.
     due: DueKeys<Ipv6Addr>,
 }
@@ -82,8 +87,10 @@ impl Limiter {
     /// No addresses.
     #[must_use]
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
-        let addresses = HashMap::with_hasher(secrets.tables(core, Part::Limiter).hashing());
-        Self { settings, core, server: Bucket::default(), addresses, due: DueKeys::default() }
+        let mut tables = secrets.tables(core, Part::Limiter);
+        let addresses = HashMap::with_hasher(tables.hashing());
+        let attempts = Attempts::new(tables.hashing());
+        Self { settings, core, server: Bucket::default(), addresses, attempts, due: DueKeys::default() }
     }
 
     /// Replaces the settings. Counts are kept ([`Bucket::change_rate`]).
@@ -118,6 +125,14 @@ impl Limiter {
             }
             ToLimiter::ForgetAddress { address } => self.forget_address(address, effects),
             ToLimiter::ChargeAddress { address, upgrades } => self.charge_address(address, upgrades, effects),
+            ToLimiter::Attempt { conn, address } => {
+                let judged = self.attempts.try_take(network(address), effects.now.mono_us, effects.budget);
+                let answer = match judged {
+                    Ok(()) => ToHome::AttemptAdmitted { conn },
+                    Err(retry_after_ms) => ToHome::AttemptRefused { conn, retry_after_ms },
+                };
+                effects.outbound.post_to_home(conn.home, answer);
+            }
             ToLimiter::Count { addresses } => {
                 for (address, connections) in addresses {
                     self.address(network(address), effects.now, effects.budget).connections += connections;
@@ -219,6 +234,7 @@ impl Limiter {
     /// Forgets addresses with empty state.
     pub fn tick(&mut self, effects: &mut LimiterEffects<'_>) {
         let now_us = effects.now.mono_us;
+        self.attempts.tick(now_us, effects.budget);
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
             let Some(key) = self.due.take_due(now_us) else { break };
             let Some(entry) = self.addresses.get_mut(&key) else { continue };
@@ -239,13 +255,13 @@ impl Limiter {
     /// When [`Limiter::tick`] is due, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        self.due.first_us()
+        self.due.first_us().into_iter().chain(self.attempts.next_tick_us()).min()
     }
 
     /// Number of addresses with state.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        self.addresses.len()
+        self.addresses.len() + self.attempts.entries()
     }
 }
 

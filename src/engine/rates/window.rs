@@ -29,6 +29,11 @@ impl SlidingWindow {
         Ok(())
     }
 
+    /// Takes back the newest event, which turned out to be none.
+    pub fn take_back(&mut self) {
+        self.events_us.pop_back();
+    }
+
     /// Forgets the events that have left the window. Returns whether it is empty.
     pub fn forget(&mut self, rate: Rate, now_us: u64) -> bool {
         let per_us = rate.per_ms * 1_000;

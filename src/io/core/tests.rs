@@ -155,7 +155,12 @@ impl CoreState for Relay {
                 let room = RoomName::new("relay").expect("valid");
                 output.link.push(LinkRequest::Read { token: 0, room, after: token, count: 1, presence: false });
             }
-            Input::Peer { .. } | Input::Settings(_) | Input::Keys(_) | Input::Link(_) | Input::Store(_) => {
+            Input::Peer { .. }
+            | Input::Settings(_)
+            | Input::Keys(_)
+            | Input::Link(_)
+            | Input::Store(_)
+            | Input::Account(_) => {
                 panic!("not configured")
             }
         }

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 
+use crate::engine::account_port::{AccountAnswer, AccountEvent, AccountRequest};
 use crate::engine::link_port::{LinkEvent, LinkRequest};
 use crate::engine::record::{PageAnswer, Record, Stretch};
 use crate::engine::store_port::{KeptKey, StoreEvent, StoreRequest};
@@ -47,6 +48,23 @@ impl ServiceRequest for LinkRequest {
 impl ServiceRequest for StoreRequest {
     fn bytes(&self) -> usize {
         size_of::<Self>() + if let StoreRequest::Append { record, .. } = self { more_of(record) } else { 0 }
+    }
+}
+
+impl ServiceRequest for AccountRequest {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.work.bytes()
+    }
+}
+
+impl ServiceEvent for AccountEvent {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + if let AccountAnswer::Token { token, .. } = &self.answer { token.len() } else { 0 }
+    }
+
+    fn if_full(&self) -> IfFull {
+        // Whoever asked waits for it, and a core has few requests open.
+        IfFull::Kept
     }
 }
 

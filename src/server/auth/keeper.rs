@@ -276,7 +276,7 @@ impl Keeper {
 }
 
 /// Sends the keys to every core, behind the messages that its channel holds already.
-async fn send_keys(cores: &[CoreHandle], keys: &Arc<Keys>) {
+pub async fn send_keys(cores: &[CoreHandle], keys: &Arc<Keys>) {
     for (core, handle) in cores.iter().enumerate() {
         let mut sends = 0;
         while handle.try_tell(Control::Keys(keys.clone())).is_err() {

@@ -7,5 +7,5 @@ mod keeper;
 mod schedule;
 mod settings;
 
-pub use self::keeper::{Keeper, KeySetState, Reloads};
+pub use self::keeper::{Keeper, KeySetState, Reloads, send_keys};
 pub use self::settings::{AuthMistake, AuthSettings};

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::choices::{AUTH_MODES, AuthMode};
+use super::choices::{AUTH_MODES, AuthMode, LINK_KINDS, STORE_KINDS, StoreKind};
 use super::classes::Class;
 use super::effective::Config;
 use super::key::{Lacks, Secrecy};
@@ -14,6 +14,7 @@ use super::origin::{Mistake, ValueOrigin};
 use super::setting::written;
 use super::units::{Share, duration_text, rate_text, size_text};
 use crate::engine::hosts::check_allowed_host;
+use crate::engine::settings::NumberingMode;
 use crate::server::auth;
 use crate::wire::handshake::check_origin_pattern;
 
@@ -75,9 +76,50 @@ fn check_auth(config: &Config, tokens: &auth::AuthSettings, mistakes: &mut Vec<M
         let text = "\"jwt\" needs a key to verify tokens with; set auth.hmac_secret, auth.public_key_file or auth.jwks";
         mistakes.push(Mistake::refused(&mode.origin, "auth.mode", text));
     }
+    if mode.choice(&AUTH_MODES) == AuthMode::Accounts {
+        check_accounts(config, mistakes);
+    }
     for auth::AuthMistake { key, text } in tokens.check() {
         mistakes.push(Mistake::refused(&config.get("auth", key).origin, format!("auth.{key}"), text));
     }
+}
+
+/// Keys that go with other tokens than those of accounts, and accounts that machines do not share.
+fn check_accounts(config: &Config, mistakes: &mut Vec<Mistake>) {
+    for name in ["hmac_secret", "public_key_file", "jwks"] {
+        let setting = config.get("auth", name);
+        if !setting.text().is_empty() {
+            let text = "cannot be combined with auth.mode = \"accounts\", whose tokens are signed with a key that the store \
+                        keeps; remove it, or set auth.mode = \"jwt\"";
+            mistakes.push(Mistake::refused(&setting.origin, format!("auth.{name}"), text));
+        }
+    }
+    let (link, store) = (config.get("link", "kind"), config.get("store", "kind"));
+    if link.choice(&LINK_KINDS) == NumberingMode::Link && !matches!(store.text(), "postgres" | "mongodb") {
+        let text = format!(
+            "\"{}\" keeps accounts on this machine alone, but link.kind joins several machines; it must be \"postgres\" or \
+             \"mongodb\" where auth.mode = \"accounts\"",
+            store.text()
+        );
+        mistakes.push(Mistake::refused(written(store, link), "store.kind", text));
+    }
+}
+
+/// The note for an operator where [`loses_accounts`] is true.
+pub const LOSES_ACCOUNTS: &str = "store.kind is memory: the accounts of auth.mode = \"accounts\" end with the process; set \
+                                  store.kind to keep them";
+
+/// Whether accounts end with the process.
+pub fn loses_accounts(config: &Config) -> bool {
+    config.get("auth", "mode").choice(&AUTH_MODES) == AuthMode::Accounts
+        && config.get("store", "kind").choice(&STORE_KINDS) == StoreKind::Memory
+}
+
+/// What an operator should know of a configuration that is fine.
+#[must_use]
+pub fn notes(config: &Config) -> Vec<&'static str> {
+    let all = [(lacks_hosts(config), LACKS_HOSTS), (loses_accounts(config), LOSES_ACCOUNTS)];
+    all.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
 }
 
 /// Whether only this machine can reach the address.
@@ -110,7 +152,7 @@ fn check_addresses(config: &Config, mistakes: &mut Vec<Mistake>) {
         public.filter(|_| mode.choice(&AUTH_MODES) == AuthMode::Open && mode.origin == ValueOrigin::Default)
     {
         let text = format!(
-            "anyone could connect to {public}, which is not a loopback address; set auth.mode = \"jwt\", or write \
+            "anyone could connect to {public}, which is not a loopback address; set auth.mode = \"jwt\" or \"accounts\", or write \
              auth.mode = \"open\" to allow that"
         );
         mistakes.push(Mistake::refused(&listen.origin, "auth.mode", text));

@@ -10,6 +10,8 @@ pub enum AuthMode {
     Open,
     /// Connections need a JSON Web Token.
     Jwt,
+    /// The same, and this server gives tokens for passwords.
+    Accounts,
 }
 
 /// `log.format`.
@@ -27,7 +29,11 @@ pub enum LogFormat {
 pub type Choices<T, const N: usize> = [(&'static str, T); N];
 
 /// `auth.mode`.
-pub const AUTH_MODES: Choices<AuthMode, 2> = [("open", AuthMode::Open), ("jwt", AuthMode::Jwt)];
+pub const AUTH_MODES: Choices<AuthMode, 3> =
+    [("open", AuthMode::Open), ("jwt", AuthMode::Jwt), ("accounts", AuthMode::Accounts)];
+
+/// `accounts.register`: whether clients may make accounts.
+pub const REGISTRATIONS: Choices<bool, 2> = [("anyone", true), ("nobody", false)];
 
 /// `server.forwarded_header`.
 pub const FORWARDED_HEADERS: Choices<ForwardedHeader, 2> =

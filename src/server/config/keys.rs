@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use super::choices::{
-    AUTH_MODES, CREATION_POLICIES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, SLOW_POLICIES,
-    STORE_KINDS, words,
+    AUTH_MODES, CREATION_POLICIES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, REGISTRATIONS,
+    SLOW_POLICIES, STORE_KINDS, words,
 };
 use super::key::{Key, Secrecy};
 use super::kind::{Kind, TextRule};
@@ -173,7 +173,8 @@ pub static KEYS: &[Key] = &[
         "mode",
         Kind::Choice(&words(&AUTH_MODES)),
         "open",
-        "open = anyone may connect; jwt = only with a token",
+        "open = anyone may connect; jwt = only with a token; accounts = only with a token that this server gives for a \
+         password",
     ),
     Key::new("auth", "hmac_secret", FREE_TEXT, "", "secret for HS256, HS384 and HS512; use at least 32 random bytes")
         .secrecy(Secrecy::Secret)
@@ -194,6 +195,31 @@ pub static KEYS: &[Key] = &[
     )
     .hangup(),
     Key::new("auth", "leeway", duration(0, 5 * MIN), "0", "clock skew tolerated in exp and nbf").hangup(),
+    //
+    Key::new(
+        "accounts",
+        "register",
+        Kind::Choice(&words(&REGISTRATIONS)),
+        "anyone",
+        "who may make accounts: anyone = every client; nobody = operators alone, by `roomring accounts add`",
+    )
+    .hangup(),
+    Key::new(
+        "accounts",
+        "token_ttl",
+        duration(S, 365 * DAY),
+        "1h",
+        "how long the tokens of accounts are valid, also after a new password or a lock",
+    )
+    .hangup(),
+    Key::new(
+        "accounts",
+        "password_min",
+        count(1, 128),
+        "10",
+        "least number of characters of a new password, which may have 1,024 bytes",
+    )
+    .hangup(),
     //
     Key::new("rooms", "history_size", count(0, 1_000_000), "1000", "messages kept per room").by_class(),
     Key::new("rooms", "history_ttl", duration(10 * MS, 3_650 * DAY), "24h", "how long messages are kept").by_class(),

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use super::check::{check_memory, check_parts, check_values};
 use super::choices::{
     AUTH_MODES, AuthMode, CREATION_POLICIES, DURABILITIES, FORWARDED_HEADERS, LINK_KINDS, LOG_FORMATS, LogFormat,
-    SLOW_POLICIES, STORE_KINDS, StoreKind,
+    REGISTRATIONS, SLOW_POLICIES, STORE_KINDS, StoreKind,
 };
 use super::classes::Class;
 use super::effective::Config;
@@ -22,8 +22,9 @@ use crate::base::limits::TLS_CONNECTION_BYTES;
 use crate::control::{ApiSettings, TraceSettings};
 use crate::engine::access::Expected;
 use crate::engine::hosts::AllowedHosts;
-use crate::engine::settings::{Compression, KeepingMode, Limits, RoomClass, RoomSettings, Settings};
+use crate::engine::settings::{AccountRules, Compression, KeepingMode, Limits, RoomClass, RoomSettings, Settings};
 use crate::engine::trusted::Trusted;
+use crate::server::accounts::AccountSettings;
 use crate::server::{auth, tls};
 
 /// Everything that the server is started with.
@@ -45,6 +46,8 @@ pub struct Plan {
     pub proxy_protocol: bool,
     /// How tokens are verified; `None` lets anyone connect.
     pub auth: Option<auth::AuthSettings>,
+    /// The accounts of this server; `None`: it has none.
+    pub accounts: Option<AccountSettings>,
     /// The settings of each core.
     pub settings: Arc<Settings>,
     /// The settings of the HTTP API.
@@ -101,7 +104,8 @@ pub fn plan(config: &Config, machine: &HostMachine) -> Result<Plan, Vec<Mistake>
         shutdown_grace_ms: config.get("server", "shutdown_grace").number(),
         socket_send_bytes: config.get("limits", "socket_send_bytes").count(),
         proxy_protocol: config.get("server", "proxy_protocol").flag(),
-        auth: needs_token(config).then_some(tokens),
+        accounts: (auth_mode(config) == AuthMode::Accounts).then(|| accounts(config, tokens.expected.clone())),
+        auth: (auth_mode(config) == AuthMode::Jwt).then_some(tokens),
         settings,
         trace: trace(config),
         store: StorePlan {
@@ -144,9 +148,31 @@ fn tokens(config: &Config) -> auth::AuthSettings {
     }
 }
 
+fn auth_mode(config: &Config) -> AuthMode {
+    config.get("auth", "mode").choice(&AUTH_MODES)
+}
+
 /// Whether connections need a token.
 fn needs_token(config: &Config) -> bool {
-    config.get("auth", "mode").choice(&AUTH_MODES) == AuthMode::Jwt
+    auth_mode(config) != AuthMode::Open
+}
+
+/// What `[accounts]` says, and what tokens are expected to have.
+fn accounts(config: &Config, expected: Expected) -> AccountSettings {
+    let get = |name| config.get("accounts", name);
+    AccountSettings {
+        token_ttl_ms: get("token_ttl").number(),
+        password_chars_min: get("password_min").count(),
+        expected,
+    }
+}
+
+/// The rules of accounts for the cores.
+fn account_rules(config: &Config) -> Option<AccountRules> {
+    (auth_mode(config) == AuthMode::Accounts).then(|| AccountRules {
+        anyone_registers: config.get("accounts", "register").choice(&REGISTRATIONS),
+        password_chars_min: config.get("accounts", "password_min").count(),
+    })
 }
 
 /// The settings of the HTTP API on a machine of this name.
@@ -220,8 +246,8 @@ fn settings(config: &Config, machine: &HostMachine, cores: u16) -> Settings {
         trace_sample: trace_sample(config),
         numbering: config.get("link", "kind").choice(&LINK_KINDS),
         keeping: keeping(config),
-        // No service of this version keeps rooms.
         rooms_are_administered: true,
+        accounts: account_rules(config),
     }
 }
 

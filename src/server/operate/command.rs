@@ -32,6 +32,16 @@ pub enum OperatorCommand {
     Kick(KickArgs),
     /// `roomring disconnect`
     Disconnect(DisconnectArgs),
+    /// `roomring accounts list`
+    AccountList(AccountListArgs),
+    /// `roomring accounts add`
+    AccountAdd(AccountAddArgs),
+    /// `roomring accounts lock`
+    AccountLock(AccountLockArgs),
+    /// `roomring accounts unlock`
+    AccountUnlock(AccountUnlockArgs),
+    /// `roomring accounts reset`
+    AccountReset(AccountResetArgs),
     /// `roomring drain`
     Drain(DrainArgs),
 }
@@ -54,6 +64,11 @@ commands! {
     Publish(PublishArgs),
     Kick(KickArgs),
     Disconnect(DisconnectArgs),
+    AccountList(AccountListArgs),
+    AccountAdd(AccountAddArgs),
+    AccountLock(AccountLockArgs),
+    AccountUnlock(AccountUnlockArgs),
+    AccountReset(AccountResetArgs),
     Drain(DrainArgs),
 }
 
@@ -178,6 +193,48 @@ pub struct DisconnectArgs {
     reason: Option<String>,
 }
 
+/// Arguments of `roomring accounts list`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AccountListArgs {
+    /// Number of entries to list
+    #[arg(long)]
+    limit: Option<u32>,
+    /// List only users whose names sort after this one
+    #[arg(long, value_name = "USER")]
+    after: Option<String>,
+}
+
+/// Arguments of `roomring accounts add`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AccountAddArgs {
+    /// User
+    user: String,
+    /// Shown name
+    #[arg(long)]
+    name: Option<String>,
+}
+
+/// Arguments of `roomring accounts lock`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AccountLockArgs {
+    /// User
+    user: String,
+}
+
+/// Arguments of `roomring accounts unlock`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AccountUnlockArgs {
+    /// User
+    user: String,
+}
+
+/// Arguments of `roomring accounts reset`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AccountResetArgs {
+    /// User
+    user: String,
+}
+
 /// Arguments of `roomring drain`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DrainArgs {}
@@ -203,6 +260,22 @@ impl ApiRequest {
 
     fn post(path: &str, body: Option<String>) -> Self {
         Self { method: Method::POST, path: vec![path.to_owned()], query: Vec::new(), body }
+    }
+
+    /// On the account of a user.
+    fn of_account(act: &str, user: &str, more: Option<(&str, &str)>) -> Self {
+        let fields = [("user", user)].into_iter().chain(more);
+        let body: serde_json::Map<_, _> = fields.map(|(name, text)| (name.to_owned(), json!(text))).collect();
+        let path = vec!["accounts".to_owned(), act.to_owned()];
+        Self { method: Method::POST, path, query: Vec::new(), body: Some(Value::Object(body).to_string()) }
+    }
+
+    /// Adds a password to the fields of the body.
+    pub fn add_password(&mut self, password: &str) {
+        let fields = self.body.as_deref().map(serde_json::from_str);
+        let Some(Ok(Value::Object(mut fields))) = fields else { return };
+        fields.insert("password".to_owned(), json!(password));
+        self.body = Some(Value::Object(fields).to_string());
     }
 }
 
@@ -240,7 +313,27 @@ impl OperatorCommand {
                     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
                 ApiRequest::post("disconnect", Some(Value::Object(given.collect()).to_string()))
             }
+            OperatorCommand::AccountList(AccountListArgs { limit, after }) => {
+                ApiRequest::get(&["accounts"], vec![("limit", number(limit)), ("after", after.clone())])
+            }
+            OperatorCommand::AccountAdd(AccountAddArgs { user, name }) => {
+                ApiRequest::of_account("add", user, name.as_deref().map(|name| ("name", name)))
+            }
+            OperatorCommand::AccountLock(AccountLockArgs { user }) => ApiRequest::of_account("lock", user, None),
+            OperatorCommand::AccountUnlock(AccountUnlockArgs { user }) => ApiRequest::of_account("unlock", user, None),
+            OperatorCommand::AccountReset(AccountResetArgs { user }) => ApiRequest::of_account("reset", user, None),
             OperatorCommand::Drain(DrainArgs {}) => ApiRequest::post("drain", None),
+        }
+    }
+}
+
+impl OperatorCommand {
+    /// The user whose new password the command needs.
+    pub fn needs_password_of(&self) -> Option<&str> {
+        match self {
+            OperatorCommand::AccountAdd(AccountAddArgs { user, .. })
+            | OperatorCommand::AccountReset(AccountResetArgs { user }) => Some(user),
+            _ => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! touches a server in another way.
 
 pub mod command;
+mod password;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -51,12 +52,29 @@ pub fn run(operation: &RemoteCommand, config: &Config) -> Result<String, Operate
     let key = config.get("control", "api_key").text();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| OperateError::Running(format!("cannot make the request: {error}")))?;
-    let text = runtime.block_on(send(&base, key, operation.ask.request()))?;
+    let mut request = operation.ask.request();
+    let given = operation.ask.needs_password_of().map(password::read).transpose().map_err(OperateError::Running)?;
+    if let Some(given) = &given {
+        request.add_password(&given.password);
+    }
+    let text = runtime.block_on(send(&base, key, request))?;
+    let made = given.filter(|given| given.is_generated).map(|given| given.password);
     if operation.how.json {
-        return Ok(text);
+        return match made {
+            None => Ok(text),
+            Some(password) => with_password(&text, &password).ok_or_else(|| not_roomring(&base)),
+        };
     }
     let answer = table::read(&operation.ask, &text).map_err(|_| not_roomring(&base))?;
-    Ok(table::render(&operation.ask, &answer))
+    let done = table::render(&operation.ask, &answer);
+    Ok(made.map_or_else(|| done.clone(), |password| format!("{done}\npassword: {password}")))
+}
+
+/// The server's response as JSON, with a password that was generated here: the server shows none.
+fn with_password(text: &str, password: &str) -> Option<String> {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(text) else { return None };
+    fields.insert("password".to_owned(), Value::from(password));
+    Some(Value::Object(fields).to_string())
 }
 
 fn not_roomring(base: &Url) -> OperateError {

@@ -53,6 +53,13 @@ const CONNECTIONS: &[Column] = &[
     }),
 ];
 
+const ACCOUNTS: &[Column] = &[
+    ("USER", |account| Cell::text(&account["user"])),
+    ("NAME", |account| Cell::text(&account["name"])),
+    ("CREATED AT", |account| Cell::text(&account["created_at"])),
+    ("LOCKED", |account| Cell::text(&json!(if account["locked"] == true { "yes" } else { "no" }))),
+];
+
 const MEMBERS: &[Column] = &[
     ("USER", |user| Cell::text(&user["user"])),
     ("STATUS", |user| Cell::text(&user["status"])),
@@ -116,6 +123,13 @@ pub fn render(ask: &OperatorCommand, answer: &Value) -> String {
         }
         OperatorCommand::Kick(_) => format!("removed {} from the room", connections(&answer["kicked"])),
         OperatorCommand::Disconnect(_) => format!("closed {}", connections(&answer["disconnected"])),
+        OperatorCommand::AccountList(_) => listing(ACCOUNTS, &answer["accounts"], answer),
+        OperatorCommand::AccountAdd(_) => "made the account".into(),
+        OperatorCommand::AccountLock(_) => {
+            format!("locked the account and closed {}", connections(&answer["disconnected"]))
+        }
+        OperatorCommand::AccountUnlock(_) => "unlocked the account".into(),
+        OperatorCommand::AccountReset(_) => "changed the password".into(),
         OperatorCommand::Drain(_) => "the server is draining".into(),
     }
 }

@@ -1,6 +1,7 @@
 //! The services of the service thread: prepared before the cores, started beside them, told of every reload, shown by the
 //! control address, and finished at the end. One file for each, and the list of them here. Serves no client.
 
+mod accounts;
 mod auth;
 mod control;
 mod service;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use self::accounts::AccountService;
 use self::auth::AuthService;
 pub use self::control::ControlService;
 pub use self::service::{RunningServer, Service};
@@ -36,8 +38,17 @@ impl ServiceThread {
     ///
     /// # Errors
     /// One sentence on the first service that fails.
-    pub fn prepare(plan: &Plan, control: ControlService) -> anyhow::Result<Self> {
-        let mut services: Vec<Box<dyn Service>> = vec![Box::new(control), Box::new(StoreService::prepare(plan)?)];
+    pub fn prepare(plan: &Plan, mut control: ControlService) -> anyhow::Result<Self> {
+        let store = StoreService::prepare(plan)?;
+        let accounts = plan.accounts.as_ref().map(|settings| AccountService::prepare(settings.clone(), store.handle()));
+        let accounts = accounts.transpose()?;
+        if let Some(accounts) = &accounts {
+            control.manage(accounts.managed());
+        }
+        let mut services: Vec<Box<dyn Service>> = vec![Box::new(control), Box::new(store)];
+        if let Some(accounts) = accounts {
+            services.push(Box::new(accounts));
+        }
         if let Some(settings) = &plan.auth {
             services.push(Box::new(AuthService::prepare(settings.clone())?));
         }

@@ -12,6 +12,7 @@ use crate::server::config::choices::StoreKind;
 use crate::server::config::lower::{Plan, StorePlan};
 use crate::server::cores::CoreParts;
 use crate::store::figures::StoreFigures;
+use crate::store::keeper_thread::StoreHandle;
 use crate::store::state::{Keep, Rules};
 use crate::store::threads::{PreparedStore, RunningStore};
 
@@ -20,6 +21,7 @@ pub struct StoreService {
     /// Taken when the threads start.
     prepared: Option<PreparedStore>,
     running: Option<RunningStore>,
+    handle: StoreHandle,
     observed: Arc<ObservedStore>,
 }
 
@@ -39,7 +41,16 @@ impl StoreService {
             _ => PreparedStore::in_memory(rules)?,
         };
         let observed = Arc::new(ObservedStore { figures: prepared.figures(), has_log: *kind == StoreKind::Embedded });
-        Ok(Self { prepared: Some(prepared), running: None, observed })
+        let handle = prepared.handle();
+        Ok(Self { prepared: Some(prepared), running: None, handle, observed })
+    }
+}
+
+impl StoreService {
+    /// For other services.
+    #[must_use]
+    pub fn handle(&self) -> StoreHandle {
+        self.handle.clone()
     }
 }
 

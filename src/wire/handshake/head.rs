@@ -1,6 +1,7 @@
 //! Reads one request head: its method, target and host, and the opening handshake if it asks for one. Never decides who
 //! may connect.
 
+use super::account::{self, AccountPath};
 use super::headers::Headers;
 use super::refusal::HttpRefusal;
 use super::request::HttpRequest;
@@ -40,7 +41,9 @@ pub fn parse_head_offering(dialects: &'static [Dialect], received: &[u8]) -> Hea
     let parsed = request.parse(within);
     let is_head = request.method == Some("HEAD");
     let refused = |refusal| Head::Refused { refusal, is_head };
-    if parsed.is_ok() && request.method.is_some_and(|method| !matches!(method, "GET" | "HEAD")) {
+    // A path of accounts has other methods. Until the path has come, it may be one.
+    let is_elsewhere = request.path.is_some_and(|target| path_of_account(target).is_none());
+    if parsed.is_ok() && is_elsewhere && request.method.is_some_and(|method| !matches!(method, "GET" | "HEAD")) {
         return refused(HttpRefusal::new(405, "method_not_allowed", "the method must be GET or HEAD"));
     }
     match parsed {
@@ -67,6 +70,9 @@ fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect
     let (authority, path, query) = split_target(target)?;
     let (host, path) = (host::read(headers, authority, version)?, path.to_owned());
     let is_head = request.method == Some("HEAD");
+    if let (Some(path), Some(method)) = (AccountPath::of(&path), request.method) {
+        return Ok(HttpRequest::Account(Box::new(account::read(path, method, host, headers)?)));
+    }
     let is_upgrade = headers.has_token("upgrade", "websocket");
     if is_upgrade && is_head {
         return Err(HttpRefusal::new(405, "method_not_allowed", "a WebSocket must be opened by GET"));
@@ -78,6 +84,11 @@ fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect
         Ok(upgrade) => HttpRequest::Upgrade(Box::new(upgrade)),
         Err(refusal) => HttpRequest::BadUpgrade { path, refusal },
     })
+}
+
+/// The path of accounts that a request target names, if it names one.
+fn path_of_account(target: &str) -> Option<AccountPath> {
+    split_target(target).ok().and_then(|(_, path, _)| AccountPath::of(path))
 }
 
 /// Splits a request target in origin form or absolute form (RFC 9112 section 3.2) into its authority, if it has one, its

@@ -36,6 +36,15 @@ impl<'a> Headers<'a> {
             .filter(|token| !token.is_empty())
     }
 
+    /// The token of an `Authorization: Bearer` header. Other schemes are ignored: they may be meant for a proxy.
+    pub(super) fn bearer(self) -> Option<&'a str> {
+        self.all("authorization").find_map(|value| {
+            let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+            let token = token.trim_ascii();
+            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+        })
+    }
+
     /// Whether a list contains `token`, ignoring case.
     pub(super) fn has_token(self, name: &'static str, token: &str) -> bool {
         self.tokens(name).any(|element| element.eq_ignore_ascii_case(token))

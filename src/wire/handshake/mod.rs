@@ -1,9 +1,11 @@
 //! Reads HTTP/1.1 request heads on the data port and writes the responses before a WebSocket opens (PROTOCOL section 1,
 //! RFC 6455 section 4.2). Never decides who may connect.
 //!
-//! `head` reads a request head with `headers`, `host` and `upgrade`; `upgrade` reads an opening handshake with `query`,
+//! `head` reads a request head with `headers`, `host`, `account` and `upgrade`; `account` reads what precedes the body of a
+//! request about an account; `upgrade` reads an opening handshake with `query`,
 //! `extensions` and `forwarded`; `request` and `refusal` are the results, `response` the answers.
 
+mod account;
 mod extensions;
 mod forwarded;
 mod head;
@@ -20,6 +22,7 @@ mod response;
 mod tests;
 mod upgrade;
 
+pub use account::{AccountHead, AccountMethod, AccountPath};
 pub use extensions::DeflateOffer;
 pub use forwarded::{ForwardedAddress, ForwardedFields, ForwardedHeader};
 pub use head::{Head, parse_head, parse_head_offering};
@@ -28,4 +31,7 @@ pub use origin::{check_origin_pattern, origin_allowed};
 pub use quote::quoted;
 pub use refusal::HttpRefusal;
 pub use request::{HttpRequest, Upgrade};
-pub use response::{accept_deflate_response, accept_response, json_response, refusal_response, without_content};
+pub use response::{
+    AnswerHeaders, accept_deflate_response, accept_response, json_response, json_response_with, no_content_response,
+    refusal_response, refusal_response_with, without_content,
+};

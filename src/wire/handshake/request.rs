@@ -1,5 +1,6 @@
 //! Owns a well-formed request on the data port. Never reads one.
 
+use super::account::AccountHead;
 use super::extensions::DeflateOffer;
 use super::forwarded::ForwardedFields;
 use super::refusal::HttpRefusal;
@@ -17,6 +18,8 @@ pub enum HttpRequest {
         /// The method is HEAD: the response has no content.
         is_head: bool,
     },
+    /// A request to a path of accounts, with any method.
+    Account(Box<AccountHead>),
     /// A valid RFC 6455 opening handshake, at any path.
     Upgrade(Box<Upgrade>),
     /// An invalid opening handshake. If its path is not served either, the response is 404.

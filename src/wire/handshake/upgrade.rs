@@ -45,7 +45,7 @@ pub(super) fn read(
     };
     query::read(query, &mut upgrade)?;
     if upgrade.token.is_none() {
-        upgrade.token = bearer_header(headers).or_else(|| bearer_subprotocol(headers)).map(str::to_owned);
+        upgrade.token = headers.bearer().or_else(|| bearer_subprotocol(headers)).map(str::to_owned);
     }
     Ok(upgrade)
 }
@@ -86,13 +86,4 @@ fn dialect(headers: Headers<'_>, dialects: &'static [Dialect]) -> Option<&'stati
 fn bearer_subprotocol(headers: Headers<'_>) -> Option<&str> {
     let mut offered = headers.tokens("sec-websocket-protocol");
     offered.find_map(|offered| offered.strip_prefix(BEARER_SUBPROTOCOL)).filter(|token| !token.is_empty())
-}
-
-/// The token of an `Authorization: Bearer` header. Other schemes are ignored: they may be meant for a proxy.
-fn bearer_header(headers: Headers<'_>) -> Option<&str> {
-    headers.all("authorization").find_map(|value| {
-        let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-        let token = token.trim_ascii();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-    })
 }

@@ -1,9 +1,12 @@
 //! Request heads: decided once, whatever comes behind; and no answer that an outsider's bytes could bend.
 
 use roomring::base::ids::check_name;
+use roomring::base::limits::{ACCOUNT_BODY_BYTES_MAX, PASSWORD_BYTES_MAX};
+use roomring::wire::account_body::{AccountBody, Password, check_shown_name, read_account_body};
 use roomring::wire::handshake::{
-    ForwardedHeader, Head, HttpRefusal, HttpRequest, Upgrade, accept_deflate_response, accept_response,
-    check_origin_pattern, host_of, origin_allowed, parse_head, refusal_response, without_content,
+    AccountHead, AccountMethod, AccountPath, AnswerHeaders, ForwardedHeader, Head, HttpRefusal, HttpRequest, Upgrade,
+    accept_deflate_response, accept_response, check_origin_pattern, host_of, json_response_with, no_content_response,
+    origin_allowed, parse_head, refusal_response, refusal_response_with, without_content,
 };
 
 /// What heads are made of.
@@ -17,6 +20,9 @@ pub const WORDS: &[&[u8]] = &[
     b"Connection: ,keep-alive , Upgrade\r\n",
     b"Sec-WebSocket-Version: 12\r\n",
     b"Content-Length: 5\r\n",
+    b"POST /account/register",
+    b"Content-Length: 4097\r\n",
+    b"Transfer-Encoding: chunked\r\n",
     b"permessage-deflate",
     b"; server_max_window_bits=12",
     b"; client_max_window_bits",
@@ -33,7 +39,7 @@ pub const WORDS: &[&[u8]] = &[
     b"http://*.a:80",
 ];
 
-const HEADS: [&str; 4] = [
+const HEADS: [&str; 6] = [
     "GET /ws?user=%C3%BC&room=a&room=b+c&token=x HTTP/1.1\r\nHost: h:8080\r\nConnection: keep-alive, Upgrade\r\n\
      Upgrade: websocket\r\nOrigin: http://h:8080\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: bearer.x, roomring.v1.json\r\n\
@@ -43,6 +49,9 @@ const HEADS: [&str; 4] = [
      Upgrade: WebSocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
      Authorization: Bearer abc\r\n\r\n",
     "GET http://h/health HTTP/1.0\r\n\r\n",
+    "POST /account/token HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\nOrigin: http://h\r\nExpect: 100-continue\r\n\
+     Authorization: Bearer abc\r\n\r\n{\"user\":\"a\",\"password\":\"b\"}",
+    "OPTIONS /account/register HTTP/1.1\r\nHost: h\r\nOrigin: http://h\r\n\r\n",
     "POST /ws HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
 ];
 
@@ -72,6 +81,7 @@ fn check(head: &Head) {
             check_refusal(refusal);
         }
         Head::Complete { request: HttpRequest::Upgrade(upgrade), .. } => check_upgrade(upgrade),
+        Head::Complete { request: HttpRequest::Account(head), .. } => check_account(head),
     }
 }
 
@@ -87,6 +97,70 @@ fn check_refusal(refusal: &HttpRefusal) {
     let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
     assert_eq!((&body["error"], &body["message"]), (&refusal.error.into(), &refusal.message.as_str().into()));
 }
+
+fn check_account(head: &AccountHead) {
+    match &head.method {
+        AccountMethod::Post { body_bytes: Ok(bytes), .. } => assert!(*bytes <= ACCOUNT_BODY_BYTES_MAX),
+        AccountMethod::Post { body_bytes: Err(refusal), .. } => {
+            assert!(matches!(refusal.status, 400 | 411 | 413), "{refusal:?}");
+            check_refusal(refusal);
+        }
+        AccountMethod::Options | AccountMethod::Other { .. } => {}
+    }
+    let headers = AnswerHeaders::readable_by(head.origin.as_deref());
+    let forbidden = HttpRefusal::new(403, "forbidden", "no");
+    for answer in [
+        no_content_response(&headers.clone().allowing_posts().with_methods(), 1_700_000_000_000),
+        json_response_with(200, &headers.clone().secret(), "{}", 1_700_000_000_000),
+        refusal_response_with(&forbidden, &headers, 1_700_000_000_000),
+    ] {
+        let text = std::str::from_utf8(&answer).expect("an answer is text");
+        let (head, _) = text.split_once("\r\n\r\n").expect("a whole head");
+        assert!(!head.replace("\r\n", "").contains(char::is_control), "{head:?}");
+        assert_eq!(head.matches("\r\nConnection: close").count(), 1, "{head:?}");
+    }
+    check_host(head.host.as_deref());
+}
+
+/// Bodies of requests about accounts: errors name a field, and quote nothing.
+pub fn run_account_body(input: &[u8]) {
+    let (path, body) = super::byte_of(input);
+    let path = [AccountPath::Register, AccountPath::Token, AccountPath::Password][usize::from(path % 3)];
+    let rules = |password: &Password| {
+        assert!(
+            (1..=PASSWORD_BYTES_MAX).contains(&password.as_str().len()) && format!("{password:?}") == "Password(…)"
+        );
+    };
+    match read_account_body(path, body) {
+        Ok(AccountBody::Register { user, password, name }) => {
+            check_name(&user).expect("names are checked");
+            name.iter().for_each(|name| check_shown_name(name).expect("names are checked"));
+            rules(&password);
+        }
+        Ok(AccountBody::Token { user, password }) => {
+            check_name(&user).expect("names are checked");
+            rules(&password);
+        }
+        Ok(AccountBody::Password { password, new_password }) => [password, new_password].iter().for_each(rules),
+        Err(sentence) => {
+            let names = ["`user` ", "`password` ", "`new_password` ", "`name` ", "the body "];
+            assert!(names.iter().any(|name| sentence.starts_with(name)) && sentence.len() < 100, "{sentence}");
+        }
+    }
+}
+
+pub fn account_body_seeds() -> Vec<Vec<u8>> {
+    let bodies = [
+        r#"{"user":"ann","password":"hunter2","name":"Ann \u00fc"}"#,
+        r#" {"password":null,"user":["a"],"more":{"user":1}} "#,
+        r#"{"password":"old","new_password":"new","password":"x"}"#,
+        r#"["ann","hunter2"]"#,
+    ];
+    (0..3).flat_map(|path| bodies.map(|body| [&[path], body.as_bytes()].concat())).collect()
+}
+
+pub const ACCOUNT_WORDS: &[&[u8]] =
+    &[b"\"user\":", b"\"password\":", b"\"new_password\":", b"\"name\":", b"null", b"\\ud800", b"\\n", b"{", b"}"];
 
 fn check_upgrade(upgrade: &Upgrade) {
     for answer in [accept_response(upgrade), accept_deflate_response(upgrade)] {

@@ -43,6 +43,13 @@ pub const TARGETS: &[Target] = &[
         words: handshake::WORDS,
         runs: 10_000,
     },
+    Target {
+        name: "account_body",
+        run: handshake::run_account_body,
+        seeds: handshake::account_body_seeds,
+        words: handshake::ACCOUNT_WORDS,
+        runs: 20_000,
+    },
     Target { name: "json", run: forms::run_json, seeds: forms::json_seeds, words: forms::WORDS, runs: 30_000 },
     Target { name: "binary", run: forms::run_binary, seeds: forms::binary_seeds, words: forms::WORDS, runs: 20_000 },
     Target { name: "proxy", run: proxy::run, seeds: proxy::seeds, words: proxy::WORDS, runs: 10_000 },

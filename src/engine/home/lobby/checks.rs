@@ -54,8 +54,13 @@ impl Home {
     pub(super) fn check_site(&self, upgrade: &Upgrade) -> Result<(), HttpRefusal> {
         // Before the origin, which is that of the host's name where a page was led here by another name.
         self.check_host(upgrade.host.as_deref())?;
-        if let Some(origin) = &upgrade.origin
-            && !origin_allowed(origin, upgrade.host.as_deref(), &self.settings.allowed_origins)
+        self.check_origin(upgrade.origin.as_deref(), upgrade.host.as_deref())
+    }
+
+    /// Refuses an origin that is not allowed for a request to this host.
+    pub(super) fn check_origin(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), HttpRefusal> {
+        if let Some(origin) = origin
+            && !origin_allowed(origin, host, &self.settings.allowed_origins)
         {
             let rule = "it is neither the request's host nor in auth.allowed_origins";
             let words = format!("origin {} is not allowed: {rule}", quoted(origin.as_bytes()));
@@ -88,6 +93,6 @@ pub(super) fn at_capacity(why: &str) -> HttpRefusal {
     refusal(503, ErrorCode::Overloaded, why, Some(RETRY_AFTER_S))
 }
 
-fn refusal(status: u16, error: ErrorCode, message: &str, retry_after_s: Option<u32>) -> HttpRefusal {
+pub(super) fn refusal(status: u16, error: ErrorCode, message: &str, retry_after_s: Option<u32>) -> HttpRefusal {
     HttpRefusal { status, error: error.as_str(), message: message.to_owned(), retry_after_s }
 }

@@ -83,11 +83,9 @@ impl Home {
         timers.closes.drop_met(|deadline| awaits(deadline, &closing));
     }
 
-    /// Closes the oldest sockets while incomplete heads and first messages take too many bytes together.
+    /// Closes the oldest sockets while incomplete heads, bodies and first messages take too many bytes together.
     pub(super) fn bound_heads(&mut self, effects: &mut HomeEffects<'_>) {
-        while self.lobby.heads.bytes() + self.lobby.greeting_bytes() > HEADS_BYTES_MAX
-            && self.close_oldest_request(effects)
-        {}
+        while self.lobby.begun_bytes() > HEADS_BYTES_MAX && self.close_oldest_request(effects) {}
     }
 
     /// Closes the socket that has waited longest, for its request or after it was told to go; with `websockets` also
@@ -126,8 +124,10 @@ impl Home {
         let now_ms = effects.now.mono_ms();
         while let Some(Deadline { slot, generation, .. }) = self.lobby.requests.take_due(now_ms) {
             let session = self.sessions.at(slot);
-            match session.phase {
+            let phase = session.phase;
+            match phase {
                 _ if session.generation != generation => {}
+                Phase::Head if self.renew_account(slot, generation, effects) => {}
                 Phase::Head => {
                     self.note_refusal(slot, 0, "head_timeout", effects);
                     self.close_socket(slot, effects);

@@ -3,7 +3,7 @@
 
 use crate::base::codes::ErrorCode;
 use crate::base::limits::{KEYS_WAITING_MAX, KEYS_WAITING_PER_ADDRESS_MAX};
-use crate::engine::access::{Access, Cause, Denied, Renewal, Token};
+use crate::engine::access::{Access, Cause, Denied, Token};
 use crate::engine::home::state::verification::KeyWait;
 use crate::engine::home::verification::{Judged, NO_KEYS, NO_KEYS_RETRY_S, judge};
 use crate::engine::home::{Home, HomeEffects};
@@ -63,7 +63,7 @@ impl Home {
             return Ok(Applicant::Undecided);
         }
         tokens.verification.note_refused(denied.cause, effects);
-        if judged.may_come && keys.renewal() == Renewal::Awaited {
+        if judged.may_come && keys.renewal().is_awaited() {
             let code = ErrorCode::Unavailable.as_str();
             return Err(HttpRefusal { retry_after_s: Some(NO_KEYS_RETRY_S), ..HttpRefusal::new(503, code, NO_KEYS) });
         }

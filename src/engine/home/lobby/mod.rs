@@ -3,8 +3,9 @@
 //! `state/lobby.rs`.
 //!
 //! `requests` reads request heads; `admission` lets upgrades in after `checks`, and after `identity` knows the user; `greeting` reads the first message where that identifies the client; `opening` opens the
-//! connection, `refusing` refuses it; `crowd` bounds how many sockets wait here, and for how long.
+//! connection, `refusing` refuses it; `accounts` serves requests about accounts; `crowd` bounds how many sockets wait here, and for how long.
 
+mod accounts;
 mod admission;
 mod checks;
 mod crowd;

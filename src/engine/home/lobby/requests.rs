@@ -7,7 +7,8 @@ use crate::engine::home::{Home, HomeEffects};
 use crate::engine::outbox::{Outgoing, Role};
 use crate::engine::session::Phase;
 use crate::wire::handshake::{
-    Head, HttpRefusal, HttpRequest, Upgrade, json_response, parse_head_offering, refusal_response, without_content,
+    AccountHead, Head, HttpRefusal, HttpRequest, Upgrade, json_response, parse_head_offering, refusal_response,
+    without_content,
 };
 
 /// The body of `/health` while every upgrade is refused because there are no keys.
@@ -18,7 +19,7 @@ const NO_KEYS: &str = concat!(
 
 impl Home {
     pub(in crate::engine::home) fn receive_head(&mut self, slot: u32, bytes: &mut [u8], effects: &mut HomeEffects<'_>) {
-        if self.receive_early(slot, bytes, effects) {
+        if self.receive_early(slot, bytes, effects) || self.receive_body(slot, bytes, effects) {
             return;
         }
         let Some(part) = self.lobby.heads.take(slot, effects.budget) else {
@@ -47,6 +48,9 @@ impl Home {
             Head::Complete { used, request } => {
                 let is_head = matches!(request, HttpRequest::Get { is_head: true, .. });
                 match self.route(request, effects) {
+                    Ok(Requested::Account(head)) => {
+                        return self.begin_account(slot, head, &received[used..], effects);
+                    }
                     Ok(Requested::Upgrade(upgrade)) => {
                         return self.admit(slot, upgrade, &mut received[used..], effects);
                     }
@@ -71,6 +75,7 @@ impl Home {
                     _ => Err(HttpRefusal::not_found()),
                 }
             }
+            HttpRequest::Account(head) => Ok(Requested::Account(head)),
             HttpRequest::BadUpgrade { path, refusal } if is_socket(&path) => Err(refusal),
             HttpRequest::Upgrade(upgrade) if is_socket(&upgrade.path) => Ok(Requested::Upgrade(upgrade)),
             HttpRequest::BadUpgrade { .. } | HttpRequest::Upgrade(_) => Err(HttpRefusal::not_found()),
@@ -110,6 +115,8 @@ impl Home {
 enum Requested {
     /// An answer, and then the end.
     Answer(Bytes),
+    /// Something about an account.
+    Account(Box<AccountHead>),
     /// A WebSocket.
     Upgrade(Box<Upgrade>),
 }

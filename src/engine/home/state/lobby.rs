@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use super::accounts::Accounts;
 use super::deadlines::{Deadline, Deadlines};
 use super::heads::Heads;
 use crate::base::ids::UserName;
@@ -19,6 +20,7 @@ use crate::wire::handshake::Upgrade;
 #[derive(Debug, Default)]
 pub struct Lobby {
     pub heads: Heads,
+    pub accounts: Accounts,
     /// Upgrades that wait to be let in, by slot.
     pub pending: HashMap<u32, Box<PendingUpgrade>, FixedState>,
     /// Sockets over the connection rate limit of their address that stay until their request is refused, by slot, with the
@@ -75,6 +77,7 @@ impl Lobby {
 
     /// Forgets a slot that has no waiting upgrade.
     pub fn forget(&mut self, slot: u32, budget: &mut Budget) {
+        self.accounts.take(slot, budget);
         self.heads.take(slot, budget);
         if !self.over_rate.is_empty() {
             self.over_rate.remove(&slot);
@@ -87,9 +90,9 @@ impl Lobby {
         self.requests.slots()
     }
 
-    /// Bytes of first messages that have arrived in part.
-    pub fn greeting_bytes(&self) -> usize {
-        self.greeting_bytes
+    /// Bytes of heads, bodies and first messages that have arrived in part.
+    pub fn begun_bytes(&self) -> usize {
+        self.heads.bytes() + self.accounts.body_bytes() + self.greeting_bytes
     }
 
     /// Sockets over the connection rate of their address that have not been answered.

@@ -1,10 +1,11 @@
 //! What a home holds: `Home` and the parts that it is built from. A part never uses the home; what the home does with its
 //! parts is in the other files of `home`.
 //!
-//! `slots`, `deadlines`, `drain` and `timers` keep count and time; `lobby` and `heads` hold sockets before they are
+//! `slots`, `deadlines`, `drain` and `timers` keep count and time; `lobby`, `heads` and `accounts` hold sockets before they are
 //! WebSockets; `tokens`, `verification` and `refreshes` exist with tokens only; `pace` and `pongs` belong to one connection
 //! each; `late` and `news` hold what is still to be told; `turn` gathers until a flush; `worst` is for monitoring.
 
+pub mod accounts;
 pub mod deadlines;
 pub mod drain;
 pub mod heads;

@@ -91,7 +91,7 @@ impl One {
     /// Asserts that there is no socket, and nothing left of one.
     fn expect_nothing(&mut self) {
         let home = &self.engine.home;
-        assert_eq!((home.slots.sockets(), home.lobby.greeting_bytes(), home.paces.len()), (0, 0, 0));
+        assert_eq!((home.slots.sockets(), home.lobby.begun_bytes(), home.paces.len()), (0, 0, 0));
         assert_eq!((self.counters.upgrading.get(), self.counters.connections.get()), (0, 0));
         assert!(!home.lobby.is_pending(0) && !home.lobby.is_pending(1));
     }

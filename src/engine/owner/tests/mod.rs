@@ -421,6 +421,8 @@ fn describe(hop: &Hop) -> String {
         }
         ToHome::Gap { from, to, .. } => format!("gap {from}..{to}"),
         ToHome::ConnectAdmitted { .. }
+        | ToHome::AttemptAdmitted { .. }
+        | ToHome::AttemptRefused { .. }
         | ToHome::UserAdmitted { .. }
         | ToHome::TooOften { .. }
         | ToHome::ConnectRefused { .. }

@@ -117,6 +117,7 @@ pub fn settings(choice: u8) -> Arc<Settings> {
         numbering: NumberingMode::Own,
         keeping: KeepingMode::None,
         rooms_are_administered: false,
+        accounts: None,
         trace_sample: u64::MAX / 4,
     })
 }

@@ -269,6 +269,8 @@ impl Clients {
             }
             ToHome::Push { frames, .. } => assert!(!frames.is_empty()),
             ToHome::ConnectAdmitted { .. }
+            | ToHome::AttemptAdmitted { .. }
+            | ToHome::AttemptRefused { .. }
             | ToHome::UserAdmitted { .. }
             | ToHome::TooOften { .. }
             | ToHome::ConnectRefused { .. }
