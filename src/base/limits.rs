@@ -29,6 +29,9 @@ pub const KEY_BYTES_MAX: usize = 128;
 /// Largest `limit` of a `history` or `presence` command, and its default.
 pub const PAGE_MAX: u32 = 300;
 
+/// Rooms in one `resume` command.
+pub const RESUME_ROOMS_MAX: usize = 1_024;
+
 /// Fields of one command in the JSON form, unknown ones included: each costs as much as 50 bytes of text.
 pub const COMMAND_FIELDS_MAX: usize = 256;
 
@@ -576,9 +579,6 @@ pub const WAITING_BYTES: usize = 256;
 
 /// Each receipt that is known at a room's owner, beside its user's name.
 pub const RECEIPT_BYTES: usize = 192;
-
-/// The session of each open connection, where there is a store.
-pub const SESSION_BYTES: usize = 256;
 
 /// Each address and user that is counted, beside a user's window.
 pub const LIMITER_ENTRY_BYTES: usize = 128;

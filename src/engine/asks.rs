@@ -43,11 +43,6 @@ impl<T> Asks<T> {
         token
     }
 
-    /// A token for an ask that has no answer.
-    pub fn token_of_unanswered(&mut self) -> u64 {
-        self.tokens.draw()
-    }
-
     /// Takes the ask of an answer; `None` if it has been answered or has expired.
     pub fn take(&mut self, token: u64, budget: &mut Budget) -> Option<T> {
         let waiting = self.by_token.remove(&token)?;

@@ -75,7 +75,7 @@ pub enum Call {
         /// The slot to begin at: 0, or the `next` of the last answer.
         from: u32,
     },
-    /// For the user half of any core: a session, open or kept in the store. Answered by [`CallAnswer::Session`], when the
+    /// For the user half of any core: a session that the store keeps. Answered by [`CallAnswer::Session`], when the
     /// store has answered or has taken too long.
     FindSession {
         /// Which.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::base::chat::Role;
 use crate::base::ids::{ConnId, Position, RoomName, Seq, UserName};
 use crate::engine::access::Standing;
+use crate::engine::kept::ListedRoom;
 use crate::engine::news::News;
 use crate::engine::trace::Mark;
 use crate::wire::form::Frames;
@@ -197,6 +198,16 @@ impl Delivery {
     }
 }
 
+/// What the store has found for a connection.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Found {
+    /// A session, of this user if there is one, to be resumed from these positions.
+    Session { user: Option<UserName>, positions: Box<[(RoomName, Recover)]> },
+    /// Rooms of the connection's user.
+    Rooms(Vec<ListedRoom>),
+}
+
 /// Selects members of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutOut {
@@ -292,6 +303,16 @@ pub enum ToHome {
         conn: ConnId,
         /// The reason.
         refusal: Refusal,
+        /// Identifies the command to answer.
+        reply: ReplyTo,
+    },
+    /// What a connection has looked up, or why nobody could tell. From the user half of the same core, so no lane can be
+    /// full. Lane full: never.
+    LookedUp {
+        /// The connection.
+        conn: ConnId,
+        /// What was found.
+        found: Result<Found, Refusal>,
         /// Identifies the command to answer.
         reply: ReplyTo,
     },

@@ -22,6 +22,15 @@ impl SessionId {
     }
 }
 
+impl SessionId {
+    /// Reads what `Display` writes; `None` for other text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_hex { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:032x}", self.0)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::input::Input;
-use super::kept::{KeptAnswer, KeptAsk, KeptRoom, RoomAct, RoomAsk, RoomDone, RoomRefusal};
+use super::kept::{KeptAnswer, KeptAsk, KeptRoom, KeptSession, ListedRoom, RoomAct, RoomAsk, RoomDone, RoomRefusal};
 use super::machine::Machine;
 use super::placement::owner_of;
 use super::record::Stretch;
@@ -33,6 +33,7 @@ impl ModelRoom {
 pub struct KeptModel {
     rooms: BTreeMap<RoomName, ModelRoom>,
     receipts: BTreeMap<(RoomName, UserName, ReceiptKind), Seq>,
+    sessions: BTreeMap<u128, KeptSession>,
 }
 
 impl KeptModel {
@@ -74,7 +75,24 @@ impl KeptModel {
     pub fn answer(&mut self, ask: KeptAsk) -> Option<KeptAnswer> {
         match ask {
             KeptAsk::Room(ask) => Some(KeptAnswer::Room(self.act(ask))),
-            ask if !ask.is_answered() => None,
+            KeptAsk::SaveSession { session, kept } => {
+                self.sessions.insert(session.0, kept);
+                None
+            }
+            KeptAsk::EndSession { session, .. } => {
+                assert!(self.sessions.contains_key(&session.0), "it was saved");
+                None
+            }
+            KeptAsk::FindSession { session, .. } => Some(KeptAnswer::Session(self.sessions.get(&session.0).cloned())),
+            KeptAsk::ListRooms { user, after, limit } => {
+                let rooms = self.rooms.iter().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+                let rooms = rooms.filter_map(|(name, room)| {
+                    let place = (name.clone(), user.clone(), ReceiptKind::Read);
+                    let read_seq = self.receipts.get(&place).copied().unwrap_or(0);
+                    Some(ListedRoom { room: name.clone(), role: *room.members.get(&user)?, head_seq: 9, read_seq })
+                });
+                Some(KeptAnswer::Rooms(rooms.take(limit as usize).collect()))
+            }
             ask => panic!("no test asks this: {ask:?}"),
         }
     }

@@ -234,7 +234,7 @@ impl Engine {
             Input::Hops { from: _, hops } => self.handle_hops(now, hops, output),
             Input::Link(event) => self.owner.handle_link(event, owner_effects!(self, now, output)),
             Input::Store(StoreEvent::Answered { token, answer }) if TokenPart::User.gave(token) => {
-                self.users.sessions.handle_answered(token, answer, user_effects!(self, now, output));
+                self.users.lookups.handle_answered(token, answer, user_effects!(self, now, output));
             }
             Input::Account(event) => self.home.handle_account(event, home_effects!(self, now, output)),
             Input::Store(event) => self.owner.handle_store(event, owner_effects!(self, now, output)),
@@ -246,7 +246,7 @@ impl Engine {
                     output.answers.push((token, self.owner.list(now, from, limit, order)));
                 }
                 Call::FindSession { session } => {
-                    self.users.sessions.find(session, token, user_effects!(self, now, output));
+                    self.users.find_session(session, token, user_effects!(self, now, output));
                 }
                 call => {
                     let answer = self.home.handle_call(call, home_effects!(self, now, output));
@@ -391,7 +391,7 @@ impl Engine {
     /// have ended and this is true.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.owner.is_settled() && self.users.sessions.is_settled()
+        self.owner.is_settled() && self.users.lookups.is_settled()
     }
 
     /// Connections that a drain waits for: WebSockets, including closing ones, and at the start of a drain with a

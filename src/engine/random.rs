@@ -8,7 +8,7 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use siphasher::sip::SipHasher13;
 
-use crate::base::ids::{CoreId, Epoch};
+use crate::base::ids::{ConnId, CoreId, Epoch};
 
 /// The source of all random choices of a process. Two secrets, so that nothing clients see is drawn from the one that
 /// keys the hash tables.
@@ -31,6 +31,8 @@ pub enum Part {
     Limiter = 3,
     /// The users of a core.
     User = 4,
+    /// The ids of sessions, of all cores.
+    Sessions = 5,
 }
 
 impl Secrets {
@@ -38,6 +40,12 @@ impl Secrets {
     #[must_use]
     pub fn shown(&self, core: CoreId, part: Part) -> Random {
         Random::of(self.shown, core, part)
+    }
+
+    /// The key of the sessions' ids: all cores of the process have the same.
+    #[must_use]
+    pub fn sessions(&self) -> SessionKey {
+        SessionKey(Random::of(self.shown, CoreId(0), Part::Sessions).bytes())
     }
 
     /// Keys for hash tables.
@@ -113,6 +121,28 @@ impl Random {
     }
 }
 
+/// Gives each connection a number that nobody can compute without the key: the start of the ChaCha20 block at a nonce and a
+/// counter that stand for the connection. No two connections of a process have the same.
+#[derive(Clone)]
+pub struct SessionKey([u8; 32]);
+
+impl SessionKey {
+    /// The number of a connection.
+    #[must_use]
+    pub fn number_of(&self, conn: ConnId) -> u128 {
+        let mut generator = ChaCha20Rng::from_seed(self.0);
+        generator.set_stream(u64::from(conn.slot) << 32 | u64::from(conn.generation));
+        generator.set_block_pos(u64::from(conn.home.0));
+        u128::from(generator.next_u64()) << 64 | u128::from(generator.next_u64())
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SessionKey").finish_non_exhaustive()
+    }
+}
+
 /// Gives each hash table its own key.
 #[derive(Debug)]
 pub struct TableKeys(Random);
@@ -176,6 +206,25 @@ mod tests {
         assert_eq!(one, again);
         let distinct: BTreeSet<u64> = one.iter().chain(&other).copied().collect();
         assert_eq!(distinct.len(), one.len() + other.len(), "no number comes twice");
+    }
+
+    #[test]
+    fn every_connection_has_its_own_number_under_every_key() {
+        let keys = [Secrets::from(1), Secrets::from(2)].map(|secrets| secrets.sessions());
+        let mut seen = BTreeSet::new();
+        for key in &keys {
+            for (home, slot, generation) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (u16::MAX, u32::MAX, u32::MAX)]
+            {
+                let conn = ConnId { home: CoreId(home), slot, generation };
+                assert!(seen.insert(key.number_of(conn)), "{conn}");
+                assert_eq!(key.number_of(conn), key.clone().number_of(conn));
+            }
+        }
+        // RFC 8439, appendix A.1, test vector 1.
+        let zero = SessionKey([0; 32]).number_of(ConnId { home: CoreId(0), slot: 0, generation: 0 });
+        let block = [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90, 0x40, 0x5d, 0x6a, 0xe5, 0x53, 0x86, 0xbd, 0x28];
+        let halves = [0, 8].map(|at| u64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes")));
+        assert_eq!(zero, u128::from(halves[0]) << 64 | u128::from(halves[1]));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum TokenPart {
     User = 1,
     /// The owner half, for what it asks of the store about its rooms.
     Rooms = 2,
+    /// The user half, for what has no answer.
+    Untold = 3,
     /// The floor below the engine, for calls.
     Calls = 15,
 }
@@ -77,7 +79,7 @@ mod tests {
     fn no_two_parts_of_any_core_share_a_token() {
         let mut all = BTreeSet::new();
         for core in [0, 1, u16::MAX] {
-            let parts = [TokenPart::Owner, TokenPart::User, TokenPart::Rooms, TokenPart::Calls];
+            let parts = [TokenPart::Owner, TokenPart::User, TokenPart::Rooms, TokenPart::Untold, TokenPart::Calls];
             for part in parts {
                 let mut tokens = TokenSource::new(CoreId(core), part);
                 let token = tokens.draw();

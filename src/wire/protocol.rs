@@ -73,6 +73,10 @@ pub enum Command<'a> {
     Leave { room: Cow<'a, str> },
     /// Ask something of a room, or publish to it: most of it as a member ([`Ask::is_for_members`]).
     Ask { room: Cow<'a, str>, ask: Ask },
+    /// Join the rooms of an earlier session of the same user, each from a position.
+    Resume { session: Cow<'a, str>, positions: Vec<(RoomName, Recover)> },
+    /// List the rooms of which the user is a lasting member, in the order of their names, above the name `after`.
+    ListRooms { after: Option<RoomName>, limit: u32 },
     /// Set the user's status to away or online.
     Status { away: bool },
     /// Identify the connection's user, by a token or, in mode `open`, by name. Only in dialects that identify by message.
@@ -84,7 +88,7 @@ pub enum Command<'a> {
 }
 
 /// Metric labels of commands, by [`Command::index`]. The last one is for invalid messages.
-pub const COMMANDS: [&str; 18] = [
+pub const COMMANDS: [&str; 20] = [
     "join",
     "leave",
     "status",
@@ -102,6 +106,8 @@ pub const COMMANDS: [&str; 18] = [
     "invite",
     "set_role",
     "kick",
+    "resume",
+    "list_rooms",
     "bad",
 ];
 
@@ -121,6 +127,8 @@ impl Command<'_> {
             Command::Ping { .. } => 3,
             Command::Refresh { .. } => 4,
             Command::Identify { .. } => 5,
+            Command::Resume { .. } => 17,
+            Command::ListRooms { .. } => 18,
             Command::Ask { ask, .. } => ask.index(),
         }
     }
@@ -292,6 +300,19 @@ pub struct RoomInfo {
     pub figures: Option<(u64, Seq)>,
 }
 
+/// A room in the list of a user's rooms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomEntry {
+    /// Its name.
+    pub room: RoomName,
+    /// The user's role.
+    pub role: Role,
+    /// The room's head.
+    pub head_seq: Seq,
+    /// The user's receipt of kind `read`.
+    pub read_seq: Seq,
+}
+
 /// A room as its owner core sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSummary {
@@ -363,6 +384,10 @@ pub enum Reply<'a> {
     Left { room: &'a str },
     /// What a room's owner says.
     Answer { room: &'a RoomName, answer: &'a Answer },
+    /// The rooms of the session that are joined; a `joined` for each of them follows.
+    Resumed { rooms: &'a [RoomName] },
+    /// Rooms of which the user is a lasting member.
+    Rooms { rooms: &'a [RoomEntry] },
     /// The status is set.
     Status { status: Status },
     /// The new token is accepted, and expires at `expires_at`, Unix milliseconds.

@@ -252,7 +252,10 @@ impl Home {
         self.leave_all(slot, effects);
         let user = self.sessions.at(slot).user.clone();
         self.forget_counted(slot, user, effects);
-        effects.users.sessions.close(slot, effects.budget);
+        let session = self.sessions.at(slot);
+        if !session.marks.has(Marks::ECHO) {
+            effects.users.sessions.end(session.id(self.core, slot), effects.now, &mut effects.output.store);
+        }
         self.paces.forget(slot);
         self.forget_token(slot, effects);
         let session = self.sessions.at(slot);

@@ -53,6 +53,8 @@ impl Home {
                 self.refuse(slot, ErrorCode::BadCommand, words, reply, effects);
             }
             Command::Refresh { token } => self.refresh(slot, &token, reply, effects),
+            Command::Resume { session, positions } => self.resume(slot, &session, positions, reply, effects),
+            Command::ListRooms { after, limit } => self.list_rooms(slot, (after, limit), reply, effects),
             Command::Status { away } => self.set_status(slot, away, reply, effects),
             Command::Ping { value } => {
                 let pong = Reply::Pong { at: effects.now.unix_ms, value };
@@ -277,7 +279,7 @@ impl Home {
     }
 
     /// The membership of a room whose last word was to join: its audience and its index in the session.
-    fn wanted_membership(&self, slot: u32, room: &str) -> Option<(u32, usize)> {
+    pub(super) fn wanted_membership(&self, slot: u32, room: &str) -> Option<(u32, usize)> {
         let audience = self.audiences.find(room)?;
         let session = self.sessions.at(slot);
         let index = session.membership(audience)?;

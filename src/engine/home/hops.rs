@@ -43,6 +43,7 @@ impl Home {
                 let joined = Joined { room: &room, head, recovered, messages, members, role };
                 self.joined(conn, joined, reply, effects);
             }
+            ToHome::LookedUp { conn, found, reply } => self.looked_up(conn, found, reply, effects),
             ToHome::PutOut { room, whom, reason } => self.put_out(&room, &whom, reason, effects),
             ToHome::Left { room, conn, reply } => self.left(&room, conn, reply, effects),
             ToHome::Expelled { room, conn, reason } => {

@@ -4,7 +4,7 @@
 //! `state` is what a home holds, `effects` what it acts through; all other files are what it does. `sockets` hears sockets,
 //! `lobby` holds them until they are WebSockets and decides who is let in. `verification` judges tokens, `tokens` knows what
 //! they allow and until when, `refresh` replaces them. `inbound` turns bytes into commands, `commands` carries them out at the
-//! `pace` that a connection may have, `routing` sends them to the owners of rooms, `pongs` answers pings. `hops` hears the
+//! `pace` that a connection may have, `lookups` asks the store for them, `routing` sends them to the owners of rooms, `pongs` answers pings. `hops` hears the
 //! owners' answers, `removal` expels whom they name, `delivery` what they send to all members, `news` who is there; `replies` tells one connection; `late`
 //! keeps changes that meet a full lane; `flush` ends a turn. `closing` ends a connection, `drain` all of them, `shedding`
 //! those that hold the most when memory is short. `timers` does what time asks for, `reload` takes over other settings,
@@ -21,6 +21,7 @@ mod hops;
 mod inbound;
 mod late;
 mod lobby;
+mod lookups;
 mod news;
 mod pace;
 mod pongs;

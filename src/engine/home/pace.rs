@@ -48,11 +48,16 @@ impl Home {
         }
     }
 
-    /// How many commands a command counts as: a change of status is one in each room.
+    /// How many commands a command counts as: a change of status is one in each room, and so is a
+    /// resumed session.
     fn cost(&self, slot: u32, command: Option<&Command<'_>>) -> u64 {
         let session = self.sessions.at(slot);
         match command {
             Some(Command::Status { away }) if *away != session.is_away() => session.rooms().max(1) as u64,
+            Some(Command::Resume { positions, .. }) => {
+                let most = self.settings.limits.command_rate.map_or(u64::MAX, |rate| rate.count.get());
+                (positions.len() as u64).clamp(1, most)
+            }
             _ => 1,
         }
     }

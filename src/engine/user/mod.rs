@@ -2,9 +2,11 @@
 //! ask by hops; the home on the same core asks directly on the message path. Never knows a room or a socket.
 //!
 //! It counts each user's connections and publishes, exactly and without a lock, since a user is counted on one core. It
-//! keeps the sessions of this core's connections (`sessions`).
+//! names the sessions of this core's connections (`sessions`) and looks up in the
+//! store what they and calls ask for (`lookups`).
 
 mod effects;
+mod lookups;
 pub mod sessions;
 #[cfg(test)]
 mod tests;
@@ -13,13 +15,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use self::effects::UserEffects;
+pub use self::lookups::{Lookups, Seeker};
 use self::sessions::Sessions;
 use crate::base::codes::ErrorCode;
 use crate::base::ids::{ConnId, CoreId, UserName};
 use crate::base::limits::{LIMITER_ENTRY_BYTES, LIMITER_LOOKS_PER_TICK_MAX};
 use crate::base::time::Now;
 use crate::engine::budget::Budget;
+use crate::engine::call::CallAnswer;
 use crate::engine::hop::{ConnectRefusal, ToHome, ToOwner, ToUser};
+use crate::engine::kept::SessionId;
 use crate::engine::placement::core_of;
 use crate::engine::random::{NameHashing, Part, Secrets};
 use crate::engine::rates::{DueKeys, SlidingWindow};
@@ -50,6 +55,8 @@ pub struct Users {
     due: DueKeys<UserName>,
     /// Of this core's connections.
     pub sessions: Sessions,
+    /// What this core looks up in the store.
+    pub lookups: Lookups,
 }
 
 /// The core of a user, of `cores` cores.
@@ -64,8 +71,16 @@ impl Users {
     pub fn new(settings: Arc<Settings>, core: CoreId, secrets: &Secrets) -> Self {
         let mut tables = secrets.tables(core, Part::User);
         let users = HashMap::with_hasher(tables.hashing());
-        let sessions = Sessions::new(&settings, core, secrets.shown(core, Part::User), &mut tables);
-        Self { settings, users, due: DueKeys::default(), sessions }
+        let sessions = Sessions::new(&settings, core, secrets.sessions());
+        Self { settings, users, due: DueKeys::default(), sessions, lookups: Lookups::new(core) }
+    }
+
+    /// A call wants to see a session.
+    pub fn find_session(&mut self, session: SessionId, call: u64, effects: &mut UserEffects<'_>) {
+        match self.settings.has_store() {
+            true => self.lookups.find_session(session, Seeker::Call(call), effects),
+            false => effects.answers.push((call, CallAnswer::Session(Ok(None)))),
+        }
     }
 
     /// Replaces the settings. Counts are kept.
@@ -167,7 +182,7 @@ impl Users {
 
     /// Forgets users with empty state, and asks that have waited too long.
     pub fn tick(&mut self, effects: &mut UserEffects<'_>) {
-        self.sessions.tick(effects);
+        self.lookups.tick(effects);
         let now_us = effects.now.mono_us;
         for _ in 0..LIMITER_LOOKS_PER_TICK_MAX {
             let Some(user) = self.due.take_due(now_us) else { break };
@@ -189,7 +204,7 @@ impl Users {
     /// When [`Users::tick`] is due, monotonic microseconds; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick_us(&self) -> Option<u64> {
-        self.due.first_us().into_iter().chain(self.sessions.next_tick_us()).min()
+        self.due.first_us().into_iter().chain(self.lookups.next_tick_us()).min()
     }
 
     /// Number of users with state.

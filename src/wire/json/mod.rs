@@ -1,6 +1,7 @@
 //! The JSON form (PROTOCOL sections 2 and 3): reads commands, writes messages. Keeps no state.
 
 mod fields;
+mod positions;
 mod read;
 #[cfg(test)]
 mod tests;

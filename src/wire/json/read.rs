@@ -7,11 +7,13 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, fields};
+use super::positions;
 use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{Epoch, Seq, UserName, check_name};
+use crate::base::ids::{Epoch, RoomName, Seq, UserName, check_name};
 use crate::base::limits::{
-    INVITE_BYTES_MAX, INVITE_TTL_DEFAULT_S, INVITE_TTL_MAX_S, KEY_BYTES_MAX, PAGE_MAX, TITLE_BYTES_MAX,
+    INVITE_BYTES_MAX, INVITE_TTL_DEFAULT_S, INVITE_TTL_MAX_S, KEY_BYTES_MAX, PAGE_MAX, RESUME_ROOMS_MAX,
+    TITLE_BYTES_MAX,
 };
 use crate::wire::form::Form;
 use crate::wire::protocol::{Ask, BadRequest, Command, Publish, Recover, ReplyTo, Request};
@@ -50,6 +52,8 @@ fields! {
         TtlS = "ttl_s",
         User = "user",
         Role = "role",
+        Session = "session",
+        Positions = "positions",
         Token = "token",
     }
 }
@@ -96,6 +100,8 @@ impl<'a> CommandReader<'a> {
             "create_room" => self.create_room(),
             "delete_room" => Ok(Command::Ask { room: self.room()?, ask: Ask::DeleteRoom }),
             "room_info" => Ok(Command::Ask { room: self.room()?, ask: Ask::RoomInfo }),
+            "resume" => self.resume(),
+            "list_rooms" => self.list_rooms(),
             "invite" => self.invite(),
             "set_role" => self.set_role(),
             "kick" => Ok(Command::Ask { room: self.room()?, ask: Ask::Kick { user: self.user()? } }),
@@ -196,6 +202,25 @@ impl<'a> CommandReader<'a> {
             return Err(self.wrong(Field::TtlS, format_args!("must be from 1 to {INVITE_TTL_MAX_S}")));
         }
         Ok(Command::Ask { room: self.room()?, ask: Ask::Invite { uses_max, ttl_ms: ttl_s * 1_000 } })
+    }
+
+    fn resume(&self) -> Result<Command<'a>, BadRequest> {
+        let session = self.text(Field::Session)?.ok_or_else(|| self.missing(Field::Session))?;
+        let raw = self.fields.get(Field::Positions).ok_or_else(|| self.missing(Field::Positions))?;
+        match positions::read(raw) {
+            Ok(positions) if positions.len() <= RESUME_ROOMS_MAX => Ok(Command::Resume { session, positions }),
+            Ok(_) => {
+                let wrong = self.wrong(Field::Positions, format_args!("must name at most {RESUME_ROOMS_MAX} rooms"));
+                Err(BadRequest { code: ErrorCode::TooLarge, ..wrong })
+            }
+            Err(problem) => Err(self.wrong(Field::Positions, problem)),
+        }
+    }
+
+    fn list_rooms(&self) -> Result<Command<'a>, BadRequest> {
+        let after = self.text(Field::After)?.map(|after| RoomName::new(&after)).transpose();
+        let after = after.map_err(|error| self.wrong(Field::After, error))?;
+        Ok(Command::ListRooms { after, limit: self.limit()? })
     }
 
     fn set_role(&self) -> Result<Command<'a>, BadRequest> {

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use super::{ID_MAX, parse_command};
 use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::codes::ErrorCode;
-use crate::base::ids::{Epoch, UserName};
-use crate::base::limits::{COMMAND_FIELDS_MAX, INVITE_BYTES_MAX, KEY_BYTES_MAX, PAGE_MAX, TITLE_BYTES_MAX};
+use crate::base::ids::{Epoch, RoomName, UserName};
+use crate::base::limits::{
+    COMMAND_FIELDS_MAX, INVITE_BYTES_MAX, KEY_BYTES_MAX, PAGE_MAX, RESUME_ROOMS_MAX, TITLE_BYTES_MAX,
+};
 use crate::wire::form::Form;
 use crate::wire::protocol::{Ask, COMMANDS, Command, Publish, Recover, ReplyTo};
 use crate::wire::publication::DataKind;
@@ -25,6 +27,10 @@ fn fail(text: &str) -> (Option<u64>, ErrorCode, String) {
 
 fn ask<'a>(room: &Cow<'a, str>, ask: Ask) -> Command<'a> {
     Command::Ask { room: room.clone(), ask }
+}
+
+fn named(room: &str) -> RoomName {
+    RoomName::new(room).expect("valid")
 }
 
 fn publish(data: &str) -> Publish {
@@ -122,6 +128,22 @@ fn every_command_is_read_with_its_defaults() {
             r#"{"type":"set_role","room":"r","user":"bob","role":"admin"}"#,
             ask(&room, Ask::SetRole { user: bob.clone(), role: Role::Admin }),
         ),
+        (
+            r#"{"type":"resume","session":"5e55","positions":{}}"#,
+            Command::Resume { session: "5e55".into(), positions: vec![] },
+        ),
+        (
+            r#"{"type":"resume","session":"s","positions":{"r":{"seq":7,"epoch":"00000000000000ff","x":[1]},"\u0071":{"seq":0}}}"#,
+            Command::Resume {
+                session: "s".into(),
+                positions: vec![
+                    (named("r"), Recover { seq: 7, epoch: Some(Epoch(255)) }),
+                    (named("q"), Recover { seq: 0, epoch: None }),
+                ],
+            },
+        ),
+        (r#"{"type":"list_rooms"}"#, Command::ListRooms { after: None, limit: PAGE_MAX }),
+        (r#"{"type":"list_rooms","limit":2,"after":"r"}"#, Command::ListRooms { after: Some(named("r")), limit: 2 }),
         (r#"{"type":"kick","room":"r","user":"bob"}"#, ask(&room, Ask::Kick { user: bob })),
         (r#"{"type":"status","status":"away"}"#, Command::Status { away: true }),
         (r#"{"type":"status","status":"online"}"#, Command::Status { away: false }),
@@ -239,6 +261,17 @@ fn bad_fields_are_named_and_keep_the_id() {
         (r#""type":"set_role","room":"r","user":"bob","role":"king""#, "role"),
         (r#""type":"set_role","room":"r","role":"admin""#, "user"),
         (r#""type":"set_role","user":"bob","role":"admin""#, "room"),
+        (r#""type":"resume","positions":{}"#, "session"),
+        (r#""type":"resume","session":7,"positions":{}"#, "session"),
+        (r#""type":"resume","session":"s""#, "positions"),
+        (r#""type":"resume","session":"s","positions":[]"#, "positions"),
+        (r#""type":"resume","session":"s","positions":{"r":7}"#, "positions"),
+        (r#""type":"resume","session":"s","positions":{"r":{}}"#, "positions"),
+        (r#""type":"resume","session":"s","positions":{"r":{"seq":-1}}"#, "positions"),
+        (r#""type":"resume","session":"s","positions":{"":{"seq":1}}"#, "positions"),
+        (r#""type":"resume","session":"s","positions":{"r":{"seq":1,"epoch":7}}"#, "positions"),
+        (r#""type":"list_rooms","limit":0"#, "limit"),
+        (r#""type":"list_rooms","after":"""#, "after"),
         (r#""type":"kick","room":"r""#, "user"),
         (r#""type":"kick","room":"r","user":"""#, "user"),
         (r#""type":"kick","user":"bob""#, "room"),
@@ -270,8 +303,23 @@ fn texts_over_their_limit_are_too_large() {
 }
 
 #[test]
+fn a_session_may_have_been_in_so_many_rooms() {
+    let command = |rooms: usize| {
+        let positions: Vec<String> = (0..rooms).map(|room| format!(r#""r{room}":{{"seq":1}}"#)).collect();
+        format!(r#"{{"id":1,"type":"resume","session":"s","positions":{{{}}}}}"#, positions.join(","))
+    };
+    let Command::Resume { positions, .. } = read(&command(RESUME_ROOMS_MAX)) else { panic!("a resume") };
+    assert_eq!(positions.len(), RESUME_ROOMS_MAX);
+    for more in [1, 1_000] {
+        let (id, code, message) = fail(&command(RESUME_ROOMS_MAX + more));
+        assert_eq!((id, code), (Some(1), ErrorCode::TooLarge));
+        assert!(message.contains("`positions`"), "{message}");
+    }
+}
+
+#[test]
 fn unknown_and_future_types_have_their_own_code() {
-    for name in ["resume", "list_rooms", "", "Join"] {
+    for name in ["resumed", "", "Join"] {
         let (id, code, _) = fail(&format!(r#"{{"type":"{name}","id":4}}"#));
         assert_eq!((id, code), (Some(4), ErrorCode::UnknownCommand), "{name}");
     }

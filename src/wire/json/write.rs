@@ -8,7 +8,7 @@ use crate::base::codes::ErrorCode;
 use crate::base::ids::{Epoch, RoomName};
 use crate::wire::form::Form;
 use crate::wire::form_writer::FormWriter;
-use crate::wire::protocol::{Answer, PresentUser, Push, Reply, RoomInfo};
+use crate::wire::protocol::{Answer, PresentUser, Push, Reply, RoomEntry, RoomInfo};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 use crate::wire::writer::Writer;
 
@@ -119,6 +119,8 @@ const fn reply_type(reply: &Reply<'_>) -> &'static str {
             Answer::Kicked { .. } => "kicked",
             Answer::Refused(_) => "error",
         },
+        Reply::Resumed { .. } => "resumed",
+        Reply::Rooms { .. } => "rooms",
         Reply::Status { .. } => "status",
         Reply::Refreshed { .. } => "refreshed",
         Reply::Pong { .. } => "pong",
@@ -143,6 +145,14 @@ fn write_reply_fields(reply: &Reply<'_>, out: &mut Writer<'_>) {
             out.text(r#","room":"#).string(room);
         }
         Reply::Answer { room, answer } => write_answer_fields(room, answer, out),
+        Reply::Resumed { rooms } => {
+            out.text(r#","rooms":["#);
+            for (i, room) in rooms.iter().enumerate() {
+                out.text(if i > 0 { "," } else { "" }).string(room);
+            }
+            out.text("]");
+        }
+        Reply::Rooms { rooms } => write_rooms(rooms, out),
         Reply::Status { status } => {
             out.text(r#","status":"#).string(status.as_str());
         }
@@ -216,6 +226,18 @@ fn write_room_info(room: &RoomName, info: &RoomInfo, out: &mut Writer<'_>) {
         out.text(r#","members":"#).integer(members);
         out.text(r#","head_seq":"#).integer(head_seq);
     }
+}
+
+fn write_rooms(rooms: &[RoomEntry], out: &mut Writer<'_>) {
+    out.text(r#","rooms":["#);
+    for (i, RoomEntry { room, role, head_seq, read_seq }) in rooms.iter().enumerate() {
+        out.text(if i > 0 { "," } else { "" }).text(r#"{"room":"#).string(room);
+        write_role(Some(*role), out);
+        out.text(r#","head_seq":"#).integer(*head_seq);
+        out.text(r#","read_seq":"#).integer(*read_seq);
+        out.text(r#","unread":"#).integer(head_seq.saturating_sub(*read_seq)).text("}");
+    }
+    out.text("]");
 }
 
 fn write_role(role: Option<Role>, out: &mut Writer<'_>) {

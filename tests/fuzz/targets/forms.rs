@@ -128,6 +128,17 @@ fn check_command(request: &Request<'_>, value: &Value) {
             room(name);
             assert_eq!((kind, Some(&**user)), ("kick", value["user"].as_str()));
         }
+        Command::Resume { session, positions } => {
+            assert_eq!(Some(&**session), value["session"].as_str());
+            for (name, recover) in positions {
+                // A room that is named twice has one value in the other reader.
+                assert!(value["positions"][&**name]["seq"].is_u64(), "{name} {recover:?}");
+            }
+        }
+        Command::ListRooms { after, limit } => {
+            assert_eq!(after.as_deref(), value["after"].as_str());
+            assert!((1..=PAGE_MAX).contains(limit));
+        }
         Command::Status { away } => assert_eq!(value["status"], if *away { "away" } else { "online" }),
         Command::Identify { .. } | Command::Ask { ask: Ask::Summary, .. } => panic!("the JSON form has no {request:?}"),
         Command::Refresh { token } => assert_eq!(Some(&**token), value["token"].as_str()),
@@ -154,6 +165,8 @@ pub fn json_seeds() -> Vec<Vec<u8>> {
         r#"{"type":"invite","room":"r","max_uses":3,"ttl_s":2592000}"#,
         r#"{"type":"set_role","room":"r","user":"bob","role":"owner"}"#,
         r#"{"type":"kick","room":"r","user":"bob"}"#,
+        r#"{"type":"resume","session":"5e","positions":{"r":{"seq":7,"epoch":"00000000000000ff"},"q":{"seq":0}}}"#,
+        r#"{"type":"list_rooms","id":2,"after":"a","limit":7}"#,
         r#"{"type":"status","status":"away"}"#,
         r#"{"type":"refresh","token":"eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}"#,
         r#"{"type":"ping","id":9007199254740991}"#,

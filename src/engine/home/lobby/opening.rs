@@ -63,8 +63,7 @@ impl Home {
         if echo {
             return;
         }
-        let HomeEffects { users, budget, output, now, .. } = effects;
-        let session = users.sessions.open(slot, &user, *now, budget, &mut output.store).to_string();
+        let session = effects.users.sessions.open(id, &user, effects.now, &mut effects.output.store).to_string();
         let welcome = Push::Welcome {
             connection: &id.to_string(),
             user: &user,

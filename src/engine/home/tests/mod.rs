@@ -15,6 +15,7 @@ mod memory;
 mod opening;
 mod presence;
 mod refusing;
+mod resuming;
 mod tokens;
 mod traces;
 mod verification;

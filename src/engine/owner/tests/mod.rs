@@ -426,6 +426,7 @@ fn describe(hop: &Hop) -> String {
         | ToHome::UserAdmitted { .. }
         | ToHome::TooOften { .. }
         | ToHome::ConnectRefused { .. }
+        | ToHome::LookedUp { .. }
         | ToHome::Passed { .. } => panic!("no owner says this: {hop:?}"),
         ToHome::NewEpoch { head, messages, members, .. } => {
             format!("new epoch at {} {:?} of {members}", head.seq, seqs(messages))

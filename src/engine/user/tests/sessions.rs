@@ -1,14 +1,15 @@
-//! Sessions, by way of whole engines: written when a connection opens, found in memory or in the store.
+//! Sessions, by way of whole engines: written when a connection opens and when it ends, found in the store.
 
 use crate::base::codes::ErrorCode;
-use crate::base::ids::UserName;
-use crate::base::limits::{ASK_TIMEOUT_MS, ASKS_WAITING_MAX, SESSION_BYTES, WAITING_BYTES};
+use crate::base::ids::{Epoch, RoomName, UserName};
+use crate::base::limits::{ASK_TIMEOUT_MS, ASKS_WAITING_MAX, SESSIONS_UNWRITTEN_MAX, WAITING_BYTES};
 use crate::engine::call::{Call, CallAnswer};
 use crate::engine::input::Input;
 use crate::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
 use crate::engine::machine::Machine;
+use crate::engine::record::PageRequest;
 use crate::engine::settings::KeepingMode;
-use crate::engine::store_port::StoreEvent;
+use crate::engine::store_port::{StoreEvent, StoreRequest};
 
 const STRANGE: SessionId = SessionId(77);
 
@@ -47,29 +48,50 @@ fn told(machine: &mut Machine, core: u16, token: u64, answer: KeptAnswer) {
 }
 
 #[test]
-fn a_session_is_written_when_its_connection_opens_and_found_while_it_is_open() {
+fn a_session_is_written_when_its_connection_opens_and_when_it_ends() {
     let mut machine = machine(KeepingMode::Behind);
-    let (unix_ms, empty) = (machine.now.unix_ms, machine.engines[1].budget.standing());
+    let (unix_ms, empty) = (machine.now.unix_ms, machine.engines[1].budget.used());
     machine.connect(1, 5, "ann", &[]);
     machine.settle();
     let session = session_of(&machine, 1, 5);
-    let [(_, ask)] = &machine.asks[..] else { panic!("one ask: {:?}", machine.asks) };
-    assert_eq!(*ask, KeptAsk::SaveSession { session, kept: kept("ann", unix_ms) });
+    assert_eq!(asked(&mut machine), [KeptAsk::SaveSession { session, kept: kept("ann", unix_ms) }]);
     assert!(machine.engines[1].is_settled(), "nobody waits for that");
-    machine.asks.clear();
-    let call = find(&mut machine, 1, session);
-    assert_eq!(answer(&mut machine, call), Some(Ok(Some(kept("ann", unix_ms)))));
-    assert!(machine.asks.is_empty());
-    assert!(machine.engines[1].budget.standing() - empty > SESSION_BYTES as u64);
     machine.handle(1, Input::Disconnected { slot: 5 });
     machine.settle();
-    assert_eq!(machine.engines[1].budget.standing(), empty);
-    find(&mut machine, 1, session);
-    assert!(matches!(machine.asks[..], [(_, KeptAsk::FindSession { session: asked, .. })] if asked == session));
+    assert_eq!(asked(&mut machine), [KeptAsk::EndSession { session, at: unix_ms }]);
+    assert_eq!(machine.engines[1].budget.used(), empty, "nothing of it is remembered");
+    machine.heard.clear();
+    machine.connect(1, 5, "ann", &[]);
+    machine.settle();
+    assert_ne!(session_of(&machine, 1, 5), session, "the next connection of the slot has another");
 }
 
 #[test]
-fn a_session_of_another_core_or_life_is_asked_of_the_store() {
+fn a_store_that_is_far_behind_is_not_asked_to_keep_sessions() {
+    let mut machine = machine(KeepingMode::Commit);
+    let load = || StoreRequest::Page(page());
+    machine.outputs[0].store = std::iter::repeat_with(load).take(SESSIONS_UNWRITTEN_MAX).collect();
+    machine.connect(0, 1, "ann", &[]);
+    machine.settle();
+    assert!(machine.asks.is_empty() && session_of(&machine, 0, 1).0 != 0);
+    machine.outputs[0].store = std::iter::repeat_with(load).take(SESSIONS_UNWRITTEN_MAX).collect();
+    machine.handle(0, Input::Disconnected { slot: 1 });
+    machine.settle();
+    assert!(machine.asks.is_empty());
+}
+
+fn page() -> PageRequest {
+    let (room, epoch) = (RoomName::new("r").expect("valid"), Epoch(1));
+    PageRequest { token: 0, room, epoch, after: None, before: 1, expired_at: 0, count: 1, bytes: 1 }
+}
+
+/// Takes what the store was asked beside rooms.
+fn asked(machine: &mut Machine) -> Vec<KeptAsk> {
+    machine.asks.drain(..).map(|(_, ask)| ask).collect()
+}
+
+#[test]
+fn a_session_is_asked_of_the_store() {
     let mut machine = machine(KeepingMode::Commit);
     let first = find(&mut machine, 0, STRANGE);
     let second = find(&mut machine, 0, STRANGE);

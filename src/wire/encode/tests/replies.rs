@@ -12,7 +12,7 @@ use crate::wire::client::ServerDecoder;
 use crate::wire::encode::encode_reply;
 use crate::wire::form::{Form, Forms};
 use crate::wire::frame::payload_of;
-use crate::wire::protocol::{Answer, PresentUser, Refusal, Reply, ReplyTo, RoomInfo, Status};
+use crate::wire::protocol::{Answer, PresentUser, Refusal, Reply, ReplyTo, RoomEntry, RoomInfo, Status};
 use crate::wire::publication::{Content, Data, DataKind, Publication};
 
 const JSON: ReplyTo = ReplyTo { id: Some(7), form: Form::Json };
@@ -158,6 +158,10 @@ fn the_other_replies_in_json() {
     let invited = Answer::Invited { code: "c0de".into(), expires_at: 99 };
     let role_set = Answer::RoleSet { user: users[0].user.clone(), role: Role::Admin };
     let kicked = Answer::Kicked { user: users[0].user.clone() };
+    let entries = [
+        RoomEntry { room: room.clone(), role: Role::Owner, head_seq: 9, read_seq: 4 },
+        RoomEntry { room: name.clone(), role: Role::Member, head_seq: 0, read_seq: 1 },
+    ];
     let receipt = Answer::Receipt { kind: ReceiptKind::Read, seq: 3 };
     let refusal = Refusal { retry_after_ms: Some(9), ..Refusal::new(ErrorCode::NotJoined, "no") };
     let refused = Answer::Refused(refusal);
@@ -208,6 +212,18 @@ fn the_other_replies_in_json() {
             json!({"type": "role", "id": 7, "room": "r", "user": "a", "role": "admin"}),
         ),
         (Reply::Answer { room: &name, answer: &kicked }, json!({"type": "kicked", "id": 7, "room": "r", "user": "a"})),
+        (Reply::Resumed { rooms: &[] }, json!({"type": "resumed", "id": 7, "rooms": []})),
+        (
+            Reply::Resumed { rooms: &[name.clone(), room.clone()] },
+            json!({"type": "resumed", "id": 7, "rooms": ["r", *room]}),
+        ),
+        (Reply::Rooms { rooms: &[] }, json!({"type": "rooms", "id": 7, "rooms": []})),
+        (
+            Reply::Rooms { rooms: &entries },
+            json!({"type": "rooms", "id": 7, "rooms": [
+                {"room": *room, "role": "owner", "head_seq": 9, "read_seq": 4, "unread": 5},
+                {"room": "r", "role": "member", "head_seq": 0, "read_seq": 1, "unread": 0}]}),
+        ),
         (Reply::Status { status: Status::Away }, json!({"type": "status", "id": 7, "status": "away"})),
         (Reply::Refreshed { expires_at: 1_700 }, json!({"type": "refreshed", "id": 7, "expires_at": 1_700})),
         (Reply::Pong { at: 123, value: 0 }, json!({"type": "pong", "id": 7, "at": 123})),

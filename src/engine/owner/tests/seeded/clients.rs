@@ -225,7 +225,9 @@ impl Clients {
                     client.told.clear();
                 }
             }
-            ToHome::Expelled { .. } | ToHome::PutOut { .. } => panic!("nobody is put out here"),
+            ToHome::Expelled { .. } | ToHome::PutOut { .. } | ToHome::LookedUp { .. } => {
+                panic!("nobody is put out here")
+            }
             ToHome::JoinRefused { conn, reply, .. } => {
                 if let Some(client) = self.answered(conn, reply) {
                     client.unanswered -= 1;
