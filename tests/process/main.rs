@@ -9,6 +9,7 @@ mod auth;
 mod bursts;
 mod capacity;
 mod causes;
+mod chat;
 mod client;
 mod command_line;
 mod compression;
