@@ -15,7 +15,7 @@ use super::change::Change;
 use super::figures::StoreFigures;
 use super::group::{Ack, Asker, Entry, Group, Load, Read};
 use super::keeper::{Commit, ToIndex};
-use super::keeper_thread::Report;
+use super::messages::Report;
 use super::reopen::Reopen;
 use super::state::{Loaded, Outcome, Rules, Skipped, State, StateError};
 use super::tables::rows::Tables;

@@ -24,6 +24,7 @@ pub mod keeper;
 pub mod keeper_thread;
 pub mod log;
 pub mod log_thread;
+pub mod messages;
 #[cfg(test)]
 #[path = "../../tests/support/random.rs"]
 #[allow(clippy::duplicate_mod, reason = "all tests share it, and those of another floor cannot import it from here")]

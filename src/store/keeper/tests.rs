@@ -1,3 +1,5 @@
+//! Groups, failures and reads, without threads.
+
 use bytes::Bytes;
 
 use super::*;
