@@ -47,6 +47,8 @@ struct Doubt {
     retry_after_ms: u64,
     /// Number of records wanted in the answer.
     count: usize,
+    /// The store has been asked, and has not answered.
+    is_asked: bool,
 }
 
 /// A publication in an answer of the store, with the attempt in which the store received it.
@@ -115,7 +117,7 @@ impl Stored {
     /// When the store must be asked again, monotonic milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
         let doubt = self.doubt.as_ref()?;
-        let patience_ms = if self.is_numbered_here { ASK_AGAIN_MS } else { doubt.retry_after_ms.max(1) };
+        let patience_ms = if doubt.is_asked { ASK_AGAIN_MS } else { doubt.retry_after_ms.max(1) };
         Some(doubt.since_ms + patience_ms)
     }
 
@@ -246,8 +248,10 @@ impl Stored {
         if self.doubt.is_none() {
             self.attempt += 1;
             let count = stream.settings.history_size.max(failed);
-            self.doubt = Some(Doubt { since_ms: effects.now.mono_ms(), retry_after_ms, count });
-            if self.is_numbered_here {
+            self.doubt = Some(Doubt { since_ms: effects.now.mono_ms(), retry_after_ms, count, is_asked: false });
+            // What has been shown is given again after the answer: not before the store can take it, so that the two do not
+            // go round at full speed while it fails.
+            if self.is_numbered_here && self.uncommitted.len() == first {
                 self.ask(stream, effects);
             }
         }
@@ -340,7 +344,7 @@ impl Stored {
 
     fn ask(&mut self, stream: &Stream, effects: &mut OwnerEffects<'_>) {
         let Some(doubt) = &mut self.doubt else { return };
-        doubt.since_ms = effects.now.mono_ms();
+        (doubt.since_ms, doubt.is_asked) = (effects.now.mono_ms(), true);
         let count = doubt.count;
         ask_to_load(stream, count, effects);
     }
