@@ -3,6 +3,8 @@
 //!
 //! While the tables cannot be used, groups are not carried out: the log has them. Loads are asked again by the owners, pages
 //! are refused, and whoever waits for an answer is told that the store is unavailable.
+//!
+//! Time comes in as an argument, so that the simulation can do without the thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +23,7 @@ use super::state::{Loaded, Outcome, Rules, Skipped, State, StateError};
 use super::tables::rows::Tables;
 use crate::base::ids::CoreId;
 use crate::base::limits::STORE_RETRY_MS;
+use crate::base::time::Now;
 use crate::engine::kept::{DeadLetter, DeadLetterAsk, KeptAnswer, KeptAsk};
 use crate::engine::record::{PageAnswer, PageRequest};
 use crate::engine::store_port::StoreEvent;
@@ -80,6 +83,8 @@ pub struct IndexThread<T: Tables> {
     checkpoint: Arc<AtomicU64>,
     figures: Arc<StoreFigures>,
     due: Due,
+    /// The time of what is being done.
+    now: Now,
 }
 
 impl<T: Tables> IndexThread<T> {
@@ -87,22 +92,36 @@ impl<T: Tables> IndexThread<T> {
     #[must_use]
     pub fn new(parts: IndexParts<T>) -> Self {
         let IndexParts { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures } = parts;
-        let (state, due) = (Some(state), Due::default());
-        Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due }
+        let (state, due, now) = (Some(state), Due::default(), Now { mono_us: 0, unix_ms: 0 });
+        Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due, now }
     }
 
     /// Works until the keeper has ended, then makes everything durable.
     pub fn run(mut self) {
         loop {
             match self.inbox.recv_timeout(Duration::from_millis(SWEEP_MS)) {
-                Ok(ToIndex::Apply(commit)) => self.apply(commit),
-                Ok(ToIndex::Read(read)) => self.read(read),
+                Ok(to) => self.carry_out(clock::now(), to),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.work_by_time();
+            self.work_by_time(clock::now());
         }
         self.persist();
+    }
+
+    /// Does one thing that the keeper wants.
+    pub fn carry_out(&mut self, now: Now, to: ToIndex) {
+        self.now = now;
+        match to {
+            ToIndex::Apply(commit) => self.apply(commit),
+            ToIndex::Read(read) => self.read(read),
+        }
+    }
+
+    /// The state; `None` while the tables fail.
+    #[must_use]
+    pub fn state(&self) -> Option<&State<T>> {
+        self.state.as_ref()
     }
 
     fn report(&self, report: Report) {
@@ -167,7 +186,7 @@ impl<T: Tables> IndexThread<T> {
         );
         let letter = DeadLetter {
             id: 0,
-            at: clock::now().unix_ms,
+            at: self.now.unix_ms,
             reason: reason.into(),
             room: room.clone(),
             epoch: *epoch,
@@ -234,7 +253,7 @@ impl<T: Tables> IndexThread<T> {
     /// The state cannot be used until it is opened again.
     fn fail(&mut self, error: &StateError) {
         self.state = None;
-        self.due.reopen_ms = clock::now().mono_ms() + STORE_RETRY_MS;
+        self.due.reopen_ms = self.now.mono_ms() + STORE_RETRY_MS;
         self.note_fault(error.to_string());
     }
 
@@ -244,8 +263,9 @@ impl<T: Tables> IndexThread<T> {
         }
     }
 
-    fn work_by_time(&mut self) {
-        let now = clock::now();
+    /// Does what is due: opens the tables again, sweeps, persists.
+    pub fn work_by_time(&mut self, now: Now) {
+        self.now = now;
         if let Some(rules) = self.new_rules.try_iter().last() {
             self.rules = rules;
             if let Some(state) = &mut self.state {
@@ -264,7 +284,7 @@ impl<T: Tables> IndexThread<T> {
         }
         if now.mono_ms() >= self.due.persist_ms {
             self.persist();
-            self.due.persist_ms = clock::now().mono_ms() + PERSIST_MS;
+            self.due.persist_ms = now.mono_ms() + PERSIST_MS;
         }
     }
 
@@ -280,7 +300,8 @@ impl<T: Tables> IndexThread<T> {
         }
     }
 
-    fn persist(&mut self) {
+    /// Makes everything durable that is in the tables.
+    pub fn persist(&mut self) {
         let Some(state) = &mut self.state else { return };
         let applied = state.applied();
         if applied == self.checkpoint.load(Ordering::Relaxed) {
@@ -305,7 +326,7 @@ impl<T: Tables> IndexThread<T> {
             }
             Err(error) => {
                 self.note_fault(error.to_string());
-                self.due.reopen_ms = clock::now().mono_ms() + STORE_RETRY_MS;
+                self.due.reopen_ms = self.now.mono_ms() + STORE_RETRY_MS;
             }
         }
     }

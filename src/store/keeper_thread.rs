@@ -14,6 +14,7 @@ use super::keeper::{Keeper, KeeperOutput, ToIndex};
 use super::messages::{LogJob, Report};
 use crate::base::ids::CoreId;
 use crate::base::limits::{SERVER_ASKS_MAX, STORE_RETRY_MS};
+use crate::base::time::Now;
 use crate::engine::kept::{KeptAnswer, KeptAsk};
 use crate::engine::store_port::{StoreEvent, StoreRequest};
 use crate::io::clock;
@@ -94,9 +95,9 @@ pub async fn run(
         tokio::select! {
             biased;
             Some(report) = inlets.reports.recv() => {
-                desk.report(&mut keeper, report, &mut output);
+                hear(clock::now(), report, &mut keeper, &mut output);
                 let more = std::iter::from_fn(|| inlets.reports.try_recv().ok());
-                more.take(BATCHES_AT_ONCE).for_each(|report| desk.report(&mut keeper, report, &mut output));
+                more.take(BATCHES_AT_ONCE).for_each(|report| hear(clock::now(), report, &mut keeper, &mut output));
             }
             requests = lanes.recv(), if keeper.takes_requests() && !have_cores_ended => match requests {
                 Some(requests) => {
@@ -125,6 +126,18 @@ pub async fn run(
     }
 }
 
+/// Tells the keeper what another thread reports, or lets it out.
+pub fn hear(now: Now, report: Report, keeper: &mut Keeper, output: &mut KeeperOutput) {
+    match report {
+        Report::Logged { is_kept } => keeper.handle_logged(now, is_kept, output),
+        Report::Applied => keeper.handle_applied(output),
+        Report::NeedsOpen(core, load) => keeper.handle_needs_open(now, core, load, output),
+        Report::Change(change) => keeper.handle_change(now, change, output),
+        Report::Event(core, event) => output.events.push((core, event)),
+        Report::Answer(token, answer) => output.answers.push((token, answer)),
+    }
+}
+
 /// Knows who waits for what.
 struct Desk {
     outlets: Outlets,
@@ -138,17 +151,6 @@ struct Desk {
 impl Desk {
     fn requests(&self, keeper: &mut Keeper, batch: CoreRequests<StoreRequest>, output: &mut KeeperOutput) {
         keeper.handle_requests(clock::now(), batch.core, batch.requests, output);
-    }
-
-    fn report(&self, keeper: &mut Keeper, report: Report, output: &mut KeeperOutput) {
-        match report {
-            Report::Logged { is_kept } => keeper.handle_logged(clock::now(), is_kept, output),
-            Report::Applied => keeper.handle_applied(output),
-            Report::NeedsOpen(core, load) => keeper.handle_needs_open(clock::now(), core, load, output),
-            Report::Change(change) => keeper.handle_change(clock::now(), change, output),
-            Report::Event(core, event) => output.events.push((core, event)),
-            Report::Answer(token, answer) => output.answers.push((token, answer)),
-        }
     }
 
     fn expect_answer(&mut self, answer: oneshot::Sender<KeptAnswer>) -> u64 {

@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::change::Change;
 use super::group::{Group, Load};
+use super::log::disk::Disk;
 use super::log::error::LogError;
 use super::log::groups::Groups;
 use super::log::real::RealDisk;
@@ -35,7 +36,7 @@ pub enum Report {
 
 /// What the thread of the log is asked for.
 #[derive(Debug)]
-pub enum LogJob {
+pub enum LogJob<D: Disk = RealDisk> {
     /// Append a group, and report the result.
     Append(Arc<Group>),
     /// Lend the groups after a number, for the index to carry out again.
@@ -43,6 +44,6 @@ pub enum LogJob {
         /// The number.
         after: u64,
         /// Whoever asks.
-        to: Sender<Result<Groups<RealDisk>, LogError>>,
+        to: Sender<Result<Groups<D>, LogError>>,
     },
 }

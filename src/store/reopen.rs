@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crossbeam_channel::{Sender, bounded};
 
 use super::group::{Group, GroupError};
+use super::log::disk::Disk;
 use super::log::error::LogError;
 use super::log::groups::Groups;
-use super::log::real::RealDisk;
 use super::messages::LogJob;
 use super::state::{Rules, Setup, State, StateError};
 use super::tables::disk::{DiskOptions, DiskTables};
@@ -58,7 +58,7 @@ pub fn open_state(path: &Path, setup: Setup, rules: &Rules) -> Result<State<Disk
 ///
 /// # Errors
 /// The log cannot be read, or the state cannot be changed.
-pub fn catch_up<T: Tables>(state: &mut State<T>, groups: &mut Groups<RealDisk>) -> Result<u64, ReopenError> {
+pub fn catch_up<T: Tables, D: Disk>(state: &mut State<T>, groups: &mut Groups<D>) -> Result<u64, ReopenError> {
     let mut count = 0;
     while let Some(group) = groups.next_group()? {
         let commit = group.commit;

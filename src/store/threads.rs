@@ -210,8 +210,8 @@ impl PreparedStore {
         if let Some(OnDisk { log, jobs, send_jobs, lock: held }) = self.disk {
             (to_log, lock) = (Some(send_jobs), Some(held));
             let (reports, checkpoint, figures) = (send_reports.clone(), checkpoint.clone(), self.figures.clone());
-            let log = LogThread { log, jobs, reports, checkpoint, figures };
-            threads.push(spawn("store-log", move || log.run()));
+            let log = LogThread::new(log, reports, checkpoint, figures);
+            threads.push(spawn("store-log", move || log.run(&jobs)));
         }
         let index = IndexSeat {
             boot: self.boot,
