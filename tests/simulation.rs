@@ -2,7 +2,7 @@
 //! is checked. One thread, no sockets, no sleeping.
 //!
 //! `SIM_SEED=mode:seed` with the test `replay` runs one seed (`memory`, `linked`, `durable`, `behind` or `linked-kept`), `SIM_SEEDS=n` runs more
-//! seeds of each mode, `SIM_FIRST=n` begins at another one.
+//! seeds of each mode, `SIM_FIRST=n` begins at another one, `SIM_CANARY=name` puts in one defect only.
 
 mod simulation {
     pub mod canary;
@@ -13,6 +13,7 @@ mod simulation {
     pub mod judge;
     pub mod link;
     pub mod node;
+    pub mod pages;
     pub mod profile;
     #[path = "../support/random.rs"]
     pub mod random;
@@ -81,7 +82,9 @@ fn soak() {
 /// Each deliberate defect makes a run fail, so the checks can fail.
 #[test]
 fn every_defect_is_caught() {
-    for canary in Canary::ALL {
+    let only = std::env::var("SIM_CANARY").ok();
+    let canaries = Canary::ALL.into_iter();
+    for canary in canaries.filter(|canary| only.as_ref().is_none_or(|only| format!("{canary:?}") == *only)) {
         let (mut sung, mut caught, mut by_checks) = (0, 0, 0);
         for seed in 0..20 {
             let outcome = runner::run_once(Profile::with_canary(seed, canary), Some(Cage::new(canary)), false);

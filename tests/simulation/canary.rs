@@ -54,11 +54,21 @@ pub enum Canary {
     HiddenRollback,
     /// The lease of a machine that has ended never runs out.
     EndlessLease,
+    /// The log acknowledges a group that is not synced.
+    AckBeforeSync,
+    /// A group that is on the disk in part counts at the next start.
+    TornGroup,
+    /// A read does not wait for what was asked before it.
+    EarlyRead,
+    /// The log says that everything is kept, though something was lost.
+    FalseEnd,
+    /// A group is said to have failed, and comes back after a later one.
+    ReplayedGroup,
 }
 
 impl Canary {
     /// Every one.
-    pub const ALL: [Canary; 20] = [
+    pub const ALL: [Canary; 25] = [
         Canary::LoseDeliver,
         Canary::RepeatDeliver,
         Canary::SwapDelivers,
@@ -79,6 +89,11 @@ impl Canary {
         Canary::ForgottenKey,
         Canary::HiddenRollback,
         Canary::EndlessLease,
+        Canary::AckBeforeSync,
+        Canary::TornGroup,
+        Canary::EarlyRead,
+        Canary::FalseEnd,
+        Canary::ReplayedGroup,
     ];
 
     /// Whether it happens on the way to a client.
@@ -101,7 +116,7 @@ pub struct Cage {
 impl Cage {
     /// A defect that happens once, when the run is well under way.
     pub fn new(canary: Canary) -> Self {
-        let skip = if matches!(canary, Canary::ForgetfulStore | Canary::EndlessLease) { 0 } else { 5 };
+        let skip = if canary == Canary::EndlessLease { 0 } else { 5 };
         Self { canary, skip, sung: false, kept: None }
     }
 
@@ -118,9 +133,9 @@ impl Cage {
         true
     }
 
-    /// Whether it is this one, which happens as often as it can.
-    pub fn is(&self, canary: Canary) -> bool {
-        self.canary == canary
+    /// Which one it is.
+    pub fn canary(&self) -> Canary {
+        self.canary
     }
 
     /// Puts the defect into a batch of hops.

@@ -8,10 +8,11 @@ use roomring::engine::record::{PageAnswer, PageRequest, Record};
 use roomring::engine::store_port::{StoreEvent, StoreRequest};
 
 use super::link::CoreAt;
+use super::pages::read_page;
 use super::profile::Profile;
 use super::rng::Rng;
 use super::sessions::Sessions;
-use super::store::{Done, read_page};
+use super::store::Done;
 
 /// A row on its way, and in which attempt it was given.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ pub enum Heard {
     /// The others are told of the typing.
     TypingTold { id: u64, room: String },
     /// The receipt that is kept.
-    ReceiptKept { id: u64, room: String, kind: String },
+    ReceiptKept { id: u64, room: String, kind: String, seq: u64 },
     /// Somebody's receipt has risen.
     Receipt { room: String, user: String },
     /// Somebody is typing, or no longer.
@@ -283,10 +283,10 @@ fn read_any(any: Any<'_>) -> Result<Heard, String> {
         "typing" => Heard::TypingTold { id: reply()?, room: need(any.room, "room")? },
         "receipt" => {
             let (room, kind) = (need(any.room, "room")?, need(any.receipt, "kind")?);
-            need(any.seq, "seq")?;
+            let seq = need(any.seq, "seq")?;
             match any.user {
                 Some(user) => Heard::Receipt { room, user },
-                None => Heard::ReceiptKept { id: reply()?, room, kind },
+                None => Heard::ReceiptKept { id: reply()?, room, kind, seq },
             }
         }
         "pong" => {

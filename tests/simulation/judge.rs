@@ -9,6 +9,7 @@ use roomring::wire::publication::DataKind;
 
 use super::hear::Message;
 use super::profile::{Mode, Profile};
+use super::store::Met;
 
 /// A connection of the run; never reused.
 pub type ConnKey = usize;
@@ -34,6 +35,8 @@ pub struct Content {
     sends: Vec<(ConnKey, u64)>,
     /// Refusals answered.
     refusals: usize,
+    /// It was taken for failed, and is there after all.
+    is_found: bool,
     /// Acknowledged as the first, not as a duplicate.
     acknowledged_first: Vec<(u64, u64)>,
     /// Its positions (epoch, seq).
@@ -99,11 +102,14 @@ pub struct Seen {
     pub pages_beyond: u64,
     /// Joins that recovered what no memory holds.
     pub recovered_beyond: u64,
+    /// Of the store: groups that failed, those that were found after all, starts that were cut off, starts with a log that
+    /// begins late, and times that the index came back.
+    pub store: [u64; 5],
 }
 
 impl Seen {
     /// Each number with its name.
-    pub fn numbers(&self) -> [(&'static str, u64); 17] {
+    pub fn numbers(&self) -> [(&'static str, u64); 22] {
         [
             ("publishes", self.publishes),
             ("acknowledged", self.acknowledged),
@@ -122,7 +128,19 @@ impl Seen {
             ("receipts", self.receipts),
             ("pages_beyond", self.pages_beyond),
             ("recovered_beyond", self.recovered_beyond),
+            ("store_failed", self.store[0]),
+            ("store_found", self.store[1]),
+            ("store_cut_off", self.store[2]),
+            ("store_forgotten", self.store[3]),
+            ("store_reopened", self.store[4]),
         ]
+    }
+
+    /// Adds what a store has met.
+    pub fn met(&mut self, Met { failed, found, cut_off, forgotten, reopened }: Met) {
+        for (sum, more) in self.store.iter_mut().zip([failed, found, cut_off, forgotten, reopened]) {
+            *sum += more;
+        }
     }
 }
 
@@ -137,6 +155,8 @@ pub struct Judge {
     spared: Vec<Spared>,
     /// When each row came into the database.
     rows: BTreeMap<(usize, u64, u64), u64>,
+    /// The highest receipt that a user was told of, by room.
+    receipts: BTreeMap<(usize, Rc<str>), u64>,
     /// Whether a publisher is answered after its row is there.
     awaits_rows: bool,
     sends: u64,
@@ -162,6 +182,7 @@ impl Judge {
             heads: BTreeMap::new(),
             spared: Vec::new(),
             rows: BTreeMap::new(),
+            receipts: BTreeMap::new(),
             awaits_rows: profile.mode == Mode::LinkedKept && profile.settings.keeping == KeepingMode::Commit,
             sends: 0,
             trace: trace.then(Default::default),
@@ -242,6 +263,7 @@ impl Judge {
             ephemeral,
             sends: Vec::new(),
             refusals: 0,
+            is_found: false,
             acknowledged_first: Vec::new(),
             positions: Vec::new(),
         });
@@ -368,6 +390,26 @@ impl Judge {
         self.place(room, epoch, message.seq, content, &message.from, Some(message.at));
     }
 
+    /// A user was told that a receipt is kept.
+    pub fn receipt_told(&mut self, room: usize, user: &Rc<str>, seq: u64) {
+        let told = self.receipts.entry((room, user.clone())).or_default();
+        *told = seq.max(*told);
+    }
+
+    /// What a store must have kept of a user's receipts.
+    pub fn receipt_floor(&self, room: usize, user: &str) -> u64 {
+        let has_store = matches!(self.mode, Mode::Durable | Mode::Behind);
+        let told = self.receipts.get(&(room, Rc::from(user))).copied();
+        told.filter(|_| has_store).unwrap_or(0)
+    }
+
+    /// Data that a store has taken for failed is found when it starts again.
+    pub fn found_after_all(&mut self, data: &[u8]) {
+        if let Some(content) = content_number(data).and_then(|content| self.contents.get_mut(content)) {
+            content.is_found = true;
+        }
+    }
+
     /// The database holds a record from now on.
     pub fn row(&mut self, room: usize, epoch: u64, seq: u64) {
         self.rows.entry((room, epoch, seq)).or_insert(self.now_us);
@@ -438,7 +480,7 @@ impl Judge {
         };
         let twice = content.positions.iter().filter(counts).any(|(other, _)| *other == epoch || sends.len() == 1);
         let content = &mut self.contents[number];
-        let refused = !mode.is_linked() && content.refusals > 0 && content.refusals >= sends.len();
+        let refused = !mode.is_linked() && !content.is_found && content.refusals > 0 && content.refusals >= sends.len();
         content.positions.push((epoch, seq));
         let positions = content.positions.clone();
         self.check(!twice, || format!("content {number} has several positions: {positions:x?}"));

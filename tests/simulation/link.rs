@@ -236,7 +236,7 @@ impl Link {
             LinkRequest::Page(request) => {
                 let held = self.rooms.get(&request.room).filter(|held| held.epoch == request.epoch.0);
                 let records = held.map_or_else(Vec::new, |held| held.records.iter().collect());
-                let page = super::store::read_page(&request, &records);
+                let page = super::pages::read_page(&request, &records);
                 let answer = PageAnswer { token: request.token, room: request.room, result: Ok(page) };
                 self.answer(from, LinkEvent::Page(answer))
             }

@@ -14,6 +14,7 @@ use roomring::engine::link_port::LinkEvent;
 use roomring::engine::output::Output;
 use roomring::engine::store_port::StoreEvent;
 
+use super::canary::Canary;
 use super::profile::Profile;
 use super::rng::Rng;
 use super::store::Store;
@@ -128,7 +129,7 @@ pub struct Node {
     pub wall_offset_ms: i64,
     /// Its cores; none while it is down.
     pub cores: Vec<Core>,
-    /// Its disk.
+    /// Its store.
     pub store: Store,
     /// When a drain must have come to its end.
     pub drained_by_us: u64,
@@ -136,14 +137,14 @@ pub struct Node {
 
 impl Node {
     /// A machine that has not been started.
-    pub fn new(profile: &Profile, index: usize) -> Self {
+    pub fn new(profile: &Profile, index: usize, canary: Option<Canary>) -> Self {
         Self {
             standing: Standing::Down,
             life: 0,
             started_us: 0,
             wall_offset_ms: 0,
             cores: Vec::new(),
-            store: Store::new(profile, index),
+            store: Store::new(profile, index, canary),
             drained_by_us: 0,
         }
     }

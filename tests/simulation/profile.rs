@@ -247,7 +247,9 @@ impl Profile {
     /// A run in which only this defect goes wrong, and what it needs.
     pub fn with_canary(seed: u64, canary: Canary) -> Self {
         let mode = match canary {
-            Canary::ForgetfulStore | Canary::HolePage => Mode::Durable,
+            Canary::ForgetfulStore | Canary::HolePage | Canary::AckBeforeSync | Canary::TornGroup => Mode::Durable,
+            Canary::EarlyRead | Canary::ReplayedGroup => Mode::Durable,
+            Canary::FalseEnd => Mode::Behind,
             Canary::RepeatingLink | Canary::ForgottenKey | Canary::HiddenRollback | Canary::EndlessLease => {
                 Mode::Linked
             }
@@ -257,16 +259,24 @@ impl Profile {
         profile.habits = Habits { step_us: 100_000, pipeline_max: 3, close: 0.0, ..profile.habits };
         // Canaries look for what they spoil in the frames.
         profile.settings.compression = None;
-        if canary == Canary::HolePage {
+        if matches!(canary, Canary::HolePage | Canary::EarlyRead) {
             let settings = &mut profile.settings;
             for rooms in settings.classes.iter_mut().map(|class| &mut class.settings).chain([&mut settings.rooms]) {
                 Arc::make_mut(rooms).history_size = 5;
             }
             profile.chaos_us = 8_000_000;
         }
-        if matches!(canary, Canary::ForgetfulStore | Canary::EndlessLease) {
+        let crashes = [Canary::ForgetfulStore, Canary::EndlessLease, Canary::AckBeforeSync];
+        if crashes.contains(&canary) || matches!(canary, Canary::TornGroup | Canary::ReplayedGroup) {
             profile.faults.crash = 0.05;
             profile.chaos_us = 6_000_000;
+        }
+        if matches!(canary, Canary::TornGroup | Canary::EarlyRead | Canary::FalseEnd) {
+            profile.faults.service_delay_us = 100_000;
+        }
+        if canary == Canary::FalseEnd {
+            profile.faults.drain = 0.1;
+            profile.chaos_us = 8_000_000;
         }
         if canary == Canary::ForgottenKey {
             profile.habits.keyed = 1.0;

@@ -104,6 +104,7 @@ pub fn run_all(mode: Mode) {
     let never = |name: &str| match name {
         "epochs" => !mode.is_linked(),
         "pages_beyond" | "recovered_beyond" => mode == Mode::Memory,
+        name if name.starts_with("store_") => !matches!(mode, Mode::Durable | Mode::Behind),
         _ => false,
     };
     for (name, number) in totals {

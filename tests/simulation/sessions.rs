@@ -1,10 +1,10 @@
-//! What a model of a store or a database keeps beside publications: sessions and receipts.
+//! What the model of a database keeps beside publications: sessions and receipts.
 
 use std::collections::BTreeMap;
 
 use roomring::base::chat::ReceiptKind;
 use roomring::base::ids::{RoomName, Seq, UserName};
-use roomring::engine::kept::{KeptAnswer, KeptAsk, KeptSession, RoomAct, RoomAsk, RoomDone, SessionId};
+use roomring::engine::kept::{KeptAnswer, KeptAsk, KeptSession, RoomAct, RoomAsk, RoomDone};
 
 /// Sessions by their ids, and receipts.
 #[derive(Default)]
@@ -32,11 +32,5 @@ impl Sessions {
             // The model keeps nothing else yet.
             ask => ask.is_answered().then_some(KeptAnswer::Unavailable { retry_after_ms: 50 }),
         }
-    }
-
-    /// One of them.
-    pub fn pick(&self, pick: u64) -> Option<SessionId> {
-        let kept = self.0.keys().nth(pick as usize % self.0.len().max(1))?;
-        Some(SessionId(*kept))
     }
 }

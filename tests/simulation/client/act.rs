@@ -336,7 +336,8 @@ fn command(
         }
         Kind::Receipt => {
             let body = format!("\"type\":\"receipt\",\"seq\":{},\"room\":{name}", client.rng.below(60));
-            put_json(client, session, room, What::Receipt, with_id, &body, to);
+            let floor = context.judge.receipt_floor(room, session.user.as_deref().unwrap_or_default());
+            put_json(client, session, room, What::Receipt(floor), with_id, &body, to);
         }
         Kind::Status => {
             let away = client.rng.chance(0.5);

@@ -67,10 +67,15 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
             let Some((ask, _)) = take_id(session, id, &room, context) else { return };
             let What::Typing = ask.what else { return wrong_reply(session, &ask, "typing", context) };
         }
-        Heard::ReceiptKept { id, room, kind } => {
+        Heard::ReceiptKept { id, room, kind, seq } => {
             let Some((ask, _)) = take_id(session, id, &room, context) else { return };
-            let What::Receipt = ask.what else { return wrong_reply(session, &ask, "receipt", context) };
+            let What::Receipt(floor) = ask.what else { return wrong_reply(session, &ask, "receipt", context) };
             context.judge.check(kind == "read", || format!("connection {conn}: a receipt of kind {kind}"));
+            context.judge.check(seq >= floor, || {
+                format!("connection {conn}: the receipt in {room} falls to {seq} from {floor}")
+            });
+            let user = session.user.clone().unwrap_or_default();
+            context.judge.receipt_told(ask.room, &user, seq);
         }
         Heard::Receipt { room, user } => {
             let Some(scene) = scene(session, &room, context) else { return };
@@ -365,6 +370,8 @@ fn hear_error(session: &mut Session, to: To, code: &str, retry_after_ms: Option<
             context.judge.check(query || silent, || {
                 format!("connection {conn}: {code} without id answers none of {:?}", session.silent_asks)
             });
+            // Or none of them: whether one is still to be answered is not known then.
+            session.query_doubt |= query && silent;
             if query && !silent {
                 // Which of the joins of the query failed is not told.
                 session.query_joins.clear();
@@ -379,7 +386,7 @@ fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
     let settings = &profile.settings;
     let needs_member = matches!(
         ask.what,
-        What::Leave | What::Publish(_) | What::History(_) | What::Presence(_) | What::Typing | What::Receipt
+        What::Leave | What::Publish(_) | What::History(_) | What::Presence(_) | What::Typing | What::Receipt(_)
     );
     match (&ask.what, code) {
         (What::Wrong(codes), _) if codes.contains(&code) => true,

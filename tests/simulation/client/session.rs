@@ -65,8 +65,8 @@ pub enum What {
     Presence(u64),
     /// `typing`.
     Typing,
-    /// `receipt`.
-    Receipt,
+    /// `receipt`; the user has been told that this much is kept.
+    Receipt(u64),
     /// `status`, away or not.
     Status(bool),
     /// `ping`, with the binary form's value.
@@ -114,6 +114,8 @@ pub struct Session {
     pub own: Vec<Vec<(u64, (u64, u64))>>,
     /// Rooms of the request's query, whose `joined` come without being asked for again.
     pub query_joins: Vec<(usize, JoinAsk)>,
+    /// An error may have been the answer to one of those.
+    pub query_doubt: bool,
     /// WebSocket pings that were not answered yet.
     pub pings: Vec<Vec<u8>>,
     /// It broke the protocol: the close codes that answer that, and none at all if 0 is one of them.
@@ -158,6 +160,7 @@ impl Session {
             silent_asks: Vec::new(),
             own: vec![Vec::new(); context.rooms.len()],
             query_joins: Vec::new(),
+            query_doubt: false,
             pings: Vec::new(),
             broke: None,
             leaving: false,
@@ -193,7 +196,8 @@ impl Session {
 
     /// Commands whose replies have not come: each reply of a binary command, errors too, takes one away.
     pub fn outstanding(&self) -> usize {
-        self.asks.len() + self.binary_asks.len().saturating_sub(self.binary_errors) + self.query_joins.len()
+        let query_joins = if self.query_doubt { 0 } else { self.query_joins.len() };
+        self.asks.len() + self.binary_asks.len().saturating_sub(self.binary_errors) + query_joins
     }
 
     /// Bytes from the server.

@@ -44,7 +44,7 @@ impl World {
         let from = UserName::new("server").expect("valid");
         let is_owned = usize::from(owner_of(&name, self.profile.cores).0) == at.core;
         if self.calls.chance(SESSION_CHANCE)
-            && let Some(session) = self.nodes[at.node].store.sessions.pick(self.calls.next())
+            && let Some(session) = self.nodes[at.node].store.pick_session(self.calls.next())
         {
             return Call::FindSession { session };
         }

@@ -109,6 +109,11 @@ impl World {
         }
         let left = open.len();
         self.judge.check(left == 0, || format!("{left} auditors did not get through"));
+        for node in 0..self.nodes.len() {
+            if let Some(wrong) = self.nodes[node].store.compare() {
+                self.judge.fail(|| format!("node {node}: {wrong}"));
+            }
+        }
     }
 
     /// Whether a node has caught up with the link. One whose members heard of nothing asks now and then; until then it

@@ -14,6 +14,12 @@ use super::{Event, Part, World};
 /// Time between two chances of a fault.
 const STEP_US: u64 = 100_000;
 
+/// Part of the fault steps in which a node that drains is not waited for.
+const HASTE: f64 = 0.02;
+
+/// The same where that is to do harm.
+const HASTE_FALSE: f64 = 0.5;
+
 /// How long a life that has ended is still taken for alive by the others.
 const LEASE_US: u64 = 2_000_000;
 
@@ -169,6 +175,11 @@ impl World {
         }
         self.judge.note(|| format!("node {node} starts"));
         self.nodes[node].start(&self.profile, node, self.now_us);
+        if matches!(self.profile.mode, Mode::Durable | Mode::Behind) {
+            let now = self.nodes[node].now(self.now_us);
+            let done = self.nodes[node].store.start(now, self.now_us);
+            self.store_done(node, done);
+        }
     }
 
     /// A node ends at once: a crash, or the end of a drain. What is on disk stays; engines, lanes and sockets go.
@@ -177,15 +188,15 @@ impl World {
             self.judge.numbering_lost = true;
         }
         self.nodes[node].standing = Standing::Down;
-        if let Some(cage) = &mut self.cage {
-            self.nodes[node].store.forgetful = cage.sings(Canary::ForgetfulStore);
-        }
+        let now = self.nodes[node].now(self.now_us);
+        let is_settled = self.nodes[node].cores.iter().all(|core| core.engine.is_settled());
+        let store = &mut self.nodes[node].store;
         let done = match (self.profile.mode, in_order) {
             (Mode::LinkedKept, _) => self.database.end_life(node),
-            (_, true) => self.nodes[node].store.stop(),
-            (_, false) => self.nodes[node].store.crash(),
+            (_, true) => store.stop(now, self.now_us, is_settled),
+            (_, false) => store.crash(now, self.now_us),
         };
-        self.store_done(done);
+        self.store_done(node, done);
         if in_order {
             self.check_all_kept(node);
         }
@@ -204,10 +215,11 @@ impl World {
         self.later(down_us, Event::Start(node));
     }
 
-    /// A node that has ended in order has lost nothing that it showed.
+    /// A node that has ended in order has lost nothing that it showed, or its log does not say so.
     fn check_all_kept(&mut self, node: usize) {
-        for (room, epoch, head) in self.nodes[node].store.heads() {
-            let Some(index) = self.rooms.iter().position(|name| **name == **room) else { continue };
+        let store = &self.nodes[node].store;
+        for (index, room) in self.rooms.iter().enumerate().filter(|(_, room)| store.vouches_for(room)) {
+            let Some((epoch, head)) = store.head(room) else { continue };
             let seen = self.judge.head(index, epoch);
             self.judge.check(seen <= head, || format!("{room} is kept up to {head}, and {seen} was shown"));
         }
@@ -224,6 +236,12 @@ impl World {
             self.judge.check(!late || open == 0, || format!("node {node} drains and still has {open} connections"));
             let is_settled = self.nodes[node].cores.iter().all(|core| core.engine.is_settled());
             self.judge.check(!late || is_settled, || format!("node {node} drains and does not settle"));
+            let is_false = self.cage.as_ref().is_some_and(|cage| cage.canary() == Canary::FalseEnd);
+            if self.part == Part::Chaos && self.faults.chance(if is_false { HASTE_FALSE } else { HASTE }) {
+                self.judge.note(|| format!("node {node} is not waited for"));
+                self.stop_node(node, true);
+                continue;
+            }
             if open == 0 && is_settled && self.nodes[node].cores.iter().all(|core| core.drain.is_none()) {
                 self.judge.note(|| format!("node {node} is drained"));
                 self.stop_node(node, true);

@@ -116,7 +116,7 @@ impl World {
             events: BTreeMap::new(),
             part: Part::Chaos,
             auditing: false,
-            nodes: (0..profile.nodes).map(|node| Node::new(&profile, node)).collect(),
+            nodes: (0..profile.nodes).map(|node| Node::new(&profile, node, cage.as_ref().map(Cage::canary))).collect(),
             sockets: Vec::new(),
             clients: (0..profile.clients).map(|client| Client::new(client, Role::Random, &profile)).collect(),
             link: Link::new(&profile),
@@ -160,7 +160,7 @@ impl World {
 
     /// Whether the defect that was put in had its chance.
     pub fn has_sung(&self) -> bool {
-        self.cage.as_ref().is_some_and(|cage| cage.sung)
+        self.cage.as_ref().is_some_and(|cage| cage.sung) || self.nodes.iter().any(|node| node.store.sung)
     }
 
     /// The trace.
@@ -221,7 +221,7 @@ impl World {
             Event::StoreWork(at) => {
                 if self.lives(at) {
                     let done = self.store_work(at.node);
-                    self.store_done(done);
+                    self.store_done(at.node, done);
                 }
             }
             Event::StoreSays(at, event) => {
@@ -290,15 +290,17 @@ impl World {
         if self.profile.mode == Mode::LinkedKept {
             return self.database.work(self.now_us, node);
         }
-        let store = &mut self.nodes[node].store;
-        store.holes = self.cage.as_ref().is_some_and(|cage| cage.is(Canary::HolePage));
-        store.work(self.now_us)
+        let now = self.nodes[node].now(self.now_us);
+        self.nodes[node].store.work(now, self.now_us)
     }
 
-    fn store_done(&mut self, done: super::store::Done) {
-        if let Some(cage) = &mut self.cage {
-            cage.sung |= done.has_hole;
+    fn store_done(&mut self, node: usize, done: super::store::Done) {
+        if let Some(wake_us) = done.wake_us {
+            let at = self.core_at(node, 0);
+            self.at(wake_us, Event::StoreWork(at));
         }
+        self.judge.numbering_lost |= done.is_numbering_lost;
+        self.judge.seen.met(done.met);
         for (room, from, to, head) in done.renumbered {
             self.judge.numbering_lost = true;
             if let Some(room) = self.room_index(&room) {
@@ -309,7 +311,12 @@ impl World {
         if let Some(wrong) = done.wrong {
             self.judge.fail(|| wrong);
         }
-        for (room, epoch, record) in done.committed {
+        let found = done.found.into_iter().map(|found| (true, found));
+        for (is_found, (room, epoch, record)) in done.committed.into_iter().map(|kept| (false, kept)).chain(found) {
+            if is_found {
+                self.judge.note(|| format!("{room} has {} after all", record.seq));
+                self.judge.found_after_all(&record.data);
+            }
             self.keep(&room, epoch, &record);
             if let Some(room) = self.room_index(&room) {
                 self.judge.row(room, epoch, record.seq);
