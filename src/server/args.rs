@@ -12,6 +12,7 @@ use super::operate::command::{
     ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand, PublishArgs,
     RoomsArgs,
 };
+use super::store_tools::StoreCommand;
 
 /// The task of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Action {
     },
     /// Sign a token.
     Token(TokenRequest),
+    /// Work on a data directory.
+    Store(StoreCommand),
     /// Send a request to a running server.
     Operate(Box<RemoteCommand>),
 }
@@ -80,6 +83,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(CommandArgs::PrintConfig(own)) => (Action::PrintConfig, own),
         Some(CommandArgs::Doctor { sources, json }) => (Action::Doctor { json }, sources),
         Some(CommandArgs::Token { sources, token }) => (Action::Token(token), sources),
+        Some(CommandArgs::Store { ask }) => ask.split(),
         Some(CommandArgs::Rooms(operated)) => operated.split(),
         Some(CommandArgs::Connections(operated)) => operated.split(),
         Some(CommandArgs::Members(operated)) => operated.split(),
@@ -147,6 +151,11 @@ enum CommandArgs {
         #[command(flatten)]
         token: TokenRequest,
     },
+    /// Work on the data directory of a server that does not run (store.kind = "embedded")
+    Store {
+        #[command(subcommand)]
+        ask: StoreCommandArgs,
+    },
     /// List the rooms of a running server, or its busiest rooms
     Rooms(Operated<RoomsArgs>),
     /// List the connections of a running server, or its slowest consumers
@@ -168,6 +177,26 @@ enum CommandArgs {
     },
     /// Drain a running server: close its connections gradually, then exit, as on SIGTERM
     Drain(Operated<DrainArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommandArgs {
+    /// Check the log and the index, and change nothing; exits 1 if the store is damaged, 2 if it cannot be checked
+    Check {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Write the report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl StoreCommandArgs {
+    fn split(self) -> (Action, SourceArgs) {
+        match self {
+            StoreCommandArgs::Check { sources, json } => (Action::Store(StoreCommand::Check { json }), sources),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -249,6 +278,10 @@ mod tests {
         );
         assert_eq!(parse_line("print-config"), request(Action::PrintConfig, None, &[]));
         assert_eq!(parse_line("doctor"), request(Action::Doctor { json: false }, None, &[]));
+        assert_eq!(
+            parse_line("--set a.b=1 store check --json --config x"),
+            request(Action::Store(StoreCommand::Check { json: true }), Some("x"), &["a.b=1"])
+        );
         assert_eq!(
             parse_line("--config=x doctor --json --set a.b=1"),
             request(Action::Doctor { json: true }, Some("x"), &["a.b=1"])

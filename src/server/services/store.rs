@@ -7,13 +7,13 @@ use anyhow::Context;
 use super::service::{RunningServer, Service, Work};
 use crate::base::breaker::BreakerState;
 use crate::control::{Metric, Observed, Readiness};
-use crate::engine::settings::{KeepingMode, Settings};
+use crate::engine::settings::KeepingMode;
 use crate::server::config::choices::StoreKind;
 use crate::server::config::lower::{Plan, StorePlan};
 use crate::server::cores::CoreParts;
+use crate::server::store_rules::rules;
 use crate::store::figures::StoreFigures;
 use crate::store::keeper_thread::StoreHandle;
-use crate::store::state::{Keep, Rules};
 use crate::store::threads::{PreparedStore, RunningStore};
 
 /// Keeps rooms.
@@ -91,15 +91,6 @@ impl Service for StoreService {
             }
         })
     }
-}
-
-fn rules(plan: &Plan) -> Rules {
-    let settings: Arc<Settings> = plan.settings.clone();
-    let retention = move |room: &crate::base::ids::RoomName| {
-        let room = settings.room(room);
-        Keep { count: room.history_size as u64, ttl_ms: room.history_ttl_ms, numbering_ttl_ms: room.numbering_ttl_ms }
-    };
-    Rules { retention: Arc::new(retention), session_ttl_ms: plan.store.session_ttl_ms }
 }
 
 /// The store as the control address shows it.
