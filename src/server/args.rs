@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use super::operate::RemoteCommand;
 use super::operate::command::{
     AccountAddArgs, AccountListArgs, AccountLockArgs, AccountResetArgs, AccountUnlockArgs, ConnectionsArgs,
-    ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand, PublishArgs,
-    RoomsArgs,
+    ControlArgs, DeadLetterDropArgs, DeadLetterListArgs, DeadLetterReplayArgs, DeadLetterShowArgs, DisconnectArgs,
+    DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand, PublishArgs, RoomsArgs,
 };
 use super::store_tools::StoreCommand;
 
@@ -98,6 +98,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             AccountCommandArgs::Unlock(operated) => operated.split(),
             AccountCommandArgs::Reset(operated) => operated.split(),
         },
+        Some(CommandArgs::DeadLetters { ask }) => match ask {
+            DeadLetterCommandArgs::List(operated) => operated.split(),
+            DeadLetterCommandArgs::Show(operated) => operated.split(),
+            DeadLetterCommandArgs::Replay(operated) => operated.split(),
+            DeadLetterCommandArgs::Drop(operated) => operated.split(),
+        },
         Some(CommandArgs::Drain(operated)) => operated.split(),
     };
     // Not clap's global arguments: with them a --set before the command would be lost when another stands behind it.
@@ -175,6 +181,11 @@ enum CommandArgs {
         #[command(subcommand)]
         ask: AccountCommandArgs,
     },
+    /// List, publish again or drop messages that a running server has acknowledged and could not store
+    DeadLetters {
+        #[command(subcommand)]
+        ask: DeadLetterCommandArgs,
+    },
     /// Drain a running server: close its connections gradually, then exit, as on SIGTERM
     Drain(Operated<DrainArgs>),
 }
@@ -211,6 +222,18 @@ enum AccountCommandArgs {
     Unlock(Operated<AccountUnlockArgs>),
     /// Give an account another password; reads it from standard input, and generates and prints one if that is empty
     Reset(Operated<AccountResetArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLetterCommandArgs {
+    /// List dead letters, oldest first
+    List(Operated<DeadLetterListArgs>),
+    /// Show a dead letter with its data
+    Show(Operated<DeadLetterShowArgs>),
+    /// Publish a dead letter as a new message of its room, from its publisher, and drop it
+    Replay(Operated<DeadLetterReplayArgs>),
+    /// Drop a dead letter; its message is lost
+    Drop(Operated<DeadLetterDropArgs>),
 }
 
 /// A command that sends a request to the control address of a running server.

@@ -8,6 +8,7 @@ pub mod auth;
 mod boot;
 pub mod config;
 mod cores;
+mod dead_letters;
 mod doctor;
 pub mod drain;
 mod file;

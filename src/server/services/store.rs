@@ -132,6 +132,21 @@ impl Observed for ObservedStore {
                 "Rows removed from the store because they expired or were too many.",
                 figures.swept.get(),
             ),
+            gauge(
+                "roomring_store_dead_letters",
+                "Dead letters kept: messages that were acknowledged and could not be stored.",
+                figures.dead_letters.get(),
+            ),
+            Metric::counter(
+                "roomring_store_dead_letters_added",
+                "Messages that became dead letters.",
+                figures.dead_letters_added.get(),
+            ),
+            Metric::counter(
+                "roomring_store_dead_letters_lost",
+                "Messages that could not become dead letters because too many are kept.",
+                figures.dead_letters_lost.get(),
+            ),
         ];
         if self.has_log {
             all.extend([

@@ -89,6 +89,14 @@ impl<T: Tables> State<T> {
         Ok(lookups::boot(&self.tables)?.number)
     }
 
+    /// How many dead letters there are.
+    ///
+    /// # Errors
+    /// The tables fail.
+    pub fn dead_letters(&self) -> Result<u64, StateError> {
+        lookups::counter(&self.tables, keys::DEAD_LETTERS)
+    }
+
     /// Whether a room must be opened ([`Change::Open`]) before it is used in a boot.
     ///
     /// # Errors
