@@ -456,6 +456,12 @@ pub const CHECK_FAULTS_MAX: usize = 100;
 /// Dead letters in one page of the control address: each comes from the store with its data.
 pub const DEAD_LETTERS_PAGE_MAX: u32 = 100;
 
+/// Bytes of one line of an import: the longest message in base64, and its other fields.
+pub const IMPORT_LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Bytes of records that an export holds in memory at a time; one record that has more is held all the same.
+pub const EXPORT_BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
+
 // The state of the store.
 
 /// Users with receipts in one room; a further one is refused.

@@ -200,12 +200,45 @@ enum StoreCommandArgs {
         #[arg(long)]
         json: bool,
     },
+    /// Write rooms, accounts and dead letters as JSON lines
+    ///
+    /// The lines hold the password hashes of accounts. They hold no sessions, and not the key that signs the tokens of
+    /// accounts: after an import into another directory, users sign in again.
+    Export {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Export only this room, without accounts and dead letters; repeat for more rooms
+        #[arg(long = "room", value_name = "NAME")]
+        rooms: Vec<String>,
+        /// File to write, which must not exist; standard output by default
+        file: Option<PathBuf>,
+    },
+    /// Read rooms, accounts and dead letters that were exported
+    ///
+    /// A room or an account that exists already is an error, and then nothing is imported. Rooms keep their epochs and numbers,
+    /// so that clients recover across the import.
+    Import {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Give every room another epoch: needed if its server went on after the export, so that numbers were given that the
+        /// export does not have
+        #[arg(long)]
+        new_epochs: bool,
+        /// File to read; standard input by default
+        file: Option<PathBuf>,
+    },
 }
 
 impl StoreCommandArgs {
     fn split(self) -> (Action, SourceArgs) {
         match self {
             StoreCommandArgs::Check { sources, json } => (Action::Store(StoreCommand::Check { json }), sources),
+            StoreCommandArgs::Export { sources, rooms, file } => {
+                (Action::Store(StoreCommand::Export { rooms, file }), sources)
+            }
+            StoreCommandArgs::Import { sources, new_epochs, file } => {
+                (Action::Store(StoreCommand::Import { new_epochs, file }), sources)
+            }
         }
     }
 }
@@ -305,6 +338,11 @@ mod tests {
             parse_line("--set a.b=1 store check --json --config x"),
             request(Action::Store(StoreCommand::Check { json: true }), Some("x"), &["a.b=1"])
         );
+        let (rooms, file) = (vec!["a".to_owned(), "b".to_owned()], Some(PathBuf::from("out")));
+        let export = StoreCommand::Export { rooms, file: file.clone() };
+        assert_eq!(parse_line("store export --room a out --room=b"), request(Action::Store(export), None, &[]));
+        let import = StoreCommand::Import { new_epochs: true, file: None };
+        assert_eq!(parse_line("store import --new-epochs"), request(Action::Store(import), None, &[]));
         assert_eq!(
             parse_line("--config=x doctor --json --set a.b=1"),
             request(Action::Doctor { json: true }, Some("x"), &["a.b=1"])

@@ -108,6 +108,11 @@ fn run(request: Invocation) -> ExitCode {
                 print(&text);
                 ExitCode::from(FAILED)
             }
+            StoreOutcome::Written => ExitCode::SUCCESS,
+            StoreOutcome::Failed(sentence) => {
+                complain(format_args!("roomring: {sentence}"));
+                ExitCode::from(FAILED)
+            }
             StoreOutcome::Refused(sentence) => {
                 complain(format_args!("roomring: {sentence}"));
                 ExitCode::from(USAGE)

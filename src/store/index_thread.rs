@@ -88,12 +88,13 @@ impl<T: Tables> IndexThread<T> {
     pub fn new(parts: IndexParts<T>) -> Self {
         let IndexParts { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures } = parts;
         let (state, due) = (Some(state), Due::default());
-        Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due }
+        let mut thread = Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due };
+        thread.note_dead_letters();
+        thread
     }
 
     /// Works until the keeper has ended, then makes everything durable.
     pub fn run(mut self) {
-        self.note_dead_letters();
         loop {
             match self.inbox.recv_timeout(Duration::from_millis(SWEEP_MS)) {
                 Ok(ToIndex::Apply(commit)) => self.apply(commit),
@@ -184,7 +185,7 @@ impl<T: Tables> IndexThread<T> {
         let Change::Append { room, epoch, record } = change else { return };
         let reason = match skipped {
             // Given again after a failure, or published while the room was being deleted.
-            Skipped::KeptAlready { .. } | Skipped::Deleted => return,
+            Skipped::KeptAlready { .. } | Skipped::Deleted | Skipped::Exists | Skipped::NotImported => return,
             Skipped::Gap { head } => format!("messages before {} are missing; the room ends at {head}", record.seq),
             Skipped::OtherEpoch { epoch } => format!("the room has the numbering {epoch}"),
         };

@@ -26,6 +26,7 @@ pub mod keeper;
 pub mod keeper_thread;
 pub mod log;
 pub mod log_thread;
+pub mod open;
 #[cfg(test)]
 #[path = "../../tests/support/random.rs"]
 #[allow(clippy::duplicate_mod, reason = "all tests share it, and those of another floor cannot import it from here")]
@@ -34,3 +35,4 @@ pub mod reopen;
 pub mod state;
 pub mod tables;
 pub mod threads;
+pub mod transfer;

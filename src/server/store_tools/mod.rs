@@ -1,37 +1,19 @@
 //! `roomring store`: what operators do with the data directory of a server that does not run. Opens no socket and asks no
 //! server; the work is done in [`crate::store`].
 
+mod command;
 mod report;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::path::Path;
 
+pub use self::command::{StoreCommand, StoreOutcome};
 use super::config::choices::StoreKind;
 use super::config::lower::Plan;
 use super::store_rules::rules;
 use crate::store::check::{CheckError, check};
-
-/// One command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreCommand {
-    /// Check the log and the index.
-    Check {
-        /// Write the report as JSON.
-        json: bool,
-    },
-}
-
-/// What a command has come to.
-#[derive(Debug, PartialEq, Eq)]
-pub enum StoreOutcome {
-    /// Done, with a text for standard output.
-    Done(String),
-    /// The store is damaged; the report is for standard output.
-    Damaged(String),
-    /// Nothing was done, for a reason outside of the store: one sentence for standard error.
-    Refused(String),
-}
 
 /// Carries a command out.
 pub fn run(command: &StoreCommand, plan: &Plan) -> StoreOutcome {
@@ -41,6 +23,8 @@ pub fn run(command: &StoreCommand, plan: &Plan) -> StoreOutcome {
     }
     match command {
         StoreCommand::Check { json } => run_check(&plan.store.path, *json, plan),
+        StoreCommand::Export { rooms, file } => transfer::run_export(plan, rooms, file.as_deref()),
+        StoreCommand::Import { new_epochs, file } => transfer::run_import(plan, *new_epochs, file.as_deref()),
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::error::StateError;
 use super::rows::{Invite, Key, Name, Present, Receipts, Room, Session, UserCount, UserRoom, Value};
-use super::{keys, lookups};
+use super::{imports, keys, lookups};
 use crate::base::chat::Role;
 use crate::base::ids::{RoomName, UserName};
 use crate::engine::kept::{DeadLetter, KeptAccount};
@@ -222,8 +222,9 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    /// Ids of deleted rooms, whose rows the server has yet to remove.
+    /// Ids of deleted rooms, and of one that an import has not finished, whose rows the server has yet to remove.
     fn garbage(&mut self, ids: &mut HashSet<u64>) -> Result<(), StateError> {
+        ids.extend(imports::unfinished_id(self.rows)?);
         self.each::<Name>(Table::Garbage, Span::all(), |audit, key, Name(name)| {
             if !ids.insert(keys::number_of(key)) {
                 audit.note(format!("the rows of room {name} are in use and marked for removal"));

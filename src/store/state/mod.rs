@@ -20,6 +20,7 @@ mod audit;
 mod dead_letters;
 mod error;
 mod group;
+mod imports;
 mod invites;
 mod keys;
 mod listings;
@@ -39,7 +40,7 @@ mod tests;
 
 pub use audit::Holdings;
 pub use error::StateError;
-pub use listings::{ListedMember, ListedReceipt, RoomSummary};
+pub use listings::{ListedInvite, ListedMember, ListedReceipt, RoomSummary};
 pub use outcome::{Outcome, Skipped};
 pub use pages::Loaded;
 pub use rules::{Bounds, Keep, Rules, Setup};

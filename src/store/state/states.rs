@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::audit::{self, Holdings};
 use super::error::StateError;
 use super::group::Group;
-use super::listings::{self, ListedMember, ListedReceipt, RoomSummary};
+use super::listings::{self, ListedInvite, ListedMember, ListedReceipt, RoomSummary};
 use super::outcome::Outcome;
 use super::pages::{self, Loaded};
 use super::rows::FORMATS;
@@ -153,6 +153,22 @@ impl<T: Tables> State<T> {
         limit: usize,
     ) -> Result<Vec<ListedMember>, StateError> {
         listings::members(&self.tables, room, after, limit)
+    }
+
+    /// The invites of a room whose codes are above one, expired ones included.
+    ///
+    /// # Errors
+    /// The tables fail or are damaged.
+    pub fn invites(&self, room: &RoomName, after: Option<&str>, limit: usize) -> Result<Vec<ListedInvite>, StateError> {
+        listings::invites(&self.tables, room, after, limit)
+    }
+
+    /// One room, as [`State::rooms`] lists it.
+    ///
+    /// # Errors
+    /// The tables fail or are damaged.
+    pub fn find_room(&self, room: &RoomName) -> Result<Option<RoomSummary>, StateError> {
+        listings::find_room(&self.tables, &self.setup, room)
     }
 
     /// The receipts of a room, of users above a name.
