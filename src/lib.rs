@@ -38,8 +38,8 @@
 //! after the commit. The engine speaks to the link through [`engine::link_port`] and to the store through
 //! [`engine::store_port`]; both carry the [`engine::record`]. The user half keeps sessions in the store, the
 //! owner half created rooms with their members, roles, invites and receipts ([`engine::kept`]): the store decides, and the
-//! owner shows what it has decided. Requests and events use bounded lanes ([`io::service_lane`]). The simulation in `tests/` tests the
-//! engine's rules for link and store. The server has neither yet.
+//! owner shows what it has decided. Requests and events use bounded lanes ([`io::service_lane`]). The simulation in
+//! `tests/` tests the engine's rules for link and store. The server has neither yet.
 //!
 //! # The path of one message
 //!
