@@ -13,6 +13,8 @@ mod managed;
 mod memory;
 mod settings;
 mod signer;
+#[cfg(test)]
+mod tests;
 
 pub use self::desk::{AccountLanes, Accounts};
 pub use self::memory::memory_store;

@@ -475,6 +475,11 @@ async fn every_route_and_nothing_else_is_described() {
     let mut patterns: Vec<&str> = TABLE.routes.iter().map(|route| route.path.as_str()).collect();
     patterns.sort_unstable();
     let expected = [
+        "/accounts",
+        "/accounts/add",
+        "/accounts/lock",
+        "/accounts/reset",
+        "/accounts/unlock",
         "/broadcast",
         "/connections",
         "/disconnect",
