@@ -1,6 +1,6 @@
 //! Accounts on the real server (PROTOCOL section 1, "Accounts"; OPERATIONS, `[accounts]` and `roomring accounts`).
 
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::command_line::run;
 use crate::http::{self, Answer};
 use crate::server::{Finished, Server, eventually, finish, program, scratch};
+use crate::tls;
 
 const PASSWORD: &str = "correct horse";
 
@@ -242,6 +243,41 @@ fn pages_of_allowed_origins_alone_may_ask() {
         assert_refused(&other, 403, "forbidden");
         assert_eq!(other.field("Access-Control-Allow-Origin"), None);
     }
+}
+
+#[test]
+fn accounts_are_served_over_tls_and_behind_a_proxys_header() {
+    let (server, _, der) = tls::start("accounts", &["auth.mode=accounts"]);
+    let config = tls::trusting(&der, &rustls::version::TLS13);
+    let body = json!({"user": "alice", "password": PASSWORD}).to_string();
+    let request = |path: &str| {
+        let length = body.len();
+        format!("POST /account/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    for (path, status) in [("register", 201), ("token", 200)] {
+        let mut stream = tls::handshake(&server, &config).expect("the handshake completes");
+        stream.write_all(request(path).as_bytes()).expect("the server reads");
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).expect("the whole answer, and the end of TLS");
+        token_of(&http::parse(&received), status);
+    }
+    drop(server);
+    let proxied = ["auth.mode=accounts", "server.trusted_proxies=127.0.0.9", "server.proxy_protocol=true"];
+    let server = Server::start(&proxied);
+    let ask = |address: &str, path: &str| {
+        let mut stream = server.open_from(9);
+        let preface = format!("PROXY TCP4 {address} 10.0.0.1 4660 80\r\n");
+        // In pieces, as a slow client sends it.
+        for piece in [preface.as_bytes(), request(path).as_bytes()].concat().chunks(50) {
+            stream.write_all(piece).expect("the server reads");
+        }
+        http::parse(&http::read_to_end(&mut stream))
+    };
+    token_of(&ask("203.0.113.1", "register"), 201);
+    // The first address has its attempts, and another one has its own.
+    let refused = (0..20).map(|_| ask("203.0.113.1", "register").status).filter(|status| *status == 429).count();
+    assert_eq!(refused, 1);
+    token_of(&ask("203.0.113.2", "token"), 200);
 }
 
 #[test]

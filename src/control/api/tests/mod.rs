@@ -1,6 +1,8 @@
 //! The HTTP API without sockets and with fake cores: requests refused before a core is asked, cores that do not answer,
 //! and the description. `tests/process/api.rs` tests it with real cores.
 
+mod accounts;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
