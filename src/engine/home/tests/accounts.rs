@@ -379,3 +379,23 @@ fn bodies_in_part_count_among_the_bytes_of_the_lobby() {
     assert!(one.begun() <= HEADS_BYTES_MAX, "{}", one.begun());
     assert_eq!(one.output.closes.first(), Some(&0), "the oldest makes way");
 }
+
+#[test]
+fn tokens_wait_for_the_key_that_the_store_is_to_give() {
+    let mut one = One::with(settings());
+    let keys = |material, renewal| Arc::new(Keys::new(material, Expected::default(), renewal));
+    one.handle(Input::Keys(keys(Material::new(), Renewal::AwaitedSecret)));
+    let claims = serde_json::json!({"sub": "ann", "exp": one.now.unix_ms / 1_000 + 60});
+    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("signed");
+    let upgrade = HEAD.replace("user=ann", &format!("token={token}"));
+    assert_eq!(one.new_request(0, &upgrade), "", "it waits");
+    one.pass_slowly(crate::base::limits::KEYS_WAIT_MS + TICK_MS);
+    let heard = one.all_heard();
+    starts(&heard, "503");
+    assert!(heard.contains("have not been fetched yet"), "the store is late, and the token may be good: {heard}");
+    assert_eq!(one.new_request(1, &upgrade), "", "it waits");
+    one.handle(Input::Keys(keys(Material::from_secret("secret"), Renewal::None)));
+    let heard = one.all_heard() + &one.all_heard();
+    assert!(heard.starts_with("HTTP/1.1 101 ") && heard.contains(r#""user":"ann""#), "{heard}");
+}
