@@ -6,7 +6,7 @@
 //! clients ──► core 0: glommio executor ── pump ── ring (io_uring) ── Engine { home, owner, user, limiter }
 //! clients ──► core 1: the same …                     ▲ lanes: one bounded channel into each core, hops batched per turn ▼
 //!              …                                      core n
-//!                        service thread (tokio, current_thread): control address, token keys, certificates, traces
+//!                        service thread (tokio, current_thread): control address, token keys, accounts, certificates, traces
 //! ```
 //!
 //! - A **core** is a pinned thread with one glommio executor, one io_uring for its sockets and one [`engine::Engine`].
@@ -125,6 +125,9 @@
 //!   service thread renews ([`server::auth`]). A token that no key fits waits for the next set. Signature checks count
 //!   in the limits of connections and addresses. The permissions of tokens are kept beside the sessions, in tables that
 //!   are empty in mode `open`.
+//! - **Accounts** (`auth.mode = "accounts"`): the core reads the request in its lobby and counts its address; the service
+//!   ([`engine::account_port`], `server/accounts/`) asks the store, has the password hashed by a thread of its own, counts
+//!   wrong ones, and signs a token, which the cores verify as they verify any.
 //! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs)
 //!   comes from a cryptographic generator ([`engine::random`]). Hash tables of names from clients, and the placement of
 //!   names on cores, use keys derived from separate secrets of the process.

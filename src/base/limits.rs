@@ -304,7 +304,7 @@ pub const SIGN_IN_ADDRESS_TTL_MS: u64 = 30 * 86_400_000;
 pub const SIGN_IN_USERS_MAX: usize = 100_000;
 
 /// Requests about accounts of one core that wait for their answer; over it 503. As many as the thread that hashes does in
-/// two to three seconds.
+/// one to two seconds.
 pub const ACCOUNTS_WAITING_MAX: usize = 64;
 
 /// Passwords that wait to be hashed; over it 503.

@@ -1,6 +1,8 @@
 //! The HTTP API without sockets and with fake cores: requests refused before a core is asked, cores that do not answer,
 //! and the description. `tests/process/api.rs` tests it with real cores.
 
+mod accounts;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -549,6 +551,11 @@ async fn every_route_and_nothing_else_is_described() {
     let mut patterns: Vec<&str> = TABLE.routes.iter().map(|route| route.path.as_str()).collect();
     patterns.sort_unstable();
     let expected = [
+        "/accounts",
+        "/accounts/add",
+        "/accounts/lock",
+        "/accounts/reset",
+        "/accounts/unlock",
         "/broadcast",
         "/connections",
         "/create_room",

@@ -230,6 +230,22 @@ fn tokens_are_verified_in_mode_jwt_alone() {
 }
 
 #[test]
+fn accounts_exist_in_mode_accounts_alone() {
+    let rest = "audience = \"a\"\n[accounts]\nregister = \"nobody\"\ntoken_ttl = \"5m\"\npassword_min = 12\n";
+    let plan = plan_of(&format!("[auth]\nmode = \"accounts\"\n{rest}"));
+    let accounts = plan.accounts.expect("accounts");
+    assert_eq!((accounts.token_ttl_ms, accounts.password_chars_min), (300_000, 12));
+    assert_eq!((accounts.expected.audience.as_str(), plan.auth), ("a", None));
+    let rules = crate::engine::settings::AccountRules { anyone_registers: false, password_chars_min: 12 };
+    assert_eq!(plan.settings.accounts, Some(rules));
+    assert!(plan.settings.allowed_hosts.allow("any.example"), "connections need a token");
+    for mode in ["open", "jwt"] {
+        let plan = plan_of(&format!("[auth]\nmode = \"{mode}\"\nhmac_secret = \"s\"\n{rest}"));
+        assert_eq!((plan.accounts, plan.settings.accounts), (None, None), "{mode}");
+    }
+}
+
+#[test]
 fn defaults_reach_the_engine() {
     let plan = plan_of("");
     assert_eq!(plan.cpus, [Some(0), Some(1), Some(2), Some(3)]);
