@@ -324,7 +324,6 @@ fn a_reload_opens_and_closes_registration() {
 }
 
 #[test]
-#[ignore = "needs store.kind = \"embedded\""]
 fn accounts_and_tokens_outlive_the_process_with_a_store() {
     let folder = scratch("accounts-store");
     let _ = std::fs::remove_dir_all(&folder);

@@ -12,6 +12,8 @@ use crate::io::clock;
 use crate::io::service_lane::service_lanes;
 use crate::io::wake::Wake;
 use crate::store::keeper_thread::StoreHandle;
+use crate::store::state::{Keep, Rules};
+use crate::store::threads::PreparedStore;
 use crate::wire::account_body::Password;
 
 const HOME: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0);
@@ -37,9 +39,20 @@ fn settings() -> AccountSettings {
     AccountSettings { token_ttl_ms: 60_000, password_chars_min: 4, ..AccountSettings::default() }
 }
 
+/// A store in memory, which works as long as its core lives: to the end of the test's process.
+fn memory_store() -> StoreHandle {
+    let keep = Keep { count: 0, ttl_ms: 1, numbering_ttl_ms: 1 };
+    let rules = Rules { retention: Arc::new(move |_| keep), session_ttl_ms: 1 };
+    let mut store = PreparedStore::in_memory(rules).expect("tables in memory do not fail");
+    let cores = store.connect(&[Arc::new(Wake::new().expect("an eventfd"))]);
+    let handle = store.handle();
+    std::mem::forget((cores, store.start()));
+    handle
+}
+
 /// With the key of a store in memory.
 async fn accounts() -> Accounts {
-    let accounts = Accounts::start(settings(), memory_store().expect("a thread")).expect("a thread");
+    let accounts = Accounts::start(settings(), memory_store()).expect("a thread");
     accounts.obtain_key().await;
     accounts
 }
@@ -168,7 +181,7 @@ async fn a_store_that_does_not_answer_makes_nobody_wait_for_long() {
 
 #[tokio::test]
 async fn servers_of_one_store_sign_with_one_key() {
-    let store = memory_store().expect("a thread");
+    let store = memory_store();
     let one = Accounts::start(settings(), store.clone()).expect("a thread");
     let other = Accounts::start(settings(), store).expect("a thread");
     one.obtain_key().await;
