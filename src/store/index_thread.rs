@@ -208,8 +208,8 @@ impl<T: Tables> IndexThread<T> {
         }
         let loaded = self.try_read(|state| state.load(&load.room, load.count, load.keys_since));
         if let Some(Loaded { stretch, first_seq, keys, created }) = loaded {
-            let room = load.room;
-            self.report(Report::Event(core, StoreEvent::Loaded { room, stretch, first_seq, keys, created }));
+            let Load { attempt, room, .. } = load;
+            self.report(Report::Event(core, StoreEvent::Loaded { attempt, room, stretch, first_seq, keys, created }));
         }
     }
 

@@ -25,8 +25,8 @@ impl World {
         let epoch = self.owner.rooms.find(&room()).map_or(Epoch(9), |_| self.epoch());
         let head = (head > 0).then_some(Position { epoch, seq: head });
         let stretch = Stretch { head, records: Vec::new() };
-        let (room, created) = (room(), is_created.then_some(kept));
-        self.store_event(StoreEvent::Loaded { room, stretch, first_seq: 1, keys: Vec::new(), created });
+        let (attempt, room, created) = (self.attempt(), room(), is_created.then_some(kept));
+        self.store_event(StoreEvent::Loaded { attempt, room, stretch, first_seq: 1, keys: Vec::new(), created });
     }
 
     /// A created room with member 1 and nothing else to hear.
