@@ -27,7 +27,7 @@ use crate::engine::store_port::StoreEvent;
 use crate::io::clock;
 
 /// How often rows that have expired are looked for.
-const SWEEP_MS: u64 = 100;
+const SWEEP_MS: u64 = 250;
 
 /// Rows that one sweep looks at, beside twice as many as changes were carried out since the last.
 const SWEEP_ROWS: usize = 256;
