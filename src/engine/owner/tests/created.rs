@@ -3,7 +3,8 @@
 use super::*;
 use crate::base::chat::{Role, Visibility};
 use crate::base::limits::{
-    ASK_AGAIN_MS, ASK_TIMEOUT_MS, ASKS_WAITING_MAX, OPENING_TIMEOUT_MS, PENDING_PER_ROOM_MAX, UNAVAILABLE_RETRY_MS,
+    ASK_AGAIN_MS, ASK_TIMEOUT_MS, ASKS_WAITING_MAX, OPENING_TIMEOUT_MS, PENDING_PER_ROOM_MAX, ROOM_LINGER_MS,
+    UNAVAILABLE_RETRY_MS,
 };
 use crate::engine::kept::KeptRoom;
 
@@ -247,6 +248,7 @@ fn nothing_is_left_of_a_deleted_room() {
     world.gone(3);
     world.pass(3_000);
     world.discard();
+    world.pass(ROOM_LINGER_MS);
     world.assert_empty();
 }
 

@@ -271,7 +271,7 @@ fn a_page_of_a_numbering_that_is_past_is_answered_in_the_new_one() {
     world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch: EPOCH, seq: 31, retry_after_ms: 9 });
     let stretch = Stretch { head: Some(Position { epoch: Epoch(5), seq: 2 }), records: vec![record(2, 1)] };
     world.store_event(StoreEvent::Loaded {
-        attempt: 0,
+        attempt: 1,
         room: room(),
         stretch,
         first_seq: 1,
