@@ -21,7 +21,7 @@ use super::state::{Loaded, Outcome, Rules, Skipped, State, StateError};
 use super::tables::rows::Tables;
 use crate::base::ids::CoreId;
 use crate::base::limits::STORE_RETRY_MS;
-use crate::engine::kept::{DeadLetter, DeadLetterAsk, KeptAnswer, KeptAsk};
+use crate::engine::kept::{DeadLetter, DeadLetterAsk, DeadLetterDone, KeptAnswer, KeptAsk};
 use crate::engine::record::{PageAnswer, PageRequest};
 use crate::engine::store_port::StoreEvent;
 use crate::io::clock;
@@ -96,6 +96,7 @@ impl<T: Tables> IndexThread<T> {
 
     /// Works until the keeper has ended, then makes everything durable.
     pub fn run(mut self) {
+        self.note_dead_letters();
         loop {
             match self.inbox.recv_timeout(Duration::from_millis(SWEEP_MS)) {
                 Ok(ToIndex::Apply(commit)) => self.apply_with_following(commit),
@@ -155,11 +156,40 @@ impl<T: Tables> IndexThread<T> {
         };
         self.due.changes += entries().count();
         match outcomes {
-            Some(outcomes) => self.tell_outcomes(entries(), outcomes),
+            Some(outcomes) => {
+                self.note_outcomes(&outcomes);
+                self.tell_outcomes(entries(), outcomes);
+            }
             // They will be carried out from the log, or were; nobody can say with which outcome.
             None => self.tell_unavailable(entries()),
         }
         commits.iter().for_each(|_| self.report(Report::Applied));
+    }
+
+    /// Counts the dead letters that a group has added or dropped.
+    fn note_outcomes(&mut self, outcomes: &[Outcome]) {
+        let dones = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Answer(KeptAnswer::DeadLetter(done)) => Some(done),
+            _ => None,
+        });
+        let mut have_changed = false;
+        for done in dones {
+            have_changed = true;
+            match done {
+                DeadLetterDone::Added(Some(_)) => self.figures.dead_letters_added.add(1),
+                DeadLetterDone::Added(None) => self.figures.dead_letters_lost.add(1),
+                _ => {}
+            }
+        }
+        if have_changed {
+            self.note_dead_letters();
+        }
+    }
+
+    fn note_dead_letters(&mut self) {
+        if let Some(count) = self.try_read(State::dead_letters) {
+            self.figures.dead_letters.set(count);
+        }
     }
 
     fn tell_outcomes<'a>(&self, entries: impl Iterator<Item = &'a Entry>, outcomes: Vec<Outcome>) {
@@ -331,6 +361,7 @@ impl<T: Tables> IndexThread<T> {
         match self.reopen.reopen(&self.rules) {
             Ok(state) => {
                 self.state = Some(state);
+                self.note_dead_letters();
                 self.figures.set_index_fault(None);
                 tracing::info!("the store's index works again");
             }

@@ -14,11 +14,13 @@
 //! - What is asked and changes nothing is read from the state, once everything that the same core had asked before is in it.
 
 pub mod change;
+pub mod check;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
 pub mod figures;
 pub mod group;
+pub mod index_copy;
 pub mod index_thread;
 pub mod keeper;
 pub mod keeper_thread;

@@ -55,13 +55,13 @@ impl Drop for DataDirectory {
 }
 
 /// Ends a server as an operator does.
-fn stop(mut server: Server) {
+pub fn stop(mut server: Server) {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr.get());
 }
 
 /// Ends a server as a crash does.
-fn kill(mut server: Server) {
+pub fn kill(mut server: Server) {
     server.signal("KILL");
     server.wait();
 }

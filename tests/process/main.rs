@@ -42,6 +42,7 @@ mod rooms;
 mod server;
 mod slow;
 mod stalled;
+mod store_tools;
 mod tls;
 mod traces;
 mod upgrade;

@@ -52,6 +52,12 @@ pub const USER_ROOMS_MAX: usize = 10_000;
 /// Dead letters that are kept; further ones are lost and counted.
 pub const DEAD_LETTERS_MAX: u64 = 1_000_000;
 
+/// Faults that one check of a store lists; further ones are counted.
+pub const CHECK_FAULTS_MAX: usize = 100;
+
+/// Dead letters in one page of the control address: each comes from the store with its data.
+pub const DEAD_LETTERS_PAGE_MAX: u32 = 100;
+
 // The state of the store.
 
 /// Users with receipts in one room; a further one is refused.

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::command::{
     AccountAddArgs, AccountListArgs, AccountLockArgs, AccountResetArgs, AccountUnlockArgs, ConnectionsArgs,
-    DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+    DeadLetterDropArgs, DeadLetterListArgs, DeadLetterReplayArgs, DeadLetterShowArgs, DisconnectArgs, DrainArgs,
+    HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
 };
 use super::*;
 use crate::server::config::load::{Sources, load};
@@ -59,6 +60,15 @@ fn every_command_makes_its_request() {
             ask::<PublishArgs>(&["a", "1", "--ephemeral"]),
             post("publish", json!({"room": "a", "data": 1, "ephemeral": true})),
         ),
+    ] {
+        assert_eq!(asked(found), expected);
+    }
+    let dead_letter = |act: &str| (format!("POST dead-letters|{act}"), String::new(), Some(json!({"id": 7})));
+    for (found, expected) in [
+        (ask::<DeadLetterListArgs>(&["--limit=5", "--after", "3"]), get("dead-letters", "limit=5&after=3")),
+        (ask::<DeadLetterShowArgs>(&["7"]), get("dead-letters|7", "")),
+        (ask::<DeadLetterReplayArgs>(&["7"]), dead_letter("replay")),
+        (ask::<DeadLetterDropArgs>(&["7"]), dead_letter("drop")),
     ] {
         assert_eq!(asked(found), expected);
     }
@@ -164,7 +174,30 @@ fn results_are_one_sentence() {
         ),
         (ask::<AccountUnlockArgs>(&["b"]), json!({"user": "b"}), "unlocked the account"),
         (ask::<DrainArgs>(&[]), json!({"status": "draining"}), "the server is draining"),
+        (
+            ask::<DeadLetterReplayArgs>(&["7"]),
+            json!({"id": 7, "seq": 3}),
+            "published as message 3, and dropped the dead letter",
+        ),
+        (ask::<DeadLetterDropArgs>(&["7"]), json!({"id": 7}), "dropped the dead letter"),
     ] {
         assert_eq!(table::render(&ask, &answer), expected);
     }
+}
+
+#[test]
+fn dead_letters_are_listed_and_shown() {
+    let answer = json!({
+        "dead_letters": [{"id": 7, "at": 5, "room": "a", "seq": 3, "from": "ann", "bytes": 9, "reason": "a gap"}],
+        "next": 7,
+    });
+    let expected =
+        "ID  AT  ROOM  SEQ  FROM  BYTES  REASON\n 7   5  a       3  ann       9  a gap\nthere are more: --after 7";
+    assert_eq!(table::render(&ask::<DeadLetterListArgs>(&[]), &answer), expected);
+    let show = ask::<DeadLetterShowArgs>(&["7"]);
+    let text = r#"{"id":7,"at":5,"reason":"a\u001b","room":"a","epoch":"0f","seq":3,"from":"ann","published_at":4,"data":{"n": 1.0}}"#;
+    let shown = table::render(&show, &table::read(&show, text).expect("a dead letter"));
+    let expected =
+        "id: 7\nat: 5\nreason: a?\nroom: a\nepoch: 0f\nseq: 3\nfrom: ann\npublished at: 4\ndata: {\"n\": 1.0}";
+    assert_eq!(shown, expected);
 }

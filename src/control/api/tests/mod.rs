@@ -3,6 +3,8 @@
 
 mod accounts;
 mod administration;
+mod dead_letters;
+mod description;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::RETRY_AFTER;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -486,62 +488,4 @@ async fn every_route_is_counted_by_its_pattern() {
     get(&api, "/api/nowhere/2").await;
     let expected = [("/publish", 200, 1), ("/publish", 400, 1), ("other", 404, 2)];
     assert_eq!(api.requests().counts(), expected);
-}
-
-#[tokio::test]
-async fn every_route_and_nothing_else_is_described() {
-    let mut patterns: Vec<&str> = TABLE.routes.iter().map(|route| route.path.as_str()).collect();
-    patterns.sort_unstable();
-    let expected = [
-        "/accounts",
-        "/accounts/add",
-        "/accounts/lock",
-        "/accounts/reset",
-        "/accounts/unlock",
-        "/broadcast",
-        "/connections",
-        "/create_room",
-        "/delete_room",
-        "/disconnect",
-        "/drain",
-        "/invite",
-        "/kick",
-        "/publish",
-        "/rooms",
-        "/rooms/{room}",
-        "/rooms/{room}/history",
-        "/rooms/{room}/info",
-        "/rooms/{room}/members",
-        "/set_role",
-        "/typing",
-    ];
-    assert_eq!(patterns, expected);
-    let api = api_with(settings(), |_, _| FakeCall::Refuses);
-    let answered = get(&api, "/api/openapi.json").await;
-    assert_eq!((answered.status, answered.headers[CONTENT_TYPE].as_bytes()), (200, &b"application/json"[..]));
-    assert_eq!(answered.body["openapi"].as_str().map(|version| &version[..4]), Some("3.1."));
-    let described: Vec<(String, String)> = answered.body["paths"]
-        .as_object()
-        .expect("paths")
-        .iter()
-        .flat_map(|(path, methods)| {
-            let methods = methods.as_object().expect("methods").keys();
-            methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
-        })
-        .collect();
-    let mut served: Vec<(String, String)> =
-        TABLE.routes.iter().map(|route| (route.method.to_string(), format!("/api{}", route.path))).collect();
-    served.sort_by(|one, other| one.1.cmp(&other.1));
-    let mut sorted = described.clone();
-    sorted.sort_by(|one, other| one.1.cmp(&other.1));
-    assert_eq!(sorted, served);
-    for (method, path) in described {
-        let path = path.replace("{room}", "a");
-        let answered = send(&api, &method, &path, &[], Body::empty()).await;
-        assert!(!matches!(answered.status, 404 | 405), "{method} {path}: {}", answered.status);
-        let other = if method == "GET" { "POST" } else { "GET" };
-        let answered = send(&api, other, &path, &[], Body::empty()).await;
-        refused(&answered, 405, "method_not_allowed");
-        assert!(answered.headers["allow"].to_str().is_ok_and(|allow| allow.starts_with(&method)), "{path}");
-    }
 }
