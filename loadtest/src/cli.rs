@@ -65,6 +65,9 @@ pub enum LoadtestCommand {
     Durable(DurableArgs),
     /// Runs people who chat: private and public rooms, typing, receipts, presence, absences and inboxes; checks every
     /// message and unread count (Roomring only).
+    ///
+    /// Each user is in three rooms of 2, two of 8, one of 30 (private, joined by invite) and a public one of 200, to which
+    /// 60, 25, 12 and 3 percent of the messages go. These numbers and all rates are assumptions about people.
     Chat(ChatArgs),
     /// Runs a bare send loop in place of a server: CPU per `send` of the same bytes to as many sockets.
     Floor(PacedArgs),

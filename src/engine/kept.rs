@@ -5,7 +5,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::random::Random;
 use super::record::Record;
 use crate::base::chat::{ReceiptKind, Role, Visibility};
 use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
@@ -13,14 +12,6 @@ use crate::base::ids::{Epoch, Position, RoomName, Seq, UserName};
 /// The id of a session, which a client can resume by. Unguessable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(pub u128);
-
-impl SessionId {
-    /// The id of a new session.
-    #[must_use]
-    pub fn new(random: &mut Random) -> Self {
-        Self(u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()))
-    }
-}
 
 impl SessionId {
     /// Reads what `Display` writes; `None` for other text.

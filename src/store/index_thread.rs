@@ -13,9 +13,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::Change;
 use super::figures::StoreFigures;
-use super::group::{Ack, Asker, Entry, Group, Load, Read};
+use super::group::{Ack, Asker, Entry, Load, Read};
 use super::keeper::{Commit, ToIndex};
-use super::keeper_thread::Report;
+use super::messages::Report;
 use super::reopen::Reopen;
 use super::state::{Loaded, Outcome, Rules, Skipped, State, StateError};
 use super::tables::rows::Tables;
@@ -27,10 +27,13 @@ use crate::engine::store_port::StoreEvent;
 use crate::io::clock;
 
 /// How often rows that have expired are looked for.
-const SWEEP_MS: u64 = 100;
+const SWEEP_MS: u64 = 250;
 
 /// Rows that one sweep looks at, beside twice as many as changes were carried out since the last.
 const SWEEP_ROWS: usize = 256;
+
+/// Changes of the groups that are carried out together.
+const BATCH_ENTRIES: usize = 4_096;
 
 /// How often the tables are made durable. The log keeps what is younger.
 const PERSIST_MS: u64 = 5_000;
@@ -97,7 +100,7 @@ impl<T: Tables> IndexThread<T> {
     pub fn run(mut self) {
         loop {
             match self.inbox.recv_timeout(Duration::from_millis(SWEEP_MS)) {
-                Ok(ToIndex::Apply(commit)) => self.apply(commit),
+                Ok(ToIndex::Apply(commit)) => self.apply_with_following(commit),
                 Ok(ToIndex::Read(read)) => self.read(read),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -112,10 +115,38 @@ impl<T: Tables> IndexThread<T> {
         let _ = self.reports.send(report);
     }
 
-    fn apply(&mut self, Commit { number, group }: Commit) {
+    /// Carries out a group, and those that wait behind it, as one batch: when the index is behind, that is what lets it catch
+    /// up.
+    fn apply_with_following(&mut self, first: Commit) {
+        let mut entries = first.group.entries.len();
+        let mut commits = vec![first];
+        let mut next = None;
+        while entries < BATCH_ENTRIES {
+            match self.inbox.try_recv() {
+                Ok(ToIndex::Apply(commit)) => {
+                    entries += commit.group.entries.len();
+                    commits.push(commit);
+                }
+                Ok(ToIndex::Read(read)) => {
+                    next = Some(read);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.apply(&commits);
+        if let Some(read) = next {
+            self.read(read);
+        }
+    }
+
+    fn apply(&mut self, commits: &[Commit]) {
+        let number = commits.last().map_or(0, |last| last.number);
+        let entries = || commits.iter().flat_map(|commit| &commit.group.entries);
         let outcomes = match &mut self.state {
+            // Carried out when the state was opened again.
             Some(state) if state.applied() >= number => None,
-            Some(state) => match state.apply(number, group.entries.iter().map(|entry| &entry.change)) {
+            Some(state) => match state.apply(number, entries().map(|entry| &entry.change)) {
                 Ok(outcomes) => Some(outcomes),
                 Err(error) => {
                     self.fail(&error);
@@ -124,16 +155,16 @@ impl<T: Tables> IndexThread<T> {
             },
             None => None,
         };
-        self.due.changes += group.entries.len();
+        self.due.changes += entries().count();
         match outcomes {
             Some(outcomes) => {
                 self.note_outcomes(&outcomes);
-                self.tell_outcomes(&group, outcomes);
+                self.tell_outcomes(entries(), outcomes);
             }
-            // It will be carried out from the log, or was; nobody can say with which outcome.
-            None => self.tell_unavailable(&group),
+            // They will be carried out from the log, or were; nobody can say with which outcome.
+            None => self.tell_unavailable(entries()),
         }
-        self.report(Report::Applied);
+        commits.iter().for_each(|_| self.report(Report::Applied));
     }
 
     /// Counts the dead letters that a group has added or dropped.
@@ -162,8 +193,8 @@ impl<T: Tables> IndexThread<T> {
         }
     }
 
-    fn tell_outcomes(&self, group: &Group, outcomes: Vec<Outcome>) {
-        for (Entry { change, ack }, outcome) in group.entries.iter().zip(outcomes) {
+    fn tell_outcomes<'a>(&self, entries: impl Iterator<Item = &'a Entry>, outcomes: Vec<Outcome>) {
+        for (Entry { change, ack }, outcome) in entries.zip(outcomes) {
             match (outcome, ack) {
                 (Outcome::Answer(answer), Ack::Ask { from, token }) => self.answer(*from, *token, answer),
                 (Outcome::Skipped(skipped), _) => self.note_skipped(change, skipped),
@@ -172,8 +203,8 @@ impl<T: Tables> IndexThread<T> {
         }
     }
 
-    fn tell_unavailable(&self, group: &Group) {
-        for Entry { ack, .. } in &group.entries {
+    fn tell_unavailable<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
+        for Entry { ack, .. } in entries {
             if let Ack::Ask { from, token } = ack {
                 self.answer(*from, *token, unavailable());
             }
@@ -239,8 +270,8 @@ impl<T: Tables> IndexThread<T> {
         }
         let loaded = self.try_read(|state| state.load(&load.room, load.count, load.keys_since));
         if let Some(Loaded { stretch, first_seq, keys, created }) = loaded {
-            let room = load.room;
-            self.report(Report::Event(core, StoreEvent::Loaded { room, stretch, first_seq, keys, created }));
+            let Load { attempt, room, .. } = load;
+            self.report(Report::Event(core, StoreEvent::Loaded { attempt, room, stretch, first_seq, keys, created }));
         }
     }
 

@@ -95,10 +95,10 @@ impl Keeper {
     pub fn handle_requests(&mut self, now: Now, core: CoreId, requests: Vec<StoreRequest>, output: &mut KeeperOutput) {
         for request in requests {
             match request {
-                StoreRequest::Load { room, count, keys_since, epoch } => {
+                StoreRequest::Load { attempt, room, count, keys_since, epoch } => {
                     // The owner has heard of a failure before it asks where the room stands.
                     self.failed.remove(&room);
-                    let load = Load { room, count, keys_since, epoch };
+                    let load = Load { attempt, room, count, keys_since, epoch };
                     self.read(Read::Load { core, load, is_opened: false });
                 }
                 StoreRequest::Page(request) => self.read(Read::Page { core, request }),

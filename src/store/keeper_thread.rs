@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::change::Change;
 use super::figures::StoreFigures;
-use super::group::Load;
 use super::keeper::{Keeper, KeeperOutput, ToIndex};
-use super::log_thread::LogJob;
+use super::messages::{LogJob, Report};
 use crate::base::ids::CoreId;
 use crate::base::limits::{SERVER_ASKS_MAX, STORE_RETRY_MS};
 use crate::engine::kept::{KeptAnswer, KeptAsk};
@@ -29,26 +27,6 @@ const BATCHES_AT_ONCE: usize = 64;
 
 /// The lanes to the cores.
 pub type StoreLanes = ServiceEnd<StoreRequest, StoreEvent>;
-
-/// What the other threads report.
-#[derive(Debug)]
-pub enum Report {
-    /// The log has appended the group, or failed to.
-    Logged {
-        /// Whether it is on disk.
-        is_kept: bool,
-    },
-    /// The index has carried out a group.
-    Applied,
-    /// A room must be opened in the log before it is loaded.
-    NeedsOpen(CoreId, Load),
-    /// A change that nobody waits for.
-    Change(Change),
-    /// Something for a core.
-    Event(CoreId, StoreEvent),
-    /// The answer to something that the server asked.
-    Answer(u64, KeptAnswer),
-}
 
 /// Something that a part of the server beside the cores asks.
 #[derive(Debug)]
@@ -109,7 +87,7 @@ pub async fn run(
 ) {
     let mut desk = Desk { outlets, figures, answers: HashMap::new(), next_token: 0, by_core: Vec::new() };
     desk.hand_out(&mut output, &mut lanes);
-    let mut tick = interval_at(Instant::now() + TICK, TICK);
+    let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut have_cores_ended = false;
     while !(have_cores_ended && keeper.is_idle()) {

@@ -4,34 +4,18 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::figures::StoreFigures;
-use super::group::Group;
-use super::keeper_thread::Report;
-use super::log::error::{AppendError, LogError};
-use super::log::groups::Groups;
+use super::log::error::AppendError;
 use super::log::real::RealDisk;
 use super::log::writer::Log;
+use super::messages::{LogJob, Report};
 use crate::io::clock;
 
 /// Bytes of the buffer that is kept from one group to the next.
 const BUFFER_KEPT: usize = 1024 * 1024;
-
-/// What the thread is asked for.
-#[derive(Debug)]
-pub enum LogJob {
-    /// Append a group, and report the result.
-    Append(Arc<Group>),
-    /// Lend the groups after a number, for the index to carry out again.
-    Lend {
-        /// The number.
-        after: u64,
-        /// Whoever asks.
-        to: Sender<Result<Groups<RealDisk>, LogError>>,
-    },
-}
 
 /// What the thread works with.
 pub struct LogThread {

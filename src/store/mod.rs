@@ -26,6 +26,7 @@ pub mod keeper;
 pub mod keeper_thread;
 pub mod log;
 pub mod log_thread;
+pub mod messages;
 pub mod open;
 #[cfg(test)]
 #[path = "../../tests/support/random.rs"]

@@ -9,7 +9,7 @@ use super::group::{Group, GroupError};
 use super::log::error::LogError;
 use super::log::groups::Groups;
 use super::log::real::RealDisk;
-use super::log_thread::LogJob;
+use super::messages::LogJob;
 use super::state::{Rules, Setup, State, StateError};
 use super::tables::disk::{DiskOptions, DiskTables};
 use super::tables::error::TablesError;

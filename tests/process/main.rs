@@ -3,6 +3,7 @@
 //! waits for a later event on the same path.
 
 mod abuse;
+mod accounts;
 mod activation;
 mod api;
 mod auth;

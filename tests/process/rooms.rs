@@ -41,6 +41,32 @@ fn a_connection_is_welcomed() {
 }
 
 #[test]
+fn receipts_rise_and_rooms_are_described() {
+    let server = Server::start(&[]);
+    let (mut alice, mut bob) = (Client::connect(&server, "alice"), Client::connect(&server, "bob"));
+    alice.join("lobby");
+    bob.join("lobby");
+    assert_eq!((alice.publish("lobby", json!(1)), alice.publish("lobby", json!(2))), (1, 2));
+    let mut receipt = |seq: u64| {
+        let reply = bob.request(json!({"type": "receipt", "room": "lobby", "seq": seq}));
+        assert_eq!((&reply["type"], &reply["kind"]), (&json!("receipt"), &json!("read")), "{reply}");
+        reply["seq"].as_u64()
+    };
+    assert_eq!([receipt(1), receipt(9), receipt(1)], [Some(1), Some(2), Some(2)]);
+    for seq in [1, 2] {
+        let expected = json!({"type": "receipt", "room": "lobby", "user": "bob", "kind": "read", "seq": seq});
+        assert_eq!(alice.expect("receipt"), expected);
+    }
+    assert_never_got(&mut alice, "receipt");
+    let info = bob.request(json!({"type": "room_info", "room": "lobby"}));
+    let told = [&info["type"], &info["visibility"], &info["members"], &info["head_seq"]];
+    assert_eq!(told, [&json!("room"), &json!("public"), &json!(2), &json!(2)], "{info}");
+    bob.refused(json!({"type": "kick", "room": "lobby", "user": "alice"}), "forbidden");
+    bob.refused(json!({"type": "create_room", "room": "den", "visibility": "private"}), "forbidden");
+    assert_eq!(bob.request(json!({"type": "list_rooms"}))["rooms"], json!([]));
+}
+
+#[test]
 fn members_see_the_same_messages_in_the_same_order() {
     let server = Server::start(&[]);
     let mut alice = Client::connect(&server, "alice");

@@ -101,6 +101,10 @@ pub enum Heard {
     StatusSet { id: u64, status: String },
     /// The others are told of the typing.
     TypingTold { id: u64, room: String },
+    /// The receipt that is kept.
+    ReceiptKept { id: u64, room: String, kind: String },
+    /// Somebody's receipt has risen.
+    Receipt { room: String, user: String },
     /// Somebody is typing, or no longer.
     Typing { room: String, user: String },
     /// Pong: `value` in the binary form.
@@ -171,6 +175,8 @@ struct Any<'a> {
     users: Option<Vec<Present>>,
     user: Option<String>,
     status: Option<String>,
+    #[serde(rename = "kind")]
+    receipt: Option<String>,
     /// A user in messages, a seq in `gap`.
     #[serde(borrow)]
     from: Option<&'a RawValue>,
@@ -275,6 +281,14 @@ fn read_any(any: Any<'_>) -> Result<Heard, String> {
             Heard::Typing { room: need(any.room, "room")?, user: need(any.user, "user")? }
         }
         "typing" => Heard::TypingTold { id: reply()?, room: need(any.room, "room")? },
+        "receipt" => {
+            let (room, kind) = (need(any.room, "room")?, need(any.receipt, "kind")?);
+            need(any.seq, "seq")?;
+            match any.user {
+                Some(user) => Heard::Receipt { room, user },
+                None => Heard::ReceiptKept { id: reply()?, room, kind },
+            }
+        }
         "pong" => {
             need(any.at, "at")?;
             Heard::Pong { to, value: None }

@@ -93,6 +93,8 @@ pub struct Seen {
     pub totals: u64,
     /// Pushes of somebody typing.
     pub typing: u64,
+    /// Receipts of others.
+    pub receipts: u64,
     /// Pages of history that hold what no memory does.
     pub pages_beyond: u64,
     /// Joins that recovered what no memory holds.
@@ -101,7 +103,7 @@ pub struct Seen {
 
 impl Seen {
     /// Each number with its name.
-    pub fn numbers(&self) -> [(&'static str, u64); 16] {
+    pub fn numbers(&self) -> [(&'static str, u64); 17] {
         [
             ("publishes", self.publishes),
             ("acknowledged", self.acknowledged),
@@ -117,6 +119,7 @@ impl Seen {
             ("statuses", self.statuses),
             ("totals", self.totals),
             ("typing", self.typing),
+            ("receipts", self.receipts),
             ("pages_beyond", self.pages_beyond),
             ("recovered_beyond", self.recovered_beyond),
         ]

@@ -1,12 +1,14 @@
-//! The sessions that a model of a store or a database keeps.
+//! What a model of a store or a database keeps beside publications: sessions and receipts.
 
 use std::collections::BTreeMap;
 
-use roomring::engine::kept::{KeptAnswer, KeptAsk, KeptSession, SessionId};
+use roomring::base::chat::ReceiptKind;
+use roomring::base::ids::{RoomName, Seq, UserName};
+use roomring::engine::kept::{KeptAnswer, KeptAsk, KeptSession, RoomAct, RoomAsk, RoomDone, SessionId};
 
-/// Sessions by their ids.
+/// Sessions by their ids, and receipts.
 #[derive(Default)]
-pub struct Sessions(BTreeMap<u128, KeptSession>);
+pub struct Sessions(BTreeMap<u128, KeptSession>, BTreeMap<(RoomName, UserName, ReceiptKind), Seq>);
 
 impl Sessions {
     /// Carries out what is asked; the answer, where there is one.
@@ -18,6 +20,15 @@ impl Sessions {
             }
             _ if fails && ask.is_answered() => Some(KeptAnswer::Unavailable { retry_after_ms: 50 }),
             KeptAsk::FindSession { session, .. } => Some(KeptAnswer::Session(self.0.get(&session.0).cloned())),
+            KeptAsk::Room(RoomAsk { room, actor, act: RoomAct::FindReceipt { kind }, .. }) => {
+                let seq = self.1.get(&(room, actor.user, kind)).copied().unwrap_or(0);
+                Some(KeptAnswer::Room(Ok(RoomDone::Receipt { seq })))
+            }
+            KeptAsk::Room(RoomAsk { room, actor, act: RoomAct::Receipt { kind, seq }, .. }) => {
+                let kept = self.1.entry((room, actor.user, kind)).or_default();
+                *kept = seq.max(*kept);
+                Some(KeptAnswer::Room(Ok(RoomDone::Receipt { seq: *kept })))
+            }
             // The model keeps nothing else yet.
             ask => ask.is_answered().then_some(KeptAnswer::Unavailable { retry_after_ms: 50 }),
         }

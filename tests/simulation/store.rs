@@ -107,12 +107,12 @@ impl Store {
         while self.queue.front().is_some_and(|(ready_us, ..)| *ready_us <= now_us) {
             let Some((_, from, request)) = self.queue.pop_front() else { break };
             match request {
-                StoreRequest::Load { room, count, keys_since, epoch } => {
+                StoreRequest::Load { attempt, room, count, keys_since, epoch } => {
                     // Answers of one room come in the order of its requests.
                     if touched.remove(&room).is_some() {
                         self.commit(from, &room, &mut done);
                     }
-                    self.load(from, room, count, keys_since, epoch, &mut done);
+                    self.load(from, attempt, room, count, keys_since, epoch, &mut done);
                 }
                 StoreRequest::Page(request) => {
                     if touched.remove(&request.room).is_some() {
@@ -133,7 +133,16 @@ impl Store {
         done
     }
 
-    fn load(&mut self, from: CoreAt, room: RoomName, count: usize, keys_since: u64, epoch: Epoch, done: &mut Done) {
+    fn load(
+        &mut self,
+        from: CoreAt,
+        attempt: u64,
+        room: RoomName,
+        count: usize,
+        keys_since: u64,
+        epoch: Epoch,
+        done: &mut Done,
+    ) {
         let fresh =
             StoreRoom { epoch: epoch.0, records: Vec::new(), pending: VecDeque::new(), attempt: 0, failed: false };
         self.loaded.insert(room.clone());
@@ -149,7 +158,7 @@ impl Store {
             });
             let (stretch, keys) = (Stretch { head, records }, keys.collect());
             let first_seq = held.records.first().map_or(held.head() + 1, |first| first.seq);
-            done.later.push((1, from, StoreEvent::Loaded { room, stretch, first_seq, keys, created: None }));
+            done.later.push((1, from, StoreEvent::Loaded { attempt, room, stretch, first_seq, keys, created: None }));
         }
     }
 

@@ -18,7 +18,7 @@ use crate::report::goal::Evidence;
 use crate::results::document::Document;
 use crate::results::outcome::Outcome;
 use crate::results::suite::{PartResult, SuiteResult};
-use crate::server::launch::{Conditions, ServerKind, Spec};
+use crate::server::launch::{Conditions, EndedEarly, ServerKind, Spec};
 use parts::{PARTS, SuitePart};
 
 /// Runs all parts and prints their table. Returns whether every run is valid.
@@ -43,7 +43,11 @@ pub fn run(args: &SuiteArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
                 eprintln!("[{}/{}] {}", index + 1, PARTS.len(), part.name);
             }
             let before = all.parts.last().and_then(|part| part.run.as_deref());
-            run_part(args, &command, before, &mut result, stop).with_context(|| format!("part {:?}", part.name))?;
+            match run_part(args, &command, before, &mut result, stop) {
+                // A version without what the part needs; the other parts are still worth running.
+                Err(error) if part.needs_store && error.is::<EndedEarly>() => result.skipped = Some(error.to_string()),
+                done => done.with_context(|| format!("part {:?}", part.name))?,
+            }
         }
         if let Some(run) = &result.run {
             let before = all.parts.last().and_then(|part| part.run.as_deref());

@@ -48,7 +48,7 @@ macro_rules! quantile {
 }
 
 /// The figures of `durable`, with the targets of the embedded store.
-pub const DURABLE: [Goal; 9] = [
+pub const DURABLE: [Goal; 10] = [
     Goal {
         figure: "publish to answer, p50",
         unit: Unit::Micros,
@@ -84,6 +84,12 @@ pub const DURABLE: [Goal; 9] = [
         unit: Unit::Micros,
         target: GoalTarget::AtMost(2_000_000.0),
         read: |all| all.run.durable.as_ref()?.slowest().map(|kill| kill.ready_s * 1e6),
+    },
+    Goal {
+        figure: "address free before that start",
+        unit: Unit::Micros,
+        target: GoalTarget::None,
+        read: |all| all.run.durable.as_ref()?.slowest().map(|kill| kill.freed_s * 1e6),
     },
     Goal {
         figure: "files at that start",
@@ -204,7 +210,7 @@ mod tests {
         let mut cold = run.durations["latency"];
         cold.p99 = 900.0;
         run.durations.insert("cold_join".into(), cold);
-        let kills = vec![KillFigures { ready_s: 0.5, store_bytes: 1 << 20 }];
+        let kills = vec![KillFigures { freed_s: 0.01, ready_s: 0.5, store_bytes: 1 << 20 }];
         run.durable = Some(DurableFigures::of(kills, None, 1));
         let section = targets(&run).expect("targets");
         let row = |label: &str| section.rows.iter().find(|row| row.label == label).map(|row| row.note.as_str());

@@ -1,7 +1,7 @@
 //! Owns the rows of a growth, for terminal and HTML. Never judges.
 
 use super::figures::{Figure, figures};
-use super::title;
+use super::{comparison, title};
 use crate::results::comparison::Growth;
 use crate::text;
 
@@ -47,7 +47,9 @@ pub fn table(growth: &Growth) -> String {
     let rounds = growth.steps[0].compared.servers[0].runs.len();
     let seconds = first.options.duration.as_secs_f64();
     let mut table = text::bold(&format!("{name} by {}", growth.option)) + &format!(" (first: {what})\n");
-    table.push_str(&format!("medians of {rounds} interleaved rounds of {seconds:.1} s\n\n"));
+    table.push_str(&format!("medians of {rounds} interleaved rounds of {seconds:.1} s\n"));
+    table.push_str(&comparison::stores(&growth.steps[0].compared));
+    table.push('\n');
     let (heading, lines) = rows(growth);
     table.push_str(&text::table("rl", &heading, &lines));
     for reason in growth.reasons() {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One kill and the start after it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KillFigures {
+    /// Time from the end of the killed process until its address was free, in seconds.
+    pub freed_s: f64,
     /// Time from the start of the process until it was ready, in seconds.
     pub ready_s: f64,
     /// Bytes of the store's files when it started.
@@ -41,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_slowest_start_counts() {
-        let kill = |ready_s, store_bytes| KillFigures { ready_s, store_bytes };
+        let kill = |ready_s, store_bytes| KillFigures { freed_s: 0.0, ready_s, store_bytes };
         let figures = DurableFigures::of(vec![kill(0.3, 1), kill(1.5, 2), kill(0.4, 3)], Some(3_000), 10);
         assert_eq!((figures.slowest(), figures.written_per_publish), (Some(kill(1.5, 2)), Some(300.0)));
         assert_eq!(DurableFigures::of(Vec::new(), Some(3_000), 0), DurableFigures::default());

@@ -132,7 +132,9 @@ impl Outcome {
         reasons.extend(self.left_behind.clone());
         let server_busy = self.server.as_ref().map(|server| server.busy);
         let mut notes = Vec::new();
-        if self.generator_busy > 0.95 && server_busy.is_none_or(|busy| busy < 0.95) {
+        // With a store, the server is busy with more than the clients.
+        let has_store = matches!(options.scenario, Scenario::Durable(_) | Scenario::Chat(_));
+        if self.generator_busy > 0.95 && (has_store || server_busy.is_none_or(|busy| busy < 0.95)) {
             let used = self.generator_busy * 100.0;
             let limit = format!("the generator was the bottleneck: it used {used:.0} % of its CPU (use more --cores)");
             // A connection costs the client more than the server: this limits the rate, not the server's CPU per cycle.
@@ -218,5 +220,63 @@ impl Outcome {
         let of = [("p50", lag.p50, latency.p50), ("p99", lag.p99, latency.p99)];
         let (name, lag, latency) = of.into_iter().find(|&(_, lag, latency)| lag > 20.0 && lag > latency * 0.1)?;
         Some(format!("the generator published late: {name} of its lag is {lag:.0} us, of the latency {latency:.0} us"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::{DurableLoad, PublishPace, Scenario};
+    use crate::report::samples;
+    use crate::results::outcome::Outcome;
+    use crate::store::{StoreInUse, StoreMode};
+
+    /// The verdict of a run of `durable` that kept what it offered, after `change`.
+    fn reasons(change: impl Fn(&mut Outcome)) -> String {
+        let mut run = samples::fanout("roomring", 1.0);
+        let pace = PublishPace::Poisson { per_second: 240.0 };
+        run.options.scenario = Scenario::Durable(DurableLoad { pace, kills: 1, between_ns: 0, history: 9 });
+        let kept = run.total.published;
+        (run.measured.expected, run.total.expected, run.total.delivered) = (kept, kept, kept);
+        change(&mut run);
+        let options = run.options.clone();
+        run.judge(&options, false);
+        assert_eq!(run.verdict.valid, run.verdict.reasons.is_empty());
+        run.verdict.reasons.join("; ")
+    }
+
+    #[test]
+    fn a_run_with_kills_is_valid_only_if_everything_was_kept_and_the_generator_had_time() {
+        assert_eq!(reasons(|_| {}), "");
+        assert_eq!(reasons(|run| run.total.delivered -= 3), "3 publications lost");
+        assert_eq!(reasons(|run| run.total.holes = 1), "1 publications lost", "lost after they were read back");
+        let twice = reasons(|run| {
+            run.total.duplicated = 2;
+            run.total.delivered += 2;
+        });
+        assert_eq!(twice, "2 publications received twice");
+        assert_eq!(reasons(|run| run.total.out_of_order = 1), "1 publications received out of order");
+        assert_eq!(reasons(|run| run.total.wrong = 1), "1 wrong messages");
+        let busy = reasons(|run| run.generator_busy = 0.99);
+        assert!(busy.starts_with("the generator was the bottleneck"), "{busy}");
+        let short = reasons(|run| run.measured.published /= 2);
+        assert!(short.starts_with("only 1200 of 2400 planned publishes"), "{short}");
+        let late = reasons(|run| {
+            let latency = run.durations["latency"];
+            run.durations.insert("lag".into(), latency);
+        });
+        assert!(late.starts_with("the generator published late"), "{late}");
+    }
+
+    #[test]
+    fn a_store_without_a_disk_is_noted() {
+        let mut run = samples::fanout("roomring", 1.0);
+        let options = run.options.clone();
+        run.judge(&options, false);
+        assert!(run.verdict.notes.iter().all(|note| !note.contains("--data")), "{:?}", run.verdict);
+        let store = StoreInUse { mode: StoreMode::Commit, filesystem: Some("tmpfs".into()), overrides: Vec::new() };
+        run.options.store = Some(store);
+        let options = run.options.clone();
+        run.judge(&options, false);
+        assert!(run.verdict.notes.iter().any(|note| note.contains("--data")), "{:?}", run.verdict);
     }
 }

@@ -33,9 +33,10 @@ impl ActiveRun<'_> {
             }
             self.enter(RunPhase::Kill)?;
             server.kill();
+            let freed = server.wait_for_address()?;
             let store_bytes = server.folder.as_ref().map_or(0, DataFolder::bytes);
             let again = server.start_again().with_context(|| format!("start after kill {}", kill + 1))?;
-            kills.push(KillFigures { ready_s: again.as_secs_f64(), store_bytes });
+            kills.push(KillFigures { freed_s: freed.as_secs_f64(), ready_s: again.as_secs_f64(), store_bytes });
             self.check()?;
         }
         Ok(kills)

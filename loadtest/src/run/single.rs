@@ -62,6 +62,10 @@ impl SingleRun {
             options.store.clone_from(&launched.store);
             options.floor = (spec.kind == ServerKind::Floor).then_some(launched.address);
         }
+        if let (Scenario::Durable(_) | Scenario::Chat(_), Dialect::Binary) = (options.scenario, &options.dialect) {
+            // Only the JSON form has their commands.
+            options.dialect = Dialect::json();
+        }
         if let (Dialect::Raw(templates), payload::PayloadKind::Json) = (&options.dialect, options.payload) {
             let publish = &templates.publish;
             ensure!(

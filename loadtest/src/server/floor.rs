@@ -156,7 +156,7 @@ impl Floor {
         };
         let upgrade = match request {
             HttpRequest::Upgrade(upgrade) => upgrade,
-            HttpRequest::BadUpgrade { .. } => return false,
+            HttpRequest::BadUpgrade { .. } | HttpRequest::Account(_) => return false,
             HttpRequest::Get { .. } => {
                 let body = serde_json::to_string(&self.counters).expect("plain integers");
                 let answer = json_response(200, &body, clock::unix_seconds() * 1_000);

@@ -1,7 +1,7 @@
 //! Owns the start of servers: their commands, URLs and ready lines. Never measures them.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -105,6 +105,21 @@ pub struct Launched {
     _certificate: Option<Certificate>,
 }
 
+/// A server that ended before it was ready, such as one that does not know its configuration.
+#[derive(Debug)]
+pub struct EndedEarly {
+    program: String,
+    status: String,
+}
+
+impl std::fmt::Display for EndedEarly {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} ended ({}) before it was ready; see its output", self.program, self.status)
+    }
+}
+
+impl std::error::Error for EndedEarly {}
+
 impl std::str::FromStr for Spec {
     type Err = anyhow::Error;
 
@@ -187,7 +202,8 @@ impl Spec {
                     bail!("{program} printed no ready line within {} s", READY_WITHIN.as_secs())
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    bail!("{program} ended ({}) before it was ready; see its output", launched.child.wait()?)
+                    let ended = EndedEarly { program, status: launched.child.wait()?.to_string() };
+                    return Err(ended.into());
                 }
             };
             if let Some(address) = value_of(&line, "listen=") {
@@ -334,6 +350,25 @@ impl Launched {
         self.child.id()
     }
 
+    /// Waits until another process can listen on the address of a killed server, and returns how long that took. The
+    /// kernel closes what an io_uring held some time after the end of the process.
+    ///
+    /// # Errors
+    /// The address stays in use.
+    pub fn wait_for_address(&self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            match TcpListener::bind(self.address) {
+                Ok(_) => return Ok(begun.elapsed()),
+                Err(error) if begun.elapsed() > READY_WITHIN => {
+                    return Err(error)
+                        .with_context(|| format!("{} is in use after the server was killed", self.address));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
     /// Kills it with SIGKILL, as `kill -9` does, and waits for its end.
     pub fn kill(&mut self) {
         if !std::mem::replace(&mut self.is_dead, true) {
@@ -352,7 +387,9 @@ impl Launched {
     pub fn start_again(&mut self) -> anyhow::Result<Duration> {
         let follows = Some((self.address, self.folder.clone()));
         let begun = Instant::now();
-        let again = self.spec.launch(&Conditions { follows, ..self.conditions.clone() })?;
+        let again = self.spec.launch(&Conditions { follows, ..self.conditions.clone() });
+        // It has started once before, so this is no lack of support.
+        let again = again.map_err(|error| anyhow::anyhow!("{error:#}"))?;
         while let Some(control) = again.control {
             match http::status(control, "/ready") {
                 // Versions without `/ready` are ready when they say so.
@@ -465,6 +502,49 @@ mod tests {
         assert_eq!(refused(None, "uws+commit").map(|words| words.contains("--store commit")), Some(true));
         assert_eq!(refused(Some(StoreMode::Memory), "uws"), None);
         assert_eq!(refused(Some(StoreMode::Memory), "roomring+commit"), None);
+    }
+
+    #[test]
+    fn a_killed_server_starts_again_with_its_address_and_files() {
+        let place = DataFolder::new(None).expect("a temporary folder");
+        let program = place.path().join("server");
+        // A free port, which the script names as its own when it has none to follow.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let log = place.path().join("arguments");
+        let script =
+            format!("#!/bin/sh\necho \"$*\" >> {}\necho ready listen={address}\nexec sleep 600\n", log.display());
+        // Written by another process: a program that is open for writing in this one, or in a child that another test has
+        // just started, cannot be run.
+        let write = format!("printf '%s' \"$1\" > {0} && chmod +x {0}", program.display());
+        let written = Command::new("sh").args(["-c", &write, "sh", &script]).status().expect("sh is everywhere");
+        assert!(written.success());
+        let spec: Spec = format!("roomring={}+commit", program.display()).parse().expect("good");
+        let mut launched = spec.launch(&Conditions::default()).expect("it starts");
+        let (pid, folder) = (launched.pid(), launched.folder.clone().expect("a store"));
+        std::fs::write(folder.path().join("kept"), "kept").expect("writable");
+        launched.kill();
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+        launched.wait_for_address().expect("nobody listens");
+        launched.start_again().expect("it starts");
+        assert_ne!(launched.pid(), pid);
+        let again = launched.folder.clone().expect("the same store").path().join("kept");
+        assert_eq!(std::fs::read_to_string(again).expect("kept"), "kept");
+        let arguments = std::fs::read_to_string(&log).expect("two starts");
+        let starts: Vec<&str> = arguments.lines().collect();
+        assert_eq!(starts.len(), 2);
+        assert!(starts[1].contains(&format!("server.listen=[\"{address}\"]")), "{arguments}");
+        let path = format!("store.path=\"{}\"", folder.path().display());
+        assert!(starts.iter().all(|start| start.contains(&path)), "{arguments}");
+    }
+
+    #[test]
+    fn a_server_that_ends_early_is_told_apart() {
+        let spec: Spec = "roomring=/bin/false".parse().expect("good");
+        let error = spec.launch(&Conditions::default()).expect_err("it ends");
+        assert!(error.is::<EndedEarly>(), "{error:#}");
+        assert!(error.to_string().starts_with("/bin/false ended (exit status: 1) before it was ready"), "{error:#}");
+        let spec: Spec = "roomring=/nowhere/roomring".parse().expect("good");
+        assert!(!spec.launch(&Conditions::default()).expect_err("it is missing").is::<EndedEarly>());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use clap::{Args, FromArgMatches};
 use serde_json::json;
 
 use super::command::{
-    ConnectionsArgs, DeadLetterDropArgs, DeadLetterListArgs, DeadLetterReplayArgs, DeadLetterShowArgs, DisconnectArgs,
-    DrainArgs, HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+    AccountAddArgs, AccountListArgs, AccountLockArgs, AccountResetArgs, AccountUnlockArgs, ConnectionsArgs,
+    DeadLetterDropArgs, DeadLetterListArgs, DeadLetterReplayArgs, DeadLetterShowArgs, DisconnectArgs, DrainArgs,
+    HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
 };
 use super::*;
 use crate::server::config::load::{Sources, load};
@@ -43,6 +44,12 @@ fn every_command_makes_its_request() {
             ask::<DisconnectArgs>(&["--connection=0-1-2", "--reason", "spam"]),
             post("disconnect", json!({"connection": "0-1-2", "reason": "spam"})),
         ),
+        (ask::<AccountListArgs>(&["--limit=5", "--after", "ann"]), get("accounts", "limit=5&after=ann")),
+        (ask::<AccountAddArgs>(&["ann"]), post("accounts|add", json!({"user": "ann"}))),
+        (ask::<AccountAddArgs>(&["ann", "--name=Ann"]), post("accounts|add", json!({"user": "ann", "name": "Ann"}))),
+        (ask::<AccountLockArgs>(&["ann"]), post("accounts|lock", json!({"user": "ann"}))),
+        (ask::<AccountUnlockArgs>(&["ann"]), post("accounts|unlock", json!({"user": "ann"}))),
+        (ask::<AccountResetArgs>(&["ann"]), post("accounts|reset", json!({"user": "ann"}))),
         (ask::<PublishArgs>(&["a", "hello"]), post("publish", json!({"room": "a", "data": "hello"}))),
         (ask::<PublishArgs>(&["a", "-5"]), post("publish", json!({"room": "a", "data": -5}))),
         (
@@ -66,6 +73,20 @@ fn every_command_makes_its_request() {
         assert_eq!(asked(found), expected);
     }
     assert_eq!(asked(ask::<DrainArgs>(&[])), ("POST drain".into(), String::new(), None));
+}
+
+#[test]
+fn passwords_are_added_where_an_account_needs_one() {
+    let add = ask::<AccountAddArgs>(&["ann", "--name=Ann"]);
+    assert_eq!(add.needs_password_of(), Some("ann"));
+    let mut request = add.request();
+    request.add_password("a \"b\"");
+    let body: Value = serde_json::from_str(&request.body.expect("a body")).expect("JSON");
+    assert_eq!(body, json!({"user": "ann", "name": "Ann", "password": "a \"b\""}));
+    assert_eq!(ask::<AccountResetArgs>(&["bob"]).needs_password_of(), Some("bob"));
+    assert_eq!(ask::<AccountLockArgs>(&["bob"]).needs_password_of(), None);
+    let shown = with_password(r#"{"user":"ann"}"#, "generated").expect("an object");
+    assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), json!({"user": "ann", "password": "generated"}));
 }
 
 #[test]
@@ -146,6 +167,12 @@ fn results_are_one_sentence() {
         (ask::<DisconnectArgs>(&["b"]), json!({"disconnected": 0}), "closed 0 connections"),
         (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "epoch": "0f"}), "published as message 3"),
         (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "duplicate": true}), "already published as message 3"),
+        (
+            ask::<AccountLockArgs>(&["b"]),
+            json!({"user": "b", "disconnected": 1}),
+            "locked the account and closed 1 connection",
+        ),
+        (ask::<AccountUnlockArgs>(&["b"]), json!({"user": "b"}), "unlocked the account"),
         (ask::<DrainArgs>(&[]), json!({"status": "draining"}), "the server is draining"),
         (
             ask::<DeadLetterReplayArgs>(&["7"]),

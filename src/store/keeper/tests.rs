@@ -1,3 +1,5 @@
+//! Groups, failures and reads, without threads.
+
 use bytes::Bytes;
 
 use super::*;
@@ -85,7 +87,7 @@ fn append(name: &str, attempt: u64, seq: Seq) -> StoreRequest {
 }
 
 fn load(name: &str) -> StoreRequest {
-    StoreRequest::Load { room: room(name), count: 10, keys_since: 0, epoch: Epoch(9) }
+    StoreRequest::Load { attempt: 0, room: room(name), count: 10, keys_since: 0, epoch: Epoch(9) }
 }
 
 fn page(name: &str, token: u64) -> StoreRequest {
@@ -164,7 +166,7 @@ fn a_room_is_opened_in_the_log_before_it_is_loaded() {
     let mut rig = Rig::new(true);
     rig.ask(vec![load("a")]);
     assert_eq!(rig.index(), ["load a false"]);
-    let load = Load { room: room("a"), count: 10, keys_since: 0, epoch: Epoch(9) };
+    let load = Load { attempt: 0, room: room("a"), count: 10, keys_since: 0, epoch: Epoch(9) };
     rig.keeper.handle_needs_open(rig.now, CORE, load, &mut rig.output);
     let opened = rig.output.log.as_ref().map(|group| group.entries[0].change.clone());
     assert_eq!(opened, Some(Change::Open { room: room("a"), epoch: Epoch(9), at: rig.now.unix_ms }));

@@ -247,6 +247,7 @@ enum Kind {
     History,
     Presence,
     Typing,
+    Receipt,
     Status,
     Ping,
     Frame,
@@ -268,6 +269,7 @@ pub fn commands(client: &mut Client, session: &mut Session, context: &mut Contex
             (6, Kind::History),
             (4, Kind::Presence),
             (3, Kind::Typing),
+            (3, Kind::Receipt),
             (3, Kind::Status),
             (5, Kind::Ping),
             (3, Kind::Frame),
@@ -331,6 +333,10 @@ fn command(
         Kind::Typing => {
             let body = format!("\"type\":\"typing\",\"active\":{},\"room\":{name}", client.rng.chance(0.7));
             put_json(client, session, room, What::Typing, with_id, &body, to);
+        }
+        Kind::Receipt => {
+            let body = format!("\"type\":\"receipt\",\"seq\":{},\"room\":{name}", client.rng.below(60));
+            put_json(client, session, room, What::Receipt, with_id, &body, to);
         }
         Kind::Status => {
             let away = client.rng.chance(0.5);
@@ -494,7 +500,7 @@ fn wrong(client: &mut Client, session: &mut Session, to: &mut Vec<u8>) {
     let key = "k".repeat(200);
     let (codes, with_id, body): (&'static [&'static str], bool, String) = match client.rng.below(14) {
         0 => (&["unknown_command"], true, "\"type\":\"fly\"".into()),
-        1 => (&["unknown_command"], true, "\"type\":\"receipt\",\"room\":\"lobby\",\"kind\":\"read\",\"seq\":1".into()),
+        1 => (BAD, true, "\"type\":\"receipt\",\"room\":\"lobby\",\"kind\":\"seen\",\"seq\":1".into()),
         2 => (BAD, true, "\"type\":\"join\"".into()),
         3 => (BAD, true, "\"type\":\"join\",\"room\":\"a\\u0007\"".into()),
         4 => (BAD, true, "\"type\":\"join\",\"room\":\"\"".into()),

@@ -67,6 +67,17 @@ pub fn hear(session: &mut Session, heard: Heard, client: &mut Client, context: &
             let Some((ask, _)) = take_id(session, id, &room, context) else { return };
             let What::Typing = ask.what else { return wrong_reply(session, &ask, "typing", context) };
         }
+        Heard::ReceiptKept { id, room, kind } => {
+            let Some((ask, _)) = take_id(session, id, &room, context) else { return };
+            let What::Receipt = ask.what else { return wrong_reply(session, &ask, "receipt", context) };
+            context.judge.check(kind == "read", || format!("connection {conn}: a receipt of kind {kind}"));
+        }
+        Heard::Receipt { room, user } => {
+            let Some(scene) = scene(session, &room, context) else { return };
+            let member = session.views[scene.room].member;
+            context.judge.check(member, || format!("connection {conn} heard {user}'s receipt in {room}: no member"));
+            context.judge.seen.receipts += 1;
+        }
         Heard::Typing { room, user } => {
             let Some(scene) = scene(session, &room, context) else { return };
             let member = session.views[scene.room].member;
@@ -366,8 +377,10 @@ fn hear_error(session: &mut Session, to: To, code: &str, retry_after_ms: Option<
 fn is_legal(ask: &Ask, code: &str, context: &Context<'_>) -> bool {
     let profile = context.profile;
     let settings = &profile.settings;
-    let needs_member =
-        matches!(ask.what, What::Leave | What::Publish(_) | What::History(_) | What::Presence(_) | What::Typing);
+    let needs_member = matches!(
+        ask.what,
+        What::Leave | What::Publish(_) | What::History(_) | What::Presence(_) | What::Typing | What::Receipt
+    );
     match (&ask.what, code) {
         (What::Wrong(codes), _) if codes.contains(&code) => true,
         (What::Wrong(_) | What::Publish(_) | What::Typing, "rate_limited") => profile.limits_rate(true),

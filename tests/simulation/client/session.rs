@@ -65,6 +65,8 @@ pub enum What {
     Presence(u64),
     /// `typing`.
     Typing,
+    /// `receipt`.
+    Receipt,
     /// `status`, away or not.
     Status(bool),
     /// `ping`, with the binary form's value.

@@ -14,6 +14,8 @@ pub struct SuitePart {
     pub arguments: &'static str,
     /// The reason why only Roomring can run it, if there is one.
     pub roomring_only: Option<&'static str>,
+    /// Whether it needs a store, which older versions of Roomring lack.
+    pub needs_store: bool,
     /// Its figures.
     pub goals: &'static [Goal],
 }
@@ -24,6 +26,7 @@ pub const PARTS: [SuitePart; 12] = [
         name: "idle",
         arguments: "idle --connections 18000 --room-size 100 --settle 1s --warmup 0s --duration 3s",
         roomring_only: None,
+        needs_store: false,
         goals: &[
             Goal {
                 figure: "private memory per connection",
@@ -43,6 +46,7 @@ pub const PARTS: [SuitePart; 12] = [
         name: "fanout, 1 in flight",
         arguments: "fanout FAST --in-flight 1",
         roomring_only: None,
+        needs_store: false,
         goals: &[
             PER_CPU_SECOND,
             Goal {
@@ -58,6 +62,7 @@ pub const PARTS: [SuitePart; 12] = [
         name: "floor",
         arguments: "floor FAST --in-flight 1",
         roomring_only: None,
+        needs_store: false,
         goals: &[
             Goal {
                 figure: "CPU of a bare send",
@@ -77,12 +82,14 @@ pub const PARTS: [SuitePart; 12] = [
         name: "fanout, 16 in flight",
         arguments: "fanout FAST --in-flight 16",
         roomring_only: None,
+        needs_store: false,
         goals: &[Goal { target: GoalTarget::AtLeast(2_500_000.0), ..PER_CPU_SECOND }],
     },
     SuitePart {
         name: "open loop, 24,000/s",
         arguments: "fanout FAST --rate 240",
         roomring_only: None,
+        needs_store: false,
         goals: &[
             Goal {
                 figure: "latency p50",
@@ -108,18 +115,21 @@ pub const PARTS: [SuitePart; 12] = [
         name: "echo",
         arguments: "echo FAST",
         roomring_only: None,
+        needs_store: false,
         goals: &[Goal { target: GoalTarget::AtLeast(150_000.0), ..PER_CPU_SECOND }],
     },
     SuitePart {
         name: "churn",
         arguments: "churn --connections 100 --warmup 1s --duration 4s --settle 0s",
         roomring_only: None,
+        needs_store: false,
         goals: &[Goal { target: GoalTarget::AtLeast(30_000.0), ..PER_CPU_SECOND }],
     },
     SuitePart {
         name: "storm",
         arguments: "storm FAST --every 2s --rate 100",
         roomring_only: Some("it has no recovery by position"),
+        needs_store: false,
         goals: &[
             Goal {
                 figure: "until all are back, p50",
@@ -139,6 +149,7 @@ pub const PARTS: [SuitePart; 12] = [
         name: "mixed",
         arguments: "mixed --connections 1000 --rate 500 --settle 500ms --warmup 1s --duration 4s",
         roomring_only: Some("it has neither presence nor history"),
+        needs_store: false,
         goals: &[
             PER_CPU_SECOND,
             Goal {
@@ -153,18 +164,21 @@ pub const PARTS: [SuitePart; 12] = [
         name: "durable",
         arguments: "durable --connections 1000 --rate 50000 --settle 500ms --warmup 1s --duration 8s",
         roomring_only: Some("it keeps no messages"),
+        needs_store: true,
         goals: &DURABLE,
     },
     SuitePart {
         name: "chat",
         arguments: "chat --connections 5000 --absence-every 2m --gone 5s --settle 500ms --warmup 4s --duration 10s",
         roomring_only: Some("it has no rooms with roles"),
+        needs_store: true,
         goals: &CHAT,
     },
     SuitePart {
         name: "slow, 1 % stalled",
         arguments: "slow FAST --rate 240 --stalled 1",
         roomring_only: None,
+        needs_store: false,
         goals: &[Goal {
             figure: "p99.9 with ÷ without",
             unit: Unit::Plain(""),

@@ -150,9 +150,27 @@ pub fn command(kind: u8, room: usize, number: u64) -> String {
         10 => r#"{"type":"status","status":"away"}"#.to_owned(),
         11 => r#"{"type":"status","id":1,"status":"online"}"#.to_owned(),
         12 => format!(r#"{{"type":"refresh","id":{number},"token":"{}"}}"#, TOKENS[number as usize % TOKENS.len()]),
-        13 => format!(r#"{{"type":"ping","id":{number}}}"#),
+        13 => administration(number, &room),
         14 => format!(r#"{{"type":"history","id":{number},"room":{room},"before":9}}"#),
         _ => r#"{"type":"#.to_owned(),
+    }
+}
+
+/// A command about rooms that are created, or about what is kept of them.
+fn administration(number: u64, room: &serde_json::Value) -> String {
+    match number % 10 {
+        0 => format!(r#"{{"type":"create_room","id":{number},"room":{room},"visibility":"private","title":"t"}}"#),
+        1 => format!(r#"{{"type":"delete_room","id":{number},"room":{room}}}"#),
+        2 => format!(r#"{{"type":"room_info","id":{number},"room":{room}}}"#),
+        3 => format!(r#"{{"type":"invite","id":{number},"room":{room},"max_uses":1}}"#),
+        4 => format!(r#"{{"type":"set_role","id":{number},"room":{room},"user":"dave","role":"owner"}}"#),
+        5 => format!(r#"{{"type":"kick","id":{number},"room":{room},"user":"alice"}}"#),
+        6 => format!(r#"{{"type":"receipt","id":{number},"room":{room},"seq":{number}}}"#),
+        7 => {
+            format!(r#"{{"type":"resume","id":{number},"session":"{number:032}","positions":{{{room}:{{"seq":1}}}}}}"#)
+        }
+        8 => format!(r#"{{"type":"list_rooms","id":{number},"limit":2}}"#),
+        _ => format!(r#"{{"type":"ping","id":{number}}}"#),
     }
 }
 
