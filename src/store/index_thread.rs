@@ -246,6 +246,11 @@ impl<T: Tables> IndexThread<T> {
     }
 
     fn read(&mut self, read: Read) {
+        self.perform(read);
+        self.report(Report::Read);
+    }
+
+    fn perform(&mut self, read: Read) {
         match read {
             Read::Load { core, load, is_opened } => self.load(core, load, is_opened),
             Read::Page { core, request } => self.page(core, request),

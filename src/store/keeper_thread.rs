@@ -144,6 +144,7 @@ impl Desk {
         match report {
             Report::Logged { is_kept } => keeper.handle_logged(clock::now(), is_kept, output),
             Report::Applied => keeper.handle_applied(output),
+            Report::Read => keeper.handle_read(output),
             Report::NeedsOpen(core, load) => keeper.handle_needs_open(clock::now(), core, load, output),
             Report::Change(change) => keeper.handle_change(clock::now(), change, output),
             Report::Event(core, event) => output.events.push((core, event)),

@@ -14,6 +14,12 @@ pub const KEEPER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the changes that are in the log and not yet in the index; over it changes are refused `unavailable`.
 pub const UNAPPLIED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Reads that wait in the store before it takes no more requests from the lanes.
+pub const READS_WAITING_MAX: usize = 4_096;
+
+/// Reads that the index is given at once: their answers wait in memory until the cores take them.
+pub const READS_AT_ONCE_MAX: usize = 64;
+
 /// Asks of the server's own parts that wait for the store; further ones are told that it is unavailable.
 pub const SERVER_ASKS_MAX: usize = 1_024;
 

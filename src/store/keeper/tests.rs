@@ -288,3 +288,18 @@ fn sessions_are_changes_that_nobody_waits_for() {
     rig.logged(false);
     assert!(rig.events().is_empty());
 }
+
+#[test]
+fn the_index_is_given_so_many_reads_and_the_lanes_are_left_full_behind_them() {
+    let mut rig = Rig::new(true);
+    rig.ask((0..READS_AT_ONCE_MAX as u64 + 3).map(|token| page("a", token)).collect());
+    assert_eq!((rig.index().len(), rig.keeper.takes_requests()), (READS_AT_ONCE_MAX, true));
+    rig.keeper.handle_read(&mut rig.output);
+    assert_eq!(rig.index(), [format!("page {READS_AT_ONCE_MAX}")]);
+    rig.ask((0..READS_WAITING_MAX as u64).map(|token| page("a", token)).collect());
+    assert!(!rig.keeper.takes_requests() && !rig.keeper.is_idle());
+    for _ in 0..READS_AT_ONCE_MAX + READS_WAITING_MAX + 2 {
+        rig.keeper.handle_read(&mut rig.output);
+    }
+    assert!(rig.keeper.takes_requests() && rig.keeper.is_idle());
+}
